@@ -1,1 +1,24 @@
-//! Being built.
+//! What crosses the supervisor's socket, as bare data.
+//!
+//! Clients, members and the supervisor all build on this crate and on nothing else of each other. It does no I/O:
+//! [`codec`] turns bytes into frames and back, and everything beside it is a type with a JSON form.
+//! JSON field names are a public interface: fields are added, never renamed.
+
+pub mod codec;
+pub mod error;
+pub mod exit;
+pub mod id;
+pub mod initialize;
+pub mod launch;
+pub mod method;
+pub mod notification;
+pub mod rpc;
+pub mod spec;
+pub mod text;
+pub mod view;
+
+pub use error::{ErrorCode, Refusal};
+pub use id::{
+    Generation, LaunchId, MemberName, MessageId, Party, Recipient, Revision, RoleName, TaskId,
+    TeamId, TeamName,
+};

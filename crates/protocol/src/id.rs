@@ -1,0 +1,401 @@
+//! The ids of section 2: names that people choose, and numbers that the supervisor gives.
+//!
+//! Every one of them has exactly one spelling, which is its JSON form, its `Display` and what its parser takes.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// Longest name, in bytes.
+pub const NAME_MAX: usize = 32;
+
+/// Names that address something other than a member of that name.
+pub const RESERVED_NAMES: [&str; 4] = ["user", "system", "all", "lead"];
+
+/// Why a text is not a name or an id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is not a {what}: {rule}")]
+pub struct InvalidId {
+    what: &'static str,
+    text: String,
+    rule: &'static str,
+}
+
+const NAME_RULE: &str =
+    "a lower-case letter, then at most 31 lower-case letters, digits or hyphens";
+
+fn is_name(text: &str) -> bool {
+    let mut bytes = text.bytes();
+    text.len() <= NAME_MAX
+        && bytes.next().is_some_and(|first| first.is_ascii_lowercase())
+        && bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident, $what:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String")]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                if is_name(text) {
+                    Ok(Self(text.into()))
+                } else {
+                    Err(InvalidId { what: $what, text: text.into(), rule: NAME_RULE })
+                }
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = InvalidId;
+
+            fn try_from(text: String) -> Result<Self, InvalidId> {
+                text.parse()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+    };
+}
+
+name! {
+    /// The name of a member, unique in her team.
+    MemberName, "member's name"
+}
+name! {
+    /// The name of a team, as a person writes it. [`TeamId`] tells two projects' teams of one name apart.
+    TeamName, "team's name"
+}
+name! {
+    /// The name of a role.
+    RoleName, "role's name"
+}
+
+impl MemberName {
+    /// Whether the name addresses something else, so that only the lead may have it (as `lead`) or nobody.
+    pub fn is_reserved(&self) -> bool {
+        RESERVED_NAMES.contains(&self.as_str())
+    }
+}
+
+macro_rules! number {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal, $what:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(into = "String", try_from = "String")]
+        pub struct $name(pub u64);
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                text.strip_prefix($prefix)
+                    .filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))
+                    .and_then(|digits| digits.parse().ok())
+                    .map(Self)
+                    .ok_or(InvalidId { what: $what, text: text.into(), rule: concat!($prefix, " and a number") })
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = InvalidId;
+
+            fn try_from(text: String) -> Result<Self, InvalidId> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> Self {
+                id.to_string()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!($prefix, "{}"), self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+    };
+}
+
+number! {
+    /// An entry on the board, `T-<n>`; n is never used again.
+    TaskId, "T-", "task's id"
+}
+number! {
+    /// A message, `M-<n>`, in the order in which the team accepted them.
+    MessageId, "M-", "message's id"
+}
+
+/// The fencing token of a claim: each claim of a task has a higher one than those before.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Generation(pub u64);
+
+/// The number of an event in its team's journal, from 1; 0 is before the first.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Revision(pub u64);
+
+/// One incarnation of a member: 128 random bits as 32 hexadecimal digits. Not a secret.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct LaunchId(Arc<str>);
+
+impl LaunchId {
+    pub fn from_bits(bits: u128) -> Self {
+        Self(format!("{bits:032x}").into())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for LaunchId {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        if text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
+            Ok(Self(text.into()))
+        } else {
+            Err(InvalidId {
+                what: "launch's id",
+                text: text.into(),
+                rule: "32 hexadecimal digits",
+            })
+        }
+    }
+}
+
+impl fmt::Display for LaunchId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for LaunchId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A team's name and a short hash of its project's path: `payments-1f3a90c2`. Also its directory's name.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TeamId(Arc<str>);
+
+impl TeamId {
+    /// `project` is the canonical path of the project directory.
+    pub fn new(name: &TeamName, project: &std::path::Path) -> Self {
+        // FNV-1a: short, stable over versions, and only ever compared among one user's projects.
+        let hash = project
+            .as_os_str()
+            .as_encoded_bytes()
+            .iter()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+                (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+            });
+        Self(format!("{name}-{:08x}", (hash >> 32) ^ (hash & 0xffff_ffff)).into())
+    }
+
+    /// Takes a directory's name back; `None` when it cannot be a team's.
+    pub fn from_directory_name(text: &str) -> Option<Self> {
+        let (name, hash) = text.rsplit_once('-')?;
+        (is_name(name) && hash.len() == 8 && hash.bytes().all(|b| b.is_ascii_hexdigit()))
+            .then(|| Self(text.into()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for TeamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Debug for TeamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Who did or wrote something.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub enum Party {
+    User,
+    System,
+    Member(MemberName),
+}
+
+impl TryFrom<String> for Party {
+    type Error = InvalidId;
+
+    fn try_from(text: String) -> Result<Self, InvalidId> {
+        Ok(match text.as_str() {
+            "user" => Self::User,
+            "system" => Self::System,
+            name => Self::Member(name.parse()?),
+        })
+    }
+}
+
+impl From<Party> for String {
+    fn from(party: Party) -> Self {
+        party.to_string()
+    }
+}
+
+impl fmt::Display for Party {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User => f.pad("user"),
+            Self::System => f.pad("system"),
+            Self::Member(name) => name.fmt(f),
+        }
+    }
+}
+
+/// Whom a message is for, as its sender writes it. `lead` is the lead whatever her name; `*` is `all`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub enum Recipient {
+    All,
+    User,
+    Lead,
+    Member(MemberName),
+}
+
+impl FromStr for Recipient {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        Ok(match text {
+            "all" | "*" => Self::All,
+            "user" => Self::User,
+            "lead" => Self::Lead,
+            name => Self::Member(name.parse()?),
+        })
+    }
+}
+
+impl TryFrom<String> for Recipient {
+    type Error = InvalidId;
+
+    fn try_from(text: String) -> Result<Self, InvalidId> {
+        text.parse()
+    }
+}
+
+impl From<Recipient> for String {
+    fn from(recipient: Recipient) -> Self {
+        recipient.to_string()
+    }
+}
+
+impl fmt::Display for Recipient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.pad("all"),
+            Self::User => f.pad("user"),
+            Self::Lead => f.pad("lead"),
+            Self::Member(name) => name.fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_short_and_plain() {
+        for good in ["a", "ada", "build-2", &"x".repeat(32)] {
+            assert!(good.parse::<MemberName>().is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "Ada",
+            "2a",
+            "-a",
+            "a_b",
+            "a.b",
+            "a b",
+            "../x",
+            "#(id)",
+            &"x".repeat(33),
+        ] {
+            assert!(bad.parse::<MemberName>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_id_has_one_spelling() {
+        assert_eq!("T-12".parse(), Ok(TaskId(12)));
+        assert_eq!(TaskId(12).to_string(), "T-12");
+        for bad in ["12", "T-", "T--1", "T-+1", "t-1", "T-1x"] {
+            assert!(bad.parse::<TaskId>().is_err(), "{bad}");
+        }
+        assert_eq!(serde_json::to_string(&MessageId(3)).unwrap(), "\"M-3\"");
+    }
+
+    #[test]
+    fn a_team_id_tells_two_projects_apart() {
+        let name: TeamName = "payments".parse().unwrap();
+        let one = TeamId::new(&name, "/home/a/payments".as_ref());
+        let two = TeamId::new(&name, "/home/b/payments".as_ref());
+        assert_ne!(one, two);
+        assert_eq!(TeamId::from_directory_name(one.as_str()), Some(one));
+        assert_eq!(TeamId::from_directory_name("../x"), None);
+    }
+
+    #[test]
+    fn a_party_reads_back() {
+        for party in [
+            Party::User,
+            Party::System,
+            Party::Member("ada".parse().unwrap()),
+        ] {
+            let json = serde_json::to_string(&party).unwrap();
+            assert_eq!(serde_json::from_str::<Party>(&json).unwrap(), party);
+        }
+        assert_eq!("*".parse(), Ok(Recipient::All));
+    }
+}

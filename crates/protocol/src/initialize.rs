@@ -1,0 +1,163 @@
+//! The first frame of every connection. Its shape never changes, so that any two versions understand each other here.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{ErrorCode, Refusal};
+use crate::id::{LaunchId, MemberName, RoleName, TeamId};
+use crate::notification::Assignment;
+
+pub const METHOD: &str = "initialize";
+
+/// The protocol versions this build speaks.
+///
+/// 1: the first.
+pub const PROTOCOL: Versions = Versions { min: 1, max: 1 };
+
+/// This build, as people and logs name it.
+pub const BUILD: &str = concat!("agent-team ", env!("CARGO_PKG_VERSION"));
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Versions {
+    pub min: u32,
+    pub max: u32,
+}
+
+/// The parameters of `initialize`.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Initialize {
+    pub protocol: Versions,
+    pub build: String,
+    #[serde(rename = "as")]
+    pub role: ConnectionRole,
+    /// A client's random id, stable over its reconnects: its keys belong to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
+    /// A member's proof that it is the process that was launched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub launch: Option<LaunchId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub team: Option<TeamId>,
+    /// A secret: `Debug` hides it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+}
+
+impl std::fmt::Debug for Initialize {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Initialize")
+            .field("protocol", &self.protocol)
+            .field("build", &self.build)
+            .field("role", &self.role)
+            .field("client", &self.client)
+            .field("launch", &self.launch)
+            .field("team", &self.team)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Initialize {
+    /// A client with its random id.
+    pub fn client(id: impl Into<String>) -> Self {
+        Self {
+            protocol: PROTOCOL,
+            build: BUILD.into(),
+            role: ConnectionRole::Client,
+            client: Some(id.into()),
+            launch: None,
+            team: None,
+            token: None,
+        }
+    }
+
+    /// The member of this launch.
+    pub fn member(team: TeamId, launch: LaunchId, token: String) -> Self {
+        Self {
+            protocol: PROTOCOL,
+            build: BUILD.into(),
+            role: ConnectionRole::Member,
+            client: None,
+            launch: Some(launch),
+            team: Some(team),
+            token: Some(token),
+        }
+    }
+}
+
+/// Who is at the other end. A client is the user; a member is what its launch says, whatever its frames say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConnectionRole {
+    Client,
+    Member,
+}
+
+/// The answer to `initialize`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Initialized {
+    /// The version that both sides speak from now on.
+    pub protocol: u32,
+    pub build: String,
+    /// The supervisor's process.
+    pub pid: u32,
+    /// For a member: who she is and what she holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub member: Option<Welcome>,
+}
+
+/// What a worker learns about itself whenever it connects.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Welcome {
+    pub name: MemberName,
+    pub team: TeamId,
+    pub role: RoleName,
+    pub colour: String,
+    /// The claim she holds: to be started, or already running under this generation. None: nothing of hers runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assignment: Option<Assignment>,
+}
+
+/// The highest version that both speak.
+///
+/// # Errors
+/// `version_skew`, naming the older side and the command that mends it.
+pub fn agree(supervisor: Versions, peer: Versions) -> Result<u32, Refusal> {
+    let agreed = supervisor.max.min(peer.max);
+    if agreed >= supervisor.min && agreed >= peer.min {
+        return Ok(agreed);
+    }
+    let refusal = Refusal::new(
+        ErrorCode::VersionSkew,
+        format!(
+            "the supervisor speaks protocol {}–{}, this program {}–{}",
+            supervisor.min, supervisor.max, peer.min, peer.max
+        ),
+    );
+    Err(if supervisor.max < peer.max {
+        refusal.hint("the supervisor is older: run agent-team supervisor restart")
+    } else {
+        refusal.hint("this program is older: install the same build as the supervisor's")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn versions(min: u32, max: u32) -> Versions {
+        Versions { min, max }
+    }
+
+    #[test]
+    fn neighbours_agree_on_the_highest_common_version() {
+        assert_eq!(agree(versions(1, 2), versions(2, 3)), Ok(2));
+        assert_eq!(agree(versions(2, 3), versions(2, 3)), Ok(3));
+    }
+
+    #[test]
+    fn skew_names_the_older_side() {
+        let old_supervisor = agree(versions(1, 1), versions(2, 3)).unwrap_err();
+        assert!(old_supervisor.hint.unwrap().contains("supervisor restart"));
+        let old_peer = agree(versions(3, 4), versions(1, 2)).unwrap_err();
+        assert!(old_peer.hint.unwrap().contains("this program is older"));
+    }
+}

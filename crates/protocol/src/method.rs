@@ -1,0 +1,399 @@
+//! The methods, `noun/verb`: who may call them, with what, and what a success answers.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::id::{
+    Generation, MemberName, MessageId, Party, Recipient, Revision, RoleName, TaskId, TeamId,
+};
+use crate::notification::Ping;
+use crate::spec::{Engine, PlacementChoice, TaskSpec, TeamSpec};
+use crate::view::{
+    MemberView, MessageView, Placement, Receipt, SupervisorView, TaskView, TeamEntry, TeamView,
+};
+
+/// A method's name, arguments and answer. A call travels as [`crate::rpc::Call`].
+pub trait Method {
+    const NAME: &'static str;
+    type Args: Serialize + DeserializeOwned + 'static;
+    type Answer: Serialize + DeserializeOwned + 'static;
+}
+
+macro_rules! methods {
+    ($($(#[$doc:meta])* $type:ident = $name:literal ($args:ty) -> $answer:ty;)*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Debug)]
+            pub enum $type {}
+
+            impl Method for $type {
+                const NAME: &'static str = $name;
+                type Args = $args;
+                type Answer = $answer;
+            }
+        )*
+
+        /// Every method's name.
+        pub const METHODS: &[&str] = &[$($name,)*];
+    };
+}
+
+methods! {
+    /// Starts a team or brings it to what its file says now. Client.
+    TeamUp = "team/up" (Up) -> UpAnswer;
+    /// Ends every member and proves it. Client. The answer comes when nothing is left, or when something survives.
+    TeamDown = "team/down" (Down) -> DownAnswer;
+    TeamList = "team/list" (Nothing) -> TeamListAnswer;
+    TeamShow = "team/show" (Nothing) -> TeamView;
+    /// Removes a team that is down from disk. Client.
+    TeamDelete = "team/delete" (Nothing) -> DownAnswer;
+    /// Answers when no task is in progress and none can be taken. Client.
+    TeamWait = "team/wait" (Nothing) -> WaitAnswer;
+    /// How to show the team, or one member's pane, in the caller's terminal. Client.
+    TeamAttach = "team/attach" (Attach) -> AttachAnswer;
+
+    /// Adds a member of a role. Client.
+    MemberSpawn = "member/spawn" (Spawn) -> MemberAnswer;
+    /// Asks a member to end, ends it after the grace, and keeps it stopped. Client.
+    MemberStop = "member/stop" (OneMember) -> MemberAnswer;
+    /// Ends a member's whole process tree at once, and keeps it stopped. Client.
+    MemberKill = "member/kill" (OneMember) -> MemberAnswer;
+    /// A new launch in the same pane. Client.
+    MemberRestart = "member/restart" (OneMember) -> MemberAnswer;
+    MemberShow = "member/show" (OneMember) -> MemberAnswer;
+    /// Where the member's log is. Client.
+    MemberLog = "member/log" (OneMember) -> LogAnswer;
+    /// A worker's last words. Member.
+    MemberExit = "member/exit" (Exit) -> Nothing;
+    /// Are you there? Supervisor to member.
+    MemberPing = "member/ping" (Ping) -> Nothing;
+
+    MessageSend = "message/send" (SendMessage) -> SendAnswer;
+    /// Acknowledges messages: they are where the member's work can see them. Member.
+    MessageRead = "message/read" (ReadMessages) -> Nothing;
+    MessageList = "message/list" (ListMessages) -> MessageListAnswer;
+
+    TaskAdd = "task/add" (AddTask) -> TaskAnswer;
+    TaskList = "task/list" (Nothing) -> TaskListAnswer;
+    TaskShow = "task/show" (OneTask) -> TaskView;
+    TaskUpdate = "task/update" (UpdateTask) -> TaskAnswer;
+    TaskClaim = "task/claim" (ClaimTask) -> TaskAnswer;
+    TaskAssign = "task/assign" (AssignTask) -> TaskAnswer;
+    TaskComplete = "task/complete" (EndTask) -> TaskAnswer;
+    TaskFail = "task/fail" (EndTask) -> TaskAnswer;
+    TaskRelease = "task/release" (EndTask) -> TaskAnswer;
+    /// A failed or cancelled task is pending again.
+    TaskRetry = "task/retry" (OneTask) -> TaskAnswer;
+    TaskCancel = "task/cancel" (OneTask) -> TaskAnswer;
+
+    /// Durable events after a revision, then live ones until the connection ends.
+    EventSubscribe = "event/subscribe" (Subscribe) -> SubscribeAnswer;
+
+    SupervisorStatus = "supervisor/status" (Nothing) -> SupervisorView;
+    /// Ends the teams, then the supervisor. Client.
+    SupervisorStop = "supervisor/stop" (Nothing) -> DownAnswer;
+    /// Ends the supervisor alone; a worker or the caller starts the new build, which adopts the workers. Client.
+    SupervisorRestart = "supervisor/restart" (Nothing) -> Nothing;
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Nothing {}
+
+/// What the caller's terminal is: the supervisor never trusts its own environment for this.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallerTerminal {
+    /// `$TMUX`, when set.
+    #[serde(default)]
+    pub tmux: Option<String>,
+    /// `$TMUX_PANE`, when set.
+    #[serde(default)]
+    pub tmux_pane: Option<String>,
+    /// `$PATH`: where tmux is looked for.
+    pub path: String,
+    /// Columns and rows; `None` without a terminal.
+    #[serde(default)]
+    pub size: Option<(u16, u16)>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Up {
+    pub spec: TeamSpec,
+    /// The members' environment. A secret: `Debug` hides it.
+    pub environment: BTreeMap<String, String>,
+    pub terminal: CallerTerminal,
+    /// Only say what would be done.
+    pub dry_run: bool,
+    /// Forget the board and the members of before.
+    pub fresh: bool,
+}
+
+impl std::fmt::Debug for Up {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Up")
+            .field("spec", &self.spec)
+            .field("terminal", &self.terminal)
+            .field("dry_run", &self.dry_run)
+            .field("fresh", &self.fresh)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct UpAnswer {
+    pub team: TeamId,
+    pub revision: Revision,
+    pub placement: Placement,
+    /// Why this placement.
+    pub placement_reason: String,
+    pub changes: Vec<Change>,
+}
+
+/// One thing that `up` did, or would do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// `member ada`, `task Build`.
+    pub what: String,
+    pub change: ChangeKind,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeKind {
+    Started,
+    Restarted,
+    Stopped,
+    Added,
+    Updated,
+    Cancelled,
+    /// Differs, and was left as it is; the note says why.
+    Left,
+    #[serde(other)]
+    Unknown,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Down {
+    /// Skip the grace.
+    pub force: bool,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DownAnswer {
+    pub receipts: Vec<Receipt>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TeamListAnswer {
+    pub teams: Vec<TeamEntry>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct WaitAnswer {
+    pub team: TeamId,
+    pub outcome: Outcome,
+    pub tasks: Vec<TaskView>,
+    pub members: Vec<MemberView>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Every task is completed or cancelled.
+    Completed,
+    /// Some task failed, or is left that nobody can take.
+    Failed,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Attach {
+    #[serde(default)]
+    pub member: Option<MemberName>,
+    pub read_only: bool,
+    pub terminal: CallerTerminal,
+}
+
+/// What the caller runs, in its own terminal, to be attached.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AttachAnswer {
+    /// Empty: the caller's own tmux client was switched, nothing is to be run.
+    pub argv: Vec<String>,
+    /// Variables to take away before `argv` is run.
+    pub unset: Vec<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Spawn {
+    pub role: RoleName,
+    /// `None`: `<role>-<n>`.
+    #[serde(default)]
+    pub name: Option<MemberName>,
+    /// `None`: the role's.
+    #[serde(default)]
+    pub engine: Option<Engine>,
+    #[serde(default)]
+    pub placement: Option<PlacementChoice>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct OneMember {
+    pub member: MemberName,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct MemberAnswer {
+    pub revision: Revision,
+    pub member: MemberView,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LogAnswer {
+    pub path: PathBuf,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Exit {
+    pub code: i32,
+    pub reason: String,
+    /// Restarting cannot help: a wrong directory, a missing key. The member is held at once.
+    pub hold: bool,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SendMessage {
+    pub to: Recipient,
+    pub text: String,
+    #[serde(default)]
+    pub urgent: bool,
+}
+
+/// Longest message and longest task result, in bytes.
+pub const TEXT_MAX: usize = 64 << 10;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SendAnswer {
+    pub id: MessageId,
+    /// Who has it in the inbox now.
+    pub to: Vec<Party>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ReadMessages {
+    pub messages: Vec<MessageId>,
+}
+
+/// Arguments of `message/list`: the newest `limit` messages, oldest first.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ListMessages {
+    /// Only those from or to this party.
+    #[serde(default)]
+    pub of: Option<Party>,
+    pub limit: u32,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct MessageListAnswer {
+    pub messages: Vec<MessageView>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AddTask {
+    pub spec: TaskSpec,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct OneTask {
+    pub task: TaskId,
+}
+
+/// Fields left out stay as they are.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct TaskChanges {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<i32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<Vec<String>>,
+    /// Ids or keys, all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<RoleName>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verify: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rerun: Option<bool>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct UpdateTask {
+    pub task: TaskId,
+    pub changes: TaskChanges,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct ClaimTask {
+    /// `None`: the ready task of highest priority that the caller may take.
+    #[serde(default)]
+    pub task: Option<TaskId>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AssignTask {
+    pub task: TaskId,
+    pub member: MemberName,
+}
+
+/// Arguments of complete, fail and release.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct EndTask {
+    pub task: TaskId,
+    /// The claim that is meant. A member's call needs it; the user's may leave it out to mean the current one.
+    #[serde(default)]
+    pub generation: Option<Generation>,
+    /// The result, the reason or the note.
+    #[serde(default)]
+    pub text: String,
+}
+
+/// What a change of a task left it as.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskAnswer {
+    pub task: TaskId,
+    /// The current claim's, also after it ended.
+    pub generation: Generation,
+    /// The other tasks in progress that mean to touch the same files.
+    #[serde(default)]
+    pub overlaps: Vec<TaskId>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TaskListAnswer {
+    pub revision: Revision,
+    pub tasks: Vec<TaskView>,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Subscribe {
+    /// The last revision already seen; 0 for all.
+    pub after: Revision,
+    /// Also the transient ones: output of tasks.
+    pub transient: bool,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct SubscribeAnswer {
+    /// The newest revision when the call was taken.
+    pub head: Revision,
+}

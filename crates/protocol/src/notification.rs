@@ -1,0 +1,153 @@
+//! Frames that want no answer.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::error::Refusal;
+use crate::id::{Generation, LaunchId, MemberName, MessageId, Party, Revision, TaskId, TeamId};
+
+/// A notification's name and parameters.
+pub trait Notification: Serialize + for<'de> Deserialize<'de> {
+    const NAME: &'static str;
+}
+
+macro_rules! notifications {
+    ($($name:literal => $type:ty,)*) => {
+        $(impl Notification for $type {
+            const NAME: &'static str = $name;
+        })*
+    };
+}
+
+notifications! {
+    // Supervisor to member.
+    "task/start" => Assignment,
+    "task/abandon" => Abandon,
+    "message/deliver" => Deliver,
+    "member/stop" => StopMember,
+    // Member to supervisor.
+    "task/output" => TaskOutput,
+    "task/session" => TaskSession,
+    "member/pane_lost" => PaneLost,
+    // Supervisor to subscriber.
+    "event" => EventNotice,
+    "event/transient" => TransientNotice,
+    // Supervisor to anybody.
+    "goodbye" => Goodbye,
+}
+
+/// A task that the member now owns and is to work on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assignment {
+    pub task: TaskId,
+    pub generation: Generation,
+    pub title: String,
+    #[serde(default)]
+    pub description: String,
+    /// A task without one cannot be done by the command engine, and fails.
+    #[serde(default)]
+    pub run: Option<String>,
+    #[serde(default)]
+    pub verify: Option<String>,
+    /// 1 for the first run.
+    pub attempt: u32,
+}
+
+/// The member no longer owns this claim: what runs for it ends.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Abandon {
+    pub task: TaskId,
+    pub generation: Generation,
+    pub reason: String,
+}
+
+/// Messages for the member, in order. Each is offered again on every connect until it is acknowledged as read.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Deliver {
+    pub messages: Vec<DeliveredMessage>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeliveredMessage {
+    pub id: MessageId,
+    pub from: Party,
+    pub text: String,
+    pub urgent: bool,
+    /// Offered before, to this member's earlier launch or connection.
+    pub redelivered: bool,
+}
+
+/// The member is to end: finish within the grace, say `member/exit`, exit. It is killed after.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StopMember {
+    pub grace_ms: u64,
+    pub reason: String,
+}
+
+/// Text that a task printed. Transient: shown live, never stored by the supervisor.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TaskOutput {
+    pub task: TaskId,
+    pub text: String,
+}
+
+/// The session that a task's command leads, so that its tree can be ended without its worker.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TaskSession {
+    pub task: TaskId,
+    pub pid: u32,
+    /// Clock ticks after boot, as the kernel gives it: with the pid, the process's identity.
+    pub start_time: u64,
+}
+
+/// The member's pane is gone; it goes on headless.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PaneLost {}
+
+/// A durable event, after its commit.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct EventNotice {
+    pub team: TeamId,
+    pub revision: Revision,
+    /// Unix time in milliseconds.
+    pub at: u64,
+    /// `{"kind": …, …}`, as in the journal.
+    pub event: Box<RawValue>,
+}
+
+/// Something to show now that is not stored; `after` is the revision it follows.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TransientNotice {
+    pub team: TeamId,
+    pub after: Revision,
+    pub member: MemberName,
+    pub task: TaskId,
+    pub text: String,
+}
+
+/// The last frame of a connection that the supervisor closes on purpose.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Goodbye {
+    pub reason: GoodbyeReason,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Refusal>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GoodbyeReason {
+    /// A new supervisor follows: wait 2 s, then start one.
+    Restarting,
+    /// Nobody restarts it; the next command does.
+    Stopped,
+    /// This connection was replaced, refused or cut off: see `error`.
+    Closed,
+    #[serde(other)]
+    Unknown,
+}
+
+/// Names a launch in `member/ping`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Ping {
+    pub launch: LaunchId,
+}

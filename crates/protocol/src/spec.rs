@@ -1,0 +1,228 @@
+//! What is wanted: a team as its file describes it, resolved by the one who read the file.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{MemberName, RoleName, TeamName};
+
+/// A team as wanted. Every default of the team file is filled in.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TeamSpec {
+    pub name: TeamName,
+    /// Canonical path of the project directory.
+    pub project: PathBuf,
+    pub placement: PlacementChoice,
+    pub layout: Layout,
+    pub limits: Limits,
+    pub hooks: Hooks,
+    /// What `spawn ROLE` can make, by name; `worker` is always there.
+    pub roles: Vec<RoleSpec>,
+    pub members: Vec<MemberSpec>,
+    pub tasks: Vec<TaskSpec>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Members that are not stopped, at most.
+    pub teammates: u32,
+    /// Launches under way at once, at most.
+    pub starting: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            teammates: 10,
+            starting: 4,
+        }
+    }
+}
+
+/// Shell lines that the supervisor runs in the project directory, JSON on stdin, at most 60 s.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hooks {
+    /// Between "asked to complete" and "completed"; exit 2 refuses with stderr as the reason.
+    #[serde(default)]
+    pub task_completed: Option<String>,
+    /// When a member has nothing to do; exit 2 tells it why it should go on.
+    #[serde(default)]
+    pub teammate_idle: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoleSpec {
+    pub name: RoleName,
+    #[serde(default)]
+    pub description: String,
+    pub engine: Engine,
+    #[serde(default)]
+    pub colour: Option<Colour>,
+}
+
+/// One member as wanted. A difference in any field but `claim` and `colour` means a new launch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberSpec {
+    pub name: MemberName,
+    pub role: RoleName,
+    pub lead: bool,
+    pub engine: Engine,
+    /// `None`: the first of the palette that nobody has.
+    #[serde(default)]
+    pub colour: Option<Colour>,
+    /// Absolute.
+    pub cwd: PathBuf,
+    /// On top of the environment of `up`.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    pub claim: ClaimPolicy,
+    /// `None`: the team's.
+    #[serde(default)]
+    pub placement: Option<PlacementChoice>,
+}
+
+/// What does a member's work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Engine {
+    /// Runs each task's `run` line.
+    Command,
+}
+
+/// Which tasks an idle member takes by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClaimPolicy {
+    /// Any ready task that its role may take.
+    Ready,
+    /// Only tasks that are assigned to it.
+    Assigned,
+}
+
+/// Where members are wanted to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PlacementChoice {
+    /// tmux where it can be used, else headless; which and why is said.
+    Auto,
+    Tmux,
+    Headless,
+}
+
+/// How tmux lays the panes of a team's window out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Layout {
+    MainVertical,
+    Tiled,
+    EvenHorizontal,
+    EvenVertical,
+}
+
+/// A member's colour, one of the palette.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Colour {
+    Blue,
+    Green,
+    Yellow,
+    Magenta,
+    Cyan,
+    Orange,
+    Pink,
+    Lime,
+    Violet,
+    Teal,
+    Red,
+    Grey,
+}
+
+impl Colour {
+    pub const PALETTE: [Self; 12] = [
+        Self::Blue,
+        Self::Green,
+        Self::Yellow,
+        Self::Magenta,
+        Self::Cyan,
+        Self::Orange,
+        Self::Pink,
+        Self::Lime,
+        Self::Violet,
+        Self::Teal,
+        Self::Red,
+        Self::Grey,
+    ];
+
+    /// Its number in the 256-colour palette of terminals.
+    pub fn ansi256(self) -> u8 {
+        match self {
+            Self::Blue => 75,
+            Self::Green => 78,
+            Self::Yellow => 221,
+            Self::Magenta => 176,
+            Self::Cyan => 80,
+            Self::Orange => 215,
+            Self::Pink => 211,
+            Self::Lime => 155,
+            Self::Violet => 141,
+            Self::Teal => 43,
+            Self::Red => 203,
+            Self::Grey => 248,
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Blue => "blue",
+            Self::Green => "green",
+            Self::Yellow => "yellow",
+            Self::Magenta => "magenta",
+            Self::Cyan => "cyan",
+            Self::Orange => "orange",
+            Self::Pink => "pink",
+            Self::Lime => "lime",
+            Self::Violet => "violet",
+            Self::Teal => "teal",
+            Self::Red => "red",
+            Self::Grey => "grey",
+        }
+    }
+}
+
+/// One task as wanted. `after` names tasks by id (`T-3`) or by key.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskSpec {
+    /// Identity within the team file; the title unless given.
+    pub key: String,
+    pub title: String,
+    #[serde(default)]
+    pub description: String,
+    /// Higher first.
+    #[serde(default)]
+    pub priority: i32,
+    #[serde(default)]
+    pub labels: Vec<String>,
+    #[serde(default)]
+    pub after: Vec<String>,
+    #[serde(default)]
+    pub role: Option<RoleName>,
+    #[serde(default, rename = "for")]
+    pub assignee: Option<MemberName>,
+    /// Globs of files it means to touch; advisory.
+    #[serde(default)]
+    pub files: Vec<String>,
+    /// A shell line that does it.
+    #[serde(default)]
+    pub run: Option<String>,
+    /// A shell line that must exit 0 before it counts as completed.
+    #[serde(default)]
+    pub verify: Option<String>,
+    /// Whether a run that was lost may be repeated.
+    #[serde(default = "yes")]
+    pub rerun: bool,
+}
+
+fn yes() -> bool {
+    true
+}

@@ -1,0 +1,252 @@
+//! What is: the forms in which clients are shown teams, members, tasks and messages. Public by `--json`.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{
+    Generation, LaunchId, MemberName, MessageId, Party, Revision, RoleName, TaskId, TeamId,
+    TeamName,
+};
+use crate::spec::{Colour, Engine};
+
+/// One member, as `ps` shows her.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberView {
+    pub name: MemberName,
+    pub role: RoleName,
+    pub lead: bool,
+    pub engine: Engine,
+    pub model: Option<String>,
+    pub colour: Colour,
+    pub placement: Placement,
+    pub state: MemberState,
+    /// One sentence from facts.
+    pub why: String,
+    /// How long in this state, in milliseconds.
+    pub for_ms: u64,
+    pub pid: Option<u32>,
+    pub launch: Option<LaunchId>,
+    pub task: Option<TaskId>,
+    /// The terminal's own id, such as `%3`.
+    pub pane: Option<String>,
+    pub unread: u32,
+    /// Permission requests waiting for a decision.
+    pub requests: u32,
+    /// Restarts that count against the intensity now.
+    pub restarts: u32,
+    /// How her last finished task ended, in one line.
+    pub last_result: Option<String>,
+}
+
+/// A member's state, as a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MemberState {
+    Planned,
+    Launching,
+    Idle,
+    Working,
+    /// Its frames go unanswered. Shown and told; never killed for it.
+    Unresponsive,
+    Draining,
+    Cooling,
+    Held,
+    Stopped,
+    #[serde(other)]
+    Unknown,
+}
+
+/// Where a member really runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Placement {
+    Tmux,
+    Headless,
+}
+
+/// One team, as `ps` and `team show` show it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TeamView {
+    pub team: TeamId,
+    pub name: TeamName,
+    pub project: PathBuf,
+    pub state: TeamState,
+    pub revision: Revision,
+    pub members: Vec<MemberView>,
+    pub tasks: TaskCounts,
+    /// Which placement was chosen, and why.
+    pub placement: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TeamState {
+    /// Some member is not stopped.
+    Up,
+    Down,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskCounts {
+    pub pending: u64,
+    pub in_progress: u64,
+    pub completed: u64,
+    pub failed: u64,
+    pub cancelled: u64,
+}
+
+/// One team on disk, as `team list` shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TeamEntry {
+    pub team: TeamId,
+    pub name: TeamName,
+    pub project: PathBuf,
+    pub state: TeamState,
+}
+
+/// One task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskView {
+    pub id: TaskId,
+    pub key: String,
+    pub title: String,
+    pub description: String,
+    pub state: TaskState,
+    pub owner: Option<Party>,
+    pub generation: Generation,
+    pub role: Option<RoleName>,
+    #[serde(rename = "for")]
+    pub assignee: Option<MemberName>,
+    pub after: Vec<TaskId>,
+    /// The reverse of `after`: who waits for this one.
+    pub blocks: Vec<TaskId>,
+    /// Some `after` is not completed.
+    pub blocked: bool,
+    pub priority: i32,
+    pub labels: Vec<String>,
+    pub files: Vec<String>,
+    pub run: Option<String>,
+    pub verify: Option<String>,
+    pub rerun: bool,
+    pub attempts: u32,
+    pub created_by: Party,
+    /// Unix time in milliseconds.
+    pub created_at: u64,
+    pub changed_at: u64,
+    pub revision: Revision,
+    /// What came of it: the result, or why it failed, or the note of its last release.
+    pub result: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskState {
+    Pending,
+    InProgress,
+    Completed,
+    Failed,
+    Cancelled,
+    #[serde(other)]
+    Unknown,
+}
+
+/// One message to one recipient.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageView {
+    pub id: MessageId,
+    pub from: Party,
+    pub to: Party,
+    pub text: String,
+    pub state: MessageState,
+    pub urgent: bool,
+    /// Unix time in milliseconds.
+    pub at: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MessageState {
+    /// Stored, and in the recipient's inbox.
+    Accepted,
+    /// Handed to the recipient's process, which has not said that it read it.
+    Delivered,
+    Read,
+    #[serde(other)]
+    Unknown,
+}
+
+/// One thing that `down` ended, closed or left, and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    pub kind: ReceiptKind,
+    /// A pid with its member, a pane's id, a path.
+    pub what: String,
+    pub fate: Fate,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReceiptKind {
+    Process,
+    Pane,
+    Socket,
+    File,
+    Worktree,
+    #[serde(other)]
+    Unknown,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fate {
+    Ended,
+    Closed,
+    Removed,
+    Kept,
+    Survived,
+    #[serde(other)]
+    Unknown,
+}
+
+/// What the supervisor is doing right now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SupervisorView {
+    pub pid: u32,
+    pub build: String,
+    pub protocol: u32,
+    pub socket: PathBuf,
+    pub log: PathBuf,
+    /// How long it has been serving, in milliseconds.
+    pub up_ms: u64,
+    pub resident_bytes: u64,
+    pub connections: u32,
+    pub teams: Vec<DriverView>,
+}
+
+/// What one team's driver is doing right now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DriverView {
+    pub team: TeamId,
+    pub project: PathBuf,
+    pub revision: Revision,
+    /// Inputs that wait for the driver.
+    pub inputs: u32,
+    /// Records in the commit under way.
+    pub committing: u32,
+    pub subscribers: u32,
+    pub last_commit: Option<CommitView>,
+    /// `stored`, or why nothing can be stored now.
+    pub storage: String,
+    pub members: Vec<MemberView>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommitView {
+    pub revision: Revision,
+    pub records: u32,
+    /// How long the store took, in microseconds.
+    pub took_us: u64,
+    /// How long ago, in milliseconds.
+    pub ago_ms: u64,
+}
