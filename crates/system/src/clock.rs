@@ -1,0 +1,49 @@
+//! Time as the rest of the project uses it. Called by whoever feeds time into the core.
+//!
+//! Deadlines are monotonic milliseconds and mean nothing under another boot id; wall time is for
+//! showing to people and is never compared. Nothing here sleeps.
+
+use std::io;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::os;
+
+/// Milliseconds since an arbitrary point of this boot, without the time spent suspended. The same
+/// for all processes of one boot.
+pub fn monotonic_ms() -> u64 {
+    os::monotonic_ms()
+}
+
+/// Milliseconds of Unix time. May jump in either direction.
+pub fn wall_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| {
+            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        })
+}
+
+/// Names this boot of the machine: recorded pids and deadlines are void under another one.
+pub fn boot_id() -> io::Result<String> {
+    os::boot_id()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn monotonic_time_never_goes_back() {
+        let first = monotonic_ms();
+        assert!(monotonic_ms() >= first);
+        assert!(first > 0);
+    }
+
+    #[test]
+    fn one_boot_has_one_id() {
+        let id = boot_id().unwrap();
+        assert!(!id.is_empty());
+        assert_eq!(id, id.trim());
+        assert_eq!(id, boot_id().unwrap());
+    }
+}

@@ -1,0 +1,243 @@
+//! Where our files are, and whether these places are ours alone. Called first thing by every
+//! binary; everybody else takes paths from here.
+//!
+//! A directory that somebody else could have planted or could write to is refused, with what is
+//! wrong and what to do; it is never repaired, because what is in it already may not be ours.
+
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::libc;
+use nix::unistd::{User, geteuid};
+use sha2::{Digest, Sha256};
+
+/// Longest path that we bind or connect a socket at: the kernel's limit is 104 bytes with the final
+/// NUL on macOS, 108 on Linux.
+const SOCKET_PATH_BYTES: usize = 100;
+
+/// Moves all directories, for tests and for several installations side by side.
+pub const HOME_VARIABLE: &str = "AGENT_TEAM_HOME";
+
+/// The three directories of one installation, all absolute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Directories {
+    /// Journals and logs; survives a reboot.
+    pub state: PathBuf,
+    /// Sockets, launch files, environments; may not survive a reboot.
+    pub run: PathBuf,
+    /// The user's settings and roles. Neither created nor checked here.
+    pub config: PathBuf,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum DirectoriesError {
+    #[error("{HOME_VARIABLE} is {0}, which is not an absolute path")]
+    Relative(PathBuf),
+    #[error(
+        "there is no home directory: set HOME, or {HOME_VARIABLE} to a directory for our files"
+    )]
+    NoHome,
+    #[error("{} {problem}; {}", path.display(), problem.remedy(path))]
+    Unsafe { path: PathBuf, problem: Problem },
+    #[error("cannot prepare {}", path.display())]
+    Io { path: PathBuf, source: io::Error },
+}
+
+/// What is wrong with a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    #[error("is a symbolic link")]
+    Symlink,
+    #[error("is not a directory")]
+    NotADirectory,
+    #[error("belongs to user {0}, not to us")]
+    ForeignOwner(u32),
+    #[error("may be used by others than its owner (mode {0:03o})")]
+    TooOpen(u32),
+}
+
+impl Problem {
+    /// What a person can do about it.
+    fn remedy(self, path: &Path) -> String {
+        let path = path.display();
+        match self {
+            Problem::Symlink | Problem::NotADirectory | Problem::ForeignOwner(_) => {
+                format!("remove it, or set {HOME_VARIABLE} to a directory of your own")
+            }
+            Problem::TooOpen(_) => {
+                format!("look at what is in it, then close it with: chmod 700 {path}")
+            }
+        }
+    }
+}
+
+impl Directories {
+    /// From `AGENT_TEAM_HOME`, else the XDG variables, else their defaults. Creates nothing.
+    pub fn from_environment() -> Result<Directories, DirectoriesError> {
+        Directories::from_variables(|name| std::env::var_os(name))
+    }
+
+    fn from_variables(
+        variable: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Directories, DirectoriesError> {
+        if let Some(home) = variable(HOME_VARIABLE).filter(|home| !home.is_empty()) {
+            let home = PathBuf::from(home);
+            if !home.is_absolute() {
+                return Err(DirectoriesError::Relative(home));
+            }
+            return Ok(Directories {
+                state: home.join("state"),
+                run: home.join("run"),
+                config: home.join("config"),
+            });
+        }
+        // The XDG specification: what is not absolute is to be ignored.
+        let absolute = |name: &str| {
+            variable(name)
+                .map(PathBuf::from)
+                .filter(|path| path.is_absolute())
+        };
+        let below_home = |path: &str| {
+            let home = absolute("HOME").or_else(|| {
+                User::from_uid(geteuid())
+                    .ok()
+                    .flatten()
+                    .map(|user| user.dir)
+            });
+            home.map(|home| home.join(path))
+                .ok_or(DirectoriesError::NoHome)
+        };
+        let place = |name, default| absolute(name).map_or_else(|| below_home(default), Ok);
+        Ok(Directories {
+            state: place("XDG_STATE_HOME", ".local/state")?.join("agent-team"),
+            run: match absolute("XDG_RUNTIME_DIR") {
+                Some(runtime) => runtime.join("agent-team"),
+                None => of_this_user(&std::env::temp_dir()),
+            },
+            config: place("XDG_CONFIG_HOME", ".config")?.join("agent-team"),
+        })
+    }
+
+    /// Creates what is missing (0700) and refuses what is not ours alone.
+    pub fn prepare(&self) -> Result<(), DirectoriesError> {
+        secure(&self.state)?;
+        secure(&self.teams())?;
+        secure(&self.state.join("log"))?;
+        secure(&self.run)?;
+        secure(&self.launch_files())?;
+        secure(&self.run.join("env"))?;
+        for socket in [self.socket(), self.tmux_socket()] {
+            if let Some(directory) = socket.parent().filter(|parent| *parent != self.run) {
+                secure(directory)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Creates the directory of one team and returns it.
+    pub fn prepare_team(&self, team_id: &str) -> Result<PathBuf, DirectoriesError> {
+        let directory = self.team(team_id);
+        secure(&directory)?;
+        secure(&directory.join("log"))?;
+        Ok(directory)
+    }
+
+    /// Held by the living supervisor; contains the path of its socket.
+    pub fn supervisor_lock(&self) -> PathBuf {
+        self.state.join("supervisor.lock")
+    }
+
+    pub fn supervisor_log(&self) -> PathBuf {
+        self.state.join("log/supervisor.log")
+    }
+
+    /// Where a supervisor binds. Clients take the path from the lock file instead.
+    pub fn socket(&self) -> PathBuf {
+        self.socket_path("supervisor.sock")
+    }
+
+    /// The socket of our own tmux server.
+    pub fn tmux_socket(&self) -> PathBuf {
+        self.socket_path("tmux.sock")
+    }
+
+    pub fn teams(&self) -> PathBuf {
+        self.state.join("teams")
+    }
+
+    /// Of one team: `team.db` and `log/`.
+    pub fn team(&self, team_id: &str) -> PathBuf {
+        self.teams().join(team_id)
+    }
+
+    pub fn launch_files(&self) -> PathBuf {
+        self.run.join("launch")
+    }
+
+    pub fn launch_file(&self, launch_id: &str) -> PathBuf {
+        self.launch_files().join(launch_id)
+    }
+
+    /// The environment that a team was started with.
+    pub fn environment_file(&self, team_id: &str) -> PathBuf {
+        self.run.join("env").join(team_id)
+    }
+
+    /// Where the path in the runtime directory is too long, a short one under `/tmp`: not under
+    /// `TMPDIR`, so that it is the same for everybody who uses this runtime directory.
+    fn socket_path(&self, name: &str) -> PathBuf {
+        let path = self.run.join(name);
+        if path.as_os_str().len() <= SOCKET_PATH_BYTES {
+            return path;
+        }
+        let digest = Sha256::digest(path.as_os_str().as_bytes());
+        let short: String = digest
+            .iter()
+            .take(8)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        of_this_user(Path::new("/tmp")).join(format!("{short}.sock"))
+    }
+}
+
+fn of_this_user(temporary: &Path) -> PathBuf {
+    temporary.join(format!("agent-team-{}", geteuid()))
+}
+
+/// Creates a directory (0700) where there is nothing, and checks it where there is.
+fn secure(path: &Path) -> Result<(), DirectoriesError> {
+    let created = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    // Checked on the opened directory: a path can change between two looks.
+    let opened = created.and_then(|()| {
+        OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW)
+            .open(path)?
+            .metadata()
+    });
+    let unsafe_because = |problem| DirectoriesError::Unsafe {
+        path: path.to_owned(),
+        problem,
+    };
+    match opened {
+        Ok(metadata) if metadata.uid() != geteuid().as_raw() => {
+            Err(unsafe_because(Problem::ForeignOwner(metadata.uid())))
+        }
+        Ok(metadata) if metadata.mode() & 0o077 != 0 => {
+            Err(unsafe_because(Problem::TooOpen(metadata.mode() & 0o777)))
+        }
+        Ok(_) => Ok(()),
+        Err(source) => Err(match fs::symlink_metadata(path) {
+            Ok(metadata) if metadata.is_symlink() => unsafe_because(Problem::Symlink),
+            Ok(metadata) if !metadata.is_dir() => unsafe_because(Problem::NotADirectory),
+            Ok(_) | Err(_) => DirectoriesError::Io {
+                path: path.to_owned(),
+                source,
+            },
+        }),
+    }
+}

@@ -1,0 +1,90 @@
+//! What a store must ask of its disk: is the file still the one at its path, and is there room to
+//! stop in good order. Called by the store at each commit, and by the supervisor when it is full.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::libc;
+
+use crate::os;
+
+/// Which file this is, whatever its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileIdentity {
+    device: u64,
+    inode: u64,
+}
+
+/// The path no longer leads to the file: what is written to it now would be lost.
+#[derive(Debug, thiserror::Error)]
+pub enum Moved {
+    #[error("{0} was removed")]
+    Removed(PathBuf),
+    #[error("{0} was replaced by another file")]
+    Replaced(PathBuf),
+    #[error("cannot look at {path}")]
+    Unknown { path: PathBuf, source: io::Error },
+}
+
+impl FileIdentity {
+    pub fn of(file: &File) -> io::Result<FileIdentity> {
+        file.metadata()
+            .map(|metadata| FileIdentity::from(&metadata))
+    }
+
+    /// Whether `path` still leads to this file. One system call; no symlink is followed.
+    pub fn check(&self, path: &Path) -> Result<(), Moved> {
+        match fs::symlink_metadata(path) {
+            Ok(metadata) if FileIdentity::from(&metadata) != *self => {
+                Err(Moved::Replaced(path.to_owned()))
+            }
+            // A path that leads to it is a link, so the link count needs no look of its own.
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(Moved::Removed(path.to_owned()))
+            }
+            Err(source) => Err(Moved::Unknown {
+                path: path.to_owned(),
+                source,
+            }),
+        }
+    }
+}
+
+impl From<&fs::Metadata> for FileIdentity {
+    fn from(metadata: &fs::Metadata) -> FileIdentity {
+        FileIdentity {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+        }
+    }
+}
+
+/// Makes sure that a file of at least this size (0600) is there and has its blocks, to be given
+/// back by [`release`] when the disk is full.
+pub fn reserve(path: &Path, bytes: u64) -> io::Result<()> {
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(path)?;
+    let reserved = os::allocate(&file, bytes);
+    if reserved.is_err() {
+        // A part of a reserve only makes the shortage worse.
+        let _released = release(path);
+    }
+    reserved
+}
+
+/// Gives the reserve's blocks back. False when there was no reserve.
+pub fn release(path: &Path) -> io::Result<bool> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}

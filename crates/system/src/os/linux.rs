@@ -1,0 +1,269 @@
+//! Linux: `/proc`, pidfds, `prctl`. Its twin is `macos.rs`, which exports the same names.
+//!
+//! Called only from within this crate, where each name gets its meaning; nothing here decides
+//! which process is whose. "It is gone" is always a value (`None`), never an error.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::fs::MetadataExt;
+
+use nix::libc;
+use nix::sys::signal::Signal;
+use nix::time::{ClockId, clock_gettime};
+use rustix::process::PidfdFlags;
+use rustix::pty::OpenptFlags;
+
+/// One line of the process table.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stat {
+    pub(crate) pid: u32,
+    pub(crate) parent: u32,
+    pub(crate) session: u32,
+    /// Clock ticks since boot.
+    pub(crate) start_time: u64,
+    /// Ended, and not yet waited for.
+    pub(crate) zombie: bool,
+    /// Device number of the controlling terminal, 0 without one.
+    terminal: i32,
+}
+
+pub(crate) fn monotonic_ms() -> u64 {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("every Linux has CLOCK_MONOTONIC");
+    let seconds = u64::try_from(now.tv_sec()).unwrap_or(0);
+    let nanos = u64::try_from(now.tv_nsec()).unwrap_or(0);
+    seconds * 1000 + nanos / 1_000_000
+}
+
+pub(crate) fn boot_id() -> io::Result<String> {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned())
+}
+
+pub(crate) fn stat(pid: u32) -> io::Result<Option<Stat>> {
+    match gone_is_none(fs::read(format!("/proc/{pid}/stat")))? {
+        None => Ok(None),
+        Some(line) => parse_stat(&line).map(Some).ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("/proc/{pid}/stat does not parse"),
+            )
+        }),
+    }
+}
+
+/// All processes that can be seen. Not a snapshot: what forks meanwhile may be missing.
+pub(crate) fn processes() -> io::Result<Vec<Stat>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        found.extend(stat(pid)?);
+    }
+    Ok(found)
+}
+
+/// The effective user of a process; `None` when it is gone.
+pub(crate) fn owner(pid: u32) -> io::Result<Option<u32>> {
+    Ok(gone_is_none(fs::metadata(format!("/proc/{pid}")))?.map(|metadata| metadata.uid()))
+}
+
+/// The environment a process was started with, `NAME=value` entries each ended by a NUL; `None`
+/// when it is gone or not ours to read.
+pub(crate) fn environment(pid: u32) -> io::Result<Option<Vec<u8>>> {
+    match fs::read(format!("/proc/{pid}/environ")) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(None),
+        result => gone_is_none(result),
+    }
+}
+
+/// Memory that a process has in RAM; `None` when it is gone.
+pub(crate) fn resident_bytes(pid: u32) -> io::Result<Option<u64>> {
+    let Some(line) = gone_is_none(fs::read_to_string(format!("/proc/{pid}/statm")))? else {
+        return Ok(None);
+    };
+    let pages: u64 = line
+        .split(' ')
+        .nth(1)
+        .and_then(|field| field.parse().ok())
+        .unwrap_or(0);
+    Ok(Some(pages * rustix::param::page_size() as u64))
+}
+
+/// Path of this process's controlling terminal.
+pub(crate) fn controlling_terminal() -> io::Result<Option<std::path::PathBuf>> {
+    let Some(own) = stat(std::process::id())? else {
+        return Ok(None);
+    };
+    if own.terminal == 0 {
+        return Ok(None);
+    }
+    let device = u64::from(own.terminal.cast_unsigned());
+    let candidates = fs::read_dir("/dev/pts")
+        .into_iter()
+        .chain(fs::read_dir("/dev"));
+    for entry in candidates.flatten().flatten() {
+        let Ok(metadata) = entry.metadata() else {
+            continue;
+        };
+        let character = std::os::unix::fs::FileTypeExt::is_char_device(&metadata.file_type());
+        if character && metadata.rdev() == device {
+            return Ok(Some(entry.path()));
+        }
+    }
+    Ok(None)
+}
+
+pub(crate) fn is_subreaper() -> io::Result<bool> {
+    Ok(nix::sys::prctl::get_child_subreaper()?)
+}
+
+/// As a subreaper this process adopts the orphans among its descendants.
+pub(crate) fn set_subreaper(on: bool) -> io::Result<()> {
+    Ok(nix::sys::prctl::set_child_subreaper(on)?)
+}
+
+/// Marks every descriptor above stderr close-on-exec, those included that came without the mark
+/// from whoever started us. For the child side of a fork; kernels before 5.11 refuse, and then
+/// only our own descriptors, which all have the mark, are kept from the child.
+pub(crate) fn close_descriptors_on_exec() {
+    #[expect(unsafe_code, reason = "neither nix nor rustix wraps close_range")]
+    // SAFETY: the call takes three integers and, with this flag, closes nothing.
+    unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            3,
+            u32::MAX,
+            libc::CLOSE_RANGE_CLOEXEC,
+        );
+    }
+}
+
+/// Gives a file of this size its blocks on the disk.
+pub(crate) fn allocate(file: &fs::File, bytes: u64) -> io::Result<()> {
+    let bytes = i64::try_from(bytes).map_err(io::Error::other)?;
+    Ok(nix::fcntl::posix_fallocate(file, 0, bytes)?)
+}
+
+pub(crate) fn open_pty_master() -> io::Result<OwnedFd> {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let master = rustix::pty::openpt(flags)?;
+    rustix::pty::unlockpt(&master)?;
+    Ok(master)
+}
+
+/// The side that programs see. Opened from the master, not by name: names belong to whatever
+/// `/dev/pts` is mounted here.
+pub(crate) fn open_pty_terminal(master: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    Ok(rustix::pty::ioctl_tiocgptpeer(master, flags)?)
+}
+
+/// A hold on one process that its pid's next owner cannot take over: a pidfd, readable once the
+/// process has ended.
+#[derive(Debug)]
+pub(crate) struct Handle(OwnedFd);
+
+impl Handle {
+    /// `None` when there is no such process. A zombie still is one.
+    pub(crate) fn open(pid: u32) -> io::Result<Option<Handle>> {
+        let Some(pid) = i32::try_from(pid)
+            .ok()
+            .and_then(rustix::process::Pid::from_raw)
+        else {
+            return Ok(None);
+        };
+        match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(descriptor) => Ok(Some(Handle(descriptor))),
+            // ENOENT and EINVAL: the number is a thread's, not a process's.
+            Err(rustix::io::Errno::SRCH | rustix::io::Errno::NOENT | rustix::io::Errno::INVAL) => {
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// False when the process had ended already.
+    pub(crate) fn signal(&self, signal: Signal) -> io::Result<bool> {
+        let signal = rustix::process::Signal::from_named_raw(signal as i32)
+            .expect("nix has only named signals");
+        match rustix::process::pidfd_send_signal(&self.0, signal) {
+            Ok(()) => Ok(true),
+            Err(rustix::io::Errno::SRCH) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl AsRawFd for Handle {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+impl From<Handle> for OwnedFd {
+    fn from(handle: Handle) -> OwnedFd {
+        handle.0
+    }
+}
+
+/// A process that ends while its files are read shows as a missing file or as ESRCH.
+fn gone_is_none<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error)
+            if error.kind() == io::ErrorKind::NotFound
+                || error.raw_os_error() == Some(libc::ESRCH) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The name (field 2) is in parentheses and may itself contain spaces and parentheses, so fields
+/// are counted from the last closing one; see proc_pid_stat(5).
+fn parse_stat(line: &[u8]) -> Option<Stat> {
+    let name_end = line.iter().rposition(|&byte| byte == b')')?;
+    let pid = std::str::from_utf8(line.split(|&byte| byte == b' ').next()?)
+        .ok()?
+        .parse()
+        .ok()?;
+    let rest = std::str::from_utf8(line.get(name_end + 2..)?).ok()?;
+    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+    let field = |number: usize| fields.get(number - 3).copied();
+    // A leader that ended before its other threads is shown as a zombie, but is not one.
+    let threads: u32 = field(20)?.parse().ok()?;
+    Some(Stat {
+        pid,
+        parent: field(4)?.parse().ok()?,
+        session: field(6)?.parse().ok()?,
+        terminal: field(7)?.parse().ok()?,
+        start_time: field(22)?.parse().ok()?,
+        zombie: matches!(field(3)?, "Z" | "X") && threads <= 1,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_name_full_of_parentheses_and_spaces_does_not_shift_the_fields() {
+        let line =
+            b"42 (a) S 1 (b) c) Z 7 42 41 34816 42 4194304 1 0 0 0 0 0 0 0 20 0 1 0 9876 0 0";
+        let stat = parse_stat(line).unwrap();
+        assert_eq!(
+            (stat.pid, stat.parent, stat.session, stat.start_time),
+            (42, 7, 41, 9876)
+        );
+        assert!(stat.zombie);
+    }
+
+    #[test]
+    fn a_leader_that_ended_before_its_threads_is_not_a_zombie() {
+        let line = b"42 (x) Z 7 42 41 0 42 4194304 1 0 0 0 0 0 0 0 20 0 3 0 9876 0 0";
+        assert!(!parse_stat(line).unwrap().zombie);
+    }
+}

@@ -1,0 +1,100 @@
+//! A pseudo-terminal, and programs that have it as their own terminal. Called by the engines.
+//!
+//! The master side is asynchronous and never blocks the runtime; what a program prints is bytes,
+//! and what is written arrives as if typed, so a ^C byte interrupts it. One pty serves one program
+//! at a time.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::Stdio;
+
+use rustix::termios::{InputModes, OptionalActions, Winsize};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use crate::os;
+use crate::readiness::register;
+use crate::spawn::{Child, ProgramSpec, before_exec};
+
+/// The master side of a pseudo-terminal.
+#[derive(Debug)]
+pub struct Pty {
+    master: AsyncFd<OwnedFd>,
+}
+
+impl Pty {
+    /// Must be called within a tokio runtime.
+    pub fn open(columns: u16, rows: u16) -> io::Result<Pty> {
+        let master = os::open_pty_master()?;
+        rustix::io::ioctl_fionbio(&master, true)?;
+        let pty = Pty {
+            master: register(master, Interest::READABLE | Interest::WRITABLE)?,
+        };
+        pty.resize(columns, rows)?;
+        let terminal = os::open_pty_terminal(pty.master.get_ref().as_fd())?;
+        let mut modes = rustix::termios::tcgetattr(&terminal)?;
+        // So that erasing a character erases all its bytes.
+        modes.input_modes.insert(InputModes::IUTF8);
+        rustix::termios::tcsetattr(&terminal, OptionalActions::Now, &modes)?;
+        Ok(pty)
+    }
+
+    /// Starts a program as the leader of a new session whose controlling terminal, stdin, stdout
+    /// and stderr are this pty.
+    pub fn spawn(&self, spec: &ProgramSpec) -> io::Result<Child> {
+        let terminal = os::open_pty_terminal(self.master.get_ref().as_fd())?;
+        let mut command = spec.command();
+        command
+            .stdin(Stdio::from(terminal.try_clone()?))
+            .stdout(Stdio::from(terminal.try_clone()?))
+            .stderr(Stdio::from(terminal));
+        before_exec(&mut command, || {
+            Ok(rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?)
+        });
+        Child::new(command.spawn()?)
+    }
+
+    /// Reads what was printed. 0 once all who had the terminal open are gone and everything was
+    /// read. Safe to cancel.
+    pub async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.master.async_io(Interest::READABLE, |master| {
+            Ok(rustix::io::read(master, &mut *buffer)?)
+        });
+        match read.await {
+            Err(error) if error.raw_os_error() == Some(nix::libc::EIO) => Ok(0),
+            result => result,
+        }
+    }
+
+    /// Types these bytes, all of them; waits while the terminal's input queue is full. When it is
+    /// cancelled, some of them may have been typed.
+    pub async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let written = self.master.async_io(Interest::WRITABLE, |master| {
+                Ok(rustix::io::write(master, bytes)?)
+            });
+            bytes = &bytes[written.await?..];
+        }
+        Ok(())
+    }
+
+    /// The foreground program is told by SIGWINCH.
+    pub fn resize(&self, columns: u16, rows: u16) -> io::Result<()> {
+        let size = Winsize {
+            ws_col: columns,
+            ws_row: rows,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        Ok(rustix::termios::tcsetwinsize(self.master.get_ref(), size)?)
+    }
+
+    /// The process group that a ^C would reach; `None` when there is none.
+    pub fn foreground_group(&self) -> io::Result<Option<u32>> {
+        match rustix::termios::tcgetpgrp(self.master.get_ref()) {
+            Ok(group) => Ok(Some(group.as_raw_nonzero().get().cast_unsigned())),
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOTTY) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}

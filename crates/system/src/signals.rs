@@ -1,0 +1,77 @@
+//! Signals to this process as one typed stream. Called by the main loops of the three binaries.
+//!
+//! From [`Signals::install`] on none of these signals has its default effect in this process, also
+//! after the stream is dropped. Children get the defaults back ([`crate::spawn`]).
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use nix::libc;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Exit status of what an interrupt ended, as shells count it.
+const INTERRUPTED: i32 = 128 + libc::SIGINT;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignalEvent {
+    /// SIGTERM.
+    Shutdown,
+    /// SIGINT.
+    Interrupt,
+    /// SIGHUP: the terminal has gone.
+    Hangup,
+    /// SIGWINCH: the terminal has another size.
+    WindowChanged,
+    /// SIGUSR1: tell what you are doing.
+    Info,
+}
+
+#[derive(Debug)]
+pub struct Signals {
+    shutdown: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+    window_changed: Signal,
+    info: Signal,
+}
+
+impl Signals {
+    /// Must be called within a tokio runtime.
+    pub fn install() -> io::Result<Signals> {
+        Ok(Signals {
+            shutdown: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+            window_changed: signal(SignalKind::window_change())?,
+            info: signal(SignalKind::user_defined1())?,
+        })
+    }
+
+    /// The next signal; several of one kind may arrive as one. Safe to cancel.
+    pub async fn next(&mut self) -> SignalEvent {
+        // `recv` never ends: the handlers stay for the life of the process.
+        tokio::select! {
+            biased;
+            _ = self.shutdown.recv() => SignalEvent::Shutdown,
+            _ = self.interrupt.recv() => SignalEvent::Interrupt,
+            _ = self.hangup.recv() => SignalEvent::Hangup,
+            _ = self.window_changed.recv() => SignalEvent::WindowChanged,
+            _ = self.info.recv() => SignalEvent::Info,
+        }
+    }
+}
+
+/// From now on a second SIGINT ends this process at once, whatever it is busy with, with exit
+/// status 130. The first one still arrives as [`SignalEvent::Interrupt`].
+pub fn second_interrupt_exits() -> io::Result<()> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    // In this order: the first interrupt finds the flag unset, then sets it.
+    signal_hook::flag::register_conditional_shutdown(
+        libc::SIGINT,
+        INTERRUPTED,
+        Arc::clone(&interrupted),
+    )?;
+    signal_hook::flag::register(libc::SIGINT, interrupted)?;
+    Ok(())
+}

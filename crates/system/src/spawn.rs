@@ -1,0 +1,166 @@
+//! Starting programs, always with a complete environment, a working directory, a session of their
+//! own and no descriptor that was not meant for them. Called by the CLI and the teammates (to start
+//! the supervisor), by the supervisor (headless workers) and, through [`crate::pty`], by engines.
+//!
+//! Children started here are waited for here, each by its own pid: a wait for "any child" would
+//! take the status from whoever waits for that child. A worker is a subreaper and reaps what it
+//! inherited with [`reap_orphans`].
+//!
+//! [`Child`] neither kills nor reaps when dropped.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus, Stdio};
+
+use nix::sys::signal::{SigHandler, Signal as NixSignal};
+use tokio::signal::unix::SignalKind;
+
+use crate::os;
+use crate::process::{ExitWatch, ProcessId, Signal};
+
+mod detached;
+
+pub use detached::{Detached, READY_FD, StartError, ready_fd};
+
+/// A program to be started.
+#[derive(Clone, Debug)]
+pub struct ProgramSpec {
+    /// A path, or a name to be looked up in the `PATH` of `env`.
+    pub program: PathBuf,
+    pub args: Vec<OsString>,
+    /// All of it: nothing is inherited.
+    pub env: Vec<(OsString, OsString)>,
+    pub cwd: PathBuf,
+}
+
+impl ProgramSpec {
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command
+            .args(&self.args)
+            .env_clear()
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
+            .current_dir(&self.cwd);
+        command
+    }
+}
+
+/// A running child of this process. Must be waited for, or its zombie stays.
+#[derive(Debug)]
+pub struct Child {
+    pub process: ProcessId,
+    child: std::process::Child,
+    watch: ExitWatch,
+}
+
+impl Child {
+    pub(crate) fn new(child: std::process::Child) -> io::Result<Child> {
+        let watch = ExitWatch::of_child(child.id())?;
+        Ok(Child {
+            process: watch.process(),
+            child,
+            watch,
+        })
+    }
+
+    /// Waits for its end and reaps it. Safe to cancel and to repeat.
+    pub async fn wait(&mut self) -> io::Result<ExitStatus> {
+        self.watch.exited().await?;
+        self.child.wait()
+    }
+
+    /// Sends a signal to this process alone. False when it had ended already.
+    pub fn signal(&self, signal: Signal) -> io::Result<bool> {
+        self.watch.signal(signal)
+    }
+}
+
+/// Starts a program without a terminal in a session of its own, stdin empty, stdout and stderr in
+/// `log` or nowhere. Must be called within a tokio runtime.
+pub fn spawn_session(spec: &ProgramSpec, log: Option<File>) -> io::Result<Child> {
+    let mut command = spec.command();
+    command.stdin(Stdio::null());
+    match log {
+        Some(log) => command.stdout(log.try_clone()?).stderr(log),
+        None => command.stdout(Stdio::null()).stderr(Stdio::null()),
+    };
+    before_exec(&mut command, || Ok(()));
+    Child::new(command.spawn()?)
+}
+
+/// Adds what every child does between fork and exec: a session of its own, default signal
+/// dispositions (std resets the mask and SIGPIPE only), no descriptor of ours. `then` runs last.
+///
+/// `then` runs in the child of a possibly threaded process: it must make system calls only, and
+/// neither allocate nor lock.
+pub(crate) fn before_exec(
+    command: &mut Command,
+    then: impl Fn() -> io::Result<()> + Send + Sync + 'static,
+) {
+    let prepare = move || {
+        rustix::process::setsid()?;
+        for signal in NixSignal::iterator() {
+            #[expect(unsafe_code, reason = "setting a disposition is unsafe in nix")]
+            // SAFETY: no handler is installed, only the default disposition, and the child has a
+            // single thread. SIGKILL and SIGSTOP refuse, which is right.
+            let _previous = unsafe { nix::sys::signal::signal(signal, SigHandler::SigDfl) };
+        }
+        os::close_descriptors_on_exec();
+        then()
+    };
+    #[expect(unsafe_code, reason = "code between fork and exec")]
+    // SAFETY: `prepare` makes system calls only: it neither allocates nor takes a lock that another
+    // thread may have held at the fork. Its callers in this crate pass `then` of the same kind.
+    unsafe {
+        command.pre_exec(prepare);
+    }
+}
+
+/// Makes this process the parent of orphans among its descendants (Linux; elsewhere nothing, and
+/// orphans are found by session and marker alone).
+pub fn become_subreaper() -> io::Result<()> {
+    os::set_subreaper(true)
+}
+
+/// Reaps the ended children of this process that are not in `except`, its own children by
+/// [`Child`], and returns their pids. Never blocks.
+pub fn reap_any(except: &[u32]) -> io::Result<Vec<u32>> {
+    let own_pid = std::process::id();
+    let mut reaped = Vec::new();
+    for stat in os::processes()? {
+        if stat.parent != own_pid || !stat.zombie || except.contains(&stat.pid) {
+            continue;
+        }
+        let pid = i32::try_from(stat.pid)
+            .ok()
+            .and_then(rustix::process::Pid::from_raw);
+        let options = rustix::process::WaitOptions::NOHANG;
+        match rustix::process::waitpid(pid, options) {
+            Ok(Some(_)) => reaped.push(stat.pid),
+            Ok(None) | Err(rustix::io::Errno::CHILD) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(reaped)
+}
+
+/// Reaps orphans for as long as it is polled. `own` names the children that somebody holds a
+/// [`Child`] of; it is asked before each look, so a child must be in it before this task runs again.
+/// Returns only with an error.
+pub async fn reap_orphans(mut own: impl FnMut() -> Vec<u32>) -> io::Error {
+    let mut child_ended = match tokio::signal::unix::signal(SignalKind::child()) {
+        Ok(signal) => signal,
+        Err(error) => return error,
+    };
+    loop {
+        if let Err(error) = reap_any(&own()) {
+            return error;
+        }
+        if child_ended.recv().await.is_none() {
+            return io::Error::other("the runtime no longer delivers SIGCHLD");
+        }
+    }
+}

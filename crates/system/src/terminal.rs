@@ -1,0 +1,135 @@
+//! The terminal that a person sits at. Called by the CLI (`attach`) and by the pane.
+//!
+//! A terminal's open file description is shared with the shell that started us, and non-blocking
+//! mode belongs to that description: setting it on stdin would break the shell. So the terminal is
+//! opened anew, by name, and only that descriptor is non-blocking. Its modes are shared too: they
+//! are put back when the guard goes.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use nix::libc;
+use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use crate::os;
+use crate::readiness::register;
+
+pub fn is_terminal(descriptor: impl AsFd) -> bool {
+    rustix::termios::isatty(descriptor)
+}
+
+/// Columns and rows; `None` when it is no terminal or does not say.
+pub fn size(descriptor: impl AsFd) -> Option<(u16, u16)> {
+    let size = rustix::termios::tcgetwinsize(descriptor).ok()?;
+    (size.ws_col > 0 && size.ws_row > 0).then_some((size.ws_col, size.ws_row))
+}
+
+/// Path of this process's controlling terminal; `None` without one.
+pub fn controlling_tty_name() -> io::Result<Option<PathBuf>> {
+    os::controlling_terminal()
+}
+
+/// A terminal in raw mode: every key arrives at once and as typed, nothing is echoed, output is not
+/// translated (a line ends in CR LF). Dropping it restores the modes that it found.
+#[derive(Debug)]
+pub struct RawMode {
+    terminal: OwnedFd,
+    found: Termios,
+}
+
+impl RawMode {
+    pub fn enter(terminal: impl AsFd) -> io::Result<RawMode> {
+        let terminal = terminal.as_fd().try_clone_to_owned()?;
+        let found = tcgetattr(&terminal)?;
+        let mut raw = found.clone();
+        cfmakeraw(&mut raw);
+        tcsetattr(&terminal, SetArg::TCSANOW, &raw)?;
+        Ok(RawMode { terminal, found })
+    }
+}
+
+impl Drop for RawMode {
+    fn drop(&mut self) {
+        // A terminal that is gone has no modes to restore.
+        let _restored = tcsetattr(&self.terminal, SetArg::TCSANOW, &self.found);
+    }
+}
+
+/// A terminal of our own opening, read and written without blocking.
+#[derive(Debug)]
+pub struct Tty {
+    // Before `file`: modes are restored while it is open.
+    raw: Option<RawMode>,
+    file: AsyncFd<File>,
+}
+
+impl Tty {
+    /// The controlling terminal. Must be called within a tokio runtime.
+    pub fn open() -> io::Result<Tty> {
+        let name = controlling_tty_name()?
+            .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "there is no terminal"))?;
+        Tty::open_path(&name)
+    }
+
+    /// A terminal by name, without making it ours. Must be called within a tokio runtime.
+    pub fn open_path(path: &Path) -> io::Result<Tty> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(libc::O_NOCTTY | libc::O_NONBLOCK)
+            .open(path)?;
+        if !is_terminal(&file) {
+            let text = format!("{} is not a terminal", path.display());
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        Ok(Tty {
+            raw: None,
+            file: register(file, interest)?,
+        })
+    }
+
+    pub fn size(&self) -> Option<(u16, u16)> {
+        size(self.file.get_ref())
+    }
+
+    /// Switches to raw mode, until [`Tty::cooked`] or drop.
+    pub fn raw(&mut self) -> io::Result<()> {
+        if self.raw.is_none() {
+            self.raw = Some(RawMode::enter(self.file.get_ref())?);
+        }
+        Ok(())
+    }
+
+    /// Restores the modes that [`Tty::raw`] found.
+    pub fn cooked(&mut self) {
+        self.raw = None;
+    }
+
+    /// Reads what was typed. 0 at its end or when the terminal has gone. Safe to cancel.
+    pub async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.async_io(Interest::READABLE, |file| {
+            Ok(rustix::io::read(file, &mut *buffer)?)
+        });
+        match read.await {
+            Err(error) if error.raw_os_error() == Some(libc::EIO) => Ok(0),
+            result => result,
+        }
+    }
+
+    /// Shows these bytes, all of them; waits while the terminal is stopped (^S). An error when it
+    /// has gone. When it is cancelled, some of them may have been shown.
+    pub async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let write = |file: &File| Ok(rustix::io::write(file, bytes)?);
+            let written = self.file.async_io(Interest::WRITABLE, write).await?;
+            bytes = &bytes[written..];
+        }
+        Ok(())
+    }
+}
