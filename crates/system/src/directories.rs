@@ -122,6 +122,31 @@ impl Directories {
         })
     }
 
+    /// The variables that lead [`Directories::from_environment`] to these same directories, for a
+    /// child's environment; `None` is to be unset.
+    pub fn variables(&self) -> Vec<(&'static str, Option<OsString>)> {
+        let parent = |path: &Path| path.parent().map(|parent| parent.as_os_str().to_owned());
+        let home = self.state.parent().filter(|home| {
+            [&self.state, &self.run, &self.config]
+                == [&home.join("state"), &home.join("run"), &home.join("config")]
+        });
+        if let Some(home) = home {
+            return vec![(HOME_VARIABLE, Some(home.into()))];
+        }
+        let mut variables = vec![
+            (HOME_VARIABLE, None),
+            ("XDG_STATE_HOME", parent(&self.state)),
+            ("XDG_CONFIG_HOME", parent(&self.config)),
+        ];
+        if self.run.ends_with("agent-team") {
+            variables.push(("XDG_RUNTIME_DIR", parent(&self.run)));
+        } else {
+            variables.push(("XDG_RUNTIME_DIR", None));
+            variables.push(("TMPDIR", parent(&self.run)));
+        }
+        variables
+    }
+
     /// Creates what is missing (0700) and refuses what is not ours alone.
     pub fn prepare(&self) -> Result<(), DirectoriesError> {
         secure(&self.state)?;

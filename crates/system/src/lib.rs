@@ -9,7 +9,8 @@
 //! - starting programs: [`spawn`] (daemons, sessions), [`pty`] (with a terminal of their own)
 //! - the person's own terminal: [`terminal`]; signals to this process: [`signals`]
 //! - files and places: [`directories`], [`private_file`], [`lock`], [`disk`]
-//! - talking to the supervisor: [`socket`], and above it the frames of the protocol
+//! - talking to the supervisor: [`socket`], [`connection`] (frames), [`client`] (calls), [`daemon`]
+//!   (finding and starting it)
 //! - time: [`clock`]
 //!
 //! This crate decides nothing about teams: it has no notion of members, tasks or restarts.
@@ -17,7 +18,10 @@
 #![deny(unsafe_op_in_unsafe_fn)]
 #![deny(clippy::undocumented_unsafe_blocks)]
 
+pub mod client;
 pub mod clock;
+pub mod connection;
+pub mod daemon;
 pub mod directories;
 pub mod disk;
 pub mod lock;

@@ -1,0 +1,323 @@
+//! A typed client of the supervisor. Called by the CLI, the workers, the tests and the bench.
+//!
+//! ```text
+//! Client::call ──┐                 ┌── answers ──► the call that waits
+//!                ├─ writer ─ socket ─ reader
+//! Client::notify ┘                 └── the rest ──► Incoming
+//! ```
+//! When the socket ends, every waiting call fails with [`CallError::Disconnected`] and
+//! [`Incoming::next`] gives `None`. Nothing is repeated here: who made a call knows its key.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use agent_team_protocol::Refusal;
+use agent_team_protocol::codec::FRAME_MAX;
+use agent_team_protocol::initialize::{Initialize, Initialized};
+use agent_team_protocol::method::Method;
+use agent_team_protocol::notification::Notification;
+use agent_team_protocol::rpc::{self, Call, Frame, Kind};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::connection::{FrameReader, FrameWriter, ReadFrameError};
+use crate::socket::Stream;
+
+/// How long a supervisor may take to answer `initialize`: it accepts connections before it has
+/// restored its teams, which takes seconds for the largest.
+const INITIALIZE_LIMIT: Duration = Duration::from_secs(30);
+
+/// Frames that wait on their way out, or in until somebody takes them from [`Incoming`].
+const QUEUE_FRAMES: usize = 1024;
+
+/// Bytes that are gathered for one write.
+const WRITE_BYTES: usize = 256 * 1024;
+
+/// The id of `initialize`; calls count on from there.
+const INITIALIZE_ID: u64 = 0;
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    #[error("no supervisor answers at {}", path.display())]
+    Unreachable { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error("the supervisor ended before it answered")]
+    Ended,
+    #[error("the supervisor did not answer within {INITIALIZE_LIMIT:?}")]
+    TimedOut,
+    #[error("what answers does not speak our protocol: {0}")]
+    Protocol(String),
+}
+
+/// Why a call has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Whether it was carried out is not known; repeating it with the same key is safe.
+    #[error("the connection to the supervisor ended")]
+    Disconnected,
+    #[error("the answer to {method} does not fit")]
+    Answer {
+        method: &'static str,
+        source: serde_json::Error,
+    },
+}
+
+/// The connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the connection to the supervisor ended")]
+pub struct Disconnected;
+
+/// One connection; clones share it. It closes when the last clone and [`Incoming`] are dropped.
+#[derive(Clone, Debug)]
+pub struct Client {
+    outgoing: mpsc::Sender<String>,
+    calls: Arc<Calls>,
+    initialized: Arc<Initialized>,
+}
+
+/// What the supervisor says of its own accord. It must be read: while its queue is full, answers
+/// wait too, and in the end the supervisor cuts the connection.
+#[derive(Debug)]
+pub struct Incoming {
+    arrivals: mpsc::Receiver<Arrival>,
+    /// Keeps the connection open for those who only listen.
+    _client: Client,
+}
+
+/// A frame that is no answer.
+#[derive(Debug)]
+pub enum Arrival {
+    Notification {
+        method: String,
+        params: Box<RawValue>,
+    },
+    /// Wants [`Client::answer`] or [`Client::refuse`] with this id.
+    Request {
+        id: Box<RawValue>,
+        method: String,
+        params: Box<RawValue>,
+    },
+}
+
+type Outcome = Result<Box<RawValue>, Refusal>;
+
+#[derive(Debug, Default)]
+struct Calls {
+    last_id: AtomicU64,
+    /// `None` once the connection has ended.
+    waiting: Mutex<Option<HashMap<u64, oneshot::Sender<Outcome>>>>,
+}
+
+impl Client {
+    /// Connects to a supervisor's socket and introduces itself.
+    pub async fn connect(
+        path: &Path,
+        initialize: &Initialize,
+    ) -> Result<(Client, Incoming), ConnectError> {
+        let stream = Stream::connect(path)
+            .await
+            .map_err(|source| ConnectError::Unreachable {
+                path: path.to_owned(),
+                source,
+            })?;
+        Client::over(stream, initialize).await
+    }
+
+    /// Introduces itself over a connection that is there already.
+    pub async fn over(
+        stream: Stream,
+        initialize: &Initialize,
+    ) -> Result<(Client, Incoming), ConnectError> {
+        let (reader, writer) = stream.into_halves();
+        let mut reader = FrameReader::new(reader, FRAME_MAX);
+        let mut writer = FrameWriter::new(writer);
+        writer.queue(&rpc::initialize(INITIALIZE_ID, initialize));
+        let introduce = async {
+            writer
+                .flush()
+                .await
+                .map_err(|_broken| ConnectError::Ended)?;
+            read_initialized(&mut reader).await
+        };
+        let initialized = tokio::time::timeout(INITIALIZE_LIMIT, introduce)
+            .await
+            .map_err(|_elapsed| ConnectError::TimedOut)??;
+
+        let (outgoing, lines) = mpsc::channel(QUEUE_FRAMES);
+        let (arrived, arrivals) = mpsc::channel(QUEUE_FRAMES);
+        let calls = Arc::new(Calls {
+            last_id: AtomicU64::new(INITIALIZE_ID),
+            waiting: Mutex::new(Some(HashMap::new())),
+        });
+        tokio::spawn(write(writer, lines));
+        tokio::spawn(read(reader, Arc::clone(&calls), arrived));
+        let client = Client {
+            outgoing,
+            calls,
+            initialized: Arc::new(initialized),
+        };
+        Ok((
+            client.clone(),
+            Incoming {
+                arrivals,
+                _client: client,
+            },
+        ))
+    }
+
+    /// What the supervisor answered to `initialize`.
+    pub fn initialized(&self) -> &Initialized {
+        &self.initialized
+    }
+
+    /// Calls a method and waits for its answer, which means done and stored. When it is cancelled,
+    /// the call is carried out all the same.
+    pub async fn call<M: Method>(&self, call: &Call<M::Args>) -> Result<M::Answer, CallError> {
+        let id = self.calls.last_id.fetch_add(1, Ordering::Relaxed) + 1;
+        let (answered, answer) = oneshot::channel();
+        self.calls
+            .waiting()
+            .as_mut()
+            .ok_or(CallError::Disconnected)?
+            .insert(id, answered);
+        self.send(rpc::request::<M>(id, call))
+            .await
+            .map_err(|_| CallError::Disconnected)?;
+        let answer = answer.await.map_err(|_ended| CallError::Disconnected)??;
+        serde_json::from_str(answer.get()).map_err(|source| CallError::Answer {
+            method: M::NAME,
+            source,
+        })
+    }
+
+    /// Sends a notification; waits only while the way out is full.
+    pub async fn notify<N: Notification>(&self, notification: &N) -> Result<(), Disconnected> {
+        self.send(rpc::notification(notification)).await
+    }
+
+    /// Answers an [`Arrival::Request`].
+    pub async fn answer(&self, id: &RawValue, result: &impl Serialize) -> Result<(), Disconnected> {
+        self.send(rpc::result(id, result)).await
+    }
+
+    /// Refuses an [`Arrival::Request`].
+    pub async fn refuse(&self, id: &RawValue, refusal: Refusal) -> Result<(), Disconnected> {
+        self.send(rpc::error(id, refusal)).await
+    }
+
+    async fn send(&self, line: String) -> Result<(), Disconnected> {
+        if self.calls.waiting().is_none() {
+            return Err(Disconnected);
+        }
+        self.outgoing.send(line).await.map_err(|_| Disconnected)
+    }
+}
+
+impl Incoming {
+    /// The next notification or request; `None` when the connection has ended. Safe to cancel.
+    pub async fn next(&mut self) -> Option<Arrival> {
+        self.arrivals.recv().await
+    }
+}
+
+impl Calls {
+    fn waiting(&self) -> MutexGuard<'_, Option<HashMap<u64, oneshot::Sender<Outcome>>>> {
+        // The map is whole between any two of its operations.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn settle(&self, id: &RawValue, outcome: Outcome) {
+        let id: Option<u64> = id.get().parse().ok();
+        let mut waiting = self.waiting();
+        let answered = id.and_then(|id| waiting.as_mut()?.remove(&id));
+        // An answer to a call that was given up is nobody's.
+        let _given_up = answered.map(|answered| answered.send(outcome));
+    }
+}
+
+async fn read_initialized(reader: &mut FrameReader) -> Result<Initialized, ConnectError> {
+    let frame = match reader.next().await {
+        Ok(frame) => frame.ok_or(ConnectError::Ended)?,
+        Err(ReadFrameError::Io(_)) => return Err(ConnectError::Ended),
+        Err(ReadFrameError::Frame(error)) => return Err(ConnectError::Protocol(error.to_string())),
+    };
+    let foreign = |text: &str| ConnectError::Protocol(text.chars().take(200).collect());
+    match Frame::parse(&frame).and_then(Frame::kind) {
+        Ok(Kind::Response {
+            outcome: Ok(result),
+            ..
+        }) => serde_json::from_str(result.get()).map_err(|error| foreign(&error.to_string())),
+        Ok(Kind::Response {
+            outcome: Err(error),
+            ..
+        }) => Err(Refusal::from(error).into()),
+        Ok(Kind::Request { .. } | Kind::Notification { .. }) | Err(_) => Err(foreign(&frame)),
+    }
+}
+
+/// Ends with the last client, and thereby tells the supervisor.
+async fn write(mut writer: FrameWriter, mut lines: mpsc::Receiver<String>) {
+    while let Some(line) = lines.recv().await {
+        writer.queue(&line);
+        while writer.queued() < WRITE_BYTES {
+            let Ok(line) = lines.try_recv() else { break };
+            writer.queue(&line);
+        }
+        if writer.flush().await.is_err() {
+            // The reader sees the end as well, and fails the calls.
+            return;
+        }
+    }
+}
+
+async fn read(mut reader: FrameReader, calls: Arc<Calls>, arrived: mpsc::Sender<Arrival>) {
+    loop {
+        match reader.next().await {
+            Ok(Some(frame)) => {
+                if let Some(arrival) = sort(&frame, &calls) {
+                    // Nobody listens any more: that is no reason to miss an answer.
+                    let _unheard = arrived.send(arrival).await;
+                }
+            }
+            Ok(None) => break,
+            Err(error) => {
+                tracing::warn!(%error, "connection to the supervisor closed");
+                break;
+            }
+        }
+    }
+    // Dropping the senders is what tells the callers.
+    *calls.waiting() = None;
+}
+
+/// Hands an answer to its call; gives everything else back.
+fn sort(frame: &str, calls: &Calls) -> Option<Arrival> {
+    match Frame::parse(frame).and_then(Frame::kind) {
+        Ok(Kind::Response { id, outcome }) => {
+            calls.settle(id, outcome.map(ToOwned::to_owned).map_err(Refusal::from));
+            None
+        }
+        Ok(Kind::Notification { method, params }) => Some(Arrival::Notification {
+            method,
+            params: params.to_owned(),
+        }),
+        Ok(Kind::Request { id, method, params }) => Some(Arrival::Request {
+            id: id.to_owned(),
+            method,
+            params: params.to_owned(),
+        }),
+        Err(refusal) => {
+            tracing::warn!(%refusal, "frame passed over");
+            None
+        }
+    }
+}

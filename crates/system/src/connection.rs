@@ -1,0 +1,112 @@
+//! Frames over the socket. Called by [`crate::client`] and by the supervisor's server.
+//!
+//! What the frames say is not looked at here; limits and text are checked by the protocol's decoder
+//! before anything else sees them.
+
+use std::io;
+
+use agent_team_protocol::codec::{Decoder, FrameError};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::socket::{ReadHalf, WriteHalf};
+
+/// Room that is made for one read: many small frames, and little enough per idle connection.
+const READ_BYTES: usize = 8 * 1024;
+
+/// Buffer that a writer keeps once everything is sent.
+const KEPT_BYTES: usize = 64 * 1024;
+
+/// Why a connection gives no more frames. Its end is not an error.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadFrameError {
+    #[error("the connection broke")]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+}
+
+/// The receiving side of a connection.
+#[derive(Debug)]
+pub struct FrameReader {
+    stream: ReadHalf,
+    decoder: Decoder,
+}
+
+impl FrameReader {
+    /// Takes frames of at most `limit` bytes.
+    pub fn new(stream: ReadHalf, limit: usize) -> FrameReader {
+        FrameReader {
+            stream,
+            decoder: Decoder::new(limit),
+        }
+    }
+
+    pub fn set_limit(&mut self, limit: usize) {
+        self.decoder.set_limit(limit);
+    }
+
+    /// The next frame, without its newline; `None` when the peer has gone. A frame that the peer's
+    /// death cut off was never sent. Safe to cancel.
+    pub async fn next(&mut self) -> Result<Option<String>, ReadFrameError> {
+        loop {
+            if let Some(frame) = self.buffered()? {
+                return Ok(Some(frame));
+            }
+            let buffer = self.decoder.buffer();
+            buffer.reserve(READ_BYTES);
+            match self.stream.read_buf(buffer).await {
+                Ok(0) => return Ok(None),
+                Ok(_) => {}
+                // It went with something from us still unread.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// The next frame of those that have arrived together; `None` when the rest is not here yet.
+    pub fn buffered(&mut self) -> Result<Option<String>, ReadFrameError> {
+        Ok(self.decoder.next_frame()?.map(str::to_owned))
+    }
+}
+
+/// The sending side of a connection: frames are queued, then sent with as few system calls as the
+/// socket allows.
+#[derive(Debug)]
+pub struct FrameWriter {
+    stream: WriteHalf,
+    queued: Vec<u8>,
+    sent: usize,
+}
+
+impl FrameWriter {
+    pub fn new(stream: WriteHalf) -> FrameWriter {
+        FrameWriter {
+            stream,
+            queued: Vec::new(),
+            sent: 0,
+        }
+    }
+
+    /// Queues one or more frames, each with its newline.
+    pub fn queue(&mut self, lines: &str) {
+        self.queued.extend_from_slice(lines.as_bytes());
+    }
+
+    /// Bytes that are queued and not yet sent.
+    pub fn queued(&self) -> usize {
+        self.queued.len() - self.sent
+    }
+
+    /// Sends all that is queued; waits while the peer does not read. When cancelled, the next call
+    /// goes on where this one stopped.
+    pub async fn flush(&mut self) -> io::Result<()> {
+        while self.sent < self.queued.len() {
+            self.sent += self.stream.write(&self.queued[self.sent..]).await?;
+        }
+        self.queued.clear();
+        self.queued.shrink_to(KEPT_BYTES);
+        self.sent = 0;
+        Ok(())
+    }
+}

@@ -1,0 +1,149 @@
+//! Finding the supervisor, and starting it when there is none. Called by the CLI for every verb
+//! that needs it, and by a worker whose supervisor has died.
+//!
+//! Any number of processes may do this at once: the lock picks one supervisor, and everybody
+//! connects to that one.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use agent_team_protocol::initialize::Initialize;
+use tokio::time::Instant;
+
+use crate::client::{Client, ConnectError, Incoming};
+use crate::directories::Directories;
+use crate::lock::FileLock;
+use crate::spawn::{Detached, ProgramSpec, StartError};
+
+/// How long a start may take altogether: a supervisor with the largest of teams restores in two
+/// seconds, on a busy machine in several times that.
+const START_LIMIT: Duration = Duration::from_secs(30);
+
+/// Pauses between attempts while another starter's supervisor holds the lock and does not listen
+/// yet, or not any more.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+const SUPERVISOR: &str = "agent-teamd";
+
+/// Variables of whoever happens to start the supervisor that must not become its own: it serves
+/// other terminals too.
+const NOT_PASSED_ON: [&str; 2] = ["TMUX", "TMUX_PANE"];
+
+/// Why there is no connection to a supervisor.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectOrStartError {
+    #[error(transparent)]
+    Binary(#[from] FindBinaryError),
+    #[error("the supervisor did not start")]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error("cannot look at the supervisor's lock")]
+    Lock(#[from] io::Error),
+}
+
+/// A binary of ours is not where it should be.
+#[derive(Debug, thiserror::Error)]
+#[error("{name} is neither beside this program nor in PATH")]
+pub struct FindBinaryError {
+    name: String,
+}
+
+/// The socket of the living supervisor; `None` when there is none.
+pub fn find(directories: &Directories) -> io::Result<Option<PathBuf>> {
+    let lock = directories.supervisor_lock();
+    if !FileLock::is_held(&lock)? {
+        return Ok(None);
+    }
+    let socket = FileLock::contents(&lock)?.unwrap_or_default();
+    // A supervisor that has just taken the lock has written nothing yet.
+    Ok(Some(socket.trim())
+        .filter(|socket| !socket.is_empty())
+        .map(PathBuf::from))
+}
+
+/// Connects to the supervisor, having started it if need be. The directories must be prepared.
+pub async fn connect_or_start(
+    directories: &Directories,
+    initialize: &Initialize,
+) -> Result<(Client, Incoming), ConnectOrStartError> {
+    let deadline = Instant::now() + START_LIMIT;
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let unreachable = match find(directories)? {
+            None => None,
+            Some(socket) => match Client::connect(&socket, initialize).await {
+                Err(error @ (ConnectError::Unreachable { .. } | ConnectError::Ended)) => {
+                    Some(error)
+                }
+                result => return Ok(result?),
+            },
+        };
+        let started = match start(directories).await {
+            Ok(()) => true,
+            // Another starter won: its supervisor is the one to connect to.
+            Err(ConnectOrStartError::Start(StartError::Refused(_) | StartError::Exited))
+                if FileLock::is_held(&directories.supervisor_lock())? =>
+            {
+                false
+            }
+            Err(error) => return Err(error),
+        };
+        if Instant::now() >= deadline {
+            return Err(match unreachable {
+                Some(error) => error.into(),
+                None => StartError::TimedOut(START_LIMIT).into(),
+            });
+        }
+        if !started {
+            tokio::time::sleep(pause).await;
+            pause = LONGEST_PAUSE.min(pause * 2);
+        }
+    }
+}
+
+/// Starts a supervisor and waits until it is ready.
+async fn start(directories: &Directories) -> Result<(), ConnectOrStartError> {
+    let spec = ProgramSpec {
+        program: sibling_binary(SUPERVISOR)?,
+        args: Vec::new(),
+        env: environment(directories),
+        cwd: "/".into(),
+    };
+    Detached::new(spec).start(START_LIMIT).await?;
+    Ok(())
+}
+
+/// Ours, such that the supervisor finds these same directories.
+fn environment(directories: &Directories) -> Vec<(OsString, OsString)> {
+    let own = directories.variables();
+    std::env::vars_os()
+        .filter(|(name, _)| !NOT_PASSED_ON.iter().any(|not| name == not))
+        .filter(|(name, _)| !own.iter().any(|(ours, _)| name == ours))
+        .chain(
+            own.iter()
+                .filter_map(|(name, value)| Some((name.into(), value.clone()?))),
+        )
+        .collect()
+}
+
+/// Finds one of our binaries: beside the running one, else in `PATH`.
+pub fn sibling_binary(name: &str) -> Result<PathBuf, FindBinaryError> {
+    let own = std::env::current_exe().ok();
+    let beside = own
+        .as_deref()
+        .and_then(std::path::Path::parent)
+        .map(PathBuf::from);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    beside
+        .into_iter()
+        .chain(std::env::split_paths(&path).filter(|directory| directory.is_absolute()))
+        .map(|directory| directory.join(name))
+        .find(|candidate| candidate.is_file())
+        .ok_or_else(|| FindBinaryError {
+            name: name.to_owned(),
+        })
+}
