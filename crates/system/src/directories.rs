@@ -266,3 +266,96 @@ fn secure(path: &Path) -> Result<(), DirectoriesError> {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from(variables: &[(&str, &str)]) -> Result<Directories, DirectoriesError> {
+        Directories::from_variables(|name| {
+            variables
+                .iter()
+                .find(|(known, _)| *known == name)
+                .map(|(_, value)| value.into())
+        })
+    }
+
+    #[test]
+    fn one_variable_moves_everything() {
+        let all = from(&[
+            (HOME_VARIABLE, "/x"),
+            ("XDG_STATE_HOME", "/y"),
+            ("HOME", "/h"),
+        ])
+        .unwrap();
+        assert_eq!(all.state, Path::new("/x/state"));
+        assert_eq!(all.socket(), Path::new("/x/run/supervisor.sock"));
+        assert!(matches!(
+            from(&[(HOME_VARIABLE, "x")]),
+            Err(DirectoriesError::Relative(_))
+        ));
+    }
+
+    #[test]
+    fn defaults_are_below_home_and_relative_settings_are_ignored() {
+        let all = from(&[
+            ("HOME", "/h"),
+            ("XDG_RUNTIME_DIR", "/r"),
+            ("XDG_CONFIG_HOME", "c"),
+        ]);
+        let all = all.unwrap();
+        assert_eq!(all.state, Path::new("/h/.local/state/agent-team"));
+        assert_eq!(all.run, Path::new("/r/agent-team"));
+        assert_eq!(all.config, Path::new("/h/.config/agent-team"));
+    }
+
+    #[test]
+    fn without_a_runtime_directory_each_user_has_one_of_their_own() {
+        let run = from(&[("HOME", "/h")]).unwrap().run;
+        assert_eq!(
+            run,
+            std::env::temp_dir().join(format!("agent-team-{}", geteuid()))
+        );
+    }
+
+    #[test]
+    fn a_long_runtime_directory_has_short_sockets_of_its_own() {
+        let long = |last: &str| Directories {
+            state: "/s".into(),
+            run: Path::new("/").join("d".repeat(90)).join(last),
+            config: "/c".into(),
+        };
+        let (one, other) = (long("one"), long("other"));
+        let sockets = [one.socket(), one.tmux_socket(), other.socket()];
+        for socket in &sockets {
+            assert!(socket.as_os_str().len() <= SOCKET_PATH_BYTES);
+            assert!(socket.starts_with("/tmp"));
+        }
+        assert!(sockets[0] != sockets[1] && sockets[0] != sockets[2]);
+        assert_eq!(one.socket(), long("one").socket());
+    }
+
+    #[test]
+    fn a_child_finds_the_same_directories() {
+        for variables in [
+            vec![(HOME_VARIABLE, "/x")],
+            vec![("HOME", "/h"), ("XDG_RUNTIME_DIR", "/r")],
+            vec![
+                ("XDG_STATE_HOME", "/s"),
+                ("XDG_CONFIG_HOME", "/c"),
+                ("XDG_RUNTIME_DIR", "/r"),
+            ],
+        ] {
+            let directories = from(&variables).unwrap();
+            let passed_on = directories.variables();
+            let again = Directories::from_variables(|name| {
+                passed_on
+                    .iter()
+                    .find(|(known, _)| *known == name)?
+                    .1
+                    .clone()
+            });
+            assert_eq!(again.unwrap(), directories);
+        }
+    }
+}

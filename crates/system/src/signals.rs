@@ -75,3 +75,46 @@ pub fn second_interrupt_exits() -> io::Result<()> {
     signal_hook::flag::register(libc::SIGINT, interrupted)?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::{ProcessId, Signal as Sent};
+
+    #[tokio::test]
+    async fn each_signal_arrives_as_what_it_means() {
+        let mut signals = Signals::install().unwrap();
+        let own = ProcessId::current().unwrap();
+        for (sent, event) in [
+            (Sent::SIGTERM, SignalEvent::Shutdown),
+            (Sent::SIGINT, SignalEvent::Interrupt),
+            (Sent::SIGHUP, SignalEvent::Hangup),
+            (Sent::SIGWINCH, SignalEvent::WindowChanged),
+            (Sent::SIGUSR1, SignalEvent::Info),
+        ] {
+            assert!(own.signal(sent).unwrap());
+            assert_eq!(signals.next().await, event);
+        }
+    }
+
+    #[test]
+    fn the_second_interrupt_ends_even_what_does_not_listen() {
+        const CHILD: &str = "AGENT_TEAM_TEST_SECOND_INTERRUPT";
+        let name = "signals::tests::the_second_interrupt_ends_even_what_does_not_listen";
+        if std::env::var_os(CHILD).is_some() {
+            second_interrupt_exits().unwrap();
+            let own = ProcessId::current().unwrap();
+            own.signal(Sent::SIGINT).unwrap();
+            println!("the first one was survived");
+            own.signal(Sent::SIGINT).unwrap();
+            unreachable!("the second one ends the process before the call returns");
+        }
+        let child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name, "--nocapture"])
+            .env(CHILD, "1")
+            .output()
+            .unwrap();
+        assert_eq!(child.status.code(), Some(INTERRUPTED));
+        assert!(String::from_utf8_lossy(&child.stdout).contains("the first one was survived"));
+    }
+}

@@ -1,0 +1,13 @@
+//! What this crate promises, tried with real processes, terminals, sockets and files. Whatever a
+//! test starts it ends itself, by pid.
+
+mod client;
+mod connection;
+mod file;
+mod process;
+mod pty;
+mod rig;
+mod socket;
+mod spawn;
+mod terminal;
+mod tree;

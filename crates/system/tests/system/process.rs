@@ -1,0 +1,58 @@
+use agent_team_system::process::{ExitWatch, ProcessId, Signal, resident_bytes};
+
+use crate::rig::{KillOnDrop, LIMIT, Script};
+
+#[tokio::test]
+async fn a_pid_that_changed_hands_is_not_the_process_it_was() {
+    let script = Script::start("exec sleep 600", &[]);
+    let now = script.child.process;
+    let before = ProcessId {
+        start_time: now.start_time - 1,
+        ..now
+    };
+    assert!(!before.is_alive().unwrap());
+    assert!(ExitWatch::open(before).unwrap().is_none());
+    assert!(!before.signal(Signal::SIGKILL).unwrap());
+    assert!(now.is_alive().unwrap());
+}
+
+#[tokio::test]
+async fn a_zombie_is_dead() {
+    let mut script = Script::start("exit 0", &[]);
+    let process = script.child.process;
+    // Opened before or after its end; either way it has ended afterwards, and nobody has reaped it.
+    if let Some(mut watch) = ExitWatch::open(process).unwrap() {
+        assert!(watch.exited_within(LIMIT).await.unwrap());
+    }
+    assert!(!process.is_alive().unwrap());
+    assert_eq!(ProcessId::of(process.pid).unwrap(), None);
+    assert!(script.child.wait().await.unwrap().success());
+}
+
+#[tokio::test]
+async fn the_end_of_somebody_elses_child_is_seen() {
+    let mut script = Script::start("sleep 600 & echo $!; wait", &[]);
+    let grandchild = script.process().await;
+    let _killed = KillOnDrop(grandchild);
+    let mut watch = ExitWatch::open(grandchild).unwrap().unwrap();
+    let early = tokio::time::timeout(std::time::Duration::from_millis(20), watch.exited()).await;
+    assert!(early.is_err(), "it is still running");
+    assert!(watch.signal(Signal::SIGKILL).unwrap());
+    assert!(watch.exited_within(LIMIT).await.unwrap());
+    assert!(watch.exited_within(LIMIT).await.unwrap(), "and it stays so");
+}
+
+#[tokio::test]
+async fn a_child_gives_its_exit_status_once_and_again() {
+    let mut script = Script::start("exit 7", &[]);
+    assert_eq!(script.child.wait().await.unwrap().code(), Some(7));
+    assert_eq!(script.child.wait().await.unwrap().code(), Some(7));
+    assert!(!script.child.signal(Signal::SIGKILL).unwrap());
+}
+
+#[test]
+fn memory_is_known_of_the_living_only() {
+    assert!(resident_bytes(std::process::id()).unwrap().unwrap() > 100 * 1024);
+    assert_eq!(resident_bytes(u32::MAX).unwrap(), None);
+    assert_eq!(ProcessId::of(u32::MAX).unwrap(), None);
+}

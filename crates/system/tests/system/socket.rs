@@ -1,0 +1,105 @@
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use agent_team_system::lock::FileLock;
+use agent_team_system::socket::{Listener, Stream};
+use tempfile::TempDir;
+
+struct Place {
+    _directory: TempDir,
+    lock: FileLock,
+    socket: PathBuf,
+}
+
+fn place() -> Place {
+    let directory = tempfile::tempdir().unwrap();
+    let lock = FileLock::try_acquire(&directory.path().join("lock"))
+        .unwrap()
+        .unwrap();
+    let socket = directory.path().join("socket");
+    Place {
+        _directory: directory,
+        lock,
+        socket,
+    }
+}
+
+#[tokio::test]
+async fn a_stale_socket_is_replaced_and_the_new_one_is_private() {
+    let place = place();
+    drop(Listener::bind_replacing_stale(&place.lock, &place.socket).unwrap());
+    let error = Stream::connect(&place.socket).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+
+    let listener = Listener::bind_replacing_stale(&place.lock, &place.socket).unwrap();
+    let mode = std::fs::metadata(&place.socket)
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let (client, server) = tokio::join!(Stream::connect(&place.socket), listener.accept());
+    let (client, server) = (client.unwrap(), server.unwrap());
+    let own_user = nix::unistd::geteuid().as_raw();
+    for peer in [client.peer(), server.peer()] {
+        assert_eq!((peer.pid, peer.uid), (Some(std::process::id()), own_user));
+    }
+}
+
+#[tokio::test]
+async fn nobody_there_is_not_found() {
+    let place = place();
+    let error = Stream::connect(&place.socket).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn a_crowd_waits_for_its_turn() {
+    let place = place();
+    let listener = Listener::bind_replacing_stale(&place.lock, &place.socket).unwrap();
+    let connects: Vec<_> = (0..300)
+        .map(|_| {
+            let socket = place.socket.clone();
+            tokio::spawn(async move { Stream::connect(&socket).await })
+        })
+        .collect();
+    let mut accepted = Vec::new();
+    while accepted.len() < connects.len() {
+        accepted.push(listener.accept().await.unwrap());
+    }
+    for connect in connects {
+        connect.await.unwrap().unwrap();
+    }
+}
+
+/// Only root can be somebody else; an ordinary user's run has nothing to try here.
+#[tokio::test]
+async fn another_user_is_not_talked_to() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let place = place();
+    let open_to_all = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let listener = Listener::bind_replacing_stale(&place.lock, &place.socket).unwrap();
+    open_to_all(&place.socket, 0o666);
+    open_to_all(place.socket.parent().unwrap(), 0o755);
+    let socket = place.socket.clone();
+    let stranger = std::thread::spawn(move || {
+        let nobody = rustix::thread::Uid::from_raw(65534);
+        rustix::thread::set_thread_res_uid(nobody, nobody, nobody).unwrap();
+        let mut stream = std::os::unix::net::UnixStream::connect(socket).unwrap();
+        io::Read::read(&mut stream, &mut [0]).unwrap()
+    });
+    // The stranger's connection is first in the queue, and closed while ours is waited for.
+    let (accepted, connected) = tokio::join!(listener.accept(), async {
+        let closed = tokio::task::spawn_blocking(|| stranger.join().unwrap())
+            .await
+            .unwrap();
+        assert_eq!(closed, 0);
+        Stream::connect(&place.socket).await
+    });
+    assert_eq!(accepted.unwrap().peer().uid, 0);
+    connected.unwrap();
+}
