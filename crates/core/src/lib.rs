@@ -1,1 +1,31 @@
-//! Being built.
+//! One team as a pure machine: inputs in, events and effects out.
+//!
+//! [`Team::step`] decides and applies; [`Team::apply`] alone replays a journal. Nothing in here reads a clock, draws a
+//! random number, does I/O or waits: time and randomness arrive in a [`Context`], and what is to be done outside leaves
+//! as [`Effect`]s, which are carried out only once the step's events are stored.
+//!
+//! Start reading at [`member`] and [`task`] for the two state machines, then [`decide`](Team::step).
+
+mod answers;
+mod decide;
+pub mod effect;
+pub mod event;
+mod globs;
+pub mod input;
+pub mod mail;
+pub mod member;
+pub mod plan;
+pub mod refusal;
+pub mod restarts;
+mod snapshot;
+pub mod task;
+mod team;
+pub mod time;
+
+pub use answers::{Answer, AnsweredCall, CallKey, Caller};
+pub use effect::Effect;
+pub use event::{Event, Record};
+pub use input::{Call, Input, ReplyTo};
+pub use refusal::Refused;
+pub use team::{Step, Team};
+pub use time::{Context, Tick};

@@ -1,0 +1,152 @@
+//! The answers of calls that changed something, so that repeating a call gives its first answer.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+use agent_team_protocol::id::{Generation, LaunchId, MemberName, MessageId, Party, TaskId};
+
+use crate::refusal::Refused;
+use crate::time::Tick;
+
+/// Answers kept per caller.
+const KEPT: usize = 256;
+
+/// How long a client's answers are kept after its last call, in milliseconds.
+const CLIENT_MS: u64 = 600_000;
+
+/// Whose key a key is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Caller {
+    Launch(LaunchId),
+    /// A client's random id.
+    Client(String),
+}
+
+/// A caller's key for one call, and what it was called with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallKey {
+    pub caller: Caller,
+    pub key: String,
+    /// Of the method and its arguments.
+    pub digest: u64,
+}
+
+/// What a successful call is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    Done,
+    Task {
+        task: TaskId,
+        generation: Generation,
+        overlaps: Vec<TaskId>,
+    },
+    Sent {
+        message: MessageId,
+        to: Vec<Party>,
+    },
+    /// Told when the member's state is no longer a passing one.
+    Member {
+        member: MemberName,
+    },
+    Up {
+        changes: Vec<Change>,
+    },
+}
+
+/// One thing that `up` did, or would do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    pub what: Changed,
+    pub change: ChangeKind,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Changed {
+    Member(MemberName),
+    /// A task of the team file, by its key.
+    Task(std::sync::Arc<str>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeKind {
+    Started,
+    Restarted,
+    Stopped,
+    Added,
+    Updated,
+    Cancelled,
+    /// It differs but is being worked on.
+    LeftInProgress,
+}
+
+/// A call with its answer, as the journal has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnsweredCall {
+    pub key: CallKey,
+    pub answer: Answer,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Answers {
+    callers: BTreeMap<Caller, Kept>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Kept {
+    last_used: Tick,
+    /// Oldest first.
+    calls: VecDeque<AnsweredCall>,
+}
+
+impl Answers {
+    /// The first answer to this call, if it was made before.
+    pub(crate) fn repeated(&self, key: &CallKey) -> Result<Option<&Answer>, Refused> {
+        let Some(kept) = self.callers.get(&key.caller) else {
+            return Ok(None);
+        };
+        match kept.calls.iter().rev().find(|call| call.key.key == key.key) {
+            Some(call) if call.key.digest == key.digest => Ok(Some(&call.answer)),
+            Some(_) => Err(Refused::KeyReused(key.key.clone())),
+            None => Ok(None),
+        }
+    }
+
+    pub(crate) fn keep(&mut self, now: Tick, call: AnsweredCall) {
+        if !self.callers.contains_key(&call.key.caller) {
+            self.callers.retain(|caller, kept| {
+                matches!(caller, Caller::Launch(_)) || now.since(kept.last_used) < CLIENT_MS
+            });
+        }
+        let kept = self
+            .callers
+            .entry(call.key.caller.clone())
+            .or_insert_with(|| Kept {
+                last_used: now,
+                calls: VecDeque::new(),
+            });
+        kept.last_used = now;
+        if kept.calls.len() == KEPT {
+            kept.calls.pop_front();
+        }
+        kept.calls.push_back(call);
+    }
+
+    pub(crate) fn forget_launch(&mut self, launch: &LaunchId) {
+        self.callers.remove(&Caller::Launch(launch.clone()));
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.callers.clear();
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Tick, &AnsweredCall)> {
+        self.callers
+            .values()
+            .flat_map(|kept| kept.calls.iter().map(|call| (kept.last_used, call)))
+    }
+}

@@ -1,0 +1,512 @@
+//! Members from their first launch to their end.
+
+use std::sync::Arc;
+
+use agent_team_protocol::id::{LaunchId, MemberName, Party};
+
+use super::{Decided, Turn, first_line};
+use crate::answers::Answer;
+use crate::effect::{Effect, Scan};
+use crate::event::Event;
+use crate::input::{MemberPlanByHand, Origin, StartFault};
+use crate::member::{GRACE_MS, Life, Member, Next, ProcessStamp, Then};
+use crate::plan::MemberPlan;
+use crate::refusal::Refused;
+use crate::restarts::{INTENSITY, Verdict};
+use crate::task::Task;
+
+/// How long a member that is to be restarted may finish what she does, in milliseconds.
+const RESTART_GRACE_MS: u64 = 2_000;
+
+/// How long a worker may take from its last words to its exit, in milliseconds.
+const LAST_WORDS_MS: u64 = 2_000;
+
+impl Turn<'_> {
+    pub(super) fn resume(&mut self, boot: Arc<str>) {
+        if self.team.boot.as_ref() != Some(&boot) {
+            self.record(Event::Booted { boot });
+            for name in
+                self.names(|member| !matches!(member.life, Life::Stopped | Life::Held { .. }))
+            {
+                let reason = "the machine was restarted: run agent-team up";
+                self.park(
+                    &name,
+                    Next::Hold {
+                        reason: reason.into(),
+                    },
+                    "the machine was restarted",
+                );
+            }
+        }
+        for name in self.names(|member| member.life.launch().is_some()) {
+            self.derive_effects(&name);
+        }
+        self.unsettled = true;
+    }
+
+    /// What a launch still needs done, derived from its state: after a start nobody knows what was done already.
+    fn derive_effects(&mut self, name: &MemberName) {
+        let Some(member) = self.team.member(name) else {
+            return;
+        };
+        match &member.life {
+            Life::Ending { .. } => self.end_tree(name),
+            Life::Draining {
+                launch, kill_at, ..
+            } => {
+                let grace_ms = kill_at.since(self.context.now);
+                let (member, launch) = (name.clone(), launch.id.clone());
+                self.effect(Effect::AskToStop {
+                    member,
+                    launch,
+                    grace_ms,
+                    reason: "asked to stop".into(),
+                });
+            }
+            Life::Ready { .. } if !member.inbox.is_empty() => self.effect(Effect::Deliver {
+                member: name.clone(),
+            }),
+            Life::Planned
+            | Life::Launching { .. }
+            | Life::Ready { .. }
+            | Life::Cooling { .. }
+            | Life::Held { .. }
+            | Life::Stopped => {}
+        }
+    }
+
+    pub(super) fn spawn(&mut self, by_hand: MemberPlanByHand) -> Decided {
+        let name = match by_hand.name {
+            Some(name) if name.is_reserved() => return Err(Refused::ReservedName(name)),
+            Some(name) => name,
+            None => self.next_name(by_hand.role.as_str())?,
+        };
+        if self.team.member(&name).is_some() {
+            return Err(Refused::NameTaken(name));
+        }
+        self.check_room(1)?;
+        let plan = MemberPlan {
+            name: name.clone(),
+            role: by_hand.role,
+            by_hand: true,
+            lead: false,
+            ..by_hand.like
+        };
+        self.record(Event::MemberAdded { plan });
+        self.record(Event::MemberWanted {
+            member: name.clone(),
+        });
+        Ok(Answer::Member { member: name }.into())
+    }
+
+    fn next_name(&self, role: &str) -> Result<MemberName, Refused> {
+        let first = self.team.spawned.get(role).copied().unwrap_or(0) + 1;
+        let name = format!("{role}-{first}");
+        name.parse().map_err(|_| Refused::TooLarge {
+            what: "a name made of this role",
+            bytes: name.len(),
+            limit: agent_team_protocol::id::NAME_MAX,
+        })
+    }
+
+    pub(super) fn check_room(&self, more: usize) -> Result<(), Refused> {
+        let wanted = self
+            .team
+            .members()
+            .filter(|member| !member.is_stopped())
+            .count()
+            + more;
+        let limit = self.team.plan.teammates;
+        if wanted > limit as usize {
+            Err(Refused::TooManyMembers { wanted, limit })
+        } else {
+            Ok(())
+        }
+    }
+
+    pub(super) fn stop(&mut self, name: &MemberName) -> Decided {
+        self.member(name)?;
+        self.end(name, GRACE_MS, Then::Stop, "it was stopped");
+        Ok(Answer::Member {
+            member: name.clone(),
+        }
+        .into())
+    }
+
+    pub(super) fn kill(&mut self, name: &MemberName) -> Decided {
+        self.member(name)?;
+        self.end(name, 0, Then::Stop, "it was killed");
+        Ok(Answer::Member {
+            member: name.clone(),
+        }
+        .into())
+    }
+
+    pub(super) fn restart(&mut self, name: &MemberName) -> Decided {
+        if self.member(name)?.is_stopped() {
+            self.check_room(1)?;
+        }
+        self.end(name, RESTART_GRACE_MS, Then::Restart, "it is restarted");
+        Ok(Answer::Member {
+            member: name.clone(),
+        }
+        .into())
+    }
+
+    pub(super) fn down(&mut self, force: bool) -> Decided {
+        let grace_ms = if force { 0 } else { GRACE_MS };
+        for name in self.names(|member| !member.is_stopped()) {
+            self.end(&name, grace_ms, Then::Stop, "the team went down");
+        }
+        Ok(Answer::Done.into())
+    }
+
+    /// Ends whatever a member is doing, and says what she is to be then. Without grace her tree is killed at once.
+    pub(super) fn end(&mut self, name: &MemberName, grace_ms: u64, then: Then, reason: &str) {
+        let Some(member) = self.team.member(name) else {
+            return;
+        };
+        let life = member.life.clone();
+        match life {
+            Life::Planned | Life::Cooling { .. } | Life::Held { .. } | Life::Stopped => {
+                let next = match then.clone() {
+                    Then::Restart => {
+                        self.record(Event::MemberWanted {
+                            member: name.clone(),
+                        });
+                        return;
+                    }
+                    Then::Hold { reason } => Next::Hold { reason },
+                    Then::Stop | Then::Remove | Then::Recover { .. } => Next::Stop,
+                };
+                if life != Life::Stopped {
+                    self.park(name, next, reason);
+                }
+                if then == Then::Remove {
+                    self.remove(name);
+                }
+            }
+            Life::Ready { launch, .. } if grace_ms > 0 => {
+                let kill_at = self.context.now.after_ms(grace_ms);
+                let (member, launch) = (name.clone(), launch.id);
+                self.record(Event::LaunchDraining {
+                    member: member.clone(),
+                    launch: launch.clone(),
+                    kill_at,
+                    then,
+                });
+                self.effect(Effect::AskToStop {
+                    member,
+                    launch,
+                    grace_ms,
+                    reason: reason.into(),
+                });
+            }
+            Life::Draining {
+                launch,
+                kill_at,
+                then: before,
+                ..
+            } if grace_ms > 0 => {
+                if before != then {
+                    self.record(Event::LaunchDraining {
+                        member: name.clone(),
+                        launch: launch.id,
+                        kill_at,
+                        then,
+                    });
+                }
+            }
+            Life::Ready { .. } | Life::Draining { .. } | Life::Launching { .. } => {
+                self.end_launch(name, reason, then);
+            }
+            Life::Ending {
+                launch,
+                then: before,
+                reason,
+                ..
+            } => {
+                if before != then {
+                    self.record(Event::LaunchEnding {
+                        member: name.clone(),
+                        launch: launch.id,
+                        reason,
+                        then,
+                    });
+                }
+            }
+        }
+    }
+
+    /// From here on nothing of the launch is trusted: its whole tree is killed.
+    fn end_launch(&mut self, name: &MemberName, reason: &str, then: Then) {
+        let Some(launch) = self
+            .team
+            .member(name)
+            .and_then(|member| member.life.launch())
+        else {
+            return;
+        };
+        let launch = launch.id.clone();
+        self.record(Event::LaunchEnding {
+            member: name.clone(),
+            launch,
+            reason: reason.into(),
+            then,
+        });
+        self.end_tree(name);
+    }
+
+    fn end_tree(&mut self, name: &MemberName) {
+        let Some(member) = self.team.member(name) else {
+            return;
+        };
+        let Some(launch) = member.life.launch() else {
+            return;
+        };
+        let holds = self.team.task_of(name).is_some();
+        let scan = if member.worked || holds {
+            Scan::Everything
+        } else {
+            Scan::ProcessAlone
+        };
+        let (launch, process) = (launch.id.clone(), member.life.process());
+        self.effect(Effect::EndTree {
+            member: name.clone(),
+            launch,
+            process,
+            scan,
+        });
+    }
+
+    pub(super) fn said_hello(&mut self, launch: &LaunchId, process: ProcessStamp) {
+        let Some(name) = self.current(launch) else {
+            return;
+        };
+        if let Some(Member {
+            life: Life::Launching { .. },
+            ..
+        }) = self.team.member(&name)
+        {
+            self.record(Event::LaunchReady {
+                member: name.clone(),
+                launch: launch.clone(),
+                process,
+            });
+            self.effect(Effect::Deliver { member: name });
+        }
+    }
+
+    pub(super) fn last_words(
+        &mut self,
+        by: &Origin,
+        code: i32,
+        reason: &str,
+        hold: bool,
+    ) -> Decided {
+        let Origin::Member { name, launch } = by else {
+            return Err(Refused::NotPermitted("end it with stop or kill"));
+        };
+        let member = self.member(name)?;
+        if let Life::Ready { .. } = member.life {
+            let then = if hold {
+                Then::Hold {
+                    reason: first_line(reason),
+                }
+            } else if code == 0 && !member.plan.lead {
+                Then::Stop
+            } else {
+                Then::Recover {
+                    ready_since: Some(member.since),
+                }
+            };
+            let kill_at = self.context.now.after_ms(LAST_WORDS_MS);
+            self.record(Event::LaunchDraining {
+                member: name.clone(),
+                launch: launch.clone(),
+                kill_at,
+                then,
+            });
+        }
+        Ok(Answer::Done.into())
+    }
+
+    pub(super) fn exited(&mut self, launch: &LaunchId) {
+        let Some(name) = self.current(launch) else {
+            return;
+        };
+        let Some(member) = self.team.member(&name) else {
+            return;
+        };
+        match member.life.clone() {
+            Life::Launching { .. } => {
+                self.end_launch(
+                    &name,
+                    "its process ended before it was ready",
+                    Then::Recover { ready_since: None },
+                );
+            }
+            Life::Ready { .. } => {
+                let then = Then::Recover {
+                    ready_since: Some(member.since),
+                };
+                self.end_launch(&name, "its process ended without a word", then);
+            }
+            Life::Draining { then, .. } => self.end_launch(&name, "its process ended", then),
+            Life::Ending { .. }
+            | Life::Planned
+            | Life::Cooling { .. }
+            | Life::Held { .. }
+            | Life::Stopped => {}
+        }
+    }
+
+    pub(super) fn not_started(&mut self, launch: &LaunchId, fault: StartFault) {
+        let Some(name) = self.current(launch) else {
+            return;
+        };
+        match fault {
+            StartFault::Failed(why) => {
+                let reason = format!("it could not be started: {}", first_line(&why));
+                self.end_launch(&name, &reason, Then::Recover { ready_since: None });
+            }
+            StartFault::Untaken => self.end_launch(&name, "it was never started", Then::Restart),
+        }
+    }
+
+    pub(super) fn deadline_reached(&mut self) {
+        let now = self.context.now;
+        for name in self.names(|member| {
+            member
+                .life
+                .deadline()
+                .is_some_and(|deadline| deadline <= now)
+        }) {
+            let Some(member) = self.team.member(&name) else {
+                continue;
+            };
+            match member.life.clone() {
+                Life::Launching { .. } => {
+                    self.end_launch(
+                        &name,
+                        "it did not get ready in time",
+                        Then::Recover { ready_since: None },
+                    );
+                }
+                Life::Draining { then, .. } => {
+                    self.end_launch(&name, "it did not end in time", then)
+                }
+                Life::Cooling { .. } => {
+                    self.record(Event::MemberParked {
+                        member: name,
+                        next: Next::Launch,
+                    });
+                }
+                Life::Planned
+                | Life::Ready { .. }
+                | Life::Ending { .. }
+                | Life::Held { .. }
+                | Life::Stopped => {}
+            }
+        }
+    }
+
+    pub(super) fn tree_gone(&mut self, launch: &LaunchId) {
+        let Some(name) = self.current(launch) else {
+            return;
+        };
+        let Some(member) = self.team.member(&name) else {
+            return;
+        };
+        let Life::Ending { reason, then, .. } = member.life.clone() else {
+            return;
+        };
+        let mut restarts = member.restarts.clone();
+        let next = match &then {
+            Then::Stop | Then::Remove => Next::Stop,
+            Then::Restart => Next::Launch,
+            Then::Hold { reason } => Next::Hold {
+                reason: reason.clone(),
+            },
+            Then::Recover { ready_since } => {
+                let (counted, verdict) = restarts.count(self.context, *ready_since);
+                restarts = counted;
+                match verdict {
+                    Verdict::AtOnce => Next::Launch,
+                    Verdict::After(restart_at) => Next::Cool { restart_at },
+                    Verdict::Hold => Next::Hold {
+                        reason: format!(
+                            "it died {} times within a minute; the last time {reason}",
+                            INTENSITY + 1
+                        )
+                        .into(),
+                    },
+                }
+            }
+        };
+        let (member, launch) = (name.clone(), launch.clone());
+        self.record(Event::LaunchEnded {
+            member,
+            launch,
+            restarts,
+            next: next.clone(),
+        });
+        match next {
+            Next::Launch | Next::Cool { .. } => {}
+            Next::Stop => self.return_claims(&name, &reason),
+            Next::Hold { reason } => {
+                self.return_claims(&name, "it is held");
+                self.tell(
+                    [self.lead(), Party::User],
+                    format!("{name} is held: {reason}"),
+                );
+            }
+        }
+        if then == Then::Remove {
+            self.remove(&name);
+        }
+    }
+
+    /// A member without a launch, as she is to stay; what she held goes back to the board.
+    fn park(&mut self, name: &MemberName, next: Next, why: &str) {
+        self.record(Event::MemberParked {
+            member: name.clone(),
+            next,
+        });
+        self.return_claims(name, why);
+    }
+
+    fn return_claims(&mut self, name: &MemberName, why: &str) {
+        let held: Vec<Task> = self
+            .team
+            .board
+            .claims(&Party::Member(name.clone()))
+            .cloned()
+            .collect();
+        for task in held {
+            let note = format!("{name} gave it back: {why}").into();
+            self.record(Event::TaskReleased {
+                task: task.id,
+                note,
+                taken_from: None,
+            });
+        }
+    }
+
+    fn remove(&mut self, name: &MemberName) {
+        self.record(Event::MemberRemoved {
+            member: name.clone(),
+        });
+        self.effect(Effect::ClosePane {
+            member: name.clone(),
+        });
+    }
+
+    fn names(&self, which: impl Fn(&Member) -> bool) -> Vec<MemberName> {
+        self.team
+            .members()
+            .filter(|member| which(member))
+            .map(|member| member.plan.name.clone())
+            .collect()
+    }
+}

@@ -1,0 +1,141 @@
+//! Messages: who gets one, and when it counts as read.
+
+use std::sync::Arc;
+
+use agent_team_protocol::id::{LaunchId, MessageId, Party, Recipient};
+
+use super::{Decided, TEXT_MAX, Turn, check_size, party};
+use crate::answers::Answer;
+use crate::effect::Effect;
+use crate::event::Event;
+use crate::input::Origin;
+use crate::mail::INBOX_MAX;
+use crate::refusal::Refused;
+
+impl Turn<'_> {
+    pub(super) fn send(
+        &mut self,
+        by: &Origin,
+        to: &Recipient,
+        text: Arc<str>,
+        urgent: bool,
+    ) -> Decided {
+        check_size("the message", &text, TEXT_MAX)?;
+        let from = party(by);
+        let to = self.recipients(&from, to)?;
+        for party in &to {
+            if let Party::Member(name) = party
+                && self.member(name)?.inbox.len() >= INBOX_MAX
+            {
+                return Err(Refused::InboxFull(name.clone()));
+            }
+        }
+        let message = self.accept(from, to.clone(), text, urgent);
+        Ok(Answer::Sent { message, to }.into())
+    }
+
+    fn recipients(&self, from: &Party, to: &Recipient) -> Result<Vec<Party>, Refused> {
+        let to = match to {
+            Recipient::User => vec![Party::User],
+            Recipient::Lead => {
+                vec![Party::Member(
+                    self.team.lead().ok_or(Refused::NoLead)?.plan.name.clone(),
+                )]
+            }
+            Recipient::Member(name) => vec![Party::Member(self.member(name)?.plan.name.clone())],
+            Recipient::All => {
+                let living = self.team.members().filter(|member| !member.is_stopped());
+                living
+                    .map(|member| Party::Member(member.plan.name.clone()))
+                    .filter(|party| party != from)
+                    .collect()
+            }
+        };
+        if to.is_empty() {
+            Err(Refused::NobodyToTell)
+        } else {
+            Ok(to)
+        }
+    }
+
+    fn accept(&mut self, from: Party, to: Vec<Party>, text: Arc<str>, urgent: bool) -> MessageId {
+        let message = self.team.next_message();
+        for party in &to {
+            if let Party::Member(member) = party {
+                self.step.effects.push(Effect::Deliver {
+                    member: member.clone(),
+                });
+            }
+        }
+        self.record(Event::MessageAccepted {
+            message,
+            from,
+            to,
+            text,
+            urgent,
+        });
+        message
+    }
+
+    /// A notice from the system. A full inbox turns a member's share of it to the user, so that it is never lost.
+    pub(super) fn tell(&mut self, to: impl IntoIterator<Item = Party>, text: String) {
+        let mut told: Vec<Party> = Vec::new();
+        for party in to {
+            let party = match &party {
+                Party::Member(name) => match self.team.member(name) {
+                    Some(member) if member.inbox.len() < INBOX_MAX => party,
+                    _ => Party::User,
+                },
+                Party::User => party,
+                Party::System => continue,
+            };
+            if !told.contains(&party) {
+                told.push(party);
+            }
+        }
+        if !told.is_empty() {
+            self.accept(Party::System, told, text.into(), false);
+        }
+    }
+
+    /// The lead, or the user where there is none.
+    pub(super) fn lead(&self) -> Party {
+        self.team
+            .lead()
+            .map_or(Party::User, |lead| Party::Member(lead.plan.name.clone()))
+    }
+
+    pub(super) fn read(&mut self, by: &Origin, mut messages: Vec<MessageId>) -> Decided {
+        let Origin::Member { name, .. } = by else {
+            return Err(Refused::NotPermitted("have no inbox"));
+        };
+        let inbox = &self.member(name)?.inbox;
+        messages.retain(|message| inbox.get(*message).is_some());
+        messages.dedup();
+        if !messages.is_empty() {
+            self.record(Event::MessagesRead {
+                member: name.clone(),
+                messages,
+            });
+        }
+        Ok(Answer::Done.into())
+    }
+
+    pub(super) fn unresponsive(&mut self, launch: &LaunchId) {
+        let Some(name) = self.current(launch) else {
+            return;
+        };
+        let text = format!(
+            "{name} does not answer; it is left alone. agent-team restart {name} starts it anew"
+        );
+        self.tell([self.lead(), Party::User], text);
+    }
+
+    pub(super) fn idle_refused(&mut self, launch: &LaunchId, reason: &str) {
+        let Some(name) = self.current(launch) else {
+            return;
+        };
+        let reason = &reason[..reason.floor_char_boundary(TEXT_MAX)];
+        self.tell([Party::Member(name)], reason.to_owned());
+    }
+}

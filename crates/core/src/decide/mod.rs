@@ -1,0 +1,258 @@
+//! Decisions: what an input means, given the state.
+//!
+//! A [`Turn`] is one input's. It reads the team, records events, which are applied at once, and collects effects. A
+//! refusal comes before the first event of its call, so that what is refused changes nothing.
+
+mod lifecycle;
+mod messages;
+mod settle;
+mod tasks;
+mod up;
+
+use std::sync::Arc;
+
+use agent_team_protocol::id::{LaunchId, MemberName, Party};
+
+use crate::answers::{Answer, AnsweredCall, CallKey};
+use crate::effect::Effect;
+use crate::event::{Event, Record};
+use crate::input::{Call, Input, Origin, ReplyTo};
+use crate::member::Member;
+use crate::refusal::Refused;
+use crate::team::{CompletedTask, Step, Team};
+use crate::time::Context;
+
+/// Longest text of a message, a result, a description or a shell line, in bytes.
+const TEXT_MAX: usize = 64 << 10;
+
+/// Longest title, key or label, in bytes.
+const LABEL_MAX: usize = 1 << 10;
+
+pub(crate) struct Turn<'a> {
+    team: &'a mut Team,
+    context: &'a Context,
+    step: Step,
+    launches: u64,
+    /// Something changed that may let somebody start or take a task.
+    unsettled: bool,
+}
+
+/// What a call comes to.
+enum Outcome {
+    Answered(Answer),
+    /// Its answer follows when a hook has been asked.
+    Asked,
+}
+
+type Decided = Result<Outcome, Refused>;
+
+impl From<Answer> for Outcome {
+    fn from(answer: Answer) -> Self {
+        Self::Answered(answer)
+    }
+}
+
+impl<'a> Turn<'a> {
+    pub(crate) fn new(team: &'a mut Team, context: &'a Context) -> Self {
+        Self {
+            team,
+            context,
+            step: Step::default(),
+            launches: 0,
+            unsettled: false,
+        }
+    }
+
+    pub(crate) fn finish(self) -> Step {
+        self.step
+    }
+
+    pub(crate) fn take(&mut self, input: Input) {
+        match input {
+            Input::Resumed { boot } => self.resume(boot),
+            Input::Called {
+                by,
+                key,
+                reply,
+                call,
+            } => self.called(&by, key, reply, call),
+            Input::SaidHello { launch, process } => self.said_hello(&launch, process),
+            Input::Exited { launch } => self.exited(&launch),
+            Input::NotStarted { launch, fault } => self.not_started(&launch, fault),
+            Input::TreeGone { launch } => self.tree_gone(&launch),
+            Input::Unresponsive { launch } => self.unresponsive(&launch),
+            Input::IdleRefused { launch, reason } => self.idle_refused(&launch, &reason),
+            Input::DeadlineReached => self.deadline_reached(),
+        }
+    }
+
+    fn called(&mut self, by: &Origin, key: Option<CallKey>, reply: ReplyTo, call: Box<Call>) {
+        let first = match &key {
+            Some(key) => self
+                .team
+                .answers
+                .repeated(key)
+                .map(|answer| answer.cloned()),
+            None => Ok(None),
+        };
+        let before = self.step.records.len();
+        let outcome = match first {
+            Err(refused) => Err(refused),
+            Ok(Some(answer)) => Ok(Outcome::Answered(answer)),
+            Ok(None) => self.dispatch(by, key.clone(), reply, *call),
+        };
+        let outcome = match outcome {
+            Ok(Outcome::Asked) => return,
+            Ok(Outcome::Answered(answer)) => {
+                if let (Some(key), Some(last)) = (key, self.step.records[before..].last_mut()) {
+                    let call = AnsweredCall {
+                        key,
+                        answer: answer.clone(),
+                    };
+                    last.call = Some(Box::new(call.clone()));
+                    self.team.remember(self.context.now, call);
+                }
+                Ok(answer)
+            }
+            Err(refused) => Err(refused),
+        };
+        self.effect(Effect::Reply { to: reply, outcome });
+    }
+
+    fn dispatch(
+        &mut self,
+        by: &Origin,
+        key: Option<CallKey>,
+        reply: ReplyTo,
+        call: Call,
+    ) -> Decided {
+        if let Origin::Member { name, launch } = by {
+            let member = self.team.member(name).ok_or(Refused::StaleLaunch)?;
+            if member
+                .life
+                .launch()
+                .is_none_or(|current| current.id != *launch)
+            {
+                return Err(Refused::StaleLaunch);
+            }
+        }
+        match call {
+            Call::Up(plan) => self
+                .user_only(by, "bring a team up")
+                .and_then(|()| self.up(*plan)),
+            Call::Down { force } => self
+                .user_only(by, "take a team down")
+                .and_then(|()| self.down(force)),
+            Call::Spawn { plan } => self
+                .user_only(by, "spawn a member")
+                .and_then(|()| self.spawn(plan)),
+            Call::Stop { member } => self
+                .user_only(by, "stop a member")
+                .and_then(|()| self.stop(&member)),
+            Call::Kill { member } => self
+                .user_only(by, "kill a member")
+                .and_then(|()| self.kill(&member)),
+            Call::Restart { member } => self
+                .user_only(by, "restart a member")
+                .and_then(|()| self.restart(&member)),
+            Call::LastWords { code, reason, hold } => self.last_words(by, code, &reason, hold),
+            Call::Send { to, text, urgent } => self.send(by, &to, text, urgent),
+            Call::Read { messages } => self.read(by, messages),
+            Call::AddTask { plan, after } => self.add_task(by, plan, &after),
+            Call::UpdateTask { task, changes } => self.update_task(by, task, *changes),
+            Call::ClaimTask { task } => self.claim_task(by, task),
+            Call::AssignTask { task, member } => self.assign_task(by, task, &member),
+            Call::CompleteTask {
+                claim,
+                result,
+                verdict,
+            } => self.complete_task(by, key, reply, claim, result, verdict),
+            Call::FailTask { claim, reason } => self.fail_task(by, claim, reason),
+            Call::ReleaseTask { claim, note } => self.release_task(by, claim, note),
+            Call::RetryTask { task } => self.retry_task(by, task),
+            Call::CancelTask { task } => self.cancel_task(by, task),
+        }
+    }
+
+    fn user_only(&self, by: &Origin, what: &'static str) -> Result<(), Refused> {
+        match by {
+            Origin::User => Ok(()),
+            Origin::Member { .. } => Err(Refused::NotPermitted(what)),
+        }
+    }
+
+    fn record(&mut self, event: Event) {
+        let record = Record {
+            at: self.context.wall,
+            tick: self.context.now,
+            event,
+            call: None,
+        };
+        self.unsettled |= !matches!(
+            record.event,
+            Event::MessageAccepted { .. } | Event::MessagesRead { .. }
+        );
+        let blocks = if let Event::TaskCompleted { task, .. } = &record.event {
+            self.team.board.blocks(*task).collect()
+        } else {
+            Vec::new()
+        };
+        let completed = self.team.apply(&record);
+        if let (Some(task), Event::TaskCompleted { result, .. }) = (completed, &record.event) {
+            self.step.completed.push(CompletedTask {
+                owner: task.owner().cloned().unwrap_or(Party::User),
+                task,
+                result: result.clone(),
+                blocks,
+                revision: self.team.revision(),
+                at: record.at,
+            });
+        }
+        self.step.records.push(record);
+    }
+
+    fn effect(&mut self, effect: Effect) {
+        self.step.effects.push(effect);
+    }
+
+    fn member(&self, name: &MemberName) -> Result<&Member, Refused> {
+        self.team
+            .member(name)
+            .ok_or_else(|| Refused::UnknownMember(name.to_string()))
+    }
+
+    /// The member whose current launch this is, by name; `None` drops what is stale.
+    fn current(&self, launch: &LaunchId) -> Option<MemberName> {
+        self.team
+            .member_of(launch)
+            .map(|member| member.plan.name.clone())
+    }
+}
+
+fn party(by: &Origin) -> Party {
+    match by {
+        Origin::User => Party::User,
+        Origin::Member { name, .. } => Party::Member(name.clone()),
+    }
+}
+
+fn check_size(what: &'static str, text: &str, limit: usize) -> Result<(), Refused> {
+    if text.len() > limit {
+        Err(Refused::TooLarge {
+            what,
+            bytes: text.len(),
+            limit,
+        })
+    } else {
+        Ok(())
+    }
+}
+
+/// The first line of a text, short enough for a notice.
+fn first_line(text: &str) -> Arc<str> {
+    let line = text.lines().next().unwrap_or_default();
+    match line.char_indices().nth(200) {
+        Some((at, _)) => format!("{}…", &line[..at]).into(),
+        None => line.into(),
+    }
+}

@@ -1,0 +1,148 @@
+//! What follows from the state alone, whatever led to it: who may start, and who takes which task.
+
+use agent_team_protocol::id::{Generation, MemberName, Party, TaskId};
+
+use super::Turn;
+use crate::effect::Effect;
+use crate::event::Event;
+use crate::member::{GIVE_UP_MS, Life};
+use crate::task::Task;
+
+impl Turn<'_> {
+    /// Runs to a state in which nothing more follows.
+    pub(crate) fn settle(&mut self) {
+        while std::mem::take(&mut self.unsettled) {
+            self.start_planned();
+            self.take_ready_tasks();
+        }
+    }
+
+    fn start_planned(&mut self) {
+        let mut starting = self
+            .team
+            .members()
+            .filter(|m| m.plan.foreign && is_launching(&m.life))
+            .count();
+        let mut planned: Vec<(bool, MemberName)> = self
+            .team
+            .members()
+            .filter(|member| member.life == Life::Planned)
+            .map(|member| (!member.plan.lead, member.plan.name.clone()))
+            .collect();
+        planned.sort_unstable();
+        for (_, name) in planned {
+            let foreign = self
+                .team
+                .member(&name)
+                .is_some_and(|member| member.plan.foreign);
+            if foreign {
+                if starting >= self.team.plan.starting as usize {
+                    continue;
+                }
+                starting += 1;
+            }
+            self.start(name);
+        }
+    }
+
+    fn start(&mut self, member: MemberName) {
+        let minted = self.context.mint(self.launches);
+        self.launches += 1;
+        let give_up_at = self.context.now.after_ms(GIVE_UP_MS);
+        self.record(Event::LaunchStarted {
+            member: member.clone(),
+            launch: minted.launch.clone(),
+            token_hash: minted.token_hash,
+            give_up_at,
+        });
+        // What she held when she died is hers again, under a new generation, in the same commit as her launch.
+        let owner = Party::Member(member.clone());
+        let held: Vec<Task> = self.team.board.claims(&owner).cloned().collect();
+        for task in held {
+            if task.plan.rerun {
+                self.claim_as(&task, owner.clone());
+            } else {
+                let reason = "worker lost: its run may not be repeated";
+                self.record(Event::TaskFailed {
+                    task: task.id,
+                    reason: reason.into(),
+                });
+                self.tell_result(&task, "failed", reason, None);
+            }
+        }
+        self.effect(Effect::Launch {
+            member,
+            launch: minted.launch,
+            token: minted.token,
+        });
+    }
+
+    /// Gives a claim of a task under its next generation.
+    pub(super) fn claim_as(&mut self, task: &Task, owner: Party) -> Generation {
+        let generation = Generation(task.generation.0 + 1);
+        self.record(Event::TaskClaimed {
+            task: task.id,
+            owner,
+            generation,
+            attempts: task.attempts + 1,
+        });
+        generation
+    }
+
+    fn take_ready_tasks(&mut self) {
+        let mut idle: Vec<(crate::time::Tick, MemberName)> = self
+            .team
+            .members()
+            .filter(|member| matches!(member.life, Life::Ready { .. }))
+            .filter(|member| self.team.task_of(&member.plan.name).is_none())
+            .map(|member| (member.since, member.plan.name.clone()))
+            .collect();
+        // Who has been idle longest chooses first.
+        idle.sort_unstable();
+        for (_, name) in idle {
+            let Some(member) = self.team.member(&name) else {
+                continue;
+            };
+            match self.team.board.next_for(member) {
+                Some(task) => self.assign(task, name),
+                None if !member.told_idle => self.idle(name),
+                None => {}
+            }
+        }
+    }
+
+    fn assign(&mut self, task: TaskId, member: MemberName) {
+        let Some(task) = self.team.board.get(task).cloned() else {
+            return;
+        };
+        self.claim_as(&task, Party::Member(member.clone()));
+        self.warn_of_overlaps(&task);
+        self.effect(Effect::Assign {
+            member,
+            task: task.id,
+        });
+    }
+
+    fn idle(&mut self, name: MemberName) {
+        let launch = self
+            .team
+            .member(&name)
+            .and_then(|member| member.life.launch())
+            .map(|launch| launch.id.clone());
+        self.record(Event::MemberIdle {
+            member: name.clone(),
+        });
+        if let Some(launch) = launch
+            && self.team.plan.asks_when_idle
+        {
+            self.effect(Effect::AskWhenIdle {
+                member: name,
+                launch,
+            });
+        }
+    }
+}
+
+fn is_launching(life: &Life) -> bool {
+    matches!(life, Life::Launching { .. })
+}

@@ -1,0 +1,473 @@
+//! The board's calls. Each checks everything before it records anything.
+
+use std::sync::Arc;
+
+use agent_team_protocol::id::{MemberName, Party, TaskId};
+
+use super::{
+    Decided, LABEL_MAX, Outcome as CallOutcome, TEXT_MAX, Turn, check_size, first_line, party,
+};
+use crate::answers::{Answer, CallKey};
+use crate::effect::Effect;
+use crate::event::Event;
+use crate::globs::may_meet;
+use crate::input::{After, ClaimRef, Origin, ReplyTo, TaskChanges, Verdict};
+use crate::plan::TaskPlan;
+use crate::refusal::Refused;
+use crate::task::{GraphError, Outcome, REFUSALS_MAX, Task};
+
+impl Turn<'_> {
+    pub(super) fn add_task(&mut self, by: &Origin, mut plan: TaskPlan, after: &[After]) -> Decided {
+        let task = self.team.next_task();
+        plan.after = self.resolve(&plan.title, after)?;
+        self.check_plan(by, &plan, true)?;
+        self.check_after(task, &plan.after)?;
+        self.record(Event::TaskAdded {
+            task,
+            plan,
+            created_by: party(by),
+        });
+        Ok(self.task_answer(task))
+    }
+
+    pub(super) fn update_task(&mut self, by: &Origin, id: TaskId, changes: TaskChanges) -> Decided {
+        let task = self.open_task(id, "changed")?;
+        self.check_may_change(by, task)?;
+        let sets_lines = changes.run.is_some() || changes.verify.is_some();
+        let mut plan = task.plan.clone();
+        if let Some(after) = &changes.after {
+            plan.after = self.resolve(&plan.title, after)?;
+        }
+        plan.title = changes.title.unwrap_or(plan.title);
+        plan.description = changes.description.unwrap_or(plan.description);
+        plan.priority = changes.priority.unwrap_or(plan.priority);
+        plan.labels = changes.labels.unwrap_or(plan.labels);
+        plan.role = changes.role.or(plan.role);
+        plan.files = changes.files.unwrap_or(plan.files);
+        plan.run = changes.run.or(plan.run);
+        plan.verify = changes.verify.or(plan.verify);
+        plan.rerun = changes.rerun.unwrap_or(plan.rerun);
+        self.check_plan(by, &plan, sets_lines)?;
+        self.check_after(id, &plan.after)?;
+        self.record(Event::TaskChanged { task: id, plan });
+        Ok(self.task_answer(id))
+    }
+
+    pub(super) fn claim_task(&mut self, by: &Origin, id: Option<TaskId>) -> Decided {
+        let claimant = match by {
+            Origin::User => None,
+            Origin::Member { name, .. } => Some(self.member(name)?),
+        };
+        if let Some(member) = claimant.map(|member| &member.plan.name)
+            && let Some(held) = self.team.task_of(member)
+        {
+            return Err(Refused::HasClaim {
+                member: member.clone(),
+                task: held.id,
+            });
+        }
+        let id = match (id, claimant) {
+            (Some(id), _) => id,
+            (None, Some(member)) => self
+                .team
+                .board
+                .next_for(member)
+                .ok_or(Refused::NothingToClaim)?,
+            (None, None) => self
+                .team
+                .board
+                .next_for_anybody()
+                .ok_or(Refused::NothingToClaim)?,
+        };
+        let task = self.open_task(id, "claimed")?;
+        match &task.outcome {
+            Outcome::Pending { .. } => {}
+            Outcome::InProgress { owner } => {
+                return Err(Refused::AlreadyClaimed {
+                    task: id,
+                    owner: owner.clone(),
+                });
+            }
+            Outcome::Failed { .. } | Outcome::Cancelled => {
+                return Err(wrong_state(task, "claimed"));
+            }
+        }
+        if task.is_blocked() {
+            let by = task
+                .plan
+                .after
+                .iter()
+                .copied()
+                .filter(|after| self.team.board.get(*after).is_some())
+                .collect();
+            return Err(Refused::Blocked { task: id, by });
+        }
+        if let Some(member) = claimant
+            && !self.team.board.may_take(member, task)
+        {
+            return Err(Refused::NotForYou {
+                task: id,
+                wanted: wanted(&task.plan),
+            });
+        }
+        let task = task.clone();
+        self.claim_as(&task, party(by));
+        self.warn_of_overlaps(&task);
+        if let Origin::Member { name, .. } = by {
+            self.effect(Effect::Assign {
+                member: name.clone(),
+                task: id,
+            });
+        }
+        Ok(self.task_answer(id))
+    }
+
+    pub(super) fn assign_task(&mut self, by: &Origin, id: TaskId, member: &MemberName) -> Decided {
+        self.member(member)?;
+        let task = self.open_task(id, "assigned")?;
+        self.check_may_change(by, task)?;
+        if !matches!(task.outcome, Outcome::Pending { .. }) {
+            return Err(wrong_state(task, "assigned"));
+        }
+        let plan = TaskPlan {
+            assignee: Some(member.clone()),
+            ..task.plan.clone()
+        };
+        self.record(Event::TaskChanged { task: id, plan });
+        Ok(self.task_answer(id))
+    }
+
+    pub(super) fn complete_task(
+        &mut self,
+        by: &Origin,
+        key: Option<CallKey>,
+        reply: ReplyTo,
+        claim: ClaimRef,
+        result: Arc<str>,
+        verdict: Verdict,
+    ) -> Decided {
+        check_size("the result", &result, TEXT_MAX)?;
+        let task = self.claimed(by, claim, "completed")?.clone();
+        match verdict {
+            Verdict::Unasked
+                if self.team.plan.asks_before_completing && task.refusals < REFUSALS_MAX =>
+            {
+                let claim = ClaimRef {
+                    task: task.id,
+                    generation: Some(task.generation),
+                };
+                self.effect(Effect::AskToComplete {
+                    by: by.clone(),
+                    key,
+                    reply,
+                    claim,
+                    result,
+                });
+                return Ok(CallOutcome::Asked);
+            }
+            Verdict::Refused(reason) => {
+                let refusals = task.refusals + 1;
+                self.record(Event::TaskRefused {
+                    task: task.id,
+                    reason: reason.as_str().into(),
+                    refusals,
+                });
+                self.tell_result(&task, "was refused its completion", &reason, None);
+                return Err(Refused::CompletionRefused {
+                    task: task.id,
+                    reason,
+                });
+            }
+            Verdict::Unasked | Verdict::Passed => {}
+        }
+        let unverified = *by == Origin::User && task.plan.verify.is_some();
+        self.record(Event::TaskCompleted {
+            task: task.id,
+            result: result.clone(),
+            unverified,
+        });
+        self.abandon(by, &task, "it was completed by somebody else");
+        self.tell_result(&task, "completed", &result, Some(&party(by)));
+        Ok(Answer::Task {
+            task: task.id,
+            generation: task.generation,
+            overlaps: Vec::new(),
+        }
+        .into())
+    }
+
+    pub(super) fn fail_task(&mut self, by: &Origin, claim: ClaimRef, reason: Arc<str>) -> Decided {
+        check_size("the reason", &reason, TEXT_MAX)?;
+        let task = self.claimed(by, claim, "failed")?.clone();
+        self.record(Event::TaskFailed {
+            task: task.id,
+            reason: reason.clone(),
+        });
+        self.abandon(by, &task, "it was failed by somebody else");
+        self.tell_result(&task, "failed", &reason, Some(&party(by)));
+        Ok(self.task_answer(task.id))
+    }
+
+    pub(super) fn release_task(&mut self, by: &Origin, claim: ClaimRef, note: Arc<str>) -> Decided {
+        check_size("the note", &note, TEXT_MAX)?;
+        let task = self.claimed(by, claim, "released")?.clone();
+        let taken_from = match task.owner() {
+            Some(Party::Member(owner)) => Some(owner.clone()),
+            _ => None,
+        };
+        self.record(Event::TaskReleased {
+            task: task.id,
+            note,
+            taken_from,
+        });
+        self.abandon(by, &task, "it was released");
+        Ok(self.task_answer(task.id))
+    }
+
+    pub(super) fn retry_task(&mut self, by: &Origin, id: TaskId) -> Decided {
+        let task = self.open_task(id, "tried again")?;
+        self.check_may_change(by, task)?;
+        if !matches!(task.outcome, Outcome::Failed { .. } | Outcome::Cancelled) {
+            return Err(wrong_state(task, "tried again"));
+        }
+        self.record(Event::TaskRetried { task: id });
+        Ok(self.task_answer(id))
+    }
+
+    pub(super) fn cancel_task(&mut self, by: &Origin, id: TaskId) -> Decided {
+        let task = self.open_task(id, "cancelled")?.clone();
+        self.check_may_change(by, &task)?;
+        if task.outcome == Outcome::Cancelled {
+            return Err(wrong_state(&task, "cancelled"));
+        }
+        self.record(Event::TaskCancelled { task: id });
+        self.abandon(by, &task, "it was cancelled");
+        Ok(self.task_answer(id))
+    }
+
+    /// Takes what a member works on away from her, unless she gave it up herself.
+    fn abandon(&mut self, by: &Origin, task: &Task, reason: &str) {
+        if let Some(Party::Member(member)) = task.owner()
+            && party(by) != Party::Member(member.clone())
+        {
+            self.effect(Effect::Abandon {
+                member: member.clone(),
+                task: task.id,
+                generation: task.generation,
+                reason: reason.into(),
+            });
+        }
+    }
+
+    /// One notice of how a task ended, to the lead and to its creator, but not to who did it.
+    pub(super) fn tell_result(&mut self, task: &Task, how: &str, text: &str, by: Option<&Party>) {
+        let mut notice = format!("{} {} {how}", task.id, first_line(&task.plan.title));
+        if let Some(Party::Member(owner)) = task.owner() {
+            notice.push_str(&format!(" ({owner})"));
+        }
+        if !text.is_empty() {
+            notice.push_str(": ");
+            notice.push_str(text);
+            notice.truncate(notice.floor_char_boundary(TEXT_MAX));
+        }
+        let to = [self.lead(), task.created_by.clone()];
+        self.tell(to.into_iter().filter(|party| by != Some(party)), notice);
+    }
+
+    /// Warns the lead of other tasks in progress that mean to touch the same files.
+    pub(super) fn warn_of_overlaps(&mut self, task: &Task) {
+        let overlaps = self.overlaps(task);
+        if !overlaps.is_empty() {
+            let others: Vec<String> = overlaps.iter().map(ToString::to_string).collect();
+            let text = format!(
+                "{} and {} mean to touch the same files",
+                task.id,
+                others.join(", ")
+            );
+            self.tell([self.lead()], text);
+        }
+    }
+
+    fn overlaps(&self, task: &Task) -> Vec<TaskId> {
+        if task.plan.files.is_empty() {
+            return Vec::new();
+        }
+        self.team
+            .board
+            .in_progress()
+            .filter(|other| other.id != task.id)
+            .filter(|other| {
+                other
+                    .plan
+                    .files
+                    .iter()
+                    .any(|theirs| task.plan.files.iter().any(|ours| may_meet(ours, theirs)))
+            })
+            .map(|other| other.id)
+            .collect()
+    }
+
+    fn task_answer(&self, id: TaskId) -> CallOutcome {
+        let task = self.team.board.get(id);
+        let overlaps = task
+            .filter(|task| task.owner().is_some())
+            .map_or_else(Vec::new, |task| self.overlaps(task));
+        let generation = task.map_or_else(Default::default, |task| task.generation);
+        Answer::Task {
+            task: id,
+            generation,
+            overlaps,
+        }
+        .into()
+    }
+
+    /// A task that is not completed.
+    fn open_task(&self, id: TaskId, wanted: &'static str) -> Result<&Task, Refused> {
+        match self.team.board.get(id) {
+            Some(task) => Ok(task),
+            None if self.team.board.was_given(id) => Err(Refused::WrongState {
+                task: id,
+                state: "completed",
+                wanted,
+            }),
+            None => Err(Refused::UnknownTask(id)),
+        }
+    }
+
+    /// A task whose current claim the caller may end.
+    fn claimed(
+        &self,
+        by: &Origin,
+        claim: ClaimRef,
+        wanted: &'static str,
+    ) -> Result<&Task, Refused> {
+        let task = self.open_task(claim.task, wanted)?;
+        let Some(owner) = task.owner() else {
+            return Err(wrong_state(task, wanted));
+        };
+        let is_current = match claim.generation {
+            Some(generation) => generation == task.generation,
+            None => *by == Origin::User,
+        };
+        if !is_current {
+            return Err(Refused::StaleClaim {
+                task: task.id,
+                current: task.generation,
+            });
+        }
+        if *owner != party(by) && !self.is_user_or_lead(by) {
+            return Err(Refused::NotOwner {
+                task: task.id,
+                owner: owner.clone(),
+            });
+        }
+        Ok(task)
+    }
+
+    fn check_may_change(&self, by: &Origin, task: &Task) -> Result<(), Refused> {
+        let owner = task.owner().unwrap_or(&task.created_by);
+        if *owner == party(by) || self.is_user_or_lead(by) {
+            Ok(())
+        } else {
+            Err(Refused::NotOwner {
+                task: task.id,
+                owner: owner.clone(),
+            })
+        }
+    }
+
+    fn is_user_or_lead(&self, by: &Origin) -> bool {
+        match by {
+            Origin::User => true,
+            Origin::Member { name, .. } => self
+                .team
+                .member(name)
+                .is_some_and(|member| member.plan.lead),
+        }
+    }
+
+    pub(super) fn check_plan(
+        &self,
+        by: &Origin,
+        plan: &TaskPlan,
+        sets_lines: bool,
+    ) -> Result<(), Refused> {
+        if plan.title.trim().is_empty() {
+            return Err(Refused::NoTitle);
+        }
+        check_size("the title", &plan.title, LABEL_MAX)?;
+        check_size("the key", &plan.key, LABEL_MAX)?;
+        check_size("the description", &plan.description, TEXT_MAX)?;
+        for label in plan.labels.iter().chain(&plan.files) {
+            check_size("a label or glob", label, LABEL_MAX)?;
+        }
+        for line in plan.run.iter().chain(&plan.verify) {
+            check_size("the shell line", line, TEXT_MAX)?;
+        }
+        if sets_lines && *by != Origin::User && (plan.run.is_some() || plan.verify.is_some()) {
+            return Err(Refused::NotPermitted("write the shell lines of a task"));
+        }
+        if let Some(assignee) = &plan.assignee {
+            self.member(assignee)?;
+        }
+        Ok(())
+    }
+
+    fn resolve(&self, dependent: &str, after: &[After]) -> Result<Vec<TaskId>, Refused> {
+        let mut ids: Vec<TaskId> = after
+            .iter()
+            .map(|after| match after {
+                After::Task(id) => Ok(*id),
+                After::Key(key) => {
+                    self.team
+                        .board
+                        .with_key(key)
+                        .ok_or_else(|| Refused::UnknownDependency {
+                            dependent: first_line(dependent).to_string(),
+                            unknown: first_line(key).to_string(),
+                        })
+                }
+            })
+            .collect::<Result<_, _>>()?;
+        ids.sort_unstable();
+        ids.dedup();
+        Ok(ids)
+    }
+
+    fn check_after(&self, task: TaskId, after: &[TaskId]) -> Result<(), Refused> {
+        self.team
+            .board
+            .check_after(task, after)
+            .map_err(|error| match error {
+                GraphError::Unknown(unknown) => Refused::UnknownDependency {
+                    dependent: task.to_string(),
+                    unknown: unknown.to_string(),
+                },
+                GraphError::Cycle(tasks) => {
+                    Refused::Cycle(tasks.iter().map(ToString::to_string).collect())
+                }
+            })
+    }
+}
+
+fn wrong_state(task: &Task, wanted: &'static str) -> Refused {
+    let state = match &task.outcome {
+        Outcome::Pending { .. } => "pending",
+        Outcome::InProgress { .. } => "in progress",
+        Outcome::Failed { .. } => "failed",
+        Outcome::Cancelled => "cancelled",
+    };
+    Refused::WrongState {
+        task: task.id,
+        state,
+        wanted,
+    }
+}
+
+fn wanted(plan: &TaskPlan) -> String {
+    match (&plan.assignee, &plan.role) {
+        (Some(member), _) => member.to_string(),
+        (None, Some(role)) => format!("the role {role}"),
+        (None, None) => "anybody".to_owned(),
+    }
+}

@@ -1,0 +1,194 @@
+//! Past facts: the only things that change a team, and the journal's format.
+//!
+//! Events carry absolute values (a generation, a count, a deadline), never differences, so that a snapshot is itself
+//! a list of events. The format is frozen per version in `tests/fixtures/journal/`: variants and fields are added,
+//! never renamed or taken away.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use agent_team_protocol::id::{
+    Generation, LaunchId, MemberName, MessageId, Party, Revision, TaskId,
+};
+
+use crate::answers::AnsweredCall;
+use crate::member::{Next, ProcessStamp, Then};
+use crate::plan::{MemberPlan, TaskPlan, TeamPlan};
+use crate::restarts::Restarts;
+use crate::task::Outcome;
+use crate::time::{Tick, TokenHash};
+
+/// One entry of the journal. Its revision is its place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Unix time in milliseconds.
+    pub at: u64,
+    pub tick: Tick,
+    pub event: Event,
+    /// The call that this event completes, so that its answer is stored with its effect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call: Option<Box<AnsweredCall>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "data", rename_all = "snake_case")]
+pub enum Event {
+    TeamPlanned {
+        plan: TeamPlan,
+    },
+    /// The machine has started since: every recorded process is gone, every tick is void.
+    Booted {
+        boot: Arc<str>,
+    },
+
+    MemberAdded {
+        plan: MemberPlan,
+    },
+    MemberChanged {
+        plan: MemberPlan,
+    },
+    MemberRemoved {
+        member: MemberName,
+    },
+    /// She is to run, and has no launch.
+    MemberWanted {
+        member: MemberName,
+    },
+    LaunchStarted {
+        member: MemberName,
+        launch: LaunchId,
+        token_hash: TokenHash,
+        give_up_at: Tick,
+    },
+    /// Her process said hello.
+    LaunchReady {
+        member: MemberName,
+        launch: LaunchId,
+        process: ProcessStamp,
+    },
+    /// She was asked to end, and is given until `kill_at`.
+    LaunchDraining {
+        member: MemberName,
+        launch: LaunchId,
+        kill_at: Tick,
+        then: Then,
+    },
+    /// Her process is dead or to be killed: her whole tree is being ended.
+    LaunchEnding {
+        member: MemberName,
+        launch: LaunchId,
+        reason: Arc<str>,
+        then: Then,
+    },
+    /// No process of hers is left.
+    LaunchEnded {
+        member: MemberName,
+        launch: LaunchId,
+        restarts: Restarts,
+        next: Next,
+    },
+    /// Without a launch, she is to stay as this from now on.
+    MemberParked {
+        member: MemberName,
+        next: Next,
+    },
+    /// She has nothing to do and found nothing to take.
+    MemberIdle {
+        member: MemberName,
+    },
+
+    TaskAdded {
+        task: TaskId,
+        plan: TaskPlan,
+        created_by: Party,
+    },
+    TaskChanged {
+        task: TaskId,
+        plan: TaskPlan,
+    },
+    TaskClaimed {
+        task: TaskId,
+        owner: Party,
+        generation: Generation,
+        attempts: u32,
+    },
+    /// `taken_from` is the member it was taken away from: she does not take it again by herself.
+    TaskReleased {
+        task: TaskId,
+        note: Arc<str>,
+        taken_from: Option<MemberName>,
+    },
+    TaskCompleted {
+        task: TaskId,
+        result: Arc<str>,
+        unverified: bool,
+    },
+    /// A hook did not let it complete, for the `refusals`th time in a row.
+    TaskRefused {
+        task: TaskId,
+        reason: Arc<str>,
+        refusals: u32,
+    },
+    TaskFailed {
+        task: TaskId,
+        reason: Arc<str>,
+    },
+    TaskCancelled {
+        task: TaskId,
+    },
+    TaskRetried {
+        task: TaskId,
+    },
+
+    MessageAccepted {
+        message: MessageId,
+        from: Party,
+        to: Vec<Party>,
+        text: Arc<str>,
+        urgent: bool,
+    },
+    MessagesRead {
+        member: MemberName,
+        messages: Vec<MessageId>,
+    },
+
+    // Snapshots alone hold these.
+    /// Where the numbering stands, and how many tasks were completed and left memory.
+    Counted {
+        revision: Revision,
+        tasks: u64,
+        messages: u64,
+        completed: u64,
+        spawned: Vec<(Arc<str>, u64)>,
+    },
+    /// The newest task of a key of the team file, completed as this plan.
+    KeyCompleted {
+        key: Arc<str>,
+        task: TaskId,
+        digest: u64,
+    },
+    /// What is remembered of a task besides its plan.
+    TaskKept {
+        task: TaskId,
+        generation: Generation,
+        attempts: u32,
+        refusals: u32,
+        outcome: Outcome,
+        created_at: u64,
+        changed_at: u64,
+        revision: Revision,
+    },
+    /// What is remembered of a member besides her plan and launch.
+    MemberKept {
+        member: MemberName,
+        restarts: Restarts,
+        last_result: Option<Arc<str>>,
+        since: Tick,
+        told_idle: bool,
+        worked: bool,
+    },
+    CallAnswered {
+        call: AnsweredCall,
+    },
+}

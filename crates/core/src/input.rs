@@ -1,0 +1,196 @@
+//! What happens to a team.
+
+use std::sync::Arc;
+
+use agent_team_protocol::id::{
+    Generation, LaunchId, MemberName, MessageId, Recipient, RoleName, TaskId,
+};
+
+use crate::answers::CallKey;
+use crate::member::ProcessStamp;
+use crate::plan::{FileTask, MemberPlan, TaskPlan, TeamPlan};
+
+/// The driver's own name for one waiting caller. Never stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReplyTo(pub u64);
+
+/// A past fact that reached the driver. Those that name a launch are dropped when it is no longer current.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// A supervisor has this team from now on, on this boot of the machine.
+    Resumed {
+        boot: Arc<str>,
+    },
+    Called {
+        by: Origin,
+        key: Option<CallKey>,
+        reply: ReplyTo,
+        call: Box<Call>,
+    },
+    /// The launch's worker connected and showed its token.
+    SaidHello {
+        launch: LaunchId,
+        process: ProcessStamp,
+    },
+    /// The launch's process is gone.
+    Exited {
+        launch: LaunchId,
+    },
+    /// It was not started, or nobody took its launch file.
+    NotStarted {
+        launch: LaunchId,
+        fault: StartFault,
+    },
+    /// No process of the launch is left.
+    TreeGone {
+        launch: LaunchId,
+    },
+    /// Its frames have gone unanswered.
+    Unresponsive {
+        launch: LaunchId,
+    },
+    /// The idle hook wants her to go on, for this reason.
+    IdleRefused {
+        launch: LaunchId,
+        reason: String,
+    },
+    DeadlineReached,
+}
+
+#[derive(Debug, Clone)]
+pub enum StartFault {
+    /// Starting failed, as this says.
+    Failed(String),
+    /// The last supervisor died before it started anything: this one may simply start again.
+    Untaken,
+}
+
+/// Who calls, as the connection says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    User,
+    Member { name: MemberName, launch: LaunchId },
+}
+
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub enum Call {
+    Up(Box<UpPlan>),
+    Down {
+        force: bool,
+    },
+    Spawn {
+        plan: MemberPlanByHand,
+    },
+    Stop {
+        member: MemberName,
+    },
+    Kill {
+        member: MemberName,
+    },
+    Restart {
+        member: MemberName,
+    },
+    LastWords {
+        code: i32,
+        reason: String,
+        hold: bool,
+    },
+    Send {
+        to: Recipient,
+        text: Arc<str>,
+        urgent: bool,
+    },
+    Read {
+        messages: Vec<MessageId>,
+    },
+    AddTask {
+        plan: TaskPlan,
+        after: Vec<After>,
+    },
+    UpdateTask {
+        task: TaskId,
+        changes: Box<TaskChanges>,
+    },
+    /// `None`: the best that the caller may take.
+    ClaimTask {
+        task: Option<TaskId>,
+    },
+    AssignTask {
+        task: TaskId,
+        member: MemberName,
+    },
+    CompleteTask {
+        claim: ClaimRef,
+        result: Arc<str>,
+        verdict: Verdict,
+    },
+    FailTask {
+        claim: ClaimRef,
+        reason: Arc<str>,
+    },
+    ReleaseTask {
+        claim: ClaimRef,
+        note: Arc<str>,
+    },
+    RetryTask {
+        task: TaskId,
+    },
+    CancelTask {
+        task: TaskId,
+    },
+}
+
+/// A claim; without a generation the current one, which only the user may mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClaimRef {
+    pub task: TaskId,
+    pub generation: Option<Generation>,
+}
+
+/// What the hook between "asked to complete" and "completed" says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    Unasked,
+    Passed,
+    Refused(String),
+}
+
+/// A whole team as its file describes it.
+#[derive(Debug, Clone)]
+pub struct UpPlan {
+    pub team: TeamPlan,
+    pub members: Vec<MemberPlan>,
+    pub tasks: Vec<FileTask>,
+}
+
+/// A member to be spawned: without a name she gets her role's next number.
+#[derive(Debug, Clone)]
+pub struct MemberPlanByHand {
+    pub name: Option<MemberName>,
+    pub role: RoleName,
+    /// The rest; its name and role are not looked at.
+    pub like: MemberPlan,
+}
+
+/// A dependency as somebody wrote it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum After {
+    Task(TaskId),
+    Key(Arc<str>),
+}
+
+/// What is left out stays as it is.
+#[derive(Debug, Clone, Default)]
+pub struct TaskChanges {
+    pub title: Option<Arc<str>>,
+    pub description: Option<Arc<str>>,
+    pub priority: Option<i32>,
+    pub labels: Option<Vec<Arc<str>>>,
+    pub after: Option<Vec<After>>,
+    pub role: Option<RoleName>,
+    pub files: Option<Vec<Arc<str>>>,
+    pub run: Option<Arc<str>>,
+    pub verify: Option<Arc<str>>,
+    pub rerun: Option<bool>,
+}

@@ -1,0 +1,84 @@
+//! What is wanted of a team, as far as its decisions depend on it. The rest travels along as opaque settings.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use agent_team_protocol::id::{MemberName, RoleName, TaskId};
+
+/// One member as wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberPlan {
+    pub name: MemberName,
+    pub role: RoleName,
+    pub lead: bool,
+    pub takes: Takes,
+    /// Her engine starts a foreign agent, so that her start counts against `limits.starting`.
+    pub foreign: bool,
+    /// Made by `spawn`, and so left alone by `up`.
+    pub by_hand: bool,
+    /// How she is launched; a difference means a new launch. The core never looks inside.
+    pub settings: Arc<str>,
+    /// How she is shown.
+    pub colour: Arc<str>,
+}
+
+/// Which ready tasks an idle member takes by herself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Takes {
+    /// Also those that are assigned to nobody.
+    pub unassigned: bool,
+    /// Also those without a `run` line.
+    pub without_run: bool,
+}
+
+/// One task as wanted, its dependencies resolved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskPlan {
+    pub key: Arc<str>,
+    pub title: Arc<str>,
+    #[serde(default, skip_serializing_if = "str::is_empty")]
+    pub description: Arc<str>,
+    #[serde(default)]
+    pub priority: i32,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<Arc<str>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<TaskId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<RoleName>,
+    #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+    pub assignee: Option<MemberName>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<Arc<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<Arc<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verify: Option<Arc<str>>,
+    pub rerun: bool,
+    /// Stands in the team file, where `key` is its identity.
+    pub from_file: bool,
+}
+
+/// A task of the team file, whose dependencies are still keys of the same file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileTask {
+    /// Its `after` is empty.
+    pub plan: TaskPlan,
+    pub after: Vec<Arc<str>>,
+}
+
+/// The team's own part of the plan.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TeamPlan {
+    /// Members that are not stopped, at most.
+    pub teammates: u32,
+    /// Launches of foreign agents under way at once, at most.
+    pub starting: u32,
+    /// There is a hook to ask before a task counts as completed.
+    pub asks_before_completing: bool,
+    /// There is a hook to ask when a member has nothing to do.
+    pub asks_when_idle: bool,
+    /// Placement, layout, hooks, roles. The core never looks inside.
+    pub settings: Arc<str>,
+}

@@ -1,0 +1,76 @@
+//! Why a call changes nothing, said to a person.
+
+use agent_team_protocol::id::{Generation, MemberName, Party, TaskId};
+
+/// A refusal. Its text is a sentence without a full stop.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    #[error("there is no member called {0}")]
+    UnknownMember(String),
+    #[error("this team has no lead")]
+    NoLead,
+    #[error("nobody is there to read it")]
+    NobodyToTell,
+    #[error("there is no task {0}")]
+    UnknownTask(TaskId),
+    #[error("{dependent} depends on {unknown}, which is not there")]
+    UnknownDependency { dependent: String, unknown: String },
+    #[error("these depend on each other in a circle: {}", .0.join(" → "))]
+    Cycle(Vec<String>),
+    #[error("two {what} are called {name}")]
+    Duplicate { what: &'static str, name: String },
+    #[error("{0} is a reserved name")]
+    ReservedName(MemberName),
+    #[error("a team has one lead")]
+    TwoLeads,
+    #[error("a member called {0} is there already")]
+    NameTaken(MemberName),
+    #[error("the team would have {wanted} members that are not stopped, and its limit is {limit}")]
+    TooManyMembers { wanted: usize, limit: u32 },
+    #[error("{what} is {bytes} bytes long, and the limit is {limit}")]
+    TooLarge {
+        what: &'static str,
+        bytes: usize,
+        limit: usize,
+    },
+    #[error("a task needs a title")]
+    NoTitle,
+    #[error("the inbox of {0} is full")]
+    InboxFull(MemberName),
+    #[error("{task} belongs to {owner} already")]
+    AlreadyClaimed { task: TaskId, owner: Party },
+    #[error("{task} waits for {}", list(by))]
+    Blocked { task: TaskId, by: Vec<TaskId> },
+    #[error("{task} is {state}, so it cannot be {wanted}")]
+    WrongState {
+        task: TaskId,
+        state: &'static str,
+        wanted: &'static str,
+    },
+    #[error("{task} was claimed again since: the current generation is {}", current.0)]
+    StaleClaim { task: TaskId, current: Generation },
+    #[error("{task} belongs to {owner}")]
+    NotOwner { task: TaskId, owner: Party },
+    #[error("{task} is for {wanted}")]
+    NotForYou { task: TaskId, wanted: String },
+    #[error("{member} holds {task} already")]
+    HasClaim { member: MemberName, task: TaskId },
+    #[error("no task is ready to be taken")]
+    NothingToClaim,
+    #[error("a hook refused the completion of {task}: {reason}")]
+    CompletionRefused { task: TaskId, reason: String },
+    #[error("the key {0:?} was used for another call")]
+    KeyReused(String),
+    #[error("only the user may {0}")]
+    NotPermitted(&'static str),
+    #[error("this launch is over")]
+    StaleLaunch,
+}
+
+fn list(tasks: &[TaskId]) -> String {
+    tasks
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
+}

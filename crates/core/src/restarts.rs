@@ -1,0 +1,148 @@
+//! How often a member may die before she is held, and how long she waits in between.
+
+use serde::{Deserialize, Serialize};
+
+use crate::time::{Context, Tick};
+
+/// Restarts within [`PERIOD_MS`], at most; one death more and the member is held.
+pub const INTENSITY: usize = 5;
+
+/// The sliding window, in milliseconds. A member that was up this long starts anew.
+pub const PERIOD_MS: u64 = 60_000;
+
+const BACKOFF_FIRST_MS: u64 = 500;
+const BACKOFF_MAX_MS: u64 = 30_000;
+
+/// The restarts that still count.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restarts {
+    /// When each was granted for, oldest first, within the window before the last death.
+    pub granted: Vec<Tick>,
+    /// Deaths since she was last up for a whole window.
+    pub streak: u32,
+}
+
+/// What follows a death.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The first one: at once.
+    AtOnce,
+    /// Not before this.
+    After(Tick),
+    /// Too many within the window.
+    Hold,
+}
+
+impl Restarts {
+    /// Counts a death of a member who had been ready since `ready_since`, if ever.
+    pub fn count(&self, context: &Context, ready_since: Option<Tick>) -> (Self, Verdict) {
+        let now = context.now;
+        let was_steady = ready_since.is_some_and(|since| now.since(since) >= PERIOD_MS);
+        let streak = if was_steady { 1 } else { self.streak + 1 };
+        let mut granted: Vec<Tick> = self
+            .granted
+            .iter()
+            .copied()
+            .filter(|at| now.since(*at) < PERIOD_MS)
+            .collect();
+        if granted.len() >= INTENSITY {
+            return (Self { granted, streak }, Verdict::Hold);
+        }
+        let verdict = if streak == 1 {
+            Verdict::AtOnce
+        } else {
+            let backoff = (BACKOFF_FIRST_MS << (streak - 2).min(16)).min(BACKOFF_MAX_MS);
+            Verdict::After(now.after_ms(backoff + context.jitter(u64::from(streak), backoff)))
+        };
+        granted.push(match verdict {
+            Verdict::After(at) => at,
+            Verdict::AtOnce | Verdict::Hold => now,
+        });
+        (Self { granted, streak }, verdict)
+    }
+
+    /// How many restarts count now.
+    pub fn recent(&self, now: Tick) -> usize {
+        self.granted
+            .iter()
+            .filter(|at| now.since(**at) < PERIOD_MS)
+            .count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(ms: u64) -> Context {
+        Context {
+            now: Tick(ms),
+            wall: 0,
+            seed: [7; 32],
+        }
+    }
+
+    #[test]
+    fn the_first_restart_is_at_once_and_the_next_ones_wait_longer_each() {
+        let (restarts, first) = Restarts::default().count(&at(0), None);
+        assert_eq!(first, Verdict::AtOnce);
+        let (restarts, second) = restarts.count(&at(10), None);
+        let (_, third) = restarts.count(&at(20), None);
+        assert!(
+            matches!(second, Verdict::After(at) if (510..=610).contains(&at.0)),
+            "{second:?}"
+        );
+        assert!(
+            matches!(third, Verdict::After(at) if (1020..=1220).contains(&at.0)),
+            "{third:?}"
+        );
+    }
+
+    #[test]
+    fn the_sixth_death_within_a_minute_holds() {
+        let mut restarts = Restarts::default();
+        for death in 0..5 {
+            let (counted, verdict) = restarts.count(&at(death * 1_000), None);
+            assert_ne!(verdict, Verdict::Hold, "death {death}");
+            restarts = counted;
+        }
+        assert_eq!(restarts.count(&at(59_999), None).1, Verdict::Hold);
+        assert_ne!(restarts.count(&at(60_000), None).1, Verdict::Hold);
+    }
+
+    #[test]
+    fn a_minute_up_forgives() {
+        let (restarts, _) = Restarts::default().count(&at(0), None);
+        let (restarts, _) = restarts.count(&at(1_000), None);
+        assert_eq!(
+            restarts.count(&at(70_000), Some(Tick(9_000))).1,
+            Verdict::AtOnce
+        );
+        assert_ne!(
+            restarts.count(&at(70_000), Some(Tick(11_000))).1,
+            Verdict::AtOnce
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn never_more_restarts_than_the_intensity_allows(gaps in prop::collection::vec(0_u64..30_000, 1..200)) {
+            let (mut now, mut restarts, mut granted) = (0, Restarts::default(), Vec::new());
+            for gap in gaps {
+                now += gap;
+                let (counted, verdict) = restarts.count(&at(now), None);
+                restarts = counted;
+                match verdict {
+                    Verdict::AtOnce => granted.push(now),
+                    Verdict::After(then) => { now = then.0; granted.push(now) }
+                    // A person starts her again: a new count.
+                    Verdict::Hold => { restarts = Restarts::default(); granted.clear() }
+                }
+                let within = granted.iter().filter(|at| now - **at < PERIOD_MS).count();
+                prop_assert!(within <= INTENSITY, "{within} restarts in a window");
+            }
+        }
+    }
+}

@@ -1,0 +1,412 @@
+//! The board: tasks, who owns them, and which are ready for whom.
+//!
+//! ```text
+//!              TaskClaimed                TaskCompleted
+//!   Pending ────────────────▶ InProgress ──────────────▶ (leaves memory)
+//!      ▲  ◀────TaskReleased────    │ TaskFailed
+//!      │  TaskRetried              ▼
+//!      └──────────────── Failed, Cancelled
+//! ```
+//! A completed task is only its absence: every number below the next one that is not on the board is completed. Ready
+//! tasks are indexed by who may take them, so that a claim costs the logarithm of the board.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use agent_team_protocol::id::{Generation, MemberName, Party, Revision, RoleName, TaskId};
+
+use crate::member::Member;
+use crate::plan::TaskPlan;
+
+/// Times in a row that a hook may refuse a completion.
+pub const REFUSALS_MAX: u32 = 3;
+
+/// A task that is not completed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Task {
+    pub id: TaskId,
+    pub plan: TaskPlan,
+    pub outcome: Outcome,
+    /// Of the current claim, or of the last one.
+    pub generation: Generation,
+    pub attempts: u32,
+    /// How often in a row its completion was refused.
+    pub refusals: u32,
+    pub created_by: Party,
+    /// Unix time in milliseconds, as is `changed_at`.
+    pub created_at: u64,
+    pub changed_at: u64,
+    pub revision: Revision,
+    /// How many of `plan.after` are not completed.
+    pub(crate) open: u32,
+}
+
+/// A task's state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// `note` says why it came back, if it did; who it was taken away from does not take it again by herself.
+    Pending {
+        note: Option<Arc<str>>,
+        taken_from: Option<MemberName>,
+    },
+    InProgress {
+        owner: Party,
+    },
+    Failed {
+        reason: Arc<str>,
+    },
+    Cancelled,
+}
+
+impl Task {
+    pub fn is_blocked(&self) -> bool {
+        self.open > 0
+    }
+
+    pub fn owner(&self) -> Option<&Party> {
+        match &self.outcome {
+            Outcome::InProgress { owner } => Some(owner),
+            Outcome::Pending { .. } | Outcome::Failed { .. } | Outcome::Cancelled => None,
+        }
+    }
+
+    fn queue(&self) -> Queue {
+        Queue {
+            wanted: match (&self.plan.assignee, &self.plan.role) {
+                (Some(member), _) => Wanted::Member(member.clone()),
+                (None, Some(role)) => Wanted::Role(role.clone()),
+                (None, None) => Wanted::Anyone,
+            },
+            runs: self.plan.run.is_some(),
+        }
+    }
+
+    fn place(&self) -> Place {
+        (Reverse(self.plan.priority), self.id)
+    }
+
+    fn is_ready(&self) -> bool {
+        self.open == 0 && matches!(self.outcome, Outcome::Pending { .. })
+    }
+}
+
+/// Ready tasks with the same takers, best first.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Queue {
+    wanted: Wanted,
+    runs: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Wanted {
+    Member(MemberName),
+    Role(RoleName),
+    Anyone,
+}
+
+type Place = (Reverse<i32>, TaskId);
+
+/// Why a task cannot be added or changed as wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GraphError {
+    Unknown(TaskId),
+    /// The tasks of the cycle, in order, from the one that was to change.
+    Cycle(Vec<TaskId>),
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Board {
+    tasks: BTreeMap<TaskId, Task>,
+    /// Who waits for a task.
+    blocks: BTreeMap<TaskId, BTreeSet<TaskId>>,
+    ready: BTreeMap<Queue, BTreeSet<Place>>,
+    claims: BTreeMap<Party, BTreeSet<TaskId>>,
+    /// The newest task of every key that is on the board or in the team file.
+    keys: BTreeMap<Arc<str>, TaskId>,
+    /// Of the keys of the team file whose newest task is completed: what that task was.
+    pub(crate) completed_keys: BTreeMap<Arc<str>, u64>,
+    pub(crate) completed: u64,
+    /// The highest number given.
+    pub(crate) last: u64,
+}
+
+impl Board {
+    pub fn get(&self, task: TaskId) -> Option<&Task> {
+        self.tasks.get(&task)
+    }
+
+    /// Every task that is not completed, by number.
+    pub fn iter(&self) -> impl Iterator<Item = &Task> {
+        self.tasks.values()
+    }
+
+    pub fn completed(&self) -> u64 {
+        self.completed
+    }
+
+    pub fn was_given(&self, task: TaskId) -> bool {
+        (1..=self.last).contains(&task.0)
+    }
+
+    pub fn is_completed(&self, task: TaskId) -> bool {
+        self.was_given(task) && !self.tasks.contains_key(&task)
+    }
+
+    /// Who waits for this task, in order.
+    pub fn blocks(&self, task: TaskId) -> impl Iterator<Item = TaskId> {
+        self.blocks.get(&task).into_iter().flatten().copied()
+    }
+
+    /// The newest task with this key.
+    pub fn with_key(&self, key: &str) -> Option<TaskId> {
+        self.keys.get(key).copied()
+    }
+
+    pub fn claims(&self, owner: &Party) -> impl Iterator<Item = &Task> {
+        self.claims
+            .get(owner)
+            .into_iter()
+            .flatten()
+            .filter_map(|task| self.tasks.get(task))
+    }
+
+    pub(crate) fn in_progress(&self) -> impl Iterator<Item = &Task> {
+        self.claims
+            .values()
+            .flatten()
+            .filter_map(|task| self.tasks.get(task))
+    }
+
+    /// The ready task of highest priority, lowest number first, that the member takes by herself.
+    pub(crate) fn next_for(&self, member: &Member) -> Option<TaskId> {
+        let mut wanted = vec![Wanted::Member(member.plan.name.clone())];
+        if member.plan.takes.unassigned {
+            wanted.push(Wanted::Role(member.plan.role.clone()));
+            wanted.push(Wanted::Anyone);
+        }
+        let runs: &[bool] = if member.plan.takes.without_run {
+            &[true, false]
+        } else {
+            &[true]
+        };
+        wanted
+            .into_iter()
+            .flat_map(|wanted| {
+                runs.iter().map(move |runs| Queue {
+                    wanted: wanted.clone(),
+                    runs: *runs,
+                })
+            })
+            .filter_map(|queue| {
+                self.ready
+                    .get(&queue)?
+                    .iter()
+                    .find(|(_, task)| !self.was_taken(*task, member))
+            })
+            .min()
+            .map(|(_, task)| *task)
+    }
+
+    fn was_taken(&self, task: TaskId, from: &Member) -> bool {
+        matches!(
+            self.tasks.get(&task).map(|task| &task.outcome),
+            Some(Outcome::Pending { taken_from: Some(member), .. }) if *member == from.plan.name
+        )
+    }
+
+    /// The ready task of highest priority of all.
+    pub(crate) fn next_for_anybody(&self) -> Option<TaskId> {
+        self.ready
+            .values()
+            .filter_map(BTreeSet::first)
+            .min()
+            .map(|(_, task)| *task)
+    }
+
+    /// Whether the member may own the task at all, by her own claim.
+    pub(crate) fn may_take(&self, member: &Member, task: &Task) -> bool {
+        match (&task.plan.assignee, &task.plan.role) {
+            (Some(assignee), _) => *assignee == member.plan.name,
+            (None, Some(role)) => *role == member.plan.role,
+            (None, None) => true,
+        }
+    }
+
+    /// Whether `task` may wait for `after`.
+    pub(crate) fn check_after(&self, task: TaskId, after: &[TaskId]) -> Result<(), GraphError> {
+        if let Some(unknown) = after.iter().find(|id| !self.was_given(**id)) {
+            return Err(if *unknown == task {
+                GraphError::Cycle(vec![task])
+            } else {
+                GraphError::Unknown(*unknown)
+            });
+        }
+        // Depth first from each new dependency: reaching the task itself closes a cycle.
+        let mut seen = BTreeSet::new();
+        let mut path: Vec<(TaskId, std::slice::Iter<'_, TaskId>)> = vec![(task, after.iter())];
+        while let Some((_, rest)) = path.last_mut() {
+            match rest.next() {
+                None => {
+                    path.pop();
+                }
+                Some(next) if *next == task => {
+                    return Err(GraphError::Cycle(path.iter().map(|(id, _)| *id).collect()));
+                }
+                Some(next) if seen.insert(*next) => {
+                    if let Some(on_board) = self.tasks.get(next) {
+                        path.push((*next, on_board.plan.after.iter()));
+                    }
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn insert(&mut self, mut task: Task) {
+        task.open = self.count_open(&task.plan);
+        self.last = self.last.max(task.id.0);
+        self.keys.insert(task.plan.key.clone(), task.id);
+        self.completed_keys.remove(&task.plan.key);
+        self.link(&task);
+        self.index(&task, true);
+        self.tasks.insert(task.id, task);
+    }
+
+    /// Changes a task and keeps every index true.
+    pub(crate) fn change(&mut self, id: TaskId, change: impl FnOnce(&mut Task)) {
+        let Some(mut task) = self.tasks.remove(&id) else {
+            return;
+        };
+        self.index(&task, false);
+        self.unlink(&task);
+        change(&mut task);
+        task.open = self.count_open(&task.plan);
+        self.link(&task);
+        self.index(&task, true);
+        self.tasks.insert(id, task);
+    }
+
+    /// Takes a completed task off the board; those that waited for it alone become ready.
+    pub(crate) fn complete(&mut self, id: TaskId) -> Option<Task> {
+        let task = self.tasks.remove(&id)?;
+        self.index(&task, false);
+        self.unlink(&task);
+        self.completed += 1;
+        if task.plan.from_file {
+            self.completed_keys
+                .insert(task.plan.key.clone(), digest(&task.plan));
+        } else if self.keys.get(&task.plan.key) == Some(&id) {
+            self.keys.remove(&task.plan.key);
+        }
+        for waiting in self.blocks.remove(&id).into_iter().flatten() {
+            let Some(mut dependent) = self.tasks.remove(&waiting) else {
+                continue;
+            };
+            dependent.open -= 1;
+            self.index(&dependent, true);
+            self.tasks.insert(waiting, dependent);
+        }
+        Some(task)
+    }
+
+    pub(crate) fn remember_key(&mut self, key: Arc<str>, task: TaskId, digest: u64) {
+        self.keys.insert(key.clone(), task);
+        self.completed_keys.insert(key, digest);
+    }
+
+    pub(crate) fn completed_keys(&self) -> impl Iterator<Item = (&Arc<str>, TaskId, u64)> {
+        self.completed_keys
+            .iter()
+            .map(|(key, digest)| (key, self.keys[key], *digest))
+    }
+
+    fn count_open(&self, plan: &TaskPlan) -> u32 {
+        let open = plan
+            .after
+            .iter()
+            .filter(|id| self.tasks.contains_key(id))
+            .count();
+        u32::try_from(open).expect("fewer dependencies than u32 counts")
+    }
+
+    fn link(&mut self, task: &Task) {
+        for after in task
+            .plan
+            .after
+            .iter()
+            .filter(|id| self.tasks.contains_key(id))
+        {
+            self.blocks.entry(*after).or_default().insert(task.id);
+        }
+    }
+
+    fn unlink(&mut self, task: &Task) {
+        for after in &task.plan.after {
+            if let Some(waiting) = self.blocks.get_mut(after) {
+                waiting.remove(&task.id);
+                if waiting.is_empty() {
+                    self.blocks.remove(after);
+                }
+            }
+        }
+    }
+
+    fn index(&mut self, task: &Task, present: bool) {
+        if task.is_ready() {
+            put(&mut self.ready, task.queue(), task.place(), present);
+        }
+        if let Some(owner) = task.owner() {
+            put(&mut self.claims, owner.clone(), task.id, present);
+        }
+    }
+}
+
+fn put<K: Ord, V: Ord>(index: &mut BTreeMap<K, BTreeSet<V>>, key: K, value: V, present: bool) {
+    let mut entry = match index.entry(key) {
+        std::collections::btree_map::Entry::Occupied(entry) => entry,
+        std::collections::btree_map::Entry::Vacant(entry) => {
+            if present {
+                entry.insert(BTreeSet::from([value]));
+            }
+            return;
+        }
+    };
+    if present {
+        entry.get_mut().insert(value);
+    } else {
+        entry.get_mut().remove(&value);
+        if entry.get().is_empty() {
+            entry.remove();
+        }
+    }
+}
+
+/// What tells whether a task of the team file changed: FNV-1a over its words. Dependencies are left out, since a
+/// completed task no longer waits for any.
+pub(crate) fn digest(plan: &TaskPlan) -> u64 {
+    let list = |list: &[Arc<str>]| list.join("\u{1}");
+    let parts: [&str; 11] = [
+        &plan.key,
+        &plan.title,
+        &plan.description,
+        &plan.priority.to_string(),
+        &list(&plan.labels),
+        plan.role.as_ref().map_or("", RoleName::as_str),
+        plan.assignee.as_ref().map_or("", MemberName::as_str),
+        &list(&plan.files),
+        plan.run.as_deref().unwrap_or(""),
+        plan.verify.as_deref().unwrap_or(""),
+        if plan.rerun { "rerun" } else { "" },
+    ];
+    parts
+        .join("\0")
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        })
+}

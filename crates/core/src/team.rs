@@ -1,0 +1,484 @@
+//! The state of one team, and the only function that changes it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use agent_team_protocol::id::{LaunchId, MemberName, MessageId, Party, Revision, TaskId};
+
+use crate::answers::{AnsweredCall, Answers};
+use crate::decide::Turn;
+use crate::effect::Effect;
+use crate::event::{Event, Record};
+use crate::input::Input;
+use crate::mail::{Lane, Unread};
+use crate::member::{Launch, Life, Member};
+use crate::plan::TeamPlan;
+use crate::restarts::Restarts;
+use crate::task::{Board, Outcome, Task};
+use crate::time::{Context, Tick};
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Team {
+    pub(crate) plan: TeamPlan,
+    pub(crate) boot: Option<Arc<str>>,
+    pub(crate) members: BTreeMap<MemberName, Member>,
+    pub(crate) board: Board,
+    pub(crate) answers: Answers,
+    pub(crate) last_message: u64,
+    /// The highest number that an unnamed spawn of each role was given.
+    pub(crate) spawned: BTreeMap<Arc<str>, u64>,
+    pub(crate) revision: Revision,
+}
+
+/// What one input led to.
+#[derive(Debug, Default)]
+pub struct Step {
+    /// To be stored, in order, before any effect is carried out.
+    pub records: Vec<Record>,
+    pub effects: Vec<Effect>,
+    /// Tasks that this step completed, as they were, with their results: they have left memory.
+    pub completed: Vec<CompletedTask>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CompletedTask {
+    pub task: Task,
+    pub owner: Party,
+    pub result: Arc<str>,
+    /// Who waited for it.
+    pub blocks: Vec<TaskId>,
+    /// The revision of the completion, and its Unix time in milliseconds.
+    pub revision: Revision,
+    pub at: u64,
+}
+
+impl Team {
+    /// Decides what an input means and applies it.
+    pub fn step(&mut self, context: &Context, input: Input) -> Step {
+        let mut turn = Turn::new(self, context);
+        turn.take(input);
+        turn.settle();
+        turn.finish()
+    }
+
+    /// The earliest moment at which something is to happen by itself: then `DeadlineReached` is due.
+    pub fn next_deadline(&self) -> Option<Tick> {
+        self.members
+            .values()
+            .filter_map(|member| member.life.deadline())
+            .min()
+    }
+
+    pub fn plan(&self) -> &TeamPlan {
+        &self.plan
+    }
+
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    pub fn board(&self) -> &Board {
+        &self.board
+    }
+
+    pub fn members(&self) -> impl Iterator<Item = &Member> {
+        self.members.values()
+    }
+
+    pub fn member(&self, name: &MemberName) -> Option<&Member> {
+        self.members.get(name)
+    }
+
+    pub fn lead(&self) -> Option<&Member> {
+        self.members.values().find(|member| member.plan.lead)
+    }
+
+    /// The member whose current launch this is.
+    pub fn member_of(&self, launch: &LaunchId) -> Option<&Member> {
+        self.members
+            .values()
+            .find(|member| member.life.launch().is_some_and(|l| l.id == *launch))
+    }
+
+    /// The task a member works on.
+    pub fn task_of(&self, member: &MemberName) -> Option<&Task> {
+        self.board.claims(&Party::Member(member.clone())).next()
+    }
+
+    pub fn is_down(&self) -> bool {
+        self.members.values().all(Member::is_stopped)
+    }
+
+    /// Whether anything is in progress, or may be taken by a member without anybody's help.
+    pub fn can_go_on(&self) -> bool {
+        self.board.in_progress().next().is_some()
+            || self
+                .members
+                .values()
+                .any(|member| member.life.may_work() && self.board.next_for(member).is_some())
+    }
+
+    /// The only mutation. Replaying a journal is this alone.
+    ///
+    /// A completed task leaves memory and is returned.
+    pub fn apply(&mut self, record: &Record) -> Option<Task> {
+        self.revision = Revision(self.revision.0 + 1);
+        let completed = self.apply_event(record);
+        if let Some(call) = &record.call {
+            self.remember(record.tick, (**call).clone());
+        }
+        completed
+    }
+
+    pub(crate) fn remember(&mut self, now: Tick, call: AnsweredCall) {
+        self.answers.keep(now, call);
+    }
+
+    fn apply_event(&mut self, record: &Record) -> Option<Task> {
+        let tick = record.tick;
+        match &record.event {
+            Event::TeamPlanned { plan } => self.plan = plan.clone(),
+            Event::Booted { boot } => {
+                self.boot = Some(boot.clone());
+                self.answers.clear();
+                for member in self.members.values_mut() {
+                    member.since = tick;
+                    member.restarts = Restarts::default();
+                }
+            }
+
+            Event::MemberAdded { plan } => {
+                self.count_spawned(&plan.name, plan.role.as_str());
+                self.members
+                    .insert(plan.name.clone(), Member::new(plan.clone(), tick));
+            }
+            Event::MemberChanged { plan } => {
+                if let Some(member) = self.members.get_mut(&plan.name) {
+                    member.plan = plan.clone();
+                }
+            }
+            Event::MemberRemoved { member } => {
+                self.members.remove(member);
+            }
+            Event::MemberWanted { member } => self.live(member, tick, |member| {
+                member.restarts = Restarts::default();
+                Life::Planned
+            }),
+            Event::LaunchStarted {
+                member,
+                launch,
+                token_hash,
+                give_up_at,
+            } => self.live(member, tick, |member| {
+                member.told_idle = false;
+                member.worked = false;
+                Life::Launching {
+                    launch: Launch {
+                        id: launch.clone(),
+                        token_hash: token_hash.clone(),
+                    },
+                    give_up_at: *give_up_at,
+                }
+            }),
+            Event::LaunchReady {
+                member, process, ..
+            } => self.relive(member, tick, |launch, _| Life::Ready {
+                launch,
+                process: *process,
+            }),
+            Event::LaunchDraining {
+                member,
+                kill_at,
+                then,
+                ..
+            } => self.relive(member, tick, |launch, process| match process {
+                Some(process) => Life::Draining {
+                    launch,
+                    process,
+                    kill_at: *kill_at,
+                    then: then.clone(),
+                },
+                None => Life::Ending {
+                    launch,
+                    process,
+                    reason: "it never was ready".into(),
+                    then: then.clone(),
+                },
+            }),
+            Event::LaunchEnding {
+                member,
+                reason,
+                then,
+                ..
+            } => self.relive(member, tick, |launch, process| Life::Ending {
+                launch,
+                process,
+                reason: reason.clone(),
+                then: then.clone(),
+            }),
+            Event::LaunchEnded {
+                member,
+                launch,
+                restarts,
+                next,
+            } => {
+                self.answers.forget_launch(launch);
+                self.live(member, tick, |member| {
+                    member.restarts = restarts.clone();
+                    next.clone().into()
+                });
+            }
+            Event::MemberParked { member, next } => {
+                self.live(member, tick, |_| next.clone().into())
+            }
+            Event::MemberIdle { member } => {
+                if let Some(member) = self.members.get_mut(member) {
+                    member.told_idle = true;
+                }
+            }
+
+            Event::TaskAdded {
+                task,
+                plan,
+                created_by,
+            } => self.board.insert(Task {
+                id: *task,
+                plan: plan.clone(),
+                outcome: Outcome::Pending {
+                    note: None,
+                    taken_from: None,
+                },
+                generation: agent_team_protocol::id::Generation(0),
+                attempts: 0,
+                refusals: 0,
+                created_by: created_by.clone(),
+                created_at: record.at,
+                changed_at: record.at,
+                revision: self.revision,
+                open: 0,
+            }),
+            Event::TaskChanged { task, plan } => {
+                self.change_task(*task, record, |task| task.plan = plan.clone())
+            }
+            Event::TaskClaimed {
+                task,
+                owner,
+                generation,
+                attempts,
+            } => {
+                self.change_task(*task, record, |task| {
+                    task.outcome = Outcome::InProgress {
+                        owner: owner.clone(),
+                    };
+                    task.generation = *generation;
+                    task.attempts = *attempts;
+                    task.refusals = 0;
+                });
+                self.touch_worker(Some(owner.clone()), tick, |member| member.worked = true);
+            }
+            Event::TaskReleased {
+                task,
+                note,
+                taken_from,
+            } => {
+                let outcome = Outcome::Pending {
+                    note: Some(note.clone()),
+                    taken_from: taken_from.clone(),
+                };
+                self.end_claim(*task, record, "released", outcome);
+            }
+            Event::TaskFailed { task, reason } => {
+                let outcome = Outcome::Failed {
+                    reason: reason.clone(),
+                };
+                self.end_claim(*task, record, "failed", outcome);
+            }
+            Event::TaskCancelled { task } => {
+                self.end_claim(*task, record, "cancelled", Outcome::Cancelled)
+            }
+            Event::TaskCompleted { task, .. } => {
+                let completed = self.board.complete(*task)?;
+                self.touch_worker(completed.owner().cloned(), tick, |member| {
+                    member.told_idle = false;
+                    member.last_result = Some(format!("{task} completed").into());
+                });
+                return Some(completed);
+            }
+            Event::TaskRefused { task, refusals, .. } => {
+                self.change_task(*task, record, |task| task.refusals = *refusals);
+            }
+            Event::TaskRetried { task } => self.change_task(*task, record, |task| {
+                task.outcome = Outcome::Pending {
+                    note: None,
+                    taken_from: None,
+                };
+                task.refusals = 0;
+            }),
+
+            Event::MessageAccepted {
+                message,
+                from,
+                to,
+                text,
+                urgent,
+            } => {
+                self.last_message = self.last_message.max(message.0);
+                let lane = self.lane(from, *urgent);
+                for party in to {
+                    if let Party::Member(name) = party
+                        && let Some(member) = self.members.get_mut(name)
+                    {
+                        let unread = Unread {
+                            from: from.clone(),
+                            text: text.clone(),
+                            urgent: *urgent,
+                        };
+                        member.inbox.insert(*message, lane, unread);
+                    }
+                }
+            }
+            Event::MessagesRead { member, messages } => {
+                if let Some(member) = self.members.get_mut(member) {
+                    for message in messages {
+                        member.inbox.remove(*message);
+                    }
+                }
+            }
+
+            Event::Counted {
+                revision,
+                tasks,
+                messages,
+                completed,
+                spawned,
+            } => {
+                self.revision = *revision;
+                self.board.last = *tasks;
+                self.board.completed = *completed;
+                self.last_message = *messages;
+                self.spawned = spawned.iter().cloned().collect();
+            }
+            Event::KeyCompleted { key, task, digest } => {
+                self.board.remember_key(key.clone(), *task, *digest)
+            }
+            Event::TaskKept {
+                task,
+                generation,
+                attempts,
+                refusals,
+                outcome,
+                created_at,
+                changed_at,
+                revision,
+            } => {
+                self.board.change(*task, |task| {
+                    task.generation = *generation;
+                    task.attempts = *attempts;
+                    task.refusals = *refusals;
+                    task.outcome = outcome.clone();
+                    task.created_at = *created_at;
+                    task.changed_at = *changed_at;
+                    task.revision = *revision;
+                });
+            }
+            Event::MemberKept {
+                member,
+                restarts,
+                last_result,
+                since,
+                told_idle,
+                worked,
+            } => {
+                if let Some(member) = self.members.get_mut(member) {
+                    member.restarts = restarts.clone();
+                    member.last_result = last_result.clone();
+                    member.since = *since;
+                    member.told_idle = *told_idle;
+                    member.worked = *worked;
+                }
+            }
+            Event::CallAnswered { call } => self.remember(tick, call.clone()),
+        }
+        None
+    }
+
+    pub(crate) fn lane(&self, from: &Party, urgent: bool) -> Lane {
+        match from {
+            _ if urgent => Lane::Control,
+            Party::User | Party::System => Lane::Lead,
+            Party::Member(name) if self.member(name).is_some_and(|member| member.plan.lead) => {
+                Lane::Lead
+            }
+            Party::Member(_) => Lane::Peers,
+        }
+    }
+
+    fn live(&mut self, name: &MemberName, tick: Tick, next: impl FnOnce(&mut Member) -> Life) {
+        if let Some(member) = self.members.get_mut(name) {
+            member.life = next(member);
+            member.since = tick;
+        }
+    }
+
+    /// A new state of the same launch.
+    fn relive(
+        &mut self,
+        name: &MemberName,
+        tick: Tick,
+        next: impl FnOnce(Launch, Option<crate::member::ProcessStamp>) -> Life,
+    ) {
+        self.live(name, tick, |member| match member.life.launch() {
+            Some(launch) => next(launch.clone(), member.life.process()),
+            None => member.life.clone(),
+        });
+    }
+
+    fn change_task(&mut self, id: TaskId, record: &Record, change: impl FnOnce(&mut Task)) {
+        let revision = self.revision;
+        self.board.change(id, |task| {
+            change(task);
+            task.changed_at = record.at;
+            task.revision = revision;
+        });
+    }
+
+    fn end_claim(&mut self, id: TaskId, record: &Record, how: &str, outcome: Outcome) {
+        let owner = self.board.get(id).and_then(|task| task.owner().cloned());
+        self.change_task(id, record, |task| task.outcome = outcome);
+        self.touch_worker(owner, record.tick, |member| {
+            member.told_idle = false;
+            member.last_result = Some(format!("{id} {how}").into());
+        });
+    }
+
+    fn touch_worker(&mut self, owner: Option<Party>, tick: Tick, touch: impl FnOnce(&mut Member)) {
+        if let Some(Party::Member(name)) = owner
+            && let Some(member) = self.members.get_mut(&name)
+        {
+            touch(member);
+            if matches!(member.life, Life::Ready { .. }) {
+                member.since = tick;
+            }
+        }
+    }
+
+    fn count_spawned(&mut self, name: &MemberName, role: &str) {
+        let number = name
+            .as_str()
+            .strip_prefix(role)
+            .and_then(|rest| rest.strip_prefix('-'))
+            .and_then(|number| number.parse::<u64>().ok());
+        if let Some(number) = number {
+            let last = self.spawned.entry(role.into()).or_default();
+            *last = number.max(*last);
+        }
+    }
+
+    pub(crate) fn next_task(&self) -> TaskId {
+        TaskId(self.board.last + 1)
+    }
+
+    pub(crate) fn next_message(&self) -> MessageId {
+        MessageId(self.last_message + 1)
+    }
+}
