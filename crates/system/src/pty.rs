@@ -30,12 +30,12 @@ impl Pty {
         let pty = Pty {
             master: register(master, Interest::READABLE | Interest::WRITABLE)?,
         };
-        pty.resize(columns, rows)?;
         let terminal = os::open_pty_terminal(pty.master.get_ref().as_fd())?;
         let mut modes = rustix::termios::tcgetattr(&terminal)?;
         // So that erasing a character erases all its bytes.
         modes.input_modes.insert(InputModes::IUTF8);
         rustix::termios::tcsetattr(&terminal, OptionalActions::Now, &modes)?;
+        pty.resize(columns, rows)?;
         Ok(pty)
     }
 

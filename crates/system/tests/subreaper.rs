@@ -1,5 +1,8 @@
 //! Reaping orphans changes what the whole process is, so it has a test program of its own.
 
+#![cfg(target_os = "linux")]
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::os::fd::OwnedFd;

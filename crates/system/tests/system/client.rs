@@ -34,7 +34,7 @@ impl Supervisor {
             .expect("the client is there");
         match Frame::parse(&frame).and_then(Frame::kind).unwrap() {
             Kind::Request { id, method, .. } => (id.to_owned(), method),
-            other => panic!("{other:?}"),
+            other @ (Kind::Notification { .. } | Kind::Response { .. }) => panic!("{other:?}"),
         }
     }
 

@@ -1,6 +1,8 @@
 //! What this crate promises, tried with real processes, terminals, sockets and files. Whatever a
 //! test starts it ends itself, by pid.
 
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
 mod client;
 mod connection;
 mod file;

@@ -33,7 +33,7 @@ async fn a_child_has_nothing_of_ours() {
     let ignored = u64::from_str_radix(ignored.strip_prefix("SigIgn:\t").unwrap(), 16).unwrap();
     // The C library reserves the two signals after the 31 named ones and lets nobody set them.
     assert_eq!(ignored & 0x7fff_ffff, 0);
-    let mut variables = vec![child.line().await, child.line().await, child.line().await];
+    let mut variables = [child.line().await, child.line().await, child.line().await];
     variables.sort();
     assert_eq!(variables[0], "ONLY=this");
     assert!(variables[1].starts_with("PATH=") && variables[2].starts_with("PWD="));

@@ -1,0 +1,346 @@
+//! macOS: `libproc`, `sysctl`, kqueue. Its twin is `linux.rs`, which exports the same names.
+//!
+//! This file has never been compiled: the project is built and tested on Linux, and no macOS
+//! toolchain was at hand. It is kept small and follows the documented interfaces; the first person
+//! with a Mac should run this crate's tests before anything else.
+//!
+//! What macOS does not have: subreapers (an orphan goes to launchd and is found by its session or
+//! marker), and a signal that is bound to a process rather than to its pid (the start time is
+//! compared right before).
+
+use std::ffi::CStr;
+use std::fs;
+use std::io;
+use std::mem;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::ptr;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::libc;
+use nix::sys::event::{EvFlags, EventFilter, FilterFlag, KEvent, Kqueue};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::stat::Mode;
+use nix::time::{ClockId, clock_gettime};
+use nix::unistd::Pid;
+use rustix::pty::OpenptFlags;
+
+/// One line of the process table.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stat {
+    pub(crate) pid: u32,
+    pub(crate) parent: u32,
+    pub(crate) session: u32,
+    /// Microseconds of Unix time.
+    pub(crate) start_time: u64,
+    /// Ended, and not yet waited for.
+    pub(crate) zombie: bool,
+}
+
+/// CLOCK_UPTIME_RAW, because CLOCK_MONOTONIC counts time asleep here.
+pub(crate) fn monotonic_ms() -> u64 {
+    let clock = ClockId::from_raw(libc::CLOCK_UPTIME_RAW);
+    let now = clock_gettime(clock).expect("every macOS has CLOCK_UPTIME_RAW");
+    let seconds = u64::try_from(now.tv_sec()).unwrap_or(0);
+    let nanos = u64::try_from(now.tv_nsec()).unwrap_or(0);
+    seconds * 1000 + nanos / 1_000_000
+}
+
+pub(crate) fn boot_id() -> io::Result<String> {
+    let mut id = [0_u8; 64];
+    let mut length = id.len();
+    #[expect(unsafe_code, reason = "nix does not wrap sysctlbyname")]
+    // SAFETY: the name ends with NUL, and `length` is the size of the buffer it goes with.
+    let result = unsafe {
+        libc::sysctlbyname(
+            c"kern.bootsessionuuid".as_ptr(),
+            id.as_mut_ptr().cast(),
+            &mut length,
+            ptr::null_mut(),
+            0,
+        )
+    };
+    Errno::result(result)?;
+    let id = CStr::from_bytes_until_nul(&id).map_err(io::Error::other)?;
+    Ok(id.to_string_lossy().into_owned())
+}
+
+pub(crate) fn stat(pid: u32) -> io::Result<Option<Stat>> {
+    Ok(bsd_info(pid)?.map(|info| Stat {
+        pid,
+        parent: info.pbi_ppid,
+        session: session(pid).unwrap_or(0),
+        start_time: info.pbi_start_tvsec * 1_000_000 + info.pbi_start_tvusec,
+        zombie: info.pbi_status == libc::SZOMB,
+    }))
+}
+
+fn session(pid: u32) -> Option<u32> {
+    let session = nix::unistd::getsid(Some(raw(pid)?)).ok()?;
+    u32::try_from(session.as_raw()).ok()
+}
+
+fn raw(pid: u32) -> Option<Pid> {
+    i32::try_from(pid)
+        .ok()
+        .filter(|pid| *pid > 0)
+        .map(Pid::from_raw)
+}
+
+fn bsd_info(pid: u32) -> io::Result<Option<libc::proc_bsdinfo>> {
+    // With 1 as argument zombies are found too.
+    proc_info(pid, libc::PROC_PIDTBSDINFO, 1)
+}
+
+/// Asks libproc for one of its plain structures; `None` when there is no such process.
+fn proc_info<T: Copy>(pid: u32, flavor: libc::c_int, argument: u64) -> io::Result<Option<T>> {
+    let Some(pid) = raw(pid) else { return Ok(None) };
+    let size = mem::size_of::<T>();
+    let mut info = mem::MaybeUninit::<T>::zeroed();
+    #[expect(unsafe_code, reason = "nix does not wrap libproc")]
+    // SAFETY: the buffer is one T, of the size that goes with it.
+    let filled = unsafe {
+        libc::proc_pidinfo(
+            pid.as_raw(),
+            flavor,
+            argument,
+            info.as_mut_ptr().cast(),
+            size as libc::c_int,
+        )
+    };
+    if filled as usize == size {
+        #[expect(unsafe_code, reason = "the kernel filled it")]
+        // SAFETY: all of T was written; the callers' types are C structures of integers.
+        return Ok(Some(unsafe { info.assume_init() }));
+    }
+    match Errno::last() {
+        Errno::ESRCH => Ok(None),
+        error => Err(error.into()),
+    }
+}
+
+/// All processes that can be seen. Not a snapshot: what forks meanwhile may be missing.
+pub(crate) fn processes() -> io::Result<Vec<Stat>> {
+    let mut pids: Vec<libc::pid_t> = vec![0; 4096];
+    let count = loop {
+        let bytes = mem::size_of_val(pids.as_slice());
+        #[expect(unsafe_code, reason = "nix does not wrap libproc")]
+        // SAFETY: the buffer has as many bytes as are announced.
+        let count =
+            unsafe { libc::proc_listallpids(pids.as_mut_ptr().cast(), bytes as libc::c_int) };
+        let count = Errno::result(count)? as usize;
+        if count < pids.len() {
+            break count;
+        }
+        pids.resize(pids.len() * 2, 0);
+    };
+    let mut found = Vec::new();
+    for pid in pids
+        .into_iter()
+        .take(count)
+        .filter_map(|pid| u32::try_from(pid).ok())
+    {
+        // Other users' processes may be refused; none of them is ours to find.
+        found.extend(stat(pid).ok().flatten());
+    }
+    Ok(found)
+}
+
+/// The effective user of a process; `None` when it is gone.
+pub(crate) fn owner(pid: u32) -> io::Result<Option<u32>> {
+    Ok(bsd_info(pid)?.map(|info| info.pbi_uid))
+}
+
+/// The environment a process was started with, `NAME=value` entries each ended by a NUL; `None`
+/// when it is gone or not ours to read.
+pub(crate) fn environment(pid: u32) -> io::Result<Option<Vec<u8>>> {
+    let Some(pid) = raw(pid) else { return Ok(None) };
+    let mut name = [libc::CTL_KERN, libc::KERN_PROCARGS2, pid.as_raw()];
+    // The kernel's limit on arguments and environment together.
+    let mut bytes = vec![0_u8; 1 << 20];
+    let mut length = bytes.len();
+    #[expect(unsafe_code, reason = "nix does not wrap sysctl")]
+    // SAFETY: `name` has three elements, and `length` is the size of the buffer it goes with.
+    let result = unsafe {
+        libc::sysctl(
+            name.as_mut_ptr(),
+            3,
+            bytes.as_mut_ptr().cast(),
+            &mut length,
+            ptr::null_mut(),
+            0,
+        )
+    };
+    if result != 0 {
+        // EINVAL is what it says of processes that have gone or are another user's.
+        return Ok(None);
+    }
+    bytes.truncate(length);
+    Ok(after_arguments(&bytes).map(<[u8]>::to_vec))
+}
+
+/// KERN_PROCARGS2: the number of arguments, the program's path, NULs, the arguments, the
+/// environment.
+fn after_arguments(bytes: &[u8]) -> Option<&[u8]> {
+    let (count, mut rest) = bytes.split_first_chunk()?;
+    let mut skip = |wanted: fn(u8) -> bool| -> Option<()> {
+        let end = rest.iter().position(|&byte| wanted(byte))?;
+        rest = &rest[end..];
+        Some(())
+    };
+    skip(|byte| byte == 0)?;
+    skip(|byte| byte != 0)?;
+    for _ in 0..i32::from_ne_bytes(*count) {
+        let end = rest.iter().position(|&byte| byte == 0)?;
+        rest = &rest[end + 1..];
+    }
+    Some(rest)
+}
+
+/// Memory that a process has in RAM; `None` when it is gone.
+pub(crate) fn resident_bytes(pid: u32) -> io::Result<Option<u64>> {
+    let info: Option<libc::proc_taskinfo> = proc_info(pid, libc::PROC_PIDTASKINFO, 0)?;
+    Ok(info.map(|info| info.pti_resident_size))
+}
+
+/// Path of this process's controlling terminal, as far as one of its standard streams has it.
+pub(crate) fn controlling_terminal() -> io::Result<Option<PathBuf>> {
+    let own_session = nix::unistd::getsid(None)?;
+    let (input, output, error) = (io::stdin(), io::stdout(), io::stderr());
+    let ours = [input.as_fd(), output.as_fd(), error.as_fd()]
+        .into_iter()
+        .find(|stream| nix::sys::termios::tcgetsid(stream) == Ok(own_session));
+    Ok(ours.map(nix::unistd::ttyname).transpose()?)
+}
+
+pub(crate) fn is_subreaper() -> io::Result<bool> {
+    Ok(false)
+}
+
+pub(crate) fn set_subreaper(_on: bool) -> io::Result<()> {
+    Ok(())
+}
+
+/// Marks every descriptor above stderr close-on-exec. For the child side of a fork.
+pub(crate) fn close_descriptors_on_exec() {
+    #[expect(
+        unsafe_code,
+        reason = "the descriptors are not ours, only their numbers are known"
+    )]
+    // SAFETY: both calls take integers; what is not open refuses, and nothing is closed.
+    unsafe {
+        for number in 3..libc::getdtablesize() {
+            libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC);
+        }
+    }
+}
+
+/// Gives a file of this size its blocks on the disk.
+pub(crate) fn allocate(file: &fs::File, bytes: u64) -> io::Result<()> {
+    let missing = bytes.saturating_sub(file.metadata()?.len());
+    if missing > 0 {
+        let mut store = libc::fstore_t {
+            fst_flags: libc::F_ALLOCATEALL,
+            fst_posmode: libc::F_PEOFPOSMODE,
+            fst_offset: 0,
+            fst_length: libc::off_t::try_from(missing).map_err(io::Error::other)?,
+            fst_bytesalloc: 0,
+        };
+        fcntl(file, FcntlArg::F_PREALLOCATE(&mut store))?;
+        file.set_len(bytes)?;
+    }
+    Ok(())
+}
+
+pub(crate) fn open_pty_master() -> io::Result<OwnedFd> {
+    let master = rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
+    rustix::io::fcntl_setfd(&master, rustix::io::FdFlags::CLOEXEC)?;
+    rustix::pty::grantpt(&master)?;
+    rustix::pty::unlockpt(&master)?;
+    Ok(master)
+}
+
+/// The side that programs see.
+pub(crate) fn open_pty_terminal(master: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let name = rustix::pty::ptsname(master, Vec::new())?;
+    let path = Path::new(std::ffi::OsStr::from_bytes(name.as_bytes()));
+    let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    Ok(nix::fcntl::open(path, flags, Mode::empty())?)
+}
+
+/// A watch on one process: a kqueue, readable once the process has ended.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    queue: Kqueue,
+    pid: Pid,
+    start_time: u64,
+}
+
+impl Handle {
+    /// `None` when there is no such process. A zombie still is one.
+    pub(crate) fn open(pid: u32) -> io::Result<Option<Handle>> {
+        let (Some(found), Some(pid)) = (stat(pid)?, raw(pid)) else {
+            return Ok(None);
+        };
+        let queue = Kqueue::new()?;
+        let identifier = pid.as_raw().unsigned_abs() as libc::uintptr_t;
+        let add = |filter, flags, event| {
+            let change = KEvent::new(identifier, filter, flags, event, 0, 0);
+            queue.kevent(&[change], &mut [], None)
+        };
+        let on_exit = add(
+            EventFilter::EVFILT_PROC,
+            EvFlags::EV_ADD,
+            FilterFlag::NOTE_EXIT,
+        );
+        match on_exit {
+            Ok(_) => {}
+            // It has become a zombie, which cannot be watched: what waits for it is told at once.
+            Err(Errno::ESRCH) => {
+                add(
+                    EventFilter::EVFILT_USER,
+                    EvFlags::EV_ADD,
+                    FilterFlag::empty(),
+                )?;
+                add(
+                    EventFilter::EVFILT_USER,
+                    EvFlags::empty(),
+                    FilterFlag::NOTE_TRIGGER,
+                )?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(Some(Handle {
+            queue,
+            pid,
+            start_time: found.start_time,
+        }))
+    }
+
+    /// False when the process had ended already.
+    pub(crate) fn signal(&self, signal: Signal) -> io::Result<bool> {
+        let found = stat(self.pid.as_raw().unsigned_abs())?;
+        if found.is_none_or(|found| found.zombie || found.start_time != self.start_time) {
+            return Ok(false);
+        }
+        match kill(self.pid, signal) {
+            Ok(()) => Ok(true),
+            Err(Errno::ESRCH) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl AsRawFd for Handle {
+    fn as_raw_fd(&self) -> RawFd {
+        self.queue.as_fd().as_raw_fd()
+    }
+}
+
+impl From<Handle> for OwnedFd {
+    fn from(handle: Handle) -> OwnedFd {
+        handle.queue.into()
+    }
+}
