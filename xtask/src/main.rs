@@ -1,2 +1,85 @@
-//! Being built.
-fn main() {}
+//! The project's own commands: `cargo xtask demo`, `cargo xtask test` and what they are made of.
+//!
+//! Called by people and by `.ci/run`. It starts cargo, the scripts and the built binaries, and holds no knowledge of its
+//! own about what those do; nothing of the product depends on it.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command's output is its purpose"
+)]
+
+mod demo;
+mod install;
+mod run;
+mod test;
+mod tidy;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::run::Failed;
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    about,
+    disable_help_subcommand = true
+)]
+enum Command {
+    /// Build, make a sample project and run a team on it.
+    Demo,
+    /// Everything that must hold before a change goes in, or only the named steps.
+    Test {
+        /// List the steps and leave.
+        #[arg(long)]
+        list: bool,
+        /// Steps to run, in the order given.
+        #[arg(value_name = "STEP")]
+        steps: Vec<String>,
+    },
+    /// The rules that no compiler checks: layering, names, sizes.
+    Tidy,
+    /// Put the binaries, man pages and completions in place.
+    Install {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Take away exactly what `install` put in place.
+    Uninstall {
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+#[derive(clap::Args)]
+struct Place {
+    /// Where bin/ and share/ are; ~/.local unless given.
+    #[arg(long, value_name = "DIR")]
+    prefix: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Command::parse() {
+        Command::Demo => demo::run(),
+        Command::Test { list: true, .. } => {
+            test::list();
+            Ok(())
+        }
+        Command::Test { steps, .. } => test::run(&steps),
+        Command::Tidy => tidy::run(),
+        Command::Install { place } => install::install(place.prefix),
+        Command::Uninstall { place } => install::uninstall(place.prefix),
+    };
+    let Err(error) = outcome else {
+        return ExitCode::SUCCESS;
+    };
+    eprintln!("xtask: {error:#}");
+    ExitCode::from(
+        error
+            .downcast_ref::<Failed>()
+            .map_or(1, |failed| failed.code),
+    )
+}

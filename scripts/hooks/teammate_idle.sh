@@ -1,0 +1,6 @@
+#!/bin/sh
+# A teammate_idle hook: keeps a record of who had nothing to do. It never refuses; exit 2 would keep the member working.
+# agent-team runs it in the project directory, with the event as JSON on stdin.
+set -eu
+
+printf '%s %s\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$(tr -d '\n')" >>.agent-team/idle.log

@@ -1,0 +1,86 @@
+//! `cargo xtask demo`: a real team on a sample project, apart from everything else the person has running.
+
+use std::io::IsTerminal as _;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+
+use crate::run::{cargo, check, dev_binaries, script};
+
+/// On a terminal the person lands in the team's panes and ends it herself; otherwise it runs to its end and is gone.
+pub(crate) fn run() -> Result<()> {
+    check(&mut script("install-tmux.sh"))?;
+    check(&mut cargo(&["build", "--workspace", "--bins"]))?;
+    let place = tempfile::Builder::new()
+        .prefix("agent-team-demo-")
+        .tempdir()
+        .context("cannot make a directory")?;
+    let demo = Demo {
+        program: dev_binaries()?.join("agent-team"),
+        place: place.path(),
+    };
+    check(script("sample-project.sh").arg(demo.project()))?;
+    println!("── a sample project is in {}", demo.project().display());
+    if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
+        demo.show()?;
+        // The team goes on after this, so its directory stays.
+        let _kept = place.keep();
+        return Ok(());
+    }
+    let outcome = demo.run_to_its_end();
+    if outcome.is_err() {
+        println!("── kept for looking into: {}", place.keep().display());
+    }
+    outcome
+}
+
+struct Demo<'a> {
+    program: std::path::PathBuf,
+    place: &'a Path,
+}
+
+impl Demo<'_> {
+    fn project(&self) -> std::path::PathBuf {
+        self.place.join("project")
+    }
+
+    /// The built program, in the sample project, with state and sockets of its own.
+    fn agent_team(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command
+            .args(args)
+            .current_dir(self.project())
+            .env("AGENT_TEAM_HOME", self.place.join("home"));
+        // Ours is cargo's for the workspace; the sample project builds into its own.
+        command.env_remove("CARGO_TARGET_DIR");
+        command
+    }
+
+    fn show(&self) -> Result<()> {
+        println!("── in a moment you are among the team; Ctrl-b d leaves it running");
+        check(&mut self.agent_team(&["up"]))?;
+        println!("── the team is still up. To look at it and to end it:");
+        println!("   cd {}", self.project().display());
+        println!(
+            "   export AGENT_TEAM_HOME={}",
+            self.place.join("home").display()
+        );
+        println!("   alias agent-team={}", self.program.display());
+        println!("   agent-team ps; agent-team task list; agent-team logs ada; agent-team attach");
+        println!("   agent-team down && rm -r {}", self.place.display());
+        Ok(())
+    }
+
+    fn run_to_its_end(&self) -> Result<()> {
+        println!("── agent-team up --wait --detach");
+        let result = check(&mut self.agent_team(&["up", "--wait", "--detach"]));
+        println!("── agent-team down");
+        let receipts = check(&mut self.agent_team(&["down"]));
+        result.and(receipts)?;
+        let report = std::fs::read_to_string(self.project().join("report.md"))
+            .context("the team wrote no report")?;
+        println!("── report.md, which the team wrote\n{report}");
+        Ok(())
+    }
+}

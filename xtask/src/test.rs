@@ -1,0 +1,196 @@
+//! `cargo xtask test`: every check, in the order in which a failure is cheapest. `.ci/run` is this and nothing else.
+
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+
+use crate::run::{Failed, cargo, check, script, succeeds};
+use crate::tidy;
+
+struct Step {
+    name: &'static str,
+    does: &'static str,
+    run: fn() -> Result<()>,
+}
+
+const STEPS: &[Step] = &[
+    Step {
+        name: "fmt",
+        does: "formatting",
+        run: fmt,
+    },
+    Step {
+        name: "tidy",
+        does: "layering, names, sizes",
+        run: tidy::run,
+    },
+    Step {
+        name: "deny",
+        does: "licences, banned crates and sources of dependencies",
+        run: deny,
+    },
+    Step {
+        name: "clippy",
+        does: "lints, warnings denied",
+        run: clippy,
+    },
+    Step {
+        name: "build",
+        does: "the three binaries",
+        run: build,
+    },
+    Step {
+        name: "tmux",
+        does: "tmux 3.0 or newer, installed where we may",
+        run: tmux,
+    },
+    Step {
+        name: "nextest",
+        does: "unit, property and end-to-end tests",
+        run: nextest,
+    },
+    Step {
+        name: "doc",
+        does: "examples in the documentation",
+        run: doc,
+    },
+];
+
+/// What the tests read to know that they must skip what needs tmux, and say so.
+const NO_TMUX: &str = "AGENT_TEAM_TEST_NO_TMUX";
+
+pub(crate) fn list() {
+    for step in STEPS {
+        println!("{:<8} {}", step.name, step.does);
+    }
+}
+
+/// Runs the named steps, or all. Ends at the first failure, with its exit code.
+pub(crate) fn run(names: &[String]) -> Result<()> {
+    let steps = chosen(names)?;
+    let start = Instant::now();
+    for step in &steps {
+        println!("── {}: {}", step.name, step.does);
+        let start = Instant::now();
+        let outcome = (step.run)();
+        println!("   {}: {:.1} s", step.name, start.elapsed().as_secs_f64());
+        outcome.with_context(|| {
+            format!(
+                "step {} failed; just this one: cargo xtask test {}",
+                step.name, step.name
+            )
+        })?;
+    }
+    println!(
+        "── {} steps passed in {:.1} s",
+        steps.len(),
+        start.elapsed().as_secs_f64()
+    );
+    Ok(())
+}
+
+fn chosen(names: &[String]) -> Result<Vec<&'static Step>> {
+    if names.is_empty() {
+        return Ok(STEPS.iter().collect());
+    }
+    names
+        .iter()
+        .map(|name| {
+            STEPS.iter().find(|step| step.name == name).ok_or_else(|| {
+                Failed {
+                    what: format!("no step {name}; the steps: cargo xtask test --list"),
+                    code: 2,
+                }
+                .into()
+            })
+        })
+        .collect()
+}
+
+fn fmt() -> Result<()> {
+    check(&mut cargo(&["fmt", "--all", "--", "--check"]))
+}
+
+fn clippy() -> Result<()> {
+    check(&mut cargo(&[
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "--deny",
+        "warnings",
+    ]))
+}
+
+/// Not installed by us: it takes minutes to build and finds little between two changes of a dependency.
+fn deny() -> Result<()> {
+    if !succeeds(&mut cargo(&["deny", "--version"])) {
+        println!("   skipped: cargo-deny is not installed (cargo install --locked cargo-deny)");
+        return Ok(());
+    }
+    check(&mut cargo(&[
+        "deny",
+        "check",
+        "--config",
+        ".config/deny.toml",
+        "licenses",
+        "bans",
+        "sources",
+    ]))
+}
+
+fn build() -> Result<()> {
+    check(&mut cargo(&["build", "--workspace", "--bins"]))
+}
+
+fn tmux() -> Result<()> {
+    check(&mut script("install-tmux.sh"))
+}
+
+fn nextest() -> Result<()> {
+    let installed = || succeeds(&mut cargo(&["nextest", "--version"]));
+    let mut tests = if installed() || (install_nextest() && installed()) {
+        cargo(&["nextest", "run", "--workspace"])
+    } else {
+        println!(
+            "   cargo-nextest cannot be installed here; going on with cargo test, which has no time limits"
+        );
+        cargo(&["test", "--workspace", "--lib", "--bins", "--tests"])
+    };
+    if !succeeds(script("install-tmux.sh").arg("--check")) {
+        println!("   no tmux 3.0 or newer: tests that need one say that they are skipped");
+        tests.env(NO_TMUX, "1");
+    }
+    check(&mut tests)
+}
+
+fn install_nextest() -> bool {
+    println!("   installing cargo-nextest, once");
+    check(&mut cargo(&["install", "--locked", "cargo-nextest"])).is_ok()
+}
+
+fn doc() -> Result<()> {
+    check(&mut cargo(&["test", "--workspace", "--doc"]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_run_in_the_order_they_were_named() {
+        let names = ["doc", "fmt"].map(str::to_owned);
+        let steps = chosen(&names).unwrap();
+        assert_eq!(
+            steps.iter().map(|step| step.name).collect::<Vec<_>>(),
+            ["doc", "fmt"]
+        );
+        assert_eq!(chosen(&[]).unwrap().len(), STEPS.len());
+    }
+
+    #[test]
+    fn an_unknown_step_is_a_usage_error() {
+        let error = chosen(&["frmt".to_owned()]).map(|_| ()).unwrap_err();
+        assert_eq!(error.downcast_ref::<Failed>().expect("a refusal").code, 2);
+    }
+}

@@ -1,0 +1,160 @@
+//! Just enough of Rust's grammar to tell code from comments and literals. The rules about code read its result, so that
+//! a rule may name in a string what it forbids.
+
+/// The source with every comment and literal replaced by spaces; lines stay where they are.
+pub(super) fn code_only(source: &str) -> String {
+    let mut code = String::with_capacity(source.len());
+    let mut rest = source;
+    let mut previous = ' ';
+    while let Some(first) = rest.chars().next() {
+        let length = prose_length(rest, previous);
+        if length == 0 {
+            code.push(first);
+            previous = first;
+            rest = &rest[first.len_utf8()..];
+        } else {
+            code.extend(
+                rest[..length]
+                    .chars()
+                    .map(|c| if c == '\n' { '\n' } else { ' ' }),
+            );
+            previous = ' ';
+            rest = &rest[length..];
+        }
+    }
+    code
+}
+
+/// Byte positions at which `word` stands alone in the code.
+pub(super) fn words<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
+    code.match_indices(word)
+        .map(|(at, _)| at)
+        .filter(move |&at| {
+            !code[..at].ends_with(in_a_name) && !code[at + word.len()..].starts_with(in_a_name)
+        })
+}
+
+/// The line of a byte position, counted from 1.
+pub(super) fn line_at(text: &str, at: usize) -> usize {
+    text[..at].matches('\n').count() + 1
+}
+
+pub(super) fn in_a_name(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+/// How many bytes of a comment or literal begin here; 0 where code goes on.
+fn prose_length(rest: &str, previous: char) -> usize {
+    if rest.starts_with("//") {
+        return rest.find('\n').unwrap_or(rest.len());
+    }
+    if rest.starts_with("/*") {
+        return block_comment_length(rest);
+    }
+    if rest.starts_with('"') {
+        return quoted_length(rest, '"');
+    }
+    if rest.starts_with('\'') {
+        // A lifetime has no closing quote right after its first character.
+        let mut after = rest.chars().skip(1);
+        return match (after.next(), after.next()) {
+            (Some('\\'), _) | (Some(_), Some('\'')) => quoted_length(rest, '\''),
+            (Some(_), _) | (None, _) => 0,
+        };
+    }
+    if in_a_name(previous) {
+        0
+    } else {
+        raw_string_length(rest).unwrap_or(0)
+    }
+}
+
+fn block_comment_length(rest: &str) -> usize {
+    let mut depth = 0_usize;
+    let mut at = 0;
+    while at < rest.len() {
+        if rest[at..].starts_with("/*") {
+            depth += 1;
+            at += 2;
+        } else if rest[at..].starts_with("*/") {
+            depth -= 1;
+            at += 2;
+            if depth == 0 {
+                return at;
+            }
+        } else {
+            at += rest[at..].chars().next().map_or(1, char::len_utf8);
+        }
+    }
+    rest.len()
+}
+
+fn quoted_length(rest: &str, quote: char) -> usize {
+    let mut escaped = false;
+    for (at, c) in rest.char_indices().skip(1) {
+        if escaped {
+            escaped = false;
+        } else if c == '\\' {
+            escaped = true;
+        } else if c == quote {
+            return at + 1;
+        }
+    }
+    rest.len()
+}
+
+fn raw_string_length(rest: &str) -> Option<usize> {
+    let after_r = rest
+        .strip_prefix(['b', 'c'])
+        .unwrap_or(rest)
+        .strip_prefix('r')?;
+    let content = after_r.trim_start_matches('#');
+    let hashes = after_r.len() - content.len();
+    let content = content.strip_prefix('"')?;
+    let close = format!("\"{}", "#".repeat(hashes));
+    let end = content
+        .find(&close)
+        .map_or(content.len(), |at| at + close.len());
+    Some(rest.len() - content.len() + end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comments_and_literals_are_blanked_and_lines_stay() {
+        let source = "a // unsafe\nb /* unsafe /* \n */ unsafe */ c \"uns\\\"afe\" d\n";
+        let code = code_only(source);
+        assert!(!code.contains("unsafe"), "{code}");
+        assert_eq!(code.lines().count(), source.lines().count());
+        assert_eq!(code.split_whitespace().collect::<String>(), "abcd");
+    }
+
+    #[test]
+    fn raw_strings_end_at_their_own_hashes() {
+        assert_eq!(
+            code_only("x r#\"a \" b\"# y br\"c\" z")
+                .split_whitespace()
+                .collect::<String>(),
+            "xyz"
+        );
+        assert!(code_only("r#type").contains("r#type"));
+    }
+
+    #[test]
+    fn a_lifetime_is_code_and_a_character_is_not() {
+        let code =
+            code_only("fn f<'a>(c: char) -> &'a str { c == '\"' || c == '\\'' || c == 'x' }");
+        assert!(code.contains("&'a str"), "{code}");
+        assert!(!code.contains('"') && !code.contains('x'), "{code}");
+    }
+
+    #[test]
+    fn a_word_is_not_a_part_of_a_name() {
+        assert_eq!(
+            words("unsafe_code unsafe not_unsafe unsafe{", "unsafe").count(),
+            2
+        );
+    }
+}

@@ -1,0 +1,114 @@
+//! The core and the wire: ids are all that they share.
+
+use std::collections::BTreeSet;
+
+use super::code::{in_a_name, line_at, words};
+use super::tree::{Finding, Tree};
+
+/// The core may use `agent_team_protocol::id`, and the ids that the crate's root gives again.
+pub(super) fn core_knows_ids_only(tree: &Tree) -> Vec<Finding> {
+    const CRATE: &str = "agent_team_protocol";
+    let mut allowed = BTreeSet::from(["id"]);
+    if let Some(root) = tree.find("crates/protocol/src/lib.rs") {
+        let given_again = root
+            .code
+            .split("pub use id::")
+            .skip(1)
+            .filter_map(|rest| rest.split(';').next());
+        allowed.extend(given_again.flat_map(first_segments));
+    }
+    let mut findings = Vec::new();
+    for file in tree
+        .rust()
+        .filter(|file| file.path.starts_with("crates/core/"))
+    {
+        for at in words(&file.code, CRATE) {
+            let line = line_at(&file.code, at);
+            let Some(path) = file.code[at + CRATE.len()..].strip_prefix("::") else {
+                findings.push(file.finding(line, "the core names ids of the protocol one by one"));
+                continue;
+            };
+            for segment in first_segments(path)
+                .into_iter()
+                .filter(|segment| !allowed.contains(segment))
+            {
+                findings.push(file.finding(
+                    line,
+                    format!("the core knows ids of the protocol alone, not `{segment}`"),
+                ));
+            }
+        }
+    }
+    findings
+}
+
+/// `id::A` gives `id`; `{id::{A, B}, rpc}` gives `id` and `rpc`.
+fn first_segments(path: &str) -> Vec<&str> {
+    let Some(group) = path.trim_start().strip_prefix('{') else {
+        return vec![first_name(path)];
+    };
+    let mut segments = Vec::new();
+    let mut depth = 0_usize;
+    let mut start = 0;
+    for (at, c) in group.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth > 0 => depth -= 1,
+            ',' | '}' if depth == 0 => {
+                segments.push(first_name(&group[start..at]));
+                start = at + 1;
+                if c == '}' {
+                    break;
+                }
+            }
+            _ => {}
+        }
+    }
+    segments.retain(|segment| !segment.is_empty());
+    segments
+}
+
+/// The name that begins here, or the sign that stands in its place.
+fn first_name(path: &str) -> &str {
+    let path = path.trim_start();
+    let end = path.find(|c| !in_a_name(c)).unwrap_or(path.len());
+    if end == 0 {
+        path.get(..1).unwrap_or("")
+    } else {
+        &path[..end]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_core_may_name_ids_and_nothing_else() {
+        let protocol = "//! P.\npub use error::Refusal;\npub use id::{\n    TaskId, TeamId,\n};\n";
+        let findings = |core: &str| {
+            let tree = Tree::of(&[
+                ("crates/protocol/src/lib.rs", protocol),
+                ("crates/core/src/a.rs", core),
+            ]);
+            core_knows_ids_only(&tree).len()
+        };
+        for core in [
+            "use agent_team_protocol::id::{TaskId, TeamId};",
+            "use agent_team_protocol::{TaskId, id::{Party, self}};",
+            "fn f(t: agent_team_protocol::TaskId) {}",
+            "/// See agent_team_protocol::rpc.",
+        ] {
+            assert_eq!(findings(core), 0, "{core}");
+        }
+        for core in [
+            "use agent_team_protocol::rpc::Request;",
+            "use agent_team_protocol::{TaskId,\n    Refusal};",
+            "use agent_team_protocol::*;",
+            "use agent_team_protocol as wire;",
+            "fn f(t: agent_team_protocol::spec::TaskSpec) {}",
+        ] {
+            assert_eq!(findings(core), 1, "{core}");
+        }
+    }
+}

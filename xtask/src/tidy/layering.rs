@@ -1,0 +1,295 @@
+//! Rules about which crate may know which. The arrows are DESIGN's; the manifests and the linked graph must agree.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::manifest::Manifest;
+use super::tree::{Finding, Weight};
+
+/// A crate that must not reach others, directly or through a crate of ours.
+struct Edge {
+    from: &'static str,
+    never: Never,
+    why: &'static str,
+}
+
+enum Never {
+    /// Every crate of this workspace but these.
+    OursBut(&'static [&'static str]),
+    These(&'static [&'static str]),
+}
+
+const EDGES: &[Edge] = &[
+    Edge {
+        from: "agent-team-core",
+        never: Never::OursBut(&["agent-team-protocol"]),
+        why: "the core is a pure machine that knows ids alone",
+    },
+    Edge {
+        from: "agent-team-core",
+        never: Never::These(&["tokio", "rusqlite", "nix", "rustix", "libc", "mio"]),
+        why: "the core has no clock, no I/O and no async",
+    },
+    Edge {
+        from: "agent-team-protocol",
+        never: Never::OursBut(&[]),
+        why: "other processes build on it without us",
+    },
+    Edge {
+        from: "agent-team-policy",
+        never: Never::These(&["tokio"]),
+        why: "permission rules are pure functions",
+    },
+    Edge {
+        from: "agent-team-supervisor",
+        never: Never::These(&["agent-team-teammate", "agent-team-gateway"]),
+        why: "no tool and no provider may take the supervisor down",
+    },
+    Edge {
+        from: "agent-team-gateway",
+        never: Never::These(&[
+            "agent-team-supervisor",
+            "agent-team-core",
+            "agent-team-store",
+        ]),
+        why: "a gateway is a client of the supervisor",
+    },
+    Edge {
+        from: "agent-team-cli",
+        never: Never::These(&[
+            "agent-team-supervisor",
+            "agent-team-core",
+            "agent-team-store",
+        ]),
+        why: "the command line is a client of the supervisor",
+    },
+    Edge {
+        from: "agent-team-teammate",
+        never: Never::These(&["agent-team-supervisor", "agent-team-store"]),
+        why: "the supervisor is the only writer",
+    },
+];
+
+/// A package whose whole linked graph must be free of some crates.
+pub(super) struct Link {
+    pub(super) package: &'static str,
+    never: &'static [&'static str],
+    why: &'static str,
+}
+
+pub(super) const LINKS: &[Link] = &[Link {
+    package: "agent-team-supervisor",
+    never: &[
+        "agent-client-protocol",
+        "aws-lc-rs",
+        "axum",
+        "genai",
+        "h2",
+        "hyper",
+        "native-tls",
+        "openssl",
+        "reqwest",
+        "ring",
+        "rmcp",
+        "rustls",
+        "tower-http",
+        "tungstenite",
+        "ureq",
+    ],
+    why: "the supervisor links no model, TLS or web code",
+}];
+
+pub(super) fn edges(manifests: &[Manifest<'_>]) -> Vec<Finding> {
+    let needs: BTreeMap<&str, &BTreeSet<String>> = manifests
+        .iter()
+        .map(|manifest| (manifest.name.as_str(), &manifest.needs))
+        .collect();
+    let mut findings = Vec::new();
+    for edge in EDGES {
+        for manifest in manifests
+            .iter()
+            .filter(|manifest| manifest.name == edge.from)
+        {
+            for direct in manifest.needs.union(&manifest.tests_need) {
+                for reached in reach(direct, &needs) {
+                    let forbidden = match edge.never {
+                        Never::OursBut(but) => {
+                            needs.contains_key(reached) && !but.contains(&reached)
+                        }
+                        Never::These(these) => these.contains(&reached),
+                    };
+                    if forbidden {
+                        let through = if reached == direct {
+                            String::new()
+                        } else {
+                            format!(" through {direct}")
+                        };
+                        let sentence =
+                            format!("{} reaches {reached}{through}: {}", edge.from, edge.why);
+                        findings.push(
+                            manifest
+                                .file
+                                .finding(line_of(&manifest.file.text, direct), sentence),
+                        );
+                    }
+                }
+            }
+        }
+    }
+    findings
+}
+
+/// A package and everything that it needs, as far as manifests of ours tell.
+fn reach<'a>(from: &'a str, needs: &BTreeMap<&'a str, &'a BTreeSet<String>>) -> BTreeSet<&'a str> {
+    let mut reached = BTreeSet::new();
+    let mut open = vec![from];
+    while let Some(package) = open.pop() {
+        if reached.insert(package) {
+            open.extend(
+                needs
+                    .get(package)
+                    .into_iter()
+                    .flat_map(|needs| needs.iter().map(String::as_str)),
+            );
+        }
+    }
+    reached
+}
+
+/// The line that begins with this key, else the first.
+fn line_of(text: &str, key: &str) -> usize {
+    text.lines()
+        .position(|line| line.starts_with(key))
+        .map_or(1, |index| index + 1)
+}
+
+/// `listed` is what `cargo tree` prints: a package and its version on each line.
+pub(super) fn links(link: &Link, listed: &str) -> Vec<Finding> {
+    let linked: BTreeSet<&str> = listed
+        .lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    link.never
+        .iter()
+        .filter(|package| linked.contains(*package))
+        .map(|package| Finding {
+            path: "Cargo.lock".to_owned(),
+            line: 1,
+            sentence: format!("{} links {package}: {}", link.package, link.why),
+            weight: Weight::Fails,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tidy::manifest::manifests;
+    use crate::tidy::tree::Tree;
+
+    const LINTS: &str = "[lints]\nworkspace = true\n";
+
+    fn package(name: &str, rest: &str) -> String {
+        format!("[package]\nname = \"{name}\"\n{LINTS}{rest}")
+    }
+
+    /// What the edges say about a workspace of these packages.
+    fn said(packages: &[(&str, &str)]) -> Vec<String> {
+        let files: Vec<(String, String)> = packages
+            .iter()
+            .map(|(name, rest)| (format!("crates/{name}/Cargo.toml"), package(name, rest)))
+            .collect();
+        let files: Vec<(&str, &str)> = files
+            .iter()
+            .map(|(path, text)| (path.as_str(), text.as_str()))
+            .collect();
+        let tree = Tree::of(&files);
+        edges(&manifests(&tree).unwrap())
+            .into_iter()
+            .map(|finding| finding.sentence)
+            .collect()
+    }
+
+    #[test]
+    fn every_forbidden_edge_is_found() {
+        for edge in EDGES {
+            let never: &[&str] = match edge.never {
+                Never::OursBut(_) => &["agent-team-store"],
+                Never::These(these) => these,
+            };
+            for to in never {
+                for kind in [
+                    "dependencies",
+                    "dev-dependencies",
+                    "build-dependencies",
+                    "target.'cfg(unix)'.dependencies",
+                ] {
+                    let found = said(&[
+                        (edge.from, &format!("[{kind}]\n{to} = \"1\"\n")),
+                        ("agent-team-store", ""),
+                    ]);
+                    assert!(
+                        found.iter().any(|said| said.contains(edge.why)),
+                        "{} {kind} {to}",
+                        edge.from
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_edge_through_another_crate_of_ours_is_found() {
+        let found = said(&[
+            ("agent-team-cli", "[dependencies]\nagent-team = \"1\"\n"),
+            (
+                "agent-team",
+                "[dependencies]\nagent-team-supervisor = \"1\"\n",
+            ),
+        ]);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].contains("through agent-team"), "{found:?}");
+    }
+
+    #[test]
+    fn what_the_design_draws_is_allowed() {
+        let found = said(&[
+            ("agent-team-protocol", "[dependencies]\nserde = \"1\"\n"),
+            (
+                "agent-team-core",
+                "[dependencies]\nagent-team-protocol = \"1\"\n",
+            ),
+            (
+                "agent-team-store",
+                "[dependencies]\nagent-team-core = \"1\"\nrusqlite = \"1\"\n",
+            ),
+            (
+                "agent-team-supervisor",
+                "[dependencies]\nagent-team-store = \"1\"\ntokio = \"1\"\n",
+            ),
+            (
+                "agent-team-cli",
+                "[dependencies]\nagent-team-protocol = \"1\"\n",
+            ),
+        ]);
+        assert_eq!(found, [""; 0]);
+    }
+
+    #[test]
+    fn a_linked_web_crate_is_found_and_a_similar_name_is_not() {
+        assert_eq!(
+            links(
+                &LINKS[0],
+                "agent-team-supervisor v0.1.0 (crates/supervisor)\nrustls v0.23.0\n"
+            )
+            .len(),
+            1
+        );
+        assert_eq!(
+            links(
+                &LINKS[0],
+                "agent-team-supervisor v0.1.0\nrustls-pki-types v1.0.0\n"
+            ),
+            []
+        );
+    }
+}

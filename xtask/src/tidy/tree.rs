@@ -1,0 +1,123 @@
+//! What the rules look at, and what they say. Read once by [`super::run`], made up by the tests.
+
+use std::fmt;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::Result;
+
+use super::code::code_only;
+use crate::run::output;
+
+/// The text files that are committed or would be.
+#[derive(Debug)]
+pub(super) struct Tree {
+    files: Vec<File>,
+}
+
+#[derive(Debug)]
+pub(super) struct File {
+    /// Relative to the repository, with `/`.
+    pub(super) path: String,
+    pub(super) text: String,
+    /// The text with comments and literals blanked, line for line; empty unless it is Rust.
+    pub(super) code: String,
+}
+
+impl Tree {
+    /// Everything that git tracks or would add. What is not text is nobody's business here.
+    pub(super) fn read(root: &Path) -> Result<Self> {
+        let listed = output(
+            Command::new("git")
+                .args([
+                    "ls-files",
+                    "-z",
+                    "--cached",
+                    "--others",
+                    "--exclude-standard",
+                ])
+                .current_dir(root),
+        )?;
+        let files = listed
+            .split_terminator('\0')
+            .filter_map(|path| {
+                Some(File::new(
+                    path,
+                    std::fs::read_to_string(root.join(path)).ok()?,
+                ))
+            })
+            .collect();
+        Ok(Self { files })
+    }
+
+    #[cfg(test)]
+    pub(super) fn of(files: &[(&str, &str)]) -> Self {
+        Self {
+            files: files
+                .iter()
+                .map(|(path, text)| File::new(path, (*text).to_owned()))
+                .collect(),
+        }
+    }
+
+    pub(super) fn files(&self) -> impl Iterator<Item = &File> {
+        self.files.iter()
+    }
+
+    pub(super) fn rust(&self) -> impl Iterator<Item = &File> {
+        self.files().filter(|file| file.path.ends_with(".rs"))
+    }
+
+    pub(super) fn find(&self, path: &str) -> Option<&File> {
+        self.files().find(|file| file.path == path)
+    }
+}
+
+impl File {
+    pub(super) fn new(path: &str, text: String) -> Self {
+        let code = if path.ends_with(".rs") {
+            code_only(&text)
+        } else {
+            String::new()
+        };
+        Self {
+            path: path.to_owned(),
+            text,
+            code,
+        }
+    }
+
+    /// A broken rule on a line, counted from 1.
+    pub(super) fn finding(&self, line: usize, sentence: impl Into<String>) -> Finding {
+        Finding {
+            path: self.path.clone(),
+            line,
+            sentence: sentence.into(),
+            weight: Weight::Fails,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Finding {
+    pub(super) path: String,
+    pub(super) line: usize,
+    pub(super) sentence: String,
+    pub(super) weight: Weight,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Weight {
+    Warns,
+    Fails,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let warning = match self.weight {
+            Weight::Warns => "warning: ",
+            Weight::Fails => "",
+        };
+        write!(f, "{}:{}: {warning}{}", self.path, self.line, self.sentence)
+    }
+}
