@@ -6,6 +6,7 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -28,9 +29,22 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 const SUPERVISOR: &str = "agent-teamd";
 
-/// Variables of whoever happens to start the supervisor that must not become its own: it serves
-/// other terminals too.
-const NOT_PASSED_ON: [&str; 2] = ["TMUX", "TMUX_PANE"];
+/// What the supervisor gets of the environment of whoever happens to start it: what finds places
+/// and programs, language, logs. No secret of theirs, which its tmux server would inherit, and
+/// nothing of their terminal: it serves others too.
+const PASSED_ON: [&str; 10] = [
+    "HOME",
+    "LANG",
+    "LOGNAME",
+    "PATH",
+    "RUST_BACKTRACE",
+    "RUST_LOG",
+    "SHELL",
+    "TMPDIR",
+    "TZ",
+    "USER",
+];
+const PASSED_ON_PREFIXES: [&[u8]; 3] = [b"AGENT_TEAM_", b"LC_", b"XDG_"];
 
 /// Why there is no connection to a supervisor.
 #[derive(Debug, thiserror::Error)]
@@ -117,14 +131,20 @@ async fn start(directories: &Directories) -> Result<(), ConnectOrStartError> {
     Ok(())
 }
 
-/// Ours, such that the supervisor finds these same directories.
+/// Such that the supervisor finds these same directories.
 fn environment(directories: &Directories) -> Vec<(OsString, OsString)> {
-    let own = directories.variables();
+    let places = directories.variables();
     std::env::vars_os()
-        .filter(|(name, _)| !NOT_PASSED_ON.iter().any(|not| name == not))
-        .filter(|(name, _)| !own.iter().any(|(ours, _)| name == ours))
+        .filter(|(name, _)| {
+            PASSED_ON.iter().any(|passed| name == passed)
+                || PASSED_ON_PREFIXES
+                    .iter()
+                    .any(|prefix| name.as_bytes().starts_with(prefix))
+        })
+        .filter(|(name, _)| !places.iter().any(|(place, _)| name == place))
         .chain(
-            own.iter()
+            places
+                .iter()
                 .filter_map(|(name, value)| Some((name.into(), value.clone()?))),
         )
         .collect()

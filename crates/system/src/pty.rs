@@ -51,7 +51,7 @@ impl Pty {
         before_exec(&mut command, || {
             Ok(rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?)
         });
-        Child::new(command.spawn()?)
+        Child::start(&mut command)
     }
 
     /// Reads what was printed. 0 once all who had the terminal open are gone and everything was

@@ -8,12 +8,14 @@
 //!
 //! [`Child`] neither kills nor reaps when dropped.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::sys::signal::{SigHandler, Signal as NixSignal};
 use tokio::signal::unix::SignalKind;
@@ -57,7 +59,13 @@ pub struct Child {
 }
 
 impl Child {
-    pub(crate) fn new(child: std::process::Child) -> io::Result<Child> {
+    pub(crate) fn start(command: &mut Command) -> io::Result<Child> {
+        let child = {
+            let mut own = own_children();
+            let child = command.spawn()?;
+            own.insert(child.id());
+            child
+        };
         let watch = ExitWatch::of_child(child.id())?;
         Ok(Child {
             process: watch.process(),
@@ -69,7 +77,9 @@ impl Child {
     /// Waits for its end and reaps it. Safe to cancel and to repeat.
     pub async fn wait(&mut self) -> io::Result<ExitStatus> {
         self.watch.exited().await?;
-        self.child.wait()
+        let status = self.child.wait()?;
+        own_children().remove(&self.process.pid);
+        Ok(status)
     }
 
     /// Sends a signal to this process alone. False when it had ended already.
@@ -88,7 +98,7 @@ pub fn spawn_session(spec: &ProgramSpec, log: Option<File>) -> io::Result<Child>
         None => command.stdout(Stdio::null()).stderr(Stdio::null()),
     };
     before_exec(&mut command, || Ok(()));
-    Child::new(command.spawn()?)
+    Child::start(&mut command)
 }
 
 /// Adds what every child does between fork and exec: a session of its own, default signal
@@ -125,20 +135,30 @@ pub fn become_subreaper() -> io::Result<()> {
     os::set_subreaper(true)
 }
 
-/// Reaps the ended children of this process that are not in `except`, its own children by
-/// [`Child`], and returns their pids. Never blocks.
-pub fn reap_any(except: &[u32]) -> io::Result<Vec<u32>> {
+/// Reaps what has ended of the orphans that this process adopted, and returns their pids. Never
+/// blocks. In a process that calls this, children that were started any other way than by this
+/// crate lose their exit status to it.
+pub fn reap_any() -> io::Result<Vec<u32>> {
+    use rustix::process::{Pid, WaitId, WaitIdOptions, WaitOptions, waitid, waitpid};
+
+    let own = own_children();
+    // Without taking it: is there any? Most of the time there is not, and the table stays unread.
+    let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    match waitid(WaitId::All, look) {
+        Ok(Some(_)) => {}
+        Ok(None) | Err(rustix::io::Errno::CHILD) => return Ok(Vec::new()),
+        Err(error) => return Err(error.into()),
+    }
     let own_pid = std::process::id();
     let mut reaped = Vec::new();
     for stat in os::processes()? {
-        if stat.parent != own_pid || !stat.zombie || except.contains(&stat.pid) {
+        if stat.parent != own_pid || !stat.zombie || own.contains(&stat.pid) {
             continue;
         }
-        let pid = i32::try_from(stat.pid)
-            .ok()
-            .and_then(rustix::process::Pid::from_raw);
-        let options = rustix::process::WaitOptions::NOHANG;
-        match rustix::process::waitpid(pid, options) {
+        let Some(pid) = i32::try_from(stat.pid).ok().and_then(Pid::from_raw) else {
+            continue;
+        };
+        match waitpid(Some(pid), WaitOptions::NOHANG) {
             Ok(Some(_)) => reaped.push(stat.pid),
             Ok(None) | Err(rustix::io::Errno::CHILD) => {}
             Err(error) => return Err(error.into()),
@@ -147,20 +167,26 @@ pub fn reap_any(except: &[u32]) -> io::Result<Vec<u32>> {
     Ok(reaped)
 }
 
-/// Reaps orphans for as long as it is polled. `own` names the children that somebody holds a
-/// [`Child`] of; it is asked before each look, so a child must be in it before this task runs again.
-/// Returns only with an error.
-pub async fn reap_orphans(mut own: impl FnMut() -> Vec<u32>) -> io::Error {
+/// [`reap_any`] whenever a child ends, for as long as it is polled. Returns only with an error.
+pub async fn reap_orphans() -> io::Error {
     let mut child_ended = match tokio::signal::unix::signal(SignalKind::child()) {
         Ok(signal) => signal,
         Err(error) => return error,
     };
     loop {
-        if let Err(error) = reap_any(&own()) {
+        if let Err(error) = reap_any() {
             return error;
         }
         if child_ended.recv().await.is_none() {
             return io::Error::other("the runtime no longer delivers SIGCHLD");
         }
     }
+}
+
+/// The children that somebody holds a [`Child`] of. Locked from before a fork until its pid is in
+/// it, and while orphans are reaped, so that no child is ever taken for an orphan.
+fn own_children() -> MutexGuard<'static, BTreeSet<u32>> {
+    static OWN_CHILDREN: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+    // The set is whole between any two of its operations.
+    OWN_CHILDREN.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -22,7 +22,7 @@ use rustix::io::FdFlags;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::unix::pipe;
 
-use super::{ProgramSpec, before_exec};
+use super::{ProgramSpec, before_exec, own_children};
 use crate::os;
 use crate::tree::{LAUNCH_MARKER, NO_LAUNCH};
 
@@ -108,6 +108,8 @@ impl Detached {
             let report_to = unsafe { BorrowedFd::borrow_raw(number) };
             Ok(rustix::io::fcntl_setfd(report_to, FdFlags::empty())?)
         });
+        // The intermediate is not for anybody else to reap.
+        let own = own_children();
         let adopts = os::is_subreaper()?;
         if adopts {
             os::set_subreaper(false)?;
@@ -119,6 +121,7 @@ impl Detached {
         if adopts {
             os::set_subreaper(true)?;
         }
+        drop(own);
         spawned?;
         drop(report_to);
         pipe::Receiver::from_owned_fd(report.into())
