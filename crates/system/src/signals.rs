@@ -78,6 +78,8 @@ pub fn second_interrupt_exits() -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
+
     use super::*;
     use crate::process::{ProcessId, Signal as Sent};
 
@@ -103,11 +105,19 @@ mod tests {
         let name = "signals::tests::the_second_interrupt_ends_even_what_does_not_listen";
         if std::env::var_os(CHILD).is_some() {
             second_interrupt_exits().unwrap();
+            // Runs after the hooks that it tells about: they are called in the order of registering.
+            let handled = Arc::new(AtomicBool::new(false));
+            signal_hook::flag::register(libc::SIGINT, Arc::clone(&handled)).unwrap();
             let own = ProcessId::current().unwrap();
             own.signal(Sent::SIGINT).unwrap();
+            while !handled.load(Ordering::SeqCst) {
+                std::thread::yield_now();
+            }
             println!("the first one was survived");
             own.signal(Sent::SIGINT).unwrap();
-            unreachable!("the second one ends the process before the call returns");
+            // Another thread may be the one to handle it. Only a failing test waits this long.
+            std::thread::sleep(std::time::Duration::from_secs(20));
+            panic!("the second one was survived");
         }
         let child = std::process::Command::new(std::env::current_exe().unwrap())
             .args(["--exact", name, "--nocapture"])
