@@ -6,7 +6,10 @@ use agent_team_protocol::rpc::{self, Call, Frame, Kind};
 use agent_team_protocol::{ErrorCode, Refusal};
 use agent_team_system::client::{Arrival, CallError, Client, ConnectError, Disconnected, Incoming};
 use agent_team_system::connection::{FrameReader, FrameWriter};
-use agent_team_system::socket::Stream;
+use agent_team_system::daemon;
+use agent_team_system::directories::Directories;
+use agent_team_system::lock::FileLock;
+use agent_team_system::socket::{Listener, Stream};
 use serde_json::value::RawValue;
 
 /// The other end of a client, played by the test.
@@ -42,14 +45,10 @@ impl Supervisor {
         self.writer.queue(lines);
         self.writer.flush().await.unwrap();
     }
-}
 
-async fn connected() -> (Client, Incoming, Supervisor) {
-    let (here, there) = Stream::pair().unwrap();
-    let mut supervisor = Supervisor::over(there);
-    let initialize = Initialize::client("test");
-    let (client, ()) = tokio::join!(Client::over(here, &initialize), async {
-        let (id, method) = supervisor.request().await;
+    /// Answers `initialize`.
+    async fn welcome(&mut self) {
+        let (id, method) = self.request().await;
         assert_eq!(method, "initialize");
         let answer = Initialized {
             protocol: 1,
@@ -57,8 +56,15 @@ async fn connected() -> (Client, Incoming, Supervisor) {
             pid: 42,
             member: None,
         };
-        supervisor.send(&rpc::result(&id, &answer)).await;
-    });
+        self.send(&rpc::result(&id, &answer)).await;
+    }
+}
+
+async fn connected() -> (Client, Incoming, Supervisor) {
+    let (here, there) = Stream::pair().unwrap();
+    let mut supervisor = Supervisor::over(there);
+    let initialize = Initialize::client("test");
+    let (client, ()) = tokio::join!(Client::over(here, &initialize), supervisor.welcome());
     let (client, incoming) = client.unwrap();
     assert_eq!(client.initialized().pid, 42);
     (client, incoming, supervisor)
@@ -204,4 +210,28 @@ async fn what_is_no_supervisor_is_told_apart_from_one_that_died() {
         matches!(result, Err(ConnectError::Unreachable { .. })),
         "{result:?}"
     );
+}
+
+#[tokio::test]
+async fn a_supervisor_that_lives_is_connected_to_and_no_other_started() {
+    let home = tempfile::tempdir().unwrap();
+    let directories = Directories {
+        state: home.path().join("state"),
+        run: home.path().join("run"),
+        config: home.path().join("config"),
+    };
+    directories.prepare().unwrap();
+    let initialize = Initialize::client("test");
+    let mut lock = FileLock::try_acquire(&directories.supervisor_lock())
+        .unwrap()
+        .unwrap();
+    let listener = Listener::bind_replacing_stale(&lock, &directories.socket()).unwrap();
+    lock.write_contents(directories.socket().to_str().unwrap())
+        .unwrap();
+    let (client, ()) = tokio::join!(daemon::connect_or_start(&directories, &initialize), async {
+        Supervisor::over(listener.accept().await.unwrap())
+            .welcome()
+            .await;
+    });
+    assert_eq!(client.unwrap().0.initialized().pid, 42);
 }
