@@ -61,8 +61,9 @@ impl<'a> Frame<'a> {
                 id,
                 outcome: Ok(result),
             }),
-            (Some(id), None, None, Some(error)) => Ok(Kind::Response {
-                id,
+            // Without an id: the answer to a frame that could not be read.
+            (id, None, None, Some(error)) => Ok(Kind::Response {
+                id: id.unwrap_or(RawValue::NULL),
                 outcome: Err(error),
             }),
             _ => Err(Refusal::invalid_request(
