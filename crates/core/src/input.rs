@@ -61,6 +61,8 @@ pub enum Input {
 pub enum StartFault {
     /// Starting failed, as this says.
     Failed(String),
+    /// Trying again cannot help, as this says.
+    Unfit(String),
     /// The last supervisor died before it started anything: this one may simply start again.
     Untaken,
 }

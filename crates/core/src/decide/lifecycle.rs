@@ -370,6 +370,12 @@ impl Turn<'_> {
                 let reason = format!("it could not be started: {}", first_line(&why));
                 self.end_launch(&name, &reason, Then::Recover { ready_since: None });
             }
+            StartFault::Unfit(why) => {
+                let then = Then::Hold {
+                    reason: first_line(&why),
+                };
+                self.end_launch(&name, "it cannot be started", then);
+            }
             StartFault::Untaken => self.end_launch(&name, "it was never started", Then::Restart),
         }
     }
