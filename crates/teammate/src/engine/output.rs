@@ -1,0 +1,154 @@
+//! What is kept of a task's output: its end, for the result, and what the supervisor has not been shown yet. Called by
+//! the engine and the worker. Pure; memory is bounded whatever the task prints.
+
+use std::collections::VecDeque;
+
+/// The last bytes of a text that is only ever appended to.
+#[derive(Debug)]
+pub(crate) struct Tail {
+    kept: VecDeque<u8>,
+    limit: usize,
+    cut: bool,
+}
+
+impl Tail {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self {
+            kept: VecDeque::new(),
+            limit,
+            cut: false,
+        }
+    }
+
+    pub(crate) fn push(&mut self, text: &str) {
+        self.kept.extend(text.as_bytes());
+        let excess = self.kept.len().saturating_sub(self.limit);
+        self.cut |= excess > 0;
+        self.kept.drain(..excess);
+    }
+
+    /// Whole lines where there is more than one, without blank lines around them.
+    pub(crate) fn text(&self) -> String {
+        let bytes: Vec<u8> = self.kept.iter().copied().collect();
+        let mut text = String::from_utf8_lossy(&bytes).into_owned();
+        if self.cut {
+            // The first line, or at least its first character, may have lost its beginning.
+            let whole = text.trim_end().find('\n').map_or_else(
+                || text.len() - text.trim_start_matches(char::REPLACEMENT_CHARACTER).len(),
+                |newline| newline + 1,
+            );
+            text.drain(..whole);
+        }
+        text.trim_end().trim_start_matches('\n').to_owned()
+    }
+}
+
+/// Longest text of one `task/output`, in bytes.
+pub(crate) const OUTPUT_MAX: usize = 16 << 10;
+
+/// Output on its way to the supervisor: what does not fit loses its middle, so that its beginning and its newest end
+/// are shown.
+#[derive(Debug, Default)]
+pub(crate) struct Coalescer {
+    head: String,
+    tail: String,
+    /// Bytes lost between the two.
+    dropped: usize,
+}
+
+/// Each half's share of [`OUTPUT_MAX`], less room for the marker.
+const HALF: usize = OUTPUT_MAX / 2 - 64;
+
+impl Coalescer {
+    pub(crate) fn push(&mut self, text: &str) {
+        let mut text = text;
+        if self.tail.is_empty() && self.dropped == 0 {
+            let fits = floor_char(text, HALF.saturating_sub(self.head.len()));
+            self.head.push_str(&text[..fits]);
+            text = &text[fits..];
+        }
+        self.tail.push_str(text);
+        let excess = self.tail.len().saturating_sub(HALF);
+        if excess > 0 {
+            let excess = ceil_char(&self.tail, excess);
+            self.tail.drain(..excess);
+            self.dropped += excess;
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.head.is_empty() && self.tail.is_empty()
+    }
+
+    /// What is to be shown next, at most [`OUTPUT_MAX`] bytes.
+    pub(crate) fn take(&mut self) -> String {
+        let Self {
+            head,
+            tail,
+            dropped,
+        } = std::mem::take(self);
+        match dropped {
+            0 => head + &tail,
+            dropped => format!("{head}\n… {dropped} bytes left out …\n{tail}"),
+        }
+    }
+}
+
+fn floor_char(text: &str, at: usize) -> usize {
+    let at = at.min(text.len());
+    (0..=at)
+        .rev()
+        .find(|&at| text.is_char_boundary(at))
+        .unwrap_or(0)
+}
+
+fn ceil_char(text: &str, at: usize) -> usize {
+    (at..=text.len())
+        .find(|&at| text.is_char_boundary(at))
+        .unwrap_or(text.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tail_is_the_last_whole_lines() {
+        let mut tail = Tail::new(10);
+        tail.push("\n\nok\n");
+        assert_eq!(tail.text(), "ok");
+        tail.push("first\nsecond\n");
+        assert_eq!(tail.text(), "second");
+    }
+
+    #[test]
+    fn a_tail_of_one_endless_line_is_its_end() {
+        let mut tail = Tail::new(5);
+        tail.push("ééé");
+        assert_eq!(tail.text(), "éé");
+    }
+
+    #[test]
+    fn output_that_is_taken_in_time_is_whole() {
+        let mut output = Coalescer::default();
+        let text = "é".repeat(HALF);
+        output.push(&text[..100]);
+        output.push(&text[100..]);
+        assert_eq!(output.take(), text);
+        assert!(output.is_empty());
+    }
+
+    #[test]
+    fn output_that_nobody_takes_loses_its_middle_only() {
+        let mut output = Coalescer::default();
+        output.push("begin\n");
+        for _ in 0..10_000 {
+            output.push("some é line\n");
+        }
+        output.push("end");
+        let text = output.take();
+        assert!(text.len() <= OUTPUT_MAX, "{}", text.len());
+        assert!(text.starts_with("begin\n") && text.ends_with("end"));
+        assert!(text.contains("bytes left out"));
+    }
+}

@@ -1,0 +1,478 @@
+//! The member's connection to the supervisor, on a thread of its own, so that pings are answered however busy the
+//! engine is. Called by the worker, which speaks to it through [`Link`].
+//!
+//! ```text
+//!            ┌────────────── lost ───────────────┐
+//!            ▼                                   │
+//! start ► connecting ── initialize answered ► serving ── goodbye{stopped}, retired ► over
+//!            │  ▲ jitter, or 2 s after               │
+//!            └──┘ goodbye{restarting}; backoff       └ pings answered here
+//! ```
+//! It decides nothing about tasks. A request is kept until it is answered, and made again, in order and with its key,
+//! on every new connection; notifications are not, and the worker repeats those that matter when it is connected.
+
+mod pending;
+
+use std::future::poll_fn;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use agent_team_protocol::initialize::{Initialize, Welcome};
+use agent_team_protocol::method::{
+    EndTask, Exit, MemberExit, MemberPing, MessageRead, Method, Nothing, ReadMessages,
+    TaskComplete, TaskFail,
+};
+use agent_team_protocol::notification::{
+    Abandon, Assignment, Deliver, Goodbye, GoodbyeReason, Notification, PaneLost, StopMember,
+    TaskOutput, TaskSession,
+};
+use agent_team_protocol::rpc::Call;
+use agent_team_protocol::{ErrorCode, Refusal};
+use agent_team_system::client::{Arrival, CallError, Client, ConnectError, Incoming};
+use agent_team_system::daemon::{self, ConnectOrStartError};
+use agent_team_system::directories::Directories;
+use serde_json::value::RawValue;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use self::pending::{Pending, Settled};
+
+/// Spreads the members that lost their supervisor at the same moment.
+const JITTER: Duration = Duration::from_millis(20);
+
+/// After `goodbye{restarting}`: the time in which the new supervisor starts by itself.
+const RESTART_PAUSE: Duration = Duration::from_secs(2);
+
+/// Between failed attempts, doubling.
+const FIRST_BACKOFF: Duration = Duration::from_millis(50);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
+
+/// A connection that lived this long was no failure.
+const SETTLED_AFTER: Duration = Duration::from_secs(1);
+
+/// What the supervisor says to this worker, and what became of its requests.
+#[derive(Debug)]
+pub(crate) enum LinkEvent {
+    Connected(Welcome),
+    Start(Assignment),
+    Abandon(Abandon),
+    Deliver(Deliver),
+    Stop(StopMember),
+    Answered(Ticket, Result<(), Refusal>),
+    /// The first failed attempt since the connection was there; the others follow silently.
+    Unreachable(String),
+    /// There will be no connection any more.
+    Over(Over),
+}
+
+#[derive(Debug)]
+pub(crate) enum Over {
+    /// The supervisor was stopped on purpose.
+    Stopped,
+    /// This launch is no longer the member's.
+    Retired(String),
+}
+
+/// Names a request: tickets are given in the order of the requests, and are their keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Ticket(u64);
+
+/// What a worker asks of the supervisor.
+#[derive(Debug, Clone)]
+pub(crate) enum Request {
+    Complete(EndTask),
+    Fail(EndTask),
+    Read(ReadMessages),
+    Exit(Exit),
+}
+
+/// What a worker tells the supervisor while it is connected.
+#[derive(Debug)]
+pub(crate) enum Notice {
+    Session(TaskSession),
+    PaneLost,
+}
+
+#[derive(Debug)]
+enum Outgoing {
+    Request(Ticket, Request),
+    Notice(Notice),
+}
+
+/// The worker's side. Dropping it ends the thread.
+#[derive(Debug)]
+pub(crate) struct Link {
+    // Unbounded: a worker makes few requests, at most one per message and three per task.
+    outgoing: mpsc::UnboundedSender<Outgoing>,
+    /// One text at a time: what comes meanwhile is coalesced by the worker.
+    pub(crate) output: mpsc::Sender<TaskOutput>,
+    // Unbounded: the supervisor's inbox is bounded, and the link must go on answering pings.
+    events: mpsc::UnboundedReceiver<LinkEvent>,
+    last_ticket: u64,
+}
+
+impl Link {
+    /// Starts the thread, which connects at once.
+    pub(crate) fn start(directories: Directories, initialize: Initialize) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let (outgoing, worker) = mpsc::unbounded_channel();
+        let (output, worker_output) = mpsc::channel(1);
+        let (to_worker, events) = mpsc::unbounded_channel();
+        let connector = Connector {
+            directories,
+            initialize,
+            pending: Pending::default(),
+            worker,
+            output: worker_output,
+            to_worker,
+        };
+        std::thread::Builder::new()
+            .name("link".into())
+            .spawn(move || runtime.block_on(connector.run()))?;
+        Ok(Self {
+            outgoing,
+            output,
+            events,
+            last_ticket: 0,
+        })
+    }
+
+    /// Makes a request; its answer comes as [`LinkEvent::Answered`], whatever connections it takes.
+    pub(crate) fn request(&mut self, request: Request) -> Ticket {
+        self.last_ticket += 1;
+        let ticket = Ticket(self.last_ticket);
+        self.send(Outgoing::Request(ticket, request));
+        ticket
+    }
+
+    /// Lost when there is no connection.
+    pub(crate) fn notify(&self, notice: Notice) {
+        self.send(Outgoing::Notice(notice));
+    }
+
+    fn send(&self, outgoing: Outgoing) {
+        // The thread ends by itself only after `Over`, when nobody needs an answer.
+        let _over = self.outgoing.send(outgoing);
+    }
+
+    /// The next event. Safe to cancel. Never returns after [`LinkEvent::Over`].
+    pub(crate) async fn next(&mut self) -> LinkEvent {
+        match self.events.recv().await {
+            Some(event) => event,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+struct Connector {
+    directories: Directories,
+    initialize: Initialize,
+    pending: Pending,
+    worker: mpsc::UnboundedReceiver<Outgoing>,
+    output: mpsc::Receiver<TaskOutput>,
+    to_worker: mpsc::UnboundedSender<LinkEvent>,
+}
+
+/// How a connection ended.
+enum Ended {
+    Lost,
+    Restarting,
+    Over(Over),
+    /// The worker has gone.
+    Abandoned,
+}
+
+impl Connector {
+    async fn run(mut self) {
+        let mut failures = 0;
+        let mut told = false;
+        let mut pause = Duration::ZERO;
+        loop {
+            tokio::time::sleep(pause).await;
+            let connected = daemon::connect_or_start(&self.directories, &self.initialize).await;
+            let ended = match connected {
+                Ok((client, incoming)) => {
+                    let since = Instant::now();
+                    told = false;
+                    let ended = self.serve(client, incoming).await;
+                    if since.elapsed() >= SETTLED_AFTER {
+                        failures = 0;
+                    }
+                    ended
+                }
+                Err(ConnectOrStartError::Connect(ConnectError::Refused(refusal)))
+                    if refusal.code == ErrorCode::Unauthenticated =>
+                {
+                    Ended::Over(Over::Retired(refusal.message))
+                }
+                Err(error) => {
+                    if !std::mem::replace(&mut told, true) {
+                        self.tell(LinkEvent::Unreachable(with_causes(&error)));
+                    }
+                    Ended::Lost
+                }
+            };
+            pause = match ended {
+                Ended::Lost => pause_after(failures),
+                Ended::Restarting => RESTART_PAUSE,
+                Ended::Over(over) => {
+                    self.tell(LinkEvent::Over(over));
+                    return;
+                }
+                Ended::Abandoned => return,
+            };
+            failures += 1;
+        }
+    }
+
+    fn tell(&self, event: LinkEvent) {
+        // A worker that has gone takes this thread with it.
+        let _gone = self.to_worker.send(event);
+    }
+
+    async fn serve(&mut self, client: Client, mut incoming: Incoming) -> Ended {
+        let Some(welcome) = client.initialized().member.clone() else {
+            tracing::error!("the supervisor does not say who this member is");
+            return Ended::Lost;
+        };
+        self.tell(LinkEvent::Connected(welcome));
+        let mut calls = JoinSet::new();
+        for (ticket, request) in self.pending.replay() {
+            make(&mut calls, &client, ticket, request).await;
+        }
+        let output = forward(&client, &mut self.output);
+        let mut output = pin!(output);
+        loop {
+            let repetition = self.pending.next_repetition();
+            tokio::select! {
+                arrival = incoming.next() => {
+                    let Some(arrival) = arrival else { return Ended::Lost };
+                    match arrived(&client, arrival).await {
+                        Arrived::Event(event) => {
+                            let _gone = self.to_worker.send(event);
+                        }
+                        Arrived::Nothing => {}
+                        Arrived::Goodbye(goodbye) => return farewell(goodbye),
+                    }
+                }
+                Some(call) = calls.join_next(), if !calls.is_empty() => {
+                    let (ticket, outcome) = call.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+                    let outcome = match outcome {
+                        Ok(()) => Ok(()),
+                        Err(CallError::Refused(refusal)) => Err(refusal),
+                        // Unanswered: it is made again on the next connection.
+                        Err(CallError::Disconnected) => continue,
+                        // It was carried out.
+                        Err(CallError::Answer { method, source }) => {
+                            tracing::warn!(method, error = %source, "answer passed over");
+                            Ok(())
+                        }
+                    };
+                    if self.pending.answered(ticket, outcome.as_ref().err(), Instant::now()) == Settled::Done {
+                        let _gone = self.to_worker.send(LinkEvent::Answered(ticket, outcome));
+                    }
+                }
+                outgoing = self.worker.recv() => match outgoing {
+                    None => return Ended::Abandoned,
+                    Some(Outgoing::Request(ticket, request)) => {
+                        make(&mut calls, &client, ticket, &request).await;
+                        self.pending.add(ticket, request);
+                    }
+                    Some(Outgoing::Notice(notice)) => announce(&client, notice).await,
+                },
+                () = sleep_until(repetition) => {
+                    for (ticket, request) in self.pending.due(Instant::now()) {
+                        make(&mut calls, &client, ticket, request).await;
+                    }
+                }
+                () = &mut output => return Ended::Lost,
+            }
+        }
+    }
+}
+
+/// Requests made while there is no connection wait in the channel, and are taken up by the next `serve`.
+async fn make(
+    calls: &mut JoinSet<(Ticket, Result<(), CallError>)>,
+    client: &Client,
+    ticket: Ticket,
+    request: &Request,
+) {
+    let (client, request) = (client.clone(), request.clone());
+    let mut call = Box::pin(async move {
+        let outcome = match request {
+            Request::Complete(args) => call::<TaskComplete>(&client, ticket, args).await,
+            Request::Fail(args) => call::<TaskFail>(&client, ticket, args).await,
+            Request::Read(args) => call::<MessageRead>(&client, ticket, args).await,
+            Request::Exit(args) => call::<MemberExit>(&client, ticket, args).await,
+        };
+        (ticket, outcome)
+    });
+    // Polled here for the first time, which queues its frame: so requests leave in the order in which they were made.
+    let first = poll_fn(|context| Poll::Ready(call.as_mut().poll(context))).await;
+    calls.spawn(async move {
+        match first {
+            Poll::Ready(outcome) => outcome,
+            Poll::Pending => call.await,
+        }
+    });
+}
+
+async fn call<M: Method>(client: &Client, ticket: Ticket, args: M::Args) -> Result<(), CallError> {
+    let call = Call {
+        team: None,
+        key: Some(ticket.0.to_string()),
+        args,
+    };
+    client.call::<M>(&call).await.map(|_answer| ())
+}
+
+async fn announce(client: &Client, notice: Notice) {
+    let sent = match notice {
+        Notice::Session(session) => client.notify(&session).await,
+        Notice::PaneLost => client.notify(&PaneLost {}).await,
+    };
+    if sent.is_err() {
+        tracing::debug!("a notification was lost with its connection");
+    }
+}
+
+/// Returns when the connection has ended.
+async fn forward(client: &Client, output: &mut mpsc::Receiver<TaskOutput>) {
+    while let Some(text) = output.recv().await {
+        if client.notify(&text).await.is_err() {
+            return;
+        }
+    }
+    // The worker has gone, which is seen elsewhere.
+    std::future::pending().await
+}
+
+enum Arrived {
+    Event(LinkEvent),
+    Goodbye(Goodbye),
+    Nothing,
+}
+
+async fn arrived(client: &Client, arrival: Arrival) -> Arrived {
+    match arrival {
+        Arrival::Request { id, method, .. } => {
+            let answered = if method == MemberPing::NAME {
+                client.answer(&id, &Nothing {}).await
+            } else {
+                let text = format!("a worker does not know {method}");
+                client
+                    .refuse(&id, Refusal::new(ErrorCode::MethodNotFound, text))
+                    .await
+            };
+            if answered.is_err() {
+                tracing::debug!(method, "an answer was lost with its connection");
+            }
+            Arrived::Nothing
+        }
+        Arrival::Notification { method, params } => {
+            notified(&method, &params).unwrap_or_else(|error| {
+                tracing::warn!(method, %error, "notification passed over");
+                Arrived::Nothing
+            })
+        }
+    }
+}
+
+fn notified(method: &str, params: &RawValue) -> serde_json::Result<Arrived> {
+    let params = params.get();
+    Ok(match method {
+        Assignment::NAME => Arrived::Event(LinkEvent::Start(serde_json::from_str(params)?)),
+        Abandon::NAME => Arrived::Event(LinkEvent::Abandon(serde_json::from_str(params)?)),
+        Deliver::NAME => Arrived::Event(LinkEvent::Deliver(serde_json::from_str(params)?)),
+        StopMember::NAME => Arrived::Event(LinkEvent::Stop(serde_json::from_str(params)?)),
+        Goodbye::NAME => Arrived::Goodbye(serde_json::from_str(params)?),
+        _ => {
+            tracing::debug!(method, "unknown notification");
+            Arrived::Nothing
+        }
+    })
+}
+
+fn farewell(goodbye: Goodbye) -> Ended {
+    match goodbye.reason {
+        GoodbyeReason::Restarting => Ended::Restarting,
+        GoodbyeReason::Stopped => Ended::Over(Over::Stopped),
+        GoodbyeReason::Closed | GoodbyeReason::Unknown => match goodbye.error {
+            None => Ended::Over(Over::Retired("the supervisor closed the connection".into())),
+            Some(error) if error.code == ErrorCode::Unauthenticated => {
+                Ended::Over(Over::Retired(error.message))
+            }
+            // The connection was at fault, not the launch.
+            Some(error) => {
+                tracing::warn!(%error, "the supervisor closed the connection");
+                Ended::Lost
+            }
+        },
+    }
+}
+
+/// How long to wait when so many attempts in a row have failed.
+fn pause_after(failures: u32) -> Duration {
+    match failures.checked_sub(1) {
+        None => JITTER.mul_f64(random_fraction()),
+        Some(doublings) => LONGEST_BACKOFF.min(FIRST_BACKOFF * 2_u32.pow(doublings.min(16))),
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Between 0 and 1. The standard library's hasher has the only randomness that needs no dependency.
+fn random_fraction() -> f64 {
+    let bits = RandomState::new().build_hasher().finish() >> 32;
+    #[expect(clippy::cast_precision_loss, reason = "32 bits fit a double")]
+    let fraction = bits as f64 / f64::from(u32::MAX);
+    fraction
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_attempt_comes_at_once_and_failures_back_off() {
+        assert!(pause_after(0) <= JITTER);
+        assert_eq!(pause_after(1), FIRST_BACKOFF);
+        assert_eq!(pause_after(2), FIRST_BACKOFF * 2);
+        assert_eq!(pause_after(60), LONGEST_BACKOFF);
+    }
+
+    fn closed(error: Option<Refusal>) -> Ended {
+        let reason = GoodbyeReason::Closed;
+        farewell(Goodbye { reason, error })
+    }
+
+    #[test]
+    fn a_connection_at_fault_does_not_retire_the_launch() {
+        let slow = Refusal::new(ErrorCode::SlowConsumer, "too slow");
+        assert!(matches!(closed(Some(slow)), Ended::Lost));
+        let stale = Refusal::new(ErrorCode::Unauthenticated, "no such launch");
+        assert!(matches!(closed(Some(stale)), Ended::Over(Over::Retired(_))));
+        assert!(matches!(closed(None), Ended::Over(Over::Retired(_))));
+    }
+}

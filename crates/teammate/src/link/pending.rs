@@ -1,0 +1,167 @@
+//! Requests that have no answer yet, kept so that none is lost with its connection. Called by the link. Pure.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use agent_team_protocol::{ErrorCode, Refusal};
+
+use super::{Request, Ticket};
+
+/// Pauses before a request is repeated that the supervisor could not store.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// Unanswered requests by ticket: in the order in which they were made.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    requests: BTreeMap<Ticket, Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    request: Request,
+    refused: u32,
+    /// The supervisor could not take it; it is made again then.
+    again_at: Option<Instant>,
+}
+
+/// What an answer means for its request.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Settled {
+    /// It is over, one way or the other.
+    Done,
+    /// It is still unanswered, and is to be made again at [`Pending::next_repetition`].
+    Later,
+}
+
+impl Pending {
+    pub(super) fn add(&mut self, ticket: Ticket, request: Request) {
+        let waiting = Waiting {
+            request,
+            refused: 0,
+            again_at: None,
+        };
+        self.requests.insert(ticket, waiting);
+    }
+
+    /// Everything unanswered, for a new connection.
+    pub(super) fn replay(&mut self) -> impl Iterator<Item = (Ticket, &Request)> {
+        self.requests.iter_mut().map(|(ticket, waiting)| {
+            waiting.again_at = None;
+            (*ticket, &waiting.request)
+        })
+    }
+
+    pub(super) fn answered(
+        &mut self,
+        ticket: Ticket,
+        refusal: Option<&Refusal>,
+        now: Instant,
+    ) -> Settled {
+        if let Some(waiting) = self.requests.get_mut(&ticket)
+            && refusal.is_some_and(|refusal| is_passing(refusal.code))
+        {
+            let pause =
+                LONGEST_PAUSE.min(FIRST_PAUSE * 2_u32.saturating_pow(waiting.refused.min(8)));
+            waiting.refused += 1;
+            waiting.again_at = Some(now + pause);
+            return Settled::Later;
+        }
+        self.requests.remove(&ticket);
+        Settled::Done
+    }
+
+    pub(super) fn next_repetition(&self) -> Option<Instant> {
+        self.requests
+            .values()
+            .filter_map(|waiting| waiting.again_at)
+            .min()
+    }
+
+    /// Those whose pause is over.
+    pub(super) fn due(&mut self, now: Instant) -> impl Iterator<Item = (Ticket, &Request)> {
+        self.requests
+            .iter_mut()
+            .filter(move |(_, waiting)| waiting.again_at.is_some_and(|at| at <= now))
+            .map(|(ticket, waiting)| {
+                waiting.again_at = None;
+                (*ticket, &waiting.request)
+            })
+    }
+}
+
+/// Nothing was stored and nothing changed, for a reason that passes.
+fn is_passing(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::StorageFull | ErrorCode::StorageFailed | ErrorCode::ShuttingDown
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use agent_team_protocol::MessageId;
+    use agent_team_protocol::method::ReadMessages;
+
+    use super::*;
+
+    fn read(id: u64) -> Request {
+        Request::Read(ReadMessages {
+            messages: vec![MessageId(id)],
+        })
+    }
+
+    fn pending() -> Pending {
+        let mut pending = Pending::default();
+        for id in 1..=3 {
+            pending.add(Ticket(id), read(id));
+        }
+        pending
+    }
+
+    fn tickets<'a>(requests: impl Iterator<Item = (Ticket, &'a Request)>) -> Vec<u64> {
+        requests.map(|(ticket, _)| ticket.0).collect()
+    }
+
+    #[test]
+    fn a_new_connection_gets_what_is_unanswered_in_order() {
+        let mut pending = pending();
+        assert_eq!(
+            pending.answered(Ticket(2), None, Instant::now()),
+            Settled::Done
+        );
+        assert_eq!(tickets(pending.replay()), [1, 3]);
+        assert_eq!(tickets(pending.replay()), [1, 3]);
+    }
+
+    #[test]
+    fn a_refusal_settles_a_request() {
+        let stale = Refusal::new(ErrorCode::StaleClaim, "stale");
+        let mut pending = pending();
+        assert_eq!(
+            pending.answered(Ticket(1), Some(&stale), Instant::now()),
+            Settled::Done
+        );
+        assert_eq!(pending.next_repetition(), None);
+        assert_eq!(tickets(pending.replay()), [2, 3]);
+    }
+
+    #[test]
+    fn what_could_not_be_stored_is_made_again_later_and_later() {
+        let full = Refusal::new(ErrorCode::StorageFull, "full");
+        let (mut pending, now) = (pending(), Instant::now());
+        assert_eq!(
+            pending.answered(Ticket(2), Some(&full), now),
+            Settled::Later
+        );
+        assert_eq!(pending.next_repetition(), Some(now + FIRST_PAUSE));
+        assert_eq!(tickets(pending.due(now)), [0; 0]);
+        let later = now + FIRST_PAUSE;
+        assert_eq!(tickets(pending.due(later)), [2]);
+        assert_eq!(tickets(pending.due(later)), [0; 0]);
+        pending.answered(Ticket(2), Some(&full), later);
+        assert_eq!(pending.next_repetition(), Some(later + FIRST_PAUSE * 2));
+        assert_eq!(pending.answered(Ticket(2), None, later), Settled::Done);
+        assert_eq!(pending.next_repetition(), None);
+    }
+}

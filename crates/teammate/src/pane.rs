@@ -1,0 +1,360 @@
+//! What the person sees of this member, and what they type to it. Called by the worker.
+//!
+//! Between tasks the terminal edits lines at a prompt; while a task runs it is raw, and every key is the task's. The
+//! pane is a view: it may be lost at any time, and everything here does nothing then. No write of ours can fail aloud.
+
+pub(crate) mod paint;
+mod terminal;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use agent_team_protocol::{MemberName, MessageId};
+use agent_team_system::terminal::{self as tty, Tty};
+use tokio::sync::Semaphore;
+
+use self::paint::Paint;
+use self::terminal::{Command, Event, Terminal};
+use crate::engine::Size;
+use crate::vt::Position;
+
+pub(crate) use self::terminal::Room;
+
+/// How long a task waits for a terminal that takes no output, before the terminal misses some.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What the person did, or what became of the pane.
+#[derive(Debug)]
+pub(crate) enum PaneEvent {
+    /// Lines typed at the prompt, in order.
+    Lines(Vec<String>),
+    /// Keys for the task.
+    Keys(Vec<u8>),
+    /// These messages are in the pane now.
+    Shown(Vec<MessageId>),
+    Gone,
+}
+
+#[derive(Debug)]
+pub(crate) struct Pane {
+    member: MemberName,
+    paint: Paint,
+    view: View,
+    terminal: Option<Terminal>,
+    /// Handed over and not yet seen to be shown.
+    unshown: Vec<MessageId>,
+    /// The terminal takes nothing, and output passes it by.
+    behind: bool,
+}
+
+#[derive(Debug)]
+enum View {
+    /// Before the first connection, and on the way out.
+    Quiet,
+    Prompt {
+        /// The beginning of a line whose end has not come: more than the terminal edits at once.
+        typed: Vec<u8>,
+    },
+    Task {
+        position: Position,
+        /// Lines of ours that would land in the middle of something.
+        held: Vec<Held>,
+    },
+}
+
+#[derive(Debug)]
+struct Held {
+    text: String,
+    messages: Vec<MessageId>,
+}
+
+impl Pane {
+    /// The terminal that this process was started in, or none.
+    pub(crate) fn open(member: MemberName) -> Self {
+        let terminal = tty::is_terminal(std::io::stdin()).then(Tty::open);
+        let terminal = terminal.and_then(|opened| {
+            opened
+                .inspect_err(|error| tracing::warn!(%error, "the pane's terminal cannot be opened"))
+                .ok()
+        });
+        Self {
+            member,
+            paint: Paint::default(),
+            view: View::Quiet,
+            terminal: terminal.map(Terminal::start),
+            unshown: Vec::new(),
+            behind: false,
+        }
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.terminal.is_some()
+    }
+
+    pub(crate) fn size(&self) -> Option<Size> {
+        self.terminal
+            .as_ref()
+            .and_then(|_| tty::size(std::io::stdin()))
+    }
+
+    pub(crate) fn set_paint(&mut self, paint: Paint) {
+        self.paint = paint;
+    }
+
+    /// The next event. Safe to cancel. Never returns without a terminal.
+    pub(crate) async fn next(&mut self) -> PaneEvent {
+        loop {
+            let Some(terminal) = &mut self.terminal else {
+                return std::future::pending().await;
+            };
+            match (terminal.next().await, &mut self.view) {
+                (Event::Typed(bytes), View::Prompt { typed }) => {
+                    typed.extend_from_slice(&bytes);
+                    if typed.ends_with(b"\n") {
+                        let lines = String::from_utf8_lossy(typed);
+                        let lines = lines.lines().map(str::to_owned).collect();
+                        typed.clear();
+                        return PaneEvent::Lines(lines);
+                    }
+                }
+                (Event::Typed(bytes), View::Task { .. }) => return PaneEvent::Keys(bytes),
+                (Event::EndOfInput, View::Prompt { .. }) => {
+                    self.line("to leave this pane, detach: the prefix key, then d (in tmux: ^B d)");
+                }
+                (Event::Typed(_), View::Quiet)
+                | (Event::EndOfInput, View::Quiet | View::Task { .. }) => {}
+                (Event::Shown(messages), _) => {
+                    self.unshown.retain(|message| !messages.contains(message));
+                    return PaneEvent::Shown(messages);
+                }
+                (Event::Gone, _) => return PaneEvent::Gone,
+            }
+        }
+    }
+
+    /// Goes on without a terminal. Returns the messages that it never came to show.
+    pub(crate) fn lose(&mut self) -> Vec<MessageId> {
+        self.terminal = None;
+        std::mem::take(&mut self.unshown)
+    }
+
+    /// Shows the prompt again, or for the first time.
+    pub(crate) fn prompt(&mut self) {
+        if !matches!(self.view, View::Prompt { .. }) {
+            self.view = View::Prompt { typed: Vec::new() };
+        }
+        self.show(
+            format!("\r\x1b[K{}", self.prompt_text()).into_bytes(),
+            Vec::new(),
+            None,
+        );
+    }
+
+    /// After ^C: the terminal has dropped the line that was being typed.
+    pub(crate) fn interrupt(&mut self) {
+        if let View::Prompt { typed } = &mut self.view {
+            typed.clear();
+            self.show(
+                format!("\r\n{}", self.prompt_text()).into_bytes(),
+                Vec::new(),
+                None,
+            );
+        }
+    }
+
+    fn prompt_text(&self) -> String {
+        self.paint.accent(&format!("{} ▸ ", self.member))
+    }
+
+    /// Shows one line of ours; `text` is harmless already.
+    pub(crate) fn line(&mut self, text: &str) {
+        self.put(text, Vec::new());
+    }
+
+    /// Shows messages, each as a line. They count as shown when [`PaneEvent::Shown`] says so; without a terminal they
+    /// are returned, since there is nothing to wait for.
+    pub(crate) fn messages(&mut self, text: &str, messages: Vec<MessageId>) -> Vec<MessageId> {
+        if self.terminal.is_none() {
+            return messages;
+        }
+        self.unshown.extend(&messages);
+        self.put(text, messages);
+        Vec::new()
+    }
+
+    fn put(&mut self, text: &str, messages: Vec<MessageId>) {
+        let text = self.paint.accent(text).replace('\n', "\r\n");
+        let bytes = match &mut self.view {
+            View::Quiet => format!("{text}\r\n").into_bytes(),
+            View::Prompt { .. } => format!("\r\x1b[K{text}\r\n{}", self.prompt_text()).into_bytes(),
+            View::Task { position, held } => {
+                if !fits(position) {
+                    held.push(Held { text, messages });
+                    return;
+                }
+                between(position, &text)
+            }
+        };
+        self.show(bytes, messages, None);
+    }
+
+    /// Gives the terminal to a task's programs.
+    pub(crate) fn begin_task(&mut self, header: &str) {
+        self.view = View::Quiet;
+        self.show(b"\r\x1b[K".to_vec(), Vec::new(), None);
+        self.line(header);
+        self.command(Command::Raw);
+        self.view = View::Task {
+            position: Position::default(),
+            held: Vec::new(),
+        };
+    }
+
+    /// Takes the terminal back from one of the task's programs, which has ended.
+    pub(crate) fn end_program(&mut self) {
+        let View::Task { position, held } = &mut self.view else {
+            return;
+        };
+        let position = std::mem::take(position);
+        let held = std::mem::take(held);
+        let mut bytes = position.reset_sequence();
+        if !position.at_line_start() {
+            bytes.extend_from_slice(b"\r\n");
+        }
+        self.show(bytes, Vec::new(), None);
+        self.show_held(held);
+    }
+
+    /// Takes the terminal back from the task.
+    pub(crate) fn end_task(&mut self) {
+        self.end_program();
+        self.command(Command::Cooked);
+        self.view = View::Quiet;
+    }
+
+    /// What the next piece of output needs first; `None` when it is to pass the terminal by.
+    pub(crate) fn room(&self) -> impl Future<Output = Option<Room>> + use<> {
+        let terminal = self.terminal.as_ref();
+        let room = terminal.map(|terminal| Arc::clone(&terminal.room));
+        let behind = self.behind;
+        async move {
+            let room: Arc<Semaphore> = room?;
+            if behind {
+                return room.try_acquire_owned().ok();
+            }
+            tokio::time::timeout(PATIENCE, room.acquire_owned())
+                .await
+                .ok()?
+                .ok()
+        }
+    }
+
+    /// Shows what a program printed.
+    pub(crate) fn output(&mut self, bytes: Vec<u8>, room: Option<Room>) {
+        let View::Task { position, held } = &mut self.view else {
+            return;
+        };
+        position.follow(&bytes);
+        self.behind = room.is_none() && self.terminal.is_some();
+        if room.is_none() {
+            return;
+        }
+        let held = if fits(position) {
+            std::mem::take(held)
+        } else {
+            Vec::new()
+        };
+        self.show(bytes, Vec::new(), room);
+        self.show_held(held);
+    }
+
+    fn show_held(&mut self, held: Vec<Held>) {
+        for Held { text, messages } in held {
+            if let View::Task { position, .. } = &mut self.view {
+                let bytes = between(position, &text);
+                self.show(bytes, messages, None);
+            }
+        }
+    }
+
+    fn show(&self, bytes: Vec<u8>, shown: Vec<MessageId>, room: Option<Room>) {
+        self.command(Command::Show { bytes, shown, room });
+    }
+
+    fn command(&self, command: Command) {
+        if let Some(terminal) = &self.terminal {
+            // A terminal that has just gone says so itself.
+            let _gone = terminal.commands.send(command);
+        }
+    }
+
+    /// Shows what is still on its way, and gives the terminal back as it was.
+    pub(crate) async fn close(&mut self) {
+        self.end_task();
+        if let Some(terminal) = self.terminal.take() {
+            terminal.close().await;
+        }
+    }
+}
+
+/// Whether a line of ours may be put where a program has left the terminal.
+fn fits(position: &Position) -> bool {
+    !position.alternate_screen && position.between_characters()
+}
+
+/// A line of ours amid a program's output.
+fn between(position: &mut Position, text: &str) -> Vec<u8> {
+    let before = if position.at_line_start() { "" } else { "\r\n" };
+    let bytes = format!("{before}{text}\r\n").into_bytes();
+    position.follow(&bytes);
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pane() -> Pane {
+        Pane {
+            member: "ada".parse().unwrap(),
+            paint: Paint::default(),
+            view: View::Task {
+                position: Position::default(),
+                held: Vec::new(),
+            },
+            terminal: None,
+            unshown: Vec::new(),
+            behind: false,
+        }
+    }
+
+    fn held(pane: &Pane) -> usize {
+        match &pane.view {
+            View::Task { held, .. } => held.len(),
+            View::Quiet | View::Prompt { .. } => 0,
+        }
+    }
+
+    #[test]
+    fn a_line_of_ours_waits_for_the_end_of_a_full_screen_program() {
+        let mut pane = pane();
+        pane.output(b"\x1b[?1049h".to_vec(), None);
+        pane.line("hello");
+        assert_eq!(held(&pane), 1);
+        pane.end_program();
+        assert_eq!(held(&pane), 0);
+    }
+
+    #[test]
+    fn a_line_of_ours_starts_where_a_line_starts() {
+        let mut position = Position::default();
+        position.follow(b"Password: ");
+        assert_eq!(between(&mut position, "hello"), b"\r\nhello\r\n");
+        assert_eq!(between(&mut position, "again"), b"again\r\n");
+    }
+
+    #[test]
+    fn messages_count_at_once_where_there_is_no_terminal() {
+        assert_eq!(pane().messages("hi", vec![MessageId(1)]), [MessageId(1)]);
+    }
+}

@@ -1,0 +1,161 @@
+//! The pane's terminal itself, in a task of its own, so that a terminal that does not take its output holds nobody up.
+//! Called by [`super::Pane`] alone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use agent_team_protocol::MessageId;
+use agent_team_system::terminal::Tty;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::JoinHandle;
+
+/// Pieces of output on their way to the terminal, at most.
+const OUTPUT_PIECES: usize = 4;
+
+/// Keys read at once, at most: the longest line that a terminal edits.
+const READ_BYTES: usize = 4096;
+
+/// In which a half-typed line arrives that was meant for the prompt, when a task takes the terminal.
+const LEFTOVER: Duration = Duration::from_millis(5);
+
+/// How long the last output may take when the worker exits.
+const CLOSE_LIMIT: Duration = Duration::from_millis(500);
+
+#[derive(Debug)]
+pub(super) enum Command {
+    Show {
+        bytes: Vec<u8>,
+        /// Messages that are in the pane once these bytes are.
+        shown: Vec<MessageId>,
+        room: Option<Room>,
+    },
+    /// Every key goes to the task from now on.
+    Raw,
+    /// The terminal edits lines again.
+    Cooked,
+}
+
+#[derive(Debug)]
+pub(super) enum Event {
+    Typed(Vec<u8>),
+    /// ^D at the beginning of a line.
+    EndOfInput,
+    Shown(Vec<MessageId>),
+    Gone,
+}
+
+/// Leave to hand over one piece of a program's output.
+pub(crate) type Room = OwnedSemaphorePermit;
+
+/// The pane's side. Dropping it restores the terminal.
+#[derive(Debug)]
+pub(super) struct Terminal {
+    // Unbounded: output needs room, and everything else is a few lines of ours.
+    pub(super) commands: mpsc::UnboundedSender<Command>,
+    // Unbounded: a person typed it.
+    events: mpsc::UnboundedReceiver<Event>,
+    pub(super) room: Arc<Semaphore>,
+    task: JoinHandle<()>,
+}
+
+impl Terminal {
+    /// Must be called within the worker's [`tokio::task::LocalSet`].
+    pub(super) fn start(tty: Tty) -> Self {
+        let (commands, pane) = mpsc::unbounded_channel();
+        let (to_pane, events) = mpsc::unbounded_channel();
+        Self {
+            commands,
+            events,
+            room: Arc::new(Semaphore::new(OUTPUT_PIECES)),
+            task: tokio::task::spawn_local(run(tty, pane, to_pane)),
+        }
+    }
+
+    /// Safe to cancel.
+    pub(super) async fn next(&mut self) -> Event {
+        match self.events.recv().await {
+            Some(event) => event,
+            None => match (&mut self.task).await {
+                Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                Ok(()) | Err(_) => Event::Gone,
+            },
+        }
+    }
+
+    /// Shows what is still on its way, and restores the terminal.
+    pub(super) async fn close(self) {
+        let Self { commands, task, .. } = self;
+        drop(commands);
+        if tokio::time::timeout(CLOSE_LIMIT, task).await.is_err() {
+            tracing::debug!("the pane did not take the last lines");
+        }
+    }
+}
+
+async fn run(
+    mut tty: Tty,
+    mut commands: mpsc::UnboundedReceiver<Command>,
+    events: mpsc::UnboundedSender<Event>,
+) {
+    let mut raw = false;
+    loop {
+        let more = tokio::select! {
+            biased;
+            command = commands.recv() => match command {
+                None => return,
+                Some(Command::Raw) => {
+                    raw = true;
+                    take_over(&mut tty).await
+                }
+                Some(Command::Cooked) => {
+                    raw = false;
+                    tty.cooked();
+                    true
+                }
+                Some(Command::Show { bytes, shown, room }) => {
+                    let written = tokio::select! {
+                        written = tty.write_all(&bytes) => written.is_ok(),
+                        () = read_on(&tty, raw, &events) => false,
+                    };
+                    drop(room);
+                    if written && !shown.is_empty() {
+                        // Without a worker nobody needs to know, here and below.
+                        let _gone = events.send(Event::Shown(shown));
+                    }
+                    written
+                }
+            },
+            () = read_on(&tty, raw, &events) => false,
+        };
+        if !more {
+            let _gone = events.send(Event::Gone);
+            return;
+        }
+    }
+}
+
+/// Raw mode, without what was typed at the prompt and not sent. False when the terminal has gone.
+async fn take_over(tty: &mut Tty) -> bool {
+    if tty.raw().is_err() {
+        return false;
+    }
+    let mut leftover = [0; READ_BYTES];
+    match tokio::time::timeout(LEFTOVER, tty.read(&mut leftover)).await {
+        Ok(Ok(0) | Err(_)) => false,
+        Ok(Ok(_)) | Err(_) => true,
+    }
+}
+
+/// Passes on what is typed; returns when the terminal has gone. Safe to cancel.
+async fn read_on(tty: &Tty, raw: bool, events: &mpsc::UnboundedSender<Event>) {
+    let mut buffer = [0; READ_BYTES];
+    loop {
+        let event = match tty.read(&mut buffer).await {
+            // In cooked mode ^D reads like this too; a terminal that has gone has no size.
+            Ok(0) if !raw && tty.size().is_some() => Event::EndOfInput,
+            Ok(0) | Err(_) => return,
+            Ok(read) => Event::Typed(buffer[..read].to_vec()),
+        };
+        let _gone = events.send(event);
+    }
+}

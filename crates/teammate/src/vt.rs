@@ -1,0 +1,297 @@
+//! What a terminal would make of a program's bytes, as far as we need to know. Called by the engine, whose results and
+//! logs are plain text, and by the pane, which must know whether a line of ours would land in the middle of something.
+//!
+//! It never draws and keeps no screen: a full-screen program's text comes out as the fragments that it printed.
+
+/// Parameters of a control sequence that are kept; longer ones cannot be a mode that we follow.
+const PARAMETERS_MAX: usize = 32;
+
+/// Splits bytes into printed text, control characters and control sequences, however they are cut.
+#[derive(Debug, Default)]
+struct Parser {
+    state: State,
+    parameters: Vec<u8>,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum State {
+    #[default]
+    Ground,
+    Escape,
+    /// `ESC` and intermediates: ends with the next letter.
+    Charset,
+    Sequence,
+    /// An operating system command and its like, until BEL or `ESC \`.
+    Text,
+    TextEscape,
+}
+
+enum Token<'a> {
+    /// A byte of printed text: ASCII, or part of a UTF-8 character.
+    Print(u8),
+    Control(u8),
+    /// `ESC [ parameters final`.
+    Sequence {
+        parameters: &'a [u8],
+        last: u8,
+    },
+}
+
+impl Parser {
+    fn feed(&mut self, byte: u8) -> Option<Token<'_>> {
+        match (self.state, byte) {
+            // CAN and SUB abort whatever is under way.
+            (_, 0x18 | 0x1a) => self.state = State::Ground,
+            (State::Text, 0x1b) => self.state = State::TextEscape,
+            (State::Text, 0x07) | (State::TextEscape, b'\\') => self.state = State::Ground,
+            (State::Text, _) => {}
+            (State::TextEscape, _) => {
+                self.state = State::Escape;
+                return self.feed(byte);
+            }
+            (_, 0x1b) => self.state = State::Escape,
+            // Other controls take effect also in the middle of a sequence.
+            (_, 0x00..0x20 | 0x7f) => return Some(Token::Control(byte)),
+            (State::Ground, _) => return Some(Token::Print(byte)),
+            (State::Escape, b'[') => {
+                self.parameters.clear();
+                self.state = State::Sequence;
+            }
+            (State::Escape, b']' | b'P' | b'X' | b'^' | b'_') => self.state = State::Text,
+            (State::Escape | State::Charset, 0x20..0x30) => self.state = State::Charset,
+            (State::Escape | State::Charset, _) => self.state = State::Ground,
+            (State::Sequence, 0x40..=0x7e) => {
+                self.state = State::Ground;
+                return Some(Token::Sequence {
+                    parameters: &self.parameters,
+                    last: byte,
+                });
+            }
+            (State::Sequence, _) => {
+                if self.parameters.len() < PARAMETERS_MAX {
+                    self.parameters.push(byte);
+                }
+            }
+        }
+        None
+    }
+}
+
+/// Turns a program's output into plain text as it comes: no escape sequences, no controls but newline and tab. What a
+/// lone carriage return would overwrite stays, on a line of its own.
+#[derive(Debug, Default)]
+pub(crate) struct Plain {
+    parser: Parser,
+    /// The beginning of a UTF-8 character whose rest has not come yet.
+    partial: Vec<u8>,
+    /// The last byte was a carriage return: what follows decides what it meant.
+    returned: bool,
+    /// Something stands on the current line.
+    written: bool,
+}
+
+impl Plain {
+    /// Appends the plain text of `bytes` to `out`.
+    pub(crate) fn feed(&mut self, bytes: &[u8], out: &mut String) {
+        let from = out.len();
+        for &byte in bytes {
+            match self.parser.feed(byte) {
+                Some(Token::Print(byte)) => {
+                    if std::mem::take(&mut self.returned) && self.written {
+                        self.end_line(out);
+                    }
+                    self.written = true;
+                    self.print(byte, out);
+                }
+                Some(Token::Control(b'\n')) => {
+                    self.returned = false;
+                    self.end_line(out);
+                }
+                Some(Token::Control(b'\r')) => self.returned = true,
+                Some(Token::Control(b'\t')) => {
+                    self.flush_partial(out);
+                    out.push('\t');
+                }
+                // Overstruck text (`_\x08x`) keeps its last layer; what was given before cannot be taken back.
+                Some(Token::Control(0x08)) if out.len() > from && !out.ends_with('\n') => {
+                    out.pop();
+                }
+                Some(Token::Control(_) | Token::Sequence { .. }) | None => {}
+            }
+        }
+    }
+
+    fn end_line(&mut self, out: &mut String) {
+        self.flush_partial(out);
+        self.written = false;
+        out.push('\n');
+    }
+
+    fn print(&mut self, byte: u8, out: &mut String) {
+        if byte.is_ascii() {
+            self.flush_partial(out);
+            out.push(char::from(byte));
+            return;
+        }
+        self.partial.push(byte);
+        match std::str::from_utf8(&self.partial) {
+            Ok(text) => {
+                // Among them the C1 controls, which are characters here.
+                out.extend(text.chars().filter(|c| !c.is_control()));
+                self.partial.clear();
+            }
+            // The rest may still come.
+            Err(error) if error.error_len().is_none() => {}
+            Err(_) => {
+                out.push(char::REPLACEMENT_CHARACTER);
+                self.partial.clear();
+            }
+        }
+    }
+
+    fn flush_partial(&mut self, out: &mut String) {
+        if !self.partial.is_empty() {
+            self.partial.clear();
+            out.push(char::REPLACEMENT_CHARACTER);
+        }
+    }
+}
+
+/// Where a program has left the terminal: whether a line of ours can be put there, and what to put right after it.
+#[derive(Debug, Default)]
+pub(crate) struct Position {
+    parser: Parser,
+    /// Bytes of a UTF-8 character still to come.
+    continuation: u8,
+    in_line: bool,
+    pub(crate) alternate_screen: bool,
+}
+
+impl Position {
+    pub(crate) fn follow(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            match self.parser.feed(byte) {
+                Some(Token::Print(byte)) => {
+                    self.in_line = true;
+                    self.continuation = match byte {
+                        0xc0..0xe0 => 1,
+                        0xe0..0xf0 => 2,
+                        0xf0.. => 3,
+                        0x80..0xc0 => self.continuation.saturating_sub(1),
+                        _ => 0,
+                    };
+                }
+                Some(Token::Control(b'\n' | b'\r')) => self.in_line = false,
+                Some(Token::Sequence {
+                    parameters,
+                    last: last @ (b'h' | b'l'),
+                }) => {
+                    if let Some(modes) = parameters.strip_prefix(b"?")
+                        && modes
+                            .split(|&byte| byte == b';')
+                            .any(|mode| matches!(mode, b"47" | b"1047" | b"1049"))
+                    {
+                        self.alternate_screen = last == b'h';
+                    }
+                }
+                Some(Token::Control(_) | Token::Sequence { .. }) | None => {}
+            }
+        }
+    }
+
+    /// Nothing is half printed: other text may follow here.
+    pub(crate) fn between_characters(&self) -> bool {
+        self.continuation == 0 && self.parser.state == State::Ground
+    }
+
+    /// The cursor is where a line begins.
+    pub(crate) fn at_line_start(&self) -> bool {
+        !self.in_line
+    }
+
+    /// What puts the terminal back for whoever comes next: the sequence under way is aborted, then every mode that a
+    /// program commonly sets is reset, without moving the cursor.
+    pub(crate) fn reset_sequence(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        if !self.between_characters() {
+            bytes.push(0x18);
+        }
+        if self.alternate_screen {
+            bytes.extend_from_slice(b"\x1b[?1049l");
+        }
+        // Scroll region (with the cursor kept), attributes, charset, insert, cursor and keypad keys, wrap, cursor
+        // shown, mouse, focus, bracketed paste.
+        bytes.extend_from_slice(
+            b"\x1b7\x1b[r\x1b8\x1b[m\x0f\x1b(B\x1b[4l\x1b[?1l\x1b>\x1b[?7h\x1b[?25h\
+              \x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?1004l\x1b[?2004l",
+        );
+        bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plain(pieces: &[&[u8]]) -> String {
+        let (mut plain, mut out) = (Plain::default(), String::new());
+        for piece in pieces {
+            plain.feed(piece, &mut out);
+        }
+        out
+    }
+
+    #[test]
+    fn escape_sequences_leave_no_trace() {
+        assert_eq!(
+            plain(&[b"\x1b[1;31mred\x1b[0m \x1b]0;title\x07x\x1b]8;;u\x1b\\y\x1b(B!\r\n"]),
+            "red xy!\n"
+        );
+        assert_eq!(plain(&[b"a\x1b[3", b"8;5;1mb\x1b", b"[Kc"]), "abc");
+    }
+
+    #[test]
+    fn a_character_cut_in_two_arrives_whole() {
+        assert_eq!(
+            plain(&[b"na\xc3", b"\xafve \xf0\x9f", b"\x99\x82"]),
+            "naïve 🙂"
+        );
+        assert_eq!(plain(&[b"\xff\xc3(\n"]), "\u{fffd}\u{fffd}(\n");
+        assert_eq!(plain(&["\u{9b}31m\u{85}".as_bytes()]), "31m");
+    }
+
+    #[test]
+    fn a_progress_bar_becomes_lines() {
+        assert_eq!(plain(&[b"10%\r20%\r", b"\n\rdone\r\n"]), "10%\n20%\ndone\n");
+    }
+
+    #[test]
+    fn overstruck_text_keeps_its_last_layer() {
+        assert_eq!(plain(&[b"N\x08NA\x08A\n\x08x"]), "NA\nx");
+    }
+
+    #[test]
+    fn the_position_knows_when_a_line_of_ours_fits() {
+        let mut position = Position::default();
+        position.follow(b"Password: ");
+        assert!(!position.at_line_start() && position.between_characters());
+        position.follow(b"\r\n\x1b[3");
+        assert!(position.at_line_start() && !position.between_characters());
+        position.follow(b"1mx\xe2\x82");
+        assert!(!position.between_characters());
+        position.follow(b"\xac");
+        assert!(position.between_characters());
+    }
+
+    #[test]
+    fn leaving_a_full_screen_program_leaves_its_screen() {
+        let mut position = Position::default();
+        position.follow(b"\x1b[?1049;25h~");
+        assert!(position.alternate_screen);
+        assert!(position.reset_sequence().starts_with(b"\x1b[?1049l"));
+        position.follow(b"\x1b[?1049l");
+        assert!(!position.alternate_screen);
+        position.follow(b"\x1b]0;unfinished");
+        assert_eq!(position.reset_sequence()[0], 0x18);
+    }
+}
