@@ -1,1 +1,29 @@
-//! Being built.
+//! The journal of one team and its read models, in SQLite. The supervisor's drivers alone call it.
+//!
+//! ```text
+//!            open(dir) ──► records: the last snapshot, then the journal after it
+//!                │
+//!   driver ── Batch ──► Writer (on its own thread: Store) ── one transaction ──► team.db
+//!      ▲                   │
+//!      └── Committed ◄─────┘            History: read-only, beside the writer ──► pages, lists
+//! ```
+//!
+//! What it must never do: say that something is stored which is not, delete or overwrite a database, or decide
+//! anything about a team. Start reading at [`open`] and [`Writer::commit`].
+
+mod history;
+mod open;
+mod read;
+mod room;
+mod schema;
+mod store;
+mod writer;
+
+pub use history::{History, StoredMessage};
+pub use open::{Durability, OpenError, Opened, TeamIdentity, identity, open};
+pub use read::{JournalEntry, ReadError, Restored};
+pub use store::{Sink, Store};
+pub use writer::{Archived, Batch, CommitError, Committed, Writer};
+
+/// The database's name in its team's directory.
+pub const FILE_NAME: &str = "team.db";

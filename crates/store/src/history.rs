@@ -1,0 +1,156 @@
+//! What happened, for those who ask: read off the driver, beside the writer, a page or a list at a time.
+//!
+//! Every call opens the database for itself and closes it again, so that nobody who reads slowly keeps old pages alive.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use agent_team_core::Event;
+use agent_team_protocol::id::{MessageId, Party, Revision, TaskId};
+use agent_team_system::disk::FileIdentity;
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
+
+use crate::read::{JournalEntry, ReadError, Restored, json, restore, text};
+use crate::writer::mention;
+
+/// Bytes of events after which a page ends, whatever its limit.
+const PAGE_BYTES: usize = 1 << 20;
+
+/// The read side of one team's database. Cheap to clone; callable from any thread, and it blocks.
+#[derive(Debug, Clone)]
+pub struct History {
+    file: Arc<Path>,
+    identity: FileIdentity,
+}
+
+/// An accepted message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredMessage {
+    pub id: MessageId,
+    pub from: Party,
+    pub to: Vec<Party>,
+    pub text: Arc<str>,
+    pub urgent: bool,
+    /// Unix time in milliseconds.
+    pub at: u64,
+}
+
+impl History {
+    pub(crate) fn new(file: Arc<Path>, identity: FileIdentity) -> Self {
+        Self { file, identity }
+    }
+
+    /// The events after `revision`, at most `limit` of them, and at most about 1 MiB. None: there are no more.
+    pub fn events_after(
+        &self,
+        revision: Revision,
+        limit: usize,
+    ) -> Result<Vec<JournalEntry>, ReadError> {
+        let connection = self.connect()?;
+        let mut select = connection
+            .prepare("SELECT revision, at, event FROM journal WHERE revision > ?1 ORDER BY revision LIMIT ?2")?;
+        let mut rows = select.query([revision.0.cast_signed(), rows_of(limit)])?;
+        let (mut page, mut bytes) = (Vec::new(), 0);
+        while bytes < PAGE_BYTES
+            && let Some(row) = rows.next()?
+        {
+            let revision = row.get::<_, i64>(0)?.cast_unsigned();
+            let event: Arc<str> = text(row, 2, || format!("revision {revision}"))?.into();
+            bytes += event.len();
+            page.push(JournalEntry {
+                revision: Revision(revision),
+                at: row.get::<_, i64>(1)?.cast_unsigned(),
+                event,
+            });
+        }
+        Ok(page)
+    }
+
+    /// The newest `limit` messages from or to a party, or of all; the oldest of them first.
+    pub fn messages(
+        &self,
+        of: Option<&Party>,
+        limit: usize,
+    ) -> Result<Vec<StoredMessage>, ReadError> {
+        let connection = self.connect()?;
+        // Named, because reading the whole journal backwards looks cheaper to the planner than it is.
+        let mut select = connection.prepare(
+            "SELECT revision, at, event FROM journal INDEXED BY journal_messages
+             WHERE parties IS NOT NULL AND (?1 IS NULL OR instr(parties, ?1))
+             ORDER BY revision DESC LIMIT ?2",
+        )?;
+        let mut rows = select.query((of.map(mention), rows_of(limit)))?;
+        let mut messages = Vec::new();
+        while let Some(row) = rows.next()? {
+            let place = || {
+                row.get::<_, i64>(0)
+                    .map_or_else(|_| "revision".into(), |n| format!("revision {n}"))
+            };
+            let Event::MessageAccepted {
+                message,
+                from,
+                to,
+                text,
+                urgent,
+            } = json(text(row, 2, place)?, place)?
+            else {
+                return Err(ReadError::Damaged(format!("{}: not a message", place())));
+            };
+            let at = row.get::<_, i64>(1)?.cast_unsigned();
+            messages.push(StoredMessage {
+                id: message,
+                from,
+                to,
+                text,
+                urgent,
+                at,
+            });
+        }
+        messages.reverse();
+        Ok(messages)
+    }
+
+    /// A completed task, as JSON of the protocol's `TaskView`.
+    pub fn archived(&self, task: TaskId) -> Result<Option<String>, ReadError> {
+        let select = "SELECT view FROM archive WHERE task = ?1";
+        Ok(self
+            .connect()?
+            .query_row(select, [task.0.cast_signed()], |row| row.get(0))
+            .optional()?)
+    }
+
+    /// Every completed task, in the order of their ids.
+    pub fn archived_all(&self) -> Result<Vec<String>, ReadError> {
+        let connection = self.connect()?;
+        let mut select = connection.prepare("SELECT view FROM archive ORDER BY task")?;
+        let views = select
+            .query_map([], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        Ok(views)
+    }
+
+    /// What rebuilds the state as it is stored now, for a driver whose batch was refused.
+    pub fn restore(&self) -> Result<Restored, ReadError> {
+        restore(&self.connect()?)
+    }
+
+    fn connect(&self) -> Result<Connection, ReadError> {
+        let connection = read_only(&self.file)?;
+        self.identity.check(&self.file)?;
+        Ok(connection)
+    }
+}
+
+/// Opens a database without the power to change it.
+pub(crate) fn read_only(file: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(file, flags)?;
+    // Only recovery after a crash makes a reader wait.
+    connection.busy_timeout(Duration::from_secs(2))?;
+    Ok(connection)
+}
+
+fn rows_of(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}

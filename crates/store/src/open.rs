@@ -1,0 +1,374 @@
+//! Opening a team's database: creating it, telling whose it is, setting it aside when it is damaged.
+//!
+//! Nothing is written to a file before it is known to be ours and of a version that we know: it is looked at through a
+//! read-only connection first.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use agent_team_protocol::id::{TeamId, TeamName};
+use agent_team_system::disk::FileIdentity;
+use agent_team_system::private_file;
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
+
+use crate::FILE_NAME;
+use crate::history::{History, read_only};
+use crate::read::{ReadError, Restored, restore};
+use crate::room::{self, Room};
+use crate::schema::{self, Kind};
+use crate::writer::Writer;
+
+/// Which team a database belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TeamIdentity {
+    pub team: TeamId,
+    pub name: TeamName,
+    /// The canonical path of the project directory.
+    pub project: PathBuf,
+}
+
+/// What a commit survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// A power cut.
+    Power,
+    /// Any kill, but not a power cut: the newest commits may then be missing.
+    Process,
+}
+
+/// An open database.
+#[derive(Debug)]
+pub struct Opened {
+    pub writer: Writer,
+    pub history: History,
+    pub restored: Restored,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error(
+        "{} was written by a newer agent-team: its version is {version}, this one reads up to {ours}; install the \
+         newer agent-team",
+        .file.display()
+    )]
+    Newer {
+        file: PathBuf,
+        version: usize,
+        ours: usize,
+    },
+    #[error("{} is not a database of agent-team", .file.display())]
+    NotOurs { file: PathBuf },
+    #[error("{} belongs to the team {} of {}", .file.display(), .owner.name, .owner.project.display())]
+    OtherTeam {
+        file: PathBuf,
+        owner: Box<TeamIdentity>,
+    },
+    /// The database and what belongs to it were renamed; nothing was deleted.
+    #[error("{} is damaged ({reason}): it was set aside as {}", .file.display(), .aside.display())]
+    Damaged {
+        file: PathBuf,
+        aside: PathBuf,
+        reason: String,
+    },
+    #[error("{} is damaged ({reason}), and cannot be set aside", .file.display())]
+    NotSetAside {
+        file: PathBuf,
+        reason: String,
+        source: io::Error,
+    },
+    #[error("the file system of {} cannot hold a write-ahead log", .file.display())]
+    NoLog { file: PathBuf },
+    #[error("cannot open {}", .file.display())]
+    Io { file: PathBuf, source: io::Error },
+    #[error("cannot read {}", .file.display())]
+    Read { file: PathBuf, source: ReadError },
+}
+
+/// Opens the database in a team's directory, or creates it there. The directory must be ours alone, and no other
+/// process may have it open: the supervisor's lock sees to that.
+pub fn open(
+    dir: &Path,
+    identity: &TeamIdentity,
+    durability: Durability,
+) -> Result<Opened, OpenError> {
+    let attempt = || open_as_found(dir, identity, durability);
+    let opened = match attempt() {
+        // Even opening needs a little room, after a crash.
+        Err(OpenError::Read {
+            source: ReadError::Sqlite(error),
+            ..
+        }) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) && room::release(dir) => {
+            attempt()
+        }
+        other => other,
+    };
+    match opened {
+        Err(OpenError::Read {
+            file,
+            source: ReadError::Damaged(reason),
+        }) => Err(set_aside(file, reason)),
+        other => other,
+    }
+}
+
+/// Whose database is in a directory; `None` when there is none yet. Changes nothing.
+pub fn identity(dir: &Path) -> Result<Option<TeamIdentity>, OpenError> {
+    let file = dir.join(FILE_NAME);
+    match look(&file)? {
+        None => Ok(None),
+        Some(connection) => {
+            stored_identity(&connection).map_err(|source| OpenError::Read { file, source })
+        }
+    }
+}
+
+fn open_as_found(
+    dir: &Path,
+    identity: &TeamIdentity,
+    durability: Durability,
+) -> Result<Opened, OpenError> {
+    let file = dir.join(FILE_NAME);
+    let io = |source| OpenError::Io {
+        file: file.clone(),
+        source,
+    };
+    let read = |source| OpenError::Read {
+        file: file.clone(),
+        source,
+    };
+
+    drop(look(&file)?);
+    if !file.try_exists().map_err(io)? {
+        private_file::create(&file, b"")
+            .and_then(|()| sync_directory(&file))
+            .map_err(io)?;
+    }
+    let mut connection = connect(&file, durability)
+        .map_err(read)?
+        .ok_or(OpenError::NoLog { file: file.clone() })?;
+    let version = match schema::kind(&connection).map_err(read)? {
+        Kind::Blank => 0,
+        Kind::Journal(version) => version,
+        Kind::Foreign => return Err(OpenError::NotOurs { file }),
+    };
+    schema::migrate(&mut connection, version).map_err(|error| read(error.into()))?;
+    match stored_identity(&connection).map_err(read)? {
+        Some(owner) if owner == *identity => {}
+        Some(owner) => {
+            return Err(OpenError::OtherTeam {
+                file,
+                owner: Box::new(owner),
+            });
+        }
+        None => store_identity(&mut connection, identity).map_err(|error| read(error.into()))?,
+    }
+
+    let restored = restore(&connection).map_err(read)?;
+    // What was read once need not stay in memory.
+    connection
+        .release_memory()
+        .map_err(|error| read(error.into()))?;
+    let located = |path: PathBuf| identity_of(&path).map(|identity| (path, identity));
+    let files = [
+        located(file.clone()).map_err(io)?,
+        located(beside(&file, "-wal")).map_err(io)?,
+    ];
+    let history = History::new(file.as_path().into(), files[0].1);
+    let writer = Writer::new(
+        connection,
+        files,
+        restored.revision,
+        restored.since_snapshot,
+        Room::claim(dir),
+    )
+    .map_err(|error| read(error.into()))?;
+    Ok(Opened {
+        writer,
+        history,
+        restored,
+    })
+}
+
+/// A read-only connection to a database of ours that this build can read; `None` where there is nothing yet.
+fn look(file: &Path) -> Result<Option<Connection>, OpenError> {
+    let length = |path: &Path| match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_file() => Ok(metadata.len()),
+        Ok(_) => Err(OpenError::NotOurs {
+            file: path.to_owned(),
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        Err(source) => Err(OpenError::Io {
+            file: path.to_owned(),
+            source,
+        }),
+    };
+    let read = |source| OpenError::Read {
+        file: file.to_owned(),
+        source,
+    };
+    if length(file)? == 0 {
+        // SQLite would delete a log without its database.
+        return match length(&beside(file, "-wal"))? {
+            0 => Ok(None),
+            _ => Err(read(ReadError::Damaged(
+                "it is gone, its write-ahead log is not".into(),
+            ))),
+        };
+    }
+    let connection = read_only(file).map_err(|error| read(error.into()))?;
+    match schema::kind(&connection).map_err(read)? {
+        Kind::Blank => Ok(None),
+        Kind::Journal(version) if version > schema::VERSION => Err(OpenError::Newer {
+            file: file.to_owned(),
+            version,
+            ours: schema::VERSION,
+        }),
+        Kind::Journal(_) => Ok(Some(connection)),
+        Kind::Foreign => Err(OpenError::NotOurs {
+            file: file.to_owned(),
+        }),
+    }
+}
+
+/// `None` where there can be no write-ahead log.
+fn connect(file: &Path, durability: Durability) -> Result<Option<Connection>, ReadError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(file, flags)?;
+    connection.busy_timeout(Duration::from_secs(2))?;
+    // On closing, SQLite deletes the log that it finds at its path, whosever database is there by then.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    let mode: String =
+        connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
+    if mode != "wal" {
+        return Ok(None);
+    }
+    let synchronous = match durability {
+        Durability::Power => "FULL",
+        Durability::Process => "NORMAL",
+    };
+    connection.pragma_update(None, "synchronous", synchronous)?;
+    // Where an ordinary sync stops at the drive's cache (macOS).
+    connection.pragma_update(None, "fullfsync", durability == Durability::Power)?;
+    connection.pragma_update(
+        None,
+        "checkpoint_fullfsync",
+        durability == Durability::Power,
+    )?;
+    connection.pragma_update(None, "cell_size_check", true)?;
+    // In KiB when negative. Appending needs few pages, and the supervisor is to stay small.
+    connection.pragma_update(None, "cache_size", -1024)?;
+    // A large snapshot leaves a large log.
+    connection.pragma_update(None, "journal_size_limit", 16 << 20)?;
+    Ok(Some(connection))
+}
+
+fn stored_identity(connection: &Connection) -> Result<Option<TeamIdentity>, ReadError> {
+    let value = |key: &str| {
+        connection
+            .query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| {
+                row.get::<_, Vec<u8>>(0)
+            })
+            .optional()
+    };
+    let (Some(team), Some(name), Some(project)) =
+        (value("team")?, value("name")?, value("project")?)
+    else {
+        return Ok(None);
+    };
+    let damaged = || ReadError::Damaged("it does not say whose it is".into());
+    let team = String::from_utf8(team)
+        .ok()
+        .and_then(|text| TeamId::from_directory_name(&text))
+        .ok_or_else(damaged)?;
+    let name = String::from_utf8(name)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(damaged)?;
+    Ok(Some(TeamIdentity {
+        team,
+        name,
+        project: OsString::from_vec(project).into(),
+    }))
+}
+
+fn store_identity(connection: &mut Connection, identity: &TeamIdentity) -> rusqlite::Result<()> {
+    let transaction = connection.transaction()?;
+    let parts = [
+        ("team", identity.team.as_str().as_bytes()),
+        ("name", identity.name.as_str().as_bytes()),
+        // A path need not be text.
+        ("project", identity.project.as_os_str().as_bytes()),
+    ];
+    for (key, value) in parts {
+        transaction.execute(
+            "INSERT INTO meta (key, value) VALUES (?1, ?2)",
+            (key, value),
+        )?;
+    }
+    transaction.commit()
+}
+
+/// Renames the database and its companions to names that are free.
+fn set_aside(file: PathBuf, reason: String) -> OpenError {
+    let seconds = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
+    let mut aside = beside(&file, &format!(".damaged-{seconds}"));
+    let taken = |aside: &Path| {
+        COMPANIONS
+            .iter()
+            .any(|companion| beside(aside, companion).symlink_metadata().is_ok())
+    };
+    for n in 1.. {
+        if !taken(&aside) {
+            break;
+        }
+        aside = beside(&file, &format!(".damaged-{seconds}.{n}"));
+    }
+    // The database goes first: whatever interrupts this, none is left that seems whole without its log.
+    let renamed = COMPANIONS
+        .iter()
+        .try_for_each(|companion| {
+            match fs::rename(beside(&file, companion), beside(&aside, companion)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                other => other,
+            }
+        })
+        .and_then(|()| sync_directory(&file));
+    match renamed {
+        Ok(()) => OpenError::Damaged {
+            file,
+            aside,
+            reason,
+        },
+        Err(source) => OpenError::NotSetAside {
+            file,
+            reason,
+            source,
+        },
+    }
+}
+
+/// What SQLite keeps beside a database, by their suffixes; the database itself first.
+const COMPANIONS: [&str; 3] = ["", "-wal", "-shm"];
+
+fn beside(file: &Path, suffix: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// By its path: opening and closing a database's file here would drop the locks that SQLite holds on it.
+fn identity_of(path: &Path) -> io::Result<FileIdentity> {
+    fs::symlink_metadata(path).map(|metadata| FileIdentity::from(&metadata))
+}
+
+fn sync_directory(file: &Path) -> io::Result<()> {
+    file.parent()
+        .map_or(Ok(()), |directory| File::open(directory)?.sync_all())
+}

@@ -1,0 +1,173 @@
+//! Reading records back: shared by opening and by [`crate::History`].
+//!
+//! What does not read back is either damage (the bytes are not what was written) or the writing of another build (they
+//! are, and say something that we do not know). Only the first is a reason to set a database aside.
+
+use std::sync::Arc;
+
+use agent_team_core::Record;
+use agent_team_core::time::Tick;
+use agent_team_protocol::id::Revision;
+use agent_team_system::disk::Moved;
+use rusqlite::types::FromSqlError;
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Row};
+use serde::de::DeserializeOwned;
+
+/// One stored event, as subscribers get it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JournalEntry {
+    pub revision: Revision,
+    /// Unix time in milliseconds.
+    pub at: u64,
+    /// JSON of the core's `Event`.
+    pub event: Arc<str>,
+}
+
+/// What rebuilds a team's state.
+#[derive(Debug)]
+pub struct Restored {
+    /// The snapshot, then the journal after it; to be applied in this order.
+    pub records: Vec<Record>,
+    /// The newest stored revision; 0 when nothing is stored.
+    pub revision: Revision,
+    /// How many of the records are of the journal: what the next snapshot will save.
+    pub since_snapshot: u64,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    #[error("the database is damaged: {0}")]
+    Damaged(String),
+    #[error("{place} was written by another version of agent-team")]
+    Unknown {
+        place: String,
+        source: serde_json::Error,
+    },
+    #[error(transparent)]
+    Moved(#[from] Moved),
+    #[error("cannot read the database")]
+    Sqlite(#[source] rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for ReadError {
+    fn from(error: rusqlite::Error) -> Self {
+        if is_damage(&error) {
+            Self::Damaged(error.to_string())
+        } else {
+            Self::Sqlite(error)
+        }
+    }
+}
+
+/// Whether the file no longer is what SQLite or we wrote.
+pub(crate) fn is_damage(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error as E;
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+    ) || matches!(
+        error,
+        E::FromSqlConversionFailure(..) | E::InvalidColumnType(..) | E::Utf8Error(..)
+    )
+}
+
+pub(crate) fn restore(connection: &Connection) -> Result<Restored, ReadError> {
+    // Everything as of one moment, also beside a writer.
+    let moment = connection.unchecked_transaction()?;
+    let snapshot: u64 = moment
+        .query_row(
+            "SELECT value FROM meta WHERE key = 'snapshot_revision'",
+            [],
+            |row| row.get::<_, i64>(0),
+        )
+        .optional()?
+        .map_or(0, i64::cast_unsigned);
+    let mut records = Vec::new();
+
+    let mut select =
+        moment.prepare("SELECT place, at, tick, event, call FROM snapshot ORDER BY place")?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        records.push(record(row, "snapshot, place")?);
+    }
+
+    let of_snapshot = records.len();
+    let mut select = moment.prepare(
+        "SELECT revision, at, tick, event, call FROM journal WHERE revision > ?1 ORDER BY revision",
+    )?;
+    let mut rows = select.query([snapshot.cast_signed()])?;
+    let mut revision = snapshot;
+    while let Some(row) = rows.next()? {
+        let found = row.get::<_, i64>(0)?.cast_unsigned();
+        if found != revision + 1 {
+            return Err(ReadError::Damaged(format!(
+                "revision {found} follows revision {revision}"
+            )));
+        }
+        records.push(record(row, "revision")?);
+        revision = found;
+    }
+
+    if revision == snapshot && snapshot > 0 {
+        let newest: Option<i64> =
+            moment.query_row("SELECT max(revision) FROM journal", [], |row| row.get(0))?;
+        if newest != Some(snapshot.cast_signed()) {
+            return Err(ReadError::Damaged(format!(
+                "the journal does not reach its snapshot at {snapshot}"
+            )));
+        }
+    }
+    Ok(Restored {
+        since_snapshot: (records.len() - of_snapshot) as u64,
+        records,
+        revision: Revision(revision),
+    })
+}
+
+/// From the columns `id, at, tick, event, call`.
+fn record(row: &Row<'_>, table: &str) -> Result<Record, ReadError> {
+    let place = || {
+        row.get::<_, i64>(0)
+            .map_or_else(|_| table.to_owned(), |id| format!("{table} {id}"))
+    };
+    let call = row
+        .get_ref(4)?
+        .as_str_or_null()
+        .map_err(|error| not_text(place(), &error))?;
+    Ok(Record {
+        at: row.get::<_, i64>(1)?.cast_unsigned(),
+        tick: Tick(row.get::<_, i64>(2)?.cast_unsigned()),
+        event: json(text(row, 3, place)?, place)?,
+        call: call.map(|call| json(call, place)).transpose()?,
+    })
+}
+
+pub(crate) fn text<'r>(
+    row: &'r Row<'_>,
+    column: usize,
+    place: impl Fn() -> String,
+) -> Result<&'r str, ReadError> {
+    row.get_ref(column)?
+        .as_str()
+        .map_err(|error| not_text(place(), &error))
+}
+
+fn not_text(place: String, error: &FromSqlError) -> ReadError {
+    ReadError::Damaged(format!("{place}: {error}"))
+}
+
+pub(crate) fn json<T: DeserializeOwned>(
+    text: &str,
+    place: impl Fn() -> String,
+) -> Result<T, ReadError> {
+    serde_json::from_str(text).map_err(|source| {
+        if source.is_data() {
+            ReadError::Unknown {
+                place: place(),
+                source,
+            }
+        } else {
+            ReadError::Damaged(format!("{}: {source}", place()))
+        }
+    })
+}

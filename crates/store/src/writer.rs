@@ -1,0 +1,379 @@
+//! The one writer of a team's journal. Runs on [`crate::Store`]'s thread, or inline where the driver wants the shortest
+//! way.
+//!
+//! A batch is one transaction: all of it is stored or none. `Ok` means that it is stored, at the path where the next
+//! supervisor will look for it, as durably as the team asked. After [`CommitError::Moved`] and [`CommitError::Broken`]
+//! nothing is stored any more: a sync that failed once proves nothing by succeeding later.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::{Duration, Instant};
+
+use agent_team_core::{Event, Record};
+use agent_team_protocol::id::{Party, Revision, TaskId};
+use agent_team_system::disk::{FileIdentity, Moved};
+use rusqlite::{Connection, ErrorCode, TransactionBehavior, ffi, params};
+
+use crate::read::JournalEntry;
+use crate::room::Room;
+
+/// Pages in the write-ahead log after which they are copied to the database.
+const CHECKPOINT_PAGES: i32 = 1000;
+
+/// What one turn of the driver changed.
+#[derive(Debug)]
+pub struct Batch {
+    /// The revision of the first record: the one after the newest stored one.
+    pub first: Revision,
+    pub records: Vec<Record>,
+    pub archived: Vec<Archived>,
+    /// What rebuilds the state after these records. Only a speed-up: stored after the batch, in its own time, and
+    /// left out when the disk is full.
+    pub snapshot: Option<Vec<Record>>,
+    /// Ends or denies something, so that the reserve may be used for it.
+    pub urgent: bool,
+}
+
+/// A completed task as it is shown from now on.
+#[derive(Debug)]
+pub struct Archived {
+    pub task: TaskId,
+    /// JSON of the protocol's `TaskView`.
+    pub view: String,
+}
+
+/// A batch is stored.
+#[derive(Debug)]
+pub struct Committed {
+    /// The newest stored revision.
+    pub revision: Revision,
+    /// Its events, in order, serialised once for all who are told.
+    pub entries: Vec<JournalEntry>,
+    /// Records since a snapshot was last tried.
+    pub since_snapshot: u64,
+    pub took: Duration,
+}
+
+/// Why a batch is not stored. Nothing of it was acknowledged; after `Moved` and `Broken` it may be found all the same.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CommitError {
+    #[error("no room is left on the disk of {}", .0.display())]
+    Full(PathBuf),
+    /// Final.
+    #[error("the team's database is not where it was, nothing can be stored any more")]
+    Moved(#[source] Arc<Moved>),
+    /// Final: a write or a sync failed, or the file is damaged. Open it anew, in another process.
+    #[error("the disk failed to store {}", .file.display())]
+    Broken {
+        file: PathBuf,
+        source: Arc<rusqlite::Error>,
+    },
+    #[error("a batch begins at revision {found} where {expected} is next")]
+    OutOfOrder { expected: u64, found: u64 },
+    /// For now: somebody else holds the database locked, or memory is short.
+    #[error("cannot store in {}", .file.display())]
+    Failed {
+        file: PathBuf,
+        source: Arc<rusqlite::Error>,
+    },
+    /// Final.
+    #[error("the writer of {} panicked", .0.display())]
+    Panicked(PathBuf),
+}
+
+impl CommitError {
+    /// Whether every later batch is refused too.
+    pub fn is_final(&self) -> bool {
+        matches!(
+            self,
+            Self::Moved(_) | Self::Broken { .. } | Self::Panicked(_)
+        )
+    }
+}
+
+#[derive(Debug)]
+pub struct Writer {
+    connection: Connection,
+    /// The database and its write-ahead log, where they must be found after each commit.
+    files: [(PathBuf, FileIdentity); 2],
+    newest: u64,
+    since_snapshot: u64,
+    /// To be stored once the batch that it follows has been answered.
+    snapshot: Option<Vec<Record>>,
+    room: Room,
+    /// Pages in the write-ahead log, told by SQLite.
+    log_pages: Arc<AtomicI32>,
+    checkpoint_at: i32,
+    /// Why nothing is stored any more.
+    ended: Option<CommitError>,
+}
+
+/// A record as the tables have it.
+struct Columns {
+    at: i64,
+    tick: i64,
+    parties: Option<String>,
+    event: Arc<str>,
+    call: Option<String>,
+}
+
+impl Writer {
+    pub(crate) fn new(
+        mut connection: Connection,
+        files: [(PathBuf, FileIdentity); 2],
+        newest: Revision,
+        since_snapshot: u64,
+        room: Room,
+    ) -> rusqlite::Result<Self> {
+        let log_pages = Arc::new(AtomicI32::new(0));
+        let told = Arc::clone(&log_pages);
+        // Takes the place of SQLite's own checkpoints, which delay the commit that meets them and drop their errors.
+        connection.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages| {
+            told.store(pages, Ordering::Relaxed);
+            Ok(())
+        }))?;
+        Ok(Self {
+            connection,
+            files,
+            newest: newest.0,
+            since_snapshot,
+            snapshot: None,
+            room,
+            log_pages,
+            checkpoint_at: CHECKPOINT_PAGES,
+            ended: None,
+        })
+    }
+
+    /// Stores a batch. To be followed by [`upkeep`](Self::upkeep) once it has been answered.
+    pub fn commit(&mut self, batch: Batch) -> Result<Committed, CommitError> {
+        let started = Instant::now();
+        if let Some(ended) = &self.ended {
+            return Err(ended.clone());
+        }
+        if batch.first.0 != self.newest + 1 {
+            return Err(CommitError::OutOfOrder {
+                expected: self.newest + 1,
+                found: batch.first.0,
+            });
+        }
+        if !self.room.admits(batch.urgent) {
+            return Err(self.full());
+        }
+
+        let rows: Vec<Columns> = batch.records.iter().map(Columns::of).collect();
+        let mut written = self.write(&rows, &batch.archived);
+        if matches!(written, Err(CommitError::Full(_))) && self.room.spend() && batch.urgent {
+            written = self.write(&rows, &batch.archived);
+        }
+        written
+            .and_then(|()| self.check_files())
+            .inspect_err(|error| self.note(error))?;
+
+        self.newest += rows.len() as u64;
+        self.since_snapshot += rows.len() as u64;
+        self.snapshot = batch.snapshot;
+        Ok(Committed {
+            revision: Revision(self.newest),
+            entries: (batch.first.0..)
+                .zip(rows)
+                .map(|(revision, row)| JournalEntry {
+                    revision: Revision(revision),
+                    at: row.at.cast_unsigned(),
+                    event: row.event,
+                })
+                .collect(),
+            since_snapshot: self.since_snapshot,
+            took: started.elapsed(),
+        })
+    }
+
+    /// Stores the last batch's snapshot and moves the write-ahead log into the database, when it is time. What fails
+    /// here loses nothing; when it is final the next commit says so.
+    pub fn upkeep(&mut self) {
+        let snapshot = self.snapshot.take();
+        if self.ended.is_some() {
+            return;
+        }
+        if let Some(snapshot) = snapshot.filter(|_| self.room.is_ample()) {
+            self.since_snapshot = 0;
+            if let Err(error) = self.write_snapshot(&snapshot) {
+                self.upkeep_failed("snapshot", error);
+            }
+        }
+        if self.ended.is_none() && self.log_pages.load(Ordering::Relaxed) >= self.checkpoint_at {
+            self.checkpoint();
+        }
+    }
+
+    /// Moves everything into the database's own file. Without this, opening it next time does.
+    pub(crate) fn close(self) {
+        if self.ended.is_some() {
+            return;
+        }
+        let closed = self
+            .connection
+            .busy_timeout(Duration::ZERO)
+            .and_then(|()| {
+                self.connection
+                    .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+            })
+            .and_then(|()| self.connection.close().map_err(|(_, error)| error));
+        if let Err(error) = closed {
+            tracing::warn!(file = %self.files[0].0.display(), %error, "the journal was left with its write-ahead log");
+        }
+    }
+
+    pub(crate) fn file(&self) -> &Path {
+        &self.files[0].0
+    }
+
+    fn write(&mut self, rows: &[Columns], archived: &[Archived]) -> Result<(), CommitError> {
+        let newest = self.newest;
+        let transaction = |connection: &mut Connection| {
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let mut insert = transaction.prepare_cached(
+                "INSERT INTO journal (revision, at, tick, parties, event, call) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?;
+            for (revision, row) in (newest + 1..).zip(rows) {
+                let revision = revision.cast_signed();
+                insert.execute(params![
+                    revision,
+                    row.at,
+                    row.tick,
+                    row.parties,
+                    row.event,
+                    row.call
+                ])?;
+            }
+            drop(insert);
+            for Archived { task, view } in archived {
+                transaction
+                    .prepare_cached("INSERT OR REPLACE INTO archive (task, view) VALUES (?1, ?2)")?
+                    .execute(params![task.0.cast_signed(), view])?;
+            }
+            transaction.commit()
+        };
+        transaction(&mut self.connection).map_err(|error| self.failure(error))
+    }
+
+    fn write_snapshot(&mut self, records: &[Record]) -> rusqlite::Result<()> {
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute("DELETE FROM snapshot", [])?;
+        let mut insert = transaction.prepare(
+            "INSERT INTO snapshot (place, at, tick, event, call) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?;
+        for (place, record) in (1_i64..).zip(records) {
+            let row = Columns::of(record);
+            insert.execute(params![place, row.at, row.tick, row.event, row.call])?;
+        }
+        drop(insert);
+        transaction.execute(
+            "INSERT OR REPLACE INTO meta (key, value) VALUES ('snapshot_revision', ?1)",
+            [self.newest.cast_signed()],
+        )?;
+        transaction.commit()
+    }
+
+    fn checkpoint(&mut self) {
+        let counts = self
+            .connection
+            .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
+                Ok((row.get::<_, i32>(1)?, row.get::<_, i32>(2)?))
+            });
+        match counts {
+            // Somebody still reads older pages: without this, every commit from here on would try again.
+            Ok((logged, moved)) if moved < logged => self.checkpoint_at = logged + CHECKPOINT_PAGES,
+            Ok(_) => self.checkpoint_at = CHECKPOINT_PAGES,
+            Err(error) => {
+                self.checkpoint_at = self.log_pages.load(Ordering::Relaxed) + CHECKPOINT_PAGES;
+                self.upkeep_failed("checkpoint", error);
+            }
+        }
+    }
+
+    fn upkeep_failed(&mut self, what: &str, error: rusqlite::Error) {
+        let error = self.failure(error);
+        tracing::warn!(file = %self.file().display(), %error, "{what} failed");
+        self.note(&error);
+    }
+
+    /// The database and its log must still be what their paths lead to: SQLite itself goes on in an unlinked file.
+    fn check_files(&self) -> Result<(), CommitError> {
+        self.files
+            .iter()
+            .try_for_each(|(path, identity)| identity.check(path))
+            .map_err(|moved| CommitError::Moved(Arc::new(moved)))
+    }
+
+    fn note(&mut self, error: &CommitError) {
+        if error.is_final() {
+            self.ended = Some(error.clone());
+        }
+    }
+
+    fn full(&self) -> CommitError {
+        CommitError::Full(self.file().parent().unwrap_or(self.file()).to_owned())
+    }
+
+    fn failure(&self, error: rusqlite::Error) -> CommitError {
+        let file = self.file().to_owned();
+        let code = error
+            .sqlite_error()
+            .map(|error| (error.code, error.extended_code));
+        match code {
+            Some((ErrorCode::DiskFull, _)) => self.full(),
+            Some((
+                ErrorCode::SystemIoFailure,
+                ffi::SQLITE_IOERR_WRITE | ffi::SQLITE_IOERR_SHMSIZE,
+            )) if self.room.is_none() => self.full(),
+            Some((
+                ErrorCode::SystemIoFailure | ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase,
+                _,
+            )) => CommitError::Broken {
+                file,
+                source: Arc::new(error),
+            },
+            _ => CommitError::Failed {
+                file,
+                source: Arc::new(error),
+            },
+        }
+    }
+}
+
+impl Columns {
+    fn of(record: &Record) -> Self {
+        let event = serde_json::to_string(&record.event).expect("an event is plain data");
+        Self {
+            at: record.at.cast_signed(),
+            tick: record.tick.0.cast_signed(),
+            parties: parties(&record.event),
+            event: event.into(),
+            call: record
+                .call
+                .as_ref()
+                .map(|call| serde_json::to_string(call).expect("a call is plain data")),
+        }
+    }
+}
+
+fn parties(event: &Event) -> Option<String> {
+    let Event::MessageAccepted { from, to, .. } = event else {
+        return None;
+    };
+    let mut parties = String::from("|");
+    for party in std::iter::once(from).chain(to) {
+        parties.extend([&*party.to_string(), "|"]);
+    }
+    Some(parties)
+}
+
+/// What a message of this party has in its `parties`.
+pub(crate) fn mention(party: &Party) -> String {
+    format!("|{party}|")
+}
