@@ -1,0 +1,307 @@
+//! What can be typed. Only shapes and help texts: what a verb does is in `verb/`, under the same name.
+
+use std::path::PathBuf;
+
+use agent_team_protocol::{MemberName, Recipient, Revision, RoleName};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+mod task;
+
+pub(crate) use task::{TaskCommand, TaskFields};
+
+/// The verbs by what they are for. Clap cannot group subcommands; a test holds this list to the enum below.
+const HELP: &str = "\
+{about}
+
+{usage-heading} {usage}
+
+A team:
+  up           Start the team of this project, or bring it to what its file says now
+  down         End everything and print a receipt for each thing
+  attach       Show the team, or one member's pane, in this terminal
+  ps           The members and what they are doing
+  why          Why a member is in the state it is in
+  logs         What a member printed
+  events       What happened, in order
+Members:
+  spawn        Add a member of a role
+  stop         Ask a member to end, and keep it stopped
+  kill         End a member's whole process tree at once, and keep it stopped
+  restart      A new launch of a member, in the same pane
+Work:
+  send         Send a message to a member, or to all
+  messages     The messages of the team, or of one member
+  task         The board: add, list, show, claim, complete, ...
+Administration:
+  init         Write a team file for this project
+  team         The teams on this machine
+  supervisor   The process that runs the teams
+  doctor       Check the installation
+  completions  Completions for a shell
+  man          Manual pages
+
+Options:
+{options}
+
+Examples:
+  agent-team init && agent-team up
+  agent-team up --wait --json | jq .outcome
+  agent-team send ada 'look at T-3 first'
+
+`agent-team help VERB` says more.
+";
+
+/// Runs a team of agents, each a process of its own in a pane of its own.
+#[derive(Debug, Parser)]
+#[command(name = "agent-team", version, help_template = HELP, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// What every verb takes.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// The team, by name or id [default: the one whose project contains this directory]
+    #[arg(short, long, global = true, value_name = "NAME")]
+    pub(crate) team: Option<String>,
+    /// Print one JSON document, or JSON lines for streams
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// When to use colours
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub(crate) color: Color,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    Up(Up),
+    /// End everything and print a receipt for each thing
+    Down {
+        /// Skip the grace: end the processes at once
+        #[arg(long)]
+        force: bool,
+    },
+    /// The members and what they are doing
+    Ps,
+    /// Why a member is in the state it is in
+    Why {
+        member: MemberName,
+    },
+    /// What a member printed
+    Logs {
+        member: MemberName,
+        /// Go on with what it prints from now on
+        #[arg(short, long)]
+        follow: bool,
+    },
+    /// What happened, in order
+    Events {
+        /// Go on with what happens from now on
+        #[arg(short, long)]
+        follow: bool,
+        /// Only what came after this revision
+        #[arg(long, value_name = "REV", value_parser = revision, default_value = "0")]
+        after: Revision,
+    },
+    /// Show the team, or one member's pane, in this terminal
+    Attach {
+        member: Option<MemberName>,
+        /// Only look: nothing typed here reaches the panes
+        #[arg(long)]
+        read_only: bool,
+    },
+    Spawn(Spawn),
+    /// Ask a member to end, and keep it stopped
+    Stop {
+        member: MemberName,
+    },
+    /// End a member's whole process tree at once, and keep it stopped
+    Kill {
+        member: MemberName,
+    },
+    /// A new launch of a member, in the same pane
+    Restart {
+        member: MemberName,
+    },
+    /// Send a message to a member, or to all
+    Send {
+        /// A member, `lead`, or `all`
+        to: Recipient,
+        /// The text, in one or several words; `-` reads it from stdin
+        #[arg(required = true)]
+        text: Vec<String>,
+        /// Interrupt what is being done now
+        #[arg(long)]
+        urgent: bool,
+    },
+    /// The messages of the team, or of one member
+    Messages {
+        member: Option<MemberName>,
+        /// The newest so many
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        limit: u32,
+    },
+    /// The board
+    #[command(subcommand)]
+    Task(TaskCommand),
+    /// The teams on this machine
+    #[command(subcommand)]
+    Team(TeamCommand),
+    /// The process that runs the teams
+    #[command(subcommand)]
+    Supervisor(SupervisorCommand),
+    /// Check the installation
+    Doctor,
+    /// Write a team file for this project
+    Init {
+        /// What kind of project it is [default: told by the files that are here]
+        #[arg(long, value_name = "NAME")]
+        template: Option<String>,
+        /// List the templates
+        #[arg(long, conflicts_with = "template")]
+        list: bool,
+    },
+    /// Completions for a shell
+    Completions {
+        shell: clap_complete::Shell,
+    },
+    /// Manual pages
+    Man {
+        /// Write one page per verb into this directory
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
+}
+
+/// Start the team of this project, or bring it to what its file says now
+///
+/// Members and tasks that are as the file says are left alone. On a terminal it then attaches to the team.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  agent-team up                  start, and watch
+  agent-team up --wait           start, and wait until no task can run any more
+  agent-team up --dry-run        only say what would be done")]
+pub(crate) struct Up {
+    /// A goal for the team (not carried out yet)
+    #[arg(hide = true)]
+    pub(crate) goal: Option<String>,
+    /// How many members (not carried out yet)
+    #[arg(short = 'n', long = "members", value_name = "N", hide = true)]
+    pub(crate) number: Option<u32>,
+    /// A variable of the goal (not carried out yet)
+    #[arg(long, value_name = "K=V", hide = true)]
+    pub(crate) var: Vec<String>,
+    /// The team file [default: .agent-team/team.toml, here or above]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// Where the members run, whatever the file says
+    #[arg(long, value_name = "WHERE")]
+    pub(crate) panes: Option<Panes>,
+    /// Do not attach
+    #[arg(long)]
+    pub(crate) detach: bool,
+    /// Wait until no task can run any more; exit 1 if any failed or is left
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(crate) wait: bool,
+    /// Forget the board and the members of before
+    #[arg(long)]
+    pub(crate) fresh: bool,
+    /// Only say what would be started, changed or stopped
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// A variable of the members' environment; may be repeated
+    #[arg(long, value_name = "K=V")]
+    pub(crate) env: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Panes {
+    /// tmux where it can be used, else headless
+    Auto,
+    Tmux,
+    Headless,
+}
+
+/// Add a member of a role
+#[derive(Debug, Args)]
+pub(crate) struct Spawn {
+    pub(crate) role: RoleName,
+    /// Its name [default: the role and a number]
+    #[arg(long)]
+    pub(crate) name: Option<MemberName>,
+    /// What does its work [default: the role's]
+    #[arg(long)]
+    pub(crate) engine: Option<String>,
+    /// What it is to know (not carried out yet)
+    #[arg(long, hide = true)]
+    pub(crate) prompt: Option<String>,
+    /// Its model (not carried out yet)
+    #[arg(long, hide = true)]
+    pub(crate) model: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TeamCommand {
+    /// Every team, running or not
+    List,
+    /// One team: its project, its members, its tasks in numbers
+    Show { name: Option<String> },
+    /// Remove a team that is down, with its board and its history
+    Delete { name: Option<String> },
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub(crate) enum SupervisorCommand {
+    /// What it is doing right now
+    Status,
+    /// End every team, then the supervisor
+    Stop,
+    /// Put a new one in its place, after an upgrade; the members go on
+    Restart,
+    /// Run it in the foreground
+    Run,
+}
+
+fn revision(text: &str) -> Result<Revision, std::num::ParseIntError> {
+    text.parse().map(Revision)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_lists_exactly_the_verbs() {
+        let verbs = HELP.split("Options:").next().unwrap();
+        let listed: Vec<_> = verbs
+            .lines()
+            .filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next())
+            .collect();
+        let mut missing: Vec<_> = Cli::command()
+            .get_subcommands()
+            .map(|verb| verb.get_name().to_owned())
+            .collect();
+        missing.retain(|verb| !listed.contains(&verb.as_str()));
+        assert!(missing.is_empty(), "not in the help: {missing:?}");
+        assert_eq!(listed.len(), Cli::command().get_subcommands().count());
+    }
+}

@@ -1,0 +1,158 @@
+//! The order of the tasks, as an indented text and for Graphviz.
+
+use std::collections::{HashMap, HashSet};
+
+use agent_team_protocol::TaskId;
+use agent_team_protocol::view::{TaskState, TaskView};
+
+use super::{task, text};
+
+/// Every task below what it waits for. One that waits for several stands below the first of them, and is referred to
+/// below the others.
+pub(crate) fn tree(tasks: &[TaskView]) -> String {
+    if tasks.is_empty() {
+        return "no tasks\n".into();
+    }
+    let by_id: HashMap<TaskId, &TaskView> = tasks.iter().map(|task| (task.id, task)).collect();
+    let is_root = |task: &&TaskView| !task.after.iter().any(|id| by_id.contains_key(id));
+    let mut shown = HashSet::new();
+    let mut tree = String::new();
+    // Not recursive: a board may be one chain of any length.
+    let mut open: Vec<(usize, &TaskView)> = tasks
+        .iter()
+        .filter(is_root)
+        .rev()
+        .map(|task| (0, task))
+        .collect();
+    while let Some((depth, task)) = open.pop() {
+        tree.extend(std::iter::repeat_n("  ", depth));
+        if !shown.insert(task.id) {
+            tree.push_str(&format!("{} see above\n", task.id));
+            continue;
+        }
+        tree.push_str(&task::line(task));
+        if let Some(owner) = &task.owner {
+            tree.push_str(&format!(" ({owner})"));
+        }
+        tree.push('\n');
+        let next = task.blocks.iter().rev().filter_map(|id| by_id.get(id));
+        open.extend(next.map(|task| (depth + 1, *task)));
+    }
+    tree
+}
+
+/// The same for Graphviz: an arrow from each task to those that wait for it.
+pub(crate) fn dot(tasks: &[TaskView]) -> String {
+    let mut dot =
+        String::from("digraph tasks {\n  rankdir=LR;\n  node [shape=box, style=filled];\n");
+    for task in tasks {
+        let label = quote(&format!("{} {}", task.id, text::line(&task.title)));
+        dot.push_str(&format!(
+            "  \"{}\" [label={label}, fillcolor=\"{}\"];\n",
+            task.id,
+            fill(task)
+        ));
+    }
+    for task in tasks {
+        for after in &task.after {
+            dot.push_str(&format!("  \"{after}\" -> \"{}\";\n", task.id));
+        }
+    }
+    dot.push_str("}\n");
+    dot
+}
+
+fn fill(task: &TaskView) -> &'static str {
+    match task.state {
+        TaskState::Pending if task.blocked => "lightgrey",
+        TaskState::Pending | TaskState::Unknown => "white",
+        TaskState::InProgress => "lightyellow",
+        TaskState::Completed => "palegreen",
+        TaskState::Failed => "lightpink",
+        TaskState::Cancelled => "grey",
+    }
+}
+
+fn quote(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use agent_team_protocol::{Generation, Party, Revision};
+
+    use super::*;
+
+    fn view(id: u64, title: &str, state: TaskState, after: &[u64], blocks: &[u64]) -> TaskView {
+        let ids = |ids: &[u64]| ids.iter().copied().map(TaskId).collect();
+        TaskView {
+            id: TaskId(id),
+            key: title.into(),
+            title: title.into(),
+            description: String::new(),
+            state,
+            owner: None,
+            generation: Generation(0),
+            role: None,
+            assignee: None,
+            after: ids(after),
+            blocks: ids(blocks),
+            blocked: state == TaskState::Pending && !after.is_empty(),
+            priority: 0,
+            labels: Vec::new(),
+            files: Vec::new(),
+            run: None,
+            verify: None,
+            rerun: true,
+            attempts: 0,
+            created_by: Party::User,
+            created_at: 0,
+            changed_at: 0,
+            revision: Revision(1),
+            result: None,
+        }
+    }
+
+    fn diamond() -> Vec<TaskView> {
+        let mut tasks = vec![
+            view(1, "Build", TaskState::Completed, &[], &[2, 3]),
+            view(2, "Test", TaskState::InProgress, &[1], &[4]),
+            view(3, "Lint \"all\"", TaskState::Pending, &[1], &[4]),
+            view(4, "Pack\u{1b}[2J", TaskState::Pending, &[2, 3], &[]),
+        ];
+        tasks[1].owner = Some(Party::Member("ada".parse().unwrap()));
+        tasks
+    }
+
+    #[test]
+    fn a_shared_task_stands_once_and_is_referred_to_after() {
+        let tree = anstream::adapter::strip_str(&tree(&diamond())).to_string();
+        let lines = [
+            "✓ T-1 Build",
+            "  ◐ T-2 Test (ada)",
+            "    ◌ T-4 Pack\\e[2J",
+            "  ◌ T-3 Lint \"all\"",
+            "    T-4 see above",
+            "",
+        ];
+        assert_eq!(tree, lines.join("\n"));
+    }
+
+    #[test]
+    fn a_long_chain_does_not_exhaust_the_stack() {
+        let chain = |id: u64| view(id, "x", TaskState::Pending, &[id - 1], &[id + 1]);
+        let tasks: Vec<_> = (1..2_000).map(chain).collect();
+        assert_eq!(tree(&tasks).lines().count(), 1_999);
+    }
+
+    #[test]
+    fn labels_cannot_break_out_of_their_quotes() {
+        let dot = dot(&diamond());
+        assert!(
+            dot.contains(r#""T-3" [label="T-3 Lint \"all\"", fillcolor="lightgrey"];"#),
+            "{dot}"
+        );
+        assert!(dot.contains(r#"label="T-4 Pack\\e[2J""#), "{dot}");
+        assert!(dot.contains("\"T-2\" -> \"T-4\";"), "{dot}");
+    }
+}

@@ -1,0 +1,79 @@
+//! Members as people see them: names in their own colour, states in a colour that says how worried to be.
+
+use agent_team_protocol::spec::Colour;
+use agent_team_protocol::view::{MemberState, MemberView, Placement};
+use owo_colors::{Style, XtermColors};
+
+use super::table::{Cell, Column, Table, elastic, fixed};
+use super::{columns, text, time};
+
+pub(crate) fn style(colour: Colour) -> Style {
+    Style::new().color(XtermColors::from(colour.ansi256()))
+}
+
+pub(crate) fn name(member: &MemberView) -> String {
+    style(member.colour).style(&member.name).to_string()
+}
+
+pub(crate) fn state(state: MemberState) -> &'static str {
+    match state {
+        MemberState::Planned => "planned",
+        MemberState::Launching => "launching",
+        MemberState::Idle => "idle",
+        MemberState::Working => "working",
+        MemberState::Unresponsive => "unresponsive",
+        MemberState::Draining => "draining",
+        MemberState::Cooling => "cooling",
+        MemberState::Held => "held",
+        MemberState::Stopped => "stopped",
+        MemberState::Unknown => "unknown",
+    }
+}
+
+fn state_style(state: MemberState) -> Style {
+    let style = Style::new();
+    match state {
+        MemberState::Working => style.green(),
+        MemberState::Unresponsive | MemberState::Held => style.red(),
+        MemberState::Launching | MemberState::Draining | MemberState::Cooling => style.yellow(),
+        MemberState::Stopped => style.dimmed(),
+        MemberState::Planned | MemberState::Idle | MemberState::Unknown => style,
+    }
+}
+
+pub(crate) fn placement(placement: Placement) -> &'static str {
+    match placement {
+        Placement::Tmux => "tmux",
+        Placement::Headless => "headless",
+    }
+}
+
+pub(crate) fn table(members: &[MemberView]) -> String {
+    const COLUMNS: &[Column] = &[
+        fixed("NAME"),
+        fixed("ROLE"),
+        fixed("STATE"),
+        fixed("FOR"),
+        fixed("TASK"),
+        fixed("UNREAD"),
+        fixed("PID"),
+        fixed("PANE"),
+        elastic("LAST RESULT"),
+    ];
+    let or_dash = |text: Option<String>| Cell::new(text.as_deref().unwrap_or("–"));
+    let mut table = Table::new(COLUMNS);
+    for member in members {
+        table.row([
+            Cell::styled(member.name.as_str(), style(member.colour)),
+            Cell::new(member.role.as_str()),
+            Cell::styled(state(member.state), state_style(member.state)),
+            Cell::new(time::duration(member.for_ms)),
+            or_dash(member.task.map(|task| task.to_string())),
+            Cell::new(member.unread.to_string()),
+            or_dash(member.pid.map(|pid| pid.to_string())),
+            or_dash(member.pane.clone()),
+            or_dash(member.last_result.as_deref().map(text::line)),
+        ]);
+    }
+    table.render(columns())
+}

@@ -1,0 +1,56 @@
+//! Receipts: what `down` and its like ended, closed, removed or left.
+
+use agent_team_protocol::exit::ExitCode;
+use agent_team_protocol::method::DownAnswer;
+use agent_team_protocol::view::{Fate, Receipt, ReceiptKind};
+use owo_colors::Style;
+
+use super::table::{Cell, Column, Table, elastic, fixed};
+use super::{Output, columns};
+use crate::error::Failure;
+
+/// Shows the receipts; the exit code says whether anything survived.
+pub(crate) fn show(output: Output, answer: &DownAnswer) -> Result<ExitCode, Failure> {
+    output.show(answer, || table(&answer.receipts))?;
+    let survived = answer
+        .receipts
+        .iter()
+        .any(|receipt| receipt.fate == Fate::Survived);
+    Ok(if survived {
+        ExitCode::Survived
+    } else {
+        ExitCode::Done
+    })
+}
+
+fn table(receipts: &[Receipt]) -> String {
+    const COLUMNS: &[Column] = &[fixed("KIND"), elastic("WHAT"), fixed("FATE")];
+    if receipts.is_empty() {
+        return "nothing was left to end\n".into();
+    }
+    let mut table = Table::new(COLUMNS);
+    for receipt in receipts {
+        let (fate, style) = match receipt.fate {
+            Fate::Ended => ("ended", Style::new()),
+            Fate::Closed => ("closed", Style::new()),
+            Fate::Removed => ("removed", Style::new()),
+            Fate::Kept => ("kept", Style::new().dimmed()),
+            Fate::Survived => ("survived", Style::new().red()),
+            Fate::Unknown => ("unknown", Style::new().yellow()),
+        };
+        let kind = match receipt.kind {
+            ReceiptKind::Process => "process",
+            ReceiptKind::Pane => "pane",
+            ReceiptKind::Socket => "socket",
+            ReceiptKind::File => "file",
+            ReceiptKind::Worktree => "worktree",
+            ReceiptKind::Unknown => "unknown",
+        };
+        table.row([
+            Cell::new(kind),
+            Cell::new(&receipt.what),
+            Cell::styled(fate, style),
+        ]);
+    }
+    table.render(columns())
+}

@@ -1,0 +1,46 @@
+//! One line on stderr that is painted over, for long waits on a terminal. On anything else it says nothing.
+
+use std::io::Write;
+
+use agent_team_system::terminal;
+
+use super::text;
+
+#[derive(Debug)]
+pub(crate) struct StatusLine {
+    /// `None` where there is no terminal to paint on.
+    columns: Option<usize>,
+}
+
+impl StatusLine {
+    pub(crate) fn new(wanted: bool) -> Self {
+        let stderr = std::io::stderr();
+        let size = terminal::size(&stderr).filter(|_| wanted && terminal::is_terminal(&stderr));
+        Self {
+            columns: size.map(|(columns, _)| usize::from(columns)),
+        }
+    }
+
+    pub(crate) fn is_shown(&self) -> bool {
+        self.columns.is_some()
+    }
+
+    pub(crate) fn set(&mut self, status: &str) {
+        if let Some(columns) = self.columns {
+            paint(&text::cut(status, columns.saturating_sub(1)));
+        }
+    }
+
+    /// To be called before anything else is written to the terminal.
+    pub(crate) fn clear(&mut self) {
+        if self.is_shown() {
+            paint("");
+        }
+    }
+}
+
+fn paint(text: &str) {
+    let mut stderr = anstream::stderr();
+    // A status that nobody can read is no reason to fail.
+    let _gone = write!(stderr, "\r\u{1b}[K{text}").and_then(|()| stderr.flush());
+}

@@ -1,0 +1,189 @@
+//! Tasks as people see them.
+
+use agent_team_protocol::TaskId;
+use agent_team_protocol::view::{TaskCounts, TaskState, TaskView};
+use owo_colors::Style;
+
+use super::table::{Cell, Column, Table, elastic, fixed};
+use super::{columns, text, time};
+
+/// A sign for each state, and the word for it.
+pub(crate) fn state(task: &TaskView) -> (&'static str, &'static str) {
+    match task.state {
+        TaskState::Pending if task.blocked => ("◌", "blocked"),
+        TaskState::Pending => ("○", "pending"),
+        TaskState::InProgress => ("◐", "in progress"),
+        TaskState::Completed => ("✓", "completed"),
+        TaskState::Failed => ("✗", "failed"),
+        TaskState::Cancelled => ("–", "cancelled"),
+        TaskState::Unknown => ("?", "unknown"),
+    }
+}
+
+pub(crate) fn style(task: &TaskView) -> Style {
+    let style = Style::new();
+    match task.state {
+        TaskState::Pending if task.blocked => style.dimmed(),
+        TaskState::InProgress => style.yellow(),
+        TaskState::Completed => style.green(),
+        TaskState::Failed => style.red(),
+        TaskState::Cancelled => style.dimmed(),
+        TaskState::Pending | TaskState::Unknown => style,
+    }
+}
+
+/// `✓ T-3 Run the tests`, in its colour; a failure with its reason.
+pub(crate) fn line(task: &TaskView) -> String {
+    let (sign, _) = state(task);
+    let title = text::line(&task.title);
+    let mut line = style(task)
+        .style(format!("{sign} {} {title}", task.id))
+        .to_string();
+    if let (TaskState::Failed, Some(reason)) = (task.state, &task.result) {
+        line.push_str(&format!(": {}", text::line(first_line(reason))));
+    }
+    line
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}
+
+fn ids(ids: &[TaskId]) -> String {
+    ids.iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+pub(crate) fn table(tasks: &[TaskView]) -> String {
+    const COLUMNS: &[Column] = &[
+        fixed("ID"),
+        fixed("STATE"),
+        elastic("TITLE"),
+        fixed("OWNER"),
+        elastic("AFTER"),
+        elastic("RESULT"),
+    ];
+    let mut table = Table::new(COLUMNS);
+    for task in tasks {
+        let (sign, word) = state(task);
+        table.row([
+            Cell::new(task.id.to_string()),
+            Cell::styled(format!("{sign} {word}"), style(task)),
+            Cell::new(&task.title),
+            Cell::new(
+                task.owner
+                    .as_ref()
+                    .map(ToString::to_string)
+                    .unwrap_or_default(),
+            ),
+            Cell::new(ids(&task.after)),
+            Cell::new(task.result.as_deref().map(first_line).unwrap_or_default()),
+        ]);
+    }
+    table.render(columns())
+}
+
+/// One task whole.
+pub(crate) fn sheet(task: &TaskView) -> String {
+    let (sign, word) = state(task);
+    let owner = task
+        .owner
+        .as_ref()
+        .map(|owner| format!(" by {owner}"))
+        .unwrap_or_default();
+    let state = style(task).style(format!("{sign} {word}{owner}"));
+    let mut sheet = format!("{} {}\n", task.id, text::line(&task.title));
+    let mut field = |name: &str, value: String| {
+        if !value.is_empty() {
+            sheet.push_str(&format!("  {name:<12} {value}\n"));
+        }
+    };
+    let optional = |value: &Option<String>| value.as_deref().map(text::line).unwrap_or_default();
+    field(
+        "state",
+        format!(
+            "{state}, for {}",
+            time::duration(agent_team_system::clock::wall_ms().saturating_sub(task.changed_at))
+        ),
+    );
+    if task.key != task.title {
+        field("key", text::line(&task.key));
+    }
+    field("description", text::line(&task.description));
+    if task.priority != 0 {
+        field("priority", task.priority.to_string());
+    }
+    field("labels", text::line(&task.labels.join(" ")));
+    field("after", ids(&task.after));
+    field("blocks", ids(&task.blocks));
+    field(
+        "role",
+        task.role
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
+    );
+    field(
+        "for",
+        task.assignee
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
+    );
+    field("files", text::line(&task.files.join(" ")));
+    field("run", optional(&task.run));
+    field("verify", optional(&task.verify));
+    if !task.rerun {
+        field("rerun", "no: a lost run is not repeated".into());
+    }
+    field("attempts", task.attempts.to_string());
+    field(
+        "created by",
+        format!("{}, {}", task.created_by, time::ago(task.created_at)),
+    );
+    if let Some(result) = &task.result {
+        let result = agent_team_protocol::text::visible(result.trim_end());
+        field("result", result.replace('\n', "\n               "));
+    }
+    sheet
+}
+
+/// `3 completed, 1 failed`, without what there is none of.
+pub(crate) fn counts(counts: TaskCounts) -> String {
+    let TaskCounts {
+        pending,
+        in_progress,
+        completed,
+        failed,
+        cancelled,
+    } = counts;
+    let counts = [
+        (completed, "completed"),
+        (failed, "failed"),
+        (in_progress, "in progress"),
+        (pending, "pending"),
+        (cancelled, "cancelled"),
+    ];
+    let present = counts.iter().filter(|(number, _)| *number > 0);
+    let texts: Vec<_> = present
+        .map(|(number, what)| format!("{number} {what}"))
+        .collect();
+    if texts.is_empty() {
+        "no tasks".into()
+    } else {
+        texts.join(", ")
+    }
+}
+
+pub(crate) fn count(tasks: &[TaskView]) -> TaskCounts {
+    let of = |state| tasks.iter().filter(|task| task.state == state).count() as u64;
+    TaskCounts {
+        pending: of(TaskState::Pending),
+        in_progress: of(TaskState::InProgress),
+        completed: of(TaskState::Completed),
+        failed: of(TaskState::Failed),
+        cancelled: of(TaskState::Cancelled),
+    }
+}

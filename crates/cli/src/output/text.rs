@@ -1,0 +1,62 @@
+//! Pieces of text: cut to columns, counted, cleaned of what a program printed for its terminal.
+
+use std::borrow::Cow;
+
+use agent_team_protocol::text::{visible, visible_line};
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+/// Cuts to a number of terminal columns, with an ellipsis in the last one.
+pub(crate) fn cut(text: &str, columns: usize) -> Cow<'_, str> {
+    if text.width() <= columns {
+        return Cow::Borrowed(text);
+    }
+    let (mut kept, mut width) = (String::new(), 1);
+    for c in text.chars() {
+        width += c.width().unwrap_or(0);
+        if width > columns {
+            break;
+        }
+        kept.push(c);
+    }
+    kept.push('…');
+    Cow::Owned(kept)
+}
+
+/// `3 tasks`, `1 task`.
+pub(crate) fn count(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+/// Somebody else's text on one line.
+pub(crate) fn line(text: &str) -> String {
+    visible_line(text.trim_end()).into_owned()
+}
+
+/// What a program wrote to its terminal, as plain lines: no colours, no cursor movements, and what a carriage return
+/// would have painted over stands on a line of its own.
+pub(crate) fn of_program(text: &str) -> String {
+    let plain = anstream::adapter::strip_str(text).to_string();
+    visible(&plain.replace("\r\n", "\n").replace('\r', "\n")).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cut_text_fits_its_columns() {
+        assert_eq!(cut("hello", 5), "hello");
+        assert_eq!(cut("hello!", 5), "hell…");
+        assert_eq!(cut("名前名前", 5), "名前…");
+        assert_eq!(cut("名前名前", 4), "名…");
+    }
+
+    #[test]
+    fn a_programs_output_is_plain_and_harmless() {
+        assert_eq!(
+            of_program("\u{1b}[32mok\u{1b}[0m\r\n10%\r20%\r\n"),
+            "ok\n10%\n20%\n"
+        );
+        assert_eq!(of_program("a\u{1b}]0;title\u{7}b\u{202e}"), "ab\\u{202e}");
+    }
+}

@@ -1,0 +1,74 @@
+//! Durations and moments for people.
+
+use agent_team_system::clock::wall_ms;
+
+/// `850 ms`, `1.2 s`, `3 min`, `5 h`, `3 d`.
+pub(crate) fn duration(ms: u64) -> String {
+    const SECOND: u64 = 1000;
+    const MINUTE: u64 = 60 * SECOND;
+    const HOUR: u64 = 60 * MINUTE;
+    const DAY: u64 = 24 * HOUR;
+    match ms {
+        ..SECOND => format!("{ms} ms"),
+        ..10_000 => format!("{}.{} s", ms / SECOND, ms % SECOND / 100),
+        ..MINUTE => format!("{} s", ms / SECOND),
+        ..HOUR => format!("{} min", ms / MINUTE),
+        ..172_800_000 => format!("{} h", ms / HOUR),
+        _ => format!("{} d", ms / DAY),
+    }
+}
+
+/// How long ago a moment was, given in milliseconds of Unix time.
+pub(crate) fn ago(at: u64) -> String {
+    format!("{} ago", duration(wall_ms().saturating_sub(at)))
+}
+
+/// `2026-11-21T03:42:19Z` from milliseconds of Unix time.
+pub(crate) fn utc(at: u64) -> String {
+    let seconds = at / 1000;
+    let (year, month, day) = date(seconds / 86_400);
+    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+/// Year, month and day of a day counted from 1970-01-01, in years that begin in March, so that the leap day is the
+/// last of its year.
+fn date(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let (era, of_era) = (days / 146_097, days % 146_097);
+    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let month = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    (era * 400 + year + u64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_has_the_unit_that_a_person_would_use() {
+        let spoken = [
+            (0, "0 ms"),
+            (999, "999 ms"),
+            (1_249, "1.2 s"),
+            (59_999, "59 s"),
+            (60_000, "1 min"),
+            (3_600_000, "1 h"),
+            (172_800_000, "2 d"),
+        ];
+        for (ms, text) in spoken {
+            assert_eq!(duration(ms), text);
+        }
+    }
+
+    #[test]
+    fn a_moment_is_written_as_iso_8601() {
+        assert_eq!(utc(0), "1970-01-01T00:00:00Z");
+        assert_eq!(utc(951_782_400_000), "2000-02-29T00:00:00Z");
+        assert_eq!(utc(1_795_232_539_000), "2026-11-21T03:42:19Z");
+        assert_eq!(utc(1_767_225_599_000), "2025-12-31T23:59:59Z");
+    }
+}

@@ -1,0 +1,312 @@
+//! A command's conversation with the supervisor: found or started on the first call, and found again when it goes
+//! away in the middle of one. Called by every verb that asks anything of a team.
+//!
+//! Each call that changes something carries a key of its own, so that repeating it after a lost connection has one
+//! effect. Nothing is opened or started before the first call.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use agent_team_protocol::codec::FRAME_MAX;
+use agent_team_protocol::exit::ExitCode;
+use agent_team_protocol::initialize::{Initialize, Initialized};
+use agent_team_protocol::launch::LAUNCH_MARKER;
+use agent_team_protocol::method::{CallerTerminal, Method};
+use agent_team_protocol::notification::{Goodbye, GoodbyeReason, Notification};
+use agent_team_protocol::rpc::{self, Call, TeamRef};
+use agent_team_protocol::{ErrorCode, Refusal};
+use agent_team_system::client::{Arrival, CallError, Client, ConnectError, Incoming};
+use agent_team_system::daemon;
+use agent_team_system::directories::Directories;
+use agent_team_system::spawn::READY_FD;
+use agent_team_system::terminal;
+
+use crate::args::Global;
+use crate::error::{self, Failure};
+
+mod subscription;
+
+pub(crate) use subscription::{Notice, Subscription};
+
+/// How often a call is made when the supervisor goes away in the middle of it. A start that fails ends it sooner.
+const ATTEMPTS: u32 = 5;
+
+/// When a supervisor that does not run is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Start {
+    Always,
+    /// Only if it would find a team to serve.
+    IfTeams,
+    Never,
+}
+
+#[derive(Debug)]
+pub(crate) struct Session {
+    team: Option<TeamRef>,
+    start: Start,
+    /// This command's random id: its keys belong to it, over all its connections.
+    client: String,
+    connection: Option<Connection>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    client: Client,
+    incoming: Incoming,
+}
+
+impl Session {
+    fn new(team: Option<TeamRef>, start: Start) -> Self {
+        Self {
+            team,
+            start,
+            client: random(),
+            connection: None,
+        }
+    }
+
+    /// About one team that is there already.
+    pub(crate) fn of_team(global: &Global) -> Result<Self, Failure> {
+        let team = match &global.team {
+            Some(name) => TeamRef::Name(name.clone()),
+            None => TeamRef::Directory(current_directory()?),
+        };
+        Ok(Self::new(Some(team), Start::IfTeams))
+    }
+
+    /// About a team that may not be there yet.
+    pub(crate) fn to_create(team: TeamRef) -> Self {
+        Self::new(Some(team), Start::Always)
+    }
+
+    /// About the supervisor itself, if it runs.
+    ///
+    /// # Errors
+    /// One lives and does not answer.
+    pub(crate) async fn of_running_supervisor() -> Result<Option<Self>, Failure> {
+        let mut session = Self::new(None, Start::Never);
+        session.connection = session.connect_to_running(&prepared_directories()?).await?;
+        Ok(session.connection.is_some().then_some(session))
+    }
+
+    /// About whatever supervisor runs when this one has gone, started if need be.
+    pub(crate) fn of_next_supervisor() -> Self {
+        Self::new(None, Start::Always)
+    }
+
+    /// The same team over a connection of its own, so that one can wait while the other listens.
+    pub(crate) fn another(&self) -> Self {
+        Self::new(self.team.clone(), self.start)
+    }
+
+    /// A call that changes something.
+    pub(crate) async fn call<M: Method>(&mut self, args: M::Args) -> Result<M::Answer, Failure> {
+        self.perform::<M>(args, Some(random())).await
+    }
+
+    /// A call that only reads.
+    pub(crate) async fn ask<M: Method>(&mut self, args: M::Args) -> Result<M::Answer, Failure> {
+        self.perform::<M>(args, None).await
+    }
+
+    async fn perform<M: Method>(
+        &mut self,
+        args: M::Args,
+        key: Option<String>,
+    ) -> Result<M::Answer, Failure> {
+        let call = Call {
+            team: self.team.clone(),
+            key,
+            args,
+        };
+        if rpc::request::<M>(0, &call).len() > FRAME_MAX {
+            let message = "what would be sent to the supervisor is larger than 1 MiB";
+            return Err(Failure::of(ErrorCode::FrameTooLarge, message));
+        }
+        let mut attempt = 1;
+        loop {
+            match self.connected().await?.client.call::<M>(&call).await {
+                Err(CallError::Disconnected)
+                    if attempt < ATTEMPTS && self.start != Start::Never =>
+                {
+                    attempt += 1;
+                    self.disconnected().await?;
+                }
+                outcome => return Ok(outcome?),
+            }
+        }
+    }
+
+    /// What the supervisor said of itself.
+    pub(crate) async fn supervisor(&mut self) -> Result<Initialized, Failure> {
+        Ok(self.connected().await?.client.initialized().clone())
+    }
+
+    /// Waits until the supervisor has closed the connection.
+    pub(crate) async fn closed(&mut self) {
+        if let Some(mut connection) = self.connection.take() {
+            while connection.incoming.next().await.is_some() {}
+        }
+    }
+
+    async fn connected(&mut self) -> Result<&mut Connection, Failure> {
+        // Not `get_or_insert_with`: connecting waits.
+        if self.connection.is_none() {
+            self.connection = Some(self.connect().await?);
+        }
+        Ok(self.connection.as_mut().expect("it was just put there"))
+    }
+
+    async fn connect(&self) -> Result<Connection, Failure> {
+        let directories = prepared_directories()?;
+        if self.start == Start::Never {
+            let running = self.connect_to_running(&directories).await?;
+            return running.ok_or_else(no_supervisor);
+        }
+        if self.start == Start::IfTeams && !is_running(&directories)? && !has_teams(&directories)? {
+            let refusal = Refusal::new(
+                ErrorCode::UnknownTeam,
+                "there is no team on this machine yet",
+            );
+            return Err(refusal.hint("start one with: agent-team up").into());
+        }
+        let initialize = Initialize::client(&self.client);
+        let (client, incoming) = daemon::connect_or_start(&directories, &initialize).await?;
+        Ok(Connection { client, incoming })
+    }
+
+    async fn connect_to_running(
+        &self,
+        directories: &Directories,
+    ) -> Result<Option<Connection>, Failure> {
+        let Some(socket) = find(directories)? else {
+            return Ok(None);
+        };
+        match Client::connect(&socket, &Initialize::client(&self.client)).await {
+            Ok((client, incoming)) => Ok(Some(Connection { client, incoming })),
+            // It may have ended between the two looks.
+            Err(ConnectError::Unreachable { .. } | ConnectError::Ended)
+                if !is_running(directories)? =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Takes leave of a connection that ended, which fails if it ended for good.
+    async fn disconnected(&mut self) -> Result<(), Failure> {
+        let Some(mut connection) = self.connection.take() else {
+            return Ok(());
+        };
+        let mut last = None;
+        while let Some(arrival) = connection.incoming.next().await {
+            last = goodbye(&arrival).or(last);
+        }
+        may_resume(last)
+    }
+}
+
+fn goodbye(arrival: &Arrival) -> Option<Goodbye> {
+    match arrival {
+        Arrival::Notification { method, params } if method == Goodbye::NAME => {
+            serde_json::from_str(params.get()).ok()
+        }
+        Arrival::Notification { .. } | Arrival::Request { .. } => None,
+    }
+}
+
+/// Whether a connection that ended like this is to be replaced by another one.
+fn may_resume(goodbye: Option<Goodbye>) -> Result<(), Failure> {
+    let Some(Goodbye { reason, error }) = goodbye else {
+        return Ok(());
+    };
+    match (reason, error) {
+        (GoodbyeReason::Stopped, _) => {
+            let message = "the supervisor was stopped before it answered";
+            Err(error::unreachable(message).hint("the next command starts it again"))
+        }
+        (GoodbyeReason::Closed, Some(refusal)) if refusal.code != ErrorCode::SlowConsumer => {
+            Err(refusal.into())
+        }
+        (GoodbyeReason::Restarting | GoodbyeReason::Closed | GoodbyeReason::Unknown, _) => Ok(()),
+    }
+}
+
+/// 128 random bits.
+fn random() -> String {
+    let mut bits = [0; 16];
+    getrandom::fill(&mut bits).expect("the system has randomness");
+    format!("{:032x}", u128::from_ne_bytes(bits))
+}
+
+fn prepared_directories() -> Result<Directories, Failure> {
+    let directories = Directories::from_environment()?;
+    directories.prepare()?;
+    Ok(directories)
+}
+
+fn find(directories: &Directories) -> Result<Option<PathBuf>, Failure> {
+    daemon::find(directories)
+        .map_err(|error| Failure::io("the supervisor's lock cannot be read", &error))
+}
+
+fn is_running(directories: &Directories) -> Result<bool, Failure> {
+    find(directories).map(|socket| socket.is_some())
+}
+
+fn has_teams(directories: &Directories) -> Result<bool, Failure> {
+    let teams = directories.teams();
+    let mut entries = std::fs::read_dir(&teams)
+        .map_err(|error| Failure::io(format!("{} cannot be read", teams.display()), &error))?;
+    Ok(entries.next().is_some())
+}
+
+/// What a verb about the running supervisor ends with when there is none.
+pub(crate) fn no_supervisor() -> Failure {
+    let failure = Failure::new(
+        "unreachable",
+        ExitCode::Unreachable,
+        "no supervisor is running",
+    );
+    failure.hint("the next command that needs it starts it")
+}
+
+/// Canonical, so that it compares with a project's.
+pub(crate) fn current_directory() -> Result<PathBuf, Failure> {
+    let here = std::env::current_dir().and_then(|here| here.canonicalize());
+    here.map_err(|error| Failure::io("the current directory cannot be found", &error))
+}
+
+/// What the supervisor needs to know of this terminal.
+pub(crate) fn caller_terminal() -> CallerTerminal {
+    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    CallerTerminal {
+        tmux: variable("TMUX"),
+        tmux_pane: variable("TMUX_PANE"),
+        path: variable("PATH").unwrap_or_default(),
+        size: terminal::size(std::io::stdout()),
+    }
+}
+
+/// Whether a person can be shown a terminal program here.
+pub(crate) fn is_terminal() -> bool {
+    terminal::is_terminal(std::io::stdin()) && terminal::is_terminal(std::io::stdout())
+}
+
+/// Variables that belong to this process or its pane and not to the members.
+const NOT_PASSED_ON: [&str; 4] = ["TMUX", "TMUX_PANE", LAUNCH_MARKER, READY_FD];
+
+/// The members' environment: ours, and the names of the variables that are not text and so cannot be passed on.
+pub(crate) fn environment() -> (BTreeMap<String, String>, Vec<String>) {
+    let (mut environment, mut lost) = (BTreeMap::new(), Vec::new());
+    for (name, value) in std::env::vars_os() {
+        match (name.into_string(), value.into_string()) {
+            (Ok(name), _) if NOT_PASSED_ON.contains(&name.as_str()) => {}
+            (Ok(name), Ok(value)) => drop(environment.insert(name, value)),
+            (Ok(name), Err(_)) => lost.push(name),
+            (Err(name), _) => lost.push(name.to_string_lossy().into_owned()),
+        }
+    }
+    (environment, lost)
+}

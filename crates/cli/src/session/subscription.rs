@@ -1,0 +1,99 @@
+//! Events as they happen. Called by `events`, `logs -f` and `up --wait`.
+
+use agent_team_protocol::Revision;
+use agent_team_protocol::method::{EventSubscribe, Subscribe};
+use agent_team_protocol::notification::{EventNotice, Goodbye, Notification, TransientNotice};
+use agent_team_system::client::Arrival;
+
+use super::{Session, goodbye, may_resume};
+use crate::error::Failure;
+
+/// One thing that was told.
+#[derive(Debug)]
+pub(crate) enum Notice {
+    Event(EventNotice),
+    Transient(TransientNotice),
+}
+
+/// A team's events from a revision on, without a gap, also over supervisors that come and go.
+#[derive(Debug)]
+pub(crate) struct Subscription {
+    session: Session,
+    transient: bool,
+    /// The newest revision when it began.
+    head: Revision,
+    last: Revision,
+    last_words: Option<Goodbye>,
+}
+
+impl Subscription {
+    pub(crate) async fn new(
+        session: Session,
+        after: Revision,
+        transient: bool,
+    ) -> Result<Self, Failure> {
+        let mut subscription = Self {
+            session,
+            transient,
+            head: after,
+            last: after,
+            last_words: None,
+        };
+        subscription.head = subscription.subscribe().await?;
+        Ok(subscription)
+    }
+
+    pub(crate) fn head(&self) -> Revision {
+        self.head
+    }
+
+    async fn subscribe(&mut self) -> Result<Revision, Failure> {
+        let subscribe = Subscribe {
+            after: self.last,
+            transient: self.transient,
+        };
+        Ok(self.session.ask::<EventSubscribe>(subscribe).await?.head)
+    }
+
+    /// The next thing that is told. Safe to cancel.
+    ///
+    /// # Errors
+    /// The supervisor was stopped, or no other one can be started.
+    pub(crate) async fn next(&mut self) -> Result<Notice, Failure> {
+        loop {
+            let Some(connection) = self.session.connection.as_mut() else {
+                // Either it ended, or this was cancelled while it was being replaced.
+                self.subscribe().await?;
+                continue;
+            };
+            let Some(arrival) = connection.incoming.next().await else {
+                self.session.connection = None;
+                may_resume(self.last_words.take())?;
+                continue;
+            };
+            if let Some(goodbye) = goodbye(&arrival) {
+                self.last_words = Some(goodbye);
+            }
+            if let Some(notice) = notice(&arrival) {
+                if let Notice::Event(event) = &notice {
+                    self.last = event.revision;
+                }
+                return Ok(notice);
+            }
+        }
+    }
+}
+
+fn notice(arrival: &Arrival) -> Option<Notice> {
+    match arrival {
+        Arrival::Notification { method, params } if method == EventNotice::NAME => {
+            serde_json::from_str(params.get()).ok().map(Notice::Event)
+        }
+        Arrival::Notification { method, params } if method == TransientNotice::NAME => {
+            serde_json::from_str(params.get())
+                .ok()
+                .map(Notice::Transient)
+        }
+        Arrival::Notification { .. } | Arrival::Request { .. } => None,
+    }
+}

@@ -1,0 +1,178 @@
+//! `[lead]` and `[[member]]`: one member each, with what `[defaults]` and her role fill in.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use agent_team_protocol::launch::LAUNCH_MARKER;
+use agent_team_protocol::spec::{ClaimPolicy, Engine, MemberSpec};
+use agent_team_protocol::{MemberName, RoleName};
+
+use super::role::{LEAD, Roles, WORKER};
+use super::source::Source;
+use super::table::{At, Level, Table};
+use super::{CLAIMS, ENGINES, PLACEMENTS, colours};
+
+/// What `[defaults]` says, with this build's own for what it does not say.
+#[derive(Debug)]
+pub(super) struct Defaults {
+    role: Option<RoleName>,
+    pub(super) engine: Engine,
+    cwd: PathBuf,
+    env: BTreeMap<String, String>,
+    claim: ClaimPolicy,
+}
+
+impl Defaults {
+    pub(super) fn read(
+        source: &Source<'_>,
+        table: Option<Table<'_>>,
+        roles: &Roles,
+        project: &Path,
+    ) -> Self {
+        let mut defaults = Self {
+            role: None,
+            engine: Engine::Command,
+            cwd: project.to_owned(),
+            env: BTreeMap::new(),
+            claim: ClaimPolicy::Ready,
+        };
+        let Some(mut table) = table else {
+            return defaults;
+        };
+        defaults.role = table
+            .string("role")
+            .and_then(|name| roles.find(source, name));
+        if let Some(engine) = table.word("engine", ENGINES) {
+            defaults.engine = engine.value;
+        }
+        if let Some(cwd) = table.string("cwd") {
+            defaults.cwd = directory(source, cwd, project);
+        }
+        defaults.env = table.string_map("env", check_variable);
+        if let Some(claim) = table.word("claim", CLAIMS) {
+            defaults.claim = claim.value;
+        }
+        table.finish();
+        defaults
+    }
+}
+
+/// A member and where the file names her.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) at: usize,
+    pub(super) spec: MemberSpec,
+}
+
+/// Reads one member. Where something is wrong a default stands in, so that what refers to her still resolves; a file
+/// with faults gives no team. `None` when she has no usable name.
+pub(super) fn read(
+    source: &Source<'_>,
+    mut table: Table<'_>,
+    level: Level,
+    defaults: &Defaults,
+    roles: &mut Roles,
+    project: &Path,
+) -> Option<Member> {
+    let lead = level == Level::Lead;
+    let at = table.at;
+    let name = match table.string("name") {
+        Some(found) => name(source, found, lead).map(|value| At {
+            value,
+            at: found.at,
+        }),
+        None if lead => Some(At {
+            value: LEAD.parse().expect("it follows the rule"),
+            at,
+        }),
+        None => {
+            source.fault_with_hint(at, "a member needs a name", "add name = \"ada\"");
+            None
+        }
+    };
+    let role = match table.string("role") {
+        Some(found) => roles.find(source, found),
+        None if lead => None,
+        None => defaults.role.clone(),
+    };
+    let role = role.unwrap_or_else(|| {
+        let name = if lead { LEAD } else { WORKER };
+        name.parse().expect("built-in names follow the rule")
+    });
+    let of_role = roles.used(&role);
+    let engine = table.word("engine", ENGINES).map(|found| found.value);
+    let colour = table.word("colour", &colours()).map(|found| found.value);
+    let cwd = table
+        .string("cwd")
+        .map(|found| directory(source, found, project));
+    let mut env = defaults.env.clone();
+    env.extend(table.string_map("env", check_variable));
+    let claim = table.word("claim", CLAIMS).map(|found| found.value);
+    let placement = table.word("placement", PLACEMENTS).map(|found| found.value);
+    table.finish();
+    let At { value: name, at } = name?;
+    let spec = MemberSpec {
+        name,
+        lead,
+        engine: engine.or(of_role.engine).unwrap_or(defaults.engine),
+        colour: colour.or(of_role.colour),
+        role,
+        cwd: cwd.unwrap_or_else(|| defaults.cwd.clone()),
+        env,
+        claim: claim.unwrap_or(defaults.claim),
+        placement,
+    };
+    Some(Member { at, spec })
+}
+
+fn name(source: &Source<'_>, found: At<&str>, lead: bool) -> Option<MemberName> {
+    let name: MemberName = match found.value.parse() {
+        Ok(name) => name,
+        Err(error) => {
+            source.fault(found.at, format!("{error}"));
+            return None;
+        }
+    };
+    if name.is_reserved() && !(lead && name.as_str() == LEAD) {
+        source.fault_with_hint(
+            found.at,
+            format!("{:?} is a reserved name", found.value),
+            "`user`, `system`, `all` and `lead` always address something else",
+        );
+    }
+    Some(name)
+}
+
+/// A directory as written, relative to the project. The project stands in for one that is not there.
+fn directory(source: &Source<'_>, found: At<&str>, project: &Path) -> PathBuf {
+    let path = project.join(found.value);
+    match path.canonicalize() {
+        Ok(path) if path.is_dir() => path,
+        Ok(path) => {
+            source.fault(
+                found.at,
+                format!("`cwd`: {} is not a directory", path.display()),
+            );
+            project.to_owned()
+        }
+        Err(error) => {
+            source.fault_with_hint(
+                found.at,
+                format!("`cwd`: {} cannot be used: {error}", path.display()),
+                "a relative one starts at the project directory",
+            );
+            project.to_owned()
+        }
+    }
+}
+
+/// Whether a variable can be handed to a process, and is not ours.
+pub(crate) fn check_variable(name: &str, value: &str) -> Result<(), String> {
+    if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
+        Err(format!("{name:?} cannot be an environment variable"))
+    } else if name == LAUNCH_MARKER {
+        Err(format!("`{LAUNCH_MARKER}` is set by agent-team itself"))
+    } else {
+        Ok(())
+    }
+}

@@ -1,0 +1,112 @@
+//! The text of a file that a person wrote, and the faults found in it, each with its place.
+
+use std::cell::RefCell;
+use std::fmt;
+
+/// One thing that is wrong, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fault {
+    /// As a person would type it.
+    pub(crate) file: String,
+    /// From 1.
+    pub(crate) line: usize,
+    /// From 1, in characters.
+    pub(crate) column: usize,
+    pub(crate) message: String,
+    pub(crate) hint: Option<String>,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            file,
+            line,
+            column,
+            message,
+            hint: _,
+        } = self;
+        write!(f, "{file}:{line}:{column}: {message}")
+    }
+}
+
+/// A file being read. Whoever finds a fault reports it here and reads on, so that a person sees all of them at once.
+#[derive(Debug)]
+pub(super) struct Source<'a> {
+    file: String,
+    text: &'a str,
+    faults: RefCell<Vec<Fault>>,
+}
+
+impl<'a> Source<'a> {
+    pub(super) fn new(file: impl Into<String>, text: &'a str) -> Self {
+        Self {
+            file: file.into(),
+            text,
+            faults: RefCell::default(),
+        }
+    }
+
+    /// Reports a fault at a byte of the text.
+    pub(super) fn fault(&self, at: usize, message: impl Into<String>) {
+        self.push(at, message.into(), None);
+    }
+
+    pub(super) fn fault_with_hint(
+        &self,
+        at: usize,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
+        self.push(at, message.into(), Some(hint.into()));
+    }
+
+    fn push(&self, at: usize, message: String, hint: Option<String>) {
+        let (line, column) = position(self.text, at);
+        self.faults.borrow_mut().push(Fault {
+            file: self.file.clone(),
+            line,
+            column,
+            message,
+            hint,
+        });
+    }
+
+    /// The line of a byte, from 1.
+    pub(super) fn line(&self, at: usize) -> usize {
+        position(self.text, at).0
+    }
+
+    /// All faults, in the order of the file.
+    pub(super) fn into_faults(self) -> Vec<Fault> {
+        let mut faults = self.faults.into_inner();
+        faults.sort_by_key(|fault| (fault.line, fault.column));
+        faults
+    }
+}
+
+/// Line and column of a byte, both from 1, the column in characters.
+pub(super) fn position(text: &str, at: usize) -> (usize, usize) {
+    let before = &text[..text.floor_char_boundary(at)];
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
+    (line, before[line_start..].chars().count() + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_position_leads_back_to_its_byte(text in "[aé\n🙂]{0,40}", at in 0_usize..80) {
+            let at = text.floor_char_boundary(at.min(text.len()));
+            let (line, column) = position(&text, at);
+            let start: usize = text.split_inclusive('\n').take(line - 1).map(str::len).sum();
+            let within: usize = text[start..].chars().take(column - 1).map(char::len_utf8).sum();
+            prop_assert_eq!(start + within, at);
+            prop_assert!(!text[start..at].contains('\n'));
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! A typed reader over one table of the file: it takes the keys it is asked for, reports every value of the wrong
+//! type, and at the end every key that nobody asked for.
+
+use std::collections::BTreeMap;
+
+use toml::de::{DeArray, DeTable, DeValue};
+
+use super::later;
+use super::source::Source;
+
+/// Which table of the file; the keys that are known but not carried out yet differ from one to the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Level {
+    Root,
+    Lead,
+    Member,
+    Defaults,
+    Limits,
+    Panes,
+    Roles,
+    Role,
+    Task,
+    Hooks,
+}
+
+/// A value and where it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct At<T> {
+    pub(super) value: T,
+    /// Byte of the file.
+    pub(super) at: usize,
+}
+
+/// One table being read.
+#[derive(Debug)]
+pub(super) struct Table<'a> {
+    source: &'a Source<'a>,
+    table: &'a DeTable<'a>,
+    level: Level,
+    /// Where the table begins.
+    pub(super) at: usize,
+    asked: Vec<&'static str>,
+}
+
+impl<'a> Table<'a> {
+    pub(super) fn new(
+        source: &'a Source<'a>,
+        table: &'a DeTable<'a>,
+        level: Level,
+        at: usize,
+    ) -> Self {
+        Self {
+            source,
+            table,
+            level,
+            at,
+            asked: Vec::new(),
+        }
+    }
+
+    pub(super) fn string(&mut self, key: &'static str) -> Option<At<&'a str>> {
+        let found = self.value(key)?;
+        match found.value.as_str() {
+            Some(value) => Some(At {
+                value,
+                at: found.at,
+            }),
+            None => self.wrong_type(key, "a string", found),
+        }
+    }
+
+    pub(super) fn boolean(&mut self, key: &'static str) -> Option<bool> {
+        let found = self.value(key)?;
+        match found.value.as_bool() {
+            Some(value) => Some(value),
+            None => self.wrong_type(key, "true or false", found),
+        }
+    }
+
+    pub(super) fn integer(
+        &mut self,
+        key: &'static str,
+        range: std::ops::RangeInclusive<i32>,
+    ) -> Option<i32> {
+        let found = self.value(key)?;
+        let Some(integer) = found.value.as_integer() else {
+            return self.wrong_type(key, "a whole number", found);
+        };
+        let value = i32::from_str_radix(integer.as_str(), integer.radix()).ok();
+        let value = value.filter(|value| range.contains(value));
+        if value.is_none() {
+            self.source.fault(
+                found.at,
+                format!("`{key}` must be from {} to {}", range.start(), range.end()),
+            );
+        }
+        value
+    }
+
+    pub(super) fn strings(&mut self, key: &'static str) -> Option<Vec<At<&'a str>>> {
+        let found = self.value(key)?;
+        let Some(array) = found.value.as_array() else {
+            return self.wrong_type(key, "a list of strings", found);
+        };
+        Some(self.each_string(key, array))
+    }
+
+    fn each_string(&self, key: &'static str, array: &'a DeArray<'a>) -> Vec<At<&'a str>> {
+        let mut strings = Vec::new();
+        for item in array.iter() {
+            let at = item.span().start;
+            match item.get_ref().as_str() {
+                Some(value) => strings.push(At { value, at }),
+                None => {
+                    let found = type_of(item.get_ref());
+                    self.source
+                        .fault(at, format!("`{key}` must hold strings, not {found}"));
+                }
+            }
+        }
+        strings
+    }
+
+    /// A table of strings, such as `env`, whose keys are the person's own.
+    pub(super) fn string_map(
+        &mut self,
+        key: &'static str,
+        check: impl Fn(&str, &str) -> Result<(), String>,
+    ) -> BTreeMap<String, String> {
+        let mut map = BTreeMap::new();
+        let Some(found) = self.value(key) else {
+            return map;
+        };
+        let Some(table) = found.value.as_table() else {
+            self.wrong_type::<()>(key, "a table of strings", found);
+            return map;
+        };
+        for (name, value) in table {
+            match value.get_ref().as_str() {
+                Some(text) => {
+                    if let Err(why) = check(name.get_ref(), text) {
+                        self.source.fault(name.span().start, why);
+                    }
+                    map.insert(name.get_ref().to_string(), text.to_owned());
+                }
+                None => {
+                    let found = type_of(value.get_ref());
+                    self.source.fault(
+                        value.span().start,
+                        format!(
+                            "`{key}.{name}` must be a string, not {found}",
+                            name = name.get_ref()
+                        ),
+                    );
+                }
+            }
+        }
+        map
+    }
+
+    /// One of a few words. A word that a later build will know is refused as such.
+    pub(super) fn word<T: Copy>(
+        &mut self,
+        key: &'static str,
+        words: &[(&'static str, T)],
+    ) -> Option<At<T>> {
+        let found = self.string(key)?;
+        if let Some((_, value)) = words.iter().find(|(word, _)| *word == found.value) {
+            return Some(At {
+                value: *value,
+                at: found.at,
+            });
+        }
+        if later::is_value(key, found.value) {
+            self.source.fault(
+                found.at,
+                later::sentence(&format!("{key} = {:?}", found.value)),
+            );
+            return None;
+        }
+        let known: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+        self.source.fault_with_hint(
+            found.at,
+            format!("{:?} is not a value of `{key}`", found.value),
+            suggest(found.value, &known),
+        );
+        None
+    }
+
+    pub(super) fn table(&mut self, key: &'static str, level: Level) -> Option<Table<'a>> {
+        let found = self.value(key)?;
+        match found.value.as_table() {
+            Some(table) => Some(Table::new(self.source, table, level, found.at)),
+            None => self.wrong_type(key, &format!("a table, written [{key}]"), found),
+        }
+    }
+
+    /// An array of tables, written `[[key]]`.
+    pub(super) fn tables(&mut self, key: &'static str, level: Level) -> Vec<Table<'a>> {
+        let Some(found) = self.value(key) else {
+            return Vec::new();
+        };
+        let wanted = format!("a list of tables, each written [[{key}]]");
+        let Some(array) = found.value.as_array() else {
+            self.wrong_type::<()>(key, &wanted, found);
+            return Vec::new();
+        };
+        let mut tables = Vec::new();
+        for item in array.iter() {
+            let at = item.span().start;
+            match item.get_ref().as_table() {
+                Some(table) => tables.push(Table::new(self.source, table, level, at)),
+                None => {
+                    let value = item.get_ref();
+                    self.wrong_type::<()>(key, &wanted, At { value, at });
+                }
+            }
+        }
+        tables
+    }
+
+    /// Every table in this one, whose keys are names that the person chose, such as `[roles.<name>]`.
+    pub(super) fn named_tables(self, level: Level) -> Vec<(At<&'a str>, Table<'a>)> {
+        let mut tables = Vec::new();
+        for (name, value) in self.table {
+            let at = name.span().start;
+            match value.get_ref().as_table() {
+                Some(table) => {
+                    let value: &'a str = name.get_ref();
+                    tables.push((At { value, at }, Table::new(self.source, table, level, at)));
+                }
+                None => {
+                    let found = type_of(value.get_ref());
+                    self.source.fault(
+                        value.span().start,
+                        format!("`{}` must be a table, not {found}", name.get_ref()),
+                    );
+                }
+            }
+        }
+        tables
+    }
+
+    /// Reports every key that was not asked for. To be called when all that are known were.
+    pub(super) fn finish(self) {
+        for key in self.table.keys() {
+            let name: &str = key.get_ref();
+            if self.asked.contains(&name) {
+                continue;
+            }
+            let at = key.span().start;
+            let later: Vec<_> = later::keys(self.level).collect();
+            if later.contains(&name) {
+                self.source.fault(at, later::sentence(name));
+                continue;
+            }
+            let known: Vec<_> = self.asked.iter().chain(&later).copied().collect();
+            let message = format!("unknown key `{name}`");
+            self.source
+                .fault_with_hint(at, message, suggest(name, &known));
+        }
+    }
+
+    fn value(&mut self, key: &'static str) -> Option<At<&'a DeValue<'a>>> {
+        self.asked.push(key);
+        let value = self.table.get(key)?;
+        Some(At {
+            value: value.get_ref(),
+            at: value.span().start,
+        })
+    }
+
+    fn wrong_type<T>(&self, key: &str, wanted: &str, found: At<&DeValue<'_>>) -> Option<T> {
+        let message = format!("`{key}` must be {wanted}, not {}", type_of(found.value));
+        self.source.fault(found.at, message);
+        None
+    }
+}
+
+fn type_of(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a string",
+        DeValue::Integer(_) => "a whole number",
+        DeValue::Float(_) => "a fraction",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}
+
+/// The known word that was probably meant, else all of them.
+pub(super) fn suggest(text: &str, known: &[&str]) -> String {
+    let nearest = known
+        .iter()
+        .map(|word| (strsim::damerau_levenshtein(text, word), word))
+        .filter(|(distance, word)| *distance <= 2.max(word.len() / 3))
+        .min();
+    match nearest {
+        Some((_, word)) => format!("did you mean `{word}`?"),
+        None => format!("known here: {}", known.join(", ")),
+    }
+}

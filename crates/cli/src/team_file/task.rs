@@ -1,0 +1,227 @@
+//! `[[task]]`: the board that the file wants, its keys unique and its order without a circle.
+
+use std::collections::HashMap;
+
+use agent_team_protocol::spec::TaskSpec;
+use agent_team_protocol::{MemberName, TaskId};
+
+use super::member::Member;
+use super::role::{LEAD, Roles};
+use super::source::Source;
+use super::table::{At, Table, suggest};
+
+/// A task with what is still to be resolved.
+struct Draft<'a> {
+    /// Where its key or title stands.
+    at: usize,
+    after: Vec<At<&'a str>>,
+    spec: TaskSpec,
+}
+
+/// Reads the tasks, resolving who and what they refer to.
+pub(super) fn read(
+    source: &Source<'_>,
+    tables: Vec<Table<'_>>,
+    members: &[Member],
+    roles: &Roles,
+) -> Vec<TaskSpec> {
+    let drafts: Vec<_> = tables
+        .into_iter()
+        .filter_map(|table| draft(source, table, members, roles))
+        .collect();
+    let mut by_key: HashMap<&str, usize> = HashMap::new();
+    for (index, draft) in drafts.iter().enumerate() {
+        let key = draft.spec.key.as_str();
+        if let Some(first) = by_key.get(key) {
+            source.fault_with_hint(
+                draft.at,
+                format!(
+                    "{key:?} is already the key of the task in line {}",
+                    source.line(drafts[*first].at)
+                ),
+                "give one of them a `key` of its own",
+            );
+        } else {
+            by_key.insert(key, index);
+        }
+    }
+    let after = resolve(source, &drafts, &by_key);
+    report_cycles(source, &drafts, after);
+    drafts.into_iter().map(|draft| draft.spec).collect()
+}
+
+fn draft<'a>(
+    source: &Source<'_>,
+    mut table: Table<'a>,
+    members: &[Member],
+    roles: &Roles,
+) -> Option<Draft<'a>> {
+    let at = table.at;
+    let title = table.string("title");
+    if title.is_none_or(|title| title.value.trim().is_empty()) {
+        source.fault_with_hint(at, "a task needs a title", "add title = \"Run the tests\"");
+    }
+    let key = table.string("key");
+    if let Some(key) = key
+        && (key.value.trim().is_empty() || key.value.parse::<TaskId>().is_ok())
+    {
+        source.fault(
+            key.at,
+            format!(
+                "{:?} cannot be a key: it is empty or looks like a task's id",
+                key.value
+            ),
+        );
+    }
+    let after = table.strings("after").unwrap_or_default();
+    let mut text = |key| table.string(key).map(|found| found.value.to_owned());
+    let (description, run, verify) = (text("description"), text("run"), text("verify"));
+    let mut list = |key| {
+        let strings = table.strings(key).unwrap_or_default();
+        strings
+            .into_iter()
+            .map(|found| found.value.to_owned())
+            .collect()
+    };
+    let (labels, files) = (list("labels"), list("files"));
+    let spec = TaskSpec {
+        key: key
+            .or(title)
+            .map(|found| found.value.to_owned())
+            .unwrap_or_default(),
+        title: title
+            .map(|found| found.value.to_owned())
+            .unwrap_or_default(),
+        description: description.unwrap_or_default(),
+        priority: table.integer("priority", i32::MIN..=i32::MAX).unwrap_or(0),
+        labels,
+        after: after.iter().map(|found| found.value.to_owned()).collect(),
+        role: table
+            .string("role")
+            .and_then(|name| roles.find(source, name)),
+        assignee: table
+            .string("for")
+            .and_then(|name| member(source, name, members)),
+        files,
+        run,
+        verify,
+        rerun: table.boolean("rerun").unwrap_or(true),
+    };
+    table.finish();
+    let named = key.or(title)?;
+    Some(Draft {
+        at: named.at,
+        after,
+        spec,
+    })
+}
+
+fn member(source: &Source<'_>, name: At<&str>, members: &[Member]) -> Option<MemberName> {
+    let of_name = |member: &&Member| {
+        member.spec.name.as_str() == name.value || (member.spec.lead && name.value == LEAD)
+    };
+    let found = members.iter().find(of_name);
+    if found.is_none() {
+        let known: Vec<_> = members
+            .iter()
+            .map(|member| member.spec.name.as_str())
+            .collect();
+        let message = format!("`for`: there is no member {:?}", name.value);
+        source.fault_with_hint(name.at, message, suggest(name.value, &known));
+    }
+    found.map(|member| member.spec.name.clone())
+}
+
+/// For each task the indices of those it waits for, with the place that says so.
+fn resolve(
+    source: &Source<'_>,
+    drafts: &[Draft<'_>],
+    by_key: &HashMap<&str, usize>,
+) -> Vec<Vec<At<usize>>> {
+    let known: Vec<_> = drafts.iter().map(|draft| draft.spec.key.as_str()).collect();
+    let mut edges = Vec::with_capacity(drafts.len());
+    for (index, draft) in drafts.iter().enumerate() {
+        let mut of_task = Vec::new();
+        for wanted in &draft.after {
+            match by_key.get(wanted.value) {
+                Some(same) if *same == index => {
+                    source.fault(wanted.at, format!("{:?} waits for itself", wanted.value));
+                }
+                Some(other) => of_task.push(At {
+                    value: *other,
+                    at: wanted.at,
+                }),
+                None => source.fault_with_hint(
+                    wanted.at,
+                    format!("`after`: there is no task {:?}", wanted.value),
+                    suggest(wanted.value, &known),
+                ),
+            }
+        }
+        edges.push(of_task);
+    }
+    edges
+}
+
+/// Reports circles until none is left, each whole and from its first task on.
+fn report_cycles(source: &Source<'_>, drafts: &[Draft<'_>], mut after: Vec<Vec<At<usize>>>) {
+    while let Some(circle) = find_cycle(&after) {
+        let first = circle[0];
+        let name = |task: &usize| {
+            let Draft { at, spec, .. } = &drafts[*task];
+            format!("{:?} (line {})", spec.key, source.line(*at))
+        };
+        let names: Vec<_> = circle.iter().map(name).collect();
+        let next = circle[1 % circle.len()];
+        let edge = after[first].iter().position(|edge| edge.value == next);
+        // Without this edge the circle is gone, and another one can be found.
+        let edge = after[first].remove(edge.expect("a circle is made of edges"));
+        source.fault_with_hint(
+            edge.at,
+            format!(
+                "these tasks wait for each other: {} waits for {:?}",
+                names.join(" waits for "),
+                drafts[first].spec.key
+            ),
+            "take one of them out of an `after`",
+        );
+    }
+}
+
+/// Some tasks of which each waits for the next, and the last for the first, which is the earliest of the file.
+fn find_cycle(after: &[Vec<At<usize>>]) -> Option<Vec<usize>> {
+    // Take away whatever waits for nothing that is left; what then remains is in a circle or waits for one.
+    let mut waits_for: Vec<usize> = after.iter().map(Vec::len).collect();
+    let mut waited_for_by = vec![Vec::new(); after.len()];
+    for (task, edges) in after.iter().enumerate() {
+        for edge in edges {
+            waited_for_by[edge.value].push(task);
+        }
+    }
+    let mut free: Vec<usize> = (0..after.len())
+        .filter(|task| waits_for[*task] == 0)
+        .collect();
+    while let Some(task) = free.pop() {
+        for waiting in &waited_for_by[task] {
+            waits_for[*waiting] -= 1;
+            if waits_for[*waiting] == 0 {
+                free.push(*waiting);
+            }
+        }
+    }
+    let mut at = (0..after.len()).find(|task| waits_for[*task] > 0)?;
+    let (mut path, mut place) = (Vec::new(), HashMap::new());
+    while !place.contains_key(&at) {
+        place.insert(at, path.len());
+        path.push(at);
+        let mut edges = after[at].iter();
+        let left = edges.find(|edge| waits_for[edge.value] > 0);
+        at = left
+            .expect("a task that waits for nothing was taken away")
+            .value;
+    }
+    let mut circle = path.split_off(place[&at]);
+    let earliest = (0..circle.len()).min_by_key(|index| circle[*index])?;
+    circle.rotate_left(earliest);
+    Some(circle)
+}

@@ -1,0 +1,202 @@
+//! `init`: writes a team file for this project, from a template. An existing one is never touched.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use crate::error::Failure;
+use crate::output::table::{Cell, Column, Table, elastic, fixed};
+use crate::output::{Output, columns, text};
+use crate::session;
+use crate::team_file::{DIRECTORY, FILE};
+
+struct Template {
+    name: &'static str,
+    what: &'static str,
+    /// Files any of which tells that a project is of this kind.
+    told_by: &'static [&'static str],
+    text: &'static str,
+}
+
+/// In the order in which they are looked for; the last one fits everything.
+const TEMPLATES: &[Template] = &[
+    Template {
+        name: "rust",
+        what: "a Cargo project: format, lint, build, test",
+        told_by: &["Cargo.toml"],
+        text: include_str!("../../templates/rust.toml"),
+    },
+    Template {
+        name: "node",
+        what: "an npm package: install, lint, build, test",
+        told_by: &["package.json"],
+        text: include_str!("../../templates/node.toml"),
+    },
+    Template {
+        name: "python",
+        what: "a Python project: compile, test",
+        told_by: &["pyproject.toml", "setup.py", "requirements.txt"],
+        text: include_str!("../../templates/python.toml"),
+    },
+    Template {
+        name: "make",
+        what: "a Makefile: all, check",
+        told_by: &["Makefile", "makefile", "GNUmakefile"],
+        text: include_str!("../../templates/make.toml"),
+    },
+    Template {
+        name: "empty",
+        what: "two members and no tasks",
+        told_by: &[],
+        text: include_str!("../../templates/empty.toml"),
+    },
+];
+
+#[derive(Serialize)]
+struct Document<'a> {
+    path: PathBuf,
+    template: &'a str,
+}
+
+#[derive(Serialize)]
+struct Listing {
+    templates: Vec<Listed>,
+}
+
+#[derive(Serialize)]
+struct Listed {
+    name: &'static str,
+    description: &'static str,
+}
+
+pub(super) fn run(
+    output: Output,
+    template: Option<String>,
+    list_them: bool,
+) -> Result<ExitCode, Failure> {
+    if list_them {
+        return list(output);
+    }
+    let here = session::current_directory()?;
+    let template = match template {
+        Some(name) => named(&name)?,
+        None => fitting(&here),
+    };
+    let path = write(&here, template)?;
+    let document = Document {
+        path,
+        template: template.name,
+    };
+    output.show(&document, || {
+        let path = text::line(&document.path.to_string_lossy());
+        format!("wrote {path} from the template {}\nlook at it, then start the team with: agent-team up\n", template.name)
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn list(output: Output) -> Result<ExitCode, Failure> {
+    const COLUMNS: &[Column] = &[fixed("TEMPLATE"), elastic("FOR")];
+    let listed = |template: &Template| Listed {
+        name: template.name,
+        description: template.what,
+    };
+    output.show(
+        &Listing {
+            templates: TEMPLATES.iter().map(listed).collect(),
+        },
+        || {
+            let mut table = Table::new(COLUMNS);
+            for template in TEMPLATES {
+                table.row([Cell::new(template.name), Cell::new(template.what)]);
+            }
+            table.render(columns())
+        },
+    )?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn named(name: &str) -> Result<&'static Template, Failure> {
+    TEMPLATES
+        .iter()
+        .find(|template| template.name == name)
+        .ok_or_else(|| {
+            let names: Vec<_> = TEMPLATES.iter().map(|template| template.name).collect();
+            Failure::usage(format!("there is no template {name:?}"))
+                .hint(format!("there are: {}", names.join(", ")))
+        })
+}
+
+/// The first template one of whose files is here.
+fn fitting(project: &Path) -> &'static Template {
+    let fits = |template: &&Template| {
+        template
+            .told_by
+            .iter()
+            .any(|file| project.join(file).is_file())
+    };
+    let last = TEMPLATES.last().expect("there are templates");
+    TEMPLATES.iter().find(fits).unwrap_or(last)
+}
+
+fn write(project: &Path, template: &Template) -> Result<PathBuf, Failure> {
+    let directory = project.join(DIRECTORY);
+    let path = directory.join(FILE);
+    let written = fs::create_dir_all(&directory)
+        .and_then(|()| File::create_new(&path))
+        .and_then(|mut file| file.write_all(template.text.as_bytes()));
+    match written {
+        Ok(()) => Ok(path),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            let message = format!("{} is there already", path.display());
+            let failure = Failure::new(
+                "exists",
+                agent_team_protocol::exit::ExitCode::Refused,
+                message,
+            );
+            Err(failure.hint("it was left as it is: edit it, or move it away first"))
+        }
+        Err(error) => Err(Failure::io(
+            format!("{} cannot be written", path.display()),
+            &error,
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::team_file;
+
+    #[test]
+    fn every_template_is_a_team_without_faults() {
+        for template in TEMPLATES {
+            let project = tempfile::tempdir().unwrap();
+            let path = write(project.path(), template).unwrap();
+            let spec = team_file::load(&path, project.path())
+                .unwrap_or_else(|error| panic!("{}: {error:?}", template.name));
+            assert!(spec.members.len() >= 2, "{}", template.name);
+            assert!(
+                !spec.tasks.is_empty() || template.name == "empty",
+                "{}",
+                template.name
+            );
+        }
+    }
+
+    #[test]
+    fn the_files_that_are_there_choose_the_template() {
+        let project = tempfile::tempdir().unwrap();
+        assert_eq!(fitting(project.path()).name, "empty");
+        for (file, template) in [
+            ("Makefile", "make"),
+            ("setup.py", "python"),
+            ("Cargo.toml", "rust"),
+        ] {
+            File::create(project.path().join(file)).unwrap();
+            assert_eq!(fitting(project.path()).name, template);
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The verbs, one file each, under the names that are typed.
+
+mod attach;
+mod completions;
+mod doctor;
+mod down;
+mod events;
+mod init;
+mod logs;
+mod man;
+mod member;
+mod messages;
+mod ps;
+mod send;
+mod spawn;
+mod supervisor;
+mod task;
+mod team;
+mod up;
+mod why;
+
+use std::io::Read;
+use std::process::ExitCode;
+
+use agent_team_protocol::method::TEXT_MAX;
+
+use crate::args::{Cli, Verb};
+use crate::error::Failure;
+use crate::output::Output;
+
+/// Does what was typed.
+pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    let Cli { global, verb } = cli;
+    let output = Output::new(global.json);
+    match verb {
+        Verb::Up(args) => up::run(&global, output, args).await,
+        Verb::Down { force } => down::run(&global, output, force).await,
+        Verb::Ps => ps::run(&global, output).await,
+        Verb::Why { member } => why::run(&global, output, member).await,
+        Verb::Logs { member, follow } => logs::run(&global, output, member, follow).await,
+        Verb::Events { follow, after } => events::run(&global, output, follow, after).await,
+        Verb::Attach { member, read_only } => attach::run(&global, output, member, read_only).await,
+        Verb::Spawn(args) => spawn::run(&global, output, args).await,
+        Verb::Stop { member } => member::stop(&global, output, member).await,
+        Verb::Kill { member } => member::kill(&global, output, member).await,
+        Verb::Restart { member } => member::restart(&global, output, member).await,
+        Verb::Send { to, text, urgent } => send::run(&global, output, to, text, urgent).await,
+        Verb::Messages { member, limit } => messages::run(&global, output, member, limit).await,
+        Verb::Task(command) => task::run(&global, output, command).await,
+        Verb::Team(command) => team::run(&global, output, command).await,
+        Verb::Supervisor(command) => supervisor::run(output, command).await,
+        Verb::Doctor => doctor::run(output).await,
+        Verb::Init { template, list } => init::run(output, template, list),
+        Verb::Completions { shell } => completions::run(output, shell),
+        Verb::Man { out } => man::run(output, out),
+    }
+}
+
+/// A text as typed; `-` alone stands for stdin.
+fn text_or_stdin(text: String) -> Result<String, Failure> {
+    if text != "-" {
+        return Ok(text);
+    }
+    // One byte more than is ever accepted: enough to be refused for its length.
+    let mut text = String::new();
+    let read = std::io::stdin()
+        .take(TEXT_MAX as u64 + 1)
+        .read_to_string(&mut text);
+    match read {
+        Ok(_) => Ok(text),
+        // Cut in the middle of a character, or no text at all: too long or wrong either way.
+        Err(error) => Err(Failure::usage("stdin cannot be read as text").because(&error)),
+    }
+}

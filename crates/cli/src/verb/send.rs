@@ -1,0 +1,38 @@
+//! `send`: a message from the user.
+
+use std::process::ExitCode;
+
+use agent_team_protocol::method::{MessageSend, SendMessage, TEXT_MAX};
+use agent_team_protocol::{ErrorCode, Party, Recipient};
+
+use crate::args::Global;
+use crate::error::Failure;
+use crate::output::Output;
+use crate::session::Session;
+
+pub(super) async fn run(
+    global: &Global,
+    output: Output,
+    to: Recipient,
+    words: Vec<String>,
+    urgent: bool,
+) -> Result<ExitCode, Failure> {
+    let text = super::text_or_stdin(words.join(" "))?;
+    if text.len() > TEXT_MAX {
+        let message = format!("the message is longer than {TEXT_MAX} bytes");
+        return Err(Failure::of(ErrorCode::MessageTooLarge, message)
+            .hint("put it in a file, and send the file's name"));
+    }
+    let message = SendMessage { to, text, urgent };
+    let answer = Session::of_team(global)?
+        .call::<MessageSend>(message)
+        .await?;
+    output.show(&answer, || {
+        let names: Vec<_> = answer.to.iter().map(Party::to_string).collect();
+        match names.as_slice() {
+            [] => format!("{} has no recipient: nobody else is there\n", answer.id),
+            names => format!("{} is in the inbox of {}\n", answer.id, names.join(", ")),
+        }
+    })?;
+    Ok(ExitCode::SUCCESS)
+}

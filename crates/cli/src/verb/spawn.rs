@@ -1,0 +1,49 @@
+//! `spawn`: adds a member of a role.
+
+use std::process::ExitCode;
+
+use agent_team_protocol::method::{MemberSpawn, Spawn};
+use agent_team_protocol::spec::Engine;
+
+use crate::args::{self, Global};
+use crate::error::Failure;
+use crate::output::Output;
+use crate::session::Session;
+use crate::team_file::{self, NoEngine};
+
+pub(super) async fn run(
+    global: &Global,
+    output: Output,
+    args: args::Spawn,
+) -> Result<ExitCode, Failure> {
+    let args::Spawn {
+        role,
+        name,
+        engine,
+        prompt,
+        model,
+    } = args;
+    for (given, what) in [(prompt, "`--prompt`"), (model, "`--model`")] {
+        if given.is_some() {
+            return Err(Failure::not_carried_out(what));
+        }
+    }
+    let engine = engine.map(known_engine).transpose()?;
+    let spawn = Spawn {
+        role,
+        name,
+        engine,
+        placement: None,
+    };
+    let answer = Session::of_team(global)?.call::<MemberSpawn>(spawn).await?;
+    super::member::show(output, &answer)
+}
+
+fn known_engine(name: String) -> Result<Engine, Failure> {
+    team_file::engine(&name).map_err(|no| match no {
+        NoEngine::NotCarriedOut => Failure::not_carried_out(&format!("engine `{name}`")),
+        NoEngine::Unknown { hint } => {
+            Failure::usage(format!("there is no engine {name:?}")).hint(hint)
+        }
+    })
+}

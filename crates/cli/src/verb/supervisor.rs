@@ -1,0 +1,138 @@
+//! `supervisor …`: the process that runs the teams.
+
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
+
+use agent_team_protocol::method::{
+    DownAnswer, Nothing, SupervisorRestart, SupervisorStatus, SupervisorStop,
+};
+use agent_team_protocol::view::{DriverView, SupervisorView};
+use agent_team_system::daemon;
+use serde::Serialize;
+
+use crate::args::SupervisorCommand;
+use crate::error::Failure;
+use crate::output::{Output, member, receipt, text, time};
+use crate::session::{Session, no_supervisor};
+
+/// The supervisor's binary.
+pub(super) const BINARY: &str = "agent-teamd";
+
+pub(super) async fn run(output: Output, command: SupervisorCommand) -> Result<ExitCode, Failure> {
+    match command {
+        SupervisorCommand::Status => status(output).await,
+        SupervisorCommand::Stop => stop(output).await,
+        SupervisorCommand::Restart => restart(output).await,
+        SupervisorCommand::Run => run_in_foreground(),
+    }
+}
+
+async fn status(output: Output) -> Result<ExitCode, Failure> {
+    let mut session = Session::of_running_supervisor()
+        .await?
+        .ok_or_else(no_supervisor)?;
+    let status = session.ask::<SupervisorStatus>(Nothing {}).await?;
+    output.show(&status, || sheet(&status))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn stop(output: Output) -> Result<ExitCode, Failure> {
+    let Some(mut session) = Session::of_running_supervisor().await? else {
+        let nothing = DownAnswer {
+            receipts: Vec::new(),
+        };
+        output.show(&nothing, || "no supervisor is running\n".into())?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    let answer = session.call::<SupervisorStop>(Nothing {}).await?;
+    session.closed().await;
+    receipt::show(output, &answer).map(ExitCode::from)
+}
+
+#[derive(Serialize)]
+struct Restarted {
+    /// `None` when none was running.
+    before: Option<u32>,
+    pid: Option<u32>,
+}
+
+async fn restart(output: Output) -> Result<ExitCode, Failure> {
+    let Some(mut session) = Session::of_running_supervisor().await? else {
+        let nothing = Restarted {
+            before: None,
+            pid: None,
+        };
+        output.show(&nothing, || {
+            "no supervisor is running: the next command starts it\n".into()
+        })?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    let before = session.supervisor().await?.pid;
+    session.call::<SupervisorRestart>(Nothing {}).await?;
+    session.closed().await;
+    let status = Session::of_next_supervisor()
+        .ask::<SupervisorStatus>(Nothing {})
+        .await?;
+    let document = Restarted {
+        before: Some(before),
+        pid: Some(status.pid),
+    };
+    output.show(&document, || {
+        format!(
+            "{}: process {} follows {before}\n",
+            text::line(&status.build),
+            status.pid
+        )
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run_in_foreground() -> Result<ExitCode, Failure> {
+    let failed = |error: &(dyn std::error::Error + 'static)| {
+        crate::error::unreachable("the supervisor cannot be run").because(error)
+    };
+    let program = daemon::sibling_binary(BINARY).map_err(|error| failed(&error))?;
+    Err(failed(&Command::new(program).arg("--foreground").exec()))
+}
+
+fn sheet(status: &SupervisorView) -> String {
+    let mut sheet = format!(
+        "{}, process {}, protocol {}, up {}\n  socket       {}\n  log          {}\n  memory       {} KiB\n  connections  {}\n",
+        text::line(&status.build),
+        status.pid,
+        status.protocol,
+        time::duration(status.up_ms),
+        text::line(&status.socket.to_string_lossy()),
+        text::line(&status.log.to_string_lossy()),
+        status.resident_bytes / 1024,
+        status.connections,
+    );
+    if status.teams.is_empty() {
+        sheet.push_str("no teams\n");
+    }
+    sheet.extend(status.teams.iter().map(driver));
+    sheet
+}
+
+fn driver(team: &DriverView) -> String {
+    let commit = match team.last_commit {
+        Some(commit) => format!(
+            "last commit {} ago: {} in {} µs",
+            time::duration(commit.ago_ms),
+            text::count(commit.records.into(), "record"),
+            commit.took_us,
+        ),
+        None => "no commit yet".into(),
+    };
+    format!(
+        "\n{} at revision {} in {}\n  {}; {} waiting, {} being stored, {}; {commit}\n{}",
+        team.team,
+        team.revision.0,
+        text::line(&team.project.to_string_lossy()),
+        text::line(&team.storage),
+        text::count(team.inputs.into(), "input"),
+        text::count(team.committing.into(), "record"),
+        text::count(team.subscribers.into(), "subscriber"),
+        member::table(&team.members),
+    )
+}

@@ -1,0 +1,203 @@
+//! `task …`: the board.
+
+use std::process::ExitCode;
+
+use agent_team_protocol::TaskId;
+use agent_team_protocol::method::{
+    AddTask, AssignTask, ClaimTask, EndTask, Nothing, OneTask, TaskAdd, TaskAnswer, TaskAssign,
+    TaskCancel, TaskChanges, TaskClaim, TaskComplete, TaskFail, TaskList, TaskRelease, TaskRetry,
+    TaskShow, TaskUpdate, UpdateTask,
+};
+use agent_team_protocol::spec::TaskSpec;
+use agent_team_protocol::view::TaskView;
+use serde::Serialize;
+
+use crate::args::{Global, TaskCommand, TaskFields};
+use crate::error::Failure;
+use crate::output::{Output, graph, task as shown};
+use crate::session::Session;
+
+#[derive(Serialize)]
+struct Document {
+    tasks: Vec<TaskView>,
+}
+
+pub(super) async fn run(
+    global: &Global,
+    output: Output,
+    command: TaskCommand,
+) -> Result<ExitCode, Failure> {
+    let mut session = Session::of_team(global)?;
+    let (answer, done) = match command {
+        TaskCommand::List => return list(&mut session, output).await,
+        TaskCommand::Show { task } => return show(&mut session, output, task).await,
+        TaskCommand::Graph { dot } => return graph(&mut session, output, dot).await,
+        TaskCommand::Add {
+            title,
+            key,
+            assignee,
+            fields,
+        } => {
+            let spec = TaskSpec {
+                assignee,
+                ..spec(title, key, fields)
+            };
+            (
+                session.call::<TaskAdd>(AddTask { spec }).await?,
+                "is on the board",
+            )
+        }
+        TaskCommand::Update {
+            task,
+            title,
+            fields,
+        } => {
+            let changes = changes(title, fields);
+            (
+                session
+                    .call::<TaskUpdate>(UpdateTask { task, changes })
+                    .await?,
+                "is changed",
+            )
+        }
+        TaskCommand::Claim { task } => (
+            session.call::<TaskClaim>(ClaimTask { task }).await?,
+            "is yours",
+        ),
+        TaskCommand::Assign { task, member } => (
+            session
+                .call::<TaskAssign>(AssignTask { task, member })
+                .await?,
+            "is assigned",
+        ),
+        TaskCommand::Complete { task, result } => (
+            session.call::<TaskComplete>(end(task, result)?).await?,
+            "is completed",
+        ),
+        TaskCommand::Fail { task, reason } => (
+            session.call::<TaskFail>(end(task, reason)?).await?,
+            "has failed",
+        ),
+        TaskCommand::Release { task, note } => (
+            session.call::<TaskRelease>(end(task, note)?).await?,
+            "is pending again",
+        ),
+        TaskCommand::Retry { task } => (
+            session.call::<TaskRetry>(OneTask { task }).await?,
+            "is pending again",
+        ),
+        TaskCommand::Cancel { task } => (
+            session.call::<TaskCancel>(OneTask { task }).await?,
+            "is cancelled",
+        ),
+    };
+    changed(output, &answer, done)
+}
+
+fn changed(output: Output, answer: &TaskAnswer, done: &str) -> Result<ExitCode, Failure> {
+    output.show(answer, || format!("{} {done}\n", answer.task))?;
+    if !answer.overlaps.is_empty() {
+        let others: Vec<_> = answer.overlaps.iter().map(TaskId::to_string).collect();
+        output.note(&format!(
+            "note: {} in progress means to touch the same files",
+            others.join(", ")
+        ));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn list(session: &mut Session, output: Output) -> Result<ExitCode, Failure> {
+    let document = Document {
+        tasks: session.ask::<TaskList>(Nothing {}).await?.tasks,
+    };
+    output.show(&document, || match document.tasks.as_slice() {
+        [] => "no tasks\n".into(),
+        tasks => shown::table(tasks),
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn show(session: &mut Session, output: Output, task: TaskId) -> Result<ExitCode, Failure> {
+    let task = session.ask::<TaskShow>(OneTask { task }).await?;
+    output.show(&task, || shown::sheet(&task))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// With `--json` the tasks themselves, whose `after` and `blocks` are the graph.
+async fn graph(session: &mut Session, output: Output, dot: bool) -> Result<ExitCode, Failure> {
+    let document = Document {
+        tasks: session.ask::<TaskList>(Nothing {}).await?.tasks,
+    };
+    output.show(&document, || {
+        if dot {
+            graph::dot(&document.tasks)
+        } else {
+            graph::tree(&document.tasks)
+        }
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The user ends whatever claim there is, and needs no generation for it.
+fn end(task: TaskId, text: String) -> Result<EndTask, Failure> {
+    Ok(EndTask {
+        task,
+        generation: None,
+        text: super::text_or_stdin(text)?,
+    })
+}
+
+fn spec(title: String, key: Option<String>, fields: TaskFields) -> TaskSpec {
+    let TaskFields {
+        description,
+        priority,
+        label,
+        after,
+        role,
+        files,
+        run,
+        verify,
+        rerun,
+    } = fields;
+    TaskSpec {
+        key: key.unwrap_or_else(|| title.clone()),
+        title,
+        description: description.unwrap_or_default(),
+        priority: priority.unwrap_or(0),
+        labels: label,
+        after,
+        role,
+        assignee: None,
+        files,
+        run,
+        verify,
+        rerun: rerun.unwrap_or(true),
+    }
+}
+
+fn changes(title: Option<String>, fields: TaskFields) -> TaskChanges {
+    let TaskFields {
+        description,
+        priority,
+        label,
+        after,
+        role,
+        files,
+        run,
+        verify,
+        rerun,
+    } = fields;
+    let given = |list: Vec<String>| (!list.is_empty()).then_some(list);
+    TaskChanges {
+        title,
+        description,
+        priority,
+        labels: given(label),
+        after: given(after),
+        role,
+        files: given(files),
+        run,
+        verify,
+        rerun,
+    }
+}

@@ -1,0 +1,93 @@
+//! `team …`: the teams on this machine.
+
+use std::process::ExitCode;
+
+use agent_team_protocol::ErrorCode;
+use agent_team_protocol::method::{Nothing, TeamDelete, TeamList, TeamListAnswer, TeamShow};
+use agent_team_protocol::view::{TeamEntry, TeamState, TeamView};
+
+use super::ps;
+use crate::args::{Global, TeamCommand};
+use crate::error::Failure;
+use crate::output::table::{Cell, Column, Table, elastic, fixed};
+use crate::output::{Output, columns, member, receipt, text};
+use crate::session::Session;
+
+pub(super) async fn run(
+    global: &Global,
+    output: Output,
+    command: TeamCommand,
+) -> Result<ExitCode, Failure> {
+    let of = |name: Option<String>| {
+        let team = name.or_else(|| global.team.clone());
+        Session::of_team(&Global { team, ..*global })
+    };
+    match command {
+        TeamCommand::List => {
+            let answer = TeamListAnswer {
+                teams: all(&mut Session::of_team(global)?).await?,
+            };
+            output.show(&answer, || table(&answer.teams))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        TeamCommand::Show { name } => {
+            let team = of(name)?.ask::<TeamShow>(Nothing {}).await?;
+            output.show(&team, || sheet(&team))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        TeamCommand::Delete { name } => {
+            let answer = of(name)?.call::<TeamDelete>(Nothing {}).await?;
+            receipt::show(output, &answer).map(ExitCode::from)
+        }
+    }
+}
+
+/// Every team. Without any on disk no supervisor is asked, and there is none.
+async fn all(session: &mut Session) -> Result<Vec<TeamEntry>, Failure> {
+    match session.ask::<TeamList>(Nothing {}).await {
+        Ok(answer) => Ok(answer.teams),
+        Err(Failure::Told(told)) if told.is(ErrorCode::UnknownTeam) => Ok(Vec::new()),
+        Err(failure) => Err(failure),
+    }
+}
+
+fn table(teams: &[TeamEntry]) -> String {
+    const COLUMNS: &[Column] = &[
+        fixed("NAME"),
+        fixed("STATE"),
+        elastic("PROJECT"),
+        fixed("ID"),
+    ];
+    if teams.is_empty() {
+        return "no teams\n".into();
+    }
+    let mut table = Table::new(COLUMNS);
+    for team in teams {
+        table.row([
+            Cell::new(team.name.as_str()),
+            Cell::new(state(team.state)),
+            Cell::new(team.project.to_string_lossy()),
+            Cell::new(team.team.as_str()),
+        ]);
+    }
+    table.render(columns())
+}
+
+fn state(state: TeamState) -> &'static str {
+    match state {
+        TeamState::Up => "up",
+        TeamState::Down => "down",
+    }
+}
+
+fn sheet(team: &TeamView) -> String {
+    let placement = text::line(&team.placement);
+    let state = state(team.state);
+    format!(
+        "{}{} is {state} at revision {}; {placement}\n{}",
+        ps::head(team),
+        team.team,
+        team.revision.0,
+        member::table(&team.members),
+    )
+}

@@ -1,0 +1,185 @@
+//! `up`: starts the team of this project, or brings it to what its file says now.
+
+mod wait;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use agent_team_protocol::method::{ChangeKind, Nothing, TeamList, TeamUp, Up, UpAnswer};
+use agent_team_protocol::rpc::TeamRef;
+use agent_team_protocol::spec::{PlacementChoice, TeamSpec};
+use agent_team_protocol::view::{Placement, TeamEntry};
+use agent_team_protocol::{ErrorCode, TeamId};
+use owo_colors::Style;
+
+use super::attach;
+use crate::args::{self, Global, Panes};
+use crate::error::{self, Failure};
+use crate::output::{Output, member, text};
+use crate::session::{self, Session};
+use crate::team_file;
+
+pub(super) async fn run(
+    global: &Global,
+    output: Output,
+    args: args::Up,
+) -> Result<ExitCode, Failure> {
+    refuse_what_comes_later(&args)?;
+    let environment = environment(output, &args.env)?;
+    let mut spec = wanted(global, args.file.as_deref()).await?;
+    if let Some(panes) = args.panes {
+        spec.placement = match panes {
+            Panes::Auto => PlacementChoice::Auto,
+            Panes::Tmux => PlacementChoice::Tmux,
+            Panes::Headless => PlacementChoice::Headless,
+        };
+    }
+    let mut session = Session::to_create(TeamRef::Id(TeamId::new(&spec.name, &spec.project)));
+    let up = Up {
+        spec,
+        environment,
+        terminal: session::caller_terminal(),
+        dry_run: args.dry_run,
+        fresh: args.fresh,
+    };
+    let answer = session.call::<TeamUp>(up).await?;
+    if args.wait {
+        if !output.is_json() {
+            output.write(&told(&answer, false))?;
+        }
+        return wait::run(session, output, answer.revision).await;
+    }
+    output.show(&answer, || told(&answer, args.dry_run))?;
+    let stays =
+        args.detach || args.dry_run || output.is_json() || answer.placement == Placement::Headless;
+    if stays || !session::is_terminal() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    attach::whole_team(&mut session).await
+}
+
+fn refuse_what_comes_later(args: &args::Up) -> Result<(), Failure> {
+    let later = [
+        (args.goal.is_some(), "a goal for `up`"),
+        (args.number.is_some(), "`-n`"),
+        (!args.var.is_empty(), "`--var`"),
+    ];
+    match later.iter().find(|(given, _)| *given) {
+        Some((_, what)) => Err(Failure::not_carried_out(what)
+            .hint("members and tasks come from .agent-team/team.toml: agent-team init")),
+        None => Ok(()),
+    }
+}
+
+/// The members' environment: ours, and on top of it what was typed.
+fn environment(
+    output: Output,
+    typed: &[String],
+) -> Result<std::collections::BTreeMap<String, String>, Failure> {
+    let (mut environment, lost) = session::environment();
+    if !lost.is_empty() {
+        let names: Vec<_> = lost.iter().map(|name| text::line(name)).collect();
+        output.note(&format!(
+            "note: not UTF-8, and not passed on to the members: {}",
+            names.join(", ")
+        ));
+    }
+    for pair in typed {
+        let Some((name, value)) = pair.split_once('=') else {
+            return Err(
+                Failure::usage(format!("{pair:?} is not K=V")).hint("write --env NAME=VALUE")
+            );
+        };
+        team_file::check_variable(name, value).map_err(Failure::usage)?;
+        environment.insert(name.to_owned(), value.to_owned());
+    }
+    Ok(environment)
+}
+
+/// The team as its file wants it.
+async fn wanted(global: &Global, file: Option<&Path>) -> Result<TeamSpec, Failure> {
+    let here = session::current_directory()?;
+    let file = file
+        .map(|file| here.join(file))
+        .or_else(|| team_file::find(&here));
+    let Some(name) = &global.team else {
+        return Ok(team_file::load(&file.ok_or_else(nowhere)?, &here)?);
+    };
+    if let Some(file) = &file {
+        let spec = team_file::load(file, &here)?;
+        let id = TeamId::new(&spec.name, &spec.project);
+        if [spec.name.as_str(), id.as_str()].contains(&name.as_str()) {
+            return Ok(spec);
+        }
+    }
+    // Another project's team, which is known if it was up before.
+    Ok(team_file::load(&known_file(global, name).await?, &here)?)
+}
+
+fn nowhere() -> Failure {
+    error::no_team_file("there is no .agent-team/team.toml in this directory or above it")
+}
+
+/// The file of the team of this name or id, wherever its project is.
+async fn known_file(global: &Global, name: &str) -> Result<PathBuf, Failure> {
+    let teams = Session::of_team(global)?
+        .ask::<TeamList>(Nothing {})
+        .await?
+        .teams;
+    let is_meant = |team: &&TeamEntry| [team.name.as_str(), team.team.as_str()].contains(&name);
+    let meant: Vec<_> = teams.iter().filter(is_meant).collect();
+    match meant.as_slice() {
+        [team] => Ok(team
+            .project
+            .join(team_file::DIRECTORY)
+            .join(team_file::FILE)),
+        [] => Err(
+            Failure::of(ErrorCode::UnknownTeam, format!("there is no team {name:?}"))
+                .hint("see agent-team team list, or go to its project"),
+        ),
+        several => {
+            let ids: Vec<_> = several.iter().map(|team| team.team.as_str()).collect();
+            Err(Failure::of(
+                ErrorCode::AmbiguousTeam,
+                format!("several projects have a team {name:?}"),
+            )
+            .hint(format!("name one of them with -t: {}", ids.join(", "))))
+        }
+    }
+}
+
+/// Where the members run and why, and what was done or would be.
+fn told(answer: &UpAnswer, dry_run: bool) -> String {
+    let verb = if dry_run { "would run" } else { "runs" };
+    let (placement, reason) = (
+        member::placement(answer.placement),
+        text::line(&answer.placement_reason),
+    );
+    let mut told = format!("{} {verb} in {placement}: {reason}\n", answer.team);
+    if answer.changes.is_empty() {
+        told.push_str("  everything is as the file says\n");
+    }
+    for change in &answer.changes {
+        let (word, style) = match change.change {
+            ChangeKind::Started => ("started", Style::new().green()),
+            ChangeKind::Restarted => ("restarted", Style::new().yellow()),
+            ChangeKind::Stopped => ("stopped", Style::new().yellow()),
+            ChangeKind::Added => ("added", Style::new().green()),
+            ChangeKind::Updated => ("updated", Style::new().yellow()),
+            ChangeKind::Cancelled => ("cancelled", Style::new().yellow()),
+            ChangeKind::Left => ("left", Style::new().dimmed()),
+            ChangeKind::Unknown => ("changed", Style::new()),
+        };
+        let note = change
+            .note
+            .as_deref()
+            .map(|note| format!(": {}", text::line(note)))
+            .unwrap_or_default();
+        told.push_str(&format!(
+            "  {} {}{note}\n",
+            style.style(format_args!("{word:<9}")),
+            text::line(&change.what)
+        ));
+    }
+    told
+}

@@ -1,0 +1,200 @@
+//! `up --wait`: until no task is left that can run. Progress goes to stderr, the result to stdout.
+
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use agent_team_protocol::method::{
+    Nothing, OneTask, Outcome, TaskShow, TeamShow, TeamWait, WaitAnswer,
+};
+use agent_team_protocol::notification::EventNotice;
+use agent_team_protocol::view::{MemberState, MemberView, TaskView};
+use agent_team_protocol::{MemberName, Revision, TaskId, TeamId};
+use serde::{Deserialize, Serialize};
+
+use crate::error::Failure;
+use crate::output::status_line::StatusLine;
+use crate::output::{Output, task, text, time};
+use crate::session::{Notice, Session, Subscription};
+
+/// How a shell counts the end by an interrupt.
+const INTERRUPTED: u8 = 130;
+
+#[derive(Serialize)]
+struct Document {
+    team: TeamId,
+    outcome: Outcome,
+    /// What each member's last task came to.
+    outputs: BTreeMap<MemberName, String>,
+    rounds: u32,
+    tasks: Vec<TaskView>,
+    members: Vec<MemberView>,
+    tokens: u64,
+    cost: f64,
+    durations: Durations,
+}
+
+#[derive(Serialize)]
+struct Durations {
+    total_ms: u64,
+}
+
+/// `after` is the revision that `up` left.
+pub(super) async fn run(
+    mut session: Session,
+    output: Output,
+    after: Revision,
+) -> Result<ExitCode, Failure> {
+    let began = Instant::now();
+    let mut progress = if output.is_json() {
+        None
+    } else {
+        Some(Progress::new(&session, after).await?)
+    };
+    let mut ended = pin!(session.ask::<TeamWait>(Nothing {}));
+    let answer = loop {
+        tokio::select! {
+            biased;
+            answer = &mut ended => break answer,
+            heard = listen(&mut progress) => {
+                // Without progress the wait is as good; why there is none, its own answer says.
+                let shown = match (&mut progress, heard) {
+                    (Some(progress), Ok(notice)) => progress.show(output, &notice).await,
+                    (_, heard) => heard.map(drop),
+                };
+                if shown.is_err() {
+                    progress = None;
+                }
+            }
+            _ = tokio::signal::ctrl_c() => {
+                clear(&mut progress);
+                output.note("no longer waiting; the team goes on. End it with: agent-team down");
+                return Ok(ExitCode::from(INTERRUPTED));
+            }
+        }
+    };
+    clear(&mut progress);
+    let document = document(answer?, began);
+    output.show(&document, || summary(&document))?;
+    Ok(match document.outcome {
+        Outcome::Completed => ExitCode::SUCCESS,
+        Outcome::Failed => ExitCode::FAILURE,
+    })
+}
+
+async fn listen(progress: &mut Option<Progress>) -> Result<Notice, Failure> {
+    match progress {
+        Some(progress) => progress.events.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn clear(progress: &mut Option<Progress>) {
+    if let Some(progress) = progress {
+        progress.line.clear();
+    }
+}
+
+fn document(answer: WaitAnswer, began: Instant) -> Document {
+    let WaitAnswer {
+        team,
+        outcome,
+        tasks,
+        members,
+    } = answer;
+    let output = |member: &MemberView| Some((member.name.clone(), member.last_result.clone()?));
+    Document {
+        team,
+        outcome,
+        outputs: members.iter().filter_map(output).collect(),
+        // Rounds, tokens and cost are an agent's; commands have none.
+        rounds: 0,
+        tasks,
+        members,
+        tokens: 0,
+        cost: 0.0,
+        durations: Durations {
+            total_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+        },
+    }
+}
+
+fn summary(document: &Document) -> String {
+    let counts = task::counts(task::count(&document.tasks));
+    let took = time::duration(document.durations.total_ms);
+    let table = if document.tasks.is_empty() {
+        String::new()
+    } else {
+        task::table(&document.tasks)
+    };
+    format!("{table}{}: {counts} in {took}\n", document.team)
+}
+
+/// What is told while waiting: a line for each task that ended, and on a terminal what is going on.
+struct Progress {
+    events: Subscription,
+    /// Asks for what the events name.
+    session: Session,
+    line: StatusLine,
+}
+
+/// The part of an event that progress goes by. Kinds that are not known here are passed over.
+#[derive(Deserialize)]
+struct Event {
+    kind: String,
+    #[serde(default)]
+    data: EventData,
+}
+
+#[derive(Default, Deserialize)]
+struct EventData {
+    #[serde(default)]
+    task: Option<TaskId>,
+}
+
+impl Progress {
+    async fn new(session: &Session, after: Revision) -> Result<Self, Failure> {
+        let mut progress = Self {
+            events: Subscription::new(session.another(), after, false).await?,
+            session: session.another(),
+            line: StatusLine::new(true),
+        };
+        progress.paint().await?;
+        Ok(progress)
+    }
+
+    async fn show(&mut self, output: Output, notice: &Notice) -> Result<(), Failure> {
+        let Notice::Event(EventNotice { event, .. }) = notice else {
+            return Ok(());
+        };
+        let Ok(event) = serde_json::from_str::<Event>(event.get()) else {
+            return Ok(());
+        };
+        if let ("task_completed" | "task_failed", Some(task)) =
+            (event.kind.as_str(), event.data.task)
+        {
+            let task = self.session.ask::<TaskShow>(OneTask { task }).await?;
+            self.line.clear();
+            output.note(&task::line(&task));
+        }
+        self.paint().await
+    }
+
+    /// `3 completed, 1 in progress · ada T-4, bob T-5`
+    async fn paint(&mut self) -> Result<(), Failure> {
+        if !self.line.is_shown() {
+            return Ok(());
+        }
+        let team = self.session.ask::<TeamShow>(Nothing {}).await?;
+        let working = team
+            .members
+            .iter()
+            .filter(|member| member.state == MemberState::Working);
+        let at_work = |member: &MemberView| Some(format!("{} {}", member.name, member.task?));
+        let working: Vec<_> = working.filter_map(at_work).collect();
+        let status = format!("{} · {}", task::counts(team.tasks), working.join(", "));
+        self.line.set(&text::line(&status));
+        Ok(())
+    }
+}
