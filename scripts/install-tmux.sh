@@ -24,7 +24,7 @@ as_root() {
     fi
 }
 
-install() {
+put_in_place() {
     if command -v apt-get >/dev/null; then
         how='apt-get install tmux'
         as_root apt-get update -qq && as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq tmux
@@ -52,7 +52,7 @@ fi
 if [ "${1:-}" = --check ]; then
     exit 1
 fi
-if install >&2 && there; then
+if put_in_place >&2 && there; then
     echo "installed $(tmux -V)"
 else
     echo "tmux 3.0 or newer is missing and cannot be installed from here; to have panes: $how"
