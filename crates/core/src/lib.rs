@@ -22,10 +22,10 @@ pub mod task;
 mod team;
 pub mod time;
 
-pub use answers::{Answer, AnsweredCall, CallKey, Caller};
+pub use answers::{Answer, AnsweredCall, CallKey, Caller, Change, ChangeKind, Changed};
 pub use effect::Effect;
 pub use event::{Event, Record};
-pub use input::{Call, Input, ReplyTo};
+pub use input::{Call, Input, Origin, ReplyTo};
 pub use refusal::Refused;
-pub use team::{Step, Team};
+pub use team::{CompletedTask, Step, Team};
 pub use time::{Context, Tick};

@@ -139,6 +139,15 @@ impl Board {
         self.tasks.get(&task)
     }
 
+    /// How many tasks are not completed.
+    pub fn len(&self) -> usize {
+        self.tasks.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.tasks.is_empty()
+    }
+
     /// Every task that is not completed, by number.
     pub fn iter(&self) -> impl Iterator<Item = &Task> {
         self.tasks.values()

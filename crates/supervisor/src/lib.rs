@@ -1,1 +1,20 @@
-//! Being built.
+//! The supervisor: the daemon that owns the teams, and is the only one who writes.
+//!
+//! `boot` starts it and ends it, `server` takes connections, `teams` knows which teams there are; each team has a
+//! `driver`, the one task that owns its state, and a launcher (`launch`), which starts its workers and shows them.
+//! It links no model, TLS or web code: a tool or a provider can never take it down.
+
+mod boot;
+mod convert;
+mod driver;
+mod hooks;
+mod launch;
+mod log;
+mod outbox;
+mod server;
+mod settings;
+mod settings_file;
+mod teams;
+mod view;
+
+pub use boot::run;

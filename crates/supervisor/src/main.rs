@@ -1,2 +1,27 @@
-//! Being built.
-fn main() {}
+//! `agent-teamd`: the supervisor's process. People start it through `agent-team`.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        [] => ExitCode::from(agent_team_supervisor::run(false)),
+        ["--foreground"] => ExitCode::from(agent_team_supervisor::run(true)),
+        ["--version"] => {
+            let _no_stdout = writeln!(
+                std::io::stdout(),
+                "{}",
+                agent_team_protocol::initialize::BUILD
+            );
+            ExitCode::SUCCESS
+        }
+        _ => {
+            let usage =
+                "usage: agent-teamd [--foreground | --version]; agent-team starts it by itself";
+            let _no_stderr = writeln!(std::io::stderr(), "error: {usage}");
+            ExitCode::from(agent_team_protocol::exit::ExitCode::Usage as u8)
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! What teams are made of in these tests: plans with nothing in them but their names.
+
+use agent_team_core::plan::{MemberPlan, Takes, TaskPlan, TeamPlan};
+use agent_team_protocol::id::MemberName;
+
+pub(crate) fn name(text: &str) -> MemberName {
+    text.parse().expect("tests give good names")
+}
+
+pub(crate) fn team_plan() -> TeamPlan {
+    TeamPlan {
+        teammates: 10,
+        starting: 4,
+        ..TeamPlan::default()
+    }
+}
+
+/// A worker that takes every task.
+pub(crate) fn member_plan(member: &str) -> MemberPlan {
+    MemberPlan {
+        name: name(member),
+        role: "worker".parse().expect("a good name"),
+        lead: false,
+        takes: Takes {
+            unassigned: true,
+            without_run: true,
+        },
+        foreign: false,
+        by_hand: false,
+        settings: "".into(),
+        colour: "".into(),
+    }
+}
+
+pub(crate) fn task_plan(title: &str) -> TaskPlan {
+    TaskPlan {
+        key: title.into(),
+        title: title.into(),
+        description: "".into(),
+        priority: 0,
+        labels: Vec::new(),
+        after: Vec::new(),
+        role: None,
+        assignee: None,
+        files: Vec::new(),
+        run: None,
+        verify: None,
+        rerun: true,
+        from_file: false,
+    }
+}

@@ -1,0 +1,300 @@
+//! One team on a table: its clock stands still until it is told, and nothing outside happens by itself.
+//!
+//! After every step the rig rebuilds the team from its journal, and from a snapshot of itself: each rule is a test of
+//! replay, too.
+
+use std::sync::Arc;
+
+use agent_team_core::effect::Effect;
+use agent_team_core::input::{Call, ClaimRef, Input, Origin, ReplyTo, UpPlan};
+use agent_team_core::member::{Life, Member, ProcessStamp};
+use agent_team_core::task::{Outcome, Task};
+use agent_team_core::time::{Context, Tick};
+use agent_team_core::{Answer, CallKey, Caller, Event, Record, Refused, Team};
+use agent_team_protocol::id::{Generation, LaunchId, Party, Recipient, TaskId};
+
+use crate::plans::{member_plan, name, task_plan, team_plan};
+
+pub(crate) struct Rig {
+    pub(crate) team: Team,
+    pub(crate) now: Tick,
+    boot: u32,
+    journal: Vec<Record>,
+}
+
+/// What one input led to.
+pub(crate) struct Done {
+    /// What the caller was told, if it was.
+    pub(crate) outcome: Option<Result<Answer, Refused>>,
+    pub(crate) events: Vec<Event>,
+    pub(crate) effects: Vec<Effect>,
+}
+
+impl Done {
+    pub(crate) fn answer(self) -> Answer {
+        match self.outcome {
+            Some(Ok(answer)) => answer,
+            other => panic!("not an answer: {other:?}"),
+        }
+    }
+
+    pub(crate) fn refusal(self) -> Refused {
+        match self.outcome {
+            Some(Err(refused)) => {
+                assert_eq!(self.events, [], "a refusal records nothing");
+                refused
+            }
+            other => panic!("not a refusal: {other:?}"),
+        }
+    }
+
+    pub(crate) fn task(self) -> TaskId {
+        match self.answer() {
+            Answer::Task { task, .. } => task,
+            other => panic!("not a task: {other:?}"),
+        }
+    }
+
+    pub(crate) fn launches(&self) -> Vec<&str> {
+        let launched = self.effects.iter().filter_map(|effect| match effect {
+            Effect::Launch { member, .. } => Some(member.as_str()),
+            _ => None,
+        });
+        launched.collect()
+    }
+
+    /// The texts that this step told anybody, with whom it told.
+    pub(crate) fn told(&self) -> Vec<(Vec<Party>, &str)> {
+        let told = self.events.iter().filter_map(|event| match event {
+            Event::MessageAccepted { to, text, .. } => Some((to.clone(), &**text)),
+            _ => None,
+        });
+        told.collect()
+    }
+}
+
+impl Rig {
+    /// A team whose members are all ready.
+    pub(crate) fn of(plan: UpPlan) -> Self {
+        let mut rig = Self::planned(plan);
+        let names: Vec<String> = rig.team.members().map(|m| m.plan.name.to_string()).collect();
+        for name in names {
+            rig.hello(&name);
+        }
+        rig
+    }
+
+    /// A team that was brought up and of which nobody has said hello yet.
+    pub(crate) fn planned(plan: UpPlan) -> Self {
+        let mut rig = Self {
+            team: Team::default(),
+            now: Tick(1_000_000),
+            boot: 1,
+            journal: Vec::new(),
+        };
+        rig.resume();
+        rig.up(plan).answer();
+        rig
+    }
+
+    pub(crate) fn input(&mut self, input: Input) -> Done {
+        let context = Context {
+            now: self.now,
+            wall: 1_700_000_000_000 + self.now.0,
+            seed: seed(self.journal.len()),
+        };
+        let step = self.team.step(&context, input);
+        self.journal.extend(step.records.iter().cloned());
+        assert_eq!(replayed(&self.journal), self.team, "a replay gives the same team");
+        assert_eq!(replayed(&self.team.snapshot()), self.team, "so does a snapshot");
+        let outcome = step.effects.iter().find_map(|effect| match effect {
+            Effect::Reply { outcome, .. } => Some(outcome.clone()),
+            _ => None,
+        });
+        Done {
+            outcome,
+            events: step.records.into_iter().map(|record| record.event).collect(),
+            effects: step.effects,
+        }
+    }
+
+    fn called(&mut self, by: Origin, key: Option<CallKey>, call: Call) -> Done {
+        self.input(Input::Called {
+            by,
+            key,
+            reply: ReplyTo(1),
+            call: Box::new(call),
+        })
+    }
+
+    pub(crate) fn user(&mut self, call: Call) -> Done {
+        self.called(Origin::User, None, call)
+    }
+
+    /// The user, with a key for the call and what it stands for.
+    pub(crate) fn user_keyed(&mut self, key: &str, digest: u64, call: Call) -> Done {
+        let key = CallKey {
+            caller: Caller::Client("tui".into()),
+            key: key.into(),
+            digest,
+        };
+        self.called(Origin::User, Some(key), call)
+    }
+
+    pub(crate) fn by(&mut self, member: &str, call: Call) -> Done {
+        let launch = self.launch(member);
+        self.by_launch(member, launch, call)
+    }
+
+    pub(crate) fn by_launch(&mut self, member: &str, launch: LaunchId, call: Call) -> Done {
+        let by = Origin::Member {
+            name: name(member),
+            launch,
+        };
+        self.called(by, None, call)
+    }
+
+    pub(crate) fn up(&mut self, plan: UpPlan) -> Done {
+        self.user(Call::Up(Box::new(plan)))
+    }
+
+    pub(crate) fn add(&mut self, title: &str) -> TaskId {
+        let plan = task_plan(title);
+        self.user(Call::AddTask { plan, after: Vec::new() }).task()
+    }
+
+    pub(crate) fn claim(&mut self, member: &str, task: TaskId) -> Generation {
+        match self.by(member, Call::ClaimTask { task: Some(task) }).answer() {
+            Answer::Task { generation, .. } => generation,
+            other => panic!("not a claim: {other:?}"),
+        }
+    }
+
+    pub(crate) fn send(&mut self, from: &str, to: &str, text: &str) -> Done {
+        let to: Recipient = to.parse().expect("a recipient");
+        let call = Call::Send { to, text: text.into(), urgent: false };
+        match from {
+            "user" => self.user(call),
+            member => self.by(member, call),
+        }
+    }
+
+    pub(crate) fn kill(&mut self, member: &str) -> Done {
+        self.user(Call::Kill { member: name(member) })
+    }
+
+    /// A supervisor starts, on the same boot of the machine as the one before.
+    pub(crate) fn resume(&mut self) -> Done {
+        let boot = format!("boot {}", self.boot).into();
+        self.input(Input::Resumed { boot })
+    }
+
+    pub(crate) fn reboot(&mut self) -> Done {
+        self.boot += 1;
+        self.now = Tick(10);
+        self.resume()
+    }
+
+    pub(crate) fn hello(&mut self, member: &str) -> Done {
+        let launch = self.launch(member);
+        self.input(Input::SaidHello { launch, process: ProcessStamp { pid: 100, start_time: 7 } })
+    }
+
+    pub(crate) fn exits(&mut self, member: &str) -> Done {
+        let launch = self.launch(member);
+        self.input(Input::Exited { launch })
+    }
+
+    pub(crate) fn tree_is_gone(&mut self, member: &str) -> Done {
+        let launch = self.launch(member);
+        self.input(Input::TreeGone { launch })
+    }
+
+    /// Her process dies, and nothing of it is left.
+    pub(crate) fn dies(&mut self, member: &str) -> Done {
+        self.exits(member);
+        self.tree_is_gone(member)
+    }
+
+    /// Lets time pass; each deadline on the way is met when it is due.
+    pub(crate) fn wait(&mut self, ms: u64) -> Vec<Event> {
+        let until = self.now.after_ms(ms);
+        let mut events = Vec::new();
+        while let Some(due) = self.team.next_deadline().filter(|due| *due <= until) {
+            self.now = self.now.max(due);
+            events.extend(self.input(Input::DeadlineReached).events);
+            assert!(self.team.next_deadline().is_none_or(|next| next > self.now), "a deadline that was met is gone");
+        }
+        self.now = until;
+        events
+    }
+
+    pub(crate) fn member(&self, member: &str) -> &Member {
+        self.team.member(&name(member)).expect("a member of the team")
+    }
+
+    pub(crate) fn life(&self, member: &str) -> &Life {
+        &self.member(member).life
+    }
+
+    pub(crate) fn is_ready(&self, member: &str) -> bool {
+        matches!(self.life(member), Life::Ready { .. })
+    }
+
+    pub(crate) fn held(&self, member: &str) -> Option<Arc<str>> {
+        match self.life(member) {
+            Life::Held { reason } => Some(reason.clone()),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn launch(&self, member: &str) -> LaunchId {
+        let launch = self.life(member).launch();
+        launch.unwrap_or_else(|| panic!("{member} has no launch")).id.clone()
+    }
+
+    pub(crate) fn task(&self, task: TaskId) -> &Task {
+        self.team.board().get(task).expect("a task that is not completed")
+    }
+
+    pub(crate) fn owner(&self, task: TaskId) -> Option<String> {
+        self.task(task).owner().map(ToString::to_string)
+    }
+
+    pub(crate) fn is_pending(&self, task: TaskId) -> bool {
+        matches!(self.task(task).outcome, Outcome::Pending { .. })
+    }
+
+    /// The current claim of a task.
+    pub(crate) fn claim_of(&self, task: TaskId) -> ClaimRef {
+        ClaimRef { task, generation: Some(self.task(task).generation) }
+    }
+
+    /// What a member has not read, in the order of its acceptance.
+    pub(crate) fn inbox(&self, member: &str) -> Vec<String> {
+        self.member(member).inbox.iter().map(|(_, unread)| unread.text.to_string()).collect()
+    }
+}
+
+pub(crate) fn replayed(records: &[Record]) -> Team {
+    let mut team = Team::default();
+    for record in records {
+        team.apply(record);
+    }
+    team
+}
+
+fn seed(step: usize) -> [u8; 32] {
+    let mut seed = [0; 32];
+    seed[..8].copy_from_slice(&step.to_be_bytes());
+    seed
+}
+
+/// A team's file: a lead and these workers, who take everything.
+pub(crate) fn file(workers: &[&str]) -> UpPlan {
+    let mut members = vec![member_plan("lead")];
+    members[0].lead = true;
+    members[0].takes.unassigned = false;
+    members.extend(workers.iter().map(|worker| member_plan(worker)));
+    UpPlan { team: team_plan(), members, tasks: Vec::new() }
+}

@@ -1,0 +1,111 @@
+//! From exec to serving, and to the end.
+//!
+//! Lock, stale socket away, bind, restore, readiness: in this order, so that nobody ever sees two supervisors, and
+//! whoever is told that this one is ready can be served. The socket goes before the lock is released.
+
+use std::io::Write;
+use std::rc::Rc;
+
+use agent_team_protocol::exit::{ExitCode, SYNC_FAILED};
+use agent_team_protocol::notification::GoodbyeReason;
+use agent_team_system::directories::Directories;
+use agent_team_system::lock::FileLock;
+use agent_team_system::signals::{SignalEvent, Signals};
+use agent_team_system::socket::Listener;
+use agent_team_system::{clock, spawn};
+use anyhow::{Context, bail};
+use tokio::sync::mpsc;
+
+use crate::driver::Notice;
+use crate::server::{Ending, Server};
+use crate::settings_file;
+use crate::teams::Teams;
+
+/// Runs a supervisor to its end. `foreground` logs to stderr.
+pub fn run(foreground: bool) -> u8 {
+    let mut ready = spawn::ready_fd();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let result = runtime
+        .context("cannot start a runtime")
+        .and_then(|runtime| {
+            let local = tokio::task::LocalSet::new();
+            local.block_on(&runtime, serve(foreground, &mut ready))
+        });
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            tracing::error!(error = format!("{error:#}"), "the supervisor cannot serve");
+            if let Some(mut ready) = ready {
+                // Whoever waits for readiness is told why there is none.
+                let _starter_gone = writeln!(ready, "error: {error:#}");
+            } else {
+                let _no_stderr = writeln!(std::io::stderr(), "error: {error:#}");
+            }
+            ExitCode::Failed as u8
+        }
+    }
+}
+
+async fn serve(foreground: bool, ready: &mut Option<std::fs::File>) -> anyhow::Result<u8> {
+    let directories = Rc::new(Directories::from_environment()?);
+    directories.prepare()?;
+    let _log = crate::log::start(&directories, foreground)?;
+    let Some(mut lock) = FileLock::try_acquire(&directories.supervisor_lock())? else {
+        bail!(
+            "another supervisor is running: {} is held",
+            directories.supervisor_lock().display()
+        );
+    };
+    let mut signals = Signals::install().context("cannot listen to signals")?;
+    let socket = directories.socket();
+    let listener = Listener::bind_replacing_stale(&lock, &socket)
+        .with_context(|| format!("cannot listen at {}", socket.display()))?;
+    let durability = settings_file::durability(&directories)?;
+    let boot = clock::boot_id().context("cannot tell which boot of the machine this is")?;
+
+    let (notices, mut noticed) = mpsc::unbounded_channel();
+    let (ending, mut endings) = mpsc::unbounded_channel();
+    let teams = Teams::new(directories.clone(), boot.into(), durability, notices);
+    teams.restore();
+    let server = Rc::new(Server::new(teams, directories.clone(), ending));
+    tokio::task::spawn_local(server.clone().accept(listener));
+    lock.write_contents(&socket.display().to_string())?;
+    tracing::info!(pid = std::process::id(), socket = %socket.display(), ?durability, "serving");
+    if let Some(mut ready) = ready.take() {
+        // A starter that is gone does not need to know.
+        let _starter_gone = writeln!(ready, "ready");
+    }
+
+    let (goodbye, code) = loop {
+        tokio::select! {
+            Some(notice) = noticed.recv() => match notice {
+                Notice::WentDown => {}
+                // No goodbye: a worker starts a supervisor that reads what is really there.
+                Notice::SyncFailed => break (None, SYNC_FAILED),
+            },
+            Some(ending) = endings.recv() => match ending {
+                Ending::ClientGone => {}
+                Ending::Stop => break (Some(GoodbyeReason::Stopped), 0),
+                Ending::Restart => break (Some(GoodbyeReason::Restarting), 0),
+            },
+            signal = signals.next() => match signal {
+                SignalEvent::Shutdown | SignalEvent::Interrupt => break (Some(GoodbyeReason::Stopped), 0),
+                SignalEvent::Hangup | SignalEvent::WindowChanged | SignalEvent::Info => {}
+            },
+        }
+        if server.teams.all_down() && !server.has_clients() {
+            break (Some(GoodbyeReason::Stopped), 0);
+        }
+    };
+    tracing::info!(?goodbye, code, "ending");
+    if let Some(goodbye) = goodbye {
+        server.teams.close(goodbye).await;
+    }
+    // Last frames are written by tasks of their own; the socket and the lock go once they had their turn.
+    tokio::task::yield_now().await;
+    std::fs::remove_file(&socket).context("cannot remove the socket")?;
+    lock.write_contents("")?;
+    Ok(code)
+}

@@ -1,0 +1,277 @@
+//! Between the wire's types and the core's, which know nothing of each other.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use agent_team_core::input::{After, MemberPlanByHand, TaskChanges, UpPlan};
+use agent_team_core::plan::{FileTask, MemberPlan, Takes, TaskPlan, TeamPlan};
+use agent_team_core::{Refused, Team};
+use agent_team_protocol::method::{self, Spawn};
+use agent_team_protocol::spec::{
+    ClaimPolicy, Colour, Engine, MemberSpec, PlacementChoice, RoleSpec, TaskSpec, TeamSpec,
+};
+use agent_team_protocol::{ErrorCode, Refusal, TaskId};
+
+use crate::settings::{self, MemberSettings, Place, TeamSettings, carried};
+
+/// A team as wanted, for the core. Members without a colour keep theirs, or get one that nobody has.
+pub(crate) fn up_plan(spec: TeamSpec, place: Place, team: &Team) -> UpPlan {
+    let mut taken: BTreeSet<Colour> = team
+        .members()
+        .map(|member| settings::colour(&member.plan))
+        .collect();
+    taken.extend(spec.members.iter().filter_map(|member| member.colour));
+    let members = spec
+        .members
+        .into_iter()
+        .map(|member| {
+            let colour = member
+                .colour
+                .unwrap_or_else(|| match team.member(&member.name) {
+                    Some(known) => settings::colour(&known.plan),
+                    None => free_colour(&mut taken),
+                });
+            member_plan(member, colour)
+        })
+        .collect();
+    let hooks = spec.hooks;
+    UpPlan {
+        team: TeamPlan {
+            teammates: spec.limits.teammates,
+            starting: spec.limits.starting,
+            asks_before_completing: hooks.task_completed.is_some(),
+            asks_when_idle: hooks.teammate_idle.is_some(),
+            settings: carried(&TeamSettings {
+                place,
+                layout: spec.layout,
+                hooks,
+                roles: spec.roles,
+            }),
+        },
+        members,
+        tasks: spec.tasks.into_iter().map(file_task).collect(),
+    }
+}
+
+fn free_colour(taken: &mut BTreeSet<Colour>) -> Colour {
+    let free = Colour::PALETTE
+        .into_iter()
+        .find(|colour| !taken.contains(colour));
+    let colour = free.unwrap_or(Colour::PALETTE[taken.len() % Colour::PALETTE.len()]);
+    taken.insert(colour);
+    colour
+}
+
+fn member_plan(spec: MemberSpec, colour: Colour) -> MemberPlan {
+    MemberPlan {
+        name: spec.name,
+        role: spec.role,
+        lead: spec.lead,
+        takes: takes(spec.engine, spec.claim),
+        foreign: is_foreign(spec.engine),
+        by_hand: false,
+        settings: carried(&MemberSettings {
+            engine: spec.engine,
+            cwd: spec.cwd,
+            env: spec.env,
+            headless: spec.placement == Some(PlacementChoice::Headless),
+        }),
+        colour: colour.name().into(),
+    }
+}
+
+fn takes(engine: Engine, claim: ClaimPolicy) -> Takes {
+    Takes {
+        unassigned: claim == ClaimPolicy::Ready,
+        without_run: match engine {
+            Engine::Command => false,
+        },
+    }
+}
+
+fn is_foreign(engine: Engine) -> bool {
+    match engine {
+        Engine::Command => false,
+    }
+}
+
+/// A member of a role that the team knows.
+pub(crate) fn spawn_plan(
+    spawn: Spawn,
+    project: &std::path::Path,
+    team: &Team,
+) -> Result<MemberPlanByHand, Refusal> {
+    let known = TeamSettings::of(team.plan())
+        .map(|settings| settings.roles)
+        .unwrap_or_default();
+    let role = match known.iter().find(|role| role.name == spawn.role) {
+        Some(role) => role.clone(),
+        None if spawn.role.as_str() == "worker" => RoleSpec {
+            name: spawn.role.clone(),
+            description: String::new(),
+            engine: Engine::Command,
+            colour: None,
+        },
+        None => {
+            let names: Vec<&str> = known
+                .iter()
+                .map(|role| role.name.as_str())
+                .chain(["worker"])
+                .collect();
+            return Err(Refusal::new(
+                ErrorCode::UnknownRole,
+                format!("there is no role {}", spawn.role),
+            )
+            .hint(format!("this team's roles are: {}", names.join(", "))));
+        }
+    };
+    let mut taken = team
+        .members()
+        .map(|member| settings::colour(&member.plan))
+        .collect();
+    let engine = spawn.engine.unwrap_or(role.engine);
+    let colour = role.colour.unwrap_or_else(|| free_colour(&mut taken));
+    let spec = MemberSpec {
+        // Not looked at: `MemberPlanByHand` says so.
+        name: "unnamed".parse().expect("a plain word is a name"),
+        role: role.name.clone(),
+        lead: false,
+        engine,
+        colour: Some(colour),
+        cwd: project.to_owned(),
+        env: Default::default(),
+        claim: ClaimPolicy::Ready,
+        placement: spawn.placement,
+    };
+    Ok(MemberPlanByHand {
+        name: spawn.name,
+        role: role.name,
+        like: member_plan(spec, colour),
+    })
+}
+
+fn file_task(spec: TaskSpec) -> FileTask {
+    let after = spec.after.iter().map(|key| key.as_str().into()).collect();
+    FileTask {
+        plan: TaskPlan {
+            from_file: true,
+            ..task_plan(spec)
+        },
+        after,
+    }
+}
+
+/// Its dependencies are left to [`after`].
+pub(crate) fn task_plan(spec: TaskSpec) -> TaskPlan {
+    let key = if spec.key.is_empty() {
+        spec.title.as_str().into()
+    } else {
+        spec.key.into()
+    };
+    TaskPlan {
+        key,
+        title: spec.title.into(),
+        description: spec.description.into(),
+        priority: spec.priority,
+        labels: texts(spec.labels),
+        after: Vec::new(),
+        role: spec.role,
+        assignee: spec.assignee,
+        files: texts(spec.files),
+        run: spec.run.map(Into::into),
+        verify: spec.verify.map(Into::into),
+        rerun: spec.rerun,
+        from_file: false,
+    }
+}
+
+pub(crate) fn after(after: &[String]) -> Vec<After> {
+    let one = |text: &String| match text.parse::<TaskId>() {
+        Ok(id) => After::Task(id),
+        Err(_) => After::Key(text.as_str().into()),
+    };
+    after.iter().map(one).collect()
+}
+
+pub(crate) fn task_changes(changes: method::TaskChanges) -> TaskChanges {
+    TaskChanges {
+        title: changes.title.map(Into::into),
+        description: changes.description.map(Into::into),
+        priority: changes.priority,
+        labels: changes.labels.map(texts),
+        after: changes.after.as_deref().map(after),
+        role: changes.role,
+        files: changes.files.map(texts),
+        run: changes.run.map(Into::into),
+        verify: changes.verify.map(Into::into),
+        rerun: changes.rerun,
+    }
+}
+
+fn texts(texts: Vec<String>) -> Vec<Arc<str>> {
+    texts.into_iter().map(Into::into).collect()
+}
+
+/// A refusal as the wire has it, with what to do about it.
+pub(crate) fn refusal(refused: &Refused) -> Refusal {
+    let code = match refused {
+        Refused::UnknownMember(_) | Refused::NoLead => ErrorCode::UnknownMember,
+        Refused::UnknownTask(_) => ErrorCode::UnknownTask,
+        Refused::UnknownDependency { .. } => ErrorCode::UnknownDependency,
+        Refused::Cycle(_) => ErrorCode::DependencyCycle,
+        Refused::Duplicate { .. }
+        | Refused::ReservedName(_)
+        | Refused::TwoLeads
+        | Refused::NoTitle => ErrorCode::Invalid,
+        Refused::TooLarge { what, .. } if what.contains("message") => ErrorCode::MessageTooLarge,
+        Refused::TooLarge { what, .. } if what.contains("result") => ErrorCode::ResultTooLarge,
+        Refused::TooLarge { .. } => ErrorCode::Invalid,
+        Refused::NobodyToTell | Refused::WrongState { .. } => ErrorCode::WrongState,
+        Refused::NameTaken(_) => ErrorCode::NameTaken,
+        Refused::TooManyMembers { .. } => ErrorCode::TooManyMembers,
+        Refused::InboxFull(_) => ErrorCode::InboxFull,
+        Refused::AlreadyClaimed { .. } | Refused::HasClaim { .. } => ErrorCode::AlreadyClaimed,
+        Refused::Blocked { .. } => ErrorCode::Blocked,
+        Refused::StaleClaim { .. } => ErrorCode::StaleClaim,
+        Refused::NotOwner { .. } => ErrorCode::NotOwner,
+        Refused::NotForYou { .. } => ErrorCode::NotClaimable,
+        Refused::NothingToClaim => ErrorCode::NothingToClaim,
+        Refused::CompletionRefused { .. } => ErrorCode::CompletionRefused,
+        Refused::KeyReused(_) => ErrorCode::KeyReused,
+        Refused::NotPermitted(_) => ErrorCode::NotPermitted,
+        Refused::StaleLaunch => ErrorCode::Unauthenticated,
+    };
+    let refusal = Refusal::new(code, refused.to_string());
+    match hint(refused) {
+        Some(hint) => refusal.hint(hint),
+        None => refusal,
+    }
+}
+
+fn hint(refused: &Refused) -> Option<String> {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "most refusals say it all")]
+    Some(match refused {
+        Refused::UnknownMember(_) => "agent-team ps lists the members".to_owned(),
+        Refused::UnknownTask(_) => "agent-team task list shows the board".to_owned(),
+        Refused::TooManyMembers { .. } => {
+            "stop one, or raise limits.teammates in the team file".to_owned()
+        }
+        Refused::InboxFull(name) => format!("try again when {name} has read some"),
+        Refused::WrongState {
+            task,
+            state: "in progress",
+            ..
+        } => {
+            format!("first: agent-team task release {task}")
+        }
+        Refused::WrongState {
+            task,
+            state: "failed" | "cancelled",
+            ..
+        } => {
+            format!("first: agent-team task retry {task}")
+        }
+        Refused::NobodyToTell => "agent-team up starts the members".to_owned(),
+        _ => return None,
+    })
+}

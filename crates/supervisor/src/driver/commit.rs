@@ -1,0 +1,262 @@
+//! Handing a turn to the store, and what follows from its answer.
+
+use std::time::Instant;
+
+use agent_team_core::{Effect, Team};
+use agent_team_protocol::view::CommitView;
+use agent_team_protocol::{ErrorCode, Refusal, Revision};
+use agent_team_store::{Batch, CommitError, Committed};
+
+use super::{After, Driver, Flight, Message, Notice, RECENT_MAX, Request, Storage, Turn};
+use crate::outbox::Reply;
+
+/// Records after the last snapshot that make the next one due: reading them takes some 10 ms.
+const SNAPSHOT_AFTER: u64 = 10_000;
+
+impl Driver {
+    /// Hands the turn to the store. A turn without events needs no commit.
+    pub(super) fn submit(&mut self) {
+        if self.flight.is_some() {
+            return;
+        }
+        if self.turn.records.is_empty() {
+            let after = std::mem::take(&mut self.turn.after);
+            if !after.is_empty() {
+                self.turn.urgent = false;
+                self.carry_out(after);
+            }
+            if let Storage::Full(held) = &self.storage
+                && !held.is_empty()
+            {
+                self.store.submit(self.batch(Turn::default()));
+                self.flight = Some(Flight::Probe);
+            }
+            return;
+        }
+        let mut turn = std::mem::take(&mut self.turn);
+        let after = std::mem::take(&mut turn.after);
+        let records = turn.records.len();
+        self.store.submit(self.batch(turn));
+        self.flight = Some(Flight::Turn(after, records));
+    }
+
+    fn batch(&self, turn: Turn) -> Batch {
+        let count = turn.records.len() as u64;
+        Batch {
+            first: Revision(self.team.revision().0 + 1 - count),
+            snapshot: self.is_snapshot_due().then(|| self.team.snapshot()),
+            records: turn.records,
+            archived: turn.archived,
+            urgent: turn.urgent,
+        }
+    }
+
+    /// A snapshot longer than the journal that it saves reading would cost more than it gains.
+    fn is_snapshot_due(&self) -> bool {
+        self.since_snapshot >= SNAPSHOT_AFTER.max(2 * self.team.board().len() as u64)
+    }
+
+    pub(super) fn commit_ended(&mut self, result: Result<Committed, CommitError>) {
+        let Some(flight) = self.flight.take() else {
+            return;
+        };
+        match (result, flight) {
+            (Ok(committed), Flight::Turn(after, records)) => {
+                self.stored(committed, records);
+                self.carry_out(after);
+            }
+            (Ok(_), Flight::Probe) => {
+                tracing::info!("there is room on the disk again");
+                if let Storage::Full(held) = std::mem::replace(&mut self.storage, Storage::Stored) {
+                    held.into_iter().for_each(|request| self.called(request));
+                }
+            }
+            (Err(error), Flight::Turn(after, _)) => self.not_stored(&error, after),
+            (Err(error), Flight::Probe) => {
+                let refusal = storage_refusal(&error);
+                if let Storage::Full(held) = &mut self.storage {
+                    super::refuse_all(held.drain(..).map(|request| request.reply), &refusal);
+                }
+            }
+        }
+    }
+
+    fn stored(&mut self, committed: Committed, records: usize) {
+        self.since_snapshot = committed.since_snapshot;
+        let commit = CommitView {
+            revision: committed.revision,
+            records: u32::try_from(records).unwrap_or(u32::MAX),
+            took_us: u64::try_from(committed.took.as_micros()).unwrap_or(u64::MAX),
+            ago_ms: 0,
+        };
+        self.last_commit = Some((commit, Instant::now()));
+        for entry in committed.entries {
+            self.publish(&entry);
+            if self.recent.len() == RECENT_MAX {
+                self.recent.pop_front();
+            }
+            self.recent.push_back(entry);
+        }
+    }
+
+    fn carry_out(&mut self, after: Vec<After>) {
+        for one in after {
+            match one {
+                After::Effect(effect) => self.effect(effect),
+                After::Read(request) => self.read(request),
+                After::Welcome(hello) => self.welcome(hello),
+                After::Pump(member) => self.pump(&member),
+            }
+        }
+        self.check_waiters();
+        self.relabel();
+        self.watch_for_down();
+    }
+
+    fn watch_for_down(&mut self) {
+        let is_down = self.team.is_down();
+        if is_down && !self.watched.is_down.replace(is_down) {
+            // The notice follows when the panes are closed; a team that ends by itself has none to wait for.
+            if self.down.is_none() {
+                let _supervisor_gone = self.notices.send(Notice::WentDown);
+            }
+        }
+        self.watched.is_down.set(is_down && self.down.is_none());
+    }
+
+    /// Refuses everything in the turn, and goes back to what is stored.
+    fn not_stored(&mut self, error: &CommitError, after: Vec<After>) {
+        tracing::error!(error = %chain(error), "a commit failed");
+        let refusal = storage_refusal(error);
+        let mut ends = Vec::new();
+        for one in after {
+            match one {
+                After::Effect(
+                    Effect::Reply { to, .. } | Effect::AskToComplete { reply: to, .. },
+                ) => {
+                    if let Some((reply, _)) = self.pending.remove(&to) {
+                        reply.refuse(refusal.clone());
+                    }
+                }
+                // Ending something is right whether or not it could be written down.
+                After::Effect(end @ Effect::EndTree { .. }) => ends.push(end),
+                After::Effect(_) | After::Pump(_) => {}
+                After::Read(request) => request.reply.refuse(refusal.clone()),
+                After::Welcome(hello) => hello.reply.refuse(refusal.clone()),
+            }
+        }
+        ends.into_iter().for_each(|end| self.effect(end));
+        match error {
+            CommitError::Broken { .. } => {
+                let _supervisor_gone = self.notices.send(Notice::SyncFailed);
+                self.storage = Storage::Failed(error.to_string());
+            }
+            CommitError::Moved(_) | CommitError::Panicked(_) | CommitError::OutOfOrder { .. } => {
+                self.storage = Storage::Failed(error.to_string());
+            }
+            CommitError::Full(_) | CommitError::Failed { .. } => {
+                if matches!(error, CommitError::Full(_))
+                    && !matches!(self.storage, Storage::Full(_))
+                {
+                    self.storage = Storage::Full(Vec::new());
+                }
+                self.rebuild();
+            }
+        }
+    }
+
+    /// Drops the state and reads it from the store again: the same path as a start.
+    fn rebuild(&mut self) {
+        match self.history.restore() {
+            Ok(restored) => {
+                self.team = Team::default();
+                for record in &restored.records {
+                    self.team.apply(record);
+                }
+                self.turn = Turn::default();
+                self.resay_hello();
+                self.adopt();
+            }
+            Err(error) => {
+                tracing::error!(%error, "the team cannot be read back");
+                self.storage = Storage::Failed(error.to_string());
+            }
+        }
+    }
+
+    /// Whether a call may be taken now; otherwise it has been answered, or waits.
+    pub(super) fn admit(&mut self, request: Request) -> Option<Request> {
+        match &mut self.storage {
+            Storage::Stored => Some(request),
+            Storage::Full(_) if request.is_urgent() || request.is_read() => Some(request),
+            Storage::Full(held) => {
+                held.push(request);
+                None
+            }
+            Storage::Failed(_) if request.is_read() => Some(request),
+            Storage::Failed(why) => {
+                let refusal = Refusal::new(ErrorCode::StorageFailed, why.clone()).hint(
+                    "nothing is accepted any more; agent-team kill and down --force still end processes, \
+                     then agent-team supervisor restart reads what is stored",
+                );
+                if request.is_urgent() {
+                    self.end_unstored();
+                }
+                request.reply.refuse(refusal);
+                None
+            }
+        }
+    }
+
+    /// Kills everything without writing it down: the last resort when nothing can be stored.
+    fn end_unstored(&mut self) {
+        let ends: Vec<Effect> = self
+            .team
+            .members()
+            .filter_map(|member| {
+                Some(Effect::EndTree {
+                    member: member.plan.name.clone(),
+                    launch: member.life.launch()?.id.clone(),
+                    process: member.life.process(),
+                    scan: agent_team_core::effect::Scan::Everything,
+                })
+            })
+            .collect();
+        ends.into_iter().for_each(|end| self.effect(end));
+    }
+
+    pub(super) fn send_to_self(&self, message: Message) {
+        // The driver holds the other end itself.
+        let _sent = self.to_self.send(message);
+    }
+
+    pub(super) fn pending_reply(
+        &mut self,
+        to: agent_team_core::ReplyTo,
+    ) -> Option<(Reply, super::Shape)> {
+        self.pending.remove(&to)
+    }
+}
+
+fn storage_refusal(error: &CommitError) -> Refusal {
+    match error {
+        CommitError::Full(_) => Refusal::new(ErrorCode::StorageFull, error.to_string())
+            .hint("make room and try again; reading and stopping still work"),
+        CommitError::Moved(_)
+        | CommitError::Broken { .. }
+        | CommitError::OutOfOrder { .. }
+        | CommitError::Failed { .. }
+        | CommitError::Panicked(_) => Refusal::new(ErrorCode::StorageFailed, chain(error)),
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

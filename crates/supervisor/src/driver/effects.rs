@@ -1,0 +1,358 @@
+//! Carrying out what was decided and stored. Each effect is safe to repeat.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use agent_team_core::effect::Scan;
+use agent_team_core::input::{ClaimRef, StartFault, Verdict};
+use agent_team_core::{Effect, Input};
+use agent_team_protocol::launch::LaunchFile;
+use agent_team_protocol::notification::{Abandon, StopMember};
+use agent_team_protocol::view::Fate;
+use agent_team_protocol::{LaunchId, MemberName};
+use agent_team_system::private_file;
+use agent_team_system::process::ProcessId;
+use agent_team_system::tree::{Tree, TreeSurvived};
+
+use super::{Driver, Message};
+use crate::hooks::{self, Heard, Hook};
+use crate::launch::{LaunchOrder, Order};
+use crate::view;
+
+/// How long a tree may take to end before somebody is told; it is tried on all the same.
+const END_LIMIT: Duration = Duration::from_secs(5);
+
+impl Driver {
+    pub(super) fn effect(&mut self, effect: Effect) {
+        match effect {
+            Effect::Launch {
+                member,
+                launch,
+                token,
+            } => self.launch(member, launch, token),
+            Effect::AskToStop {
+                member,
+                launch: _,
+                grace_ms,
+                reason,
+            } => {
+                self.notify(
+                    &member,
+                    &StopMember {
+                        grace_ms,
+                        reason: reason.to_string(),
+                    },
+                );
+            }
+            Effect::EndTree {
+                member,
+                launch,
+                process,
+                scan,
+            } => {
+                let process = process.map(|process| ProcessId {
+                    pid: process.pid,
+                    start_time: process.start_time,
+                });
+                self.end_tree(&member, launch, process, scan);
+            }
+            Effect::ClosePane { member } => {
+                self.labels.remove(&member);
+                self.launcher.order(Order::Close(member));
+            }
+            Effect::Assign { member, task } => {
+                if let Some(task) = self.team.board().get(task).map(view::assignment) {
+                    self.notify(&member, &task);
+                }
+            }
+            Effect::Abandon {
+                member,
+                task,
+                generation,
+                reason,
+            } => {
+                self.notify(
+                    &member,
+                    &Abandon {
+                        task,
+                        generation,
+                        reason: reason.to_string(),
+                    },
+                );
+            }
+            Effect::Deliver { member } => self.pump(&member),
+            Effect::AskToComplete {
+                by,
+                key,
+                reply,
+                claim,
+                result,
+            } => {
+                self.ask_to_complete(by, key, reply, claim, result);
+            }
+            Effect::AskWhenIdle { member, launch } => self.ask_when_idle(&member, launch),
+            Effect::Reply { to, outcome } => self.answer(to, outcome),
+        }
+    }
+
+    fn launch(&mut self, member: MemberName, launch: LaunchId, token: String) {
+        match self.write_launch_file(&member, &launch, token) {
+            Ok(order) => {
+                self.live_of(&member, &launch);
+                self.labels.insert(member, order.label.clone());
+                self.launcher.order(Order::Start(order));
+            }
+            Err(fault) => self.send_to_self(Message::NotStarted { launch, fault }),
+        }
+    }
+
+    fn write_launch_file(
+        &self,
+        member: &MemberName,
+        launch: &LaunchId,
+        token: String,
+    ) -> Result<LaunchOrder, StartFault> {
+        let failed = |error: std::io::Error| StartFault::Failed(error.to_string());
+        let (settings, _) = self
+            .settings_of(member)
+            .ok_or_else(|| StartFault::Unfit("its settings cannot be read".to_owned()))?;
+        let team = self.identity.team.as_str();
+        let mut environment = self.environment()?;
+        environment.extend(settings.env);
+        self.directories
+            .prepare_team(team)
+            .map_err(|error| StartFault::Unfit(error.to_string()))?;
+        let file = LaunchFile {
+            supervisor_lock: self.directories.supervisor_lock(),
+            team: self.identity.team.clone(),
+            member: member.clone(),
+            launch: launch.clone(),
+            token,
+            cwd: settings.cwd,
+            environment,
+            log: self.log_of(member),
+        };
+        let path = self.directories.launch_file(launch.as_str());
+        let bytes = serde_json::to_vec(&file).expect("a launch file has string keys");
+        private_file::create(&path, &bytes).map_err(failed)?;
+        let label = self
+            .label_of(member)
+            .ok_or_else(|| StartFault::Unfit("it left the team".to_owned()))?;
+        Ok(LaunchOrder {
+            member: member.clone(),
+            launch: launch.clone(),
+            file: path,
+            headless: settings.headless,
+            label,
+        })
+    }
+
+    /// What the team was brought up with.
+    fn environment(&self) -> Result<BTreeMap<String, String>, StartFault> {
+        let file = self
+            .directories
+            .environment_file(self.identity.team.as_str());
+        let bytes = private_file::read(&file).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                StartFault::Unfit("the team's environment is gone: run agent-team up".to_owned())
+            }
+            _ => StartFault::Failed(error.to_string()),
+        })?;
+        serde_json::from_slice(&bytes)
+            .map_err(|error| StartFault::Unfit(format!("{}: {error}", file.display())))
+    }
+
+    fn end_tree(
+        &mut self,
+        member: &MemberName,
+        launch: LaunchId,
+        process: Option<ProcessId>,
+        scan: Scan,
+    ) {
+        // A worker that has not taken its launch file yet must not find it.
+        let file = self.directories.launch_file(launch.as_str());
+        if let Err(error) = private_file::discard(&file) {
+            tracing::warn!(file = %file.display(), %error, "cannot remove a launch file");
+        }
+        let live = self.live_of(member, &launch);
+        let root = process.or(live.started);
+        let sessions = live.sessions.clone();
+        let scan = if root.is_none() {
+            Scan::Everything
+        } else {
+            scan
+        };
+        let marker = launch.as_str().to_owned();
+        let driver = self.to_self.clone();
+        let span = tracing::info_span!("launch", %member, %launch);
+        tokio::task::spawn_local(tracing::Instrument::instrument(
+            async move {
+                let mut ended: Vec<u32> = Vec::new();
+                loop {
+                    let result = match (scan, root) {
+                        (Scan::ProcessAlone, Some(root)) => end_process(root).await,
+                        _ => {
+                            Tree {
+                                root,
+                                sessions: sessions.clone(),
+                                marker: marker.clone(),
+                            }
+                            .end(END_LIMIT)
+                            .await
+                        }
+                    };
+                    match result {
+                        Ok(more) => {
+                            ended.extend(more.iter().map(|process| process.pid));
+                            if let Some(root) = root.filter(|root| !ended.contains(&root.pid)) {
+                                ended.insert(0, root.pid);
+                            }
+                            tracing::info!(?ended, "its processes are gone");
+                            let _driver_gone = driver.send(Message::TreeEnded { launch, ended });
+                            return;
+                        }
+                        Err(TreeSurvived::Alive {
+                            survivors,
+                            ended: more,
+                        }) => {
+                            ended.extend(more.iter().map(|process| process.pid));
+                            let pids: Vec<u32> =
+                                survivors.iter().map(|process| process.pid).collect();
+                            tracing::error!(?pids, "its processes do not end");
+                            let survived = Message::TreeSurvived {
+                                launch: launch.clone(),
+                                pids,
+                            };
+                            let _driver_gone = driver.send(survived);
+                        }
+                        Err(TreeSurvived::Unknown(error)) => {
+                            tracing::error!(%error, "its processes cannot be listed");
+                            tokio::time::sleep(END_LIMIT).await;
+                        }
+                    }
+                }
+            },
+            span,
+        ));
+    }
+
+    pub(super) fn tree_ended(&mut self, launch: LaunchId, ended: Vec<u32>) {
+        self.note_ended(&launch, &ended, Fate::Ended);
+        self.forget(&launch);
+        self.urgent(Input::TreeGone { launch });
+    }
+
+    pub(super) fn tree_survived(&mut self, launch: &LaunchId, pids: &[u32]) {
+        self.note_ended(launch, pids, Fate::Survived);
+        self.tell_survivors();
+    }
+
+    fn ask_to_complete(
+        &self,
+        by: agent_team_core::Origin,
+        key: Option<agent_team_core::CallKey>,
+        reply: agent_team_core::ReplyTo,
+        claim: ClaimRef,
+        result: std::sync::Arc<str>,
+    ) {
+        let task = self
+            .team
+            .board()
+            .get(claim.task)
+            .map(|task| view::task(&self.team, task));
+        let input = serde_json::json!({
+            "hook": "task_completed",
+            "team": self.identity.team,
+            "by": match &by {
+                agent_team_core::Origin::User => "user".to_owned(),
+                agent_team_core::Origin::Member { name, .. } => name.to_string(),
+            },
+            "task": task,
+            "result": &*result,
+        });
+        self.ask(
+            |hooks| hooks.task_completed.as_deref(),
+            input,
+            move |heard| {
+                let verdict = match heard {
+                    Heard::Agreed => Verdict::Passed,
+                    // Silence is never consent.
+                    Heard::Refused(reason) | Heard::Failed(reason) => Verdict::Refused(reason),
+                };
+                Some(Message::Verdict {
+                    by,
+                    key,
+                    reply,
+                    claim,
+                    result,
+                    verdict,
+                })
+            },
+        );
+    }
+
+    fn ask_when_idle(&self, member: &MemberName, launch: LaunchId) {
+        let input = serde_json::json!({
+            "hook": "teammate_idle",
+            "team": self.identity.team,
+            "member": self.member_view(member),
+        });
+        self.ask(
+            |hooks| hooks.teammate_idle.as_deref(),
+            input,
+            move |heard| match heard {
+                Heard::Agreed | Heard::Failed(_) => None,
+                Heard::Refused(reason) => Some(Message::IdleRefused { launch, reason }),
+            },
+        );
+    }
+
+    fn ask(
+        &self,
+        line: impl FnOnce(&agent_team_protocol::spec::Hooks) -> Option<&str>,
+        input: serde_json::Value,
+        then: impl FnOnce(Heard) -> Option<Message> + 'static,
+    ) {
+        let settings = crate::settings::TeamSettings::of(self.team.plan());
+        let line = settings
+            .as_ref()
+            .and_then(|settings| line(&settings.hooks))
+            .map(str::to_owned);
+        let environment = self.environment().unwrap_or_default();
+        let project: &Path = &self.identity.project;
+        let hook = line.map(|line| Hook {
+            line,
+            project: project.to_owned(),
+            environment,
+            input: input.to_string(),
+        });
+        let driver = self.to_self.clone();
+        tokio::task::spawn_local(async move {
+            let heard = match hook {
+                Some(hook) => hooks::ask(hook).await,
+                None => Heard::Agreed,
+            };
+            if let Some(message) = then(heard) {
+                let _driver_gone = driver.send(message);
+            }
+        });
+    }
+}
+
+/// Ends one process that never started another.
+async fn end_process(process: ProcessId) -> Result<Vec<ProcessId>, TreeSurvived> {
+    use agent_team_system::process::{ExitWatch, Signal};
+    let Some(mut watch) = ExitWatch::open(process)? else {
+        return Ok(Vec::new());
+    };
+    watch.signal(Signal::SIGKILL)?;
+    if watch.exited_within(END_LIMIT).await? {
+        Ok(vec![process])
+    } else {
+        Err(TreeSurvived::Alive {
+            survivors: vec![process],
+            ended: Vec::new(),
+        })
+    }
+}

@@ -1,0 +1,519 @@
+//! The one task that owns a team: inputs in, one commit at a time, effects after it.
+//!
+//! ```text
+//!   inputs ──▶ decide and apply ──▶ store (group commit) ──▶ effects, replies, events
+//!      ▲            while a commit is under way, inputs gather         │
+//!      └───────────────────────────────────────────────────────────────┘
+//! ```
+//! I1: only this module's [`Driver`] changes a `Team`. I2: nothing leaves it that rests on an event which is not stored.
+//! It never waits for a member, for tmux, for a hook or for the disk: what they have to say comes back as a message.
+
+mod calls;
+mod commit;
+mod effects;
+mod members;
+mod subscribers;
+mod waiters;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use agent_team_core::input::{ClaimRef, StartFault, Verdict};
+use agent_team_core::{CallKey, Context, Effect, Input, Origin, ReplyTo, Team, Tick};
+use agent_team_protocol::notification::{TaskOutput, TaskSession};
+use agent_team_protocol::spec::TeamSpec;
+use agent_team_protocol::view::{CommitView, DriverView, Receipt};
+use agent_team_protocol::{LaunchId, MemberName, MessageId, Refusal};
+use agent_team_store::{
+    Archived, CommitError, Committed, History, JournalEntry, Store, TeamIdentity,
+};
+use agent_team_system::clock;
+use agent_team_system::directories::Directories;
+use tokio::sync::{mpsc, oneshot};
+
+pub(crate) use calls::{Asked, Request};
+pub(crate) use members::Hello;
+
+use crate::launch::{Label, Launcher, Started};
+use crate::outbox::Reply;
+use crate::settings::{Place, TeamSettings};
+use members::Live;
+use waiters::{Down, Shape, Waiter};
+
+/// Inputs that one commit takes at most: enough to fill a sync, few enough to keep a turn short.
+const TURN_MAX: usize = 512;
+
+/// Committed events that are kept for subscribers who have nearly caught up.
+const RECENT_MAX: usize = 1_024;
+
+/// What reaches a driver.
+#[derive(Debug)]
+pub(crate) enum Message {
+    Called(Request),
+    Hello(Hello),
+    /// A member's connection ended; its process may live on.
+    Disconnected {
+        launch: LaunchId,
+        connection: u64,
+    },
+    /// A member sent something that changes nothing.
+    Heard(LaunchId),
+    Output(LaunchId, TaskOutput),
+    Session(LaunchId, TaskSession),
+    PaneLost(LaunchId),
+    Started(Started),
+    NotStarted {
+        launch: LaunchId,
+        fault: StartFault,
+    },
+    Exited(LaunchId),
+    TreeEnded {
+        launch: LaunchId,
+        ended: Vec<u32>,
+    },
+    TreeSurvived {
+        launch: LaunchId,
+        pids: Vec<u32>,
+    },
+    /// A hook answered a completion.
+    Verdict {
+        by: Origin,
+        key: Option<CallKey>,
+        reply: ReplyTo,
+        claim: ClaimRef,
+        result: Arc<str>,
+        verdict: Verdict,
+    },
+    /// A hook wants an idle member to go on.
+    IdleRefused {
+        launch: LaunchId,
+        reason: String,
+    },
+    /// A subscriber has read history up to here.
+    CaughtUp(subscribers::Reader),
+    PanesClosed(Vec<Receipt>),
+    Status(oneshot::Sender<DriverView>),
+    /// The supervisor ends: members are told why, and the store is closed.
+    Close {
+        goodbye: agent_team_protocol::notification::GoodbyeReason,
+        done: oneshot::Sender<()>,
+    },
+}
+
+/// The server's end of a driver.
+#[derive(Debug, Clone)]
+pub(crate) struct DriverHandle {
+    pub(crate) identity: Rc<TeamIdentity>,
+    pub(crate) messages: mpsc::UnboundedSender<Message>,
+    pub(crate) watched: Rc<Watched>,
+}
+
+/// What the server may look at without asking.
+#[derive(Debug, Default)]
+pub(crate) struct Watched {
+    pub(crate) is_down: std::cell::Cell<bool>,
+}
+
+/// What the supervisor must do because of a driver.
+#[derive(Debug)]
+pub(crate) enum Notice {
+    /// A team went down, so there may be nothing left to do.
+    WentDown,
+    /// A sync failed: nothing that this process thinks is stored can be trusted.
+    SyncFailed,
+}
+
+pub(crate) struct Driver {
+    identity: Rc<TeamIdentity>,
+    directories: Rc<Directories>,
+    team: Team,
+    boot: Arc<str>,
+    store: Store,
+    committed: mpsc::UnboundedReceiver<Result<Committed, CommitError>>,
+    history: History,
+    messages: mpsc::UnboundedReceiver<Message>,
+    to_self: mpsc::UnboundedSender<Message>,
+    notices: mpsc::UnboundedSender<Notice>,
+    watched: Rc<Watched>,
+    launcher: Launcher,
+
+    turn: Turn,
+    flight: Option<Flight>,
+    storage: Storage,
+    since_snapshot: u64,
+    last_commit: Option<(CommitView, Instant)>,
+
+    pending: HashMap<ReplyTo, (Reply, Shape)>,
+    next_reply: u64,
+    waiters: Vec<Waiter>,
+    down: Option<Down>,
+
+    live: HashMap<LaunchId, Live>,
+    /// The newest message that each member was offered, by whichever connection.
+    offered: BTreeMap<MemberName, MessageId>,
+    labels: BTreeMap<MemberName, Label>,
+    subscribers: Vec<subscribers::Subscriber>,
+    recent: VecDeque<JournalEntry>,
+}
+
+/// What one turn gathers until it is stored.
+#[derive(Default)]
+struct Turn {
+    records: Vec<agent_team_core::Record>,
+    archived: Vec<Archived>,
+    after: Vec<After>,
+    urgent: bool,
+}
+
+/// What is done once the turn's events are stored, in order.
+enum After {
+    Effect(Effect),
+    /// Something to be answered from the state then.
+    Read(Request),
+    Welcome(Hello),
+    /// More messages may be offered.
+    Pump(MemberName),
+}
+
+/// The commit under way.
+enum Flight {
+    Turn(Vec<After>, usize),
+    /// Nothing but the question whether there is room again.
+    Probe,
+}
+
+/// Whether anything can be stored.
+enum Storage {
+    Stored,
+    /// No room: only what ends things is accepted. These wait for the answer to a probe.
+    Full(Vec<Request>),
+    /// Nothing is acknowledged any more, because of this.
+    Failed(String),
+}
+
+/// All that a driver is started with.
+pub(crate) struct Start {
+    pub(crate) identity: TeamIdentity,
+    pub(crate) directories: Rc<Directories>,
+    pub(crate) boot: Arc<str>,
+    pub(crate) opened: agent_team_store::Opened,
+    pub(crate) notices: mpsc::UnboundedSender<Notice>,
+}
+
+impl Driver {
+    /// Starts a team's driver from what its store holds.
+    pub(crate) fn start(start: Start) -> std::io::Result<DriverHandle> {
+        let (to_self, messages) = mpsc::unbounded_channel();
+        let (told, committed) = mpsc::unbounded_channel();
+        let sink = Box::new(move |result| {
+            // A driver that is gone has nobody to tell.
+            let _sent = told.send(result);
+        });
+        let store = Store::start(start.opened.writer, sink)?;
+        let identity = Rc::new(start.identity);
+        let watched = Rc::new(Watched::default());
+        let mut team = Team::default();
+        for record in &start.opened.restored.records {
+            team.apply(record);
+        }
+        let launcher = Launcher::start(
+            identity.team.clone(),
+            &start.directories.run,
+            to_self.clone(),
+        );
+        let mut driver = Self {
+            offered: offered_before(&team),
+            since_snapshot: start.opened.restored.since_snapshot,
+            identity: identity.clone(),
+            directories: start.directories,
+            team,
+            boot: start.boot,
+            store,
+            committed,
+            history: start.opened.history,
+            messages,
+            to_self: to_self.clone(),
+            notices: start.notices,
+            watched: watched.clone(),
+            launcher,
+            turn: Turn::default(),
+            flight: None,
+            storage: Storage::Stored,
+            last_commit: None,
+            pending: HashMap::new(),
+            next_reply: 0,
+            waiters: Vec::new(),
+            down: None,
+            live: HashMap::new(),
+            labels: BTreeMap::new(),
+            subscribers: Vec::new(),
+            recent: VecDeque::new(),
+        };
+        driver.place();
+        driver.adopt();
+        driver.watched.is_down.set(driver.team.is_down());
+        tokio::task::spawn_local(driver.run());
+        Ok(DriverHandle {
+            identity,
+            messages: to_self,
+            watched,
+        })
+    }
+
+    async fn run(mut self) {
+        loop {
+            self.submit();
+            if self.flight.is_some() {
+                let Some(result) = self.committed.recv().await else {
+                    return;
+                };
+                self.commit_ended(result);
+                continue;
+            }
+            let message = match self.deadline() {
+                None => self.messages.recv().await,
+                Some(at) => tokio::select! {
+                    biased;
+                    message = self.messages.recv() => message,
+                    () = tokio::time::sleep(Duration::from_millis(at.since(now()))) => {
+                        self.deadline_reached();
+                        continue;
+                    }
+                },
+            };
+            let Some(first) = message else { return };
+            let mut next = Some(first);
+            for _ in 0..TURN_MAX {
+                match next.take() {
+                    Some(Message::Close { goodbye, done }) => {
+                        self.close(goodbye, done);
+                        return;
+                    }
+                    Some(message) => self.take(message),
+                    None => break,
+                }
+                next = self.messages.try_recv().ok();
+            }
+            if let Some(message) = next {
+                // The turn is full: what was taken out of the queue is done first in the next one.
+                self.submit();
+                self.take(message);
+            }
+        }
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Called(request) => self.called(request),
+            Message::Hello(hello) => self.hello(hello),
+            Message::Disconnected { launch, connection } => self.disconnected(&launch, connection),
+            Message::Heard(launch) => self.heard(&launch),
+            Message::Output(launch, output) => self.output(&launch, &output),
+            Message::Session(launch, session) => self.session(&launch, session),
+            Message::PaneLost(launch) => self.pane_lost(&launch),
+            Message::Started(started) => self.started(started),
+            Message::NotStarted { launch, fault } => {
+                self.urgent(Input::NotStarted { launch, fault })
+            }
+            Message::Exited(launch) => self.urgent(Input::Exited { launch }),
+            Message::TreeEnded { launch, ended } => self.tree_ended(launch, ended),
+            Message::TreeSurvived { launch, pids } => self.tree_survived(&launch, &pids),
+            Message::Verdict {
+                by,
+                key,
+                reply,
+                claim,
+                result,
+                verdict,
+            } => {
+                let call = agent_team_core::Call::CompleteTask {
+                    claim,
+                    result,
+                    verdict,
+                };
+                self.step(Input::Called {
+                    by,
+                    key,
+                    reply,
+                    call: Box::new(call),
+                });
+            }
+            Message::IdleRefused { launch, reason } => {
+                self.step(Input::IdleRefused { launch, reason })
+            }
+            Message::CaughtUp(reader) => self.caught_up(reader),
+            Message::PanesClosed(receipts) => self.panes_closed(receipts),
+            Message::Status(reply) => {
+                let _asker_gone = reply.send(self.status());
+            }
+            Message::Close { .. } => unreachable!("run takes it"),
+        }
+    }
+
+    /// Decides and applies; what follows is done once it is stored.
+    fn step(&mut self, input: Input) {
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).expect("the kernel gives random bytes once it has booted");
+        let context = Context {
+            now: now(),
+            wall: clock::wall_ms(),
+            seed,
+        };
+        let step = self.team.step(&context, input);
+        self.turn.records.extend(step.records);
+        self.turn
+            .after
+            .extend(step.effects.into_iter().map(After::Effect));
+        self.turn
+            .archived
+            .extend(step.completed.iter().map(|completed| {
+                Archived {
+                    task: completed.task.id,
+                    view: serde_json::to_string(&crate::view::completed(completed))
+                        .expect("views have string keys"),
+                }
+            }));
+    }
+
+    /// A fact that cannot be refused, or a call that ends things: the store's reserve may be used for it.
+    fn urgent(&mut self, input: Input) {
+        self.turn.urgent = true;
+        self.step(input);
+    }
+
+    fn deadline(&self) -> Option<Tick> {
+        self.team
+            .next_deadline()
+            .into_iter()
+            .chain(self.attention_deadline())
+            .min()
+    }
+
+    fn deadline_reached(&mut self) {
+        if self.team.next_deadline().is_some_and(|at| at <= now()) {
+            self.urgent(Input::DeadlineReached);
+        }
+        self.attend();
+    }
+
+    /// Tells the launcher where the team's panes are.
+    fn place(&mut self) {
+        if let Some(settings) = TeamSettings::of(self.team.plan()) {
+            self.launcher
+                .order(crate::launch::Order::Place(settings.place, settings.layout));
+        }
+    }
+
+    /// Takes over whatever of the team is alive, as after a start so after a failed commit.
+    fn adopt(&mut self) {
+        self.urgent(Input::Resumed {
+            boot: self.boot.clone(),
+        });
+        let launching: Vec<LaunchId> = self
+            .team
+            .members()
+            .filter(|member| matches!(member.life, agent_team_core::member::Life::Launching { .. }))
+            .filter_map(|member| member.life.launch().map(|launch| launch.id.clone()))
+            .filter(|launch| !self.live.contains_key(launch))
+            .collect();
+        for launch in launching {
+            // Whoever unlinks the launch file owns the launch: if we do, nobody started, and we may start again.
+            let file = self.directories.launch_file(launch.as_str());
+            match agent_team_system::private_file::discard(&file) {
+                Ok(true) => self.step(Input::NotStarted {
+                    launch,
+                    fault: StartFault::Untaken,
+                }),
+                Ok(false) => {}
+                Err(error) => tracing::warn!(%launch, %error, "cannot look for its launch file"),
+            }
+        }
+        let processes: Vec<_> = self
+            .team
+            .members()
+            .filter_map(|member| {
+                Some((
+                    member.plan.name.clone(),
+                    member.life.launch()?.id.clone(),
+                    member.life.process()?,
+                ))
+            })
+            .collect();
+        for (member, launch, process) in processes {
+            self.live_of(&member, &launch);
+            self.watch(launch, process);
+        }
+    }
+
+    fn status(&self) -> DriverView {
+        DriverView {
+            team: self.identity.team.clone(),
+            project: self.identity.project.clone(),
+            revision: self.team.revision(),
+            inputs: u32::try_from(self.messages.len()).unwrap_or(u32::MAX),
+            committing: match &self.flight {
+                Some(Flight::Turn(_, records)) => u32::try_from(*records).unwrap_or(u32::MAX),
+                Some(Flight::Probe) | None => 0,
+            },
+            subscribers: u32::try_from(self.subscribers.len()).unwrap_or(u32::MAX),
+            last_commit: self.last_commit.map(|(commit, at)| CommitView {
+                ago_ms: u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX),
+                ..commit
+            }),
+            storage: match &self.storage {
+                Storage::Stored => "stored".to_owned(),
+                Storage::Full(_) => "no room is left on the disk".to_owned(),
+                Storage::Failed(why) => why.clone(),
+            },
+            members: self.member_views(),
+        }
+    }
+
+    fn close(
+        self,
+        goodbye: agent_team_protocol::notification::GoodbyeReason,
+        done: oneshot::Sender<()>,
+    ) {
+        self.say_goodbye(goodbye);
+        drop(self.store);
+        let _asker_gone = done.send(());
+    }
+
+    fn log_of(&self, member: &MemberName) -> PathBuf {
+        self.directories
+            .team(self.identity.team.as_str())
+            .join("log")
+            .join(format!("{member}.log"))
+    }
+}
+
+pub(crate) fn now() -> Tick {
+    Tick(clock::monotonic_ms())
+}
+
+/// What a supervisor before this one may have offered: everything that is still unread.
+fn offered_before(team: &Team) -> BTreeMap<MemberName, MessageId> {
+    let last =
+        |member: &agent_team_core::member::Member| member.inbox.iter().last().map(|(id, _)| id);
+    team.members()
+        .filter_map(|member| Some((member.plan.name.clone(), last(member)?)))
+        .collect()
+}
+
+/// A team as wanted, with everything about it that is not in its file.
+#[derive(Debug)]
+pub(crate) struct WantedTeam {
+    pub(crate) spec: TeamSpec,
+    pub(crate) environment: BTreeMap<String, String>,
+    pub(crate) place: Place,
+    pub(crate) dry_run: bool,
+}
+
+fn refuse_all(outboxes: impl IntoIterator<Item = Reply>, refusal: &Refusal) {
+    for reply in outboxes {
+        reply.refuse(refusal.clone());
+    }
+}

@@ -1,0 +1,189 @@
+//! Events to those who asked: history at the reader's pace, then live ones, with no gap and no duplicate.
+
+use std::sync::Arc;
+
+use agent_team_protocol::method::{Subscribe, SubscribeAnswer};
+use agent_team_protocol::notification::{Goodbye, GoodbyeReason, TaskOutput, TransientNotice};
+use agent_team_protocol::{ErrorCode, MemberName, Refusal, Revision, TeamId, rpc};
+use agent_team_store::{History, JournalEntry};
+use tokio::sync::mpsc;
+
+use super::{Driver, Message};
+use crate::outbox::{Full, Outbox, Reply};
+
+/// Events of one page of history.
+const PAGE: usize = 512;
+
+/// Somebody who gets every event as it is committed.
+#[derive(Debug)]
+pub(super) struct Subscriber {
+    outbox: Outbox,
+    transient: bool,
+}
+
+/// Somebody who still reads history.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    outbox: Outbox,
+    after: Revision,
+    transient: bool,
+}
+
+impl Driver {
+    pub(super) fn subscribe(&mut self, reply: Reply, subscribe: Subscribe) {
+        let outbox = reply.outbox().clone();
+        reply.ok(&SubscribeAnswer {
+            head: self.team.revision(),
+        });
+        self.caught_up(Reader {
+            outbox,
+            after: subscribe.after,
+            transient: subscribe.transient,
+        });
+    }
+
+    /// Attaches a reader who is near the head; others go on reading. Runs between two commits.
+    pub(super) fn caught_up(&mut self, reader: Reader) {
+        if reader.outbox.is_closed() {
+            return;
+        }
+        let head = self.team.revision();
+        let oldest = self
+            .recent
+            .front()
+            .map_or(head.0 + 1, |entry| entry.revision.0);
+        if reader.after.0 + 1 < oldest {
+            let team = self.identity.team.clone();
+            tokio::task::spawn_local(read_history(
+                team,
+                self.history.clone(),
+                reader,
+                self.to_self.clone(),
+            ));
+            return;
+        }
+        for entry in self
+            .recent
+            .iter()
+            .filter(|entry| entry.revision > reader.after)
+        {
+            if reader
+                .outbox
+                .send(line(&self.identity.team, entry))
+                .is_err()
+            {
+                return cut_off(&reader.outbox);
+            }
+        }
+        self.subscribers.push(Subscriber {
+            outbox: reader.outbox,
+            transient: reader.transient,
+        });
+    }
+
+    pub(super) fn publish(&mut self, entry: &JournalEntry) {
+        if self.subscribers.is_empty() {
+            return;
+        }
+        let line: Arc<str> = line(&self.identity.team, entry);
+        self.send_to_subscribers(&line, false);
+    }
+
+    pub(super) fn publish_output(&mut self, member: &MemberName, output: &TaskOutput) {
+        if !self
+            .subscribers
+            .iter()
+            .any(|subscriber| subscriber.transient)
+        {
+            return;
+        }
+        let notice = TransientNotice {
+            team: self.identity.team.clone(),
+            after: self.team.revision(),
+            member: member.clone(),
+            task: output.task,
+            text: output.text.clone(),
+        };
+        let line: Arc<str> = rpc::notification(&notice).into();
+        self.send_to_subscribers(&line, true);
+    }
+
+    fn send_to_subscribers(&mut self, line: &Arc<str>, transient: bool) {
+        self.subscribers.retain(|subscriber| {
+            if subscriber.outbox.is_closed() {
+                return false;
+            }
+            if transient && !subscriber.transient {
+                return true;
+            }
+            match subscriber.outbox.send(line.clone()) {
+                Ok(()) => true,
+                // What is not stored may be left out.
+                Err(Full) if transient => true,
+                Err(Full) => {
+                    cut_off(&subscriber.outbox);
+                    false
+                }
+            }
+        });
+    }
+}
+
+/// A reader who does not read: it resumes from its last revision.
+fn cut_off(outbox: &Outbox) {
+    tracing::info!("a subscriber fell behind and is cut off");
+    let error = Refusal::new(ErrorCode::SlowConsumer, "events were not read fast enough")
+        .hint("subscribe again after the last revision that was read");
+    outbox.farewell(&Goodbye {
+        reason: GoodbyeReason::Closed,
+        error: Some(error),
+    });
+}
+
+async fn read_history(
+    team: TeamId,
+    history: History,
+    mut reader: Reader,
+    driver: mpsc::UnboundedSender<Message>,
+) {
+    loop {
+        let (after, page_of) = (reader.after, history.clone());
+        let page = tokio::task::spawn_blocking(move || page_of.events_after(after, PAGE)).await;
+        let page = match page {
+            Ok(Ok(page)) => page,
+            Ok(Err(error)) => {
+                tracing::error!(%error, "cannot read events");
+                return reader.outbox.close();
+            }
+            Err(panic) => {
+                tracing::error!(%panic, "reading events panicked");
+                return reader.outbox.close();
+            }
+        };
+        let is_last = page.len() < PAGE;
+        for entry in &page {
+            let line = line(&team, entry);
+            while reader.outbox.send(line.clone()).is_err() {
+                reader.outbox.room().await;
+            }
+            if reader.outbox.is_closed() {
+                return;
+            }
+            reader.after = entry.revision;
+        }
+        if is_last || page.is_empty() {
+            // The driver is gone only when the connection soon is.
+            let _sent = driver.send(Message::CaughtUp(reader));
+            return;
+        }
+    }
+}
+
+/// The notice of an event, around the JSON that the journal has.
+fn line(team: &TeamId, entry: &JournalEntry) -> Arc<str> {
+    format!(
+        "{{\"jsonrpc\":\"2.0\",\"method\":\"event\",\"params\":{{\"team\":\"{team}\",\"revision\":{},\"at\":{},\"event\":{}}}}}\n",
+        entry.revision.0, entry.at, entry.event
+    )
+    .into()
+}

@@ -1,0 +1,199 @@
+//! Callers whose answer means done: they wait for a state, and get it when it is stored.
+
+use agent_team_protocol::method::{DownAnswer, MemberAnswer, Outcome, UpAnswer, WaitAnswer};
+use agent_team_protocol::view::{Fate, Placement, Receipt, ReceiptKind, TaskState};
+use agent_team_protocol::{ErrorCode, LaunchId, MemberName, Refusal};
+use agent_team_system::private_file;
+use tokio::sync::oneshot;
+
+use super::calls::with_archived;
+use super::{Driver, Message, Notice};
+use crate::launch::Order;
+use crate::outbox::Reply;
+
+/// What a call's answer looks like, beyond what the core says.
+#[derive(Debug)]
+pub(super) enum Shape {
+    Plain,
+    Up {
+        placement: Placement,
+        placement_reason: String,
+    },
+    Down,
+}
+
+#[derive(Debug)]
+pub(super) enum Waiter {
+    /// Until her state is no longer a passing one.
+    Member { reply: Reply, member: MemberName },
+    /// Until nobody is on the way any more.
+    Up { reply: Reply, answer: UpAnswer },
+    /// Until nothing is in progress and nothing can be taken.
+    Quiet { reply: Reply },
+}
+
+/// A team on its way down.
+#[derive(Debug, Default)]
+pub(super) struct Down {
+    replies: Vec<Reply>,
+    receipts: Vec<Receipt>,
+    closing: bool,
+}
+
+impl Driver {
+    pub(super) fn check_waiters(&mut self) {
+        for waiter in std::mem::take(&mut self.waiters) {
+            if let Some(still) = self.check(waiter) {
+                self.waiters.push(still);
+            }
+        }
+        if self.team.is_down()
+            && let Some(down) = &mut self.down
+            && !down.closing
+        {
+            down.closing = true;
+            self.close_panes();
+        }
+    }
+
+    fn check(&self, waiter: Waiter) -> Option<Waiter> {
+        match waiter {
+            Waiter::Member { reply, member } => match self.team.member(&member) {
+                Some(there) if there.life.is_passing() => {
+                    return Some(Waiter::Member { reply, member });
+                }
+                Some(_) => {
+                    let revision = self.team.revision();
+                    let member = self
+                        .member_view(&member)
+                        .expect("a member who is there has a view");
+                    reply.ok(&MemberAnswer { revision, member });
+                }
+                None => reply.refuse(super::calls::unknown_member(&member)),
+            },
+            Waiter::Up { reply, mut answer } => {
+                if self.team.members().any(|member| member.life.is_passing()) {
+                    return Some(Waiter::Up { reply, answer });
+                }
+                answer.revision = self.team.revision();
+                reply.ok(&answer);
+            }
+            Waiter::Quiet { reply } => {
+                if self.team.can_go_on() {
+                    return Some(Waiter::Quiet { reply });
+                }
+                self.tell_quiet(reply);
+            }
+        }
+        None
+    }
+
+    fn tell_quiet(&self, reply: Reply) {
+        let live = self.live_tasks();
+        let members = self.member_views();
+        let team = self.identity.team.clone();
+        let history = self.history.clone();
+        tokio::task::spawn_local(async move {
+            let tasks = tokio::task::spawn_blocking(move || with_archived(live, &history)).await;
+            match tasks {
+                Ok(Ok(tasks)) => {
+                    let done = |state| matches!(state, TaskState::Completed | TaskState::Cancelled);
+                    let all = tasks.iter().all(|task| done(task.state));
+                    let outcome = if all {
+                        Outcome::Completed
+                    } else {
+                        Outcome::Failed
+                    };
+                    reply.ok(&WaitAnswer {
+                        team,
+                        outcome,
+                        tasks,
+                        members,
+                    });
+                }
+                Ok(Err(error)) => reply.refuse(Refusal::new(ErrorCode::StorageFailed, error)),
+                Err(panic) => reply.refuse(Refusal::internal(panic.to_string())),
+            }
+        });
+    }
+
+    pub(super) fn begin_down(&mut self, reply: Reply) {
+        self.down.get_or_insert_default().replies.push(reply);
+    }
+
+    /// For the receipts, if the team is on its way down.
+    pub(super) fn note_ended(&mut self, launch: &LaunchId, pids: &[u32], fate: Fate) {
+        let member = self
+            .live
+            .get(launch)
+            .map_or_else(|| launch.to_string(), |live| live.member.to_string());
+        if let Some(down) = &mut self.down {
+            down.receipts.extend(pids.iter().map(|pid| Receipt {
+                kind: ReceiptKind::Process,
+                what: format!("{pid} ({member})"),
+                fate,
+            }));
+        }
+    }
+
+    /// Something would not die: the callers of `down` are told now, and it is tried on.
+    pub(super) fn tell_survivors(&mut self) {
+        if let Some(down) = self.down.take() {
+            tell(down);
+        }
+    }
+
+    fn close_panes(&self) {
+        let (closed, receipts) = oneshot::channel();
+        self.launcher.order(Order::CloseAll(closed));
+        let driver = self.to_self.clone();
+        tokio::task::spawn_local(async move {
+            let receipts = receipts.await.unwrap_or_default();
+            let _driver_gone = driver.send(Message::PanesClosed(receipts));
+        });
+    }
+
+    pub(super) fn panes_closed(&mut self, receipts: Vec<Receipt>) {
+        self.labels.clear();
+        let Some(mut down) = self.down.take() else {
+            return;
+        };
+        if !self.team.is_down() {
+            // Somebody brought it up again meanwhile: what was asked for has happened all the same.
+            down.receipts.extend(receipts);
+            return tell(down);
+        }
+        down.receipts.extend(receipts);
+        let file = self
+            .directories
+            .environment_file(self.identity.team.as_str());
+        match private_file::discard(&file) {
+            Ok(true) => down.receipts.push(Receipt {
+                kind: ReceiptKind::File,
+                what: file.display().to_string(),
+                fate: Fate::Removed,
+            }),
+            Ok(false) => {}
+            Err(error) => {
+                tracing::error!(file = %file.display(), %error, "cannot remove the team's environment");
+                down.receipts.push(Receipt {
+                    kind: ReceiptKind::File,
+                    what: file.display().to_string(),
+                    fate: Fate::Survived,
+                });
+            }
+        }
+        tell(down);
+        self.watched.is_down.set(true);
+        let _supervisor_gone = self.notices.send(Notice::WentDown);
+    }
+}
+
+fn tell(down: Down) {
+    let answer = DownAnswer {
+        receipts: down.receipts,
+    };
+    for reply in down.replies {
+        reply.ok(&answer);
+    }
+}

@@ -1,0 +1,79 @@
+//! The user's hooks: shell lines that may refuse. Only exit 0 agrees: a hook that fails has approved nothing.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::Command;
+
+/// How long a hook may take.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Bytes of a reason that are kept.
+const REASON_MAX: u64 = 16 << 10;
+
+/// The exit code that refuses.
+const REFUSED: i32 = 2;
+
+pub(crate) struct Hook {
+    pub(crate) line: String,
+    pub(crate) project: PathBuf,
+    pub(crate) environment: BTreeMap<String, String>,
+    /// JSON on its stdin.
+    pub(crate) input: String,
+}
+
+pub(crate) enum Heard {
+    Agreed,
+    /// Exit 2, with stderr as the reason.
+    Refused(String),
+    /// It said neither yes nor no, as this says.
+    Failed(String),
+}
+
+/// Runs a hook in the project directory.
+pub(crate) async fn ask(hook: Hook) -> Heard {
+    let line = hook.line.clone();
+    let heard = match tokio::time::timeout(LIMIT, run(hook)).await {
+        Ok(Ok((Some(0), _))) => Heard::Agreed,
+        Ok(Ok((Some(REFUSED), reason))) => Heard::Refused(reason),
+        Ok(Ok((Some(code), text))) => {
+            Heard::Failed(format!("the hook failed with exit {code}: {text}"))
+        }
+        Ok(Ok((None, _))) => Heard::Failed("the hook was killed by a signal".to_owned()),
+        Ok(Err(error)) => Heard::Failed(format!("the hook could not be run: {error}")),
+        Err(_elapsed) => Heard::Failed(format!("the hook was ended after {} s", LIMIT.as_secs())),
+    };
+    if let Heard::Failed(why) = &heard {
+        tracing::warn!(line, why, "a hook failed");
+    }
+    heard
+}
+
+async fn run(hook: Hook) -> std::io::Result<(Option<i32>, String)> {
+    let mut child = Command::new("/bin/sh")
+        .arg("-c")
+        .arg(&hook.line)
+        .current_dir(&hook.project)
+        .env_clear()
+        .envs(&hook.environment)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // A hook that does not read its input is free not to.
+        let _unread = stdin.write_all(hook.input.as_bytes()).await;
+    }
+    let mut reason = String::new();
+    if let Some(stderr) = child.stderr.take() {
+        let mut bytes = Vec::new();
+        stderr.take(REASON_MAX).read_to_end(&mut bytes).await?;
+        reason = String::from_utf8_lossy(&bytes).trim().to_owned();
+    }
+    Ok((child.wait().await?.code(), reason))
+}

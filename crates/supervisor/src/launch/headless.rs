@@ -1,0 +1,47 @@
+//! Workers without a terminal: children of the supervisor, in sessions of their own, so that they outlive it.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use agent_team_core::member::ProcessStamp;
+use agent_team_protocol::launch::LAUNCH_MARKER;
+use agent_team_protocol::view::Placement;
+use agent_team_system::spawn::{ProgramSpec, spawn_session};
+
+use super::{LaunchOrder, Running, arguments};
+
+pub(super) fn start(worker: &Path, order: &LaunchOrder) -> Result<Running, String> {
+    let spec = ProgramSpec {
+        program: worker.to_owned(),
+        args: arguments(order).into(),
+        env: environment(order),
+        cwd: "/".into(),
+    };
+    let mut child =
+        spawn_session(&spec, None).map_err(|error| format!("{}: {error}", worker.display()))?;
+    let process = ProcessStamp {
+        pid: child.process.pid,
+        start_time: child.process.start_time,
+    };
+    // Its end is seen through its pidfd like everybody's; here it is only reaped.
+    tokio::task::spawn_local(async move {
+        if let Err(error) = child.wait().await {
+            tracing::warn!(pid = process.pid, %error, "cannot reap a worker");
+        }
+    });
+    Ok(Running {
+        process,
+        placement: Placement::Headless,
+        pane: None,
+    })
+}
+
+/// What the worker itself needs; the member's environment is in the launch file.
+fn environment(order: &LaunchOrder) -> Vec<(OsString, OsString)> {
+    let kept = ["PATH", "HOME", "LANG", "RUST_LOG", "RUST_BACKTRACE"];
+    let own = kept
+        .into_iter()
+        .filter_map(|name| Some((name.into(), std::env::var_os(name)?)));
+    own.chain([(LAUNCH_MARKER.into(), order.launch.as_str().into())])
+        .collect()
+}

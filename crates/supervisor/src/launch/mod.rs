@@ -1,0 +1,244 @@
+//! Where members run: one task per team that starts workers, and shows and closes their panes.
+//!
+//! Called by the driver through [`Launcher`]; it never waits for it. What comes of an order returns as a message. The
+//! launcher decides nothing, and knows no more of life and death than that it started a process: those are the
+//! worker's socket and its pidfd.
+
+mod headless;
+pub(crate) mod place;
+pub(crate) mod tmux;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use agent_team_core::member::ProcessStamp;
+use agent_team_protocol::method::AttachAnswer;
+use agent_team_protocol::spec::Colour;
+use agent_team_protocol::view::{Placement, Receipt};
+use agent_team_protocol::{LaunchId, MemberName, Refusal, TeamId};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::driver::Message;
+use crate::settings::{Place, Terminal};
+
+/// A worker to be started, its launch file written.
+#[derive(Debug, Clone)]
+pub(crate) struct LaunchOrder {
+    pub(crate) member: MemberName,
+    pub(crate) launch: LaunchId,
+    pub(crate) file: PathBuf,
+    pub(crate) headless: bool,
+    pub(crate) label: Label,
+}
+
+/// What a pane's border says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Label {
+    pub(crate) colour: Colour,
+    /// Role, state and task.
+    pub(crate) text: String,
+}
+
+/// What came of a launch order.
+#[derive(Debug)]
+pub(crate) struct Started {
+    pub(crate) member: MemberName,
+    pub(crate) launch: LaunchId,
+    pub(crate) outcome: Result<Running, String>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) process: ProcessStamp,
+    pub(crate) placement: Placement,
+    /// The pane's id.
+    pub(crate) pane: Option<String>,
+}
+
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// Where things are from now on.
+    Place(Place, agent_team_protocol::spec::Layout),
+    Start(LaunchOrder),
+    Label(MemberName, Label),
+    Close(MemberName),
+    /// Every pane of the team, and our server when nobody else is on it.
+    CloseAll(oneshot::Sender<Vec<Receipt>>),
+    Attach {
+        member: Option<MemberName>,
+        read_only: bool,
+        tmux: Option<String>,
+        reply: oneshot::Sender<Result<AttachAnswer, Refusal>>,
+    },
+}
+
+/// The driver's end.
+#[derive(Debug, Clone)]
+pub(crate) struct Launcher {
+    orders: mpsc::UnboundedSender<Order>,
+}
+
+impl Launcher {
+    pub(crate) fn start(team: TeamId, run: &Path, driver: mpsc::UnboundedSender<Message>) -> Self {
+        let (orders, taken) = mpsc::unbounded_channel();
+        let task = Task {
+            team,
+            configuration: run.join("tmux.conf"),
+            panes: None,
+            driver,
+        };
+        tokio::task::spawn_local(task.run(taken));
+        Self { orders }
+    }
+
+    pub(crate) fn order(&self, order: Order) {
+        // The task lives as long as this sender.
+        let _sent = self.orders.send(order);
+    }
+}
+
+struct Task {
+    team: TeamId,
+    configuration: PathBuf,
+    /// `None`: everybody is headless.
+    panes: Option<tmux::Panes>,
+    driver: mpsc::UnboundedSender<Message>,
+}
+
+impl Task {
+    async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Order>) {
+        let mut next = orders.recv().await;
+        while let Some(order) = next {
+            // Starts and labels that wait together are one call of tmux each.
+            let (mut starts, mut labels) = (Vec::new(), Vec::new());
+            let mut other = None;
+            next = Some(order);
+            while let Some(order) = next.take() {
+                match order {
+                    Order::Start(start) => starts.push(start),
+                    Order::Label(member, label) => {
+                        labels.retain(|(labelled, _)| *labelled != member);
+                        labels.push((member, label));
+                    }
+                    Order::Place(..)
+                    | Order::Close(_)
+                    | Order::CloseAll(_)
+                    | Order::Attach { .. } => {
+                        other = Some(order);
+                        break;
+                    }
+                }
+                next = orders.try_recv().ok();
+            }
+            self.start_all(starts).await;
+            if let Some(panes) = &mut self.panes {
+                panes.label(labels).await;
+            }
+            if let Some(order) = other {
+                self.one(order).await;
+            }
+            next = orders.recv().await;
+        }
+    }
+
+    async fn start_all(&mut self, starts: Vec<LaunchOrder>) {
+        if starts.is_empty() {
+            return;
+        }
+        let worker = match agent_team_system::daemon::sibling_binary("agent-teammate") {
+            Ok(worker) => worker,
+            Err(error) => {
+                starts
+                    .into_iter()
+                    .for_each(|start| self.tell(start, Err(error.to_string())));
+                return;
+            }
+        };
+        let (in_panes, headless): (Vec<_>, Vec<_>) = starts
+            .into_iter()
+            .partition(|start| self.panes.is_some() && !start.headless);
+        for start in headless {
+            let running = headless::start(&worker, &start);
+            self.tell(start, running);
+        }
+        if let Some(panes) = &mut self.panes
+            && !in_panes.is_empty()
+        {
+            let outcomes = panes.start(&worker, &in_panes).await;
+            for (start, outcome) in in_panes.into_iter().zip(outcomes) {
+                self.tell(start, outcome);
+            }
+        }
+    }
+
+    fn tell(&self, start: LaunchOrder, outcome: Result<Running, String>) {
+        let started = Started {
+            member: start.member,
+            launch: start.launch,
+            outcome,
+        };
+        // Without a driver there is nobody to tell.
+        let _sent = self.driver.send(Message::Started(started));
+    }
+
+    async fn one(&mut self, order: Order) {
+        match order {
+            Order::Place(place, layout) => {
+                self.panes = match place.terminal {
+                    Terminal::Headless => None,
+                    Terminal::Tmux(place) => Some(tmux::Panes::new(
+                        self.team.clone(),
+                        place,
+                        layout,
+                        self.configuration.clone(),
+                    )),
+                };
+            }
+            Order::Close(member) => {
+                if let Some(panes) = &mut self.panes {
+                    panes.close(&member).await;
+                }
+            }
+            Order::CloseAll(reply) => {
+                let receipts = match &mut self.panes {
+                    Some(panes) => panes.close_all().await,
+                    None => Vec::new(),
+                };
+                let _asker_gone = reply.send(receipts);
+            }
+            Order::Attach {
+                member,
+                read_only,
+                tmux,
+                reply,
+            } => {
+                let answer = match &mut self.panes {
+                    Some(panes) => {
+                        panes
+                            .attach(member.as_ref(), read_only, tmux.as_deref())
+                            .await
+                    }
+                    None => Err(no_pane(member.as_ref())),
+                };
+                let _asker_gone = reply.send(answer);
+            }
+            Order::Start(_) | Order::Label(..) => {}
+        }
+    }
+}
+
+/// Nothing to attach to.
+pub(crate) fn no_pane(member: Option<&MemberName>) -> Refusal {
+    let code = agent_team_protocol::ErrorCode::NoPane;
+    match member {
+        Some(member) => Refusal::new(code, format!("{member} has no pane: she runs headless"))
+            .hint(format!("agent-team logs -f {member} shows what she prints")),
+        None => Refusal::new(code, "the team has no panes: its members run headless")
+            .hint("agent-team events -f shows what happens; agent-team up --panes tmux after a down gives panes"),
+    }
+}
+
+/// The arguments of a worker.
+fn arguments(order: &LaunchOrder) -> [OsString; 2] {
+    ["--launch".into(), order.file.clone().into_os_string()]
+}

@@ -1,0 +1,234 @@
+//! The sending side of one connection: a bounded queue and the task that empties it.
+//!
+//! Nobody waits for a peer that does not read. Its queue fills, the next frame is refused, and whoever sent it decides
+//! what that means: for a subscriber the end of the connection, for a reader of history a pause.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use agent_team_protocol::notification::{Goodbye, Notification};
+use agent_team_protocol::{Refusal, rpc};
+use agent_team_system::connection::FrameWriter;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use tokio::sync::{Notify, mpsc, oneshot};
+
+/// Bytes that wait for one peer, at most; one frame may exceed it.
+const QUEUED_MAX: usize = 1 << 20;
+
+/// Frames that wait for one peer, at most.
+const FRAMES_MAX: usize = 4_096;
+
+/// The peer's queue is full.
+#[derive(Debug)]
+pub(crate) struct Full;
+
+/// Where frames for one connection go. Cheap to clone; sending to a closed connection does nothing.
+#[derive(Debug, Clone)]
+pub(crate) struct Outbox {
+    lines: mpsc::UnboundedSender<Arc<str>>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    bytes: AtomicUsize,
+    frames: AtomicUsize,
+    /// Told when there is room again, and when the connection is to close.
+    changed: Notify,
+    closed: AtomicBool,
+}
+
+impl Outbox {
+    /// An outbox whose task writes to `writer` until it is closed or the peer is gone.
+    pub(crate) fn start(writer: FrameWriter) -> Self {
+        let (lines, queued) = mpsc::unbounded_channel();
+        let shared = Arc::new(Shared::default());
+        tokio::task::spawn_local(write(writer, queued, shared.clone()));
+        Self { lines, shared }
+    }
+
+    /// Queues one frame, newline included.
+    pub(crate) fn send(&self, line: impl Into<Arc<str>>) -> Result<(), Full> {
+        if self.has_room() || self.is_closed() {
+            self.queue(line.into());
+            Ok(())
+        } else {
+            Err(Full)
+        }
+    }
+
+    /// Says why, and closes.
+    pub(crate) fn farewell(&self, goodbye: &Goodbye) {
+        self.queue(rpc::notification(goodbye).into());
+        self.close();
+    }
+
+    fn queue(&self, line: Arc<str>) {
+        self.shared.bytes.fetch_add(line.len(), Ordering::Relaxed);
+        self.shared.frames.fetch_add(1, Ordering::Relaxed);
+        // A closed connection reads nothing: what it would have got is offered again to the next one.
+        let _closed = self.lines.send(line);
+    }
+
+    /// Queues a frame that its peer is owed: the answer to its own call. A peer that calls without reading is closed.
+    pub(crate) fn answer(&self, line: String) {
+        if self.send(line).is_err() {
+            tracing::warn!("a peer calls but does not read its answers: closed");
+            self.close();
+        }
+    }
+
+    pub(crate) fn notify<N: Notification>(&self, notification: &N) -> Result<(), Full> {
+        self.send(rpc::notification(notification))
+    }
+
+    /// Waits until there is room, or the connection is closed.
+    pub(crate) async fn room(&self) {
+        loop {
+            let changed = self.shared.changed.notified();
+            if self.has_room() || self.is_closed() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Closes the connection once what is queued was written, or at once when the peer does not read.
+    pub(crate) fn close(&self) {
+        self.shared.closed.store(true, Ordering::Relaxed);
+        self.shared.changed.notify_waiters();
+        self.shared.changed.notify_one();
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.shared.closed.load(Ordering::Relaxed) || self.lines.is_closed()
+    }
+
+    /// Waits until the connection is to close.
+    pub(crate) async fn closed(&self) {
+        loop {
+            let changed = self.shared.changed.notified();
+            if self.is_closed() {
+                return;
+            }
+            tokio::select! {
+                () = changed => {}
+                () = self.lines.closed() => {}
+            }
+        }
+    }
+
+    pub(crate) fn has_room(&self) -> bool {
+        self.shared.bytes.load(Ordering::Relaxed) < QUEUED_MAX
+            && self.shared.frames.load(Ordering::Relaxed) < FRAMES_MAX
+    }
+}
+
+async fn write(
+    mut writer: FrameWriter,
+    mut queued: mpsc::UnboundedReceiver<Arc<str>>,
+    shared: Arc<Shared>,
+) {
+    /// How long a closing connection may take to read what is left for it.
+    const LAST_WORDS: std::time::Duration = std::time::Duration::from_millis(200);
+
+    loop {
+        let closing = async {
+            while !shared.closed.load(Ordering::Relaxed) {
+                shared.changed.notified().await;
+            }
+        };
+        let first = tokio::select! {
+            biased;
+            line = queued.recv() => line,
+            () = closing => None,
+        };
+        let Some(first) = first else { break };
+        let (mut bytes, mut frames) = (first.len(), 1);
+        writer.queue(&first);
+        while bytes < QUEUED_MAX
+            && let Ok(line) = queued.try_recv()
+        {
+            bytes += line.len();
+            frames += 1;
+            writer.queue(&line);
+        }
+        let flushed = tokio::select! {
+            flushed = writer.flush() => flushed.is_ok(),
+            () = async {
+                while !shared.closed.load(Ordering::Relaxed) {
+                    shared.changed.notified().await;
+                }
+            } => tokio::time::timeout(LAST_WORDS, writer.flush()).await.is_ok_and(|flushed| flushed.is_ok()),
+        };
+        shared.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        shared.frames.fetch_sub(frames, Ordering::Relaxed);
+        if !flushed {
+            break;
+        }
+        shared.changed.notify_waiters();
+    }
+    shared.closed.store(true, Ordering::Relaxed);
+    shared.changed.notify_waiters();
+}
+
+/// One caller who waits for its answer.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    outbox: Outbox,
+    to: To,
+}
+
+#[derive(Debug)]
+enum To {
+    /// The request of this id, over the socket.
+    Peer(Box<RawValue>),
+    /// Somebody in here.
+    Inward(oneshot::Sender<Result<String, Refusal>>),
+}
+
+impl Reply {
+    pub(crate) fn new(outbox: &Outbox, id: &RawValue) -> Self {
+        Self {
+            outbox: outbox.clone(),
+            to: To::Peer(id.to_owned()),
+        }
+    }
+
+    /// A call that the supervisor makes on somebody's behalf; the answer comes as JSON.
+    pub(crate) fn inward(outbox: &Outbox) -> (Self, oneshot::Receiver<Result<String, Refusal>>) {
+        let (to, answer) = oneshot::channel();
+        (
+            Self {
+                outbox: outbox.clone(),
+                to: To::Inward(to),
+            },
+            answer,
+        )
+    }
+
+    pub(crate) fn ok(self, answer: &impl Serialize) {
+        match self.to {
+            To::Peer(id) => self.outbox.answer(rpc::result(&id, answer)),
+            To::Inward(to) => {
+                let answer = serde_json::to_string(answer)
+                    .map_err(|error| Refusal::internal(error.to_string()));
+                let _asker_gone = to.send(answer);
+            }
+        }
+    }
+
+    pub(crate) fn refuse(self, refusal: Refusal) {
+        match self.to {
+            To::Peer(id) => self.outbox.answer(rpc::error(&id, refusal)),
+            To::Inward(to) => {
+                let _asker_gone = to.send(Err(refusal));
+            }
+        }
+    }
+
+    pub(crate) fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+}

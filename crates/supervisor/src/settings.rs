@@ -1,0 +1,90 @@
+//! The settings that the core carries without looking inside: what the launchers and the hooks go by.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use agent_team_core::plan::{MemberPlan, TeamPlan};
+use agent_team_protocol::spec::{Colour, Engine, Hooks, Layout, RoleSpec};
+use serde::{Deserialize, Serialize};
+
+/// A team's settings, in `TeamPlan::settings`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TeamSettings {
+    pub(crate) place: Place,
+    pub(crate) layout: Layout,
+    pub(crate) hooks: Hooks,
+    pub(crate) roles: Vec<RoleSpec>,
+}
+
+/// Where the members' workers run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Place {
+    pub(crate) terminal: Terminal,
+    /// Why it was chosen, for a person.
+    pub(crate) reason: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub(crate) enum Terminal {
+    Headless,
+    Tmux(TmuxPlace),
+}
+
+/// Which tmux server shows the team, and as what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TmuxPlace {
+    pub(crate) binary: PathBuf,
+    pub(crate) socket: PathBuf,
+    pub(crate) session: TmuxSession,
+    /// Columns and rows that a window is made with.
+    pub(crate) size: (u16, u16),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum TmuxSession {
+    /// Of our own server: made and ended with the team.
+    Own,
+    /// The user's, by its id: only windows of ours are made in it.
+    Users(String),
+}
+
+/// A member's settings, in `MemberPlan::settings`: a difference means a new launch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MemberSettings {
+    pub(crate) engine: Engine,
+    pub(crate) cwd: PathBuf,
+    pub(crate) env: BTreeMap<String, String>,
+    /// Without a terminal, wherever the others are.
+    pub(crate) headless: bool,
+}
+
+impl TeamSettings {
+    /// `None` for a team that was never brought up.
+    pub(crate) fn of(plan: &TeamPlan) -> Option<Self> {
+        serde_json::from_str(&plan.settings).ok()
+    }
+}
+
+impl MemberSettings {
+    pub(crate) fn of(plan: &MemberPlan) -> Option<Self> {
+        serde_json::from_str(&plan.settings).ok()
+    }
+}
+
+/// The settings as the core carries them.
+pub(crate) fn carried(settings: &impl Serialize) -> Arc<str> {
+    serde_json::to_string(settings)
+        .expect("settings have string keys")
+        .into()
+}
+
+/// The colour that a plan carries, by its name.
+pub(crate) fn colour(plan: &MemberPlan) -> Colour {
+    Colour::PALETTE
+        .into_iter()
+        .find(|colour| colour.name() == &*plan.colour)
+        .unwrap_or(Colour::Grey)
+}

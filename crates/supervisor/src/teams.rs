@@ -1,0 +1,288 @@
+//! The teams that this supervisor has, and those on disk: by which words a person means which.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use agent_team_protocol::method::DownAnswer;
+use agent_team_protocol::notification::GoodbyeReason;
+use agent_team_protocol::rpc::TeamRef;
+use agent_team_protocol::spec::TeamSpec;
+use agent_team_protocol::view::{Fate, Receipt, ReceiptKind, TeamEntry, TeamState};
+use agent_team_protocol::{ErrorCode, Refusal, TeamId};
+use agent_team_store::{Durability, OpenError, TeamIdentity};
+use agent_team_system::directories::Directories;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::driver::{Driver, DriverHandle, Message, Notice, Start};
+
+pub(crate) struct Teams {
+    directories: Rc<Directories>,
+    boot: Arc<str>,
+    durability: Durability,
+    notices: mpsc::UnboundedSender<Notice>,
+    open: RefCell<BTreeMap<TeamId, DriverHandle>>,
+}
+
+impl Teams {
+    pub(crate) fn new(
+        directories: Rc<Directories>,
+        boot: Arc<str>,
+        durability: Durability,
+        notices: mpsc::UnboundedSender<Notice>,
+    ) -> Self {
+        Self {
+            directories,
+            boot,
+            durability,
+            notices,
+            open: RefCell::default(),
+        }
+    }
+
+    /// Opens every team that was up when the last supervisor ended: those whose environment is still kept.
+    pub(crate) fn restore(&self) {
+        for identity in self.on_disk() {
+            if self
+                .directories
+                .environment_file(identity.team.as_str())
+                .exists()
+                && let Err(refusal) = self.opened(&identity)
+            {
+                tracing::error!(team = %identity.team, %refusal, "a team cannot be restored");
+            }
+        }
+    }
+
+    /// The team that somebody means.
+    pub(crate) fn find(&self, team: Option<&TeamRef>) -> Result<DriverHandle, Refusal> {
+        let team = team.ok_or_else(|| Refusal::invalid_request("the call names no team"))?;
+        if let TeamRef::Id(id) = team
+            && let Some(driver) = self.open.borrow().get(id)
+        {
+            return Ok(driver.clone());
+        }
+        let known = self.on_disk();
+        let identity = match team {
+            TeamRef::Id(id) => known.iter().find(|identity| identity.team == *id),
+            TeamRef::Name(name) => one_named(&known, name)?,
+            TeamRef::Directory(directory) => one_around(&known, directory),
+        };
+        match identity {
+            Some(identity) => self.opened(identity),
+            None => Err(unknown(team)),
+        }
+    }
+
+    /// The team of a project, made if it is new.
+    pub(crate) async fn for_up(
+        &self,
+        spec: &TeamSpec,
+        fresh: bool,
+    ) -> Result<DriverHandle, Refusal> {
+        let team = TeamId::new(&spec.name, &spec.project);
+        let identity = TeamIdentity {
+            team: team.clone(),
+            name: spec.name.clone(),
+            project: spec.project.clone(),
+        };
+        if fresh && self.directories.team(team.as_str()).exists() {
+            let driver = self.opened(&identity)?;
+            self.delete(&driver).await?;
+        }
+        self.opened(&identity)
+    }
+
+    /// Removes a team that is down from disk.
+    pub(crate) async fn delete(&self, driver: &DriverHandle) -> Result<DownAnswer, Refusal> {
+        let team = &driver.identity.team;
+        if !driver.watched.is_down.get() {
+            return Err(
+                Refusal::new(ErrorCode::TeamRunning, format!("{team} is up"))
+                    .hint("agent-team down takes it down first"),
+            );
+        }
+        let (done, closed) = oneshot::channel();
+        let _driver_gone = driver.messages.send(Message::Close {
+            goodbye: GoodbyeReason::Closed,
+            done,
+        });
+        let _driver_gone = closed.await;
+        self.open.borrow_mut().remove(team);
+        let directory = self.directories.team(team.as_str());
+        let fate = match std::fs::remove_dir_all(&directory) {
+            Ok(()) => Fate::Removed,
+            Err(error) => {
+                tracing::error!(directory = %directory.display(), %error, "cannot remove a team");
+                Fate::Survived
+            }
+        };
+        Ok(DownAnswer {
+            receipts: vec![Receipt {
+                kind: ReceiptKind::File,
+                what: directory.display().to_string(),
+                fate,
+            }],
+        })
+    }
+
+    pub(crate) fn list(&self) -> Vec<TeamEntry> {
+        let open = self.open.borrow();
+        let entry = |identity: TeamIdentity| TeamEntry {
+            state: match open.get(&identity.team) {
+                Some(driver) if !driver.watched.is_down.get() => TeamState::Up,
+                Some(_) | None => TeamState::Down,
+            },
+            team: identity.team,
+            name: identity.name,
+            project: identity.project,
+        };
+        self.on_disk().into_iter().map(entry).collect()
+    }
+
+    pub(crate) fn drivers(&self) -> Vec<DriverHandle> {
+        self.open.borrow().values().cloned().collect()
+    }
+
+    pub(crate) fn all_down(&self) -> bool {
+        self.open
+            .borrow()
+            .values()
+            .all(|driver| driver.watched.is_down.get())
+    }
+
+    /// Closes every team: its members are told why, and what is accepted is stored.
+    pub(crate) async fn close(&self, goodbye: GoodbyeReason) {
+        let drivers = std::mem::take(&mut *self.open.borrow_mut());
+        for driver in drivers.into_values() {
+            let (done, closed) = oneshot::channel();
+            let _driver_gone = driver.messages.send(Message::Close { goodbye, done });
+            let _driver_gone = closed.await;
+        }
+    }
+
+    fn opened(&self, identity: &TeamIdentity) -> Result<DriverHandle, Refusal> {
+        if let Some(driver) = self.open.borrow().get(&identity.team) {
+            return Ok(driver.clone());
+        }
+        let directory = self
+            .directories
+            .prepare_team(identity.team.as_str())
+            .map_err(|error| Refusal::new(ErrorCode::StorageFailed, error.to_string()))?;
+        let opened = agent_team_store::open(&directory, identity, self.durability)
+            .map_err(|error| open_refusal(&error))?;
+        let driver = Driver::start(Start {
+            identity: identity.clone(),
+            directories: self.directories.clone(),
+            boot: self.boot.clone(),
+            opened,
+            notices: self.notices.clone(),
+        })
+        .map_err(|error| Refusal::new(ErrorCode::StorageFailed, error.to_string()))?;
+        tracing::info!(team = %identity.team, "opened");
+        self.open
+            .borrow_mut()
+            .insert(identity.team.clone(), driver.clone());
+        Ok(driver)
+    }
+
+    /// Every team that can be read, by id. One that cannot is logged, and found when it is named by its id.
+    fn on_disk(&self) -> Vec<TeamIdentity> {
+        let Ok(entries) = std::fs::read_dir(self.directories.teams()) else {
+            return Vec::new();
+        };
+        let mut known: Vec<TeamIdentity> = entries
+            .filter_map(|entry| {
+                let team = TeamId::from_directory_name(entry.ok()?.file_name().to_str()?)?;
+                if let Some(driver) = self.open.borrow().get(&team) {
+                    return Some((*driver.identity).clone());
+                }
+                match agent_team_store::identity(&self.directories.team(team.as_str())) {
+                    Ok(identity) => identity,
+                    Err(error) => {
+                        tracing::error!(%team, %error, "a team on disk cannot be read");
+                        None
+                    }
+                }
+            })
+            .collect();
+        known.sort_by(|one, other| one.team.cmp(&other.team));
+        known
+    }
+}
+
+fn one_named<'a>(
+    known: &'a [TeamIdentity],
+    name: &str,
+) -> Result<Option<&'a TeamIdentity>, Refusal> {
+    if let Some(exact) = known.iter().find(|identity| identity.team.as_str() == name) {
+        return Ok(Some(exact));
+    }
+    let named: Vec<&TeamIdentity> = known
+        .iter()
+        .filter(|identity| identity.name.as_str() == name)
+        .collect();
+    if named.len() > 1 {
+        let candidates: Vec<String> = named
+            .iter()
+            .map(|identity| format!("{} ({})", identity.team, identity.project.display()))
+            .collect();
+        let text = format!(
+            "{} projects have a team called {name}: {}",
+            named.len(),
+            candidates.join(", ")
+        );
+        return Err(Refusal::new(ErrorCode::AmbiguousTeam, text).hint("name one by its id: -t ID"));
+    }
+    Ok(named.first().copied())
+}
+
+/// The team of the innermost project that contains the directory.
+fn one_around<'a>(known: &'a [TeamIdentity], directory: &Path) -> Option<&'a TeamIdentity> {
+    let directory: PathBuf = directory
+        .canonicalize()
+        .unwrap_or_else(|_| directory.to_owned());
+    known
+        .iter()
+        .filter(|identity| directory.starts_with(&identity.project))
+        .max_by_key(|identity| identity.project.components().count())
+}
+
+fn unknown(team: &TeamRef) -> Refusal {
+    let text = match team {
+        TeamRef::Id(id) => format!("there is no team {id}"),
+        TeamRef::Name(name) => format!("there is no team called {name}"),
+        TeamRef::Directory(directory) => {
+            format!("no team's project contains {}", directory.display())
+        }
+    };
+    Refusal::new(ErrorCode::UnknownTeam, text)
+        .hint("agent-team team list shows the teams; agent-team up makes one")
+}
+
+fn open_refusal(error: &OpenError) -> Refusal {
+    use std::error::Error;
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    let refusal = Refusal::new(ErrorCode::StorageFailed, text);
+    match error {
+        OpenError::Damaged { .. } => {
+            refusal.hint("what was set aside is untouched; agent-team up begins anew")
+        }
+        OpenError::Newer { .. } => {
+            refusal.hint("install the newer agent-team, then run agent-team supervisor restart")
+        }
+        OpenError::NotOurs { .. }
+        | OpenError::OtherTeam { .. }
+        | OpenError::NotSetAside { .. }
+        | OpenError::NoLog { .. }
+        | OpenError::Io { .. }
+        | OpenError::Read { .. } => refusal,
+    }
+}

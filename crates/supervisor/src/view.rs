@@ -1,0 +1,200 @@
+//! The core's state in the wire's words.
+
+use agent_team_core::CompletedTask;
+use agent_team_core::member::{Life, Member};
+use agent_team_core::task::{Outcome, Task};
+use agent_team_core::{Team, Tick};
+use agent_team_protocol::Party;
+use agent_team_protocol::notification::Assignment;
+use agent_team_protocol::spec::Engine;
+use agent_team_protocol::view::{
+    MemberState, MemberView, Placement, TaskCounts, TaskState, TaskView,
+};
+
+use crate::settings::{self, MemberSettings};
+
+/// What is known of a member outside the core.
+#[derive(Debug, Clone)]
+pub(crate) struct Outside {
+    pub(crate) placement: Placement,
+    pub(crate) pane: Option<String>,
+    pub(crate) unresponsive: bool,
+}
+
+pub(crate) fn member(team: &Team, member: &Member, outside: Outside, now: Tick) -> MemberView {
+    let task = team.task_of(&member.plan.name);
+    let state = match &member.life {
+        Life::Planned => MemberState::Planned,
+        Life::Launching { .. } => MemberState::Launching,
+        Life::Ready { .. } if outside.unresponsive => MemberState::Unresponsive,
+        Life::Ready { .. } if task.is_some() => MemberState::Working,
+        Life::Ready { .. } => MemberState::Idle,
+        Life::Draining { .. } | Life::Ending { .. } => MemberState::Draining,
+        Life::Cooling { .. } => MemberState::Cooling,
+        Life::Held { .. } => MemberState::Held,
+        Life::Stopped => MemberState::Stopped,
+    };
+    MemberView {
+        name: member.plan.name.clone(),
+        role: member.plan.role.clone(),
+        lead: member.plan.lead,
+        engine: MemberSettings::of(&member.plan)
+            .map_or(Engine::Command, |settings| settings.engine),
+        model: None,
+        colour: settings::colour(&member.plan),
+        placement: outside.placement,
+        state,
+        why: why(member, task, state, now),
+        for_ms: now.since(member.since),
+        pid: member.life.process().map(|process| process.pid),
+        launch: member.life.launch().map(|launch| launch.id.clone()),
+        task: task.map(|task| task.id),
+        pane: outside.pane,
+        unread: u32::try_from(member.inbox.len()).unwrap_or(u32::MAX),
+        requests: 0,
+        restarts: u32::try_from(member.restarts.recent(now)).unwrap_or(u32::MAX),
+        last_result: member.last_result.as_deref().map(str::to_owned),
+    }
+}
+
+/// One sentence from facts.
+fn why(member: &Member, task: Option<&Task>, state: MemberState, now: Tick) -> String {
+    let name = &member.plan.name;
+    let age = duration(now.since(member.since));
+    match &member.life {
+        Life::Planned => format!("{name} waits for her turn to start"),
+        Life::Launching { .. } => {
+            format!("{name} was started {age} ago and has not said hello yet")
+        }
+        Life::Ready { .. } => {
+            let trouble = if state == MemberState::Unresponsive {
+                ", but does not answer"
+            } else {
+                ""
+            };
+            match task {
+                Some(task) => format!(
+                    "{name} has worked on {} ({}) for {age}{trouble}",
+                    task.id, task.plan.title
+                ),
+                None => format!(
+                    "{name} has been idle for {age}: no ready task is hers to take{trouble}"
+                ),
+            }
+        }
+        Life::Draining { .. } => format!("{name} was asked to end {age} ago"),
+        Life::Ending { reason, .. } => format!("{name} is being ended, because {reason}"),
+        Life::Cooling { restart_at } => {
+            let left = duration(restart_at.since(now));
+            format!(
+                "{name} died {} times lately and starts again in {left}",
+                member.restarts.recent(now)
+            )
+        }
+        Life::Held { reason } => {
+            format!("{name} is held, because {reason}; agent-team restart {name} tries again")
+        }
+        Life::Stopped => format!("{name} is stopped; agent-team restart {name} starts her again"),
+    }
+}
+
+fn duration(ms: u64) -> String {
+    match ms {
+        0..1_000 => format!("{ms} ms"),
+        1_000..60_000 => format!("{} s", ms / 1_000),
+        60_000..3_600_000 => format!("{} min", ms / 60_000),
+        _ => format!("{} h {} min", ms / 3_600_000, ms / 60_000 % 60),
+    }
+}
+
+pub(crate) fn task(team: &Team, task: &Task) -> TaskView {
+    let (state, result) = match &task.outcome {
+        Outcome::Pending { note, .. } => (TaskState::Pending, note.as_deref()),
+        Outcome::InProgress { .. } => (TaskState::InProgress, None),
+        Outcome::Failed { reason } => (TaskState::Failed, Some(&**reason)),
+        Outcome::Cancelled => (TaskState::Cancelled, None),
+    };
+    TaskView {
+        blocks: team.board().blocks(task.id).collect(),
+        ..task_view(task, state, task.owner().cloned(), result)
+    }
+}
+
+/// As it was completed: this is what the archive keeps.
+pub(crate) fn completed(completed: &CompletedTask) -> TaskView {
+    TaskView {
+        blocks: completed.blocks.clone(),
+        changed_at: completed.at,
+        revision: completed.revision,
+        ..task_view(
+            &completed.task,
+            TaskState::Completed,
+            Some(completed.owner.clone()),
+            Some(&completed.result),
+        )
+    }
+}
+
+fn task_view(
+    task: &Task,
+    state: TaskState,
+    owner: Option<Party>,
+    result: Option<&str>,
+) -> TaskView {
+    let plan = &task.plan;
+    let texts = |texts: &[std::sync::Arc<str>]| texts.iter().map(|text| text.to_string()).collect();
+    TaskView {
+        id: task.id,
+        key: plan.key.to_string(),
+        title: plan.title.to_string(),
+        description: plan.description.to_string(),
+        state,
+        owner,
+        generation: task.generation,
+        role: plan.role.clone(),
+        assignee: plan.assignee.clone(),
+        after: plan.after.clone(),
+        blocks: Vec::new(),
+        blocked: task.is_blocked() && state != TaskState::Completed,
+        priority: plan.priority,
+        labels: texts(&plan.labels),
+        files: texts(&plan.files),
+        run: plan.run.as_deref().map(str::to_owned),
+        verify: plan.verify.as_deref().map(str::to_owned),
+        rerun: plan.rerun,
+        attempts: task.attempts,
+        created_by: task.created_by.clone(),
+        created_at: task.created_at,
+        changed_at: task.changed_at,
+        revision: task.revision,
+        result: result.map(str::to_owned),
+    }
+}
+
+pub(crate) fn counts(team: &Team) -> TaskCounts {
+    let mut counts = TaskCounts {
+        completed: team.board().completed(),
+        ..TaskCounts::default()
+    };
+    for task in team.board().iter() {
+        match task.outcome {
+            Outcome::Pending { .. } => counts.pending += 1,
+            Outcome::InProgress { .. } => counts.in_progress += 1,
+            Outcome::Failed { .. } => counts.failed += 1,
+            Outcome::Cancelled => counts.cancelled += 1,
+        }
+    }
+    counts
+}
+
+pub(crate) fn assignment(task: &Task) -> Assignment {
+    Assignment {
+        task: task.id,
+        generation: task.generation,
+        title: task.plan.title.to_string(),
+        description: task.plan.description.to_string(),
+        run: task.plan.run.as_deref().map(str::to_owned),
+        verify: task.plan.verify.as_deref().map(str::to_owned),
+        attempt: task.attempts,
+    }
+}
