@@ -11,6 +11,7 @@ mod hooks;
 mod launch;
 mod log;
 mod outbox;
+mod seams;
 mod server;
 mod settings;
 mod settings_file;

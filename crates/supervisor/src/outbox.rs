@@ -13,6 +13,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use crate::seams::{self, Seam};
+
 /// Bytes that wait for one peer, at most; one frame may exceed it.
 const QUEUED_MAX: usize = 1 << 20;
 
@@ -167,6 +169,7 @@ async fn write(
         if !flushed {
             break;
         }
+        seams::pass(Seam::Replied);
         shared.changed.notify_waiters();
     }
     shared.closed.store(true, Ordering::Relaxed);

@@ -83,6 +83,10 @@ impl Request {
 }
 
 impl Driver {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "what is no change is a question"
+    )]
     pub(super) fn called(&mut self, request: Request) {
         if let Origin::Member { launch, .. } = &request.by {
             self.heard(&launch.clone());
@@ -124,17 +128,16 @@ impl Driver {
                     Err(refusal) => reply.refuse(refusal),
                 }
             }
-            #[expect(clippy::wildcard_enum_match_arm, reason = "all others are questions")]
-            asked => {
-                let key = None;
-                self.turn.after.push(After::Read(Request {
+            question => {
+                let request = Request {
                     by,
                     caller,
-                    key,
+                    key: None,
                     digest,
                     reply,
-                    asked,
-                }));
+                    asked: question,
+                };
+                self.turn.after.push(After::Read(request));
             }
         }
     }

@@ -9,6 +9,7 @@ use agent_team_store::{Batch, CommitError, Committed};
 
 use super::{After, Driver, Flight, Message, Notice, RECENT_MAX, Request, Storage, Turn};
 use crate::outbox::Reply;
+use crate::seams::{self, Seam};
 
 /// Records after the last snapshot that make the next one due: reading them takes some 10 ms.
 const SNAPSHOT_AFTER: u64 = 10_000;
@@ -33,6 +34,7 @@ impl Driver {
             }
             return;
         }
+        seams::pass(Seam::Decided);
         let mut turn = std::mem::take(&mut self.turn);
         let after = std::mem::take(&mut turn.after);
         let records = turn.records.len();
@@ -62,8 +64,10 @@ impl Driver {
         };
         match (result, flight) {
             (Ok(committed), Flight::Turn(after, records)) => {
+                seams::pass(Seam::Committed);
                 self.stored(committed, records);
                 self.carry_out(after);
+                seams::pass(Seam::Effected);
             }
             (Ok(_), Flight::Probe) => {
                 tracing::info!("there is room on the disk again");

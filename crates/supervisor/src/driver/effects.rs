@@ -153,11 +153,12 @@ impl Driver {
         let file = self
             .directories
             .environment_file(self.identity.team.as_str());
-        let bytes = private_file::read(&file).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => {
+        let bytes = private_file::read(&file).map_err(|error| {
+            if error.kind() == std::io::ErrorKind::NotFound {
                 StartFault::Unfit("the team's environment is gone: run agent-team up".to_owned())
+            } else {
+                StartFault::Failed(error.to_string())
             }
-            _ => StartFault::Failed(error.to_string()),
         })?;
         serde_json::from_slice(&bytes)
             .map_err(|error| StartFault::Unfit(format!("{}: {error}", file.display())))
