@@ -48,6 +48,9 @@ pub fn run(foreground: bool) -> u8 {
     }
 }
 
+/// How long a supervisor without a team waits for its first client.
+const UNCLAIMED_LIMIT: std::time::Duration = std::time::Duration::from_secs(10);
+
 async fn serve(foreground: bool, ready: &mut Option<std::fs::File>) -> anyhow::Result<u8> {
     let directories = Rc::new(Directories::from_environment()?);
     directories.prepare()?;
@@ -78,8 +81,12 @@ async fn serve(foreground: bool, ready: &mut Option<std::fs::File>) -> anyhow::R
         let _starter_gone = writeln!(ready, "ready");
     }
 
+    // Whoever started this may be gone before it connects.
+    let mut unclaimed = std::pin::pin!(tokio::time::sleep(UNCLAIMED_LIMIT));
+    let mut was_unclaimed = false;
     let (goodbye, code) = loop {
         tokio::select! {
+            () = &mut unclaimed, if !was_unclaimed => was_unclaimed = true,
             Some(notice) = noticed.recv() => match notice {
                 Notice::WentDown => {}
                 // No goodbye: a worker starts a supervisor that reads what is really there.
@@ -103,8 +110,6 @@ async fn serve(foreground: bool, ready: &mut Option<std::fs::File>) -> anyhow::R
     if let Some(goodbye) = goodbye {
         server.teams.close(goodbye).await;
     }
-    // Last frames are written by tasks of their own; the socket and the lock go once they had their turn.
-    tokio::task::yield_now().await;
     std::fs::remove_file(&socket).context("cannot remove the socket")?;
     lock.write_contents("")?;
     Ok(code)

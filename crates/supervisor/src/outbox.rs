@@ -107,6 +107,11 @@ impl Outbox {
         self.shared.closed.load(Ordering::Relaxed) || self.lines.is_closed()
     }
 
+    /// Waits until a closed connection has written what was queued, or has given up.
+    pub(crate) async fn flushed(&self) {
+        self.lines.closed().await;
+    }
+
     /// Waits until the connection is to close.
     pub(crate) async fn closed(&self) {
         loop {

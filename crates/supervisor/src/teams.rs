@@ -24,6 +24,8 @@ pub(crate) struct Teams {
     durability: Durability,
     notices: mpsc::UnboundedSender<Notice>,
     open: RefCell<BTreeMap<TeamId, DriverHandle>>,
+    /// Whose each directory on disk is, as it was read once.
+    known: RefCell<BTreeMap<TeamId, TeamIdentity>>,
 }
 
 impl Teams {
@@ -39,6 +41,7 @@ impl Teams {
             durability,
             notices,
             open: RefCell::default(),
+            known: RefCell::default(),
         }
     }
 
@@ -111,6 +114,7 @@ impl Teams {
         });
         let _driver_gone = closed.await;
         self.open.borrow_mut().remove(team);
+        self.known.borrow_mut().remove(team);
         let directory = self.directories.team(team.as_str());
         let fate = match std::fs::remove_dir_all(&directory) {
             Ok(()) => Fate::Removed,
@@ -196,11 +200,16 @@ impl Teams {
         let mut known: Vec<TeamIdentity> = entries
             .filter_map(|entry| {
                 let team = TeamId::from_directory_name(entry.ok()?.file_name().to_str()?)?;
-                if let Some(driver) = self.open.borrow().get(&team) {
-                    return Some((*driver.identity).clone());
+                if let Some(identity) = self.known.borrow().get(&team) {
+                    return Some(identity.clone());
                 }
                 match agent_team_store::identity(&self.directories.team(team.as_str())) {
-                    Ok(identity) => identity,
+                    Ok(identity) => {
+                        self.known
+                            .borrow_mut()
+                            .extend(identity.clone().map(|identity| (team, identity)));
+                        identity
+                    }
                     Err(error) => {
                         tracing::error!(%team, %error, "a team on disk cannot be read");
                         None

@@ -170,21 +170,20 @@ impl Driver {
         let placement = placement(&place.terminal);
         let placement_reason = place.reason.clone();
         let plan = convert::up_plan(spec, place, &self.team);
+        // What is refused must leave no environment behind: that is what marks a team as up.
+        let changes = match self.would_change(plan.clone()) {
+            Ok(changes) => changes,
+            Err(refusal) => return reply.refuse(refusal),
+        };
         if dry_run {
-            let changes = self.would_change(plan);
-            let revision = self.team.revision();
-            let team = self.identity.team.clone();
-            match changes {
-                Ok(changes) => reply.ok(&UpAnswer {
-                    team,
-                    revision,
-                    placement,
-                    placement_reason,
-                    changes,
-                }),
-                Err(refusal) => reply.refuse(refusal),
-            }
-            return;
+            let (team, revision) = (self.identity.team.clone(), self.team.revision());
+            return reply.ok(&UpAnswer {
+                team,
+                revision,
+                placement,
+                placement_reason,
+                changes,
+            });
         }
         let environment = serde_json::to_vec(&environment).expect("an environment has string keys");
         let file = self

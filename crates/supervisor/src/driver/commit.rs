@@ -21,10 +21,9 @@ impl Driver {
             return;
         }
         if self.turn.records.is_empty() {
-            let after = std::mem::take(&mut self.turn.after);
+            let after = std::mem::take(&mut self.turn).after;
             if !after.is_empty() {
-                self.turn.urgent = false;
-                self.carry_out(after);
+                self.carry_out(after, false);
             }
             if let Storage::Full(held) = &self.storage
                 && !held.is_empty()
@@ -37,9 +36,13 @@ impl Driver {
         seams::pass(Seam::Decided);
         let mut turn = std::mem::take(&mut self.turn);
         let after = std::mem::take(&mut turn.after);
-        let records = turn.records.len();
+        let (records, visible) = (turn.records.len(), turn.visible);
         self.store.submit(self.batch(turn));
-        self.flight = Some(Flight::Turn(after, records));
+        self.flight = Some(Flight::Turn {
+            after,
+            records,
+            visible,
+        });
     }
 
     fn batch(&self, turn: Turn) -> Batch {
@@ -63,10 +66,17 @@ impl Driver {
             return;
         };
         match (result, flight) {
-            (Ok(committed), Flight::Turn(after, records)) => {
+            (
+                Ok(committed),
+                Flight::Turn {
+                    after,
+                    records,
+                    visible,
+                },
+            ) => {
                 seams::pass(Seam::Committed);
                 self.stored(committed, records);
-                self.carry_out(after);
+                self.carry_out(after, visible);
                 seams::pass(Seam::Effected);
             }
             (Ok(_), Flight::Probe) => {
@@ -75,7 +85,7 @@ impl Driver {
                     held.into_iter().for_each(|request| self.called(request));
                 }
             }
-            (Err(error), Flight::Turn(after, _)) => self.not_stored(&error, after),
+            (Err(error), Flight::Turn { after, .. }) => self.not_stored(&error, after),
             (Err(error), Flight::Probe) => {
                 let refusal = storage_refusal(&error);
                 if let Storage::Full(held) = &mut self.storage {
@@ -103,7 +113,8 @@ impl Driver {
         }
     }
 
-    fn carry_out(&mut self, after: Vec<After>) {
+    /// `visible`: what is shown of members may have changed.
+    fn carry_out(&mut self, after: Vec<After>, visible: bool) {
         for one in after {
             match one {
                 After::Effect(effect) => self.effect(effect),
@@ -113,19 +124,19 @@ impl Driver {
             }
         }
         self.check_waiters();
-        self.relabel();
+        if visible {
+            self.relabel();
+        }
         self.watch_for_down();
     }
 
-    fn watch_for_down(&mut self) {
-        let is_down = self.team.is_down();
-        if is_down && !self.watched.is_down.replace(is_down) {
-            // The notice follows when the panes are closed; a team that ends by itself has none to wait for.
-            if self.down.is_none() {
-                let _supervisor_gone = self.notices.send(Notice::WentDown);
-            }
+    /// Tells the supervisor when the team is down for good: its panes closed, its callers answered.
+    pub(super) fn watch_for_down(&mut self) {
+        let is_down = self.team.is_down() && self.down.is_none();
+        if is_down && !self.watched.is_down.get() {
+            let _supervisor_gone = self.notices.send(Notice::WentDown);
         }
-        self.watched.is_down.set(is_down && self.down.is_none());
+        self.watched.is_down.set(is_down);
     }
 
     /// Refuses everything in the turn, and goes back to what is stored.

@@ -534,16 +534,24 @@ impl Driver {
         }
     }
 
-    pub(super) fn say_goodbye(&self, reason: GoodbyeReason) {
-        let outboxes = self
+    /// The last frame of everybody who is connected to this team, written.
+    pub(super) async fn say_goodbye(&self, reason: GoodbyeReason) {
+        let members = self
             .live
             .values()
-            .filter_map(|live| live.connection.as_ref());
-        for connection in outboxes {
-            connection.outbox.farewell(&Goodbye {
+            .filter_map(|live| Some(&live.connection.as_ref()?.outbox));
+        let outboxes: Vec<Outbox> = members
+            .chain(self.subscribers.iter().map(|one| &one.outbox))
+            .cloned()
+            .collect();
+        for outbox in &outboxes {
+            outbox.farewell(&Goodbye {
                 reason,
                 error: None,
             });
+        }
+        for outbox in &outboxes {
+            outbox.flushed().await;
         }
     }
 

@@ -22,8 +22,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use agent_team_core::input::{ClaimRef, StartFault, Verdict};
-use agent_team_core::{CallKey, Context, Effect, Input, Origin, ReplyTo, Team, Tick};
-use agent_team_protocol::notification::{TaskOutput, TaskSession};
+use agent_team_core::{CallKey, Context, Effect, Event, Input, Origin, ReplyTo, Team, Tick};
+use agent_team_protocol::notification::{GoodbyeReason, TaskOutput, TaskSession};
 use agent_team_protocol::spec::TeamSpec;
 use agent_team_protocol::view::{CommitView, DriverView, Receipt};
 use agent_team_protocol::{LaunchId, MemberName, MessageId, Refusal};
@@ -98,7 +98,7 @@ pub(crate) enum Message {
     Status(oneshot::Sender<DriverView>),
     /// The supervisor ends: members are told why, and the store is closed.
     Close {
-        goodbye: agent_team_protocol::notification::GoodbyeReason,
+        goodbye: GoodbyeReason,
         done: oneshot::Sender<()>,
     },
 }
@@ -166,6 +166,8 @@ struct Turn {
     archived: Vec<Archived>,
     after: Vec<After>,
     urgent: bool,
+    /// Something besides messages changed, so that what is shown of members may have.
+    visible: bool,
 }
 
 /// What is done once the turn's events are stored, in order.
@@ -180,7 +182,11 @@ enum After {
 
 /// The commit under way.
 enum Flight {
-    Turn(Vec<After>, usize),
+    Turn {
+        after: Vec<After>,
+        records: usize,
+        visible: bool,
+    },
     /// Nothing but the question whether there is room again.
     Probe,
 }
@@ -273,34 +279,28 @@ impl Driver {
                 self.commit_ended(result);
                 continue;
             }
-            let message = match self.deadline() {
-                None => self.messages.recv().await,
-                Some(at) => tokio::select! {
-                    biased;
-                    message = self.messages.recv() => message,
-                    () = tokio::time::sleep(Duration::from_millis(at.since(now()))) => {
-                        self.deadline_reached();
-                        continue;
-                    }
-                },
-            };
-            let Some(first) = message else { return };
-            let mut next = Some(first);
-            for _ in 0..TURN_MAX {
-                match next.take() {
-                    Some(Message::Close { goodbye, done }) => {
-                        self.close(goodbye, done);
-                        return;
-                    }
-                    Some(message) => self.take(message),
-                    None => break,
-                }
-                next = self.messages.try_recv().ok();
+            let deadline = self.deadline();
+            if deadline.is_some_and(|at| at <= now()) {
+                self.deadline_reached();
+                continue;
             }
-            if let Some(message) = next {
-                // The turn is full: what was taken out of the queue is done first in the next one.
-                self.submit();
+            let mut next = tokio::select! {
+                biased;
+                message = self.messages.recv() => message,
+                () = sleep_until(deadline) => continue,
+            };
+            let mut room = TURN_MAX;
+            while let Some(message) = next {
+                if let Message::Close { goodbye, done } = message {
+                    return self.close(goodbye, done).await;
+                }
                 self.take(message);
+                room -= 1;
+                next = if room > 0 {
+                    self.messages.try_recv().ok()
+                } else {
+                    None
+                };
             }
         }
     }
@@ -363,6 +363,12 @@ impl Driver {
             seed,
         };
         let step = self.team.step(&context, input);
+        self.turn.visible |= step.records.iter().any(|record| {
+            !matches!(
+                record.event,
+                Event::MessageAccepted { .. } | Event::MessagesRead { .. }
+            )
+        });
         self.turn.records.extend(step.records);
         self.turn
             .after
@@ -455,7 +461,7 @@ impl Driver {
             revision: self.team.revision(),
             inputs: u32::try_from(self.messages.len()).unwrap_or(u32::MAX),
             committing: match &self.flight {
-                Some(Flight::Turn(_, records)) => u32::try_from(*records).unwrap_or(u32::MAX),
+                Some(Flight::Turn { records, .. }) => u32::try_from(*records).unwrap_or(u32::MAX),
                 Some(Flight::Probe) | None => 0,
             },
             subscribers: u32::try_from(self.subscribers.len()).unwrap_or(u32::MAX),
@@ -472,12 +478,11 @@ impl Driver {
         }
     }
 
-    fn close(
-        self,
-        goodbye: agent_team_protocol::notification::GoodbyeReason,
-        done: oneshot::Sender<()>,
-    ) {
-        self.say_goodbye(goodbye);
+    async fn close(mut self, goodbye: GoodbyeReason, done: oneshot::Sender<()>) {
+        if goodbye == GoodbyeReason::Closed {
+            self.dismiss_waiters();
+        }
+        self.say_goodbye(goodbye).await;
         drop(self.store);
         let _asker_gone = done.send(());
     }
@@ -487,6 +492,13 @@ impl Driver {
             .team(self.identity.team.as_str())
             .join("log")
             .join(format!("{member}.log"))
+    }
+}
+
+async fn sleep_until(at: Option<Tick>) {
+    match at {
+        Some(at) => tokio::time::sleep(Duration::from_millis(at.since(now()))).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -17,7 +17,7 @@ const PAGE: usize = 512;
 /// Somebody who gets every event as it is committed.
 #[derive(Debug)]
 pub(super) struct Subscriber {
-    outbox: Outbox,
+    pub(super) outbox: Outbox,
     transient: bool,
 }
 

@@ -7,7 +7,7 @@ use agent_team_system::private_file;
 use tokio::sync::oneshot;
 
 use super::calls::with_archived;
-use super::{Driver, Message, Notice};
+use super::{Driver, Message};
 use crate::launch::Order;
 use crate::outbox::Reply;
 
@@ -184,8 +184,22 @@ impl Driver {
             }
         }
         tell(down);
-        self.watched.is_down.set(true);
-        let _supervisor_gone = self.notices.send(Notice::WentDown);
+        self.watch_for_down();
+    }
+
+    /// The team is being closed under those who wait: only a deleted team's callers can be told so, the others see the
+    /// supervisor go and ask the next one.
+    pub(super) fn dismiss_waiters(&mut self) {
+        let refusal = Refusal::new(ErrorCode::ShuttingDown, "the team was deleted meanwhile");
+        for waiter in self.waiters.drain(..) {
+            match waiter {
+                Waiter::Member { reply, .. }
+                | Waiter::Up { reply, .. }
+                | Waiter::Quiet { reply } => {
+                    reply.refuse(refusal.clone());
+                }
+            }
+        }
     }
 }
 
