@@ -62,7 +62,7 @@ fn why(member: &Member, task: Option<&Task>, state: MemberState, now: Tick) -> S
     let name = &member.plan.name;
     let age = duration(now.since(member.since));
     match &member.life {
-        Life::Planned => format!("{name} waits for her turn to start"),
+        Life::Planned => format!("{name} waits for its turn to start"),
         Life::Launching { .. } => {
             format!("{name} was started {age} ago and has not said hello yet")
         }
@@ -78,7 +78,7 @@ fn why(member: &Member, task: Option<&Task>, state: MemberState, now: Tick) -> S
                     task.id, task.plan.title
                 ),
                 None => format!(
-                    "{name} has been idle for {age}: no ready task is hers to take{trouble}"
+                    "{name} has been idle for {age}: no ready task is its to take{trouble}"
                 ),
             }
         }
@@ -94,7 +94,7 @@ fn why(member: &Member, task: Option<&Task>, state: MemberState, now: Tick) -> S
         Life::Held { reason } => {
             format!("{name} is held, because {reason}; agent-team restart {name} tries again")
         }
-        Life::Stopped => format!("{name} is stopped; agent-team restart {name} starts her again"),
+        Life::Stopped => format!("{name} is stopped; agent-team restart {name} starts it again"),
     }
 }
 

@@ -231,8 +231,8 @@ impl Task {
 pub(crate) fn no_pane(member: Option<&MemberName>) -> Refusal {
     let code = agent_team_protocol::ErrorCode::NoPane;
     match member {
-        Some(member) => Refusal::new(code, format!("{member} has no pane: she runs headless"))
-            .hint(format!("agent-team logs -f {member} shows what she prints")),
+        Some(member) => Refusal::new(code, format!("{member} has no pane: it runs headless"))
+            .hint(format!("agent-team logs -f {member} shows what it prints")),
         None => Refusal::new(code, "the team has no panes: its members run headless")
             .hint("agent-team events -f shows what happens; agent-team up --panes tmux after a down gives panes"),
     }
