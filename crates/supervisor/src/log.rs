@@ -23,16 +23,16 @@ pub(crate) fn start(
         subscriber.with_writer(std::io::stderr).init();
         return Ok(None);
     }
-    let path = directories.supervisor_log();
-    let (Some(directory), Some(name)) = (
-        path.parent(),
-        path.file_name().and_then(|name| name.to_str()),
-    ) else {
-        anyhow::bail!("{} is not a place for a log", path.display());
+    let newest = directories.supervisor_log();
+    let parts = (newest.parent(), newest.file_stem(), newest.file_name());
+    let (Some(directory), Some(stem), Some(name)) = parts else {
+        anyhow::bail!("{} is not a place for a log", newest.display());
     };
     let appender = RollingFileAppender::builder()
         .rotation(Rotation::DAILY)
-        .filename_prefix(name)
+        .filename_prefix(stem.to_string_lossy())
+        .filename_suffix("log")
+        .latest_symlink(name.to_string_lossy())
         .max_log_files(DAYS_KEPT)
         .build(directory)
         .with_context(|| format!("cannot log to {}", directory.display()))?;

@@ -77,9 +77,9 @@ fn why(member: &Member, task: Option<&Task>, state: MemberState, now: Tick) -> S
                     "{name} has worked on {} ({}) for {age}{trouble}",
                     task.id, task.plan.title
                 ),
-                None => format!(
-                    "{name} has been idle for {age}: no ready task is its to take{trouble}"
-                ),
+                None => {
+                    format!("{name} has been idle for {age}: no ready task is its to take{trouble}")
+                }
             }
         }
         Life::Draining { .. } => format!("{name} was asked to end {age} ago"),
