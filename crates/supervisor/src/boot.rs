@@ -8,17 +8,17 @@ use std::rc::Rc;
 
 use agent_team_protocol::exit::{ExitCode, SYNC_FAILED};
 use agent_team_protocol::notification::GoodbyeReason;
-use agent_team_system::directories::Directories;
+use agent_team_system::directories::{Directories, DirectoriesError};
 use agent_team_system::lock::FileLock;
 use agent_team_system::signals::{SignalEvent, Signals};
 use agent_team_system::socket::Listener;
 use agent_team_system::{clock, spawn};
-use anyhow::{Context, bail};
+use anyhow::Context;
 use tokio::sync::mpsc;
 
 use crate::driver::Notice;
 use crate::server::{Ending, Server};
-use crate::settings_file;
+use crate::settings_file::{self, SettingsError};
 use crate::teams::Teams;
 
 /// Runs a supervisor to its end. `foreground` logs to stderr.
@@ -43,8 +43,23 @@ pub fn run(foreground: bool) -> u8 {
             } else {
                 let _no_stderr = writeln!(std::io::stderr(), "error: {error:#}");
             }
-            ExitCode::Failed as u8
+            exit_code(&error) as u8
         }
+    }
+}
+
+/// Another supervisor holds the lock.
+#[derive(Debug, thiserror::Error)]
+#[error("another supervisor is running: {} is held", .0.display())]
+struct AlreadyRunning(std::path::PathBuf);
+
+fn exit_code(error: &anyhow::Error) -> ExitCode {
+    if error.is::<AlreadyRunning>() || error.is::<DirectoriesError>() {
+        ExitCode::Refused
+    } else if error.is::<SettingsError>() {
+        ExitCode::Usage
+    } else {
+        ExitCode::Failed
     }
 }
 
@@ -56,10 +71,7 @@ async fn serve(foreground: bool, ready: &mut Option<std::fs::File>) -> anyhow::R
     directories.prepare()?;
     let _log = crate::log::start(&directories, foreground)?;
     let Some(mut lock) = FileLock::try_acquire(&directories.supervisor_lock())? else {
-        bail!(
-            "another supervisor is running: {} is held",
-            directories.supervisor_lock().display()
-        );
+        return Err(AlreadyRunning(directories.supervisor_lock()).into());
     };
     let mut signals = Signals::install().context("cannot listen to signals")?;
     let socket = directories.socket();
