@@ -69,6 +69,12 @@ impl Failure {
         )
     }
 
+    /// A fault of this program's own.
+    pub(crate) fn bug(message: impl Into<String>) -> Self {
+        Self::new("bug", ExitCode::Bug, message)
+            .hint("this is a bug of agent-team: please report it with the lines above")
+    }
+
     /// Something of the operating system's went wrong.
     pub(crate) fn io(message: impl Into<String>, error: &std::io::Error) -> Self {
         Self::new("io", ExitCode::Failed, message).because(error)

@@ -18,14 +18,7 @@ use error::Failure;
 
 fn main() -> ExitCode {
     panic::set_hook(Box::new(|panic| {
-        let failure = Failure::new(
-            "bug",
-            agent_team_protocol::exit::ExitCode::Bug,
-            panic.to_string(),
-        );
-        failure
-            .hint("this is a bug of agent-team: please report it with the line above")
-            .print(false);
+        Failure::bug(panic.to_string()).print(wants_json());
     }));
     panic::catch_unwind(run).unwrap_or_else(|_told| agent_team_protocol::exit::ExitCode::Bug.into())
 }
@@ -59,19 +52,22 @@ fn choose_colour(color: Color) {
 
 /// What was typed is no command, or asks for help. Also this is told as JSON where JSON was asked for.
 fn not_understood(error: &clap::Error) -> ExitCode {
-    let json = std::env::args_os()
-        .take_while(|arg| arg != "--")
-        .any(|arg| arg == "--json");
-    if json && error.use_stderr() {
+    if wants_json() && error.use_stderr() {
         let text = error.render().to_string();
         let message = text.lines().next().unwrap_or_default();
         let message = message.strip_prefix("error: ").unwrap_or(message);
         Failure::of(ErrorCode::Invalid, message)
             .hint("see agent-team help")
-            .print(json);
+            .print(true);
     } else {
         // Nobody is left to be told that the output is gone.
         let _gone = error.print();
     }
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
+/// Whether JSON was asked for, told without understanding the rest.
+fn wants_json() -> bool {
+    let mut options = std::env::args_os().take_while(|arg| arg != "--");
+    options.any(|arg| arg == "--json")
 }

@@ -8,13 +8,18 @@ pub(crate) fn duration(ms: u64) -> String {
     const MINUTE: u64 = 60 * SECOND;
     const HOUR: u64 = 60 * MINUTE;
     const DAY: u64 = 24 * HOUR;
-    match ms {
-        ..SECOND => format!("{ms} ms"),
-        ..10_000 => format!("{}.{} s", ms / SECOND, ms % SECOND / 100),
-        ..MINUTE => format!("{} s", ms / SECOND),
-        ..HOUR => format!("{} min", ms / MINUTE),
-        ..172_800_000 => format!("{} h", ms / HOUR),
-        _ => format!("{} d", ms / DAY),
+    if ms < SECOND {
+        format!("{ms} ms")
+    } else if ms < 10 * SECOND {
+        format!("{}.{} s", ms / SECOND, ms % SECOND / 100)
+    } else if ms < MINUTE {
+        format!("{} s", ms / SECOND)
+    } else if ms < HOUR {
+        format!("{} min", ms / MINUTE)
+    } else if ms < 2 * DAY {
+        format!("{} h", ms / HOUR)
+    } else {
+        format!("{} d", ms / DAY)
     }
 }
 

@@ -193,12 +193,15 @@ fn read(
     let limits = limits(root.table("limits", Level::Limits));
     let hooks = hooks(root.table("hooks", Level::Hooks));
 
-    let lead = root.table("lead", Level::Lead).into_iter();
-    let others = root.tables("member", Level::Member).into_iter();
-    let tables = lead
-        .map(|table| (Level::Lead, table))
-        .chain(others.map(|table| (Level::Member, table)));
+    let lead = root
+        .table("lead", Level::Lead)
+        .map(|table| (Level::Lead, table));
+    let others = root.tables("member", Level::Member);
+    let others = others.into_iter().map(|table| (Level::Member, table));
+    let tables: Vec<_> = lead.into_iter().chain(others).collect();
+    let nobody = tables.is_empty();
     let members: Vec<Member> = tables
+        .into_iter()
         .filter_map(|(level, table)| {
             member::read(source, table, level, &defaults, &mut roles, project)
         })
@@ -206,7 +209,7 @@ fn read(
     check_members(source, &members, limits);
 
     let tables = root.tables("task", Level::Task);
-    if let (Some(first), true) = (tables.first(), members.is_empty()) {
+    if let (Some(first), true) = (tables.first(), nobody) {
         source.fault_with_hint(
             first.at,
             "there are tasks but no member to do them",

@@ -1,1 +1,592 @@
+//! What a good file gives, and what each kind of bad file is told.
 
+use std::fs;
+use std::path::Path;
+
+use agent_team_protocol::spec::{ClaimPolicy, Colour, Engine, Layout, PlacementChoice, TeamSpec};
+use proptest::prelude::*;
+
+use super::{FILE_MAX, Fault, LoadTeamError, load, parse, slug};
+
+/// A project with a directory `web` and a file `notes`.
+fn project() -> tempfile::TempDir {
+    let project = tempfile::tempdir().unwrap();
+    fs::create_dir_all(project.path().join(".agent-team/roles")).unwrap();
+    fs::create_dir(project.path().join("web")).unwrap();
+    fs::write(project.path().join("notes"), "").unwrap();
+    project
+}
+
+fn read_in(project: &Path, text: &str) -> Result<TeamSpec, Vec<Fault>> {
+    parse("team.toml", text, &project.canonicalize().unwrap())
+}
+
+/// What is said of a file, one line per fault, its hint after ` | `.
+fn told(text: &str) -> String {
+    told_in(project().path(), text)
+}
+
+fn told_in(project: &Path, text: &str) -> String {
+    let faults = read_in(project, text).expect_err("a file with faults gives no team");
+    let line = |fault: &Fault| match &fault.hint {
+        Some(hint) => format!("{fault} | {hint}"),
+        None => fault.to_string(),
+    };
+    let project = project.canonicalize().unwrap().display().to_string();
+    faults
+        .iter()
+        .map(line)
+        .collect::<Vec<_>>()
+        .join("\n")
+        .replace(&project, "PROJECT")
+}
+
+const GOOD: &str = r#"
+name = "payments"
+mode = "manual"
+
+[lead]
+name = "grace"
+claim = "assigned"
+
+[defaults]
+engine = "command"
+cwd = "web"
+env = { A = "1", B = "1" }
+
+[limits]
+teammates = 4
+starting = 2
+
+[panes]
+placement = "headless"
+layout = "tiled"
+
+[hooks]
+task_completed = "scripts/check.sh"
+
+[[member]]
+name = "ada"
+role = "builder"
+cwd = "."
+env = { B = "2" }
+colour = "teal"
+placement = "tmux"
+
+[[member]]
+name = "bob"
+
+[roles.builder]
+description = "Builds"
+colour = "lime"
+
+[[task]]
+title = "Test"
+after = ["build"]
+run = "cargo test"
+verify = "true"
+rerun = false
+for = "lead"
+labels = ["slow"]
+
+[[task]]
+key = "build"
+title = "Build"
+priority = -3
+role = "builder"
+files = ["src/**"]
+"#;
+
+#[test]
+fn a_good_file_gives_the_team_it_describes() {
+    let project = project();
+    let spec = read_in(project.path(), GOOD).unwrap();
+    let path = project.path().canonicalize().unwrap();
+    assert_eq!((spec.name.as_str(), &spec.project), ("payments", &path));
+    assert_eq!(
+        (spec.placement, spec.layout),
+        (PlacementChoice::Headless, Layout::Tiled)
+    );
+    assert_eq!((spec.limits.teammates, spec.limits.starting), (4, 2));
+    assert_eq!(
+        spec.hooks.task_completed.as_deref(),
+        Some("scripts/check.sh")
+    );
+
+    let [grace, ada, bob] = spec.members.as_slice() else {
+        panic!("three members: {:?}", spec.members);
+    };
+    assert!(grace.lead && !ada.lead);
+    assert_eq!(
+        (grace.name.as_str(), grace.role.as_str()),
+        ("grace", "lead")
+    );
+    assert_eq!(
+        (grace.claim, ada.claim),
+        (ClaimPolicy::Assigned, ClaimPolicy::Ready)
+    );
+    assert_eq!((&ada.cwd, &bob.cwd), (&path, &path.join("web")));
+    let env = |(name, value): (&String, &String)| format!("{name}={value}");
+    assert_eq!(ada.env.iter().map(env).collect::<Vec<_>>(), ["A=1", "B=2"]);
+    assert_eq!((ada.colour, bob.colour), (Some(Colour::Teal), None));
+    assert_eq!(
+        (ada.placement, bob.placement),
+        (Some(PlacementChoice::Tmux), None)
+    );
+    assert_eq!(bob.role.as_str(), "worker");
+
+    let roles: Vec<_> = spec
+        .roles
+        .iter()
+        .map(|role| (role.name.as_str(), role.engine))
+        .collect();
+    assert_eq!(
+        roles,
+        [
+            ("builder", Engine::Command),
+            ("lead", Engine::Command),
+            ("worker", Engine::Command)
+        ]
+    );
+
+    let [test, build] = spec.tasks.as_slice() else {
+        panic!("two tasks: {:?}", spec.tasks);
+    };
+    assert_eq!(
+        (test.key.as_str(), test.after.as_slice()),
+        ("Test", ["build".to_owned()].as_slice())
+    );
+    assert_eq!(
+        test.assignee.as_ref().map(|name| name.as_str()),
+        Some("grace"),
+        "`lead` is the lead, whatever her name"
+    );
+    assert!(!test.rerun && build.rerun);
+    assert_eq!(
+        (build.key.as_str(), build.title.as_str(), build.priority),
+        ("build", "Build", -3)
+    );
+}
+
+#[test]
+fn the_project_names_a_team_that_has_no_name() {
+    for (directory, name) in [
+        ("Payments API", "payments-api"),
+        ("2048_game!", "game"),
+        ("日本", "team"),
+        ("a--b", "a-b"),
+    ] {
+        assert_eq!(slug(directory).as_str(), name);
+    }
+    assert_eq!(slug(&"x-".repeat(40)).as_str().len(), 31);
+}
+
+#[test]
+fn every_fault_is_told_with_its_place_and_what_to_do() {
+    let member = "[[member]]\nname = \"ada\"\n";
+    let table: &[(&str, &str)] = &[
+        // Not TOML.
+        (
+            "name = ",
+            "team.toml:1:8: string values must be quoted, expected literal string",
+        ),
+        ("name = \"a\"\nname = \"b\"", "team.toml:2:1: duplicate key"),
+        // Unknown keys, at every level.
+        (
+            "membr = 1",
+            "team.toml:1:1: unknown key `membr` | did you mean `member`?",
+        ),
+        (
+            "[[member]]\nname = \"ada\"\nrol = \"x\"",
+            "team.toml:3:1: unknown key `rol` | did you mean `role`?",
+        ),
+        (
+            "[panes]\nlayuot = \"tiled\"",
+            "team.toml:2:1: unknown key `layuot` | did you mean `layout`?",
+        ),
+        (
+            "[limits]\nteammate = 3",
+            "team.toml:2:1: unknown key `teammate` | did you mean `teammates`?",
+        ),
+        (
+            "[hooks]\nqqqqqqqqq = \"x\"",
+            "team.toml:2:1: unknown key `qqqqqqqqq` | known here: task_completed, teammate_idle",
+        ),
+        (
+            "[roles.x]\nclaim = \"ready\"",
+            "team.toml:2:1: unknown key `claim` | known here: description, engine, colour, model, prompt, max_steps, tools, deny_tools, plan",
+        ),
+        // Wrong types.
+        (
+            "name = 3",
+            "team.toml:1:8: `name` must be a string, not a whole number",
+        ),
+        (
+            "member = \"ada\"",
+            "team.toml:1:10: `member` must be a list of tables, each written [[member]], not a string",
+        ),
+        (
+            "[limits]\nteammates = 1.5",
+            "team.toml:2:13: `teammates` must be a whole number, not a fraction",
+        ),
+        (
+            "[limits]\nstarting = 0",
+            "team.toml:2:12: `starting` must be from 1 to 2147483647",
+        ),
+        (
+            "panes = true",
+            "team.toml:1:9: `panes` must be a table, written [panes], not true or false",
+        ),
+        (
+            "[roles]\nx = 1",
+            "team.toml:2:5: `x` must be a table, not a whole number",
+        ),
+        (
+            "[defaults]\nenv = { A = 1 }",
+            "team.toml:2:13: `env.A` must be a string, not a whole number",
+        ),
+        (
+            "[defaults]\nenv = [\"A=1\"]",
+            "team.toml:2:7: `env` must be a table of strings, not a list",
+        ),
+        // Known, and not carried out yet.
+        (
+            "mode = \"lead\"",
+            "team.toml:1:8: `mode = \"lead\"` is not carried out by this build yet",
+        ),
+        (
+            "max_rounds = 5",
+            "team.toml:1:1: `max_rounds` is not carried out by this build yet",
+        ),
+        (
+            "[permissions]\nmode = \"default\"",
+            "team.toml:1:2: `permissions` is not carried out by this build yet",
+        ),
+        (
+            "[mcp.github]\ncommand = \"x\"",
+            "team.toml:1:2: `mcp` is not carried out by this build yet",
+        ),
+        (
+            "[defaults]\nmodel = \"x/y\"",
+            "team.toml:2:1: `model` is not carried out by this build yet",
+        ),
+        (
+            "[defaults]\nengine = \"native\"",
+            "team.toml:2:10: `engine = \"native\"` is not carried out by this build yet",
+        ),
+        (
+            "[limits]\nusd = 3",
+            "team.toml:2:1: `usd` is not carried out by this build yet",
+        ),
+        (
+            "[panes]\nlayout = \"windows\"",
+            "team.toml:2:10: `layout = \"windows\"` is not carried out by this build yet",
+        ),
+        (
+            "[panes]\nplacement = \"iterm\"",
+            "team.toml:2:13: `placement = \"iterm\"` is not carried out by this build yet",
+        ),
+        (
+            "[lead]\nmay_spawn = []",
+            "team.toml:2:1: `may_spawn` is not carried out by this build yet",
+        ),
+        (
+            "[roles.x]\nprompt = \"p\"",
+            "team.toml:2:1: `prompt` is not carried out by this build yet",
+        ),
+        // Values.
+        (
+            "mode = \"manul\"",
+            "team.toml:1:8: \"manul\" is not a value of `mode` | did you mean `manual`?",
+        ),
+        (
+            "[defaults]\nclaim = \"nothing\"",
+            "team.toml:2:9: \"nothing\" is not a value of `claim` | known here: ready, assigned",
+        ),
+        (
+            "[roles.x]\ncolour = \"bleu\"",
+            "team.toml:2:10: \"bleu\" is not a value of `colour` | did you mean `blue`?",
+        ),
+        // Names.
+        (
+            "name = \"Pay ments\"",
+            "team.toml:1:8: \"Pay ments\" is not a team's name: a lower-case letter, then at most 31 lower-case letters, digits or hyphens",
+        ),
+        (
+            "[[member]]\nname = \"Ada\"",
+            "team.toml:2:8: \"Ada\" is not a member's name: a lower-case letter, then at most 31 lower-case letters, digits or hyphens",
+        ),
+        (
+            "[[member]]\nname = \"all\"",
+            "team.toml:2:8: \"all\" is a reserved name | `user`, `system`, `all` and `lead` always address something else",
+        ),
+        (
+            "[[member]]\nname = \"lead\"",
+            "team.toml:2:8: \"lead\" is a reserved name | `user`, `system`, `all` and `lead` always address something else",
+        ),
+        (
+            "[lead]\nname = \"user\"",
+            "team.toml:2:8: \"user\" is a reserved name | `user`, `system`, `all` and `lead` always address something else",
+        ),
+        (
+            "[[member]]\nrole = \"worker\"",
+            "team.toml:1:1: a member needs a name | add name = \"ada\"",
+        ),
+        (
+            "[roles.\"A b\"]",
+            "team.toml:1:8: \"A b\" is not a role's name: a lower-case letter, then at most 31 lower-case letters, digits or hyphens",
+        ),
+        (
+            "[[member]]\nname = \"ada\"\n[[member]]\nname = \"ada\"",
+            "team.toml:4:8: \"ada\" is already the name of the member in line 2",
+        ),
+        (
+            "[lead]\nname = \"ada\"\n[[member]]\nname = \"ada\"",
+            "team.toml:4:8: \"ada\" is already the name of the member in line 2",
+        ),
+        // References.
+        (
+            "[[member]]\nname = \"ada\"\nrole = \"wroker\"",
+            "team.toml:3:8: there is no role \"wroker\" | did you mean `worker`?",
+        ),
+        (
+            "[[member]]\nname = \"ada\"\nengine = \"comand\"",
+            "team.toml:3:10: \"comand\" is not a value of `engine` | did you mean `command`?",
+        ),
+        (
+            "[[member]]\nname = \"ada\"\ncwd = \"wbe\"",
+            "team.toml:3:7: `cwd`: PROJECT/wbe cannot be used: No such file or directory (os error 2) | a relative one starts at the project directory",
+        ),
+        (
+            "[[member]]\nname = \"ada\"\ncwd = \"notes\"",
+            "team.toml:3:7: `cwd`: PROJECT/notes is not a directory",
+        ),
+        (
+            "[[member]]\nname = \"ada\"\nenv = { \"A=B\" = \"\" }",
+            "team.toml:3:9: \"A=B\" cannot be an environment variable",
+        ),
+        (
+            "[[member]]\nname = \"ada\"\nenv = { AGENT_TEAM_LAUNCH = \"\" }",
+            "team.toml:3:9: `AGENT_TEAM_LAUNCH` is set by agent-team itself",
+        ),
+        (
+            "[limits]\nteammates = 1\n[[member]]\nname = \"ada\"\n[[member]]\nname = \"bob\"",
+            "team.toml:6:8: the team has 2 members, and `limits.teammates` is 1 | write teammates = 2 under [limits]",
+        ),
+        (
+            "[[task]]\ntitle = \"Build\"",
+            "team.toml:1:1: there are tasks but no member to do them | add [[member]] with name = \"ada\" and engine = \"command\"",
+        ),
+    ];
+    for (text, expected) in table {
+        assert_eq!(told(text), *expected, "of:\n{text}");
+    }
+    let tasks: &[(&str, &str)] = &[
+        (
+            "run = \"make\"",
+            "team.toml:3:1: a task needs a title | add title = \"Run the tests\"",
+        ),
+        (
+            "title = \"A\"\nkey = \"T-3\"",
+            "team.toml:5:7: \"T-3\" cannot be a key: it is empty or looks like a task's id",
+        ),
+        (
+            "title = \"A\"\nrun = 1",
+            "team.toml:5:7: `run` must be a string, not a whole number",
+        ),
+        (
+            "title = \"A\"\nafter = \"B\"",
+            "team.toml:5:9: `after` must be a list of strings, not a string",
+        ),
+        (
+            "title = \"A\"\nlabels = [1]",
+            "team.toml:5:11: `labels` must hold strings, not a whole number",
+        ),
+        (
+            "title = \"A\"\npriority = 3000000000",
+            "team.toml:5:12: `priority` must be from -2147483648 to 2147483647",
+        ),
+        (
+            "title = \"A\"\nfor = \"adda\"",
+            "team.toml:5:7: `for`: there is no member \"adda\" | did you mean `ada`?",
+        ),
+        (
+            "title = \"A\"\nrole = \"x\"",
+            "team.toml:5:8: there is no role \"x\" | known here: lead, worker",
+        ),
+        (
+            "title = \"Build\"\n[[task]]\ntitle = \"B\"\nafter = [\"Biuld\"]",
+            "team.toml:7:10: `after`: there is no task \"Biuld\" | did you mean `Build`?",
+        ),
+        (
+            "title = \"A\"\nafter = [\"A\"]",
+            "team.toml:5:10: \"A\" waits for itself",
+        ),
+        (
+            "title = \"A\"\n[[task]]\ntitle = \"A\"",
+            "team.toml:6:9: \"A\" is already the key of the task in line 4 | give one of them a `key` of its own",
+        ),
+        (
+            "title = \"A\"\nafter = [\"C\"]\n[[task]]\ntitle = \"B\"\nafter = [\"A\"]\n[[task]]\ntitle = \"C\"\nafter = [\"B\"]",
+            "team.toml:5:10: these tasks wait for each other: \"A\" (line 4) waits for \"C\" (line 10) waits for \"B\" (line 7) waits for \"A\" | take one of them out of an `after`",
+        ),
+    ];
+    for (task, expected) in tasks {
+        let text = format!("{member}[[task]]\n{task}");
+        assert_eq!(told(&text), *expected, "of:\n{text}");
+    }
+}
+
+#[test]
+fn all_faults_are_told_at_once_in_the_order_of_the_file() {
+    let text = "nam = 1\n[[task]]\ntitle = 3\n[[member]]\nname = \"Ada\"\nmodel = \"x\"\n";
+    let lines: Vec<_> = told(text)
+        .lines()
+        .map(|line| line.split(": ").take(2).collect::<Vec<_>>().join(": "))
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            "team.toml:1:1: unknown key `nam` | did you mean `name`?",
+            "team.toml:2:1: a task needs a title | add title = \"Run the tests\"",
+            "team.toml:3:9: `title` must be a string, not a whole number",
+            "team.toml:5:8: \"Ada\" is not a member's name",
+            "team.toml:6:1: `model` is not carried out by this build yet",
+        ]
+    );
+}
+
+#[test]
+fn two_circles_are_both_told() {
+    let task = |title: &str, after: &str| {
+        format!("[[task]]\ntitle = \"{title}\"\nafter = [\"{after}\"]\n")
+    };
+    let text = format!(
+        "[[member]]\nname = \"ada\"\n{}{}{}{}{}",
+        task("A", "B"),
+        task("B", "A"),
+        task("C", "D"),
+        task("D", "C"),
+        task("waits", "A")
+    );
+    let told = told(&text);
+    let circles: Vec<_> = told.lines().collect();
+    assert_eq!(circles.len(), 2, "{told}");
+    assert!(
+        circles[0].contains("\"A\" (line 4) waits for \"B\" (line 7) waits for \"A\""),
+        "{told}"
+    );
+    assert!(
+        circles[1].contains("\"C\" (line 10) waits for \"D\" (line 13) waits for \"C\""),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_role_file_is_a_role_and_its_faults_count_when_a_member_has_it() {
+    let project = project();
+    let roles = project.path().join(".agent-team/roles");
+    fs::write(
+        roles.join("docs.md"),
+        "---\nname: writer\ndescription: \"Writes\"\ncolour: pink\n---\nYou write.\n",
+    )
+    .unwrap();
+    fs::write(roles.join("plain.md"), "You are plain.\n").unwrap();
+    fs::write(
+        roles.join("agent.md"),
+        "---\ndescription: x\nmodel: big\ntools:\n  - Read\n---\n",
+    )
+    .unwrap();
+    fs::write(roles.join("README.md"), "About these roles.\n").unwrap();
+    let member = |role: &str| format!("[[member]]\nname = \"ada\"\nrole = \"{role}\"\n");
+
+    let spec = read_in(project.path(), &member("writer")).unwrap();
+    assert_eq!(spec.members[0].colour, Some(Colour::Pink));
+    let named: Vec<_> = spec
+        .roles
+        .iter()
+        .map(|role| (role.name.as_str(), role.description.as_str()))
+        .collect();
+    assert_eq!(
+        named,
+        [("plain", ""), ("worker", ""), ("writer", "Writes")],
+        "a role that cannot be carried out is not offered"
+    );
+
+    let told = told_in(project.path(), &member("agent"));
+    assert_eq!(
+        told,
+        "PROJECT/.agent-team/roles/agent.md:3:1: `model` is not carried out by this build yet\n\
+         PROJECT/.agent-team/roles/agent.md:4:1: `tools` is not carried out by this build yet"
+    );
+    let nearer = format!(
+        "{}[roles.agent]\ndescription = \"nearer\"\n",
+        member("agent")
+    );
+    assert!(
+        read_in(project.path(), &nearer).is_ok(),
+        "the team file's own role wins"
+    );
+}
+
+#[test]
+fn a_file_that_is_no_text_is_refused_with_the_reason() {
+    let project = project();
+    let file = project.path().join(".agent-team/team.toml");
+    let cause = || match load(&file, project.path()) {
+        Err(LoadTeamError::Unreadable(shown, error)) => format!("{shown}: {error}"),
+        other => panic!("{other:?}"),
+    };
+    assert!(
+        matches!(load(&file, project.path()), Err(LoadTeamError::Missing(shown)) if shown == ".agent-team/team.toml")
+    );
+    fs::write(&file, b"name = \"a\"\nmode = \"\xff\"\n").unwrap();
+    assert_eq!(
+        cause(),
+        ".agent-team/team.toml: line 2, column 9 is not valid UTF-8"
+    );
+    fs::write(&file, " ".repeat(usize::try_from(FILE_MAX).unwrap() + 1)).unwrap();
+    assert_eq!(cause(), ".agent-team/team.toml: it is larger than 1 MiB");
+    fs::remove_file(&file).unwrap();
+    fs::create_dir(&file).unwrap();
+    assert_eq!(cause(), ".agent-team/team.toml: it is not a regular file");
+}
+
+#[test]
+fn a_file_elsewhere_belongs_to_its_own_directory() {
+    let project = project();
+    for (file, expected) in [
+        (".agent-team/other.toml", project.path().to_owned()),
+        ("web/team.toml", project.path().join("web")),
+    ] {
+        let file = project.path().join(file);
+        fs::write(&file, "").unwrap();
+        assert_eq!(
+            load(&file, project.path()).unwrap().project,
+            expected.canonicalize().unwrap()
+        );
+    }
+}
+
+proptest! {
+    /// However the file is padded, a fault is told at the line where it stands.
+    #[test]
+    fn a_fault_is_told_in_its_line(blank in 0_usize..6, comments in 0_usize..6, indent in 0_usize..4) {
+        let text = format!(
+            "{}{}[[member]]\nname = \"ada\"\n{}colur = \"blue\"\n",
+            "\n".repeat(blank),
+            "# é\n".repeat(comments),
+            " ".repeat(indent),
+        );
+        let faults = read_in(project().path(), &text).unwrap_err();
+        prop_assert_eq!(faults.len(), 1);
+        prop_assert_eq!((faults[0].line, faults[0].column), (blank + comments + 3, indent + 1));
+    }
+
+    /// Whatever is in the file, reading it ends in a team or in faults.
+    #[test]
+    fn no_text_upsets_the_reader(text in "([a-z_]{0,6}( = |\\[\\[?|\\]\\]?|\"[a-z]{0,3}\"|[0-9]|\\n|\\{|\\}|,|é){0,3}){0,12}") {
+        let told = read_in(project().path(), &text);
+        prop_assert!(told.is_ok() || !told.unwrap_err().is_empty());
+    }
+}

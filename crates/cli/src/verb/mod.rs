@@ -22,6 +22,7 @@ mod why;
 use std::io::Read;
 use std::process::ExitCode;
 
+use agent_team_protocol::ErrorCode;
 use agent_team_protocol::method::TEXT_MAX;
 
 use crate::args::{Cli, Verb};
@@ -56,19 +57,29 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
     }
 }
 
-/// A text as typed; `-` alone stands for stdin.
-fn text_or_stdin(text: String) -> Result<String, Failure> {
-    if text != "-" {
-        return Ok(text);
+/// A text as typed; `-` alone stands for stdin. One that is too long is refused with this code, before it is sent.
+fn text_or_stdin(typed: String, too_large: ErrorCode) -> Result<String, Failure> {
+    let text = if typed == "-" {
+        stdin()?
+    } else {
+        typed.into_bytes()
+    };
+    if text.len() > TEXT_MAX {
+        let failure = Failure::of(
+            too_large,
+            format!("the text is longer than {TEXT_MAX} bytes"),
+        );
+        return Err(failure.hint("put it in a file, and name the file instead"));
     }
-    // One byte more than is ever accepted: enough to be refused for its length.
-    let mut text = String::new();
+    String::from_utf8(text).map_err(|error| Failure::usage("stdin is not text").because(&error))
+}
+
+/// At most one byte more than is ever accepted: enough to be refused for its length.
+fn stdin() -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
     let read = std::io::stdin()
         .take(TEXT_MAX as u64 + 1)
-        .read_to_string(&mut text);
-    match read {
-        Ok(_) => Ok(text),
-        // Cut in the middle of a character, or no text at all: too long or wrong either way.
-        Err(error) => Err(Failure::usage("stdin cannot be read as text").because(&error)),
-    }
+        .read_to_end(&mut bytes);
+    read.map_err(|error| Failure::io("stdin cannot be read", &error))?;
+    Ok(bytes)
 }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use agent_team_protocol::method::{MessageSend, SendMessage, TEXT_MAX};
+use agent_team_protocol::method::{MessageSend, SendMessage};
 use agent_team_protocol::{ErrorCode, Party, Recipient};
 
 use crate::args::Global;
@@ -17,12 +17,7 @@ pub(super) async fn run(
     words: Vec<String>,
     urgent: bool,
 ) -> Result<ExitCode, Failure> {
-    let text = super::text_or_stdin(words.join(" "))?;
-    if text.len() > TEXT_MAX {
-        let message = format!("the message is longer than {TEXT_MAX} bytes");
-        return Err(Failure::of(ErrorCode::MessageTooLarge, message)
-            .hint("put it in a file, and send the file's name"));
-    }
+    let text = super::text_or_stdin(words.join(" "), ErrorCode::MessageTooLarge)?;
     let message = SendMessage { to, text, urgent };
     let answer = Session::of_team(global)?
         .call::<MessageSend>(message)

@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use agent_team_protocol::TaskId;
 use agent_team_protocol::method::{
     AddTask, AssignTask, ClaimTask, EndTask, Nothing, OneTask, TaskAdd, TaskAnswer, TaskAssign,
     TaskCancel, TaskChanges, TaskClaim, TaskComplete, TaskFail, TaskList, TaskRelease, TaskRetry,
@@ -10,6 +9,7 @@ use agent_team_protocol::method::{
 };
 use agent_team_protocol::spec::TaskSpec;
 use agent_team_protocol::view::TaskView;
+use agent_team_protocol::{ErrorCode, TaskId};
 use serde::Serialize;
 
 use crate::args::{Global, TaskCommand, TaskFields};
@@ -143,7 +143,7 @@ fn end(task: TaskId, text: String) -> Result<EndTask, Failure> {
     Ok(EndTask {
         task,
         generation: None,
-        text: super::text_or_stdin(text)?,
+        text: super::text_or_stdin(text, ErrorCode::ResultTooLarge)?,
     })
 }
 
