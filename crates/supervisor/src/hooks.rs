@@ -77,3 +77,44 @@ async fn run(hook: Hook) -> std::io::Result<(Option<i32>, String)> {
     }
     Ok((child.wait().await?.code(), reason))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heard(line: &str) -> Heard {
+        let environment = BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]);
+        let input = r#"{"task":"T-1"}"#.to_owned();
+        let hook = Hook {
+            line: line.to_owned(),
+            project: std::env::temp_dir(),
+            environment,
+            input,
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(ask(hook))
+    }
+
+    #[test]
+    fn only_exit_0_agrees() {
+        assert!(matches!(heard("exit 0"), Heard::Agreed));
+        assert!(
+            matches!(heard("echo tests are missing >&2; exit 2"), Heard::Refused(why) if why == "tests are missing")
+        );
+        assert!(matches!(heard("exit 1"), Heard::Failed(why) if why.contains("exit 1")));
+        assert!(matches!(heard("kill -9 $$"), Heard::Failed(why) if why.contains("signal")));
+        assert!(matches!(heard("no-such-program"), Heard::Failed(why) if why.contains("exit 127")));
+    }
+
+    #[test]
+    fn a_hook_is_told_what_it_is_about_and_may_not_care() {
+        assert!(matches!(
+            heard(r#"test "$(cat)" = '{"task":"T-1"}'"#),
+            Heard::Agreed
+        ));
+        assert!(matches!(heard("exec 0<&-; exit 0"), Heard::Agreed));
+    }
+}

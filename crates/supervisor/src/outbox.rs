@@ -240,3 +240,92 @@ impl Reply {
         &self.outbox
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use agent_team_protocol::codec::FRAME_MAX;
+    use agent_team_protocol::notification::GoodbyeReason;
+    use agent_team_system::connection::FrameReader;
+    use agent_team_system::socket::Stream;
+
+    use super::*;
+
+    fn run<F: Future>(test: F) -> F::Output {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        tokio::task::LocalSet::new().block_on(&runtime, test)
+    }
+
+    fn connected() -> (Outbox, FrameReader) {
+        let (ours, theirs) = Stream::pair().unwrap();
+        let (_, write) = ours.into_halves();
+        let (read, _) = theirs.into_halves();
+        (
+            Outbox::start(FrameWriter::new(write)),
+            FrameReader::new(read, FRAME_MAX),
+        )
+    }
+
+    #[test]
+    fn frames_arrive_in_the_order_they_were_sent() {
+        run(async {
+            let (outbox, mut peer) = connected();
+            for n in 0..100 {
+                outbox.send(format!("{n}\n")).unwrap();
+            }
+            for n in 0..100 {
+                assert_eq!(peer.next().await.unwrap(), Some(n.to_string()));
+            }
+        });
+    }
+
+    #[test]
+    fn a_peer_that_does_not_read_costs_bounded_memory() {
+        run(async {
+            let (outbox, mut peer) = connected();
+            let line: Arc<str> = format!("{}\n", "x".repeat(1_000)).into();
+            let mut sent = 0;
+            while outbox.send(line.clone()).is_ok() {
+                sent += 1;
+                tokio::task::yield_now().await;
+                assert!(sent < 10_000, "nothing stops it");
+            }
+            assert!(sent >= QUEUED_MAX / line.len());
+            peer.next().await.unwrap();
+            while !outbox.has_room() {
+                peer.next().await.unwrap();
+            }
+            assert!(outbox.send(line).is_ok());
+        });
+    }
+
+    #[test]
+    fn a_farewell_is_written_and_then_the_connection_ends() {
+        run(async {
+            let (outbox, mut peer) = connected();
+            outbox.send("first\n").unwrap();
+            outbox.farewell(&Goodbye {
+                reason: GoodbyeReason::Stopped,
+                error: None,
+            });
+            outbox.flushed().await;
+            assert_eq!(peer.next().await.unwrap().as_deref(), Some("first"));
+            assert!(peer.next().await.unwrap().unwrap().contains("goodbye"));
+            assert_eq!(peer.next().await.unwrap(), None);
+        });
+    }
+
+    #[test]
+    fn a_connection_closes_although_its_peer_does_not_read() {
+        run(async {
+            let (outbox, _peer) = connected();
+            while outbox.send("y".repeat(10_000) + "\n").is_ok() {
+                tokio::task::yield_now().await;
+            }
+            outbox.close();
+            outbox.flushed().await;
+        });
+    }
+}

@@ -295,3 +295,50 @@ fn open_refusal(error: &OpenError) -> Refusal {
         | OpenError::Read { .. } => refusal,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn team(name: &str, project: &str) -> TeamIdentity {
+        let name: agent_team_protocol::TeamName = name.parse().unwrap();
+        TeamIdentity {
+            team: TeamId::new(&name, project.as_ref()),
+            name,
+            project: project.into(),
+        }
+    }
+
+    #[test]
+    fn a_name_that_two_projects_use_is_refused_with_both() {
+        let known = [
+            team("pay", "/a/pay"),
+            team("pay", "/b/pay"),
+            team("ship", "/c/ship"),
+        ];
+        assert_eq!(one_named(&known, "ship").unwrap(), Some(&known[2]));
+        assert_eq!(
+            one_named(&known, known[1].team.as_str()).unwrap(),
+            Some(&known[1])
+        );
+        let refusal = one_named(&known, "pay").unwrap_err();
+        assert_eq!(refusal.code, ErrorCode::AmbiguousTeam);
+        assert!(
+            refusal.message.contains("/a/pay") && refusal.message.contains("/b/pay"),
+            "{refusal}"
+        );
+        assert_eq!(one_named(&known, "other").unwrap(), None);
+    }
+
+    #[test]
+    fn a_directory_means_the_innermost_project_around_it() {
+        let known = [
+            team("outer", "/w"),
+            team("inner", "/w/x"),
+            team("beside", "/w/xy"),
+        ];
+        assert_eq!(one_around(&known, "/w/x/src".as_ref()), Some(&known[1]));
+        assert_eq!(one_around(&known, "/w/z".as_ref()), Some(&known[0]));
+        assert_eq!(one_around(&known, "/elsewhere".as_ref()), None);
+    }
+}
