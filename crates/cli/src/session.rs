@@ -40,6 +40,15 @@ enum Start {
     Never,
 }
 
+/// What to do when somebody stops the supervisor in the middle of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OnStop {
+    /// It was stopped for what was there before this call, which needs it again.
+    StartAgain,
+    /// Who waits or listens must not be what brings it back.
+    End,
+}
+
 #[derive(Debug)]
 pub(crate) struct Session {
     team: Option<TeamRef>,
@@ -101,18 +110,28 @@ impl Session {
 
     /// A call that changes something.
     pub(crate) async fn call<M: Method>(&mut self, args: M::Args) -> Result<M::Answer, Failure> {
-        self.perform::<M>(args, Some(random())).await
+        self.perform::<M>(args, Some(random()), OnStop::StartAgain)
+            .await
     }
 
     /// A call that only reads.
     pub(crate) async fn ask<M: Method>(&mut self, args: M::Args) -> Result<M::Answer, Failure> {
-        self.perform::<M>(args, None).await
+        self.perform::<M>(args, None, OnStop::StartAgain).await
+    }
+
+    /// A call that is answered when something has come about, which may take hours.
+    pub(crate) async fn wait_for<M: Method>(
+        &mut self,
+        args: M::Args,
+    ) -> Result<M::Answer, Failure> {
+        self.perform::<M>(args, None, OnStop::End).await
     }
 
     async fn perform<M: Method>(
         &mut self,
         args: M::Args,
         key: Option<String>,
+        on_stop: OnStop,
     ) -> Result<M::Answer, Failure> {
         let call = Call {
             team: self.team.clone(),
@@ -130,7 +149,8 @@ impl Session {
                     if attempt < ATTEMPTS && self.start != Start::Never =>
                 {
                     attempt += 1;
-                    self.disconnected().await?;
+                    let last_words = self.closed().await;
+                    may_resume(last_words, on_stop)?;
                 }
                 outcome => return Ok(outcome?),
             }
@@ -142,11 +162,14 @@ impl Session {
         Ok(self.connected().await?.client.initialized().clone())
     }
 
-    /// Waits until the supervisor has closed the connection.
-    pub(crate) async fn closed(&mut self) {
-        if let Some(mut connection) = self.connection.take() {
-            while connection.incoming.next().await.is_some() {}
+    /// Waits until the supervisor has closed the connection, and tells its last words.
+    pub(crate) async fn closed(&mut self) -> Option<Goodbye> {
+        let mut connection = self.connection.take()?;
+        let mut last_words = None;
+        while let Some(arrival) = connection.incoming.next().await {
+            last_words = goodbye(&arrival).or(last_words);
         }
+        last_words
     }
 
     async fn connected(&mut self) -> Result<&mut Connection, Failure> {
@@ -193,18 +216,6 @@ impl Session {
             Err(error) => Err(error.into()),
         }
     }
-
-    /// Takes leave of a connection that ended, which fails if it ended for good.
-    async fn disconnected(&mut self) -> Result<(), Failure> {
-        let Some(mut connection) = self.connection.take() else {
-            return Ok(());
-        };
-        let mut last = None;
-        while let Some(arrival) = connection.incoming.next().await {
-            last = goodbye(&arrival).or(last);
-        }
-        may_resume(last)
-    }
 }
 
 fn goodbye(arrival: &Arrival) -> Option<Goodbye> {
@@ -217,19 +228,19 @@ fn goodbye(arrival: &Arrival) -> Option<Goodbye> {
 }
 
 /// Whether a connection that ended like this is to be replaced by another one.
-fn may_resume(goodbye: Option<Goodbye>) -> Result<(), Failure> {
-    let Some(Goodbye { reason, error }) = goodbye else {
+fn may_resume(last_words: Option<Goodbye>, on_stop: OnStop) -> Result<(), Failure> {
+    let Some(Goodbye { reason, error }) = last_words else {
         return Ok(());
     };
     match (reason, error) {
-        (GoodbyeReason::Stopped, _) => {
-            let message = "the supervisor was stopped before it answered";
-            Err(error::unreachable(message).hint("the next command starts it again"))
+        (GoodbyeReason::Stopped, _) if on_stop == OnStop::End => {
+            let failure = error::unreachable("the supervisor was stopped");
+            Err(failure.hint("the next command starts it again"))
         }
         (GoodbyeReason::Closed, Some(refusal)) if refusal.code != ErrorCode::SlowConsumer => {
             Err(refusal.into())
         }
-        (GoodbyeReason::Restarting | GoodbyeReason::Closed | GoodbyeReason::Unknown, _) => Ok(()),
+        _ => Ok(()),
     }
 }
 

@@ -7,15 +7,11 @@ use owo_colors::{Style, XtermColors};
 use super::table::{Cell, Column, Table, elastic, fixed};
 use super::{columns, text, time};
 
-pub(crate) fn style(colour: Colour) -> Style {
+fn style(colour: Colour) -> Style {
     Style::new().color(XtermColors::from(colour.ansi256()))
 }
 
-pub(crate) fn name(member: &MemberView) -> String {
-    style(member.colour).style(&member.name).to_string()
-}
-
-pub(crate) fn state(state: MemberState) -> &'static str {
+fn state(state: MemberState) -> &'static str {
     match state {
         MemberState::Planned => "planned",
         MemberState::Launching => "launching",
@@ -41,9 +37,10 @@ fn state_style(state: MemberState) -> Style {
     }
 }
 
+/// Where members run, after a verb.
 pub(crate) fn placement(placement: Placement) -> &'static str {
     match placement {
-        Placement::Tmux => "tmux",
+        Placement::Tmux => "in tmux",
         Placement::Headless => "headless",
     }
 }

@@ -13,11 +13,12 @@ pub(crate) struct StatusLine {
 }
 
 impl StatusLine {
-    pub(crate) fn new(wanted: bool) -> Self {
+    pub(crate) fn new() -> Self {
         let stderr = std::io::stderr();
-        let size = terminal::size(&stderr).filter(|_| wanted && terminal::is_terminal(&stderr));
+        let shown = terminal::is_terminal(&stderr);
+        let columns = || terminal::size(&stderr).map_or(80, |(columns, _)| usize::from(columns));
         Self {
-            columns: size.map(|(columns, _)| usize::from(columns)),
+            columns: shown.then(columns),
         }
     }
 

@@ -5,7 +5,7 @@ use agent_team_protocol::method::{EventSubscribe, Subscribe};
 use agent_team_protocol::notification::{EventNotice, Goodbye, Notification, TransientNotice};
 use agent_team_system::client::Arrival;
 
-use super::{Session, goodbye, may_resume};
+use super::{OnStop, Session, goodbye, may_resume};
 use crate::error::Failure;
 
 /// One thing that was told.
@@ -68,7 +68,7 @@ impl Subscription {
             };
             let Some(arrival) = connection.incoming.next().await else {
                 self.session.connection = None;
-                may_resume(self.last_words.take())?;
+                may_resume(self.last_words.take(), OnStop::End)?;
                 continue;
             };
             if let Some(goodbye) = goodbye(&arrival) {

@@ -106,7 +106,7 @@ impl Check {
             .as_deref()
             .map(|hint| format!("    hint: {}\n", text::line(hint)));
         format!(
-            "{sign} {:<12} {}\n{}",
+            "{sign} {:<14} {}\n{}",
             self.name,
             text::line(&self.detail),
             hint.unwrap_or_default()

@@ -7,7 +7,7 @@ use agent_team_protocol::method::{MemberAnswer, MemberKill, MemberRestart, Membe
 
 use crate::args::Global;
 use crate::error::Failure;
-use crate::output::{Output, member as shown, text};
+use crate::output::{Output, text};
 use crate::session::Session;
 
 pub(super) async fn stop(
@@ -45,10 +45,6 @@ pub(super) async fn restart(
 
 /// What became of the member.
 pub(super) fn show(output: Output, answer: &MemberAnswer) -> Result<ExitCode, Failure> {
-    let member = &answer.member;
-    output.show(answer, || {
-        let (name, state) = (shown::name(member), shown::state(member.state));
-        format!("{name} is {state}: {}\n", text::line(&member.why))
-    })?;
+    output.show(answer, || format!("{}\n", text::line(&answer.member.why)))?;
     Ok(ExitCode::SUCCESS)
 }

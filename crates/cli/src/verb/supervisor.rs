@@ -37,16 +37,22 @@ async fn status(output: Output) -> Result<ExitCode, Failure> {
 }
 
 async fn stop(output: Output) -> Result<ExitCode, Failure> {
-    let Some(mut session) = Session::of_running_supervisor().await? else {
-        let nothing = DownAnswer {
-            receipts: Vec::new(),
-        };
-        output.show(&nothing, || "no supervisor is running\n".into())?;
-        return Ok(ExitCode::SUCCESS);
+    let nothing = DownAnswer {
+        receipts: Vec::new(),
     };
-    let answer = session.call::<SupervisorStop>(Nothing {}).await?;
-    session.closed().await;
-    receipt::show(output, &answer).map(ExitCode::from)
+    if let Some(mut session) = Session::of_running_supervisor().await? {
+        match session.call::<SupervisorStop>(Nothing {}).await {
+            Ok(answer) => {
+                session.closed().await;
+                return receipt::show(output, &answer).map(ExitCode::from);
+            }
+            // It went by itself, as it does after the last team.
+            Err(_) if Session::of_running_supervisor().await?.is_none() => {}
+            Err(failure) => return Err(failure),
+        }
+    }
+    output.show(&nothing, || "no supervisor is running\n".into())?;
+    Ok(ExitCode::SUCCESS)
 }
 
 #[derive(Serialize)]

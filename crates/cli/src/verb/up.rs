@@ -155,7 +155,7 @@ fn told(answer: &UpAnswer, dry_run: bool) -> String {
         member::placement(answer.placement),
         text::line(&answer.placement_reason),
     );
-    let mut told = format!("{} {verb} in {placement}: {reason}\n", answer.team);
+    let mut told = format!("{} {verb} {placement}: {reason}\n", answer.team);
     if answer.changes.is_empty() {
         told.push_str("  everything is as the file says\n");
     }

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::args::Global;
 use crate::error::Failure;
-use crate::output::{Output, member as show, text, time};
+use crate::output::{Output, text};
 use crate::session::Session;
 
 #[derive(Serialize)]
@@ -35,13 +35,6 @@ pub(super) async fn run(
         for_ms: member.for_ms,
         why: &member.why,
     };
-    output.show(&document, || {
-        let (name, state) = (show::name(&member), show::state(member.state));
-        format!(
-            "{name} is {state} for {}: {}\n",
-            time::duration(member.for_ms),
-            text::line(&member.why)
-        )
-    })?;
+    output.show(&document, || format!("{}\n", text::line(&member.why)))?;
     Ok(ExitCode::SUCCESS)
 }

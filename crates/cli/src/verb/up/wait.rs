@@ -9,9 +9,10 @@ use agent_team_protocol::method::{
     Nothing, OneTask, Outcome, TaskShow, TeamShow, TeamWait, WaitAnswer,
 };
 use agent_team_protocol::notification::EventNotice;
-use agent_team_protocol::view::{MemberState, MemberView, TaskView};
+use agent_team_protocol::view::{MemberState, MemberView, TaskState, TaskView};
 use agent_team_protocol::{MemberName, Revision, TaskId, TeamId};
 use serde::{Deserialize, Serialize};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::error::Failure;
 use crate::output::status_line::StatusLine;
@@ -52,7 +53,11 @@ pub(super) async fn run(
     } else {
         Some(Progress::new(&session, after).await?)
     };
-    let mut ended = pin!(session.ask::<TeamWait>(Nothing {}));
+    // One listener for the whole wait: an interrupt that comes while progress is shown is not lost.
+    let interrupt = signal(SignalKind::interrupt());
+    let mut interrupt =
+        interrupt.map_err(|error| Failure::io("interrupts cannot be heard", &error))?;
+    let mut ended = pin!(session.wait_for::<TeamWait>(Nothing {}));
     let answer = loop {
         tokio::select! {
             biased;
@@ -67,7 +72,7 @@ pub(super) async fn run(
                     progress = None;
                 }
             }
-            _ = tokio::signal::ctrl_c() => {
+            _ = interrupt.recv() => {
                 clear(&mut progress);
                 output.note("no longer waiting; the team goes on. End it with: agent-team down");
                 return Ok(ExitCode::from(INTERRUPTED));
@@ -75,7 +80,11 @@ pub(super) async fn run(
         }
     };
     clear(&mut progress);
-    let document = document(answer?, began);
+    let answer = answer?;
+    if let Some(progress) = &progress {
+        progress.catch_up(output, &answer.tasks);
+    }
+    let document = document(answer, began);
     output.show(&document, || summary(&document))?;
     Ok(match document.outcome {
         Outcome::Completed => ExitCode::SUCCESS,
@@ -137,6 +146,8 @@ struct Progress {
     /// Asks for what the events name.
     session: Session,
     line: StatusLine,
+    /// The last event that was heard.
+    last: Revision,
 }
 
 /// The part of an event that progress goes by. Kinds that are not known here are passed over.
@@ -158,16 +169,21 @@ impl Progress {
         let mut progress = Self {
             events: Subscription::new(session.another(), after, false).await?,
             session: session.another(),
-            line: StatusLine::new(true),
+            line: StatusLine::new(),
+            last: after,
         };
         progress.paint().await?;
         Ok(progress)
     }
 
     async fn show(&mut self, output: Output, notice: &Notice) -> Result<(), Failure> {
-        let Notice::Event(EventNotice { event, .. }) = notice else {
+        let Notice::Event(EventNotice {
+            event, revision, ..
+        }) = notice
+        else {
             return Ok(());
         };
+        self.last = *revision;
         let Ok(event) = serde_json::from_str::<Event>(event.get()) else {
             return Ok(());
         };
@@ -179,6 +195,21 @@ impl Progress {
             output.note(&task::line(&task));
         }
         self.paint().await
+    }
+
+    /// Tells of the tasks that ended after the last event that was heard: the answer to the wait overtook theirs.
+    fn catch_up(&self, output: Output, tasks: &[TaskView]) {
+        let ended =
+            |task: &&TaskView| matches!(task.state, TaskState::Completed | TaskState::Failed);
+        let mut unheard: Vec<_> = tasks
+            .iter()
+            .filter(ended)
+            .filter(|task| task.revision > self.last)
+            .collect();
+        unheard.sort_by_key(|task| task.revision);
+        for task in unheard {
+            output.note(&task::line(task));
+        }
     }
 
     /// `3 completed, 1 in progress · ada T-4, bob T-5`
@@ -193,7 +224,10 @@ impl Progress {
             .filter(|member| member.state == MemberState::Working);
         let at_work = |member: &MemberView| Some(format!("{} {}", member.name, member.task?));
         let working: Vec<_> = working.filter_map(at_work).collect();
-        let status = format!("{} · {}", task::counts(team.tasks), working.join(", "));
+        let mut status = task::counts(team.tasks);
+        if !working.is_empty() {
+            status.push_str(&format!(" · {}", working.join(", ")));
+        }
         self.line.set(&text::line(&status));
         Ok(())
     }

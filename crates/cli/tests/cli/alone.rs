@@ -1,89 +1,12 @@
-//! The real binary, for everything that needs no supervisor. Each test has directories of its own, and none starts a
-//! process that outlives it.
-
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
+//! What needs no supervisor: nothing here starts a process that outlives it.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
-use tempfile::TempDir;
 
-struct Rig {
-    directory: TempDir,
-}
-
-/// What a command said, and how it ended.
-struct Said {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-impl Rig {
-    fn new() -> Self {
-        let rig = Self {
-            directory: tempfile::tempdir().unwrap(),
-        };
-        fs::create_dir(rig.project()).unwrap();
-        rig
-    }
-
-    fn home(&self) -> PathBuf {
-        self.directory.path().join("home")
-    }
-
-    fn project(&self) -> PathBuf {
-        self.directory.path().join("project")
-    }
-
-    fn team_file(&self, text: impl AsRef<[u8]>) {
-        let directory = self.project().join(".agent-team");
-        fs::create_dir_all(&directory).unwrap();
-        fs::write(directory.join("team.toml"), text).unwrap();
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_agent-team"));
-        command
-            .args(arguments)
-            .current_dir(self.project())
-            .env("AGENT_TEAM_HOME", self.home())
-            .env_remove("NO_COLOR")
-            .env_remove("CLICOLOR_FORCE")
-            .stdin(Stdio::null());
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Said {
-        said(&self.command(arguments).output().unwrap())
-    }
-
-    /// No supervisor was started: there is no lock, or nobody has written a socket's path into it.
-    fn nothing_was_started(&self) -> bool {
-        let socket = fs::read_to_string(self.home().join("state/supervisor.lock"));
-        socket.unwrap_or_default().is_empty()
-    }
-}
-
-fn said(output: &Output) -> Said {
-    Said {
-        code: output.status.code().expect("it exits by itself"),
-        out: String::from_utf8(output.stdout.clone()).unwrap(),
-        err: String::from_utf8(output.stderr.clone()).unwrap(),
-    }
-}
-
-fn json(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in {text:?}"))
-}
-
-fn write_program(path: &Path, script: &str) {
-    use std::os::unix::fs::PermissionsExt;
-    fs::write(path, script).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
-}
+use crate::rig::{Rig, Said, json, said, write_program};
 
 #[test]
 fn help_fits_a_terminal_and_names_every_verb() {
