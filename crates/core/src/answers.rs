@@ -144,9 +144,13 @@ impl Answers {
         self.callers.clear();
     }
 
+    /// Every answer with its caller's last use, the latest of these first: kept again in this order, none is forgotten
+    /// for the sake of a later one.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Tick, &AnsweredCall)> {
-        self.callers
-            .values()
+        let mut callers: Vec<&Kept> = self.callers.values().collect();
+        callers.sort_by_key(|kept| std::cmp::Reverse(kept.last_used));
+        callers
+            .into_iter()
             .flat_map(|kept| kept.calls.iter().map(|call| (kept.last_used, call)))
     }
 }

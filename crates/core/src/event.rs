@@ -13,6 +13,7 @@ use agent_team_protocol::id::{
 };
 
 use crate::answers::AnsweredCall;
+use crate::mail::Lane;
 use crate::member::{Next, ProcessStamp, Then};
 use crate::plan::{MemberPlan, TaskPlan, TeamPlan};
 use crate::restarts::Restarts;
@@ -187,6 +188,11 @@ pub enum Event {
         since: Tick,
         told_idle: bool,
         worked: bool,
+    },
+    /// The lane of a message whose sender has become the lead since, or is her no more.
+    MessageKept {
+        message: MessageId,
+        lane: Lane,
     },
     CallAnswered {
         call: AnsweredCall,

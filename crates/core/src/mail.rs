@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use agent_team_protocol::id::{MessageId, Party};
 
 /// Unread messages of one member, at most.
@@ -20,7 +22,8 @@ pub struct Unread {
 }
 
 /// Which messages go first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Lane {
     /// Interrupts.
     Control,
@@ -30,6 +33,10 @@ pub enum Lane {
 }
 
 const LANES: usize = 3;
+
+impl Lane {
+    const ALL: [Self; LANES] = [Self::Control, Self::Lead, Self::Peers];
+}
 
 /// One member's unread messages: within a lane in the order of their acceptance.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -50,7 +57,14 @@ impl Inbox {
         self.lanes.iter().find_map(|lane| lane.get(&message))
     }
 
-    /// Every unread message with its lane's, in the order of their acceptance.
+    pub(crate) fn with_lanes(&self) -> impl Iterator<Item = (MessageId, Lane, &Unread)> {
+        Lane::ALL.into_iter().flat_map(|lane| {
+            let messages = self.lanes[lane as usize].iter();
+            messages.map(move |(id, unread)| (*id, lane, unread))
+        })
+    }
+
+    /// Every unread message, in the order of their acceptance.
     pub fn iter(&self) -> impl Iterator<Item = (MessageId, &Unread)> {
         let mut all: Vec<_> = self
             .lanes
@@ -66,10 +80,8 @@ impl Inbox {
         self.lanes[lane as usize].insert(message, unread);
     }
 
-    pub(crate) fn remove(&mut self, message: MessageId) -> bool {
-        self.lanes
-            .iter_mut()
-            .any(|lane| lane.remove(&message).is_some())
+    pub(crate) fn remove(&mut self, message: MessageId) -> Option<Unread> {
+        self.lanes.iter_mut().find_map(|lane| lane.remove(&message))
     }
 }
 
@@ -123,14 +135,12 @@ mod tests {
 
     use super::*;
 
-    const ALL: [Lane; LANES] = [Lane::Control, Lane::Lead, Lane::Peers];
-
     fn inbox(lanes: &[usize]) -> Inbox {
         let mut inbox = Inbox::default();
         for (n, lane) in (1..).zip(lanes) {
             inbox.insert(
                 MessageId(n),
-                ALL[*lane],
+                Lane::ALL[*lane],
                 Unread {
                     from: Party::User,
                     text: "x".into(),

@@ -158,6 +158,19 @@ impl Life {
         }
     }
 
+    /// What was decided to follow the launch.
+    pub(crate) fn then(&self) -> Option<&Then> {
+        match self {
+            Self::Draining { then, .. } | Self::Ending { then, .. } => Some(then),
+            Self::Planned
+            | Self::Launching { .. }
+            | Self::Ready { .. }
+            | Self::Cooling { .. }
+            | Self::Held { .. }
+            | Self::Stopped => None,
+        }
+    }
+
     /// When something is to happen by itself.
     pub(crate) fn deadline(&self) -> Option<Tick> {
         match self {
@@ -213,5 +226,10 @@ impl Member {
 
     pub fn is_stopped(&self) -> bool {
         self.life == Life::Stopped
+    }
+
+    /// She is out of the team as soon as she has ended.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.life.then() == Some(&Then::Remove)
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use agent_team_protocol::id::{MemberName, MessageId, Party, TaskId};
 
 use crate::event::{Event, Record};
-use crate::mail::Unread;
+use crate::mail::{Lane, Unread};
 use crate::member::{Life, Member, Next, Then};
 use crate::task::Task;
 use crate::team::Team;
@@ -77,8 +77,9 @@ impl Team {
                 },
             );
         }
-        for (message, (unread, to)) in self.unread() {
+        for (message, (unread, lane, to)) in self.unread() {
             let (from, text, urgent) = (unread.from.clone(), unread.text.clone(), unread.urgent);
+            let derived = self.lane(&from, urgent);
             put(
                 now,
                 0,
@@ -90,6 +91,9 @@ impl Team {
                     urgent,
                 },
             );
+            if lane != derived {
+                put(now, 0, Event::MessageKept { message, lane });
+            }
         }
         for (last_used, call) in self.answers.iter() {
             put(last_used, 0, Event::CallAnswered { call: call.clone() });
@@ -139,15 +143,14 @@ impl Team {
         ordered
     }
 
-    fn unread(&self) -> BTreeMap<MessageId, (&Unread, Vec<Party>)> {
-        let mut unread: BTreeMap<MessageId, (&Unread, Vec<Party>)> = BTreeMap::new();
+    fn unread(&self) -> BTreeMap<MessageId, (&Unread, Lane, Vec<Party>)> {
+        let mut unread: BTreeMap<MessageId, (&Unread, Lane, Vec<Party>)> = BTreeMap::new();
         for (name, member) in &self.members {
-            for (message, entry) in member.inbox.iter() {
-                unread
+            for (message, lane, entry) in member.inbox.with_lanes() {
+                let (_, _, to) = unread
                     .entry(message)
-                    .or_insert_with(|| (entry, Vec::new()))
-                    .1
-                    .push(Party::Member(name.clone()));
+                    .or_insert_with(|| (entry, lane, Vec::new()));
+                to.push(Party::Member(name.clone()));
             }
         }
         unread

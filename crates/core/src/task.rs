@@ -118,6 +118,13 @@ pub enum GraphError {
     Cycle(Vec<TaskId>),
 }
 
+/// The task that stands for a key of the team file.
+pub(crate) enum OfFile<'a> {
+    Open(&'a Task),
+    /// With the digest of its plan.
+    Completed(TaskId, u64),
+}
+
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Board {
     tasks: BTreeMap<TaskId, Task>,
@@ -125,10 +132,9 @@ pub struct Board {
     blocks: BTreeMap<TaskId, BTreeSet<TaskId>>,
     ready: BTreeMap<Queue, BTreeSet<Place>>,
     claims: BTreeMap<Party, BTreeSet<TaskId>>,
-    /// The newest task of every key that is on the board or in the team file.
-    keys: BTreeMap<Arc<str>, TaskId>,
-    /// Of the keys of the team file whose newest task is completed: what that task was.
-    pub(crate) completed_keys: BTreeMap<Arc<str>, u64>,
+    keys: BTreeMap<Arc<str>, BTreeSet<TaskId>>,
+    /// Of the keys of the team file whose newest task is completed: that task, and the digest of its plan.
+    completed_keys: BTreeMap<Arc<str>, (TaskId, u64)>,
     pub(crate) completed: u64,
     /// The highest number given.
     pub(crate) last: u64,
@@ -170,9 +176,28 @@ impl Board {
         self.blocks.get(&task).into_iter().flatten().copied()
     }
 
-    /// The newest task with this key.
+    /// The newest task with this key that is on the board or was the team file's.
     pub fn with_key(&self, key: &str) -> Option<TaskId> {
-        self.keys.get(key).copied()
+        let on_board = self.keys.get(key).and_then(BTreeSet::last).copied();
+        let completed = self.completed_keys.get(key).map(|(task, _)| *task);
+        on_board.max(completed)
+    }
+
+    /// The newest task of the team file with this key.
+    pub(crate) fn of_file(&self, key: &str) -> Option<OfFile<'_>> {
+        let on_board = self
+            .keys
+            .get(key)
+            .into_iter()
+            .flatten()
+            .rev()
+            .filter_map(|id| self.tasks.get(id))
+            .find(|task| task.plan.from_file);
+        match (on_board, self.completed_keys.get(key)) {
+            (Some(task), Some((completed, _))) if task.id > *completed => Some(OfFile::Open(task)),
+            (_, Some((task, digest))) => Some(OfFile::Completed(*task, *digest)),
+            (task, None) => task.map(OfFile::Open),
+        }
     }
 
     pub fn claims(&self, owner: &Party) -> impl Iterator<Item = &Task> {
@@ -279,8 +304,16 @@ impl Board {
     pub(crate) fn insert(&mut self, mut task: Task) {
         task.open = self.count_open(&task.plan);
         self.last = self.last.max(task.id.0);
-        self.keys.insert(task.plan.key.clone(), task.id);
-        self.completed_keys.remove(&task.plan.key);
+        put(&mut self.keys, task.plan.key.clone(), task.id, true);
+        let is_newer = |(completed, _): &(TaskId, u64)| *completed < task.id;
+        if task.plan.from_file
+            && self
+                .completed_keys
+                .get(&task.plan.key)
+                .is_some_and(is_newer)
+        {
+            self.completed_keys.remove(&task.plan.key);
+        }
         self.link(&task);
         self.index(&task, true);
         self.tasks.insert(task.id, task);
@@ -306,11 +339,16 @@ impl Board {
         self.index(&task, false);
         self.unlink(&task);
         self.completed += 1;
+        put(&mut self.keys, task.plan.key.clone(), id, false);
         if task.plan.from_file {
-            self.completed_keys
-                .insert(task.plan.key.clone(), digest(&task.plan));
-        } else if self.keys.get(&task.plan.key) == Some(&id) {
-            self.keys.remove(&task.plan.key);
+            let newer = match self.of_file(&task.plan.key) {
+                Some(OfFile::Open(other)) => other.id > id,
+                Some(OfFile::Completed(other, _)) => other > id,
+                None => false,
+            };
+            if !newer {
+                self.remember_key(task.plan.key.clone(), id, digest(&task.plan));
+            }
         }
         for waiting in self.blocks.remove(&id).into_iter().flatten() {
             let Some(mut dependent) = self.tasks.remove(&waiting) else {
@@ -324,14 +362,13 @@ impl Board {
     }
 
     pub(crate) fn remember_key(&mut self, key: Arc<str>, task: TaskId, digest: u64) {
-        self.keys.insert(key.clone(), task);
-        self.completed_keys.insert(key, digest);
+        self.completed_keys.insert(key, (task, digest));
     }
 
     pub(crate) fn completed_keys(&self) -> impl Iterator<Item = (&Arc<str>, TaskId, u64)> {
         self.completed_keys
             .iter()
-            .map(|(key, digest)| (key, self.keys[key], *digest))
+            .map(|(key, (task, digest))| (key, *task, *digest))
     }
 
     fn count_open(&self, plan: &TaskPlan) -> u32 {

@@ -90,7 +90,10 @@ impl Team {
     }
 
     pub fn lead(&self) -> Option<&Member> {
-        self.members.values().find(|member| member.plan.lead)
+        // While a former lead is leaving there may be two.
+        self.members
+            .values()
+            .find(|member| member.plan.lead && !member.is_leaving())
     }
 
     /// The member whose current launch this is.
@@ -395,6 +398,13 @@ impl Team {
                     member.since = *since;
                     member.told_idle = *told_idle;
                     member.worked = *worked;
+                }
+            }
+            Event::MessageKept { message, lane } => {
+                for member in self.members.values_mut() {
+                    if let Some(unread) = member.inbox.remove(*message) {
+                        member.inbox.insert(*message, *lane, unread);
+                    }
                 }
             }
             Event::CallAnswered { call } => self.remember(tick, call.clone()),

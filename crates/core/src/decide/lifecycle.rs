@@ -1,7 +1,5 @@
 //! Members from their first launch to their end.
 
-use std::sync::Arc;
-
 use agent_team_protocol::id::{LaunchId, MemberName, Party};
 
 use super::{Decided, Turn, first_line};
@@ -22,59 +20,6 @@ const RESTART_GRACE_MS: u64 = 2_000;
 const LAST_WORDS_MS: u64 = 2_000;
 
 impl Turn<'_> {
-    pub(super) fn resume(&mut self, boot: Arc<str>) {
-        if self.team.boot.as_ref() != Some(&boot) {
-            self.record(Event::Booted { boot });
-            for name in
-                self.names(|member| !matches!(member.life, Life::Stopped | Life::Held { .. }))
-            {
-                let reason = "the machine was restarted: run agent-team up";
-                self.park(
-                    &name,
-                    Next::Hold {
-                        reason: reason.into(),
-                    },
-                    "the machine was restarted",
-                );
-            }
-        }
-        for name in self.names(|member| member.life.launch().is_some()) {
-            self.derive_effects(&name);
-        }
-        self.unsettled = true;
-    }
-
-    /// What a launch still needs done, derived from its state: after a start nobody knows what was done already.
-    fn derive_effects(&mut self, name: &MemberName) {
-        let Some(member) = self.team.member(name) else {
-            return;
-        };
-        match &member.life {
-            Life::Ending { .. } => self.end_tree(name),
-            Life::Draining {
-                launch, kill_at, ..
-            } => {
-                let grace_ms = kill_at.since(self.context.now);
-                let (member, launch) = (name.clone(), launch.id.clone());
-                self.effect(Effect::AskToStop {
-                    member,
-                    launch,
-                    grace_ms,
-                    reason: "asked to stop".into(),
-                });
-            }
-            Life::Ready { .. } if !member.inbox.is_empty() => self.effect(Effect::Deliver {
-                member: name.clone(),
-            }),
-            Life::Planned
-            | Life::Launching { .. }
-            | Life::Ready { .. }
-            | Life::Cooling { .. }
-            | Life::Held { .. }
-            | Life::Stopped => {}
-        }
-    }
-
     pub(super) fn spawn(&mut self, by_hand: MemberPlanByHand) -> Decided {
         let name = match by_hand.name {
             Some(name) if name.is_reserved() => return Err(Refused::ReservedName(name)),
@@ -100,13 +45,20 @@ impl Turn<'_> {
     }
 
     fn next_name(&self, role: &str) -> Result<MemberName, Refused> {
-        let first = self.team.spawned.get(role).copied().unwrap_or(0) + 1;
-        let name = format!("{role}-{first}");
-        name.parse().map_err(|_| Refused::TooLarge {
-            what: "a name made of this role",
-            bytes: name.len(),
-            limit: agent_team_protocol::id::NAME_MAX,
-        })
+        let mut number = self.team.spawned.get(role).copied().unwrap_or(0);
+        loop {
+            number = number.saturating_add(1);
+            let name = format!("{role}-{number}");
+            let name: MemberName = name.parse().map_err(|_| Refused::TooLarge {
+                what: "a name made of this role",
+                bytes: name.len(),
+                limit: agent_team_protocol::id::NAME_MAX,
+            })?;
+            // A member of another role may have been given the name.
+            if self.team.member(&name).is_none() || number == u64::MAX {
+                return Ok(name);
+            }
+        }
     }
 
     pub(super) fn check_room(&self, more: usize) -> Result<(), Refused> {
@@ -125,8 +77,8 @@ impl Turn<'_> {
     }
 
     pub(super) fn stop(&mut self, name: &MemberName) -> Decided {
-        self.member(name)?;
-        self.end(name, GRACE_MS, Then::Stop, "it was stopped");
+        let then = self.stop_or_leave(self.member(name)?);
+        self.end(name, GRACE_MS, then, "it was stopped");
         Ok(Answer::Member {
             member: name.clone(),
         }
@@ -134,8 +86,8 @@ impl Turn<'_> {
     }
 
     pub(super) fn kill(&mut self, name: &MemberName) -> Decided {
-        self.member(name)?;
-        self.end(name, 0, Then::Stop, "it was killed");
+        let then = self.stop_or_leave(self.member(name)?);
+        self.end(name, 0, then, "it was killed");
         Ok(Answer::Member {
             member: name.clone(),
         }
@@ -143,7 +95,11 @@ impl Turn<'_> {
     }
 
     pub(super) fn restart(&mut self, name: &MemberName) -> Decided {
-        if self.member(name)?.is_stopped() {
+        let member = self.member(name)?;
+        if member.is_leaving() {
+            return Err(Refused::UnknownMember(name.to_string()));
+        }
+        if member.is_stopped() {
             self.check_room(1)?;
         }
         self.end(name, RESTART_GRACE_MS, Then::Restart, "it is restarted");
@@ -155,10 +111,23 @@ impl Turn<'_> {
 
     pub(super) fn down(&mut self, force: bool) -> Decided {
         let grace_ms = if force { 0 } else { GRACE_MS };
-        for name in self.names(|member| !member.is_stopped()) {
-            self.end(&name, grace_ms, Then::Stop, "the team went down");
+        let running = self.team.members().filter(|member| !member.is_stopped());
+        let running: Vec<(MemberName, Then)> = running
+            .map(|member| (member.plan.name.clone(), self.stop_or_leave(member)))
+            .collect();
+        for (name, then) in running {
+            self.end(&name, grace_ms, then, "the team went down");
         }
         Ok(Answer::Done.into())
+    }
+
+    /// Who is to leave the team leaves it, however she is ended.
+    fn stop_or_leave(&self, member: &Member) -> Then {
+        if member.is_leaving() {
+            Then::Remove
+        } else {
+            Then::Stop
+        }
     }
 
     /// Ends whatever a member is doing, and says what she is to be then. Without grace her tree is killed at once.
@@ -257,7 +226,7 @@ impl Turn<'_> {
         self.end_tree(name);
     }
 
-    fn end_tree(&mut self, name: &MemberName) {
+    pub(super) fn end_tree(&mut self, name: &MemberName) {
         let Some(member) = self.team.member(name) else {
             return;
         };
@@ -365,6 +334,14 @@ impl Turn<'_> {
         let Some(name) = self.current(launch) else {
             return;
         };
+        // Said too late, it must not undo that she is ready, or what was decided to follow her end.
+        if !self
+            .team
+            .member(&name)
+            .is_some_and(|member| matches!(member.life, Life::Launching { .. }))
+        {
+            return;
+        }
         match fault {
             StartFault::Failed(why) => {
                 let reason = format!("it could not be started: {}", first_line(&why));
@@ -474,7 +451,7 @@ impl Turn<'_> {
     }
 
     /// A member without a launch, as she is to stay; what she held goes back to the board.
-    fn park(&mut self, name: &MemberName, next: Next, why: &str) {
+    pub(super) fn park(&mut self, name: &MemberName, next: Next, why: &str) {
         self.record(Event::MemberParked {
             member: name.clone(),
             next,
@@ -499,7 +476,7 @@ impl Turn<'_> {
         }
     }
 
-    fn remove(&mut self, name: &MemberName) {
+    pub(super) fn remove(&mut self, name: &MemberName) {
         self.record(Event::MemberRemoved {
             member: name.clone(),
         });
@@ -508,7 +485,7 @@ impl Turn<'_> {
         });
     }
 
-    fn names(&self, which: impl Fn(&Member) -> bool) -> Vec<MemberName> {
+    pub(super) fn names(&self, which: impl Fn(&Member) -> bool) -> Vec<MemberName> {
         self.team
             .members()
             .filter(|member| which(member))

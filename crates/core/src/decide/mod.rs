@@ -5,6 +5,7 @@
 
 mod lifecycle;
 mod messages;
+mod resume;
 mod settle;
 mod tasks;
 mod up;

@@ -12,6 +12,7 @@ use crate::effect::Effect;
 use crate::event::Event;
 use crate::globs::may_meet;
 use crate::input::{After, ClaimRef, Origin, ReplyTo, TaskChanges, Verdict};
+use crate::member::Life;
 use crate::plan::TaskPlan;
 use crate::refusal::Refused;
 use crate::task::{GraphError, Outcome, REFUSALS_MAX, Task};
@@ -58,6 +59,10 @@ impl Turn<'_> {
             Origin::User => None,
             Origin::Member { name, .. } => Some(self.member(name)?),
         };
+        // How the tree of one who is ending is searched depends on whether she ever held a task.
+        if claimant.is_some_and(|member| !matches!(member.life, Life::Ready { .. })) {
+            return Err(Refused::StaleLaunch);
+        }
         if let Some(member) = claimant.map(|member| &member.plan.name)
             && let Some(held) = self.team.task_of(member)
         {
@@ -126,13 +131,17 @@ impl Turn<'_> {
         self.member(member)?;
         let task = self.open_task(id, "assigned")?;
         self.check_may_change(by, task)?;
-        if !matches!(task.outcome, Outcome::Pending { .. }) {
+        let Outcome::Pending { taken_from, .. } = &task.outcome else {
             return Err(wrong_state(task, "assigned"));
-        }
+        };
+        let was_hers = taken_from.as_ref() == Some(member);
         let plan = TaskPlan {
             assignee: Some(member.clone()),
             ..task.plan.clone()
         };
+        if was_hers {
+            self.record(Event::TaskRetried { task: id });
+        }
         self.record(Event::TaskChanged { task: id, plan });
         Ok(self.task_answer(id))
     }
@@ -165,7 +174,7 @@ impl Turn<'_> {
                 });
                 return Ok(CallOutcome::Asked);
             }
-            Verdict::Refused(reason) => {
+            Verdict::Refused(reason) if task.refusals < REFUSALS_MAX => {
                 let refusals = task.refusals + 1;
                 self.record(Event::TaskRefused {
                     task: task.id,
@@ -178,9 +187,11 @@ impl Turn<'_> {
                     reason,
                 });
             }
-            Verdict::Unasked | Verdict::Passed => {}
+            Verdict::Unasked | Verdict::Passed | Verdict::Refused(_) => {}
         }
-        let unverified = *by == Origin::User && task.plan.verify.is_some();
+        // The owner's teammate has run `verify`; nobody has for anybody else, and the user has no teammate.
+        let by_worker = *by != Origin::User && task.owner() == Some(&party(by));
+        let unverified = task.plan.verify.is_some() && !by_worker;
         self.record(Event::TaskCompleted {
             task: task.id,
             result: result.clone(),

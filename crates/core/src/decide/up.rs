@@ -12,7 +12,7 @@ use crate::input::{Origin, UpPlan};
 use crate::member::{Life, Then};
 use crate::plan::{FileTask, MemberPlan, TaskPlan};
 use crate::refusal::Refused;
-use crate::task::{Outcome, digest};
+use crate::task::{OfFile, Outcome, digest};
 
 /// How long a member whose settings changed, or who left the file, may finish what she does, in milliseconds.
 const CHANGE_GRACE_MS: u64 = 5_000;
@@ -33,17 +33,17 @@ impl Turn<'_> {
             .map(|plan| plan.name.clone())
             .collect();
         for name in self.left_members(&named) {
-            let was_stopped = self
+            let was_running = self
                 .team
                 .member(&name)
-                .is_some_and(|member| member.is_stopped());
+                .is_some_and(|member| !member.is_stopped() && !member.is_leaving());
             self.end(
                 &name,
                 CHANGE_GRACE_MS,
                 Then::Remove,
                 "it left the team's file",
             );
-            if !was_stopped {
+            if was_running {
                 put(Changed::Member(name), ChangeKind::Stopped);
             }
         }
@@ -242,14 +242,14 @@ impl Turn<'_> {
 
     /// The task that stands for this one already: unless it is finished and differs.
     fn standing(&self, plan: &TaskPlan) -> Option<TaskId> {
-        let id = self.team.board.with_key(&plan.key)?;
-        let same = match self.team.board.get(id) {
-            Some(task) if !task.plan.from_file => false,
-            Some(task) => match task.outcome {
-                Outcome::Pending { .. } | Outcome::InProgress { .. } => true,
-                Outcome::Failed { .. } | Outcome::Cancelled => digest(&task.plan) == digest(plan),
+        let (id, same) = match self.team.board.of_file(&plan.key)? {
+            OfFile::Open(task) => match task.outcome {
+                Outcome::Pending { .. } | Outcome::InProgress { .. } => (task.id, true),
+                Outcome::Failed { .. } | Outcome::Cancelled => {
+                    (task.id, digest(&task.plan) == digest(plan))
+                }
             },
-            None => self.team.board.completed_keys.get(&plan.key) == Some(&digest(plan)),
+            OfFile::Completed(task, was) => (task, was == digest(plan)),
         };
         same.then_some(id)
     }

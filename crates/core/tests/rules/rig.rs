@@ -49,25 +49,37 @@ impl Done {
     }
 
     pub(crate) fn task(self) -> TaskId {
-        match self.answer() {
-            Answer::Task { task, .. } => task,
-            other => panic!("not a task: {other:?}"),
-        }
+        let Answer::Task { task, .. } = self.answer() else {
+            panic!("not a task");
+        };
+        task
     }
 
     pub(crate) fn launches(&self) -> Vec<&str> {
-        let launched = self.effects.iter().filter_map(|effect| match effect {
-            Effect::Launch { member, .. } => Some(member.as_str()),
-            _ => None,
+        let launched = self.effects.iter().filter_map(|effect| {
+            if let Effect::Launch { member, .. } = effect {
+                Some(member.as_str())
+            } else {
+                None
+            }
         });
         launched.collect()
     }
 
-    /// The texts that this step told anybody, with whom it told.
+    /// The notices of this step, with whom each is for.
     pub(crate) fn told(&self) -> Vec<(Vec<Party>, &str)> {
-        let told = self.events.iter().filter_map(|event| match event {
-            Event::MessageAccepted { to, text, .. } => Some((to.clone(), &**text)),
-            _ => None,
+        let told = self.events.iter().filter_map(|event| {
+            if let Event::MessageAccepted {
+                from: Party::System,
+                to,
+                text,
+                ..
+            } = event
+            {
+                Some((to.clone(), &**text))
+            } else {
+                None
+            }
         });
         told.collect()
     }
@@ -77,7 +89,11 @@ impl Rig {
     /// A team whose members are all ready.
     pub(crate) fn of(plan: UpPlan) -> Self {
         let mut rig = Self::planned(plan);
-        let names: Vec<String> = rig.team.members().map(|m| m.plan.name.to_string()).collect();
+        let names: Vec<String> = rig
+            .team
+            .members()
+            .map(|m| m.plan.name.to_string())
+            .collect();
         for name in names {
             rig.hello(&name);
         }
@@ -98,23 +114,42 @@ impl Rig {
     }
 
     pub(crate) fn input(&mut self, input: Input) -> Done {
-        let context = Context {
-            now: self.now,
-            wall: 1_700_000_000_000 + self.now.0,
-            seed: seed(self.journal.len()),
-        };
+        let context = self.context();
         let step = self.team.step(&context, input);
         self.journal.extend(step.records.iter().cloned());
-        assert_eq!(replayed(&self.journal), self.team, "a replay gives the same team");
-        assert_eq!(replayed(&self.team.snapshot()), self.team, "so does a snapshot");
-        let outcome = step.effects.iter().find_map(|effect| match effect {
-            Effect::Reply { outcome, .. } => Some(outcome.clone()),
-            _ => None,
+        assert_eq!(
+            replayed(&self.journal),
+            self.team,
+            "a replay gives the same team"
+        );
+        assert_eq!(
+            replayed(&self.team.snapshot()),
+            self.team,
+            "so does a snapshot"
+        );
+        let outcome = step.effects.iter().find_map(|effect| {
+            if let Effect::Reply { outcome, .. } = effect {
+                Some(outcome.clone())
+            } else {
+                None
+            }
         });
         Done {
             outcome,
-            events: step.records.into_iter().map(|record| record.event).collect(),
+            events: step
+                .records
+                .into_iter()
+                .map(|record| record.event)
+                .collect(),
             effects: step.effects,
+        }
+    }
+
+    fn context(&self) -> Context {
+        Context {
+            now: self.now,
+            wall: 1_700_000_000_000 + self.now.0,
+            seed: seed(self.journal.len()),
         }
     }
 
@@ -141,6 +176,15 @@ impl Rig {
         self.called(Origin::User, Some(key), call)
     }
 
+    pub(crate) fn client_keyed(&mut self, client: &str, key: &str, call: Call) -> Done {
+        let key = CallKey {
+            caller: Caller::Client(client.into()),
+            key: key.into(),
+            digest: 1,
+        };
+        self.called(Origin::User, Some(key), call)
+    }
+
     pub(crate) fn by(&mut self, member: &str, call: Call) -> Done {
         let launch = self.launch(member);
         self.by_launch(member, launch, call)
@@ -154,25 +198,47 @@ impl Rig {
         self.called(by, None, call)
     }
 
+    /// A call of the user without the checks after it: of a thousand steps one check is enough.
+    pub(crate) fn user_unchecked(&mut self, call: Call) {
+        let context = self.context();
+        let input = Input::Called {
+            by: Origin::User,
+            key: None,
+            reply: ReplyTo(1),
+            call: Box::new(call),
+        };
+        let step = self.team.step(&context, input);
+        self.journal.extend(step.records);
+    }
+
     pub(crate) fn up(&mut self, plan: UpPlan) -> Done {
         self.user(Call::Up(Box::new(plan)))
     }
 
     pub(crate) fn add(&mut self, title: &str) -> TaskId {
         let plan = task_plan(title);
-        self.user(Call::AddTask { plan, after: Vec::new() }).task()
+        self.user(Call::AddTask {
+            plan,
+            after: Vec::new(),
+        })
+        .task()
     }
 
     pub(crate) fn claim(&mut self, member: &str, task: TaskId) -> Generation {
-        match self.by(member, Call::ClaimTask { task: Some(task) }).answer() {
-            Answer::Task { generation, .. } => generation,
-            other => panic!("not a claim: {other:?}"),
-        }
+        let claim = Call::ClaimTask { task: Some(task) };
+        let Answer::Task { generation, .. } = self.by(member, claim).answer() else {
+            panic!("not a claim");
+        };
+        generation
     }
 
     pub(crate) fn send(&mut self, from: &str, to: &str, text: &str) -> Done {
         let to: Recipient = to.parse().expect("a recipient");
-        let call = Call::Send { to, text: text.into(), urgent: false };
+        let call = Call::Send {
+            to,
+            text: text.into(),
+            urgent: false,
+        };
         match from {
             "user" => self.user(call),
             member => self.by(member, call),
@@ -180,7 +246,9 @@ impl Rig {
     }
 
     pub(crate) fn kill(&mut self, member: &str) -> Done {
-        self.user(Call::Kill { member: name(member) })
+        self.user(Call::Kill {
+            member: name(member),
+        })
     }
 
     /// A supervisor starts, on the same boot of the machine as the one before.
@@ -197,7 +265,13 @@ impl Rig {
 
     pub(crate) fn hello(&mut self, member: &str) -> Done {
         let launch = self.launch(member);
-        self.input(Input::SaidHello { launch, process: ProcessStamp { pid: 100, start_time: 7 } })
+        self.input(Input::SaidHello {
+            launch,
+            process: ProcessStamp {
+                pid: 100,
+                start_time: 7,
+            },
+        })
     }
 
     pub(crate) fn exits(&mut self, member: &str) -> Done {
@@ -223,14 +297,19 @@ impl Rig {
         while let Some(due) = self.team.next_deadline().filter(|due| *due <= until) {
             self.now = self.now.max(due);
             events.extend(self.input(Input::DeadlineReached).events);
-            assert!(self.team.next_deadline().is_none_or(|next| next > self.now), "a deadline that was met is gone");
+            assert!(
+                self.team.next_deadline().is_none_or(|next| next > self.now),
+                "a deadline that was met is gone"
+            );
         }
         self.now = until;
         events
     }
 
     pub(crate) fn member(&self, member: &str) -> &Member {
-        self.team.member(&name(member)).expect("a member of the team")
+        self.team
+            .member(&name(member))
+            .expect("a member of the team")
     }
 
     pub(crate) fn life(&self, member: &str) -> &Life {
@@ -242,19 +321,26 @@ impl Rig {
     }
 
     pub(crate) fn held(&self, member: &str) -> Option<Arc<str>> {
-        match self.life(member) {
-            Life::Held { reason } => Some(reason.clone()),
-            _ => None,
+        if let Life::Held { reason } = self.life(member) {
+            Some(reason.clone())
+        } else {
+            None
         }
     }
 
     pub(crate) fn launch(&self, member: &str) -> LaunchId {
         let launch = self.life(member).launch();
-        launch.unwrap_or_else(|| panic!("{member} has no launch")).id.clone()
+        launch
+            .unwrap_or_else(|| panic!("{member} has no launch"))
+            .id
+            .clone()
     }
 
     pub(crate) fn task(&self, task: TaskId) -> &Task {
-        self.team.board().get(task).expect("a task that is not completed")
+        self.team
+            .board()
+            .get(task)
+            .expect("a task that is not completed")
     }
 
     pub(crate) fn owner(&self, task: TaskId) -> Option<String> {
@@ -267,12 +353,19 @@ impl Rig {
 
     /// The current claim of a task.
     pub(crate) fn claim_of(&self, task: TaskId) -> ClaimRef {
-        ClaimRef { task, generation: Some(self.task(task).generation) }
+        ClaimRef {
+            task,
+            generation: Some(self.task(task).generation),
+        }
     }
 
     /// What a member has not read, in the order of its acceptance.
     pub(crate) fn inbox(&self, member: &str) -> Vec<String> {
-        self.member(member).inbox.iter().map(|(_, unread)| unread.text.to_string()).collect()
+        self.member(member)
+            .inbox
+            .iter()
+            .map(|(_, unread)| unread.text.to_string())
+            .collect()
     }
 }
 
@@ -296,5 +389,9 @@ pub(crate) fn file(workers: &[&str]) -> UpPlan {
     members[0].lead = true;
     members[0].takes.unassigned = false;
     members.extend(workers.iter().map(|worker| member_plan(worker)));
-    UpPlan { team: team_plan(), members, tasks: Vec::new() }
+    UpPlan {
+        team: team_plan(),
+        members,
+        tasks: Vec::new(),
+    }
 }

@@ -1,0 +1,78 @@
+//! What a new supervisor finds: the same machine with some effects lost, or another boot with every process gone.
+
+use std::sync::Arc;
+
+use agent_team_protocol::id::MemberName;
+
+use super::Turn;
+use crate::effect::Effect;
+use crate::event::Event;
+use crate::member::{Life, Next, Then};
+
+const REBOOTED: &str = "the machine was restarted";
+
+impl Turn<'_> {
+    pub(super) fn resume(&mut self, boot: Arc<str>) {
+        if self.team.boot.as_ref() != Some(&boot) {
+            self.record(Event::Booted { boot });
+            for name in
+                self.names(|member| !matches!(member.life, Life::Stopped | Life::Held { .. }))
+            {
+                self.end_by_reboot(&name);
+            }
+        }
+        for name in self.names(|member| member.life.launch().is_some()) {
+            self.derive_effects(&name);
+        }
+        self.unsettled = true;
+    }
+
+    /// Her tree is gone with the machine. What was decided to follow still follows, except that nothing starts.
+    fn end_by_reboot(&mut self, name: &MemberName) {
+        let then = self.team.member(name).and_then(|member| member.life.then());
+        let (next, leaves) = match then.cloned() {
+            Some(Then::Stop) => (Next::Stop, false),
+            Some(Then::Remove) => (Next::Stop, true),
+            Some(Then::Hold { reason }) => (Next::Hold { reason }, false),
+            Some(Then::Restart | Then::Recover { .. }) | None => {
+                let reason = format!("{REBOOTED}: run agent-team up").into();
+                (Next::Hold { reason }, false)
+            }
+        };
+        self.park(name, next, REBOOTED);
+        if leaves {
+            self.remove(name);
+        }
+    }
+
+    /// What a launch still needs done, derived from its state: after a start nobody knows what was done already.
+    fn derive_effects(&mut self, name: &MemberName) {
+        let Some(member) = self.team.member(name) else {
+            return;
+        };
+        match &member.life {
+            Life::Ending { .. } => self.end_tree(name),
+            Life::Draining {
+                launch, kill_at, ..
+            } => {
+                let grace_ms = kill_at.since(self.context.now);
+                let (member, launch) = (name.clone(), launch.id.clone());
+                self.effect(Effect::AskToStop {
+                    member,
+                    launch,
+                    grace_ms,
+                    reason: "asked to stop".into(),
+                });
+            }
+            Life::Ready { .. } if !member.inbox.is_empty() => self.effect(Effect::Deliver {
+                member: name.clone(),
+            }),
+            Life::Planned
+            | Life::Launching { .. }
+            | Life::Ready { .. }
+            | Life::Cooling { .. }
+            | Life::Held { .. }
+            | Life::Stopped => {}
+        }
+    }
+}

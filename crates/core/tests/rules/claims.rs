@@ -1,0 +1,355 @@
+//! Who owns a task, and who may.
+
+use agent_team_core::effect::Effect;
+use agent_team_core::input::{Call, ClaimRef, Verdict};
+use agent_team_core::{Answer, Event, Refused};
+use agent_team_protocol::id::{Generation, Party, TaskId};
+
+use crate::plans::{member_plan, name, task_plan};
+use crate::rig::{Rig, file};
+
+/// A team whose workers take nothing by themselves.
+fn waiting(workers: &[&str]) -> Rig {
+    let mut plan = file(workers);
+    for member in &mut plan.members {
+        member.takes.unassigned = false;
+    }
+    Rig::of(plan)
+}
+
+fn complete(claim: ClaimRef) -> Call {
+    Call::CompleteTask {
+        claim,
+        result: "done".into(),
+        verdict: Verdict::Unasked,
+    }
+}
+
+fn release(claim: ClaimRef) -> Call {
+    Call::ReleaseTask {
+        claim,
+        note: "not mine".into(),
+    }
+}
+
+fn assign(task: TaskId, member: &str) -> Call {
+    Call::AssignTask {
+        task,
+        member: name(member),
+    }
+}
+
+#[test]
+fn of_many_claims_one_wins_and_the_others_are_told_who_has_it() {
+    let mut rig = waiting(&["ada", "bob", "eve"]);
+    let task = rig.add("Build");
+    rig.claim("bob", task);
+    let claim = Call::ClaimTask { task: Some(task) };
+    let taken = Refused::AlreadyClaimed {
+        task,
+        owner: Party::Member(name("bob")),
+    };
+    for other in ["ada", "eve", "lead"] {
+        assert_eq!(rig.by(other, claim.clone()).refusal(), taken);
+    }
+    assert_eq!(rig.user(claim).refusal(), taken);
+}
+
+#[test]
+fn a_stale_generation_changes_nothing() {
+    let mut rig = waiting(&["ada", "bob"]);
+    let task = rig.add("Build");
+    let stale = ClaimRef {
+        task,
+        generation: Some(rig.claim("ada", task)),
+    };
+    rig.by("ada", release(stale)).answer();
+    let current = rig.claim("ada", task);
+    assert!(Some(current) > stale.generation);
+
+    let before = rig.team.clone();
+    let refused = Refused::StaleClaim { task, current };
+    let fail = Call::FailTask {
+        claim: stale,
+        reason: "late".into(),
+    };
+    for call in [complete(stale), release(stale), fail] {
+        assert_eq!(rig.by("ada", call.clone()).refusal(), refused);
+        assert_eq!(rig.user(call).refusal(), refused);
+    }
+    assert_eq!(rig.team, before);
+}
+
+#[test]
+fn a_member_has_to_name_the_generation() {
+    let mut rig = waiting(&["ada"]);
+    let task = rig.add("Build");
+    let current = rig.claim("ada", task);
+    let claim = ClaimRef {
+        task,
+        generation: None,
+    };
+    assert_eq!(
+        rig.by("ada", complete(claim)).refusal(),
+        Refused::StaleClaim { task, current }
+    );
+}
+
+#[test]
+fn only_owner_lead_and_user_end_a_claim() {
+    let mut rig = waiting(&["ada", "bob"]);
+    let task = rig.add("Build");
+    rig.claim("ada", task);
+    let claim = rig.claim_of(task);
+    assert_eq!(
+        rig.by("bob", complete(claim)).refusal(),
+        Refused::NotOwner {
+            task,
+            owner: Party::Member(name("ada"))
+        }
+    );
+    rig.by("lead", complete(claim)).answer();
+}
+
+#[test]
+fn a_task_completes_once() {
+    let mut rig = waiting(&["ada"]);
+    let task = rig.add("Build");
+    rig.claim("ada", task);
+    let claim = rig.claim_of(task);
+    rig.by("ada", complete(claim)).answer();
+    assert!(matches!(
+        rig.by("ada", complete(claim)).refusal(),
+        Refused::WrongState { .. }
+    ));
+}
+
+#[test]
+fn an_idle_member_takes_the_ready_task_of_highest_priority_and_lowest_number() {
+    let mut rig = waiting(&["ada"]);
+    let mut add = |title: &str, priority| {
+        let mut plan = task_plan(title);
+        plan.priority = priority;
+        rig.user(Call::AddTask {
+            plan,
+            after: Vec::new(),
+        })
+        .task()
+    };
+    let (low, high, same) = (add("Low", -1), add("High", 5), add("Same", 5));
+    let mut taken = Vec::new();
+    for _ in 0..3 {
+        let Answer::Task { task, .. } = rig.user(Call::ClaimTask { task: None }).answer() else {
+            panic!("not a task")
+        };
+        taken.push(task);
+    }
+    assert_eq!(taken, [high, same, low]);
+}
+
+#[test]
+fn what_an_idle_member_takes_she_is_told_to_work_on() {
+    let mut rig = Rig::of(file(&["ada"]));
+    let plan = task_plan("Build");
+    let added = rig.user(Call::AddTask {
+        plan,
+        after: Vec::new(),
+    });
+    assert!(added.effects.iter().any(|effect| matches!(
+        effect,
+        Effect::Assign { member, task } if *member == name("ada") && *task == TaskId(1)
+    )));
+}
+
+#[test]
+fn a_role_is_for_its_members_and_a_name_for_its_bearer() {
+    let mut plan = file(&["ada"]);
+    let mut tester = member_plan("bob");
+    tester.role = "tester".parse().expect("a role");
+    plan.members.push(tester);
+    let mut rig = Rig::of(plan);
+    let mut for_testers = task_plan("Test");
+    for_testers.role = Some("tester".parse().expect("a role"));
+    let mut for_ada = task_plan("Review");
+    for_ada.assignee = Some(name("ada"));
+    let mut add = |plan| {
+        rig.user(Call::AddTask {
+            plan,
+            after: Vec::new(),
+        })
+        .task()
+    };
+    let (first, second, hers) = (add(for_testers.clone()), add(for_testers), add(for_ada));
+    assert_eq!(rig.owner(first).as_deref(), Some("bob"));
+    assert_eq!(rig.owner(hers).as_deref(), Some("ada"));
+    assert!(rig.is_pending(second), "ada is no tester");
+    let claim = rig.claim_of(hers);
+    rig.by("ada", release(claim)).answer();
+    assert!(rig.is_pending(hers), "bob is not ada");
+    assert!(matches!(
+        rig.by("ada", Call::ClaimTask { task: Some(second) })
+            .refusal(),
+        Refused::NotForYou { .. }
+    ));
+}
+
+#[test]
+fn a_task_without_a_run_line_is_not_taken_by_who_runs_commands() {
+    let mut plan = file(&["ada"]);
+    plan.members[1].takes.without_run = false;
+    let mut rig = Rig::of(plan);
+    let thinking = rig.add("Think");
+    let mut runs = task_plan("Build");
+    runs.run = Some("make".into());
+    let runs = rig
+        .user(Call::AddTask {
+            plan: runs,
+            after: Vec::new(),
+        })
+        .task();
+    assert!(rig.is_pending(thinking));
+    assert_eq!(rig.owner(runs).as_deref(), Some("ada"));
+}
+
+#[test]
+fn a_member_holds_one_task() {
+    let mut rig = Rig::of(file(&["ada"]));
+    let (first, second) = (rig.add("Build"), rig.add("Test"));
+    let claim = Call::ClaimTask { task: Some(second) };
+    assert_eq!(
+        rig.by("ada", claim).refusal(),
+        Refused::HasClaim {
+            member: name("ada"),
+            task: first
+        }
+    );
+}
+
+#[test]
+fn what_was_taken_away_from_her_she_does_not_take_again_but_others_do() {
+    let mut rig = Rig::of(file(&["ada"]));
+    let task = rig.add("Build");
+    let claim = rig.claim_of(task);
+    let released = rig.user(release(claim));
+    assert!(released.effects.iter().any(|effect| matches!(
+        effect,
+        Effect::Abandon { member, generation, .. }
+            if *member == name("ada") && Some(*generation) == claim.generation
+    )));
+    assert!(rig.is_pending(task) && !rig.team.can_go_on());
+
+    rig.up(file(&["ada", "bob"])).answer();
+    rig.hello("bob");
+    assert_eq!(rig.owner(task).as_deref(), Some("bob"));
+}
+
+#[test]
+fn what_was_taken_away_from_her_is_hers_again_when_it_is_assigned_to_her() {
+    let mut rig = Rig::of(file(&["ada"]));
+    let task = rig.add("Build");
+    let claim = rig.claim_of(task);
+    rig.user(release(claim)).answer();
+    rig.user(assign(task, "ada")).answer();
+    assert_eq!(rig.owner(task).as_deref(), Some("ada"));
+}
+
+#[test]
+fn a_task_in_progress_is_released_before_it_is_assigned() {
+    let mut rig = Rig::of(file(&["ada", "bob"]));
+    let task = rig.add("Build");
+    assert!(matches!(
+        rig.user(assign(task, "bob")).refusal(),
+        Refused::WrongState { .. }
+    ));
+}
+
+#[test]
+fn the_users_claim_lives_until_it_is_released() {
+    let mut rig = Rig::of(file(&["ada"]));
+    rig.kill("ada");
+    rig.dies("ada");
+    let task = rig.add("Build");
+    rig.user(Call::ClaimTask { task: Some(task) }).answer();
+    rig.user(Call::Down { force: true }).answer();
+    rig.dies("lead");
+    rig.reboot();
+    assert_eq!(rig.owner(task).as_deref(), Some("user"));
+    let claim = rig.claim_of(task);
+    rig.user(release(claim)).answer();
+    assert!(rig.is_pending(task));
+}
+
+#[test]
+fn a_cancelled_or_failed_task_is_tried_again_only_when_somebody_says_so() {
+    let mut rig = Rig::of(file(&["ada"]));
+    let task = rig.add("Build");
+    let cancelled = rig.user(Call::CancelTask { task });
+    assert!(
+        cancelled
+            .effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::Abandon { .. }))
+    );
+    rig.dies("ada");
+    rig.hello("ada");
+    assert_eq!(rig.owner(task), None);
+    rig.user(Call::RetryTask { task }).answer();
+    assert_eq!(rig.owner(task).as_deref(), Some("ada"));
+    assert_eq!(rig.task(task).generation, Generation(2));
+}
+
+#[test]
+fn two_tasks_in_progress_that_mean_the_same_files_warn_the_lead() {
+    let mut rig = Rig::of(file(&["ada", "bob", "eve"]));
+    let mut add = |title: &str, glob: &str| {
+        let mut plan = task_plan(title);
+        plan.files = vec![glob.into()];
+        rig.user(Call::AddTask {
+            plan,
+            after: Vec::new(),
+        })
+        .task()
+    };
+    let one = add("Parser", "src/**");
+    add("Docs", "docs/*.md");
+    assert!(rig.inbox("lead").is_empty());
+    let mut add = |title: &str, glob: &str| {
+        let mut plan = task_plan(title);
+        plan.files = vec![glob.into()];
+        rig.user(Call::AddTask {
+            plan,
+            after: Vec::new(),
+        })
+        .answer()
+    };
+    let Answer::Task { task, overlaps, .. } = add("Lexer", "src/lexer.rs") else {
+        panic!("not a task")
+    };
+    // It is taken only after it was added, so the one who adds it learns of no overlap yet.
+    assert_eq!(overlaps, []);
+    assert_eq!(
+        rig.inbox("lead"),
+        [format!("{task} and {one} mean to touch the same files")]
+    );
+}
+
+#[test]
+fn the_first_idle_moment_is_said_once() {
+    let mut plan = file(&["ada"]);
+    plan.team.asks_when_idle = true;
+    let mut rig = Rig::planned(plan);
+    let hello = rig.hello("ada");
+    assert!(hello.events.contains(&Event::MemberIdle {
+        member: name("ada")
+    }));
+    assert!(
+        hello
+            .effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::AskWhenIdle { .. }))
+    );
+    let again = rig.hello("lead");
+    assert!(!again.events.contains(&Event::MemberIdle {
+        member: name("ada")
+    }));
+}

@@ -1,0 +1,189 @@
+//! What is asked before a task counts as completed, and who is told of its end.
+
+use agent_team_core::effect::Effect;
+use agent_team_core::input::{Call, ClaimRef, Verdict};
+use agent_team_core::task::REFUSALS_MAX;
+use agent_team_core::{Event, Refused};
+use agent_team_protocol::id::{Party, TaskId};
+
+use crate::plans::{name, task_plan};
+use crate::rig::{Done, Rig, file};
+
+fn complete(claim: ClaimRef, verdict: Verdict) -> Call {
+    Call::CompleteTask {
+        claim,
+        result: "all green".into(),
+        verdict,
+    }
+}
+
+fn is_asked(done: &Done) -> bool {
+    done.effects
+        .iter()
+        .any(|effect| matches!(effect, Effect::AskToComplete { .. }))
+}
+
+fn unverified(done: &Done) -> Option<bool> {
+    done.events.iter().find_map(|event| {
+        if let Event::TaskCompleted { unverified, .. } = event {
+            Some(*unverified)
+        } else {
+            None
+        }
+    })
+}
+
+/// ada works on a task, in a team with a hook.
+fn hooked() -> (Rig, TaskId) {
+    let mut plan = file(&["ada"]);
+    plan.team.asks_before_completing = true;
+    let mut rig = Rig::of(plan);
+    let task = rig.add("Build");
+    (rig, task)
+}
+
+#[test]
+fn the_hook_is_asked_before_a_task_is_completed() {
+    let (mut rig, task) = hooked();
+    let claim = rig.claim_of(task);
+    let asked = rig.by("ada", complete(claim, Verdict::Unasked));
+    assert!(is_asked(&asked) && asked.events.is_empty() && asked.outcome.is_none());
+    rig.by("ada", complete(claim, Verdict::Passed)).answer();
+    assert!(rig.team.board().is_completed(task));
+}
+
+#[test]
+fn a_hook_refuses_three_times_in_a_row_and_not_a_fourth_time() {
+    let (mut rig, task) = hooked();
+    let claim = rig.claim_of(task);
+    for _ in 0..REFUSALS_MAX {
+        assert!(is_asked(&rig.by("ada", complete(claim, Verdict::Unasked))));
+        let refused = rig.by("ada", complete(claim, Verdict::Refused("no tests".into())));
+        assert!(matches!(
+            refused.outcome,
+            Some(Err(Refused::CompletionRefused { .. }))
+        ));
+        assert_eq!(rig.owner(task).as_deref(), Some("ada"), "she works on");
+    }
+    let fourth = rig.by("ada", complete(claim, Verdict::Unasked));
+    assert!(!is_asked(&fourth));
+    fourth.answer();
+}
+
+#[test]
+fn a_fourth_refusal_of_a_hook_asked_twice_at_once_does_not_count() {
+    let (mut rig, task) = hooked();
+    let claim = rig.claim_of(task);
+    for _ in 0..REFUSALS_MAX {
+        rig.by("ada", complete(claim, Verdict::Refused("no".into())));
+    }
+    rig.by("ada", complete(claim, Verdict::Refused("no".into())))
+        .answer();
+    assert!(rig.team.board().is_completed(task));
+}
+
+#[test]
+fn a_new_claim_starts_the_count_of_refusals_anew() {
+    let (mut rig, task) = hooked();
+    for _ in 0..REFUSALS_MAX {
+        let claim = rig.claim_of(task);
+        rig.by("ada", complete(claim, Verdict::Refused("no".into())));
+    }
+    rig.dies("ada");
+    rig.hello("ada");
+    let claim = rig.claim_of(task);
+    assert!(is_asked(&rig.by("ada", complete(claim, Verdict::Unasked))));
+}
+
+#[test]
+fn the_users_own_completion_is_marked_unverified() {
+    let mut rig = Rig::of(file(&["ada", "bob", "eve"]));
+    let mut add = |title: &str, verify: Option<&str>| {
+        let mut plan = task_plan(title);
+        plan.verify = verify.map(Into::into);
+        rig.user(Call::AddTask {
+            plan,
+            after: Vec::new(),
+        })
+        .task()
+    };
+    let tasks = [
+        add("One", Some("test")),
+        add("Two", Some("test")),
+        add("Three", None),
+    ];
+    let [by_her, by_user, without] = tasks.map(|task| rig.claim_of(task));
+    let owner = rig.owner(by_her.task).expect("taken");
+    let done = rig.by(&owner, complete(by_her, Verdict::Unasked));
+    assert_eq!(
+        unverified(&done),
+        Some(false),
+        "her teammate has run verify"
+    );
+    let done = rig.user(complete(by_user, Verdict::Unasked));
+    assert_eq!(unverified(&done), Some(true));
+    let done = rig.user(complete(without, Verdict::Unasked));
+    assert_eq!(
+        unverified(&done),
+        Some(false),
+        "there was nothing to verify"
+    );
+}
+
+#[test]
+fn the_leads_completion_of_somebody_elses_task_is_marked_unverified() {
+    let mut rig = Rig::of(file(&["ada"]));
+    let mut plan = task_plan("Build");
+    plan.verify = Some("test".into());
+    let task = rig
+        .user(Call::AddTask {
+            plan,
+            after: Vec::new(),
+        })
+        .task();
+    let claim = rig.claim_of(task);
+    let done = rig.by("lead", complete(claim, Verdict::Unasked));
+    assert_eq!(unverified(&done), Some(true));
+}
+
+#[test]
+fn a_result_reaches_the_lead_and_the_creator_once_and_not_who_did_it() {
+    let mut rig = Rig::of(file(&["ada", "bob"]));
+    let told =
+        |done: &Done| -> Vec<Vec<Party>> { done.told().into_iter().map(|(to, _)| to).collect() };
+    let (lead, ada) = (Party::Member(name("lead")), Party::Member(name("ada")));
+    let by_user = rig.add("Build");
+    let claim = rig.claim_of(by_user);
+    let owner = rig.owner(by_user).expect("taken");
+    let done = rig.by(&owner, complete(claim, Verdict::Unasked));
+    assert_eq!(told(&done), [vec![lead.clone(), Party::User]]);
+
+    let add = |title: &str| Call::AddTask {
+        plan: task_plan(title),
+        after: Vec::new(),
+    };
+    let by_ada = rig.by("ada", add("Review")).task();
+    let claim = rig.claim_of(by_ada);
+    let done = rig.user(Call::FailTask {
+        claim,
+        reason: "too hard".into(),
+    });
+    assert_eq!(told(&done), [vec![lead.clone(), ada]]);
+
+    let by_lead = rig.by("lead", add("Plan")).task();
+    let claim = rig.claim_of(by_lead);
+    let done = rig.user(complete(claim, Verdict::Unasked));
+    assert_eq!(told(&done), [vec![lead]]);
+}
+
+#[test]
+fn a_result_names_task_owner_and_text() {
+    let mut rig = Rig::of(file(&["ada"]));
+    let task = rig.add("Build");
+    let claim = rig.claim_of(task);
+    rig.by("ada", complete(claim, Verdict::Unasked)).answer();
+    assert_eq!(
+        rig.inbox("lead"),
+        [format!("{task} Build completed (ada): all green")]
+    );
+}

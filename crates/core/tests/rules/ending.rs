@@ -1,0 +1,324 @@
+//! How members end, and what becomes of what they held.
+
+use agent_team_core::effect::{Effect, Scan};
+use agent_team_core::input::{Call, Input, StartFault};
+use agent_team_core::member::{GRACE_MS, Life};
+use agent_team_core::{Event, Refused};
+
+use crate::plans::name;
+use crate::rig::{Rig, file};
+
+fn stop(member: &str) -> Call {
+    Call::Stop {
+        member: name(member),
+    }
+}
+
+fn last_words(code: i32, hold: bool) -> Call {
+    Call::LastWords {
+        code,
+        reason: "no key for this model\nand a stack trace".into(),
+        hold,
+    }
+}
+
+fn end_tree(effects: &[Effect]) -> Option<Scan> {
+    effects.iter().find_map(|effect| {
+        if let Effect::EndTree { scan, .. } = effect {
+            Some(*scan)
+        } else {
+            None
+        }
+    })
+}
+
+#[test]
+fn a_killed_member_gives_her_task_back_once_her_tree_is_gone_and_not_before() {
+    let mut rig = Rig::of(file(&["ada"]));
+    let task = rig.add("Build");
+    assert_eq!(rig.owner(task).as_deref(), Some("ada"));
+
+    let killed = rig.kill("ada");
+    assert_eq!(end_tree(&killed.effects), Some(Scan::Everything));
+    rig.exits("ada");
+    rig.wait(600_000);
+    assert_eq!(
+        rig.owner(task).as_deref(),
+        Some("ada"),
+        "her death is not confirmed"
+    );
+
+    rig.tree_is_gone("ada");
+    assert!(rig.is_pending(task));
+    assert!(rig.member("ada").is_stopped());
+}
+
+#[test]
+fn a_killed_member_who_never_worked_is_not_searched_for_children() {
+    let mut rig = Rig::of(file(&["ada"]));
+    assert_eq!(end_tree(&rig.kill("ada").effects), Some(Scan::ProcessAlone));
+}
+
+#[test]
+fn who_is_ending_takes_nothing_more() {
+    let mut rig = Rig::of(file(&["ada"]));
+    rig.user(stop("ada")).answer();
+    let task = rig.add("Build");
+    let claim = Call::ClaimTask { task: Some(task) };
+    assert_eq!(rig.by("ada", claim.clone()).refusal(), Refused::StaleLaunch);
+    // A task begun now would escape the end that was ordered for a member without one.
+    assert_eq!(end_tree(&rig.kill("ada").effects), Some(Scan::ProcessAlone));
+    assert_eq!(rig.by("ada", claim).refusal(), Refused::StaleLaunch);
+    assert!(rig.is_pending(task));
+}
+
+#[test]
+fn a_killed_member_stays_stopped_whatever_is_heard_of_her_start() {
+    for fault in [
+        StartFault::Untaken,
+        StartFault::Failed("tmux said no".into()),
+        StartFault::Unfit("there is no such program".into()),
+    ] {
+        let mut rig = Rig::planned(file(&["ada"]));
+        let launch = rig.launch("ada");
+        rig.kill("ada");
+        rig.input(Input::NotStarted {
+            launch: launch.clone(),
+            fault,
+        });
+        rig.input(Input::Exited { launch });
+        rig.tree_is_gone("ada");
+        assert_eq!(*rig.life("ada"), Life::Stopped);
+    }
+}
+
+#[test]
+fn a_ready_member_was_started_whatever_is_heard_later() {
+    let mut rig = Rig::of(file(&["ada"]));
+    let launch = rig.launch("ada");
+    rig.input(Input::NotStarted {
+        launch,
+        fault: StartFault::Untaken,
+    });
+    assert!(rig.is_ready("ada"));
+}
+
+#[test]
+fn a_member_asked_to_stop_may_finish_what_she_does_within_her_grace() {
+    let mut rig = Rig::of(file(&["ada"]));
+    let task = rig.add("Build");
+    rig.user(stop("ada")).answer();
+
+    let claim = rig.claim_of(task);
+    let complete = Call::CompleteTask {
+        claim,
+        result: "built".into(),
+        verdict: agent_team_core::input::Verdict::Unasked,
+    };
+    rig.by("ada", complete).answer();
+    assert!(rig.team.board().is_completed(task));
+
+    let later = rig.add("Test");
+    rig.dies("ada");
+    assert!(rig.member("ada").is_stopped() && rig.is_pending(later));
+}
+
+#[test]
+fn who_does_not_stop_within_her_grace_is_ended() {
+    let mut rig = Rig::of(file(&["ada"]));
+    rig.user(stop("ada")).answer();
+    rig.wait(GRACE_MS - 1);
+    assert!(matches!(rig.life("ada"), Life::Draining { .. }));
+    rig.wait(1);
+    assert!(matches!(rig.life("ada"), Life::Ending { .. }));
+}
+
+#[test]
+fn a_kill_does_not_wait_for_the_grace_of_a_stop() {
+    let mut rig = Rig::of(file(&["ada"]));
+    rig.user(stop("ada")).answer();
+    let killed = rig.kill("ada");
+    assert!(end_tree(&killed.effects).is_some());
+}
+
+#[test]
+fn a_teammate_that_exits_with_0_is_stopped() {
+    let mut rig = Rig::of(file(&["ada"]));
+    rig.by("ada", last_words(0, false)).answer();
+    rig.dies("ada");
+    assert!(rig.member("ada").is_stopped());
+}
+
+#[test]
+fn a_teammate_that_exits_with_1_is_started_again() {
+    let mut rig = Rig::of(file(&["ada"]));
+    rig.by("ada", last_words(1, false)).answer();
+    rig.exits("ada");
+    assert_eq!(rig.tree_is_gone("ada").launches(), ["ada"]);
+}
+
+#[test]
+fn the_lead_is_started_again_even_after_she_exits_with_0() {
+    let mut rig = Rig::of(file(&[]));
+    rig.by("lead", last_words(0, false)).answer();
+    rig.exits("lead");
+    assert_eq!(rig.tree_is_gone("lead").launches(), ["lead"]);
+}
+
+#[test]
+fn last_words_that_say_so_hold_at_once() {
+    let mut rig = Rig::of(file(&["ada"]));
+    let task = rig.add("Build");
+    rig.by("ada", last_words(78, true)).answer();
+    rig.exits("ada");
+    let gone = rig.tree_is_gone("ada");
+    assert_eq!(gone.launches(), [""; 0]);
+    assert_eq!(gone.told().len(), 1, "lead and user are told once");
+    assert_eq!(rig.held("ada").as_deref(), Some("no key for this model"));
+    assert!(rig.is_pending(task));
+}
+
+#[test]
+fn down_stops_everybody_and_gives_everything_back() {
+    let mut rig = Rig::of(file(&["ada", "bob"]));
+    let (build, test) = (rig.add("Build"), rig.add("Test"));
+    rig.dies("bob");
+    rig.user(Call::Down { force: true }).answer();
+    for member in ["ada", "bob", "lead"] {
+        rig.dies(member);
+    }
+    assert!(rig.team.is_down() && rig.is_pending(build) && rig.is_pending(test));
+    assert!(!rig.team.can_go_on());
+    assert_eq!(
+        rig.team.next_deadline(),
+        None,
+        "nothing wakes a team that is down"
+    );
+}
+
+#[test]
+fn after_a_reboot_everybody_is_held_and_nothing_runs_before_an_up() {
+    let plan = file(&["ada", "bob"]);
+    let mut rig = Rig::of(plan.clone());
+    let task = rig.add("Build");
+    rig.dies("bob");
+
+    let resumed = rig.reboot();
+    assert!(
+        resumed.effects.is_empty(),
+        "no recorded process is trusted: {:?}",
+        resumed.effects
+    );
+    for member in ["ada", "bob", "lead"] {
+        let reason = rig.held(member).expect("held");
+        assert!(reason.contains("run agent-team up"), "{reason}");
+    }
+    assert!(rig.is_pending(task));
+    assert!(rig.wait(3_600_000).is_empty());
+
+    assert_eq!(rig.up(plan).launches(), ["lead", "ada", "bob"]);
+}
+
+#[test]
+fn a_reboot_does_not_bring_back_who_was_to_stop_or_to_leave() {
+    let mut rig = Rig::of(file(&["ada", "bob", "eve"]));
+    rig.up(file(&["ada", "eve"])).answer();
+    rig.kill("ada");
+    rig.by("eve", last_words(78, true)).answer();
+
+    rig.reboot();
+    assert!(rig.member("ada").is_stopped());
+    assert!(rig.team.member(&name("bob")).is_none());
+    assert_eq!(rig.held("eve").as_deref(), Some("no key for this model"));
+}
+
+#[test]
+fn a_new_supervisor_orders_again_what_may_have_been_lost() {
+    let mut rig = Rig::of(file(&["ada", "bob", "eve"]));
+    rig.kill("ada");
+    rig.user(stop("bob")).answer();
+    rig.send("user", "eve", "hello");
+
+    let resumed = rig.resume();
+    assert_eq!(resumed.events, []);
+    let again = |wanted: fn(&Effect) -> bool| resumed.effects.iter().filter(|e| wanted(e)).count();
+    assert_eq!(again(|e| matches!(e, Effect::EndTree { .. })), 1);
+    assert_eq!(again(|e| matches!(e, Effect::AskToStop { .. })), 1);
+    assert_eq!(again(|e| matches!(e, Effect::Deliver { .. })), 1);
+}
+
+#[test]
+fn what_a_launch_that_is_over_says_changes_nothing() {
+    let mut rig = Rig::of(file(&["ada"]));
+    let old = rig.launch("ada");
+    let task = rig.add("Build");
+    let claim = rig.claim_of(task);
+    rig.dies("ada");
+    rig.hello("ada");
+    let before = rig.team.clone();
+
+    for late in [
+        Input::Exited {
+            launch: old.clone(),
+        },
+        Input::TreeGone {
+            launch: old.clone(),
+        },
+        Input::Unresponsive {
+            launch: old.clone(),
+        },
+        Input::NotStarted {
+            launch: old.clone(),
+            fault: StartFault::Untaken,
+        },
+    ] {
+        let done = rig.input(late);
+        assert!(done.events.is_empty() && done.effects.is_empty());
+    }
+    let fail = Call::FailTask {
+        claim,
+        reason: "late".into(),
+    };
+    assert_eq!(
+        rig.by_launch("ada", old, fail).refusal(),
+        Refused::StaleLaunch
+    );
+    assert_eq!(rig.team, before);
+}
+
+#[test]
+fn only_the_user_starts_and_ends_members() {
+    let mut rig = Rig::of(file(&["ada"]));
+    for call in [
+        stop("lead"),
+        Call::Kill {
+            member: name("ada"),
+        },
+        Call::Restart {
+            member: name("ada"),
+        },
+        Call::Down { force: false },
+        Call::Up(Box::new(file(&[]))),
+    ] {
+        let refused = rig.by("lead", call).refusal();
+        assert!(matches!(refused, Refused::NotPermitted(_)), "{refused}");
+    }
+}
+
+#[test]
+fn who_leaves_the_team_goes_whatever_else_is_asked_of_her() {
+    let mut rig = Rig::of(file(&["ada"]));
+    rig.up(file(&[])).answer();
+    assert!(matches!(
+        rig.user(Call::Restart {
+            member: name("ada")
+        })
+        .refusal(),
+        Refused::UnknownMember(_)
+    ));
+    rig.kill("ada");
+    let gone = rig.tree_is_gone("ada");
+    assert!(gone.events.contains(&Event::MemberRemoved {
+        member: name("ada")
+    }));
+}

@@ -1,0 +1,12 @@
+//! The rules of a team, one by one: each test is a sentence of the contract and an example of it.
+
+mod board;
+mod claims;
+mod completing;
+mod ending;
+mod messages;
+#[path = "../plans/mod.rs"]
+mod plans;
+mod restarts;
+mod rig;
+mod up;

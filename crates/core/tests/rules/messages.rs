@@ -1,0 +1,195 @@
+//! Who gets a message, and the keys of calls.
+
+use agent_team_core::input::Call;
+use agent_team_core::mail::{Courier, INBOX_MAX};
+use agent_team_core::{Answer, Refused};
+use agent_team_protocol::id::{MessageId, Party, Recipient};
+
+use crate::plans::name;
+use crate::rig::{Rig, file, replayed};
+
+fn parties(names: &[&str]) -> Vec<Party> {
+    names.iter().map(|it| Party::Member(name(it))).collect()
+}
+
+fn recipients(answer: Answer) -> Vec<Party> {
+    let Answer::Sent { to, .. } = answer else {
+        panic!("not a message: {answer:?}");
+    };
+    to
+}
+
+#[test]
+fn a_broadcast_reaches_every_living_member_but_its_sender() {
+    let mut rig = Rig::of(file(&["ada", "bob", "eve"]));
+    rig.kill("eve");
+    rig.dies("eve");
+    let answer = rig.send("ada", "all", "hello").answer();
+    assert_eq!(recipients(answer), parties(&["bob", "lead"]));
+    assert_eq!(rig.inbox("bob"), ["hello"]);
+    assert_eq!(rig.inbox("ada"), [""; 0]);
+    assert_eq!(rig.inbox("eve"), [""; 0]);
+}
+
+#[test]
+fn a_broadcast_reaches_all_or_nobody() {
+    let mut rig = Rig::of(file(&["ada", "bob"]));
+    fill(&mut rig, "bob");
+    let before = rig.team.clone();
+    assert_eq!(
+        rig.send("ada", "all", "hello").refusal(),
+        Refused::InboxFull(name("bob"))
+    );
+    assert_eq!(rig.team, before);
+}
+
+#[test]
+fn a_notice_for_a_full_inbox_goes_to_the_user() {
+    let mut rig = Rig::of(file(&["ada"]));
+    fill(&mut rig, "lead");
+    let task = rig.add("Build");
+    let claim = rig.claim_of(task);
+    let failed = rig.by(
+        "ada",
+        Call::FailTask {
+            claim,
+            reason: "no".into(),
+        },
+    );
+    assert_eq!(failed.told()[0].0, [Party::User]);
+}
+
+fn fill(rig: &mut Rig, member: &str) {
+    for n in 0..INBOX_MAX {
+        let to = member.parse().expect("a recipient");
+        rig.user_unchecked(Call::Send {
+            to,
+            text: format!("{n}").into(),
+            urgent: false,
+        });
+    }
+    assert_eq!(rig.member(member).inbox.len(), INBOX_MAX);
+}
+
+#[test]
+fn a_message_to_nobody_is_refused() {
+    let mut rig = Rig::of(file(&["ada"]));
+    assert_eq!(
+        rig.send("ada", "zoe", "hello").refusal(),
+        Refused::UnknownMember("zoe".into())
+    );
+}
+
+#[test]
+fn a_message_is_in_the_inbox_until_it_is_read_over_any_number_of_deaths() {
+    let mut rig = Rig::of(file(&["ada"]));
+    rig.send("user", "ada", "one");
+    rig.send("user", "ada", "two");
+    let read = |n| Call::Read {
+        messages: vec![MessageId(n)],
+    };
+    rig.by("ada", read(1)).answer();
+    rig.dies("ada");
+    rig.hello("ada");
+    assert_eq!(rig.inbox("ada"), ["two"]);
+    rig.by("ada", read(2)).answer();
+    assert_eq!(rig.inbox("ada"), [""; 0]);
+    assert_eq!(rig.by("ada", read(2)).events, [], "read once is read");
+}
+
+#[test]
+fn the_same_call_with_the_same_key_gets_the_first_answer_and_does_nothing() {
+    let mut rig = Rig::of(file(&["ada"]));
+    let call = Call::Send {
+        to: Recipient::Member(name("ada")),
+        text: "hello".into(),
+        urgent: false,
+    };
+    let first = rig.user_keyed("k1", 1, call.clone());
+    assert!(!first.events.is_empty());
+    let first = first.answer();
+    rig.resume();
+    let second = rig.user_keyed("k1", 1, call);
+    assert!(second.events.is_empty());
+    assert_eq!(second.effects.len(), 1, "the reply alone");
+    assert_eq!(second.answer(), first);
+    assert_eq!(rig.inbox("ada"), ["hello"]);
+}
+
+#[test]
+fn the_same_key_for_another_call_is_refused() {
+    let mut rig = Rig::of(file(&["ada"]));
+    let call = Call::Send {
+        to: Recipient::Member(name("ada")),
+        text: "hello".into(),
+        urgent: false,
+    };
+    rig.user_keyed("k1", 1, call.clone()).answer();
+    assert_eq!(
+        rig.user_keyed("k1", 2, call).refusal(),
+        Refused::KeyReused("k1".into())
+    );
+}
+
+#[test]
+fn a_client_that_was_away_for_long_is_remembered_until_a_new_one_comes() {
+    let mut rig = Rig::of(file(&["ada"]));
+    let call = || Call::Send {
+        to: Recipient::Member(name("ada")),
+        text: "hello".into(),
+        urgent: false,
+    };
+    let first = rig.client_keyed("away", "k1", call()).answer();
+    rig.client_keyed("here", "k1", call()).answer();
+    rig.wait(700_000);
+    // What a snapshot keeps is what is kept: the rig compares them.
+    rig.client_keyed("here", "k2", call()).answer();
+    assert_eq!(rig.client_keyed("away", "k1", call()).answer(), first);
+    rig.client_keyed("new", "k1", call()).answer();
+    assert_ne!(rig.client_keyed("away", "k1", call()).answer(), first);
+}
+
+#[test]
+fn a_refusal_is_not_kept() {
+    let mut rig = Rig::of(file(&[]));
+    let call = Call::Send {
+        to: Recipient::Member(name("ada")),
+        text: "hello".into(),
+        urgent: false,
+    };
+    rig.user_keyed("k1", 1, call.clone()).refusal();
+    rig.up(file(&["ada"])).answer();
+    rig.user_keyed("k1", 1, call).answer();
+}
+
+#[test]
+fn what_the_lead_wrote_keeps_its_place_when_she_is_lead_no_longer() {
+    let mut rig = Rig::of(file(&["ada", "bob"]));
+    rig.send("bob", "ada", "from a peer");
+    rig.send("lead", "ada", "from the lead");
+    let mut plan = file(&["ada", "bob"]);
+    plan.members[0].lead = false;
+    plan.members[0].name = name("former");
+    plan.members[1].lead = true;
+    rig.up(plan).answer();
+    rig.dies("lead");
+
+    // The rig has compared snapshots on the way; this is what a member sees of it.
+    let rebuilt = replayed(&rig.team.snapshot());
+    for team in [&rig.team, &rebuilt] {
+        let inbox = &team.member(&name("ada")).expect("ada").inbox;
+        let first = Courier::default().next(inbox).expect("two messages");
+        assert_eq!(&*first.1.text, "from the lead");
+    }
+}
+
+#[test]
+fn a_text_that_is_too_long_is_refused() {
+    let mut rig = Rig::of(file(&["ada"]));
+    let long = "x".repeat((64 << 10) + 1);
+    assert!(matches!(
+        rig.send("ada", "lead", &long).refusal(),
+        Refused::TooLarge { .. }
+    ));
+    rig.send("ada", "lead", &long[1..]).answer();
+}

@@ -1,0 +1,284 @@
+//! What follows a death, and who may start.
+
+use agent_team_core::effect::Effect;
+use agent_team_core::input::{Call, Input, StartFault};
+use agent_team_core::member::{GIVE_UP_MS, Life};
+use agent_team_core::task::Outcome;
+use agent_team_core::{Event, Refused};
+use agent_team_protocol::id::{Generation, Party};
+
+use crate::plans::{name, task_plan};
+use crate::rig::{Rig, file};
+
+#[test]
+fn a_crashed_member_keeps_her_task_under_a_new_generation_in_the_step_of_her_launch() {
+    let mut rig = Rig::of(file(&["ada", "bob"]));
+    let task = rig.add("Build");
+    let owner = rig.owner(task).expect("taken by an idle member");
+    let before = rig.task(task).clone();
+
+    rig.exits(&owner);
+    assert_eq!(rig.task(task).generation, before.generation);
+    let gone = rig.tree_is_gone(&owner);
+
+    assert_eq!(gone.launches(), [owner.as_str()]);
+    let claimed = Event::TaskClaimed {
+        task,
+        owner: Party::Member(name(&owner)),
+        generation: Generation(before.generation.0 + 1),
+        attempts: before.attempts + 1,
+    };
+    assert!(gone.events.contains(&claimed), "{:?}", gone.events);
+}
+
+#[test]
+fn a_restart_keeps_the_task_too_and_is_not_counted_as_a_death() {
+    let mut rig = Rig::of(file(&["ada"]));
+    let task = rig.add("Build");
+    for _ in 0..10 {
+        rig.user(Call::Restart {
+            member: name("ada"),
+        })
+        .answer();
+        rig.dies("ada");
+        rig.hello("ada");
+        assert_eq!(rig.owner(task).as_deref(), Some("ada"));
+    }
+    assert_eq!(rig.task(task).attempts, 11);
+}
+
+#[test]
+fn a_run_that_may_not_be_repeated_fails_when_its_worker_is_lost() {
+    let mut rig = Rig::of(file(&["ada"]));
+    let mut plan = task_plan("Publish");
+    plan.rerun = false;
+    let task = rig
+        .user(Call::AddTask {
+            plan,
+            after: Vec::new(),
+        })
+        .task();
+    rig.exits("ada");
+    let gone = rig.tree_is_gone("ada");
+    let Outcome::Failed { reason } = &rig.task(task).outcome else {
+        panic!("{:?}", rig.task(task));
+    };
+    assert!(reason.contains("worker lost"), "{reason}");
+    assert_eq!(
+        gone.told().len(),
+        1,
+        "the lead and the creator are told once"
+    );
+}
+
+#[test]
+fn no_successor_starts_before_the_tree_of_her_predecessor_is_gone() {
+    let mut rig = Rig::of(file(&["ada"]));
+    rig.exits("ada");
+    let launch = rig.launch("ada");
+    assert_eq!(
+        rig.user(Call::Restart {
+            member: name("ada")
+        })
+        .launches(),
+        [""; 0]
+    );
+    rig.wait(3_600_000);
+    assert_eq!(rig.up(file(&["ada"])).launches(), [""; 0]);
+    assert_eq!(rig.launch("ada"), launch);
+    assert_eq!(rig.tree_is_gone("ada").launches(), ["ada"]);
+}
+
+#[test]
+fn the_sixth_death_within_a_minute_holds_her() {
+    let mut rig = Rig::of(file(&["ada"]));
+    let task = rig.add("Build");
+    for death in 1..=5 {
+        rig.dies("ada");
+        assert_eq!(rig.owner(task).as_deref(), Some("ada"), "death {death}");
+        rig.wait(9_700);
+        rig.hello("ada");
+    }
+    let spent = 5 * 9_700;
+    assert!(spent < 60_000);
+    rig.exits("ada");
+    let sixth = rig.tree_is_gone("ada");
+
+    let reason = rig.held("ada").expect("held");
+    assert!(reason.contains("6 times"), "{reason}");
+    assert!(rig.is_pending(task));
+    let told: Vec<_> = sixth.told();
+    assert_eq!(
+        told.iter().map(|(to, _)| to.as_slice()).collect::<Vec<_>>(),
+        [[Party::Member(name("lead")), Party::User]]
+    );
+    assert!(rig.wait(3_600_000).is_empty(), "nothing wakes who is held");
+}
+
+#[test]
+fn deaths_that_are_far_apart_never_hold() {
+    let mut rig = Rig::of(file(&["ada"]));
+    for _ in 0..20 {
+        rig.dies("ada");
+        assert!(matches!(rig.life("ada"), Life::Launching { .. }), "at once");
+        rig.hello("ada");
+        rig.wait(60_000);
+    }
+}
+
+#[test]
+fn who_is_held_starts_anew_when_somebody_asks() {
+    let mut rig = Rig::of(file(&["ada"]));
+    while rig.held("ada").is_none() {
+        rig.dies("ada");
+        while matches!(rig.life("ada"), Life::Cooling { .. }) {
+            rig.wait(1_000);
+        }
+    }
+    let restarted = rig.user(Call::Restart {
+        member: name("ada"),
+    });
+    assert_eq!(restarted.launches(), ["ada"]);
+    rig.hello("ada");
+    rig.exits("ada");
+    assert_eq!(
+        rig.tree_is_gone("ada").launches(),
+        ["ada"],
+        "her deaths are forgotten"
+    );
+}
+
+#[test]
+fn a_launch_that_nobody_took_is_repeated_and_is_no_death() {
+    let mut rig = Rig::planned(file(&["ada"]));
+    for _ in 0..10 {
+        let launch = rig.launch("ada");
+        rig.input(Input::NotStarted {
+            launch,
+            fault: StartFault::Untaken,
+        });
+        assert_eq!(rig.tree_is_gone("ada").launches(), ["ada"]);
+    }
+}
+
+#[test]
+fn a_start_that_cannot_succeed_holds_at_once() {
+    let mut rig = Rig::planned(file(&["ada"]));
+    let launch = rig.launch("ada");
+    rig.input(Input::NotStarted {
+        launch,
+        fault: StartFault::Unfit("there is no directory web".into()),
+    });
+    rig.tree_is_gone("ada");
+    assert_eq!(
+        rig.held("ada").as_deref(),
+        Some("there is no directory web")
+    );
+}
+
+#[test]
+fn who_does_not_say_hello_in_time_is_ended_and_started_again() {
+    let mut rig = Rig::planned(file(&["ada"]));
+    rig.hello("lead");
+    rig.wait(GIVE_UP_MS - 1);
+    assert!(matches!(rig.life("ada"), Life::Launching { .. }));
+    rig.wait(1);
+    let late = rig.launch("ada");
+    assert!(matches!(rig.life("ada"), Life::Ending { .. }));
+    rig.hello("ada");
+    assert!(
+        matches!(rig.life("ada"), Life::Ending { .. }),
+        "it is too late for a hello"
+    );
+    assert_eq!(rig.tree_is_gone("ada").launches(), ["ada"]);
+    assert_ne!(rig.launch("ada"), late);
+}
+
+#[test]
+fn foreign_members_start_a_few_at_a_time_and_the_lead_first() {
+    let mut plan = file(&["ada", "bob", "eve"]);
+    plan.team.starting = 1;
+    for member in &mut plan.members {
+        member.foreign = true;
+    }
+    let mut rig = Rig::planned(plan);
+    for next in ["lead", "ada", "bob", "eve"] {
+        assert!(matches!(rig.life(next), Life::Launching { .. }), "{next}");
+        let launching = rig
+            .team
+            .members()
+            .filter(|member| matches!(member.life, Life::Launching { .. }));
+        assert_eq!(launching.count(), 1);
+        rig.hello(next);
+    }
+}
+
+#[test]
+fn a_launch_is_told_its_token_and_the_journal_only_its_hash() {
+    let mut rig = Rig::of(file(&["ada"]));
+    rig.exits("ada");
+    let gone = rig.tree_is_gone("ada");
+    let token = gone.effects.iter().find_map(|effect| {
+        if let Effect::Launch { token, .. } = effect {
+            Some(token.clone())
+        } else {
+            None
+        }
+    });
+    let token = token.expect("a launch");
+    assert_eq!(token.len(), 64);
+    let journal = serde_json::to_string(&gone.events).expect("events are plain data");
+    assert!(!journal.contains(&token));
+    let hash = agent_team_core::time::TokenHash::of(&token);
+    assert_eq!(
+        rig.life("ada").launch().expect("launching").token_hash,
+        hash
+    );
+}
+
+#[test]
+fn a_spurious_deadline_changes_nothing() {
+    let mut rig = Rig::planned(file(&["ada"]));
+    let before = rig.team.clone();
+    let done = rig.input(Input::DeadlineReached);
+    assert!(done.events.is_empty() && done.effects.is_empty());
+    assert_eq!(rig.team, before);
+}
+
+#[test]
+fn a_silent_member_is_told_of_and_left_alone() {
+    let mut rig = Rig::of(file(&["ada"]));
+    let task = rig.add("Build");
+    let launch = rig.launch("ada");
+    let done = rig.input(Input::Unresponsive { launch });
+    assert_eq!(done.told().len(), 1);
+    assert!(rig.is_ready("ada"));
+    assert_eq!(rig.owner(task).as_deref(), Some("ada"));
+}
+
+#[test]
+fn a_restart_of_a_stopped_member_needs_room() {
+    let mut plan = file(&["ada"]);
+    plan.team.teammates = 2;
+    let mut rig = Rig::of(plan);
+    rig.kill("ada");
+    rig.dies("ada");
+    let spawn = Call::Spawn {
+        plan: agent_team_core::input::MemberPlanByHand {
+            name: None,
+            role: "worker".parse().expect("a role"),
+            like: crate::plans::member_plan("any"),
+        },
+    };
+    rig.user(spawn).answer();
+    assert_eq!(
+        rig.user(Call::Restart {
+            member: name("ada")
+        })
+        .refusal(),
+        Refused::TooManyMembers {
+            wanted: 3,
+            limit: 2
+        }
+    );
+}

@@ -1,0 +1,413 @@
+//! `up` changes what differs, and nothing else.
+
+use agent_team_core::input::{Call, MemberPlanByHand, UpPlan, Verdict};
+use agent_team_core::member::Life;
+use agent_team_core::plan::FileTask;
+use agent_team_core::task::Outcome;
+use agent_team_core::{Answer, Refused};
+use agent_team_protocol::id::TaskId;
+
+use crate::plans::{member_plan, name, task_plan};
+use crate::rig::{Done, Rig, file};
+
+/// The same file with these tasks, each after some others.
+fn with(mut file: UpPlan, tasks: &[(&str, &[&str])]) -> UpPlan {
+    for (key, after) in tasks {
+        let mut plan = task_plan(key);
+        plan.from_file = true;
+        let after = after.iter().map(|key| (*key).into()).collect();
+        file.tasks.push(FileTask { plan, after });
+    }
+    file
+}
+
+fn edited(mut file: UpPlan, key: &str) -> UpPlan {
+    for task in &mut file.tasks {
+        if &*task.plan.key == key {
+            task.plan.description = format!("{}, better", task.plan.description).into();
+        }
+    }
+    file
+}
+
+fn without(mut file: UpPlan, key: &str) -> UpPlan {
+    file.tasks.retain(|task| &*task.plan.key != key);
+    file
+}
+
+/// What `up` says it did, as one line each.
+fn changes(done: Done) -> Vec<String> {
+    let Answer::Up { changes } = done.answer() else {
+        panic!("not the answer of up");
+    };
+    let lines = changes.iter().map(|it| {
+        let json = serde_json::to_value(it).expect("plain data");
+        let what = json["what"]
+            .as_object()
+            .and_then(|what| what.values().next())
+            .cloned();
+        format!(
+            "{} {}",
+            what.unwrap_or_default().as_str().unwrap_or_default(),
+            json["change"].as_str().unwrap_or_default()
+        )
+    });
+    lines.collect()
+}
+
+fn spawn(member: Option<&str>, role: &str) -> Call {
+    Call::Spawn {
+        plan: MemberPlanByHand {
+            name: member.map(name),
+            role: role.parse().expect("a role"),
+            like: member_plan("any"),
+        },
+    }
+}
+
+fn finish(rig: &mut Rig, task: TaskId) {
+    if rig.owner(task).is_none() {
+        rig.user(Call::ClaimTask { task: Some(task) }).answer();
+    }
+    let claim = rig.claim_of(task);
+    let call = Call::CompleteTask {
+        claim,
+        result: "".into(),
+        verdict: Verdict::Unasked,
+    };
+    rig.user(call).answer();
+}
+
+fn standing(rig: &Rig, key: &str) -> TaskId {
+    rig.team.board().with_key(key).expect("a task of that key")
+}
+
+#[test]
+fn up_twice_changes_nothing_the_second_time() {
+    let plan = with(file(&["ada"]), &[("Build", &[]), ("Test", &["Build"])]);
+    let mut rig = Rig::planned(plan.clone());
+    for _ in 0..2 {
+        let again = rig.up(plan.clone());
+        assert_eq!(again.events, []);
+        assert_eq!(changes(again), [""; 0]);
+        rig.hello("ada");
+    }
+    rig.kill("ada");
+    rig.dies("ada");
+    assert_eq!(changes(rig.up(plan)), ["ada started"]);
+}
+
+#[test]
+fn who_is_leaving_already_is_no_change() {
+    let mut rig = Rig::of(file(&["ada"]));
+    assert_eq!(changes(rig.up(file(&[]))), ["ada stopped"]);
+    let again = rig.up(file(&[]));
+    assert_eq!(again.events, []);
+    assert_eq!(changes(again), [""; 0]);
+}
+
+#[test]
+fn an_edited_pending_task_is_updated() {
+    let plan = with(file(&[]), &[("Build", &[]), ("Test", &["Build"])]);
+    let mut rig = Rig::of(plan.clone());
+    let test = standing(&rig, "Test");
+    assert_eq!(changes(rig.up(edited(plan, "Test"))), ["Test updated"]);
+    assert_eq!(standing(&rig, "Test"), test);
+    assert_eq!(&*rig.task(test).plan.description, ", better");
+}
+
+#[test]
+fn an_edited_task_in_progress_is_left_and_said() {
+    let plan = with(file(&["ada"]), &[("Build", &[])]);
+    let mut rig = Rig::of(plan.clone());
+    let build = standing(&rig, "Build");
+    let done = rig.up(edited(plan, "Build"));
+    assert_eq!(done.events, []);
+    assert_eq!(changes(done), ["Build left_in_progress"]);
+    assert_eq!(rig.owner(build).as_deref(), Some("ada"));
+}
+
+#[test]
+fn an_edited_finished_task_is_a_new_task() {
+    let plan = with(file(&[]), &[("Build", &[])]);
+    let mut rig = Rig::of(plan.clone());
+    let build = standing(&rig, "Build");
+    finish(&mut rig, build);
+    assert_eq!(changes(rig.up(plan.clone())), [""; 0], "it is done");
+
+    let better = edited(plan, "Build");
+    assert_eq!(changes(rig.up(better.clone())), ["Build added"]);
+    let new = standing(&rig, "Build");
+    assert_ne!(new, build);
+    rig.user(Call::CancelTask { task: new }).answer();
+    assert_eq!(
+        changes(rig.up(better.clone())),
+        [""; 0],
+        "it was cancelled by hand"
+    );
+    assert_eq!(changes(rig.up(edited(better, "Build"))), ["Build added"]);
+}
+
+#[test]
+fn a_removed_task_is_cancelled_if_pending_and_left_if_in_progress() {
+    let plan = with(file(&["ada"]), &[("Build", &[]), ("Test", &["Build"])]);
+    let mut rig = Rig::of(plan.clone());
+    let (build, test) = (standing(&rig, "Build"), standing(&rig, "Test"));
+    let removed = without(without(plan.clone(), "Build"), "Test");
+    assert_eq!(
+        changes(rig.up(removed)),
+        ["Build left_in_progress", "Test cancelled"]
+    );
+    assert_eq!(rig.owner(build).as_deref(), Some("ada"));
+    assert_eq!(rig.task(test).outcome, Outcome::Cancelled);
+
+    assert_eq!(
+        changes(rig.up(plan)),
+        ["Test added"],
+        "named again, it is a new task"
+    );
+    assert_ne!(standing(&rig, "Test"), test);
+}
+
+#[test]
+fn a_failed_version_of_a_task_does_not_hide_that_the_next_one_is_completed() {
+    let plan = with(file(&[]), &[("Build", &[])]);
+    let mut rig = Rig::of(plan.clone());
+    let first = standing(&rig, "Build");
+    rig.user(Call::ClaimTask { task: Some(first) }).answer();
+    let claim = rig.claim_of(first);
+    rig.user(Call::FailTask {
+        claim,
+        reason: "exit 1".into(),
+    })
+    .answer();
+    let better = edited(plan, "Build");
+    rig.up(better.clone()).answer();
+    let second = standing(&rig, "Build");
+    finish(&mut rig, second);
+    assert_eq!(changes(rig.up(better.clone())), [""; 0]);
+
+    rig.user(Call::RetryTask { task: first }).answer();
+    finish(&mut rig, first);
+    assert_eq!(
+        changes(rig.up(better)),
+        [""; 0],
+        "the older one finished later"
+    );
+}
+
+#[test]
+fn a_task_by_hand_of_the_same_title_is_not_the_files() {
+    let plan = with(file(&[]), &[("Build", &[]), ("Test", &[])]);
+    let mut rig = Rig::of(plan.clone());
+    let test = standing(&rig, "Test");
+    finish(&mut rig, test);
+    let by_hand = [rig.add("Build"), rig.add("Test")];
+    assert_eq!(changes(rig.up(plan.clone())), [""; 0]);
+    for task in by_hand {
+        finish(&mut rig, task);
+    }
+    assert_eq!(changes(rig.up(plan)), [""; 0]);
+}
+
+#[test]
+fn tasks_are_numbered_in_the_order_of_the_file() {
+    let plan = with(file(&[]), &[("Test", &["Build"]), ("Build", &[])]);
+    let rig = Rig::of(plan);
+    assert_eq!(
+        [standing(&rig, "Test"), standing(&rig, "Build")],
+        [TaskId(1), TaskId(2)]
+    );
+    assert_eq!(rig.task(TaskId(1)).plan.after, [TaskId(2)]);
+}
+
+#[test]
+fn a_bad_file_is_refused_whole_and_says_what_is_wrong_with_it() {
+    let mut rig = Rig::of(file(&["ada"]));
+    let mut refuse = |plan: UpPlan| rig.up(plan).refusal().to_string();
+    assert_eq!(
+        refuse(with(
+            file(&["ada"]),
+            &[
+                ("Build", &["Test"]),
+                ("Test", &["Lint"]),
+                ("Lint", &["Build"])
+            ]
+        )),
+        "these depend on each other in a circle: Build → Test → Lint"
+    );
+    assert_eq!(
+        refuse(with(file(&["ada"]), &[("Test", &["Bild"])])),
+        "Test depends on Bild, which is not there"
+    );
+    assert_eq!(
+        refuse(with(file(&["ada"]), &[("Build", &[]), ("Build", &[])])),
+        "two tasks are called Build"
+    );
+    assert_eq!(refuse(file(&["ada", "ada"])), "two members are called ada");
+    assert_eq!(
+        refuse(file(&["ada", "system"])),
+        "system is a reserved name"
+    );
+    let mut leads = file(&["ada"]);
+    leads.members[1].lead = true;
+    assert_eq!(refuse(leads), "a team has one lead");
+    let mut crowd = file(&["ada", "bob"]);
+    crowd.team.teammates = 2;
+    assert_eq!(
+        refuse(crowd),
+        "the team would have 3 members that are not stopped, and its limit is 2"
+    );
+    let mut for_nobody = with(file(&["ada"]), &[("Build", &[])]);
+    for_nobody.tasks[0].plan.assignee = Some(name("zoe"));
+    assert_eq!(refuse(for_nobody), "there is no member called zoe");
+}
+
+#[test]
+fn a_member_whose_settings_changed_is_restarted_and_keeps_her_task() {
+    let plan = file(&["ada", "bob"]);
+    let mut rig = Rig::of(plan.clone());
+    let task = rig.add("Build");
+    let owner = rig.owner(task).expect("taken");
+    let mut changed = plan;
+    for member in changed
+        .members
+        .iter_mut()
+        .filter(|it| it.name.as_str() == owner)
+    {
+        member.settings = "model = better".into();
+    }
+    assert_eq!(changes(rig.up(changed)), [format!("{owner} restarted")]);
+    assert!(matches!(rig.life(&owner), Life::Draining { .. }));
+    rig.dies(&owner);
+    assert_eq!(rig.owner(task), Some(owner));
+}
+
+#[test]
+fn a_member_whose_colour_changed_goes_on() {
+    let plan = file(&["ada"]);
+    let mut rig = Rig::of(plan.clone());
+    let mut changed = plan;
+    changed.members[1].colour = "green".into();
+    assert_eq!(changes(rig.up(changed)), ["ada updated"]);
+    assert!(rig.is_ready("ada"));
+    assert_eq!(&*rig.member("ada").plan.colour, "green");
+}
+
+#[test]
+fn who_is_not_in_the_file_any_more_leaves() {
+    let mut rig = Rig::of(file(&["ada", "bob"]));
+    let task = rig.add("Build");
+    let owner = rig.owner(task).expect("taken");
+    assert_eq!(changes(rig.up(file(&[]))), ["ada stopped", "bob stopped"]);
+    rig.dies("ada");
+    rig.dies("bob");
+    assert_eq!(rig.team.members().count(), 1);
+    assert!(rig.is_pending(task), "{owner} gave it back");
+}
+
+#[test]
+fn who_is_named_again_while_she_leaves_stays() {
+    let mut rig = Rig::of(file(&["ada"]));
+    rig.up(file(&[])).answer();
+    assert_eq!(changes(rig.up(file(&["ada"]))), ["ada started"]);
+    rig.exits("ada");
+    assert_eq!(rig.tree_is_gone("ada").launches(), ["ada"]);
+}
+
+#[test]
+fn the_lead_is_who_stays_while_the_former_one_leaves() {
+    let mut rig = Rig::of(file(&["zoe"]));
+    let mut plan = file(&[]);
+    plan.members[0].name = name("mia");
+    rig.up(plan).answer();
+    assert_eq!(
+        rig.team.lead().map(|lead| lead.plan.name.clone()),
+        Some(name("mia"))
+    );
+}
+
+#[test]
+fn who_was_spawned_by_hand_is_left_alone() {
+    let plan = file(&["ada"]);
+    let mut rig = Rig::of(plan.clone());
+    rig.user(spawn(Some("zoe"), "worker")).answer();
+    rig.hello("zoe");
+    let again = rig.up(plan);
+    assert_eq!(again.events, []);
+    assert!(rig.is_ready("zoe"));
+}
+
+#[test]
+fn the_number_of_an_unnamed_member_is_never_used_again() {
+    let mut rig = Rig::of(file(&["worker-7"]));
+    let spawned = |rig: &mut Rig| {
+        let Answer::Member { member } = rig.user(spawn(None, "worker")).answer() else {
+            panic!("not a member");
+        };
+        member.to_string()
+    };
+    assert_eq!(spawned(&mut rig), "worker-8");
+    rig.up(file(&[])).answer();
+    rig.dies("worker-7");
+    assert_eq!(spawned(&mut rig), "worker-9");
+}
+
+#[test]
+fn an_unnamed_member_gets_a_name_that_is_free() {
+    let mut plan = file(&["worker-1", "worker-2"]);
+    for member in &mut plan.members {
+        member.role = "tester".parse().expect("a role");
+    }
+    let mut rig = Rig::of(plan);
+    assert_eq!(
+        rig.user(spawn(None, "worker")).answer(),
+        Answer::Member {
+            member: name("worker-3")
+        }
+    );
+}
+
+#[test]
+fn the_highest_number_there_is_does_not_end_the_supervisor() {
+    let mut rig = Rig::of(file(&[]));
+    let last = format!("a-{}", u64::MAX);
+    rig.user(spawn(Some(&last), "a")).answer();
+    let refused = rig.user(spawn(None, "a")).refusal();
+    assert_eq!(refused, Refused::NameTaken(name(&last)));
+}
+
+#[test]
+fn bad_names_of_spawned_members_are_refused() {
+    let mut plan = file(&["ada"]);
+    plan.team.teammates = 3;
+    let mut rig = Rig::of(plan);
+    let mut refuse = |member| rig.user(spawn(Some(member), "worker")).refusal();
+    assert_eq!(refuse("ada"), Refused::NameTaken(name("ada")));
+    assert_eq!(refuse("all"), Refused::ReservedName(name("all")));
+    assert_eq!(refuse("lead"), Refused::ReservedName(name("lead")));
+    rig.user(spawn(Some("bob"), "worker")).answer();
+    assert_eq!(
+        rig.user(spawn(Some("eve"), "worker")).refusal(),
+        Refused::TooManyMembers {
+            wanted: 4,
+            limit: 3
+        }
+    );
+}
+
+#[test]
+fn up_starts_who_is_stopped_or_held() {
+    let plan = file(&["ada", "bob"]);
+    let mut rig = Rig::of(plan.clone());
+    rig.kill("ada");
+    rig.dies("ada");
+    let hold = Call::LastWords {
+        code: 78,
+        reason: "no key".into(),
+        hold: true,
+    };
+    rig.by("bob", hold).answer();
+    rig.dies("bob");
+    assert_eq!(changes(rig.up(plan)), ["ada started", "bob started"]);
+}
