@@ -5,3 +5,4 @@
 mod alone;
 mod conversation;
 mod rig;
+mod terminal;

@@ -61,6 +61,11 @@ pub(super) async fn run(
     let answer = loop {
         tokio::select! {
             biased;
+            _ = interrupt.recv() => {
+                clear(&mut progress);
+                output.note("no longer waiting; the team goes on. End it with: agent-team down");
+                return Ok(ExitCode::from(INTERRUPTED));
+            }
             answer = &mut ended => break answer,
             heard = listen(&mut progress) => {
                 // Without progress the wait is as good; why there is none, its own answer says.
@@ -71,11 +76,6 @@ pub(super) async fn run(
                 if shown.is_err() {
                     progress = None;
                 }
-            }
-            _ = interrupt.recv() => {
-                clear(&mut progress);
-                output.note("no longer waiting; the team goes on. End it with: agent-team down");
-                return Ok(ExitCode::from(INTERRUPTED));
             }
         }
     };

@@ -1,0 +1,94 @@
+//! What a command does when a person sits at a terminal: it becomes what shows the team.
+
+use std::path::Path;
+use std::thread;
+
+use agent_team_system::pty::Pty;
+use agent_team_system::spawn::ProgramSpec;
+use serde_json::json;
+
+use crate::rig::{Rig, Supervisor};
+
+/// Runs a command in a terminal of 90 columns; what it and its successor showed, and how it ended.
+fn in_terminal(rig: &Rig, arguments: &[&str]) -> (String, Option<i32>) {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let variables = [
+        ("AGENT_TEAM_HOME", rig.home().into_os_string()),
+        ("PATH", path),
+        ("TMUX", "/tmp/t,1,0".into()),
+    ];
+    let spec = ProgramSpec {
+        program: Path::new(env!("CARGO_BIN_EXE_agent-team")).to_owned(),
+        args: arguments.iter().map(Into::into).collect(),
+        env: variables.map(|(name, value)| (name.into(), value)).into(),
+        cwd: rig.project(),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.unwrap().block_on(async {
+        let pty = Pty::open(90, 24).unwrap();
+        let mut child = pty.spawn(&spec).unwrap();
+        let (mut shown, mut buffer) = (Vec::new(), [0; 1024]);
+        loop {
+            match pty.read(&mut buffer).await.unwrap() {
+                0 => break,
+                read => shown.extend_from_slice(&buffer[..read]),
+            }
+        }
+        let status = child.wait().await.unwrap();
+        (String::from_utf8_lossy(&shown).into_owned(), status.code())
+    })
+}
+
+/// Answers `team/attach` with a program that shows what became of `TMUX`, and exits with 9.
+fn attach(supervisor: &Supervisor, up: bool, placement: &str) {
+    let mut peer = supervisor.accept();
+    if up {
+        let call = peer.call("team/up");
+        assert_eq!(call["params"]["args"]["terminal"]["size"], json!([90, 24]));
+        peer.answer(
+            &call,
+            &json!({ "team": "p-00000000", "revision": 1, "placement": placement, "placement_reason": "so", "changes": [] }),
+        );
+        if placement == "headless" {
+            return;
+        }
+    }
+    let call = peer.call("team/attach");
+    let argv = ["sh", "-c", "echo attached, TMUX ${TMUX-unset}; exit 9"];
+    peer.answer(&call, &json!({ "argv": argv, "unset": ["TMUX"] }));
+}
+
+#[test]
+fn attach_becomes_the_program_that_shows_the_team() {
+    let rig = Rig::new();
+    let supervisor = Supervisor::start(&rig);
+    let played = thread::spawn(move || attach(&supervisor, false, "tmux"));
+    let (shown, code) = in_terminal(&rig, &["attach"]);
+    played.join().unwrap();
+    assert_eq!(
+        (shown.as_str(), code),
+        ("attached, TMUX unset\r\n", Some(9))
+    );
+}
+
+#[test]
+fn up_attaches_where_there_are_panes() {
+    for (placement, arguments, attaches) in
+        [("tmux", &["up"][..], true), ("headless", &["up"], false)]
+    {
+        let rig = Rig::new();
+        rig.team_file("[[member]]\nname = \"ada\"\n");
+        let supervisor = Supervisor::start(&rig);
+        let played = thread::spawn(move || attach(&supervisor, true, placement));
+        let (shown, code) = in_terminal(&rig, arguments);
+        played.join().unwrap();
+        assert_eq!(shown.contains("attached"), attaches, "{placement}: {shown}");
+        assert_eq!(
+            code,
+            Some(if attaches { 9 } else { 0 }),
+            "{placement}: {shown}"
+        );
+    }
+}
