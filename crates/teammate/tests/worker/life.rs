@@ -1,0 +1,119 @@
+//! How a worker is asked to end, and what it says last.
+
+use agent_team_protocol::method::{Exit, MemberExit, Nothing, TaskAnswer, TaskComplete};
+use agent_team_protocol::notification::{StopMember, TaskOutput, TaskSession};
+use agent_team_protocol::Generation;
+use agent_team_system::process::Signal;
+
+use crate::rig::{Connection, ScriptedSupervisor, Worker, ended, task};
+
+fn stop(grace_ms: u64) -> StopMember {
+    StopMember {
+        grace_ms,
+        reason: "asked to".into(),
+    }
+}
+
+async fn last_words(member: &mut Connection, worker: &mut Worker) -> (Exit, Option<i32>) {
+    let exit = member.asked::<MemberExit>().await;
+    member.answer(&exit, &Nothing {}).await;
+    (exit.call.args, worker.exit_code().await)
+}
+
+#[tokio::test]
+async fn an_idle_member_stops_at_once() {
+    let supervisor = ScriptedSupervisor::new();
+    let mut worker = supervisor.headless();
+    let mut member = supervisor.member(None).await;
+    member.notify(&stop(3_600_000)).await;
+    let (words, code) = last_words(&mut member, &mut worker).await;
+    assert_eq!((words.code, words.hold), (0, false));
+    assert_eq!(code, Some(0));
+}
+
+#[tokio::test]
+async fn a_task_that_ends_within_the_grace_is_reported_before_the_last_words() {
+    let supervisor = ScriptedSupervisor::new();
+    let mut worker = supervisor.headless();
+    let mut member = supervisor.member(None).await;
+    let go = supervisor.path("go");
+    let line = format!("mkfifo {0} && echo ready && cat {0}", go.display());
+    member.notify(&task(&line)).await;
+    member.noticed::<TaskOutput>(|output| output.text.contains("ready")).await;
+    member.notify(&stop(3_600_000)).await;
+    std::fs::write(&go, "in time").unwrap();
+    let report = member.asked::<TaskComplete>().await;
+    assert_eq!(report.args().text, "ready\nin time");
+    let answer = TaskAnswer {
+        task: report.args().task,
+        generation: Generation(1),
+        overlaps: Vec::new(),
+    };
+    member.answer(&report, &answer).await;
+    let (words, code) = last_words(&mut member, &mut worker).await;
+    assert_eq!((words.code, code), (0, Some(0)));
+}
+
+#[tokio::test]
+async fn a_task_that_outlasts_the_grace_ends_unreported() {
+    let supervisor = ScriptedSupervisor::new();
+    let mut worker = supervisor.headless();
+    let mut member = supervisor.member(None).await;
+    member.notify(&task("trap '' TERM; echo ready; while :; do sleep 1000; done")).await;
+    let session = member.noticed::<TaskSession>(|_| true).await;
+    member.noticed::<TaskOutput>(|output| output.text.contains("ready")).await;
+    member.notify(&stop(1)).await;
+    let (_, code) = last_words(&mut member, &mut worker).await;
+    assert_eq!(code, Some(0));
+    ended(session.pid).await;
+    member.nothing_was::<TaskComplete>();
+}
+
+#[tokio::test]
+async fn sigterm_is_a_stop() {
+    let supervisor = ScriptedSupervisor::new();
+    let mut worker = supervisor.headless();
+    let mut member = supervisor.member(None).await;
+    worker.signal(Signal::SIGTERM);
+    let (words, code) = last_words(&mut member, &mut worker).await;
+    assert_eq!((words.code, code), (0, Some(0)));
+}
+
+#[tokio::test]
+async fn a_missing_directory_is_said_and_holds_the_member() {
+    let supervisor = ScriptedSupervisor::new();
+    let file = supervisor.launch_file(&supervisor.path("nowhere"));
+    let mut worker = supervisor.spawn_for(&file);
+    let mut member = supervisor.member(Some(task("echo ran"))).await;
+    let (words, code) = last_words(&mut member, &mut worker).await;
+    assert!(words.hold);
+    assert!(words.reason.ends_with("nowhere is not there"), "{}", words.reason);
+    assert_eq!(words.code, 3);
+    assert_eq!(code, Some(3));
+    assert!(!supervisor.log().contains("ran"));
+}
+
+#[tokio::test]
+async fn wrong_use_is_said_in_one_line() {
+    let worker = env!("CARGO_BIN_EXE_agent-teammate");
+    for args in [&[][..], &["--launch"], &["--nonsense", "x"], &["--launch", "a", "b"]] {
+        let output = std::process::Command::new(worker).args(args).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(text.starts_with("agent-teammate: usage") && text.lines().count() == 1, "{text}");
+    }
+    let output = std::process::Command::new(worker).arg("--version").output().unwrap();
+    assert!(output.status.success());
+    assert!(output.stdout.starts_with(b"agent-team "));
+}
+
+#[tokio::test]
+async fn a_launch_file_that_others_may_read_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let supervisor = ScriptedSupervisor::new();
+    let file = supervisor.launch_file(&supervisor.path("project"));
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let mut worker = supervisor.spawn_for(&file);
+    assert_eq!(worker.exit_code().await, Some(2));
+    assert!(file.exists());
+}

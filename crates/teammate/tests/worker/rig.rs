@@ -1,0 +1,409 @@
+//! A supervisor that does what a test says, over the real socket with the real protocol, and worker processes for it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use agent_team_protocol::codec::FRAME_MAX;
+use agent_team_protocol::id::LaunchId;
+use agent_team_protocol::initialize::{BUILD, ConnectionRole, Initialize, Initialized, Welcome};
+use agent_team_protocol::launch::LaunchFile;
+use agent_team_protocol::method::Method;
+use agent_team_protocol::notification::{Assignment, Notification};
+use agent_team_protocol::rpc::{self, Call, Frame, Kind};
+use agent_team_protocol::{Generation, Refusal, TaskId, TeamId, TeamName};
+use agent_team_system::connection::{FrameReader, FrameWriter};
+use agent_team_system::lock::FileLock;
+use agent_team_system::process::{ProcessId, Signal};
+use agent_team_system::pty::Pty;
+use agent_team_system::socket::{Listener, Stream};
+use agent_team_system::spawn::{Child, ProgramSpec, spawn_session};
+use agent_team_system::tree::Tree;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use tempfile::TempDir;
+
+/// Nothing here takes this long: who waits longer waits for what will not come.
+pub(crate) const LIMIT: Duration = Duration::from_secs(20);
+
+const TOKEN: &str = "5ec2e7";
+
+pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(LIMIT, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("waited in vain for {what}"),
+    }
+}
+
+/// Listens where a supervisor would, holding its lock, with one launch of the member `ada`.
+pub(crate) struct ScriptedSupervisor {
+    home: TempDir,
+    listener: Listener,
+    _lock: FileLock,
+    launch: LaunchId,
+}
+
+impl ScriptedSupervisor {
+    pub(crate) fn new() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        for directory in ["state", "run", "run/launch", "project"] {
+            std::fs::create_dir(home.path().join(directory)).unwrap();
+        }
+        let socket = home.path().join("run/supervisor.sock");
+        let lock = home.path().join("state/supervisor.lock");
+        let mut lock = FileLock::try_acquire(&lock).unwrap().unwrap();
+        let listener = Listener::bind_replacing_stale(&lock, &socket).unwrap();
+        lock.write_contents(socket.to_str().unwrap()).unwrap();
+        // Random enough: directories of tests that run at the same time have different names.
+        let bits = home.path().as_os_str().as_encoded_bytes().iter();
+        let bits = bits.fold(7_u128, |bits, byte| bits.wrapping_mul(131) + u128::from(*byte));
+        Self {
+            home,
+            listener,
+            _lock: lock,
+            launch: LaunchId::from_bits(bits),
+        }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
+    }
+
+    pub(crate) fn team(&self) -> TeamId {
+        let name: TeamName = "demo".parse().unwrap();
+        TeamId::new(&name, &self.path("project"))
+    }
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.path("ada.log")).unwrap_or_default()
+    }
+
+    /// Writes the launch file and returns its path.
+    pub(crate) fn launch_file(&self, cwd: &Path) -> PathBuf {
+        let path = std::env::var("PATH").unwrap();
+        let file = LaunchFile {
+            supervisor_lock: self.path("state/supervisor.lock"),
+            team: self.team(),
+            member: "ada".parse().unwrap(),
+            launch: self.launch.clone(),
+            token: TOKEN.into(),
+            cwd: cwd.to_owned(),
+            environment: BTreeMap::from([("PATH".into(), path), ("GIVEN".into(), "yes".into())]),
+            log: self.path("ada.log"),
+        };
+        let path = self.path("run/launch").join(self.launch.as_str());
+        let bytes = serde_json::to_vec(&file).unwrap();
+        agent_team_system::private_file::create(&path, &bytes).unwrap();
+        path
+    }
+
+    fn spec(&self, launch_file: &Path) -> ProgramSpec {
+        ProgramSpec {
+            program: env!("CARGO_BIN_EXE_agent-teammate").into(),
+            args: vec!["--launch".into(), launch_file.into()],
+            // A worker's own environment is not its member's.
+            env: vec![("TERM".into(), "tmux-256color".into()), ("STRAY".into(), "1".into())],
+            cwd: "/".into(),
+        }
+    }
+
+    fn guard(&self, child: Child) -> Worker {
+        let tree = Tree {
+            root: Some(child.process),
+            sessions: Vec::new(),
+            marker: self.launch.to_string(),
+        };
+        let launch = self.launch.clone();
+        Worker { child, launch, tree }
+    }
+
+    /// A worker without a terminal, for a launch file that may be gone already.
+    pub(crate) fn spawn_for(&self, launch_file: &Path) -> Worker {
+        self.guard(spawn_session(&self.spec(launch_file), None).unwrap())
+    }
+
+    /// A worker without a terminal.
+    pub(crate) fn headless(&self) -> Worker {
+        self.spawn_for(&self.launch_file(&self.path("project")))
+    }
+
+    /// A worker in a pane of 100 columns and 30 rows.
+    pub(crate) fn in_pane(&self) -> (Worker, Pane) {
+        let pty = Pty::open(100, 30).unwrap();
+        let spec = self.spec(&self.launch_file(&self.path("project")));
+        let worker = self.guard(pty.spawn(&spec).unwrap());
+        let pane = Pane { pty, seen: String::new(), from: 0 };
+        (worker, pane)
+    }
+
+    /// The next connection, its `initialize` read and not answered.
+    pub(crate) async fn accept(&self) -> (Connection, Initialize) {
+        let stream = within("a connection", self.listener.accept()).await.unwrap();
+        let mut connection = Connection::new(stream);
+        let frame = connection.frame().await.expect("a hello");
+        let Ok(Kind::Request { id, method, params }) = Frame::parse(&frame).and_then(Frame::kind)
+        else {
+            panic!("not a request: {frame}");
+        };
+        assert_eq!(method, "initialize");
+        connection.hello = Some(id.to_owned());
+        (connection, serde_json::from_str(params.get()).unwrap())
+    }
+
+    /// The member's connection, with its proof checked and its `initialize` not answered.
+    pub(crate) async fn accept_member(&self) -> Connection {
+        let (connection, initialize) = self.accept().await;
+        assert_eq!(initialize.role, ConnectionRole::Member);
+        assert_eq!(initialize.token.as_deref(), Some(TOKEN));
+        assert_eq!(initialize.launch.as_ref(), Some(&self.launch));
+        assert_eq!(initialize.team, Some(self.team()));
+        connection
+    }
+
+    /// The member's connection, welcomed.
+    pub(crate) async fn member(&self, holds: Option<Assignment>) -> Connection {
+        let mut connection = self.accept_member().await;
+        connection.welcome(self, holds).await;
+        connection
+    }
+}
+
+/// The supervisor's end of one connection.
+pub(crate) struct Connection {
+    reader: FrameReader,
+    writer: FrameWriter,
+    hello: Option<Box<RawValue>>,
+    /// Frames that were read while another one was waited for.
+    passed: Vec<String>,
+}
+
+/// A request as it arrived.
+pub(crate) struct Asked<A> {
+    id: Box<RawValue>,
+    pub(crate) key: Option<String>,
+    pub(crate) call: Call<A>,
+}
+
+impl<A> Asked<A> {
+    pub(crate) fn args(&self) -> &A {
+        &self.call.args
+    }
+}
+
+impl Connection {
+    fn new(stream: Stream) -> Self {
+        let (reader, writer) = stream.into_halves();
+        Self {
+            reader: FrameReader::new(reader, FRAME_MAX),
+            writer: FrameWriter::new(writer),
+            hello: None,
+            passed: Vec::new(),
+        }
+    }
+
+    async fn frame(&mut self) -> Option<String> {
+        self.reader.next().await.unwrap()
+    }
+
+    async fn send(&mut self, line: &str) {
+        self.writer.queue(line);
+        within("the peer to read", self.writer.flush()).await.unwrap();
+    }
+
+    pub(crate) async fn refuse_hello(&mut self, refusal: Refusal) {
+        let hello = self.hello.take().expect("a hello");
+        self.send(&rpc::error(&hello, refusal)).await;
+    }
+
+    async fn greet(&mut self, member: Option<Welcome>) {
+        let hello = self.hello.take().expect("a hello");
+        let answer = Initialized {
+            protocol: 1,
+            build: BUILD.into(),
+            pid: std::process::id(),
+            member,
+        };
+        self.send(&rpc::result(&hello, &answer)).await;
+    }
+
+    pub(crate) async fn welcome_client(&mut self) {
+        self.greet(None).await;
+    }
+
+    pub(crate) async fn welcome(&mut self, of: &ScriptedSupervisor, holds: Option<Assignment>) {
+        let welcome = Welcome {
+            name: "ada".parse().unwrap(),
+            team: of.team(),
+            role: "worker".parse().unwrap(),
+            colour: "blue".into(),
+            assignment: holds,
+        };
+        self.greet(Some(welcome)).await;
+    }
+
+    pub(crate) async fn notify<N: Notification>(&mut self, notification: &N) {
+        self.send(&rpc::notification(notification)).await;
+    }
+
+    /// The first frame, of those passed over and those to come, that `pick` gives something for.
+    async fn find<T>(&mut self, what: &str, pick: impl Fn(&str) -> Option<T>) -> T {
+        if let Some(at) = self.passed.iter().position(|frame| pick(frame).is_some()) {
+            let frame = self.passed.remove(at);
+            return pick(&frame).expect("it was picked");
+        }
+        let search = async {
+            loop {
+                let Some(frame) = self.reader.next().await.unwrap() else {
+                    panic!("the connection ended before {what}");
+                };
+                if let Some(found) = pick(&frame) {
+                    return found;
+                }
+                self.passed.push(frame);
+            }
+        };
+        match tokio::time::timeout(LIMIT, search).await {
+            Ok(found) => found,
+            Err(_) => panic!("waited in vain for {what}; there were {:#?}", self.passed),
+        }
+    }
+
+    pub(crate) async fn asked<M: Method>(&mut self) -> Asked<M::Args> {
+        self.find(M::NAME, |frame| match Frame::parse(frame).unwrap().kind().unwrap() {
+            Kind::Request { id, method, params } if method == M::NAME => {
+                let call: Call<M::Args> = serde_json::from_str(params.get()).unwrap();
+                let key = call.key.clone();
+                Some(Asked { id: id.to_owned(), key, call })
+            }
+            Kind::Request { .. } | Kind::Notification { .. } | Kind::Response { .. } => None,
+        })
+        .await
+    }
+
+    pub(crate) async fn noticed<N: Notification>(&mut self, such: impl Fn(&N) -> bool) -> N {
+        self.find(N::NAME, |frame| match Frame::parse(frame).unwrap().kind().unwrap() {
+            Kind::Notification { method, params } if method == N::NAME => {
+                serde_json::from_str(params.get()).ok().filter(&such)
+            }
+            Kind::Request { .. } | Kind::Notification { .. } | Kind::Response { .. } => None,
+        })
+        .await
+    }
+
+    /// Of all that was read so far, nothing was such a request.
+    pub(crate) fn nothing_was<M: Method>(&self) {
+        let name = format!("\"{}\"", M::NAME);
+        let such = self.passed.iter().find(|frame| frame.contains(&name));
+        assert_eq!(such, None);
+    }
+
+    pub(crate) async fn answer<A>(&mut self, asked: &Asked<A>, answer: &impl Serialize) {
+        self.send(&rpc::result(&asked.id, answer)).await;
+    }
+
+    pub(crate) async fn refuse<A>(&mut self, asked: &Asked<A>, refusal: Refusal) {
+        self.send(&rpc::error(&asked.id, refusal)).await;
+    }
+
+    /// Asks the worker, and waits for its answer.
+    pub(crate) async fn call<M: Method>(&mut self, args: M::Args) -> M::Answer {
+        let call = Call { team: None, key: None, args };
+        self.send(&rpc::request::<M>(77, &call)).await;
+        self.find("an answer", |frame| match Frame::parse(frame).unwrap().kind().unwrap() {
+            Kind::Response { id, outcome } if id.get() == "77" => {
+                Some(serde_json::from_str(outcome.unwrap().get()).unwrap())
+            }
+            Kind::Request { .. } | Kind::Notification { .. } | Kind::Response { .. } => None,
+        })
+        .await
+    }
+}
+
+/// A worker process. Dropping it kills it and what it started.
+pub(crate) struct Worker {
+    pub(crate) child: Child,
+    launch: LaunchId,
+    tree: Tree,
+}
+
+impl Worker {
+    pub(crate) fn launch(&self) -> LaunchId {
+        self.launch.clone()
+    }
+
+    pub(crate) async fn exit_code(&mut self) -> Option<i32> {
+        within("the worker to exit", self.child.wait()).await.unwrap().code()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        assert!(self.child.signal(signal).unwrap(), "the worker has ended");
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // Whatever the test's outcome: it has nothing to add.
+        let _killed = self.tree.signal_all(Signal::SIGKILL);
+    }
+}
+
+/// The person's side of a pane.
+pub(crate) struct Pane {
+    pty: Pty,
+    seen: String,
+    /// What is before was waited for already.
+    from: usize,
+}
+
+impl Pane {
+    pub(crate) async fn type_in(&self, keys: &str) {
+        within("the pane to take keys", self.pty.write_all(keys.as_bytes())).await.unwrap();
+    }
+
+    pub(crate) fn resize(&self, columns: u16, rows: u16) {
+        self.pty.resize(columns, rows).unwrap();
+    }
+
+    /// Reads until the pane has shown this, after what was waited for before.
+    pub(crate) async fn shows(&mut self, text: &str) {
+        let mut buffer = [0; 4096];
+        while !self.seen[self.from..].contains(text) {
+            let read = tokio::time::timeout(LIMIT, self.pty.read(&mut buffer)).await;
+            let Ok(read) = read else {
+                panic!("waited in vain for {text:?} in {:?}", &self.seen[self.from..]);
+            };
+            let read = read.unwrap();
+            assert!(read > 0, "the pane ended before {text:?}: {:?}", self.seen);
+            self.seen.push_str(&String::from_utf8_lossy(&buffer[..read]));
+        }
+        let at = self.seen[self.from..].find(text).expect("it was found");
+        self.from += at + text.len();
+    }
+
+    /// All that it has shown so far.
+    pub(crate) fn seen(&self) -> &str {
+        &self.seen
+    }
+}
+
+/// The first claim of `T-1`, with this line.
+pub(crate) fn task(run: &str) -> Assignment {
+    Assignment {
+        task: TaskId(1),
+        generation: Generation(1),
+        title: "Build".into(),
+        description: String::new(),
+        run: Some(run.into()),
+        verify: None,
+        attempt: 1,
+    }
+}
+
+/// Waits until this process has ended.
+pub(crate) async fn ended(pid: u32) {
+    let Some(process) = ProcessId::of(pid).unwrap() else { return };
+    if let Some(mut watch) = agent_team_system::process::ExitWatch::open(process).unwrap() {
+        let what = format!("the end of process {pid}");
+        within(&what, watch.exited()).await.unwrap();
+    }
+}
