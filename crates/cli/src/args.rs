@@ -53,7 +53,7 @@ Examples:
 
 /// Runs a team of agents, each a process of its own in a pane of its own.
 #[derive(Debug, Parser)]
-#[command(name = "agent-team", version, help_template = HELP, propagate_version = true)]
+#[command(name = "agent-team", version, help_template = HELP)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -61,23 +61,25 @@ pub(crate) struct Cli {
     pub(crate) verb: Verb,
 }
 
+/// Below a verb's own options.
+const LAST: usize = 100;
+
 /// What every verb takes.
 #[derive(Debug, Args)]
 pub(crate) struct Global {
-    /// The team, by name or id [default: the one whose project contains this directory]
-    #[arg(short, long, global = true, value_name = "NAME")]
+    /// The team, by name or id [default: that of this directory]
+    #[arg(short, long, global = true, value_name = "NAME", display_order = LAST)]
     pub(crate) team: Option<String>,
     /// Print one JSON document, or JSON lines for streams
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = LAST)]
     pub(crate) json: bool,
-    /// When to use colours
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    /// When to use colours; auto: on a terminal, unless NO_COLOR is set
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", display_order = LAST)]
     pub(crate) color: Color,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum Color {
-    /// On a terminal, unless NO_COLOR is set
     Auto,
     Always,
     Never,
@@ -206,7 +208,7 @@ pub(crate) struct Up {
     /// The team file [default: .agent-team/team.toml, here or above]
     #[arg(long, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
-    /// Where the members run, whatever the file says
+    /// Where the members run, whatever the file says; auto: in tmux if it can be used
     #[arg(long, value_name = "WHERE")]
     pub(crate) panes: Option<Panes>,
     /// Do not attach
@@ -228,7 +230,6 @@ pub(crate) struct Up {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum Panes {
-    /// tmux where it can be used, else headless
     Auto,
     Tmux,
     Headless,
@@ -237,6 +238,7 @@ pub(crate) enum Panes {
 /// Add a member of a role
 #[derive(Debug, Args)]
 pub(crate) struct Spawn {
+    /// One of the team file, of .agent-team/roles/, or `worker`
     pub(crate) role: RoleName,
     /// Its name [default: the role and a number]
     #[arg(long)]

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 pub(crate) enum TaskCommand {
     /// Put a task on the board
     Add {
+        /// What is to be done, in a few words
         title: String,
         /// Its name for `after` and for the team file [default: the title]
         #[arg(long)]
@@ -69,12 +70,13 @@ pub(crate) enum TaskCommand {
 /// What `add` and `update` both set.
 #[derive(Debug, Args)]
 pub(crate) struct TaskFields {
+    /// What is to be done, at length
     #[arg(long, value_name = "TEXT")]
     pub(crate) description: Option<String>,
     /// Higher first
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) priority: Option<i32>,
-    /// May be repeated
+    /// A word to find it by; may be repeated
     #[arg(long, value_name = "LABEL")]
     pub(crate) label: Vec<String>,
     /// A task, by id or key, that must be completed first; may be repeated

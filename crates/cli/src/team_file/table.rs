@@ -291,10 +291,12 @@ fn type_of(value: &DeValue<'_>) -> &'static str {
 
 /// The known word that was probably meant, else all of them.
 pub(super) fn suggest(text: &str, known: &[&str]) -> String {
+    let farthest = |word: &str| 2.max(word.len() / 3);
     let nearest = known
         .iter()
+        .filter(|word| word.len().abs_diff(text.len()) <= farthest(word))
         .map(|word| (strsim::damerau_levenshtein(text, word), word))
-        .filter(|(distance, word)| *distance <= 2.max(word.len() / 3))
+        .filter(|(distance, word)| *distance <= farthest(word))
         .min();
     match nearest {
         Some((_, word)) => format!("did you mean `{word}`?"),
