@@ -14,7 +14,7 @@ use agent_team_protocol::id::{TeamId, TeamName};
 use agent_team_system::disk::FileIdentity;
 use agent_team_system::private_file;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use crate::FILE_NAME;
 use crate::history::{History, read_only};
@@ -102,9 +102,7 @@ pub fn open(
         Err(OpenError::Read {
             source: ReadError::Sqlite(error),
             ..
-        }) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) && room::release(dir) => {
-            attempt()
-        }
+        }) if room::is_missing(dir, &error) && room::release(dir) => attempt(),
         other => other,
     };
     match opened {

@@ -16,12 +16,18 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use agent_team_system::disk;
+use rusqlite::{ErrorCode, ffi};
 
 /// Exits, kills and denials of a large team, many times over.
 const RESERVE: u64 = 4 << 20;
 
 /// What must be free beside the reserve before ordinary batches are tried again.
 const MARGIN: u64 = 1 << 20;
+
+/// As much as SQLite wants at once.
+const PROBE: u64 = 64 << 10;
+
+const RESERVE_NAME: &str = "reserve";
 
 #[derive(Debug)]
 pub(crate) struct Room {
@@ -35,14 +41,32 @@ enum State {
     Short,
 }
 
+/// Whether this went wrong because the disk of `dir` is full.
+pub(crate) fn is_missing(dir: &Path, error: &rusqlite::Error) -> bool {
+    let code = error
+        .sqlite_error()
+        .map(|error| (error.code, error.extended_code));
+    match code {
+        Some((ErrorCode::DiskFull, _)) => true,
+        // What a used-up quota is to SQLite, and a full disk where it makes its scratch memory.
+        Some((_, ffi::SQLITE_IOERR_WRITE | ffi::SQLITE_IOERR_SHMSIZE)) => {
+            let probe = dir.join("probe");
+            let fits = fits(&probe, PROBE);
+            let _gone = disk::release(&probe);
+            !fits
+        }
+        _ => false,
+    }
+}
+
 /// Gives the reserve in `dir` back before there is a [`Room`]. False when there was none.
 pub(crate) fn release(dir: &Path) -> bool {
-    disk::release(&dir.join("reserve")).unwrap_or(false)
+    disk::release(&dir.join(RESERVE_NAME)).unwrap_or(false)
 }
 
 impl Room {
     pub(crate) fn claim(dir: &Path) -> Self {
-        let file = dir.join("reserve");
+        let file = dir.join(RESERVE_NAME);
         let state = if fits(&file, RESERVE) {
             State::Reserved
         } else {
@@ -71,14 +95,6 @@ impl Room {
             tracing::error!(reserve = %self.file.display(), %error, "cannot give the reserve back");
             false
         })
-    }
-
-    /// Whether nothing more can be written. SQLite says only "I/O error" when a quota is used up.
-    pub(crate) fn is_none(&self) -> bool {
-        let probe = self.file.with_extension("probe");
-        let fits = fits(&probe, 64 << 10);
-        let _gone = disk::release(&probe);
-        !fits
     }
 
     fn regain(&mut self) -> bool {

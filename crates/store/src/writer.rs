@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 use agent_team_core::{Event, Record};
 use agent_team_protocol::id::{Party, Revision, TaskId};
 use agent_team_system::disk::{FileIdentity, Moved};
-use rusqlite::{Connection, ErrorCode, TransactionBehavior, ffi, params};
+use rusqlite::{Connection, ErrorCode, TransactionBehavior, params};
 
 use crate::read::JournalEntry;
-use crate::room::Room;
+use crate::room::{self, Room};
 
 /// Pages in the write-ahead log after which they are copied to the database.
 const CHECKPOINT_PAGES: i32 = 1000;
@@ -317,32 +317,27 @@ impl Writer {
     }
 
     fn full(&self) -> CommitError {
-        CommitError::Full(self.file().parent().unwrap_or(self.file()).to_owned())
+        CommitError::Full(self.dir().to_owned())
     }
 
     fn failure(&self, error: rusqlite::Error) -> CommitError {
-        let file = self.file().to_owned();
-        let code = error
-            .sqlite_error()
-            .map(|error| (error.code, error.extended_code));
-        match code {
-            Some((ErrorCode::DiskFull, _)) => self.full(),
-            Some((
-                ErrorCode::SystemIoFailure,
-                ffi::SQLITE_IOERR_WRITE | ffi::SQLITE_IOERR_SHMSIZE,
-            )) if self.room.is_none() => self.full(),
-            Some((
-                ErrorCode::SystemIoFailure | ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase,
-                _,
-            )) => CommitError::Broken {
-                file,
-                source: Arc::new(error),
-            },
-            _ => CommitError::Failed {
-                file,
-                source: Arc::new(error),
-            },
+        if room::is_missing(self.dir(), &error) {
+            return self.full();
         }
+        let code = error.sqlite_error_code();
+        let (file, source) = (self.file().to_owned(), Arc::new(error));
+        match code {
+            Some(
+                ErrorCode::SystemIoFailure | ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase,
+            ) => CommitError::Broken { file, source },
+            _ => CommitError::Failed { file, source },
+        }
+    }
+
+    fn dir(&self) -> &Path {
+        self.file()
+            .parent()
+            .expect("the database was opened in a directory")
     }
 }
 

@@ -1,0 +1,227 @@
+//! A database that cannot be used is never lost: set aside when it is damaged, left alone when it is not ours to judge.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::path::PathBuf;
+
+use agent_team_store::OpenError;
+
+use crate::rig::{Team, batch, commit, identity, record, records};
+
+/// Every file of the team with a hash of its bytes. Left out are SQLite's scratch memory, the reserve, and a log without
+/// content, which looking at a database may leave.
+fn files(team: &Team) -> BTreeMap<String, u64> {
+    let names = team
+        .names()
+        .into_iter()
+        .filter(|name| !name.ends_with("-shm") && name != "reserve");
+    let contents = names.map(|name| (name.clone(), fs::read(team.path(&name)).unwrap()));
+    let hash = |bytes: Vec<u8>| BuildHasherDefault::<DefaultHasher>::default().hash_one(bytes);
+    contents
+        .filter(|(_, bytes)| !bytes.is_empty())
+        .map(|(name, bytes)| (name, hash(bytes)))
+        .collect()
+}
+
+/// Three records, the last of which is in the log alone.
+fn with_records() -> Team {
+    let team = Team::new();
+    commit(&mut team.open().writer, batch(1, records(1..=2))).unwrap();
+    team.sqlite()
+        .execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")
+        .unwrap();
+    commit(&mut team.open().writer, batch(3, records(3..=3))).unwrap();
+    team
+}
+
+fn damaged(team: &Team) -> PathBuf {
+    let error = team.try_open().unwrap_err();
+    let OpenError::Damaged { aside, .. } = &error else {
+        panic!("{error:?}")
+    };
+    assert!(
+        error.to_string().contains(&aside.display().to_string()),
+        "{error}"
+    );
+    assert!(!team.file().exists());
+    aside.clone()
+}
+
+/// Overwrites the database's header.
+fn spoil(team: &Team) -> Vec<u8> {
+    let mut bytes = fs::read(team.file()).unwrap();
+    bytes[..4096].fill(7);
+    fs::write(team.file(), &bytes).unwrap();
+    bytes
+}
+
+#[test]
+fn what_is_no_database_is_set_aside_and_the_error_says_where() {
+    let team = with_records();
+    let log = fs::read(team.path("team.db-wal")).unwrap();
+    let spoilt = spoil(&team);
+    let aside = damaged(&team);
+    assert_eq!(fs::read(&aside).unwrap(), spoilt);
+    assert_eq!(fs::read(format!("{}-wal", aside.display())).unwrap(), log);
+
+    // The place is free for a new beginning.
+    assert_eq!(team.open().restored.records, []);
+}
+
+#[test]
+fn a_second_damage_does_not_overwrite_the_first() {
+    let team = Team::new();
+    let asides: Vec<_> = (0..3_u8)
+        .map(|n| {
+            fs::write(team.file(), [n; 5_000]).unwrap();
+            damaged(&team)
+        })
+        .collect();
+    for (n, aside) in (0..).zip(asides) {
+        assert_eq!(fs::read(aside).unwrap(), [n; 5_000]);
+    }
+}
+
+#[test]
+fn damage_within_is_found_while_opening() {
+    let damages = [
+        r#"UPDATE journal SET event = substr(event, 1, 20) WHERE revision = 2"#,
+        r#"UPDATE journal SET call = '{' WHERE revision = 3"#,
+        r#"UPDATE journal SET event = CAST(x'ff22' AS TEXT) WHERE revision = 2"#,
+        r#"DELETE FROM journal WHERE revision = 2"#,
+        r#"DELETE FROM journal; INSERT INTO meta VALUES ('snapshot_revision', 3)"#,
+        r#"UPDATE meta SET value = 5 WHERE key = 'team'"#,
+    ];
+    for damage in damages {
+        let team = with_records();
+        team.sqlite().execute_batch(damage).unwrap();
+        let aside = damaged(&team);
+        assert!(fs::metadata(&aside).unwrap().len() > 0, "{damage}");
+    }
+}
+
+#[test]
+fn a_damaged_page_is_found_while_opening() {
+    let team = with_records();
+    // So that no log hides the page.
+    team.sqlite()
+        .execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")
+        .unwrap();
+    let root: usize = team
+        .sqlite()
+        .query_row(
+            "SELECT rootpage FROM sqlite_schema WHERE name = 'journal'",
+            [],
+            |row| Ok(usize::from(row.get::<_, u16>(0)?)),
+        )
+        .unwrap();
+    let mut bytes = fs::read(team.file()).unwrap();
+    let start = (root - 1) * 4096;
+    bytes[start..start + 4096].fill(0xa5);
+    fs::write(team.file(), bytes).unwrap();
+    damaged(&team);
+}
+
+#[test]
+fn a_log_without_its_database_is_set_aside() {
+    for emptied in [true, false] {
+        let team = with_records();
+        let log = fs::read(team.path("team.db-wal")).unwrap();
+        assert!(!log.is_empty());
+        if emptied {
+            fs::write(team.file(), b"")
+        } else {
+            fs::remove_file(team.file())
+        }
+        .unwrap();
+        let aside = damaged(&team);
+        assert_eq!(fs::read(format!("{}-wal", aside.display())).unwrap(), log);
+    }
+}
+
+#[test]
+fn a_newer_database_is_refused_and_untouched() {
+    let team = with_records();
+    team.sqlite()
+        .execute_batch("PRAGMA user_version = 99")
+        .unwrap();
+    let before = files(&team);
+    let error = team.try_open().unwrap_err();
+    assert!(
+        matches!(error, OpenError::Newer { version: 99, .. }),
+        "{error:?}"
+    );
+    let text = error.to_string();
+    for part in [
+        &team.file().display().to_string(),
+        "99",
+        "install the newer agent-team",
+    ] {
+        assert!(text.contains(part), "{text}");
+    }
+    assert_eq!(files(&team), before);
+}
+
+#[test]
+fn somebody_elses_database_is_refused_and_untouched() {
+    let team = Team::new();
+    team.sqlite()
+        .execute_batch("CREATE TABLE recipes (name TEXT)")
+        .unwrap();
+    let before = files(&team);
+    assert!(matches!(team.try_open(), Err(OpenError::NotOurs { .. })));
+    assert_eq!(files(&team), before);
+}
+
+#[test]
+fn an_event_of_another_version_is_no_damage() {
+    let team = with_records();
+    team.sqlite()
+        .execute_batch(
+            r#"UPDATE journal SET event = '{"kind":"moon_landed","data":{}}' WHERE revision = 2"#,
+        )
+        .unwrap();
+    let error = team.try_open().unwrap_err();
+    assert!(matches!(error, OpenError::Read { .. }), "{error:?}");
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(source.contains("revision 2"), "{source}");
+    assert!(team.file().exists());
+}
+
+#[test]
+fn another_teams_database_is_refused() {
+    let team = with_records();
+    let other = identity("billing");
+    let error =
+        agent_team_store::open(&team.dir, &other, agent_team_store::Durability::Power).unwrap_err();
+    assert!(error.to_string().contains("payments"), "{error}");
+}
+
+#[test]
+fn telling_whose_a_database_is_changes_nothing() {
+    let empty = Team::new();
+    assert_eq!(agent_team_store::identity(&empty.dir).unwrap(), None);
+    assert_eq!(empty.names(), [""; 0]);
+
+    let team = with_records();
+    let before = files(&team);
+    assert_eq!(
+        agent_team_store::identity(&team.dir).unwrap(),
+        Some(identity("payments"))
+    );
+    assert_eq!(files(&team), before);
+
+    spoil(&team);
+    let before = files(&team);
+    agent_team_store::identity(&team.dir).unwrap_err();
+    assert_eq!(files(&team), before);
+}
+
+#[test]
+fn a_creation_that_was_cut_off_is_finished() {
+    let team = Team::new();
+    fs::write(team.file(), b"").unwrap();
+    commit(&mut team.open().writer, batch(1, records(1..=1))).unwrap();
+    assert_eq!(team.open().restored.records, [record(1)]);
+}

@@ -1,0 +1,74 @@
+//! A database that is no longer at its path acknowledges nothing.
+
+use std::fs;
+
+use agent_team_protocol::id::Revision;
+use agent_team_store::{CommitError, ReadError};
+
+use crate::rig::{Team, batch, commit, records};
+
+fn is_refused_from_then_on(team: &Team, interfere: impl FnOnce(&Team), undo: impl FnOnce(&Team)) {
+    let mut opened = team.open();
+    commit(&mut opened.writer, batch(1, records(1..=1))).unwrap();
+    interfere(team);
+    let refused = commit(&mut opened.writer, batch(2, records(2..=2))).unwrap_err();
+    assert!(
+        matches!(refused, CommitError::Moved(_)) && refused.is_final(),
+        "{refused:?}"
+    );
+    undo(team);
+    let refused = commit(&mut opened.writer, batch(2, records(2..=2))).unwrap_err();
+    assert!(matches!(refused, CommitError::Moved(_)), "{refused:?}");
+}
+
+#[test]
+fn an_unlinked_database_acknowledges_nothing() {
+    is_refused_from_then_on(
+        &Team::new(),
+        |team| fs::remove_file(team.file()).unwrap(),
+        |_| (),
+    );
+}
+
+#[test]
+fn an_unlinked_log_acknowledges_nothing() {
+    is_refused_from_then_on(
+        &Team::new(),
+        |team| fs::remove_file(team.path("team.db-wal")).unwrap(),
+        |_| (),
+    );
+}
+
+#[test]
+fn a_moved_database_acknowledges_nothing_even_when_it_is_back() {
+    is_refused_from_then_on(
+        &Team::new(),
+        |team| fs::rename(team.file(), team.path("elsewhere")).unwrap(),
+        |team| fs::rename(team.path("elsewhere"), team.file()).unwrap(),
+    );
+}
+
+#[test]
+fn a_database_in_its_place_is_neither_written_nor_read_nor_stripped_of_its_log() {
+    let (team, other) = (Team::new(), Team::new());
+    let mut theirs = other.open();
+    commit(&mut theirs.writer, batch(1, records(50..=59))).unwrap();
+    let mut opened = team.open();
+    commit(&mut opened.writer, batch(1, records(1..=1))).unwrap();
+    for name in ["team.db", "team.db-wal"] {
+        fs::copy(other.path(name), team.path("new")).unwrap();
+        fs::rename(team.path("new"), team.path(name)).unwrap();
+    }
+    fs::remove_file(team.path("team.db-shm")).unwrap();
+
+    assert!(matches!(
+        commit(&mut opened.writer, batch(2, records(2..=2))),
+        Err(CommitError::Moved(_))
+    ));
+    assert!(matches!(
+        opened.history.events_after(Revision(0), 9),
+        Err(ReadError::Moved(_))
+    ));
+    drop(opened);
+    assert_eq!(team.open().restored.records, records(50..=59));
+}
