@@ -1,0 +1,288 @@
+//! What the person sees in a pane, and what their keys do.
+
+use agent_team_protocol::initialize::ConnectionRole;
+use agent_team_protocol::method::{MessageRead, TaskAdd, TaskAnswer, TaskComplete, TaskFail};
+use agent_team_protocol::notification::{
+    Assignment, Deliver, DeliveredMessage, PaneLost, TaskOutput, TaskSession,
+};
+use agent_team_protocol::rpc::TeamRef;
+use agent_team_protocol::{Generation, MessageId, Party, TaskId};
+use agent_team_system::process::{ProcessId, Signal};
+
+use crate::rig::{ScriptedSupervisor, task};
+
+const PROMPT: &str = "ada ▸ ";
+
+fn message(id: u64, text: &str) -> Deliver {
+    Deliver {
+        messages: vec![DeliveredMessage {
+            id: MessageId(id),
+            from: Party::User,
+            text: text.into(),
+            urgent: false,
+            redelivered: false,
+        }],
+    }
+}
+
+/// A line that waits for one line of input, in a way that a test can wait for.
+const READS_A_LINE: &str = "echo ready; read line; echo got $line";
+
+#[tokio::test]
+async fn a_task_is_shown_between_its_header_and_its_footer() {
+    let supervisor = ScriptedSupervisor::new();
+    let (_worker, mut pane) = supervisor.in_pane();
+    let mut member = supervisor.member(None).await;
+    pane.shows(PROMPT).await;
+    let verified = Assignment {
+        verify: Some("echo checked".into()),
+        attempt: 2,
+        ..task("stty size; echo $TERM")
+    };
+    member.notify(&verified).await;
+    pane.shows("── T-1 Build (attempt 2) ── stty size; echo $TERM").await;
+    pane.shows("30 100\r\ntmux-256color\r\n").await;
+    pane.shows("── verify ── echo checked").await;
+    pane.shows("checked\r\n").await;
+    pane.shows("✓ T-1 completed in ").await;
+    pane.shows(PROMPT).await;
+    assert!(pane.seen().contains("\x1b[38;5;75m"), "no colour of hers: {}", pane.seen());
+    let log = supervisor.log();
+    assert!(log.contains("── T-1 Build (attempt 2)") && log.contains("30 100\n"), "{log}");
+    assert!(!log.contains('\x1b'), "{log:?}");
+}
+
+#[tokio::test]
+async fn keys_reach_the_task() {
+    let supervisor = ScriptedSupervisor::new();
+    let (_worker, mut pane) = supervisor.in_pane();
+    let mut member = supervisor.member(None).await;
+    member.notify(&task(READS_A_LINE)).await;
+    pane.shows("ready\r\n").await;
+    pane.type_in("hello\r").await;
+    pane.shows("got hello").await;
+    assert!(member.asked::<TaskComplete>().await.args().text.ends_with("got hello"));
+}
+
+#[tokio::test]
+async fn an_interrupt_key_reaches_the_task_and_not_the_worker() {
+    let supervisor = ScriptedSupervisor::new();
+    let (_worker, mut pane) = supervisor.in_pane();
+    let mut member = supervisor.member(None).await;
+    member.notify(&task("echo ready; exec sleep 1000")).await;
+    pane.shows("ready\r\n").await;
+    pane.type_in("\x03").await;
+    let report = member.asked::<TaskFail>().await;
+    assert!(report.args().text.starts_with("killed by signal 2"), "{}", report.args().text);
+    pane.shows("✗ T-1 failed: killed by signal 2").await;
+    pane.shows(PROMPT).await;
+}
+
+#[tokio::test]
+async fn a_resized_pane_resizes_the_task() {
+    let supervisor = ScriptedSupervisor::new();
+    let (_worker, mut pane) = supervisor.in_pane();
+    let mut member = supervisor.member(None).await;
+    let line = "trap 'stty size' WINCH; echo ready; while :; do sleep 1000 & wait; done";
+    member.notify(&task(line)).await;
+    pane.shows("ready\r\n").await;
+    pane.resize(60, 20);
+    pane.shows("20 60").await;
+}
+
+#[tokio::test]
+async fn after_a_task_the_terminal_edits_lines_again() {
+    let supervisor = ScriptedSupervisor::new();
+    let (_worker, mut pane) = supervisor.in_pane();
+    let mut member = supervisor.member(None).await;
+    // As a full-screen program that dies without cleaning up after itself.
+    member.notify(&task(r"stty raw -echo; printf '\033[?1049h\033[?25l\033[?2004h'; kill -9 $$")).await;
+    member.asked::<TaskFail>().await;
+    pane.shows("\x1b[?1049l").await;
+    pane.shows("\x1b[?25h").await;
+    pane.shows("\x1b[?2004l").await;
+    pane.shows(PROMPT).await;
+    pane.type_in("echo ax\x7f b\r").await;
+    let (mut client, _) = supervisor.accept().await;
+    client.welcome_client().await;
+    let call = client.asked::<TaskAdd>().await.call;
+    assert_eq!(call.args.spec.run.as_deref(), Some("echo a b"));
+}
+
+#[tokio::test]
+async fn a_typed_line_becomes_a_task_of_the_persons_own() {
+    let supervisor = ScriptedSupervisor::new();
+    let (_worker, mut pane) = supervisor.in_pane();
+    let mut member = supervisor.member(None).await;
+    pane.shows(PROMPT).await;
+    pane.type_in("\r").await;
+    pane.shows(PROMPT).await;
+    pane.type_in("echo hi\r").await;
+
+    let (mut client, initialize) = supervisor.accept().await;
+    assert_eq!(initialize.role, ConnectionRole::Client);
+    assert_eq!(initialize.token, None);
+    client.welcome_client().await;
+    let added = client.asked::<TaskAdd>().await;
+    let call = &added.call;
+    assert_eq!(call.team, Some(TeamRef::Id(supervisor.team())));
+    assert!(call.key.is_some());
+    assert_eq!(call.args.spec.title, "echo hi");
+    assert_eq!(call.args.spec.run.as_deref(), Some("echo hi"));
+    assert_eq!(call.args.spec.assignee, Some("ada".parse().unwrap()));
+    assert!(!call.args.spec.rerun);
+    let answer = TaskAnswer {
+        task: TaskId(9),
+        generation: Generation(0),
+        overlaps: Vec::new(),
+    };
+    client.answer(&added, &answer).await;
+    pane.shows("T-9 added").await;
+    pane.shows(PROMPT).await;
+    member.notify(&Assignment { task: TaskId(9), ..task("echo hi") }).await;
+    pane.shows("✓ T-9 completed").await;
+}
+
+#[tokio::test]
+async fn keys_at_the_prompt_end_no_worker() {
+    let supervisor = ScriptedSupervisor::new();
+    let (_worker, mut pane) = supervisor.in_pane();
+    let mut member = supervisor.member(None).await;
+    pane.shows(PROMPT).await;
+    pane.type_in("half a line\x03").await;
+    pane.shows(PROMPT).await;
+    pane.type_in("\x1a\x1c").await;
+    pane.type_in("\x04").await;
+    pane.shows("detach").await;
+    pane.shows(PROMPT).await;
+    pane.type_in("whole\r").await;
+    let (mut client, _) = supervisor.accept().await;
+    client.welcome_client().await;
+    let call = client.asked::<TaskAdd>().await.call;
+    assert_eq!(call.args.spec.run.as_deref(), Some("whole"));
+    member.notify(&task("true")).await;
+    member.asked::<TaskComplete>().await;
+}
+
+#[tokio::test]
+async fn a_half_typed_line_is_not_fed_to_the_task_that_starts() {
+    let supervisor = ScriptedSupervisor::new();
+    let (_worker, mut pane) = supervisor.in_pane();
+    let mut member = supervisor.member(None).await;
+    pane.shows(PROMPT).await;
+    pane.type_in("rm -rf ").await;
+    pane.shows("rm -rf ").await;
+    member.notify(&task(READS_A_LINE)).await;
+    pane.shows("ready\r\n").await;
+    pane.type_in("hello\r").await;
+    pane.shows("got hello\r\n").await;
+}
+
+#[tokio::test]
+async fn a_message_is_read_once_it_is_in_the_log_and_the_pane() {
+    let supervisor = ScriptedSupervisor::new();
+    let (_worker, mut pane) = supervisor.in_pane();
+    let mut member = supervisor.member(None).await;
+    pane.shows(PROMPT).await;
+    member.notify(&message(1, "look\x1b[2J here")).await;
+    pane.shows("✉ user: look\\e[2J here").await;
+    pane.shows(PROMPT).await;
+    let read = member.asked::<MessageRead>().await;
+    assert_eq!(read.args().messages, [MessageId(1)]);
+    assert!(supervisor.log().contains("✉ user: look\\e[2J here\n"));
+}
+
+#[tokio::test]
+async fn a_message_offered_twice_is_shown_once() {
+    let supervisor = ScriptedSupervisor::new();
+    let (_worker, mut pane) = supervisor.in_pane();
+    let mut member = supervisor.member(None).await;
+    member.notify(&message(1, "first")).await;
+    let read = member.asked::<MessageRead>().await;
+    drop(member);
+    let mut member = supervisor.member(None).await;
+    member.notify(&message(1, "first")).await;
+    member.notify(&message(2, "second")).await;
+    let again = member.asked::<MessageRead>().await;
+    assert_eq!(again.key, read.key);
+    pane.shows("second").await;
+    assert_eq!(pane.seen().matches("first").count(), 1, "{}", pane.seen());
+}
+
+#[tokio::test]
+async fn a_message_waits_for_a_full_screen_program_to_end() {
+    let supervisor = ScriptedSupervisor::new();
+    let (_worker, mut pane) = supervisor.in_pane();
+    let mut member = supervisor.member(None).await;
+    let editor = r"printf '\033[?1049h'; echo ready; read line; printf '\033[?1049l'; echo back";
+    member.notify(&task(editor)).await;
+    pane.shows("ready\r\n").await;
+    member.notify(&message(1, "not now")).await;
+    pane.type_in("\r").await;
+    pane.shows("back").await;
+    pane.shows("✉ user: not now").await;
+    member.asked::<MessageRead>().await;
+}
+
+#[tokio::test]
+async fn a_lost_pane_is_told_and_its_task_goes_on() {
+    let supervisor = ScriptedSupervisor::new();
+    let (worker, mut pane) = supervisor.in_pane();
+    let mut member = supervisor.member(None).await;
+    let go = supervisor.path("go");
+    member.notify(&task(&format!("mkfifo {0} && echo ready && cat {0}", go.display()))).await;
+    let session = member.noticed::<TaskSession>(|_| true).await;
+    pane.shows("ready\r\n").await;
+    drop(pane);
+    member.noticed::<PaneLost>(|_| true).await;
+    member.notify(&message(1, "still there?")).await;
+    member.asked::<MessageRead>().await;
+    assert!(ProcessId::of(session.pid).unwrap().is_some());
+    std::fs::write(&go, "went on").unwrap();
+    assert_eq!(member.asked::<TaskComplete>().await.args().text, "ready\nwent on");
+    assert!(supervisor.log().contains("went on"));
+    worker.signal(Signal::SIGHUP);
+    let next = Assignment {
+        task: TaskId(2),
+        ..task("echo $TERM")
+    };
+    member.notify(&next).await;
+    member.asked::<TaskComplete>().await;
+    drop(member);
+    let mut member = supervisor.member(None).await;
+    member.noticed::<PaneLost>(|_| true).await;
+}
+
+#[tokio::test]
+async fn a_hangup_alone_loses_the_pane_too() {
+    let supervisor = ScriptedSupervisor::new();
+    let (worker, mut pane) = supervisor.in_pane();
+    let mut member = supervisor.member(None).await;
+    pane.shows(PROMPT).await;
+    worker.signal(Signal::SIGHUP);
+    member.noticed::<PaneLost>(|_| true).await;
+    member.notify(&task("echo on")).await;
+    assert_eq!(member.asked::<TaskComplete>().await.args().text, "on");
+}
+
+#[tokio::test]
+async fn a_pane_that_takes_nothing_holds_no_task_up() {
+    let supervisor = ScriptedSupervisor::new();
+    let (_worker, mut pane) = supervisor.in_pane();
+    let mut member = supervisor.member(None).await;
+    pane.shows(PROMPT).await;
+    // Nobody reads the pane from here on.
+    member.notify(&task("seq 1 200000")).await;
+    member.noticed::<TaskOutput>(|_| true).await;
+    let report = member.asked::<TaskComplete>().await;
+    assert!(report.args().text.ends_with("200000"));
+}
+
+#[tokio::test]
+async fn the_reason_why_a_member_cannot_work_is_in_its_pane() {
+    let supervisor = ScriptedSupervisor::new();
+    std::fs::remove_dir(supervisor.path("project")).unwrap();
+    let (_worker, mut pane) = supervisor.in_pane();
+    let _member = supervisor.member(None).await;
+    pane.shows("project is not there").await;
+}
