@@ -113,11 +113,10 @@ pub(crate) fn spawn_plan(
             colour: None,
         },
         None => {
-            let names: Vec<&str> = known
-                .iter()
-                .map(|role| role.name.as_str())
-                .chain(["worker"])
-                .collect();
+            let mut names: Vec<&str> = known.iter().map(|role| role.name.as_str()).collect();
+            if names.is_empty() {
+                names.push("worker");
+            }
             return Err(Refusal::new(
                 ErrorCode::UnknownRole,
                 format!("there is no role {}", spawn.role),

@@ -1,0 +1,545 @@
+//! Members in panes of tmux. Panes are found by their tags and addressed by their ids, never by name or index.
+//!
+//! A pane is a view: whether its worker lives is known from its socket and its pidfd. Only panes that carry this
+//! team's tag are ever closed, and the user's own windows are never split or selected away from.
+
+mod call;
+mod panes;
+
+use std::path::PathBuf;
+
+use agent_team_core::member::ProcessStamp;
+use agent_team_protocol::method::AttachAnswer;
+use agent_team_protocol::spec::Layout;
+use agent_team_protocol::view::{Fate, Placement, Receipt, ReceiptKind};
+use agent_team_protocol::{MemberName, Refusal, TeamId};
+use agent_team_system::process::{ExitWatch, ProcessId};
+
+use call::{Command, formatted, label_text};
+pub(crate) use call::{Tmux, TmuxError};
+use panes::{Pane, Room};
+
+use super::{Label, LaunchOrder, Running, arguments, no_pane};
+use crate::settings::{TmuxPlace, TmuxSession};
+
+/// Bytes of one joined call, at most: tmux takes 16 KiB.
+const CALL_MAX: usize = 12 << 10;
+
+/// How long our own server may take to end once its last session is gone.
+const SERVER_END_LIMIT: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// The panes of one team.
+pub(crate) struct Panes {
+    team: TeamId,
+    place: TmuxPlace,
+    layout: Layout,
+    tmux: Tmux,
+    /// What tmux said last; `None` until it was asked, and when it may be wrong.
+    known: Option<Vec<Pane>>,
+    labelled: std::collections::BTreeMap<MemberName, Label>,
+}
+
+impl Panes {
+    pub(crate) fn new(
+        team: TeamId,
+        place: TmuxPlace,
+        layout: Layout,
+        configuration: PathBuf,
+    ) -> Self {
+        let configuration = matches!(place.session, TmuxSession::Own).then_some(configuration);
+        let tmux = Tmux::new(place.binary.clone(), place.socket.clone(), configuration);
+        Self {
+            team,
+            place,
+            layout,
+            tmux,
+            known: None,
+            labelled: Default::default(),
+        }
+    }
+
+    /// Starts a worker for each order, in the member's own pane where it has one. One outcome for each, in order.
+    pub(crate) async fn start(
+        &mut self,
+        worker: &std::path::Path,
+        orders: &[LaunchOrder],
+    ) -> Vec<Result<Running, String>> {
+        let mut outcomes = Vec::with_capacity(orders.len());
+        let mut fresh_windows = std::collections::BTreeSet::new();
+        for order in orders {
+            let argv = argv(worker, order);
+            let mut outcome = self.start_one(order, &argv).await;
+            if matches!(outcome, Err(TmuxError::Gone(_) | TmuxError::NoServer(_))) {
+                // What we knew is out of date: look again, once.
+                self.known = None;
+                outcome = self.start_one(order, &argv).await;
+            }
+            if let Ok(pane) = &outcome {
+                fresh_windows.insert(pane.window.clone());
+            }
+            outcomes.push(
+                outcome
+                    .map_err(|error| error.to_string())
+                    .and_then(|pane| running(&pane)),
+            );
+        }
+        self.lay_out(&fresh_windows).await;
+        outcomes
+    }
+
+    async fn start_one(&mut self, order: &LaunchOrder, argv: &[String]) -> Result<Pane, TmuxError> {
+        let pane = match self.pane(&order.member).await? {
+            Some(pane) => self.respawn(&pane, order, argv).await?,
+            None => self.open(order, argv).await?,
+        };
+        self.labelled
+            .insert(order.member.clone(), order.label.clone());
+        let known = self.known.get_or_insert_default();
+        known.retain(|other| other.id != pane.id);
+        known.push(pane.clone());
+        Ok(pane)
+    }
+
+    /// The member's pane, by its tag.
+    async fn pane(&mut self, member: &MemberName) -> Result<Option<Pane>, TmuxError> {
+        let panes = self.ours().await?;
+        Ok(panes
+            .into_iter()
+            .find(|pane| pane.member == member.as_str()))
+    }
+
+    /// Every pane that carries this team's tag.
+    async fn ours(&mut self) -> Result<Vec<Pane>, TmuxError> {
+        let known = match self.known.take() {
+            Some(known) => known,
+            None => match self.tmux.run(&[panes::list()]).await {
+                Ok(listing) => panes::parse(&listing),
+                Err(TmuxError::NoServer(_)) => Vec::new(),
+                Err(error) => return Err(error),
+            },
+        };
+        let ours = known
+            .iter()
+            .filter(|pane| pane.team == self.team.as_str())
+            .cloned()
+            .collect();
+        self.known = Some(known);
+        Ok(ours)
+    }
+
+    async fn respawn(
+        &mut self,
+        pane: &Pane,
+        order: &LaunchOrder,
+        argv: &[String],
+    ) -> Result<Pane, TmuxError> {
+        let mut commands = vec![
+            Command::new("respawn-pane")
+                .flag("-k")
+                .option("-t", &pane.id)
+                .option("-e", &marker(order))
+                .argv(argv),
+        ];
+        commands.extend(self.tags(&pane.id, order));
+        commands.push(panes::show(&pane.id));
+        self.opened(&commands).await
+    }
+
+    /// A new pane: in the team's newest window while there is room, else in a new one.
+    async fn open(&mut self, order: &LaunchOrder, argv: &[String]) -> Result<Pane, TmuxError> {
+        let ours = self.ours().await?;
+        let room = Room::of(self.place.size);
+        let open_window =
+            panes::newest_window(&ours).filter(|(_, panes)| panes.len() < room.panes());
+        if let Some((_, in_window)) = open_window
+            && let Some(last) = in_window.last()
+        {
+            let split = Command::new("split-window")
+                .flag("-d")
+                .option("-t", &last.id)
+                .option("-e", &marker(order))
+                .print(panes::FORMAT)
+                .argv(argv);
+            let relaid = Command::new("select-layout")
+                .option("-t", &last.window)
+                .word(layout_name(self.layout));
+            match self.create(&[split, relaid], order).await {
+                Err(TmuxError::NoSpace(_)) => {}
+                other => return other,
+            }
+        }
+        let nth = ours
+            .iter()
+            .map(|pane| &pane.window)
+            .collect::<std::collections::BTreeSet<_>>()
+            .len()
+            + 1;
+        self.open_window(order, argv, nth).await
+    }
+
+    async fn open_window(
+        &mut self,
+        order: &LaunchOrder,
+        argv: &[String],
+        nth: usize,
+    ) -> Result<Pane, TmuxError> {
+        let name = if nth == 1 {
+            "team".to_owned()
+        } else {
+            format!("team-{nth}")
+        };
+        let session = match &self.place.session {
+            TmuxSession::Users(session) => Some(format!("{session}:")),
+            TmuxSession::Own if self.session_exists().await? => Some(format!("={}:", self.team)),
+            TmuxSession::Own => None,
+        };
+        let marker = marker(order);
+        let open = match session {
+            Some(session) => Command::new("new-window")
+                .flag("-d")
+                .option("-t", &session)
+                .option("-n", &formatted(&name))
+                .option("-e", &marker)
+                .print(panes::FORMAT)
+                .argv(argv),
+            None => {
+                self.tmux.write_configuration().map_err(TmuxError::Io)?;
+                let (columns, rows) = self.place.size;
+                // `-e` of a new session is younger than the oldest tmux that serves, so the marker is set around it.
+                Command::new("new-session")
+                    .flag("-d")
+                    .option("-s", self.team.as_str())
+                    .option("-x", &columns.to_string())
+                    .option("-y", &rows.to_string())
+                    .option("-n", &formatted(&name))
+                    .print(panes::FORMAT)
+                    .argv(&with_marker(&marker, argv))
+            }
+        };
+        let pane = self.create(&[open], order).await?;
+        self.dress(&pane.window).await;
+        Ok(pane)
+    }
+
+    async fn session_exists(&self) -> Result<bool, TmuxError> {
+        let session = format!("={}", self.team);
+        match self
+            .tmux
+            .run(&[Command::new("has-session").option("-t", &session)])
+            .await
+        {
+            Ok(_) => Ok(true),
+            Err(TmuxError::Gone(_) | TmuxError::NoServer(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes a pane, and tags it by the id that it got.
+    async fn create(
+        &mut self,
+        commands: &[Command],
+        order: &LaunchOrder,
+    ) -> Result<Pane, TmuxError> {
+        let made = self.opened(commands).await?;
+        let mut tags = self.tags(&made.id, order);
+        tags.push(
+            Command::new("set-option")
+                .flag("-w")
+                .option("-t", &made.window)
+                .words(["remain-on-exit", "on"]),
+        );
+        self.tmux.run(&tags).await?;
+        let (team, member) = (self.team.to_string(), order.member.to_string());
+        Ok(Pane {
+            team,
+            member,
+            ..made
+        })
+    }
+
+    /// Runs commands of which one prints a pane.
+    async fn opened(&self, commands: &[Command]) -> Result<Pane, TmuxError> {
+        let printed = self.tmux.run(commands).await?;
+        let pane = panes::parse(&printed).into_iter().next();
+        pane.ok_or_else(|| TmuxError::Strange(format!("it printed {printed:?} for a new pane")))
+    }
+
+    fn tags(&self, pane: &str, order: &LaunchOrder) -> Vec<Command> {
+        let set = |name: &str, value: &str| {
+            Command::new("set-option")
+                .flag("-p")
+                .option("-t", pane)
+                .words([name, value])
+        };
+        vec![
+            set(panes::TEAM_TAG, self.team.as_str()),
+            set(panes::MEMBER_TAG, order.member.as_str()),
+            set(panes::LAUNCH_TAG, order.launch.as_str()),
+            set("@agent_team_label", &label_text(&order.label.text)),
+            set(
+                "@agent_team_colour",
+                &format!("colour{}", order.label.colour.ansi256()),
+            ),
+        ]
+    }
+
+    /// What a window of ours looks like. Best effort: it is looks.
+    async fn dress(&self, window: &str) {
+        let set = |name: &str, value: &str| {
+            Command::new("set-option")
+                .flag("-w")
+                .option("-t", window)
+                .words([name, value])
+        };
+        let border = "#[fg=#{@agent_team_colour}]#[bold] #{@agent_team_member} #[default]#{@agent_team_label} ";
+        let commands = [
+            set("pane-border-status", "top"),
+            set("pane-border-format", border),
+            set("automatic-rename", "off"),
+            set("allow-rename", "off"),
+        ];
+        if let Err(error) = self.tmux.run(&commands).await {
+            tracing::warn!(%error, "a window cannot be dressed");
+        }
+    }
+
+    async fn lay_out(&self, windows: &std::collections::BTreeSet<String>) {
+        let commands: Vec<Command> = windows
+            .iter()
+            .map(|window| {
+                Command::new("select-layout")
+                    .option("-t", window)
+                    .word(layout_name(self.layout))
+            })
+            .collect();
+        if !commands.is_empty()
+            && let Err(error) = self.tmux.run(&commands).await
+        {
+            tracing::warn!(%error, "a window cannot be laid out");
+        }
+    }
+
+    /// Shows in the borders what the members are and do. Best effort.
+    pub(crate) async fn label(&mut self, labels: Vec<(MemberName, Label)>) {
+        let Ok(ours) = self.ours().await else { return };
+        let mut commands = Vec::new();
+        for (member, label) in labels {
+            let Some(pane) = ours.iter().find(|pane| pane.member == member.as_str()) else {
+                continue;
+            };
+            if self.labelled.get(&member) == Some(&label) {
+                continue;
+            }
+            commands.push(
+                Command::new("set-option")
+                    .flag("-p")
+                    .option("-t", &pane.id)
+                    .words(["@agent_team_label", &label_text(&label.text)]),
+            );
+            self.labelled.insert(member, label);
+        }
+        for batch in call::batches(commands, CALL_MAX) {
+            if let Err(error) = self.tmux.run(&batch).await {
+                tracing::debug!(%error, "a border cannot be changed");
+                self.known = None;
+            }
+        }
+    }
+
+    pub(crate) async fn close(&mut self, member: &MemberName) {
+        self.known = None;
+        self.labelled.remove(member);
+        if let Ok(Some(pane)) = self.pane(member).await
+            && let Err(error) = self
+                .tmux
+                .run(&[Command::new("kill-pane").option("-t", &pane.id)])
+                .await
+        {
+            tracing::warn!(%member, %error, "its pane cannot be closed");
+        }
+        self.known = None;
+    }
+
+    /// Closes every pane of the team, and our own server once it shows nobody else.
+    pub(crate) async fn close_all(&mut self) -> Vec<Receipt> {
+        self.known = None;
+        self.labelled.clear();
+        let Ok(ours) = self.ours().await else {
+            return Vec::new();
+        };
+        let server = self.server().await;
+        for pane in &ours {
+            if let Err(error) = self
+                .tmux
+                .run(&[Command::new("kill-pane").option("-t", &pane.id)])
+                .await
+            {
+                tracing::debug!(pane = pane.id, %error, "not closed");
+            }
+        }
+        self.known = None;
+        let left = self.ours().await.unwrap_or_default();
+        let mut receipts: Vec<Receipt> = ours
+            .iter()
+            .map(|pane| Receipt {
+                kind: ReceiptKind::Pane,
+                what: format!("{} ({})", pane.id, pane.member),
+                fate: if left.iter().any(|left| left.id == pane.id) {
+                    Fate::Survived
+                } else {
+                    Fate::Closed
+                },
+            })
+            .collect();
+        self.known = None;
+        if self.place.session == TmuxSession::Own {
+            receipts.extend(self.end_server(server).await);
+        }
+        receipts
+    }
+
+    /// Our server ends by itself with its last pane; its socket stays behind.
+    async fn end_server(&self, server: Option<ProcessId>) -> Option<Receipt> {
+        let server = server?;
+        let socket = Receipt {
+            kind: ReceiptKind::Socket,
+            what: self.place.socket.display().to_string(),
+            fate: Fate::Kept,
+        };
+        match self
+            .tmux
+            .run(&[Command::new("list-panes").flag("-a")])
+            .await
+        {
+            // Somebody else's panes are on it: another team's, or ones made by hand.
+            Ok(listing) if !listing.trim().is_empty() => return Some(socket),
+            Ok(_) | Err(_) => {}
+        }
+        if let Ok(Some(mut watch)) = ExitWatch::open(server)
+            && !watch.exited_within(SERVER_END_LIMIT).await.unwrap_or(false)
+        {
+            return Some(Receipt {
+                fate: Fate::Survived,
+                ..socket
+            });
+        }
+        match std::fs::remove_file(&self.place.socket) {
+            Ok(()) => Some(Receipt {
+                fate: Fate::Removed,
+                ..socket
+            }),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Some(Receipt {
+                fate: Fate::Removed,
+                ..socket
+            }),
+            Err(_) => Some(Receipt {
+                fate: Fate::Survived,
+                ..socket
+            }),
+        }
+    }
+
+    async fn server(&self) -> Option<ProcessId> {
+        let pid = self
+            .tmux
+            .run(&[Command::new("display-message").flag("-p").word("#{pid}")])
+            .await
+            .ok()?;
+        ProcessId::of(pid.trim().parse().ok()?).ok().flatten()
+    }
+
+    /// What the caller runs to see the team, or one member's pane. `caller`: its `$TMUX`.
+    pub(crate) async fn attach(
+        &mut self,
+        member: Option<&MemberName>,
+        read_only: bool,
+        caller: Option<&str>,
+    ) -> Result<AttachAnswer, Refusal> {
+        self.known = None;
+        let refused = |error: TmuxError| {
+            Refusal::new(agent_team_protocol::ErrorCode::NoPane, error.to_string())
+        };
+        let ours = self.ours().await.map_err(refused)?;
+        let pane = match member {
+            Some(member) => ours.iter().find(|pane| pane.member == member.as_str()),
+            None => ours.first(),
+        };
+        let pane = pane.ok_or_else(|| no_pane(member))?;
+        let here = caller.and_then(|tmux| tmux.split(',').next()) == self.place.socket.to_str();
+        if here {
+            let switch = Command::new("switch-client").option("-t", &pane.id);
+            self.tmux.run(&[switch]).await.map_err(refused)?;
+            return Ok(AttachAnswer {
+                argv: Vec::new(),
+                unset: Vec::new(),
+            });
+        }
+        let mut commands = vec![
+            Command::new("select-window").option("-t", &pane.id),
+            Command::new("select-pane").option("-t", &pane.id),
+        ];
+        if member.is_some() {
+            // Zoomed, unless it is already.
+            let zoom = format!("resize-pane -Z -t {}", pane.id);
+            commands.push(
+                Command::new("if-shell")
+                    .flag("-F")
+                    .option("-t", &pane.id)
+                    .words(["#{window_zoomed_flag}", "", &zoom]),
+            );
+        }
+        let attach = Command::new("attach-session").option("-t", &pane.session);
+        commands.push(if read_only { attach.flag("-r") } else { attach });
+        let unset = vec!["TMUX".to_owned(), "TMUX_PANE".to_owned()];
+        Ok(AttachAnswer {
+            argv: self.tmux.argv(&commands),
+            unset,
+        })
+    }
+}
+
+fn argv(worker: &std::path::Path, order: &LaunchOrder) -> Vec<String> {
+    std::iter::once(worker.as_os_str().to_owned())
+        .chain(arguments(order))
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect()
+}
+
+fn marker(order: &LaunchOrder) -> String {
+    format!(
+        "{}={}",
+        agent_team_protocol::launch::LAUNCH_MARKER,
+        order.launch
+    )
+}
+
+/// The same program with the marker in its environment.
+fn with_marker(marker: &str, argv: &[String]) -> Vec<String> {
+    ["/usr/bin/env".to_owned(), marker.to_owned()]
+        .into_iter()
+        .chain(argv.iter().cloned())
+        .collect()
+}
+
+fn running(pane: &Pane) -> Result<Running, String> {
+    let process = ProcessId::of(pane.pid).ok().flatten();
+    let process =
+        process.ok_or_else(|| format!("its process ended at once in pane {}", pane.id))?;
+    Ok(Running {
+        process: ProcessStamp {
+            pid: process.pid,
+            start_time: process.start_time,
+        },
+        placement: Placement::Tmux,
+        pane: Some(pane.id.clone()),
+    })
+}
+
+fn layout_name(layout: Layout) -> &'static str {
+    match layout {
+        Layout::MainVertical => "main-vertical",
+        Layout::Tiled => "tiled",
+        Layout::EvenHorizontal => "even-horizontal",
+        Layout::EvenVertical => "even-vertical",
+    }
+}
