@@ -4,12 +4,18 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::run::{cargo, check, dev_binaries, output};
 
-const BINARIES: [&str; 3] = ["agent-team", "agent-teamd", "agent-teammate"];
+/// Each program and the package that makes it.
+const BINARIES: [(&str, &str); 3] = [
+    ("agent-team", "agent-team-cli"),
+    ("agent-teamd", "agent-team-supervisor"),
+    ("agent-teammate", "agent-team-teammate"),
+];
 
 /// Which shell reads its completions from where, below the prefix.
 const COMPLETIONS: [(&str, &str); 3] = [
@@ -18,7 +24,7 @@ const COMPLETIONS: [(&str, &str); 3] = [
     ("zsh", "share/zsh/site-functions/_agent-team"),
 ];
 
-/// The list of what we placed: one path a line, relative to the prefix.
+/// The list of what we placed, directories too: one path a line, relative to the prefix.
 const MANIFEST: &str = "share/agent-team/installed";
 
 /// A file to be placed, by its path below the prefix.
@@ -29,7 +35,11 @@ struct Item {
 
 pub(crate) fn install(prefix: Option<PathBuf>) -> Result<()> {
     let prefix = prefix_or_default(prefix)?;
-    check(&mut cargo(&["build", "--release", "--workspace", "--bins"]))?;
+    let mut build = cargo(&["build", "--release", "--bins"]);
+    for (_, package) in BINARIES {
+        build.args(["--package", package]);
+    }
+    check(&mut build)?;
     let stage = tempfile::tempdir().context("cannot make a directory")?;
     let items = gather(&dev_binaries()?.with_file_name("release"), stage.path())?;
     place(&prefix, &items)?;
@@ -71,7 +81,7 @@ fn prefix_or_default(prefix: Option<PathBuf>) -> Result<PathBuf> {
 fn gather(built: &Path, stage: &Path) -> Result<Vec<Item>> {
     let mut items: Vec<Item> = BINARIES
         .iter()
-        .map(|name| Item {
+        .map(|(name, _)| Item {
             from: built.join(name),
             to: format!("bin/{name}"),
         })
@@ -79,11 +89,8 @@ fn gather(built: &Path, stage: &Path) -> Result<Vec<Item>> {
     let program = built.join("agent-team");
     let pages = stage.join("man");
     fs::create_dir(&pages)?;
-    check(
-        std::process::Command::new(&program)
-            .args(["man", "--out"])
-            .arg(&pages),
-    )?;
+    // What it says of where they are now is of no use to anybody.
+    output(Command::new(&program).args(["man", "--out"]).arg(&pages))?;
     for page in fs::read_dir(&pages)? {
         let page = page?;
         let name = page
@@ -100,7 +107,7 @@ fn gather(built: &Path, stage: &Path) -> Result<Vec<Item>> {
         let from = stage.join(shell);
         fs::write(
             &from,
-            output(std::process::Command::new(&program).args(["completions", shell]))?,
+            output(Command::new(&program).args(["completions", shell]))?,
         )?;
         items.push(Item {
             from,
@@ -122,7 +129,9 @@ fn place(prefix: &Path, items: &[Item]) -> Result<()> {
             to.display()
         );
     }
-    let now: BTreeSet<String> = items.iter().map(|item| item.to.clone()).collect();
+    let mut now: BTreeSet<String> = items.iter().map(|item| item.to.clone()).collect();
+    now.extend(before.iter().filter(|path| is_directory(path)).cloned());
+    now.extend(missing_directories(prefix, &now)?);
     // Both until the old ones are gone, so that a crash in between leaves nothing that uninstall does not know.
     write_manifest(prefix, &before.union(&now).cloned().collect())?;
     for item in items {
@@ -139,7 +148,26 @@ fn place(prefix: &Path, items: &[Item]) -> Result<()> {
     write_manifest(prefix, &now)
 }
 
-/// Removes what the manifest lists, and then the manifest; gives what was there.
+/// The directories that these files need and that are not there yet.
+fn missing_directories(prefix: &Path, files: &BTreeSet<String>) -> Result<BTreeSet<String>> {
+    let mut missing = BTreeSet::new();
+    for file in files.iter().map(String::as_str).chain([MANIFEST]) {
+        for (at, _) in file.match_indices('/') {
+            if !prefix.join(&file[..at]).try_exists()? {
+                missing.insert(file[..=at].to_owned());
+            }
+        }
+    }
+    Ok(missing)
+}
+
+/// The manifest writes directories with a slash at the end.
+fn is_directory(path: &str) -> bool {
+    path.ends_with('/')
+}
+
+/// Removes what the manifest lists, itself included, and gives the files that were there. A directory goes when nothing
+/// of somebody else is in it.
 fn take_away(prefix: &Path) -> Result<Vec<String>> {
     let listed = read_manifest(prefix)?;
     ensure!(
@@ -147,18 +175,23 @@ fn take_away(prefix: &Path) -> Result<Vec<String>> {
         "nothing is installed below {}",
         prefix.display()
     );
+    let (directories, files): (Vec<String>, Vec<String>) =
+        listed.into_iter().partition(|path| is_directory(path));
     let mut removed = Vec::new();
-    for path in listed {
+    for path in files {
         if remove(prefix, &path)? {
             removed.push(path);
         }
     }
     remove(prefix, MANIFEST)?;
-    // Ours alone; bin/ and the others are the person's.
-    match fs::remove_dir(prefix.join("share/agent-team")) {
-        Ok(()) => {}
-        Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => {}
-        Err(error) => return Err(error.into()),
+    // In reverse, so that a directory comes before the one that it is in.
+    for path in directories.iter().rev() {
+        match fs::remove_dir(prefix.join(path)) {
+            Ok(()) => {}
+            Err(error)
+                if [ErrorKind::DirectoryNotEmpty, ErrorKind::NotFound].contains(&error.kind()) => {}
+            Err(error) => return Err(error).with_context(|| format!("cannot remove {path}")),
+        }
     }
     Ok(removed)
 }
@@ -262,6 +295,7 @@ mod tests {
         );
         assert_eq!(take_away(&prefix).unwrap(), ["bin/a", "share/man/man1/a.1"]);
         assert_eq!(files(&prefix), ["bin/theirs"]);
+        assert!(!prefix.join("share").exists() && prefix.join("bin").exists());
         assert!(take_away(&prefix).is_err());
     }
 
@@ -272,6 +306,8 @@ mod tests {
         place(&prefix, &items(dir.path(), &["bin/a", "bin/old"])).unwrap();
         place(&prefix, &items(dir.path(), &["bin/a", "bin/new"])).unwrap();
         assert_eq!(files(&prefix), ["bin/a", "bin/new", MANIFEST]);
+        take_away(&prefix).unwrap();
+        assert_eq!(fs::read_dir(&prefix).unwrap().count(), 0);
     }
 
     #[test]

@@ -1,0 +1,65 @@
+//! What the two ends say to each other, whatever lies between: `ping`, answered with the time at which it arrived.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::line::{Line, now_ns};
+
+/// Length of every text, in bytes.
+const TEXT: usize = 64;
+
+fn padded(text: &str) -> String {
+    format!("{text:<TEXT$}")
+}
+
+/// Answers every ping until there are no more; other texts are read and left.
+pub(crate) fn echo(line: &mut impl Line) -> Result<()> {
+    while let Some((arrived, text)) = line.receive()? {
+        if text.starts_with("ping") {
+            line.send(&padded(&arrived.to_string()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Carries out what the bench says over the control socket, and answers each command with a line.
+///
+/// `ping N` → the one-way and the round-trip time of each of N exchanges, in nanoseconds; `flood N WINDOW` → how long
+/// it took in nanoseconds, and the refusals.
+pub(crate) fn obey(line: &mut impl Line, control: &Path) -> Result<()> {
+    let mut control = UnixStream::connect(control).context("the bench does not listen")?;
+    writeln!(control, "{}", std::process::id())?;
+    let mut commands = BufReader::new(control.try_clone()?).lines();
+    while let Some(command) = commands.next().transpose()? {
+        let words: Vec<&str> = command.split(' ').collect();
+        let answer = match words[..] {
+            ["ping", count] => ping(line, count.parse()?)?,
+            ["flood", count, window] => {
+                let begun = now_ns();
+                let refusals = line.flood(count.parse()?, window.parse()?)?;
+                format!("{} {refusals}", now_ns() - begun)
+            }
+            _ => bail!("no such command: {command}"),
+        };
+        writeln!(control, "{answer}")?;
+    }
+    Ok(())
+}
+
+fn ping(line: &mut impl Line, count: u64) -> Result<String> {
+    let text = padded("ping");
+    let mut samples = Vec::new();
+    for _ in 0..count {
+        let sent = now_ns();
+        line.send(&text)?;
+        let Some((returned, answer)) = line.receive()? else {
+            bail!("the line ended");
+        };
+        let arrived: u64 = answer.trim_end().parse().context("not a time")?;
+        samples.push(format!("{} {}", arrived - sent, returned - sent));
+    }
+    Ok(samples.join(" "))
+}

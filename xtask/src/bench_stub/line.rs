@@ -1,0 +1,58 @@
+//! One end of a conversation, and the barest one: a line of text is a message.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use nix::time::{ClockId, clock_gettime};
+
+/// Where messages of a few bytes go and come from.
+pub(crate) trait Line {
+    /// Sends one; it may leave with the next [`receive`](Self::receive), not later.
+    fn send(&mut self, text: &str) -> Result<()>;
+
+    /// The next one with the time of its arrival, in nanoseconds; `None` when there will be no more.
+    fn receive(&mut self) -> Result<Option<(u64, String)>>;
+
+    /// Sends `count` messages with at most `window` of them unanswered, and returns once all are accepted. Gives how
+    /// often one was refused for the time being.
+    fn flood(&mut self, count: u64, window: u64) -> Result<u64>;
+}
+
+/// Of a clock that all processes share.
+pub(crate) fn now_ns() -> u64 {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("every system has this clock");
+    now.tv_sec().cast_unsigned() * 1_000_000_000 + now.tv_nsec().cast_unsigned()
+}
+
+pub(crate) struct RawLine {
+    writer: UnixStream,
+    reader: BufReader<UnixStream>,
+}
+
+impl RawLine {
+    pub(crate) fn connect(socket: &Path) -> Result<Self> {
+        let writer = UnixStream::connect(socket).context("no relay")?;
+        let reader = BufReader::new(writer.try_clone()?);
+        Ok(Self { writer, reader })
+    }
+}
+
+impl Line for RawLine {
+    fn send(&mut self, text: &str) -> Result<()> {
+        self.writer.write_all(format!("{text}\n").as_bytes())?;
+        Ok(())
+    }
+
+    fn receive(&mut self) -> Result<Option<(u64, String)>> {
+        let mut line = String::new();
+        let length = self.reader.read_line(&mut line)?;
+        let arrived = now_ns();
+        Ok((length > 0).then(|| (arrived, line.trim_end().to_owned())))
+    }
+
+    fn flood(&mut self, _count: u64, _window: u64) -> Result<u64> {
+        anyhow::bail!("a bare line accepts nothing")
+    }
+}

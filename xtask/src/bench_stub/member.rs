@@ -1,0 +1,241 @@
+//! A worker by the supervisor's rules that has no engine: it only sends and reads messages.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use agent_team_protocol::ErrorCode;
+use agent_team_protocol::id::{MemberName, MessageId, Recipient};
+use agent_team_protocol::initialize::Initialize;
+use agent_team_protocol::launch::LaunchFile;
+use agent_team_protocol::method::{
+    Exit, MemberExit, MessageRead, MessageSend, ReadMessages, SendMessage,
+};
+use agent_team_protocol::notification::{Deliver, Notification, StopMember};
+use agent_team_protocol::rpc::{self, Call, Frame, Kind};
+use anyhow::{Context as _, Result, bail};
+
+use crate::conversation;
+use crate::line::{Line, now_ns};
+
+/// In a member's environment: whom it talks to.
+const PEER: &str = "AGENT_TEAM_BENCH_PEER";
+
+/// In a member's environment: where the bench gives it commands. Without it, it echoes.
+const CONTROL: &str = "AGENT_TEAM_BENCH_CONTROL";
+
+/// How often a worker without a supervisor looks for the next one, and how many times.
+const SEARCH_EVERY: Duration = Duration::from_millis(2);
+const SEARCHES: u32 = 5_000;
+
+pub(crate) fn run(file: &Path) -> Result<()> {
+    let bytes = fs::read(file).context("the launch was taken by another process, or withdrawn")?;
+    fs::remove_file(file)?;
+    let launch: LaunchFile = serde_json::from_slice(&bytes)?;
+    let mut member = Member::connect(&launch)?;
+    match launch.environment.get(CONTROL) {
+        Some(control) => conversation::obey(&mut member, control.as_ref()),
+        // A supervisor that was killed is waited for: whoever is adopted must still be there.
+        None => loop {
+            conversation::echo(&mut member)?;
+            if member.stopped {
+                return Ok(());
+            }
+            member = Member::connect(&launch)?;
+        },
+    }
+}
+
+struct Member {
+    writer: UnixStream,
+    reader: BufReader<UnixStream>,
+    peer: MemberName,
+    /// What leaves with the next write.
+    outgoing: String,
+    next_id: u64,
+    /// Messages that arrived together and were not handed out yet.
+    arrived: Vec<(u64, String)>,
+    stopped: bool,
+}
+
+/// What a frame was, as far as it matters here.
+enum Heard {
+    Messages,
+    Accepted,
+    RefusedForNow,
+    Nothing,
+    End,
+}
+
+impl Member {
+    fn connect(launch: &LaunchFile) -> Result<Self> {
+        let mut writer = search(launch)?;
+        let initialize = Initialize::member(
+            launch.team.clone(),
+            launch.launch.clone(),
+            launch.token.clone(),
+        );
+        writer.write_all(rpc::initialize(0, &initialize).as_bytes())?;
+        let mut reader = BufReader::with_capacity(64 * 1024, writer.try_clone()?);
+        let mut answer = String::new();
+        reader.read_line(&mut answer)?;
+        if !answer.contains("\"result\"") {
+            bail!("not let in: {answer}");
+        }
+        let peer = launch
+            .environment
+            .get(PEER)
+            .map_or("nobody", String::as_str);
+        Ok(Self {
+            writer,
+            reader,
+            peer: peer.parse()?,
+            outgoing: String::new(),
+            next_id: 0,
+            arrived: Vec::new(),
+            stopped: false,
+        })
+    }
+
+    /// Queues a request and gives its id.
+    fn queue<M: agent_team_protocol::method::Method>(&mut self, args: M::Args) -> u64 {
+        self.next_id += 1;
+        let call = Call {
+            team: None,
+            key: Some(self.next_id.to_string()),
+            args,
+        };
+        self.outgoing
+            .push_str(&rpc::request::<M>(self.next_id, &call));
+        self.next_id
+    }
+
+    fn queue_message(&mut self, text: &str) {
+        self.queue::<MessageSend>(SendMessage {
+            to: Recipient::Member(self.peer.clone()),
+            text: text.to_owned(),
+            urgent: false,
+        });
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        if !self.outgoing.is_empty() {
+            self.writer.write_all(self.outgoing.as_bytes())?;
+            self.outgoing.clear();
+        }
+        Ok(())
+    }
+
+    /// Waits for one frame. What it acknowledges leaves with the next write.
+    fn hear(&mut self) -> Result<Heard> {
+        let mut frame = String::new();
+        if self.reader.read_line(&mut frame)? == 0 {
+            return Ok(Heard::End);
+        }
+        let now = now_ns();
+        match Frame::parse(&frame).and_then(Frame::kind)? {
+            Kind::Notification { method, params } if method == Deliver::NAME => {
+                let Deliver { messages } = serde_json::from_str(params.get())?;
+                let ids: Vec<MessageId> = messages.iter().map(|message| message.id).collect();
+                self.arrived.extend(
+                    messages
+                        .into_iter()
+                        .rev()
+                        .map(|message| (now, message.text)),
+                );
+                self.queue::<MessageRead>(ReadMessages { messages: ids });
+                Ok(Heard::Messages)
+            }
+            Kind::Notification { method, .. } if method == StopMember::NAME => {
+                self.stopped = true;
+                self.queue::<MemberExit>(Exit {
+                    code: 0,
+                    reason: "asked to stop".to_owned(),
+                    hold: false,
+                });
+                self.flush()?;
+                Ok(Heard::End)
+            }
+            Kind::Notification { .. } => Ok(Heard::Nothing),
+            Kind::Request { id, .. } => {
+                self.outgoing
+                    .push_str(&rpc::result(id, &agent_team_protocol::method::Nothing {}));
+                self.flush()?;
+                Ok(Heard::Nothing)
+            }
+            // Only messages are answered with an id of theirs.
+            Kind::Response {
+                outcome: Ok(result),
+                ..
+            } if result.get().contains("\"id\"") => Ok(Heard::Accepted),
+            Kind::Response { outcome: Ok(_), .. } => Ok(Heard::Nothing),
+            Kind::Response {
+                outcome: Err(error),
+                ..
+            } => match error.data {
+                Some(refusal) if refusal.code == ErrorCode::InboxFull => Ok(Heard::RefusedForNow),
+                _ => bail!("refused: {}", error.message),
+            },
+        }
+    }
+}
+
+impl Line for Member {
+    fn send(&mut self, text: &str) -> Result<()> {
+        self.queue_message(text);
+        self.flush()
+    }
+
+    fn receive(&mut self) -> Result<Option<(u64, String)>> {
+        loop {
+            if let Some(message) = self.arrived.pop() {
+                return Ok(Some(message));
+            }
+            // Before waiting, acknowledge what was handed out: an answer to it has taken that along already.
+            if !self.reader.buffer().contains(&b'\n') {
+                self.flush()?;
+            }
+            if let Heard::End = self.hear()? {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn flood(&mut self, count: u64, window: u64) -> Result<u64> {
+        let (mut accepted, mut in_flight, mut refused) = (0, 0, 0);
+        let text = format!("{:<64}", "flood");
+        while accepted < count {
+            while in_flight < window && accepted + in_flight < count {
+                self.queue_message(&text);
+                in_flight += 1;
+            }
+            self.flush()?;
+            loop {
+                match self.hear()? {
+                    Heard::Accepted => (accepted, in_flight) = (accepted + 1, in_flight - 1),
+                    Heard::RefusedForNow => (refused, in_flight) = (refused + 1, in_flight - 1),
+                    Heard::Messages | Heard::Nothing => {}
+                    Heard::End => bail!("the supervisor went"),
+                }
+                if !self.reader.buffer().contains(&b'\n') {
+                    break;
+                }
+            }
+            self.arrived.clear();
+        }
+        Ok(refused)
+    }
+}
+
+fn search(launch: &LaunchFile) -> Result<UnixStream> {
+    for _ in 0..SEARCHES {
+        let socket = fs::read_to_string(&launch.supervisor_lock).unwrap_or_default();
+        if let Ok(stream) = UnixStream::connect(socket.trim()) {
+            return Ok(stream);
+        }
+        std::thread::sleep(SEARCH_EVERY);
+    }
+    bail!("no supervisor")
+}
