@@ -1,0 +1,544 @@
+//! Callers: what they ask, and what they have to be told.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use agent_team_core::effect::Effect;
+use agent_team_core::input::{
+    After, Call, ClaimRef, Input, MemberPlanByHand, Origin, ReplyTo, TaskChanges, UpPlan, Verdict,
+};
+use agent_team_core::member::Life;
+use agent_team_core::plan::{FileTask, MemberPlan, TaskPlan};
+use agent_team_core::{Answer, CallKey, Caller, Event, Record, Refused, Step, Tick};
+use agent_team_protocol::id::{Generation, MemberName, Recipient, RoleName, TaskId};
+
+use crate::command::{Ask, By, FileChoice, Gen, TaskChoice};
+use crate::outside::Pending;
+use crate::plans::{member_plan, name, task_plan, team_plan};
+use crate::world::{World, pick};
+
+const NAMES: [&str; 8] = [
+    "ada", "bob", "cy", "dee", "lead", "worker-1", "tester-1", "nobody",
+];
+const ROLES: [&str; 2] = ["worker", "tester"];
+
+/// How long a client's answers are surely kept after its last call.
+const KEPT_MS: u64 = 600_000;
+
+/// A call as its caller remembers it.
+#[derive(Debug, Clone)]
+pub(crate) struct Made {
+    pub(crate) by: Origin,
+    pub(crate) key: Option<CallKey>,
+    pub(crate) call: Call,
+}
+
+#[derive(Default)]
+pub(crate) struct Calls {
+    keys: u64,
+    replies: u64,
+    keyed: Vec<Made>,
+    /// Calls whose reply has not come.
+    pub(crate) waiting: BTreeMap<ReplyTo, Made>,
+    /// The answers that have to be remembered, by caller and key.
+    kept: BTreeMap<(Caller, String), (u64, Answer)>,
+    /// Calls whose answer may be forgotten: their client was away for long.
+    doubtful: BTreeSet<(Caller, String)>,
+    last_used: BTreeMap<Caller, Tick>,
+}
+
+impl Calls {
+    pub(crate) fn apply(&mut self, record: &Record) {
+        if let Event::LaunchEnded { launch, .. } = &record.event {
+            let ended = Caller::Launch(launch.clone());
+            self.kept.retain(|(caller, _), _| *caller != ended);
+        } else if let Event::Booted { .. } = &record.event {
+            self.kept.clear();
+            self.last_used.clear();
+        }
+        if let Some(call) = &record.call {
+            let (caller, now) = (&call.key.caller, record.tick);
+            assert!(
+                self.kept_answer(&call.key, now).is_none(),
+                "the same call takes effect once"
+            );
+            if !self.is_fresh(caller, now) {
+                let old = self.kept.extract_if(.., |(other, _), _| other == caller);
+                self.doubtful.extend(old.map(|(key, _)| key));
+            }
+            let answer = (call.key.digest, call.answer.clone());
+            self.kept.insert(id(&call.key), answer);
+            self.last_used.insert(caller.clone(), now);
+        }
+    }
+
+    /// A client that has been away for long may be forgotten when another one comes.
+    fn is_fresh(&self, caller: &Caller, now: Tick) -> bool {
+        let last_used = self.last_used.get(caller);
+        matches!(caller, Caller::Launch(_)) || last_used.is_some_and(|at| now.since(*at) < KEPT_MS)
+    }
+
+    /// What the caller was told before, if that is surely known.
+    fn kept_answer(&self, key: &CallKey, now: Tick) -> Option<Result<Answer, Refused>> {
+        let (digest, answer) = self
+            .kept
+            .get(&id(key))
+            .filter(|_| self.is_fresh(&key.caller, now))?;
+        Some(if *digest == key.digest {
+            Ok(answer.clone())
+        } else {
+            Err(Refused::KeyReused(key.key.clone()))
+        })
+    }
+
+    fn may_be_kept(&self, key: &CallKey) -> bool {
+        self.kept.contains_key(&id(key)) || self.doubtful.contains(&id(key))
+    }
+
+    pub(crate) fn forget_waiting(&mut self) {
+        self.waiting.clear();
+    }
+}
+
+impl World {
+    pub(crate) fn ask(&mut self, by: &By, ask: &Ask, keyed: bool) {
+        let Some((by, caller)) = self.caller(by) else {
+            return;
+        };
+        let call = self.resolve(&by, ask);
+        self.make(by, keyed.then_some(caller), call);
+    }
+
+    fn caller(&self, by: &By) -> Option<(Origin, Caller)> {
+        let member = |(name, launch): (MemberName, _)| {
+            (
+                Origin::Member {
+                    name,
+                    launch: Clone::clone(&launch),
+                },
+                Caller::Launch(launch),
+            )
+        };
+        match by {
+            By::User(n) => Some((Origin::User, Caller::Client(format!("client {n}")))),
+            By::Former(which) => pick(&self.former, *which).cloned().map(member),
+            By::Member(which) => {
+                // Who has not said hello has no connection; frames of one who is ending may still arrive.
+                let connected: Vec<_> = self
+                    .team
+                    .members()
+                    .filter(|it| {
+                        !matches!(it.life, Life::Launching { .. }) && it.life.process().is_some()
+                    })
+                    .filter_map(|it| Some((it.plan.name.clone(), it.life.launch()?.id.clone())))
+                    .collect();
+                pick(&connected, *which).cloned().map(member)
+            }
+        }
+    }
+
+    /// Makes a new call, and looks at what it is told.
+    pub(crate) fn make(
+        &mut self,
+        by: Origin,
+        caller: Option<Caller>,
+        call: Call,
+    ) -> Option<Result<Answer, Refused>> {
+        let key = caller.map(|caller| {
+            self.calls.keys += 1;
+            CallKey {
+                caller,
+                key: format!("key {}", self.calls.keys),
+                digest: digest(&call),
+            }
+        });
+        let made = Made { by, key, call };
+        if made.key.is_some() {
+            self.calls.keyed.push(made.clone());
+        }
+        self.send(made)
+    }
+
+    pub(crate) fn send(&mut self, made: Made) -> Option<Result<Answer, Refused>> {
+        let key = made.key.as_ref();
+        let expected = key.and_then(|key| self.calls.kept_answer(key, self.now));
+        let is_known = key.is_some_and(|key| self.calls.may_be_kept(key));
+        let before = self.team.clone();
+        self.calls.replies += 1;
+        let reply = ReplyTo(self.calls.replies);
+        self.calls.waiting.insert(reply, made.clone());
+        let step = self.step_naming(
+            Input::Called {
+                by: made.by.clone(),
+                key: made.key.clone(),
+                reply,
+                call: Box::new(made.call.clone()),
+            },
+            named(&made.call),
+        );
+        let outcome = reply_in(&step);
+        if let Some(expected) = expected {
+            assert_eq!(
+                outcome,
+                Some(expected),
+                "a repeated call gets its first answer: {made:?}"
+            );
+            assert!(
+                step.records.is_empty() && step.effects.len() == 1,
+                "a repeated call does nothing: {step:?}"
+            );
+        } else if let Some(Err(refused)) = &outcome
+            && !matches!(refused, Refused::CompletionRefused { .. })
+        {
+            assert!(
+                step.records.is_empty() && self.team == before,
+                "a refusal changes nothing: {made:?} {refused}"
+            );
+        } else if !is_known && self.must_be_refused(&made, &before) {
+            panic!("this has to be refused: {made:?} {outcome:?}");
+        }
+        if let (false, Some(Ok(_)), Call::Up(plan)) = (is_known, &outcome, &made.call) {
+            self.check_up_again(plan);
+        }
+        outcome
+    }
+
+    /// Calls of a launch that is over, and those that name a claim which is not the current one.
+    fn must_be_refused(&self, made: &Made, before: &agent_team_core::Team) -> bool {
+        let is_stale = match &made.by {
+            Origin::User => false,
+            Origin::Member { name, launch } => before
+                .member_of(launch)
+                .is_none_or(|member| member.plan.name != *name),
+        };
+        let (Call::CompleteTask { claim, .. }
+        | Call::FailTask { claim, .. }
+        | Call::ReleaseTask { claim, .. }) = &made.call
+        else {
+            return is_stale;
+        };
+        let current = before
+            .board()
+            .get(claim.task)
+            .filter(|task| task.owner().is_some())
+            .map(|task| task.generation);
+        is_stale || current.is_none() || claim.generation.is_some_and(|said| Some(said) != current)
+    }
+
+    fn check_up_again(&self, plan: &UpPlan) {
+        let call = Box::new(Call::Up(Box::new(plan.clone())));
+        let input = Input::Called {
+            by: Origin::User,
+            key: None,
+            reply: ReplyTo(0),
+            call,
+        };
+        let step = self.team.clone().step(&self.context(), input);
+        assert!(
+            step.records.is_empty(),
+            "a second up changes nothing: {:?}",
+            step.records
+        );
+        let Some(Ok(Answer::Up { changes })) = reply_in(&step) else {
+            panic!("a second up is answered: {step:?}");
+        };
+        let left =
+            |it: &agent_team_core::Change| it.change == agent_team_core::ChangeKind::LeftInProgress;
+        assert!(
+            changes.iter().all(left),
+            "a second up finds nothing to do: {changes:?}"
+        );
+    }
+
+    pub(crate) fn repeat(&mut self, which: u8, changed: bool) {
+        let Some(mut made) = pick(&self.calls.keyed, which).cloned() else {
+            return;
+        };
+        if changed && let Some(key) = &mut made.key {
+            key.digest ^= 1;
+        }
+        self.send(made);
+    }
+
+    /// After a crash every caller that still waits makes its call again, where it has a key for it.
+    pub(crate) fn call_again(&mut self) {
+        let waiting = std::mem::take(&mut self.calls.waiting);
+        self.pending.extend(
+            waiting
+                .into_values()
+                .filter(|made| made.key.is_some())
+                .map(Pending::CallAgain),
+        );
+    }
+
+    /// Of any number of claims of one task at most one wins.
+    pub(crate) fn race(&mut self, task: u8) {
+        let task = self.task(task);
+        let was_free = self
+            .team
+            .board()
+            .get(task)
+            .is_some_and(|it| it.owner().is_none());
+        let mut wins = 0;
+        for which in 0..=u8::try_from(self.team.members().count()).expect("a small team") {
+            let by = if which == 0 {
+                By::User(0)
+            } else {
+                By::Member(which)
+            };
+            let Some((by, _)) = self.caller(&by) else {
+                continue;
+            };
+            let is_won = matches!(
+                self.make(by, None, Call::ClaimTask { task: Some(task) }),
+                Some(Ok(_))
+            );
+            wins += usize::from(is_won);
+        }
+        assert!(wins <= usize::from(was_free), "{wins} claims of {task} won");
+    }
+
+    /// A number that was given, or the next one.
+    fn task(&self, which: u8) -> TaskId {
+        TaskId(u64::from(which) % (self.model.tasks + 1) + 1)
+    }
+
+    fn claim(&self, task: u8, generation: Gen) -> ClaimRef {
+        let task = self.task(task);
+        let current = self
+            .team
+            .board()
+            .get(task)
+            .map_or(0, |task| task.generation.0);
+        let generation = match generation {
+            Gen::Current => Some(current),
+            Gen::Old => Some(current.saturating_sub(1)),
+            Gen::Coming => Some(current + 1),
+            Gen::Unsaid => None,
+        };
+        ClaimRef {
+            task,
+            generation: generation.map(Generation),
+        }
+    }
+
+    fn resolve(&self, by: &Origin, ask: &Ask) -> Call {
+        let member = |which: &u8| name(NAMES[usize::from(*which)]);
+        match ask {
+            Ask::Up(file) => Call::Up(Box::new(up_plan(file))),
+            Ask::Down { force } => Call::Down { force: *force },
+            Ask::Spawn { name, role } => Call::Spawn {
+                plan: MemberPlanByHand {
+                    name: name.as_ref().map(member),
+                    role: role_of(*role),
+                    like: member_plan("any"),
+                },
+            },
+            Ask::Stop(which) => Call::Stop {
+                member: member(which),
+            },
+            Ask::Kill(which) => Call::Kill {
+                member: member(which),
+            },
+            Ask::Restart(which) => Call::Restart {
+                member: member(which),
+            },
+            Ask::Send { to, urgent } => Call::Send {
+                to: recipient(*to),
+                text: "a word".into(),
+                urgent: *urgent,
+            },
+            Ask::Read { count } => {
+                let inbox = match by {
+                    Origin::User => None,
+                    Origin::Member { name, .. } => {
+                        self.team.member(name).map(|member| &member.inbox)
+                    }
+                };
+                let unread = inbox
+                    .into_iter()
+                    .flat_map(agent_team_core::mail::Inbox::iter)
+                    .map(|(id, _)| id);
+                Call::Read {
+                    messages: unread.take(usize::from(*count % 5)).collect(),
+                }
+            }
+            Ask::Add { task, after } => Call::AddTask {
+                plan: task_of(task, false),
+                after: after
+                    .iter()
+                    .map(|which| After::Task(self.task(*which)))
+                    .collect(),
+            },
+            Ask::Update {
+                task,
+                priority,
+                after,
+            } => Call::UpdateTask {
+                task: self.task(*task),
+                changes: Box::new(TaskChanges {
+                    priority: Some(i32::from(*priority)),
+                    after: after.as_ref().map(|after| {
+                        after
+                            .iter()
+                            .map(|which| After::Task(self.task(*which)))
+                            .collect()
+                    }),
+                    ..TaskChanges::default()
+                }),
+            },
+            Ask::Claim { task } => Call::ClaimTask {
+                task: task.map(|which| self.task(which)),
+            },
+            Ask::Assign { task, member: to } => Call::AssignTask {
+                task: self.task(*task),
+                member: member(to),
+            },
+            Ask::Complete { task, generation } => complete(self.claim(*task, *generation)),
+            Ask::Fail { task, generation } => Call::FailTask {
+                claim: self.claim(*task, *generation),
+                reason: "no".into(),
+            },
+            Ask::Release { task, generation } => Call::ReleaseTask {
+                claim: self.claim(*task, *generation),
+                note: "later".into(),
+            },
+            Ask::Retry(task) => Call::RetryTask {
+                task: self.task(*task),
+            },
+            Ask::Cancel(task) => Call::CancelTask {
+                task: self.task(*task),
+            },
+        }
+    }
+}
+
+pub(crate) fn complete(claim: ClaimRef) -> Call {
+    Call::CompleteTask {
+        claim,
+        result: "done".into(),
+        verdict: Verdict::Unasked,
+    }
+}
+
+pub(crate) fn reply_in(step: &Step) -> Option<Result<Answer, Refused>> {
+    step.effects.iter().find_map(|effect| {
+        if let Effect::Reply { outcome, .. } = effect {
+            Some(outcome.clone())
+        } else {
+            None
+        }
+    })
+}
+
+/// The task that a call claims by its number, or whose claim it ends.
+fn named(call: &Call) -> Option<TaskId> {
+    if let Call::ClaimTask { task } = call {
+        *task
+    } else if let Call::FailTask { claim, .. } | Call::ReleaseTask { claim, .. } = call {
+        Some(claim.task)
+    } else {
+        None
+    }
+}
+
+fn id(key: &CallKey) -> (Caller, String) {
+    (key.caller.clone(), key.key.clone())
+}
+
+fn digest(call: &Call) -> u64 {
+    format!("{call:?}").bytes().fold(0, |hash: u64, byte| {
+        hash.wrapping_mul(31).wrapping_add(byte.into()) << 1
+    })
+}
+
+fn role_of(which: u8) -> RoleName {
+    ROLES[usize::from(which)].parse().expect("a good name")
+}
+
+fn recipient(which: u8) -> Recipient {
+    match which {
+        0 => Recipient::User,
+        1 => Recipient::Lead,
+        2 | 3 => Recipient::All,
+        n => Recipient::Member(name(NAMES[usize::from(n - 4)])),
+    }
+}
+
+fn task_of(choice: &TaskChoice, from_file: bool) -> TaskPlan {
+    let title: Arc<str> = format!("task {}", choice.title).into();
+    TaskPlan {
+        title: title.clone(),
+        key: title,
+        description: format!("version {}", choice.version).into(),
+        priority: choice.priority.into(),
+        run: choice.runs.then(|| "make".into()),
+        rerun: choice.rerun,
+        role: choice.role.map(role_of),
+        assignee: choice.assignee.map(|which| name(NAMES[usize::from(which)])),
+        from_file,
+        ..task_plan("")
+    }
+}
+
+fn up_plan(file: &FileChoice) -> UpPlan {
+    let has = |mask: u8, n: u8| mask & (1 << n) != 0;
+    let worker = |n: u8| {
+        let mut plan = member_plan(NAMES[usize::from(n)]);
+        plan.role = role_of(n % 2);
+        plan.foreign = has(file.foreign, n);
+        plan.settings = if has(file.changed_settings, n) {
+            "new"
+        } else {
+            "old"
+        }
+        .into();
+        plan.colour = if has(file.changed_colours, n) {
+            "red"
+        } else {
+            "blue"
+        }
+        .into();
+        plan.takes.without_run = !has(file.runs_only, n);
+        plan.takes.unassigned = !has(file.assigned_only, n);
+        plan
+    };
+    let lead = || MemberPlan {
+        lead: true,
+        ..member_plan("lead")
+    };
+    let mut team = team_plan();
+    team.teammates = file.limit.into();
+    team.starting = file.starting.into();
+    team.asks_before_completing = file.hooks;
+    team.asks_when_idle = file.hooks;
+    let members: Vec<MemberPlan> = (0..4)
+        .filter(|n| has(file.workers, *n))
+        .map(worker)
+        .chain(file.lead.then(lead))
+        .collect();
+    let in_file = |member: &MemberName| members.iter().any(|it| it.name == *member);
+    let mut tasks: Vec<FileTask> = Vec::new();
+    for (task, after) in &file.tasks {
+        let mut plan = task_of(task, true);
+        plan.assignee = plan.assignee.filter(in_file);
+        let key = |n: &u8| {
+            format!(
+                "task {}",
+                file.tasks[usize::from(*n) % file.tasks.len()].0.title
+            )
+            .into()
+        };
+        if !tasks.iter().any(|other| other.plan.key == plan.key) {
+            tasks.push(FileTask {
+                plan,
+                after: after.iter().map(key).collect(),
+            });
+        }
+    }
+    UpPlan {
+        team,
+        members,
+        tasks,
+    }
+}

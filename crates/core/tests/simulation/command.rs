@@ -1,0 +1,280 @@
+//! A schedule: what happens to the team, and how such schedules are drawn.
+//!
+//! Commands carry small numbers that are resolved against whatever is there when their turn comes, so that every part
+//! of a schedule is a schedule, too, and a failing one shrinks to a few lines.
+
+use std::fmt;
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+pub(crate) struct Schedule(pub(crate) Vec<Command>);
+
+impl fmt::Debug for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0
+            .iter()
+            .try_for_each(|command| write!(f, "\n    {command:?}"))
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Command {
+    Call {
+        by: By,
+        ask: Ask,
+        keyed: bool,
+    },
+    /// A call that was made before is made again with its key: the same, or another one.
+    Repeat {
+        which: u8,
+        changed: bool,
+    },
+    /// Every member and the user claim one task at the same time.
+    Race {
+        task: u8,
+    },
+    /// An effect is carried out, or a worker does what it has to do: well, badly or late.
+    Outside {
+        which: u8,
+        how: u8,
+    },
+    /// A worker's process is killed.
+    Die {
+        which: u8,
+    },
+    /// Something is heard of a launch that is over.
+    Late {
+        which: u8,
+        what: u8,
+    },
+    Wait {
+        ms: u32,
+    },
+    SaveSnapshot,
+    /// The supervisor is killed, with every effect that is under way; later another one starts.
+    Crash {
+        snapshot: u8,
+        down_ms: u32,
+    },
+    /// The machine restarts, and a supervisor on it.
+    Reboot {
+        snapshot: u8,
+    },
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum By {
+    User(u8),
+    Member(u8),
+    /// A launch that is over.
+    Former(u8),
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Ask {
+    Up(FileChoice),
+    Down {
+        force: bool,
+    },
+    Spawn {
+        name: Option<u8>,
+        role: u8,
+    },
+    Stop(u8),
+    Kill(u8),
+    Restart(u8),
+    Send {
+        to: u8,
+        urgent: bool,
+    },
+    Read {
+        count: u8,
+    },
+    Add {
+        task: TaskChoice,
+        after: Vec<u8>,
+    },
+    Update {
+        task: u8,
+        priority: i8,
+        after: Option<Vec<u8>>,
+    },
+    Claim {
+        task: Option<u8>,
+    },
+    Assign {
+        task: u8,
+        member: u8,
+    },
+    Complete {
+        task: u8,
+        generation: Gen,
+    },
+    Fail {
+        task: u8,
+        generation: Gen,
+    },
+    Release {
+        task: u8,
+        generation: Gen,
+    },
+    Retry(u8),
+    Cancel(u8),
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Gen {
+    Current,
+    Old,
+    Coming,
+    Unsaid,
+}
+
+/// A team file. Each mask has a bit for each of the workers that may be in it.
+#[derive(Debug, Clone)]
+pub(crate) struct FileChoice {
+    pub(crate) workers: u8,
+    pub(crate) lead: bool,
+    pub(crate) foreign: u8,
+    pub(crate) changed_settings: u8,
+    pub(crate) changed_colours: u8,
+    pub(crate) runs_only: u8,
+    pub(crate) assigned_only: u8,
+    pub(crate) limit: u8,
+    pub(crate) starting: u8,
+    pub(crate) hooks: bool,
+    pub(crate) tasks: Vec<(TaskChoice, Vec<u8>)>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct TaskChoice {
+    pub(crate) title: u8,
+    pub(crate) version: u8,
+    pub(crate) priority: i8,
+    pub(crate) runs: bool,
+    pub(crate) rerun: bool,
+    pub(crate) role: Option<u8>,
+    pub(crate) assignee: Option<u8>,
+}
+
+/// What may go wrong in a schedule.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Faults {
+    pub(crate) deaths: u32,
+    pub(crate) crashes: u32,
+    pub(crate) reboots: u32,
+}
+
+pub(crate) fn schedule(faults: Faults, length: usize) -> impl Strategy<Value = Schedule> {
+    let command = prop_oneof![
+        20 => (by(), ask(), any::<bool>()).prop_map(|(by, ask, keyed)| Command::Call { by, ask, keyed }),
+        2 => (any::<u8>(), any::<bool>()).prop_map(|(which, changed)| Command::Repeat { which, changed }),
+        1 => any::<u8>().prop_map(|task| Command::Race { task }),
+        40 => (any::<u8>(), any::<u8>()).prop_map(|(which, how)| Command::Outside { which, how }),
+        faults.deaths => any::<u8>().prop_map(|which| Command::Die { which }),
+        faults.deaths => (any::<u8>(), any::<u8>()).prop_map(|(which, what)| Command::Late { which, what }),
+        6 => prop_oneof![8 => 0_u32..3_000, 4 => 0_u32..40_000, 1 => 0_u32..900_000].prop_map(|ms| Command::Wait { ms }),
+        faults.crashes => Just(Command::SaveSnapshot),
+        faults.crashes => (any::<u8>(), 0_u32..30_000)
+            .prop_map(|(snapshot, down_ms)| Command::Crash { snapshot, down_ms }),
+        faults.reboots => any::<u8>().prop_map(|snapshot| Command::Reboot { snapshot }),
+    ];
+    vec(command, 0..length).prop_map(Schedule)
+}
+
+fn by() -> impl Strategy<Value = By> {
+    prop_oneof![
+        5 => (0_u8..3).prop_map(By::User),
+        4 => any::<u8>().prop_map(By::Member),
+        1 => any::<u8>().prop_map(By::Former),
+    ]
+}
+
+fn ask() -> impl Strategy<Value = Ask> {
+    let claim = || {
+        let generation = prop_oneof![
+            4 => Just(Gen::Current),
+            2 => Just(Gen::Old),
+            1 => Just(Gen::Coming),
+            1 => Just(Gen::Unsaid),
+        ];
+        (any::<u8>(), generation)
+    };
+    let member = || 0_u8..8;
+    prop_oneof![
+        2 => file().prop_map(Ask::Up),
+        1 => any::<bool>().prop_map(|force| Ask::Down { force }),
+        1 => (option::of(member()), 0_u8..2).prop_map(|(name, role)| Ask::Spawn { name, role }),
+        1 => member().prop_map(Ask::Stop),
+        2 => member().prop_map(Ask::Kill),
+        2 => member().prop_map(Ask::Restart),
+        6 => (0_u8..12, prop::bool::weighted(0.2)).prop_map(|(to, urgent)| Ask::Send { to, urgent }),
+        2 => any::<u8>().prop_map(|count| Ask::Read { count }),
+        12 => (task(), vec(any::<u8>(), 0..3)).prop_map(|(task, after)| Ask::Add { task, after }),
+        4 => (any::<u8>(), -2_i8..3, option::of(vec(any::<u8>(), 0..4)))
+            .prop_map(|(task, priority, after)| Ask::Update { task, priority, after }),
+        5 => option::weighted(0.7, any::<u8>()).prop_map(|task| Ask::Claim { task }),
+        2 => (any::<u8>(), member()).prop_map(|(task, member)| Ask::Assign { task, member }),
+        5 => claim().prop_map(|(task, generation)| Ask::Complete { task, generation }),
+        2 => claim().prop_map(|(task, generation)| Ask::Fail { task, generation }),
+        2 => claim().prop_map(|(task, generation)| Ask::Release { task, generation }),
+        2 => any::<u8>().prop_map(Ask::Retry),
+        2 => any::<u8>().prop_map(Ask::Cancel),
+    ]
+}
+
+fn task() -> impl Strategy<Value = TaskChoice> {
+    let who = (
+        option::weighted(0.2, 0_u8..2),
+        option::weighted(0.2, 0_u8..8),
+    );
+    (
+        0_u8..6,
+        0_u8..2,
+        -2_i8..3,
+        any::<bool>(),
+        prop::bool::weighted(0.8),
+        who,
+    )
+        .prop_map(
+            |(title, version, priority, runs, rerun, (role, assignee))| TaskChoice {
+                title,
+                version,
+                priority,
+                runs,
+                rerun,
+                role,
+                assignee,
+            },
+        )
+}
+
+fn file() -> impl Strategy<Value = FileChoice> {
+    let masks = (0_u8..16, 0_u8..16, 0_u8..16, 0_u8..16, 0_u8..16, 0_u8..16);
+    let tasks = vec((task(), vec(0_u8..6, 0..2)), 0..4);
+    let team = (prop::bool::weighted(0.8), 3_u8..8, 1_u8..3, any::<bool>());
+    (masks, team, tasks).prop_map(
+        |(
+            (workers, foreign, changed_settings, changed_colours, runs_only, assigned_only),
+            team,
+            tasks,
+        )| {
+            let (lead, limit, starting, hooks) = team;
+            FileChoice {
+                workers,
+                lead,
+                foreign,
+                changed_settings: changed_settings & foreign,
+                changed_colours,
+                runs_only,
+                assigned_only: assigned_only & runs_only,
+                limit,
+                starting,
+                hooks,
+                tasks,
+            }
+        },
+    )
+}

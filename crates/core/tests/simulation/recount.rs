@@ -1,0 +1,207 @@
+//! What follows from a team's tasks, members and messages, counted again the slow way.
+
+use std::collections::BTreeSet;
+
+use agent_team_core::Team;
+use agent_team_core::mail::Courier;
+use agent_team_core::member::{Life, Member, Then};
+use agent_team_core::task::{Outcome, Task};
+use agent_team_protocol::id::{Party, TaskId};
+
+use crate::model::Model;
+
+/// How many tasks this one waits for.
+pub(crate) fn open(team: &Team, task: &Task) -> usize {
+    let waits = task.plan.after.iter();
+    waits
+        .filter(|after| !team.board().is_completed(**after))
+        .count()
+}
+
+/// The task that an idle member takes.
+pub(crate) fn best_for(team: &Team, member: &Member) -> Option<TaskId> {
+    let name = &member.plan.name;
+    let takes = |task: &Task| {
+        let Outcome::Pending { taken_from, .. } = &task.outcome else {
+            return false;
+        };
+        let is_for_her = match (&task.plan.assignee, &task.plan.role) {
+            (Some(assignee), _) => assignee == name,
+            (None, Some(role)) => member.plan.takes.unassigned && *role == member.plan.role,
+            (None, None) => member.plan.takes.unassigned,
+        };
+        let can = task.plan.run.is_some() || member.plan.takes.without_run;
+        is_for_her && can && taken_from.as_ref() != Some(name) && open(team, task) == 0
+    };
+    let tasks = team.board().iter().filter(|task| takes(task));
+    tasks
+        .min_by_key(|task| (-task.plan.priority, task.id))
+        .map(|task| task.id)
+}
+
+pub(crate) fn check(team: &Team, model: &Model) {
+    check_board(team, model);
+    check_graph(team);
+    check_members(team);
+    for member in team.members() {
+        check_inbox(member, model);
+    }
+}
+
+fn check_board(team: &Team, model: &Model) {
+    let board = team.board();
+    assert_eq!(board.completed(), model.completed.len() as u64);
+    assert!(model.completed.iter().all(|task| board.is_completed(*task)));
+    let mut parties: BTreeSet<Party> = team
+        .members()
+        .map(|it| Party::Member(it.plan.name.clone()))
+        .collect();
+    parties.insert(Party::User);
+    let mut claims = 0;
+    for task in board.iter() {
+        assert_eq!(
+            task.owner(),
+            model.owners.get(&task.id),
+            "the owner of {}",
+            task.id
+        );
+        assert_eq!(
+            task.is_blocked(),
+            open(team, task) > 0,
+            "{} is blocked",
+            task.id
+        );
+        let waiting = board
+            .iter()
+            .filter(|it| it.plan.after.contains(&task.id))
+            .map(|it| it.id);
+        assert!(
+            board.blocks(task.id).eq(waiting),
+            "who waits for {}",
+            task.id
+        );
+        claims += usize::from(task.owner().is_some());
+    }
+    assert_eq!(claims, model.owners.len());
+    for party in &parties {
+        let owned = board
+            .iter()
+            .filter(|task| task.owner() == Some(party))
+            .map(|task| task.id);
+        assert!(
+            board.claims(party).map(|task| task.id).eq(owned),
+            "the claims of {party}"
+        );
+    }
+    assert!(
+        model.owners.values().all(|owner| parties.contains(owner)),
+        "nobody owns who is not there"
+    );
+}
+
+/// Takes away tasks that wait for nothing until none is left.
+fn check_graph(team: &Team) {
+    let mut left: BTreeSet<TaskId> = team.board().iter().map(|task| task.id).collect();
+    while let Some(free) = left.iter().copied().find(|task| {
+        let task = team.board().get(*task).expect("on the board");
+        !task.plan.after.iter().any(|after| left.contains(after))
+    }) {
+        left.remove(&free);
+    }
+    assert!(
+        left.is_empty(),
+        "these depend on each other in a circle: {left:?}"
+    );
+}
+
+fn check_members(team: &Team) {
+    let leaving = |life: &Life| {
+        matches!(
+            life,
+            Life::Draining {
+                then: Then::Remove,
+                ..
+            } | Life::Ending {
+                then: Then::Remove,
+                ..
+            }
+        )
+    };
+    let staying = team
+        .members()
+        .filter(|it| !it.is_stopped() && !leaving(&it.life))
+        .count();
+    assert!(
+        staying <= team.plan().teammates as usize,
+        "{staying} members are not stopped"
+    );
+    let starting = team
+        .members()
+        .filter(|it| it.plan.foreign && matches!(it.life, Life::Launching { .. }))
+        .count();
+    assert!(
+        starting <= team.plan().starting as usize,
+        "{starting} foreign members start at once"
+    );
+
+    let idle = team
+        .members()
+        .filter(|it| matches!(it.life, Life::Ready { .. }));
+    for member in idle.filter(|it| team.task_of(&it.plan.name).is_none()) {
+        assert_eq!(best_for(team, member), None, "{} is idle", member.plan.name);
+    }
+    let works_again = |life: &Life| match life {
+        Life::Planned | Life::Launching { .. } | Life::Ready { .. } | Life::Cooling { .. } => true,
+        Life::Draining { then, .. } | Life::Ending { then, .. } => {
+            matches!(then, Then::Restart | Then::Recover { .. })
+        }
+        Life::Held { .. } | Life::Stopped => false,
+    };
+    let goes_on = team.board().iter().any(|task| task.owner().is_some())
+        || team
+            .members()
+            .any(|it| works_again(&it.life) && best_for(team, it).is_some());
+    assert_eq!(team.can_go_on(), goes_on);
+}
+
+fn check_inbox(member: &Member, model: &Model) {
+    let name = &member.plan.name;
+    let expected = model
+        .unread
+        .get(name)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    assert!(
+        member
+            .inbox
+            .iter()
+            .map(|(id, _)| id)
+            .eq(expected.iter().map(|mail| mail.id)),
+        "what {name} has not read: {:?} instead of {expected:?}",
+        member.inbox
+    );
+    let mut courier = Courier::default();
+    let offered: Vec<_> =
+        std::iter::from_fn(|| courier.next(&member.inbox).map(|(id, _)| id)).collect();
+    for lane in 0..3 {
+        let of_lane = |id| {
+            expected
+                .iter()
+                .any(|mail| mail.id == id && mail.lane == lane)
+        };
+        let offered: Vec<_> = offered.iter().copied().filter(|id| of_lane(*id)).collect();
+        let expected: Vec<_> = expected
+            .iter()
+            .filter(|it| it.lane == lane)
+            .map(|it| it.id)
+            .collect();
+        assert_eq!(offered, expected, "lane {lane} of {name} keeps its order");
+    }
+    if let Some(first) = expected.iter().min_by_key(|mail| mail.lane) {
+        assert_eq!(
+            offered.first(),
+            Some(&first.id),
+            "the highest lane goes first"
+        );
+    }
+}

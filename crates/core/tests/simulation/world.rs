@@ -1,0 +1,346 @@
+//! The world of a simulated team: its clock, journal, supervisors and boots. Every input goes through [`World::step`],
+//! which holds each step against the model.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use agent_team_core::effect::Effect;
+use agent_team_core::input::{Input, StartFault};
+use agent_team_core::member::Life;
+use agent_team_core::{Context, Event, Record, Step, Team, Tick};
+use agent_team_protocol::id::{LaunchId, MemberName, Party, TaskId};
+
+use crate::calls::Calls;
+use crate::command::Command;
+use crate::model::{Facts, Model};
+use crate::outside::{Pending, Worker};
+use crate::recount;
+
+#[derive(Default)]
+pub(crate) struct World {
+    pub(crate) team: Team,
+    pub(crate) model: Model,
+    journal: Vec<Record>,
+    /// Snapshots with the length of the journal at their time.
+    snapshots: Vec<(usize, Vec<Record>)>,
+    pub(crate) now: Tick,
+    boot: u32,
+    steps: u64,
+    pub(crate) pending: VecDeque<Pending>,
+    pub(crate) workers: BTreeMap<LaunchId, Worker>,
+    /// Launches whose file was taken away, so that no process of theirs can start any more.
+    pub(crate) retired: BTreeSet<LaunchId>,
+    pub(crate) former: Vec<(MemberName, LaunchId)>,
+    pub(crate) calls: Calls,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let mut world = Self {
+            now: Tick(5_000),
+            boot: 1,
+            ..Self::default()
+        };
+        world.resume();
+        world
+    }
+
+    pub(crate) fn run(&mut self, command: &Command) {
+        match command {
+            Command::Call { by, ask, keyed } => self.ask(by, ask, *keyed),
+            Command::Repeat { which, changed } => self.repeat(*which, *changed),
+            Command::Race { task } => self.race(*task),
+            Command::Outside { which, how } => {
+                self.outside(*which, *how);
+            }
+            Command::Die { which } => self.die(*which),
+            Command::Late { which, what } => self.late(*which, *what),
+            Command::Wait { ms } => self.wait(u64::from(*ms)),
+            Command::SaveSnapshot => self
+                .snapshots
+                .push((self.journal.len(), self.team.snapshot())),
+            Command::Crash { snapshot, down_ms } => self.crash(*snapshot, u64::from(*down_ms)),
+            Command::Reboot { snapshot } => self.reboot(*snapshot),
+        }
+    }
+
+    pub(crate) fn context(&self) -> Context {
+        let mut seed = [0; 32];
+        seed[..8].copy_from_slice(&self.steps.to_be_bytes());
+        Context {
+            now: self.now,
+            wall: 1_700_000_000_000 + self.steps,
+            seed,
+        }
+    }
+
+    pub(crate) fn step(&mut self, input: Input) -> Step {
+        self.step_naming(input, None)
+    }
+
+    /// A step whose call names a task.
+    pub(crate) fn step_naming(&mut self, input: Input, named: Option<TaskId>) -> Step {
+        self.steps += 1;
+        let before = self.team.clone();
+        let step = self.team.step(&self.context(), input);
+        self.replay(before, &step.records, named);
+        recount::check(&self.team, &self.model);
+        if self.steps.is_multiple_of(8) {
+            assert_eq!(
+                replayed(&self.team.snapshot()),
+                self.team,
+                "a snapshot gives the same team"
+            );
+        }
+        self.journal.extend(step.records.iter().cloned());
+        self.pending
+            .extend(step.effects.iter().cloned().map(Pending::Effect));
+        step
+    }
+
+    /// The journal's records alone give the same team, also after they were stored as text.
+    fn replay(&mut self, mut before: Team, records: &[Record], named: Option<TaskId>) {
+        let trees = self
+            .workers
+            .values()
+            .map(|worker| worker.member.clone())
+            .collect();
+        let mut facts = Facts {
+            trees: &trees,
+            named,
+            launched: BTreeSet::new(),
+        };
+        for record in records {
+            let stored = serde_json::to_string(record).expect("a record is plain data");
+            let record: Record =
+                serde_json::from_str(&stored).expect("what was stored can be read");
+            self.note_end_of_launch(&record, &before);
+            self.model.apply(&record, &before, &mut facts);
+            self.calls.apply(&record);
+            before.apply(&record);
+        }
+        assert_eq!(
+            before, self.team,
+            "a replay of the records gives the same team"
+        );
+    }
+
+    fn note_end_of_launch(&mut self, record: &Record, before: &Team) {
+        if let Event::LaunchEnded { member, launch, .. } = &record.event {
+            self.former.push((member.clone(), launch.clone()));
+        } else if let Event::Booted { .. } = &record.event {
+            let launches = before
+                .members()
+                .filter_map(|it| Some((it.plan.name.clone(), it.life.launch()?.id.clone())));
+            self.former.extend(launches);
+        }
+    }
+
+    /// Time passes, and every deadline is met when it is due.
+    fn wait(&mut self, ms: u64) {
+        let until = self.now.after_ms(ms);
+        while self.team.next_deadline().is_some_and(|due| due <= until) {
+            self.meet_deadline();
+        }
+        self.now = until;
+        let before = self.team.clone();
+        let step = self.step(Input::DeadlineReached);
+        assert!(
+            step.effects.is_empty() && self.team == before,
+            "nothing was due"
+        );
+    }
+
+    /// The clock jumps to the next deadline, if there is any.
+    fn meet_deadline(&mut self) -> bool {
+        let Some(due) = self.team.next_deadline() else {
+            return false;
+        };
+        self.now = self.now.max(due);
+        self.step(Input::DeadlineReached);
+        assert!(
+            self.team.next_deadline().is_none_or(|next| next > self.now),
+            "a deadline that was met is gone"
+        );
+        true
+    }
+
+    /// A report of a launch that is over.
+    fn late(&mut self, which: u8, what: u8) {
+        let Some((_, launch)) = pick(&self.former, which) else {
+            return;
+        };
+        let launch = launch.clone();
+        let input = match what % 7 {
+            0 => Input::Exited { launch },
+            1 => Input::TreeGone { launch },
+            2 => Input::Unresponsive { launch },
+            3 => Input::NotStarted {
+                launch,
+                fault: StartFault::Untaken,
+            },
+            4 => Input::NotStarted {
+                launch,
+                fault: StartFault::Failed("too late".into()),
+            },
+            5 => Input::SaidHello {
+                launch,
+                process: crate::outside::stamp(u64::from(what)),
+            },
+            _ => Input::IdleRefused {
+                launch,
+                reason: "go on".into(),
+            },
+        };
+        let before = self.team.clone();
+        let step = self.step(input);
+        assert!(
+            step.effects.is_empty() && step.records.is_empty() && self.team == before,
+            "a late report changes nothing"
+        );
+    }
+
+    fn crash(&mut self, snapshot: u8, down_ms: u64) {
+        self.pending.clear();
+        self.rebuild(snapshot);
+        self.now = self.now.after_ms(down_ms);
+        self.resume();
+        self.find_workers();
+        self.call_again();
+    }
+
+    fn reboot(&mut self, snapshot: u8) {
+        self.pending.clear();
+        self.workers.clear();
+        self.calls.forget_waiting();
+        self.rebuild(snapshot);
+        self.boot += 1;
+        self.now = Tick(u64::from(snapshot));
+        let step = self.resume();
+        let close_panes = |effect: &Effect| matches!(effect, Effect::ClosePane { .. });
+        assert!(
+            step.effects.iter().all(close_panes),
+            "nothing is done to processes of another boot: {:?}",
+            step.effects
+        );
+        let at_rest = |life: &Life| matches!(life, Life::Stopped | Life::Held { .. });
+        assert!(
+            self.team.members().all(|member| at_rest(&member.life)),
+            "nothing runs after a reboot"
+        );
+        assert!(
+            self.model
+                .owners
+                .values()
+                .all(|owner| *owner == Party::User),
+            "every claim came back"
+        );
+    }
+
+    fn resume(&mut self) -> Step {
+        let boot = format!("boot {}", self.boot).into();
+        self.step(Input::Resumed { boot })
+    }
+
+    /// Throws the team away and builds it again, from a snapshot and what came after it.
+    fn rebuild(&mut self, snapshot: u8) {
+        let start = (0, Vec::new());
+        let (length, records) = pick(&self.snapshots, snapshot).unwrap_or(&start);
+        let mut team = replayed(records);
+        for record in &self.journal[*length..] {
+            team.apply(record);
+        }
+        assert_eq!(team, self.team, "snapshot and tail give the same team");
+        self.team = team;
+    }
+
+    /// Faults stop, time passes, everybody does their work: then nothing that can be done is left undone.
+    pub(crate) fn calm_down(&mut self) {
+        for _ in 0..20_000 {
+            if !self.outside(0, crate::outside::WELL) && !self.meet_deadline() {
+                return self.check_calm();
+            }
+        }
+        panic!("the team does not come to rest");
+    }
+
+    fn check_calm(&self) {
+        for member in self.team.members() {
+            let name = &member.plan.name;
+            let worker = member
+                .life
+                .launch()
+                .and_then(|launch| self.workers.get(&launch.id));
+            match &member.life {
+                Life::Ready { .. } => {
+                    let worker = worker.unwrap_or_else(|| panic!("{name} is ready and not there"));
+                    assert!(
+                        worker.is_alive && worker.unread(&self.team) == 0,
+                        "{name} has read everything"
+                    );
+                }
+                Life::Held { .. } | Life::Stopped => {}
+                Life::Planned
+                | Life::Launching { .. }
+                | Life::Draining { .. }
+                | Life::Ending { .. }
+                | Life::Cooling { .. } => panic!("{name} is stuck: {:?}", member.life),
+            }
+        }
+        let ready = self
+            .team
+            .members()
+            .filter(|it| matches!(it.life, Life::Ready { .. }))
+            .count();
+        assert_eq!(
+            self.workers.len(),
+            ready,
+            "no process is left of who is not ready"
+        );
+        assert!(
+            self.model
+                .owners
+                .values()
+                .all(|owner| *owner == Party::User),
+            "{:?} are stuck",
+            self.model.owners
+        );
+        assert_eq!(self.team.can_go_on(), !self.model.owners.is_empty());
+        assert_eq!(
+            replayed(&self.journal),
+            self.team,
+            "the whole journal gives the same team"
+        );
+        assert_eq!(
+            replayed(&self.team.snapshot()),
+            self.team,
+            "a snapshot gives the same team"
+        );
+    }
+}
+
+pub(crate) fn replayed(records: &[Record]) -> Team {
+    let mut team = Team::default();
+    for record in records {
+        team.apply(record);
+    }
+    team
+}
+
+pub(crate) fn pick<T>(from: &[T], which: u8) -> Option<&T> {
+    from.get(usize::from(which).checked_rem(from.len())?)
+}
+
+/// Effects that concern the same member are carried out in their order.
+pub(crate) fn target(effect: &Effect) -> Option<&MemberName> {
+    match effect {
+        Effect::Launch { member, .. }
+        | Effect::AskToStop { member, .. }
+        | Effect::EndTree { member, .. }
+        | Effect::ClosePane { member }
+        | Effect::Assign { member, .. }
+        | Effect::Abandon { member, .. }
+        | Effect::Deliver { member }
+        | Effect::AskWhenIdle { member, .. } => Some(member),
+        Effect::AskToComplete { .. } | Effect::Reply { .. } => None,
+    }
+}
