@@ -177,14 +177,7 @@ fn open_as_found(
         located(beside(&file, "-wal")).map_err(io)?,
     ];
     let history = History::new(file.as_path().into(), files[0].1);
-    let writer = Writer::new(
-        connection,
-        files,
-        restored.revision,
-        restored.since_snapshot,
-        Room::claim(dir),
-    )
-    .map_err(|error| read(error.into()))?;
+    let writer = Writer::new(connection, files, &restored, Room::claim(dir)).map_err(read)?;
     Ok(Opened {
         writer,
         history,

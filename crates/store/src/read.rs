@@ -67,7 +67,10 @@ pub(crate) fn is_damage(error: &rusqlite::Error) -> bool {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
     ) || matches!(
         error,
-        E::FromSqlConversionFailure(..) | E::InvalidColumnType(..) | E::Utf8Error(..)
+        E::QueryReturnedNoRows
+            | E::FromSqlConversionFailure(..)
+            | E::InvalidColumnType(..)
+            | E::Utf8Error(..)
     )
 }
 
@@ -122,6 +125,15 @@ pub(crate) fn restore(connection: &Connection) -> Result<Restored, ReadError> {
         records,
         revision: Revision(revision),
     })
+}
+
+/// The revision of the newest message, or 0.
+pub(crate) fn newest_message(connection: &Connection) -> Result<i64, ReadError> {
+    let select = "SELECT iif(parties IS NULL, message_before, revision) FROM journal ORDER BY revision DESC LIMIT 1";
+    let newest = connection
+        .query_row(select, [], |row| row.get(0))
+        .optional()?;
+    Ok(newest.unwrap_or(0))
 }
 
 /// From the columns `id, at, tick, event, call`.

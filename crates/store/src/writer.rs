@@ -15,7 +15,7 @@ use agent_team_protocol::id::{Party, Revision, TaskId};
 use agent_team_system::disk::{FileIdentity, Moved};
 use rusqlite::{Connection, ErrorCode, TransactionBehavior, params};
 
-use crate::read::JournalEntry;
+use crate::read::{JournalEntry, ReadError, Restored, newest_message};
 use crate::room::{self, Room};
 
 /// Pages in the write-ahead log after which they are copied to the database.
@@ -98,6 +98,8 @@ pub struct Writer {
     /// The database and its write-ahead log, where they must be found after each commit.
     files: [(PathBuf, FileIdentity); 2],
     newest: u64,
+    /// Revision of the newest message, or 0.
+    newest_message: i64,
     since_snapshot: u64,
     /// To be stored once the batch that it follows has been answered.
     snapshot: Option<Vec<Record>>,
@@ -119,13 +121,13 @@ struct Columns {
 }
 
 impl Writer {
+    /// `restored` is what the connection has stored so far.
     pub(crate) fn new(
         mut connection: Connection,
         files: [(PathBuf, FileIdentity); 2],
-        newest: Revision,
-        since_snapshot: u64,
+        restored: &Restored,
         room: Room,
-    ) -> rusqlite::Result<Self> {
+    ) -> Result<Self, ReadError> {
         let log_pages = Arc::new(AtomicI32::new(0));
         let told = Arc::clone(&log_pages);
         // Takes the place of SQLite's own checkpoints, which delay the commit that meets them and drop their errors.
@@ -134,15 +136,16 @@ impl Writer {
             Ok(())
         }))?;
         Ok(Self {
-            connection,
             files,
-            newest: newest.0,
-            since_snapshot,
+            newest: restored.revision.0,
+            newest_message: newest_message(&connection)?,
+            since_snapshot: restored.since_snapshot,
             snapshot: None,
             room,
             log_pages,
             checkpoint_at: CHECKPOINT_PAGES,
             ended: None,
+            connection,
         })
     }
 
@@ -208,7 +211,7 @@ impl Writer {
     }
 
     /// Moves everything into the database's own file. Without this, opening it next time does.
-    pub(crate) fn close(self) {
+    pub fn close(self) {
         if self.ended.is_some() {
             return;
         }
@@ -230,23 +233,28 @@ impl Writer {
     }
 
     fn write(&mut self, rows: &[Columns], archived: &[Archived]) -> Result<(), CommitError> {
-        let newest = self.newest;
-        let transaction = |connection: &mut Connection| {
-            let transaction =
-                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let first = self.newest + 1;
+        let mut message = self.newest_message;
+        let mut store = || {
+            let transaction = self
+                .connection
+                .transaction_with_behavior(TransactionBehavior::Immediate)?;
             let mut insert = transaction.prepare_cached(
-                "INSERT INTO journal (revision, at, tick, parties, event, call) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                "INSERT INTO journal (revision, at, tick, parties, message_before, event, call)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             )?;
-            for (revision, row) in (newest + 1..).zip(rows) {
-                let revision = revision.cast_signed();
-                insert.execute(params![
-                    revision,
-                    row.at,
-                    row.tick,
-                    row.parties,
-                    row.event,
-                    row.call
-                ])?;
+            for (revision, row) in (first.cast_signed()..).zip(rows) {
+                let Columns {
+                    at,
+                    tick,
+                    parties,
+                    event,
+                    call,
+                } = row;
+                insert.execute(params![revision, at, tick, parties, message, event, call])?;
+                if parties.is_some() {
+                    message = revision;
+                }
             }
             drop(insert);
             for Archived { task, view } in archived {
@@ -256,7 +264,9 @@ impl Writer {
             }
             transaction.commit()
         };
-        transaction(&mut self.connection).map_err(|error| self.failure(error))
+        store().map_err(|error| self.failure(error))?;
+        self.newest_message = message;
+        Ok(())
     }
 
     fn write_snapshot(&mut self, records: &[Record]) -> rusqlite::Result<()> {

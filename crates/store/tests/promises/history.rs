@@ -120,6 +120,40 @@ fn messages_are_listed_by_party_the_newest_ones_oldest_first() {
 }
 
 #[test]
+fn no_message_is_left_out_after_a_restart_or_a_refused_batch() {
+    let team = Team::new();
+    let say = |n| message(n, Party::User, vec![member("ada")], "hello");
+    commit(
+        &mut team.open().writer,
+        batch(1, vec![say(1), record(2), say(3)]),
+    )
+    .unwrap();
+
+    let mut opened = team.open();
+    let refuse =
+        "CREATE TRIGGER refuse BEFORE INSERT ON archive BEGIN SELECT raise(ABORT, 'no'); END";
+    team.sqlite().execute_batch(refuse).unwrap();
+    let archived = vec![Archived {
+        task: TaskId(1),
+        view: "{}".into(),
+    }];
+    let refused = Batch {
+        archived,
+        ..batch(4, vec![say(4), say(5)])
+    };
+    commit(&mut opened.writer, refused).unwrap_err();
+    commit(&mut opened.writer, batch(4, vec![record(4), record(5)])).unwrap();
+    commit(&mut opened.writer, batch(6, vec![say(6)])).unwrap();
+    drop(opened.writer);
+
+    let mut opened = team.open();
+    commit(&mut opened.writer, batch(7, vec![record(7)])).unwrap();
+    let messages = opened.history.messages(None, 10).unwrap();
+    let ids: Vec<_> = messages.iter().map(|message| message.id.0).collect();
+    assert_eq!(ids, [1, 3, 6]);
+}
+
+#[test]
 fn completed_tasks_are_listed_by_id() {
     let team = Team::new();
     let mut opened = team.open();
@@ -137,7 +171,7 @@ fn completed_tasks_are_listed_by_id() {
     .unwrap();
     drop(opened.writer);
     let history = team.open().history;
-    let all = history.archived_all().unwrap();
+    let all = history.archived_after(TaskId(0), 10).unwrap();
     assert_eq!(
         all,
         [r#"{"id":"T-2"}"#, r#"{"id":"T-9"}"#, r#"{"id":"T-10"}"#]

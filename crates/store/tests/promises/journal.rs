@@ -219,7 +219,7 @@ fn a_million_events_open_in_two_seconds() {
     filling
         .execute_batch(
             r#"WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 1000000)
-               INSERT INTO journal SELECT n, n, n, '|user|ada|',
+               INSERT INTO journal SELECT n, n, n, '|user|ada|', n - 1,
                  '{"kind":"message_accepted","data":{"message":"M-' || n ||
                  '","from":"user","to":["ada"],"text":"' || hex(zeroblob(20)) || '","urgent":false}}', NULL FROM n;
                INSERT INTO meta VALUES ('snapshot_revision', 999000);
