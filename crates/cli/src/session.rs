@@ -11,9 +11,10 @@ use agent_team_protocol::codec::FRAME_MAX;
 use agent_team_protocol::exit::ExitCode;
 use agent_team_protocol::initialize::{Initialize, Initialized};
 use agent_team_protocol::launch::LAUNCH_MARKER;
-use agent_team_protocol::method::{CallerTerminal, Method};
+use agent_team_protocol::method::{CallerTerminal, ListTasks, Method, TaskList};
 use agent_team_protocol::notification::{Goodbye, GoodbyeReason, Notification};
 use agent_team_protocol::rpc::{self, Call, TeamRef};
+use agent_team_protocol::view::TaskView;
 use agent_team_protocol::{ErrorCode, Refusal};
 use agent_team_system::client::{Arrival, CallError, Client, ConnectError, Incoming};
 use agent_team_system::daemon;
@@ -24,6 +25,7 @@ use agent_team_system::terminal;
 use crate::args::Global;
 use crate::error::{self, Failure};
 
+mod farewell;
 mod subscription;
 
 pub(crate) use subscription::{Notice, Subscription};
@@ -153,6 +155,20 @@ impl Session {
                     may_resume(last_words, on_stop)?;
                 }
                 outcome => return Ok(outcome?),
+            }
+        }
+    }
+
+    /// The whole board, page by page.
+    pub(crate) async fn board(&mut self) -> Result<Vec<TaskView>, Failure> {
+        let mut tasks: Vec<TaskView> = Vec::new();
+        loop {
+            let after = tasks.last().map_or(0, |task| task.id.0);
+            let page = self.ask::<TaskList>(ListTasks { after }).await?;
+            let is_last = !page.more || page.tasks.is_empty();
+            tasks.extend(page.tasks);
+            if is_last {
+                return Ok(tasks);
             }
         }
     }

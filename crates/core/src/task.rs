@@ -154,6 +154,13 @@ impl Board {
         self.tasks.is_empty()
     }
 
+    /// Those after a number.
+    pub fn after(&self, last: TaskId) -> impl Iterator<Item = &Task> {
+        self.tasks
+            .range((std::ops::Bound::Excluded(last), std::ops::Bound::Unbounded))
+            .map(|(_, task)| task)
+    }
+
     /// Every task that is not completed, by number.
     pub fn iter(&self) -> impl Iterator<Item = &Task> {
         self.tasks.values()

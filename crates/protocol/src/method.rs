@@ -77,7 +77,8 @@ methods! {
     MessageList = "message/list" (ListMessages) -> MessageListAnswer;
 
     TaskAdd = "task/add" (AddTask) -> TaskAnswer;
-    TaskList = "task/list" (Nothing) -> TaskListAnswer;
+    /// The board by number, a page at a time.
+    TaskList = "task/list" (ListTasks) -> TaskListAnswer;
     TaskShow = "task/show" (OneTask) -> TaskView;
     TaskUpdate = "task/update" (UpdateTask) -> TaskAnswer;
     TaskClaim = "task/claim" (ClaimTask) -> TaskAnswer;
@@ -196,7 +197,6 @@ pub struct TeamListAnswer {
 pub struct WaitAnswer {
     pub team: TeamId,
     pub outcome: Outcome,
-    pub tasks: Vec<TaskView>,
     pub members: Vec<MemberView>,
 }
 
@@ -378,10 +378,20 @@ pub struct TaskAnswer {
     pub overlaps: Vec<TaskId>,
 }
 
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub struct ListTasks {
+    /// The last task of the page before; 0 for the first page.
+    #[serde(default)]
+    pub after: u64,
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TaskListAnswer {
     pub revision: Revision,
     pub tasks: Vec<TaskView>,
+    /// There are more after the last of these.
+    #[serde(default)]
+    pub more: bool,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]

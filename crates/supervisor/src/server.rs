@@ -582,7 +582,7 @@ fn destination(method: &str, call: &Envelope<'_>) -> Result<Destination, Refusal
                 after,
             })
         }
-        m::TaskList::NAME => read(Asked::ListTasks),
+        m::TaskList::NAME => read(Asked::ListTasks(call.args::<m::TaskList>()?)),
         m::TaskShow::NAME => read(Asked::ShowTask(call.args::<m::TaskShow>()?.task)),
         m::TaskUpdate::NAME => {
             let m::UpdateTask { task, changes } = call.args::<m::TaskUpdate>()?;

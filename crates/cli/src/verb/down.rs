@@ -10,8 +10,8 @@ use crate::output::{Output, receipt};
 use crate::session::Session;
 
 pub(super) async fn run(global: &Global, output: Output, force: bool) -> Result<ExitCode, Failure> {
-    let answer = Session::of_team(global)?
-        .call::<TeamDown>(Down { force })
-        .await?;
+    let mut session = Session::of_team(global)?;
+    let mut answer = session.call::<TeamDown>(Down { force }).await?;
+    answer.receipts.extend(session.see_off().await?);
     receipt::show(output, &answer).map(ExitCode::from)
 }

@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use agent_team_protocol::method::{
-    AddTask, AssignTask, ClaimTask, EndTask, Nothing, OneTask, TaskAdd, TaskAnswer, TaskAssign,
-    TaskCancel, TaskChanges, TaskClaim, TaskComplete, TaskFail, TaskList, TaskRelease, TaskRetry,
-    TaskShow, TaskUpdate, UpdateTask,
+    AddTask, AssignTask, ClaimTask, EndTask, OneTask, TaskAdd, TaskAnswer, TaskAssign, TaskCancel,
+    TaskChanges, TaskClaim, TaskComplete, TaskFail, TaskRelease, TaskRetry, TaskShow, TaskUpdate,
+    UpdateTask,
 };
 use agent_team_protocol::spec::TaskSpec;
 use agent_team_protocol::view::TaskView;
@@ -108,7 +108,7 @@ fn changed(output: Output, answer: &TaskAnswer, done: &str) -> Result<ExitCode, 
 
 async fn list(session: &mut Session, output: Output) -> Result<ExitCode, Failure> {
     let document = Document {
-        tasks: session.ask::<TaskList>(Nothing {}).await?.tasks,
+        tasks: session.board().await?,
     };
     output.show(&document, || match document.tasks.as_slice() {
         [] => "no tasks\n".into(),
@@ -126,7 +126,7 @@ async fn show(session: &mut Session, output: Output, task: TaskId) -> Result<Exi
 /// With `--json` the tasks themselves, whose `after` and `blocks` are the graph.
 async fn graph(session: &mut Session, output: Output, dot: bool) -> Result<ExitCode, Failure> {
     let document = Document {
-        tasks: session.ask::<TaskList>(Nothing {}).await?.tasks,
+        tasks: session.board().await?,
     };
     output.show(&document, || {
         if dot {

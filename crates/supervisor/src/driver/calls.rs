@@ -2,8 +2,8 @@
 
 use agent_team_core::{Answer, Call, CallKey, Caller, Effect, Input, Origin, ReplyTo};
 use agent_team_protocol::method::{
-    Attach, Change, ChangeKind, ListMessages, LogAnswer, MemberAnswer, MessageListAnswer, Nothing,
-    SendAnswer, Spawn, Subscribe, TaskAnswer, TaskListAnswer, UpAnswer,
+    Attach, Change, ChangeKind, ListMessages, ListTasks, LogAnswer, MemberAnswer,
+    MessageListAnswer, Nothing, SendAnswer, Spawn, Subscribe, TaskAnswer, TaskListAnswer, UpAnswer,
 };
 use agent_team_protocol::view::{
     MessageState, MessageView, Placement, TaskView, TeamState, TeamView,
@@ -41,7 +41,7 @@ pub(crate) enum Asked {
     ShowMember(MemberName),
     FindLog(MemberName),
     ListMessages(ListMessages),
-    ListTasks,
+    ListTasks(ListTasks),
     ShowTask(TaskId),
     Wait,
     Attach(Attach),
@@ -66,7 +66,7 @@ impl Request {
             | Asked::ShowMember(_)
             | Asked::FindLog(_)
             | Asked::ListMessages(_)
-            | Asked::ListTasks
+            | Asked::ListTasks(_)
             | Asked::ShowTask(_)
             | Asked::Wait
             | Asked::Attach(_)
@@ -314,7 +314,7 @@ impl Driver {
                 }
             }
             Asked::ListMessages(list) => self.list_messages(reply, list),
-            Asked::ListTasks => self.list_tasks(reply),
+            Asked::ListTasks(list) => self.list_tasks(reply, list),
             Asked::ShowTask(task) => self.show_task(reply, task),
             Asked::Wait => self.waiters.push(Waiter::Quiet { reply }),
             Asked::Attach(attach) => self.attach(reply, attach),
@@ -346,23 +346,19 @@ impl Driver {
         }
     }
 
-    fn list_tasks(&self, reply: Reply) {
-        let live = self.live_tasks();
+    fn list_tasks(&self, reply: Reply, list: ListTasks) {
+        let after = TaskId(list.after);
+        let board = self.team.board().after(after).take(PAGE_TASKS);
+        let live: Vec<TaskView> = board.map(|task| view::task(&self.team, task)).collect();
         let revision = self.team.revision();
         self.read_history(reply, move |history| {
+            let (tasks, more) = page(live, history, after)?;
             Ok(TaskListAnswer {
                 revision,
-                tasks: with_archived(live, history)?,
+                tasks,
+                more,
             })
         });
-    }
-
-    pub(super) fn live_tasks(&self) -> Vec<TaskView> {
-        self.team
-            .board()
-            .iter()
-            .map(|task| view::task(&self.team, task))
-            .collect()
     }
 
     fn show_task(&self, reply: Reply, id: TaskId) {
@@ -473,19 +469,38 @@ impl Driver {
     }
 }
 
-/// The board with what has left memory, by number.
-pub(super) fn with_archived(
+/// Tasks of one page, at most.
+const PAGE_TASKS: usize = 512;
+
+/// Bytes of one page, at most; one task may exceed it.
+const PAGE_BYTES: usize = 512 << 10;
+
+/// A page of the board by number, what has left memory included, and whether more follows.
+fn page(
     live: Vec<TaskView>,
     history: &agent_team_store::History,
-) -> Result<Vec<TaskView>, String> {
-    let archived = history.archived_all().map_err(|error| error.to_string())?;
+    after: TaskId,
+) -> Result<(Vec<TaskView>, bool), String> {
+    let archived = history
+        .archived_after(after, PAGE_TASKS)
+        .map_err(|error| error.to_string())?;
+    let mut more = live.len() == PAGE_TASKS || archived.len() == PAGE_TASKS;
     let mut tasks = live;
     for view in &archived {
         tasks.push(serde_json::from_str(view).map_err(|error| error.to_string())?);
     }
     tasks.sort_unstable_by_key(|task| task.id);
     tasks.dedup_by_key(|task| task.id);
-    Ok(tasks)
+    let mut bytes = 0;
+    let fitting = tasks.iter().take(PAGE_TASKS).take_while(|task| {
+        let fits = bytes < PAGE_BYTES;
+        bytes += serde_json::to_string(task).map_or(0, |text| text.len());
+        fits
+    });
+    let fitting = fitting.count();
+    more |= fitting < tasks.len();
+    tasks.truncate(fitting);
+    Ok((tasks, more))
 }
 
 pub(super) fn unknown_member(name: &MemberName) -> Refusal {

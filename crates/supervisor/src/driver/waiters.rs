@@ -1,12 +1,12 @@
 //! Callers whose answer means done: they wait for a state, and get it when it is stored.
 
+use agent_team_core::task::Outcome as TaskOutcome;
 use agent_team_protocol::method::{DownAnswer, MemberAnswer, Outcome, UpAnswer, WaitAnswer};
-use agent_team_protocol::view::{Fate, Placement, Receipt, ReceiptKind, TaskState};
+use agent_team_protocol::view::{Fate, Placement, Receipt, ReceiptKind};
 use agent_team_protocol::{ErrorCode, LaunchId, MemberName, Refusal};
 use agent_team_system::private_file;
 use tokio::sync::oneshot;
 
-use super::calls::with_archived;
 use super::{Driver, Message};
 use crate::launch::Order;
 use crate::outbox::Reply;
@@ -82,39 +82,26 @@ impl Driver {
                 if self.team.can_go_on() {
                     return Some(Waiter::Quiet { reply });
                 }
-                self.tell_quiet(reply);
+                // Completed tasks have left the board.
+                let all = self
+                    .team
+                    .board()
+                    .iter()
+                    .all(|task| task.outcome == TaskOutcome::Cancelled);
+                let outcome = if all {
+                    Outcome::Completed
+                } else {
+                    Outcome::Failed
+                };
+                let team = self.identity.team.clone();
+                reply.ok(&WaitAnswer {
+                    team,
+                    outcome,
+                    members: self.member_views(),
+                });
             }
         }
         None
-    }
-
-    fn tell_quiet(&self, reply: Reply) {
-        let live = self.live_tasks();
-        let members = self.member_views();
-        let team = self.identity.team.clone();
-        let history = self.history.clone();
-        tokio::task::spawn_local(async move {
-            let tasks = tokio::task::spawn_blocking(move || with_archived(live, &history)).await;
-            match tasks {
-                Ok(Ok(tasks)) => {
-                    let done = |state| matches!(state, TaskState::Completed | TaskState::Cancelled);
-                    let all = tasks.iter().all(|task| done(task.state));
-                    let outcome = if all {
-                        Outcome::Completed
-                    } else {
-                        Outcome::Failed
-                    };
-                    reply.ok(&WaitAnswer {
-                        team,
-                        outcome,
-                        tasks,
-                        members,
-                    });
-                }
-                Ok(Err(error)) => reply.refuse(Refusal::new(ErrorCode::StorageFailed, error)),
-                Err(panic) => reply.refuse(Refusal::internal(panic.to_string())),
-            }
-        });
     }
 
     pub(super) fn begin_down(&mut self, reply: Reply) {

@@ -48,6 +48,7 @@ pub(super) async fn run(
     after: Revision,
 ) -> Result<ExitCode, Failure> {
     let began = Instant::now();
+    let mut board = session.another();
     let mut progress = if output.is_json() {
         None
     } else {
@@ -81,10 +82,11 @@ pub(super) async fn run(
     };
     clear(&mut progress);
     let answer = answer?;
+    let tasks = board.board().await?;
     if let Some(progress) = &progress {
-        progress.catch_up(output, &answer.tasks);
+        progress.catch_up(output, &tasks);
     }
-    let document = document(answer, began);
+    let document = document(answer, tasks, began);
     output.show(&document, || summary(&document))?;
     Ok(match document.outcome {
         Outcome::Completed => ExitCode::SUCCESS,
@@ -105,11 +107,10 @@ fn clear(progress: &mut Option<Progress>) {
     }
 }
 
-fn document(answer: WaitAnswer, began: Instant) -> Document {
+fn document(answer: WaitAnswer, tasks: Vec<TaskView>, began: Instant) -> Document {
     let WaitAnswer {
         team,
         outcome,
-        tasks,
         members,
     } = answer;
     let output = |member: &MemberView| Some((member.name.clone(), member.last_result.clone()?));

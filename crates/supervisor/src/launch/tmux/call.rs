@@ -216,6 +216,15 @@ impl Tmux {
         }
     }
 
+    /// The next server gets a new one.
+    pub(super) fn remove_configuration(&self) {
+        if let Some(file) = &self.configuration
+            && let Err(error) = private_file::discard(file)
+        {
+            tracing::warn!(%error, "the configuration of tmux stays behind");
+        }
+    }
+
     /// Runs the commands in one call; gives what they print. The first that fails ends it.
     pub(super) async fn run(&self, commands: &[Command]) -> Result<String, TmuxError> {
         output(&self.binary, &self.arguments(commands)).await

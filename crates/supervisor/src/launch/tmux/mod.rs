@@ -423,6 +423,7 @@ impl Panes {
                 ..socket
             });
         }
+        self.tmux.remove_configuration();
         match std::fs::remove_file(&self.place.socket) {
             Ok(()) => Some(Receipt {
                 fate: Fate::Removed,
