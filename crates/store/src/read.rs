@@ -60,7 +60,7 @@ impl From<rusqlite::Error> for ReadError {
 }
 
 /// Whether the file no longer is what SQLite or we wrote.
-pub(crate) fn is_damage(error: &rusqlite::Error) -> bool {
+fn is_damage(error: &rusqlite::Error) -> bool {
     use rusqlite::Error as E;
     matches!(
         error.sqlite_error_code(),
