@@ -176,6 +176,8 @@ fn completed_tasks_are_listed_by_id() {
         all,
         [r#"{"id":"T-2"}"#, r#"{"id":"T-9"}"#, r#"{"id":"T-10"}"#]
     );
+    assert_eq!(history.archived_after(TaskId(2), 1).unwrap(), all[1..2]);
+    assert_eq!(history.archived_after(TaskId(10), 1).unwrap(), [""; 0]);
     assert_eq!(history.archived(TaskId(9)).unwrap().as_ref(), Some(&all[1]));
     assert_eq!(history.archived(TaskId(3)).unwrap(), None);
 }
