@@ -55,6 +55,11 @@ pub(super) async fn run(
     if stays || !session::is_terminal() {
         return Ok(ExitCode::SUCCESS);
     }
+    if session::caller_terminal().tmux.is_some() {
+        // Whoever types in tmux keeps what they look at.
+        output.note("the team has a window of its own; agent-team attach goes there");
+        return Ok(ExitCode::SUCCESS);
+    }
     attach::whole_team(&mut session).await
 }
 

@@ -292,7 +292,9 @@ impl Panes {
                 .words([name, value])
         };
         let border = "#[fg=#{@agent_team_colour}]#[bold] #{@agent_team_member} #[default]#{@agent_team_label} ";
+        let main = (self.place.size.0 / 2).max(panes::SMALLEST.0).to_string();
         let commands = [
+            set("main-pane-width", &main),
             set("pane-border-status", "top"),
             set("pane-border-format", border),
             set("automatic-rename", "off"),
@@ -449,6 +451,26 @@ impl Panes {
         ProcessId::of(pid.trim().parse().ok()?).ok().flatten()
     }
 
+    /// Shows a pane in the client that the caller types in.
+    async fn switch(&self, pane: &Pane, caller: Option<&str>) -> Result<AttachAnswer, TmuxError> {
+        let mut list = Command::new("list-clients").option("-F", "#{client_name}");
+        if let Some(session) = caller.and_then(session_in) {
+            list = list.option("-t", &session);
+        }
+        let clients = self.tmux.run(&[list]).await?;
+        let client = clients.lines().next().ok_or_else(|| {
+            TmuxError::Gone("no terminal is attached to the session of this one".to_owned())
+        })?;
+        let switch = Command::new("switch-client")
+            .option("-c", client)
+            .option("-t", &pane.id);
+        self.tmux.run(&[switch]).await?;
+        Ok(AttachAnswer {
+            argv: Vec::new(),
+            unset: Vec::new(),
+        })
+    }
+
     /// What the caller runs to see the team, or one member's pane. `caller`: its `$TMUX`.
     pub(crate) async fn attach(
         &mut self,
@@ -468,12 +490,7 @@ impl Panes {
         let pane = pane.ok_or_else(|| no_pane(member))?;
         let here = caller.and_then(|tmux| tmux.split(',').next()) == self.place.socket.to_str();
         if here {
-            let switch = Command::new("switch-client").option("-t", &pane.id);
-            self.tmux.run(&[switch]).await.map_err(refused)?;
-            return Ok(AttachAnswer {
-                argv: Vec::new(),
-                unset: Vec::new(),
-            });
+            return self.switch(pane, caller).await.map_err(refused);
         }
         let mut commands = vec![
             Command::new("select-window").option("-t", &pane.id),
@@ -497,6 +514,12 @@ impl Panes {
             unset,
         })
     }
+}
+
+/// The session's id in a `$TMUX`, which is `socket,pid,session`.
+fn session_in(tmux: &str) -> Option<String> {
+    let number: u64 = tmux.rsplit(',').next()?.parse().ok()?;
+    Some(format!("${number}"))
 }
 
 fn argv(worker: &std::path::Path, order: &LaunchOrder) -> Vec<String> {

@@ -10,7 +10,7 @@ pub(super) const LAUNCH_TAG: &str = "@agent_team_launch";
 pub(super) const FORMAT: &str = "#{pane_id}\t#{pane_pid}\t#{window_id}\t#{session_id}\t#{@agent_team_team}\t#{@agent_team_member}";
 
 /// A pane is at least this wide and high, its border included.
-const SMALLEST: (u16, u16) = (40, 7);
+pub(super) const SMALLEST: (u16, u16) = (40, 7);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Pane {
