@@ -8,6 +8,7 @@
     reason = "a command's output is its purpose"
 )]
 
+mod bench;
 mod demo;
 mod install;
 mod run;
@@ -42,6 +43,8 @@ enum Command {
     },
     /// The rules that no compiler checks: layering, names, sizes.
     Tidy,
+    /// How fast everything is, beside what the machine can do.
+    Bench(bench::Arguments),
     /// Put the binaries, man pages and completions in place.
     Install {
         #[command(flatten)]
@@ -70,6 +73,7 @@ fn main() -> ExitCode {
         }
         Command::Test { steps, .. } => test::run(&steps),
         Command::Tidy => tidy::run(),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Install { place } => install::install(place.prefix),
         Command::Uninstall { place } => install::uninstall(place.prefix),
     };

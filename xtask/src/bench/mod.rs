@@ -1,0 +1,250 @@
+//! `cargo xtask bench`: how fast the system is, each figure beside what the machine can do at best in the same run.
+//!
+//! Builds the release binaries, goes on in a release build of itself, and drives private installations through their
+//! socket. Limits are measured here too: bare sockets, syncs, SQLite, tmux and process starts without us between them.
+//! It writes to its own temporary directory alone, and ends whatever it started.
+
+mod claims;
+mod events;
+mod messages;
+mod recovery;
+mod rest;
+mod rig;
+mod sqlite;
+mod start;
+mod stats;
+mod swarm;
+mod table;
+mod wire;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+
+use self::rig::Programs;
+use self::table::Row;
+use crate::run::{Failed, cargo, check, root};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Groups of rows to measure; all unless given. `--list` names them.
+    #[arg(value_name = "GROUP")]
+    groups: Vec<String>,
+    /// Name the groups and leave.
+    #[arg(long)]
+    list: bool,
+    /// Fewer and smaller rounds: about a minute.
+    #[arg(long)]
+    quick: bool,
+    /// Also write all rows and rounds to this file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Where the databases and files that are measured are put; target/ unless given.
+    #[arg(long, value_name = "DIR")]
+    directory: Option<PathBuf>,
+}
+
+struct Group {
+    name: &'static str,
+    does: &'static str,
+    measure: fn(&Bench) -> Result<Vec<Row>>,
+}
+
+const GROUPS: &[Group] = &[
+    Group {
+        name: "messages",
+        does: "one message there, and there and back",
+        measure: messages::latency,
+    },
+    Group {
+        name: "history",
+        does: "the same with 100,000 stored messages",
+        measure: messages::history,
+    },
+    Group {
+        name: "flood",
+        does: "messages persisted per second",
+        measure: messages::flood,
+    },
+    Group {
+        name: "claims",
+        does: "claims per second by claimants and board",
+        measure: claims::rates,
+    },
+    Group {
+        name: "board",
+        does: "a claim from a large board against one from a small",
+        measure: claims::board_size,
+    },
+    Group {
+        name: "up",
+        does: "a team's start until all members are ready",
+        measure: start::up,
+    },
+    Group {
+        name: "restart",
+        does: "a killed worker's successor",
+        measure: start::restart,
+    },
+    Group {
+        name: "recovery",
+        does: "a killed supervisor's successor",
+        measure: recovery::successor,
+    },
+    Group {
+        name: "open",
+        does: "a team with a long journal",
+        measure: recovery::long_journal,
+    },
+    Group {
+        name: "rest",
+        does: "memory and wake-ups of a team that does nothing",
+        measure: rest::memory,
+    },
+    Group {
+        name: "events",
+        does: "events to many subscribers",
+        measure: events::fan_out,
+    },
+];
+
+/// What every group is given.
+struct Bench {
+    programs: Programs,
+    /// Private, on the file system that is measured.
+    directory: PathBuf,
+    quick: bool,
+}
+
+impl Bench {
+    /// The second in a quick run.
+    fn pick<T>(&self, full: T, quick: T) -> T {
+        if self.quick { quick } else { full }
+    }
+
+    /// A directory of its own within the bench's.
+    fn place(&self, name: &str) -> Result<PathBuf> {
+        let place = self.directory.join(name);
+        fs::create_dir_all(&place)?;
+        Ok(place)
+    }
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    if arguments.list {
+        for group in GROUPS {
+            println!("{:<9} {}", group.name, group.does);
+        }
+        return Ok(());
+    }
+    let groups = chosen(&arguments.groups)?;
+    if cfg!(debug_assertions) {
+        return in_release();
+    }
+    let release = std::env::current_exe()?;
+    let release = release
+        .parent()
+        .context("our executable has no directory")?;
+    let top = arguments
+        .directory
+        .clone()
+        .unwrap_or_else(|| root().join("target"));
+    let directory = tempfile::Builder::new().prefix("bench").tempdir_in(&top)?;
+    let bench = Bench {
+        programs: Programs {
+            real: release.to_owned(),
+            stub: release.join("agent-team-bench-stub"),
+        },
+        directory: directory.path().canonicalize()?,
+        quick: arguments.quick,
+    };
+    println!(
+        "on {}, {} processors",
+        file_system(&bench.directory),
+        std::thread::available_parallelism()?
+    );
+    let mut rows = Vec::new();
+    for group in groups {
+        let started = Instant::now();
+        let measured = (group.measure)(&bench)
+            .unwrap_or_else(|error| vec![Row::not_measured(group.name, format!("{error:#}"))]);
+        rows.extend(measured);
+        eprintln!(
+            "   {}: {:.1} s",
+            group.name,
+            started.elapsed().as_secs_f64()
+        );
+    }
+    print!("{}", table::shown(&rows));
+    if let Some(file) = &arguments.json {
+        let json = serde_json::to_string_pretty(&rows)?;
+        fs::write(file, json).with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    Ok(())
+}
+
+fn chosen(names: &[String]) -> Result<Vec<&'static Group>> {
+    if names.is_empty() {
+        return Ok(GROUPS.iter().collect());
+    }
+    let find = |name: &String| {
+        GROUPS
+            .iter()
+            .find(|group| group.name == name)
+            .ok_or_else(|| {
+                let what = format!("no group {name}; the groups: cargo xtask bench --list");
+                Failed { what, code: 2 }.into()
+            })
+    };
+    names.iter().map(find).collect()
+}
+
+/// Builds what is measured and what measures, and goes on there with the same arguments.
+fn in_release() -> Result<()> {
+    let packages = [
+        "agent-team-supervisor",
+        "agent-team-teammate",
+        "agent-team-xtask",
+    ];
+    let mut build = cargo(&["build", "--quiet", "--release"]);
+    for package in packages {
+        build.args(["--package", package]);
+    }
+    check(&mut build)?;
+    let mut again = cargo(&[
+        "run",
+        "--quiet",
+        "--release",
+        "--package",
+        "agent-team-xtask",
+        "--",
+    ]);
+    check(again.args(std::env::args_os().skip(1)))
+}
+
+/// What kind of file system a directory is on, and on which device, where the system says.
+fn file_system(directory: &Path) -> String {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let longest = mounts
+        .lines()
+        .filter_map(|mount| {
+            let mut words = mount.split(' ');
+            let (device, point, kind) = (words.next()?, words.next()?, words.next()?);
+            directory
+                .starts_with(point)
+                .then(|| (point.len(), format!("{kind} ({device})")))
+        })
+        .max_by_key(|(length, _)| *length);
+    longest.map_or_else(|| "an unknown file system".to_owned(), |(_, shown)| shown)
+}
+
+/// Fails where a sync means nothing.
+fn check_disk(directory: &Path) -> Result<()> {
+    let kind = file_system(directory);
+    if kind.starts_with("tmpfs") || kind.starts_with("ramfs") {
+        bail!("{kind} keeps nothing: give --directory on a disk");
+    }
+    Ok(())
+}

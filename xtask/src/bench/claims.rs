@@ -1,0 +1,261 @@
+//! Rows about the board: how many claims a second, and whether a large board slows one.
+//!
+//! Claimants are clients, each with one call in flight: the user may hold many tasks, so that claims follow each other
+//! without completions between. After each round the claims are released again, which is not measured.
+
+use std::collections::HashSet;
+
+use agent_team_protocol::TeamId;
+use agent_team_protocol::id::TaskId;
+use agent_team_protocol::method::{ClaimTask, EndTask, TaskClaim, TaskComplete, TaskRelease};
+use agent_team_protocol::spec::PlacementChoice;
+use anyhow::{Result, ensure};
+
+use super::messages::Watched;
+use super::rig::{Durability, Installation, Worker, environment, task, task_number, team};
+use super::sqlite::Rows;
+use super::stats::Figure;
+use super::swarm::Swarm;
+use super::table::{Row, Target, Unit};
+use super::{Bench, check_disk};
+
+/// Claims in a round, on boards that have as many ready tasks.
+const CLAIMS: usize = 4_000;
+
+struct Board {
+    team: TeamId,
+    tasks: usize,
+    dependencies: bool,
+    ready: usize,
+}
+
+impl Board {
+    /// With dependencies, the board is in layers, each task after two of the layer before; the first is completed, so
+    /// that what is claimed then has two dependencies, and completing it would free others.
+    fn load(
+        bench: &Bench,
+        installation: &mut Installation,
+        tasks: usize,
+        dependencies: bool,
+    ) -> Result<Self> {
+        let name = format!("b{tasks}{}", if dependencies { "d" } else { "" });
+        let project = bench.place(&format!("p-{name}"))?;
+        let spec = team(&project, &name, PlacementChoice::Headless, &[])?;
+        let team = installation.up(spec, environment())?;
+        let layer = if dependencies {
+            (tasks / 4).min(CLAIMS)
+        } else {
+            tasks
+        };
+        installation.add_tasks(&team, tasks, |place| {
+            let mut task = task(format!("task {place}"));
+            if place > layer {
+                let below = place - layer;
+                task.after = vec![
+                    format!("T-{below}"),
+                    format!(
+                        "T-{}",
+                        if below % layer == 0 {
+                            below + 1 - layer
+                        } else {
+                            below + 1
+                        }
+                    ),
+                ];
+            }
+            task
+        })?;
+        let board = Self {
+            team,
+            tasks,
+            dependencies,
+            ready: layer,
+        };
+        if dependencies {
+            let mut swarm = Swarm::connect(&installation.socket()?, "loader", 1)?;
+            let claimed = board.claim(&mut swarm, 64, layer)?;
+            let mut ends = claimed.iter().map(|task| end(*task));
+            let next = || ends.next().expect("as many as there are");
+            swarm.run::<TaskComplete>(&board.team, 64, layer, next, |_| {})?;
+        }
+        Ok(board)
+    }
+
+    /// The claimed tasks. No task twice.
+    fn claim(&self, swarm: &mut Swarm, window: usize, count: usize) -> Result<Vec<u64>> {
+        Ok(self.claim_timed(swarm, window, count)?.1)
+    }
+
+    fn claim_timed(
+        &self,
+        swarm: &mut Swarm,
+        window: usize,
+        count: usize,
+    ) -> Result<(f64, Vec<u64>)> {
+        let mut answers = Vec::with_capacity(count);
+        let took = swarm.run::<TaskClaim>(
+            &self.team,
+            window,
+            count,
+            || ClaimTask { task: None },
+            |answer| answers.push(answer.to_vec()),
+        )?;
+        let claimed: Vec<u64> = answers
+            .iter()
+            .map(|answer| task_number(answer))
+            .collect::<Result<_>>()?;
+        let distinct: HashSet<&u64> = claimed.iter().collect();
+        ensure!(distinct.len() == claimed.len(), "a task was claimed twice");
+        Ok((took.as_secs_f64(), claimed))
+    }
+
+    fn release(&self, swarm: &mut Swarm, claimed: &[u64]) -> Result<()> {
+        let mut ends = claimed.iter().map(|task| end(*task));
+        let next = || ends.next().expect("as many as there are");
+        swarm.run::<TaskRelease>(&self.team, 64, claimed.len(), next, |_| {})?;
+        Ok(())
+    }
+
+    /// Claims per second.
+    fn round(&self, swarm: &mut Swarm) -> Result<f64> {
+        let count = self.ready.min(CLAIMS);
+        let (took, claimed) = self.claim_timed(swarm, 1, count)?;
+        self.release(swarm, &claimed)?;
+        Ok(count as f64 / took)
+    }
+
+    fn shown(&self) -> String {
+        let size = self.tasks;
+        if self.dependencies {
+            format!("{size} tasks with 2 dependencies")
+        } else {
+            format!("{size} tasks")
+        }
+    }
+}
+
+fn end(task: u64) -> EndTask {
+    EndTask {
+        task: TaskId(task),
+        generation: None,
+        text: String::new(),
+    }
+}
+
+pub(super) fn rates(bench: &Bench) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    let mut installation = Installation::start(
+        &bench.directory,
+        "claims",
+        &bench.programs,
+        Worker::Real,
+        Durability::Process,
+    )?;
+    let sizes: &[usize] = bench.pick(&[100, 1_000, 10_000, 100_000], &[100, 10_000]);
+    for &tasks in sizes {
+        for dependencies in [false, true] {
+            let board = Board::load(bench, &mut installation, tasks, dependencies)?;
+            for claimants in [1, 8, 32] {
+                rows.push(rate(
+                    bench,
+                    &installation,
+                    &board,
+                    claimants,
+                    Durability::Process,
+                )?);
+            }
+        }
+    }
+    drop(installation);
+    check_disk(&bench.directory)?;
+    let mut installation = Installation::start(
+        &bench.directory,
+        "claims-64",
+        &bench.programs,
+        Worker::Real,
+        Durability::Power,
+    )?;
+    let board = Board::load(bench, &mut installation, bench.pick(10_000, 4_000), false)?;
+    rows.push(rate(bench, &installation, &board, 64, Durability::Power)?);
+    Ok(rows)
+}
+
+fn rate(
+    bench: &Bench,
+    installation: &Installation,
+    board: &Board,
+    claimants: usize,
+    durability: Durability,
+) -> Result<Row> {
+    let mut swarm = Swarm::connect(&installation.socket()?, &format!("c{claimants}"), claimants)?;
+    let (mut rates, mut limits) = (Vec::new(), Vec::new());
+    board.round(&mut swarm)?;
+    let watched = Watched::start(&installation.home)?;
+    // A small board is claimed more often, so that as many claims are measured.
+    let repeats = (1_000 / board.ready).clamp(1, 10);
+    for _ in 0..bench.pick(3, 3) {
+        let mut rounds = Vec::new();
+        for _ in 0..repeats {
+            rounds.push(board.round(&mut swarm)?);
+        }
+        rates.push(Figure::of(rounds).median);
+    }
+    // Releases commit more at once than claims: a claimant has one call in flight, so a commit has one claim of each.
+    let batch = watched.batch()?.min(claimants);
+    let journal = Rows::newest(&installation.database(&board.team), 5_000)?;
+    for _ in 0..rates.len() {
+        limits.push(journal.written_per_second(&bench.directory, batch, durability)?);
+    }
+    let is_the_target = (claimants == 8 && durability == Durability::Process) || claimants == 64;
+    let who = if claimants == 1 {
+        "1 claimant".to_owned()
+    } else {
+        format!("{claimants} claimants")
+    };
+    Ok(Row::new(
+        format!("claims, {who}, {}, {}", board.shown(), durability.name()),
+        Unit::PerSecond,
+        Figure::of(rates),
+    )
+    .limit(format!("SQLite loop by {batch}"), Figure::of(limits))
+    .target(if is_the_target {
+        Target::RatioAtLeast(0.4)
+    } else {
+        Target::None
+    }))
+}
+
+pub(super) fn board_size(bench: &Bench) -> Result<Vec<Row>> {
+    let mut installation = Installation::start(
+        &bench.directory,
+        "board",
+        &bench.programs,
+        Worker::Real,
+        Durability::Process,
+    )?;
+    let small = Board::load(bench, &mut installation, 100, false)?;
+    let large = Board::load(bench, &mut installation, bench.pick(100_000, 20_000), true)?;
+    let mut swarm = Swarm::connect(&installation.socket()?, "claimant", 1)?;
+    // The same number of claims from both, one at a time.
+    let round = |board: &Board, swarm: &mut Swarm| -> Result<f64> {
+        let (took, claimed) = board.claim_timed(swarm, 1, 100)?;
+        board.release(swarm, &claimed)?;
+        Ok(took * 1e6 / 100.0)
+    };
+    let (mut from_large, mut from_small) = (Vec::new(), Vec::new());
+    for _ in 0..bench.pick(31, 15) {
+        from_small.push(round(&small, &mut swarm)?);
+        from_large.push(round(&large, &mut swarm)?);
+    }
+    let row = Row::new(
+        format!("a claim from {}", large.shown()),
+        Unit::Microseconds,
+        Figure::of(from_large),
+    )
+    .limit(
+        format!("from {} without", small.tasks),
+        Figure::of(from_small),
+    )
+    .target(Target::RatioAtMost(1.2));
+    Ok(vec![row])
+}

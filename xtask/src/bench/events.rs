@@ -1,0 +1,229 @@
+//! Rows about events: how many deliveries a second, and when the last of many subscribers has one.
+//!
+//! One thread reads for all subscribers, the same for us and for the limit, so that its cost is in both.
+
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use agent_team_protocol::TeamId;
+use agent_team_protocol::id::Recipient;
+use agent_team_protocol::initialize::Initialize;
+use agent_team_protocol::method::{
+    EventSubscribe, MessageSend, Nothing, SendMessage, Subscribe, TeamShow,
+};
+use agent_team_protocol::rpc::{self, Call, TeamRef};
+use agent_team_protocol::spec::PlacementChoice;
+use anyhow::{Result, bail};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::Bench;
+use super::rig::{Durability, Installation, Worker, environment, team};
+use super::stats::{Figure, percentile};
+use super::swarm::Swarm;
+use super::table::{Row, Target, Unit};
+
+/// Calls in flight of the one who causes the events.
+const WINDOW: usize = 256;
+
+/// Sockets on which lines arrive.
+struct Readers {
+    streams: Vec<UnixStream>,
+    /// Lines that each has got.
+    lines: Vec<usize>,
+}
+
+impl Readers {
+    fn new(streams: Vec<UnixStream>) -> Result<Self> {
+        for stream in &streams {
+            stream.set_nonblocking(true)?;
+        }
+        let lines = vec![0; streams.len()];
+        Ok(Self { streams, lines })
+    }
+
+    /// Reads until every one has got `count` lines; gives the time when the first and the last one had.
+    fn read(&mut self, count: usize) -> Result<(Instant, Instant)> {
+        self.lines.fill(0);
+        let mut first = None;
+        let mut buffer = vec![0; 64 * 1024];
+        let mut behind = self.streams.len();
+        while behind > 0 {
+            let mut waiting: Vec<PollFd<'_>> = self
+                .streams
+                .iter()
+                .map(|stream| PollFd::new(stream.as_fd(), PollFlags::POLLIN))
+                .collect();
+            if poll(&mut waiting, PollTimeout::from(30_000_u16))? == 0 {
+                bail!("{behind} subscribers wait for events");
+            }
+            let ready: Vec<bool> = waiting.iter().map(|one| one.any() == Some(true)).collect();
+            for (place, _) in ready.into_iter().enumerate().filter(|(_, ready)| *ready) {
+                let read = match self.streams[place].read(&mut buffer) {
+                    Ok(0) => bail!("a subscriber was cut off"),
+                    Ok(read) => read,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                    Err(error) => return Err(error.into()),
+                };
+                let before = self.lines[place];
+                self.lines[place] += buffer[..read].iter().filter(|byte| **byte == b'\n').count();
+                if before < count && self.lines[place] >= count {
+                    behind -= 1;
+                    first.get_or_insert_with(Instant::now);
+                }
+            }
+        }
+        let last = Instant::now();
+        Ok((first.unwrap_or(last), last))
+    }
+}
+
+fn subscribers(installation: &mut Installation, team: &TeamId, count: usize) -> Result<Readers> {
+    let socket = installation.socket()?;
+    let after = installation
+        .wire
+        .call::<TeamShow>(Some(team), Nothing {})?
+        .revision;
+    let subscribe = |number| {
+        let mut stream = UnixStream::connect(&socket)?;
+        stream.write_all(
+            rpc::initialize(0, &Initialize::client(format!("subscriber-{number}"))).as_bytes(),
+        )?;
+        let call = Call {
+            team: Some(TeamRef::Id(team.clone())),
+            key: None,
+            args: Subscribe {
+                after,
+                transient: false,
+            },
+        };
+        stream.write_all(rpc::request::<EventSubscribe>(1, &call).as_bytes())?;
+        Ok(stream)
+    };
+    let streams = (0..count).map(subscribe).collect::<Result<_>>()?;
+    let mut readers = Readers::new(streams)?;
+    // The answers to both calls.
+    readers.read(2)?;
+    Ok(readers)
+}
+
+pub(super) fn fan_out(bench: &Bench) -> Result<Vec<Row>> {
+    let mut installation = Installation::start(
+        &bench.directory,
+        "events",
+        &bench.programs,
+        Worker::Real,
+        Durability::Process,
+    )?;
+    let project = bench.place("p-events")?;
+    let spec = team(&project, "events", PlacementChoice::Headless, &[])?;
+    let team = installation.up(spec, environment())?;
+    let mut swarm = Swarm::connect(&installation.socket()?, "source", 1)?;
+    let mut rows = Vec::new();
+    for count in [1, 10, 100] {
+        let events = bench.pick(20_000, 5_000) / if count == 100 { 2 } else { 1 };
+        let (mut rates, mut limits) = (Vec::new(), Vec::new());
+        for _ in 0..bench.pick(5, 3) {
+            limits.push(bare(count, events)?);
+            let mut readers = subscribers(&mut installation, &team, count)?;
+            match deliveries(&mut swarm, &team, &mut readers, events) {
+                Ok(rate) => rates.push(rate),
+                Err(error) => {
+                    let what = format!("events to {count} subscribers");
+                    rows.push(Row::not_measured(what, format!("{error:#}")));
+                    return Ok(rows);
+                }
+            }
+        }
+        let target = if count == 100 {
+            Target::RatioAtLeast(0.5)
+        } else {
+            Target::None
+        };
+        rows.push(
+            Row::new(
+                format!("events to {count} subscribers, deliveries"),
+                Unit::PerSecond,
+                Figure::of(rates),
+            )
+            .limit("one write each", Figure::of(limits))
+            .target(target),
+        );
+    }
+    rows.push(last_of_many(bench, &mut installation, &team)?);
+    Ok(rows)
+}
+
+/// Deliveries per second from the first call to the last subscriber's last event.
+fn deliveries(
+    swarm: &mut Swarm,
+    team: &TeamId,
+    readers: &mut Readers,
+    events: usize,
+) -> Result<f64> {
+    let count = readers.streams.len();
+    let started = Instant::now();
+    let ended = std::thread::scope(|scope| {
+        let reading = scope.spawn(|| readers.read(events));
+        swarm.run::<MessageSend>(team, WINDOW, events, message, |_| {})?;
+        reading.join().expect("reading does not panic")
+    })?;
+    Ok((events * count) as f64 / (ended.1 - started).as_secs_f64())
+}
+
+fn message() -> SendMessage {
+    SendMessage {
+        to: Recipient::User,
+        text: format!("{:<64}", "event"),
+        urgent: false,
+    }
+}
+
+/// The limit: a thread that does nothing but write each event to each client.
+fn bare(count: usize, events: usize) -> Result<f64> {
+    let event = format!("{:<219}\n", "an event of the usual length");
+    let pairs = (0..count)
+        .map(|_| UnixStream::pair())
+        .collect::<io::Result<Vec<_>>>()?;
+    let (mut ours, theirs): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
+    let mut readers = Readers::new(theirs)?;
+    let started = Instant::now();
+    let ended = std::thread::scope(|scope| {
+        let reading = scope.spawn(|| readers.read(events));
+        for _ in 0..events {
+            for client in &mut ours {
+                client.write_all(event.as_bytes())?;
+            }
+        }
+        reading.join().expect("reading does not panic")
+    })?;
+    Ok((events * count) as f64 / (ended.1 - started).as_secs_f64())
+}
+
+/// How long after the first sign of a commit, the caller's answer or anybody's event, the last of 100 has the event.
+fn last_of_many(bench: &Bench, installation: &mut Installation, team: &TeamId) -> Result<Row> {
+    const SUBSCRIBERS: usize = 100;
+    let mut readers = subscribers(installation, team, SUBSCRIBERS)?;
+    let mut delays = Vec::new();
+    for _ in 0..bench.pick(200, 50) {
+        let (answered, (first, last)) = std::thread::scope(|scope| -> Result<_> {
+            let reading = scope.spawn(|| readers.read(1));
+            installation
+                .wire
+                .call::<MessageSend>(Some(team), message())?;
+            let answered = Instant::now();
+            Ok((answered, reading.join().expect("reading does not panic")?))
+        })?;
+        let delay: Duration = last.duration_since(first.min(answered));
+        delays.push(delay.as_secs_f64() * 1e3);
+    }
+    let (p50, p99) = (percentile(&delays, 50.0), percentile(&delays, 99.0));
+    Ok(Row::new(
+        format!("last of {SUBSCRIBERS} subscribers after the commit, p50"),
+        Unit::Milliseconds,
+        Figure::of(vec![p50]),
+    )
+    .target(Target::AtMost(0.5))
+    .note(format!("p99 {p99:.2} ms")))
+}

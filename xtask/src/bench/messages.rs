@@ -1,0 +1,335 @@
+//! Rows about messages: how long one takes, whether history slows it, how many are stored per second.
+//!
+//! Both ends are stub members, each its own process, blocked on its socket. The limit has the same two processes at the
+//! ends of a bare relay, a third one; rounds alternate.
+
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::{Child, Command};
+
+use agent_team_protocol::TeamId;
+use agent_team_protocol::id::Recipient;
+use agent_team_protocol::method::{MessageSend, SendMessage};
+use agent_team_protocol::spec::PlacementChoice;
+use anyhow::{Context as _, Result};
+
+use super::rig::{Commanded, Durability, Installation, Worker, environment, team};
+use super::sqlite::Rows;
+use super::stats::{Figure, percentile};
+use super::swarm::Swarm;
+use super::table::{Row, Target, Unit};
+use super::{Bench, check_disk};
+
+/// Exchanges in a round.
+const EXCHANGES: usize = 1_000;
+const SYNCED_EXCHANGES: usize = 100;
+
+/// Messages that the history row has stored.
+const HISTORY: usize = 100_000;
+
+/// Calls in flight of one flooding member: below what an inbox holds.
+const WINDOW: usize = 512;
+
+/// A pair of members: one takes commands, the other echoes.
+struct Pair {
+    sender: Commanded,
+    team: TeamId,
+}
+
+impl Pair {
+    fn start(bench: &Bench, installation: &mut Installation, name: &str) -> Result<Self> {
+        let project = bench.place(&format!("p-{name}"))?;
+        let control = project.join("control");
+        let listener = UnixListener::bind(&control)?;
+        let mut spec = team(&project, name, PlacementChoice::Headless, &["ada", "bob"])?;
+        let control = control
+            .to_str()
+            .context("the directory's name is not text")?
+            .to_owned();
+        spec.members[0].env.extend([
+            ("AGENT_TEAM_BENCH_CONTROL".to_owned(), control),
+            ("AGENT_TEAM_BENCH_PEER".to_owned(), "bob".to_owned()),
+        ]);
+        spec.members[1]
+            .env
+            .insert("AGENT_TEAM_BENCH_PEER".to_owned(), "ada".to_owned());
+        let team = installation.up(spec, environment())?;
+        Ok(Self {
+            sender: Commanded::accept(&listener)?,
+            team,
+        })
+    }
+}
+
+/// The relay between the same two processes.
+struct Relay {
+    sender: Commanded,
+    children: Vec<Child>,
+}
+
+impl Relay {
+    fn start(bench: &Bench, name: &str, file: Option<&Path>) -> Result<Self> {
+        let place = bench.place(name)?;
+        let (socket, control) = (place.join("relay"), place.join("control"));
+        let listener = UnixListener::bind(&control)?;
+        let stub = || Command::new(&bench.programs.stub);
+        let mut children = vec![stub().arg("relay").arg(&socket).args(file).spawn()?];
+        while !socket.exists() {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        children.push(stub().arg("echo").arg(&socket).spawn()?);
+        children.push(stub().arg("ping").arg(&socket).arg(&control).spawn()?);
+        Ok(Self {
+            sender: Commanded::accept(&listener)?,
+            children,
+        })
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        for child in &mut self.children {
+            let _gone = child.kill();
+            let _status = child.wait();
+        }
+    }
+}
+
+/// One-way and round-trip times of a round, in microseconds: p50 and p99 of each.
+fn exchange(sender: &mut Commanded, count: usize) -> Result<[f64; 4]> {
+    let numbers = sender.order(&format!("ping {count}"))?;
+    let (there, back): (Vec<f64>, Vec<f64>) = numbers
+        .chunks_exact(2)
+        .map(|pair| (pair[0] / 1_000.0, pair[1] / 1_000.0))
+        .unzip();
+    Ok([
+        percentile(&there, 50.0),
+        percentile(&there, 99.0),
+        percentile(&back, 50.0),
+        percentile(&back, 99.0),
+    ])
+}
+
+pub(super) fn latency(bench: &Bench) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for durability in [Durability::Process, Durability::Power] {
+        let name = format!("lat-{}", durability.name());
+        let mut installation = Installation::start(
+            &bench.directory,
+            &name,
+            &bench.programs,
+            Worker::Stub,
+            durability,
+        )?;
+        let mut ours = Pair::start(bench, &mut installation, "pair")?;
+        let (file, what, count) = match durability {
+            Durability::Process => (None, "relay", bench.pick(EXCHANGES, EXCHANGES / 2)),
+            Durability::Power => {
+                check_disk(&bench.directory)?;
+                let count = bench.pick(SYNCED_EXCHANGES, SYNCED_EXCHANGES / 2);
+                (
+                    Some(bench.directory.join("relayed")),
+                    "relay that syncs",
+                    count,
+                )
+            }
+        };
+        let mut relay = Relay::start(
+            bench,
+            &format!("relay-{}", durability.name()),
+            file.as_deref(),
+        )?;
+        let (mut measured, mut limits) = (Vec::new(), Vec::new());
+        exchange(&mut ours.sender, count)?;
+        exchange(&mut relay.sender, count)?;
+        for _ in 0..bench.pick(9, 5) {
+            limits.push(exchange(&mut relay.sender, count)?);
+            measured.push(exchange(&mut ours.sender, count)?);
+        }
+        let column = |of: &[[f64; 4]], which: usize| {
+            Figure::of(of.iter().map(|round| round[which]).collect())
+        };
+        let target = match durability {
+            Durability::Process => Target::RatioAtMost(3.0),
+            Durability::Power => Target::RatioAtMost(1.5),
+        };
+        for (which, (text, target)) in [
+            ("one way p50", target),
+            ("one way p99", Target::None),
+            ("round trip p50", Target::None),
+            ("round trip p99", Target::None),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let text = format!("message {text}, {}", durability.name());
+            rows.push(
+                Row::new(text, Unit::Microseconds, column(&measured, which))
+                    .limit(what, column(&limits, which))
+                    .target(target),
+            );
+        }
+        installation.down(&ours.team)?;
+    }
+    Ok(rows)
+}
+
+pub(super) fn history(bench: &Bench) -> Result<Vec<Row>> {
+    let mut installation = Installation::start(
+        &bench.directory,
+        "hist",
+        &bench.programs,
+        Worker::Stub,
+        Durability::Process,
+    )?;
+    let mut short = Pair::start(bench, &mut installation, "short")?;
+    let mut long = Pair::start(bench, &mut installation, "long")?;
+    let stored = bench.pick(HISTORY, HISTORY / 4);
+    let mut swarm = Swarm::connect(&installation.socket()?, "history", 4)?;
+    swarm.run::<MessageSend>(&long.team, 128, stored, || message(Recipient::User), |_| {})?;
+    let count = bench.pick(EXCHANGES, EXCHANGES / 2);
+    let (mut with, mut without) = (Vec::new(), Vec::new());
+    for _ in 0..bench.pick(9, 5) {
+        without.push(exchange(&mut short.sender, count)?[0]);
+        with.push(exchange(&mut long.sender, count)?[0]);
+    }
+    installation.down(&short.team)?;
+    installation.down(&long.team)?;
+    let row = Row::new(
+        format!("message one way p50 with {stored} stored"),
+        Unit::Microseconds,
+        Figure::of(with),
+    )
+    .limit("with few", Figure::of(without))
+    .target(Target::RatioAtMost(1.1));
+    Ok(vec![row])
+}
+
+fn message(to: Recipient) -> SendMessage {
+    SendMessage {
+        to,
+        text: format!("{:<64}", "flood"),
+        urgent: false,
+    }
+}
+
+pub(super) fn flood(bench: &Bench) -> Result<Vec<Row>> {
+    Ok(vec![one_pair(bench)?, many_senders(bench)?])
+}
+
+fn one_pair(bench: &Bench) -> Result<Row> {
+    let mut installation = Installation::start(
+        &bench.directory,
+        "fl-pair",
+        &bench.programs,
+        Worker::Stub,
+        Durability::Process,
+    )?;
+    let mut pair = Pair::start(bench, &mut installation, "pair")?;
+    let count = bench.pick(100_000, 30_000);
+    let (mut rates, mut limits, mut batches, mut refusals) =
+        (Vec::new(), Vec::new(), Vec::new(), 0.0);
+    for _ in 0..bench.pick(5, 3) {
+        let watched = Watched::start(&installation.home)?;
+        let numbers = pair.sender.order(&format!("flood {count} {WINDOW}"))?;
+        let batch = watched.batch()?;
+        rates.push(count as f64 / (numbers[0] / 1e9));
+        refusals += numbers[1];
+        let rows = Rows::newest(&installation.database(&pair.team), 10_000)?;
+        limits.push(rows.written_per_second(&bench.directory, batch, Durability::Process)?);
+        batches.push(batch as f64);
+    }
+    installation.down(&pair.team)?;
+    let note = format!(
+        "{WINDOW} calls in flight, about {:.0} records to a commit; {refusals:.0} times the inbox was full",
+        percentile(&batches, 50.0)
+    );
+    Ok(Row::new(
+        "messages stored, one pair, process",
+        Unit::PerSecond,
+        Figure::of(rates),
+    )
+    .limit("SQLite loop", Figure::of(limits))
+    .target(Target::RatioAtLeast(0.4))
+    .note(note))
+}
+
+fn many_senders(bench: &Bench) -> Result<Row> {
+    const SENDERS: usize = 64;
+    check_disk(&bench.directory)?;
+    let mut installation = Installation::start(
+        &bench.directory,
+        "fl-64",
+        &bench.programs,
+        Worker::Stub,
+        Durability::Power,
+    )?;
+    let pair = Pair::start(bench, &mut installation, "pair")?;
+    let count = bench.pick(30_000, 6_000);
+    let mut swarm = Swarm::connect(&installation.socket()?, "sender", SENDERS)?;
+    let (mut rates, mut limits, mut batches) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..bench.pick(5, 3) {
+        let watched = Watched::start(&installation.home)?;
+        let to = || message(Recipient::Member("bob".parse().expect("a plain name")));
+        let took = swarm.run::<MessageSend>(&pair.team, 1, count, to, |_| {})?;
+        let batch = watched.batch()?;
+        rates.push(count as f64 / took.as_secs_f64());
+        let rows = Rows::newest(&installation.database(&pair.team), 10_000)?;
+        limits.push(rows.written_per_second(&bench.directory, batch, Durability::Power)?);
+        batches.push(batch as f64);
+    }
+    installation.down(&pair.team)?;
+    let note = format!(
+        "one call in flight each, about {:.0} records to a commit",
+        percentile(&batches, 50.0)
+    );
+    Ok(Row::new(
+        "messages stored, 64 senders, power",
+        Unit::PerSecond,
+        Figure::of(rates),
+    )
+    .limit("SQLite loop", Figure::of(limits))
+    .target(Target::RatioAtLeast(0.4))
+    .note(note))
+}
+
+/// Asks the supervisor now and then, while it works, how large its commits are.
+pub(super) struct Watched {
+    stop: std::sync::mpsc::Sender<()>,
+    thread: std::thread::JoinHandle<Result<Vec<f64>>>,
+}
+
+impl Watched {
+    const EVERY: std::time::Duration = std::time::Duration::from_millis(20);
+
+    pub(super) fn start(home: &Path) -> Result<Self> {
+        let mut wire = super::rig::connect(home, "watcher")?;
+        let (stop, stopped) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            let mut sizes = Vec::new();
+            while let Err(std::sync::mpsc::RecvTimeoutError::Timeout) =
+                stopped.recv_timeout(Self::EVERY)
+            {
+                let view = wire.call::<agent_team_protocol::method::SupervisorStatus>(
+                    None,
+                    agent_team_protocol::method::Nothing {},
+                )?;
+                sizes.extend(
+                    view.teams
+                        .iter()
+                        .filter_map(|team| team.last_commit)
+                        .map(|commit| f64::from(commit.records)),
+                );
+            }
+            Ok(sizes)
+        });
+        Ok(Self { stop, thread })
+    }
+
+    /// The median, and at least 1.
+    pub(super) fn batch(self) -> Result<usize> {
+        drop(self.stop);
+        let sizes = self.thread.join().expect("the watcher does not panic")?;
+        Ok((percentile(&sizes, 50.0) as usize).max(1))
+    }
+}

@@ -1,0 +1,319 @@
+//! Private installations to measure: own directories, own supervisor, own team files' worth of specs.
+//!
+//! Nothing outside the given directory is touched. An [`Installation`] ends its teams and its supervisor when dropped.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use agent_team_protocol::TeamId;
+use agent_team_protocol::method::{
+    AddTask, CallerTerminal, Down, Nothing, SupervisorStatus, SupervisorStop, TaskAdd, TaskAnswer,
+    TeamDown, TeamUp, Up,
+};
+use agent_team_protocol::spec::{
+    ClaimPolicy, Engine, Hooks, Layout, Limits, MemberSpec, PlacementChoice, TaskSpec, TeamSpec,
+};
+use agent_team_protocol::view::SupervisorView;
+use anyhow::{Context as _, Result, ensure};
+
+use super::swarm::Swarm;
+use super::wire::Wire;
+
+/// How long anything may take to start.
+const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// Between two looks at something that has no event of its own.
+const LOOK_EVERY: Duration = Duration::from_micros(200);
+
+/// The programs that are measured, and those that measure.
+pub(super) struct Programs {
+    /// Where `agent-teamd` and `agent-teammate` are.
+    pub(super) real: PathBuf,
+    pub(super) stub: PathBuf,
+}
+
+/// Which worker a supervisor finds beside itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Worker {
+    Real,
+    Stub,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Durability {
+    Process,
+    Power,
+}
+
+impl Durability {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::Power => "power",
+        }
+    }
+}
+
+pub(super) struct Installation {
+    pub(super) home: PathBuf,
+    program: PathBuf,
+    supervisor: Child,
+    pub(super) wire: Wire,
+}
+
+impl Installation {
+    /// `name` is short: it is part of a socket's path.
+    pub(super) fn start(
+        directory: &Path,
+        name: &str,
+        programs: &Programs,
+        worker: Worker,
+        durability: Durability,
+    ) -> Result<Self> {
+        let home = directory.join(name);
+        fs::create_dir_all(home.join("config"))?;
+        fs::write(
+            home.join("config/config.toml"),
+            format!("durability = \"{}\"\n", durability.name()),
+        )?;
+        let program = match worker {
+            Worker::Real => programs.real.join("agent-teamd"),
+            Worker::Stub => {
+                let beside = home.join("bin");
+                fs::create_dir(&beside)?;
+                // A link would lead the supervisor back to the real worker.
+                fs::copy(
+                    programs.real.join("agent-teamd"),
+                    beside.join("agent-teamd"),
+                )?;
+                fs::copy(&programs.stub, beside.join("agent-teammate"))?;
+                beside.join("agent-teamd")
+            }
+        };
+        let supervisor = exec_supervisor(&program, &home)?;
+        let wire = connect(&home, "bench")?;
+        Ok(Self {
+            home,
+            program,
+            supervisor,
+            wire,
+        })
+    }
+
+    pub(super) fn socket(&self) -> Result<PathBuf> {
+        socket_of(&self.home).context("the supervisor has no socket")
+    }
+
+    pub(super) fn status(&mut self) -> Result<SupervisorView> {
+        self.wire.call::<SupervisorStatus>(None, Nothing {})
+    }
+
+    /// Brings a team up; returns once it is accepted.
+    pub(super) fn up(
+        &mut self,
+        spec: TeamSpec,
+        environment: BTreeMap<String, String>,
+    ) -> Result<TeamId> {
+        Ok(self.wire.call::<TeamUp>(None, up(spec, environment))?.team)
+    }
+
+    pub(super) fn down(&mut self, team: &TeamId) -> Result<()> {
+        self.wire
+            .call::<TeamDown>(Some(team), Down { force: true })?;
+        Ok(())
+    }
+
+    /// Adds tasks to the board, many calls in flight.
+    pub(super) fn add_tasks(
+        &self,
+        team: &TeamId,
+        count: usize,
+        mut task: impl FnMut(usize) -> TaskSpec,
+    ) -> Result<()> {
+        let mut swarm = Swarm::connect(&self.socket()?, "board", 1)?;
+        let mut place = 0;
+        let next = || {
+            place += 1;
+            AddTask { spec: task(place) }
+        };
+        swarm.run::<TaskAdd>(team, 256, count, next, |_| {})?;
+        Ok(())
+    }
+
+    /// `kill -9`, and a new one at once, started by hand. Gives the time from its start to its first answer about the
+    /// team, which it can only give once it has read it.
+    pub(super) fn replace_supervisor(&mut self, team: &TeamId) -> Result<Duration> {
+        self.supervisor.kill()?;
+        self.supervisor.wait()?;
+        let started = Instant::now();
+        self.supervisor = exec_supervisor(&self.program, &self.home)?;
+        self.wire = connect(&self.home, "bench")?;
+        self.wire
+            .call::<agent_team_protocol::method::TeamShow>(Some(team), Nothing {})?;
+        Ok(started.elapsed())
+    }
+
+    pub(super) fn database(&self, team: &TeamId) -> PathBuf {
+        self.home
+            .join("state/teams")
+            .join(team.as_str())
+            .join("team.db")
+    }
+}
+
+impl Drop for Installation {
+    fn drop(&mut self) {
+        let stopped = self.wire.call::<SupervisorStop>(None, Nothing {});
+        if stopped.is_err() {
+            // Nothing is left to ask it; it is our own child.
+            let _gone = self.supervisor.kill();
+        }
+        let _status = self.supervisor.wait();
+    }
+}
+
+fn exec_supervisor(program: &Path, home: &Path) -> Result<Child> {
+    let mut command = Command::new(program);
+    command
+        .env_clear()
+        .env("AGENT_TEAM_HOME", home)
+        .envs(environment());
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::inherit())
+        .current_dir("/");
+    command
+        .spawn()
+        .with_context(|| format!("cannot start {}", program.display()))
+}
+
+fn socket_of(home: &Path) -> Option<PathBuf> {
+    let socket = fs::read_to_string(home.join("state/supervisor.lock")).ok()?;
+    Some(PathBuf::from(socket.trim())).filter(|socket| !socket.as_os_str().is_empty())
+}
+
+pub(super) fn connect(home: &Path, client: &str) -> Result<Wire> {
+    let deadline = Instant::now() + START_LIMIT;
+    loop {
+        let connected = socket_of(home)
+            .context("no socket yet")
+            .and_then(|socket| Wire::connect(&socket, client));
+        match connected {
+            Ok(wire) => return Ok(wire),
+            Err(error) if Instant::now() > deadline => return Err(error),
+            Err(_) => std::thread::sleep(LOOK_EVERY),
+        }
+    }
+}
+
+/// What a person's shell would pass on.
+pub(super) fn environment() -> BTreeMap<String, String> {
+    ["PATH", "HOME", "LANG"]
+        .into_iter()
+        .filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)))
+        .collect()
+}
+
+pub(super) fn up(spec: TeamSpec, environment: BTreeMap<String, String>) -> Up {
+    let path = environment.get("PATH").cloned().unwrap_or_default();
+    Up {
+        spec,
+        environment,
+        terminal: CallerTerminal {
+            path,
+            ..CallerTerminal::default()
+        },
+        dry_run: false,
+        fresh: false,
+    }
+}
+
+/// A team without tasks. Its members take only what is assigned to them, so that boards stay as they are.
+pub(super) fn team(
+    project: &Path,
+    name: &str,
+    placement: PlacementChoice,
+    members: &[&str],
+) -> Result<TeamSpec> {
+    let project = project.canonicalize()?;
+    let member = |name: &&str| {
+        Ok(MemberSpec {
+            name: name.parse()?,
+            role: "worker".parse()?,
+            lead: false,
+            engine: Engine::Command,
+            colour: None,
+            cwd: project.clone(),
+            env: BTreeMap::new(),
+            claim: ClaimPolicy::Assigned,
+            placement: None,
+        })
+    };
+    Ok(TeamSpec {
+        name: name.parse()?,
+        placement,
+        layout: Layout::Tiled,
+        limits: Limits {
+            teammates: 100,
+            ..Limits::default()
+        },
+        hooks: Hooks::default(),
+        roles: Vec::new(),
+        members: members.iter().map(member).collect::<Result<_>>()?,
+        tasks: Vec::new(),
+        project,
+    })
+}
+
+pub(super) fn task(title: String) -> TaskSpec {
+    TaskSpec {
+        key: title.clone(),
+        title,
+        rerun: true,
+        run: Some("true".to_owned()),
+        ..TaskSpec::default()
+    }
+}
+
+/// The task's number in an answer about it.
+pub(super) fn task_number(answer: &[u8]) -> Result<u64> {
+    #[derive(serde::Deserialize)]
+    struct Answered {
+        result: TaskAnswer,
+    }
+    let Answered { result } = serde_json::from_slice(answer)?;
+    Ok(result.task.0)
+}
+
+/// A stub that takes commands, over a socket of its own.
+pub(super) struct Commanded {
+    reader: BufReader<std::os::unix::net::UnixStream>,
+}
+
+impl Commanded {
+    pub(super) fn accept(listener: &UnixListener) -> Result<Self> {
+        let mut reader = BufReader::new(listener.accept()?.0);
+        let mut hello = String::new();
+        reader.read_line(&mut hello)?;
+        ensure!(!hello.is_empty(), "the stub went");
+        Ok(Self { reader })
+    }
+
+    pub(super) fn order(&mut self, command: &str) -> Result<Vec<f64>> {
+        use std::io::Write as _;
+        writeln!(self.reader.get_mut(), "{command}")?;
+        let mut answer = String::new();
+        self.reader.read_line(&mut answer)?;
+        ensure!(!answer.is_empty(), "the stub went during: {command}");
+        answer
+            .split_whitespace()
+            .map(|number| Ok(number.parse()?))
+            .collect()
+    }
+}

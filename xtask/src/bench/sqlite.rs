@@ -1,0 +1,91 @@
+//! The limit of storing: the supervisor's own rows, written again by a loop that does nothing else.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use rusqlite::types::Value;
+use rusqlite::{Connection, OpenFlags, TransactionBehavior, params_from_iter};
+
+use super::rig::Durability;
+
+/// Rows that are written at least, so that one slow sync does not decide.
+const ROWS: usize = 20_000;
+
+/// How long a loop goes on at most.
+const LONGEST: Duration = Duration::from_secs(2);
+
+/// Rows of a journal and the tables they go into.
+pub(super) struct Rows {
+    schema: Vec<String>,
+    columns: usize,
+    rows: Vec<Vec<Value>>,
+}
+
+impl Rows {
+    /// The newest of a team's journal, as they are.
+    pub(super) fn newest(database: &Path, count: usize) -> Result<Self> {
+        let connection = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY)
+            .with_context(|| format!("cannot read {}", database.display()))?;
+        let schema = connection
+            .prepare(
+                "SELECT sql FROM sqlite_schema WHERE tbl_name = 'journal' AND sql IS NOT NULL",
+            )?
+            .query_map([], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        let mut statement =
+            connection.prepare("SELECT * FROM journal ORDER BY revision DESC LIMIT ?1")?;
+        let columns = statement.column_count();
+        let rows: Vec<Vec<Value>> = statement
+            .query_map([i64::try_from(count)?], |row| {
+                (0..columns).map(|column| row.get(column)).collect()
+            })?
+            .collect::<rusqlite::Result<_>>()?;
+        ensure!(!rows.is_empty(), "the journal is empty");
+        Ok(Self {
+            schema,
+            columns,
+            rows,
+        })
+    }
+
+    /// Writes them to a new database, `batch` to a transaction; rows per second.
+    pub(super) fn written_per_second(
+        &self,
+        directory: &Path,
+        batch: usize,
+        durability: Durability,
+    ) -> Result<f64> {
+        let directory = tempfile::tempdir_in(directory)?;
+        let mut connection = Connection::open(directory.path().join("limit.db"))?;
+        connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
+        let synchronous = match durability {
+            Durability::Power => "full",
+            Durability::Process => "normal",
+        };
+        connection.pragma_update(None, "synchronous", synchronous)?;
+        for statement in &self.schema {
+            connection.execute_batch(statement)?;
+        }
+        let places = vec!["?"; self.columns].join(", ");
+        let insert = format!("INSERT INTO journal VALUES ({places})");
+        let (started, mut written) = (Instant::now(), 0);
+        let mut rows = self.rows.iter().cycle();
+        while written < ROWS && started.elapsed() < LONGEST {
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let mut statement = transaction.prepare_cached(&insert)?;
+            for row in rows.by_ref().take(batch.max(1)) {
+                written += 1;
+                // The first column is the revision: it goes on counting here.
+                let revision = Value::Integer(i64::try_from(written)?);
+                statement.execute(params_from_iter(
+                    std::iter::once(&revision).chain(&row[1..]),
+                ))?;
+            }
+            drop(statement);
+            transaction.commit()?;
+        }
+        Ok(written as f64 / started.elapsed().as_secs_f64())
+    }
+}

@@ -1,0 +1,413 @@
+//! Rows about starting: a whole team, and the successor of a killed worker; in panes and without.
+//!
+//! The limit starts the stub that connects and writes a line, in the least number of calls: one joined call of tmux for
+//! as many panes as fit into it, one process start each without panes.
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use agent_team_protocol::TeamId;
+use agent_team_protocol::method::{Nothing, TeamShow};
+use agent_team_protocol::spec::{PlacementChoice, TeamSpec};
+use anyhow::{Context as _, Result, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::Bench;
+use super::rig::{Durability, Installation, Worker, environment, team};
+use super::stats::Figure;
+use super::table::{Row, Target, Unit};
+
+const READY: &str = "launch_ready";
+
+/// Members that are killed, each once: only the first restart is immediate.
+const KILLED: usize = 8;
+
+/// Panes that one joined call makes, and that fit into a window of [`SIZE`].
+const PANES_PER_CALL: usize = 14;
+const SIZE: [&str; 2] = ["200", "50"];
+
+/// Where the limit's stubs report.
+struct Reports {
+    listener: UnixListener,
+    socket: PathBuf,
+}
+
+impl Reports {
+    fn listen(place: &Path) -> Result<Self> {
+        let socket = place.join("reports");
+        Ok(Self {
+            listener: UnixListener::bind(&socket)?,
+            socket,
+        })
+    }
+
+    /// The next stub's pid; it lives as long as the stream.
+    fn next(&self) -> Result<(u32, UnixStream)> {
+        let mut reader = BufReader::new(self.listener.accept()?.0);
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        Ok((
+            line.trim()
+                .parse()
+                .context("a stub's first line is its pid")?,
+            reader.into_inner(),
+        ))
+    }
+
+    fn spawn(&self, stub: &Path) -> Result<Child> {
+        let mut command = Command::new(stub);
+        command
+            .arg("line")
+            .arg(&self.socket)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        Ok(command.spawn()?)
+    }
+}
+
+/// A tmux server of the bench's own.
+struct Tmux {
+    socket: PathBuf,
+}
+
+impl Tmux {
+    fn at(place: &Path) -> Self {
+        Self {
+            socket: place.join("tmux"),
+        }
+    }
+
+    fn call(&self, words: &[String]) -> Result<String> {
+        let mut command = Command::new("tmux");
+        command
+            .args(["-f", "/dev/null", "-S"])
+            .arg(&self.socket)
+            .args(words)
+            .env_remove("TMUX")
+            .stdin(Stdio::null());
+        let output = command.output().context("tmux cannot be started")?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "tmux: {}", said.trim());
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    }
+
+    /// Panes with the stub, tagged like ours, in as few calls as tmux takes.
+    fn open(&self, stub: &Path, reports: &Path, count: usize) -> Result<()> {
+        let pane = |text: &str| {
+            text.split(' ')
+                .map(str::to_owned)
+                .chain([
+                    stub.display().to_string(),
+                    "line".to_owned(),
+                    reports.display().to_string(),
+                ])
+                .collect::<Vec<String>>()
+        };
+        let numbers: Vec<usize> = (0..count).collect();
+        for (nth, panes) in numbers.chunks(PANES_PER_CALL).enumerate() {
+            let mut words = Vec::new();
+            for (place, number) in panes.iter().enumerate() {
+                words.extend(match (nth, place) {
+                    (0, 0) => pane(&format!(
+                        "new-session -d -s bench -x {} -y {}",
+                        SIZE[0], SIZE[1]
+                    )),
+                    // Two calls' panes fit into a window.
+                    (_, 0) if nth % 2 == 0 => pane("new-window"),
+                    _ => pane("split-window"),
+                });
+                for tag in [
+                    "team bench-12345678",
+                    &format!("member m{number}"),
+                    "launch 0123456789abcdef0123456789abcdef",
+                ] {
+                    words.extend(
+                        format!("; set-option -p @agent_team_{tag}")
+                            .split(' ')
+                            .map(str::to_owned),
+                    );
+                }
+                words.extend(
+                    ["; select-layout tiled", ";"]
+                        .join(" ")
+                        .split(' ')
+                        .map(str::to_owned),
+                );
+            }
+            words.pop();
+            self.call(&words)?;
+        }
+        Ok(())
+    }
+
+    fn end(&self) -> Result<()> {
+        self.call(&["kill-server".to_owned()])?;
+        while self.socket.exists() && UnixStream::connect(&self.socket).is_ok() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+}
+
+fn has_tmux() -> bool {
+    Command::new("tmux")
+        .arg("-V")
+        .output()
+        .is_ok_and(|output| output.status.success())
+}
+
+fn members(project: &Path, count: usize, placement: PlacementChoice) -> Result<TeamSpec> {
+    let names: Vec<String> = (1..=count).map(|number| format!("m{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    team(project, "start", placement, &names)
+}
+
+pub(super) fn up(bench: &Bench) -> Result<Vec<Row>> {
+    let mut installation = Installation::start(
+        &bench.directory,
+        "up",
+        &bench.programs,
+        Worker::Real,
+        Durability::Power,
+    )?;
+    let mut rows = Vec::new();
+    for placement in [PlacementChoice::Tmux, PlacementChoice::Headless] {
+        for count in [4, 10, 50] {
+            let what = format!("up of {count} members, {}", shown(placement));
+            let row = up_of(bench, &mut installation, placement, count, &what);
+            rows.push(row.unwrap_or_else(|error| Row::not_measured(what, format!("{error:#}"))));
+        }
+    }
+    Ok(rows)
+}
+
+fn up_of(
+    bench: &Bench,
+    installation: &mut Installation,
+    placement: PlacementChoice,
+    count: usize,
+    what: &str,
+) -> Result<Row> {
+    if placement == PlacementChoice::Tmux {
+        ensure!(has_tmux(), "tmux is not installed");
+    }
+    let project = bench.place(&format!("p-up-{}-{count}", shown(placement)))?;
+    let spec = members(&project, count, placement)?;
+    // Once unmeasured: the team is new then, and nobody can have subscribed to it.
+    let team = installation.up(spec.clone(), environment())?;
+    wait_until_ready(installation, &team, count)?;
+    installation.down(&team)?;
+    installation.wire.subscribe(&team)?;
+    let (mut ours, mut limits) = (Vec::new(), Vec::new());
+    for _ in 0..bench.pick(7, 3) {
+        limits.push(bare_up(bench, placement, count)?);
+        let started = Instant::now();
+        installation.up(spec.clone(), environment())?;
+        let ready = installation.wire.wait_for(READY, count)?;
+        ours.push((ready - started).as_secs_f64() * 1e3);
+        installation.down(&team)?;
+    }
+    let (limit, most) = match placement {
+        PlacementChoice::Tmux | PlacementChoice::Auto => ("tmux alone", 1.15),
+        PlacementChoice::Headless => ("fork+exec alone", 1.5),
+    };
+    Ok(Row::new(what, Unit::Milliseconds, Figure::of(ours))
+        .limit(limit, Figure::of(limits))
+        .target(Target::RatioAtMost(most)))
+}
+
+/// In milliseconds.
+fn bare_up(bench: &Bench, placement: PlacementChoice, count: usize) -> Result<f64> {
+    let place = tempfile::tempdir_in(&bench.directory)?;
+    let reports = Reports::listen(place.path())?;
+    let stub = &bench.programs.stub;
+    let tmux = Tmux::at(place.path());
+    let mut children = Vec::new();
+    let started = Instant::now();
+    match placement {
+        PlacementChoice::Tmux | PlacementChoice::Auto => tmux.open(stub, &reports.socket, count)?,
+        PlacementChoice::Headless => {
+            for _ in 0..count {
+                children.push(reports.spawn(stub)?);
+            }
+        }
+    }
+    let streams = (0..count)
+        .map(|_| reports.next())
+        .collect::<Result<Vec<_>>>()?;
+    let took = started.elapsed();
+    drop(streams);
+    for mut child in children {
+        child.wait()?;
+    }
+    if placement != PlacementChoice::Headless {
+        tmux.end()?;
+    }
+    Ok(took.as_secs_f64() * 1e3)
+}
+
+fn wait_until_ready(
+    installation: &mut Installation,
+    team: &TeamId,
+    count: usize,
+) -> Result<Vec<u32>> {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let view = installation.wire.call::<TeamShow>(Some(team), Nothing {})?;
+        let pids: Vec<u32> = view
+            .members
+            .iter()
+            .filter_map(|member| member.pid)
+            .collect();
+        if pids.len() == count {
+            return Ok(pids);
+        }
+        let why = view
+            .members
+            .iter()
+            .map(|member| member.why.as_str())
+            .next()
+            .unwrap_or_default();
+        ensure!(
+            Instant::now() < deadline,
+            "{} of {count} are ready: {why}",
+            pids.len()
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+pub(super) fn restart(bench: &Bench) -> Result<Vec<Row>> {
+    let mut installation = Installation::start(
+        &bench.directory,
+        "restart",
+        &bench.programs,
+        Worker::Real,
+        Durability::Power,
+    )?;
+    let mut rows = Vec::new();
+    for placement in [PlacementChoice::Tmux, PlacementChoice::Headless] {
+        let what = format!(
+            "killed worker: its successor is ready, {}",
+            shown(placement)
+        );
+        let row = restart_in(bench, &mut installation, placement, &what);
+        rows.push(row.unwrap_or_else(|error| Row::not_measured(what, format!("{error:#}"))));
+    }
+    Ok(rows)
+}
+
+fn restart_in(
+    bench: &Bench,
+    installation: &mut Installation,
+    placement: PlacementChoice,
+    what: &str,
+) -> Result<Row> {
+    if placement == PlacementChoice::Tmux {
+        ensure!(has_tmux(), "tmux is not installed");
+    }
+    let project = bench.place(&format!("p-restart-{}", shown(placement)))?;
+    let team = installation.up(members(&project, KILLED, placement)?, environment())?;
+    let pids = wait_until_ready(installation, &team, KILLED)?;
+    installation.wire.subscribe(&team)?;
+    let mut bare = BareRestart::start(bench, placement)?;
+    let (mut ours, mut limits) = (Vec::new(), Vec::new());
+    for pid in pids {
+        limits.push(bare.round()?);
+        let started = Instant::now();
+        kill(Pid::from_raw(i32::try_from(pid)?), Signal::SIGKILL)?;
+        ours.push((installation.wire.wait_for(READY, 1)? - started).as_secs_f64() * 1e3);
+    }
+    bare.end()?;
+    installation.down(&team)?;
+    let limit = match placement {
+        PlacementChoice::Tmux | PlacementChoice::Auto => "respawn-pane alone",
+        PlacementChoice::Headless => "fork+exec alone",
+    };
+    Ok(Row::new(what, Unit::Milliseconds, Figure::of(ours))
+        .limit(limit, Figure::of(limits))
+        .target(Target::RatioAtMost(1.5)))
+}
+
+/// A stub that is killed and started again, by nobody but the bench.
+struct BareRestart<'a> {
+    bench: &'a Bench,
+    place: tempfile::TempDir,
+    reports: Reports,
+    runs: Option<Child>,
+    pid: u32,
+    stream: UnixStream,
+}
+
+impl<'a> BareRestart<'a> {
+    fn start(bench: &'a Bench, placement: PlacementChoice) -> Result<Self> {
+        let place = tempfile::tempdir_in(&bench.directory)?;
+        let reports = Reports::listen(place.path())?;
+        let runs = if placement == PlacementChoice::Headless {
+            Some(reports.spawn(&bench.programs.stub)?)
+        } else {
+            let tmux = Tmux::at(place.path());
+            tmux.open(&bench.programs.stub, &reports.socket, 1)?;
+            tmux.call(&["set-option", "-g", "remain-on-exit", "on"].map(str::to_owned))?;
+            None
+        };
+        let (pid, stream) = reports.next()?;
+        Ok(Self {
+            bench,
+            place,
+            reports,
+            runs,
+            pid,
+            stream,
+        })
+    }
+
+    /// In milliseconds.
+    fn round(&mut self) -> Result<f64> {
+        let started = Instant::now();
+        kill(Pid::from_raw(i32::try_from(self.pid)?), Signal::SIGKILL)?;
+        match &mut self.runs {
+            Some(child) => {
+                child.wait()?;
+                *child = self.reports.spawn(&self.bench.programs.stub)?;
+            }
+            None => {
+                let stub = self.bench.programs.stub.display().to_string();
+                let reports = self.reports.socket.display().to_string();
+                let words = [
+                    "respawn-pane".to_owned(),
+                    "-k".to_owned(),
+                    stub,
+                    "line".to_owned(),
+                    reports,
+                ];
+                Tmux::at(self.place.path()).call(&words)?;
+            }
+        }
+        (self.pid, self.stream) = self.reports.next()?;
+        Ok(started.elapsed().as_secs_f64() * 1e3)
+    }
+
+    fn end(self) -> Result<()> {
+        drop(self.stream);
+        match self.runs {
+            Some(mut child) => {
+                child.wait()?;
+                Ok(())
+            }
+            None => Tmux::at(self.place.path()).end(),
+        }
+    }
+}
+
+fn shown(placement: PlacementChoice) -> &'static str {
+    match placement {
+        PlacementChoice::Tmux | PlacementChoice::Auto => "tmux",
+        PlacementChoice::Headless => "headless",
+    }
+}

@@ -1,0 +1,173 @@
+//! Many callers in one thread: each has its own connection, and so many calls in flight.
+//!
+//! The load must cost little beside what it measures: one `poll` for all, requests written together, answers looked at
+//! no further than whoever wants them does.
+
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use agent_team_protocol::TeamId;
+use agent_team_protocol::initialize::Initialize;
+use agent_team_protocol::method::Method;
+use agent_team_protocol::rpc::{self, Call, TeamRef};
+use anyhow::{Context as _, Result, bail};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+/// Refusals in a row after which nothing will come of it any more.
+const REFUSALS_MAX: usize = 100_000;
+
+pub(super) struct Swarm {
+    callers: Vec<Caller>,
+    next_id: u64,
+}
+
+struct Caller {
+    stream: UnixStream,
+    outgoing: Vec<u8>,
+    incoming: Vec<u8>,
+    in_flight: usize,
+}
+
+impl Swarm {
+    /// `name` is the callers' identity, with their number behind it.
+    pub(super) fn connect(socket: &Path, name: &str, callers: usize) -> Result<Self> {
+        let connect = |number| {
+            let mut stream = UnixStream::connect(socket).context("no supervisor answers")?;
+            let initialize = Initialize::client(format!("{name}-{number}"));
+            stream.write_all(rpc::initialize(0, &initialize).as_bytes())?;
+            let mut incoming = vec![0; 4096];
+            let length = stream.read(&mut incoming)?;
+            if !is_success(&incoming[..length]) {
+                bail!("not let in");
+            }
+            stream.set_nonblocking(true)?;
+            Ok(Caller {
+                stream,
+                outgoing: Vec::new(),
+                incoming: Vec::new(),
+                in_flight: 0,
+            })
+        };
+        Ok(Self {
+            callers: (0..callers).map(connect).collect::<Result<_>>()?,
+            next_id: 0,
+        })
+    }
+
+    /// Makes calls, `window` of them in flight for each caller, until `total` have succeeded. `succeeded` sees every
+    /// successful answer. Refused calls are replaced by others. Gives the time from the first call to the last answer.
+    pub(super) fn run<M: Method>(
+        &mut self,
+        team: &TeamId,
+        window: usize,
+        total: usize,
+        mut args: impl FnMut() -> M::Args,
+        mut succeeded: impl FnMut(&[u8]),
+    ) -> Result<Duration> {
+        let team = TeamRef::Id(team.clone());
+        let (mut done, mut in_flight, mut refused) = (0, 0, 0);
+        let started = Instant::now();
+        while done < total {
+            for caller in &mut self.callers {
+                while caller.in_flight < window && done + in_flight < total {
+                    self.next_id += 1;
+                    let call = Call {
+                        team: Some(team.clone()),
+                        key: Some(self.next_id.to_string()),
+                        args: args(),
+                    };
+                    caller
+                        .outgoing
+                        .extend_from_slice(rpc::request::<M>(self.next_id, &call).as_bytes());
+                    caller.in_flight += 1;
+                    in_flight += 1;
+                }
+                caller.write()?;
+            }
+            self.wait()?;
+            for caller in &mut self.callers {
+                caller.read(|answer| {
+                    in_flight -= 1;
+                    if is_success(answer) {
+                        done += 1;
+                        succeeded(answer);
+                        Ok(())
+                    } else {
+                        refused += 1;
+                        if refused > REFUSALS_MAX {
+                            bail!("{}", String::from_utf8_lossy(answer))
+                        } else {
+                            Ok(())
+                        }
+                    }
+                })?;
+            }
+        }
+        Ok(started.elapsed())
+    }
+
+    fn wait(&self) -> Result<()> {
+        let mut waiting: Vec<PollFd<'_>> = self
+            .callers
+            .iter()
+            .map(|caller| {
+                let writable = if caller.outgoing.is_empty() {
+                    PollFlags::empty()
+                } else {
+                    PollFlags::POLLOUT
+                };
+                PollFd::new(caller.stream.as_fd(), PollFlags::POLLIN | writable)
+            })
+            .collect();
+        poll(&mut waiting, PollTimeout::from(60_000_u16))?;
+        Ok(())
+    }
+}
+
+impl Caller {
+    fn write(&mut self) -> Result<()> {
+        while !self.outgoing.is_empty() {
+            match self.stream.write(&self.outgoing) {
+                Ok(written) => drop(self.outgoing.drain(..written)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, mut answered: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let mut buffer = [0; 64 * 1024];
+        match self.stream.read(&mut buffer) {
+            Ok(0) => bail!("the supervisor went"),
+            Ok(length) => self.incoming.extend_from_slice(&buffer[..length]),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+        let whole = self
+            .incoming
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |newline| newline + 1);
+        for answer in self.incoming[..whole]
+            .split(|byte| *byte == b'\n')
+            .filter(|answer| !answer.is_empty())
+        {
+            self.in_flight -= 1;
+            answered(answer)?;
+        }
+        self.incoming.drain(..whole);
+        Ok(())
+    }
+}
+
+/// `{"jsonrpc":"2.0","id":7,"result":…`: everything before it is short.
+fn is_success(answer: &[u8]) -> bool {
+    const RESULT: &[u8] = b"\"result\":";
+    answer[..answer.len().min(60)]
+        .windows(RESULT.len())
+        .any(|window| window == RESULT)
+}

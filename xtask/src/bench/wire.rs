@@ -1,0 +1,152 @@
+//! A client of the supervisor that does one thing at a time and blocks: its own cost stays small and plain.
+
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use agent_team_protocol::TeamId;
+use agent_team_protocol::initialize::Initialize;
+use agent_team_protocol::method::{EventSubscribe, Method, Subscribe};
+use agent_team_protocol::notification::{EventNotice, Notification};
+use agent_team_protocol::rpc::{self, Call, Frame, Kind, TeamRef};
+use anyhow::{Context as _, Result, bail};
+
+/// Longer than anything that is measured: whoever waits so long waits for nothing.
+const LONGEST_WAIT: Duration = Duration::from_secs(120);
+
+pub(super) struct Wire {
+    writer: UnixStream,
+    reader: BufReader<UnixStream>,
+    next_id: u64,
+    client: String,
+    events: VecDeque<Event>,
+}
+
+/// A durable event and when it arrived.
+pub(super) struct Event {
+    pub(super) at: Instant,
+    pub(super) kind: String,
+}
+
+impl Wire {
+    /// A connection of its own identity.
+    pub(super) fn connect(socket: &Path, client: &str) -> Result<Self> {
+        let mut writer = UnixStream::connect(socket).context("no supervisor answers")?;
+        writer.set_read_timeout(Some(LONGEST_WAIT))?;
+        writer.write_all(rpc::initialize(0, &Initialize::client(client)).as_bytes())?;
+        let mut reader = BufReader::with_capacity(64 * 1024, writer.try_clone()?);
+        let mut answer = String::new();
+        reader.read_line(&mut answer)?;
+        if !answer.contains("\"result\"") {
+            bail!("not let in: {answer:?}");
+        }
+        Ok(Self {
+            writer,
+            reader,
+            next_id: 0,
+            client: client.to_owned(),
+            events: VecDeque::new(),
+        })
+    }
+
+    /// Calls, and waits for the answer; events on the way are kept.
+    pub(super) fn call<M: Method>(
+        &mut self,
+        team: Option<&TeamId>,
+        args: M::Args,
+    ) -> Result<M::Answer> {
+        self.next_id += 1;
+        let call = Call {
+            team: team.cloned().map(TeamRef::Id),
+            key: Some(format!("{}-{}", self.client, self.next_id)),
+            args,
+        };
+        self.writer
+            .write_all(rpc::request::<M>(self.next_id, &call).as_bytes())?;
+        loop {
+            let frame = self.frame()?;
+            match Frame::parse(&frame).and_then(Frame::kind)? {
+                Kind::Response {
+                    outcome: Ok(result),
+                    ..
+                } => return Ok(serde_json::from_str(result.get())?),
+                Kind::Response {
+                    outcome: Err(error),
+                    ..
+                } => bail!("{}: {}", M::NAME, error.message),
+                Kind::Notification { method, params } if method == EventNotice::NAME => {
+                    self.keep(params.get())?
+                }
+                Kind::Notification { .. } | Kind::Request { .. } => {}
+            }
+        }
+    }
+
+    /// From now on [`next_event`](Self::next_event) has something to wait for.
+    pub(super) fn subscribe(&mut self, team: &TeamId) -> Result<()> {
+        let show = self.call::<agent_team_protocol::method::TeamShow>(
+            Some(team),
+            agent_team_protocol::method::Nothing {},
+        )?;
+        let after = show.revision;
+        self.call::<EventSubscribe>(
+            Some(team),
+            Subscribe {
+                after,
+                transient: false,
+            },
+        )?;
+        Ok(())
+    }
+
+    pub(super) fn next_event(&mut self) -> Result<Event> {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Ok(event);
+            }
+            let frame = self.frame()?;
+            if let Kind::Notification { method, params } =
+                Frame::parse(&frame).and_then(Frame::kind)?
+                && method == EventNotice::NAME
+            {
+                self.keep(params.get())?;
+            }
+        }
+    }
+
+    /// Waits for the `count`th event of a kind from here on, and gives its time of arrival.
+    pub(super) fn wait_for(&mut self, kind: &str, count: usize) -> Result<Instant> {
+        let mut seen = 0;
+        loop {
+            let event = self
+                .next_event()
+                .with_context(|| format!("{seen} of {count} {kind}"))?;
+            seen += usize::from(event.kind == kind);
+            if seen >= count {
+                return Ok(event.at);
+            }
+        }
+    }
+
+    fn keep(&mut self, params: &str) -> Result<()> {
+        #[derive(serde::Deserialize)]
+        struct Kinded {
+            kind: String,
+        }
+        let at = Instant::now();
+        let notice: EventNotice = serde_json::from_str(params)?;
+        let Kinded { kind } = serde_json::from_str(notice.event.get())?;
+        self.events.push_back(Event { at, kind });
+        Ok(())
+    }
+
+    fn frame(&mut self) -> Result<String> {
+        let mut frame = String::new();
+        if self.reader.read_line(&mut frame)? == 0 {
+            bail!("the supervisor went");
+        }
+        Ok(frame)
+    }
+}
