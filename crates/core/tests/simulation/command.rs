@@ -172,7 +172,7 @@ pub(crate) fn schedule(faults: Faults, length: usize) -> impl Strategy<Value = S
         20 => (by(), ask(), any::<bool>()).prop_map(|(by, ask, keyed)| Command::Call { by, ask, keyed }),
         2 => (any::<u8>(), any::<bool>()).prop_map(|(which, changed)| Command::Repeat { which, changed }),
         1 => any::<u8>().prop_map(|task| Command::Race { task }),
-        40 => (any::<u8>(), any::<u8>()).prop_map(|(which, how)| Command::Outside { which, how }),
+        60 => (any::<u8>(), any::<u8>()).prop_map(|(which, how)| Command::Outside { which, how }),
         faults.deaths => any::<u8>().prop_map(|which| Command::Die { which }),
         faults.deaths => (any::<u8>(), any::<u8>()).prop_map(|(which, what)| Command::Late { which, what }),
         6 => prop_oneof![8 => 0_u32..3_000, 4 => 0_u32..40_000, 1 => 0_u32..900_000].prop_map(|ms| Command::Wait { ms }),
@@ -184,10 +184,15 @@ pub(crate) fn schedule(faults: Faults, length: usize) -> impl Strategy<Value = S
     vec(command, 0..length).prop_map(Schedule)
 }
 
+/// One of the names; mostly of those who are in most teams.
+fn member() -> impl Strategy<Value = u8> {
+    prop_oneof![6 => 0_u8..4, 1 => 4_u8..8]
+}
+
 fn by() -> impl Strategy<Value = By> {
     prop_oneof![
-        5 => (0_u8..3).prop_map(By::User),
-        4 => any::<u8>().prop_map(By::Member),
+        6 => (0_u8..3).prop_map(By::User),
+        3 => any::<u8>().prop_map(By::Member),
         1 => any::<u8>().prop_map(By::Former),
     ]
 }
@@ -202,7 +207,6 @@ fn ask() -> impl Strategy<Value = Ask> {
         ];
         (any::<u8>(), generation)
     };
-    let member = || 0_u8..8;
     prop_oneof![
         2 => file().prop_map(Ask::Up),
         1 => any::<bool>().prop_map(|force| Ask::Down { force }),
@@ -228,7 +232,7 @@ fn ask() -> impl Strategy<Value = Ask> {
 fn task() -> impl Strategy<Value = TaskChoice> {
     let who = (
         option::weighted(0.2, 0_u8..2),
-        option::weighted(0.2, 0_u8..8),
+        option::weighted(0.2, member()),
     );
     (
         0_u8..6,

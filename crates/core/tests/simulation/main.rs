@@ -6,6 +6,7 @@
 
 mod calls;
 mod command;
+mod graph;
 mod model;
 mod outside;
 #[path = "../plans/mod.rs"]
@@ -19,7 +20,7 @@ use command::{Ask, By, Command, Faults, FileChoice, Schedule, schedule};
 use world::World;
 
 /// Longest schedule.
-const LENGTH: usize = 160;
+const LENGTH: usize = 300;
 
 fn check(schedule: &Schedule) {
     let mut world = World::new();

@@ -212,8 +212,8 @@ impl World {
             TokenHash::of(token),
             "the journal knows the token's hash"
         );
-        if how % 8 == 0 {
-            let fault = if how % 16 == 0 {
+        if how.is_multiple_of(16) {
+            let fault = if how.is_multiple_of(64) {
                 StartFault::Unfit("no such program".into())
             } else {
                 StartFault::Failed("tmux says no".into())
@@ -225,7 +225,7 @@ impl World {
             process: stamp(self.now.0),
             is_alive: true,
             said_hello: false,
-            never_says_hello: how % 8 == 1,
+            never_says_hello: how % 16 == 1,
             task: None,
             has_worked: false,
             courier: Courier::default(),
