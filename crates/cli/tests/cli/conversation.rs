@@ -110,11 +110,32 @@ fn what_survives_down_is_exit_7() {
         { "kind": "pane", "what": "%3", "fate": "closed" },
     ]);
     peer.answer(&call, &json!({ "receipts": receipts }));
+    // Somebody else is connected too, so that the supervisor is not waited for.
+    let call = peer.call("supervisor/status");
+    peer.answer(
+        &call,
+        &json!({
+            "pid": std::process::id(), "build": "b", "protocol": 1, "socket": "/run/s", "log": "/log",
+            "up_ms": 1, "resident_bytes": 1, "connections": 2, "teams": [],
+        }),
+    );
     let said = command.said();
     assert_eq!(said.code, 7);
+    let rows: Vec<Vec<&str>> = said
+        .out
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    let supervisor = std::process::id().to_string();
     assert_eq!(
-        said.out,
-        "KIND     WHAT      FATE\nprocess  12 (ada)  survived\npane     %3        closed\n"
+        rows,
+        [
+            vec!["KIND", "WHAT", "FATE"],
+            vec!["process", "12", "(ada)", "survived"],
+            vec!["pane", "%3", "closed"],
+            vec!["process", &supervisor, "(supervisor)", "kept"],
+            vec!["socket", "/run/s", "kept"],
+        ]
     );
 }
 
@@ -231,6 +252,21 @@ fn waiting(rig: &Rig, supervisor: &Supervisor, arguments: &[&str]) -> (rig::Runn
     (command, peer)
 }
 
+/// The board, in two pages.
+fn board(supervisor: &Supervisor, tasks: &Value) {
+    let mut peer = supervisor.accept();
+    let call = peer.call("task/list");
+    assert_eq!(call["params"]["args"]["after"], 0);
+    let (first, rest) = tasks.as_array().unwrap().split_at(1);
+    peer.answer(
+        &call,
+        &json!({ "revision": 9, "tasks": first, "more": true }),
+    );
+    let call = peer.call("task/list");
+    assert_eq!(call["params"]["args"]["after"], 1, "after T-1");
+    peer.answer(&call, &json!({ "revision": 9, "tasks": rest }));
+}
+
 #[test]
 fn waiting_ends_with_one_document_and_the_outcome_as_exit_code() {
     for (outcome, exit) in [("completed", 0), ("failed", 1)] {
@@ -241,8 +277,9 @@ fn waiting_ends_with_one_document_and_the_outcome_as_exit_code() {
         let tasks = json!([task("T-1", outcome, 7)]);
         peer.answer(
             &call,
-            &json!({ "team": "p-00000000", "outcome": outcome, "tasks": tasks, "members": [] }),
+            &json!({ "team": "p-00000000", "outcome": outcome, "members": [] }),
         );
+        board(&supervisor, &tasks);
         let said = command.said();
         let document = rig::json(&said.out);
         assert_eq!((said.code, said.err.as_str()), (exit, ""));
@@ -303,8 +340,9 @@ fn every_task_that_ends_while_waiting_is_told_once() {
     let tasks = json!([task("T-1", "completed", 6), task("T-2", "failed", 9)]);
     waiter.answer(
         &wait,
-        &json!({ "team": "p-00000000", "outcome": "failed", "tasks": tasks, "members": [] }),
+        &json!({ "team": "p-00000000", "outcome": "failed", "members": [] }),
     );
+    board(&supervisor, &tasks);
     let said = command.said();
     assert_eq!(
         (said.code, said.err.as_str()),

@@ -9,18 +9,23 @@ use serde_json::json;
 
 use crate::rig::{Rig, Supervisor};
 
-/// Runs a command in a terminal of 90 columns; what it and its successor showed, and how it ended.
-fn in_terminal(rig: &Rig, arguments: &[&str]) -> (String, Option<i32>) {
+/// Runs a command in a terminal of 90 columns, in tmux or not; what it and its successor showed, and how it ended.
+fn in_terminal(rig: &Rig, arguments: &[&str], in_tmux: bool) -> (String, Option<i32>) {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let variables = [
+    let mut variables = vec![
         ("AGENT_TEAM_HOME", rig.home().into_os_string()),
         ("PATH", path),
-        ("TMUX", "/tmp/t,1,0".into()),
     ];
+    if in_tmux {
+        variables.push(("TMUX", "/tmp/t,1,0".into()));
+    }
     let spec = ProgramSpec {
         program: Path::new(env!("CARGO_BIN_EXE_agent-team")).to_owned(),
         args: arguments.iter().map(Into::into).collect(),
-        env: variables.map(|(name, value)| (name.into(), value)).into(),
+        env: variables
+            .into_iter()
+            .map(|(name, value)| (name.into(), value))
+            .collect(),
         cwd: rig.project(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -42,7 +47,7 @@ fn in_terminal(rig: &Rig, arguments: &[&str]) -> (String, Option<i32>) {
 }
 
 /// Answers `team/attach` with a program that shows what became of `TMUX`, and exits with 9.
-fn attach(supervisor: &Supervisor, up: bool, placement: &str) {
+fn attach(supervisor: &Supervisor, up: bool, placement: &str, attaches: bool) {
     let mut peer = supervisor.accept();
     if up {
         let call = peer.call("team/up");
@@ -51,7 +56,7 @@ fn attach(supervisor: &Supervisor, up: bool, placement: &str) {
             &call,
             &json!({ "team": "p-00000000", "revision": 1, "placement": placement, "placement_reason": "so", "changes": [] }),
         );
-        if placement == "headless" {
+        if !attaches {
             return;
         }
     }
@@ -64,8 +69,8 @@ fn attach(supervisor: &Supervisor, up: bool, placement: &str) {
 fn attach_becomes_the_program_that_shows_the_team() {
     let rig = Rig::new();
     let supervisor = Supervisor::start(&rig);
-    let played = thread::spawn(move || attach(&supervisor, false, "tmux"));
-    let (shown, code) = in_terminal(&rig, &["attach"]);
+    let played = thread::spawn(move || attach(&supervisor, false, "tmux", true));
+    let (shown, code) = in_terminal(&rig, &["attach"], true);
     played.join().unwrap();
     assert_eq!(
         (shown.as_str(), code),
@@ -74,15 +79,17 @@ fn attach_becomes_the_program_that_shows_the_team() {
 }
 
 #[test]
-fn up_attaches_where_there_are_panes() {
-    for (placement, arguments, attaches) in
-        [("tmux", &["up"][..], true), ("headless", &["up"], false)]
-    {
+fn up_attaches_where_there_are_panes_and_takes_no_tmux_client_along() {
+    for (placement, in_tmux, attaches) in [
+        ("tmux", false, true),
+        ("tmux", true, false),
+        ("headless", false, false),
+    ] {
         let rig = Rig::new();
         rig.team_file("[[member]]\nname = \"ada\"\n");
         let supervisor = Supervisor::start(&rig);
-        let played = thread::spawn(move || attach(&supervisor, true, placement));
-        let (shown, code) = in_terminal(&rig, arguments);
+        let played = thread::spawn(move || attach(&supervisor, true, placement, attaches));
+        let (shown, code) = in_terminal(&rig, &["up"], in_tmux);
         played.join().unwrap();
         assert_eq!(shown.contains("attached"), attaches, "{placement}: {shown}");
         assert_eq!(
