@@ -32,14 +32,9 @@ struct Board {
 impl Board {
     /// With dependencies, the board is in layers, each task after two of the layer before; the first is completed, so
     /// that what is claimed then has two dependencies, and completing it would free others.
-    fn load(
-        bench: &Bench,
-        installation: &mut Installation,
-        tasks: usize,
-        dependencies: bool,
-    ) -> Result<Self> {
+    fn load(installation: &mut Installation, tasks: usize, dependencies: bool) -> Result<Self> {
         let name = format!("b{tasks}{}", if dependencies { "d" } else { "" });
-        let project = bench.place(&format!("p-{name}"))?;
+        let project = installation.project(&name)?;
         let spec = team(&project, &name, PlacementChoice::Headless, &[])?;
         let team = installation.up(spec, environment())?;
         let layer = if dependencies {
@@ -154,7 +149,7 @@ pub(super) fn rates(bench: &Bench) -> Result<Vec<Row>> {
     let sizes: &[usize] = bench.pick(&[100, 1_000, 10_000, 100_000], &[100, 10_000]);
     for &tasks in sizes {
         for dependencies in [false, true] {
-            let board = Board::load(bench, &mut installation, tasks, dependencies)?;
+            let board = Board::load(&mut installation, tasks, dependencies)?;
             for claimants in [1, 8, 32] {
                 rows.push(rate(
                     bench,
@@ -175,7 +170,7 @@ pub(super) fn rates(bench: &Bench) -> Result<Vec<Row>> {
         Worker::Real,
         Durability::Power,
     )?;
-    let board = Board::load(bench, &mut installation, bench.pick(10_000, 4_000), false)?;
+    let board = Board::load(&mut installation, bench.pick(10_000, 4_000), false)?;
     rows.push(rate(bench, &installation, &board, 64, Durability::Power)?);
     Ok(rows)
 }
@@ -233,8 +228,8 @@ pub(super) fn board_size(bench: &Bench) -> Result<Vec<Row>> {
         Worker::Real,
         Durability::Process,
     )?;
-    let small = Board::load(bench, &mut installation, 100, false)?;
-    let large = Board::load(bench, &mut installation, bench.pick(100_000, 20_000), true)?;
+    let small = Board::load(&mut installation, 100, false)?;
+    let large = Board::load(&mut installation, bench.pick(100_000, 20_000), true)?;
     let mut swarm = Swarm::connect(&installation.socket()?, "claimant", 1)?;
     // The same number of claims from both, one at a time.
     let round = |board: &Board, swarm: &mut Swarm| -> Result<f64> {

@@ -116,7 +116,7 @@ pub(super) fn fan_out(bench: &Bench) -> Result<Vec<Row>> {
         Worker::Real,
         Durability::Process,
     )?;
-    let project = bench.place("p-events")?;
+    let project = installation.project("events")?;
     let spec = team(&project, "events", PlacementChoice::Headless, &[])?;
     let team = installation.up(spec, environment())?;
     let mut swarm = Swarm::connect(&installation.socket()?, "source", 1)?;

@@ -37,8 +37,8 @@ struct Pair {
 }
 
 impl Pair {
-    fn start(bench: &Bench, installation: &mut Installation, name: &str) -> Result<Self> {
-        let project = bench.place(&format!("p-{name}"))?;
+    fn start(installation: &mut Installation, name: &str) -> Result<Self> {
+        let project = installation.project(name)?;
         let control = project.join("control");
         let listener = UnixListener::bind(&control)?;
         let mut spec = team(&project, name, PlacementChoice::Headless, &["ada", "bob"])?;
@@ -121,7 +121,7 @@ pub(super) fn latency(bench: &Bench) -> Result<Vec<Row>> {
             Worker::Stub,
             durability,
         )?;
-        let mut ours = Pair::start(bench, &mut installation, "pair")?;
+        let mut ours = Pair::start(&mut installation, "pair")?;
         let (file, what, count) = match durability {
             Durability::Process => (None, "relay", bench.pick(EXCHANGES, EXCHANGES / 2)),
             Durability::Power => {
@@ -182,8 +182,8 @@ pub(super) fn history(bench: &Bench) -> Result<Vec<Row>> {
         Worker::Stub,
         Durability::Process,
     )?;
-    let mut short = Pair::start(bench, &mut installation, "short")?;
-    let mut long = Pair::start(bench, &mut installation, "long")?;
+    let mut short = Pair::start(&mut installation, "short")?;
+    let mut long = Pair::start(&mut installation, "long")?;
     let stored = bench.pick(HISTORY, HISTORY / 4);
     let mut swarm = Swarm::connect(&installation.socket()?, "history", 4)?;
     swarm.run::<MessageSend>(&long.team, 128, stored, || message(Recipient::User), |_| {})?;
@@ -225,7 +225,7 @@ fn one_pair(bench: &Bench) -> Result<Row> {
         Worker::Stub,
         Durability::Process,
     )?;
-    let mut pair = Pair::start(bench, &mut installation, "pair")?;
+    let mut pair = Pair::start(&mut installation, "pair")?;
     let count = bench.pick(100_000, 30_000);
     let (mut rates, mut limits, mut batches, mut refusals) =
         (Vec::new(), Vec::new(), Vec::new(), 0.0);
@@ -264,7 +264,7 @@ fn many_senders(bench: &Bench) -> Result<Row> {
         Worker::Stub,
         Durability::Power,
     )?;
-    let pair = Pair::start(bench, &mut installation, "pair")?;
+    let pair = Pair::start(&mut installation, "pair")?;
     let count = bench.pick(30_000, 6_000);
     let mut swarm = Swarm::connect(&installation.socket()?, "sender", SENDERS)?;
     let (mut rates, mut limits, mut batches) = (Vec::new(), Vec::new(), Vec::new());

@@ -20,8 +20,8 @@ const EVENTS: usize = 1_000_000;
 const OPEN_LIMIT: f64 = 2_000.0;
 
 /// A team that is up, with one member, so that a successor restores it.
-fn team_of_one(bench: &Bench, installation: &mut Installation, name: &str) -> Result<TeamId> {
-    let project = bench.place(&format!("p-{name}"))?;
+fn team_of_one(installation: &mut Installation, name: &str) -> Result<TeamId> {
+    let project = installation.project(name)?;
     let spec = team(&project, name, PlacementChoice::Headless, &["bob"])?;
     installation.up(spec, environment())
 }
@@ -45,7 +45,7 @@ pub(super) fn successor(bench: &Bench) -> Result<Vec<Row>> {
         Worker::Stub,
         Durability::Process,
     )?;
-    let team = team_of_one(bench, &mut installation, "succ")?;
+    let team = team_of_one(&mut installation, "succ")?;
     let empty = rounds(bench, &mut installation, &team)?;
     installation.add_tasks(&team, TASKS, |place| task(format!("task {place}")))?;
     let messages = bench.pick(MESSAGES, MESSAGES / 2);
@@ -83,7 +83,7 @@ pub(super) fn long_journal(bench: &Bench) -> Result<Vec<Row>> {
         Worker::Stub,
         Durability::Process,
     )?;
-    let team = team_of_one(bench, &mut installation, "open")?;
+    let team = team_of_one(&mut installation, "open")?;
     let events = bench.pick(EVENTS, EVENTS / 20);
     send(&installation, &team, events)?;
     let took = rounds(bench, &mut installation, &team)?;

@@ -29,7 +29,7 @@ pub(super) fn memory(bench: &Bench) -> Result<Vec<Row>> {
         Worker::Real,
         Durability::Power,
     )?;
-    let project = bench.place("p-rest")?;
+    let project = installation.project("rest")?;
     let spec = team(&project, "rest", PlacementChoice::Headless, &MEMBERS)?;
     let team = installation.up(spec, environment())?;
     installation.add_tasks(&team, 10_000, |place| task(format!("task {place}")))?;

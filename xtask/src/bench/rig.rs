@@ -105,6 +105,13 @@ impl Installation {
         })
     }
 
+    /// A directory of its own for a team.
+    pub(super) fn project(&self, name: &str) -> Result<PathBuf> {
+        let project = self.home.join("projects").join(name);
+        fs::create_dir_all(&project)?;
+        Ok(project)
+    }
+
     pub(super) fn socket(&self) -> Result<PathBuf> {
         socket_of(&self.home).context("the supervisor has no socket")
     }

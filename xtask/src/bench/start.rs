@@ -196,7 +196,7 @@ fn up_of(
     if placement == PlacementChoice::Tmux {
         ensure!(has_tmux(), "tmux is not installed");
     }
-    let project = bench.place(&format!("p-up-{}-{count}", shown(placement)))?;
+    let project = installation.project(&format!("up-{}-{count}", shown(placement)))?;
     let spec = members(&project, count, placement)?;
     // Once unmeasured: the team is new then, and nobody can have subscribed to it.
     let team = installation.up(spec.clone(), environment())?;
@@ -311,7 +311,7 @@ fn restart_in(
     if placement == PlacementChoice::Tmux {
         ensure!(has_tmux(), "tmux is not installed");
     }
-    let project = bench.place(&format!("p-restart-{}", shown(placement)))?;
+    let project = installation.project(&format!("restart-{}", shown(placement)))?;
     let team = installation.up(members(&project, KILLED, placement)?, environment())?;
     let pids = wait_until_ready(installation, &team, KILLED)?;
     installation.wire.subscribe(&team)?;
