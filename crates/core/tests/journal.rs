@@ -40,15 +40,11 @@ fn what_version_1_wrote_is_read_and_written_the_same() {
 
 #[test]
 fn the_fixture_has_every_kind_of_event() {
-    let lines = V1
+    let there: BTreeSet<String> = V1
         .lines()
-        .map(|line| serde_json::from_str::<serde_json::Value>(line));
-    let there: BTreeSet<String> = lines
         .map(|line| {
-            line.expect("the fixture is JSON")["event"]["kind"]
-                .as_str()
-                .expect("a kind")
-                .to_owned()
+            let line: serde_json::Value = serde_json::from_str(line).expect("the fixture is JSON");
+            line["event"]["kind"].as_str().expect("a kind").to_owned()
         })
         .collect();
     assert!(kinds().contains("task_claimed"), "{:?}", kinds());
