@@ -379,8 +379,8 @@ mod tests {
     #[test]
     fn a_team_id_tells_two_projects_apart() {
         let name: TeamName = "payments".parse().unwrap();
-        let one = TeamId::new(&name, "/home/a/payments".as_ref());
-        let two = TeamId::new(&name, "/home/b/payments".as_ref());
+        let one = TeamId::new(&name, "/srv/a/payments".as_ref());
+        let two = TeamId::new(&name, "/srv/b/payments".as_ref());
         assert_ne!(one, two);
         assert_eq!(TeamId::from_directory_name(one.as_str()), Some(one));
         assert_eq!(TeamId::from_directory_name("../x"), None);

@@ -179,10 +179,10 @@ mod tests {
         assert_eq!(directories.supervisor_lock(), file.supervisor_lock);
         let file = LaunchFile {
             supervisor_lock: "/s/agent-team/supervisor.lock".into(),
-            ..launch_file("/base".as_ref(), &[("HOME", "/home/me")])
+            ..launch_file("/base".as_ref(), &[("HOME", "/srv/me")])
         };
         let directories = super::directories("/r/agent-team/launch/0007".as_ref(), &file).unwrap();
         assert_eq!(directories.run, Path::new("/r/agent-team"));
-        assert_eq!(directories.config, Path::new("/home/me/.config/agent-team"));
+        assert_eq!(directories.config, Path::new("/srv/me/.config/agent-team"));
     }
 }

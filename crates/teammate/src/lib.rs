@@ -116,7 +116,10 @@ fn prepare(
         log: MemberLog::new(launch.log.clone()),
         link: Link::start(directories.clone(), initialize)?,
         typed: Typed::start(directories, launch),
-        coloured: !launch.environment.contains_key("NO_COLOR"),
+        coloured: launch
+            .environment
+            .get("NO_COLOR")
+            .is_none_or(String::is_empty),
         place,
         pane,
         signals,

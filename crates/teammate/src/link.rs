@@ -11,6 +11,7 @@
 //! It decides nothing about tasks. A request is kept until it is answered, and made again, in order and with its key,
 //! on every new connection; notifications are not, and the worker repeats those that matter when it is connected.
 
+mod arrival;
 mod pending;
 
 use std::future::poll_fn;
@@ -18,26 +19,25 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::pin::pin;
 use std::task::Poll;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use agent_team_protocol::initialize::{Initialize, Welcome};
 use agent_team_protocol::method::{
-    EndTask, Exit, MemberExit, MemberPing, MessageRead, Method, Nothing, ReadMessages,
-    TaskComplete, TaskFail,
+    EndTask, Exit, MemberExit, MessageRead, Method, ReadMessages, TaskComplete, TaskFail,
 };
 use agent_team_protocol::notification::{
-    Abandon, Assignment, Deliver, Goodbye, GoodbyeReason, Notification, PaneLost, StopMember,
-    TaskOutput, TaskSession,
+    Abandon, Assignment, Deliver, PaneLost, StopMember, TaskOutput, TaskSession,
 };
 use agent_team_protocol::rpc::Call;
 use agent_team_protocol::{ErrorCode, Refusal};
-use agent_team_system::client::{Arrival, CallError, Client, ConnectError, Incoming};
+use agent_team_system::client::{CallError, Client, ConnectError, Incoming};
 use agent_team_system::daemon::{self, ConnectOrStartError};
 use agent_team_system::directories::Directories;
-use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use self::arrival::{Arrived, arrived, farewell};
 use self::pending::{Pending, Settled};
 
 /// Spreads the members that lost their supervisor at the same moment.
@@ -112,6 +112,7 @@ pub(crate) struct Link {
     // Unbounded: the supervisor's inbox is bounded, and the link must go on answering pings.
     events: mpsc::UnboundedReceiver<LinkEvent>,
     last_ticket: u64,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Link {
@@ -131,7 +132,7 @@ impl Link {
             output: worker_output,
             to_worker,
         };
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("link".into())
             .spawn(move || runtime.block_on(connector.run()))?;
         Ok(Self {
@@ -139,6 +140,7 @@ impl Link {
             output,
             events,
             last_ticket: 0,
+            thread: Some(thread),
         })
     }
 
@@ -162,10 +164,16 @@ impl Link {
 
     /// The next event. Safe to cancel. Never returns after [`LinkEvent::Over`].
     pub(crate) async fn next(&mut self) -> LinkEvent {
-        match self.events.recv().await {
-            Some(event) => event,
-            None => std::future::pending().await,
+        if let Some(event) = self.events.recv().await {
+            return event;
         }
+        // It ends by itself after `Over`, or with a panic, which is then this process's end.
+        if let Some(thread) = self.thread.take()
+            && let Err(panic) = thread.join()
+        {
+            std::panic::resume_unwind(panic);
+        }
+        std::future::pending().await
     }
 }
 
@@ -353,70 +361,6 @@ async fn forward(client: &Client, output: &mut mpsc::Receiver<TaskOutput>) {
     std::future::pending().await
 }
 
-enum Arrived {
-    Event(LinkEvent),
-    Goodbye(Goodbye),
-    Nothing,
-}
-
-async fn arrived(client: &Client, arrival: Arrival) -> Arrived {
-    match arrival {
-        Arrival::Request { id, method, .. } => {
-            let answered = if method == MemberPing::NAME {
-                client.answer(&id, &Nothing {}).await
-            } else {
-                let text = format!("a worker does not know {method}");
-                client
-                    .refuse(&id, Refusal::new(ErrorCode::MethodNotFound, text))
-                    .await
-            };
-            if answered.is_err() {
-                tracing::debug!(method, "an answer was lost with its connection");
-            }
-            Arrived::Nothing
-        }
-        Arrival::Notification { method, params } => {
-            notified(&method, &params).unwrap_or_else(|error| {
-                tracing::warn!(method, %error, "notification passed over");
-                Arrived::Nothing
-            })
-        }
-    }
-}
-
-fn notified(method: &str, params: &RawValue) -> serde_json::Result<Arrived> {
-    let params = params.get();
-    Ok(match method {
-        Assignment::NAME => Arrived::Event(LinkEvent::Start(serde_json::from_str(params)?)),
-        Abandon::NAME => Arrived::Event(LinkEvent::Abandon(serde_json::from_str(params)?)),
-        Deliver::NAME => Arrived::Event(LinkEvent::Deliver(serde_json::from_str(params)?)),
-        StopMember::NAME => Arrived::Event(LinkEvent::Stop(serde_json::from_str(params)?)),
-        Goodbye::NAME => Arrived::Goodbye(serde_json::from_str(params)?),
-        _ => {
-            tracing::debug!(method, "unknown notification");
-            Arrived::Nothing
-        }
-    })
-}
-
-fn farewell(goodbye: Goodbye) -> Ended {
-    match goodbye.reason {
-        GoodbyeReason::Restarting => Ended::Restarting,
-        GoodbyeReason::Stopped => Ended::Over(Over::Stopped),
-        GoodbyeReason::Closed | GoodbyeReason::Unknown => match goodbye.error {
-            None => Ended::Over(Over::Retired("the supervisor closed the connection".into())),
-            Some(error) if error.code == ErrorCode::Unauthenticated => {
-                Ended::Over(Over::Retired(error.message))
-            }
-            // The connection was at fault, not the launch.
-            Some(error) => {
-                tracing::warn!(%error, "the supervisor closed the connection");
-                Ended::Lost
-            }
-        },
-    }
-}
-
 /// How long to wait when so many attempts in a row have failed.
 fn pause_after(failures: u32) -> Duration {
     match failures.checked_sub(1) {
@@ -460,19 +404,5 @@ mod tests {
         assert_eq!(pause_after(1), FIRST_BACKOFF);
         assert_eq!(pause_after(2), FIRST_BACKOFF * 2);
         assert_eq!(pause_after(60), LONGEST_BACKOFF);
-    }
-
-    fn closed(error: Option<Refusal>) -> Ended {
-        let reason = GoodbyeReason::Closed;
-        farewell(Goodbye { reason, error })
-    }
-
-    #[test]
-    fn a_connection_at_fault_does_not_retire_the_launch() {
-        let slow = Refusal::new(ErrorCode::SlowConsumer, "too slow");
-        assert!(matches!(closed(Some(slow)), Ended::Lost));
-        let stale = Refusal::new(ErrorCode::Unauthenticated, "no such launch");
-        assert!(matches!(closed(Some(stale)), Ended::Over(Over::Retired(_))));
-        assert!(matches!(closed(None), Ended::Over(Over::Retired(_))));
     }
 }

@@ -23,6 +23,9 @@ pub(crate) use self::terminal::Room;
 /// How long a task waits for a terminal that takes no output, before the terminal misses some.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// Where the terminal missed some.
+const LEFT_OUT: &str = "… output left out above …";
+
 /// What the person did, or what became of the pane.
 #[derive(Debug)]
 pub(crate) enum PaneEvent {
@@ -136,6 +139,13 @@ impl Pane {
     pub(crate) fn lose(&mut self) -> Vec<MessageId> {
         self.terminal = None;
         std::mem::take(&mut self.unshown)
+    }
+
+    /// Shows the prompt where there is nothing else.
+    pub(crate) fn open_prompt(&mut self) {
+        if let View::Quiet = self.view {
+            self.prompt();
+        }
     }
 
     /// Shows the prompt again, or for the first time.
@@ -255,9 +265,15 @@ impl Pane {
             return;
         };
         position.follow(&bytes);
-        self.behind = room.is_none() && self.terminal.is_some();
+        let missed = std::mem::replace(&mut self.behind, room.is_none() && self.terminal.is_some());
         if room.is_none() {
             return;
+        }
+        if missed && fits(position) {
+            held.push(Held {
+                text: LEFT_OUT.into(),
+                messages: Vec::new(),
+            });
         }
         let held = if fits(position) {
             std::mem::take(held)

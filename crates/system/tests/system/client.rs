@@ -1,3 +1,5 @@
+//! Calls over a real socket: answers, refusals, and what a lost connection does to them.
+
 use agent_team_protocol::codec::FRAME_MAX;
 use agent_team_protocol::initialize::{BUILD, Initialize, Initialized};
 use agent_team_protocol::method::{Nothing, SupervisorRestart, TeamList};

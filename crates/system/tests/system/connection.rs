@@ -1,3 +1,5 @@
+//! Frames over a real socket: limits, cuts, cancellation.
+
 use agent_team_protocol::codec::FrameError;
 use agent_team_system::connection::{FrameReader, FrameWriter, ReadFrameError};
 use agent_team_system::socket::Stream;

@@ -1,3 +1,5 @@
+//! Directories, private files, locks, the reserve: what is refused, and who wins a race.
+
 use std::fs::{self, File, Permissions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};

@@ -1,3 +1,5 @@
+//! Who a process is, and when its end is seen.
+
 use agent_team_system::process::{ExitWatch, ProcessId, Signal, resident_bytes};
 
 use crate::rig::{KillOnDrop, LIMIT, Script};

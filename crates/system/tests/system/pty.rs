@@ -1,3 +1,5 @@
+//! Programs in terminals of their own.
+
 use std::os::unix::process::ExitStatusExt;
 
 use agent_team_system::process::Signal;

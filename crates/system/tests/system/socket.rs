@@ -1,3 +1,5 @@
+//! Binding, connecting, and who may.
+
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;

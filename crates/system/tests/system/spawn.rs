@@ -1,3 +1,5 @@
+//! Daemons and sessions: readiness, environments, descriptors, orphans.
+
 use std::fs;
 use std::os::fd::AsRawFd;
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! The person's terminal: raw, cooked, and restored.
+
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;

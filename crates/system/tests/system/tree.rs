@@ -1,3 +1,5 @@
+//! Ending a launch's whole tree, whatever it did to get away.
+
 use std::time::Duration;
 
 use agent_team_system::process::{ProcessId, Signal};

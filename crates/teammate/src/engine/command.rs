@@ -42,8 +42,8 @@ const GRACE: Duration = Duration::from_secs(1);
 /// How long a killed process may take to be gone: longer only in uninterruptible sleep.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
 
-/// How long the rest of the output is waited for after the shell has exited. Its terminal is hung up by then, so that
-/// nothing can be added: this is for a pane that does not take it.
+/// How long the rest of the output is waited for when nobody is left to add to it: this is for a pane that does not
+/// take it, and for a process that could not be ended and still has the terminal open.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 
 /// Starts working on a task. Must be called within the worker's runtime.
@@ -139,6 +139,8 @@ impl Work {
         };
         let ended = match status {
             Some(status) => {
+                let tree = self.tree(child.process);
+                screen.show_until(end_tree(&tree)).await;
                 if tokio::time::timeout(DRAIN_LIMIT, screen.show_rest())
                     .await
                     .is_err()
@@ -146,8 +148,6 @@ impl Work {
                     tracing::warn!("the end of the output was not taken in time");
                 }
                 let output = screen.tail.text();
-                drop(pty);
-                end_tree(&self.tree(child.process)).await;
                 Ended::Exited { status, output }
             }
             None => {
@@ -202,7 +202,7 @@ impl<'a> Screen<'a> {
         }
     }
 
-    /// Shows what is left once the session's leader has exited, and thereby hung the terminal up.
+    /// Shows what is left, once nobody has the terminal open any more.
     async fn show_rest(&mut self) {
         while self.show_next().await {}
     }

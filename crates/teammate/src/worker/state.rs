@@ -22,10 +22,10 @@ pub(super) enum State {
         task: Task,
         then: Then,
     },
-    /// Nothing runs; last words come when every report is answered.
+    /// Nothing runs; last words come when every report is answered, or then.
     Settling {
         words: LastWords,
-        give_up_at: Instant,
+        until: Instant,
     },
     /// Last words are said and not yet answered.
     Leaving {
@@ -104,7 +104,7 @@ impl State {
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self {
             Self::Draining { end_at: at, .. }
-            | Self::Settling { give_up_at: at, .. }
+            | Self::Settling { until: at, .. }
             | Self::Leaving { give_up_at: at, .. } => Some(*at),
             Self::Idle | Self::Running(_) | Self::Ending { .. } | Self::Gone { .. } => None,
         }

@@ -24,7 +24,10 @@ fn goodbye(reason: GoodbyeReason, error: Option<Refusal>) -> Goodbye {
 /// A task that says when it runs, then ends with what is written to the FIFO `go`.
 fn waiting_task(supervisor: &ScriptedSupervisor) -> Assignment {
     let go = supervisor.path("go");
-    task(&format!("mkfifo {0} && echo ready && cat {0}", go.display()))
+    task(&format!(
+        "mkfifo {0} && echo ready && cat {0}",
+        go.display()
+    ))
 }
 
 #[tokio::test]
@@ -60,7 +63,9 @@ async fn a_ping_is_answered_while_a_task_burns_the_machine() {
     let supervisor = ScriptedSupervisor::new();
     let worker = supervisor.headless();
     let mut member = supervisor.member(None).await;
-    member.notify(&task("yes & yes & while :; do :; done")).await;
+    member
+        .notify(&task("yes & yes & while :; do :; done"))
+        .await;
     member.noticed::<TaskOutput>(|_| true).await;
     for _ in 0..10 {
         let ping = Ping {
@@ -117,13 +122,21 @@ async fn a_task_goes_on_over_a_lost_connection_and_its_session_is_told_again() {
     let task = waiting_task(&supervisor);
     member.notify(&task).await;
     let session = member.noticed::<TaskSession>(|_| true).await;
-    member.noticed::<TaskOutput>(|output| output.text.contains("ready")).await;
+    member
+        .noticed::<TaskOutput>(|output| output.text.contains("ready"))
+        .await;
     drop(member);
 
     let mut member = supervisor.member(Some(task)).await;
-    assert_eq!(member.noticed::<TaskSession>(|_| true).await.pid, session.pid);
+    assert_eq!(
+        member.noticed::<TaskSession>(|_| true).await.pid,
+        session.pid
+    );
     std::fs::write(supervisor.path("go"), "went on").unwrap();
-    assert_eq!(member.asked::<TaskComplete>().await.args().text, "ready\nwent on");
+    assert_eq!(
+        member.asked::<TaskComplete>().await.args().text,
+        "ready\nwent on"
+    );
 }
 
 #[tokio::test]
@@ -165,7 +178,9 @@ async fn a_report_that_could_not_be_stored_is_made_again() {
     let mut member = supervisor.member(None).await;
     member.notify(&task("true")).await;
     let report = member.asked::<TaskComplete>().await;
-    member.refuse(&report, Refusal::new(ErrorCode::StorageFull, "disk full")).await;
+    member
+        .refuse(&report, Refusal::new(ErrorCode::StorageFull, "disk full"))
+        .await;
     let again = member.asked::<TaskComplete>().await;
     assert_eq!(again.key, report.key);
     accept(&mut member, &again).await;
@@ -177,7 +192,9 @@ async fn an_announced_restart_is_waited_for() {
     let _worker = supervisor.headless();
     let mut member = supervisor.member(None).await;
     let since = std::time::Instant::now();
-    member.notify(&goodbye(GoodbyeReason::Restarting, None)).await;
+    member
+        .notify(&goodbye(GoodbyeReason::Restarting, None))
+        .await;
     drop(member);
     supervisor.member(None).await;
     assert!(since.elapsed().as_millis() >= 2000, "{:?}", since.elapsed());

@@ -1,8 +1,8 @@
 //! How a worker is asked to end, and what it says last.
 
+use agent_team_protocol::Generation;
 use agent_team_protocol::method::{Exit, MemberExit, Nothing, TaskAnswer, TaskComplete};
 use agent_team_protocol::notification::{StopMember, TaskOutput, TaskSession};
-use agent_team_protocol::Generation;
 use agent_team_system::process::Signal;
 
 use crate::rig::{Connection, ScriptedSupervisor, Worker, ended, task};
@@ -39,7 +39,9 @@ async fn a_task_that_ends_within_the_grace_is_reported_before_the_last_words() {
     let go = supervisor.path("go");
     let line = format!("mkfifo {0} && echo ready && cat {0}", go.display());
     member.notify(&task(&line)).await;
-    member.noticed::<TaskOutput>(|output| output.text.contains("ready")).await;
+    member
+        .noticed::<TaskOutput>(|output| output.text.contains("ready"))
+        .await;
     member.notify(&stop(3_600_000)).await;
     std::fs::write(&go, "in time").unwrap();
     let report = member.asked::<TaskComplete>().await;
@@ -59,9 +61,15 @@ async fn a_task_that_outlasts_the_grace_ends_unreported() {
     let supervisor = ScriptedSupervisor::new();
     let mut worker = supervisor.headless();
     let mut member = supervisor.member(None).await;
-    member.notify(&task("trap '' TERM; echo ready; while :; do sleep 1000; done")).await;
+    member
+        .notify(&task(
+            "trap '' TERM; echo ready; while :; do sleep 1000; done",
+        ))
+        .await;
     let session = member.noticed::<TaskSession>(|_| true).await;
-    member.noticed::<TaskOutput>(|output| output.text.contains("ready")).await;
+    member
+        .noticed::<TaskOutput>(|output| output.text.contains("ready"))
+        .await;
     member.notify(&stop(1)).await;
     let (_, code) = last_words(&mut member, &mut worker).await;
     assert_eq!(code, Some(0));
@@ -87,7 +95,11 @@ async fn a_missing_directory_is_said_and_holds_the_member() {
     let mut member = supervisor.member(Some(task("echo ran"))).await;
     let (words, code) = last_words(&mut member, &mut worker).await;
     assert!(words.hold);
-    assert!(words.reason.ends_with("nowhere is not there"), "{}", words.reason);
+    assert!(
+        words.reason.ends_with("nowhere is not there"),
+        "{}",
+        words.reason
+    );
     assert_eq!(words.code, 3);
     assert_eq!(code, Some(3));
     assert!(!supervisor.log().contains("ran"));
@@ -96,13 +108,27 @@ async fn a_missing_directory_is_said_and_holds_the_member() {
 #[tokio::test]
 async fn wrong_use_is_said_in_one_line() {
     let worker = env!("CARGO_BIN_EXE_agent-teammate");
-    for args in [&[][..], &["--launch"], &["--nonsense", "x"], &["--launch", "a", "b"]] {
-        let output = std::process::Command::new(worker).args(args).output().unwrap();
+    for args in [
+        &[][..],
+        &["--launch"],
+        &["--nonsense", "x"],
+        &["--launch", "a", "b"],
+    ] {
+        let output = std::process::Command::new(worker)
+            .args(args)
+            .output()
+            .unwrap();
         assert_eq!(output.status.code(), Some(2), "{args:?}");
         let text = String::from_utf8(output.stderr).unwrap();
-        assert!(text.starts_with("agent-teammate: usage") && text.lines().count() == 1, "{text}");
+        assert!(
+            text.starts_with("agent-teammate: usage") && text.lines().count() == 1,
+            "{text}"
+        );
     }
-    let output = std::process::Command::new(worker).arg("--version").output().unwrap();
+    let output = std::process::Command::new(worker)
+        .arg("--version")
+        .output()
+        .unwrap();
     assert!(output.status.success());
     assert!(output.stdout.starts_with(b"agent-team "));
 }

@@ -40,15 +40,23 @@ async fn a_task_is_shown_between_its_header_and_its_footer() {
         ..task("stty size; echo $TERM")
     };
     member.notify(&verified).await;
-    pane.shows("── T-1 Build (attempt 2) ── stty size; echo $TERM").await;
+    pane.shows("── T-1 Build (attempt 2) ── stty size; echo $TERM")
+        .await;
     pane.shows("30 100\r\ntmux-256color\r\n").await;
     pane.shows("── verify ── echo checked").await;
     pane.shows("checked\r\n").await;
     pane.shows("✓ T-1 completed in ").await;
     pane.shows(PROMPT).await;
-    assert!(pane.seen().contains("\x1b[38;5;75m"), "no colour of hers: {}", pane.seen());
+    assert!(
+        pane.seen().contains("\x1b[38;5;75m"),
+        "no colour of hers: {}",
+        pane.seen()
+    );
     let log = supervisor.log();
-    assert!(log.contains("── T-1 Build (attempt 2)") && log.contains("30 100\n"), "{log}");
+    assert!(
+        log.contains("── T-1 Build (attempt 2)") && log.contains("30 100\n"),
+        "{log}"
+    );
     assert!(!log.contains('\x1b'), "{log:?}");
 }
 
@@ -61,7 +69,14 @@ async fn keys_reach_the_task() {
     pane.shows("ready\r\n").await;
     pane.type_in("hello\r").await;
     pane.shows("got hello").await;
-    assert!(member.asked::<TaskComplete>().await.args().text.ends_with("got hello"));
+    assert!(
+        member
+            .asked::<TaskComplete>()
+            .await
+            .args()
+            .text
+            .ends_with("got hello")
+    );
 }
 
 #[tokio::test]
@@ -73,7 +88,11 @@ async fn an_interrupt_key_reaches_the_task_and_not_the_worker() {
     pane.shows("ready\r\n").await;
     pane.type_in("\x03").await;
     let report = member.asked::<TaskFail>().await;
-    assert!(report.args().text.starts_with("killed by signal 2"), "{}", report.args().text);
+    assert!(
+        report.args().text.starts_with("killed by signal 2"),
+        "{}",
+        report.args().text
+    );
     pane.shows("✗ T-1 failed: killed by signal 2").await;
     pane.shows(PROMPT).await;
 }
@@ -96,7 +115,11 @@ async fn after_a_task_the_terminal_edits_lines_again() {
     let (_worker, mut pane) = supervisor.in_pane();
     let mut member = supervisor.member(None).await;
     // As a full-screen program that dies without cleaning up after itself.
-    member.notify(&task(r"stty raw -echo; printf '\033[?1049h\033[?25l\033[?2004h'; kill -9 $$")).await;
+    member
+        .notify(&task(
+            r"stty raw -echo; printf '\033[?1049h\033[?25l\033[?2004h'; kill -9 $$",
+        ))
+        .await;
     member.asked::<TaskFail>().await;
     pane.shows("\x1b[?1049l").await;
     pane.shows("\x1b[?25h").await;
@@ -139,7 +162,12 @@ async fn a_typed_line_becomes_a_task_of_the_persons_own() {
     client.answer(&added, &answer).await;
     pane.shows("T-9 added").await;
     pane.shows(PROMPT).await;
-    member.notify(&Assignment { task: TaskId(9), ..task("echo hi") }).await;
+    member
+        .notify(&Assignment {
+            task: TaskId(9),
+            ..task("echo hi")
+        })
+        .await;
     pane.shows("✓ T-9 completed").await;
 }
 
@@ -214,12 +242,12 @@ async fn a_message_waits_for_a_full_screen_program_to_end() {
     let supervisor = ScriptedSupervisor::new();
     let (_worker, mut pane) = supervisor.in_pane();
     let mut member = supervisor.member(None).await;
-    let editor = r"printf '\033[?1049h'; echo ready; read line; printf '\033[?1049l'; echo back";
+    let editor = r"printf '\033[?1049h'; echo ready; read line; printf '\033[?1049l'";
     member.notify(&task(editor)).await;
     pane.shows("ready\r\n").await;
     member.notify(&message(1, "not now")).await;
     pane.type_in("\r").await;
-    pane.shows("back").await;
+    pane.shows("\x1b[?1049l").await;
     pane.shows("✉ user: not now").await;
     member.asked::<MessageRead>().await;
 }
@@ -230,7 +258,12 @@ async fn a_lost_pane_is_told_and_its_task_goes_on() {
     let (worker, mut pane) = supervisor.in_pane();
     let mut member = supervisor.member(None).await;
     let go = supervisor.path("go");
-    member.notify(&task(&format!("mkfifo {0} && echo ready && cat {0}", go.display()))).await;
+    member
+        .notify(&task(&format!(
+            "mkfifo {0} && echo ready && cat {0}",
+            go.display()
+        )))
+        .await;
     let session = member.noticed::<TaskSession>(|_| true).await;
     pane.shows("ready\r\n").await;
     drop(pane);
@@ -239,7 +272,10 @@ async fn a_lost_pane_is_told_and_its_task_goes_on() {
     member.asked::<MessageRead>().await;
     assert!(ProcessId::of(session.pid).unwrap().is_some());
     std::fs::write(&go, "went on").unwrap();
-    assert_eq!(member.asked::<TaskComplete>().await.args().text, "ready\nwent on");
+    assert_eq!(
+        member.asked::<TaskComplete>().await.args().text,
+        "ready\nwent on"
+    );
     assert!(supervisor.log().contains("went on"));
     worker.signal(Signal::SIGHUP);
     let next = Assignment {

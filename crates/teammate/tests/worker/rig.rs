@@ -56,7 +56,9 @@ impl ScriptedSupervisor {
         lock.write_contents(socket.to_str().unwrap()).unwrap();
         // Random enough: directories of tests that run at the same time have different names.
         let bits = home.path().as_os_str().as_encoded_bytes().iter();
-        let bits = bits.fold(7_u128, |bits, byte| bits.wrapping_mul(131) + u128::from(*byte));
+        let bits = bits.fold(7_u128, |bits, byte| {
+            bits.wrapping_mul(131) + u128::from(*byte)
+        });
         Self {
             home,
             listener,
@@ -102,7 +104,10 @@ impl ScriptedSupervisor {
             program: env!("CARGO_BIN_EXE_agent-teammate").into(),
             args: vec!["--launch".into(), launch_file.into()],
             // A worker's own environment is not its member's.
-            env: vec![("TERM".into(), "tmux-256color".into()), ("STRAY".into(), "1".into())],
+            env: vec![
+                ("TERM".into(), "tmux-256color".into()),
+                ("STRAY".into(), "1".into()),
+            ],
             cwd: "/".into(),
         }
     }
@@ -114,7 +119,11 @@ impl ScriptedSupervisor {
             marker: self.launch.to_string(),
         };
         let launch = self.launch.clone();
-        Worker { child, launch, tree }
+        Worker {
+            child,
+            launch,
+            tree,
+        }
     }
 
     /// A worker without a terminal, for a launch file that may be gone already.
@@ -132,13 +141,19 @@ impl ScriptedSupervisor {
         let pty = Pty::open(100, 30).unwrap();
         let spec = self.spec(&self.launch_file(&self.path("project")));
         let worker = self.guard(pty.spawn(&spec).unwrap());
-        let pane = Pane { pty, seen: String::new(), from: 0 };
+        let pane = Pane {
+            pty,
+            seen: String::new(),
+            from: 0,
+        };
         (worker, pane)
     }
 
     /// The next connection, its `initialize` read and not answered.
     pub(crate) async fn accept(&self) -> (Connection, Initialize) {
-        let stream = within("a connection", self.listener.accept()).await.unwrap();
+        let stream = within("a connection", self.listener.accept())
+            .await
+            .unwrap();
         let mut connection = Connection::new(stream);
         let frame = connection.frame().await.expect("a hello");
         let Ok(Kind::Request { id, method, params }) = Frame::parse(&frame).and_then(Frame::kind)
@@ -207,7 +222,9 @@ impl Connection {
 
     async fn send(&mut self, line: &str) {
         self.writer.queue(line);
-        within("the peer to read", self.writer.flush()).await.unwrap();
+        within("the peer to read", self.writer.flush())
+            .await
+            .unwrap();
     }
 
     pub(crate) async fn refuse_hello(&mut self, refusal: Refusal) {
@@ -269,23 +286,31 @@ impl Connection {
     }
 
     pub(crate) async fn asked<M: Method>(&mut self) -> Asked<M::Args> {
-        self.find(M::NAME, |frame| match Frame::parse(frame).unwrap().kind().unwrap() {
-            Kind::Request { id, method, params } if method == M::NAME => {
-                let call: Call<M::Args> = serde_json::from_str(params.get()).unwrap();
-                let key = call.key.clone();
-                Some(Asked { id: id.to_owned(), key, call })
+        self.find(M::NAME, |frame| {
+            match Frame::parse(frame).unwrap().kind().unwrap() {
+                Kind::Request { id, method, params } if method == M::NAME => {
+                    let call: Call<M::Args> = serde_json::from_str(params.get()).unwrap();
+                    let key = call.key.clone();
+                    Some(Asked {
+                        id: id.to_owned(),
+                        key,
+                        call,
+                    })
+                }
+                Kind::Request { .. } | Kind::Notification { .. } | Kind::Response { .. } => None,
             }
-            Kind::Request { .. } | Kind::Notification { .. } | Kind::Response { .. } => None,
         })
         .await
     }
 
     pub(crate) async fn noticed<N: Notification>(&mut self, such: impl Fn(&N) -> bool) -> N {
-        self.find(N::NAME, |frame| match Frame::parse(frame).unwrap().kind().unwrap() {
-            Kind::Notification { method, params } if method == N::NAME => {
-                serde_json::from_str(params.get()).ok().filter(&such)
+        self.find(N::NAME, |frame| {
+            match Frame::parse(frame).unwrap().kind().unwrap() {
+                Kind::Notification { method, params } if method == N::NAME => {
+                    serde_json::from_str(params.get()).ok().filter(&such)
+                }
+                Kind::Request { .. } | Kind::Notification { .. } | Kind::Response { .. } => None,
             }
-            Kind::Request { .. } | Kind::Notification { .. } | Kind::Response { .. } => None,
         })
         .await
     }
@@ -307,13 +332,19 @@ impl Connection {
 
     /// Asks the worker, and waits for its answer.
     pub(crate) async fn call<M: Method>(&mut self, args: M::Args) -> M::Answer {
-        let call = Call { team: None, key: None, args };
+        let call = Call {
+            team: None,
+            key: None,
+            args,
+        };
         self.send(&rpc::request::<M>(77, &call)).await;
-        self.find("an answer", |frame| match Frame::parse(frame).unwrap().kind().unwrap() {
-            Kind::Response { id, outcome } if id.get() == "77" => {
-                Some(serde_json::from_str(outcome.unwrap().get()).unwrap())
+        self.find("an answer", |frame| {
+            match Frame::parse(frame).unwrap().kind().unwrap() {
+                Kind::Response { id, outcome } if id.get() == "77" => {
+                    Some(serde_json::from_str(outcome.unwrap().get()).unwrap())
+                }
+                Kind::Request { .. } | Kind::Notification { .. } | Kind::Response { .. } => None,
             }
-            Kind::Request { .. } | Kind::Notification { .. } | Kind::Response { .. } => None,
         })
         .await
     }
@@ -332,7 +363,10 @@ impl Worker {
     }
 
     pub(crate) async fn exit_code(&mut self) -> Option<i32> {
-        within("the worker to exit", self.child.wait()).await.unwrap().code()
+        within("the worker to exit", self.child.wait())
+            .await
+            .unwrap()
+            .code()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -357,7 +391,9 @@ pub(crate) struct Pane {
 
 impl Pane {
     pub(crate) async fn type_in(&self, keys: &str) {
-        within("the pane to take keys", self.pty.write_all(keys.as_bytes())).await.unwrap();
+        within("the pane to take keys", self.pty.write_all(keys.as_bytes()))
+            .await
+            .unwrap();
     }
 
     pub(crate) fn resize(&self, columns: u16, rows: u16) {
@@ -370,11 +406,15 @@ impl Pane {
         while !self.seen[self.from..].contains(text) {
             let read = tokio::time::timeout(LIMIT, self.pty.read(&mut buffer)).await;
             let Ok(read) = read else {
-                panic!("waited in vain for {text:?} in {:?}", &self.seen[self.from..]);
+                panic!(
+                    "waited in vain for {text:?} in {:?}",
+                    &self.seen[self.from..]
+                );
             };
             let read = read.unwrap();
             assert!(read > 0, "the pane ended before {text:?}: {:?}", self.seen);
-            self.seen.push_str(&String::from_utf8_lossy(&buffer[..read]));
+            self.seen
+                .push_str(&String::from_utf8_lossy(&buffer[..read]));
         }
         let at = self.seen[self.from..].find(text).expect("it was found");
         self.from += at + text.len();
@@ -401,7 +441,9 @@ pub(crate) fn task(run: &str) -> Assignment {
 
 /// Waits until this process has ended.
 pub(crate) async fn ended(pid: u32) {
-    let Some(process) = ProcessId::of(pid).unwrap() else { return };
+    let Some(process) = ProcessId::of(pid).unwrap() else {
+        return;
+    };
     if let Some(mut watch) = agent_team_system::process::ExitWatch::open(process).unwrap() {
         let what = format!("the end of process {pid}");
         within(&what, watch.exited()).await.unwrap();

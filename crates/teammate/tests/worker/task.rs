@@ -2,7 +2,8 @@
 
 use agent_team_protocol::method::{EndTask, TaskAnswer, TaskComplete, TaskFail};
 use agent_team_protocol::notification::{Abandon, Assignment, TaskOutput, TaskSession};
-use agent_team_protocol::{Generation, TaskId};
+use agent_team_protocol::{ErrorCode, Generation, Refusal, TaskId};
+use agent_team_system::process::ProcessId;
 
 use crate::rig::{Asked, Connection, ScriptedSupervisor, ended, task};
 
@@ -84,7 +85,10 @@ async fn a_task_without_a_run_line_fails_at_once() {
         run: None,
         ..task("")
     };
-    assert_eq!(failed(nothing).await, "no run line: the command engine cannot do it");
+    assert_eq!(
+        failed(nothing).await,
+        "no run line: the command engine cannot do it"
+    );
 }
 
 #[tokio::test]
@@ -103,11 +107,10 @@ async fn the_supervisor_learns_the_session_and_sees_the_output() {
 
 #[tokio::test]
 async fn a_background_job_does_not_outlive_its_task() {
-    let line = "(trap '' HUP TERM; exec sleep 1000) & nohup setsid sleep 1000 & echo $!";
+    let line = "(trap '' HUP TERM; exec setsid sleep 1000) & echo $!";
     let report = completed(task(line)).await;
-    let last = report.text.lines().last().unwrap();
-    let pid: u32 = last.parse().unwrap();
-    assert_eq!(agent_team_system::process::ProcessId::of(pid).unwrap(), None);
+    let pid = report.text.parse().unwrap();
+    assert_eq!(ProcessId::of(pid).unwrap(), None);
 }
 
 #[tokio::test]
@@ -115,11 +118,21 @@ async fn an_abandoned_task_ends_with_all_that_it_started_and_is_not_reported() {
     let supervisor = ScriptedSupervisor::new();
     let _worker = supervisor.headless();
     let mut member = supervisor.member(None).await;
-    let stubborn = "setsid sh -c 'trap \"\" TERM HUP; echo grandchild $$; while :; do sleep 1000; done'";
-    member.notify(&task(&format!("{stubborn} & sleep 1000"))).await;
+    let stubborn =
+        "setsid sh -c 'trap \"\" TERM HUP; echo grandchild $$; while :; do sleep 1000; done'";
+    member
+        .notify(&task(&format!("{stubborn} & sleep 1000")))
+        .await;
     let told = |output: &TaskOutput| output.text.contains("grandchild");
     let output = member.noticed::<TaskOutput>(told).await;
-    let pid: u32 = output.text.trim().rsplit(' ').next().unwrap().parse().unwrap();
+    let pid: u32 = output
+        .text
+        .trim()
+        .rsplit(' ')
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap();
     member
         .notify(&Abandon {
             task: TaskId(1),
@@ -134,7 +147,10 @@ async fn an_abandoned_task_ends_with_all_that_it_started_and_is_not_reported() {
     };
     member.notify(&next).await;
     let report = member.asked::<TaskComplete>().await;
-    assert_eq!((report.args().task, report.args().text.as_str()), (TaskId(2), "next"));
+    assert_eq!(
+        (report.args().task, report.args().text.as_str()),
+        (TaskId(2), "next")
+    );
     assert!(supervisor.log().contains("given up: released"));
 }
 
@@ -149,7 +165,9 @@ async fn an_abandon_of_an_older_claim_ends_nothing() {
         ..task(&format!("mkfifo {0}; echo ready; cat {0}", fifo.display()))
     };
     member.notify(&newer).await;
-    member.noticed::<TaskOutput>(|output| output.text.contains("ready")).await;
+    member
+        .noticed::<TaskOutput>(|output| output.text.contains("ready"))
+        .await;
     member
         .notify(&Abandon {
             task: TaskId(1),
@@ -165,7 +183,6 @@ async fn an_abandon_of_an_older_claim_ends_nothing() {
 
 #[tokio::test]
 async fn a_refused_completion_becomes_a_failure() {
-    use agent_team_protocol::{ErrorCode, Refusal};
     let supervisor = ScriptedSupervisor::new();
     let _worker = supervisor.headless();
     let mut member = supervisor.member(None).await;
@@ -180,13 +197,14 @@ async fn a_refused_completion_becomes_a_failure() {
 
 #[tokio::test]
 async fn a_stale_report_is_dropped() {
-    use agent_team_protocol::{ErrorCode, Refusal};
     let supervisor = ScriptedSupervisor::new();
     let _worker = supervisor.headless();
     let mut member = supervisor.member(None).await;
     member.notify(&task("true")).await;
     let report = member.asked::<TaskComplete>().await;
-    member.refuse(&report, Refusal::new(ErrorCode::StaleClaim, "stale")).await;
+    member
+        .refuse(&report, Refusal::new(ErrorCode::StaleClaim, "stale"))
+        .await;
     let next = Assignment {
         task: TaskId(2),
         ..task("true")

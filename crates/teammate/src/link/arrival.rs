@@ -1,0 +1,97 @@
+//! What the supervisor sends of its own accord. Called by the link's thread.
+
+use agent_team_protocol::method::{MemberPing, Method, Nothing};
+use agent_team_protocol::notification::{
+    Abandon, Assignment, Deliver, Goodbye, GoodbyeReason, Notification, StopMember,
+};
+use agent_team_protocol::{ErrorCode, Refusal};
+use agent_team_system::client::{Arrival, Client};
+use serde_json::value::RawValue;
+
+use super::{Ended, LinkEvent, Over};
+
+/// What a frame means for the connection.
+pub(super) enum Arrived {
+    Event(LinkEvent),
+    Goodbye(Goodbye),
+    Nothing,
+}
+
+/// Answers what the supervisor asks, and sorts what it says.
+pub(super) async fn arrived(client: &Client, arrival: Arrival) -> Arrived {
+    match arrival {
+        Arrival::Request { id, method, .. } => {
+            let answered = if method == MemberPing::NAME {
+                client.answer(&id, &Nothing {}).await
+            } else {
+                let text = format!("a worker does not know {method}");
+                client
+                    .refuse(&id, Refusal::new(ErrorCode::MethodNotFound, text))
+                    .await
+            };
+            if answered.is_err() {
+                tracing::debug!(method, "an answer was lost with its connection");
+            }
+            Arrived::Nothing
+        }
+        Arrival::Notification { method, params } => {
+            notified(&method, &params).unwrap_or_else(|error| {
+                tracing::warn!(method, %error, "notification passed over");
+                Arrived::Nothing
+            })
+        }
+    }
+}
+
+fn notified(method: &str, params: &RawValue) -> serde_json::Result<Arrived> {
+    let params = params.get();
+    Ok(match method {
+        Assignment::NAME => Arrived::Event(LinkEvent::Start(serde_json::from_str(params)?)),
+        Abandon::NAME => Arrived::Event(LinkEvent::Abandon(serde_json::from_str(params)?)),
+        Deliver::NAME => Arrived::Event(LinkEvent::Deliver(serde_json::from_str(params)?)),
+        StopMember::NAME => Arrived::Event(LinkEvent::Stop(serde_json::from_str(params)?)),
+        Goodbye::NAME => Arrived::Goodbye(serde_json::from_str(params)?),
+        _ => {
+            tracing::debug!(method, "unknown notification");
+            Arrived::Nothing
+        }
+    })
+}
+
+/// How a connection ends that the supervisor closes on purpose.
+pub(super) fn farewell(goodbye: Goodbye) -> Ended {
+    match goodbye.reason {
+        GoodbyeReason::Restarting => Ended::Restarting,
+        GoodbyeReason::Stopped => Ended::Over(Over::Stopped),
+        GoodbyeReason::Closed | GoodbyeReason::Unknown => match goodbye.error {
+            None => Ended::Over(Over::Retired("the supervisor closed the connection".into())),
+            Some(error) if error.code == ErrorCode::Unauthenticated => {
+                Ended::Over(Over::Retired(error.message))
+            }
+            // The connection was at fault, not the launch.
+            Some(error) => {
+                tracing::warn!(%error, "the supervisor closed the connection");
+                Ended::Lost
+            }
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn closed(error: Option<Refusal>) -> Ended {
+        let reason = GoodbyeReason::Closed;
+        farewell(Goodbye { reason, error })
+    }
+
+    #[test]
+    fn a_connection_at_fault_does_not_retire_the_launch() {
+        let slow = Refusal::new(ErrorCode::SlowConsumer, "too slow");
+        assert!(matches!(closed(Some(slow)), Ended::Lost));
+        let stale = Refusal::new(ErrorCode::Unauthenticated, "no such launch");
+        assert!(matches!(closed(Some(stale)), Ended::Over(Over::Retired(_))));
+        assert!(matches!(closed(None), Ended::Over(Over::Retired(_))));
+    }
+}

@@ -1,0 +1,225 @@
+//! The moves between the worker's states, as the diagram in the parent module has them.
+
+use std::mem;
+use std::sync::Arc;
+use std::time::Duration;
+
+use agent_team_protocol::notification::{Abandon, Assignment};
+use tokio::time::Instant;
+
+use super::Worker;
+use super::report::Asked;
+use super::state::{LastWords, State, Task, Then};
+use crate::engine::output::Coalescer;
+use crate::engine::{Claim, HEADLESS_SIZE, Outcome, command};
+use crate::link::Request;
+use crate::pane::paint;
+
+/// How long reports, where no grace says more, and last words may wait for the supervisor.
+const LAST_WORDS_LIMIT: Duration = Duration::from_secs(5);
+
+impl Worker {
+    pub(super) fn start(&mut self, assignment: Assignment) {
+        match &self.state {
+            State::Idle => self.begin(assignment),
+            State::Running(task) if task.run.claim == Claim::from(&assignment) => {}
+            State::Running(_)
+            | State::Ending {
+                then: Then::Idle | Then::Start(_),
+                ..
+            } => {
+                self.end_task("it was given again", Then::Start(assignment));
+            }
+            // On the way out: the supervisor gets it back.
+            State::Draining { .. }
+            | State::Ending { .. }
+            | State::Settling { .. }
+            | State::Leaving { .. }
+            | State::Gone { .. } => {}
+        }
+    }
+
+    pub(super) fn begin(&mut self, assignment: Assignment) {
+        let header = paint::header(&assignment);
+        self.write_log(&header);
+        self.parts.pane.begin_task(&header);
+        let size = self.parts.pane.size().unwrap_or(HEADLESS_SIZE);
+        let now = Instant::now();
+        self.state = State::Running(Task {
+            run: command::start(Arc::clone(&self.parts.place), assignment, size),
+            started: now,
+            session: None,
+            output: Coalescer::default(),
+            output_at: now,
+        });
+    }
+
+    pub(super) fn abandon(&mut self, abandon: &Abandon) {
+        let abandoned = Claim {
+            task: abandon.task,
+            generation: abandon.generation,
+        };
+        if let State::Ending {
+            then: then @ Then::Start(_),
+            ..
+        } = &mut self.state
+            && matches!(then, Then::Start(next) if Claim::from(&*next) == abandoned)
+        {
+            *then = Then::Idle;
+            return;
+        }
+        if self
+            .state
+            .task()
+            .is_some_and(|task| task.run.claim == abandoned)
+        {
+            self.end_task(&abandon.reason, Then::Idle);
+        }
+    }
+
+    /// Ends what runs, without a report. What was to come after it already is only replaced by something stronger.
+    pub(super) fn end_task(&mut self, why: &str, next: Then) {
+        self.state = match mem::replace(&mut self.state, State::Idle) {
+            State::Running(task) => self.ending(task, why, next),
+            State::Draining { task, words, .. } => self.ending(task, why, Then::Leave(words)),
+            State::Ending {
+                task,
+                then: then @ (Then::Leave(_) | Then::Vanish),
+            } => State::Ending { task, then },
+            State::Ending { task, .. } => State::Ending { task, then: next },
+            other @ (State::Idle
+            | State::Settling { .. }
+            | State::Leaving { .. }
+            | State::Gone { .. }) => other,
+        };
+    }
+
+    pub(super) fn ending(&mut self, task: Task, why: &str, then: Then) -> State {
+        self.note(&paint::abandoned(task.run.claim.task, why));
+        task.run.controls.end();
+        State::Ending { task, then }
+    }
+
+    pub(super) fn ended(&mut self, outcome: Outcome) {
+        if let Ok(permit) = self.parts.link.output.clone().try_reserve_owned() {
+            self.show_output(permit);
+        }
+        self.parts.pane.end_task();
+        match mem::replace(&mut self.state, State::Idle) {
+            State::Running(task) => {
+                self.report(&task, outcome);
+                self.parts.pane.prompt();
+            }
+            State::Draining {
+                task,
+                words,
+                end_at,
+            } => {
+                self.report(&task, outcome);
+                self.leave(words, end_at.max(Instant::now() + LAST_WORDS_LIMIT));
+            }
+            State::Ending { then, .. } => match then {
+                Then::Idle => self.parts.pane.prompt(),
+                Then::Start(assignment) => self.begin(assignment),
+                Then::Leave(words) => self.leave(words, Instant::now() + LAST_WORDS_LIMIT),
+                Then::Vanish => self.state = State::Gone { code: 0 },
+            },
+            other @ (State::Idle
+            | State::Settling { .. }
+            | State::Leaving { .. }
+            | State::Gone { .. }) => self.state = other,
+        }
+    }
+
+    pub(super) fn stop(&mut self, grace: Duration, reason: String) {
+        let words = LastWords {
+            code: 0,
+            reason,
+            hold: false,
+        };
+        match mem::replace(&mut self.state, State::Idle) {
+            State::Idle => self.leave(words, Instant::now() + grace.max(LAST_WORDS_LIMIT)),
+            State::Running(task) => {
+                let end_at = Instant::now() + grace;
+                self.state = State::Draining {
+                    task,
+                    end_at,
+                    words,
+                };
+            }
+            State::Draining {
+                task,
+                end_at,
+                words,
+            } => {
+                let end_at = end_at.min(Instant::now() + grace);
+                self.state = State::Draining {
+                    task,
+                    end_at,
+                    words,
+                };
+            }
+            State::Ending {
+                task,
+                then: Then::Idle | Then::Start(_),
+            } => {
+                let then = Then::Leave(words);
+                self.state = State::Ending { task, then };
+            }
+            other @ (State::Ending { .. }
+            | State::Settling { .. }
+            | State::Leaving { .. }
+            | State::Gone { .. }) => self.state = other,
+        }
+    }
+
+    pub(super) fn deadline(&mut self) {
+        match &self.state {
+            State::Draining { .. } => self.end_task("stopping", Then::Idle),
+            State::Settling { .. } => self.say_last_words(),
+            State::Leaving { code, .. } => self.state = State::Gone { code: *code },
+            State::Idle | State::Running(_) | State::Ending { .. } | State::Gone { .. } => {}
+        }
+    }
+
+    /// Says these words once every report is answered, which is waited for until then at most.
+    pub(super) fn leave(&mut self, words: LastWords, until: Instant) {
+        self.state = State::Settling { words, until };
+        self.leave_when_settled();
+    }
+
+    pub(super) fn leave_when_settled(&mut self) {
+        if !self.asked.values().any(Asked::is_report) {
+            self.say_last_words();
+        }
+    }
+
+    fn say_last_words(&mut self) {
+        if let State::Settling { words, .. } = &self.state {
+            let words = words.clone();
+            self.state = State::Leaving {
+                code: words.code,
+                give_up_at: Instant::now() + LAST_WORDS_LIMIT,
+            };
+            self.ask(Request::Exit(words.into()), Asked::Exit);
+        }
+    }
+
+    pub(super) fn vanish(&mut self, why: &str) {
+        self.note(why);
+        self.end_task(why, Then::Vanish);
+        match mem::replace(&mut self.state, State::Gone { code: 0 }) {
+            State::Ending { task, .. } => {
+                let then = Then::Vanish;
+                self.state = State::Ending { task, then };
+            }
+            State::Settling {
+                words: LastWords { code, .. },
+                ..
+            }
+            | State::Leaving { code, .. }
+            | State::Gone { code } => self.state = State::Gone { code },
+            State::Idle | State::Running(_) | State::Draining { .. } => {}
+        }
+    }
+}
