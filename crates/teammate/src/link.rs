@@ -39,6 +39,7 @@ use tokio::task::JoinSet;
 
 use self::arrival::{Arrived, arrived, farewell};
 use self::pending::{Pending, Settled};
+use crate::with_causes;
 
 /// Spreads the members that lost their supervisor at the same moment.
 const JITTER: Duration = Duration::from_millis(20);
@@ -382,16 +383,6 @@ fn random_fraction() -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "32 bits fit a double")]
     let fraction = bits as f64 / f64::from(u32::MAX);
     fraction
-}
-
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

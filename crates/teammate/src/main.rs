@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use agent_team_protocol::exit::ExitCode as Exit;
 use agent_team_protocol::initialize::BUILD;
-use agent_team_teammate::Ran;
+use agent_team_teammate::{Ran, with_causes};
 
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
@@ -36,13 +36,7 @@ fn launch(file: &Path) -> ExitCode {
             Exit::Done.into()
         }
         Err(error) => {
-            let mut text = error.to_string();
-            let mut cause = std::error::Error::source(&error);
-            while let Some(error) = cause {
-                text = format!("{text}: {error}");
-                cause = error.source();
-            }
-            complain(&text);
+            complain(&with_causes(&error));
             Exit::Usage.into()
         }
     }

@@ -23,9 +23,6 @@ pub(crate) use self::terminal::Room;
 /// How long a task waits for a terminal that takes no output, before the terminal misses some.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Where the terminal missed some.
-const LEFT_OUT: &str = "… output left out above …";
-
 /// What the person did, or what became of the pane.
 #[derive(Debug)]
 pub(crate) enum PaneEvent {
@@ -69,6 +66,16 @@ enum View {
 struct Held {
     text: String,
     messages: Vec<MessageId>,
+}
+
+impl Held {
+    /// Where the terminal missed some output.
+    fn left_out() -> Self {
+        Self {
+            text: "… output left out above …".into(),
+            messages: Vec::new(),
+        }
+    }
 }
 
 impl Pane {
@@ -226,7 +233,10 @@ impl Pane {
             return;
         };
         let position = std::mem::take(position);
-        let held = std::mem::take(held);
+        let mut held = std::mem::take(held);
+        if std::mem::take(&mut self.behind) {
+            held.insert(0, Held::left_out());
+        }
         let mut bytes = position.reset_sequence();
         if !position.at_line_start() {
             bytes.extend_from_slice(b"\r\n");
@@ -270,10 +280,7 @@ impl Pane {
             return;
         }
         if missed && fits(position) {
-            held.push(Held {
-                text: LEFT_OUT.into(),
-                messages: Vec::new(),
-            });
+            held.insert(0, Held::left_out());
         }
         let held = if fits(position) {
             std::mem::take(held)

@@ -312,6 +312,8 @@ async fn a_pane_that_takes_nothing_holds_no_task_up() {
     member.noticed::<TaskOutput>(|_| true).await;
     let report = member.asked::<TaskComplete>().await;
     assert!(report.args().text.ends_with("200000"));
+    pane.shows("output left out").await;
+    pane.shows("✓ T-1 completed").await;
 }
 
 #[tokio::test]
