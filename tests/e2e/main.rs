@@ -1,1 +1,21 @@
-//! End-to-end tests of the real binaries.
+//! End-to-end tests of the three binaries, one module per part of what a person is promised.
+//!
+//! Each test has a world of its own (`agent_team_tests::Rig`), so that they run side by side, and beside a real team.
+
+mod up;
+
+/// A file that is not a module is never compiled, so its tests would never run.
+#[test]
+fn every_file_here_is_a_module() {
+    let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("e2e");
+    let main = std::fs::read_to_string(here.join("main.rs")).unwrap();
+    for entry in std::fs::read_dir(here).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let declared = main.lines().any(|line| line == format!("mod {name};"));
+        assert!(
+            declared || name == "main",
+            "no `mod {name};` in e2e/main.rs"
+        );
+    }
+}

@@ -1,1 +1,63 @@
-//! Being built.
+//! The rig of the end-to-end tests in `e2e/`: the three real binaries in a world of their own, which ends with the test.
+//!
+//! A reader who looks for …
+//! - the world itself, its places and how a verb is run in it: [`rig`]
+//! - what a verb printed, and verbs that go on while the test does: [`verb`]
+//! - asking the supervisor as a client does, and waiting for events: [`user`]
+//! - a terminal with a person at it: [`screen`]
+//! - tmux, as the person's own and as the team's: [`tmux`]
+//! - which processes belong to a world: [`processes`]
+//! - where the binaries come from: [`binaries`]
+//!
+//! It asks the binaries by their public faces only: command line, socket, terminal, files. It must never end or touch
+//! what no test of it started, so that it can run beside a person's real team and beside itself.
+//! Everything in it panics with what went wrong: it serves tests alone.
+
+pub mod binaries;
+pub mod processes;
+pub mod rig;
+pub mod screen;
+pub mod tmux;
+pub mod user;
+pub mod verb;
+
+use std::time::Duration;
+
+pub use rig::Rig;
+pub use screen::Screen;
+pub use user::{Event, Events, User};
+pub use verb::{Output, Running};
+
+/// Nothing that is waited for takes this long: who waits longer waits for what will not come.
+pub const LIMIT: Duration = Duration::from_secs(30);
+
+/// How often [`until`] looks. Only what tells nobody that it changed is looked at: files, panes, processes.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// The future's value.
+///
+/// # Panics
+/// When it has none within [`LIMIT`].
+pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(LIMIT, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("waited in vain for {what}"),
+    }
+}
+
+/// Looks again and again, until there is something to be seen.
+///
+/// # Panics
+/// When there is nothing within [`LIMIT`].
+pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let looking = async {
+        let mut looks = tokio::time::interval(LOOK);
+        loop {
+            looks.tick().await;
+            if let Some(seen) = look().await {
+                return seen;
+            }
+        }
+    };
+    within(what, looking).await
+}

@@ -1,0 +1,87 @@
+//! Where the three binaries are. Called by the rig.
+//!
+//! `cargo xtask test` has built them. When somebody runs the tests alone, after a change, they are built here: a test
+//! of an old binary would prove nothing.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::SystemTime;
+
+const NAMES: [&str; 3] = ["agent-team", "agent-teamd", "agent-teammate"];
+
+/// The directory that holds all three, built from the sources as they are.
+///
+/// # Panics
+/// When they cannot be built.
+pub fn directory() -> PathBuf {
+    let own = std::env::current_exe().expect("a test knows its own path");
+    let profile = own
+        .parent()
+        .and_then(Path::parent)
+        .expect("a test is built into target/PROFILE/deps")
+        .to_owned();
+    let stamp = profile.join(".agent-team-binaries");
+    if !is_current(&profile, &stamp) {
+        let lock = File::create(profile.join(".agent-team-binaries.lock"))
+            .expect("the target directory can be written");
+        lock.lock().expect("a lock can be waited for");
+        if !is_current(&profile, &stamp) {
+            build(&profile, &stamp);
+        }
+    }
+    profile
+}
+
+/// Whether they were built after their sources last changed.
+fn is_current(profile: &Path, stamp: &Path) -> bool {
+    let Ok(built) = fs::metadata(stamp).and_then(|stamp| stamp.modified()) else {
+        return false;
+    };
+    let workspace = workspace();
+    let newest = newest_source(&workspace.join("crates")).expect("the sources can be read");
+    let lock = fs::metadata(workspace.join("Cargo.lock")).and_then(|lock| lock.modified());
+    NAMES.iter().all(|name| profile.join(name).is_file())
+        && newest <= built
+        && lock.is_ok_and(|lock| lock <= built)
+}
+
+fn build(profile: &Path, stamp: &Path) {
+    let began = stamp.with_extension("new");
+    File::create(&began).expect("the target directory can be written");
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo
+        .current_dir(workspace())
+        .args(["build", "--workspace", "--bins"]);
+    if profile.ends_with("release") {
+        cargo.arg("--release");
+    }
+    let status = cargo.status().expect("cargo runs");
+    assert!(status.success(), "the binaries cannot be built");
+    fs::rename(began, stamp).expect("the target directory can be written");
+}
+
+fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the package is in the workspace")
+}
+
+fn newest_source(directory: &Path) -> io::Result<SystemTime> {
+    let mut newest = fs::metadata(directory)?.modified()?;
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let changed = if entry.file_type()?.is_dir() {
+            if name == "tests" {
+                continue;
+            }
+            newest_source(&entry.path())?
+        } else {
+            entry.metadata()?.modified()?
+        };
+        newest = newest.max(changed);
+    }
+    Ok(newest)
+}

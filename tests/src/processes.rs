@@ -1,0 +1,96 @@
+//! Which processes belong to a world: all that name its directory. Called by the rig and by tests that prove that
+//! nothing is left.
+//!
+//! The directory is in the environment of the supervisor and of everything that works for it, and in the command line
+//! of tmux. Nobody else's process has it: its name is random. What a test lets escape on purpose has it too.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use agent_team_system::process::{ExitWatch, ProcessId, Signal};
+
+use crate::within;
+
+/// One process of a world.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    pub process: ProcessId,
+    /// Its arguments, for people.
+    pub command: String,
+}
+
+/// The living processes that name `directory`, this one excluded. None where there is no `/proc`.
+pub fn of(directory: &Path) -> Vec<Found> {
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    let own = std::process::id();
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|pid| *pid != own)
+        .filter_map(|pid| found(pid, directory.as_os_str().as_bytes()))
+        .collect()
+}
+
+fn found(pid: u32, directory: &[u8]) -> Option<Found> {
+    let process = ProcessId::of(pid).ok()??;
+    let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let names = |bytes: &[u8]| {
+        bytes
+            .windows(directory.len())
+            .any(|window| window == directory)
+    };
+    let command = String::from_utf8_lossy(&arguments).replace('\0', " ");
+    (names(&environment) || names(&arguments)).then_some(Found { process, command })
+}
+
+/// Kills them all. What they start meanwhile is killed too.
+pub async fn end(directory: &Path) {
+    loop {
+        let found = of(directory);
+        if found.is_empty() {
+            return;
+        }
+        // All at once first: a worker starts a supervisor when it sees its own die.
+        for Found { process, .. } in &found {
+            let _already_gone = process.signal(Signal::SIGKILL);
+        }
+        for Found { process, command } in found {
+            ended_of(process, &command).await;
+        }
+    }
+}
+
+/// The process with this pid.
+///
+/// # Panics
+/// When there is none.
+pub fn living(pid: u64) -> ProcessId {
+    let pid = u32::try_from(pid).expect("a pid");
+    ProcessId::of(pid)
+        .expect("the process table can be read")
+        .unwrap_or_else(|| panic!("process {pid} lives"))
+}
+
+/// Waits for its end.
+pub async fn ended(process: ProcessId) {
+    ended_of(process, "").await;
+}
+
+async fn ended_of(process: ProcessId, command: &str) {
+    if let Some(mut watch) = ExitWatch::open(process).expect("the process can be watched") {
+        let what = format!("the end of process {} {command}", process.pid);
+        within(&what, watch.exited())
+            .await
+            .expect("the process can be watched");
+    }
+}
+
+/// Kills it as `kill -9` does, and waits until it is dead.
+pub async fn kill(process: ProcessId) {
+    let was_there = process.signal(Signal::SIGKILL).expect("we may signal it");
+    assert!(was_there, "process {} had ended already", process.pid);
+    ended(process).await;
+}

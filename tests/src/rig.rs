@@ -1,0 +1,380 @@
+//! One test's world: directories, an environment and a project of its own, with the real binaries in it.
+//!
+//! It is a temporary directory. Everything that a test starts names it in its environment or its arguments, which is
+//! how whatever is left at the end is found and ended. After a failure the directory stays, and its logs are printed.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use agent_team_protocol::MemberName;
+use agent_team_protocol::method::{MemberShow, OneMember, OneTask, TaskShow};
+use agent_team_protocol::view::{MemberState, MemberView, TaskState, TaskView};
+use agent_team_system::directories::Directories;
+use agent_team_system::process::ProcessId;
+use agent_team_system::spawn::ProgramSpec;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use crate::processes::{self, Found, living};
+use crate::screen::Screen;
+use crate::tmux::Tmux;
+use crate::user::{Events, User};
+use crate::verb::{Output, Running, run};
+use crate::{binaries, until};
+
+/// What a terminal is here: columns and rows.
+const SIZE: (u16, u16) = (120, 40);
+
+/// How long `down` may take when a test has ended, before everything is killed instead.
+const DOWN_LIMIT: Duration = Duration::from_secs(10);
+
+/// See the module.
+#[derive(Debug)]
+pub struct Rig {
+    /// `None` only while it is dropped.
+    root: Option<TempDir>,
+    binaries: PathBuf,
+    environment: BTreeMap<OsString, OsString>,
+}
+
+impl Rig {
+    /// A world with an empty project.
+    pub fn new() -> Self {
+        let root = tempfile::Builder::new()
+            .prefix("at-")
+            .tempdir()
+            .expect("a temporary directory");
+        // Canonical, as a team's project is.
+        let path = root.path().canonicalize().expect("it is there");
+        assert_eq!(path, root.path(), "the temporary directory is no link");
+        for directory in ["project", "home", "tmp"] {
+            fs::create_dir(path.join(directory)).expect("it can be written");
+        }
+        let mut environment: BTreeMap<OsString, OsString> = BTreeMap::new();
+        let variables = [
+            ("AGENT_TEAM_HOME", path.join("at").into_os_string()),
+            ("HOME", path.join("home").into()),
+            ("TMPDIR", path.join("tmp").into()),
+            ("TMUX_TMPDIR", path.join("tmp").into()),
+            ("PATH", std::env::var_os("PATH").unwrap_or_default()),
+            ("LANG", "C.UTF-8".into()),
+            ("SHELL", "/bin/sh".into()),
+            ("TERM", "xterm-256color".into()),
+            ("RUST_BACKTRACE", "1".into()),
+        ];
+        environment.extend(variables.map(|(name, value)| (name.into(), value)));
+        fs::create_dir(path.join("at")).expect("it can be written");
+        Self {
+            root: Some(root),
+            binaries: binaries::directory(),
+            environment,
+        }
+    }
+
+    /// A world whose project has this team file.
+    pub fn with_team(file: &str) -> Self {
+        let rig = Self::new();
+        rig.set_team(file);
+        rig
+    }
+
+    /// A variable of everything that is run from now on.
+    pub fn set(&mut self, name: &str, value: impl AsRef<OsStr>) {
+        self.environment.insert(name.into(), value.as_ref().into());
+    }
+
+    pub fn unset(&mut self, name: &str) {
+        self.environment.remove(OsStr::new(name));
+    }
+
+    /// The directory of this world.
+    pub fn root(&self) -> &Path {
+        self.root
+            .as_ref()
+            .expect("only dropping takes it away")
+            .path()
+    }
+
+    /// `AGENT_TEAM_HOME`.
+    pub fn home(&self) -> PathBuf {
+        self.root().join("at")
+    }
+
+    pub fn project(&self) -> PathBuf {
+        self.root().join("project")
+    }
+
+    pub fn directories(&self) -> Directories {
+        let home = self.home();
+        Directories {
+            state: home.join("state"),
+            run: home.join("run"),
+            config: home.join("config"),
+        }
+    }
+
+    /// Where the binaries are.
+    pub fn binary(&self, name: &str) -> PathBuf {
+        self.binaries.join(name)
+    }
+
+    /// Writes a file of the project.
+    pub fn write(&self, name: &str, text: &str) {
+        let path = self.project().join(name);
+        let parent = path.parent().expect("it is in the project");
+        fs::create_dir_all(parent).expect("the project can be written");
+        fs::write(path, text).expect("the project can be written");
+    }
+
+    /// What a file of the project says; `None` without it.
+    pub fn read(&self, name: &str) -> Option<String> {
+        fs::read_to_string(self.project().join(name)).ok()
+    }
+
+    /// Waits until a file of the project has a whole line, and returns what it says without the last newline.
+    pub async fn written(&self, name: &str) -> String {
+        until(name, async || {
+            let text = self.read(name)?;
+            Some(text.strip_suffix('\n')?.to_owned())
+        })
+        .await
+    }
+
+    pub fn set_team(&self, file: &str) {
+        self.write(".agent-team/team.toml", file);
+    }
+
+    /// A second project in the same world.
+    pub fn other_project(&self, name: &str, file: &str) -> PathBuf {
+        let project = self.root().join(name);
+        fs::create_dir_all(project.join(".agent-team")).expect("it can be written");
+        fs::write(project.join(".agent-team/team.toml"), file).expect("it can be written");
+        project
+    }
+
+    /// A verb in the project, ready to be run.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(self.binary("agent-team"));
+        command
+            .args(arguments)
+            .current_dir(self.project())
+            .env_clear()
+            .envs(&self.environment);
+        command
+    }
+
+    /// Runs a verb to its end.
+    pub async fn run<const N: usize>(&self, arguments: [&str; N]) -> Output {
+        run(self.command(&arguments), verb(&arguments), b"").await
+    }
+
+    /// The same, with this on stdin.
+    pub async fn run_with<const N: usize>(&self, arguments: [&str; N], input: &str) -> Output {
+        run(self.command(&arguments), verb(&arguments), input.as_bytes()).await
+    }
+
+    /// The same, in another directory.
+    pub async fn run_in<const N: usize>(&self, directory: &Path, arguments: [&str; N]) -> Output {
+        let mut command = self.command(&arguments);
+        command.current_dir(directory);
+        run(command, verb(&arguments), b"").await
+    }
+
+    /// Runs a verb that succeeds.
+    pub async fn ok<const N: usize>(&self, arguments: [&str; N]) -> Output {
+        self.run(arguments).await.expect(0)
+    }
+
+    /// The document of a verb that succeeds.
+    pub async fn json<const N: usize>(&self, arguments: [&str; N]) -> Value {
+        let mut command = self.command(&arguments);
+        command.arg("--json");
+        run(command, verb(&arguments), b"").await.expect(0).json()
+    }
+
+    /// The error object of a verb that ends with this exit code.
+    pub async fn refused<const N: usize>(&self, code: i32, arguments: [&str; N]) -> Value {
+        let mut command = self.command(&arguments);
+        command.arg("--json");
+        run(command, verb(&arguments), b"")
+            .await
+            .expect(code)
+            .error()
+    }
+
+    /// Starts a verb that goes on while the test does.
+    pub fn start<const N: usize>(&self, arguments: [&str; N]) -> Running {
+        Running::start(self.command(&arguments), verb(&arguments))
+    }
+
+    /// Starts a verb on a terminal.
+    pub fn on_terminal<const N: usize>(&self, arguments: [&str; N]) -> Screen {
+        let program = self.binary("agent-team");
+        self.program_on_terminal(&program, &arguments)
+    }
+
+    /// Starts a program on a terminal, in the project.
+    pub fn program_on_terminal(&self, program: &Path, arguments: &[&str]) -> Screen {
+        let environment = self.environment.clone();
+        let spec = ProgramSpec {
+            program: program.to_owned(),
+            args: arguments.iter().map(OsString::from).collect(),
+            env: environment.into_iter().collect(),
+            cwd: self.project(),
+        };
+        Screen::start(&spec, SIZE)
+    }
+
+    /// Connects to the supervisor as the user, about the project's team.
+    pub async fn user(&self) -> User {
+        User::connect(&self.directories().supervisor_lock(), self.project()).await
+    }
+
+    /// The same, with a client id of the test's choice: its keys outlive its connection.
+    pub async fn user_as(&self, id: &str) -> User {
+        let lock = self.directories().supervisor_lock();
+        User::connect_as(&lock, self.project(), id).await
+    }
+
+    /// The events of the project's team, from the first on.
+    pub async fn events(&self) -> Events {
+        self.user().await.events(0).await
+    }
+
+    pub async fn member(&self, name: &str) -> MemberView {
+        let member: MemberName = name.parse().expect("a name");
+        self.user()
+            .await
+            .ask::<MemberShow>(OneMember { member })
+            .await
+            .member
+    }
+
+    pub async fn task(&self, id: &str) -> TaskView {
+        let task = id.parse().expect("a task's id");
+        self.user().await.ask::<TaskShow>(OneTask { task }).await
+    }
+
+    /// Waits until a member is as wanted.
+    pub async fn until_member(&self, name: &str, is: impl Fn(&MemberView) -> bool) -> MemberView {
+        until(&format!("{name} to be as wanted"), async || {
+            Some(self.member(name).await).filter(|member| is(member))
+        })
+        .await
+    }
+
+    pub async fn until_member_is(&self, name: &str, state: MemberState) -> MemberView {
+        self.until_member(name, |member| member.state == state)
+            .await
+    }
+
+    pub async fn until_task_is(&self, id: &str, state: TaskState) -> TaskView {
+        until(&format!("{id} to be {state:?}"), async || {
+            Some(self.task(id).await).filter(|task| task.state == state)
+        })
+        .await
+    }
+
+    /// The process of a member's launch.
+    pub async fn worker(&self, name: &str) -> ProcessId {
+        let pid = self.member(name).await.pid;
+        living(pid.expect("it runs").into())
+    }
+
+    /// The living supervisor's process, without asking it.
+    pub async fn supervisor(&self) -> ProcessId {
+        let user = self.user().await;
+        living(user.client.initialized().pid.into())
+    }
+
+    /// The team's own tmux server.
+    pub fn tmux(&self) -> Tmux {
+        Tmux::at(self.directories().tmux_socket(), self.root())
+    }
+
+    /// A tmux server that is the person's.
+    pub fn users_tmux(&self) -> Tmux {
+        Tmux::at(self.root().join("users.sock"), self.root())
+    }
+
+    /// The living processes of this world.
+    pub fn processes(&self) -> Vec<Found> {
+        processes::of(self.root())
+    }
+
+    /// Files of the state directory that are logs, with what they say.
+    fn logs(&self) -> Vec<(PathBuf, String)> {
+        let mut logs = Vec::new();
+        let mut open = vec![self.directories().state];
+        while let Some(directory) = open.pop() {
+            for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+                let path = entry.path();
+                if path.is_symlink() {
+                    continue;
+                }
+                if path.is_dir() {
+                    open.push(path);
+                } else if path.extension().is_some_and(|extension| extension == "log") {
+                    let text = fs::read(&path).unwrap_or_default();
+                    logs.push((path, String::from_utf8_lossy(&text).into_owned()));
+                }
+            }
+        }
+        logs
+    }
+
+    fn tell_logs(&self) {
+        eprintln!("kept for a look: {}", self.root().display());
+        for (path, text) in self.logs() {
+            let from = text.len().saturating_sub(6_000);
+            let from = (from..=text.len()).find(|at| text.is_char_boundary(*at));
+            eprintln!("--- {}\n{}", path.display(), &text[from.unwrap_or(0)..]);
+        }
+    }
+}
+
+impl Default for Rig {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn verb(arguments: &[&str]) -> String {
+    format!("agent-team {}", arguments.join(" "))
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        let failed = std::thread::panicking();
+        if failed {
+            self.tell_logs();
+        }
+        let mut down = self.command(&["down", "--force"]);
+        down.kill_on_drop(true).stdin(std::process::Stdio::null());
+        down.stdout(std::process::Stdio::null());
+        down.stderr(std::process::Stdio::null());
+        let root = self.root().to_owned();
+        let clean = async move {
+            // Only a courtesy, as it is what is tested: whatever it leaves is killed.
+            let _courtesy = tokio::time::timeout(DOWN_LIMIT, down.status()).await;
+            processes::end(&root).await;
+        };
+        // A test's own runtime cannot be blocked on from within.
+        let cleaner = std::thread::spawn(|| {
+            tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .map(|runtime| runtime.block_on(clean))
+        });
+        let cleaned = cleaner.join();
+        if failed {
+            let _kept = self.root.take().map(TempDir::keep);
+        } else {
+            assert!(matches!(cleaned, Ok(Ok(()))), "a world does not end");
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! A terminal with a person at it: what a verb shows there, and what is typed. Made by the rig.
+
+use agent_team_system::process::Signal;
+use agent_team_system::pty::Pty;
+use agent_team_system::spawn::{Child, ProgramSpec};
+
+use crate::within;
+
+/// A program on a terminal of its own. Killed when dropped.
+#[derive(Debug)]
+pub struct Screen {
+    pty: Pty,
+    child: Child,
+    seen: Vec<u8>,
+    /// How much of it was waited for already.
+    read: usize,
+}
+
+impl Screen {
+    pub(crate) fn start(spec: &ProgramSpec, (columns, rows): (u16, u16)) -> Self {
+        let pty = Pty::open(columns, rows).expect("there are terminals");
+        let child = pty.spawn(spec).expect("the binary runs");
+        Self {
+            pty,
+            child,
+            seen: Vec::new(),
+            read: 0,
+        }
+    }
+
+    /// Types text as it is; a line ends in `\r`.
+    pub async fn type_in(&mut self, text: &str) {
+        within("the terminal", self.pty.write_all(text.as_bytes()))
+            .await
+            .expect("the terminal is there");
+    }
+
+    /// Waits until this is printed, after what was waited for before.
+    ///
+    /// # Panics
+    /// When the program ends first, or does not print it.
+    pub async fn until(&mut self, text: &str) {
+        let printed = async {
+            loop {
+                let found = find(&self.seen[self.read..], text.as_bytes());
+                if let Some(at) = found {
+                    self.read += at + text.len();
+                    return true;
+                }
+                if !self.more().await {
+                    return false;
+                }
+            }
+        };
+        let printed = tokio::time::timeout(crate::LIMIT, printed).await;
+        assert!(
+            printed.unwrap_or(false),
+            "{text:?} is not shown; what is: {}",
+            self.seen()
+        );
+    }
+
+    /// Waits for the program's end, and returns its exit code.
+    pub async fn end(mut self) -> (i32, String) {
+        within("the end of the program", async {
+            while self.more().await {}
+        })
+        .await;
+        let status = within("the end of the program", self.child.wait())
+            .await
+            .expect("it can be waited for");
+        (status.code().unwrap_or(-1), self.seen())
+    }
+
+    /// All that was printed, escape sequences included.
+    pub fn seen(&self) -> String {
+        String::from_utf8_lossy(&self.seen).into_owned()
+    }
+
+    async fn more(&mut self) -> bool {
+        let mut buffer = [0; 4096];
+        match self.pty.read(&mut buffer).await {
+            Ok(0) | Err(_) => false,
+            Ok(count) => {
+                self.seen.extend_from_slice(&buffer[..count]);
+                true
+            }
+        }
+    }
+}
+
+fn find(text: &[u8], part: &[u8]) -> Option<usize> {
+    text.windows(part.len()).position(|window| window == part)
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        let _already_gone = self.child.signal(Signal::SIGKILL);
+    }
+}

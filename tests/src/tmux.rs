@@ -1,0 +1,84 @@
+//! tmux servers on sockets of the rig's: the team's own, looked at from outside, and one that plays the person's.
+
+use std::path::{Path, PathBuf};
+
+use crate::until;
+use crate::verb::{Output, run};
+
+/// What `cargo xtask test` sets where no tmux can be had.
+const NO_TMUX: &str = "AGENT_TEAM_TEST_NO_TMUX";
+
+/// Whether tests that need tmux can run; says so when not.
+pub fn is_here() -> bool {
+    let here = std::env::var_os(NO_TMUX).is_none();
+    if !here {
+        eprintln!("skipped: there is no tmux 3.0 or newer here");
+    }
+    here
+}
+
+/// One tmux server, by its socket.
+#[derive(Debug, Clone)]
+pub struct Tmux {
+    socket: PathBuf,
+    directory: PathBuf,
+}
+
+impl Tmux {
+    /// `directory` is the rig's: where the server finds a home.
+    pub(crate) fn at(socket: PathBuf, directory: &Path) -> Self {
+        Self {
+            socket,
+            directory: directory.to_owned(),
+        }
+    }
+
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Runs one tmux command.
+    pub async fn run<const N: usize>(&self, arguments: [&str; N]) -> Output {
+        let mut command = tokio::process::Command::new("tmux");
+        command
+            .arg("-S")
+            .arg(&self.socket)
+            .args(["-f", "/dev/null"])
+            .args(arguments)
+            .current_dir(&self.directory)
+            .env_clear()
+            .env("HOME", &self.directory)
+            .env("LANG", "C.UTF-8")
+            .env("TERM", "xterm-256color")
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        run(command, format!("tmux {}", arguments.join(" ")), b"").await
+    }
+
+    /// What one tmux command that succeeds prints, without the last newline.
+    pub async fn ask<const N: usize>(&self, arguments: [&str; N]) -> String {
+        let output = self.run(arguments).await.expect(0);
+        output.stdout.trim_end_matches('\n').to_owned()
+    }
+
+    /// A format's value for each pane of the server.
+    pub async fn panes(&self, format: &str) -> Vec<String> {
+        let panes = self.ask(["list-panes", "-a", "-F", format]).await;
+        panes.lines().map(str::to_owned).collect()
+    }
+
+    /// What a pane shows now, with its scrollback.
+    pub async fn capture(&self, pane: &str) -> String {
+        self.ask(["capture-pane", "-p", "-J", "-S", "-", "-t", pane])
+            .await
+    }
+
+    /// Waits until a pane shows this.
+    pub async fn until_shown(&self, pane: &str, text: &str) -> String {
+        let what = format!("{text:?} in pane {pane}");
+        until(&what, async || {
+            let shown = self.capture(pane).await;
+            shown.contains(text).then_some(shown)
+        })
+        .await
+    }
+}

@@ -1,0 +1,178 @@
+//! Asking the supervisor as any client does, and hearing of events. Made by the rig.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use agent_team_protocol::initialize::Initialize;
+use agent_team_protocol::method::{EventSubscribe, Method, Subscribe};
+use agent_team_protocol::notification::{EventNotice, Notification};
+use agent_team_protocol::rpc::{Call, TeamRef};
+use agent_team_protocol::{Refusal, Revision};
+use agent_team_system::client::{Arrival, CallError, Client, Incoming};
+use agent_team_system::lock::FileLock;
+use serde_json::Value;
+
+use crate::{until, within};
+
+/// A connection of the user's, about the team of one directory.
+#[derive(Debug)]
+pub struct User {
+    pub client: Client,
+    pub incoming: Incoming,
+    project: PathBuf,
+}
+
+impl User {
+    /// Connects to the supervisor that lives, or to the next one that somebody else starts. It starts none.
+    pub(crate) async fn connect(lock: &Path, project: PathBuf) -> User {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let id = format!("test-{}-{count}", std::process::id());
+        Self::connect_as(lock, project, &id).await
+    }
+
+    /// The same, with a client id of the test's choice.
+    pub(crate) async fn connect_as(lock: &Path, project: PathBuf, id: &str) -> User {
+        let initialize = Initialize::client(id);
+        until("a supervisor", async || {
+            let socket = FileLock::contents(lock).ok()??;
+            let connected = Client::connect(Path::new(socket.trim()), &initialize).await;
+            let (client, incoming) = connected.ok()?;
+            Some(User {
+                client,
+                incoming,
+                project: project.clone(),
+            })
+        })
+        .await
+    }
+
+    /// Calls a method about the team, with or without a key.
+    ///
+    /// # Errors
+    /// As the supervisor refuses it, or the connection has ended.
+    pub async fn call<M: Method>(
+        &self,
+        args: M::Args,
+        key: Option<&str>,
+    ) -> Result<M::Answer, CallError> {
+        let call = Call {
+            team: Some(TeamRef::Directory(self.project.clone())),
+            key: key.map(str::to_owned),
+            args,
+        };
+        within(M::NAME, self.client.call::<M>(&call)).await
+    }
+
+    /// Calls a method that is carried out.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub async fn ask<M: Method>(&self, args: M::Args) -> M::Answer {
+        match self.call::<M>(args, None).await {
+            Ok(answer) => answer,
+            Err(error) => panic!("{}: {error}", M::NAME),
+        }
+    }
+
+    /// Calls a method that is refused.
+    ///
+    /// # Panics
+    /// When it is not.
+    pub async fn refused<M: Method>(&self, args: M::Args) -> Refusal {
+        match self.call::<M>(args, None).await {
+            Err(CallError::Refused(refusal)) => refusal,
+            Err(error) => panic!("{}: {error}", M::NAME),
+            Ok(_) => panic!("{} was carried out", M::NAME),
+        }
+    }
+
+    /// Listens to the team's events after a revision.
+    pub async fn events(self, after: u64) -> Events {
+        let subscribe = Subscribe {
+            after: Revision(after),
+            transient: false,
+        };
+        self.ask::<EventSubscribe>(subscribe).await;
+        Events {
+            user: self,
+            last: after,
+        }
+    }
+}
+
+/// One event of the journal.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    pub revision: u64,
+    pub kind: String,
+    pub data: Value,
+}
+
+impl Event {
+    /// Whether it is of this kind and has these values.
+    pub fn is(&self, kind: &str, values: &[(&str, &str)]) -> bool {
+        self.kind == kind && values.iter().all(|(name, value)| self.data[name] == *value)
+    }
+
+    pub fn text(&self, name: &str) -> &str {
+        self.data[name].as_str().unwrap_or_default()
+    }
+}
+
+/// The events of a team, in order.
+#[derive(Debug)]
+pub struct Events {
+    user: User,
+    last: u64,
+}
+
+impl Events {
+    /// The next event; `None` when the connection has ended.
+    pub async fn next(&mut self) -> Option<Event> {
+        loop {
+            let Arrival::Notification { method, params } = self.user.incoming.next().await? else {
+                continue;
+            };
+            if method != EventNotice::NAME {
+                continue;
+            }
+            let notice: EventNotice = serde_json::from_str(params.get()).expect("an event");
+            let event: Value = serde_json::from_str(notice.event.get()).expect("an event");
+            assert_eq!(
+                notice.revision.0,
+                self.last + 1,
+                "events come without gap or repetition"
+            );
+            self.last = notice.revision.0;
+            return Some(Event {
+                revision: notice.revision.0,
+                kind: event["kind"].as_str().expect("a kind").to_owned(),
+                data: event["data"].clone(),
+            });
+        }
+    }
+
+    /// The next event of this kind with these values; those before it are passed over.
+    ///
+    /// # Panics
+    /// When the connection ends, or it does not come.
+    pub async fn until(&mut self, kind: &str, values: &[(&str, &str)]) -> Event {
+        let what = format!("{kind} {values:?}");
+        within(&what, async {
+            loop {
+                let event = self.next().await;
+                let event = event.unwrap_or_else(|| panic!("no connection, waiting for {what}"));
+                if event.is(kind, values) {
+                    return event;
+                }
+            }
+        })
+        .await
+    }
+
+    /// The revision of the last event that was given.
+    pub fn last(&self) -> u64 {
+        self.last
+    }
+}

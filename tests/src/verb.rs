@@ -1,0 +1,154 @@
+//! A verb that runs: what it printed, or what it prints while the test goes on. Made by the rig.
+
+use std::process::{ExitStatus, Stdio};
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+
+use crate::within;
+
+/// What became of a verb.
+#[derive(Debug, Clone)]
+pub struct Output {
+    pub verb: String,
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Output {
+    /// # Panics
+    /// When it ended with another exit code.
+    #[track_caller]
+    pub fn expect(self, code: i32) -> Self {
+        assert_eq!(
+            self.code, code,
+            "{}\n--- stdout\n{}\n--- stderr\n{}",
+            self.verb, self.stdout, self.stderr
+        );
+        self
+    }
+
+    /// The document of `--json`.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        parsed(&self.stdout, &self.verb)
+    }
+
+    /// The object of an error with `--json`.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[track_caller]
+    pub fn error(&self) -> Value {
+        parsed(&self.stderr, &self.verb)["error"].clone()
+    }
+
+    /// # Panics
+    /// When it did not print this.
+    #[track_caller]
+    pub fn says(self, text: &str) -> Self {
+        assert!(
+            self.stdout.contains(text) || self.stderr.contains(text),
+            "{} does not say {text:?}\n--- stdout\n{}\n--- stderr\n{}",
+            self.verb,
+            self.stdout,
+            self.stderr
+        );
+        self
+    }
+}
+
+#[track_caller]
+fn parsed(text: &str, verb: &str) -> Value {
+    match serde_json::from_str(text) {
+        Ok(value) => value,
+        Err(error) => panic!("{verb} printed no JSON document ({error}): {text}"),
+    }
+}
+
+/// A verb that has not ended yet. Killed when dropped.
+#[derive(Debug)]
+pub struct Running {
+    verb: String,
+    child: Child,
+    stdout: Lines<BufReader<ChildStdout>>,
+}
+
+impl Running {
+    pub(crate) fn start(mut command: Command, verb: String) -> Self {
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .kill_on_drop(true);
+        let mut child = command.spawn().expect("the binary runs");
+        let stdout = child.stdout.take().expect("it is piped");
+        Self {
+            verb,
+            child,
+            stdout: BufReader::new(stdout).lines(),
+        }
+    }
+
+    /// The next line that it prints.
+    pub async fn line(&mut self) -> String {
+        let line = within(&self.verb, self.stdout.next_line()).await;
+        line.expect("its output is text")
+            .unwrap_or_else(|| panic!("{} ended", self.verb))
+    }
+
+    /// The next line that contains `text`.
+    pub async fn line_with(&mut self, text: &str) -> String {
+        loop {
+            let line = self.line().await;
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    pub async fn wait(&mut self) -> ExitStatus {
+        within(&self.verb, self.child.wait())
+            .await
+            .expect("it can be waited for")
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u64 {
+        self.child.id().expect("it runs").into()
+    }
+}
+
+/// Runs a command to its end.
+pub(crate) async fn run(mut command: Command, verb: String, input: &[u8]) -> Output {
+    use tokio::io::AsyncWriteExt;
+
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    let mut child = command.spawn().expect("the binary runs");
+    let mut stdin = child.stdin.take().expect("it is piped");
+    let feed = async {
+        // A verb that does not read its input may have ended already.
+        let _unread = stdin.write_all(input).await;
+        drop(stdin);
+    };
+    let (output, ()) = within(&verb, async {
+        tokio::join!(child.wait_with_output(), feed)
+    })
+    .await;
+    let output = output.expect("it can be waited for");
+    Output {
+        verb,
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8(output.stdout).expect("its output is text"),
+        stderr: String::from_utf8(output.stderr).expect("its errors are text"),
+    }
+}
