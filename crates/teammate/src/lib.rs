@@ -6,11 +6,11 @@
 //!                                                        log ◄┘ └─► pane ── the person's terminal
 //! ```
 //! A reader who looks for …
-//! - what the process is told at its start: [`launch`]
-//! - what it is doing, and why it ends: [`worker`]
-//! - pings, reconnecting, repeating what was not answered: [`link`]
-//! - how a task's line is run and ended: [`engine`]
-//! - what stands in the pane, and what is typed there: [`pane`], [`typed`]
+//! - what the process is told at its start: `launch`
+//! - what it is doing, and why it ends: `worker`
+//! - pings, reconnecting, repeating what was not answered: `link`
+//! - how a task's line is run and ended: `engine`
+//! - what stands in the pane, and what is typed there: `pane`, `typed`
 //!
 //! Nothing runs before the supervisor has answered; nothing that runs outlives its claim.
 

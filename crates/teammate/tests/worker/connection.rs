@@ -6,7 +6,8 @@ use agent_team_protocol::notification::{
 };
 use agent_team_protocol::{ErrorCode, Generation, Refusal, TaskId};
 
-use crate::rig::{Asked, Connection, ScriptedSupervisor, ended, task, within};
+use crate::rig::{ScriptedSupervisor, ended, task, within};
+use crate::wire::{Asked, Connection};
 
 async fn accept(member: &mut Connection, report: &Asked<EndTask>) {
     let answer = TaskAnswer {

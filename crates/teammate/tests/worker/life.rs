@@ -5,7 +5,8 @@ use agent_team_protocol::method::{Exit, MemberExit, Nothing, TaskAnswer, TaskCom
 use agent_team_protocol::notification::{StopMember, TaskOutput, TaskSession};
 use agent_team_system::process::Signal;
 
-use crate::rig::{Connection, ScriptedSupervisor, Worker, ended, task};
+use crate::rig::{ScriptedSupervisor, Worker, ended, task};
+use crate::wire::Connection;
 
 fn stop(grace_ms: u64) -> StopMember {
     StopMember {

@@ -7,3 +7,4 @@ mod life;
 mod pane;
 mod rig;
 mod task;
+mod wire;

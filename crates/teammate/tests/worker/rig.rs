@@ -4,24 +4,20 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use agent_team_protocol::codec::FRAME_MAX;
 use agent_team_protocol::id::LaunchId;
-use agent_team_protocol::initialize::{BUILD, ConnectionRole, Initialize, Initialized, Welcome};
+use agent_team_protocol::initialize::{ConnectionRole, Initialize};
 use agent_team_protocol::launch::LaunchFile;
-use agent_team_protocol::method::Method;
-use agent_team_protocol::notification::{Assignment, Notification};
-use agent_team_protocol::rpc::{self, Call, Frame, Kind};
-use agent_team_protocol::{Generation, Refusal, TaskId, TeamId, TeamName};
-use agent_team_system::connection::{FrameReader, FrameWriter};
+use agent_team_protocol::notification::Assignment;
+use agent_team_protocol::{Generation, TaskId, TeamId, TeamName};
 use agent_team_system::lock::FileLock;
-use agent_team_system::process::{ProcessId, Signal};
+use agent_team_system::process::{ExitWatch, ProcessId, Signal};
 use agent_team_system::pty::Pty;
-use agent_team_system::socket::{Listener, Stream};
+use agent_team_system::socket::Listener;
 use agent_team_system::spawn::{Child, ProgramSpec, spawn_session};
 use agent_team_system::tree::Tree;
-use serde::Serialize;
-use serde_json::value::RawValue;
 use tempfile::TempDir;
+
+use crate::wire::Connection;
 
 /// Nothing here takes this long: who waits longer waits for what will not come.
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
@@ -151,18 +147,8 @@ impl ScriptedSupervisor {
 
     /// The next connection, its `initialize` read and not answered.
     pub(crate) async fn accept(&self) -> (Connection, Initialize) {
-        let stream = within("a connection", self.listener.accept())
-            .await
-            .unwrap();
-        let mut connection = Connection::new(stream);
-        let frame = connection.frame().await.expect("a hello");
-        let Ok(Kind::Request { id, method, params }) = Frame::parse(&frame).and_then(Frame::kind)
-        else {
-            panic!("not a request: {frame}");
-        };
-        assert_eq!(method, "initialize");
-        connection.hello = Some(id.to_owned());
-        (connection, serde_json::from_str(params.get()).unwrap())
+        let stream = within("a connection", self.listener.accept()).await;
+        Connection::greeted(stream.unwrap()).await
     }
 
     /// The member's connection, with its proof checked and its `initialize` not answered.
@@ -180,173 +166,6 @@ impl ScriptedSupervisor {
         let mut connection = self.accept_member().await;
         connection.welcome(self, holds).await;
         connection
-    }
-}
-
-/// The supervisor's end of one connection.
-pub(crate) struct Connection {
-    reader: FrameReader,
-    writer: FrameWriter,
-    hello: Option<Box<RawValue>>,
-    /// Frames that were read while another one was waited for.
-    passed: Vec<String>,
-}
-
-/// A request as it arrived.
-pub(crate) struct Asked<A> {
-    id: Box<RawValue>,
-    pub(crate) key: Option<String>,
-    pub(crate) call: Call<A>,
-}
-
-impl<A> Asked<A> {
-    pub(crate) fn args(&self) -> &A {
-        &self.call.args
-    }
-}
-
-impl Connection {
-    fn new(stream: Stream) -> Self {
-        let (reader, writer) = stream.into_halves();
-        Self {
-            reader: FrameReader::new(reader, FRAME_MAX),
-            writer: FrameWriter::new(writer),
-            hello: None,
-            passed: Vec::new(),
-        }
-    }
-
-    async fn frame(&mut self) -> Option<String> {
-        self.reader.next().await.unwrap()
-    }
-
-    async fn send(&mut self, line: &str) {
-        self.writer.queue(line);
-        within("the peer to read", self.writer.flush())
-            .await
-            .unwrap();
-    }
-
-    pub(crate) async fn refuse_hello(&mut self, refusal: Refusal) {
-        let hello = self.hello.take().expect("a hello");
-        self.send(&rpc::error(&hello, refusal)).await;
-    }
-
-    async fn greet(&mut self, member: Option<Welcome>) {
-        let hello = self.hello.take().expect("a hello");
-        let answer = Initialized {
-            protocol: 1,
-            build: BUILD.into(),
-            pid: std::process::id(),
-            member,
-        };
-        self.send(&rpc::result(&hello, &answer)).await;
-    }
-
-    pub(crate) async fn welcome_client(&mut self) {
-        self.greet(None).await;
-    }
-
-    pub(crate) async fn welcome(&mut self, of: &ScriptedSupervisor, holds: Option<Assignment>) {
-        let welcome = Welcome {
-            name: "ada".parse().unwrap(),
-            team: of.team(),
-            role: "worker".parse().unwrap(),
-            colour: "blue".into(),
-            assignment: holds,
-        };
-        self.greet(Some(welcome)).await;
-    }
-
-    pub(crate) async fn notify<N: Notification>(&mut self, notification: &N) {
-        self.send(&rpc::notification(notification)).await;
-    }
-
-    /// The first frame, of those passed over and those to come, that `pick` gives something for.
-    async fn find<T>(&mut self, what: &str, pick: impl Fn(&str) -> Option<T>) -> T {
-        if let Some(at) = self.passed.iter().position(|frame| pick(frame).is_some()) {
-            let frame = self.passed.remove(at);
-            return pick(&frame).expect("it was picked");
-        }
-        let search = async {
-            loop {
-                let Some(frame) = self.reader.next().await.unwrap() else {
-                    panic!("the connection ended before {what}");
-                };
-                if let Some(found) = pick(&frame) {
-                    return found;
-                }
-                self.passed.push(frame);
-            }
-        };
-        match tokio::time::timeout(LIMIT, search).await {
-            Ok(found) => found,
-            Err(_) => panic!("waited in vain for {what}; there were {:#?}", self.passed),
-        }
-    }
-
-    pub(crate) async fn asked<M: Method>(&mut self) -> Asked<M::Args> {
-        self.find(M::NAME, |frame| {
-            match Frame::parse(frame).unwrap().kind().unwrap() {
-                Kind::Request { id, method, params } if method == M::NAME => {
-                    let call: Call<M::Args> = serde_json::from_str(params.get()).unwrap();
-                    let key = call.key.clone();
-                    Some(Asked {
-                        id: id.to_owned(),
-                        key,
-                        call,
-                    })
-                }
-                Kind::Request { .. } | Kind::Notification { .. } | Kind::Response { .. } => None,
-            }
-        })
-        .await
-    }
-
-    pub(crate) async fn noticed<N: Notification>(&mut self, such: impl Fn(&N) -> bool) -> N {
-        self.find(N::NAME, |frame| {
-            match Frame::parse(frame).unwrap().kind().unwrap() {
-                Kind::Notification { method, params } if method == N::NAME => {
-                    serde_json::from_str(params.get()).ok().filter(&such)
-                }
-                Kind::Request { .. } | Kind::Notification { .. } | Kind::Response { .. } => None,
-            }
-        })
-        .await
-    }
-
-    /// Of all that was read so far, nothing was such a request.
-    pub(crate) fn nothing_was<M: Method>(&self) {
-        let name = format!("\"{}\"", M::NAME);
-        let such = self.passed.iter().find(|frame| frame.contains(&name));
-        assert_eq!(such, None);
-    }
-
-    pub(crate) async fn answer<A>(&mut self, asked: &Asked<A>, answer: &impl Serialize) {
-        self.send(&rpc::result(&asked.id, answer)).await;
-    }
-
-    pub(crate) async fn refuse<A>(&mut self, asked: &Asked<A>, refusal: Refusal) {
-        self.send(&rpc::error(&asked.id, refusal)).await;
-    }
-
-    /// Asks the worker, and waits for its answer.
-    pub(crate) async fn call<M: Method>(&mut self, args: M::Args) -> M::Answer {
-        let call = Call {
-            team: None,
-            key: None,
-            args,
-        };
-        self.send(&rpc::request::<M>(77, &call)).await;
-        self.find("an answer", |frame| {
-            match Frame::parse(frame).unwrap().kind().unwrap() {
-                Kind::Response { id, outcome } if id.get() == "77" => {
-                    Some(serde_json::from_str(outcome.unwrap().get()).unwrap())
-                }
-                Kind::Request { .. } | Kind::Notification { .. } | Kind::Response { .. } => None,
-            }
-        })
-        .await
     }
 }
 
@@ -444,7 +263,7 @@ pub(crate) async fn ended(pid: u32) {
     let Some(process) = ProcessId::of(pid).unwrap() else {
         return;
     };
-    if let Some(mut watch) = agent_team_system::process::ExitWatch::open(process).unwrap() {
+    if let Some(mut watch) = ExitWatch::open(process).unwrap() {
         let what = format!("the end of process {pid}");
         within(&what, watch.exited()).await.unwrap();
     }

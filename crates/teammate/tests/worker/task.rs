@@ -5,7 +5,8 @@ use agent_team_protocol::notification::{Abandon, Assignment, TaskOutput, TaskSes
 use agent_team_protocol::{ErrorCode, Generation, Refusal, TaskId};
 use agent_team_system::process::ProcessId;
 
-use crate::rig::{Asked, Connection, ScriptedSupervisor, ended, task};
+use crate::rig::{ScriptedSupervisor, ended, task};
+use crate::wire::{Asked, Connection};
 
 async fn completed(assignment: Assignment) -> EndTask {
     let supervisor = ScriptedSupervisor::new();

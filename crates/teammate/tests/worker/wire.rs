@@ -1,0 +1,187 @@
+//! The supervisor's end of a connection, as a test reads and writes it.
+
+use agent_team_protocol::Refusal;
+use agent_team_protocol::codec::FRAME_MAX;
+use agent_team_protocol::initialize::{BUILD, Initialize, Initialized, Welcome};
+use agent_team_protocol::method::Method;
+use agent_team_protocol::notification::{Assignment, Notification};
+use agent_team_protocol::rpc::{self, Call, Frame, Kind};
+use agent_team_system::connection::{FrameReader, FrameWriter};
+use agent_team_system::socket::Stream;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::rig::{LIMIT, ScriptedSupervisor, within};
+
+/// The supervisor's end of one connection.
+pub(crate) struct Connection {
+    reader: FrameReader,
+    writer: FrameWriter,
+    /// The id of the unanswered `initialize`.
+    hello: Option<Box<RawValue>>,
+    /// Frames that were read while another one was waited for.
+    passed: Vec<String>,
+}
+
+/// A request as it arrived.
+pub(crate) struct Asked<A> {
+    id: Box<RawValue>,
+    pub(crate) key: Option<String>,
+    pub(crate) call: Call<A>,
+}
+
+impl<A> Asked<A> {
+    pub(crate) fn args(&self) -> &A {
+        &self.call.args
+    }
+}
+
+impl Connection {
+    /// Reads the peer's `initialize`; the answer is left to [`Connection::welcome`] and its like.
+    pub(crate) async fn greeted(stream: Stream) -> (Self, Initialize) {
+        let (reader, writer) = stream.into_halves();
+        let mut reader = FrameReader::new(reader, FRAME_MAX);
+        let frame = within("a hello", reader.next()).await.unwrap().unwrap();
+        let Ok(Kind::Request { id, method, params }) = Frame::parse(&frame).and_then(Frame::kind)
+        else {
+            panic!("not a request: {frame}");
+        };
+        assert_eq!(method, "initialize");
+        let connection = Self {
+            reader,
+            writer: FrameWriter::new(writer),
+            hello: Some(id.to_owned()),
+            passed: Vec::new(),
+        };
+        (connection, serde_json::from_str(params.get()).unwrap())
+    }
+
+    async fn send(&mut self, line: &str) {
+        self.writer.queue(line);
+        within("the peer to read", self.writer.flush())
+            .await
+            .unwrap();
+    }
+
+    pub(crate) async fn refuse_hello(&mut self, refusal: Refusal) {
+        let hello = self.hello.take().expect("a hello");
+        self.send(&rpc::error(&hello, refusal)).await;
+    }
+
+    async fn greet(&mut self, member: Option<Welcome>) {
+        let hello = self.hello.take().expect("a hello");
+        let answer = Initialized {
+            protocol: 1,
+            build: BUILD.into(),
+            pid: std::process::id(),
+            member,
+        };
+        self.send(&rpc::result(&hello, &answer)).await;
+    }
+
+    pub(crate) async fn welcome_client(&mut self) {
+        self.greet(None).await;
+    }
+
+    pub(crate) async fn welcome(&mut self, of: &ScriptedSupervisor, holds: Option<Assignment>) {
+        let welcome = Welcome {
+            name: "ada".parse().unwrap(),
+            team: of.team(),
+            role: "worker".parse().unwrap(),
+            colour: "blue".into(),
+            assignment: holds,
+        };
+        self.greet(Some(welcome)).await;
+    }
+
+    pub(crate) async fn notify<N: Notification>(&mut self, notification: &N) {
+        self.send(&rpc::notification(notification)).await;
+    }
+
+    /// The first frame, of those passed over and those to come, that `pick` gives something for.
+    async fn find<T>(&mut self, what: &str, pick: impl Fn(&str) -> Option<T>) -> T {
+        if let Some(at) = self.passed.iter().position(|frame| pick(frame).is_some()) {
+            let frame = self.passed.remove(at);
+            return pick(&frame).expect("it was picked");
+        }
+        let search = async {
+            loop {
+                let Some(frame) = self.reader.next().await.unwrap() else {
+                    panic!("the connection ended before {what}");
+                };
+                if let Some(found) = pick(&frame) {
+                    return found;
+                }
+                self.passed.push(frame);
+            }
+        };
+        match tokio::time::timeout(LIMIT, search).await {
+            Ok(found) => found,
+            Err(_) => panic!("waited in vain for {what}; there were {:#?}", self.passed),
+        }
+    }
+
+    pub(crate) async fn asked<M: Method>(&mut self) -> Asked<M::Args> {
+        self.find(M::NAME, |frame| {
+            match Frame::parse(frame).unwrap().kind().unwrap() {
+                Kind::Request { id, method, params } if method == M::NAME => {
+                    let call: Call<M::Args> = serde_json::from_str(params.get()).unwrap();
+                    let key = call.key.clone();
+                    Some(Asked {
+                        id: id.to_owned(),
+                        key,
+                        call,
+                    })
+                }
+                Kind::Request { .. } | Kind::Notification { .. } | Kind::Response { .. } => None,
+            }
+        })
+        .await
+    }
+
+    pub(crate) async fn noticed<N: Notification>(&mut self, such: impl Fn(&N) -> bool) -> N {
+        self.find(N::NAME, |frame| {
+            match Frame::parse(frame).unwrap().kind().unwrap() {
+                Kind::Notification { method, params } if method == N::NAME => {
+                    serde_json::from_str(params.get()).ok().filter(&such)
+                }
+                Kind::Request { .. } | Kind::Notification { .. } | Kind::Response { .. } => None,
+            }
+        })
+        .await
+    }
+
+    /// Of all that was read so far, nothing was such a request.
+    pub(crate) fn nothing_was<M: Method>(&self) {
+        let name = format!("\"{}\"", M::NAME);
+        let such = self.passed.iter().find(|frame| frame.contains(&name));
+        assert_eq!(such, None);
+    }
+
+    pub(crate) async fn answer<A>(&mut self, asked: &Asked<A>, answer: &impl Serialize) {
+        self.send(&rpc::result(&asked.id, answer)).await;
+    }
+
+    pub(crate) async fn refuse<A>(&mut self, asked: &Asked<A>, refusal: Refusal) {
+        self.send(&rpc::error(&asked.id, refusal)).await;
+    }
+
+    /// Asks the worker, and waits for its answer.
+    pub(crate) async fn call<M: Method>(&mut self, args: M::Args) -> M::Answer {
+        let call = Call {
+            team: None,
+            key: None,
+            args,
+        };
+        self.send(&rpc::request::<M>(77, &call)).await;
+        self.find("an answer", |frame| {
+            match Frame::parse(frame).unwrap().kind().unwrap() {
+                Kind::Response { id, outcome } if id.get() == "77" => {
+                    Some(serde_json::from_str(outcome.unwrap().get()).unwrap())
+                }
+                Kind::Request { .. } | Kind::Notification { .. } | Kind::Response { .. } => None,
+            }
+        })
+        .await
+    }
+}
