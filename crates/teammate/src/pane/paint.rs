@@ -19,9 +19,10 @@ pub(crate) fn header(assignment: &Assignment) -> String {
         0 | 1 => String::new(),
         attempt => format!(" (attempt {attempt})"),
     };
+    // A typed line is its own title.
     let run = match &assignment.run {
-        Some(run) => format!(" ── {}", visible_label(run, LABEL)),
-        None => String::new(),
+        Some(run) if *run != assignment.title => format!(" ── {}", visible_label(run, LABEL)),
+        Some(_) | None => String::new(),
     };
     format!("── {} {title}{attempt}{run}", assignment.task)
 }
