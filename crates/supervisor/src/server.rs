@@ -17,7 +17,7 @@ use agent_team_protocol::method::{self as m, Method, Nothing};
 use agent_team_protocol::notification::{self, Goodbye, GoodbyeReason, Notification};
 use agent_team_protocol::rpc::{Frame, KEY_MAX, Kind, TeamRef};
 use agent_team_protocol::view::SupervisorView;
-use agent_team_protocol::{ErrorCode, LaunchId, Refusal};
+use agent_team_protocol::{ErrorCode, LaunchId, Refusal, TeamId};
 use agent_team_system::connection::{FrameReader, FrameWriter, ReadFrameError};
 use agent_team_system::directories::Directories;
 use agent_team_system::process::{ProcessId, resident_bytes};
@@ -324,12 +324,7 @@ impl Server {
                 teams: self.teams.list(),
             }),
             Question::Status => reply.ok(&self.status().await),
-            Question::Up(up) => match self.wanted(*up).await {
-                Ok((driver, wanted)) => {
-                    peer.ask(&driver, key, digest, reply, Asked::Up(Box::new(wanted)))
-                }
-                Err(refusal) => reply.refuse(refusal),
-            },
+            Question::Up(up) => self.up(*up, key, digest, peer, reply).await,
             Question::Delete => {
                 let deleted = match self.teams.find(team.as_ref()) {
                     Ok(driver) => self.teams.delete(&driver).await,
@@ -349,6 +344,43 @@ impl Server {
                 reply.ok(&Nothing {});
                 let _ending_already = self.ending.send(Ending::Restart);
             }
+        }
+    }
+
+    /// A new team that was only looked at, or was refused, is not left on disk.
+    async fn up(
+        &self,
+        up: m::Up,
+        key: Option<String>,
+        digest: u64,
+        peer: &Correspondent,
+        reply: Reply,
+    ) {
+        let dry_run = up.dry_run;
+        let team = TeamId::new(&up.spec.name, &up.spec.project);
+        let was_there = self.directories.team(team.as_str()).exists();
+        let (driver, wanted) = match self.wanted(up).await {
+            Ok(wanted) => wanted,
+            Err(refusal) => return reply.refuse(refusal),
+        };
+        let asked = Asked::Up(Box::new(wanted));
+        if was_there {
+            return peer.ask(&driver, key, digest, reply, asked);
+        }
+        let (inward, answer) = Reply::inward(&peer.outbox);
+        peer.ask(&driver, key, digest, inward, asked);
+        let answer = answer.await;
+        if (dry_run || !matches!(answer, Ok(Ok(_))))
+            && let Err(refusal) = self.teams.delete(&driver).await
+        {
+            tracing::error!(%team, %refusal, "a team that was not started is left on disk");
+        }
+        match answer.map(|answer| answer.map(RawValue::from_string)) {
+            Ok(Ok(Ok(answer))) => reply.ok(&answer),
+            Ok(Ok(Err(error))) => reply.refuse(Refusal::internal(error.to_string())),
+            Ok(Err(refusal)) => reply.refuse(refusal),
+            // The driver has closed its team: its callers see their connection end.
+            Err(_driver_gone) => {}
         }
     }
 
