@@ -2,6 +2,8 @@
 //!
 //! Each test has a world of its own (`agent_team_tests::Rig`), so that they run side by side, and beside a real team.
 
+mod members;
+mod teams;
 mod up;
 
 /// A file that is not a module is never compiled, so its tests would never run.

@@ -1,45 +1,20 @@
 //! `up`: starts the team of a project, waits for it, says what it would do, and changes only what changed.
 
-use agent_team_protocol::view::TaskState;
+use agent_team_protocol::view::{MemberState, TaskState};
 use agent_team_tests::Rig;
+use serde_json::{Value, json};
 
-/// Two workers and a tester without a terminal.
-const TEAM: &str = r#"
-name = "demo"
-[defaults]
-engine = "command"
-[panes]
-placement = "headless"
-[[member]]
-name = "ada"
-[[member]]
-name = "bob"
-[[member]]
-name = "cyd"
-role = "tester"
-[roles.tester]
-description = "tests"
-engine = "command"
-"#;
-
-fn team(tasks: &str) -> Rig {
-    Rig::with_team(&format!("{TEAM}{tasks}"))
-}
+use crate::teams::{assigned, file, headless, task};
 
 #[tokio::test]
 async fn members_claim_ready_tasks_and_report_how_they_ended() {
-    let rig = team(
-        r#"
-        [[task]]
-        title = "Build"
-        run = "echo built > out.txt; echo done"
-        [[task]]
-        title = "Break"
-        run = "echo no luck; exit 3"
-        "#,
-    );
-    let output = rig.run(["up", "--wait", "--json"]).await.expect(1);
-    assert_eq!(output.json()["outcome"], "failed");
+    let tasks = [
+        task("Build", "echo built > out.txt; echo done", ""),
+        task("Break", "echo no luck; exit 3", ""),
+    ];
+    let rig = headless(&["ada", "bob"], &tasks.concat());
+    let output = rig.run(["up", "--wait", "--json"]).await.expect(1).json();
+    assert_eq!(output["outcome"], "failed");
     let build = rig.task("T-1").await;
     assert_eq!((build.state, build.attempts), (TaskState::Completed, 1));
     assert_eq!(build.result.as_deref(), Some("done"));
@@ -51,10 +26,342 @@ async fn members_claim_ready_tasks_and_report_how_they_ended() {
 
 #[tokio::test]
 async fn wait_ends_with_zero_and_a_summary_when_every_task_is_completed() {
-    let rig = team("[[task]]\ntitle = \"Build\"\nrun = \"true\"\n");
+    let rig = headless(&["ada"], &task("Build", "true", ""));
     rig.run(["up", "--wait"])
         .await
         .expect(0)
         .says("Build")
         .says("1 completed");
+}
+
+#[tokio::test]
+async fn wait_ends_with_one_when_a_task_is_left_that_nobody_may_take() {
+    let tasks = task("Review", "true", "role = \"reviewer\"");
+    let roles = "[roles.reviewer]\nengine = \"command\"\n";
+    let rig = headless(&["ada"], &format!("{roles}{tasks}"));
+    rig.run(["up", "--wait"])
+        .await
+        .expect(1)
+        .says("Review")
+        .says("pending");
+}
+
+#[tokio::test]
+async fn wait_does_not_wait_for_what_a_failed_task_holds_back() {
+    let tasks = [
+        task("Build", "exit 1", ""),
+        task("Test", "true", "after = [\"Build\"]"),
+    ];
+    let rig = headless(&["ada"], &tasks.concat());
+    let output = rig.run(["up", "--wait", "--json"]).await.expect(1).json();
+    assert_eq!(output["tasks"][1]["state"], "pending");
+    assert_eq!(output["tasks"][1]["blocked"], true);
+}
+
+#[tokio::test]
+async fn a_task_waits_for_what_it_comes_after() {
+    let tasks = [
+        task("Last", "cat two > last", "after = [\"Two\"]"),
+        task("Two", "cat one > two", "after = [\"One\"]"),
+        task("One", "echo first > one", ""),
+    ];
+    let rig = headless(&["ada", "bob", "cyd"], &tasks.concat());
+    rig.ok(["up", "--wait"]).await;
+    assert_eq!(rig.read("last").as_deref(), Some("first\n"));
+}
+
+#[tokio::test]
+async fn a_task_goes_to_its_role_and_to_its_member() {
+    let rest = [
+        "role = \"tester\"\n[roles.tester]\nengine = \"command\"\n".to_owned(),
+        task("Check", "true", "role = \"tester\""),
+        task("Own", "true", "for = \"bob\""),
+    ];
+    let rig = headless(&["ada", "bob", "cyd"], &rest.concat());
+    rig.ok(["up", "--wait"]).await;
+    let owner = async |id| rig.task(id).await.owner.map(|owner| owner.to_string());
+    assert_eq!(owner("T-1").await.as_deref(), Some("cyd"));
+    assert_eq!(owner("T-2").await.as_deref(), Some("bob"));
+}
+
+#[tokio::test]
+async fn higher_priority_is_taken_first() {
+    let tasks = [
+        task("Low", "echo low >> order", "priority = -1"),
+        task("Middle", "echo middle >> order", ""),
+        task("High", "echo high >> order", "priority = 7"),
+    ];
+    let rig = headless(&["ada"], &tasks.concat());
+    rig.ok(["up", "--wait"]).await;
+    assert_eq!(rig.read("order").as_deref(), Some("high\nmiddle\nlow\n"));
+}
+
+#[tokio::test]
+async fn a_task_is_not_completed_before_its_verify_line_succeeds() {
+    let tasks = [
+        task("Good", "echo yes > good", "verify = \"test -s good\""),
+        task("Bad", "true", "verify = \"echo nothing there; exit 1\""),
+    ];
+    let rig = headless(&["ada"], &tasks.concat());
+    rig.run(["up", "--wait"]).await.expect(1);
+    assert_eq!(rig.task("T-1").await.state, TaskState::Completed);
+    let bad = rig.task("T-2").await;
+    assert_eq!(bad.state, TaskState::Failed);
+    assert!(bad.result.unwrap().contains("nothing there"));
+}
+
+/// Files and directories below a directory, by name.
+fn entries(directory: &std::path::Path) -> Vec<String> {
+    let mut names: Vec<_> = std::fs::read_dir(directory)
+        .into_iter()
+        .flatten()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort_unstable();
+    names
+}
+
+#[tokio::test]
+async fn a_dry_run_of_a_new_team_says_what_would_be_done_and_leaves_no_trace() {
+    let rig = headless(&["ada"], &task("Build", "touch built", ""));
+    rig.run(["up", "--dry-run"])
+        .await
+        .expect(0)
+        .says("member ada")
+        .says("task Build")
+        .says("would run headless");
+    assert_eq!(
+        entries(&rig.directories().teams()),
+        Vec::<String>::new(),
+        "no team is on disk"
+    );
+    assert_eq!(entries(&rig.project()), [".agent-team"]);
+    assert_eq!(rig.json(["team", "list"]).await, json!({"teams": []}));
+}
+
+#[tokio::test]
+async fn a_dry_run_of_a_running_team_changes_nothing() {
+    let rig = assigned(&["ada"], &task("Build", "true", ""));
+    rig.ok(["up", "--detach"]).await;
+    let before = rig.until_member_is("ada", MemberState::Idle).await;
+    let revision = rig.json(["ps"]).await["revision"].clone();
+    rig.set_team(&file(&["bob"], "headless", "assigned", ""));
+    let changes = changes(&rig.json(["up", "--dry-run"]).await);
+    assert_eq!(
+        changes,
+        [
+            ("member ada", "stopped"),
+            ("member bob", "started"),
+            ("task Build", "cancelled"),
+        ]
+        .map(owned)
+    );
+    let after = rig.json(["ps"]).await;
+    assert_eq!(after["revision"], revision);
+    assert_eq!(after["members"].as_array().unwrap().len(), 1);
+    assert_eq!(rig.member("ada").await.launch, before.launch);
+}
+
+/// What an `up` did, by name.
+fn changes(up: &Value) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let mut changes: Vec<_> = up["changes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|change| (text(&change["what"]), text(&change["change"])))
+        .collect();
+    changes.sort_unstable();
+    changes
+}
+
+fn owned((what, change): (&str, &str)) -> (String, String) {
+    (what.to_owned(), change.to_owned())
+}
+
+#[tokio::test]
+async fn a_second_up_without_an_edit_changes_nothing() {
+    let rig = headless(&["ada"], &task("Build", "true", ""));
+    rig.ok(["up", "--wait"]).await;
+    let revision = rig.json(["ps"]).await["revision"].clone();
+    rig.run(["up"])
+        .await
+        .expect(0)
+        .says("everything is as the file says");
+    assert_eq!(rig.json(["ps"]).await["revision"], revision);
+}
+
+#[tokio::test]
+async fn a_second_up_after_an_edit_touches_only_what_changed() {
+    let before = [
+        task("Kept", "true", ""),
+        task("Edited", "true", ""),
+        task("Removed", "true", ""),
+    ];
+    let rig = assigned(&["ada", "bob", "cyd"], &before.concat());
+    rig.ok(["up", "--detach"]).await;
+    let ada = rig.until_member_is("ada", MemberState::Idle).await;
+    let bob = rig.until_member_is("bob", MemberState::Idle).await;
+    let after = [
+        "env = { NEW = \"1\" }\n".to_owned(),
+        task("Kept", "true", ""),
+        task("Edited", "false", ""),
+        task("Added", "true", ""),
+    ];
+    rig.set_team(&file(
+        &["ada", "dee", "bob"],
+        "headless",
+        "assigned",
+        &after.concat(),
+    ));
+    let up = rig.json(["up"]).await;
+    let expected = [
+        ("member bob", "restarted"),
+        ("member cyd", "stopped"),
+        ("member dee", "started"),
+        ("task Added", "added"),
+        ("task Edited", "updated"),
+        ("task Removed", "cancelled"),
+    ];
+    assert_eq!(changes(&up), expected.map(owned));
+    rig.until_member("bob", |member| {
+        member.state == MemberState::Idle && member.launch != bob.launch
+    })
+    .await;
+    assert_eq!(rig.member("ada").await.launch, ada.launch);
+    assert_eq!(rig.task("T-2").await.run.as_deref(), Some("false"));
+    assert_eq!(rig.task("T-3").await.state, TaskState::Cancelled);
+}
+
+#[tokio::test]
+async fn an_up_leaves_a_task_in_progress_and_repeats_a_finished_one_that_was_edited() {
+    let before = [
+        task("Long", "mkfifo gate; cat gate", ""),
+        task("Short", "echo one", ""),
+    ];
+    let rig = headless(&["ada", "bob"], &before.concat());
+    rig.ok(["up", "--detach"]).await;
+    rig.until_task_is("T-1", TaskState::InProgress).await;
+    rig.until_task_is("T-2", TaskState::Completed).await;
+    let after = [
+        task("Long", "cat other-gate", ""),
+        task("Short", "echo two", ""),
+    ];
+    rig.set_team(&file(&["ada", "bob"], "headless", "ready", &after.concat()));
+    let up = rig.json(["up"]).await;
+    let expected = [("task Long", "left"), ("task Short", "added")];
+    assert_eq!(changes(&up), expected.map(owned));
+    let again = rig.until_task_is("T-3", TaskState::Completed).await;
+    assert_eq!(again.result.as_deref(), Some("two"));
+    rig.write("gate-opened", "");
+    assert_eq!(rig.task("T-1").await.state, TaskState::InProgress);
+}
+
+#[tokio::test]
+async fn what_is_given_with_env_reaches_the_tasks_and_is_in_no_file_but_the_private_one() {
+    let run = "echo \"$SECRET $OWN\"; test -z \"$TMUX\"";
+    let rest = [
+        "env = { OWN = \"hers\" }\n".to_owned(),
+        task("Show", run, ""),
+    ];
+    let rig = headless(&["ada"], &rest.concat());
+    rig.ok(["up", "--env", "SECRET=s3cr3t-value", "--wait"])
+        .await;
+    let shown = rig.task("T-1").await.result;
+    assert_eq!(shown.as_deref(), Some("s3cr3t-value hers"));
+    let mut said = Vec::new();
+    let mut open = vec![rig.home()];
+    while let Some(directory) = open.pop() {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else if let Ok(bytes) = std::fs::read(&path)
+                && String::from_utf8_lossy(&bytes).contains("SECRET")
+                // The journal holds the task's line, which names the variable, and not its value.
+                && String::from_utf8_lossy(&bytes).contains("\"s3cr3t-value\"")
+            {
+                said.push(path);
+            }
+        }
+    }
+    let private = rig.directories().run.join("env");
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert_eq!(said[0].parent(), Some(private.as_path()));
+    let mode = std::os::unix::fs::PermissionsExt::mode(&said[0].metadata().unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[tokio::test]
+async fn without_a_terminal_up_returns_and_the_team_goes_on() {
+    let rig = headless(&["ada"], "");
+    rig.ok(["up"]).await;
+    rig.until_member_is("ada", MemberState::Idle).await;
+}
+
+#[tokio::test]
+async fn up_says_the_same_things_to_programs() {
+    let rig = headless(&["ada"], &task("Build", "true", ""));
+    let up = rig.json(["up"]).await;
+    assert!(up["team"].as_str().unwrap().starts_with("demo-"));
+    assert!(up["revision"].as_u64().unwrap() > 0);
+    assert_eq!(up["placement"], "headless");
+    assert!(up["placement_reason"].is_string());
+    let waited = rig.json(["up", "--wait"]).await;
+    for field in [
+        "team",
+        "outcome",
+        "outputs",
+        "rounds",
+        "tasks",
+        "members",
+        "tokens",
+        "cost",
+        "durations",
+    ] {
+        assert!(!waited[field].is_null(), "{field} is missing: {waited}");
+    }
+    assert_eq!(waited["outputs"]["ada"], "T-1 completed");
+}
+
+#[tokio::test]
+async fn a_team_is_found_from_any_directory_of_its_project_and_by_its_name() {
+    let rig = headless(&["ada"], "");
+    let below = rig.project().join("src/deep");
+    std::fs::create_dir_all(&below).unwrap();
+    rig.run_in(&below, ["up"]).await.expect(0);
+    rig.run_in(&below, ["ps"]).await.expect(0).says("ada");
+    let elsewhere = rig.root().join("home");
+    rig.run_in(&elsewhere, ["ps"]).await.expect(3);
+    rig.run_in(&elsewhere, ["ps", "-t", "demo"])
+        .await
+        .expect(0)
+        .says("ada");
+}
+
+#[tokio::test]
+async fn another_file_can_be_named() {
+    let rig = Rig::new();
+    rig.write(
+        "ci/other.toml",
+        &file(&["eve"], "headless", "ready", &task("Build", "true", "")),
+    );
+    rig.ok(["up", "--file", "ci/other.toml", "--wait"]).await;
+}
+
+#[tokio::test]
+async fn fresh_forgets_the_board_and_the_members_of_before() {
+    let rig = headless(&["ada"], &task("Build", "echo once >> runs", ""));
+    rig.ok(["up", "--wait"]).await;
+    rig.ok(["down"]).await;
+    rig.ok(["up", "--wait"]).await;
+    assert_eq!(
+        rig.read("runs").as_deref(),
+        Some("once\n"),
+        "a finished task is not repeated"
+    );
+    rig.ok(["down"]).await;
+    rig.ok(["up", "--fresh", "--wait"]).await;
+    assert_eq!(rig.read("runs").as_deref(), Some("once\nonce\n"));
+    assert_eq!(rig.task("T-1").await.state, TaskState::Completed);
 }

@@ -1,0 +1,253 @@
+//! Members as processes: killed, restarted, held, stopped and spawned; nothing of a member outlives her end.
+
+use agent_team_protocol::view::{MemberState, TaskState};
+use agent_team_tests::{Rig, processes};
+
+use crate::teams::{assigned, headless, task};
+
+/// A task that leaves a process of every kind behind and then waits: a child, one in a session of its own, and a
+/// daemon. Each writes its pid into a file.
+const FAMILY: &str = "\
+    (echo $$ > child; exec cat gate) & \
+    setsid sh -c 'echo $$ > session; exec cat gate' & \
+    setsid sh -c '(setsid sh -c \"echo \\$\\$ > daemon; exec cat gate\" > /dev/null 2>&1 < /dev/null &)'; \
+    cat gate";
+
+async fn family(rig: &Rig) -> Vec<agent_team_system::process::ProcessId> {
+    let mut family = Vec::new();
+    for name in ["child", "session", "daemon"] {
+        let pid = rig.written(name).await;
+        family.push(processes::living(pid.parse().unwrap()));
+    }
+    family
+}
+
+fn with_family() -> Rig {
+    let run = format!("mkfifo gate; {FAMILY}");
+    headless(&["ada", "bob"], &task("Family", &run, "for = \"ada\""))
+}
+
+#[tokio::test]
+async fn kill_ends_the_whole_process_tree_at_once_and_returns_the_task() {
+    let rig = with_family();
+    rig.ok(["up"]).await;
+    let family = family(&rig).await;
+    let worker = rig.worker("ada").await;
+    rig.ok(["kill", "ada"]).await;
+    for process in family.iter().chain([&worker]) {
+        assert!(!process.is_alive().unwrap(), "{process:?} is left");
+    }
+    let task = rig.task("T-1").await;
+    assert_eq!((task.state, task.owner), (TaskState::Pending, None));
+    assert!(task.result.unwrap().contains("killed"));
+    let ada = rig.member("ada").await;
+    assert_eq!(
+        (ada.state, ada.pid, ada.task),
+        (MemberState::Stopped, None, None)
+    );
+}
+
+#[tokio::test]
+async fn what_a_worker_that_was_killed_had_started_is_ended_before_its_successor_starts() {
+    let rig = with_family();
+    rig.ok(["up"]).await;
+    let family = family(&rig).await;
+    for name in ["gate", "child", "session", "daemon"] {
+        std::fs::remove_file(rig.project().join(name)).unwrap();
+    }
+    processes::kill(rig.worker("ada").await).await;
+    let mut events = rig.events().await;
+    events.until("launch_ended", &[]).await;
+    for process in &family {
+        assert!(!process.is_alive().unwrap(), "{process:?} is left");
+    }
+    events.until("launch_ready", &[]).await;
+    rig.written("daemon").await;
+}
+
+#[tokio::test]
+async fn a_member_killed_from_outside_is_back_by_herself_with_her_task() {
+    let run = "echo run >> runs; test $(wc -l < runs) = 2 || { mkfifo gate; cat gate; }";
+    let rig = headless(&["ada"], &task("Build", run, ""));
+    rig.ok(["up"]).await;
+    rig.written("runs").await;
+    let first = rig.member("ada").await;
+    processes::kill(rig.worker("ada").await).await;
+    let task = rig.until_task_is("T-1", TaskState::Completed).await;
+    assert_eq!((task.attempts, task.generation.0), (2, 2));
+    let again = rig.member("ada").await;
+    assert_ne!(again.launch, first.launch);
+    assert_eq!(again.restarts, 1);
+}
+
+#[tokio::test]
+async fn a_run_that_may_not_be_repeated_fails_with_its_worker() {
+    let rig = headless(
+        &["ada"],
+        &task(
+            "Once",
+            "echo run >> runs; mkfifo gate; cat gate",
+            "rerun = false",
+        ),
+    );
+    rig.ok(["up"]).await;
+    rig.written("runs").await;
+    processes::kill(rig.worker("ada").await).await;
+    let task = rig.until_task_is("T-1", TaskState::Failed).await;
+    assert!(task.result.unwrap().contains("worker lost"));
+    rig.until_member_is("ada", MemberState::Idle).await;
+    assert_eq!(rig.read("runs").as_deref(), Some("run\n"));
+}
+
+#[tokio::test]
+async fn the_sixth_death_within_a_minute_holds_a_member_and_why_says_so() {
+    let rig = headless(&["ada"], &task("Build", "mkfifo gate$$; cat gate$$", ""));
+    rig.ok(["up"]).await;
+    let mut events = rig.events().await;
+    for death in 1..=6 {
+        let ready = events.until("launch_ready", &[]).await;
+        let pid = ready.data["process"]["pid"].as_u64().unwrap();
+        processes::kill(processes::living(pid)).await;
+        let ended = events.until("launch_ended", &[]).await;
+        assert_eq!(
+            ended.data["next"].to_string().contains("hold"),
+            death == 6,
+            "death {death}: {ended:?}"
+        );
+    }
+    let why = rig.ok(["why", "ada"]).await.stdout;
+    assert_eq!(why.lines().count(), 1, "{why}");
+    assert!(
+        why.contains("held") && why.contains("6 times within a minute"),
+        "{why}"
+    );
+    let why = rig.json(["why", "ada"]).await;
+    assert_eq!(why["state"], "held");
+    rig.until_task_is("T-1", TaskState::Pending).await;
+    rig.run(["messages"]).await.expect(0).says("ada is held");
+    rig.ok(["restart", "ada"]).await;
+    rig.until_task_is("T-1", TaskState::InProgress).await;
+}
+
+#[tokio::test]
+async fn restart_gives_a_member_a_new_launch_and_her_task_again() {
+    let run = "echo run >> runs; test $(wc -l < runs) = 2 || { mkfifo gate; cat gate; }";
+    let rig = headless(&["ada"], &task("Build", run, ""));
+    rig.ok(["up"]).await;
+    rig.written("runs").await;
+    let before = rig.member("ada").await;
+    rig.ok(["restart", "ada"]).await;
+    let task = rig.until_task_is("T-1", TaskState::Completed).await;
+    assert_eq!(task.attempts, 2);
+    let after = rig.member("ada").await;
+    assert_ne!(after.launch, before.launch);
+    assert_eq!(after.restarts, 0, "a wanted restart is no death");
+}
+
+#[tokio::test]
+async fn stop_lets_a_member_finish_within_the_grace_and_keeps_her_stopped() {
+    let rig = headless(&["ada", "bob"], "");
+    rig.ok(["up"]).await;
+    let worker = rig.worker("ada").await;
+    rig.ok(["stop", "ada"]).await;
+    assert!(!worker.is_alive().unwrap());
+    assert_eq!(rig.member("ada").await.state, MemberState::Stopped);
+    rig.until_member_is("bob", MemberState::Idle).await;
+    rig.run(["why", "ada"]).await.expect(0).says("stopped");
+    rig.ok(["up"]).await;
+    rig.until_member_is("ada", MemberState::Idle).await;
+}
+
+#[tokio::test]
+async fn spawn_adds_a_member_of_a_role_with_the_next_number_or_a_name() {
+    let rig = headless(&["ada"], "");
+    rig.ok(["up"]).await;
+    rig.run(["spawn", "worker"])
+        .await
+        .expect(0)
+        .says("worker-1");
+    rig.until_member_is("worker-1", MemberState::Idle).await;
+    let eve = rig.json(["spawn", "worker", "--name", "eve"]).await;
+    assert_eq!(eve["member"]["name"], "eve");
+    rig.ok(["kill", "worker-1"]).await;
+    rig.run(["spawn", "worker"])
+        .await
+        .expect(0)
+        .says("worker-2");
+    rig.ok(["up"]).await;
+    rig.until_member_is("eve", MemberState::Idle).await;
+}
+
+#[tokio::test]
+async fn every_member_has_a_colour_of_her_own_that_outlives_restarts() {
+    let names = [
+        "ada", "bob", "cyd", "dee", "eve", "fay", "gus", "hal", "ida", "jon",
+    ];
+    let rig = assigned(&names, "");
+    rig.ok(["up"]).await;
+    let colours = async || {
+        let ps = rig.json(["ps"]).await;
+        let members = ps["members"].as_array().unwrap();
+        members
+            .iter()
+            .map(|member| member["colour"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let before = colours().await;
+    let mut distinct = before.clone();
+    distinct.sort_unstable();
+    distinct.dedup();
+    assert_eq!(distinct.len(), names.len());
+    rig.ok(["restart", "dee"]).await;
+    rig.ok(["up"]).await;
+    assert_eq!(colours().await, before);
+}
+
+#[tokio::test]
+async fn logs_show_what_a_member_printed_and_follow_what_she_prints() {
+    let rig = headless(
+        &["ada"],
+        &task("Talk", "echo before; mkfifo gate; cat gate", ""),
+    );
+    rig.ok(["up"]).await;
+    rig.until_task_is("T-1", TaskState::InProgress).await;
+    let mut logs = rig.start(["logs", "ada", "-f"]);
+    logs.line_with("before").await;
+    let gate = rig.project().join("gate");
+    tokio::task::spawn_blocking(move || std::fs::write(gate, "after\n"))
+        .await
+        .unwrap()
+        .unwrap();
+    logs.line_with("after").await;
+    rig.until_task_is("T-1", TaskState::Completed).await;
+    rig.run(["logs", "ada"])
+        .await
+        .expect(0)
+        .says("before")
+        .says("after");
+}
+
+#[tokio::test]
+async fn a_program_has_a_terminal_and_a_session_of_its_own() {
+    let rig = headless(
+        &["ada"],
+        &task("Look", "tty; test -t 1 && ps -o sid= -p $$ && echo $$", ""),
+    );
+    rig.ok(["up", "--wait"]).await;
+    let result = rig.task("T-1").await.result.unwrap();
+    let lines: Vec<_> = result.lines().map(str::trim).collect();
+    assert!(lines[0].starts_with("/dev/"), "{result}");
+    assert_eq!(lines[1], lines[2], "the shell leads its session: {result}");
+}
+
+#[tokio::test]
+async fn a_member_whose_directory_went_away_is_held_at_once_and_says_why() {
+    let rig = headless(&["ada"], "cwd = \"work\"\n");
+    std::fs::create_dir(rig.project().join("work")).unwrap();
+    rig.ok(["up"]).await;
+    rig.until_member_is("ada", MemberState::Idle).await;
+    std::fs::remove_dir(rig.project().join("work")).unwrap();
+    processes::kill(rig.worker("ada").await).await;
+    rig.until_member_is("ada", MemberState::Held).await;
+    rig.run(["why", "ada"]).await.expect(0).says("work");
+}

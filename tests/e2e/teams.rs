@@ -1,0 +1,36 @@
+//! The team files that most tests begin with.
+
+use agent_team_tests::Rig;
+
+/// Members of the role `worker` without a terminal, who take what is ready; `rest` is more of the file.
+pub(crate) fn headless(members: &[&str], rest: &str) -> Rig {
+    Rig::with_team(&file(members, "headless", "ready", rest))
+}
+
+/// Members without a terminal who take only what they are assigned.
+pub(crate) fn assigned(members: &[&str], rest: &str) -> Rig {
+    Rig::with_team(&file(members, "headless", "assigned", rest))
+}
+
+/// Members in panes of tmux.
+pub(crate) fn in_panes(members: &[&str], rest: &str) -> Rig {
+    Rig::with_team(&file(members, "tmux", "ready", rest))
+}
+
+/// A team file.
+pub(crate) fn file(members: &[&str], placement: &str, claim: &str, rest: &str) -> String {
+    let mut file = format!(
+        "name = \"demo\"\n\
+         [panes]\nplacement = \"{placement}\"\n\
+         [defaults]\nengine = \"command\"\nclaim = \"{claim}\"\n"
+    );
+    for member in members {
+        file.push_str(&format!("[[member]]\nname = \"{member}\"\n"));
+    }
+    file + rest
+}
+
+/// A task of the file, `more` being further keys.
+pub(crate) fn task(title: &str, run: &str, more: &str) -> String {
+    format!("[[task]]\ntitle = {title:?}\nrun = {run:?}\n{more}\n")
+}
