@@ -182,6 +182,7 @@ impl Teams {
             directories: self.directories.clone(),
             boot: self.boot.clone(),
             opened,
+            durability: self.durability,
             notices: self.notices.clone(),
         })
         .map_err(|error| Refusal::new(ErrorCode::StorageFailed, error.to_string()))?;

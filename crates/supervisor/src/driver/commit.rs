@@ -7,6 +7,7 @@ use agent_team_protocol::view::CommitView;
 use agent_team_protocol::{ErrorCode, Refusal, Revision};
 use agent_team_store::{Batch, CommitError, Committed};
 
+use super::committer::Submitted;
 use super::{After, Driver, Flight, Message, Notice, RECENT_MAX, Request, Storage, Turn};
 use crate::outbox::Reply;
 use crate::seams::{self, Seam};
@@ -28,8 +29,8 @@ impl Driver {
             if let Storage::Full(held) = &self.storage
                 && !held.is_empty()
             {
-                self.store.submit(self.batch(Turn::default()));
-                self.flight = Some(Flight::Probe);
+                let batch = self.batch(Turn::default());
+                self.hand_over(batch, Flight::Probe);
             }
             return;
         }
@@ -37,12 +38,23 @@ impl Driver {
         let mut turn = std::mem::take(&mut self.turn);
         let after = std::mem::take(&mut turn.after);
         let (records, visible) = (turn.records.len(), turn.visible);
-        self.store.submit(self.batch(turn));
-        self.flight = Some(Flight::Turn {
-            after,
-            records,
-            visible,
-        });
+        let batch = self.batch(turn);
+        self.hand_over(
+            batch,
+            Flight::Turn {
+                after,
+                records,
+                visible,
+            },
+        );
+    }
+
+    fn hand_over(&mut self, batch: Batch, flight: Flight) {
+        self.flight = Some(flight);
+        if let Submitted::Answered(answer) = self.committer.submit(batch) {
+            self.commit_ended(answer);
+            self.committer.upkeep();
+        }
     }
 
     fn batch(&self, turn: Turn) -> Batch {

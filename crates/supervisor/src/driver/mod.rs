@@ -10,6 +10,7 @@
 
 mod calls;
 mod commit;
+mod committer;
 mod effects;
 mod members;
 mod subscribers;
@@ -27,9 +28,7 @@ use agent_team_protocol::notification::{GoodbyeReason, TaskOutput, TaskSession};
 use agent_team_protocol::spec::TeamSpec;
 use agent_team_protocol::view::{CommitView, DriverView, Receipt};
 use agent_team_protocol::{LaunchId, MemberName, MessageId, Refusal};
-use agent_team_store::{
-    Archived, CommitError, Committed, History, JournalEntry, Store, TeamIdentity,
-};
+use agent_team_store::{Archived, Durability, History, JournalEntry, TeamIdentity};
 use agent_team_system::clock;
 use agent_team_system::directories::Directories;
 use tokio::sync::{mpsc, oneshot};
@@ -40,6 +39,7 @@ pub(crate) use members::Hello;
 use crate::launch::{Label, Launcher, Started};
 use crate::outbox::Reply;
 use crate::settings::{Place, TeamSettings};
+use committer::Committer;
 use members::Live;
 use waiters::{Down, Shape, Waiter};
 
@@ -131,8 +131,7 @@ pub(crate) struct Driver {
     directories: Rc<Directories>,
     team: Team,
     boot: Arc<str>,
-    store: Store,
-    committed: mpsc::UnboundedReceiver<Result<Committed, CommitError>>,
+    committer: Committer,
     history: History,
     messages: mpsc::UnboundedReceiver<Message>,
     to_self: mpsc::UnboundedSender<Message>,
@@ -206,6 +205,7 @@ pub(crate) struct Start {
     pub(crate) directories: Rc<Directories>,
     pub(crate) boot: Arc<str>,
     pub(crate) opened: agent_team_store::Opened,
+    pub(crate) durability: Durability,
     pub(crate) notices: mpsc::UnboundedSender<Notice>,
 }
 
@@ -213,12 +213,7 @@ impl Driver {
     /// Starts a team's driver from what its store holds.
     pub(crate) fn start(start: Start) -> std::io::Result<DriverHandle> {
         let (to_self, messages) = mpsc::unbounded_channel();
-        let (told, committed) = mpsc::unbounded_channel();
-        let sink = Box::new(move |result| {
-            // A driver that is gone has nobody to tell.
-            let _sent = told.send(result);
-        });
-        let store = Store::start(start.opened.writer, sink)?;
+        let committer = Committer::new(start.opened.writer, start.durability)?;
         let identity = Rc::new(start.identity);
         let watched = Rc::new(Watched::default());
         let mut team = Team::default();
@@ -237,8 +232,7 @@ impl Driver {
             directories: start.directories,
             team,
             boot: start.boot,
-            store,
-            committed,
+            committer,
             history: start.opened.history,
             messages,
             to_self: to_self.clone(),
@@ -273,7 +267,7 @@ impl Driver {
         loop {
             self.submit();
             if self.flight.is_some() {
-                let Some(result) = self.committed.recv().await else {
+                let Some(result) = self.committer.answer().await else {
                     return;
                 };
                 self.commit_ended(result);
@@ -483,7 +477,7 @@ impl Driver {
             self.dismiss_waiters();
         }
         self.say_goodbye(goodbye).await;
-        drop(self.store);
+        self.committer.close();
         let _asker_gone = done.send(());
     }
 

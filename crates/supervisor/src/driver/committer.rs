@@ -1,0 +1,79 @@
+//! Where commits happen: on a thread of the store's when they wait for a disk, on the driver's own when they do not.
+//!
+//! With `durability = "process"` a commit is a write to the page cache, which costs less than the two hand-overs
+//! between threads that would keep it off this one.
+
+use agent_team_store::{Batch, CommitError, Committed, Durability, Store, Writer};
+use tokio::sync::mpsc;
+
+type Answer = Result<Committed, CommitError>;
+
+#[derive(Debug)]
+pub(super) enum Committer {
+    Inline(Box<Writer>),
+    Thread {
+        store: Store,
+        answers: mpsc::UnboundedReceiver<Answer>,
+    },
+}
+
+/// What became of a batch that was handed over.
+pub(super) enum Submitted {
+    Answered(Answer),
+    /// Its answer comes; until then no other batch is handed over.
+    UnderWay,
+}
+
+impl Committer {
+    pub(super) fn new(writer: Writer, durability: Durability) -> std::io::Result<Self> {
+        match durability {
+            Durability::Process => Ok(Self::Inline(Box::new(writer))),
+            Durability::Power => {
+                let (told, answers) = mpsc::unbounded_channel();
+                let sink = Box::new(move |answer| {
+                    // A driver that is gone has nobody to tell.
+                    let _sent = told.send(answer);
+                });
+                Ok(Self::Thread {
+                    store: Store::start(writer, sink)?,
+                    answers,
+                })
+            }
+        }
+    }
+
+    pub(super) fn submit(&mut self, batch: Batch) -> Submitted {
+        match self {
+            Self::Inline(writer) => Submitted::Answered(writer.commit(batch)),
+            Self::Thread { store, .. } => {
+                store.submit(batch);
+                Submitted::UnderWay
+            }
+        }
+    }
+
+    /// The answer to the batch that is under way; `None` when the store is gone.
+    pub(super) async fn answer(&mut self) -> Option<Answer> {
+        match self {
+            Self::Inline(_) => None,
+            Self::Thread { answers, .. } => answers.recv().await,
+        }
+    }
+
+    /// To be called when an answered batch was acted on.
+    pub(super) fn upkeep(&mut self) {
+        match self {
+            Self::Inline(writer) => writer.upkeep(),
+            // The thread does it between two batches.
+            Self::Thread { .. } => {}
+        }
+    }
+
+    /// Waits until everything is stored.
+    pub(super) fn close(self) {
+        match self {
+            Self::Inline(writer) => writer.close(),
+            Self::Thread { store, .. } => store.close(),
+        }
+    }
+}
