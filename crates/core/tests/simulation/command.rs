@@ -44,6 +44,12 @@ pub(crate) enum Command {
     Die {
         which: u8,
     },
+    /// A worker's process is killed again and again, each time as soon as there is a new one.
+    DieAgain {
+        which: u8,
+        deaths: u8,
+        every_ms: u32,
+    },
     /// Something is heard of a launch that is over.
     Late {
         which: u8,
@@ -173,15 +179,24 @@ pub(crate) fn schedule(faults: Faults, length: usize) -> impl Strategy<Value = S
         2 => (any::<u8>(), any::<bool>()).prop_map(|(which, changed)| Command::Repeat { which, changed }),
         1 => any::<u8>().prop_map(|task| Command::Race { task }),
         60 => (any::<u8>(), any::<u8>()).prop_map(|(which, how)| Command::Outside { which, how }),
-        faults.deaths => any::<u8>().prop_map(|which| Command::Die { which }),
-        faults.deaths => (any::<u8>(), any::<u8>()).prop_map(|(which, what)| Command::Late { which, what }),
+        faults.deaths => death(),
         6 => prop_oneof![8 => 0_u32..3_000, 4 => 0_u32..40_000, 1 => 0_u32..900_000].prop_map(|ms| Command::Wait { ms }),
-        faults.crashes => Just(Command::SaveSnapshot),
-        faults.crashes => (any::<u8>(), 0_u32..30_000)
-            .prop_map(|(snapshot, down_ms)| Command::Crash { snapshot, down_ms }),
+        faults.crashes => prop_oneof![
+            Just(Command::SaveSnapshot),
+            (any::<u8>(), 0_u32..30_000).prop_map(|(snapshot, down_ms)| Command::Crash { snapshot, down_ms }),
+        ],
         faults.reboots => any::<u8>().prop_map(|snapshot| Command::Reboot { snapshot }),
     ];
     vec(command, 0..length).prop_map(Schedule)
+}
+
+fn death() -> impl Strategy<Value = Command> {
+    prop_oneof![
+        4 => any::<u8>().prop_map(|which| Command::Die { which }),
+        1 => (any::<u8>(), 1_u8..8, 0_u32..20_000)
+            .prop_map(|(which, deaths, every_ms)| Command::DieAgain { which, deaths, every_ms }),
+        4 => (any::<u8>(), any::<u8>()).prop_map(|(which, what)| Command::Late { which, what }),
+    ]
 }
 
 /// One of the names; mostly of those who are in most teams.

@@ -4,6 +4,7 @@
 //! faults stop, and everything that can be done has to be done. A failing schedule is shrunk and printed, a command a
 //! line. `PROPTEST_CASES` sets how many schedules are tried.
 
+mod asks;
 mod calls;
 mod command;
 mod graph;
@@ -74,21 +75,21 @@ proptest! {
 
     #[test]
     fn a_team_keeps_its_promises_while_workers_die(
-        schedule in schedule(Faults { deaths: 6, crashes: 0, reboots: 0 }, LENGTH)
+        schedule in schedule(Faults { deaths: 12, crashes: 0, reboots: 0 }, LENGTH)
     ) {
         check(&schedule);
     }
 
     #[test]
     fn a_team_keeps_its_promises_while_supervisors_die(
-        schedule in schedule(Faults { deaths: 2, crashes: 4, reboots: 0 }, LENGTH)
+        schedule in schedule(Faults { deaths: 5, crashes: 8, reboots: 0 }, LENGTH)
     ) {
         check(&schedule);
     }
 
     #[test]
     fn a_team_keeps_its_promises_while_machines_restart(
-        schedule in schedule(Faults { deaths: 2, crashes: 1, reboots: 2 }, LENGTH)
+        schedule in schedule(Faults { deaths: 5, crashes: 3, reboots: 2 }, LENGTH)
     ) {
         check(&schedule);
     }

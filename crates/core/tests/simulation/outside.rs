@@ -10,7 +10,8 @@ use agent_team_core::time::TokenHash;
 use agent_team_core::{Caller, Refused, Team};
 use agent_team_protocol::id::{Generation, LaunchId, MemberName, MessageId, TaskId};
 
-use crate::calls::{Made, complete};
+use crate::asks::complete;
+use crate::calls::Made;
 use crate::world::{World, target};
 
 /// The way of doing things in which nothing goes wrong.
@@ -289,6 +290,30 @@ impl World {
             .collect();
         if let Some(launch) = crate::world::pick(&alive, which) {
             self.dies(launch);
+        }
+    }
+
+    /// In between everything goes well, for a while at least.
+    pub(crate) fn die_again(&mut self, which: u8, deaths: u8, every_ms: u64) {
+        let names: Vec<MemberName> = self.team.members().map(|it| it.plan.name.clone()).collect();
+        let Some(name) = crate::world::pick(&names, which) else {
+            return;
+        };
+        for _ in 0..deaths {
+            let started = |it: &Worker| it.member == *name && it.is_alive && it.said_hello;
+            for _ in 0..40 {
+                if self.workers.values().any(started) {
+                    break;
+                }
+                if !self.outside(0, WELL) {
+                    self.wait(500);
+                }
+            }
+            let launch = self.workers.iter().find(|(_, it)| started(it));
+            if let Some(launch) = launch.map(|(launch, _)| launch.clone()) {
+                self.wait(every_ms);
+                self.dies(&launch);
+            }
         }
     }
 

@@ -53,6 +53,11 @@ impl World {
                 self.outside(*which, *how);
             }
             Command::Die { which } => self.die(*which),
+            Command::DieAgain {
+                which,
+                deaths,
+                every_ms,
+            } => self.die_again(*which, *deaths, u64::from(*every_ms)),
             Command::Late { which, what } => self.late(*which, *what),
             Command::Wait { ms } => self.wait(u64::from(*ms)),
             Command::SaveSnapshot => self
@@ -136,7 +141,7 @@ impl World {
     }
 
     /// Time passes, and every deadline is met when it is due.
-    fn wait(&mut self, ms: u64) {
+    pub(crate) fn wait(&mut self, ms: u64) {
         let until = self.now.after_ms(ms);
         while self.team.next_deadline().is_some_and(|due| due <= until) {
             self.meet_deadline();

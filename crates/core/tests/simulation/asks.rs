@@ -1,0 +1,240 @@
+//! What a schedule asks for, as calls: its small numbers become tasks, members and files that are there.
+
+use std::sync::Arc;
+
+use agent_team_core::input::{
+    After, Call, ClaimRef, MemberPlanByHand, Origin, TaskChanges, UpPlan, Verdict,
+};
+use agent_team_core::plan::{FileTask, MemberPlan, TaskPlan};
+use agent_team_protocol::id::{Generation, MemberName, Recipient, RoleName, TaskId};
+
+use crate::command::{Ask, FileChoice, Gen, TaskChoice};
+use crate::plans::{member_plan, name, task_plan, team_plan};
+use crate::world::World;
+
+const NAMES: [&str; 8] = [
+    "ada", "bob", "cy", "lead", "dee", "worker-1", "tester-1", "nobody",
+];
+/// Those whom a team file may name.
+const WORKERS: [&str; 4] = ["ada", "bob", "cy", "dee"];
+const ROLES: [&str; 2] = ["worker", "tester"];
+
+impl World {
+    /// A number that was given; rarely the one that comes next.
+    pub(crate) fn task(&self, which: u8) -> TaskId {
+        let last = self.model.tasks;
+        TaskId(if which >= 245 {
+            last + 1
+        } else {
+            u64::from(which) % last.max(1) + 1
+        })
+    }
+
+    fn claim(&self, task: u8, generation: Gen) -> ClaimRef {
+        let task = self.task(task);
+        let current = self
+            .team
+            .board()
+            .get(task)
+            .map_or(0, |task| task.generation.0);
+        let generation = match generation {
+            Gen::Current => Some(current),
+            Gen::Old => Some(current.saturating_sub(1)),
+            Gen::Coming => Some(current + 1),
+            Gen::Unsaid => None,
+        };
+        ClaimRef {
+            task,
+            generation: generation.map(Generation),
+        }
+    }
+
+    pub(crate) fn resolve(&self, by: &Origin, ask: &Ask) -> Call {
+        let member = |which: &u8| name(NAMES[usize::from(*which)]);
+        match ask {
+            Ask::Up(file) => Call::Up(Box::new(up_plan(file))),
+            Ask::Down { force } => Call::Down { force: *force },
+            Ask::Spawn { name, role } => Call::Spawn {
+                plan: MemberPlanByHand {
+                    name: name.as_ref().map(member),
+                    role: role_of(*role),
+                    like: member_plan("any"),
+                },
+            },
+            Ask::Stop(which) => Call::Stop {
+                member: member(which),
+            },
+            Ask::Kill(which) => Call::Kill {
+                member: member(which),
+            },
+            Ask::Restart(which) => Call::Restart {
+                member: member(which),
+            },
+            Ask::Send { to, urgent } => Call::Send {
+                to: recipient(*to),
+                text: "a word".into(),
+                urgent: *urgent,
+            },
+            Ask::Read { count } => {
+                let inbox = match by {
+                    Origin::User => None,
+                    Origin::Member { name, .. } => {
+                        self.team.member(name).map(|member| &member.inbox)
+                    }
+                };
+                let unread = inbox
+                    .into_iter()
+                    .flat_map(agent_team_core::mail::Inbox::iter)
+                    .map(|(id, _)| id);
+                Call::Read {
+                    messages: unread.take(usize::from(*count % 5)).collect(),
+                }
+            }
+            Ask::Add { task, after } => Call::AddTask {
+                plan: task_of(task, false),
+                after: after
+                    .iter()
+                    .map(|which| After::Task(self.task(*which)))
+                    .collect(),
+            },
+            Ask::Update {
+                task,
+                priority,
+                after,
+            } => Call::UpdateTask {
+                task: self.task(*task),
+                changes: Box::new(TaskChanges {
+                    priority: Some(i32::from(*priority)),
+                    after: after.as_ref().map(|after| {
+                        after
+                            .iter()
+                            .map(|which| After::Task(self.task(*which)))
+                            .collect()
+                    }),
+                    ..TaskChanges::default()
+                }),
+            },
+            Ask::Claim { task } => Call::ClaimTask {
+                task: task.map(|which| self.task(which)),
+            },
+            Ask::Assign { task, member: to } => Call::AssignTask {
+                task: self.task(*task),
+                member: member(to),
+            },
+            Ask::Complete { task, generation } => complete(self.claim(*task, *generation)),
+            Ask::Fail { task, generation } => Call::FailTask {
+                claim: self.claim(*task, *generation),
+                reason: "no".into(),
+            },
+            Ask::Release { task, generation } => Call::ReleaseTask {
+                claim: self.claim(*task, *generation),
+                note: "later".into(),
+            },
+            Ask::Retry(task) => Call::RetryTask {
+                task: self.task(*task),
+            },
+            Ask::Cancel(task) => Call::CancelTask {
+                task: self.task(*task),
+            },
+        }
+    }
+}
+
+pub(crate) fn complete(claim: ClaimRef) -> Call {
+    Call::CompleteTask {
+        claim,
+        result: "done".into(),
+        verdict: Verdict::Unasked,
+    }
+}
+
+fn role_of(which: u8) -> RoleName {
+    ROLES[usize::from(which)].parse().expect("a good name")
+}
+
+fn recipient(which: u8) -> Recipient {
+    match which {
+        0 => Recipient::User,
+        1 => Recipient::Lead,
+        2 | 3 => Recipient::All,
+        n => Recipient::Member(name(NAMES[usize::from(n - 4)])),
+    }
+}
+
+fn task_of(choice: &TaskChoice, from_file: bool) -> TaskPlan {
+    let title: Arc<str> = format!("task {}", choice.title).into();
+    TaskPlan {
+        title: title.clone(),
+        key: title,
+        description: format!("version {}", choice.version).into(),
+        priority: choice.priority.into(),
+        run: choice.runs.then(|| "make".into()),
+        rerun: choice.rerun,
+        role: choice.role.map(role_of),
+        assignee: choice.assignee.map(|which| name(NAMES[usize::from(which)])),
+        from_file,
+        ..task_plan("")
+    }
+}
+
+fn up_plan(file: &FileChoice) -> UpPlan {
+    let has = |mask: u8, n: u8| mask & (1 << n) != 0;
+    let worker = |n: u8| {
+        let mut plan = member_plan(WORKERS[usize::from(n)]);
+        plan.role = role_of(n % 2);
+        plan.foreign = has(file.foreign, n);
+        plan.settings = if has(file.changed_settings, n) {
+            "new"
+        } else {
+            "old"
+        }
+        .into();
+        plan.colour = if has(file.changed_colours, n) {
+            "red"
+        } else {
+            "blue"
+        }
+        .into();
+        plan.takes.without_run = !has(file.runs_only, n);
+        plan.takes.unassigned = !has(file.assigned_only, n);
+        plan
+    };
+    let lead = || MemberPlan {
+        lead: true,
+        ..member_plan("lead")
+    };
+    let mut team = team_plan();
+    team.teammates = file.limit.into();
+    team.starting = file.starting.into();
+    team.asks_before_completing = file.hooks;
+    team.asks_when_idle = file.hooks;
+    let members: Vec<MemberPlan> = (0..4)
+        .filter(|n| has(file.workers, *n))
+        .map(worker)
+        .chain(file.lead.then(lead))
+        .collect();
+    let in_file = |member: &MemberName| members.iter().any(|it| it.name == *member);
+    let mut tasks: Vec<FileTask> = Vec::new();
+    for (task, after) in &file.tasks {
+        let mut plan = task_of(task, true);
+        plan.assignee = plan.assignee.filter(in_file);
+        let key = |n: &u8| {
+            format!(
+                "task {}",
+                file.tasks[usize::from(*n) % file.tasks.len()].0.title
+            )
+            .into()
+        };
+        if !tasks.iter().any(|other| other.plan.key == plan.key) {
+            tasks.push(FileTask {
+                plan,
+                after: after.iter().map(key).collect(),
+            });
+        }
+    }
+    UpPlan {
+        team,
+        members,
+        tasks,
+    }
+}
