@@ -127,7 +127,11 @@ impl Driver {
 
     /// `visible`: what is shown of members may have changed.
     fn carry_out(&mut self, after: Vec<After>, visible: bool) {
-        for one in after {
+        // Act, then reply.
+        let is_act = |one: &mut After| matches!(one, After::Effect(effect) if !matches!(effect, Effect::Reply { .. }));
+        let mut after = after;
+        let acts: Vec<After> = after.extract_if(.., is_act).collect();
+        for one in acts.into_iter().chain(after) {
             match one {
                 After::Effect(effect) => self.effect(effect),
                 After::Read(request) => self.read(request),

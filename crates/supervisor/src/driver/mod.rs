@@ -139,6 +139,7 @@ pub(crate) struct Driver {
     watched: Rc<Watched>,
     launcher: Launcher,
 
+    seed: Seed,
     turn: Turn,
     flight: Option<Flight>,
     storage: Storage,
@@ -156,6 +157,28 @@ pub(crate) struct Driver {
     labels: BTreeMap<MemberName, Label>,
     subscribers: Vec<subscribers::Subscriber>,
     recent: VecDeque<JournalEntry>,
+}
+
+/// Fresh randomness for every step: drawn once, and told apart by the steps' count. What is made of it goes through a
+/// hash that does not give it away.
+struct Seed {
+    drawn: [u8; 24],
+    step: u64,
+}
+
+impl Seed {
+    fn draw() -> Self {
+        let mut drawn = [0; 24];
+        getrandom::fill(&mut drawn).expect("the kernel gives random bytes once it has booted");
+        Self { drawn, step: 0 }
+    }
+
+    fn bytes(&self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        bytes[..24].copy_from_slice(&self.drawn);
+        bytes[24..].copy_from_slice(&self.step.to_be_bytes());
+        bytes
+    }
 }
 
 /// What one turn gathers until it is stored.
@@ -239,6 +262,7 @@ impl Driver {
             notices: start.notices,
             watched: watched.clone(),
             launcher,
+            seed: Seed::draw(),
             turn: Turn::default(),
             flight: None,
             storage: Storage::Stored,
@@ -349,12 +373,11 @@ impl Driver {
 
     /// Decides and applies; what follows is done once it is stored.
     fn step(&mut self, input: Input) {
-        let mut seed = [0; 32];
-        getrandom::fill(&mut seed).expect("the kernel gives random bytes once it has booted");
+        self.seed.step += 1;
         let context = Context {
             now: now(),
             wall: clock::wall_ms(),
-            seed,
+            seed: self.seed.bytes(),
         };
         let step = self.team.step(&context, input);
         self.turn.visible |= step.records.iter().any(|record| {

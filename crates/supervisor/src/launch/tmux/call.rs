@@ -191,8 +191,10 @@ impl Tmux {
 
     /// What `tmux -V` says.
     pub(crate) async fn version(binary: &Path) -> Result<String, TmuxError> {
-        let said = output(binary, &["-V".to_owned()]).await?;
-        Ok(said.trim().to_owned())
+        match output(binary, &["-V".to_owned()]).await {
+            (said, None) => Ok(said.trim().to_owned()),
+            (_, Some(error)) => Err(error),
+        }
     }
 
     /// The session that a pane is in, by id.
@@ -227,6 +229,14 @@ impl Tmux {
 
     /// Runs the commands in one call; gives what they print. The first that fails ends it.
     pub(super) async fn run(&self, commands: &[Command]) -> Result<String, TmuxError> {
+        match self.run_on(commands).await {
+            (printed, None) => Ok(printed),
+            (_, Some(error)) => Err(error),
+        }
+    }
+
+    /// [`run`](Self::run) that also gives what was printed before a command failed.
+    pub(super) async fn run_on(&self, commands: &[Command]) -> (String, Option<TmuxError>) {
         output(&self.binary, &self.arguments(commands)).await
     }
 
@@ -252,7 +262,7 @@ impl Tmux {
     }
 }
 
-async fn output(binary: &Path, arguments: &[String]) -> Result<String, TmuxError> {
+async fn output(binary: &Path, arguments: &[String]) -> (String, Option<TmuxError>) {
     let child = tokio::process::Command::new(binary)
         .args(arguments)
         .current_dir("/")
@@ -262,14 +272,14 @@ async fn output(binary: &Path, arguments: &[String]) -> Result<String, TmuxError
         .kill_on_drop(true)
         .output();
     let output = match tokio::time::timeout(LIMIT, child).await {
-        Ok(output) => output.map_err(TmuxError::Io)?,
-        Err(_elapsed) => return Err(TmuxError::TimedOut),
+        Ok(Ok(output)) => output,
+        Ok(Err(error)) => return (String::new(), Some(TmuxError::Io(error))),
+        Err(_elapsed) => return (String::new(), Some(TmuxError::TimedOut)),
     };
-    if output.status.success() {
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-    } else {
-        Err(TmuxError::of(&String::from_utf8_lossy(&output.stderr)))
-    }
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let failed =
+        (!output.status.success()).then(|| TmuxError::of(&String::from_utf8_lossy(&output.stderr)));
+    (printed, failed)
 }
 
 #[cfg(test)]

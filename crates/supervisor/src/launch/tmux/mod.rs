@@ -64,40 +64,158 @@ impl Panes {
         worker: &std::path::Path,
         orders: &[LaunchOrder],
     ) -> Vec<Result<Running, String>> {
-        let mut outcomes = Vec::with_capacity(orders.len());
-        let mut fresh_windows = std::collections::BTreeSet::new();
+        let mut outcomes: Vec<Option<Result<Pane, TmuxError>>> = Vec::with_capacity(orders.len());
         for order in orders {
-            let argv = argv(worker, order);
-            let mut outcome = self.start_one(order, &argv).await;
-            if matches!(outcome, Err(TmuxError::Gone(_) | TmuxError::NoServer(_))) {
-                // What we knew is out of date: look again, once.
-                self.known = None;
-                outcome = self.start_one(order, &argv).await;
-            }
-            if let Ok(pane) = &outcome {
-                fresh_windows.insert(pane.window.clone());
-            }
-            outcomes.push(
-                outcome
-                    .map_err(|error| error.to_string())
-                    .and_then(|pane| running(&pane)),
-            );
+            outcomes.push(self.restart(worker, order).await);
         }
-        self.lay_out(&fresh_windows).await;
+        let fresh = orders
+            .iter()
+            .zip(&outcomes)
+            .filter(|(_, outcome)| outcome.is_none());
+        let fresh: Vec<&LaunchOrder> = fresh.map(|(order, _)| order).collect();
+        let mut opened = self.open(worker, &fresh).await.into_iter();
         outcomes
+            .into_iter()
+            .map(|outcome| {
+                let pane = outcome
+                    .or_else(|| opened.next())
+                    .unwrap_or(Err(TmuxError::TimedOut));
+                pane.map_err(|error| error.to_string())
+                    .and_then(|pane| running(&pane))
+            })
+            .collect()
     }
 
-    async fn start_one(&mut self, order: &LaunchOrder, argv: &[String]) -> Result<Pane, TmuxError> {
-        let pane = match self.pane(&order.member).await? {
-            Some(pane) => self.respawn(&pane, order, argv).await?,
-            None => self.open(order, argv).await?,
+    /// In the pane that the member has; `None` when there is none.
+    async fn restart(
+        &mut self,
+        worker: &std::path::Path,
+        order: &LaunchOrder,
+    ) -> Option<Result<Pane, TmuxError>> {
+        let pane = match self.pane(&order.member).await {
+            Ok(pane) => pane?,
+            Err(error) => return Some(Err(error)),
         };
+        let mut commands = vec![
+            Command::new("respawn-pane")
+                .flag("-k")
+                .option("-t", &pane.id)
+                .option("-e", &marker(order))
+                .argv(&argv(worker, order)),
+        ];
+        commands.extend(self.tags(&pane.id, order));
+        commands.push(panes::show(&pane.id));
+        match self.tmux.run(&commands).await {
+            Ok(printed) => {
+                let pane = panes::parse(&printed).into_iter().next()?;
+                self.know(pane.clone(), order);
+                Some(Ok(pane))
+            }
+            // What we knew is out of date.
+            Err(TmuxError::Gone(_) | TmuxError::NoServer(_)) => {
+                self.known = None;
+                None
+            }
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    /// In new panes, with as few calls as their words allow. One outcome for each, in order.
+    async fn open(
+        &mut self,
+        worker: &std::path::Path,
+        orders: &[&LaunchOrder],
+    ) -> Vec<Result<Pane, TmuxError>> {
+        let mut made: Vec<Pane> = Vec::with_capacity(orders.len());
+        let (mut error, mut full) = (None, None);
+        while made.len() < orders.len() && error.is_none() {
+            match self
+                .open_some(worker, &orders[made.len()..], &mut full)
+                .await
+            {
+                Ok(panes) => made.extend(panes),
+                Err(failed) => error = Some(failed),
+            }
+        }
+        let tags = orders
+            .iter()
+            .zip(&made)
+            .flat_map(|(order, pane)| self.tags(&pane.id, order));
+        for batch in call::batches(tags.collect(), CALL_MAX) {
+            // A worker that is gone by now took its pane along, on a server where panes do not stay.
+            if let Err(error) = self.tmux.run(&batch).await {
+                tracing::warn!(%error, "a pane cannot be tagged");
+            }
+        }
+        let missing = orders.len() - made.len();
+        let mut error = error.into_iter();
+        let failed = std::iter::repeat_with(|| Err(error.next().unwrap_or(TmuxError::TimedOut)));
+        made.into_iter()
+            .map(Ok)
+            .chain(failed.take(missing))
+            .collect()
+    }
+
+    /// At least one more pane: in the team's newest window while there is room, else in a new one.
+    async fn open_some(
+        &mut self,
+        worker: &std::path::Path,
+        orders: &[&LaunchOrder],
+        full: &mut Option<String>,
+    ) -> Result<Vec<Pane>, TmuxError> {
+        let ours = self.ours().await?;
+        let room = Room::of(self.place.size).panes();
+        let open = panes::newest_window(&ours)
+            .filter(|(window, panes)| panes.len() < room && full.as_deref() != Some(*window));
+        let Some((window, panes)) = open else {
+            return Ok(vec![self.open_window(worker, orders[0], &ours).await?]);
+        };
+        // The last pane of the layout is split, so that panes stand in the order in which they were made.
+        let target = format!("{window}.{{bottom-right}}");
+        let splits = orders.iter().take(room - panes.len()).map(|order| {
+            vec![
+                Command::new("split-window")
+                    .flag("-d")
+                    .option("-t", &target)
+                    .option("-e", &marker(order))
+                    .print(panes::FORMAT)
+                    .argv(&argv(worker, order)),
+                Command::new("select-layout")
+                    .option("-t", window)
+                    .word(layout_name(self.layout)),
+            ]
+        });
+        let batch = call::batches(splits.flatten().collect(), CALL_MAX)
+            .into_iter()
+            .next();
+        let (printed, failed) = self.tmux.run_on(&batch.unwrap_or_default()).await;
+        let made = panes::parse(&printed);
+        let window = window.to_owned();
+        for (pane, order) in made.iter().zip(orders) {
+            self.know(pane.clone(), order);
+        }
+        match failed {
+            Some(TmuxError::NoSpace(_)) => *full = Some(window),
+            Some(error) if made.is_empty() => {
+                self.known = None;
+                return Err(error);
+            }
+            Some(_) | None => {}
+        }
+        Ok(made)
+    }
+
+    fn know(&mut self, pane: Pane, order: &LaunchOrder) {
         self.labelled
             .insert(order.member.clone(), order.label.clone());
+        let (team, member) = (self.team.to_string(), order.member.to_string());
         let known = self.known.get_or_insert_default();
         known.retain(|other| other.id != pane.id);
-        known.push(pane.clone());
-        Ok(pane)
+        known.push(Pane {
+            team,
+            member,
+            ..pane
+        });
     }
 
     /// The member's pane, by its tag.
@@ -127,66 +245,18 @@ impl Panes {
         Ok(ours)
     }
 
-    async fn respawn(
-        &mut self,
-        pane: &Pane,
-        order: &LaunchOrder,
-        argv: &[String],
-    ) -> Result<Pane, TmuxError> {
-        let mut commands = vec![
-            Command::new("respawn-pane")
-                .flag("-k")
-                .option("-t", &pane.id)
-                .option("-e", &marker(order))
-                .argv(argv),
-        ];
-        commands.extend(self.tags(&pane.id, order));
-        commands.push(panes::show(&pane.id));
-        self.opened(&commands).await
-    }
-
-    /// A new pane: in the team's newest window while there is room, else in a new one.
-    async fn open(&mut self, order: &LaunchOrder, argv: &[String]) -> Result<Pane, TmuxError> {
-        let ours = self.ours().await?;
-        let room = Room::of(self.place.size);
-        let open_window =
-            panes::newest_window(&ours).filter(|(_, panes)| panes.len() < room.panes());
-        if let Some((_, in_window)) = open_window
-            && let Some(last) = in_window.last()
-        {
-            let split = Command::new("split-window")
-                .flag("-d")
-                .option("-t", &last.id)
-                .option("-e", &marker(order))
-                .print(panes::FORMAT)
-                .argv(argv);
-            let relaid = Command::new("select-layout")
-                .option("-t", &last.window)
-                .word(layout_name(self.layout));
-            match self.create(&[split, relaid], order).await {
-                Err(TmuxError::NoSpace(_)) => {}
-                other => return other,
-            }
-        }
-        let nth = ours
-            .iter()
-            .map(|pane| &pane.window)
-            .collect::<std::collections::BTreeSet<_>>()
-            .len()
-            + 1;
-        self.open_window(order, argv, nth).await
-    }
-
     async fn open_window(
         &mut self,
+        worker: &std::path::Path,
         order: &LaunchOrder,
-        argv: &[String],
-        nth: usize,
+        ours: &[Pane],
     ) -> Result<Pane, TmuxError> {
-        let name = if nth == 1 {
-            "team".to_owned()
-        } else {
-            format!("team-{nth}")
+        let argv = &argv(worker, order);
+        let windows: std::collections::BTreeSet<&str> =
+            ours.iter().map(|pane| pane.window.as_str()).collect();
+        let name = match windows.len() {
+            0 => "team".to_owned(),
+            others => format!("team-{}", others + 1),
         };
         let session = match &self.place.session {
             TmuxSession::Users(session) => Some(format!("{session}:")),
@@ -216,7 +286,11 @@ impl Panes {
                     .argv(&with_marker(&marker, argv))
             }
         };
-        let pane = self.create(&[open], order).await?;
+        let printed = self.tmux.run(&[open]).await?;
+        let pane = panes::parse(&printed).into_iter().next();
+        let pane = pane
+            .ok_or_else(|| TmuxError::Strange(format!("it printed {printed:?} for a new pane")))?;
+        self.know(pane.clone(), order);
         self.dress(&pane.window).await;
         Ok(pane)
     }
@@ -232,36 +306,6 @@ impl Panes {
             Err(TmuxError::Gone(_) | TmuxError::NoServer(_)) => Ok(false),
             Err(error) => Err(error),
         }
-    }
-
-    /// Makes a pane, and tags it by the id that it got.
-    async fn create(
-        &mut self,
-        commands: &[Command],
-        order: &LaunchOrder,
-    ) -> Result<Pane, TmuxError> {
-        let made = self.opened(commands).await?;
-        let mut tags = self.tags(&made.id, order);
-        tags.push(
-            Command::new("set-option")
-                .flag("-w")
-                .option("-t", &made.window)
-                .words(["remain-on-exit", "on"]),
-        );
-        self.tmux.run(&tags).await?;
-        let (team, member) = (self.team.to_string(), order.member.to_string());
-        Ok(Pane {
-            team,
-            member,
-            ..made
-        })
-    }
-
-    /// Runs commands of which one prints a pane.
-    async fn opened(&self, commands: &[Command]) -> Result<Pane, TmuxError> {
-        let printed = self.tmux.run(commands).await?;
-        let pane = panes::parse(&printed).into_iter().next();
-        pane.ok_or_else(|| TmuxError::Strange(format!("it printed {printed:?} for a new pane")))
     }
 
     fn tags(&self, pane: &str, order: &LaunchOrder) -> Vec<Command> {
@@ -294,6 +338,7 @@ impl Panes {
         let border = "#[fg=#{@agent_team_colour}]#[bold] #{@agent_team_member} #[default]#{@agent_team_label} ";
         let main = (self.place.size.0 / 2).max(panes::SMALLEST.0).to_string();
         let commands = [
+            set("remain-on-exit", "on"),
             set("main-pane-width", &main),
             set("pane-border-status", "top"),
             set("pane-border-format", border),
@@ -302,22 +347,6 @@ impl Panes {
         ];
         if let Err(error) = self.tmux.run(&commands).await {
             tracing::warn!(%error, "a window cannot be dressed");
-        }
-    }
-
-    async fn lay_out(&self, windows: &std::collections::BTreeSet<String>) {
-        let commands: Vec<Command> = windows
-            .iter()
-            .map(|window| {
-                Command::new("select-layout")
-                    .option("-t", window)
-                    .word(layout_name(self.layout))
-            })
-            .collect();
-        if !commands.is_empty()
-            && let Err(error) = self.tmux.run(&commands).await
-        {
-            tracing::warn!(%error, "a window cannot be laid out");
         }
     }
 
