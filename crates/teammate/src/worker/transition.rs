@@ -15,6 +15,10 @@ use crate::engine::{Claim, HEADLESS_SIZE, Outcome, command};
 use crate::link::Request;
 use crate::pane::paint;
 
+/// What of a grace is kept, of a short one half: a program that did not finish by then is asked to end, then made to,
+/// and all of that is over before the supervisor kills.
+const ENDING: Duration = Duration::from_millis(1_500);
+
 /// How long reports, where no grace says more, and last words may wait for the supervisor.
 const LAST_WORDS_LIMIT: Duration = Duration::from_secs(5);
 
@@ -132,6 +136,7 @@ impl Worker {
     }
 
     pub(super) fn stop(&mut self, grace: Duration, reason: String) {
+        let finish = grace.saturating_sub(ENDING).max(grace / 2);
         let words = LastWords {
             code: 0,
             reason,
@@ -140,7 +145,7 @@ impl Worker {
         match mem::replace(&mut self.state, State::Idle) {
             State::Idle => self.leave(words, Instant::now() + grace.max(LAST_WORDS_LIMIT)),
             State::Running(task) => {
-                let end_at = Instant::now() + grace;
+                let end_at = Instant::now() + finish;
                 self.state = State::Draining {
                     task,
                     end_at,
@@ -152,7 +157,7 @@ impl Worker {
                 end_at,
                 words,
             } => {
-                let end_at = end_at.min(Instant::now() + grace);
+                let end_at = end_at.min(Instant::now() + finish);
                 self.state = State::Draining {
                     task,
                     end_at,
