@@ -2,7 +2,10 @@
 //!
 //! Each test has a world of its own (`agent_team_tests::Rig`), so that they run side by side, and beside a real team.
 
+mod board;
+mod down;
 mod members;
+mod messages;
 mod teams;
 mod up;
 

@@ -1,0 +1,191 @@
+//! `down`: nothing of the team is left, a receipt says so for each thing, and nothing else was touched.
+
+use agent_team_protocol::view::MemberState;
+use agent_team_system::lock::FileLock;
+use agent_team_tests::{Rig, processes, until};
+use serde_json::Value;
+
+use crate::teams::{file, headless, task};
+
+fn receipts(down: &Value) -> Vec<(String, String, String)> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    down["receipts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|receipt| {
+            (
+                text(&receipt["kind"]),
+                text(&receipt["what"]),
+                text(&receipt["fate"]),
+            )
+        })
+        .collect()
+}
+
+/// Of the world of a rig there is no process, socket or held lock.
+fn assert_nothing_is_left(rig: &Rig) {
+    assert_eq!(rig.processes(), [], "no process");
+    let directories = rig.directories();
+    assert!(!directories.socket().exists(), "no socket of a supervisor");
+    assert!(!directories.tmux_socket().exists(), "no socket of tmux");
+    assert!(
+        !FileLock::is_held(&directories.supervisor_lock()).unwrap(),
+        "no lock"
+    );
+    for directory in ["launch", "env"] {
+        let mut entries = std::fs::read_dir(directories.run.join(directory)).unwrap();
+        assert!(entries.next().is_none(), "{directory} is empty");
+    }
+}
+
+#[tokio::test]
+async fn down_leaves_nothing_and_has_a_receipt_for_each_thing() {
+    let run = "(setsid sleep 1000 > /dev/null 2>&1 &); mkfifo gate; cat gate";
+    let rig = headless(&["ada", "bob"], &task("Long", run, ""));
+    rig.ok(["up"]).await;
+    until("the gate", async || {
+        rig.project().join("gate").exists().then_some(())
+    })
+    .await;
+    let (ada, bob) = (rig.worker("ada").await, rig.worker("bob").await);
+    let supervisor = rig.supervisor().await;
+    let down = rig.json(["down", "--force"]).await;
+    assert_nothing_is_left(&rig);
+    let receipts = receipts(&down);
+    for (process, whose) in [(ada, "ada"), (bob, "bob"), (supervisor, "supervisor")] {
+        let what = format!("{} ({whose})", process.pid);
+        assert!(
+            receipts.contains(&("process".into(), what.clone(), "ended".into())),
+            "{what} in {receipts:?}"
+        );
+    }
+    let socket = rig.directories().socket().display().to_string();
+    assert!(
+        receipts.contains(&("socket".into(), socket, "removed".into())),
+        "{receipts:?}"
+    );
+    assert!(
+        receipts.iter().any(|(kind, what, fate)| kind == "file"
+            && what.contains("/run/env/")
+            && fate == "removed"),
+        "{receipts:?}"
+    );
+    assert!(receipts.iter().all(|(_, _, fate)| fate != "survived"));
+}
+
+#[tokio::test]
+async fn down_without_force_lets_a_program_end_by_itself() {
+    let run =
+        "trap 'echo bye > last-words; exit 0' TERM HUP; mkfifo gate; while :; do cat gate; done";
+    let rig = headless(&["ada"], &task("Polite", run, ""));
+    rig.ok(["up"]).await;
+    until("the gate", async || {
+        rig.project().join("gate").exists().then_some(())
+    })
+    .await;
+    rig.ok(["down"]).await;
+    assert_nothing_is_left(&rig);
+    assert_eq!(rig.read("last-words").as_deref(), Some("bye\n"));
+}
+
+#[tokio::test]
+async fn down_of_a_program_that_will_not_end_ends_it_after_the_grace() {
+    let run = "trap '' TERM HUP INT; mkfifo gate; while :; do cat gate; done";
+    let rig = headless(&["ada"], &task("Stubborn", run, ""));
+    rig.ok(["up"]).await;
+    until("the gate", async || {
+        rig.project().join("gate").exists().then_some(())
+    })
+    .await;
+    rig.ok(["down"]).await;
+    assert_nothing_is_left(&rig);
+}
+
+#[tokio::test]
+async fn down_of_a_program_that_keeps_forking_ends_it() {
+    let run =
+        "f() { (trap '' TERM HUP; touch forked; while :; do setsid true; done) & }; f; f; wait";
+    let rig = headless(&["ada"], &task("Restless", run, ""));
+    rig.ok(["up"]).await;
+    until("a fork", async || rig.read("forked")).await;
+    rig.ok(["down", "--force"]).await;
+    assert_nothing_is_left(&rig);
+}
+
+#[tokio::test]
+async fn the_board_outlives_a_team_that_went_down() {
+    let rig = headless(&["ada"], &task("Build", "true", ""));
+    rig.ok(["up", "--wait"]).await;
+    rig.ok(["down"]).await;
+    rig.run(["task", "list"]).await.expect(0).says("completed");
+    rig.run(["ps"]).await.expect(0).says("stopped");
+    rig.ok(["down"]).await;
+    until("the supervisor to go again", async || {
+        rig.processes().is_empty().then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_supervisor_stays_for_another_team_and_goes_with_the_last() {
+    let rig = headless(&["ada"], "");
+    let other = rig.other_project("other", &file(&["bob"], "headless", "ready", ""));
+    rig.ok(["up"]).await;
+    rig.run_in(&other, ["up"]).await.expect(0);
+    let supervisor = rig.supervisor().await;
+    let bob = rig.run_in(&other, ["ps", "--json"]).await.expect(0).json();
+    let bob = processes::living(bob["members"][0]["pid"].as_u64().unwrap());
+    rig.ok(["down"]).await;
+    assert!(supervisor.is_alive().unwrap(), "another team needs it");
+    assert!(bob.is_alive().unwrap(), "he is of another team");
+    rig.run_in(&other, ["down"]).await.expect(0);
+    assert!(!supervisor.is_alive().unwrap());
+    assert_nothing_is_left(&rig);
+}
+
+#[tokio::test]
+async fn processes_that_the_team_did_not_start_are_not_touched() {
+    let rig = headless(&["ada"], "");
+    rig.ok(["up"]).await;
+    // Of the same project and the same name, but nobody's launch.
+    let mut stranger = tokio::process::Command::new("sleep");
+    stranger
+        .arg("1000")
+        .current_dir(rig.project())
+        .env("AGENT_TEAM_LAUNCH", "none")
+        .kill_on_drop(true);
+    let mut stranger = stranger.spawn().unwrap();
+    rig.ok(["down", "--force"]).await;
+    assert!(stranger.try_wait().unwrap().is_none(), "it lives");
+}
+
+#[tokio::test]
+async fn stopping_the_supervisor_ends_every_team_and_nobody_restarts_it() {
+    let rig = headless(&["ada"], "");
+    rig.ok(["up"]).await;
+    let ada = rig.worker("ada").await;
+    rig.ok(["supervisor", "stop"]).await;
+    assert!(!ada.is_alive().unwrap());
+    assert_nothing_is_left(&rig);
+    rig.run(["supervisor", "status"]).await.expect(6);
+    rig.ok(["up"]).await;
+    rig.until_member_is("ada", MemberState::Idle).await;
+}
+
+#[tokio::test]
+async fn a_team_that_is_up_is_not_deleted_and_one_that_is_down_leaves_its_project_alone() {
+    let rig = headless(&["ada"], &task("Build", "touch built", ""));
+    rig.ok(["up", "--wait"]).await;
+    rig.run(["team", "delete"]).await.expect(4).says("down");
+    rig.run(["team", "list"]).await.expect(0).says("demo");
+    rig.run(["team", "show"]).await.expect(0).says("ada");
+    rig.ok(["down"]).await;
+    rig.ok(["team", "delete"]).await;
+    assert!(rig.read(".agent-team/team.toml").is_some());
+    assert!(rig.read("built").is_some());
+    let teams = std::fs::read_dir(rig.directories().teams()).unwrap();
+    assert_eq!(teams.count(), 0);
+    let list = rig.json(["team", "list"]).await;
+    assert_eq!(list["teams"].as_array().unwrap().len(), 0);
+}
