@@ -31,6 +31,7 @@ use agent_team_protocol::{LaunchId, MemberName, MessageId, Refusal};
 use agent_team_store::{Archived, Durability, History, JournalEntry, TeamIdentity};
 use agent_team_system::clock;
 use agent_team_system::directories::Directories;
+use agent_team_system::tree::Tree;
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use calls::{Asked, Request};
@@ -446,10 +447,9 @@ impl Driver {
             // Whoever unlinks the launch file owns the launch: if we do, nobody started, and we may start again.
             let file = self.directories.launch_file(launch.as_str());
             match agent_team_system::private_file::discard(&file) {
-                Ok(true) => self.step(Input::NotStarted {
-                    launch,
-                    fault: StartFault::Untaken,
-                }),
+                Ok(true) => self.untaken(launch),
+                // Taken, or never written: a worker that took it carries the launch's marker.
+                Ok(false) if nobody_carries(&launch) => self.untaken(launch),
                 Ok(false) => {}
                 Err(error) => tracing::warn!(%launch, %error, "cannot look for its launch file"),
             }
@@ -469,6 +469,13 @@ impl Driver {
             self.live_of(&member, &launch);
             self.watch(launch, process);
         }
+    }
+
+    fn untaken(&mut self, launch: LaunchId) {
+        self.step(Input::NotStarted {
+            launch,
+            fault: StartFault::Untaken,
+        });
     }
 
     fn status(&self) -> DriverView {
@@ -545,4 +552,13 @@ fn refuse_all(outboxes: impl IntoIterator<Item = Reply>, refusal: &Refusal) {
     for reply in outboxes {
         reply.refuse(refusal.clone());
     }
+}
+
+/// Whether no process of a launch lives. Two looks, as one can miss a process that is between two programs.
+fn nobody_carries(launch: &LaunchId) -> bool {
+    let tree = Tree {
+        marker: launch.as_str().to_owned(),
+        ..Tree::default()
+    };
+    (0..2).all(|_| tree.survivors().is_ok_and(|survivors| survivors.is_empty()))
 }

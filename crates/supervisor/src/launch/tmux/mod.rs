@@ -17,7 +17,7 @@ use agent_team_system::process::{ExitWatch, ProcessId};
 
 use call::{Command, formatted, label_text};
 pub(crate) use call::{Tmux, TmuxError};
-use panes::{Pane, Room};
+use panes::Pane;
 
 use super::{Label, LaunchOrder, Running, arguments, no_pane};
 use crate::settings::{TmuxPlace, TmuxSession};
@@ -164,7 +164,7 @@ impl Panes {
         full: &mut Option<String>,
     ) -> Result<Vec<Pane>, TmuxError> {
         let ours = self.ours().await?;
-        let room = Room::of(self.place.size).panes();
+        let room = panes::room(self.place.size, self.layout);
         let open = panes::newest_window(&ours)
             .filter(|(window, panes)| panes.len() < room && full.as_deref() != Some(*window));
         let Some((window, panes)) = open else {

@@ -1,5 +1,7 @@
 //! What tmux says of its panes, and how many fit into a window.
 
+use agent_team_protocol::spec::Layout;
+
 use super::call::Command;
 
 pub(super) const TEAM_TAG: &str = "@agent_team_team";
@@ -62,23 +64,16 @@ pub(super) fn newest_window(ours: &[Pane]) -> Option<(&str, Vec<&Pane>)> {
     Some((newest, panes))
 }
 
-/// How much fits into a window.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Room {
-    panes: usize,
-}
-
-impl Room {
-    pub(super) fn of((columns, rows): (u16, u16)) -> Self {
-        let across = usize::from((columns + 1) / (SMALLEST.0 + 1)).max(1);
-        let down = usize::from(rows / SMALLEST.1).max(1);
-        Self {
-            panes: across * down,
-        }
-    }
-
-    pub(super) fn panes(self) -> usize {
-        self.panes
+/// How many panes a window of this size holds in this layout.
+pub(super) fn room((columns, rows): (u16, u16), layout: Layout) -> usize {
+    let across = usize::from((columns + 1) / (SMALLEST.0 + 1)).max(1);
+    let down = usize::from(rows / SMALLEST.1).max(1);
+    match layout {
+        // One pane beside a column.
+        Layout::MainVertical if across > 1 => 1 + down,
+        Layout::MainVertical | Layout::EvenVertical => down,
+        Layout::Tiled => across * down,
+        Layout::EvenHorizontal => across,
     }
 }
 
@@ -115,8 +110,17 @@ mod tests {
 
     #[test]
     fn no_pane_is_planned_below_the_smallest_size() {
-        assert_eq!(Room::of((80, 24)).panes(), 3);
-        assert_eq!(Room::of((200, 50)).panes(), 28);
-        assert_eq!(Room::of((10, 3)).panes(), 1);
+        let room_of = |size| {
+            [
+                Layout::MainVertical,
+                Layout::Tiled,
+                Layout::EvenVertical,
+                Layout::EvenHorizontal,
+            ]
+            .map(|layout| room(size, layout))
+        };
+        assert_eq!(room_of((81, 24)), [4, 6, 3, 2]);
+        assert_eq!(room_of((200, 50)), [8, 28, 7, 4]);
+        assert_eq!(room_of((10, 3)), [1, 1, 1, 1]);
     }
 }
