@@ -3,6 +3,7 @@
 //! Each test has a world of its own (`agent_team_tests::Rig`), so that they run side by side, and beside a real team.
 
 mod board;
+mod crash;
 mod down;
 mod members;
 mod messages;

@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use agent_team_protocol::MemberName;
-use agent_team_protocol::method::{MemberShow, OneMember, OneTask, TaskShow};
+use agent_team_protocol::method::{MemberShow, Method, OneMember, OneTask, TaskShow};
 use agent_team_protocol::view::{MemberState, MemberView, TaskState, TaskView};
+use agent_team_system::client::CallError;
 use agent_team_system::directories::Directories;
 use agent_team_system::process::ProcessId;
 use agent_team_system::spawn::ProgramSpec;
@@ -242,21 +243,29 @@ impl Rig {
 
     /// The events of the project's team, from the first on.
     pub async fn events(&self) -> Events {
-        self.user().await.events(0).await
+        until("events", async || self.user().await.events(0).await.ok()).await
     }
 
     pub async fn member(&self, name: &str) -> MemberView {
         let member: MemberName = name.parse().expect("a name");
-        self.user()
-            .await
-            .ask::<MemberShow>(OneMember { member })
-            .await
-            .member
+        self.ask::<MemberShow>(OneMember { member }).await.member
     }
 
     pub async fn task(&self, id: &str) -> TaskView {
         let task = id.parse().expect("a task's id");
-        self.user().await.ask::<TaskShow>(OneTask { task }).await
+        self.ask::<TaskShow>(OneTask { task }).await
+    }
+
+    /// Asks a question that changes nothing, again if the supervisor dies meanwhile.
+    pub async fn ask<M: Method<Args: Clone>>(&self, args: M::Args) -> M::Answer {
+        until(M::NAME, async || {
+            match self.user().await.call::<M>(args.clone(), None).await {
+                Ok(answer) => Some(answer),
+                Err(CallError::Disconnected) => None,
+                Err(error) => panic!("{}: {error}", M::NAME),
+            }
+        })
+        .await
     }
 
     /// Waits until a member is as wanted.

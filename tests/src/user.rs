@@ -88,16 +88,19 @@ impl User {
     }
 
     /// Listens to the team's events after a revision.
-    pub async fn events(self, after: u64) -> Events {
+    ///
+    /// # Errors
+    /// As [`User::call`].
+    pub async fn events(self, after: u64) -> Result<Events, CallError> {
         let subscribe = Subscribe {
             after: Revision(after),
             transient: false,
         };
-        self.ask::<EventSubscribe>(subscribe).await;
-        Events {
+        self.call::<EventSubscribe>(subscribe, None).await?;
+        Ok(Events {
             user: self,
             last: after,
-        }
+        })
     }
 }
 
