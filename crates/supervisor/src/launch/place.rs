@@ -5,65 +5,64 @@ use std::path::{Path, PathBuf};
 
 use agent_team_protocol::method::CallerTerminal;
 use agent_team_protocol::spec::PlacementChoice;
+use agent_team_protocol::text::visible_label;
 use agent_team_protocol::{ErrorCode, Refusal};
 use agent_team_system::directories::Directories;
 
-use super::tmux::{Tmux, TmuxError};
+use super::tmux::{Inside, Tmux, TmuxError};
 use crate::settings::{Place, Terminal, TmuxPlace, TmuxSession};
 
-/// Where tmux is looked for besides the caller's PATH: a daemon's callers may have a bare one.
-const USUAL_PLACES: [&str; 4] = ["/usr/local/bin", "/opt/homebrew/bin", "/usr/bin", "/bin"];
+/// Where tmux is looked for besides the caller's PATH: a desktop's or a daemon's may be a bare one.
+const USUAL_PLACES: [&str; 6] = [
+    "/opt/homebrew/bin",
+    "/usr/local/bin",
+    "/opt/local/bin",
+    "/run/current-system/sw/bin",
+    "/usr/bin",
+    "/bin",
+];
 
-/// The oldest tmux that has pane options and environments for new panes.
-const OLDEST: Version = Version { major: 3, minor: 0 };
+/// The oldest tmux that has options of panes, and environments of new ones.
+const OLDEST: (u32, u32) = (3, 0);
 
-/// A window's size when the caller has no terminal to take it from.
+/// A window's columns and rows when the caller has no terminal, and at least.
 const SIZE: (u16, u16) = (200, 50);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Version {
-    major: u32,
-    minor: u32,
-}
-
-impl Version {
-    /// From `tmux -V`: `tmux 3.3a`, `tmux next-3.6`. What names no number (`master`) is taken as new.
-    fn parse(text: &str) -> Option<Self> {
-        let digits = text.find(|c: char| c.is_ascii_digit())?;
-        let mut parts = text[digits..].split(|c: char| !c.is_ascii_digit());
-        let major = parts.next()?.parse().ok()?;
-        let minor = parts
-            .next()
-            .and_then(|minor| minor.parse().ok())
-            .unwrap_or(0);
-        Some(Self { major, minor })
-    }
-
-    fn is_too_old(text: &str) -> bool {
-        // OpenBSD numbers its tmux by the system's releases.
-        !text.contains("openbsd") && Self::parse(text).is_some_and(|version| version < OLDEST)
-    }
-}
+const SIZE_LEAST: (u16, u16) = (80, 24);
 
 /// Why tmux cannot be used.
 #[derive(Debug, thiserror::Error)]
 enum Unusable {
     #[error("tmux is not installed")]
     Missing,
-    #[error("{version} is too old: 3.0 is the oldest that serves")]
-    TooOld { version: String },
-    #[error("tmux does not answer: {0}")]
+    #[error("{0} is too old: 3.0 is the oldest that serves")]
+    TooOld(String),
+    #[error("{} cannot be asked for its version: {error}", binary.display())]
+    Silent { binary: PathBuf, error: TmuxError },
+}
+
+/// Why the caller's own tmux server cannot be used.
+#[derive(Debug, thiserror::Error)]
+enum NotYours {
+    #[error("you are not inside tmux")]
+    Outside,
+    #[error("your TMUX variable is not one that tmux wrote")]
+    Malformed,
+    #[error("your TMUX variable is of a server that is gone")]
+    Replaced,
+    #[error("yours is {0}, which is too old")]
+    TooOld(String),
+    #[error("yours does not answer: {0}")]
     Silent(#[from] TmuxError),
 }
 
-/// Chooses the place for a team.
+/// Chooses the place for a team's members.
 pub(crate) async fn choose(
     choice: PlacementChoice,
     terminal: &CallerTerminal,
     directories: &Directories,
 ) -> Result<Place, Refusal> {
     match choice {
-        PlacementChoice::Headless => Ok(headless("it was asked for".to_owned())),
+        PlacementChoice::Headless => Ok(headless("as asked")),
         PlacementChoice::Tmux => in_tmux(terminal, directories).await.map_err(|unusable| {
             Refusal::new(
                 ErrorCode::PlacementUnavailable,
@@ -71,76 +70,112 @@ pub(crate) async fn choose(
             )
             .hint("install tmux 3.0 or later, or use --panes headless")
         }),
-        PlacementChoice::Auto => Ok(match in_tmux(terminal, directories).await {
-            Ok(place) => place,
-            Err(unusable) => headless(unusable.to_string()),
-        }),
+        PlacementChoice::Auto => Ok(in_tmux(terminal, directories)
+            .await
+            .unwrap_or_else(|unusable| headless(&unusable.to_string()))),
     }
 }
 
-fn headless(reason: String) -> Place {
+fn headless(why: &str) -> Place {
     Place {
         terminal: Terminal::Headless,
-        reason: format!("headless: {reason}"),
+        reason: format!("headless: {why}"),
     }
 }
 
 async fn in_tmux(terminal: &CallerTerminal, directories: &Directories) -> Result<Place, Unusable> {
     let binary = find(&terminal.path).ok_or(Unusable::Missing)?;
-    let version = Tmux::version(&binary).await?;
-    if Version::is_too_old(&version) {
-        return Err(Unusable::TooOld { version });
+    let version = match Tmux::version(&binary).await {
+        Ok(said) => visible_label(&said, 40),
+        Err(error) => return Err(Unusable::Silent { binary, error }),
+    };
+    if is_too_old(&version) {
+        return Err(Unusable::TooOld(version));
     }
     let size = terminal.size.unwrap_or(SIZE);
-    let mut reason = format!("tmux on a server of our own ({version})");
-    if let Some((socket, pane)) = inside(terminal) {
-        let users = Tmux::new(binary.clone(), socket.clone(), None);
-        match users.session_of(&pane).await {
-            Ok(session) => {
-                let session = TmuxSession::Users(session);
-                let place = TmuxPlace {
-                    binary,
-                    socket,
-                    session,
-                    size,
-                };
-                let reason = format!("tmux, in a window of its own on your server ({version})");
-                return Ok(Place {
-                    terminal: Terminal::Tmux(place),
-                    reason,
-                });
-            }
-            Err(error) => reason = format!("{reason}, because yours does not answer: {error}"),
+    let size = (size.0.max(SIZE_LEAST.0), size.1.max(SIZE_LEAST.1));
+    let (socket, session, reason) = match users(terminal, &binary).await {
+        Ok((socket, session)) => (
+            socket,
+            TmuxSession::Users(session),
+            format!("a window of its own in your tmux ({version})"),
+        ),
+        Err(why) => {
+            let reason = format!("a tmux server of its own ({version}): {why}");
+            (directories.tmux_socket(), TmuxSession::Own, reason)
         }
-    }
-    let socket = directories.tmux_socket();
-    let place = TmuxPlace {
-        binary,
-        socket,
-        session: TmuxSession::Own,
-        size,
     };
     Ok(Place {
-        terminal: Terminal::Tmux(place),
+        terminal: Terminal::Tmux(TmuxPlace {
+            binary,
+            socket,
+            session,
+            size,
+        }),
         reason,
     })
 }
 
-/// The caller's tmux server and pane: `$TMUX` is `socket,pid,session`.
-fn inside(terminal: &CallerTerminal) -> Option<(PathBuf, String)> {
-    let socket = terminal
+/// The socket of the server that the caller is inside of, and the id of its session there.
+async fn users(terminal: &CallerTerminal, binary: &Path) -> Result<(PathBuf, String), NotYours> {
+    let tmux = terminal
         .tmux
-        .as_deref()?
-        .split(',')
-        .next()
-        .filter(|socket| !socket.is_empty())?;
-    Some((socket.into(), terminal.tmux_pane.clone()?))
+        .as_deref()
+        .filter(|tmux| !tmux.is_empty())
+        .ok_or(NotYours::Outside)?;
+    let inside = Inside::parse(tmux).ok_or(NotYours::Malformed)?;
+    let server = Tmux::new(binary.to_owned(), inside.socket.clone(), None);
+    // Where the pane is now, not where it was made, nor what somebody looks at.
+    let target = terminal
+        .tmux_pane
+        .as_deref()
+        .filter(|pane| is_pane(pane))
+        .unwrap_or(&inside.session);
+    let told = server
+        .show(target, "#{pid}\t#{session_id}\t#{version}")
+        .await?;
+    let mut fields = told.split('\t');
+    let (pid, session) = (
+        fields.next().unwrap_or_default(),
+        fields.next().unwrap_or_default(),
+    );
+    let version = fields.next().unwrap_or_default();
+    // Another server at that socket has other panes of the same ids. An empty answer is for an id that it lacks.
+    if pid != inside.pid.to_string() || !session.starts_with('$') {
+        return Err(NotYours::Replaced);
+    }
+    if is_too_old(version) {
+        return Err(NotYours::TooOld(format!(
+            "tmux {}",
+            visible_label(version, 40)
+        )));
+    }
+    Ok((inside.socket, session.to_owned()))
+}
+
+fn is_pane(text: &str) -> bool {
+    text.strip_prefix('%')
+        .is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// Reads `tmux 3.3a`, `next-3.6`, `master`. What names no release is taken as new, and so is OpenBSD's, which numbers
+/// its own by the system's releases.
+fn is_too_old(version: &str) -> bool {
+    if version.contains("openbsd") {
+        return false;
+    }
+    let mut numbers = version
+        .split(|c: char| !c.is_ascii_digit())
+        .filter(|digits| !digits.is_empty());
+    let mut number = || numbers.next().and_then(|digits| digits.parse().ok());
+    let Some(major) = number() else { return false };
+    (major, number().unwrap_or(0)) < OLDEST
 }
 
 fn find(path: &str) -> Option<PathBuf> {
     std::env::split_paths(path)
         .filter(|directory| directory.is_absolute())
-        .chain(USUAL_PLACES.iter().map(PathBuf::from))
+        .chain(USUAL_PLACES.map(PathBuf::from))
         .map(|directory| directory.join("tmux"))
         .find(|binary| is_executable(binary))
 }
@@ -153,46 +188,184 @@ fn is_executable(file: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+    use std::time::{Duration, Instant};
 
-    #[test]
-    fn versions_are_read_leniently() {
-        assert_eq!(
-            Version::parse("tmux 3.3a"),
-            Some(Version { major: 3, minor: 3 })
-        );
-        assert_eq!(
-            Version::parse("tmux next-3.6"),
-            Some(Version { major: 3, minor: 6 })
-        );
-        assert_eq!(Version::parse("tmux master"), None);
-        for new in [
-            "tmux 3.0",
-            "tmux 3.0a",
-            "tmux 10.1",
-            "tmux master",
-            "tmux openbsd-2.9",
-        ] {
-            assert!(!Version::is_too_old(new), "{new}");
+    use super::*;
+    use crate::launch::tmux::testing::{Server, tmux_or_skip};
+
+    /// A directory with a `tmux` of our own making, and installation directories.
+    struct Fixture {
+        directory: tempfile::TempDir,
+    }
+
+    impl Fixture {
+        fn new(script: Option<&str>) -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            if let Some(script) = script {
+                let fake = directory.path().join("tmux");
+                std::fs::write(&fake, script).unwrap();
+                std::fs::set_permissions(&fake, std::fs::Permissions::from_mode(0o700)).unwrap();
+            }
+            Self { directory }
         }
-        for old in ["tmux 2.9a", "tmux 1.8"] {
-            assert!(Version::is_too_old(old), "{old}");
+
+        fn terminal(&self) -> CallerTerminal {
+            CallerTerminal {
+                path: self.directory.path().display().to_string(),
+                ..CallerTerminal::default()
+            }
+        }
+
+        fn directories(&self) -> Directories {
+            let home = self.directory.path();
+            Directories {
+                state: home.join("state"),
+                run: home.join("run"),
+                config: home.join("config"),
+            }
+        }
+
+        async fn choose(&self, choice: PlacementChoice) -> Result<Place, Refusal> {
+            choose(choice, &self.terminal(), &self.directories()).await
         }
     }
 
     #[test]
-    fn a_caller_is_inside_tmux_only_with_both_variables() {
-        let terminal = |tmux: Option<&str>, pane: Option<&str>| CallerTerminal {
-            tmux: tmux.map(str::to_owned),
-            tmux_pane: pane.map(str::to_owned),
+    fn versions_are_read_leniently() {
+        for new in [
+            "tmux 3.0",
+            "tmux 3.0a",
+            "tmux 3.3a",
+            "tmux 10.1",
+            "tmux next-3.6",
+            "tmux master",
+            "tmux openbsd-2.9",
+            "",
+        ] {
+            assert!(!is_too_old(new), "{new}");
+        }
+        for old in ["tmux 2.9a", "tmux 1.8", "2.6", "tmux next-2.9"] {
+            assert!(is_too_old(old), "{old}");
+        }
+    }
+
+    #[tokio::test]
+    async fn headless_asks_no_tmux() {
+        let place = Fixture::new(Some("#!/bin/sh\nexit 1\n"))
+            .choose(PlacementChoice::Headless)
+            .await
+            .unwrap();
+        assert_eq!(place.terminal, Terminal::Headless);
+    }
+
+    #[tokio::test]
+    async fn a_tmux_that_is_too_old_is_refused_by_its_version() {
+        let fixture = Fixture::new(Some("#!/bin/sh\necho tmux 2.9a\n"));
+        let refusal = fixture.choose(PlacementChoice::Tmux).await.unwrap_err();
+        assert_eq!(refusal.code, ErrorCode::PlacementUnavailable);
+        assert!(refusal.message.contains("tmux 2.9a"), "{refusal}");
+
+        let place = fixture.choose(PlacementChoice::Auto).await.unwrap();
+        assert_eq!(place.terminal, Terminal::Headless);
+        assert!(place.reason.contains("tmux 2.9a"), "{}", place.reason);
+    }
+
+    #[tokio::test]
+    async fn a_tmux_that_hangs_is_given_up() {
+        let fixture = Fixture::new(Some("#!/bin/sh\nexec sleep 600\n"));
+        let began = Instant::now();
+        let refusal = fixture.choose(PlacementChoice::Tmux).await.unwrap_err();
+        let took = began.elapsed();
+        assert_eq!(refusal.code, ErrorCode::PlacementUnavailable);
+        assert!(refusal.message.contains("within 5 s"), "{refusal}");
+        assert!(
+            took >= Duration::from_secs(5) && took < Duration::from_secs(15),
+            "{took:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn inside_tmux_it_is_the_callers_own_session() {
+        let Some(binary) = tmux_or_skip() else { return };
+        let server = Server::start(binary);
+        let fixture = Fixture::new(None);
+        let mut terminal = CallerTerminal {
+            path: server.path(),
+            size: Some((20, 5)),
             ..CallerTerminal::default()
         };
+        terminal.tmux = Some(format!("{},{},0", server.socket().display(), server.pid()));
+        // In another session than the variable names: the pane has been moved.
+        terminal.tmux_pane = Some(server.tmux(&[
+            "new-session",
+            "-d",
+            "-P",
+            "-F",
+            "#{pane_id}",
+            "--",
+            "sleep",
+            "600",
+        ]));
+        let place = choose(PlacementChoice::Auto, &terminal, &fixture.directories())
+            .await
+            .unwrap();
+        let Terminal::Tmux(tmux) = place.terminal else {
+            panic!("{place:?}")
+        };
+        assert_eq!(tmux.session, TmuxSession::Users("$1".to_owned()));
         assert_eq!(
-            inside(&terminal(Some("/t/s,12,0"), Some("%3"))),
-            Some(("/t/s".into(), "%3".to_owned()))
+            (tmux.socket.as_path(), tmux.size),
+            (server.socket(), SIZE_LEAST)
         );
-        assert_eq!(inside(&terminal(Some("/t/s,12,0"), None)), None);
-        assert_eq!(inside(&terminal(Some(""), Some("%3"))), None);
-        assert_eq!(inside(&terminal(None, Some("%3"))), None);
+
+        // The same socket, but the variable is of a server before.
+        terminal.tmux = Some(format!(
+            "{},{},0",
+            server.socket().display(),
+            server.pid() + 1
+        ));
+        let place = choose(PlacementChoice::Auto, &terminal, &fixture.directories())
+            .await
+            .unwrap();
+        let Terminal::Tmux(tmux) = &place.terminal else {
+            panic!("{place:?}")
+        };
+        assert_eq!(tmux.session, TmuxSession::Own);
+        assert!(place.reason.contains("gone"), "{}", place.reason);
+    }
+
+    #[tokio::test]
+    async fn a_stale_tmux_variable_leads_to_a_server_of_our_own_and_says_so() {
+        let Some(binary) = tmux_or_skip() else { return };
+        let fixture = Fixture::new(None);
+        let terminal = CallerTerminal {
+            tmux: Some(
+                fixture
+                    .directory
+                    .path()
+                    .join("gone,1,0")
+                    .display()
+                    .to_string(),
+            ),
+            tmux_pane: Some("%0".to_owned()),
+            path: binary.parent().unwrap().display().to_string(),
+            size: None,
+        };
+        let place = choose(PlacementChoice::Auto, &terminal, &fixture.directories())
+            .await
+            .unwrap();
+        let Terminal::Tmux(tmux) = &place.terminal else {
+            panic!("{place:?}")
+        };
+        assert_eq!(
+            (&tmux.session, &tmux.socket),
+            (&TmuxSession::Own, &fixture.directories().tmux_socket())
+        );
+        assert!(
+            place.reason.contains("yours does not answer"),
+            "{}",
+            place.reason
+        );
     }
 }

@@ -1,7 +1,13 @@
-//! Calling tmux: the only place that builds its command lines, and the only one that reads its errors.
+//! Calling tmux: the only place that builds its command lines and reads its errors. Called by everything in
+//! [`super`], and by [`crate::launch::place`] for its probes.
 //!
-//! The builder stands on `tmux_interface`'s raw command. Its typed commands are passed by: they take a program as one
-//! string for a shell instead of as words, and keep only the last of several `-e`.
+//! A call is a list of commands joined by `;` that the server runs without anything in between, up to the first that
+//! fails. The builder stands on `tmux_interface`'s raw [`TmuxCommand`]. Its typed commands are passed by: they take a
+//! program as one string for a shell instead of as words, keep only the last of several `-e`, run synchronously, and
+//! escape no word that ends in `;`.
+//!
+//! No word that tmux expands as a format (`-c`, `-n`, `-s`, `-F`) is made from anybody's text: names there are ids of
+//! ours. People's text goes into option values only, which nothing expands.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,60 +15,68 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use agent_team_protocol::text::visible_label;
-use agent_team_system::private_file;
 use tmux_interface::TmuxCommand;
 
 /// How long a call may take. A client of another version than its server can hang for ever.
-const LIMIT: Duration = Duration::from_secs(5);
+pub(super) const LIMIT: Duration = Duration::from_secs(5);
 
-/// Columns of a border's label.
-const LABEL_COLUMNS: usize = 80;
+/// Bytes of one call, at most: tmux takes 16 KiB.
+pub(super) const CALL_MAX: usize = 12 << 10;
 
-/// What our own server goes by. The user's configuration is not read there.
-const CONFIGURATION: &str = r##"# Written by agent-team; changes are overwritten.
-set -g default-terminal "tmux-256color"
-set -g history-limit 5000
-set -g remain-on-exit on
-set -g mouse on
-set -g focus-events on
-set -g allow-rename off
-set -g automatic-rename off
-set -g set-clipboard off
-set -g status-left "#[bold] agent-team #[default]"
-set -g status-left-length 20
-set -g status-right " detach: C-b d "
-set -s escape-time 10
-set -s exit-empty on
-set -gq allow-passthrough off
-set -sq extended-keys on
-"##;
+/// Characters of a border's label.
+const LABEL_CHARACTERS: usize = 80;
+
+/// What of our environment tmux sees. A server that this call starts hands it to all its panes for as long as it runs,
+/// so it is neither a team's nor that of whoever happened to start the supervisor.
+const ENVIRONMENT: [&str; 12] = [
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "LOGNAME",
+    "PATH",
+    "RUST_BACKTRACE",
+    "RUST_LOG",
+    "SHELL",
+    "TMPDIR",
+    "TZ",
+    "USER",
+];
 
 /// What went wrong with a call, by tmux's own words.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TmuxError {
     #[error("there is no tmux server ({0})")]
     NoServer(String),
-    #[error("the pane or window is gone ({0})")]
+    #[error("the pane, window or session is gone ({0})")]
     Gone(String),
     #[error("there is no room for another pane ({0})")]
     NoSpace(String),
-    #[error("tmux did not answer within {} s", LIMIT.as_secs())]
-    TimedOut,
+    #[error("a command line is too long for tmux ({0})")]
+    TooLong(String),
+    #[error("there is such a session already ({0})")]
+    Duplicate(String),
     #[error("tmux and its running server do not fit together ({0}): was tmux upgraded under it?")]
     Skew(String),
+    #[error("tmux did not answer within {} s", LIMIT.as_secs())]
+    TimedOut,
     #[error("tmux refused: {0}")]
     Refused(String),
-    #[error("tmux cannot be run")]
-    Io(#[source] io::Error),
     #[error("tmux answered strangely: {0}")]
     Strange(String),
+    #[error("{} is not UTF-8, which tmux needs", .0.display())]
+    NotText(PathBuf),
+    #[error("tmux cannot be run: {0}")]
+    Io(#[from] io::Error),
 }
 
 impl TmuxError {
     fn of(stderr: &str) -> Self {
         let text = stderr.trim().to_owned();
         let says = |any: &[&str]| any.iter().any(|words| text.contains(words));
-        if says(&["no server running", "error connecting"]) {
+        if says(&["Permission denied"]) {
+            Self::Refused(text)
+        } else if says(&["no server running", "error connecting"]) {
             Self::NoServer(text)
         } else if says(&[
             "can't find",
@@ -73,15 +87,23 @@ impl TmuxError {
             Self::Gone(text)
         } else if says(&["no space"]) {
             Self::NoSpace(text)
-        } else if says(&[
-            "server exited unexpectedly",
-            "lost server",
-            "protocol version mismatch",
-        ]) {
+        } else if says(&["command too long", "failed to send command"]) {
+            Self::TooLong(text)
+        } else if says(&["duplicate session"]) {
+            Self::Duplicate(text)
+        } else if says(&["server exited", "lost server", "protocol version mismatch"]) {
             Self::Skew(text)
         } else {
             Self::Refused(text)
         }
+    }
+
+    /// Whether what was known of the server is out of date. A server that just ends looks like [`Self::Skew`].
+    pub(super) fn is_stale(&self) -> bool {
+        matches!(
+            self,
+            Self::NoServer(_) | Self::Gone(_) | Self::Duplicate(_) | Self::Skew(_)
+        )
     }
 }
 
@@ -96,88 +118,101 @@ impl Command {
         Self(command)
     }
 
+    /// Sets an option; `flags` say of what kind. `target` is `None` for what the command before it in the call made.
+    pub(super) fn set(flags: &'static str, target: Option<&str>, name: &str, value: &str) -> Self {
+        let set = Self::new("set-option").flag(flags);
+        let set = match target {
+            Some(target) => set.option("-t", target),
+            None => set,
+        };
+        // The dashes: a value may begin with one.
+        set.flag("--").word(name).word(value)
+    }
+
     pub(super) fn flag(mut self, flag: &'static str) -> Self {
         self.0.push_flag(flag);
         self
     }
 
     pub(super) fn option(mut self, flag: &'static str, value: &str) -> Self {
-        self.0.push_option(flag, word(value));
+        self.0.push_option(flag, escaped(value));
         self
-    }
-
-    /// Prints what it made, in this format.
-    pub(super) fn print(self, format: &'static str) -> Self {
-        self.flag("-P").option("-F", format)
     }
 
     pub(super) fn word(mut self, value: &str) -> Self {
-        self.0.push_param(word(value));
+        self.0.push_param(escaped(value));
         self
     }
 
-    pub(super) fn words<'a>(self, values: impl IntoIterator<Item = &'a str>) -> Self {
-        values.into_iter().fold(self, Self::word)
-    }
-
     /// A program and its arguments: at least two words, so that no shell reads them.
-    pub(super) fn argv(self, argv: &[String]) -> Self {
+    pub(super) fn program(self, argv: &[String]) -> Self {
         debug_assert!(argv.len() >= 2, "a single word is a shell's");
         argv.iter()
-            .fold(self.word("--"), |command, argument| command.word(argument))
+            .fold(self.flag("--"), |command, argument| command.word(argument))
     }
 
-    fn to_words(&self) -> Vec<String> {
-        self.0
-            .to_vec()
-            .into_iter()
-            .map(|word| word.into_owned())
-            .collect()
+    fn words(&self) -> impl Iterator<Item = String> {
+        self.0.to_vec().into_iter().map(|word| word.into_owned())
     }
 }
 
-/// A word that ends in `;` would end the command there.
-fn word(text: &str) -> String {
+/// A word that ends in `;` would end its command.
+fn escaped(text: &str) -> String {
     match text.strip_suffix(';') {
         Some(start) => format!("{start}\\;"),
         None => text.to_owned(),
     }
 }
 
-/// A name where tmux expands formats: `#(…)` in it would start a shell.
-pub(super) fn formatted(text: &str) -> String {
-    text.replace('#', "##")
+/// Bytes that the commands take in a call.
+pub(super) fn bytes(commands: &[Command]) -> usize {
+    commands
+        .iter()
+        .flat_map(Command::words)
+        .map(|word| word.len() + 1)
+        .sum::<usize>()
+        + 2 * commands.len()
 }
 
-/// A label's text as an option's value: shown with `#{@…}`, which draws styles but expands nothing.
-pub(super) fn label_text(text: &str) -> String {
-    visible_label(text, LABEL_COLUMNS).replace("#[", "#\u{2009}[")
-}
-
-/// Commands in calls that tmux takes.
-pub(super) fn batches(commands: Vec<Command>, bytes_max: usize) -> Vec<Vec<Command>> {
-    let (mut batches, mut bytes) = (Vec::new(), usize::MAX);
+/// The same commands in as few calls as tmux takes them in.
+pub(super) fn calls(commands: Vec<Command>) -> Vec<Vec<Command>> {
+    let mut calls: Vec<Vec<Command>> = Vec::new();
     for command in commands {
-        let size: usize = command.to_words().iter().map(|word| word.len() + 1).sum();
-        if bytes.saturating_add(size) > bytes_max {
-            batches.push(Vec::new());
-            bytes = 0;
-        }
-        bytes += size;
-        if let Some(batch) = batches.last_mut() {
-            batch.push(command);
+        match calls.last_mut() {
+            Some(call) if bytes(call) + bytes(std::slice::from_ref(&command)) <= CALL_MAX => {
+                call.push(command)
+            }
+            _ => calls.push(vec![command]),
         }
     }
-    batches
+    calls
+}
+
+/// A label as an option's value: `#{@…}` expands nothing in it, but would draw its `#[…]` as styles.
+pub(super) fn label_text(text: &str) -> String {
+    let mut safe = String::new();
+    for c in visible_label(text, LABEL_CHARACTERS).chars() {
+        if c == '[' && safe.ends_with('#') {
+            safe.push(' ');
+        }
+        safe.push(c);
+    }
+    safe
+}
+
+/// A path as a word of a call.
+pub(super) fn path_text(path: &Path) -> Result<&str, TmuxError> {
+    path.to_str()
+        .ok_or_else(|| TmuxError::NotText(path.to_owned()))
 }
 
 /// One tmux server, through the client that is installed.
 #[derive(Debug, Clone)]
 pub(crate) struct Tmux {
     binary: PathBuf,
-    socket: PathBuf,
-    /// Of our own server; the user's has its own.
-    configuration: Option<PathBuf>,
+    pub(super) socket: PathBuf,
+    /// What the server goes by if a call starts it. `None`: calls for the user's server, which we never start.
+    pub(super) configuration: Option<PathBuf>,
 }
 
 impl Tmux {
@@ -191,95 +226,80 @@ impl Tmux {
 
     /// What `tmux -V` says.
     pub(crate) async fn version(binary: &Path) -> Result<String, TmuxError> {
-        match output(binary, &["-V".to_owned()]).await {
-            (said, None) => Ok(said.trim().to_owned()),
-            (_, Some(error)) => Err(error),
-        }
+        let (said, outcome) = output(tokio::process::Command::new(binary).arg("-V")).await;
+        outcome.map(|()| said.trim().to_owned())
     }
 
-    /// The session that a pane is in, by id.
-    pub(crate) async fn session_of(&self, pane: &str) -> Result<String, TmuxError> {
+    /// What a format gives for a pane or a session, by its id.
+    pub(crate) async fn show(&self, target: &str, format: &str) -> Result<String, TmuxError> {
         let show = Command::new("display-message")
             .flag("-p")
-            .option("-t", pane)
-            .word("#{session_id}");
-        let id = self.run(&[show]).await?.trim().to_owned();
-        if id.starts_with('$') {
-            Ok(id)
-        } else {
-            Err(TmuxError::Strange(format!("{id:?} is no session")))
-        }
+            .option("-t", target)
+            .word(format);
+        Ok(self.run(&[show]).await?.trim_end_matches('\n').to_owned())
     }
 
-    pub(super) fn write_configuration(&self) -> io::Result<()> {
-        match &self.configuration {
-            Some(file) => private_file::replace(file, CONFIGURATION.as_bytes()),
-            None => Ok(()),
-        }
-    }
-
-    /// The next server gets a new one.
-    pub(super) fn remove_configuration(&self) {
-        if let Some(file) = &self.configuration
-            && let Err(error) = private_file::discard(file)
-        {
-            tracing::warn!(%error, "the configuration of tmux stays behind");
-        }
-    }
-
-    /// Runs the commands in one call; gives what they print. The first that fails ends it.
+    /// Makes the call; gives what it printed.
     pub(super) async fn run(&self, commands: &[Command]) -> Result<String, TmuxError> {
-        match self.run_on(commands).await {
-            (printed, None) => Ok(printed),
-            (_, Some(error)) => Err(error),
-        }
+        let (printed, outcome) = self.run_partly(commands).await;
+        outcome.map(|()| printed)
     }
 
-    /// [`run`](Self::run) that also gives what was printed before a command failed.
-    pub(super) async fn run_on(&self, commands: &[Command]) -> (String, Option<TmuxError>) {
-        output(&self.binary, &self.arguments(commands)).await
+    /// Makes the call; gives what it printed before it failed, if it did.
+    pub(super) async fn run_partly(&self, commands: &[Command]) -> (String, Result<(), TmuxError>) {
+        let mut client = tokio::process::Command::new(&self.binary);
+        client.arg("-S").arg(&self.socket);
+        if let Some(file) = &self.configuration {
+            client.arg("-f").arg(file);
+        }
+        output(client.args(joined(commands))).await
     }
 
     /// The same call as words to be run by somebody with a terminal.
-    pub(super) fn argv(&self, commands: &[Command]) -> Vec<String> {
-        std::iter::once(self.binary.to_string_lossy().into_owned())
-            .chain(self.arguments(commands))
-            .collect()
-    }
-
-    fn arguments(&self, commands: &[Command]) -> Vec<String> {
-        let mut arguments = vec!["-S".to_owned(), self.socket.to_string_lossy().into_owned()];
-        if let Some(file) = &self.configuration {
-            arguments.extend(["-f".to_owned(), file.to_string_lossy().into_owned()]);
-        }
-        for (n, command) in commands.iter().enumerate() {
-            if n > 0 {
-                arguments.push(";".to_owned());
-            }
-            arguments.extend(command.to_words());
-        }
-        arguments
+    pub(super) fn argv(&self, commands: &[Command]) -> Result<Vec<String>, TmuxError> {
+        let server = [path_text(&self.binary)?, "-S", path_text(&self.socket)?];
+        Ok(server
+            .into_iter()
+            .map(str::to_owned)
+            .chain(joined(commands))
+            .collect())
     }
 }
 
-async fn output(binary: &Path, arguments: &[String]) -> (String, Option<TmuxError>) {
-    let child = tokio::process::Command::new(binary)
-        .args(arguments)
+fn joined(commands: &[Command]) -> Vec<String> {
+    let mut words = Vec::new();
+    for command in commands {
+        if !words.is_empty() {
+            words.push(";".to_owned());
+        }
+        words.extend(command.words());
+    }
+    words
+}
+
+/// Runs a client of tmux. Its working directory becomes that of the server it may start, which must never vanish.
+async fn output(client: &mut tokio::process::Command) -> (String, Result<(), TmuxError>) {
+    let kept = ENVIRONMENT
+        .into_iter()
+        .filter_map(|name| Some((name, std::env::var_os(name)?)));
+    client
+        .env_clear()
+        .envs(kept)
         .current_dir("/")
-        .env_remove("TMUX")
-        .env_remove("TMUX_PANE")
         .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output();
-    let output = match tokio::time::timeout(LIMIT, child).await {
-        Ok(Ok(output)) => output,
-        Ok(Err(error)) => return (String::new(), Some(TmuxError::Io(error))),
-        Err(_elapsed) => return (String::new(), Some(TmuxError::TimedOut)),
-    };
-    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
-    let failed =
-        (!output.status.success()).then(|| TmuxError::of(&String::from_utf8_lossy(&output.stderr)));
-    (printed, failed)
+        .kill_on_drop(true);
+    match tokio::time::timeout(LIMIT, client.output()).await {
+        Ok(Ok(output)) => {
+            let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+            let failed = || TmuxError::of(&String::from_utf8_lossy(&output.stderr));
+            (
+                printed,
+                output.status.success().then_some(()).ok_or_else(failed),
+            )
+        }
+        Ok(Err(error)) => (String::new(), Err(error.into())),
+        Err(_elapsed) => (String::new(), Err(TmuxError::TimedOut)),
+    }
 }
 
 #[cfg(test)]
@@ -288,35 +308,61 @@ mod tests {
 
     #[test]
     fn no_word_can_end_its_command() {
-        let words = Command::new("set-option")
-            .words(["@x", "a;", "b\\;", ";", "c;d"])
-            .to_words();
-        assert_eq!(words, ["set-option", "@x", "a\\;", "b\\\\;", "\\;", "c;d"]);
+        let words = |value: &str| joined(&[Command::set("-p", None, "@x", value)]);
+        let tail = |value: &str| words(value).pop();
+        assert_eq!(words("a"), ["set-option", "-p", "--", "@x", "a"]);
+        assert_eq!(tail("a;").as_deref(), Some("a\\;"));
+        assert_eq!(tail("b\\;").as_deref(), Some("b\\\\;"));
+        assert_eq!(tail(";").as_deref(), Some("\\;"));
+        assert_eq!(tail("c;d").as_deref(), Some("c;d"));
     }
 
     #[test]
     fn a_label_draws_no_styles_and_no_escapes() {
-        let label = label_text("#[fg=red]x\u{1b}[2J\n");
-        assert!(
-            !label.contains("#[") && !label.contains('\u{1b}') && !label.contains('\n'),
-            "{label}"
+        for hostile in ["#[fg=red]x\u{1b}[2J\n", "##[[bold]", "#[#[", "#\u{202e}["] {
+            let label = label_text(hostile);
+            assert!(!label.contains("#["), "{label}");
+            assert!(!label.contains(['\u{1b}', '\n', '\u{202e}']), "{label}");
+        }
+        assert_eq!(
+            label_text(&"x".repeat(200)).chars().count(),
+            LABEL_CHARACTERS
         );
-        assert_eq!(formatted("#(touch x)"), "##(touch x)");
     }
 
     #[test]
     fn errors_are_told_apart_by_what_tmux_says() {
         assert!(matches!(
-            TmuxError::of("no server running on /x"),
+            TmuxError::of("no server running on /x\n"),
             TmuxError::NoServer(_)
+        ));
+        assert!(matches!(
+            TmuxError::of("error connecting to /x (No such file)"),
+            TmuxError::NoServer(_)
+        ));
+        assert!(matches!(
+            TmuxError::of("error connecting to /x (Permission denied)"),
+            TmuxError::Refused(_)
         ));
         assert!(matches!(
             TmuxError::of("can't find pane: %3"),
             TmuxError::Gone(_)
         ));
         assert!(matches!(
-            TmuxError::of("no space for new pane"),
+            TmuxError::of("create pane failed: no space for new pane"),
             TmuxError::NoSpace(_)
+        ));
+        assert!(matches!(
+            TmuxError::of("size or position no space for a new pane"),
+            TmuxError::NoSpace(_)
+        ));
+        assert!(matches!(
+            TmuxError::of("command too long"),
+            TmuxError::TooLong(_)
+        ));
+        assert!(matches!(
+            TmuxError::of("duplicate session: a"),
+            TmuxError::Duplicate(_)
         ));
         assert!(matches!(
             TmuxError::of("server exited unexpectedly"),
@@ -329,16 +375,11 @@ mod tests {
     }
 
     #[test]
-    fn batches_stay_below_their_limit() {
-        let commands: Vec<Command> = (0..10)
-            .map(|_| Command::new("set-option").word(&"x".repeat(100)))
-            .collect();
-        let batches = batches(commands, 300);
-        assert!(
-            batches.iter().all(|batch| (1..=2).contains(&batch.len())),
-            "{}",
-            batches.len()
-        );
-        assert_eq!(batches.iter().map(Vec::len).sum::<usize>(), 10);
+    fn a_call_is_never_longer_than_tmux_takes() {
+        let commands = vec![Command::set("-p", Some("%1"), "@x", &"x".repeat(1000)); 30];
+        let calls = calls(commands);
+        assert!(calls.len() > 1);
+        assert!(calls.iter().all(|call| bytes(call) <= CALL_MAX));
+        assert_eq!(calls.iter().map(Vec::len).sum::<usize>(), 30);
     }
 }

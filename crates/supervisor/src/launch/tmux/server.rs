@@ -1,0 +1,167 @@
+//! Which server answers at a socket, and the life of our own one. Used by [`super`].
+//!
+//! Our own server is started by the first session and ends with the last one, whoever's that is. What decides over it
+//! by more than one call holds [`OWN_SERVER`]: teams share it.
+
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use agent_team_protocol::view::{Fate, Receipt, ReceiptKind};
+use agent_team_system::private_file;
+use agent_team_system::process::{ExitWatch, ProcessId};
+use tokio::sync::Mutex;
+
+use super::call::{LIMIT, Tmux};
+
+/// Held while our own server may be started, and while it is ended and its socket removed.
+pub(super) static OWN_SERVER: Mutex<()> = Mutex::const_new(());
+
+/// What our own server goes by: the user's own configuration is not read there.
+const CONFIGURATION: &str = r##"# Written by agent-team for its own tmux server; changes are overwritten.
+set -s escape-time 10
+set -s set-clipboard off
+set -s exit-empty on
+set -sq extended-keys on
+# Described on every system, which tmux-256color is not.
+set -g default-terminal screen-256color
+set -g mouse on
+set -g history-limit 5000
+set -g destroy-unattached off
+set -g status-left "#[bold] #{session_name} #[default] "
+set -g status-left-length 48
+set -g status-right " C-b d leaves, the team goes on "
+set -g status-right-length 40
+setw -g automatic-rename off
+setw -g allow-rename off
+setw -gq allow-passthrough off
+"##;
+
+/// Puts the configuration in its place; the directory is there.
+pub(super) fn write_configuration(file: &Path) -> io::Result<()> {
+    // Writing is a sync to disk, which is not to delay every team's start.
+    match private_file::read(file) {
+        Ok(there) if there == CONFIGURATION.as_bytes() => Ok(()),
+        Ok(_) | Err(_) => private_file::replace(file, CONFIGURATION.as_bytes()),
+    }
+}
+
+/// One tmux server at its socket. Ids of panes start anew with the next one, and name other panes there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Server {
+    pub(super) process: ProcessId,
+    /// Device and inode: a socket that was deleted can be bound by another server while this one lives.
+    socket: (u64, u64),
+}
+
+impl Server {
+    /// `None` when it is gone already.
+    pub(super) fn of(pid: u32, socket: &Path) -> Option<Self> {
+        let process = ProcessId::of(pid).ok().flatten()?;
+        Some(Self {
+            process,
+            socket: identity(socket)?,
+        })
+    }
+
+    /// Whether a call to the socket still reaches this server.
+    pub(super) fn serves(&self, socket: &Path) -> bool {
+        identity(socket) == Some(self.socket) && self.process.is_alive().unwrap_or(false)
+    }
+}
+
+fn identity(socket: &Path) -> Option<(u64, u64)> {
+    let file = socket.metadata().ok()?;
+    Some((file.dev(), file.ino()))
+}
+
+/// Waits for our own server, whose last session has been ended, and removes the socket that tmux leaves behind, and
+/// what it went by. Only under [`OWN_SERVER`]. `None` when there was nothing.
+pub(super) async fn bury(server: Option<Server>, tmux: &Tmux) -> Option<Receipt> {
+    let socket = &tmux.socket;
+    let receipt = |fate| Receipt {
+        kind: ReceiptKind::Socket,
+        what: socket.display().to_string(),
+        fate,
+    };
+    if let Some(server) = server {
+        let ended = match ExitWatch::open(server.process) {
+            Ok(Some(mut watch)) => watch.exited_within(LIMIT).await,
+            Ok(None) => Ok(true),
+            Err(error) => Err(error),
+        };
+        if !matches!(ended, Ok(true)) {
+            return Some(receipt(Fate::Survived));
+        }
+    }
+    if let Some(file) = &tmux.configuration
+        && let Err(error) = private_file::discard(file)
+    {
+        tracing::warn!(%error, "the configuration of tmux stays behind");
+    }
+    match private_file::discard(socket) {
+        Ok(removed) => (removed || server.is_some()).then(|| receipt(Fate::Removed)),
+        Err(_) => Some(receipt(Fate::Survived)),
+    }
+}
+
+/// What `$TMUX` tells of its pane: `socket,pid,session`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Inside {
+    pub(crate) socket: PathBuf,
+    /// The server's.
+    pub(crate) pid: u32,
+    /// Where the pane was made; it may have been moved since.
+    pub(crate) session: String,
+}
+
+impl Inside {
+    /// `None` for what tmux did not write.
+    pub(crate) fn parse(tmux: &str) -> Option<Self> {
+        // From the right: a path may hold commas.
+        let mut fields = tmux.rsplitn(3, ',');
+        let session = fields.next()?.parse::<u32>().ok()?;
+        let pid = fields.next()?.parse().ok()?;
+        let socket = PathBuf::from(fields.next()?);
+        socket.is_absolute().then(|| Self {
+            socket,
+            pid,
+            session: format!("${session}"),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tmux_variable_reads_back_whatever_its_path() {
+        let inside = Inside::parse("/tmp/a,b/default,4711,3").unwrap();
+        assert_eq!(inside.socket, PathBuf::from("/tmp/a,b/default"));
+        assert_eq!((inside.pid, inside.session.as_str()), (4711, "$3"));
+        for bad in [
+            "",
+            "/tmp/x",
+            "/tmp/x,1",
+            "relative,1,2",
+            "/tmp/x,1,$2",
+            ",1,2",
+        ] {
+            assert_eq!(Inside::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn another_server_at_the_socket_is_not_taken_for_the_one_before() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("s");
+        let _bound = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let server = Server::of(std::process::id(), &socket).unwrap();
+        assert!(server.serves(&socket));
+
+        std::fs::remove_file(&socket).unwrap();
+        let _other = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        assert!(!server.serves(&socket));
+    }
+}

@@ -1,0 +1,752 @@
+//! Panes in a real tmux.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use agent_team_protocol::LaunchId;
+use agent_team_protocol::spec::Colour;
+use agent_team_protocol::view::{Fate, Receipt, ReceiptKind};
+use agent_team_system::process::{ExitWatch, ProcessId};
+
+use super::testing::{Server, tmux_or_skip};
+use super::*;
+use crate::launch::{LaunchOrder, Running};
+
+/// Says what it was given, then does nothing.
+const WORKER: &str = "#!/bin/sh\nprintf '%s|' \"$@\" \"$AGENT_TEAM_LAUNCH\" \"$PWD\" \"${CARGO_MANIFEST_DIR-none}\" > \"$2.said\"\nexec sleep 600\n";
+
+struct Rig {
+    server: Server,
+    panes: Panes,
+    worker: PathBuf,
+    launches: u128,
+}
+
+impl Rig {
+    fn own(binary: PathBuf) -> Self {
+        Self::over(
+            Server::none(binary),
+            TmuxSession::Own,
+            Layout::MainVertical,
+            (200, 50),
+        )
+    }
+
+    fn users(binary: PathBuf) -> Self {
+        Self::over(
+            Server::start(binary),
+            TmuxSession::Users("$0".to_owned()),
+            Layout::MainVertical,
+            (200, 50),
+        )
+    }
+
+    fn over(server: Server, session: TmuxSession, layout: Layout, size: (u16, u16)) -> Self {
+        let worker = server.directory.path().join("worker");
+        std::fs::write(&worker, WORKER).unwrap();
+        std::fs::set_permissions(&worker, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let panes = panes(&server, session, layout, size);
+        Self {
+            server,
+            panes,
+            worker,
+            launches: 0,
+        }
+    }
+
+    /// A supervisor that was started anew knows nothing.
+    fn forget(&mut self) {
+        self.panes = panes(
+            &self.server,
+            self.panes.session.clone(),
+            self.panes.layout,
+            (200, 50),
+        );
+    }
+
+    fn order(&mut self, member: &str) -> LaunchOrder {
+        self.launches += 1;
+        let launch = LaunchId::from_bits(self.launches);
+        LaunchOrder {
+            member: member.parse().unwrap(),
+            file: self.server.directory.path().join(launch.as_str()),
+            launch,
+            headless: false,
+            label: label("worker, idle"),
+        }
+    }
+
+    async fn start(&mut self, members: &[&str]) -> Vec<Running> {
+        let orders: Vec<_> = members.iter().map(|member| self.order(member)).collect();
+        let outcomes = self.panes.start(&self.worker, &orders).await;
+        outcomes
+            .into_iter()
+            .map(|outcome| outcome.unwrap())
+            .collect()
+    }
+}
+
+fn panes(server: &Server, session: TmuxSession, layout: Layout, size: (u16, u16)) -> Panes {
+    let place = TmuxPlace {
+        binary: server.binary.clone(),
+        socket: server.socket().to_owned(),
+        session,
+        size,
+    };
+    Panes::new(
+        team(),
+        place,
+        layout,
+        server.directory.path().join("tmux.conf"),
+    )
+}
+
+fn team() -> TeamId {
+    TeamId::from_directory_name("demo-12345678").unwrap()
+}
+
+fn label(text: &str) -> Label {
+    Label {
+        colour: Colour::Green,
+        text: text.to_owned(),
+    }
+}
+
+fn names(range: std::ops::Range<usize>) -> Vec<String> {
+    range.map(|n| format!("m{n}")).collect()
+}
+
+fn id(running: &Running) -> &str {
+    running.pane.as_deref().unwrap()
+}
+
+fn is_alive(running: &Running) -> bool {
+    let process = ProcessId {
+        pid: running.process.pid,
+        start_time: running.process.start_time,
+    };
+    process.is_alive().unwrap()
+}
+
+/// Waits for the end of a process that somebody has killed.
+async fn ended(running: &Running) {
+    let process = ProcessId {
+        pid: running.process.pid,
+        start_time: running.process.start_time,
+    };
+    if let Some(mut watch) = ExitWatch::open(process).unwrap() {
+        assert!(watch.exited_within(Duration::from_secs(10)).await.unwrap());
+    }
+}
+
+fn fates(receipts: &[Receipt]) -> Vec<(ReceiptKind, &str, Fate)> {
+    receipts
+        .iter()
+        .map(|receipt| (receipt.kind, receipt.what.as_str(), receipt.fate))
+        .collect()
+}
+
+/// What a worker wrote; it has been started, so that it will.
+async fn said(file: &std::path::Path) -> String {
+    let file = PathBuf::from(format!("{}.said", file.display()));
+    let wait = async {
+        loop {
+            match std::fs::read_to_string(&file) {
+                Ok(text) if text.matches('|').count() == 5 => return text,
+                Ok(_) | Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), wait)
+        .await
+        .expect("the worker says what it was given")
+}
+
+#[tokio::test]
+async fn workers_are_started_in_tagged_panes_of_our_own_server() {
+    let Some(binary) = tmux_or_skip() else { return };
+    let mut rig = Rig::own(binary);
+    let running = rig.start(&["lead", "ada", "bob"]).await;
+    assert!(running.iter().all(is_alive));
+
+    let format = "#{pane_id} #{pane_pid} #{@agent_team_team} #{@agent_team_member} #{@agent_team_launch} #{session_name}";
+    let expected: Vec<String> = ["lead", "ada", "bob"]
+        .iter()
+        .zip(&running)
+        .zip(1..)
+        .map(|((member, running), n)| {
+            format!(
+                "{} {} demo-12345678 {member} {n:032x} demo-12345678",
+                id(running),
+                running.process.pid
+            )
+        })
+        .collect();
+    assert_eq!(rig.server.panes(format), expected);
+    let configuration = rig.server.directory.path().join("tmux.conf");
+    assert_eq!(
+        configuration.metadata().unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    assert_eq!(
+        rig.server.tmux(&["show-options", "-gv", "history-limit"]),
+        "5000"
+    );
+    assert_eq!(
+        rig.server.tmux(&[
+            "show-options",
+            "-wv",
+            "-t",
+            id(&running[2]),
+            "remain-on-exit"
+        ]),
+        "on"
+    );
+}
+
+#[tokio::test]
+async fn words_reach_the_worker_as_they_are_and_start_nothing_else() {
+    let Some(binary) = tmux_or_skip() else { return };
+    for users in [false, true] {
+        // The environment of whoever started the server is seen, and ours is not handed on to one that we start.
+        let (mut rig, inherited) = if users {
+            let inherited = std::env::var("CARGO_MANIFEST_DIR").unwrap_or("none".to_owned());
+            (Rig::users(binary.clone()), inherited)
+        } else {
+            (Rig::own(binary.clone()), "none".to_owned())
+        };
+        let made = rig.server.directory.path().join("f");
+        let touch = format!("#(touch {})", made.display());
+        let names = [
+            "x;".to_owned(),
+            ";".to_owned(),
+            "a'b\"c\\;".to_owned(),
+            "new\nline".to_owned(),
+            "#{pane_id} $HOME".to_owned(),
+        ];
+        let mut orders = Vec::new();
+        for (n, name) in names.iter().enumerate() {
+            let mut order = rig.order(&format!("m{n}"));
+            order.file = rig.server.directory.path().join(name);
+            order.label = label(&format!("{touch}#[fg=red];"));
+            orders.push(order);
+        }
+        for outcome in rig.panes.start(&rig.worker, &orders).await {
+            outcome.unwrap();
+        }
+        for order in &orders {
+            let expected = format!(
+                "--launch|{}|{}|/|{inherited}|",
+                order.file.display(),
+                order.launch
+            );
+            assert_eq!(said(&order.file).await, expected);
+        }
+        // Drawn as it is drawn in a border.
+        let drawn = rig.server.tmux(&[
+            "display-message",
+            "-p",
+            "-t",
+            &rig.server.panes("#{pane_id}").pop().unwrap(),
+            "#{T:pane-border-format}",
+        ]);
+        assert!(
+            drawn.contains("m4") && drawn.contains(&touch) && !drawn.contains("#[fg=red]"),
+            "{drawn}"
+        );
+        assert!(!made.exists());
+    }
+}
+
+#[tokio::test]
+async fn a_restarted_member_keeps_its_pane() {
+    let Some(binary) = tmux_or_skip() else { return };
+    let mut rig = Rig::own(binary);
+    let first = rig.start(&["lead", "ada"]).await;
+    let before = id(&first[1]).to_owned();
+    ProcessId {
+        pid: first[1].process.pid,
+        start_time: first[1].process.start_time,
+    }
+    .signal(agent_team_system::process::Signal::SIGKILL)
+    .unwrap();
+    ended(&first[1]).await;
+    for _ in 0..2 {
+        let again = rig.start(&["ada"]).await;
+        assert_eq!(id(&again[0]), before);
+        assert!(is_alive(&again[0]));
+        assert_ne!(again[0].process, first[1].process);
+        let launch = rig.server.tmux(&[
+            "display-message",
+            "-p",
+            "-t",
+            &before,
+            "#{@agent_team_launch}",
+        ]);
+        assert_eq!(launch, format!("{:032x}", rig.launches));
+        // Also for a supervisor that was started anew.
+        rig.forget();
+    }
+    assert!(is_alive(&first[0]));
+    assert_eq!(rig.server.panes("#{pane_id}").len(), 2);
+}
+
+#[tokio::test]
+async fn a_pane_that_was_closed_by_hand_is_replaced() {
+    let Some(binary) = tmux_or_skip() else { return };
+    let mut rig = Rig::own(binary);
+    let first = rig.start(&["lead", "ada", "bob"]).await;
+    rig.server.tmux(&["kill-pane", "-t", id(&first[1])]);
+    let again = rig.start(&["bob", "ada", "lead"]).await;
+    assert_eq!(
+        (id(&again[0]), id(&again[2])),
+        (id(&first[2]), id(&first[0]))
+    );
+    assert_ne!(id(&again[1]), id(&first[1]));
+    assert!(again.iter().all(is_alive));
+    assert_eq!(
+        rig.server.panes("#{@agent_team_member}"),
+        ["lead", "bob", "ada"]
+    );
+}
+
+#[tokio::test]
+async fn a_killed_server_is_started_anew() {
+    let Some(binary) = tmux_or_skip() else { return };
+    let mut rig = Rig::own(binary);
+    let first = rig.start(&["lead", "ada"]).await;
+    let server = ProcessId::of(rig.server.pid()).unwrap().unwrap();
+    let mut watch = ExitWatch::open(server).unwrap().unwrap();
+    rig.server.tmux(&["kill-server"]);
+    assert!(watch.exited_within(Duration::from_secs(10)).await.unwrap());
+
+    let again = rig.start(&["lead", "ada"]).await;
+    assert!(again.iter().all(is_alive));
+    assert_ne!(again[0].process, first[0].process);
+    assert_eq!(rig.server.panes("#{@agent_team_member}"), ["lead", "ada"]);
+}
+
+#[tokio::test]
+async fn ids_of_a_server_that_is_gone_are_never_used_on_the_next_one() {
+    let Some(binary) = tmux_or_skip() else { return };
+    let mut rig = Rig::own(binary);
+    let first = rig.start(&["lead"]).await;
+    let server = ProcessId::of(rig.server.pid()).unwrap().unwrap();
+    let mut watch = ExitWatch::open(server).unwrap().unwrap();
+    rig.server.tmux(&["kill-server"]);
+    assert!(watch.exited_within(Duration::from_secs(10)).await.unwrap());
+    // A person's pane gets the id that the lead's had.
+    let theirs = rig.server.tmux(&[
+        "new-session",
+        "-d",
+        "-P",
+        "-F",
+        "#{pane_id} #{pane_pid}",
+        "--",
+        "sleep",
+        "600",
+    ]);
+    assert!(theirs.starts_with(id(&first[0])));
+
+    let again = rig.start(&["lead"]).await;
+    assert_ne!(id(&again[0]), id(&first[0]));
+    rig.panes
+        .label(vec![("lead".parse().unwrap(), label("busy"))])
+        .await;
+    rig.panes.close(&"lead".parse().unwrap()).await;
+    assert_eq!(rig.server.panes("#{pane_id} #{pane_pid}"), [theirs]);
+}
+
+#[tokio::test]
+async fn nobodys_pane_is_made_too_small() {
+    let Some(binary) = tmux_or_skip() else { return };
+    let layouts = [
+        Layout::MainVertical,
+        Layout::Tiled,
+        Layout::EvenHorizontal,
+        Layout::EvenVertical,
+    ];
+    let sizes = [(80, 24), (120, 40), (200, 50), (81, 25)];
+    for (layout, size) in layouts
+        .into_iter()
+        .flat_map(|layout| sizes.map(|size| (layout, size)))
+    {
+        let mut rig = Rig::over(Server::none(binary.clone()), TmuxSession::Own, layout, size);
+        let names = names(0..23);
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        rig.start(&names[..5]).await;
+        rig.start(&names[5..]).await;
+        assert_eq!(
+            rig.server.panes("#{@agent_team_member}").len(),
+            23,
+            "{layout:?} {size:?}"
+        );
+        for pane in rig
+            .server
+            .panes("#{pane_width} #{pane_height} #{window_name}")
+        {
+            let mut fields = pane.split(' ');
+            let mut number = || fields.next().unwrap().parse::<u16>().unwrap();
+            assert!(
+                number() >= 40 && number() >= 6,
+                "{layout:?} {size:?} {pane}"
+            );
+        }
+        let windows = rig
+            .server
+            .tmux(&["list-windows", "-a", "-F", "#{window_name}"]);
+        assert!(
+            windows.starts_with("team\nteam-2"),
+            "{layout:?} {size:?} {windows}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_large_team_goes_in_more_calls_than_one() {
+    let Some(binary) = tmux_or_skip() else { return };
+    let mut rig = Rig::over(
+        Server::none(binary),
+        TmuxSession::Own,
+        Layout::Tiled,
+        (500, 300),
+    );
+    let names = names(0..60);
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let running = rig.start(&names).await;
+    assert!(running.iter().all(is_alive));
+    assert_eq!(rig.server.panes("#{@agent_team_member}"), names);
+    assert_eq!(
+        rig.server
+            .tmux(&["list-windows", "-a", "-F", "#{window_name}"]),
+        "team"
+    );
+    let again = rig.start(&names).await;
+    assert_eq!(
+        again.iter().map(id).collect::<Vec<_>>(),
+        running.iter().map(id).collect::<Vec<_>>()
+    );
+}
+
+#[tokio::test]
+async fn the_users_window_and_focus_stay_as_they_are() {
+    let Some(binary) = tmux_or_skip() else { return };
+    let mut rig = Rig::users(binary);
+    let look = |rig: &Rig| {
+        rig.server
+            .panes("#{window_id} #{window_layout} #{window_active} #{pane_active} #{pane_pid}")[0]
+            .clone()
+    };
+    let before = look(&rig);
+    let first = rig.start(&["lead"]).await;
+    rig.start(&["ada", "bob"]).await;
+    assert_eq!(look(&rig), before);
+    assert_eq!(
+        rig.server
+            .panes("#{window_name} #{@agent_team_member} #{pane_active}"),
+        [
+            "sleep  1",
+            "demo-12345678 lead 1",
+            "demo-12345678 ada 0",
+            "demo-12345678 bob 0"
+        ]
+    );
+    // Zoomed by the user, and so it stays.
+    rig.server.tmux(&["resize-pane", "-Z", "-t", id(&first[0])]);
+    rig.start(&["eve"]).await;
+    assert_eq!(
+        rig.server.tmux(&[
+            "display-message",
+            "-p",
+            "-t",
+            id(&first[0]),
+            "#{window_zoomed_flag}#{pane_active}"
+        ]),
+        "11"
+    );
+
+    let receipts = rig.panes.close_all().await;
+    assert_eq!(receipts.len(), 4);
+    assert!(
+        receipts.iter().all(|receipt| receipt.fate == Fate::Closed),
+        "{receipts:?}"
+    );
+    assert_eq!(
+        rig.server
+            .panes("#{window_id} #{window_layout} #{window_active} #{pane_active} #{pane_pid}"),
+        [before]
+    );
+}
+
+#[tokio::test]
+async fn with_the_users_session_gone_nothing_is_put_elsewhere() {
+    let Some(binary) = tmux_or_skip() else { return };
+    let mut rig = Rig::users(binary);
+    rig.server
+        .tmux(&["new-session", "-d", "--", "sleep", "600"]);
+    rig.server.tmux(&["kill-session", "-t", "$0"]);
+    let order = rig.order("lead");
+    let outcomes = rig.panes.start(&rig.worker, &[order]).await;
+    assert!(
+        outcomes[0].as_ref().unwrap_err().contains("gone"),
+        "{outcomes:?}"
+    );
+    assert_eq!(rig.server.panes("#{session_id}"), ["$1"]);
+}
+
+#[tokio::test]
+async fn closing_all_leaves_no_pane_server_or_socket() {
+    let Some(binary) = tmux_or_skip() else { return };
+    let mut rig = Rig::own(binary);
+    let running = rig.start(&["lead", "ada"]).await;
+    let server = ProcessId::of(rig.server.pid()).unwrap().unwrap();
+    let receipts = rig.panes.close_all().await;
+    let socket = rig.server.socket().display().to_string();
+    let (lead, ada) = (
+        format!("{} (lead)", id(&running[0])),
+        format!("{} (ada)", id(&running[1])),
+    );
+    assert_eq!(
+        fates(&receipts),
+        [
+            (ReceiptKind::Pane, lead.as_str(), Fate::Closed),
+            (ReceiptKind::Pane, ada.as_str(), Fate::Closed),
+            (ReceiptKind::Socket, socket.as_str(), Fate::Removed),
+        ]
+    );
+    assert!(!server.is_alive().unwrap());
+    for running in &running {
+        ended(running).await;
+    }
+    let mut left: Vec<_> = std::fs::read_dir(rig.server.directory.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| !name.ends_with(".said"))
+        .collect();
+    left.sort();
+    assert_eq!(left, ["worker"]);
+    assert_eq!(rig.panes.close_all().await, []);
+}
+
+#[tokio::test]
+async fn panes_that_are_not_ours_are_kept_and_told_of() {
+    let Some(binary) = tmux_or_skip() else { return };
+    let mut rig = Rig::own(binary);
+    let running = rig.start(&["lead"]).await;
+    let other = TeamId::from_directory_name("demo-99999999").unwrap();
+    let mut others = panes(&rig.server, TmuxSession::Own, Layout::Tiled, (200, 50));
+    others.team = other;
+    let order = rig.order("lead");
+    let theirs = others.start(&rig.worker, &[order]).await.remove(0).unwrap();
+    let by_hand = rig.server.tmux(&[
+        "split-window",
+        "-d",
+        "-t",
+        id(&running[0]),
+        "-P",
+        "-F",
+        "#{pane_id}",
+        "--",
+        "sleep",
+        "600",
+    ]);
+
+    let receipts = rig.panes.close_all().await;
+    let (ours, kept) = (
+        format!("{} (lead)", id(&running[0])),
+        format!("{by_hand} (not ours)"),
+    );
+    assert_eq!(
+        fates(&receipts),
+        [
+            (ReceiptKind::Pane, ours.as_str(), Fate::Closed),
+            (ReceiptKind::Pane, kept.as_str(), Fate::Kept),
+        ]
+    );
+    let mut left = rig.server.panes("#{pane_id}");
+    left.sort();
+    let mut expected = [by_hand.clone(), id(&theirs).to_owned()];
+    expected.sort();
+    assert_eq!(left, expected);
+    assert!(is_alive(&theirs));
+
+    // The other team is not the last on the server: no receipt for its socket.
+    assert_eq!(others.close_all().await.len(), 1);
+    assert_eq!(rig.server.panes("#{pane_id}"), [by_hand]);
+}
+
+#[tokio::test]
+async fn closing_a_member_closes_nobody_else() {
+    let Some(binary) = tmux_or_skip() else { return };
+    let mut rig = Rig::own(binary);
+    rig.start(&["lead", "ada", "bob"]).await;
+    rig.panes.close(&"ada".parse().unwrap()).await;
+    rig.panes.close(&"eve".parse().unwrap()).await;
+    assert_eq!(rig.server.panes("#{@agent_team_member}"), ["lead", "bob"]);
+}
+
+#[tokio::test]
+async fn labels_are_shown_and_one_missing_pane_hides_no_others() {
+    let Some(binary) = tmux_or_skip() else { return };
+    let mut rig = Rig::own(binary);
+    let running = rig.start(&["lead", "ada", "bob"]).await;
+    rig.server.tmux(&["kill-pane", "-t", id(&running[1])]);
+    let labels = ["lead", "ada", "bob"].map(|member| (member.parse().unwrap(), label("-t busy;")));
+    rig.panes.label(labels.to_vec()).await;
+    assert_eq!(
+        rig.server
+            .panes("#{@agent_team_member} #{@agent_team_label}"),
+        ["lead -t busy;", "bob -t busy;"]
+    );
+}
+
+#[tokio::test]
+async fn a_worker_that_ends_at_once_is_told_with_what_tmux_knows() {
+    let Some(binary) = tmux_or_skip() else { return };
+    let mut rig = Rig::own(binary);
+    let order = rig.order("lead");
+    let missing = rig.server.directory.path().join("missing");
+    // Whether it is seen before or after its end, no order hangs and none is lost.
+    let outcome = rig.panes.start(&missing, &[order]).await.remove(0);
+    match outcome {
+        Ok(running) => ended(&running).await,
+        Err(told) => assert!(told.contains("ended at once"), "{told}"),
+    }
+    assert_eq!(rig.server.panes("#{@agent_team_member}"), ["lead"]);
+}
+
+#[tokio::test]
+async fn a_hanging_tmux_fails_the_start_in_time() {
+    let mut rig = Rig::own("/nonexistent".into());
+    let fake = rig.server.directory.path().join("tmux");
+    std::fs::write(&fake, "#!/bin/sh\nexec sleep 600\n").unwrap();
+    std::fs::set_permissions(&fake, std::fs::Permissions::from_mode(0o700)).unwrap();
+    rig.panes.tmux = Tmux::new(fake, rig.server.socket().to_owned(), None);
+    let orders = [rig.order("lead"), rig.order("ada")];
+    let began = std::time::Instant::now();
+    let outcomes = rig.panes.start(&rig.worker, &orders).await;
+    let took = began.elapsed();
+    assert!(
+        outcomes.iter().all(|outcome| outcome
+            .as_ref()
+            .is_err_and(|told| told.contains("within 5 s"))),
+        "{outcomes:?}"
+    );
+    assert!(
+        took >= Duration::from_secs(5) && took < Duration::from_secs(15),
+        "{took:?}"
+    );
+}
+
+#[tokio::test]
+async fn attaching_from_outside_is_a_command_for_the_callers_terminal() {
+    let Some(binary) = tmux_or_skip() else { return };
+    let mut rig = Rig::own(binary);
+    assert_eq!(
+        rig.panes.attach(None, false, None).await.unwrap_err().code,
+        ErrorCode::NoPane
+    );
+    let running = rig.start(&["lead", "ada"]).await;
+    let ada = "ada".parse().unwrap();
+    let answer = rig
+        .panes
+        .attach(Some(&ada), true, Some("/elsewhere,1,0"))
+        .await
+        .unwrap();
+    assert_eq!(answer.unset, ["TMUX", "TMUX_PANE"]);
+    let (end, start) = (&answer.argv[answer.argv.len() - 4..], &answer.argv[..3]);
+    assert_eq!(
+        start,
+        [
+            rig.server.binary.to_str().unwrap(),
+            "-S",
+            rig.server.socket().to_str().unwrap()
+        ]
+    );
+    assert_eq!(end, ["attach-session", "-t", "$0", "-r"]);
+
+    // All but the last command can be run here: it wants a terminal.
+    let upto = answer.argv.len() - 5;
+    for _ in 0..2 {
+        let words: Vec<&str> = answer.argv[3..upto].iter().map(String::as_str).collect();
+        rig.server.tmux(&words);
+        let looked = rig.server.tmux(&[
+            "display-message",
+            "-p",
+            "-t",
+            "=demo-12345678:",
+            "#{pane_id} #{window_zoomed_flag}",
+        ]);
+        assert_eq!(looked, format!("{} 1", id(&running[1])));
+    }
+    assert_eq!(
+        rig.panes
+            .attach(Some(&"eve".parse().unwrap()), false, None)
+            .await
+            .unwrap_err()
+            .code,
+        ErrorCode::NoPane
+    );
+}
+
+#[tokio::test]
+async fn attaching_from_inside_switches_the_client_that_looks_at_the_callers_session() {
+    let Some(binary) = tmux_or_skip() else { return };
+    let mut rig = Rig::users(binary.clone());
+    let running = rig.start(&["lead", "ada"]).await;
+    let tmux = format!("{},{},0", rig.server.socket().display(), rig.server.pid());
+    let ada = "ada".parse().unwrap();
+    assert_eq!(
+        rig.panes
+            .attach(Some(&ada), false, Some(&tmux))
+            .await
+            .unwrap_err()
+            .code,
+        ErrorCode::NoPane
+    );
+    assert_eq!(
+        rig.panes
+            .attach(Some(&ada), true, Some(&tmux))
+            .await
+            .unwrap_err()
+            .code,
+        ErrorCode::Invalid
+    );
+
+    // A client without a terminal is a client: control mode, which says when it is there.
+    let mut client = tokio::process::Command::new(&binary);
+    client
+        .arg("-S")
+        .arg(rig.server.socket())
+        .args(["-C", "attach-session", "-t", "$0"]);
+    client
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .kill_on_drop(true);
+    let mut client = client.env_remove("TMUX").spawn().unwrap();
+    let mut lines =
+        tokio::io::AsyncBufReadExt::lines(tokio::io::BufReader::new(client.stdout.take().unwrap()));
+    let attached = async {
+        while let Some(line) = lines.next_line().await.unwrap() {
+            if line.starts_with("%session-changed") {
+                return;
+            }
+        }
+        panic!("the client ended");
+    };
+    tokio::time::timeout(Duration::from_secs(10), attached)
+        .await
+        .unwrap();
+
+    let answer = rig
+        .panes
+        .attach(Some(&ada), false, Some(&tmux))
+        .await
+        .unwrap();
+    assert!(answer.argv.is_empty() && answer.unset.is_empty());
+    let looked = rig
+        .server
+        .tmux(&["display-message", "-p", "-t", "$0:", "#{pane_id}"]);
+    assert_eq!(looked, id(&running[1]));
+}
