@@ -38,156 +38,181 @@ pub(crate) struct Facts<'a> {
     pub(crate) trees: &'a BTreeSet<MemberName>,
     /// The task that a call of this step names: to claim it, or to end its claim.
     pub(crate) named: Option<TaskId>,
+    /// Somebody asked for the step: it does not follow from something that was heard.
+    pub(crate) is_called: bool,
     /// Who was launched in this step already.
     pub(crate) launched: BTreeSet<MemberName>,
 }
 
 impl Model {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "most events change nothing that is modelled"
+    )]
     pub(crate) fn apply(&mut self, record: &Record, before: &Team, facts: &mut Facts<'_>) {
-        let tree_is_left =
-            |party: &Party| matches!(party, Party::Member(name) if facts.trees.contains(name));
-        if let Event::TaskAdded { task, .. } = &record.event {
-            assert!(
-                self.given.insert(*task),
-                "{task} is a number that was given before"
-            );
-            self.tasks = self.tasks.max(task.0);
-        } else if let Event::TaskClaimed {
-            task,
-            owner,
-            generation,
-            attempts,
-        } = &record.event
-        {
-            let on_board = before
-                .board()
-                .get(*task)
-                .expect("a claimed task is on the board");
-            let last = self.generations.insert(*task, generation.0).unwrap_or(0);
-            assert_eq!(
-                generation.0,
-                last + 1,
-                "each claim of {task} has the next generation"
-            );
-            assert_eq!(*attempts, on_board.attempts + 1);
-            match (self.owners.insert(*task, owner.clone()), owner) {
-                (Some(previous), Party::Member(name)) => {
-                    assert_eq!(previous, *owner, "{task} has one owner");
-                    assert!(
-                        facts.launched.contains(name),
-                        "{task} is claimed anew with a launch alone"
-                    );
-                }
-                (Some(previous), _) => panic!("{task} belongs to {previous} already"),
-                (None, Party::Member(name)) if facts.named != Some(*task) => {
-                    let member = before.member(name).expect("an owner is a member");
-                    assert_eq!(
-                        recount::best_for(before, member),
-                        Some(*task),
-                        "{name} takes the best she may"
-                    );
-                }
-                (None, _) => {
-                    assert_eq!(recount::open(before, on_board), 0, "{task} is not blocked")
+        match &record.event {
+            Event::TaskAdded { task, .. } => {
+                assert!(self.given.insert(*task), "{task} was given before");
+                self.tasks = self.tasks.max(task.0);
+            }
+            Event::TaskClaimed {
+                task,
+                owner,
+                generation,
+                attempts,
+            } => {
+                let on_board = before
+                    .board()
+                    .get(*task)
+                    .expect("a claimed task is on the board");
+                assert_eq!(*attempts, on_board.attempts + 1);
+                self.claim(*task, owner, generation.0, before, facts);
+            }
+            Event::TaskReleased { task, .. } | Event::TaskFailed { task, .. } => {
+                let owner = self.owners.remove(task).expect("only a claim is given up");
+                let works = matches!(&owner, Party::Member(name) if facts.trees.contains(name));
+                assert!(
+                    facts.named == Some(*task) || !works,
+                    "{owner} may still work on {task}"
+                );
+            }
+            Event::TaskCancelled { task } => drop(self.owners.remove(task)),
+            Event::TaskCompleted { task, .. } => {
+                assert!(
+                    self.owners.remove(task).is_some(),
+                    "{task} is completed by its claim"
+                );
+                assert!(self.completed.insert(*task), "{task} completes once");
+            }
+            Event::MessageAccepted {
+                message,
+                from,
+                to,
+                urgent,
+                ..
+            } => {
+                self.accept(*message, lane(before, from, *urgent), to);
+            }
+            Event::MessagesRead { member, messages } => {
+                let unread = self.unread.entry(member.clone()).or_default();
+                unread.retain(|mail| !messages.contains(&mail.id));
+            }
+            Event::MemberRemoved { member } => {
+                self.unread.remove(member);
+                self.restarts.remove(member);
+            }
+            Event::MemberWanted { member } => drop(self.restarts.remove(member)),
+            Event::Booted { .. } => self.restarts.clear(),
+            Event::LaunchStarted { member, .. } => {
+                assert!(
+                    !facts.trees.contains(member),
+                    "{member} starts beside processes of hers"
+                );
+                let allowed = self.restarts.get(member).and_then(|at| at.last()).copied();
+                assert!(
+                    allowed.is_none_or(|at| at <= record.tick.0),
+                    "{member} starts before her time"
+                );
+                facts.launched.insert(member.clone());
+            }
+            Event::LaunchDraining { member, then, .. }
+            | Event::LaunchEnding { member, then, .. } => {
+                let decided = then_of(&before.member(member).expect("a member").life);
+                let is_final =
+                    matches!(decided, Some(Then::Stop | Then::Remove | Then::Hold { .. }));
+                let changes = decided.is_some_and(|decided| decided != then);
+                assert!(
+                    !is_final || !changes || facts.is_called,
+                    "{member} was to {decided:?}, and nobody asked for {then:?}"
+                );
+            }
+            Event::LaunchEnded { member, next, .. } => {
+                assert!(
+                    !facts.trees.contains(member),
+                    "{member} ends beside processes of hers"
+                );
+                let life = &before.member(member).expect("a member").life;
+                if let Some(Then::Recover { .. }) = then_of(life) {
+                    self.count_death(member, record.tick.0, next);
                 }
             }
-        } else if let Event::TaskReleased { task, .. } | Event::TaskFailed { task, .. } =
-            &record.event
-        {
-            let owner = self.owners.remove(task).expect("only a claim is given up");
-            assert!(
-                facts.named == Some(*task) || !tree_is_left(&owner),
-                "{owner} may still work on {task}"
-            );
-        } else if let Event::TaskCancelled { task } = &record.event {
-            self.owners.remove(task);
-        } else if let Event::TaskCompleted { task, .. } = &record.event {
-            assert!(
-                self.owners.remove(task).is_some(),
-                "{task} is completed by its owner's claim"
-            );
-            assert!(self.completed.insert(*task), "{task} completes once");
-        } else if let Event::MessageAccepted {
-            message,
-            from,
-            to,
-            urgent,
-            ..
-        } = &record.event
-        {
-            self.messages += 1;
-            assert_eq!(
-                message.0, self.messages,
-                "messages are numbered without a gap"
-            );
-            let by_lead = matches!(from, Party::Member(name) if before.member(name).is_some_and(|it| it.plan.lead));
-            let lane = if *urgent {
-                0
-            } else {
-                2 - u8::from(by_lead || !matches!(from, Party::Member(_)))
-            };
-            for party in to {
-                if let Party::Member(name) = party {
-                    self.unread
-                        .entry(name.clone())
-                        .or_default()
-                        .push(Mail { id: *message, lane });
-                }
-            }
-        } else if let Event::MessagesRead { member, messages } = &record.event {
-            let unread = self.unread.entry(member.clone()).or_default();
-            unread.retain(|mail| !messages.contains(&mail.id));
-        } else if let Event::MemberRemoved { member } = &record.event {
-            self.unread.remove(member);
-            self.restarts.remove(member);
-        } else if let Event::MemberWanted { member } = &record.event {
-            self.restarts.remove(member);
-        } else if let Event::Booted { .. } = &record.event {
-            self.restarts.clear();
-        } else if let Event::LaunchStarted { member, .. } = &record.event {
-            assert!(
-                !facts.trees.contains(member),
-                "{member} starts while processes of hers are left"
-            );
-            let allowed = self.restarts.get(member).and_then(|at| at.last()).copied();
-            assert!(
-                allowed.is_none_or(|at| at <= record.tick.0),
-                "{member} starts before her time"
-            );
-            facts.launched.insert(member.clone());
-        } else if let Event::LaunchEnded { member, next, .. } = &record.event {
-            assert!(
-                !facts.trees.contains(member),
-                "{member} ends while processes of hers are left"
-            );
-            self.count_death(
-                member,
-                record.tick.0,
-                next,
-                &before.member(member).expect("a member").life,
-            );
+            _ => {}
         }
     }
 
-    fn count_death(&mut self, member: &MemberName, now: u64, next: &Next, life: &Life) {
-        let Life::Ending {
-            then: Then::Recover { .. },
-            ..
-        } = life
-        else {
+    fn claim(
+        &mut self,
+        task: TaskId,
+        owner: &Party,
+        generation: u64,
+        before: &Team,
+        facts: &Facts<'_>,
+    ) {
+        let last = self.generations.insert(task, generation).unwrap_or(0);
+        assert_eq!(
+            generation,
+            last + 1,
+            "each claim of {task} has the next generation"
+        );
+        let previous = self.owners.insert(task, owner.clone());
+        if let Party::Member(name) = owner
+            && facts.launched.contains(name)
+        {
+            assert_eq!(
+                previous.as_ref(),
+                Some(owner),
+                "a launch takes on what was hers"
+            );
             return;
-        };
+        }
+        assert_eq!(previous, None, "{task} has one owner");
+        let on_board = before
+            .board()
+            .get(task)
+            .expect("a claimed task is on the board");
+        assert_eq!(recount::open(before, on_board), 0, "{task} is not blocked");
+        if let Party::Member(name) = owner {
+            let member = before.member(name).expect("an owner is a member");
+            assert!(
+                matches!(member.life, Life::Ready { .. }),
+                "{name} takes a task and is {:?}",
+                member.life
+            );
+            if facts.named != Some(task) {
+                assert_eq!(
+                    recount::best_for(before, member),
+                    Some(task),
+                    "{name} takes the best she may"
+                );
+            }
+        }
+    }
+
+    fn accept(&mut self, message: MessageId, lane: u8, to: &[Party]) {
+        self.messages += 1;
+        assert_eq!(
+            message.0, self.messages,
+            "messages are numbered without a gap"
+        );
+        for party in to {
+            if let Party::Member(name) = party {
+                let unread = self.unread.entry(name.clone()).or_default();
+                unread.push(Mail { id: message, lane });
+            }
+        }
+    }
+
+    fn count_death(&mut self, member: &MemberName, now: u64, next: &Next) {
         let restarts = self.restarts.entry(member.clone()).or_default();
         let at = match next {
             Next::Launch => now,
             Next::Cool { restart_at } => restart_at.0,
             Next::Hold { .. } => {
                 let recent = restarts.iter().filter(|at| now < **at + 60_000).count();
-                assert_eq!(
+                return assert_eq!(
                     recent, 5,
                     "{member} is held at the sixth death within a minute"
                 );
-                return;
             }
             Next::Stop => panic!("{member} died and is not to be stopped"),
         };
@@ -201,4 +226,18 @@ impl Model {
             "{member} is started {within} times within a minute"
         );
     }
+}
+
+fn then_of(life: &Life) -> Option<&Then> {
+    if let Life::Draining { then, .. } | Life::Ending { then, .. } = life {
+        Some(then)
+    } else {
+        None
+    }
+}
+
+fn lane(team: &Team, from: &Party, urgent: bool) -> u8 {
+    let is_peer =
+        matches!(from, Party::Member(name) if team.member(name).is_none_or(|it| !it.plan.lead));
+    if urgent { 0 } else { 1 + u8::from(is_peer) }
 }

@@ -85,9 +85,10 @@ impl World {
     /// A step whose call names a task.
     pub(crate) fn step_naming(&mut self, input: Input, named: Option<TaskId>) -> Step {
         self.steps += 1;
+        let is_called = matches!(input, Input::Called { .. });
         let before = self.team.clone();
         let step = self.team.step(&self.context(), input);
-        self.replay(before, &step.records, named);
+        self.replay(before, &step.records, named, is_called);
         recount::check(&self.team, &self.model);
         if self.steps.is_multiple_of(8) {
             assert_eq!(
@@ -103,7 +104,13 @@ impl World {
     }
 
     /// The journal's records alone give the same team, also after they were stored as text.
-    fn replay(&mut self, mut before: Team, records: &[Record], named: Option<TaskId>) {
+    fn replay(
+        &mut self,
+        mut before: Team,
+        records: &[Record],
+        named: Option<TaskId>,
+        is_called: bool,
+    ) {
         let trees = self
             .workers
             .values()
@@ -112,6 +119,7 @@ impl World {
         let mut facts = Facts {
             trees: &trees,
             named,
+            is_called,
             launched: BTreeSet::new(),
         };
         for record in records {
