@@ -9,9 +9,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use agent_team_protocol::MemberName;
 use agent_team_protocol::method::{MemberShow, Method, OneMember, OneTask, TaskShow};
 use agent_team_protocol::view::{MemberState, MemberView, TaskState, TaskView};
+use agent_team_protocol::{ErrorCode, MemberName};
 use agent_team_system::client::CallError;
 use agent_team_system::directories::Directories;
 use agent_team_system::process::ProcessId;
@@ -22,6 +22,7 @@ use tokio::process::Command;
 
 use crate::processes::{self, Found, living};
 use crate::screen::Screen;
+use crate::stub::{self, Stubs};
 use crate::tmux::Tmux;
 use crate::user::{Events, User};
 use crate::verb::{Output, Running, run};
@@ -116,6 +117,23 @@ impl Rig {
             run: home.join("run"),
             config: home.join("config"),
         }
+    }
+
+    /// Puts a worker in place of the real one whose words are the test's, for launches from now on. `test` is the
+    /// test of the same program that calls [`stub::carry`] and nothing else.
+    pub fn stub_workers(&mut self, test: &str) -> Stubs {
+        let real = self.binaries.clone();
+        self.binaries = self.root().join("bin");
+        fs::create_dir(&self.binaries).expect("it can be written");
+        for name in ["agent-team", "agent-teamd"] {
+            // A link to a file of another file system is not to be had.
+            fs::hard_link(real.join(name), self.binary(name))
+                .or_else(|_| fs::copy(real.join(name), self.binary(name)).map(drop))
+                .expect("it can be written");
+        }
+        let socket = self.root().join("member.sock");
+        stub::write_worker(&self.binary("agent-teammate"), &socket, test);
+        Stubs::listen(&socket)
     }
 
     /// Where the binaries are.
@@ -256,12 +274,14 @@ impl Rig {
         self.ask::<TaskShow>(OneTask { task }).await
     }
 
-    /// Asks a question that changes nothing, again if the supervisor dies meanwhile.
+    /// Asks a question that changes nothing, again if the supervisor dies meanwhile or has no such team yet.
     pub async fn ask<M: Method<Args: Clone>>(&self, args: M::Args) -> M::Answer {
         until(M::NAME, async || {
             match self.user().await.call::<M>(args.clone(), None).await {
                 Ok(answer) => Some(answer),
                 Err(CallError::Disconnected) => None,
+                // An `up` that was only started is still making it.
+                Err(CallError::Refused(refusal)) if refusal.code == ErrorCode::UnknownTeam => None,
                 Err(error) => panic!("{}: {error}", M::NAME),
             }
         })
