@@ -165,7 +165,16 @@ impl Task {
             && !in_panes.is_empty()
         {
             let outcomes = panes.start(&worker, &in_panes).await;
+            let gone = panes.are_gone();
             for (start, outcome) in in_panes.into_iter().zip(outcomes) {
+                let outcome = match outcome {
+                    // The user has closed the tmux that the team was in; the team goes on.
+                    Err(why) if gone => {
+                        tracing::warn!(member = %start.member, why, "started headless instead of in a pane");
+                        headless::start(&worker, &start)
+                    }
+                    outcome => outcome,
+                };
                 self.tell(start, outcome);
             }
         }

@@ -6,13 +6,15 @@
 //! nobody's focus is moved.
 //!
 //! ```text
-//! start.rs   workers into panes          survey.rs  which panes there are, and whose
-//! close.rs   panes away, with receipts   room.rs    how many fit into a window
-//! call.rs    one call of tmux            server.rs  which server answers; our own one
+//! start.rs   workers into panes, step by step   survey.rs  which panes there are, and whose
+//! fill.rs    the call of such a step            room.rs    how many fit into a window
+//! close.rs   panes away, with receipts          server.rs  which server answers; our own one
+//! call.rs    one call of tmux, and its errors
 //! ```
 
 mod call;
 mod close;
+mod fill;
 mod room;
 mod server;
 mod start;
@@ -53,6 +55,8 @@ pub(crate) struct Panes {
     survey: Option<Survey>,
     /// What the borders say.
     labels: BTreeMap<MemberName, Label>,
+    /// The last start found the user's server or session ended.
+    gone: bool,
 }
 
 impl Panes {
@@ -77,7 +81,14 @@ impl Panes {
             tmux: Tmux::new(place.binary, place.socket, configuration),
             survey: None,
             labels: BTreeMap::new(),
+            gone: false,
         }
+    }
+
+    /// Whether the last start failed because the user's server or session has ended: there is nowhere to put a pane
+    /// until the next `up` chooses anew. Our own server is never gone, it is started again.
+    pub(crate) fn are_gone(&self) -> bool {
+        self.gone
     }
 
     /// What there is, asked for only when what is known is of another server than the one that answers now: until a

@@ -1,0 +1,94 @@
+//! Panes away.
+
+use super::*;
+
+#[tokio::test]
+async fn closing_all_leaves_no_pane_server_or_socket() {
+    let Some(binary) = tmux_or_skip() else { return };
+    let mut rig = Rig::own(binary);
+    let running = rig.start(&["lead", "ada"]).await;
+    let server = ProcessId::of(rig.server.pid()).unwrap().unwrap();
+    let receipts = rig.panes.close_all().await;
+    let socket = rig.server.socket().display().to_string();
+    let (lead, ada) = (
+        format!("{} (lead)", id(&running[0])),
+        format!("{} (ada)", id(&running[1])),
+    );
+    assert_eq!(
+        fates(&receipts),
+        [
+            (ReceiptKind::Pane, lead.as_str(), Fate::Closed),
+            (ReceiptKind::Pane, ada.as_str(), Fate::Closed),
+            (ReceiptKind::Socket, socket.as_str(), Fate::Removed),
+        ]
+    );
+    assert!(!server.is_alive().unwrap());
+    for running in &running {
+        ended(running).await;
+    }
+    let mut left: Vec<_> = std::fs::read_dir(rig.server.directory.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| !name.ends_with(".said"))
+        .collect();
+    left.sort();
+    assert_eq!(left, ["worker"]);
+    assert_eq!(rig.panes.close_all().await, []);
+}
+
+#[tokio::test]
+async fn panes_that_are_not_ours_are_kept_and_told_of() {
+    let Some(binary) = tmux_or_skip() else { return };
+    let mut rig = Rig::own(binary);
+    let running = rig.start(&["lead"]).await;
+    let other = TeamId::from_directory_name("demo-99999999").unwrap();
+    let mut others = panes(&rig.server, TmuxSession::Own, Layout::Tiled, (200, 50));
+    others.team = other;
+    let order = rig.order("lead");
+    let theirs = others.start(&rig.worker, &[order]).await.remove(0).unwrap();
+    let by_hand = rig.server.tmux(&[
+        "split-window",
+        "-d",
+        "-t",
+        id(&running[0]),
+        "-P",
+        "-F",
+        "#{pane_id}",
+        "--",
+        "sleep",
+        "600",
+    ]);
+
+    let receipts = rig.panes.close_all().await;
+    let (ours, kept) = (
+        format!("{} (lead)", id(&running[0])),
+        format!("{by_hand} (not ours)"),
+    );
+    assert_eq!(
+        fates(&receipts),
+        [
+            (ReceiptKind::Pane, ours.as_str(), Fate::Closed),
+            (ReceiptKind::Pane, kept.as_str(), Fate::Kept),
+        ]
+    );
+    let mut left = rig.server.panes("#{pane_id}");
+    left.sort();
+    let mut expected = [by_hand.clone(), id(&theirs).to_owned()];
+    expected.sort();
+    assert_eq!(left, expected);
+    assert!(is_alive(&theirs));
+
+    // The other team is not the last on the server: no receipt for its socket.
+    assert_eq!(others.close_all().await.len(), 1);
+    assert_eq!(rig.server.panes("#{pane_id}"), [by_hand]);
+}
+
+#[tokio::test]
+async fn closing_a_member_closes_nobody_else() {
+    let Some(binary) = tmux_or_skip() else { return };
+    let mut rig = Rig::own(binary);
+    rig.start(&["lead", "ada", "bob"]).await;
+    rig.panes.close(&"ada".parse().unwrap()).await;
+    rig.panes.close(&"eve".parse().unwrap()).await;
+    assert_eq!(rig.server.panes("#{@agent_team_member}"), ["lead", "bob"]);
+}

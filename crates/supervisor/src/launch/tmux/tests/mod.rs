@@ -1,0 +1,168 @@
+//! Panes in a real tmux.
+
+mod close;
+mod show;
+mod start;
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use agent_team_protocol::LaunchId;
+use agent_team_protocol::spec::Colour;
+use agent_team_protocol::view::{Fate, Receipt, ReceiptKind};
+use agent_team_system::process::{ExitWatch, ProcessId};
+
+use super::testing::{Server, tmux_or_skip};
+use super::*;
+use crate::launch::{LaunchOrder, Running};
+
+/// Says what it was given, then does nothing.
+const WORKER: &str = "#!/bin/sh\nprintf '%s|' \"$@\" \"$AGENT_TEAM_LAUNCH\" \"$PWD\" \"${CARGO_MANIFEST_DIR-none}\" > \"$2.said\"\nexec sleep 600\n";
+
+struct Rig {
+    server: Server,
+    panes: Panes,
+    worker: PathBuf,
+    launches: u128,
+}
+
+impl Rig {
+    fn own(binary: PathBuf) -> Self {
+        Self::over(
+            Server::none(binary),
+            TmuxSession::Own,
+            Layout::MainVertical,
+            (200, 50),
+        )
+    }
+
+    fn users(binary: PathBuf) -> Self {
+        Self::over(
+            Server::start(binary),
+            TmuxSession::Users("$0".to_owned()),
+            Layout::MainVertical,
+            (200, 50),
+        )
+    }
+
+    fn over(server: Server, session: TmuxSession, layout: Layout, size: (u16, u16)) -> Self {
+        let worker = server.directory.path().join("worker");
+        std::fs::write(&worker, WORKER).unwrap();
+        std::fs::set_permissions(&worker, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let panes = panes(&server, session, layout, size);
+        Self {
+            server,
+            panes,
+            worker,
+            launches: 0,
+        }
+    }
+
+    /// A supervisor that was started anew knows nothing.
+    fn forget(&mut self) {
+        self.panes = panes(
+            &self.server,
+            self.panes.session.clone(),
+            self.panes.layout,
+            (200, 50),
+        );
+    }
+
+    fn order(&mut self, member: &str) -> LaunchOrder {
+        self.launches += 1;
+        let launch = LaunchId::from_bits(self.launches);
+        LaunchOrder {
+            member: member.parse().unwrap(),
+            file: self.server.directory.path().join(launch.as_str()),
+            launch,
+            headless: false,
+            label: label("worker, idle"),
+        }
+    }
+
+    async fn start(&mut self, members: &[&str]) -> Vec<Running> {
+        let orders: Vec<_> = members.iter().map(|member| self.order(member)).collect();
+        let outcomes = self.panes.start(&self.worker, &orders).await;
+        outcomes
+            .into_iter()
+            .map(|outcome| outcome.unwrap())
+            .collect()
+    }
+}
+
+fn panes(server: &Server, session: TmuxSession, layout: Layout, size: (u16, u16)) -> Panes {
+    let place = TmuxPlace {
+        binary: server.binary.clone(),
+        socket: server.socket().to_owned(),
+        session,
+        size,
+    };
+    Panes::new(
+        team(),
+        place,
+        layout,
+        server.directory.path().join("tmux.conf"),
+    )
+}
+
+fn team() -> TeamId {
+    TeamId::from_directory_name("demo-12345678").unwrap()
+}
+
+fn label(text: &str) -> Label {
+    Label {
+        colour: Colour::Green,
+        text: text.to_owned(),
+    }
+}
+
+fn names(range: std::ops::Range<usize>) -> Vec<String> {
+    range.map(|n| format!("m{n}")).collect()
+}
+
+fn id(running: &Running) -> &str {
+    running.pane.as_deref().unwrap()
+}
+
+fn is_alive(running: &Running) -> bool {
+    let process = ProcessId {
+        pid: running.process.pid,
+        start_time: running.process.start_time,
+    };
+    process.is_alive().unwrap()
+}
+
+/// Waits for the end of a process that somebody has killed.
+async fn ended(running: &Running) {
+    let process = ProcessId {
+        pid: running.process.pid,
+        start_time: running.process.start_time,
+    };
+    if let Some(mut watch) = ExitWatch::open(process).unwrap() {
+        assert!(watch.exited_within(Duration::from_secs(10)).await.unwrap());
+    }
+}
+
+fn fates(receipts: &[Receipt]) -> Vec<(ReceiptKind, &str, Fate)> {
+    receipts
+        .iter()
+        .map(|receipt| (receipt.kind, receipt.what.as_str(), receipt.fate))
+        .collect()
+}
+
+/// What a worker wrote; it has been started, so that it will.
+async fn said(file: &std::path::Path) -> String {
+    let file = PathBuf::from(format!("{}.said", file.display()));
+    let wait = async {
+        loop {
+            match std::fs::read_to_string(&file) {
+                Ok(text) if text.matches('|').count() == 5 => return text,
+                Ok(_) | Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), wait)
+        .await
+        .expect("the worker says what it was given")
+}

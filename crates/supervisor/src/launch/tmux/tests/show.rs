@@ -1,0 +1,130 @@
+//! Borders, and attaching.
+
+use super::*;
+
+#[tokio::test]
+async fn labels_are_shown_and_one_missing_pane_hides_no_others() {
+    let Some(binary) = tmux_or_skip() else { return };
+    let mut rig = Rig::own(binary);
+    let running = rig.start(&["lead", "ada", "bob"]).await;
+    rig.server.tmux(&["kill-pane", "-t", id(&running[1])]);
+    let labels = ["lead", "ada", "bob"].map(|member| (member.parse().unwrap(), label("-t busy;")));
+    rig.panes.label(labels.to_vec()).await;
+    assert_eq!(
+        rig.server
+            .panes("#{@agent_team_member} #{@agent_team_label}"),
+        ["lead -t busy;", "bob -t busy;"]
+    );
+}
+
+#[tokio::test]
+async fn attaching_from_outside_is_a_command_for_the_callers_terminal() {
+    let Some(binary) = tmux_or_skip() else { return };
+    let mut rig = Rig::own(binary);
+    assert_eq!(
+        rig.panes.attach(None, false, None).await.unwrap_err().code,
+        ErrorCode::NoPane
+    );
+    let running = rig.start(&["lead", "ada"]).await;
+    let ada = "ada".parse().unwrap();
+    let answer = rig
+        .panes
+        .attach(Some(&ada), true, Some("/elsewhere,1,0"))
+        .await
+        .unwrap();
+    assert_eq!(answer.unset, ["TMUX", "TMUX_PANE"]);
+    let (end, start) = (&answer.argv[answer.argv.len() - 4..], &answer.argv[..3]);
+    assert_eq!(
+        start,
+        [
+            rig.server.binary.to_str().unwrap(),
+            "-S",
+            rig.server.socket().to_str().unwrap()
+        ]
+    );
+    assert_eq!(end, ["attach-session", "-t", "$0", "-r"]);
+
+    // All but the last command can be run here: it wants a terminal.
+    let upto = answer.argv.len() - 5;
+    for _ in 0..2 {
+        let words: Vec<&str> = answer.argv[3..upto].iter().map(String::as_str).collect();
+        rig.server.tmux(&words);
+        let looked = rig.server.tmux(&[
+            "display-message",
+            "-p",
+            "-t",
+            "=demo-12345678:",
+            "#{pane_id} #{window_zoomed_flag}",
+        ]);
+        assert_eq!(looked, format!("{} 1", id(&running[1])));
+    }
+    assert_eq!(
+        rig.panes
+            .attach(Some(&"eve".parse().unwrap()), false, None)
+            .await
+            .unwrap_err()
+            .code,
+        ErrorCode::NoPane
+    );
+}
+
+#[tokio::test]
+async fn attaching_from_inside_switches_the_client_that_looks_at_the_callers_session() {
+    let Some(binary) = tmux_or_skip() else { return };
+    let mut rig = Rig::users(binary.clone());
+    let running = rig.start(&["lead", "ada"]).await;
+    let tmux = format!("{},{},0", rig.server.socket().display(), rig.server.pid());
+    let ada = "ada".parse().unwrap();
+    assert_eq!(
+        rig.panes
+            .attach(Some(&ada), false, Some(&tmux))
+            .await
+            .unwrap_err()
+            .code,
+        ErrorCode::NoPane
+    );
+    assert_eq!(
+        rig.panes
+            .attach(Some(&ada), true, Some(&tmux))
+            .await
+            .unwrap_err()
+            .code,
+        ErrorCode::Invalid
+    );
+
+    // A client without a terminal is a client: control mode, which says when it is there.
+    let mut client = tokio::process::Command::new(&binary);
+    client
+        .arg("-S")
+        .arg(rig.server.socket())
+        .args(["-C", "attach-session", "-t", "$0"]);
+    client
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .kill_on_drop(true);
+    let mut client = client.env_remove("TMUX").spawn().unwrap();
+    let mut lines =
+        tokio::io::AsyncBufReadExt::lines(tokio::io::BufReader::new(client.stdout.take().unwrap()));
+    let attached = async {
+        while let Some(line) = lines.next_line().await.unwrap() {
+            if line.starts_with("%session-changed") {
+                return;
+            }
+        }
+        panic!("the client ended");
+    };
+    tokio::time::timeout(Duration::from_secs(10), attached)
+        .await
+        .unwrap();
+
+    let answer = rig
+        .panes
+        .attach(Some(&ada), false, Some(&tmux))
+        .await
+        .unwrap();
+    assert!(answer.argv.is_empty() && answer.unset.is_empty());
+    let looked = rig
+        .server
+        .tmux(&["display-message", "-p", "-t", "$0:", "#{pane_id}"]);
+    assert_eq!(looked, id(&running[1]));
+}
