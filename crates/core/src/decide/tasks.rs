@@ -17,6 +17,10 @@ use crate::plan::TaskPlan;
 use crate::refusal::Refused;
 use crate::task::{GraphError, Outcome, REFUSALS_MAX, Task};
 
+/// Longest task, all its texts together, in bytes: with its result, and however its text is escaped, it fits into a
+/// frame.
+const PLAN_MAX: usize = 96 << 10;
+
 impl Turn<'_> {
     pub(super) fn add_task(&mut self, by: &Origin, mut plan: TaskPlan, after: &[After]) -> Decided {
         let task = self.team.next_task();
@@ -414,6 +418,20 @@ impl Turn<'_> {
         }
         for line in plan.run.iter().chain(&plan.verify) {
             check_size("the shell line", line, TEXT_MAX)?;
+        }
+        let texts = [&plan.title, &plan.key, &plan.description];
+        let texts = texts.into_iter().chain(&plan.labels).chain(&plan.files);
+        let bytes = texts
+            .chain(&plan.run)
+            .chain(&plan.verify)
+            .map(|text| text.len())
+            .sum();
+        if bytes > PLAN_MAX {
+            return Err(Refused::TooLarge {
+                what: "the task",
+                bytes,
+                limit: PLAN_MAX,
+            });
         }
         if sets_lines && *by != Origin::User && (plan.run.is_some() || plan.verify.is_some()) {
             return Err(Refused::NotPermitted("write the shell lines of a task"));

@@ -254,6 +254,16 @@ fn bad_words_of_a_task_are_refused() {
             ..
         }
     ));
+    assert!(matches!(
+        refuse(|plan| {
+            plan.description = "x".repeat(60_000).into();
+            plan.run = Some("x".repeat(60_000).into());
+        }),
+        Refused::TooLarge {
+            what: "the task",
+            ..
+        }
+    ));
     assert_eq!(
         refuse(|plan| plan.assignee = Some(name("zoe"))),
         Refused::UnknownMember("zoe".into())

@@ -13,6 +13,7 @@ mod outside;
 #[path = "../plans/mod.rs"]
 mod plans;
 mod recount;
+mod workers;
 mod world;
 
 use proptest::prelude::*;

@@ -1,16 +1,11 @@
-//! What is outside the core: effects on their way, and workers who do what they are told, or not.
+//! What is outside the core: effects on their way, reports of them, and whose turn it is.
 
 use std::collections::BTreeSet;
 
-use agent_team_core::effect::{Effect, Scan};
-use agent_team_core::input::{Call, ClaimRef, Input, Origin, StartFault, Verdict};
-use agent_team_core::mail::Courier;
-use agent_team_core::member::{Life, ProcessStamp};
-use agent_team_core::time::TokenHash;
-use agent_team_core::{Caller, Refused, Team};
-use agent_team_protocol::id::{Generation, LaunchId, MemberName, MessageId, TaskId};
+use agent_team_core::effect::Effect;
+use agent_team_core::input::{Call, Input, Verdict};
+use agent_team_protocol::id::{LaunchId, MemberName};
 
-use crate::asks::complete;
 use crate::calls::Made;
 use crate::world::{World, target};
 
@@ -24,42 +19,12 @@ pub(crate) enum Pending {
     CallAgain(Made),
 }
 
-/// The processes of one launch. It is forgotten when none is left.
-#[derive(Debug)]
-pub(crate) struct Worker {
-    pub(crate) member: MemberName,
-    process: ProcessStamp,
-    /// The worker itself; its children may live on without it.
-    pub(crate) is_alive: bool,
-    said_hello: bool,
-    never_says_hello: bool,
-    /// What it believes to own.
-    task: Option<(TaskId, Generation)>,
-    has_worked: bool,
-    courier: Courier,
-    offered: Vec<MessageId>,
-}
-
-impl Worker {
-    pub(crate) fn unread(&self, team: &Team) -> usize {
-        team.member(&self.member)
-            .map_or(0, |member| member.inbox.len())
-    }
-}
-
 #[derive(Debug)]
 enum Move {
     Pending(usize),
     Hello(LaunchId),
     Work(LaunchId),
     Read(LaunchId),
-}
-
-pub(crate) fn stamp(start_time: u64) -> ProcessStamp {
-    ProcessStamp {
-        pid: 1_000,
-        start_time,
-    }
 }
 
 impl World {
@@ -108,7 +73,7 @@ impl World {
         moves
     }
 
-    fn report(&mut self, input: Input) {
+    pub(crate) fn report(&mut self, input: Input) {
         self.pending.push_back(Pending::Report(input));
     }
 
@@ -191,275 +156,6 @@ impl World {
             }
             Effect::Reply { to, .. } => drop(self.calls.waiting.remove(&to)),
             Effect::ClosePane { .. } => {}
-        }
-    }
-
-    fn launch(&mut self, member: MemberName, launch: LaunchId, token: &str, how: u8) {
-        if self.retired.contains(&launch) {
-            return;
-        }
-        assert!(
-            self.workers.values().all(|other| other.member != member),
-            "{member} runs twice"
-        );
-        let life = &self
-            .team
-            .member(&member)
-            .expect("who is launched is a member")
-            .life;
-        let hash = &life.launch().expect("she has a launch").token_hash;
-        assert_eq!(
-            *hash,
-            TokenHash::of(token),
-            "the journal knows the token's hash"
-        );
-        if how.is_multiple_of(16) {
-            let fault = if how.is_multiple_of(64) {
-                StartFault::Unfit("no such program".into())
-            } else {
-                StartFault::Failed("tmux says no".into())
-            };
-            return self.report(Input::NotStarted { launch, fault });
-        }
-        let worker = Worker {
-            member,
-            process: stamp(self.now.0),
-            is_alive: true,
-            said_hello: false,
-            never_says_hello: how % 16 == 1,
-            task: None,
-            has_worked: false,
-            courier: Courier::default(),
-            offered: Vec::new(),
-        };
-        self.workers.insert(launch, worker);
-    }
-
-    fn kill(&mut self, launch: &LaunchId, process: Option<ProcessStamp>, scan: Scan) {
-        let Some(worker) = self.workers.get_mut(launch) else {
-            return;
-        };
-        assert!(
-            process.is_none_or(|process| process == worker.process),
-            "the right process is killed"
-        );
-        assert!(
-            scan == Scan::Everything || !worker.has_worked,
-            "who has worked may have left children behind"
-        );
-        if std::mem::take(&mut worker.is_alive) {
-            self.report(Input::Exited {
-                launch: launch.clone(),
-            });
-        }
-    }
-
-    fn ask_to_stop(&mut self, launch: &LaunchId, how: u8) {
-        match how % 3 {
-            0 => {}
-            1 => self.say_last_words(launch, how),
-            _ => self.dies(launch),
-        }
-    }
-
-    fn say_last_words(&mut self, launch: &LaunchId, how: u8) {
-        if self
-            .workers
-            .get(launch)
-            .is_some_and(|worker| worker.is_alive && worker.said_hello)
-        {
-            let (code, hold) = (i32::from(how / 8 % 2), how % 32 == 9);
-            self.call_as(
-                launch,
-                Call::LastWords {
-                    code,
-                    reason: "that is all".into(),
-                    hold,
-                },
-            );
-            self.dies(launch);
-        }
-    }
-
-    pub(crate) fn die(&mut self, which: u8) {
-        let alive: Vec<LaunchId> = self
-            .workers
-            .iter()
-            .filter(|(_, it)| it.is_alive)
-            .map(|(launch, _)| launch.clone())
-            .collect();
-        if let Some(launch) = crate::world::pick(&alive, which) {
-            self.dies(launch);
-        }
-    }
-
-    /// In between everything goes well, for a while at least.
-    pub(crate) fn die_again(&mut self, which: u8, deaths: u8, every_ms: u64) {
-        let names: Vec<MemberName> = self.team.members().map(|it| it.plan.name.clone()).collect();
-        let Some(name) = crate::world::pick(&names, which) else {
-            return;
-        };
-        for _ in 0..deaths {
-            let started = |it: &Worker| it.member == *name && it.is_alive && it.said_hello;
-            for _ in 0..40 {
-                if self.workers.values().any(started) {
-                    break;
-                }
-                if !self.outside(0, WELL) {
-                    self.wait(500);
-                }
-            }
-            let launch = self.workers.iter().find(|(_, it)| started(it));
-            if let Some(launch) = launch.map(|(launch, _)| launch.clone()) {
-                self.wait(every_ms);
-                self.dies(&launch);
-            }
-        }
-    }
-
-    fn dies(&mut self, launch: &LaunchId) {
-        if let Some(worker) = self.workers.get_mut(launch)
-            && std::mem::take(&mut worker.is_alive)
-        {
-            self.report(Input::Exited {
-                launch: launch.clone(),
-            });
-        }
-    }
-
-    /// A worker connects: it learns what it owns, and is offered its messages from the first one on.
-    fn hello(&mut self, launch: &LaunchId) {
-        let worker = &self.workers[launch];
-        let (member, process) = (worker.member.clone(), worker.process);
-        self.step(Input::SaidHello {
-            launch: launch.clone(),
-            process,
-        });
-        let owned = self.owned(&member).filter(|_| self.is_trusted(launch));
-        let worker = self.workers.get_mut(launch).expect("it is there");
-        worker.said_hello = true;
-        worker.has_worked |= owned.is_some();
-        worker.task = owned;
-        worker.courier = Courier::default();
-        worker.offered.clear();
-        self.deliver(&member);
-    }
-
-    /// Whether its life is not over already.
-    fn is_trusted(&self, launch: &LaunchId) -> bool {
-        let member = self.team.member_of(launch);
-        member
-            .is_some_and(|member| matches!(member.life, Life::Ready { .. } | Life::Draining { .. }))
-    }
-
-    fn owned(&self, member: &MemberName) -> Option<(TaskId, Generation)> {
-        self.team
-            .task_of(member)
-            .map(|task| (task.id, task.generation))
-    }
-
-    fn connected(&mut self, member: &MemberName) -> Option<&mut Worker> {
-        self.workers
-            .values_mut()
-            .find(|worker| worker.member == *member && worker.is_alive && worker.said_hello)
-    }
-
-    fn deliver(&mut self, member: &MemberName) {
-        let Some(inbox) = self.team.member(member).map(|member| member.inbox.clone()) else {
-            return;
-        };
-        let Some(worker) = self.connected(member) else {
-            return;
-        };
-        while let Some((message, _)) = worker.courier.next(&inbox) {
-            assert!(
-                !worker.offered.contains(&message),
-                "{message} is offered once over a connection"
-            );
-            worker.offered.push(message);
-        }
-    }
-
-    fn read(&mut self, launch: &LaunchId) {
-        let worker = self.workers.get_mut(launch).expect("it is there");
-        let messages = std::mem::take(&mut worker.offered);
-        self.call_as(launch, Call::Read { messages });
-    }
-
-    /// It goes on with its task: completes it, mostly.
-    fn work(&mut self, launch: &LaunchId, how: u8) {
-        let Some((task, generation)) = self.workers[launch].task else {
-            return;
-        };
-        let claim = ClaimRef {
-            task,
-            generation: Some(generation),
-        };
-        let call = match how % 16 {
-            0 | 8 => Call::FailTask {
-                claim,
-                reason: "exit 1".into(),
-            },
-            1 => Call::ReleaseTask {
-                claim,
-                note: "too hard".into(),
-            },
-            2 => return self.say_last_words(launch, how),
-            3 => return self.dies(launch),
-            _ => complete(claim),
-        };
-        let outcome = self.call_as(launch, call);
-        // Without an answer yet, or refused by a hook, it still owns the task; else it is done with it.
-        let goes_on = matches!(outcome, None | Some(Err(Refused::CompletionRefused { .. })));
-        if let Some(worker) = self.workers.get_mut(launch)
-            && worker.task == Some((task, generation))
-            && !goes_on
-        {
-            worker.task = None;
-        }
-    }
-
-    fn call_as(
-        &mut self,
-        launch: &LaunchId,
-        call: Call,
-    ) -> Option<Result<agent_team_core::Answer, Refused>> {
-        let name = self.workers[launch].member.clone();
-        let by = Origin::Member {
-            name,
-            launch: launch.clone(),
-        };
-        self.make(by, Some(Caller::Launch(launch.clone())), call)
-    }
-
-    /// A new supervisor hears from those who live, and finds out about those who do not.
-    pub(crate) fn find_workers(&mut self) {
-        let workers: Vec<(LaunchId, bool, bool)> = self
-            .workers
-            .iter()
-            .map(|(launch, it)| (launch.clone(), it.is_alive, it.said_hello))
-            .collect();
-        for (launch, is_alive, said_hello) in workers {
-            if !is_alive {
-                self.report(Input::Exited { launch });
-            } else if said_hello {
-                self.hello(&launch);
-            }
-        }
-        let launching = self
-            .team
-            .members()
-            .filter(|it| matches!(it.life, Life::Launching { .. }));
-        let launches: Vec<LaunchId> = launching
-            .filter_map(|it| Some(it.life.launch()?.id.clone()))
-            .filter(|launch| !self.workers.contains_key(launch))
-            .collect();
-        for launch in launches {
-            self.retired.insert(launch.clone());
-            self.report(Input::NotStarted {
-                launch,
-                fault: StartFault::Untaken,
-            });
         }
     }
 }

@@ -12,8 +12,9 @@ use agent_team_protocol::id::{LaunchId, MemberName, Party, TaskId};
 use crate::calls::Calls;
 use crate::command::Command;
 use crate::model::{Facts, Model};
-use crate::outside::{Pending, Worker};
+use crate::outside::Pending;
 use crate::recount;
+use crate::workers::Worker;
 
 #[derive(Default)]
 pub(crate) struct World {
@@ -197,7 +198,7 @@ impl World {
             },
             5 => Input::SaidHello {
                 launch,
-                process: crate::outside::stamp(u64::from(what)),
+                process: crate::workers::stamp(u64::from(what)),
             },
             _ => Input::IdleRefused {
                 launch,

@@ -426,7 +426,9 @@ impl Driver {
                     at: message.at,
                 })
                 .collect();
-            Ok(MessageListAnswer { messages })
+            Ok(MessageListAnswer {
+                messages: newest_that_fit(messages),
+            })
         });
     }
 
@@ -467,6 +469,19 @@ impl Driver {
             }
         });
     }
+}
+
+/// The newest of these that fit into a frame however their texts are escaped; one at least.
+fn newest_that_fit(mut messages: Vec<MessageView>) -> Vec<MessageView> {
+    let mut bytes = 0;
+    let fitting = messages.iter().rev().take_while(|message| {
+        let fits = bytes < PAGE_BYTES / 8;
+        bytes += message.text.len();
+        fits
+    });
+    let left_out = messages.len() - fitting.count();
+    messages.drain(..left_out);
+    messages
 }
 
 /// Tasks of one page, at most.
