@@ -5,7 +5,7 @@
 //!      ▲            while a commit is under way, inputs gather         │
 //!      └───────────────────────────────────────────────────────────────┘
 //! ```
-//! I1: only this module's [`Driver`] changes a `Team`. I2: nothing leaves it that rests on an event which is not stored.
+//! Only [`Driver`] changes a `Team` (I3), and nothing leaves it that rests on an event which is not stored (I4).
 //! It never waits for a member, for tmux, for a hook or for the disk: what they have to say comes back as a message.
 
 mod calls;
