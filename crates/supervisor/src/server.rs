@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use agent_team_core::input::{ClaimRef, Verdict};
 use agent_team_core::{Call, Caller, Origin};
-use agent_team_protocol::codec::{FIRST_FRAME_MAX, FRAME_MAX};
+use agent_team_protocol::codec::{FIRST_FRAME_MAX, FRAME_MAX, FrameError};
 use agent_team_protocol::initialize::{
     self, BUILD, ConnectionRole, Initialize, Initialized, PROTOCOL,
 };
@@ -710,7 +710,11 @@ fn read_initialize(frame: &str) -> Result<(Box<RawValue>, Initialize), Refusal> 
 
 fn refuse_frame(outbox: &Outbox, error: &ReadFrameError) {
     if let ReadFrameError::Frame(error) = error {
-        let refusal = Refusal::new(ErrorCode::FrameTooLarge, error.to_string());
+        let code = match error {
+            FrameError::TooLong(_) => ErrorCode::FrameTooLarge,
+            FrameError::TooDeep | FrameError::NotText => ErrorCode::ParseError,
+        };
+        let refusal = Refusal::new(code, error.to_string());
         outbox.farewell(&Goodbye {
             reason: GoodbyeReason::Closed,
             error: Some(refusal),

@@ -136,7 +136,13 @@ impl Driver {
             process.pid == hello.process.pid && process.start_time == hello.process.start_time
         };
         match &member.life {
-            Life::Launching { .. } => Ok(()),
+            Life::Launching { .. } => match self.live.get(&hello.launch).and_then(|l| l.started) {
+                Some(started) if started != hello.process => {
+                    Err(refused("another process was started for this launch"))
+                }
+                // Of a start that was not seen, the token alone tells.
+                Some(_) | None => Ok(()),
+            },
             Life::Ready { process, .. } | Life::Draining { process, .. }
                 if is_the_one(*process) =>
             {

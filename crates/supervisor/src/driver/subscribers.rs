@@ -43,7 +43,7 @@ impl Driver {
     }
 
     /// Attaches a reader who is near the head; others go on reading. Runs between two commits.
-    pub(super) fn caught_up(&mut self, reader: Reader) {
+    pub(super) fn caught_up(&mut self, mut reader: Reader) {
         if reader.outbox.is_closed() {
             return;
         }
@@ -62,18 +62,22 @@ impl Driver {
             ));
             return;
         }
-        for entry in self
-            .recent
-            .iter()
-            .filter(|entry| entry.revision > reader.after)
-        {
-            if reader
-                .outbox
-                .send(line(&self.identity.team, entry))
-                .is_err()
-            {
-                return cut_off(&reader.outbox);
+        for entry in &self.recent {
+            if entry.revision <= reader.after {
+                continue;
             }
+            let line = line(&self.identity.team, entry);
+            if reader.outbox.send(line).is_err() {
+                // Not live yet, so at its own pace still.
+                let driver = self.to_self.clone();
+                tokio::task::spawn_local(async move {
+                    reader.outbox.room().await;
+                    // The driver is gone only when the connection soon is.
+                    let _sent = driver.send(Message::CaughtUp(reader));
+                });
+                return;
+            }
+            reader.after = entry.revision;
         }
         self.subscribers.push(Subscriber {
             outbox: reader.outbox,
