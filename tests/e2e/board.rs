@@ -8,7 +8,7 @@ use agent_team_protocol::spec::TaskSpec;
 use agent_team_protocol::view::TaskState;
 use agent_team_protocol::{ErrorCode, TaskId};
 use agent_team_system::client::CallError;
-use agent_team_tests::Rig;
+use agent_team_tests::{Rig, together};
 
 use crate::teams::{assigned, headless, task};
 
@@ -182,12 +182,11 @@ async fn of_many_who_claim_a_task_at_once_exactly_one_wins_and_the_others_are_to
     }
     for number in 1..=TASKS {
         let task = Some(TaskId(number));
-        let claims: Vec<_> = users
+        let claims = users
             .iter()
-            .map(|user| user.call::<TaskClaim>(ClaimTask { task }, None))
-            .collect();
+            .map(|user| user.call::<TaskClaim>(ClaimTask { task }, None));
         let (mut won, mut lost) = (0, 0);
-        for outcome in all(claims).await {
+        for outcome in together(claims).await {
             match outcome {
                 Ok(answer) => {
                     assert_eq!(answer.generation.0, 1);
@@ -203,30 +202,6 @@ async fn of_many_who_claim_a_task_at_once_exactly_one_wins_and_the_others_are_to
         }
         assert_eq!((won, lost), (1, CLAIMANTS - 1), "T-{number}");
     }
-}
-
-/// Runs futures side by side, all made before any of them is waited for.
-async fn all<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
-    let mut futures: Vec<_> = futures.into_iter().map(Box::pin).collect();
-    let mut outputs: Vec<Option<F::Output>> = futures.iter().map(|_| None).collect();
-    std::future::poll_fn(|context| {
-        let mut open = false;
-        for (future, output) in futures.iter_mut().zip(&mut outputs) {
-            if output.is_none() {
-                match future.as_mut().poll(context) {
-                    std::task::Poll::Ready(value) => *output = Some(value),
-                    std::task::Poll::Pending => open = true,
-                }
-            }
-        }
-        if open {
-            std::task::Poll::Pending
-        } else {
-            std::task::Poll::Ready(())
-        }
-    })
-    .await;
-    outputs.into_iter().flatten().collect()
 }
 
 #[tokio::test]

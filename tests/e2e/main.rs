@@ -2,6 +2,7 @@
 //!
 //! Each test has a world of its own (`agent_team_tests::Rig`), so that they run side by side, and beside a real team.
 
+mod bad_input;
 mod board;
 mod crash;
 mod down;
@@ -9,6 +10,7 @@ mod members;
 mod messages;
 mod teams;
 mod up;
+mod wire;
 
 /// A file that is not a module is never compiled, so its tests would never run.
 #[test]

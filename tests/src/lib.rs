@@ -6,6 +6,7 @@
 //! - asking the supervisor as a client does, and waiting for events: [`user`]
 //! - a terminal with a person at it: [`screen`]
 //! - tmux, as the person's own and as the team's: [`tmux`]
+//! - a worker whose words are the test's: [`stub`]
 //! - which processes belong to a world: [`processes`]
 //! - where the binaries come from: [`binaries`]
 //!
@@ -17,10 +18,13 @@ pub mod binaries;
 pub mod processes;
 pub mod rig;
 pub mod screen;
+pub mod stub;
 pub mod tmux;
 pub mod user;
 pub mod verb;
 
+use std::future::poll_fn;
+use std::task::Poll;
 use std::time::Duration;
 
 pub use rig::Rig;
@@ -60,4 +64,26 @@ pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T
         }
     };
     within(what, looking).await
+}
+
+/// Runs futures side by side; what each of them comes to, in their order.
+pub async fn together<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F::Output> {
+    let mut open: Vec<_> = futures
+        .into_iter()
+        .map(|future| (Box::pin(future), None))
+        .collect();
+    poll_fn(|context| {
+        let mut all = Poll::Ready(());
+        for (future, output) in &mut open {
+            if output.is_none() {
+                match future.as_mut().poll(context) {
+                    Poll::Ready(value) => *output = Some(value),
+                    Poll::Pending => all = Poll::Pending,
+                }
+            }
+        }
+        all
+    })
+    .await;
+    open.into_iter().filter_map(|(_, output)| output).collect()
 }

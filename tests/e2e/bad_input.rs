@@ -1,0 +1,369 @@
+//! What cannot be meant, or cannot be done: a sentence that says what is wrong and where, an exit code, and no change.
+
+use agent_team_protocol::method::{
+    AddTask, ClaimTask, EndTask, MessageSend, SendMessage, TEXT_MAX, TaskAdd, TaskClaim,
+    TaskComplete,
+};
+use agent_team_protocol::spec::TaskSpec;
+use agent_team_protocol::view::TaskState;
+use agent_team_protocol::{ErrorCode, Recipient, TaskId};
+use agent_team_system::client::CallError;
+use agent_team_tests::Rig;
+use serde_json::Value;
+
+use crate::teams::{assigned, file, headless, task};
+
+const MEMBER: &str = "[[member]]\nname = \"ada\"\nengine = \"command\"\n";
+
+/// Each of these team files is refused with exit 2 and a text that has all of the words, and nothing is started.
+async fn refused(files: &[(&str, &[&str])]) {
+    let rig = Rig::new();
+    for (text, words) in files {
+        rig.set_team(text);
+        let mut output = rig.run(["up"]).await.expect(2);
+        for word in *words {
+            output = output.says(word);
+        }
+        let error = rig.refused(2, ["up"]).await;
+        assert!(
+            error["code"].is_string() && error["message"].is_string(),
+            "{error}"
+        );
+        let teams = std::fs::read_dir(rig.directories().teams());
+        assert_eq!(teams.into_iter().flatten().count(), 0, "of:\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_key_is_named_with_its_line_and_the_nearest_one() {
+    let text = format!("{MEMBER}rol = \"worker\"\n");
+    refused(&[
+        (&text, &["team.toml:4", "`rol`", "`role`"]),
+        ("nmae = \"x\"\n", &["team.toml:1", "`nmae`", "`name`"]),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn a_value_of_the_wrong_type_is_named_with_its_line() {
+    let text = format!("{MEMBER}[[task]]\ntitle = \"x\"\npriority = \"high\"\n");
+    refused(&[(&text, &["team.toml:6", "priority"])]).await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_toml_is_refused_where_it_breaks() {
+    refused(&[
+        ("name = \n", &["team.toml:1"]),
+        ("[[member]\n", &["team.toml:1"]),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn a_circle_of_dependencies_is_named() {
+    let tasks = [
+        task("One", "true", "after = [\"Two\"]"),
+        task("Two", "true", "after = [\"One\"]"),
+    ];
+    let text = format!("{MEMBER}{}", tasks.concat());
+    refused(&[(&text, &["team.toml:", "One", "Two", "wait for each other"])]).await;
+}
+
+#[tokio::test]
+async fn an_unknown_dependency_is_named_with_its_line() {
+    let text = format!("{MEMBER}{}", task("Test", "true", "after = [\"Bild\"]"));
+    refused(&[(&text, &["team.toml:7", "Bild"])]).await;
+}
+
+#[tokio::test]
+async fn names_that_are_double_reserved_or_malformed_are_refused() {
+    let member = |name: &str| format!("[[member]]\nname = \"{name}\"\nengine = \"command\"\n");
+    let twice = format!("{MEMBER}{MEMBER}");
+    let tasks = [task("Same", "true", ""), task("Same", "true", "")];
+    let keys = format!("{MEMBER}{}", tasks.concat());
+    refused(&[
+        (&twice, &["team.toml:5", "ada", "already"]),
+        (&keys, &["team.toml:", "Same", "already"]),
+        (&member("user"), &["team.toml:2", "reserved"]),
+        (&member("all"), &["team.toml:2", "reserved"]),
+        (&member("lead"), &["team.toml:2", "reserved"]),
+        (&member("Ada"), &["team.toml:2", "Ada", "lower-case"]),
+        (&member("../../etc"), &["team.toml:2", "lower-case"]),
+        (&member("a b"), &["team.toml:2", "lower-case"]),
+        (
+            &format!("name = \"X y\"\n{MEMBER}"),
+            &["team.toml:1", "lower-case"],
+        ),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn an_unknown_role_or_engine_is_named_with_the_nearest_one() {
+    let role = format!("{MEMBER}role = \"wroker\"\n");
+    let engine = "[[member]]\nname = \"ada\"\nengine = \"comand\"\n";
+    refused(&[
+        (&role, &["team.toml:4", "wroker", "worker"]),
+        (engine, &["team.toml:3", "comand", "command"]),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_not_carried_out_yet_says_so() {
+    let engine = "[[member]]\nname = \"ada\"\nengine = \"native\"\n";
+    let model = format!("{MEMBER}model = \"x/y\"\n");
+    let permissions = format!("{MEMBER}[permissions]\nmode = \"default\"\n");
+    refused(&[
+        (engine, &["team.toml:3", "native", "not carried out"]),
+        (&model, &["team.toml:4", "model", "not carried out"]),
+        (&permissions, &["permissions", "not carried out"]),
+    ])
+    .await;
+    let rig = headless(&["ada"], "");
+    rig.run(["up", "make it faster"])
+        .await
+        .expect(2)
+        .says("not carried out");
+    rig.run(["up", "-n", "3"]).await.expect(2);
+}
+
+#[tokio::test]
+async fn a_directory_that_is_not_there_is_named_with_its_line() {
+    let text = format!("{MEMBER}cwd = \"no-such\"\n");
+    refused(&[(&text, &["team.toml:4", "no-such"])]).await;
+}
+
+#[tokio::test]
+async fn an_edit_that_is_refused_leaves_a_running_team_as_it_is() {
+    let rig = headless(&["ada"], "");
+    rig.ok(["up"]).await;
+    let before = rig.json(["ps"]).await["revision"].clone();
+    rig.set_team(&file(&["ada", "ada"], "headless", "ready", ""));
+    rig.run(["up"]).await.expect(2);
+    let many: Vec<String> = (0..11).map(|number| format!("m{number}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    rig.set_team(&file(&many, "headless", "ready", ""));
+    rig.run(["up"]).await.expect(2).says("teammates");
+    assert_eq!(rig.json(["ps"]).await["revision"], before);
+}
+
+#[tokio::test]
+async fn without_a_team_file_up_says_how_to_get_one() {
+    let rig = Rig::new();
+    rig.run(["up"])
+        .await
+        .expect(3)
+        .says("team.toml")
+        .says("init");
+    rig.run(["up", "--file", "nowhere.toml"])
+        .await
+        .expect(3)
+        .says("nowhere.toml");
+    rig.run(["ps"]).await.expect(3).says("up");
+}
+
+#[tokio::test]
+async fn a_team_name_that_two_projects_use_is_told_apart_by_its_id() {
+    let rig = headless(&["ada"], "");
+    let other = rig.other_project("other", &file(&["bob"], "headless", "ready", ""));
+    rig.ok(["up"]).await;
+    rig.run_in(&other, ["up"]).await.expect(0);
+    let teams = rig.json(["team", "list"]).await;
+    let ids: Vec<&str> = teams["teams"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|team| team["team"].as_str().unwrap())
+        .collect();
+    assert_eq!(ids.len(), 2);
+    let elsewhere = rig.root().join("home");
+    rig.run_in(&elsewhere, ["ps", "-t", "demo"])
+        .await
+        .expect(2)
+        .says(ids[0])
+        .says(ids[1]);
+    for id in ids {
+        rig.run_in(&elsewhere, ["ps", "-t", id]).await.expect(0);
+    }
+    rig.run_in(&elsewhere, ["ps", "-t", "nobody"])
+        .await
+        .expect(3)
+        .says("nobody");
+}
+
+#[tokio::test]
+async fn attach_without_a_terminal_is_refused() {
+    let rig = headless(&["ada"], "");
+    rig.ok(["up"]).await;
+    rig.run(["attach"]).await.expect(4).says("terminal");
+    rig.run(["attach", "ada"]).await.expect(4).says("terminal");
+}
+
+#[tokio::test]
+async fn a_claim_of_a_taken_or_blocked_task_is_refused_with_who_or_what() {
+    let tasks = [
+        task("One", "true", ""),
+        task("Two", "true", "after = [\"One\"]"),
+    ];
+    let rig = assigned(&["ada"], &tasks.concat());
+    rig.ok(["up"]).await;
+    rig.ok(["task", "claim", "T-1"]).await;
+    let revision = rig.json(["ps"]).await["revision"].clone();
+    let taken = rig.refused(4, ["task", "claim", "T-1"]).await;
+    assert_eq!(taken["code"], "already_claimed");
+    assert!(taken["message"].as_str().unwrap().contains("user"));
+    let blocked = rig.refused(4, ["task", "claim", "T-2"]).await;
+    assert_eq!(blocked["code"], "blocked");
+    assert!(blocked["message"].as_str().unwrap().contains("T-1"));
+    rig.run(["task", "claim"]).await.expect(4);
+    rig.run(["task", "claim", "T-9"])
+        .await
+        .expect(3)
+        .says("T-9");
+    rig.run(["task", "claim", "9"]).await.expect(2);
+    rig.run(["task", "complete", "T-2"]).await.expect(4);
+    assert_eq!(rig.json(["ps"]).await["revision"], revision);
+}
+
+#[tokio::test]
+async fn a_member_cannot_complete_what_is_somebody_elses() {
+    let mut rig = assigned(&["ada"], &task("One", "true", ""));
+    let stubs = rig.stub_workers("wire::carries_the_words_of_another_test");
+    let mut up = rig.start(["up"]);
+    let stub = stubs.next().await;
+    let hello = stub.hello();
+    let ada = stub.say(&hello).await.unwrap();
+    up.wait().await;
+    rig.ok(["task", "claim", "T-1"]).await;
+    let task = TaskId(1);
+    let generation = Some(rig.task("T-1").await.generation);
+    let end = EndTask {
+        task,
+        generation,
+        text: "mine".to_owned(),
+    };
+    let refusals = [
+        ada.call::<TaskComplete>(end, "1").await.err(),
+        ada.call::<TaskClaim>(ClaimTask { task: Some(task) }, "2")
+            .await
+            .err(),
+    ];
+    let codes = refusals.map(|error| match error {
+        Some(CallError::Refused(refusal)) => refusal.code,
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(codes, [ErrorCode::NotOwner, ErrorCode::AlreadyClaimed]);
+    let one = rig.task("T-1").await;
+    assert_eq!(one.state, TaskState::InProgress);
+    assert_eq!(
+        one.owner.map(|owner| owner.to_string()).as_deref(),
+        Some("user")
+    );
+    let spec = TaskSpec {
+        key: "x".to_owned(),
+        title: "x".to_owned(),
+        run: Some("rm -rf /".to_owned()),
+        ..TaskSpec::default()
+    };
+    let error = ada.call::<TaskAdd>(AddTask { spec }, "3").await;
+    assert!(
+        matches!(error, Err(CallError::Refused(_))),
+        "an agent's line is not run"
+    );
+}
+
+#[tokio::test]
+async fn an_unknown_member_is_named_by_every_verb_that_takes_one() {
+    let rig = headless(&["ada"], &task("One", "true", "for = \"ada\""));
+    rig.ok(["up", "--wait"]).await;
+    rig.ok(["task", "add", "Two"]).await;
+    let revision = rig.json(["ps"]).await["revision"].clone();
+    for verb in ["why", "logs", "stop", "kill", "restart"] {
+        rig.run([verb, "zoe"]).await.expect(3).says("zoe");
+    }
+    rig.run(["send", "zoe", "hi"]).await.expect(3).says("zoe");
+    rig.run(["task", "assign", "T-2", "zoe"])
+        .await
+        .expect(3)
+        .says("zoe");
+    rig.run(["why", "Zoe Zoe"]).await.expect(2);
+    rig.run(["spawn", "nobody"]).await.expect(3).says("nobody");
+    rig.run(["spawn", "worker", "--name", "ada"])
+        .await
+        .expect(4)
+        .says("ada");
+    rig.run(["spawn", "worker", "--name", "all"])
+        .await
+        .expect(2);
+    rig.run(["send", "lead", "hi"]).await.expect(3).says("lead");
+    assert_eq!(rig.json(["ps"]).await["revision"], revision);
+}
+
+#[tokio::test]
+async fn a_message_that_is_too_large_is_refused_and_one_that_just_fits_is_not() {
+    let rig = headless(&["ada"], "");
+    rig.ok(["up"]).await;
+    let fits = "x".repeat(TEXT_MAX);
+    rig.run_with(["send", "ada", "-"], &fits).await.expect(0);
+    let too_large = format!("{fits}x");
+    let output = rig.run_with(["send", "ada", "-"], &too_large).await;
+    output.expect(2).says("65536");
+    let messages = rig.json(["messages"]).await;
+    assert_eq!(messages["messages"].as_array().map(Vec::len), Some(1));
+}
+
+#[tokio::test]
+async fn a_full_inbox_refuses_until_something_is_read() {
+    const FULL: usize = 1_000;
+    let rig = headless(&["ada", "bob"], "");
+    rig.ok(["up"]).await;
+    rig.ok(["stop", "ada"]).await;
+    let user = rig.user().await;
+    let message = || SendMessage {
+        to: Recipient::Member("ada".parse().unwrap()),
+        text: "hello".to_owned(),
+        urgent: false,
+    };
+    for _ in 0..FULL {
+        user.ask::<MessageSend>(message()).await;
+    }
+    let refusal = user.refused::<MessageSend>(message()).await;
+    assert_eq!(refusal.code, ErrorCode::InboxFull);
+    rig.run(["send", "ada", "one more"])
+        .await
+        .expect(4)
+        .says("inbox of ada is full");
+    rig.ok(["send", "bob", "you instead"]).await;
+    rig.ok(["restart", "ada"]).await;
+    rig.until_member("ada", |ada| ada.unread == 0).await;
+    rig.ok(["send", "ada", "one more"]).await;
+}
+
+#[tokio::test]
+async fn words_that_are_no_verbs_or_options_are_refused() {
+    let rig = Rig::new();
+    rig.run(["pss"]).await.expect(2).says("ps");
+    rig.run(["up", "--wiat"]).await.expect(2).says("--wait");
+    rig.run(["up", "--env", "novalue"]).await.expect(2);
+    rig.run(["up", "--env", "AGENT_TEAM_LAUNCH=x"])
+        .await
+        .expect(2);
+    rig.run(["task", "add"]).await.expect(2);
+    rig.run(["init", "--template", "cobol"])
+        .await
+        .expect(2)
+        .says("rust");
+    assert_eq!(rig.processes(), [], "nothing was started for that");
+}
+
+#[tokio::test]
+async fn an_error_is_an_object_for_programs_and_the_exit_code_is_the_same() {
+    let rig = headless(&["ada"], "");
+    rig.ok(["up"]).await;
+    let error: Value = rig.refused(3, ["why", "zoe"]).await;
+    assert_eq!(error["code"], "unknown_member");
+    assert!(error["message"].as_str().unwrap().contains("zoe"));
+    let output = rig.run(["why", "zoe", "--json"]).await;
+    assert_eq!(output.stdout, "");
+}

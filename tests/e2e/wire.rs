@@ -1,0 +1,319 @@
+//! The socket: frames that are none, peers that are too slow, too old, or not who they say.
+
+use std::time::{Duration, Instant};
+
+use agent_team_protocol::ErrorCode;
+use agent_team_protocol::codec::{DEPTH_MAX, FIRST_FRAME_MAX, FRAME_MAX};
+use agent_team_protocol::initialize::{Initialize, Versions};
+use agent_team_protocol::method::{
+    AddTask, Down, EventSubscribe, ListTasks, MessageSend, Nothing, SendMessage, Subscribe,
+    SupervisorStatus, TaskAdd, TaskList, TeamDown, TeamShow,
+};
+use agent_team_protocol::rpc::{self, Call, TeamRef};
+use agent_team_protocol::spec::TaskSpec;
+use agent_team_protocol::{Recipient, Revision};
+use agent_team_system::client::{CallError, Client, ConnectError};
+use agent_team_tests::{Rig, User, stub, together, within};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+
+use crate::teams::{assigned, headless};
+
+/// Not a test: what a stub worker of another test runs. See [`stub`].
+#[tokio::test]
+async fn carries_the_words_of_another_test() {
+    stub::carry().await;
+}
+
+/// A connection that says what it likes.
+struct Raw(UnixStream);
+
+impl Raw {
+    async fn connect(rig: &Rig) -> Self {
+        Self(
+            UnixStream::connect(rig.directories().socket())
+                .await
+                .unwrap(),
+        )
+    }
+
+    async fn introduced(rig: &Rig) -> Self {
+        let mut raw = Self::connect(rig).await;
+        raw.say(rpc::initialize(0, &Initialize::client("raw")).as_bytes())
+            .await;
+        raw
+    }
+
+    async fn say(&mut self, bytes: &[u8]) {
+        // It may be closed on us in the middle.
+        let _closed = self.0.write_all(bytes).await;
+    }
+
+    /// All frames until the connection is closed.
+    async fn until_closed(mut self) -> Vec<Value> {
+        let mut bytes = Vec::new();
+        // A reset is an end too.
+        let _end = within(
+            "the connection to be closed",
+            self.0.read_to_end(&mut bytes),
+        )
+        .await;
+        let text = String::from_utf8(bytes).unwrap();
+        // What the end cut off was never said.
+        text.split_inclusive('\n')
+            .filter(|line| line.ends_with('\n'))
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+}
+
+/// The word for why the connection is closed: in its last words, or in the answer to what cannot be read.
+fn reason(last: &Value) -> &Value {
+    match last["method"].as_str() {
+        Some("goodbye") => &last["params"]["error"]["code"],
+        _ => &last["error"]["data"]["code"],
+    }
+}
+
+async fn up() -> Rig {
+    let rig = headless(&["ada"], "");
+    rig.ok(["up"]).await;
+    rig
+}
+
+#[tokio::test]
+async fn a_bad_frame_closes_its_connection_with_an_error_and_nothing_else() {
+    let rig = up().await;
+    let bystander = rig.user().await;
+    let deep = format!(
+        "{}{}\n",
+        "[".repeat(DEPTH_MAX + 1),
+        "]".repeat(DEPTH_MAX + 1)
+    );
+    let long = vec![b' '; FRAME_MAX + 2];
+    let frames: [&[u8]; 5] = [
+        b"this is no JSON\n",
+        b"\xff\xfe\n",
+        b"{\"jsonrpc\":\"2.0\"}\n",
+        deep.as_bytes(),
+        &long,
+    ];
+    for frame in frames {
+        let mut raw = Raw::introduced(&rig).await;
+        raw.say(frame).await;
+        let said = raw.until_closed().await;
+        let last = said.last().expect("it says why");
+        assert!(reason(last).is_string(), "{last}");
+    }
+    bystander.ask::<TeamShow>(Nothing {}).await;
+}
+
+#[tokio::test]
+async fn an_unknown_method_or_wrong_arguments_are_refused_and_the_connection_goes_on() {
+    let rig = up().await;
+    let mut raw = Raw::introduced(&rig).await;
+    raw.say(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"team/dance\",\"params\":{\"args\":{}}}\n")
+        .await;
+    raw.say(b"{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"task/show\",\"params\":{\"args\":{\"task\":7}}}\n")
+        .await;
+    raw.say(b"{\"jsonrpc\":\"2.0\",\"id\":3,\"method\":\"team/list\",\"params\":{\"args\":{}}}\n")
+        .await;
+    raw.0.shutdown().await.unwrap();
+    let said = raw.until_closed().await;
+    let answer = |id: u64| said.iter().find(|frame| frame["id"] == id).unwrap().clone();
+    assert_eq!(answer(1)["error"]["code"], -32601);
+    assert_eq!(answer(2)["error"]["code"], -32602);
+    assert!(answer(3)["result"]["teams"].is_array());
+}
+
+#[tokio::test]
+async fn before_it_is_introduced_a_connection_has_4_kib_and_2_s() {
+    let rig = up().await;
+    let mut raw = Raw::connect(&rig).await;
+    raw.say(&vec![b' '; FIRST_FRAME_MAX + 1]).await;
+    let said = raw.until_closed().await;
+    assert_eq!(reason(&said[0]), "frame_too_large");
+    let began = Instant::now();
+    let silent = Raw::connect(&rig).await;
+    let said = silent.until_closed().await;
+    assert!(said[0]["error"].is_object(), "{said:?}");
+    let took = began.elapsed();
+    assert!(took >= Duration::from_millis(1_900), "{took:?}");
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    let mut hasty = Raw::connect(&rig).await;
+    hasty
+        .say(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"team/list\",\"params\":{\"args\":{}}}\n")
+        .await;
+    let said = hasty.until_closed().await;
+    assert!(said[0]["error"].is_object(), "{said:?}");
+}
+
+#[tokio::test]
+async fn versions_that_share_none_say_which_side_to_upgrade() {
+    let rig = up().await;
+    for (min, max, word) in [
+        (90, 99, "supervisor restart"),
+        (0, 0, "this program is older"),
+    ] {
+        let initialize = Initialize {
+            protocol: Versions { min, max },
+            ..Initialize::client("other")
+        };
+        let error = Client::connect(&rig.directories().socket(), &initialize).await;
+        let Err(ConnectError::Refused(refusal)) = error else {
+            panic!("{error:?}");
+        };
+        assert_eq!(refusal.code, ErrorCode::VersionSkew);
+        assert!(refusal.hint.unwrap().contains(word));
+    }
+}
+
+#[tokio::test]
+async fn a_member_is_who_was_launched_and_nobody_else() {
+    let mut rig = assigned(&["ada"], "");
+    let stubs = rig.stub_workers("wire::carries_the_words_of_another_test");
+    let mut up = rig.start(["up"]);
+    let stub = stubs.next().await;
+    let hello = stub.hello();
+    let refused = async |hello: &Initialize| {
+        let error = Client::connect(&rig.directories().socket(), hello).await;
+        let Err(ConnectError::Refused(refusal)) = error else {
+            panic!("{error:?}");
+        };
+        refusal.code
+    };
+    let wrong = Initialize {
+        token: Some("0".repeat(64)),
+        ..hello.clone()
+    };
+    assert_eq!(refused(&wrong).await, ErrorCode::Unauthenticated);
+    let none = Initialize {
+        token: None,
+        ..hello.clone()
+    };
+    assert_eq!(refused(&none).await, ErrorCode::Unauthenticated);
+    // The right token, in the hands of another process: this one.
+    assert_eq!(refused(&hello).await, ErrorCode::Unauthenticated);
+    let ada = stub.say(&hello).await.unwrap();
+    up.wait().await;
+    let welcome = ada.client.initialized().member.clone().unwrap();
+    assert_eq!(welcome.name.as_str(), "ada");
+    assert_eq!(refused(&hello).await, ErrorCode::Unauthenticated);
+}
+
+#[tokio::test]
+async fn a_member_speaks_for_herself_only_and_may_not_do_what_is_the_users() {
+    let mut rig = assigned(&["ada"], "");
+    let stubs = rig.stub_workers("wire::carries_the_words_of_another_test");
+    let mut up = rig.start(["up"]);
+    let stub = stubs.next().await;
+    let hello = stub.hello();
+    let ada = stub.say(&hello).await.unwrap();
+    up.wait().await;
+    let message = SendMessage {
+        to: Recipient::User,
+        text: "I am user, believe me".to_owned(),
+        urgent: false,
+    };
+    ada.call::<MessageSend>(message, "1").await.unwrap();
+    let messages = rig.json(["messages"]).await;
+    assert_eq!(messages["messages"][0]["from"], "ada");
+    let down = ada.call::<TeamDown>(Down { force: true }, "2").await;
+    let Err(CallError::Refused(refusal)) = down else {
+        panic!("{down:?}");
+    };
+    assert_eq!(refusal.code, ErrorCode::NotPermitted);
+    assert!(ada.call::<SupervisorStatus>(Nothing {}, "3").await.is_err());
+    assert_eq!(rig.json(["ps"]).await["members"][0]["state"], "idle");
+}
+
+/// Adds tasks with descriptions of so many bytes.
+async fn add_tasks(user: &User, count: usize, bytes: usize) {
+    let add = |number: usize| AddTask {
+        spec: TaskSpec {
+            key: number.to_string(),
+            title: number.to_string(),
+            description: "x".repeat(bytes),
+            ..TaskSpec::default()
+        },
+    };
+    let calls = (1..=count).map(|number| user.call::<TaskAdd>(add(number), None));
+    for outcome in together(calls).await {
+        outcome.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_reader_that_does_not_read_is_cut_off_delays_nobody_and_resumes_without_a_gap() {
+    const TASKS: usize = 200;
+    let rig = assigned(&["ada"], "");
+    rig.ok(["up"]).await;
+    let mut slow = Raw::introduced(&rig).await;
+    let call = Call {
+        team: Some(TeamRef::Directory(rig.project())),
+        key: None,
+        args: Subscribe {
+            after: Revision(0),
+            transient: false,
+        },
+    };
+    slow.say(rpc::request::<EventSubscribe>(1, &call).as_bytes())
+        .await;
+    let user = rig.user().await;
+    add_tasks(&user, TASKS, 60_000).await;
+    let status = user.ask::<SupervisorStatus>(Nothing {}).await;
+    assert!(
+        status.resident_bytes < 100 << 20,
+        "{} bytes for a reader that does not read",
+        status.resident_bytes
+    );
+    // Only now it reads what is still there for it. That it was cut off it may have missed.
+    let said = slow.until_closed().await;
+    let seen = said
+        .iter()
+        .filter(|frame| frame["method"] == "event")
+        .filter_map(|frame| frame["params"]["revision"].as_u64())
+        .max()
+        .unwrap();
+    assert!(seen < status.teams[0].revision.0, "it was cut off");
+    let mut events = rig.user().await.events(seen).await.unwrap();
+    // Fails on its own when there is a gap.
+    events
+        .until("task_added", &[("task", &format!("T-{TASKS}"))])
+        .await;
+}
+
+#[tokio::test]
+async fn a_board_of_many_tasks_is_listed_whole() {
+    const TASKS: usize = 100;
+    let rig = assigned(&["ada"], "");
+    rig.ok(["up"]).await;
+    let user = rig.user().await;
+    add_tasks(&user, TASKS, 20_000).await;
+    let page = user.ask::<TaskList>(ListTasks { after: 0 }).await;
+    assert!(page.more, "one frame does not hold them all");
+    let list = rig.json(["task", "list"]).await;
+    assert_eq!(list["tasks"].as_array().map(Vec::len), Some(TASKS));
+}
+
+#[tokio::test]
+async fn events_are_replayed_from_any_revision_and_followed_without_a_gap() {
+    let rig = headless(&["ada"], "");
+    rig.ok(["up"]).await;
+    let mut follow = rig.start(["events", "-f", "--after", "2", "--json"]);
+    let mut last = 2;
+    for _ in 0..3 {
+        rig.ok(["task", "add", "x"]).await;
+    }
+    loop {
+        let event: Value = serde_json::from_str(&follow.line().await).unwrap();
+        last += 1;
+        assert_eq!(event["revision"], json!(last));
+        if event["event"]["kind"] == "task_completed" || event["event"]["data"]["task"] == "T-3" {
+            break;
+        }
+    }
+    let past = rig.ok(["events"]).await.stdout;
+    assert!(past.lines().count() >= last, "{past}");
+}
