@@ -175,9 +175,11 @@ impl Installation {
 
 impl Drop for Installation {
     fn drop(&mut self) {
-        let stopped = self.wire.call::<SupervisorStop>(None, Nothing {});
-        if stopped.is_err() {
-            // Nothing is left to ask it; it is our own child.
+        // Over a new connection: a measurement that failed may have left the other one in the middle of something.
+        let stopped = connect(&self.home, "last")
+            .and_then(|mut wire| wire.call::<SupervisorStop>(None, Nothing {}));
+        if let Err(error) = stopped {
+            eprintln!("{}: its teams may be left: {error:#}", self.home.display());
             let _gone = self.supervisor.kill();
         }
         let _status = self.supervisor.wait();

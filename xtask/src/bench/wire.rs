@@ -14,7 +14,7 @@ use agent_team_protocol::rpc::{self, Call, Frame, Kind, TeamRef};
 use anyhow::{Context as _, Result, bail};
 
 /// Longer than anything that is measured: whoever waits so long waits for nothing.
-const LONGEST_WAIT: Duration = Duration::from_secs(120);
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 pub(super) struct Wire {
     writer: UnixStream,
@@ -68,6 +68,8 @@ impl Wire {
         loop {
             let frame = self.frame()?;
             match Frame::parse(&frame).and_then(Frame::kind)? {
+                // To a call whose answer was given up.
+                Kind::Response { id, .. } if id.get() != self.next_id.to_string() => {}
                 Kind::Response {
                     outcome: Ok(result),
                     ..
