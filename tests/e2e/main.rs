@@ -8,6 +8,8 @@ mod crash;
 mod down;
 mod members;
 mod messages;
+mod panes;
+mod storage;
 mod teams;
 mod up;
 mod wire;
