@@ -14,6 +14,11 @@
 //! what no test of it started, so that it can run beside a person's real team and beside itself.
 //! Everything in it panics with what went wrong: it serves tests alone.
 
+#![expect(
+    clippy::print_stderr,
+    reason = "a test that fails or is skipped says so there"
+)]
+
 pub mod binaries;
 pub mod processes;
 pub mod rig;
