@@ -113,6 +113,13 @@ impl Model {
                     allowed.is_none_or(|at| at <= record.tick.0),
                     "{member} starts before her time"
                 );
+                // A limit that was lowered holds for the starts that follow.
+                let is_foreign = before.member(member).expect("a member").plan.foreign;
+                let limit = before.plan().starting as usize;
+                assert!(
+                    !is_foreign || recount::starting(before) < limit,
+                    "{member} has to wait for others to start"
+                );
                 facts.launched.insert(member.clone());
             }
             Event::LaunchDraining { member, then, .. }
