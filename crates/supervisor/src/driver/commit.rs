@@ -226,10 +226,7 @@ impl Driver {
             }
             Storage::Failed(_) if request.is_read() => Some(request),
             Storage::Failed(why) => {
-                let refusal = Refusal::new(ErrorCode::StorageFailed, why.clone()).hint(
-                    "nothing is accepted any more; agent-team kill and down --force still end processes, \
-                     then agent-team supervisor restart reads what is stored",
-                );
+                let refusal = Refusal::new(ErrorCode::StorageFailed, why.clone()).hint(NO_MORE);
                 if request.is_urgent() {
                     self.end_unstored();
                 }
@@ -269,15 +266,21 @@ impl Driver {
     }
 }
 
+/// What is left to do when nothing can be stored any more.
+const NO_MORE: &str = "nothing is accepted any more; agent-team kill and down --force still end processes, \
+                       then agent-team supervisor restart reads what is stored";
+
 fn storage_refusal(error: &CommitError) -> Refusal {
     match error {
         CommitError::Full(_) => Refusal::new(ErrorCode::StorageFull, error.to_string())
             .hint("make room and try again; reading and stopping still work"),
+        CommitError::Failed { .. } => Refusal::new(ErrorCode::StorageFailed, chain(error)),
         CommitError::Moved(_)
         | CommitError::Broken { .. }
         | CommitError::OutOfOrder { .. }
-        | CommitError::Failed { .. }
-        | CommitError::Panicked(_) => Refusal::new(ErrorCode::StorageFailed, chain(error)),
+        | CommitError::Panicked(_) => {
+            Refusal::new(ErrorCode::StorageFailed, chain(error)).hint(NO_MORE)
+        }
     }
 }
 
