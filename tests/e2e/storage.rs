@@ -1,0 +1,313 @@
+//! Files that are full, gone, damaged, too new or not ours: nothing is acknowledged that is not stored.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use agent_team_protocol::view::{MemberState, TaskState};
+use agent_team_tests::{Rig, processes};
+
+use crate::teams::{assigned, headless, task};
+
+/// The database of the only team.
+fn database(rig: &Rig) -> PathBuf {
+    let mut teams = fs::read_dir(rig.directories().teams()).unwrap();
+    teams.next().unwrap().unwrap().path().join("team.db")
+}
+
+/// A file system of so many bytes at a directory; gone with this.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// `None`, said aloud, where we may not.
+    fn mount(at: &Path, bytes: u64) -> Option<Self> {
+        fs::create_dir_all(at).unwrap();
+        let mounted = Command::new("mount")
+            .args([
+                "-t",
+                "tmpfs",
+                "-o",
+                &format!("size={bytes},mode=0700"),
+                "tmpfs",
+            ])
+            .arg(at)
+            .output();
+        if mounted.is_ok_and(|mounted| mounted.status.success()) {
+            return Some(Self(at.to_owned()));
+        }
+        eprintln!("skipped: only root can make a small disk");
+        None
+    }
+
+    /// Takes all the room that is left.
+    fn fill(&self) {
+        let mut file = fs::File::create(self.0.join("filler")).unwrap();
+        for size in [64 << 10, 4 << 10, 1] {
+            let block = vec![0; size];
+            while file.write_all(&block).is_ok() {}
+        }
+    }
+
+    fn empty(&self) {
+        fs::remove_file(self.0.join("filler")).unwrap();
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg("-l").arg(&self.0).status();
+        assert!(unmounted.is_ok_and(|status| status.success()));
+    }
+}
+
+#[tokio::test]
+async fn on_a_full_disk_nothing_is_acknowledged_reading_and_killing_work_and_it_recovers_by_itself()
+{
+    let rig = assigned(&["ada", "bob"], &task("Long", "mkfifo gate; cat gate", ""));
+    let Some(disk) = SmallDisk::mount(&rig.directories().state, 16 << 20) else {
+        return;
+    };
+    rig.ok(["up"]).await;
+    rig.ok(["task", "assign", "T-1", "ada"]).await;
+    rig.until_task_is("T-1", TaskState::InProgress).await;
+    let ada = rig.worker("ada").await;
+    let supervisor = rig.supervisor().await;
+    disk.fill();
+    // Room that the database has already is used up first.
+    let mut acknowledged = 1;
+    let text = "x".repeat(60_000);
+    let refusal = loop {
+        let output = rig
+            .run(["task", "add", "More", "--description", &text, "--json"])
+            .await;
+        if output.code != 0 {
+            break output.expect(4).error();
+        }
+        acknowledged += 1;
+        assert!(acknowledged < 400, "the disk is full");
+    };
+    assert_eq!(refusal["code"], "storage_full", "{refusal}");
+    let list = rig.json(["task", "list"]).await;
+    assert_eq!(list["tasks"].as_array().map(Vec::len), Some(acknowledged));
+    rig.run(["ps"]).await.expect(0).says("ada");
+    rig.ok(["kill", "ada"]).await;
+    assert!(!ada.is_alive().unwrap());
+    let refusal = rig.refused(4, ["task", "add", "Even more"]).await;
+    assert_eq!(refusal["code"], "storage_full", "{refusal}");
+    disk.empty();
+    rig.ok(["task", "add", "At last"]).await;
+    assert_eq!(rig.supervisor().await, supervisor, "without a restart");
+    let list = rig.json(["task", "list"]).await;
+    assert_eq!(
+        list["tasks"].as_array().map(Vec::len),
+        Some(acknowledged + 1)
+    );
+    assert_eq!(list["tasks"][0]["state"], "pending");
+    // What was said to be stored is there for the next one too.
+    processes::kill(supervisor).await;
+    let list = rig.json(["task", "list"]).await;
+    assert_eq!(
+        list["tasks"].as_array().map(Vec::len),
+        Some(acknowledged + 1)
+    );
+    rig.ok(["down", "--force"]).await;
+    drop(disk);
+}
+
+#[tokio::test]
+async fn a_team_whose_database_was_unlinked_acknowledges_nothing_and_can_still_be_ended() {
+    let rig = headless(&["ada"], &task("Long", "mkfifo gate; cat gate", ""));
+    rig.ok(["up"]).await;
+    rig.until_task_is("T-1", TaskState::InProgress).await;
+    let ada = rig.worker("ada").await;
+    fs::remove_file(database(&rig)).unwrap();
+    let refusal = rig.refused(1, ["task", "add", "Lost"]).await;
+    assert_eq!(refusal["code"], "storage_failed", "{refusal}");
+    assert!(refusal["hint"].is_string(), "{refusal}");
+    rig.run(["task", "add", "Lost"]).await.expect(1);
+    rig.run(["down", "--force"]).await;
+    processes::ended(ada).await;
+}
+
+#[tokio::test]
+async fn a_team_whose_database_was_replaced_acknowledges_nothing() {
+    let rig = assigned(&["ada"], "");
+    rig.ok(["up"]).await;
+    let database = database(&rig);
+    let copy = database.with_extension("copy");
+    fs::copy(&database, &copy).unwrap();
+    fs::rename(&copy, &database).unwrap();
+    let refusal = rig.refused(1, ["task", "add", "Lost"]).await;
+    assert_eq!(refusal["code"], "storage_failed", "{refusal}");
+}
+
+/// A team that was up once, and whose files nobody has open.
+async fn at_rest() -> Rig {
+    let rig = headless(&["ada"], &task("Build", "true", ""));
+    rig.ok(["up", "--wait"]).await;
+    rig.ok(["down"]).await;
+    assert_eq!(rig.processes(), []);
+    rig
+}
+
+#[tokio::test]
+async fn a_newer_database_is_refused_with_what_to_do_and_left_as_it_is() {
+    /// Where SQLite keeps `user_version`, which counts our migrations.
+    const VERSION_AT: u64 = 60;
+    let rig = at_rest().await;
+    let database = database(&rig);
+    let file = fs::File::options().write(true).open(&database).unwrap();
+    file.write_all_at(&9_999_u32.to_be_bytes(), VERSION_AT)
+        .unwrap();
+    let before = fs::read(&database).unwrap();
+    rig.run(["up"])
+        .await
+        .expect(1)
+        .says("newer agent-team")
+        .says("team.db");
+    assert_eq!(fs::read(&database).unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_damaged_database_is_set_aside_and_the_error_says_where() {
+    let rig = at_rest().await;
+    let database = database(&rig);
+    let size = database.metadata().unwrap().len();
+    let file = fs::File::options().write(true).open(&database).unwrap();
+    for at in (200..size).step_by(512) {
+        file.write_all_at(&[0xa5; 300], at).unwrap();
+    }
+    let damaged = fs::read(&database).unwrap();
+    let output = rig.run(["up"]).await.expect(1).says("damaged");
+    let aside: Vec<PathBuf> = fs::read_dir(database.parent().unwrap())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| fs::read(path).is_ok_and(|bytes| bytes == damaged))
+        .collect();
+    let [aside] = aside.as_slice() else {
+        panic!("kept once: {aside:?}");
+    };
+    assert!(
+        output.stderr.contains(&aside.display().to_string()),
+        "{}",
+        output.stderr
+    );
+    rig.ok(["up", "--wait"]).await;
+    assert_eq!(fs::read(aside).unwrap(), damaged);
+}
+
+#[tokio::test]
+async fn a_second_supervisor_is_refused_and_the_first_one_goes_on() {
+    let rig = headless(&["ada"], "");
+    rig.ok(["up"]).await;
+    let supervisor = rig.supervisor().await;
+    rig.run(["supervisor", "run"])
+        .await
+        .expect(4)
+        .says("another supervisor is running");
+    assert_eq!(rig.supervisor().await, supervisor);
+    rig.run(["supervisor", "status"])
+        .await
+        .expect(0)
+        .says(&supervisor.pid.to_string());
+}
+
+#[tokio::test]
+async fn of_many_commands_that_start_a_supervisor_at_once_one_does() {
+    let rig = headless(&["ada"], "");
+    let ups: Vec<_> = (0..8).map(|_| rig.run(["up", "--detach"])).collect();
+    for output in agent_team_tests::together(ups).await {
+        output.expect(0);
+    }
+    let supervisors: Vec<_> = rig
+        .processes()
+        .into_iter()
+        .filter(|found| found.command.contains("agent-teamd"))
+        .collect();
+    assert_eq!(supervisors.len(), 1, "{supervisors:?}");
+    rig.until_member_is("ada", MemberState::Idle).await;
+}
+
+#[tokio::test]
+async fn the_socket_of_a_supervisor_that_was_killed_is_replaced() {
+    let rig = headless(&["ada"], "");
+    rig.ok(["up"]).await;
+    processes::end(rig.root()).await;
+    let socket = rig.directories().socket();
+    assert!(socket.exists(), "nobody was there to remove it");
+    rig.run(["supervisor", "status"]).await.expect(6);
+    rig.ok(["up"]).await;
+    rig.until_member_is("ada", MemberState::Idle).await;
+    rig.ok(["down"]).await;
+    assert!(!socket.exists());
+}
+
+#[tokio::test]
+async fn directories_that_others_could_have_made_are_refused_and_named() {
+    for (what, make) in [
+        (
+            "mode 777",
+            (|run: &Path| {
+                fs::create_dir(run).unwrap();
+                fs::set_permissions(run, fs::Permissions::from_mode(0o777)).unwrap();
+            }) as fn(&Path),
+        ),
+        ("symbolic link", |run| {
+            let real = run.with_file_name("real");
+            fs::create_dir(&real).unwrap();
+            symlink(real, run).unwrap();
+        }),
+        ("not a directory", |run| fs::write(run, "").unwrap()),
+    ] {
+        let rig = headless(&["ada"], "");
+        let run = rig.directories().run;
+        make(&run);
+        rig.run(["up"])
+            .await
+            .expect(4)
+            .says(what)
+            .says(&run.display().to_string());
+        assert_eq!(rig.processes(), []);
+    }
+}
+
+#[tokio::test]
+async fn a_socket_directory_of_somebody_else_is_refused() {
+    const NOBODY: u32 = 65_534;
+    let rig = headless(&["ada"], "");
+    let run = rig.directories().run;
+    fs::create_dir(&run).unwrap();
+    fs::set_permissions(&run, fs::Permissions::from_mode(0o700)).unwrap();
+    if std::os::unix::fs::chown(&run, Some(NOBODY), None).is_err() {
+        eprintln!("skipped: only root can make a directory somebody else's");
+        return;
+    }
+    rig.run(["up"])
+        .await
+        .expect(4)
+        .says("belongs to user 65534")
+        .says(&run.display().to_string());
+}
+
+#[tokio::test]
+async fn what_is_kept_is_ours_alone() {
+    let rig = headless(&["ada"], &task("Build", "true", ""));
+    rig.ok(["up", "--wait"]).await;
+    let log = rig.directories().state.join("log");
+    let mut open = vec![rig.directories().state, rig.directories().run];
+    while let Some(directory) = open.pop() {
+        let mode = directory.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{} has {mode:o}", directory.display());
+        for entry in fs::read_dir(&directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else if directory != log {
+                let mode = path.metadata().unwrap().permissions().mode();
+                assert_eq!(mode & 0o077, 0, "{} has {mode:o}", path.display());
+            }
+        }
+    }
+}
