@@ -18,10 +18,13 @@ use nix::unistd::Pid;
 
 use super::Bench;
 use super::rig::{Durability, Installation, Worker, environment, team};
-use super::stats::Figure;
+use super::stats::{Figure, percentile};
 use super::table::{Row, Target, Unit};
 
 const READY: &str = "launch_ready";
+
+/// What happens between a worker's death and its successor, as events tell it.
+const STEPS: [&str; 4] = ["launch_ending", "launch_ended", "launch_started", READY];
 
 /// Members that are killed, each once: only the first restart is immediate.
 const KILLED: usize = 8;
@@ -284,21 +287,25 @@ fn wait_until_ready(
 }
 
 pub(super) fn restart(bench: &Bench) -> Result<Vec<Row>> {
-    let mut installation = Installation::start(
-        &bench.directory,
-        "restart",
-        &bench.programs,
-        Worker::Real,
-        Durability::Power,
-    )?;
     let mut rows = Vec::new();
-    for placement in [PlacementChoice::Tmux, PlacementChoice::Headless] {
-        let what = format!(
-            "killed worker: its successor is ready, {}",
-            shown(placement)
-        );
-        let row = restart_in(bench, &mut installation, placement, &what);
-        rows.push(row.unwrap_or_else(|error| Row::not_measured(what, format!("{error:#}"))));
+    for durability in [Durability::Power, Durability::Process] {
+        let name = format!("again-{}", durability.name());
+        let mut installation = Installation::start(
+            &bench.directory,
+            &name,
+            &bench.programs,
+            Worker::Real,
+            durability,
+        )?;
+        for placement in [PlacementChoice::Tmux, PlacementChoice::Headless] {
+            let what = format!(
+                "killed worker: its successor is ready, {}, {}",
+                shown(placement),
+                durability.name()
+            );
+            let row = restart_in(bench, &mut installation, placement, &what);
+            rows.push(row.unwrap_or_else(|error| Row::not_measured(what, format!("{error:#}"))));
+        }
     }
     Ok(rows)
 }
@@ -317,12 +324,15 @@ fn restart_in(
     let pids = wait_until_ready(installation, &team, KILLED)?;
     installation.wire.subscribe(&team)?;
     let mut bare = BareRestart::start(bench, placement)?;
-    let (mut ours, mut limits) = (Vec::new(), Vec::new());
+    let mut limits = Vec::new();
+    let mut steps: [Vec<f64>; STEPS.len()] = Default::default();
     for pid in pids {
         limits.push(bare.round()?);
         let started = Instant::now();
         kill(Pid::from_raw(i32::try_from(pid)?), Signal::SIGKILL)?;
-        ours.push((installation.wire.wait_for(READY, 1)? - started).as_secs_f64() * 1e3);
+        for (kind, times) in STEPS.iter().zip(&mut steps) {
+            times.push((installation.wire.wait_for(kind, 1)? - started).as_secs_f64() * 1e3);
+        }
     }
     bare.end()?;
     installation.down(&team)?;
@@ -330,9 +340,16 @@ fn restart_in(
         PlacementChoice::Tmux | PlacementChoice::Auto => "respawn-pane alone",
         PlacementChoice::Headless => "fork+exec alone",
     };
+    let note: Vec<String> = STEPS
+        .iter()
+        .zip(&steps)
+        .map(|(kind, times)| format!("{kind} {:.2} ms", percentile(times, 50.0)))
+        .collect();
+    let [.., ours] = steps;
     Ok(Row::new(what, Unit::Milliseconds, Figure::of(ours))
         .limit(limit, Figure::of(limits))
-        .target(Target::RatioAtMost(1.5)))
+        .target(Target::RatioAtMost(1.5))
+        .note(format!("after the kill: {}", note.join(", "))))
 }
 
 /// A stub that is killed and started again, by nobody but the bench.
