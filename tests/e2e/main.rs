@@ -8,6 +8,7 @@ mod bad_input;
 mod board;
 mod crash;
 mod down;
+mod hostile;
 mod members;
 mod messages;
 mod panes;
