@@ -3,6 +3,7 @@
 //! Each test has a world of its own (`agent_team_tests::Rig`), so that they run side by side, and beside a real team.
 
 #![expect(clippy::unwrap_used, reason = "a test that unwraps in vain has failed")]
+#![expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 
 mod bad_input;
 mod board;
