@@ -7,10 +7,13 @@ mod session;
 mod team_file;
 mod verb;
 
+use std::borrow::Cow;
+use std::io::Write;
 use std::panic;
 use std::process::ExitCode;
 
 use agent_team_protocol::ErrorCode;
+use agent_team_protocol::text::visible;
 use clap::Parser;
 
 use args::{Cli, Color};
@@ -61,7 +64,11 @@ fn not_understood(error: &clap::Error) -> ExitCode {
             .print(true);
     } else {
         // Nobody is left to be told that the output is gone.
-        let _gone = error.print();
+        let _gone = match visible(&error.render().to_string()) {
+            Cow::Borrowed(_) => error.print(),
+            // What was typed is repeated in it.
+            Cow::Owned(harmless) => std::io::stderr().write_all(harmless.as_bytes()),
+        };
     }
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }

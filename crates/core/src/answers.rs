@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use agent_team_protocol::id::{Generation, LaunchId, MemberName, MessageId, Party, TaskId};
+use agent_team_protocol::id::{
+    Generation, LaunchId, MemberName, MessageId, Party, TaskId, stable_hash,
+};
 
 use crate::refusal::Refused;
 use crate::time::Tick;
@@ -101,6 +103,21 @@ struct Kept {
     last_used: Tick,
     /// Oldest first.
     calls: VecDeque<AnsweredCall>,
+    /// Of their keys: most calls are new, and these say so at a glance.
+    hashes: VecDeque<u64>,
+}
+
+impl Kept {
+    fn find(&self, key: &str) -> Option<&AnsweredCall> {
+        let hash = stable_hash(key.bytes());
+        let alike = self
+            .hashes
+            .iter()
+            .zip(&self.calls)
+            .rev()
+            .filter(|(of, _)| **of == hash);
+        alike.map(|(_, call)| call).find(|call| call.key.key == key)
+    }
 }
 
 impl Answers {
@@ -109,7 +126,7 @@ impl Answers {
         let Some(kept) = self.callers.get(&key.caller) else {
             return Ok(None);
         };
-        match kept.calls.iter().rev().find(|call| call.key.key == key.key) {
+        match kept.find(&key.key) {
             Some(call) if call.key.digest == key.digest => Ok(Some(&call.answer)),
             Some(_) => Err(Refused::KeyReused(key.key.clone())),
             None => Ok(None),
@@ -128,11 +145,14 @@ impl Answers {
             .or_insert_with(|| Kept {
                 last_used: now,
                 calls: VecDeque::new(),
+                hashes: VecDeque::new(),
             });
         kept.last_used = now;
         if kept.calls.len() == KEPT {
             kept.calls.pop_front();
+            kept.hashes.pop_front();
         }
+        kept.hashes.push_back(stable_hash(call.key.key.bytes()));
         kept.calls.push_back(call);
     }
 

@@ -16,7 +16,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use agent_team_protocol::id::{Generation, MemberName, Party, Revision, RoleName, TaskId};
+use agent_team_protocol::id::{
+    Generation, MemberName, Party, Revision, RoleName, TaskId, stable_hash,
+};
 
 use crate::member::Member;
 use crate::plan::TaskPlan;
@@ -439,7 +441,7 @@ fn put<K: Ord, V: Ord>(index: &mut BTreeMap<K, BTreeSet<V>>, key: K, value: V, p
     }
 }
 
-/// What tells whether a task of the team file changed: FNV-1a over its words. Dependencies are left out, since a
+/// What tells whether a task of the team file changed: a hash of its words. Dependencies are left out, since a
 /// completed task no longer waits for any.
 pub(crate) fn digest(plan: &TaskPlan) -> u64 {
     let list = |list: &[Arc<str>]| list.join("\u{1}");
@@ -456,10 +458,5 @@ pub(crate) fn digest(plan: &TaskPlan) -> u64 {
         plan.verify.as_deref().unwrap_or(""),
         if plan.rerun { "rerun" } else { "" },
     ];
-    parts
-        .join("\0")
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        })
+    stable_hash(parts.join("\0").bytes())
 }

@@ -213,6 +213,13 @@ impl fmt::Debug for LaunchId {
     }
 }
 
+/// FNV-1a: the same in every version of every build. It tells a user's own things apart, and is no defence.
+pub fn stable_hash(bytes: impl IntoIterator<Item = u8>) -> u64 {
+    bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
 /// A team's name and a short hash of its project's path: `payments-1f3a90c2`. Also its directory's name.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -221,14 +228,7 @@ pub struct TeamId(Arc<str>);
 impl TeamId {
     /// `project` is the canonical path of the project directory.
     pub fn new(name: &TeamName, project: &std::path::Path) -> Self {
-        // FNV-1a: short, stable over versions, and only ever compared among one user's projects.
-        let hash = project
-            .as_os_str()
-            .as_encoded_bytes()
-            .iter()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-                (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-            });
+        let hash = stable_hash(project.as_os_str().as_encoded_bytes().iter().copied());
         Self(format!("{name}-{:08x}", (hash >> 32) ^ (hash & 0xffff_ffff)).into())
     }
 

@@ -2,13 +2,16 @@
 
 use agent_team_system::directories::Directories;
 use anyhow::Context;
-use tracing_appender::non_blocking::WorkerGuard;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_appender::rolling::{RollingFileAppender, Rotation};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
 
 /// Days whose logs are kept.
 const DAYS_KEPT: usize = 7;
+
+/// Lines that wait for the disk, at most: room for them is allocated at once.
+const LINES_WAITING: usize = 1_000;
 
 /// Starts logging. What is logged is written until the guard is dropped.
 pub(crate) fn start(
@@ -36,7 +39,9 @@ pub(crate) fn start(
         .max_log_files(DAYS_KEPT)
         .build(directory)
         .with_context(|| format!("cannot log to {}", directory.display()))?;
-    let (writer, guard) = tracing_appender::non_blocking(appender);
+    let (writer, guard) = NonBlockingBuilder::default()
+        .buffered_lines_limit(LINES_WAITING)
+        .finish(appender);
     subscriber.with_ansi(false).with_writer(writer).init();
     Ok(Some(guard))
 }

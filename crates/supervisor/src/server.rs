@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use agent_team_core::input::{ClaimRef, Verdict};
 use agent_team_core::{Call, Caller, Origin};
 use agent_team_protocol::codec::{FIRST_FRAME_MAX, FRAME_MAX, FrameError};
+use agent_team_protocol::id::stable_hash;
 use agent_team_protocol::initialize::{
     self, BUILD, ConnectionRole, Initialize, Initialized, PROTOCOL,
 };
@@ -529,15 +530,9 @@ impl<'a> Envelope<'a> {
     }
 }
 
-/// Tells two calls with one key apart: FNV-1a over the method and its arguments as they were sent.
+/// Tells two calls with one key apart, by the method and its arguments as they were sent.
 fn digest(method: &str, args: &str) -> u64 {
-    method
-        .bytes()
-        .chain([0])
-        .chain(args.bytes())
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        })
+    stable_hash(method.bytes().chain([0]).chain(args.bytes()))
 }
 
 enum Destination {

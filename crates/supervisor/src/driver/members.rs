@@ -13,7 +13,7 @@ use agent_team_system::process::{ExitWatch, ProcessId};
 use subtle::ConstantTimeEq;
 
 use super::{After, Driver, Message, now};
-use crate::launch::{Label, Order, Started};
+use crate::launch::{FoundPane, Label, Order, Started};
 use crate::outbox::{Outbox, Reply};
 use crate::settings::{self, MemberSettings, TeamSettings, Terminal};
 use crate::view::{self, Outside};
@@ -310,6 +310,21 @@ impl Driver {
                 pid: session.pid,
                 start_time: session.start_time,
             }];
+        }
+    }
+
+    /// The panes that an earlier supervisor made, with the workers that still are in them.
+    pub(super) fn panes_found(&mut self, panes: Vec<FoundPane>) {
+        for FoundPane { member, pid, id } in panes {
+            let launch = self.team.member(&member).and_then(|there| {
+                let launch = there.life.launch()?;
+                (there.life.process()?.pid == pid).then(|| launch.id.clone())
+            });
+            if let Some(launch) = launch {
+                let live = self.live_of(&member, &launch);
+                live.placement = Some(Placement::Tmux);
+                live.pane = Some(id);
+            }
         }
     }
 

@@ -37,7 +37,7 @@ use tokio::sync::{mpsc, oneshot};
 pub(crate) use calls::{Asked, Request};
 pub(crate) use members::Hello;
 
-use crate::launch::{Label, Launcher, Started};
+use crate::launch::{FoundPane, Label, Launcher, Started};
 use crate::outbox::Reply;
 use crate::settings::{Place, TeamSettings};
 use committer::Committer;
@@ -95,6 +95,7 @@ pub(crate) enum Message {
     },
     /// A subscriber has read history up to here.
     CaughtUp(subscribers::Reader),
+    PanesFound(Vec<FoundPane>),
     PanesClosed(Vec<Receipt>),
     Status(oneshot::Sender<DriverView>),
     /// The supervisor ends: members are told why, and the store is closed.
@@ -364,6 +365,7 @@ impl Driver {
                 self.step(Input::IdleRefused { launch, reason })
             }
             Message::CaughtUp(reader) => self.caught_up(reader),
+            Message::PanesFound(panes) => self.panes_found(panes),
             Message::PanesClosed(receipts) => self.panes_closed(receipts),
             Message::Status(reply) => {
                 let _asker_gone = reply.send(self.status());

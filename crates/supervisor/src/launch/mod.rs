@@ -55,6 +55,15 @@ pub(crate) struct Running {
     pub(crate) pane: Option<String>,
 }
 
+/// A pane of the team's that was there before.
+#[derive(Debug)]
+pub(crate) struct FoundPane {
+    pub(crate) member: MemberName,
+    /// Of what runs in it.
+    pub(crate) pid: u32,
+    pub(crate) id: String,
+}
+
 #[derive(Debug)]
 pub(crate) enum Order {
     /// Where things are from now on.
@@ -202,6 +211,10 @@ impl Task {
                         self.configuration.clone(),
                     )),
                 };
+                if let Some(panes) = &mut self.panes {
+                    // Without a driver there is nobody to tell.
+                    let _sent = self.driver.send(Message::PanesFound(panes.found().await));
+                }
             }
             Order::Close(member) => {
                 if let Some(panes) = &mut self.panes {

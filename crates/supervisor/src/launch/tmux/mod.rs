@@ -36,7 +36,7 @@ pub(crate) use call::{Tmux, TmuxError};
 pub(crate) use server::Inside;
 use survey::Survey;
 
-use super::Label;
+use super::{FoundPane, Label};
 use crate::settings::{TmuxPlace, TmuxSession};
 
 const LABEL_TAG: &str = "@agent_team_label";
@@ -104,6 +104,28 @@ impl Panes {
             None => self.look().await?,
         };
         Ok(self.survey.insert(survey))
+    }
+
+    /// The team's panes that are there: whose, with which process, and their ids.
+    pub(crate) async fn found(&mut self) -> Vec<FoundPane> {
+        let team = self.team.clone();
+        match self.survey().await {
+            Ok(survey) => survey
+                .panes()
+                .filter(|pane| pane.is_of(&team))
+                .filter_map(|pane| {
+                    Some(FoundPane {
+                        member: pane.member.parse().ok()?,
+                        pid: pane.pid,
+                        id: pane.id.clone(),
+                    })
+                })
+                .collect(),
+            Err(error) => {
+                tracing::warn!(%error, "the panes that are there cannot be listed");
+                Vec::new()
+            }
+        }
     }
 
     async fn look(&self) -> Result<Survey, TmuxError> {
