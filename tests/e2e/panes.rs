@@ -1,253 +1,585 @@
-//! Panes of a real tmux: what is in them, who gets into them, and that nothing depends on them.
+//! Panes of a real tmux: one per member, typed into and read by a person, lost without harm, and nobody else's touched.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use agent_team_protocol::view::{MemberState, Placement, TaskState};
-use agent_team_tests::{processes, tmux, until};
+use agent_team_tests::{Rig, processes, tmux, until, within};
 
-use crate::teams::{file, in_panes, task};
+use crate::teams::{file, headless, in_panes, task};
 
-/// The pane of a member, as `ps` says.
-async fn pane(rig: &agent_team_tests::Rig, member: &str) -> String {
-    let view = rig.until_member(member, |view| view.pane.is_some()).await;
-    view.pane.expect("it was waited for")
-}
+/// tmux's prefix, then `d`: what a person types to leave.
+const DETACH: &str = "\u{2}d";
 
 #[tokio::test]
-async fn every_member_has_a_pane_whose_border_says_who_it_is() {
+async fn each_member_has_a_pane_of_her_own_on_a_server_of_ours() {
     if !tmux::is_here() {
         return;
     }
-    let rig = in_panes(&["ada", "ben", "cleo"], "");
-    rig.ok(["up", "--detach"]).await.says("tmux");
-    let mut named = rig.tmux().panes("#{@agent_team_member}").await;
-    named.sort();
-    assert_eq!(named, ["ada", "ben", "cleo"]);
-    rig.until_member_is("ada", MemberState::Idle).await;
-    until("the borders to say so", async || {
-        let labels = rig
-            .tmux()
-            .panes("#{@agent_team_member} #{@agent_team_label}")
+    let rig = in_panes(&["ada", "bob", "cyd"], "");
+    rig.run(["up"])
+        .await
+        .expect(0)
+        .says("runs in tmux")
+        .says("a tmux server of its own");
+    for name in ["ada", "bob", "cyd"] {
+        rig.until_member_is(name, MemberState::Idle).await;
+    }
+    let panes = rig
+        .tmux()
+        .panes("#{@agent_team_member} #{pane_id} #{pane_pid}")
+        .await;
+    let mut expected = Vec::new();
+    for name in ["ada", "bob", "cyd"] {
+        let member = rig.member(name).await;
+        assert_eq!(member.placement, Placement::Tmux);
+        let (pane, pid) = (member.pane.unwrap(), member.pid.unwrap());
+        expected.push(format!("{name} {pane} {pid}"));
+    }
+    let mut panes = panes;
+    panes.sort_unstable();
+    assert_eq!(panes, expected);
+    let tmux = rig.tmux();
+    let format = tmux
+        .ask(["show-options", "-wv", "pane-border-status"])
+        .await;
+    assert_eq!(format, "top");
+    until("the borders to say who and how", async || {
+        let labels = tmux
+            .panes("#{@agent_team_member}: #{@agent_team_label}")
             .await;
-        labels
+        let all = labels
             .iter()
-            .all(|label| label.contains("idle"))
-            .then_some(())
+            .all(|label| label.contains("worker") && label.contains("idle"));
+        all.then_some(())
     })
     .await;
-    assert_eq!(rig.tmux().panes("#{pane-border-status}").await, ["top"; 3]);
 }
 
 #[tokio::test]
-async fn attach_puts_a_person_into_the_members_pane_where_a_line_is_a_task() {
-    if !tmux::is_here() {
-        return;
-    }
-    let rig = in_panes(&["ada", "ben"], "");
-    rig.ok(["up", "--detach"]).await;
-    let mut screen = rig.on_terminal(["attach", "ben"]);
-    screen.until("ben ▸").await;
-    screen.type_in("echo $((40 + 2)) > answer\r").await;
-    assert_eq!(rig.written("answer").await.trim(), "42");
-    let task = rig.until_task_is("T-1", TaskState::Completed).await;
-    assert_eq!(
-        task.assignee.map(|name| name.to_string()).as_deref(),
-        Some("ben")
-    );
-    // Leaving ends nothing.
-    screen.type_in("\u{2}d").await;
-    assert_eq!(screen.end().await.0, 0);
-    rig.until_member_is("ben", MemberState::Idle).await;
-}
-
-#[tokio::test]
-async fn what_is_typed_while_a_task_runs_reaches_it() {
+async fn a_task_runs_in_its_members_pane_with_live_output() {
     if !tmux::is_here() {
         return;
     }
     let rig = in_panes(
         &["ada"],
-        &task(
-            "Ask",
-            "printf 'name? '; read name; echo \"$name\" > name",
-            "",
-        ),
+        &task("Talk", "echo one; mkfifo gate; cat gate; echo two", ""),
     );
-    rig.ok(["up", "--detach"]).await;
-    let mut screen = rig.on_terminal(["attach", "ada"]);
-    screen.until("name?").await;
-    screen.type_in("grace\r").await;
-    assert_eq!(rig.written("name").await.trim(), "grace");
-    rig.until_task_is("T-1", TaskState::Completed).await;
+    rig.ok(["up"]).await;
+    let tmux = rig.tmux();
+    let pane = rig.member("ada").await.pane.unwrap();
+    let shown = tmux.until_shown(&pane, "one").await;
+    assert!(shown.contains("T-1 Talk"), "{shown}");
+    assert_eq!(rig.task("T-1").await.state, TaskState::InProgress);
+    let gate = rig.project().join("gate");
+    until("the gate", async || gate.exists().then_some(())).await;
+    tokio::task::spawn_blocking(move || fs::write(gate, ""))
+        .await
+        .unwrap()
+        .unwrap();
+    tmux.until_shown(&pane, "T-1 completed").await;
 }
 
 #[tokio::test]
-async fn an_interrupt_typed_in_a_pane_ends_the_program_and_not_the_member() {
+async fn up_on_a_terminal_attaches_and_leaving_it_leaves_the_team_running() {
     if !tmux::is_here() {
         return;
     }
-    let rig = in_panes(&["ada"], &task("Long", "echo begun; exec sleep 1000", ""));
-    rig.ok(["up", "--detach"]).await;
-    let worker = rig.worker("ada").await;
-    let mut screen = rig.on_terminal(["attach", "ada"]);
-    screen.until("begun").await;
-    screen.type_in("\u{3}").await;
-    rig.until_task_is("T-1", TaskState::Failed).await;
+    let rig = in_panes(&["ada", "bob"], &task("Say", "echo hello from a task", ""));
+    let mut screen = rig.on_terminal(["up"]);
+    screen.until("hello from a task").await;
+    screen.type_in(DETACH).await;
+    let (code, _) = screen.end().await;
+    assert_eq!(code, 0);
+    rig.until_task_is("T-1", TaskState::Completed).await;
     rig.until_member_is("ada", MemberState::Idle).await;
-    assert_eq!(rig.worker("ada").await, worker);
 }
 
 #[tokio::test]
-async fn a_message_is_shown_in_the_members_pane() {
+async fn up_with_detach_returns_also_on_a_terminal() {
     if !tmux::is_here() {
         return;
     }
     let rig = in_panes(&["ada"], "");
-    rig.ok(["up", "--detach"]).await;
-    let pane = pane(&rig, "ada").await;
-    rig.ok(["send", "ada", "the schema changed"]).await;
-    rig.tmux()
-        .until_shown(&pane, "user: the schema changed")
-        .await;
+    let (code, seen) = rig.on_terminal(["up", "--detach"]).end().await;
+    assert_eq!(code, 0, "{seen}");
+    assert!(seen.contains("started"), "{seen}");
+    rig.until_member_is("ada", MemberState::Idle).await;
 }
 
 #[tokio::test]
-async fn restart_brings_a_member_back_in_the_same_pane() {
+async fn attach_puts_a_person_into_a_members_pane_where_a_typed_line_becomes_a_task() {
     if !tmux::is_here() {
         return;
     }
-    let rig = in_panes(&["ada", "ben"], "");
-    rig.ok(["up", "--detach"]).await;
-    let (before, first) = (pane(&rig, "ada").await, rig.member("ada").await);
-    rig.ok(["restart", "ada"]).await;
-    assert_eq!(pane(&rig, "ada").await, before);
-    assert_ne!(rig.member("ada").await.launch, first.launch);
-    processes::kill(rig.worker("ada").await).await;
-    rig.until_member("ada", |ada| ada.restarts == 1 && ada.pane.is_some())
+    let rig = in_panes(&["ada", "bob"], "");
+    rig.ok(["up"]).await;
+    rig.until_member_is("bob", MemberState::Idle).await;
+    let mut screen = rig.on_terminal(["attach", "bob"]);
+    screen.until("bob").await;
+    let tmux = rig.tmux();
+    let bob = rig.member("bob").await.pane.unwrap();
+    until("bob's pane to be the active one", async || {
+        let clients = tmux.ask(["list-clients", "-F", "#{pane_id}"]).await;
+        (clients == bob).then_some(())
+    })
+    .await;
+    screen.type_in("echo typed by a person; tty\r").await;
+    let done = rig.until_task_is("T-1", TaskState::Completed).await;
+    assert!(done.result.unwrap().starts_with("typed by a person"));
+    assert_eq!(done.owner.unwrap().to_string(), "bob");
+    assert_eq!(done.created_by.to_string(), "user");
+    tmux.until_shown(&bob, "T-1 completed").await;
+}
+
+#[tokio::test]
+async fn what_is_typed_while_a_task_runs_is_the_tasks() {
+    if !tmux::is_here() {
+        return;
+    }
+    let run = "stty -echo; echo your name?; read name; echo \"hello $name\"";
+    let rig = in_panes(&["ada"], &task("Ask", run, ""));
+    rig.ok(["up"]).await;
+    let mut screen = rig.on_terminal(["attach", "ada"]);
+    screen.until("your name?").await;
+    screen.type_in("Grace\r").await;
+    let done = rig.until_task_is("T-1", TaskState::Completed).await;
+    assert!(done.result.unwrap().ends_with("hello Grace"));
+}
+
+#[tokio::test]
+async fn an_interrupt_typed_into_the_pane_reaches_the_task_and_not_the_member() {
+    if !tmux::is_here() {
+        return;
+    }
+    let rig = in_panes(
+        &["ada"],
+        &task("Wait", "echo waiting; mkfifo gate; cat gate", ""),
+    );
+    rig.ok(["up"]).await;
+    let before = rig.until_member_is("ada", MemberState::Working).await;
+    let mut screen = rig.on_terminal(["attach", "ada"]);
+    screen.until("waiting").await;
+    screen.type_in("\u{3}").await;
+    rig.until_task_is("T-1", TaskState::Failed).await;
+    assert_eq!(rig.member("ada").await.launch, before.launch);
+}
+
+#[tokio::test]
+async fn attached_read_only_nothing_typed_reaches_the_pane() {
+    if !tmux::is_here() {
+        return;
+    }
+    let rig = in_panes(&["ada"], "");
+    rig.ok(["up"]).await;
+    rig.until_member_is("ada", MemberState::Idle).await;
+    let mut screen = rig.on_terminal(["attach", "ada", "--read-only"]);
+    screen.until("ada").await;
+    let tmux = rig.tmux();
+    until("the client", async || {
+        let clients = tmux.ask(["list-clients", "-F", "#{client_readonly}"]).await;
+        (clients == "1").then_some(())
+    })
+    .await;
+    screen.type_in("touch typed\r").await;
+    // What is sent after it is there, so that what was typed before it would be, too.
+    rig.ok(["send", "ada", "after it"]).await;
+    screen.until("after it").await;
+    let tasks = rig.json(["task", "list"]).await;
+    assert_eq!(tasks["tasks"].as_array().map(Vec::len), Some(0));
+}
+
+#[tokio::test]
+async fn a_message_appears_in_its_members_pane() {
+    if !tmux::is_here() {
+        return;
+    }
+    let rig = in_panes(&["ada"], "");
+    rig.ok(["up"]).await;
+    rig.ok(["send", "ada", "look", "here"]).await;
+    let pane = rig.until_member_is("ada", MemberState::Idle).await.pane;
+    rig.tmux()
+        .until_shown(&pane.unwrap(), "user: look here")
         .await;
-    assert_eq!(pane(&rig, "ada").await, before);
+    rig.until_member("ada", |ada| ada.unread == 0).await;
+}
+
+#[tokio::test]
+async fn a_restarted_member_is_in_the_same_pane_with_a_new_launch() {
+    if !tmux::is_here() {
+        return;
+    }
+    let rig = in_panes(&["ada", "bob"], "");
+    rig.ok(["up"]).await;
+    let before = rig.until_member_is("ada", MemberState::Idle).await;
+    rig.ok(["restart", "ada"]).await;
+    let again = rig
+        .until_member("ada", |ada| {
+            ada.state == MemberState::Idle && ada.launch != before.launch
+        })
+        .await;
+    assert_eq!(again.pane, before.pane);
+    processes::kill(rig.worker("ada").await).await;
+    let third = rig
+        .until_member("ada", |ada| {
+            ada.state == MemberState::Idle && ada.launch != again.launch
+        })
+        .await;
+    assert_eq!(third.pane, before.pane);
     assert_eq!(rig.tmux().panes("#{pane_id}").await.len(), 2);
 }
 
 #[tokio::test]
-async fn panes_may_go_at_any_time_and_no_task_notices() {
+async fn a_member_whose_pane_is_closed_goes_on_without_it() {
     if !tmux::is_here() {
         return;
     }
-    let tasks = task("One", "mkfifo one; cat one > seen-one", "for = \"ada\"")
-        + &task("Two", "mkfifo two; cat two > seen-two", "for = \"ben\"");
-    let rig = in_panes(&["ada", "ben"], &tasks);
-    rig.ok(["up", "--detach"]).await;
-    for gate in ["one", "two"] {
-        until(gate, async || {
-            rig.project().join(gate).exists().then_some(())
-        })
+    let run = "mkfifo gate; cat gate; echo run >> runs; echo still here";
+    let rig = in_panes(&["ada", "bob"], &task("Long", run, "for = \"ada\""));
+    rig.ok(["up"]).await;
+    let before = rig.until_member_is("ada", MemberState::Working).await;
+    let gate = rig.project().join("gate");
+    until("the gate", async || gate.exists().then_some(())).await;
+    rig.tmux()
+        .ask(["kill-pane", "-t", &before.pane.clone().unwrap()])
         .await;
-    }
-    let (ada, ben) = (rig.worker("ada").await, rig.worker("ben").await);
-    let closed = pane(&rig, "ada").await;
-    rig.tmux().run(["kill-pane", "-t", &closed]).await;
-    rig.until_member("ada", |view| view.placement == Placement::Headless)
+    let after = rig
+        .until_member("ada", |ada| ada.placement == Placement::Headless)
         .await;
-    rig.tmux().run(["kill-server"]).await;
-    rig.until_member("ben", |view| view.placement == Placement::Headless)
-        .await;
-    for gate in ["one", "two"] {
-        let gate = rig.project().join(gate);
-        let written = tokio::task::spawn_blocking(move || std::fs::write(gate, "through"));
-        written.await.unwrap().unwrap();
-    }
-    rig.until_task_is("T-1", TaskState::Completed).await;
-    rig.until_task_is("T-2", TaskState::Completed).await;
-    assert_eq!(rig.read("seen-one").as_deref(), Some("through"));
+    assert_eq!((after.pid, after.launch), (before.pid, before.launch));
+    assert_eq!(after.task, before.task);
+    rig.until_member_is("bob", MemberState::Idle).await;
+    tokio::task::spawn_blocking(move || fs::write(gate, ""))
+        .await
+        .unwrap()
+        .unwrap();
+    let done = rig.until_task_is("T-1", TaskState::Completed).await;
     assert_eq!(
-        (rig.worker("ada").await, rig.worker("ben").await),
-        (ada, ben)
+        (done.attempts, done.result.as_deref()),
+        (1, Some("still here"))
     );
-    rig.ok(["down"]).await;
+    rig.run(["logs", "ada"]).await.expect(0).says("still here");
 }
 
 #[tokio::test]
-async fn a_persons_own_windows_are_left_alone_and_so_are_panes_she_adds() {
+async fn the_team_goes_on_without_its_tmux_server() {
     if !tmux::is_here() {
         return;
     }
-    let mut rig = in_panes(&["ada", "ben"], "");
+    let tasks = [
+        task("One", "mkfifo one; cat one; echo run >> runs", ""),
+        task("Two", "mkfifo two; cat two; echo run >> runs", ""),
+    ];
+    let rig = in_panes(&["ada", "bob"], &tasks.concat());
+    rig.ok(["up"]).await;
+    let gates = ["one", "two"].map(|gate| rig.project().join(gate));
+    for gate in &gates {
+        until("the gates", async || gate.exists().then_some(())).await;
+    }
+    let before = [
+        rig.member("ada").await.launch,
+        rig.member("bob").await.launch,
+    ];
+    rig.tmux().ask(["kill-server"]).await;
+    for name in ["ada", "bob"] {
+        rig.until_member(name, |member| member.placement == Placement::Headless)
+            .await;
+    }
+    for gate in gates {
+        tokio::task::spawn_blocking(move || fs::write(gate, ""))
+            .await
+            .unwrap()
+            .unwrap();
+    }
+    for id in ["T-1", "T-2"] {
+        let done = rig.until_task_is(id, TaskState::Completed).await;
+        assert_eq!((done.attempts, done.generation.0), (1, 1));
+    }
+    let after = [
+        rig.member("ada").await.launch,
+        rig.member("bob").await.launch,
+    ];
+    assert_eq!(before, after);
+    assert_eq!(rig.read("runs").as_deref(), Some("run\nrun\n"));
+    rig.ok(["restart", "ada"]).await;
+    let again = rig.until_member_is("ada", MemberState::Idle).await;
+    assert_eq!(
+        again.placement,
+        Placement::Tmux,
+        "a new pane, on a new server"
+    );
+    rig.ok(["down", "--force"]).await;
+    assert_eq!(rig.processes(), []);
+}
+
+#[tokio::test]
+async fn a_new_supervisor_goes_on_with_the_panes_that_are_there() {
+    if !tmux::is_here() {
+        return;
+    }
+    let rig = in_panes(&["ada", "bob"], "");
+    rig.ok(["up"]).await;
+    rig.until_member_is("ada", MemberState::Idle).await;
+    let bob = rig.until_member_is("bob", MemberState::Idle).await;
+    let panes = rig.tmux().panes("#{pane_id} #{pane_pid}").await;
+    let supervisor = rig.supervisor().await;
+    processes::kill(supervisor).await;
+    let again = rig
+        .until_member("bob", |bob| {
+            bob.state == MemberState::Idle && bob.pane.is_some()
+        })
+        .await;
+    assert_eq!((again.pid, again.pane), (bob.pid, bob.pane));
+    assert_eq!(rig.tmux().panes("#{pane_id} #{pane_pid}").await, panes);
+    let down = rig.json(["down", "--force"]).await;
+    let closed = down["receipts"].as_array().unwrap().iter();
+    let closed = closed.filter(|receipt| receipt["kind"] == "pane" && receipt["fate"] == "closed");
+    assert_eq!(closed.count(), 2, "{down}");
+}
+
+#[tokio::test]
+async fn down_closes_the_panes_and_the_server_goes() {
+    if !tmux::is_here() {
+        return;
+    }
+    let rig = in_panes(&["ada", "bob"], "");
+    rig.ok(["up"]).await;
+    rig.until_member_is("ada", MemberState::Idle).await;
+    let mut screen = rig.on_terminal(["attach"]);
+    screen.until("ada").await;
+    let down = rig.ok(["down"]).await.stdout;
+    assert_eq!(down.matches("closed").count(), 2, "{down}");
+    screen.end().await;
+    assert_eq!(rig.processes(), []);
+    assert!(!rig.directories().tmux_socket().exists());
+}
+
+/// A rig whose verbs are typed in a pane of the person's own tmux server, which is no server of a team.
+async fn in_users_tmux() -> Rig {
+    let mut rig = in_panes(&["ada", "bob"], "");
     let users = rig.users_tmux();
     users
         .ask([
             "new-session",
             "-d",
+            "-s",
+            "work",
             "-x",
-            "160",
+            "150",
             "-y",
             "40",
-            "--",
-            "sleep",
-            "1000",
+            "cat",
         ])
         .await;
-    let own = users
-        .ask(["display-message", "-p", "#{pane_id} #{window_id} #{pid}"])
-        .await;
-    let own: Vec<&str> = own.split(' ').collect();
-    rig.set("TMUX", format!("{},{},0", users.socket().display(), own[2]));
-    rig.set("TMUX_PANE", own[0]);
-    let looks = || {
-        users.ask([
-            "list-panes",
-            "-t",
-            own[1],
-            "-F",
-            "#{pane_id} #{window_active} #{pane_width}x#{pane_height}",
-        ])
-    };
-    let before = looks().await;
-
-    rig.ok(["up", "--detach"]).await.says("your");
-    assert_eq!(looks().await, before, "its size and focus are as they were");
-    let team = pane(&rig, "ada").await;
-    assert_ne!(
-        users
-            .ask(["display-message", "-p", "-t", &team, "#{window_id}"])
-            .await,
-        own[1]
-    );
-    let added = users
-        .ask([
-            "split-window",
-            "-d",
-            "-t",
-            &team,
-            "-P",
-            "-F",
-            "#{pane_id}",
-            "--",
-            "sleep",
-            "1001",
-        ])
-        .await;
-
-    rig.ok(["down"]).await;
-    let mut left = users.panes("#{pane_id}").await;
-    left.sort();
-    let mut expected = vec![own[0].to_owned(), added];
-    expected.sort();
-    assert_eq!(left, expected);
-    assert_eq!(looks().await, before);
-    users.run(["kill-server"]).await;
+    users.ask(["split-window", "-h", "cat"]).await;
+    let pane = users.ask(["display-message", "-p", "#{pane_id}"]).await;
+    let pid = users.ask(["display-message", "-p", "#{pid}"]).await;
+    rig.set("TMUX", format!("{},{pid},0", users.socket().display()));
+    rig.set("TMUX_PANE", pane);
+    rig
 }
 
 #[tokio::test]
-async fn without_tmux_members_are_headless_and_that_is_said() {
-    let mut rig = agent_team_tests::Rig::with_team(&file(&["ada"], "auto", "ready", ""));
-    rig.write("bin/tmux", "#!/bin/sh\necho tmux 2.9a\n");
-    let fake = rig.project().join("bin/tmux");
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(&fake, mode).unwrap();
-    let path = format!("{}:/usr/bin:/bin", rig.project().join("bin").display());
-    rig.set("PATH", path);
-    rig.ok(["up", "--detach"])
+async fn in_the_persons_tmux_the_team_has_a_window_of_its_own_and_theirs_is_as_it_was() {
+    if !tmux::is_here() {
+        return;
+    }
+    let rig = in_users_tmux().await;
+    let users = rig.users_tmux();
+    let theirs = async || {
+        users
+            .ask([
+                "list-panes", "-t", "work:0", "-F",
+                "#{pane_id} #{pane_pid} #{pane_active} #{window_active} #{pane_width}x#{pane_height} \
+                 #{pane_title} #{window_name} #{window_layout}",
+            ])
+            .await
+    };
+    let before = theirs().await;
+    rig.run(["up"]).await.expect(0).says("window of its own");
+    rig.until_member_is("ada", MemberState::Idle).await;
+    let ada = rig.member("ada").await;
+    let panes = users.panes("#{@agent_team_member} #{pane_id}").await;
+    assert!(
+        panes.contains(&format!("ada {}", ada.pane.unwrap())),
+        "{panes:?}"
+    );
+    assert_eq!(theirs().await, before, "window, focus, size and names");
+    assert!(
+        !rig.directories().tmux_socket().exists(),
+        "no server of ours"
+    );
+    rig.ok(["down"]).await;
+    assert_eq!(theirs().await, before);
+    assert_eq!(users.panes("#{pane_id}").await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_pane_that_a_person_opened_in_the_teams_window_stays_when_the_team_goes() {
+    if !tmux::is_here() {
+        return;
+    }
+    let rig = in_users_tmux().await;
+    rig.ok(["up"]).await;
+    let ada = rig
+        .until_member_is("ada", MemberState::Idle)
         .await
-        .says("headless")
-        .says("2.9a");
-    assert_eq!(rig.member("ada").await.placement, Placement::Headless);
+        .pane
+        .unwrap();
+    let users = rig.users_tmux();
+    let own = users
+        .ask([
+            "split-window",
+            "-d",
+            "-P",
+            "-F",
+            "#{pane_id} #{pane_pid}",
+            "-t",
+            &ada,
+            "cat",
+        ])
+        .await;
+    rig.ok(["down", "--force"]).await;
+    let left = users.panes("#{pane_id} #{pane_pid}").await;
+    assert!(left.contains(&own), "{own} in {left:?}");
+    assert!(!left.iter().any(|pane| pane.starts_with(&format!("{ada} "))));
+}
+
+#[tokio::test]
+async fn a_tmux_that_is_named_and_gone_is_no_reason_to_fail() {
+    if !tmux::is_here() {
+        return;
+    }
+    let mut rig = in_panes(&["ada"], "");
+    rig.set("TMUX", format!("{},1,0", rig.root().join("gone").display()));
+    rig.set("TMUX_PANE", "%0");
+    rig.run(["up"])
+        .await
+        .expect(0)
+        .says("a tmux server of its own");
+    rig.until_member_is("ada", MemberState::Idle).await;
+}
+
+/// Puts a program called tmux in front of the real one.
+fn fake_tmux(rig: &mut Rig, script: &str) {
+    let bin = rig.root().join("fake");
+    fs::create_dir(&bin).unwrap();
+    fs::write(bin.join("tmux"), format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs::set_permissions(bin.join("tmux"), fs::Permissions::from_mode(0o755)).unwrap();
+    let path = std::env::var("PATH").unwrap();
+    rig.set("PATH", format!("{}:{path}", bin.display()));
+}
+
+#[tokio::test]
+async fn a_tmux_that_is_too_old_is_refused_when_asked_for_and_passed_over_aloud_otherwise() {
+    let mut rig = Rig::with_team(&file(&["ada"], "auto", "ready", ""));
+    fake_tmux(&mut rig, "echo 'tmux 2.9a'");
+    rig.run(["up", "--panes", "tmux"])
+        .await
+        .expect(4)
+        .says("tmux 2.9a is too old")
+        .says("3.0")
+        .says("--panes headless");
+    assert_eq!(rig.json(["team", "list"]).await["teams"].to_string(), "[]");
+    rig.run(["up"])
+        .await
+        .expect(0)
+        .says("runs headless")
+        .says("too old");
+    let ada = rig.until_member_is("ada", MemberState::Idle).await;
+    assert_eq!(ada.placement, Placement::Headless);
+}
+
+#[tokio::test]
+async fn a_tmux_that_hangs_holds_nobody_up_for_long() {
+    let mut rig = Rig::with_team(&file(&["ada"], "auto", "ready", ""));
+    fake_tmux(
+        &mut rig,
+        "exec cat > /dev/null < \"$(mktemp -u)\" || exec tail -f /dev/null",
+    );
+    within("up to give up on tmux", async {
+        rig.run(["up"]).await.expect(0).says("runs headless");
+    })
+    .await;
+    rig.until_member_is("ada", MemberState::Idle).await;
+}
+
+#[tokio::test]
+async fn without_tmux_members_are_headless_aloud_and_panes_that_were_asked_for_are_refused() {
+    // A world in which no program of that name can be run, wherever it is.
+    let hide = "for tmux in /usr/local/bin/tmux /opt/homebrew/bin/tmux /usr/bin/tmux /bin/tmux; do \
+                test ! -e $tmux || mount --bind /dev/null $tmux || exit 99; done; exec \"$@\"";
+    let rig = Rig::with_team(&file(&["ada"], "auto", "ready", ""));
+    let up = async |panes: &str| {
+        let mut command = tokio::process::Command::new("unshare");
+        command
+            .args(["-rm", "sh", "-c", hide, "sh"])
+            .arg(rig.binary("agent-team"))
+            .args(["up", "--panes", panes])
+            .current_dir(rig.project())
+            .env_clear()
+            .envs(
+                rig.command(&[])
+                    .as_std()
+                    .get_envs()
+                    .filter_map(|(name, value)| {
+                        let value = if name == "PATH" {
+                            "/usr/bin:/bin".as_ref()
+                        } else {
+                            value?
+                        };
+                        Some((name, value))
+                    }),
+            );
+        within("up without tmux", command.output()).await
+    };
+    let refused = match up("tmux").await {
+        Ok(output) if output.status.code() != Some(99) && output.status.code() != Some(1) => output,
+        other => {
+            eprintln!("skipped: tmux cannot be hidden here: {other:?}");
+            return;
+        }
+    };
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(4), "{said}");
+    assert!(said.contains("tmux is not installed"), "{said}");
+    let headless = up("auto").await.unwrap();
+    let said = String::from_utf8_lossy(&headless.stdout).into_owned();
+    assert_eq!(headless.status.code(), Some(0), "{said}");
+    assert!(said.contains("headless: tmux is not installed"), "{said}");
+    rig.until_member_is("ada", MemberState::Idle).await;
+}
+
+#[tokio::test]
+async fn nothing_secret_is_in_what_others_can_see_of_a_process_or_a_pane() {
+    if !tmux::is_here() {
+        return;
+    }
+    let rig = in_panes(&["ada"], "");
+    rig.ok(["up", "--env", "API_KEY=s3cr3t-value"]).await;
+    rig.until_member_is("ada", MemberState::Idle).await;
+    for found in rig.processes() {
+        assert!(!found.command.contains("s3cr3t"), "{found:?}");
+    }
+    let tmux = rig.tmux();
+    for arguments in [
+        ["show-environment", "-g"],
+        ["show-options", "-A"],
+        ["list-panes", "-F#{pane_start_command} #{pane_title}"],
+    ] {
+        let shown = tmux.ask(arguments).await;
+        assert!(!shown.contains("s3cr3t"), "{shown}");
+    }
+    let pid = rig.tmux().ask(["display-message", "-p", "#{pid}"]).await;
+    let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    assert!(!String::from_utf8_lossy(&environment).contains("s3cr3t"));
+}
+
+#[tokio::test]
+async fn attach_to_a_team_without_panes_says_what_to_do() {
+    let rig = headless(&["ada"], "");
+    rig.ok(["up"]).await;
+    let (code, seen) = rig.on_terminal(["attach", "ada"]).end().await;
+    assert_eq!(code, 4, "{seen}");
+    assert!(seen.contains("logs"), "{seen}");
 }
