@@ -248,7 +248,8 @@ impl Tmux {
     /// Makes the call; gives what it printed before it failed, if it did.
     pub(super) async fn run_partly(&self, commands: &[Command]) -> (String, Result<(), TmuxError>) {
         let mut client = tokio::process::Command::new(&self.binary);
-        client.arg("-S").arg(&self.socket);
+        // Without UTF-8, which a bare environment does not promise, tmux prints our tabs as underscores.
+        client.arg("-u").arg("-S").arg(&self.socket);
         if let Some(file) = &self.configuration {
             client.arg("-f").arg(file);
         }
