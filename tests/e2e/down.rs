@@ -189,3 +189,72 @@ async fn a_team_that_is_up_is_not_deleted_and_one_that_is_down_leaves_its_projec
     let list = rig.json(["team", "list"]).await;
     assert_eq!(list["teams"].as_array().unwrap().len(), 0);
 }
+
+#[tokio::test]
+async fn what_survives_has_a_receipt_and_the_exit_code_says_so() {
+    use std::os::unix::fs::{PermissionsExt, chown};
+    const NOBODY: u32 = 65_534;
+
+    let mut rig = Rig::with_team(&file(
+        &["ada"],
+        "headless",
+        "ready",
+        &task(
+            "Escape",
+            "trap '' HUP; mkfifo gate; ./privileged --reuid=0 --regid=0 --clear-groups cat gate",
+            "",
+        ),
+    ));
+    // A program that becomes root is one that its user cannot end, and making one takes root. It ignores the hang-up
+    // of its terminal, which is the kernel's to send.
+    let privileged = rig.project().join("privileged");
+    let mine = ["", "at", "home", "tmp", "project"].map(|name| rig.root().join(name));
+    let can = mine
+        .iter()
+        .all(|path| chown(path, Some(NOBODY), Some(NOBODY)).is_ok())
+        && std::fs::copy("/usr/bin/setpriv", &privileged).is_ok();
+    if !can {
+        eprintln!("skipped: only root can make a process that its user cannot end");
+        return;
+    }
+    std::fs::set_permissions(&privileged, std::fs::Permissions::from_mode(0o4755)).unwrap();
+    rig.set("USER", "nobody");
+    let as_nobody = async |arguments: &[&str]| {
+        let command = rig.command(arguments);
+        let command = command.as_std();
+        let environment = command.get_envs();
+        let mut nobody = tokio::process::Command::new("setpriv");
+        nobody
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"])
+            .arg(command.get_program())
+            .args(arguments)
+            .current_dir(rig.project())
+            .env_clear()
+            .envs(environment.filter_map(|(name, value)| Some((name, value?))));
+        let output = agent_team_tests::within("a verb", nobody.output()).await;
+        let output = output.unwrap();
+        let json = serde_json::from_slice::<Value>(&output.stdout).unwrap_or_default();
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), json, errors)
+    };
+    let (code, _, errors) = as_nobody(&["up", "--json"]).await;
+    assert_eq!(code, Some(0), "{errors}");
+    let survivor = until("the program that its user cannot end", async || {
+        let found = rig.processes().into_iter();
+        let mut found = found.filter(|found| found.command.starts_with("cat gate"));
+        found.next()
+    })
+    .await;
+    let (code, down, errors) = as_nobody(&["down", "--force", "--json"]).await;
+    assert_eq!(code, Some(7), "{down} {errors}");
+    let survived = receipts(&down)
+        .into_iter()
+        .find(|(_, _, fate)| fate == "survived");
+    let (kind, what, _) = survived.expect("a receipt");
+    assert_eq!(kind, "process");
+    assert!(
+        what.contains(&survivor.process.pid.to_string()),
+        "{what} is not {survivor:?}"
+    );
+    processes::kill(survivor.process).await;
+}

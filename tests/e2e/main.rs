@@ -7,12 +7,14 @@
 
 mod bad_input;
 mod board;
+mod cli;
 mod crash;
 mod down;
 mod hostile;
 mod members;
 mod messages;
 mod panes;
+mod regression;
 mod storage;
 mod teams;
 mod up;

@@ -1,0 +1,348 @@
+//! The command line itself: help, completions, manual, `doctor`, `init`, `supervisor status`, colour and JSON.
+
+use agent_team_protocol::view::MemberState;
+use agent_team_tests::{Rig, processes};
+use serde_json::Value;
+
+use crate::teams::{headless, task};
+
+#[tokio::test]
+async fn every_verb_has_help_and_none_of_it_starts_anything() {
+    let rig = Rig::new();
+    let help = rig.ok(["--help"]).await.stdout;
+    let verbs = [
+        "up",
+        "down",
+        "attach",
+        "ps",
+        "why",
+        "logs",
+        "events",
+        "spawn",
+        "stop",
+        "kill",
+        "restart",
+        "send",
+        "messages",
+        "task",
+        "init",
+        "team",
+        "supervisor",
+        "doctor",
+        "completions",
+        "man",
+    ];
+    for verb in verbs {
+        assert!(help.contains(&format!("  {verb} ")), "{verb} in {help}");
+        rig.run([verb, "--help"]).await.expect(0).says("Usage:");
+    }
+    rig.run(["--version"]).await.expect(0).says("agent-team 0.");
+    assert_eq!(rig.processes(), []);
+    assert!(!rig.directories().state.exists());
+}
+
+#[tokio::test]
+async fn completions_are_scripts_that_their_shells_accept() {
+    let rig = Rig::new();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = rig.ok(["completions", shell]).await.stdout;
+        assert!(script.contains("agent-team"), "{shell}");
+        let json = rig.json(["completions", shell]).await;
+        assert_eq!(json["script"], script.as_str());
+        if shell == "bash" {
+            let path = rig.root().join("completions");
+            std::fs::write(&path, script).unwrap();
+            let checked = std::process::Command::new("bash")
+                .arg("-n")
+                .arg(path)
+                .status();
+            assert!(checked.unwrap().success());
+        }
+    }
+    rig.run(["completions", "csh"]).await.expect(2);
+}
+
+#[tokio::test]
+async fn the_manual_is_one_page_or_one_for_each_verb() {
+    let rig = Rig::new();
+    let page = rig.ok(["man"]).await.stdout;
+    assert!(page.contains(".TH agent-team 1"), "{page}");
+    rig.ok(["man", "--out", "pages"]).await;
+    for page in ["agent-team.1", "agent-team-up.1", "agent-team-task-claim.1"] {
+        assert!(rig.read(&format!("pages/{page}")).is_some(), "{page}");
+    }
+    let json = rig.json(["man"]).await;
+    assert!(json["page"].is_string());
+}
+
+#[tokio::test]
+async fn each_template_makes_a_team_that_up_would_start() {
+    let listed = Rig::new().json(["init", "--list"]).await;
+    let names: Vec<&str> = listed["templates"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|template| template["name"].as_str().unwrap())
+        .collect();
+    assert!(names.len() >= 5, "{names:?}");
+    for name in names {
+        let rig = Rig::new();
+        rig.run(["init", "--template", name])
+            .await
+            .expect(0)
+            .says("agent-team up");
+        let up = rig.json(["up", "--dry-run"]).await;
+        let changes = up["changes"].as_array().unwrap();
+        assert!(changes.len() >= 2, "{name}: {up}");
+        let written = rig.read(".agent-team/team.toml");
+        rig.run(["init"]).await.expect(4).says("there already");
+        assert_eq!(rig.read(".agent-team/team.toml"), written);
+    }
+}
+
+#[tokio::test]
+async fn init_tells_the_kind_of_project_by_its_files() {
+    let rig = Rig::new();
+    rig.write(
+        "Makefile",
+        "all:\n\techo built > built\ncheck:\n\ttest -s built\n",
+    );
+    let init = rig.json(["init"]).await;
+    assert_eq!(init["template"], "make");
+    let ran = rig.run(["up", "--wait", "--panes", "headless"]).await;
+    // There may be no make on this machine; then its absence is what the tasks report.
+    let has_make = std::process::Command::new("make").arg("--version").output();
+    ran.expect(if has_make.is_ok() { 0 } else { 1 });
+}
+
+#[tokio::test]
+async fn doctor_finds_nothing_wrong_here_and_says_what_is_wrong_elsewhere() {
+    let mut rig = headless(&["ada"], "");
+    let doctor = rig.json(["doctor"]).await;
+    let checks = doctor["checks"].as_array().unwrap();
+    let check = |name: &str| {
+        let found = checks.iter().find(|check| check["name"] == name);
+        found
+            .unwrap_or_else(|| panic!("{name} in {doctor}"))
+            .clone()
+    };
+    assert_eq!(check("agent-teamd")["ok"], true);
+    assert_eq!(check("agent-teammate")["ok"], true);
+    assert_eq!(check("team file")["ok"], true);
+    assert_eq!(check("supervisor")["ok"], Value::Null);
+    assert_eq!(rig.processes(), [], "it starts nothing");
+    rig.ok(["up"]).await;
+    rig.run(["doctor"]).await.expect(0).says("process");
+    rig.set_team("nmae = \"x\"\n");
+    rig.run(["doctor"])
+        .await
+        .expect(1)
+        .says("nmae")
+        .says("name");
+    // Only its own binary is beside it now.
+    let alone = rig.root().join("alone");
+    std::fs::create_dir(&alone).unwrap();
+    std::fs::copy(rig.binary("agent-team"), alone.join("agent-team")).unwrap();
+    rig.set("PATH", "/nowhere");
+    let mut command = tokio::process::Command::new(alone.join("agent-team"));
+    let environment = rig.command(&[]);
+    let environment = environment.as_std().get_envs();
+    command
+        .arg("doctor")
+        .current_dir(rig.project())
+        .env_clear()
+        .envs(environment.filter_map(|(name, value)| Some((name, value?))));
+    let output = command.output().await.unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        said.contains("neither beside this program nor in PATH"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn supervisor_status_says_what_it_is_doing_right_now() {
+    let rig = headless(&["ada"], &task("Long", "mkfifo gate; cat gate", ""));
+    rig.run(["supervisor", "status"]).await.expect(6);
+    rig.ok(["up"]).await;
+    rig.until_member_is("ada", MemberState::Working).await;
+    let status = rig.json(["supervisor", "status"]).await;
+    assert_eq!(status["pid"], u64::from(rig.supervisor().await.pid));
+    assert_eq!(status["protocol"], 1);
+    let team = &status["teams"][0];
+    assert_eq!(team["members"][0]["state"], "working");
+    assert_eq!(team["members"][0]["task"], "T-1");
+    assert!(team["members"][0]["for_ms"].is_u64());
+    for field in ["inputs", "committing", "subscribers", "revision"] {
+        assert!(team[field].is_u64(), "{field} in {team}");
+    }
+    assert!(team["last_commit"]["took_us"].is_u64());
+    assert_eq!(team["storage"], "stored");
+    let log = status["log"].as_str().unwrap();
+    assert!(std::fs::read_to_string(log).unwrap().contains("serving"));
+    rig.run(["supervisor", "status"])
+        .await
+        .expect(0)
+        .says("T-1");
+}
+
+#[tokio::test]
+async fn ps_and_task_list_have_the_fields_that_are_promised() {
+    let rig = headless(&["ada"], &task("Build", "true", ""));
+    rig.ok(["up", "--wait"]).await;
+    let has = |document: &Value, fields: &[&str]| {
+        for field in fields {
+            assert!(document.get(field).is_some(), "{field} in {document}");
+        }
+    };
+    let ps = rig.json(["ps"]).await;
+    has(&ps, &["team", "revision", "members"]);
+    has(
+        &ps["members"][0],
+        &[
+            "name",
+            "role",
+            "engine",
+            "model",
+            "colour",
+            "placement",
+            "state",
+            "why",
+            "pid",
+            "launch",
+            "task",
+            "pane",
+            "unread",
+            "requests",
+            "last_result",
+        ],
+    );
+    let list = rig.json(["task", "list"]).await;
+    has(
+        &list["tasks"][0],
+        &[
+            "id",
+            "key",
+            "title",
+            "description",
+            "state",
+            "owner",
+            "generation",
+            "role",
+            "for",
+            "after",
+            "blocks",
+            "blocked",
+            "priority",
+            "labels",
+            "attempts",
+            "created_by",
+            "result",
+        ],
+    );
+    let messages = rig.json(["messages"]).await;
+    has(
+        &messages["messages"][0],
+        &["id", "from", "to", "text", "state", "urgent", "at"],
+    );
+    let show = rig.json(["team", "show"]).await;
+    has(
+        &show,
+        &["team", "name", "project", "state", "members", "tasks"],
+    );
+}
+
+#[tokio::test]
+async fn colour_is_for_terminals_unless_it_is_asked_for_or_forbidden() {
+    let mut rig = headless(&["ada"], &task("Build", "true", ""));
+    rig.ok(["up", "--wait"]).await;
+    let colour = "\u{1b}[";
+    assert!(!rig.ok(["task", "list"]).await.stdout.contains(colour));
+    let always = rig.ok(["task", "list", "--color", "always"]).await.stdout;
+    assert!(always.contains(colour));
+    let (_, seen) = rig.on_terminal(["task", "list"]).end().await;
+    assert!(seen.contains(colour), "{seen:?}");
+    rig.set("NO_COLOR", "1");
+    let (_, seen) = rig.on_terminal(["task", "list"]).end().await;
+    assert!(!seen.contains(colour), "{seen:?}");
+}
+
+#[tokio::test]
+async fn events_are_told_as_lines_of_json() {
+    let rig = headless(&["ada"], &task("Build", "true", ""));
+    rig.ok(["up", "--wait"]).await;
+    let lines = rig.ok(["events", "--json"]).await.stdout;
+    let events: Vec<Value> = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    for (index, event) in events.iter().enumerate() {
+        assert_eq!(event["revision"], index as u64 + 1);
+        assert!(event["event"]["kind"].is_string());
+    }
+    let completed = events
+        .iter()
+        .filter(|event| event["event"]["kind"] == "task_completed");
+    assert_eq!(completed.count(), 1);
+}
+
+#[tokio::test]
+async fn a_reader_that_has_seen_enough_is_no_error() {
+    let rig = headless(&["ada"], "");
+    rig.ok(["up"]).await;
+    let mut follow = rig.start(["events", "-f"]);
+    follow.line().await;
+    drop(follow);
+    let mut head = tokio::process::Command::new("sh");
+    let environment = rig.command(&[]);
+    let environment = environment.as_std().get_envs();
+    head.arg("-c")
+        .arg("\"$0\" events --json 2> errors | head -n 1")
+        .arg(rig.binary("agent-team"))
+        .current_dir(rig.project())
+        .env_clear()
+        .envs(environment.filter_map(|(name, value)| Some((name, value?))));
+    assert!(head.output().await.unwrap().status.success());
+    assert_eq!(rig.read("errors").as_deref(), Some(""));
+}
+
+#[tokio::test]
+async fn a_member_that_does_not_answer_is_shown_so_and_not_killed_for_it() {
+    use agent_team_system::process::Signal;
+
+    let rig = headless(&["ada", "bob"], "");
+    rig.ok(["up"]).await;
+    let worker = rig.worker("ada").await;
+    worker.signal(Signal::SIGSTOP).unwrap();
+    rig.ok(["send", "ada", "hello?"]).await;
+    rig.until_member_is("ada", MemberState::Unresponsive).await;
+    rig.run(["why", "ada"]).await.expect(0).says("answer");
+    assert!(worker.is_alive().unwrap());
+    worker.signal(Signal::SIGCONT).unwrap();
+    let ada = rig
+        .until_member("ada", |ada| {
+            ada.state == MemberState::Idle && ada.unread == 0
+        })
+        .await;
+    assert_eq!(ada.pid, Some(worker.pid));
+    worker.signal(Signal::SIGSTOP).unwrap();
+    rig.ok(["kill", "ada"]).await;
+    processes::ended(worker).await;
+}
+
+#[tokio::test]
+async fn a_stopped_worker_holds_up_neither_the_others_nor_down() {
+    use agent_team_system::process::Signal;
+
+    let rig = headless(&["ada", "bob"], "");
+    rig.ok(["up"]).await;
+    let worker = rig.worker("ada").await;
+    worker.signal(Signal::SIGSTOP).unwrap();
+    rig.ok(["task", "add", "Build", "--run", "true", "--for", "bob"])
+        .await;
+    rig.until_task_is("T-1", agent_team_protocol::view::TaskState::Completed)
+        .await;
+    rig.ok(["down", "--force"]).await;
+    assert_eq!(rig.processes(), []);
+}
