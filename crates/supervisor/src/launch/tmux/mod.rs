@@ -94,7 +94,13 @@ impl Panes {
     /// What there is, asked for only when what is known is of another server than the one that answers now: until a
     /// server ends, its ids name what they named.
     async fn survey(&mut self) -> Result<&mut Survey, TmuxError> {
-        let known = self.survey.take().filter(|survey| {
+        let before = self.survey.take();
+        if self.session == TmuxSession::Own
+            && let Some(server) = before.as_ref().and_then(|survey| survey.server)
+        {
+            server.bind_again(&self.tmux.socket).await;
+        }
+        let known = before.filter(|survey| {
             survey
                 .server
                 .is_some_and(|server| server.serves(&self.tmux.socket))

@@ -6,13 +6,17 @@
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use agent_team_protocol::view::{Fate, Receipt, ReceiptKind};
 use agent_team_system::private_file;
-use agent_team_system::process::{ExitWatch, ProcessId};
+use agent_team_system::process::{ExitWatch, ProcessId, Signal};
 use tokio::sync::Mutex;
 
 use super::call::{LIMIT, Tmux};
+
+/// Between two looks for a socket.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// Held while our own server may be started, and while it is ended and its socket removed.
 pub(super) static OWN_SERVER: Mutex<()> = Mutex::const_new(());
@@ -67,6 +71,27 @@ impl Server {
     /// Whether a call to the socket still reaches this server.
     pub(super) fn serves(&self, socket: &Path) -> bool {
         identity(socket) == Some(self.socket) && self.process.is_alive().unwrap_or(false)
+    }
+
+    /// Has it bind its socket again when somebody deleted that: another server beside it would leave it, and the panes
+    /// in it, to nobody. Only for a server of ours.
+    pub(super) async fn bind_again(&self, socket: &Path) {
+        if socket.exists() || !matches!(self.process.signal(Signal::SIGUSR1), Ok(true)) {
+            return;
+        }
+        // It tells nobody when it has.
+        let mut looks = tokio::time::interval(LOOK);
+        let bound = async {
+            while !socket.exists() {
+                looks.tick().await;
+            }
+        };
+        if tokio::time::timeout(LIMIT, bound).await.is_err() {
+            tracing::warn!(
+                pid = self.process.pid,
+                "tmux does not bind its deleted socket again"
+            );
+        }
     }
 }
 
