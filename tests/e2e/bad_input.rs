@@ -367,3 +367,20 @@ async fn an_error_is_an_object_for_programs_and_the_exit_code_is_the_same() {
     let output = rig.run(["why", "zoe", "--json"]).await;
     assert_eq!(output.stdout, "");
 }
+
+#[tokio::test]
+async fn settings_that_cannot_be_meant_are_named_with_their_file() {
+    let rig = headless(&["ada"], "");
+    let config = rig.directories().config;
+    std::fs::create_dir(&config).unwrap();
+    std::fs::write(config.join("config.toml"), "durability = \"often\"\n").unwrap();
+    // It is the supervisor that cannot start.
+    rig.run(["up"])
+        .await
+        .expect(6)
+        .says("config.toml")
+        .says("durability");
+    assert_eq!(rig.processes(), []);
+    std::fs::write(config.join("config.toml"), "durability = \"process\"\n").unwrap();
+    rig.ok(["up"]).await;
+}

@@ -346,3 +346,50 @@ async fn a_stopped_worker_holds_up_neither_the_others_nor_down() {
     rig.ok(["down", "--force"]).await;
     assert_eq!(rig.processes(), []);
 }
+
+#[tokio::test]
+async fn every_verb_speaks_json() {
+    let rig = headless(&["ada", "bob"], &task("Build", "true", ""));
+    let verbs: [&[&str]; 31] = [
+        &["up", "--dry-run"],
+        &["up", "--wait"],
+        &["ps"],
+        &["why", "ada"],
+        &["logs", "ada"],
+        &["spawn", "worker", "--name", "eve"],
+        &["restart", "eve"],
+        &["stop", "eve"],
+        &["kill", "bob"],
+        &["send", "ada", "hello"],
+        &["messages"],
+        &["task", "add", "More"],
+        &["task", "list"],
+        &["task", "show", "T-2"],
+        &["task", "update", "T-2", "--priority", "1"],
+        &["task", "claim", "T-2"],
+        &["task", "release", "T-2"],
+        &["task", "cancel", "T-2"],
+        &["task", "retry", "T-2"],
+        &["task", "claim"],
+        &["task", "fail", "T-2"],
+        &["task", "graph"],
+        &["team", "list"],
+        &["team", "show"],
+        &["supervisor", "status"],
+        &["supervisor", "restart"],
+        &["doctor"],
+        &["completions", "bash"],
+        &["man"],
+        &["down"],
+        &["team", "delete"],
+    ];
+    for verb in verbs {
+        let output = rig.command(verb).arg("--json").output().await.unwrap();
+        let (stdout, stderr) = (output.stdout, output.stderr);
+        let said = String::from_utf8_lossy(&stderr);
+        assert!(output.status.success(), "{verb:?}: {said}");
+        let document: Value = serde_json::from_slice(&stdout)
+            .unwrap_or_else(|error| panic!("{verb:?}: {error}: {stdout:?}"));
+        assert!(document.is_object(), "{verb:?}: {document}");
+    }
+}

@@ -583,3 +583,23 @@ async fn attach_to_a_team_without_panes_says_what_to_do() {
     assert_eq!(code, 4, "{seen}");
     assert!(seen.contains("logs"), "{seen}");
 }
+
+#[tokio::test]
+async fn a_tmux_server_whose_socket_was_deleted_is_found_again() {
+    if !tmux::is_here() {
+        return;
+    }
+    let rig = in_panes(&["ada", "bob"], "");
+    rig.ok(["up"]).await;
+    let before = rig.until_member_is("ada", MemberState::Idle).await;
+    fs::remove_file(rig.directories().tmux_socket()).unwrap();
+    rig.ok(["restart", "ada"]).await;
+    let ada = rig
+        .until_member("ada", |ada| {
+            ada.state == MemberState::Idle && ada.launch != before.launch
+        })
+        .await;
+    assert_eq!(ada.placement, Placement::Tmux);
+    rig.ok(["down", "--force"]).await;
+    assert_eq!(rig.processes(), [], "neither of the servers is left");
+}
