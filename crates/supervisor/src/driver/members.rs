@@ -5,7 +5,8 @@ use agent_team_core::mail::Courier;
 use agent_team_core::member::{Life, ProcessStamp};
 use agent_team_protocol::initialize::{BUILD, Initialized, Welcome};
 use agent_team_protocol::notification::{
-    Deliver, DeliveredMessage, Goodbye, GoodbyeReason, Notification, Ping, TaskOutput, TaskSession,
+    Deliver, DeliveredMessage, Goodbye, GoodbyeReason, Notification, Ping, StopMember, TaskOutput,
+    TaskSession,
 };
 use agent_team_protocol::view::{MemberView, MessageState, Placement};
 use agent_team_protocol::{ErrorCode, LaunchId, MemberName, MessageId, Refusal, rpc};
@@ -203,7 +204,20 @@ impl Driver {
             start_time: hello.process.start_time,
         };
         self.watch(hello.launch, process);
+        self.tell_to_stop_again(&name);
         self.pump(&name);
+    }
+
+    /// What it was told over an earlier connection, or was to be told while it had none, it may not know.
+    fn tell_to_stop_again(&mut self, name: &MemberName) {
+        let member = self.team.member(name);
+        if let Some(Life::Draining { kill_at, .. }) = member.map(|member| &member.life) {
+            let stop = StopMember {
+                grace_ms: kill_at.since(now()),
+                reason: "asked to stop".to_owned(),
+            };
+            self.notify(name, &stop);
+        }
     }
 
     /// After a failed commit: who said hello in it is still there.
