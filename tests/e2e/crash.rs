@@ -448,3 +448,18 @@ async fn a_crash_between_effect_and_reply_does_nothing_twice() {
 async fn a_crash_after_the_reply_takes_nothing_back() {
     survives_a_crash_at("replied").await;
 }
+
+#[tokio::test]
+async fn a_member_that_is_stopped_while_she_has_no_connection_is_told_when_she_is_back() {
+    let rig = headless(&["ada", "bob"], "");
+    rig.ok(["up"]).await;
+    rig.until_member_is("ada", MemberState::Idle).await;
+    rig.ok(["supervisor", "restart"]).await;
+    let began = Instant::now();
+    rig.ok(["stop", "ada"]).await;
+    let took = began.elapsed();
+    assert!(
+        took < Duration::from_secs(6),
+        "not only after the grace: {took:?}"
+    );
+}
