@@ -1,19 +1,19 @@
 //! `kill -9` of the supervisor and of workers, at any moment: what was acknowledged stays, nothing is done twice, and
 //! the rest goes on working.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use agent_team_protocol::Recipient;
 use agent_team_protocol::method::{
-    AddTask, ClaimTask, EndTask, ListMessages, MessageList, MessageSend, Nothing, SendAnswer,
-    SendMessage, TaskAdd, TaskClaim, TaskComplete, TeamShow,
+    AddTask, ListMessages, MessageList, MessageSend, SendAnswer, SendMessage, TaskAdd,
 };
 use agent_team_protocol::spec::TaskSpec;
 use agent_team_protocol::view::{MemberState, TaskState};
-use agent_team_protocol::{Recipient, TaskId};
 use agent_team_system::client::CallError;
-use agent_team_tests::{Event, Rig, User, processes, until};
+use agent_team_tests::{Rig, User, processes, until};
 
+use crate::history::{check, history};
 use crate::teams::{assigned, headless, task};
 
 /// What a new supervisor may take from the death of the old one to serving. The promise is 2 s.
@@ -24,21 +24,6 @@ async fn successor_of(rig: &Rig, pid: u32) -> User {
     until("the next supervisor", async || {
         let user = rig.user().await;
         (user.client.initialized().pid != pid).then_some(user)
-    })
-    .await
-}
-
-/// Everything that happened so far.
-async fn history(rig: &Rig) -> Vec<Event> {
-    until("the history", async || {
-        let revision = rig.ask::<TeamShow>(Nothing {}).await.revision.0;
-        let mut events = rig.events().await;
-        let mut history = Vec::new();
-        while events.last() < revision {
-            // Without a next one the supervisor has died: it is read anew.
-            history.push(events.next().await?);
-        }
-        Some(history)
     })
     .await
 }
@@ -230,43 +215,6 @@ impl Dice {
     }
 }
 
-/// What the journal says happened must be possible: one owner at a time, generations that only grow, one end for each
-/// launch before the next one of that member begins, nothing completed twice.
-fn check(history: &[Event]) {
-    let mut owners: BTreeMap<&str, (&str, u64)> = BTreeMap::new();
-    let mut ended: BTreeSet<&str> = BTreeSet::new();
-    let mut launches: BTreeMap<&str, &str> = BTreeMap::new();
-    for event in history {
-        let task = event.text("task");
-        match event.kind.as_str() {
-            "task_claimed" => {
-                let generation = event.data["generation"].as_u64().unwrap();
-                let owner = event.text("owner");
-                assert!(!ended.contains(task), "{task} is over: {event:?}");
-                if let Some((before, last)) = owners.insert(task, (owner, generation)) {
-                    assert!(generation > last, "{event:?}");
-                    assert!(before == owner || before.is_empty(), "{event:?}");
-                }
-            }
-            "task_released" => {
-                owners.get_mut(task).expect("it was claimed").0 = "";
-            }
-            "task_completed" | "task_failed" => {
-                assert!(ended.insert(task), "{task} ended twice");
-            }
-            "launch_started" => {
-                let before = launches.insert(event.text("member"), event.text("launch"));
-                assert_eq!(before, None, "{event:?}");
-            }
-            "launch_ended" => {
-                let launch = launches.remove(event.text("member"));
-                assert_eq!(launch, Some(event.text("launch")), "{event:?}");
-            }
-            _ => {}
-        }
-    }
-}
-
 #[tokio::test]
 async fn random_kills_leave_no_impossible_history() {
     const KILLS: u32 = 24;
@@ -342,111 +290,6 @@ async fn random_kills_leave_no_impossible_history() {
             "T-{number}: {runs} runs, {attempts} attempts"
         );
     }
-}
-
-/// Runs one sequence of calls against a supervisor that kills itself at a seam, each repeated by its key until it is
-/// answered, and proves that each had exactly one effect.
-async fn survives_a_crash_at(seam: &str) {
-    // To the first one that is not passed: the pings and events of a longer run are no new cases.
-    for nth in 1..=20 {
-        let mut rig = assigned(&["ada"], "");
-        // Only the first supervisor is to die.
-        rig.set("AGENT_TEAM_CRASH_AT", format!("{seam}:{nth}"));
-        let first = rig.start(["supervisor", "run"]);
-        rig.unset("AGENT_TEAM_CRASH_AT");
-        let waiting = rig.user().await;
-        rig.run(["up"]).await.expect(0);
-        let caller = "somebody";
-        let add = |title: &str| AddTask {
-            spec: TaskSpec {
-                key: title.to_owned(),
-                title: title.to_owned(),
-                run: Some("echo run >> runs".to_owned()),
-                rerun: true,
-                ..TaskSpec::default()
-            },
-        };
-        let claim = ClaimTask {
-            task: Some(TaskId(1)),
-        };
-        let end = EndTask {
-            task: TaskId(1),
-            generation: None,
-            text: "by hand".to_owned(),
-        };
-        let message = SendMessage {
-            to: Recipient::Member("ada".parse().unwrap()),
-            text: "once".to_owned(),
-            urgent: false,
-        };
-        assert_eq!(
-            persist::<TaskAdd>(&rig, caller, "1", add("One")).await.task,
-            TaskId(1)
-        );
-        assert_eq!(
-            persist::<TaskAdd>(&rig, caller, "2", add("Two")).await.task,
-            TaskId(2)
-        );
-        let claimed = persist::<TaskClaim>(&rig, caller, "3", claim).await;
-        assert_eq!(claimed.generation.0, 1, "{seam}:{nth}");
-        persist::<MessageSend>(&rig, caller, "4", message).await;
-        persist::<TaskComplete>(&rig, caller, "5", end).await;
-        rig.ok(["task", "assign", "T-2", "ada"]).await;
-        let ran = rig.until_task_is("T-2", TaskState::Completed).await;
-        assert_eq!(ran.attempts, 1, "{seam}:{nth}");
-        assert_eq!(rig.read("runs").as_deref(), Some("run\n"), "{seam}:{nth}");
-        assert_eq!(rig.task("T-1").await.state, TaskState::Completed);
-        let history = history(&rig).await;
-        check(&history);
-        let count = |kind: &str| history.iter().filter(|event| event.kind == kind).count();
-        assert_eq!(count("task_added"), 2, "{seam}:{nth}");
-        assert_eq!(count("task_claimed"), 2, "{seam}:{nth}");
-        let sent = history
-            .iter()
-            .filter(|event| event.is("message_accepted", &[("text", "once")]));
-        assert_eq!(sent.count(), 1, "{seam}:{nth}");
-        drop(waiting);
-        if u64::from(rig.supervisor().await.pid) == first.pid() {
-            assert!(nth > 8, "{seam}:{nth} was never passed");
-            return;
-        }
-    }
-}
-
-/// Makes a call until it is answered.
-async fn persist<M>(rig: &Rig, caller: &str, key: &str, args: M::Args) -> M::Answer
-where
-    M: agent_team_protocol::method::Method,
-    M::Args: Clone,
-{
-    loop {
-        let user = rig.user_as(caller).await;
-        match user.call::<M>(args.clone(), Some(key)).await {
-            Ok(answer) => return answer,
-            Err(CallError::Disconnected) => {}
-            Err(error) => panic!("{}: {error}", M::NAME),
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_crash_between_decide_and_commit_loses_nothing_that_was_answered() {
-    survives_a_crash_at("decided").await;
-}
-
-#[tokio::test]
-async fn a_crash_between_commit_and_effect_does_nothing_twice() {
-    survives_a_crash_at("committed").await;
-}
-
-#[tokio::test]
-async fn a_crash_between_effect_and_reply_does_nothing_twice() {
-    survives_a_crash_at("effected").await;
-}
-
-#[tokio::test]
-async fn a_crash_after_the_reply_takes_nothing_back() {
-    survives_a_crash_at("replied").await;
 }
 
 #[tokio::test]

@@ -5,16 +5,20 @@
 #![expect(clippy::unwrap_used, reason = "a test that unwraps in vain has failed")]
 #![expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 
+mod attach;
 mod bad_input;
 mod board;
 mod cli;
 mod crash;
 mod down;
+mod history;
 mod hostile;
 mod members;
 mod messages;
 mod panes;
+mod placement;
 mod regression;
+mod seams;
 mod storage;
 mod teams;
 mod up;

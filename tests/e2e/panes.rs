@@ -1,15 +1,11 @@
-//! Panes of a real tmux: one per member, typed into and read by a person, lost without harm, and nobody else's touched.
+//! Panes of a real tmux: one per member, lost without harm, and nobody else's touched.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 
 use agent_team_protocol::view::{MemberState, Placement, TaskState};
-use agent_team_tests::{Rig, processes, tmux, until, within};
+use agent_team_tests::{Rig, processes, tmux, until};
 
-use crate::teams::{file, headless, in_panes, task};
-
-/// tmux's prefix, then `d`: what a person types to leave.
-const DETACH: &str = "\u{2}d";
+use crate::teams::{in_panes, task};
 
 #[tokio::test]
 async fn each_member_has_a_pane_of_her_own_on_a_server_of_ours() {
@@ -78,130 +74,6 @@ async fn a_task_runs_in_its_members_pane_with_live_output() {
         .unwrap()
         .unwrap();
     tmux.until_shown(&pane, "T-1 completed").await;
-}
-
-#[tokio::test]
-async fn up_on_a_terminal_attaches_and_leaving_it_leaves_the_team_running() {
-    if !tmux::is_here() {
-        return;
-    }
-    let rig = in_panes(&["ada", "bob"], &task("Say", "echo hello from a task", ""));
-    let mut screen = rig.on_terminal(["up"]);
-    screen.until("hello from a task").await;
-    screen.type_in(DETACH).await;
-    let (code, _) = screen.end().await;
-    assert_eq!(code, 0);
-    rig.until_task_is("T-1", TaskState::Completed).await;
-    rig.until_member_is("ada", MemberState::Idle).await;
-}
-
-#[tokio::test]
-async fn up_with_detach_returns_also_on_a_terminal() {
-    if !tmux::is_here() {
-        return;
-    }
-    let rig = in_panes(&["ada"], "");
-    let (code, seen) = rig.on_terminal(["up", "--detach"]).end().await;
-    assert_eq!(code, 0, "{seen}");
-    assert!(seen.contains("started"), "{seen}");
-    rig.until_member_is("ada", MemberState::Idle).await;
-}
-
-#[tokio::test]
-async fn attach_puts_a_person_into_a_members_pane_where_a_typed_line_becomes_a_task() {
-    if !tmux::is_here() {
-        return;
-    }
-    let rig = in_panes(&["ada", "bob"], "");
-    rig.ok(["up"]).await;
-    rig.until_member_is("bob", MemberState::Idle).await;
-    let mut screen = rig.on_terminal(["attach", "bob"]);
-    screen.until("bob").await;
-    let tmux = rig.tmux();
-    let bob = rig.member("bob").await.pane.unwrap();
-    until("bob's pane to be the active one", async || {
-        let clients = tmux.ask(["list-clients", "-F", "#{pane_id}"]).await;
-        (clients == bob).then_some(())
-    })
-    .await;
-    screen.type_in("echo typed by a person; tty\r").await;
-    let done = rig.until_task_is("T-1", TaskState::Completed).await;
-    assert!(done.result.unwrap().starts_with("typed by a person"));
-    assert_eq!(done.owner.unwrap().to_string(), "bob");
-    assert_eq!(done.created_by.to_string(), "user");
-    tmux.until_shown(&bob, "T-1 completed").await;
-}
-
-#[tokio::test]
-async fn what_is_typed_while_a_task_runs_is_the_tasks() {
-    if !tmux::is_here() {
-        return;
-    }
-    let run = "stty -echo; echo your name?; read name; echo \"hello $name\"";
-    let rig = in_panes(&["ada"], &task("Ask", run, ""));
-    rig.ok(["up"]).await;
-    let mut screen = rig.on_terminal(["attach", "ada"]);
-    screen.until("your name?").await;
-    screen.type_in("Grace\r").await;
-    let done = rig.until_task_is("T-1", TaskState::Completed).await;
-    assert!(done.result.unwrap().ends_with("hello Grace"));
-}
-
-#[tokio::test]
-async fn an_interrupt_typed_into_the_pane_reaches_the_task_and_not_the_member() {
-    if !tmux::is_here() {
-        return;
-    }
-    let rig = in_panes(
-        &["ada"],
-        &task("Wait", "echo waiting; mkfifo gate; cat gate", ""),
-    );
-    rig.ok(["up"]).await;
-    let before = rig.until_member_is("ada", MemberState::Working).await;
-    let mut screen = rig.on_terminal(["attach", "ada"]);
-    screen.until("waiting").await;
-    screen.type_in("\u{3}").await;
-    rig.until_task_is("T-1", TaskState::Failed).await;
-    assert_eq!(rig.member("ada").await.launch, before.launch);
-}
-
-#[tokio::test]
-async fn attached_read_only_nothing_typed_reaches_the_pane() {
-    if !tmux::is_here() {
-        return;
-    }
-    let rig = in_panes(&["ada"], "");
-    rig.ok(["up"]).await;
-    rig.until_member_is("ada", MemberState::Idle).await;
-    let mut screen = rig.on_terminal(["attach", "ada", "--read-only"]);
-    screen.until("ada").await;
-    let tmux = rig.tmux();
-    until("the client", async || {
-        let clients = tmux.ask(["list-clients", "-F", "#{client_readonly}"]).await;
-        (clients == "1").then_some(())
-    })
-    .await;
-    screen.type_in("touch typed\r").await;
-    // What is sent after it is there, so that what was typed before it would be, too.
-    rig.ok(["send", "ada", "after it"]).await;
-    screen.until("after it").await;
-    let tasks = rig.json(["task", "list"]).await;
-    assert_eq!(tasks["tasks"].as_array().map(Vec::len), Some(0));
-}
-
-#[tokio::test]
-async fn a_message_appears_in_its_members_pane() {
-    if !tmux::is_here() {
-        return;
-    }
-    let rig = in_panes(&["ada"], "");
-    rig.ok(["up"]).await;
-    rig.ok(["send", "ada", "look", "here"]).await;
-    let pane = rig.until_member_is("ada", MemberState::Idle).await.pane;
-    rig.tmux()
-        .until_shown(&pane.unwrap(), "user: look here")
-        .await;
-    rig.until_member("ada", |ada| ada.unread == 0).await;
 }
 
 #[tokio::test]
@@ -446,111 +318,6 @@ async fn a_pane_that_a_person_opened_in_the_teams_window_stays_when_the_team_goe
 }
 
 #[tokio::test]
-async fn a_tmux_that_is_named_and_gone_is_no_reason_to_fail() {
-    if !tmux::is_here() {
-        return;
-    }
-    let mut rig = in_panes(&["ada"], "");
-    rig.set("TMUX", format!("{},1,0", rig.root().join("gone").display()));
-    rig.set("TMUX_PANE", "%0");
-    rig.run(["up"])
-        .await
-        .expect(0)
-        .says("a tmux server of its own");
-    rig.until_member_is("ada", MemberState::Idle).await;
-}
-
-/// Puts a program called tmux in front of the real one.
-fn fake_tmux(rig: &mut Rig, script: &str) {
-    let bin = rig.root().join("fake");
-    fs::create_dir(&bin).unwrap();
-    fs::write(bin.join("tmux"), format!("#!/bin/sh\n{script}\n")).unwrap();
-    fs::set_permissions(bin.join("tmux"), fs::Permissions::from_mode(0o755)).unwrap();
-    let path = std::env::var("PATH").unwrap();
-    rig.set("PATH", format!("{}:{path}", bin.display()));
-}
-
-#[tokio::test]
-async fn a_tmux_that_is_too_old_is_refused_when_asked_for_and_passed_over_aloud_otherwise() {
-    let mut rig = Rig::with_team(&file(&["ada"], "auto", "ready", ""));
-    fake_tmux(&mut rig, "echo 'tmux 2.9a'");
-    rig.run(["up", "--panes", "tmux"])
-        .await
-        .expect(4)
-        .says("tmux 2.9a is too old")
-        .says("3.0")
-        .says("--panes headless");
-    assert_eq!(rig.json(["team", "list"]).await["teams"].to_string(), "[]");
-    rig.run(["up"])
-        .await
-        .expect(0)
-        .says("runs headless")
-        .says("too old");
-    let ada = rig.until_member_is("ada", MemberState::Idle).await;
-    assert_eq!(ada.placement, Placement::Headless);
-}
-
-#[tokio::test]
-async fn a_tmux_that_hangs_holds_nobody_up_for_long() {
-    let mut rig = Rig::with_team(&file(&["ada"], "auto", "ready", ""));
-    fake_tmux(
-        &mut rig,
-        "exec cat > /dev/null < \"$(mktemp -u)\" || exec tail -f /dev/null",
-    );
-    within("up to give up on tmux", async {
-        rig.run(["up"]).await.expect(0).says("runs headless");
-    })
-    .await;
-    rig.until_member_is("ada", MemberState::Idle).await;
-}
-
-#[tokio::test]
-async fn without_tmux_members_are_headless_aloud_and_panes_that_were_asked_for_are_refused() {
-    // A world in which no program of that name can be run, wherever it is.
-    let hide = "for tmux in /usr/local/bin/tmux /opt/homebrew/bin/tmux /usr/bin/tmux /bin/tmux; do \
-                test ! -e $tmux || mount --bind /dev/null $tmux || exit 99; done; exec \"$@\"";
-    let rig = Rig::with_team(&file(&["ada"], "auto", "ready", ""));
-    let up = async |panes: &str| {
-        let mut command = tokio::process::Command::new("unshare");
-        command
-            .args(["-rm", "sh", "-c", hide, "sh"])
-            .arg(rig.binary("agent-team"))
-            .args(["up", "--panes", panes])
-            .current_dir(rig.project())
-            .env_clear()
-            .envs(
-                rig.command(&[])
-                    .as_std()
-                    .get_envs()
-                    .filter_map(|(name, value)| {
-                        let value = if name == "PATH" {
-                            "/usr/bin:/bin".as_ref()
-                        } else {
-                            value?
-                        };
-                        Some((name, value))
-                    }),
-            );
-        within("up without tmux", command.output()).await
-    };
-    let refused = match up("tmux").await {
-        Ok(output) if output.status.code() != Some(99) && output.status.code() != Some(1) => output,
-        other => {
-            eprintln!("skipped: tmux cannot be hidden here: {other:?}");
-            return;
-        }
-    };
-    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert_eq!(refused.status.code(), Some(4), "{said}");
-    assert!(said.contains("tmux is not installed"), "{said}");
-    let headless = up("auto").await.unwrap();
-    let said = String::from_utf8_lossy(&headless.stdout).into_owned();
-    assert_eq!(headless.status.code(), Some(0), "{said}");
-    assert!(said.contains("headless: tmux is not installed"), "{said}");
-    rig.until_member_is("ada", MemberState::Idle).await;
-}
-
-#[tokio::test]
 async fn nothing_secret_is_in_what_others_can_see_of_a_process_or_a_pane() {
     if !tmux::is_here() {
         return;
@@ -573,15 +340,6 @@ async fn nothing_secret_is_in_what_others_can_see_of_a_process_or_a_pane() {
     let pid = rig.tmux().ask(["display-message", "-p", "#{pid}"]).await;
     let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
     assert!(!String::from_utf8_lossy(&environment).contains("s3cr3t"));
-}
-
-#[tokio::test]
-async fn attach_to_a_team_without_panes_says_what_to_do() {
-    let rig = headless(&["ada"], "");
-    rig.ok(["up"]).await;
-    let (code, seen) = rig.on_terminal(["attach", "ada"]).end().await;
-    assert_eq!(code, 4, "{seen}");
-    assert!(seen.contains("logs"), "{seen}");
 }
 
 #[tokio::test]

@@ -20,6 +20,7 @@
 )]
 
 pub mod binaries;
+mod logs;
 pub mod processes;
 pub mod rig;
 pub mod screen;

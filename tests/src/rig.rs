@@ -26,7 +26,7 @@ use crate::stub::{self, Stubs};
 use crate::tmux::Tmux;
 use crate::user::{Events, User};
 use crate::verb::{Output, Running, run};
-use crate::{binaries, until};
+use crate::{binaries, logs, until};
 
 /// What a terminal is here: columns and rows.
 const SIZE: (u16, u16) = (120, 40);
@@ -334,36 +334,6 @@ impl Rig {
     pub fn processes(&self) -> Vec<Found> {
         processes::of(self.root())
     }
-
-    /// Files of the state directory that are logs, with what they say.
-    fn logs(&self) -> Vec<(PathBuf, String)> {
-        let mut logs = Vec::new();
-        let mut open = vec![self.directories().state];
-        while let Some(directory) = open.pop() {
-            for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-                let path = entry.path();
-                if path.is_symlink() {
-                    continue;
-                }
-                if path.is_dir() {
-                    open.push(path);
-                } else if path.extension().is_some_and(|extension| extension == "log") {
-                    let text = fs::read(&path).unwrap_or_default();
-                    logs.push((path, String::from_utf8_lossy(&text).into_owned()));
-                }
-            }
-        }
-        logs
-    }
-
-    fn tell_logs(&self) {
-        eprintln!("kept for a look: {}", self.root().display());
-        for (path, text) in self.logs() {
-            let from = text.len().saturating_sub(6_000);
-            let from = (from..=text.len()).find(|at| text.is_char_boundary(*at));
-            eprintln!("--- {}\n{}", path.display(), &text[from.unwrap_or(0)..]);
-        }
-    }
 }
 
 impl Default for Rig {
@@ -380,7 +350,8 @@ impl Drop for Rig {
     fn drop(&mut self) {
         let failed = std::thread::panicking();
         if failed {
-            self.tell_logs();
+            eprintln!("kept for a look: {}", self.root().display());
+            logs::tell(&self.directories().state);
         }
         let mut down = self.command(&["down", "--force"]);
         down.kill_on_drop(true).stdin(std::process::Stdio::null());

@@ -1,0 +1,142 @@
+//! A person at a terminal: attached to the team or to one member, reading what is there and typing.
+
+use agent_team_protocol::view::{MemberState, TaskState};
+use agent_team_tests::{tmux, until};
+
+use crate::teams::{headless, in_panes, task};
+
+/// tmux's prefix, then `d`: what a person types to leave.
+const DETACH: &str = "\u{2}d";
+
+#[tokio::test]
+async fn up_on_a_terminal_attaches_and_leaving_it_leaves_the_team_running() {
+    if !tmux::is_here() {
+        return;
+    }
+    let rig = in_panes(&["ada", "bob"], &task("Say", "echo hello from a task", ""));
+    let mut screen = rig.on_terminal(["up"]);
+    screen.until("hello from a task").await;
+    screen.type_in(DETACH).await;
+    let (code, _) = screen.end().await;
+    assert_eq!(code, 0);
+    rig.until_task_is("T-1", TaskState::Completed).await;
+    rig.until_member_is("ada", MemberState::Idle).await;
+}
+
+#[tokio::test]
+async fn up_with_detach_returns_also_on_a_terminal() {
+    if !tmux::is_here() {
+        return;
+    }
+    let rig = in_panes(&["ada"], "");
+    let (code, seen) = rig.on_terminal(["up", "--detach"]).end().await;
+    assert_eq!(code, 0, "{seen}");
+    assert!(seen.contains("started"), "{seen}");
+    rig.until_member_is("ada", MemberState::Idle).await;
+}
+
+#[tokio::test]
+async fn attach_puts_a_person_into_a_members_pane_where_a_typed_line_becomes_a_task() {
+    if !tmux::is_here() {
+        return;
+    }
+    let rig = in_panes(&["ada", "bob"], "");
+    rig.ok(["up"]).await;
+    rig.until_member_is("bob", MemberState::Idle).await;
+    let mut screen = rig.on_terminal(["attach", "bob"]);
+    screen.until("bob").await;
+    let tmux = rig.tmux();
+    let bob = rig.member("bob").await.pane.unwrap();
+    until("bob's pane to be the active one", async || {
+        let clients = tmux.ask(["list-clients", "-F", "#{pane_id}"]).await;
+        (clients == bob).then_some(())
+    })
+    .await;
+    screen.type_in("echo typed by a person; tty\r").await;
+    let done = rig.until_task_is("T-1", TaskState::Completed).await;
+    assert!(done.result.unwrap().starts_with("typed by a person"));
+    assert_eq!(done.owner.unwrap().to_string(), "bob");
+    assert_eq!(done.created_by.to_string(), "user");
+    tmux.until_shown(&bob, "T-1 completed").await;
+}
+
+#[tokio::test]
+async fn what_is_typed_while_a_task_runs_is_the_tasks() {
+    if !tmux::is_here() {
+        return;
+    }
+    let run = "stty -echo; echo your name?; read name; echo \"hello $name\"";
+    let rig = in_panes(&["ada"], &task("Ask", run, ""));
+    rig.ok(["up"]).await;
+    let mut screen = rig.on_terminal(["attach", "ada"]);
+    screen.until("your name?").await;
+    screen.type_in("Grace\r").await;
+    let done = rig.until_task_is("T-1", TaskState::Completed).await;
+    assert!(done.result.unwrap().ends_with("hello Grace"));
+}
+
+#[tokio::test]
+async fn an_interrupt_typed_into_the_pane_reaches_the_task_and_not_the_member() {
+    if !tmux::is_here() {
+        return;
+    }
+    let rig = in_panes(
+        &["ada"],
+        &task("Wait", "echo waiting; mkfifo gate; cat gate", ""),
+    );
+    rig.ok(["up"]).await;
+    let before = rig.until_member_is("ada", MemberState::Working).await;
+    let mut screen = rig.on_terminal(["attach", "ada"]);
+    screen.until("waiting").await;
+    screen.type_in("\u{3}").await;
+    rig.until_task_is("T-1", TaskState::Failed).await;
+    assert_eq!(rig.member("ada").await.launch, before.launch);
+}
+
+#[tokio::test]
+async fn attached_read_only_nothing_typed_reaches_the_pane() {
+    if !tmux::is_here() {
+        return;
+    }
+    let rig = in_panes(&["ada"], "");
+    rig.ok(["up"]).await;
+    rig.until_member_is("ada", MemberState::Idle).await;
+    let mut screen = rig.on_terminal(["attach", "ada", "--read-only"]);
+    screen.until("ada").await;
+    let tmux = rig.tmux();
+    until("the client", async || {
+        let clients = tmux.ask(["list-clients", "-F", "#{client_readonly}"]).await;
+        (clients == "1").then_some(())
+    })
+    .await;
+    screen.type_in("touch typed\r").await;
+    // What is sent after it is there, so that what was typed before it would be, too.
+    rig.ok(["send", "ada", "after it"]).await;
+    screen.until("after it").await;
+    let tasks = rig.json(["task", "list"]).await;
+    assert_eq!(tasks["tasks"].as_array().map(Vec::len), Some(0));
+}
+
+#[tokio::test]
+async fn a_message_appears_in_its_members_pane() {
+    if !tmux::is_here() {
+        return;
+    }
+    let rig = in_panes(&["ada"], "");
+    rig.ok(["up"]).await;
+    rig.ok(["send", "ada", "look", "here"]).await;
+    let pane = rig.until_member_is("ada", MemberState::Idle).await.pane;
+    rig.tmux()
+        .until_shown(&pane.unwrap(), "user: look here")
+        .await;
+    rig.until_member("ada", |ada| ada.unread == 0).await;
+}
+
+#[tokio::test]
+async fn attach_to_a_team_without_panes_says_what_to_do() {
+    let rig = headless(&["ada"], "");
+    rig.ok(["up"]).await;
+    let (code, seen) = rig.on_terminal(["attach", "ada"]).end().await;
+    assert_eq!(code, 4, "{seen}");
+    assert!(seen.contains("logs"), "{seen}");
+}

@@ -1,0 +1,114 @@
+//! Where members run: which tmux is used, and what is said and done where there is none.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use agent_team_protocol::view::{MemberState, Placement};
+use agent_team_tests::{Rig, tmux, within};
+
+use crate::teams::{file, in_panes};
+
+#[tokio::test]
+async fn a_tmux_that_is_named_and_gone_is_no_reason_to_fail() {
+    if !tmux::is_here() {
+        return;
+    }
+    let mut rig = in_panes(&["ada"], "");
+    rig.set("TMUX", format!("{},1,0", rig.root().join("gone").display()));
+    rig.set("TMUX_PANE", "%0");
+    rig.run(["up"])
+        .await
+        .expect(0)
+        .says("a tmux server of its own");
+    rig.until_member_is("ada", MemberState::Idle).await;
+}
+
+/// Puts a program called tmux in front of the real one.
+fn fake_tmux(rig: &mut Rig, script: &str) {
+    let bin = rig.root().join("fake");
+    fs::create_dir(&bin).unwrap();
+    fs::write(bin.join("tmux"), format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs::set_permissions(bin.join("tmux"), fs::Permissions::from_mode(0o755)).unwrap();
+    let path = std::env::var("PATH").unwrap();
+    rig.set("PATH", format!("{}:{path}", bin.display()));
+}
+
+#[tokio::test]
+async fn a_tmux_that_is_too_old_is_refused_when_asked_for_and_passed_over_aloud_otherwise() {
+    let mut rig = Rig::with_team(&file(&["ada"], "auto", "ready", ""));
+    fake_tmux(&mut rig, "echo 'tmux 2.9a'");
+    rig.run(["up", "--panes", "tmux"])
+        .await
+        .expect(4)
+        .says("tmux 2.9a is too old")
+        .says("3.0")
+        .says("--panes headless");
+    assert_eq!(rig.json(["team", "list"]).await["teams"].to_string(), "[]");
+    rig.run(["up"])
+        .await
+        .expect(0)
+        .says("runs headless")
+        .says("too old");
+    let ada = rig.until_member_is("ada", MemberState::Idle).await;
+    assert_eq!(ada.placement, Placement::Headless);
+}
+
+#[tokio::test]
+async fn a_tmux_that_hangs_holds_nobody_up_for_long() {
+    let mut rig = Rig::with_team(&file(&["ada"], "auto", "ready", ""));
+    fake_tmux(
+        &mut rig,
+        "exec cat > /dev/null < \"$(mktemp -u)\" || exec tail -f /dev/null",
+    );
+    within("up to give up on tmux", async {
+        rig.run(["up"]).await.expect(0).says("runs headless");
+    })
+    .await;
+    rig.until_member_is("ada", MemberState::Idle).await;
+}
+
+#[tokio::test]
+async fn without_tmux_members_are_headless_aloud_and_panes_that_were_asked_for_are_refused() {
+    // A world in which no program of that name can be run, wherever it is.
+    let hide = "for tmux in /usr/local/bin/tmux /opt/homebrew/bin/tmux /usr/bin/tmux /bin/tmux; do \
+                test ! -e $tmux || mount --bind /dev/null $tmux || exit 99; done; exec \"$@\"";
+    let rig = Rig::with_team(&file(&["ada"], "auto", "ready", ""));
+    let up = async |panes: &str| {
+        let mut command = tokio::process::Command::new("unshare");
+        command
+            .args(["-rm", "sh", "-c", hide, "sh"])
+            .arg(rig.binary("agent-team"))
+            .args(["up", "--panes", panes])
+            .current_dir(rig.project())
+            .env_clear()
+            .envs(
+                rig.command(&[])
+                    .as_std()
+                    .get_envs()
+                    .filter_map(|(name, value)| {
+                        let value = if name == "PATH" {
+                            "/usr/bin:/bin".as_ref()
+                        } else {
+                            value?
+                        };
+                        Some((name, value))
+                    }),
+            );
+        within("up without tmux", command.output()).await
+    };
+    let refused = match up("tmux").await {
+        Ok(output) if output.status.code() != Some(99) && output.status.code() != Some(1) => output,
+        other => {
+            eprintln!("skipped: tmux cannot be hidden here: {other:?}");
+            return;
+        }
+    };
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(4), "{said}");
+    assert!(said.contains("tmux is not installed"), "{said}");
+    let headless = up("auto").await.unwrap();
+    let said = String::from_utf8_lossy(&headless.stdout).into_owned();
+    assert_eq!(headless.status.code(), Some(0), "{said}");
+    assert!(said.contains("headless: tmux is not installed"), "{said}");
+    rig.until_member_is("ada", MemberState::Idle).await;
+}

@@ -1,0 +1,36 @@
+//! What the processes of a world logged, told when its test has failed. Called by the rig.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Bytes of one log that are told: its end.
+const TOLD: usize = 6_000;
+
+/// Prints the logs of a state directory.
+pub(crate) fn tell(state: &Path) {
+    for (path, text) in below(state) {
+        let from = text.len().saturating_sub(TOLD);
+        let from = (from..=text.len()).find(|at| text.is_char_boundary(*at));
+        eprintln!("--- {}\n{}", path.display(), &text[from.unwrap_or(0)..]);
+    }
+}
+
+fn below(state: &Path) -> Vec<(PathBuf, String)> {
+    let mut logs = Vec::new();
+    let mut open = vec![state.to_owned()];
+    while let Some(directory) = open.pop() {
+        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_symlink() {
+                continue;
+            }
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "log") {
+                let text = fs::read(&path).unwrap_or_default();
+                logs.push((path, String::from_utf8_lossy(&text).into_owned()));
+            }
+        }
+    }
+    logs
+}
