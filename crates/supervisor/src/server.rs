@@ -296,6 +296,11 @@ impl Server {
                 let text = format!("only the user may call {method}");
                 reply.refuse(Refusal::new(ErrorCode::NotPermitted, text));
             }
+            Ok(Destination::Supervisor(Question::Teams)) => {
+                reply.ok(&m::TeamListAnswer {
+                    teams: self.teams.list(),
+                });
+            }
             Ok(Destination::Supervisor(question)) => {
                 // It may wait for others; the connection goes on meanwhile.
                 let (team, key, digest) =
@@ -321,9 +326,8 @@ impl Server {
         reply: Reply,
     ) {
         match question {
-            Question::Teams => reply.ok(&m::TeamListAnswer {
-                teams: self.teams.list(),
-            }),
+            // Answered at once, before it came to this.
+            Question::Teams => {}
             Question::Status => reply.ok(&self.status().await),
             Question::Up(up) => self.up(*up, key, digest, peer, reply).await,
             Question::Delete => {
