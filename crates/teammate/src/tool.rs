@@ -1,0 +1,78 @@
+//! What a model can do: one trait, and the tools of the domain. Called by the native engine.
+//!
+//! A tool is given the model's arguments as parsed JSON and answers with text for the model. Whatever goes wrong is
+//! text that the model can act on, never a panic and never the end of its member.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Mutex;
+use std::time::SystemTime;
+
+use serde_json::Value;
+
+use crate::model::ToolSpec;
+
+/// A tool's answer on its way.
+pub type Running<'a> = Pin<Box<dyn Future<Output = Result<Output, ToolError>> + Send + 'a>>;
+
+/// Something that a model can call.
+pub trait Tool: Send + Sync + std::fmt::Debug {
+    fn spec(&self) -> &ToolSpec;
+
+    /// It changes nothing, so several such calls may run at once.
+    fn reads_only(&self) -> bool;
+
+    /// Carries one call out. `shown` takes what the person may watch meanwhile, and must not block. Dropping the
+    /// future ends the call with everything that it started.
+    fn run<'a>(
+        &'a self,
+        input: Value,
+        bench: &'a Bench,
+        shown: &'a (dyn Fn(&str) + Send + Sync),
+    ) -> Running<'a>;
+}
+
+/// What a call came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Output {
+    /// For the model, within [`Bench::output_max`].
+    pub text: String,
+    /// A unified diff for the person, of what was changed.
+    pub diff: Option<String>,
+}
+
+/// Why a call came to nothing; the text goes to the model.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ToolError {
+    /// The arguments do not fit the schema: which, and what would.
+    #[error("{0}")]
+    Input(String),
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Where one member's tools work, the same for all of its calls.
+#[derive(Debug)]
+pub struct Bench {
+    /// Canonical; nothing outside of it is read or written.
+    pub project: PathBuf,
+    /// Canonical, within the project; relative paths start here.
+    pub cwd: PathBuf,
+    /// Of the programs that tools start, complete: nothing else is passed on.
+    pub env: Vec<(OsString, OsString)>,
+    /// Where outputs that were cut are kept whole. Only the member's own.
+    pub outputs: PathBuf,
+    /// Bytes of a result that a model is shown at most; the middle is cut out of longer ones.
+    pub output_max: usize,
+    /// The files that the model has seen, as they were then: it may not overwrite what it does not know.
+    pub seen: Mutex<HashMap<PathBuf, Version>>,
+}
+
+/// A file's state when the model saw it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Version {
+    pub len: u64,
+    pub modified: Option<SystemTime>,
+}
