@@ -192,6 +192,15 @@ impl Writer {
         })
     }
 
+    /// Whether [`upkeep`](Self::upkeep) has anything to do.
+    pub(crate) fn is_upkeep_due(&self) -> bool {
+        self.snapshot.is_some() || self.is_checkpoint_due()
+    }
+
+    fn is_checkpoint_due(&self) -> bool {
+        self.log_pages.load(Ordering::Relaxed) >= self.checkpoint_at
+    }
+
     /// Stores the last batch's snapshot and moves the write-ahead log into the database, when it is time. What fails
     /// here loses nothing; when it is final the next commit says so.
     pub fn upkeep(&mut self) {
@@ -205,7 +214,7 @@ impl Writer {
                 self.upkeep_failed("snapshot", error);
             }
         }
-        if self.ended.is_none() && self.log_pages.load(Ordering::Relaxed) >= self.checkpoint_at {
+        if self.ended.is_none() && self.is_checkpoint_due() {
             self.checkpoint();
         }
     }

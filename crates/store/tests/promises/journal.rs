@@ -182,6 +182,37 @@ fn every_batch_is_answered_once_and_in_order_and_closing_waits_for_it() {
 }
 
 #[test]
+fn a_batch_may_be_stored_on_the_callers_thread_between_two_of_the_stores() {
+    let team = Team::new();
+    let opened = team.open();
+    let (told, answers) = mpsc::channel();
+    let store = Store::start(
+        opened.writer,
+        Box::new(move |answer| told.send(answer).unwrap()),
+    )
+    .unwrap();
+    store.submit(batch(1, vec![record(1)]));
+    answers.recv().unwrap().unwrap();
+    let mut here = batch(2, vec![record(2)]);
+    let stored = loop {
+        match store.commit_here(here) {
+            Ok(stored) => break stored.unwrap(),
+            // The thread has answered and is just putting the writer down.
+            Err(back) => here = back,
+        }
+    };
+    assert_eq!(stored.revision.0, 2);
+    store.submit(batch(3, vec![record(3)]));
+    store.close();
+    let answers: Vec<_> = answers
+        .iter()
+        .map(|answer| answer.unwrap().revision.0)
+        .collect();
+    assert_eq!(answers, [3]);
+    assert_eq!(team.open().restored.records, records(1..=3));
+}
+
+#[test]
 fn nobody_else_may_read_it() {
     let team = Team::new();
     let mut opened = team.open();

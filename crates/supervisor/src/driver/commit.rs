@@ -51,7 +51,8 @@ impl Driver {
 
     fn hand_over(&mut self, batch: Batch, flight: Flight) {
         self.flight = Some(flight);
-        if let Submitted::Answered(answer) = self.committer.submit(batch) {
+        if let Submitted::Answered(answer) = self.committer.submit(batch, self.messages.is_empty())
+        {
             self.commit_ended(answer);
             self.committer.upkeep();
         }

@@ -1,10 +1,16 @@
-//! Where commits happen: on a thread of the store's when they wait for a disk, on the driver's own when they do not.
+//! Where commits happen: on a thread of the store's when they wait for a disk, on the driver's own when that costs less
+//! than two hand-overs between threads.
 //!
-//! With `durability = "process"` a commit is a write to the page cache, which costs less than the two hand-overs
-//! between threads that would keep it off this one.
+//! With `durability = "process"` a commit is a write to the page cache, always done here. With `"power"` it is done
+//! here when nothing else waits for the driver and the disk was quick the last time.
+
+use std::time::Duration;
 
 use agent_team_store::{Batch, CommitError, Committed, Durability, Store, Writer};
 use tokio::sync::mpsc;
+
+/// A sync that the driver may wait for: about what the hand-overs cost on a busy machine.
+const QUICK: Duration = Duration::from_millis(1);
 
 type Answer = Result<Committed, CommitError>;
 
@@ -14,6 +20,8 @@ pub(super) enum Committer {
     Thread {
         store: Store,
         answers: mpsc::UnboundedReceiver<Answer>,
+        /// What the last commit took.
+        took: Duration,
     },
 }
 
@@ -37,15 +45,28 @@ impl Committer {
                 Ok(Self::Thread {
                     store: Store::start(writer, sink)?,
                     answers,
+                    took: Duration::MAX,
                 })
             }
         }
     }
 
-    pub(super) fn submit(&mut self, batch: Batch) -> Submitted {
+    /// `alone`: nothing else could be done meanwhile.
+    pub(super) fn submit(&mut self, batch: Batch, alone: bool) -> Submitted {
         match self {
             Self::Inline(writer) => Submitted::Answered(writer.commit(batch)),
-            Self::Thread { store, .. } => {
+            Self::Thread { store, took, .. } => {
+                let batch = if alone && *took <= QUICK {
+                    match store.commit_here(batch) {
+                        Ok(answer) => {
+                            note(took, &answer);
+                            return Submitted::Answered(answer);
+                        }
+                        Err(batch) => batch,
+                    }
+                } else {
+                    batch
+                };
                 store.submit(batch);
                 Submitted::UnderWay
             }
@@ -56,7 +77,13 @@ impl Committer {
     pub(super) async fn answer(&mut self) -> Option<Answer> {
         match self {
             Self::Inline(_) => None,
-            Self::Thread { answers, .. } => answers.recv().await,
+            Self::Thread { answers, took, .. } => {
+                let answer = answers.recv().await;
+                if let Some(answer) = &answer {
+                    note(took, answer);
+                }
+                answer
+            }
         }
     }
 
@@ -76,4 +103,10 @@ impl Committer {
             Self::Thread { store, .. } => store.close(),
         }
     }
+}
+
+fn note(took: &mut Duration, answer: &Answer) {
+    *took = answer
+        .as_ref()
+        .map_or(Duration::MAX, |committed| committed.took);
 }
