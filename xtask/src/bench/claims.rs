@@ -15,7 +15,7 @@ use super::messages::Watched;
 use super::rig::{Durability, Installation, Worker, environment, task, task_number, team};
 use super::sqlite::Rows;
 use super::stats::Figure;
-use super::swarm::Swarm;
+use super::swarm::{SocketsAlone, Swarm};
 use super::table::{Row, Target, Unit};
 use super::{Bench, check_disk};
 
@@ -207,17 +207,22 @@ fn rate(
     } else {
         format!("{claimants} claimants")
     };
+    let (rate, limit) = (Figure::of(rates), Figure::of(limits));
+    let (target, note) = if is_the_target {
+        let sockets =
+            SocketsAlone::measure::<TaskClaim>(bench, claimants, || ClaimTask { task: None })?;
+        (Target::RatioAtLeast(0.4), sockets.beside(&rate, &limit))
+    } else {
+        (Target::None, String::new())
+    };
     Ok(Row::new(
         format!("claims, {who}, {}, {}", board.shown(), durability.name()),
         Unit::PerSecond,
-        Figure::of(rates),
+        rate,
     )
-    .limit(format!("SQLite loop by {batch}"), Figure::of(limits))
-    .target(if is_the_target {
-        Target::RatioAtLeast(0.4)
-    } else {
-        Target::None
-    }))
+    .limit(format!("SQLite loop by {batch}"), limit)
+    .target(target)
+    .note(note))
 }
 
 pub(super) fn board_size(bench: &Bench) -> Result<Vec<Row>> {

@@ -16,7 +16,7 @@ use anyhow::{Context as _, Result};
 use super::rig::{Commanded, Durability, Installation, Worker, environment, team};
 use super::sqlite::Rows;
 use super::stats::{Figure, percentile};
-use super::swarm::Swarm;
+use super::swarm::{SocketsAlone, Swarm};
 use super::table::{Row, Target, Unit};
 use super::{Bench, check_disk};
 
@@ -267,10 +267,10 @@ fn many_senders(bench: &Bench) -> Result<Row> {
     let pair = Pair::start(&mut installation, "pair")?;
     let count = bench.pick(30_000, 6_000);
     let mut swarm = Swarm::connect(&installation.socket()?, "sender", SENDERS)?;
+    let to = || message(Recipient::Member("bob".parse().expect("a plain name")));
     let (mut rates, mut limits, mut batches) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..bench.pick(5, 3) {
         let watched = Watched::start(&installation.home)?;
-        let to = || message(Recipient::Member("bob".parse().expect("a plain name")));
         let took = swarm.run::<MessageSend>(&pair.team, 1, count, to, |_| {})?;
         let batch = watched.batch()?;
         rates.push(count as f64 / took.as_secs_f64());
@@ -279,18 +279,19 @@ fn many_senders(bench: &Bench) -> Result<Row> {
         batches.push(batch as f64);
     }
     installation.down(&pair.team)?;
+    let (rate, limit) = (Figure::of(rates), Figure::of(limits));
+    let sockets = SocketsAlone::measure::<MessageSend>(bench, SENDERS, to)?;
     let note = format!(
-        "one call in flight each, about {:.0} records to a commit",
-        percentile(&batches, 50.0)
+        "one call in flight each, about {:.0} records to a commit; {}",
+        percentile(&batches, 50.0),
+        sockets.beside(&rate, &limit)
     );
-    Ok(Row::new(
-        "messages stored, 64 senders, power",
-        Unit::PerSecond,
-        Figure::of(rates),
+    Ok(
+        Row::new("messages stored, 64 senders, power", Unit::PerSecond, rate)
+            .limit("SQLite loop", limit)
+            .target(Target::RatioAtLeast(0.4))
+            .note(note),
     )
-    .limit("SQLite loop", Figure::of(limits))
-    .target(Target::RatioAtLeast(0.4))
-    .note(note))
 }
 
 /// Asks the supervisor now and then, while it works, how large its commits are.

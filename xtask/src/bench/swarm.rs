@@ -4,9 +4,10 @@
 //! no further than whoever wants them does.
 
 use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use agent_team_protocol::TeamId;
@@ -15,6 +16,9 @@ use agent_team_protocol::method::Method;
 use agent_team_protocol::rpc::{self, Call, TeamRef};
 use anyhow::{Context as _, Result, bail};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::Bench;
+use super::stats::Figure;
 
 /// Refusals in a row after which nothing will come of it any more.
 const REFUSALS_MAX: usize = 100_000;
@@ -124,6 +128,54 @@ impl Swarm {
             .collect();
         poll(&mut waiting, PollTimeout::from(60_000_u16))?;
         Ok(())
+    }
+}
+
+/// What a rate over the socket is made of at best: what the callers and the sockets do alone, with somebody who answers
+/// at once, and then the store.
+pub(super) struct SocketsAlone {
+    per_second: Figure,
+}
+
+impl SocketsAlone {
+    /// Of `callers` with one call in flight each.
+    pub(super) fn measure<M: Method>(
+        bench: &Bench,
+        callers: usize,
+        args: impl Fn() -> M::Args,
+    ) -> Result<Self> {
+        const CALLS: usize = 20_000;
+        let place = tempfile::tempdir_in(&bench.directory)?;
+        let socket = place.path().join("answerer");
+        let listener = UnixListener::bind(&socket)?;
+        let mut answerer = Command::new(&bench.programs.stub)
+            .arg("answer")
+            .stdin(OwnedFd::from(listener))
+            .spawn()?;
+        let mut swarm = Swarm::connect(&socket, "caller", callers)?;
+        let team = TeamId::new(&"nobody".parse()?, Path::new("/nowhere"));
+        let mut rates = Vec::new();
+        for _ in 0..bench.pick(5, 3) {
+            let took = swarm.run::<M>(&team, 1, CALLS, &args, |_| {})?;
+            rates.push(CALLS as f64 / took.as_secs_f64());
+        }
+        drop(swarm);
+        answerer.wait()?;
+        Ok(Self {
+            per_second: Figure::of(rates),
+        })
+    }
+
+    /// How near `ours` comes to the sockets and then a store that writes `stored` a second.
+    pub(super) fn beside(&self, ours: &Figure, stored: &Figure) -> String {
+        let sockets = self.per_second.median;
+        let both = 1.0 / (1.0 / sockets + 1.0 / stored.median);
+        format!(
+            "these callers' sockets alone: {:.0}k/s, then the SQLite loop: {:.0}k/s, of which this is {:.2} ×",
+            sockets / 1e3,
+            both / 1e3,
+            ours.median / both
+        )
     }
 }
 

@@ -2,11 +2,13 @@
 //!
 //! - `line SOCKET`: connects, writes a line, and stays. What the least worker costs to start.
 //! - `relay SOCKET [FILE]`: passes lines on between its first two connections; with FILE, appends and syncs each first.
+//! - `answer`: answers every line of whoever connects to the listener on its standard input.
 //! - `echo SOCKET` and `ping SOCKET CONTROL`: the two ends of a relay.
 //! - `--launch FILE`: a worker that does no work; it sends and reads messages as fast as it can.
 //!
 //! Every end of every conversation is this program, so that what is compared is what lies between.
 
+mod answerer;
 mod conversation;
 mod line;
 mod member;
@@ -25,6 +27,7 @@ fn main() -> Result<()> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
         ["line", socket] => stay(socket.as_ref()),
+        ["answer"] => answerer::run(),
         ["relay", socket] => relay::run(socket.as_ref(), None),
         ["relay", socket, file] => relay::run(socket.as_ref(), Some(file.as_ref())),
         ["echo", socket] => conversation::echo(&mut RawLine::connect(socket.as_ref())?),
