@@ -155,6 +155,10 @@ number! {
     /// A message, `M-<n>`, in the order in which the team accepted them.
     MessageId, "M-", "message's id"
 }
+number! {
+    /// A goal that the lead was given, `R-<n>`.
+    RunId, "R-", "run's id"
+}
 
 /// The fencing token of a claim: each claim of a task has a higher one than those before.
 #[derive(

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{LaunchId, MemberName, TeamId};
+use crate::id::{LaunchId, MemberName, RoleName, TeamId};
+use crate::spec::{AgentSpec, Engine};
 
 /// The environment variable that marks every process of a launch's tree. Not a secret.
 pub const LAUNCH_MARKER: &str = "AGENT_TEAM_LAUNCH";
@@ -27,4 +28,11 @@ pub struct LaunchFile {
     pub environment: BTreeMap<String, String>,
     /// The member's log, appended to.
     pub log: PathBuf,
+    pub engine: Engine,
+    pub role: RoleName,
+    pub lead: bool,
+    /// Canonical path of the project directory.
+    pub project: PathBuf,
+    #[serde(default)]
+    pub agent: AgentSpec,
 }

@@ -19,6 +19,6 @@ pub mod view;
 
 pub use error::{ErrorCode, Refusal};
 pub use id::{
-    Generation, LaunchId, MemberName, MessageId, Party, Recipient, Revision, RoleName, TaskId,
-    TeamId, TeamName,
+    Generation, LaunchId, MemberName, MessageId, Party, Recipient, Revision, RoleName, RunId,
+    TaskId, TeamId, TeamName,
 };

@@ -5,14 +5,16 @@ use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::id::{
-    Generation, MemberName, MessageId, Party, Recipient, Revision, RoleName, TaskId, TeamId,
+    Generation, MemberName, MessageId, Party, Recipient, Revision, RoleName, RunId, TaskId, TeamId,
 };
 use crate::notification::Ping;
 use crate::spec::{Engine, PlacementChoice, TaskSpec, TeamSpec};
 use crate::view::{
-    MemberView, MessageView, Placement, Receipt, SupervisorView, TaskView, TeamEntry, TeamView,
+    MemberView, MessageView, Placement, Receipt, RunView, SupervisorView, TaskView, TeamEntry,
+    TeamView, Usage,
 };
 
 /// A method's name, arguments and answer. A call travels as [`crate::rpc::Call`].
@@ -55,13 +57,13 @@ methods! {
     /// How to show the team, or one member's pane, in the caller's terminal. Client.
     TeamAttach = "team/attach" (Attach) -> AttachAnswer;
 
-    /// Adds a member of a role. Client.
+    /// Adds a member of a role. Client, and the lead.
     MemberSpawn = "member/spawn" (Spawn) -> MemberAnswer;
-    /// Asks a member to end, ends it after the grace, and keeps it stopped. Client.
+    /// Asks a member to end, ends it after the grace, and keeps it stopped. Client, and the lead.
     MemberStop = "member/stop" (OneMember) -> MemberAnswer;
     /// Ends a member's whole process tree at once, and keeps it stopped. Client.
     MemberKill = "member/kill" (OneMember) -> MemberAnswer;
-    /// A new launch in the same pane. Client.
+    /// A new launch in the same pane. Client, and the lead for who is stopped or held.
     MemberRestart = "member/restart" (OneMember) -> MemberAnswer;
     MemberShow = "member/show" (OneMember) -> MemberAnswer;
     /// Where the member's log is. Client.
@@ -89,6 +91,22 @@ methods! {
     /// A failed or cancelled task is pending again.
     TaskRetry = "task/retry" (OneTask) -> TaskAnswer;
     TaskCancel = "task/cancel" (OneTask) -> TaskAnswer;
+
+    /// Gives the lead a goal. Client.
+    RunStart = "run/start" (StartRun) -> RunAnswer;
+    /// Ends the run with its answer. The lead.
+    RunFinish = "run/finish" (FinishRun) -> RunAnswer;
+    /// Answers when the run has ended. Client.
+    RunWait = "run/wait" (WaitRun) -> RunView;
+
+    /// Stores what a member's model saw and said, and acknowledges the messages among it, in one. Member.
+    TranscriptAppend = "transcript/append" (AppendTranscript) -> TranscriptAnswer;
+    /// A member's transcript, a page at a time. A member reads its own.
+    TranscriptRead = "transcript/read" (ReadTranscript) -> TranscriptPage;
+
+    /// The team's shared memory.
+    MemoryPut = "memory/put" (PutMemory) -> Nothing;
+    MemoryGet = "memory/get" (GetMemory) -> Memory;
 
     /// Durable events after a revision, then live ones until the connection ends.
     EventSubscribe = "event/subscribe" (Subscribe) -> SubscribeAnswer;
@@ -237,6 +255,15 @@ pub struct Spawn {
     pub engine: Option<Engine>,
     #[serde(default)]
     pub placement: Option<PlacementChoice>,
+    /// `None`: the role's.
+    #[serde(default)]
+    pub model: Option<String>,
+    /// Behind the role's.
+    #[serde(default)]
+    pub prompt: Option<String>,
+    /// Of the role's, only these.
+    #[serde(default)]
+    pub tools: Option<Vec<String>>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -392,6 +419,108 @@ pub struct TaskListAnswer {
     /// There are more after the last of these.
     #[serde(default)]
     pub more: bool,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StartRun {
+    pub goal: String,
+    /// When it ends, the members are ended too.
+    #[serde(default)]
+    pub then_down: bool,
+    /// What the team's shared memory holds at its start: JSON by key.
+    #[serde(default)]
+    pub memory: BTreeMap<String, Box<RawValue>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunAnswer {
+    pub run: RunId,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct FinishRun {
+    pub answer: String,
+    /// Also with tasks that are not finished.
+    #[serde(default)]
+    pub force: bool,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct WaitRun {
+    pub run: RunId,
+}
+
+/// Longest item of a transcript, in bytes of its JSON.
+pub const ITEM_MAX: usize = 512 << 10;
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AppendTranscript {
+    /// As the engine has them; the supervisor never looks inside.
+    pub items: Vec<Box<RawValue>>,
+    /// Messages that are among the items, and so are read.
+    #[serde(default)]
+    pub read: Vec<MessageId>,
+    /// What the model's answers among the items cost.
+    #[serde(default)]
+    pub usage: Usage,
+    /// The member has nothing more to do until somebody speaks to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rests: Option<Rest>,
+}
+
+/// How a member's turn ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rest {
+    /// Its last words, for the lead who has not heard of it in this turn otherwise. Empty: nothing to say.
+    #[serde(default)]
+    pub report: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TranscriptAnswer {
+    /// Items stored so far.
+    pub length: u64,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct ReadTranscript {
+    /// Whose; a member may leave it out to mean its own.
+    #[serde(default)]
+    pub member: Option<MemberName>,
+    /// Items before the first that is wanted.
+    #[serde(default)]
+    pub after: u64,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TranscriptPage {
+    pub items: Vec<Box<RawValue>>,
+    /// There are more after the last of these.
+    #[serde(default)]
+    pub more: bool,
+}
+
+/// Longest key and longest value (as JSON) of the team's memory, in bytes, and how many there are at most.
+pub const MEMORY_KEY_MAX: usize = 256;
+pub const MEMORY_VALUE_MAX: usize = 64 << 10;
+pub const MEMORY_KEYS_MAX: usize = 256;
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PutMemory {
+    pub key: String,
+    pub value: Box<RawValue>,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct GetMemory {
+    /// `None`: everything.
+    #[serde(default)]
+    pub key: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Memory {
+    pub values: BTreeMap<String, Box<RawValue>>,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]

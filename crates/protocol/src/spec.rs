@@ -59,6 +59,8 @@ pub struct RoleSpec {
     pub engine: Engine,
     #[serde(default)]
     pub colour: Option<Colour>,
+    #[serde(default)]
+    pub agent: AgentSpec,
 }
 
 /// One member as wanted. A difference in any field but `claim` and `colour` means a new launch.
@@ -80,6 +82,36 @@ pub struct MemberSpec {
     /// `None`: the team's.
     #[serde(default)]
     pub placement: Option<PlacementChoice>,
+    #[serde(default)]
+    pub agent: AgentSpec,
+}
+
+/// How a member of the native engine thinks, and what it may do.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentSpec {
+    /// `provider/model` or `replay:FILE`. `None`: the first for which the member's environment has a key or a server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// What its role is for, in a line for the others.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    /// What it is told besides the rules of the team: its role's prompt, then its own.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub prompt: String,
+    /// Answers of the model for one task or turn, at most. `None`: 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_steps: Option<u32>,
+    /// Names of tools of the domain. `None`: all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tools: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deny_tools: Vec<String>,
+    /// Offers the tools that need permissions without asking for any.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bypass: bool,
+    /// A file to which every exchange with the model is appended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<PathBuf>,
 }
 
 /// What does a member's work.
@@ -88,6 +120,8 @@ pub struct MemberSpec {
 pub enum Engine {
     /// Runs each task's `run` line.
     Command,
+    /// Our own agent: a model with tools.
+    Native,
 }
 
 /// Which tasks an idle member takes by itself.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{
-    Generation, LaunchId, MemberName, MessageId, Party, Revision, RoleName, TaskId, TeamId,
+    Generation, LaunchId, MemberName, MessageId, Party, Revision, RoleName, RunId, TaskId, TeamId,
     TeamName,
 };
 use crate::spec::{Colour, Engine};
@@ -18,6 +18,9 @@ pub struct MemberView {
     pub lead: bool,
     pub engine: Engine,
     pub model: Option<String>,
+    /// Spent so far, by all of its launches.
+    #[serde(default)]
+    pub usage: Usage,
     pub colour: Colour,
     pub placement: Placement,
     pub state: MemberState,
@@ -172,6 +175,44 @@ pub enum MessageState {
     /// Handed to the recipient's process, which has not said that it read it.
     Delivered,
     Read,
+    #[serde(other)]
+    Unknown,
+}
+
+/// Tokens of a model, summed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// All that was read, cached or not.
+    pub input: u64,
+    pub output: u64,
+    /// Of `input`, from the provider's cache.
+    #[serde(default)]
+    pub cached: u64,
+    /// Millionths of a US dollar.
+    #[serde(default)]
+    pub micro_usd: u64,
+}
+
+/// One goal that the lead was given, and what came of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunView {
+    pub run: RunId,
+    pub goal: String,
+    pub state: RunState,
+    /// The lead's, once it has ended.
+    pub answer: Option<String>,
+    /// Unix time in milliseconds.
+    pub started_at: u64,
+    pub ended_at: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunState {
+    UnderWay,
+    Finished,
+    /// The team went down, or another goal took its place.
+    Abandoned,
     #[serde(other)]
     Unknown,
 }

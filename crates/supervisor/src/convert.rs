@@ -8,7 +8,8 @@ use agent_team_core::plan::{FileTask, MemberPlan, Takes, TaskPlan, TeamPlan};
 use agent_team_core::{Refused, Team};
 use agent_team_protocol::method::{self, Spawn};
 use agent_team_protocol::spec::{
-    ClaimPolicy, Colour, Engine, MemberSpec, PlacementChoice, RoleSpec, TaskSpec, TeamSpec,
+    AgentSpec, ClaimPolicy, Colour, Engine, MemberSpec, PlacementChoice, RoleSpec, TaskSpec,
+    TeamSpec,
 };
 use agent_team_protocol::{ErrorCode, Refusal, TaskId};
 
@@ -75,6 +76,7 @@ fn member_plan(spec: MemberSpec, colour: Colour) -> MemberPlan {
             cwd: spec.cwd,
             env: spec.env,
             headless: spec.placement == Some(PlacementChoice::Headless),
+            agent: spec.agent,
         }),
         colour: colour.name().into(),
     }
@@ -85,13 +87,43 @@ fn takes(engine: Engine, claim: ClaimPolicy) -> Takes {
         unassigned: claim == ClaimPolicy::Ready,
         without_run: match engine {
             Engine::Command => false,
+            Engine::Native => true,
         },
     }
 }
 
 fn is_foreign(engine: Engine) -> bool {
     match engine {
-        Engine::Command => false,
+        Engine::Command | Engine::Native => false,
+    }
+}
+
+/// A role's agent as it is spawned: never with more tools than the role has.
+fn spawned(
+    role: AgentSpec,
+    model: Option<String>,
+    prompt: Option<String>,
+    tools: Option<Vec<String>>,
+) -> AgentSpec {
+    let tools = match (role.tools, tools) {
+        (Some(may), Some(wanted)) => Some(
+            wanted
+                .into_iter()
+                .filter(|tool| may.contains(tool))
+                .collect(),
+        ),
+        (tools, None) | (None, tools) => tools,
+    };
+    let prompt = match prompt {
+        Some(own) if role.prompt.is_empty() => own,
+        Some(own) => format!("{}\n\n{own}", role.prompt),
+        None => role.prompt,
+    };
+    AgentSpec {
+        model: model.or(role.model),
+        prompt,
+        tools,
+        ..role
     }
 }
 
@@ -111,6 +143,7 @@ pub(crate) fn spawn_plan(
             description: String::new(),
             engine: Engine::Command,
             colour: None,
+            agent: AgentSpec::default(),
         },
         None => {
             let mut names: Vec<&str> = known.iter().map(|role| role.name.as_str()).collect();
@@ -141,6 +174,7 @@ pub(crate) fn spawn_plan(
         env: Default::default(),
         claim: ClaimPolicy::Ready,
         placement: spawn.placement,
+        agent: spawned(role.agent, spawn.model, spawn.prompt, spawn.tools),
     };
     Ok(MemberPlanByHand {
         name: spawn.name,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use agent_team_core::plan::{MemberPlan, TeamPlan};
-use agent_team_protocol::spec::{Colour, Engine, Hooks, Layout, RoleSpec};
+use agent_team_protocol::spec::{AgentSpec, Colour, Engine, Hooks, Layout, RoleSpec};
 use serde::{Deserialize, Serialize};
 
 /// A team's settings, in `TeamPlan::settings`.
@@ -59,6 +59,13 @@ pub(crate) struct MemberSettings {
     pub(crate) env: BTreeMap<String, String>,
     /// Without a terminal, wherever the others are.
     pub(crate) headless: bool,
+    #[serde(default, skip_serializing_if = "is_plain")]
+    pub(crate) agent: AgentSpec,
+}
+
+/// Settings of members without an agent stay as earlier builds wrote them.
+fn is_plain(agent: &AgentSpec) -> bool {
+    *agent == AgentSpec::default()
 }
 
 impl TeamSettings {

@@ -8,7 +8,7 @@ use agent_team_protocol::Party;
 use agent_team_protocol::notification::Assignment;
 use agent_team_protocol::spec::Engine;
 use agent_team_protocol::view::{
-    MemberState, MemberView, Placement, TaskCounts, TaskState, TaskView,
+    MemberState, MemberView, Placement, TaskCounts, TaskState, TaskView, Usage,
 };
 
 use crate::settings::{self, MemberSettings};
@@ -34,13 +34,17 @@ pub(crate) fn member(team: &Team, member: &Member, outside: Outside, now: Tick) 
         Life::Held { .. } => MemberState::Held,
         Life::Stopped => MemberState::Stopped,
     };
+    let (engine, model) = match MemberSettings::of(&member.plan) {
+        Some(settings) => (settings.engine, settings.agent.model),
+        None => (Engine::Command, None),
+    };
     MemberView {
         name: member.plan.name.clone(),
         role: member.plan.role.clone(),
         lead: member.plan.lead,
-        engine: MemberSettings::of(&member.plan)
-            .map_or(Engine::Command, |settings| settings.engine),
-        model: None,
+        engine,
+        model,
+        usage: Usage::default(),
         colour: settings::colour(&member.plan),
         placement: outside.placement,
         state,

@@ -114,6 +114,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use agent_team_protocol::id::LaunchId;
+    use agent_team_protocol::spec::{AgentSpec, Engine};
     use agent_team_protocol::{TeamId, TeamName};
 
     use super::*;
@@ -132,6 +133,11 @@ mod tests {
                 .map(|(name, value)| ((*name).into(), (*value).into()))
                 .collect::<BTreeMap<String, String>>(),
             log: home.join("ada.log"),
+            engine: Engine::Command,
+            role: "worker".parse().unwrap(),
+            lead: false,
+            project: "/".into(),
+            agent: AgentSpec::default(),
         }
     }
 

@@ -14,6 +14,7 @@
 //!
 //! Nothing runs before the supervisor has answered; nothing that runs outlives its claim.
 
+pub mod desk;
 mod engine;
 mod launch;
 mod link;

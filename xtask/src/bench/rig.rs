@@ -16,7 +16,8 @@ use agent_team_protocol::method::{
     TeamDown, TeamUp, Up,
 };
 use agent_team_protocol::spec::{
-    ClaimPolicy, Engine, Hooks, Layout, Limits, MemberSpec, PlacementChoice, TaskSpec, TeamSpec,
+    AgentSpec, ClaimPolicy, Engine, Hooks, Layout, Limits, MemberSpec, PlacementChoice, TaskSpec,
+    TeamSpec,
 };
 use agent_team_protocol::view::SupervisorView;
 use anyhow::{Context as _, Result, ensure};
@@ -262,6 +263,7 @@ pub(super) fn team(
             env: BTreeMap::new(),
             claim: ClaimPolicy::Assigned,
             placement: None,
+            agent: AgentSpec::default(),
         })
     };
     Ok(TeamSpec {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use agent_team_protocol::launch::LAUNCH_MARKER;
-use agent_team_protocol::spec::{ClaimPolicy, Engine, MemberSpec};
+use agent_team_protocol::spec::{AgentSpec, ClaimPolicy, Engine, MemberSpec};
 use agent_team_protocol::{MemberName, RoleName};
 
 use super::role::{LEAD, Roles, WORKER};
@@ -121,6 +121,7 @@ pub(super) fn read(
         env,
         claim: claim.unwrap_or(defaults.claim),
         placement,
+        agent: AgentSpec::default(),
     };
     Some(Member { at, spec })
 }

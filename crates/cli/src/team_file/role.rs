@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use agent_team_protocol::RoleName;
-use agent_team_protocol::spec::{Colour, Engine, RoleSpec};
+use agent_team_protocol::spec::{AgentSpec, Colour, Engine, RoleSpec};
 
 use super::source::{Fault, Source};
 use super::table::{At, Level, Table, suggest};
@@ -95,6 +95,7 @@ impl Roles {
                 description,
                 engine,
                 colour,
+                agent: AgentSpec::default(),
             });
         }
         (specs, faults)

@@ -30,6 +30,9 @@ pub(super) async fn run(
     }
     let engine = engine.map(known_engine).transpose()?;
     let spawn = Spawn {
+        model: None,
+        prompt: None,
+        tools: None,
         role,
         name,
         engine,

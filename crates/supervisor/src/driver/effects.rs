@@ -117,6 +117,11 @@ impl Driver {
         let (settings, _) = self
             .settings_of(member)
             .ok_or_else(|| StartFault::Unfit("its settings cannot be read".to_owned()))?;
+        let plan = &self
+            .team
+            .member(member)
+            .ok_or_else(|| StartFault::Unfit("it left the team".to_owned()))?
+            .plan;
         let team = self.identity.team.as_str();
         let mut environment = self.environment()?;
         environment.extend(settings.env);
@@ -132,6 +137,11 @@ impl Driver {
             cwd: settings.cwd,
             environment,
             log: self.log_of(member),
+            engine: settings.engine,
+            role: plan.role.clone(),
+            lead: plan.lead,
+            project: self.identity.project.clone(),
+            agent: settings.agent,
         };
         let path = self.directories.launch_file(launch.as_str());
         let bytes = serde_json::to_vec(&file).expect("a launch file has string keys");

@@ -8,6 +8,7 @@ use agent_team_protocol::id::LaunchId;
 use agent_team_protocol::initialize::{ConnectionRole, Initialize};
 use agent_team_protocol::launch::LaunchFile;
 use agent_team_protocol::notification::Assignment;
+use agent_team_protocol::spec::{AgentSpec, Engine};
 use agent_team_protocol::{Generation, TaskId, TeamId, TeamName};
 use agent_team_system::lock::FileLock;
 use agent_team_system::process::{ExitWatch, ProcessId, Signal};
@@ -88,6 +89,11 @@ impl ScriptedSupervisor {
             cwd: cwd.to_owned(),
             environment: BTreeMap::from([("PATH".into(), path), ("GIVEN".into(), "yes".into())]),
             log: self.path("ada.log"),
+            engine: Engine::Command,
+            role: "worker".parse().unwrap(),
+            lead: false,
+            project: "/".into(),
+            agent: AgentSpec::default(),
         };
         let path = self.path("run/launch").join(self.launch.as_str());
         let bytes = serde_json::to_vec(&file).unwrap();
