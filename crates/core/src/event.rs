@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use agent_team_protocol::id::{
-    Generation, LaunchId, MemberName, MessageId, Party, Revision, TaskId,
+    Generation, LaunchId, MemberName, MessageId, Party, Revision, RunId, TaskId,
 };
 
 use crate::answers::AnsweredCall;
@@ -17,6 +17,7 @@ use crate::mail::Lane;
 use crate::member::{Next, ProcessStamp, Then};
 use crate::plan::{MemberPlan, TaskPlan, TeamPlan};
 use crate::restarts::Restarts;
+use crate::run::Mind;
 use crate::task::Outcome;
 use crate::time::{Tick, TokenHash};
 
@@ -152,6 +153,35 @@ pub enum Event {
     MessagesRead {
         member: MemberName,
         messages: Vec<MessageId>,
+    },
+
+    RunStarted {
+        run: RunId,
+        goal: Arc<str>,
+        then_down: bool,
+        /// What the team's memory holds from now on.
+        memory: Vec<(Arc<str>, Arc<str>)>,
+    },
+    RunFinished {
+        run: RunId,
+        answer: Arc<str>,
+    },
+    /// Another goal takes its place.
+    RunAbandoned {
+        run: RunId,
+    },
+    /// The lead was told that everybody is idle.
+    RunIdle {
+        run: RunId,
+    },
+    /// Her transcript, which is kept elsewhere, is this long now.
+    TranscriptGrown {
+        member: MemberName,
+        mind: Mind,
+    },
+    Remembered {
+        key: Arc<str>,
+        value: Arc<str>,
     },
 
     // Snapshots alone hold these.

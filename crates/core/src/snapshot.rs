@@ -7,6 +7,7 @@ use agent_team_protocol::id::{MemberName, MessageId, Party, TaskId};
 use crate::event::{Event, Record};
 use crate::mail::{Lane, Unread};
 use crate::member::{Life, Member, Next, Then};
+use crate::run::{Mind, RunState};
 use crate::task::Task;
 use crate::team::Team;
 use crate::time::Tick;
@@ -95,6 +96,9 @@ impl Team {
                 put(now, 0, Event::MessageKept { message, lane });
             }
         }
+        for (at, event) in self.run_events() {
+            put(now, at, event);
+        }
         for (last_used, call) in self.answers.iter() {
             put(last_used, 0, Event::CallAnswered { call: call.clone() });
         }
@@ -114,6 +118,48 @@ impl Team {
             },
         );
         records
+    }
+
+    /// The run, the memory and the minds, with their times. After the messages, which tell who reported.
+    fn run_events(&self) -> Vec<(u64, Event)> {
+        let mut events = Vec::new();
+        if let Some(run) = &self.run {
+            let id = run.id;
+            events.push((
+                run.started_at,
+                Event::RunStarted {
+                    run: id,
+                    goal: run.goal.clone(),
+                    then_down: run.then_down,
+                    memory: Vec::new(),
+                },
+            ));
+            match &run.state {
+                RunState::UnderWay => {}
+                RunState::Finished { answer, at } => events.push((
+                    *at,
+                    Event::RunFinished {
+                        run: id,
+                        answer: answer.clone(),
+                    },
+                )),
+                RunState::Abandoned { at } => events.push((*at, Event::RunAbandoned { run: id })),
+            }
+        }
+        for (key, value) in &self.memory {
+            let (key, value) = (key.clone(), value.clone());
+            events.push((0, Event::Remembered { key, value }));
+        }
+        for member in self.members.values() {
+            if member.mind != Mind::default() {
+                let (member, mind) = (member.plan.name.clone(), member.mind);
+                events.push((0, Event::TranscriptGrown { member, mind }));
+            }
+        }
+        if let Some(run) = self.run.as_ref().filter(|run| run.told_idle) {
+            events.push((0, Event::RunIdle { run: run.id }));
+        }
+        events
     }
 
     /// Every task of the board, each after those it waits for, so that what is open can be counted on the way.

@@ -4,7 +4,15 @@ use std::collections::BTreeSet;
 
 use agent_team_core::{Event, Record};
 
-const V1: &str = include_str!("../../../tests/fixtures/journal/v1.jsonl");
+/// What each version wrote; a later one holds only what is new in it.
+const VERSIONS: [&str; 2] = [
+    include_str!("../../../tests/fixtures/journal/v1.jsonl"),
+    include_str!("../../../tests/fixtures/journal/v2.jsonl"),
+];
+
+fn lines() -> impl Iterator<Item = &'static str> {
+    VERSIONS.into_iter().flat_map(str::lines)
+}
 
 /// Every kind of event there is, from the list with which its parser answers an unknown one.
 fn kinds() -> BTreeSet<String> {
@@ -22,16 +30,15 @@ fn kinds() -> BTreeSet<String> {
 }
 
 fn records() -> Vec<Record> {
-    let lines = V1.lines().enumerate();
-    let records = lines.map(|(n, line)| {
+    let records = lines().enumerate().map(|(n, line)| {
         serde_json::from_str(line).unwrap_or_else(|error| panic!("line {}: {error}", n + 1))
     });
     records.collect()
 }
 
 #[test]
-fn what_version_1_wrote_is_read_and_written_the_same() {
-    for (record, line) in records().iter().zip(V1.lines()) {
+fn what_any_version_wrote_is_read_and_written_the_same() {
+    for (record, line) in records().iter().zip(lines()) {
         let now: serde_json::Value = serde_json::to_value(record).expect("a record is plain data");
         let then: serde_json::Value = serde_json::from_str(line).expect("the fixture is JSON");
         assert_eq!(now, then);
@@ -39,9 +46,8 @@ fn what_version_1_wrote_is_read_and_written_the_same() {
 }
 
 #[test]
-fn the_fixture_has_every_kind_of_event() {
-    let there: BTreeSet<String> = V1
-        .lines()
+fn the_fixtures_have_every_kind_of_event() {
+    let there: BTreeSet<String> = lines()
         .map(|line| {
             let line: serde_json::Value = serde_json::from_str(line).expect("the fixture is JSON");
             line["event"]["kind"].as_str().expect("a kind").to_owned()
@@ -53,7 +59,7 @@ fn the_fixture_has_every_kind_of_event() {
 
 #[test]
 fn fields_that_this_version_does_not_know_are_ignored() {
-    for line in V1.lines() {
+    for line in lines() {
         let mut newer: serde_json::Value = serde_json::from_str(line).expect("the fixture is JSON");
         newer["from_the_future"] = true.into();
         newer["event"]["data"]["from_the_future"] = true.into();

@@ -110,15 +110,18 @@ impl Turn<'_> {
     }
 
     pub(super) fn down(&mut self, force: bool) -> Decided {
-        let grace_ms = if force { 0 } else { GRACE_MS };
+        self.end_all(if force { 0 } else { GRACE_MS }, "the team went down");
+        Ok(Answer::Done.into())
+    }
+
+    pub(super) fn end_all(&mut self, grace_ms: u64, reason: &str) {
         let running = self.team.members().filter(|member| !member.is_stopped());
         let running: Vec<(MemberName, Then)> = running
             .map(|member| (member.plan.name.clone(), self.stop_or_leave(member)))
             .collect();
         for (name, then) in running {
-            self.end(&name, grace_ms, then, "the team went down");
+            self.end(&name, grace_ms, then, reason);
         }
-        Ok(Answer::Done.into())
     }
 
     /// Who is to leave the team leaves it, however she is ended.

@@ -287,22 +287,31 @@ fn what_a_launch_that_is_over_says_changes_nothing() {
 }
 
 #[test]
-fn only_the_user_starts_and_ends_members() {
+fn the_lead_stops_and_resumes_others_and_the_rest_is_the_users() {
     let mut rig = Rig::of(file(&["ada"]));
+    let kill = Call::Kill {
+        member: name("ada"),
+    };
     for call in [
-        stop("lead"),
-        Call::Kill {
-            member: name("ada"),
-        },
-        Call::Restart {
-            member: name("ada"),
-        },
+        kill,
         Call::Down { force: false },
         Call::Up(Box::new(file(&[]))),
     ] {
         let refused = rig.by("lead", call).refusal();
         assert!(matches!(refused, Refused::NotPermitted(_)), "{refused}");
     }
+    let refused = rig.by("lead", stop("lead")).refusal();
+    assert!(matches!(refused, Refused::LeadOnly(_)), "{refused}");
+    let refused = rig.by("ada", stop("lead")).refusal();
+    assert!(matches!(refused, Refused::LeadOnly(_)), "{refused}");
+
+    rig.by("lead", stop("ada")).answer();
+    rig.dies("ada");
+    assert_eq!(*rig.life("ada"), Life::Stopped);
+    let restart = Call::Restart {
+        member: name("ada"),
+    };
+    assert_eq!(rig.by("lead", restart).launches(), ["ada"]);
 }
 
 #[test]
