@@ -114,6 +114,7 @@ pub(crate) fn batch(first: u64, records: Vec<Record>) -> Batch {
         first: Revision(first),
         records,
         archived: Vec::new(),
+        grown: Vec::new(),
         snapshot: None,
         urgent: false,
     }

@@ -65,6 +65,7 @@ impl Driver {
             snapshot: self.is_snapshot_due().then(|| self.team.snapshot()),
             records: turn.records,
             archived: turn.archived,
+            grown: turn.grown,
             urgent: turn.urgent,
         }
     }

@@ -188,6 +188,7 @@ impl Seed {
 struct Turn {
     records: Vec<agent_team_core::Record>,
     archived: Vec<Archived>,
+    grown: Vec<agent_team_core::Grown>,
     after: Vec<After>,
     urgent: bool,
     /// Something besides messages changed, so that what is shown of members may have.
@@ -390,6 +391,7 @@ impl Driver {
             )
         });
         self.turn.records.extend(step.records);
+        self.turn.grown.extend(step.grown);
         self.turn
             .after
             .extend(step.effects.into_iter().map(After::Effect));
