@@ -11,7 +11,7 @@ use agent_team_protocol::notification::GoodbyeReason;
 use agent_team_protocol::rpc::TeamRef;
 use agent_team_protocol::spec::TeamSpec;
 use agent_team_protocol::view::{Fate, Receipt, ReceiptKind, TeamEntry, TeamState};
-use agent_team_protocol::{ErrorCode, Refusal, TeamId};
+use agent_team_protocol::{ErrorCode, Refusal, TeamId, with_causes};
 use agent_team_store::{Durability, OpenError, TeamIdentity};
 use agent_team_system::directories::Directories;
 use tokio::sync::{mpsc, oneshot};
@@ -273,14 +273,7 @@ fn unknown(team: &TeamRef) -> Refusal {
 }
 
 fn open_refusal(error: &OpenError) -> Refusal {
-    use std::error::Error;
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    let refusal = Refusal::new(ErrorCode::StorageFailed, text);
+    let refusal = Refusal::new(ErrorCode::StorageFailed, with_causes(error));
     match error {
         OpenError::Damaged { .. } => {
             refusal.hint("what was set aside is untouched; agent-team up begins anew")

@@ -8,11 +8,15 @@
 //! Only [`Driver`] changes a `Team` (I3), and nothing leaves it that rests on an event which is not stored (I4).
 //! It never waits for a member, for tmux, for a hook or for the disk: what they have to say comes back as a message.
 
+mod attention;
 mod calls;
 mod commit;
 mod committer;
 mod effects;
+mod hello;
 mod members;
+mod reads;
+mod shown;
 mod subscribers;
 mod waiters;
 
@@ -35,7 +39,7 @@ use agent_team_system::tree::Tree;
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use calls::{Asked, Request};
-pub(crate) use members::Hello;
+pub(crate) use hello::Hello;
 
 use crate::launch::{FoundPane, Label, Launcher, Started};
 use crate::outbox::Reply;

@@ -69,7 +69,7 @@ impl Driver {
                         .expect("a member who is there has a view");
                     reply.ok(&MemberAnswer { revision, member });
                 }
-                None => reply.refuse(super::calls::unknown_member(&member)),
+                None => reply.refuse(super::reads::unknown_member(&member)),
             },
             Waiter::Up { reply, mut answer } => {
                 if self.team.members().any(|member| member.life.is_passing()) {
