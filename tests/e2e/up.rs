@@ -350,6 +350,36 @@ async fn another_file_can_be_named() {
 }
 
 #[tokio::test]
+async fn a_dry_run_of_a_fresh_start_compares_with_nothing_and_keeps_what_is_there() {
+    let rig = assigned(&["ada"], &task("Build", "true", ""));
+    rig.ok(["up"]).await;
+    rig.run(["up", "--fresh", "--dry-run"])
+        .await
+        .expect(4)
+        .says("is up");
+    rig.ok(["down"]).await;
+    let everything = [("member ada", "started"), ("task Build", "added")].map(owned);
+    let would = rig.json(["up", "--fresh", "--dry-run"]).await;
+    assert_eq!(changes(&would), everything);
+    let board = rig.json(["task", "list"]).await;
+    assert_eq!(board["tasks"].as_array().unwrap().len(), 1);
+    let would = rig.json(["up", "--dry-run"]).await;
+    assert_eq!(changes(&would), [owned(("member ada", "started"))]);
+}
+
+#[tokio::test]
+async fn a_fresh_start_that_is_refused_keeps_what_is_there() {
+    let rig = assigned(&["ada"], &task("Build", "true", ""));
+    rig.ok(["up"]).await;
+    rig.ok(["down"]).await;
+    let limit = "[limits]\nteammates = 1\n";
+    rig.set_team(&file(&["ada", "bob"], "headless", "assigned", limit));
+    rig.run(["up", "--fresh"]).await.expect(4);
+    let board = rig.json(["task", "list"]).await;
+    assert_eq!(board["tasks"][0]["title"], "Build");
+}
+
+#[tokio::test]
 async fn fresh_forgets_the_board_and_the_members_of_before() {
     let rig = headless(&["ada"], &task("Build", "echo once >> runs", ""));
     rig.ok(["up", "--wait"]).await;

@@ -1,19 +1,23 @@
 //! What clients and members ask for: changes go to the core, questions wait until what they may see is stored.
 
-use agent_team_core::{Answer, Call, CallKey, Caller, Effect, Input, Origin, ReplyTo};
+use agent_team_core::input::UpPlan;
+use agent_team_core::{
+    Answer, Call, CallKey, Caller, Context, Effect, Input, Origin, ReplyTo, Team,
+};
 use agent_team_protocol::method::{
     Attach, Change, ChangeKind, ListMessages, ListTasks, Nothing, SendAnswer, Spawn, Subscribe,
     TaskAnswer, UpAnswer,
 };
+use agent_team_protocol::spec::TeamSpec;
 use agent_team_protocol::view::Placement;
-use agent_team_protocol::{ErrorCode, MemberName, Refusal, TaskId};
+use agent_team_protocol::{ErrorCode, MemberName, Refusal, TaskId, TeamId};
 use agent_team_system::private_file;
 
 use super::waiters::{Shape, Waiter};
 use super::{After, Driver, WantedTeam, now};
 use crate::convert;
 use crate::outbox::Reply;
-use crate::settings::{TeamSettings, Terminal};
+use crate::settings::{Place, TeamSettings, Terminal};
 
 /// One call for one team.
 #[derive(Debug)]
@@ -163,23 +167,14 @@ impl Driver {
             // A team that is up stays where it is.
             place = settings.place;
         }
-        let placement = placement(&place.terminal);
-        let placement_reason = place.reason.clone();
-        let plan = convert::up_plan(spec, place, &self.team);
+        let plan = convert::up_plan(spec, place.clone(), &self.team);
         // What is refused must leave no environment behind: that is what marks a team as up.
-        let changes = match self.would_change(plan.clone()) {
-            Ok(changes) => changes,
+        let answer = match would_answer(&self.team, &self.identity.team, &place, plan.clone()) {
+            Ok(answer) => answer,
             Err(refusal) => return reply.refuse(refusal),
         };
         if dry_run {
-            let (team, revision) = (self.identity.team.clone(), self.team.revision());
-            return reply.ok(&UpAnswer {
-                team,
-                revision,
-                placement,
-                placement_reason,
-                changes,
-            });
+            return reply.ok(&answer);
         }
         let environment = serde_json::to_vec(&environment).expect("an environment has string keys");
         let file = self
@@ -194,44 +189,12 @@ impl Driver {
             return;
         }
         let shape = Shape::Up {
-            placement,
-            placement_reason,
+            placement: answer.placement,
+            placement_reason: answer.placement_reason,
         };
         self.call(by, key, reply, shape, Call::Up(Box::new(plan)));
         // Before any launch of this turn is carried out.
         self.place();
-    }
-
-    fn would_change(&self, plan: agent_team_core::input::UpPlan) -> Result<Vec<Change>, Refusal> {
-        let mut copy = self.team.clone();
-        let context = agent_team_core::Context {
-            now: now(),
-            wall: 0,
-            seed: [0; 32],
-        };
-        let reply = ReplyTo(0);
-        let call = Box::new(Call::Up(Box::new(plan)));
-        let step = copy.step(
-            &context,
-            Input::Called {
-                by: Origin::User,
-                key: None,
-                reply,
-                call,
-            },
-        );
-        let outcome = step.effects.into_iter().find_map(|effect| {
-            if let Effect::Reply { outcome, .. } = effect {
-                Some(outcome)
-            } else {
-                None
-            }
-        });
-        match outcome {
-            Some(Ok(Answer::Up { changes })) => Ok(changes.into_iter().map(change).collect()),
-            Some(Err(refused)) => Err(convert::refusal(&refused)),
-            Some(Ok(_)) | None => Err(Refusal::internal("up was answered as something else")),
-        }
     }
 
     /// Answers a call that was decided.
@@ -286,6 +249,59 @@ impl Driver {
                 reply.refuse(Refusal::internal("up was asked for as something else"))
             }
         }
+    }
+}
+
+/// What `up` would tell of a team that begins with it.
+pub(crate) fn preview(spec: &TeamSpec, place: &Place) -> Result<UpAnswer, Refusal> {
+    let nobody = Team::default();
+    let plan = convert::up_plan(spec.clone(), place.clone(), &nobody);
+    would_answer(
+        &nobody,
+        &TeamId::new(&spec.name, &spec.project),
+        place,
+        plan,
+    )
+}
+
+/// What `up` would tell of a team as it is now. It is done on a copy.
+fn would_answer(
+    team: &Team,
+    id: &TeamId,
+    place: &Place,
+    plan: UpPlan,
+) -> Result<UpAnswer, Refusal> {
+    let context = Context {
+        now: now(),
+        wall: 0,
+        seed: [0; 32],
+    };
+    let step = team.clone().step(
+        &context,
+        Input::Called {
+            by: Origin::User,
+            key: None,
+            reply: ReplyTo(0),
+            call: Box::new(Call::Up(Box::new(plan))),
+        },
+    );
+    let outcome = step.effects.into_iter().find_map(|effect| {
+        if let Effect::Reply { outcome, .. } = effect {
+            Some(outcome)
+        } else {
+            None
+        }
+    });
+    match outcome {
+        Some(Ok(Answer::Up { changes })) => Ok(UpAnswer {
+            team: id.clone(),
+            revision: team.revision(),
+            placement: placement(&place.terminal),
+            placement_reason: place.reason.clone(),
+            changes: changes.into_iter().map(change).collect(),
+        }),
+        Some(Err(refused)) => Err(convert::refusal(&refused)),
+        Some(Ok(_)) | None => Err(Refusal::internal("up was answered as something else")),
     }
 }
 

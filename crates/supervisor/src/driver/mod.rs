@@ -31,14 +31,14 @@ use agent_team_core::{CallKey, Context, Effect, Event, Input, Origin, ReplyTo, T
 use agent_team_protocol::notification::{GoodbyeReason, TaskOutput, TaskSession};
 use agent_team_protocol::spec::TeamSpec;
 use agent_team_protocol::view::{CommitView, DriverView, Receipt};
-use agent_team_protocol::{LaunchId, MemberName, MessageId, Refusal};
+use agent_team_protocol::{ErrorCode, LaunchId, MemberName, MessageId, Refusal};
 use agent_team_store::{Archived, Durability, History, JournalEntry, TeamIdentity};
 use agent_team_system::clock;
 use agent_team_system::directories::Directories;
 use agent_team_system::tree::Tree;
 use tokio::sync::{mpsc, oneshot};
 
-pub(crate) use calls::{Asked, Request};
+pub(crate) use calls::{Asked, Request, preview};
 pub(crate) use hello::Hello;
 
 use crate::launch::{FoundPane, Label, Launcher, Started};
@@ -115,6 +115,17 @@ pub(crate) struct DriverHandle {
     pub(crate) identity: Rc<TeamIdentity>,
     pub(crate) messages: mpsc::UnboundedSender<Message>,
     pub(crate) watched: Rc<Watched>,
+}
+
+impl DriverHandle {
+    /// For what only a team that is down can have done to it.
+    pub(crate) fn refuse_if_up(&self) -> Result<(), Refusal> {
+        if self.watched.is_down.get() {
+            return Ok(());
+        }
+        let text = format!("{} is up", self.identity.team);
+        Err(Refusal::new(ErrorCode::TeamRunning, text).hint("agent-team down takes it down first"))
+    }
 }
 
 /// What the server may look at without asking.

@@ -4,10 +4,8 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use agent_team_protocol::method::{
-    Attach, ListMessages, ListTasks, LogAnswer, MemberAnswer, MessageListAnswer,
-};
-use agent_team_protocol::view::{MessageState, MessageView, TaskView, TeamState, TeamView};
+use agent_team_protocol::method::{Attach, ListMessages, ListTasks, LogAnswer, MessageListAnswer};
+use agent_team_protocol::view::{MessageState, MessageView, TaskView, TeamView};
 use agent_team_protocol::{ErrorCode, MemberName, Party, Refusal, Revision, TaskId};
 use agent_team_store::StoredMessage;
 use serde::{Deserialize, Serialize};
@@ -27,11 +25,8 @@ impl Driver {
         let reply = request.reply;
         match request.asked {
             Asked::ShowTeam => reply.ok(&self.team_view()),
-            Asked::ShowMember(name) => match self.member_view(&name) {
-                Some(member) => reply.ok(&MemberAnswer {
-                    revision: self.team.revision(),
-                    member,
-                }),
+            Asked::ShowMember(name) => match self.member_answer(&name) {
+                Some(answer) => reply.ok(&answer),
                 None => reply.refuse(unknown_member(&name)),
             },
             Asked::FindLog(name) => {
@@ -61,11 +56,7 @@ impl Driver {
             team: self.identity.team.clone(),
             name: self.identity.name.clone(),
             project: self.identity.project.clone(),
-            state: if self.team.is_down() {
-                TeamState::Down
-            } else {
-                TeamState::Up
-            },
+            state: self.team_state(),
             revision: self.team.revision(),
             members: self.member_views(),
             tasks: view::counts(&self.team),
@@ -274,4 +265,83 @@ fn fit(
 
 pub(super) fn unknown_member(name: &MemberName) -> Refusal {
     convert::refusal(&agent_team_core::Refused::UnknownMember(name.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use agent_team_core::{Context, Input, Origin, ReplyTo, Team};
+    use agent_team_protocol::method::TaskListAnswer;
+    use agent_team_protocol::spec::TaskSpec;
+
+    use super::*;
+
+    /// A board of pending tasks with descriptions of this many bytes.
+    fn board(count: usize, bytes: usize) -> Vec<TaskView> {
+        let mut team = Team::default();
+        for number in 0..count {
+            let plan = convert::task_plan(TaskSpec {
+                key: number.to_string(),
+                title: number.to_string(),
+                description: "x".repeat(bytes),
+                ..TaskSpec::default()
+            });
+            let call = agent_team_core::Call::AddTask {
+                plan,
+                after: Vec::new(),
+            };
+            let context = Context {
+                now: agent_team_core::Tick(0),
+                wall: 0,
+                seed: [0; 32],
+            };
+            let input = Input::Called {
+                by: Origin::User,
+                key: None,
+                reply: ReplyTo(0),
+                call: Box::new(call),
+            };
+            team.step(&context, input);
+        }
+        let tasks = team.board().iter().map(|task| view::task(&team, task));
+        tasks.collect()
+    }
+
+    /// The page as a client reads it.
+    fn read(live: &[TaskView], archived: &[TaskView]) -> TaskListAnswer {
+        let archived = archived
+            .iter()
+            .map(|view| serde_json::to_string(view).unwrap());
+        let page = fit(Revision(7), live, archived.collect()).unwrap();
+        serde_json::from_str(&serde_json::to_string(&page).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_page_has_both_kinds_in_order_and_each_task_once() {
+        let mut archived = board(4, 0);
+        let live = archived.split_off(1);
+        let mut completed = live[1].clone();
+        completed.result = Some("done meanwhile".to_owned());
+        archived.push(completed.clone());
+        let page = read(&live, &archived);
+        let ids: Vec<u64> = page.tasks.iter().map(|task| task.id.0).collect();
+        assert_eq!(
+            (ids, page.revision, page.more),
+            (vec![1, 2, 3, 4], Revision(7), false)
+        );
+        assert_eq!(page.tasks[2].result, completed.result);
+    }
+
+    #[test]
+    fn a_page_ends_where_a_frame_would_and_says_so() {
+        let page = read(&board(4, PAGE_BYTES / 3), &[]);
+        assert_eq!((page.tasks.len(), page.more), (3, true));
+        let page = read(&board(1, 2 * PAGE_BYTES), &[]);
+        assert_eq!(
+            (page.tasks.len(), page.more),
+            (1, false),
+            "one may exceed it"
+        );
+        let page = read(&board(PAGE_TASKS, 0), &[]);
+        assert_eq!((page.tasks.len(), page.more), (PAGE_TASKS, true));
+    }
 }

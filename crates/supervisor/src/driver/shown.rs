@@ -1,7 +1,8 @@
 //! How members look from outside: their views, and what their panes' borders say.
 
 use agent_team_protocol::MemberName;
-use agent_team_protocol::view::{MemberView, Placement};
+use agent_team_protocol::method::MemberAnswer;
+use agent_team_protocol::view::{MemberView, Placement, TeamState};
 
 use super::attention::Attention;
 use super::{Driver, now};
@@ -24,13 +25,30 @@ impl Driver {
         views
     }
 
+    pub(super) fn member_answer(&self, name: &MemberName) -> Option<MemberAnswer> {
+        Some(MemberAnswer {
+            revision: self.team.revision(),
+            member: self.member_view(name)?,
+            team: Some(self.team_state()),
+        })
+    }
+
+    pub(super) fn team_state(&self) -> TeamState {
+        if self.team.is_down() {
+            TeamState::Down
+        } else {
+            TeamState::Up
+        }
+    }
+
     pub(super) fn member_view(&self, name: &MemberName) -> Option<MemberView> {
         let member = self.team.member(name)?;
         let live = self.live_launch(name).map(|(_, live)| live);
+        let wanted = self.wanted_placement(member);
+        let placement = live.and_then(|live| live.placement).unwrap_or(wanted);
         let outside = Outside {
-            placement: live
-                .and_then(|live| live.placement)
-                .unwrap_or_else(|| self.wanted_placement(member)),
+            placement,
+            lost_pane: (wanted, placement) == (Placement::Tmux, Placement::Headless),
             pane: live.and_then(|live| live.pane.clone()),
             unresponsive: live.is_some_and(|live| live.attention == Attention::Unresponsive),
         };

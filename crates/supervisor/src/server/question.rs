@@ -12,9 +12,17 @@ use tokio::sync::oneshot;
 
 use super::call::Question;
 use super::{Correspondent, Ending, Server, tell};
-use crate::driver::{Asked, DriverHandle, Message, WantedTeam};
+use crate::driver::{self, Asked, DriverHandle, Message, WantedTeam};
 use crate::launch::place;
 use crate::outbox::Reply;
+use crate::settings_file;
+
+/// How an `up` goes on once it is known what there is.
+enum Wanted {
+    Of(DriverHandle, WantedTeam),
+    /// What a team that begins anew would be told; nothing was touched.
+    Told(m::UpAnswer),
+}
 
 impl Server {
     pub(super) async fn answer(
@@ -44,14 +52,18 @@ impl Server {
                 reply.ok(&m::DownAnswer { receipts });
                 let _ending_already = self.ending.send(Ending::Stop);
             }
-            Question::Restart => {
-                reply.ok(&Nothing {});
-                let _ending_already = self.ending.send(Ending::Restart);
-            }
+            // One that the next supervisor could not start with would leave the teams without any.
+            Question::Restart => match settings_file::durability(&self.directories) {
+                Ok(_) => {
+                    reply.ok(&Nothing {});
+                    let _ending_already = self.ending.send(Ending::Restart);
+                }
+                Err(error) => reply.refuse(error.into()),
+            },
         }
     }
 
-    /// A new team that was only looked at, or was refused, is not left on disk.
+    /// A new team that was refused is not left on disk, and one that was only looked at never comes there.
     async fn up(
         &self,
         up: m::Up,
@@ -60,11 +72,11 @@ impl Server {
         peer: &Correspondent,
         reply: Reply,
     ) {
-        let dry_run = up.dry_run;
         let team = TeamId::new(&up.spec.name, &up.spec.project);
         let was_there = self.directories.team(team.as_str()).exists();
-        let (driver, wanted) = match self.wanted(up).await {
-            Ok(wanted) => wanted,
+        let (driver, wanted) = match self.wanted(up, was_there).await {
+            Ok(Wanted::Of(driver, wanted)) => (driver, wanted),
+            Ok(Wanted::Told(answer)) => return reply.ok(&answer),
             Err(refusal) => return reply.refuse(refusal),
         };
         let asked = Asked::Up(Box::new(wanted));
@@ -74,7 +86,7 @@ impl Server {
         let (inward, answer) = Reply::inward(&peer.outbox);
         peer.ask(&driver, key, digest, inward, asked);
         let answer = answer.await;
-        if (dry_run || !matches!(answer, Ok(Ok(_))))
+        if !matches!(answer, Ok(Ok(_)))
             && let Err(refusal) = self.teams.delete(&driver).await
         {
             tracing::error!(%team, %refusal, "a team that was not started is left on disk");
@@ -88,7 +100,7 @@ impl Server {
         }
     }
 
-    async fn wanted(&self, up: m::Up) -> Result<(DriverHandle, WantedTeam), Refusal> {
+    async fn wanted(&self, up: m::Up, was_there: bool) -> Result<Wanted, Refusal> {
         let m::Up {
             spec,
             environment,
@@ -97,8 +109,22 @@ impl Server {
             fresh,
         } = up;
         let place = place::choose(spec.placement, &terminal, &self.directories).await?;
-        let driver = self.teams.for_up(&spec, fresh && !dry_run).await?;
-        Ok((
+        if fresh && was_there {
+            self.teams.for_up(&spec)?.refuse_if_up()?;
+        }
+        if fresh || !was_there {
+            // Before anything of it is made, and before what was there is removed.
+            let answer = driver::preview(&spec, &place)?;
+            if dry_run {
+                return Ok(Wanted::Told(answer));
+            }
+        }
+        let mut driver = self.teams.for_up(&spec)?;
+        if fresh && was_there {
+            self.teams.delete(&driver).await?;
+            driver = self.teams.for_up(&spec)?;
+        }
+        Ok(Wanted::Of(
             driver,
             WantedTeam {
                 spec,
