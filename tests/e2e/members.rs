@@ -255,7 +255,9 @@ async fn a_member_whose_directory_went_away_is_held_at_once_and_says_why() {
 #[tokio::test]
 async fn a_long_wait_is_explained_to_people_and_not_to_programs() {
     let stubborn = |name: &str| {
-        let run = format!("trap '' TERM HUP INT; mkfifo {name}-gate; echo > {name}; while :; do cat {name}-gate; done");
+        let run = format!(
+            "trap '' TERM HUP INT; mkfifo {name}-gate; echo > {name}; while :; do cat {name}-gate; done"
+        );
         task(name, &run, "")
     };
     let rig = headless(&["ada", "bob"], &(stubborn("one") + &stubborn("two")));
