@@ -98,7 +98,13 @@ async fn down_of_a_program_that_will_not_end_ends_it_after_the_grace() {
         rig.project().join("gate").exists().then_some(())
     })
     .await;
-    rig.ok(["down"]).await;
+    let down = rig.ok(["down"]).await;
+    assert!(
+        down.stderr
+            .starts_with("waiting for the members to end by themselves"),
+        "{}",
+        down.stderr
+    );
     assert_nothing_is_left(&rig);
 }
 

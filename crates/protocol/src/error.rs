@@ -52,6 +52,18 @@ impl Refusal {
     }
 }
 
+/// An error with what led to it, as one line for a person or a log.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
 macro_rules! codes {
     ($($(#[$doc:meta])* $code:ident => $exit:ident,)*) => {
         /// What went wrong, as a word on the wire. A word that this build does not know reads as `unknown`.

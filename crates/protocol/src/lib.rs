@@ -17,7 +17,7 @@ pub mod spec;
 pub mod text;
 pub mod view;
 
-pub use error::{ErrorCode, Refusal};
+pub use error::{ErrorCode, Refusal, with_causes};
 pub use id::{
     Generation, LaunchId, MemberName, MessageId, Party, Recipient, Revision, RoleName, RunId,
     TaskId, TeamId, TeamName,

@@ -14,7 +14,7 @@ use crate::notification::Ping;
 use crate::spec::{Engine, PlacementChoice, TaskSpec, TeamSpec};
 use crate::view::{
     MemberView, MessageView, Placement, Receipt, RunView, SupervisorView, TaskView, TeamEntry,
-    TeamView, Usage,
+    TeamState, TeamView, Usage,
 };
 
 /// A method's name, arguments and answer. A call travels as [`crate::rpc::Call`].
@@ -275,6 +275,9 @@ pub struct OneMember {
 pub struct MemberAnswer {
     pub revision: Revision,
     pub member: MemberView,
+    /// What the team is with the member as it is now. Older supervisors do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub team: Option<TeamState>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

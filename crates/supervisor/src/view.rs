@@ -18,6 +18,8 @@ use crate::settings::{self, MemberSettings};
 pub(crate) struct Outside {
     pub(crate) placement: Placement,
     pub(crate) pane: Option<String>,
+    /// It is to have a pane, and goes on without.
+    pub(crate) lost_pane: bool,
     pub(crate) unresponsive: bool,
 }
 
@@ -38,6 +40,7 @@ pub(crate) fn member(team: &Team, member: &Member, outside: Outside, now: Tick) 
         Some(settings) => (settings.engine, settings.agent.model),
         None => (Engine::Command, None),
     };
+    let why = why(member, task, &outside, now);
     MemberView {
         name: member.plan.name.clone(),
         role: member.plan.role.clone(),
@@ -48,7 +51,7 @@ pub(crate) fn member(team: &Team, member: &Member, outside: Outside, now: Tick) 
         colour: settings::colour(&member.plan),
         placement: outside.placement,
         state,
-        why: why(member, task, state, now),
+        why,
         for_ms: now.since(member.since),
         pid: member.life.process().map(|process| process.pid),
         launch: member.life.launch().map(|launch| launch.id.clone()),
@@ -62,7 +65,7 @@ pub(crate) fn member(team: &Team, member: &Member, outside: Outside, now: Tick) 
 }
 
 /// One sentence from facts.
-fn why(member: &Member, task: Option<&Task>, state: MemberState, now: Tick) -> String {
+fn why(member: &Member, task: Option<&Task>, outside: &Outside, now: Tick) -> String {
     let name = &member.plan.name;
     let age = duration(now.since(member.since));
     match &member.life {
@@ -71,10 +74,11 @@ fn why(member: &Member, task: Option<&Task>, state: MemberState, now: Tick) -> S
             format!("{name} was started {age} ago and has not said hello yet")
         }
         Life::Ready { .. } => {
-            let trouble = if state == MemberState::Unresponsive {
-                ", but does not answer"
-            } else {
-                ""
+            let trouble = match (outside.unresponsive, outside.lost_pane) {
+                (true, true) => ", but has lost its pane and does not answer",
+                (true, false) => ", but does not answer",
+                (false, true) => "; it has lost its pane and goes on headless",
+                (false, false) => "",
             };
             match task {
                 Some(task) => format!(

@@ -188,14 +188,3 @@ fn log_panics(launch: &LaunchFile) {
         print(panic);
     }));
 }
-
-/// An error with what led to it, as one line.
-pub fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
-}

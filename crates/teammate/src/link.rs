@@ -30,7 +30,7 @@ use agent_team_protocol::notification::{
     Abandon, Assignment, Deliver, PaneLost, StopMember, TaskOutput, TaskSession,
 };
 use agent_team_protocol::rpc::Call;
-use agent_team_protocol::{ErrorCode, Refusal};
+use agent_team_protocol::{ErrorCode, Refusal, with_causes};
 use agent_team_system::client::{CallError, Client, ConnectError, Incoming};
 use agent_team_system::daemon::{self, ConnectOrStartError};
 use agent_team_system::directories::Directories;
@@ -39,7 +39,6 @@ use tokio::task::JoinSet;
 
 use self::arrival::{Arrived, arrived, farewell};
 use self::pending::{Pending, Settled};
-use crate::with_causes;
 
 /// Spreads the members that lost their supervisor at the same moment.
 const JITTER: Duration = Duration::from_millis(20);

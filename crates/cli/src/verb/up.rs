@@ -42,7 +42,9 @@ pub(super) async fn run(
         dry_run: args.dry_run,
         fresh: args.fresh,
     };
-    let answer = session.call::<TeamUp>(up).await?;
+    let answer = output
+        .waiting_for("the members to be ready", session.call::<TeamUp>(up))
+        .await?;
     if args.wait {
         if !output.is_json() {
             output.write(&told(&answer, false))?;

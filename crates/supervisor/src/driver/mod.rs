@@ -8,11 +8,15 @@
 //! Only [`Driver`] changes a `Team` (I3), and nothing leaves it that rests on an event which is not stored (I4).
 //! It never waits for a member, for tmux, for a hook or for the disk: what they have to say comes back as a message.
 
+mod attention;
 mod calls;
 mod commit;
 mod committer;
 mod effects;
+mod hello;
 mod members;
+mod reads;
+mod shown;
 mod subscribers;
 mod waiters;
 
@@ -27,15 +31,15 @@ use agent_team_core::{CallKey, Context, Effect, Event, Input, Origin, ReplyTo, T
 use agent_team_protocol::notification::{GoodbyeReason, TaskOutput, TaskSession};
 use agent_team_protocol::spec::TeamSpec;
 use agent_team_protocol::view::{CommitView, DriverView, Receipt};
-use agent_team_protocol::{LaunchId, MemberName, MessageId, Refusal};
+use agent_team_protocol::{ErrorCode, LaunchId, MemberName, MessageId, Refusal};
 use agent_team_store::{Archived, Durability, History, JournalEntry, TeamIdentity};
 use agent_team_system::clock;
 use agent_team_system::directories::Directories;
 use agent_team_system::tree::Tree;
 use tokio::sync::{mpsc, oneshot};
 
-pub(crate) use calls::{Asked, Request};
-pub(crate) use members::Hello;
+pub(crate) use calls::{Asked, Request, preview};
+pub(crate) use hello::Hello;
 
 use crate::launch::{FoundPane, Label, Launcher, Started};
 use crate::outbox::Reply;
@@ -111,6 +115,17 @@ pub(crate) struct DriverHandle {
     pub(crate) identity: Rc<TeamIdentity>,
     pub(crate) messages: mpsc::UnboundedSender<Message>,
     pub(crate) watched: Rc<Watched>,
+}
+
+impl DriverHandle {
+    /// For what only a team that is down can have done to it.
+    pub(crate) fn refuse_if_up(&self) -> Result<(), Refusal> {
+        if self.watched.is_down.get() {
+            return Ok(());
+        }
+        let text = format!("{} is up", self.identity.team);
+        Err(Refusal::new(ErrorCode::TeamRunning, text).hint("agent-team down takes it down first"))
+    }
 }
 
 /// What the server may look at without asking.

@@ -1,7 +1,7 @@
 //! Callers whose answer means done: they wait for a state, and get it when it is stored.
 
 use agent_team_core::task::Outcome as TaskOutcome;
-use agent_team_protocol::method::{DownAnswer, MemberAnswer, Outcome, UpAnswer, WaitAnswer};
+use agent_team_protocol::method::{DownAnswer, Outcome, UpAnswer, WaitAnswer};
 use agent_team_protocol::view::{Fate, Placement, Receipt, ReceiptKind};
 use agent_team_protocol::{ErrorCode, LaunchId, MemberName, Refusal};
 use agent_team_system::private_file;
@@ -58,19 +58,16 @@ impl Driver {
 
     fn check(&self, waiter: Waiter) -> Option<Waiter> {
         match waiter {
-            Waiter::Member { reply, member } => match self.team.member(&member) {
-                Some(there) if there.life.is_passing() => {
+            Waiter::Member { reply, member } => {
+                let there = self.team.member(&member);
+                if there.is_some_and(|there| there.life.is_passing()) {
                     return Some(Waiter::Member { reply, member });
                 }
-                Some(_) => {
-                    let revision = self.team.revision();
-                    let member = self
-                        .member_view(&member)
-                        .expect("a member who is there has a view");
-                    reply.ok(&MemberAnswer { revision, member });
+                match self.member_answer(&member) {
+                    Some(answer) => reply.ok(&answer),
+                    None => reply.refuse(super::reads::unknown_member(&member)),
                 }
-                None => reply.refuse(super::calls::unknown_member(&member)),
-            },
+            }
             Waiter::Up { reply, mut answer } => {
                 if self.team.members().any(|member| member.life.is_passing()) {
                     return Some(Waiter::Up { reply, answer });

@@ -92,7 +92,7 @@ impl Launcher {
         let (orders, taken) = mpsc::unbounded_channel();
         let task = Task {
             team,
-            configuration: run.join("tmux.conf"),
+            run: run.to_owned(),
             panes: None,
             driver,
         };
@@ -108,7 +108,8 @@ impl Launcher {
 
 struct Task {
     team: TeamId,
-    configuration: PathBuf,
+    /// The runtime directory.
+    run: PathBuf,
     /// `None`: everybody is headless.
     panes: Option<tmux::Panes>,
     driver: mpsc::UnboundedSender<Message>,
@@ -208,7 +209,7 @@ impl Task {
                         self.team.clone(),
                         place,
                         layout,
-                        self.configuration.clone(),
+                        &self.run,
                     )),
                 };
                 if let Some(panes) = &mut self.panes {

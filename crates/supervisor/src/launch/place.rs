@@ -124,7 +124,7 @@ async fn users(terminal: &CallerTerminal, binary: &Path) -> Result<(PathBuf, Str
         .filter(|tmux| !tmux.is_empty())
         .ok_or(NotYours::Outside)?;
     let inside = Inside::parse(tmux).ok_or(NotYours::Malformed)?;
-    let server = Tmux::new(binary.to_owned(), inside.socket.clone(), None);
+    let server = Tmux::of_user(binary.to_owned(), inside.socket.clone());
     // Where the pane is now, not where it was made, nor what somebody looks at.
     let target = terminal
         .tmux_pane

@@ -12,7 +12,7 @@ use agent_team_system::process::ProcessId;
 
 use super::call::TmuxError;
 use super::fill::{Room, Step};
-use super::server::{OWN_SERVER, Server, write_configuration};
+use super::server::{OWN_SERVER, Server};
 use super::survey::{Pane, Window};
 use super::{Panes, room};
 use crate::launch::{LaunchOrder, Running};
@@ -95,8 +95,8 @@ impl Panes {
         let step = self.next_step(progress).await?;
         let (printed, outcome) = if let Some(Room::Session) = step.room {
             let _sole = OWN_SERVER.lock().await;
-            if let Some(file) = &self.tmux.configuration {
-                write_configuration(file)?;
+            if let Some(own) = &self.tmux.own {
+                own.write_configuration()?;
             }
             self.tmux.run_partly(&step.commands).await
         } else {
@@ -117,9 +117,13 @@ impl Panes {
             window = Some(pane.window.clone());
             made += 1;
             if let Some(survey) = &mut self.survey {
-                survey.server = survey
-                    .server
-                    .or_else(|| Server::of(pane.server, &self.tmux.socket));
+                if survey.server.is_none() {
+                    survey.server = Server::of(pane.server, &self.tmux.socket);
+                    let server = survey.server;
+                    self.record(server);
+                }
+            }
+            if let Some(survey) = &mut self.survey {
                 survey.add(pane.clone());
             }
             progress.born[index] = Some(pane);
