@@ -117,6 +117,7 @@ codes! {
     UnknownMember => NotFound,
     UnknownTask => NotFound,
     UnknownRole => NotFound,
+    UnknownRun => NotFound,
 
     // The state does not allow it.
     AlreadyClaimed => Refused,
@@ -128,6 +129,13 @@ codes! {
     NothingToClaim => Refused,
     NameTaken => Refused,
     TooManyMembers => Refused,
+    /// Another goal is being worked at.
+    RunUnderWay => Refused,
+    /// No goal is being worked at.
+    NoRun => Refused,
+    /// A run is not finished while its tasks are not.
+    TasksOpen => Refused,
+    MemoryFull => Refused,
     TeamRunning => Refused,
     TeamDown => Refused,
     PlacementUnavailable => Refused,

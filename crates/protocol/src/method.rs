@@ -430,6 +430,9 @@ pub struct StartRun {
     /// When it ends, the members are ended too.
     #[serde(default)]
     pub then_down: bool,
+    /// In place of a run that is under way.
+    #[serde(default)]
+    pub anew: bool,
     /// What the team's shared memory holds at its start: JSON by key.
     #[serde(default)]
     pub memory: BTreeMap<String, Box<RawValue>>,
@@ -503,14 +506,11 @@ pub struct TranscriptPage {
     pub more: bool,
 }
 
-/// Longest key and longest value (as JSON) of the team's memory, in bytes, and how many there are at most.
-pub const MEMORY_KEY_MAX: usize = 256;
-pub const MEMORY_VALUE_MAX: usize = 64 << 10;
-pub const MEMORY_KEYS_MAX: usize = 256;
-
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PutMemory {
+    /// At most 256 bytes, of which a team remembers 256.
     pub key: String,
+    /// At most 64 KiB as JSON.
     pub value: Box<RawValue>,
 }
 

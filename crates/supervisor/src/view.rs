@@ -2,13 +2,14 @@
 
 use agent_team_core::CompletedTask;
 use agent_team_core::member::{Life, Member};
+use agent_team_core::run::{self, Run, Spent};
 use agent_team_core::task::{Outcome, Task};
 use agent_team_core::{Team, Tick};
 use agent_team_protocol::Party;
 use agent_team_protocol::notification::Assignment;
 use agent_team_protocol::spec::Engine;
 use agent_team_protocol::view::{
-    MemberState, MemberView, Placement, TaskCounts, TaskState, TaskView, Usage,
+    MemberState, MemberView, Placement, RunState, RunView, TaskCounts, TaskState, TaskView, Usage,
 };
 
 use crate::settings::{self, MemberSettings};
@@ -47,7 +48,7 @@ pub(crate) fn member(team: &Team, member: &Member, outside: Outside, now: Tick) 
         lead: member.plan.lead,
         engine,
         model,
-        usage: Usage::default(),
+        usage: usage(member.mind.spent),
         colour: settings::colour(&member.plan),
         placement: outside.placement,
         state,
@@ -61,6 +62,39 @@ pub(crate) fn member(team: &Team, member: &Member, outside: Outside, now: Tick) 
         requests: 0,
         restarts: u32::try_from(member.restarts.recent(now)).unwrap_or(u32::MAX),
         last_result: member.last_result.as_deref().map(str::to_owned),
+    }
+}
+
+pub(crate) fn run(run: &Run) -> RunView {
+    let (state, answer, ended_at) = match &run.state {
+        run::RunState::UnderWay => (RunState::UnderWay, None, None),
+        run::RunState::Finished { answer, at } => {
+            (RunState::Finished, Some(answer.to_string()), Some(*at))
+        }
+        run::RunState::Abandoned { at } => (RunState::Abandoned, None, Some(*at)),
+    };
+    RunView {
+        run: run.id,
+        goal: run.goal.to_string(),
+        state,
+        answer,
+        started_at: run.started_at,
+        ended_at,
+    }
+}
+
+fn usage(spent: Spent) -> Usage {
+    let Spent {
+        input,
+        output,
+        cached,
+        micro_usd,
+    } = spent;
+    Usage {
+        input,
+        output,
+        cached,
+        micro_usd,
     }
 }
 

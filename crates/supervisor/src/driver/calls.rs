@@ -5,12 +5,12 @@ use agent_team_core::{
     Answer, Call, CallKey, Caller, Context, Effect, Input, Origin, ReplyTo, Team,
 };
 use agent_team_protocol::method::{
-    Attach, Change, ChangeKind, ListMessages, ListTasks, Nothing, SendAnswer, Spawn, Subscribe,
-    TaskAnswer, UpAnswer,
+    Attach, Change, ChangeKind, GetMemory, ListMessages, ListTasks, Nothing, ReadTranscript,
+    RunAnswer, SendAnswer, Spawn, Subscribe, TaskAnswer, TranscriptAnswer, UpAnswer,
 };
 use agent_team_protocol::spec::TeamSpec;
 use agent_team_protocol::view::Placement;
-use agent_team_protocol::{ErrorCode, MemberName, Refusal, TaskId, TeamId};
+use agent_team_protocol::{ErrorCode, MemberName, Refusal, RunId, TaskId, TeamId};
 use agent_team_system::private_file;
 
 use super::waiters::{Shape, Waiter};
@@ -44,6 +44,9 @@ pub(crate) enum Asked {
     ListTasks(ListTasks),
     ShowTask(TaskId),
     Wait,
+    WaitForRun(RunId),
+    ReadTranscript(ReadTranscript),
+    Recall(GetMemory),
     Attach(Attach),
     Subscribe(Subscribe),
 }
@@ -69,6 +72,9 @@ impl Request {
             | Asked::ListTasks(_)
             | Asked::ShowTask(_)
             | Asked::Wait
+            | Asked::WaitForRun(_)
+            | Asked::ReadTranscript(_)
+            | Asked::Recall(_)
             | Asked::Attach(_)
             | Asked::Subscribe(_) => false,
         }
@@ -115,7 +121,9 @@ impl Driver {
                 } else {
                     Shape::Plain
                 };
-                if let (Call::Read { .. }, Origin::Member { name, .. }) = (&*call, &by) {
+                if let (Call::Read { .. } | Call::Append(_), Origin::Member { name, .. }) =
+                    (&*call, &by)
+                {
                     self.turn.after.push(After::Pump(name.clone()));
                 }
                 self.turn.urgent |= urgent;
@@ -227,6 +235,8 @@ impl Driver {
                     overlaps,
                 });
             }
+            (Answer::Run { run }, _) => reply.ok(&RunAnswer { run }),
+            (Answer::Length { length }, _) => reply.ok(&TranscriptAnswer { length }),
             (Answer::Sent { message, to }, _) => reply.ok(&SendAnswer { id: message, to }),
             (Answer::Member { member }, _) => self.waiters.push(Waiter::Member { reply, member }),
             (

@@ -4,9 +4,13 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use agent_team_protocol::method::{Attach, ListMessages, ListTasks, LogAnswer, MessageListAnswer};
+use agent_team_core::Origin;
+use agent_team_protocol::method::{
+    Attach, ListMessages, ListTasks, LogAnswer, Memory, MessageListAnswer, ReadTranscript,
+    TranscriptPage,
+};
 use agent_team_protocol::view::{MessageState, MessageView, TaskView, TeamView};
-use agent_team_protocol::{ErrorCode, MemberName, Party, Refusal, Revision, TaskId};
+use agent_team_protocol::{ErrorCode, MemberName, Party, Refusal, Revision, RunId, TaskId};
 use agent_team_store::StoredMessage;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
@@ -41,6 +45,9 @@ impl Driver {
             Asked::ListMessages(list) => self.list_messages(reply, list),
             Asked::ListTasks(list) => self.list_tasks(reply, list),
             Asked::ShowTask(task) => self.show_task(reply, task),
+            Asked::WaitForRun(run) => self.wait_for_run(reply, run),
+            Asked::ReadTranscript(read) => self.read_transcript(reply, &request.by, read),
+            Asked::Recall(get) => self.recall(reply, get.key.as_deref()),
             Asked::Wait => self.waiters.push(Waiter::Quiet { reply }),
             Asked::Attach(attach) => self.attach(reply, attach),
             Asked::Subscribe(subscribe) => self.subscribe(reply, subscribe),
@@ -86,6 +93,60 @@ impl Driver {
                 })
             }
             None => reply.refuse(convert::refusal(&agent_team_core::Refused::UnknownTask(id))),
+        }
+    }
+
+    fn wait_for_run(&mut self, reply: Reply, run: RunId) {
+        if self.team.run().is_some_and(|last| last.id == run) {
+            self.waiters.push(Waiter::Run { reply, run });
+        } else {
+            let text = format!("there is no run {run} any more");
+            reply.refuse(Refusal::new(ErrorCode::UnknownRun, text));
+        }
+    }
+
+    /// Members read their own.
+    fn read_transcript(&self, reply: Reply, by: &Origin, read: ReadTranscript) {
+        let whose = match (by, read.member) {
+            (Origin::User, Some(member)) => member,
+            (Origin::Member { name, .. }, None) => name.clone(),
+            (Origin::Member { name, .. }, Some(member)) if *name == member => member,
+            (Origin::User, None) => {
+                let text = "transcript/read names no member";
+                return reply.refuse(Refusal::new(ErrorCode::InvalidParams, text));
+            }
+            (Origin::Member { .. }, Some(_)) => {
+                let text = "a member reads its own transcript only";
+                return reply.refuse(Refusal::new(ErrorCode::NotPermitted, text));
+            }
+        };
+        if self.team.member(&whose).is_none() {
+            return reply.refuse(unknown_member(&whose));
+        }
+        self.read_history(reply, move |history| {
+            let (items, more) = history
+                .transcript(&whose, read.after)
+                .map_err(|error| error.to_string())?;
+            let items: Result<_, _> = items.into_iter().map(RawValue::from_string).collect();
+            Ok(TranscriptPage {
+                items: items.map_err(|error| error.to_string())?,
+                more,
+            })
+        });
+    }
+
+    fn recall(&self, reply: Reply, key: Option<&str>) {
+        let memory = self.team.memory().iter();
+        let wanted = memory.filter(|(known, _)| key.is_none_or(|key| key == &***known));
+        let values: Result<_, _> = wanted
+            .map(|(key, value)| Ok((key.to_string(), RawValue::from_string(value.to_string())?)))
+            .collect();
+        match values {
+            Ok(values) => reply.ok(&Memory { values }),
+            Err(error) => {
+                let error: serde_json::Error = error;
+                reply.refuse(Refusal::internal(error.to_string()));
+            }
         }
     }
 

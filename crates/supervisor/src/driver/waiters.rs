@@ -3,13 +3,14 @@
 use agent_team_core::task::Outcome as TaskOutcome;
 use agent_team_protocol::method::{DownAnswer, Outcome, UpAnswer, WaitAnswer};
 use agent_team_protocol::view::{Fate, Placement, Receipt, ReceiptKind};
-use agent_team_protocol::{ErrorCode, LaunchId, MemberName, Refusal};
+use agent_team_protocol::{ErrorCode, LaunchId, MemberName, Refusal, RunId};
 use agent_team_system::private_file;
 use tokio::sync::oneshot;
 
 use super::{Driver, Message};
 use crate::launch::Order;
 use crate::outbox::Reply;
+use crate::view;
 
 /// What a call's answer looks like, beyond what the core says.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub(super) enum Waiter {
     Member { reply: Reply, member: MemberName },
     /// Until nobody is on the way any more.
     Up { reply: Reply, answer: UpAnswer },
+    /// Until it is not under way any more.
+    Run { reply: Reply, run: RunId },
     /// Until nothing is in progress and nothing can be taken.
     Quiet { reply: Reply },
 }
@@ -75,6 +78,16 @@ impl Driver {
                 answer.revision = self.team.revision();
                 reply.ok(&answer);
             }
+            Waiter::Run { reply, run } => match self.team.run() {
+                Some(last) if last.id == run && last.is_under_way() => {
+                    return Some(Waiter::Run { reply, run });
+                }
+                Some(last) if last.id == run => reply.ok(&view::run(last)),
+                Some(_) | None => {
+                    let text = format!("another goal took the place of {run}");
+                    reply.refuse(Refusal::new(ErrorCode::UnknownRun, text));
+                }
+            },
             Waiter::Quiet { reply } => {
                 if self.team.can_go_on() {
                     return Some(Waiter::Quiet { reply });
@@ -179,6 +192,7 @@ impl Driver {
             match waiter {
                 Waiter::Member { reply, .. }
                 | Waiter::Up { reply, .. }
+                | Waiter::Run { reply, .. }
                 | Waiter::Quiet { reply } => {
                     reply.refuse(refusal.clone());
                 }

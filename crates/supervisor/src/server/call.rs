@@ -187,6 +187,46 @@ pub(super) fn destination(method: &str, call: &Envelope<'_>) -> Result<Destinati
             task: call.args::<m::TaskCancel>()?.task,
         }),
 
+        m::RunStart::NAME => {
+            let m::StartRun {
+                goal,
+                then_down,
+                anew,
+                memory,
+            } = call.args::<m::RunStart>()?;
+            change(Call::StartRun {
+                goal: goal.into(),
+                then_down,
+                anew,
+                memory: memory
+                    .into_iter()
+                    .map(|(key, value)| (key.into(), value.get().into()))
+                    .collect(),
+            })
+        }
+        m::RunFinish::NAME => {
+            let m::FinishRun { answer, force } = call.args::<m::RunFinish>()?;
+            change(Call::FinishRun {
+                answer: answer.into(),
+                force,
+            })
+        }
+        m::RunWait::NAME => read(Asked::WaitForRun(call.args::<m::RunWait>()?.run)),
+
+        m::TranscriptAppend::NAME => change(Call::Append(convert::growth(
+            call.args::<m::TranscriptAppend>()?,
+        )?)),
+        m::TranscriptRead::NAME => read(Asked::ReadTranscript(call.args::<m::TranscriptRead>()?)),
+
+        m::MemoryPut::NAME => {
+            let m::PutMemory { key, value } = call.args::<m::MemoryPut>()?;
+            change(Call::Remember {
+                key: key.into(),
+                value: value.get().into(),
+            })
+        }
+        m::MemoryGet::NAME => read(Asked::Recall(call.args::<m::MemoryGet>()?)),
+
         m::EventSubscribe::NAME => read(Asked::Subscribe(call.args::<m::EventSubscribe>()?)),
 
         m::SupervisorStatus::NAME => question(Question::Status),
