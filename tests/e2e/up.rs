@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use agent_team_protocol::method::{CallerTerminal, TeamUp, Up};
 use agent_team_protocol::spec::{
-    ClaimPolicy, Engine, Hooks, Layout, Limits, MemberSpec, PlacementChoice, TeamSpec,
+    AgentSpec, ClaimPolicy, Engine, Hooks, Layout, Limits, MemberSpec, PlacementChoice, TeamSpec,
 };
 use agent_team_protocol::view::{MemberState, TaskState};
 use agent_team_system::client::CallError;
@@ -392,6 +392,7 @@ async fn a_fresh_start_that_is_refused_keeps_what_is_there() {
         env: BTreeMap::new(),
         claim: ClaimPolicy::Assigned,
         placement: None,
+        agent: AgentSpec::default(),
     };
     let twice = Up {
         spec: TeamSpec {

@@ -17,6 +17,7 @@ mod supervisor;
 mod task;
 mod team;
 mod up;
+mod waiting;
 mod why;
 
 use std::io::Read;

@@ -1,21 +1,23 @@
 //! `up`: starts the team of this project, or brings it to what its file says now.
 
-mod wait;
-
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Instant;
 
-use agent_team_protocol::method::{ChangeKind, Nothing, TeamList, TeamUp, Up, UpAnswer};
+use agent_team_protocol::method::{
+    ChangeKind, Nothing, Outcome, TeamList, TeamUp, TeamWait, Up, UpAnswer,
+};
 use agent_team_protocol::rpc::TeamRef;
 use agent_team_protocol::spec::{PlacementChoice, TeamSpec};
 use agent_team_protocol::view::{Placement, TeamEntry};
-use agent_team_protocol::{ErrorCode, TeamId};
+use agent_team_protocol::{ErrorCode, Revision, TeamId};
 use owo_colors::Style;
 
 use super::attach;
+use super::waiting::{self, Report, Waited};
 use crate::args::{self, Global, Panes};
 use crate::error::{self, Failure};
-use crate::output::{Output, member, text};
+use crate::output::{Output, member, task, text};
 use crate::session::{self, Session};
 use crate::team_file;
 
@@ -49,7 +51,7 @@ pub(super) async fn run(
         if !output.is_json() {
             output.write(&told(&answer, false))?;
         }
-        return wait::run(session, output, answer.revision).await;
+        return wait(session, output, answer.revision).await;
     }
     output.show(&answer, || told(&answer, args.dry_run))?;
     let stays =
@@ -63,6 +65,33 @@ pub(super) async fn run(
         return Ok(ExitCode::SUCCESS);
     }
     attach::whole_team(&mut session).await
+}
+
+/// Until no task is left that can run. `after` is the revision that `up` left.
+async fn wait(mut session: Session, output: Output, after: Revision) -> Result<ExitCode, Failure> {
+    let began = Instant::now();
+    let waiter = session.another();
+    let quiet = session.wait_for::<TeamWait>(Nothing {});
+    let (answer, tasks) = match waiting::until(&waiter, output, after, quiet).await? {
+        Waited::Ended { answer, tasks } => (answer, tasks),
+        Waited::Interrupted => {
+            output.note("no longer waiting; the team goes on. End it with: agent-team down");
+            return Ok(ExitCode::from(waiting::INTERRUPTED));
+        }
+    };
+    let report = Report::new(answer.team, answer.outcome, answer.members, tasks, began);
+    output.show(&report, || {
+        let table = if report.tasks.is_empty() {
+            String::new()
+        } else {
+            task::table(&report.tasks)
+        };
+        format!("{table}{}\n", report.summary())
+    })?;
+    Ok(match report.outcome {
+        Outcome::Completed => ExitCode::SUCCESS,
+        Outcome::Failed => ExitCode::FAILURE,
+    })
 }
 
 fn refuse_what_comes_later(args: &args::Up) -> Result<(), Failure> {
