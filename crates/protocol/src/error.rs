@@ -6,6 +6,7 @@ use crate::exit::ExitCode;
 
 /// A refusal: a code, a sentence, and often what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[error("{message}")]
 pub struct Refusal {
     pub code: ErrorCode,
@@ -68,6 +69,7 @@ macro_rules! codes {
     ($($(#[$doc:meta])* $code:ident => $exit:ident,)*) => {
         /// What went wrong, as a word on the wire. A word that this build does not know reads as `unknown`.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[cfg_attr(test, derive(schemars::JsonSchema))]
         #[serde(rename_all = "snake_case")]
         pub enum ErrorCode {
             $($(#[$doc])* $code,)*

@@ -37,6 +37,8 @@ macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $what:literal) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[cfg_attr(test, derive(schemars::JsonSchema))]
+        #[cfg_attr(test, schemars(with = "String", extend("pattern" = "^[a-z][a-z0-9-]{0,31}$")))]
         #[serde(try_from = "String")]
         pub struct $name(Arc<str>);
 
@@ -104,6 +106,8 @@ macro_rules! number {
     ($(#[$doc:meta])* $name:ident, $prefix:literal, $what:literal) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[cfg_attr(test, derive(schemars::JsonSchema))]
+        #[cfg_attr(test, schemars(with = "String", extend("pattern" = concat!("^", $prefix, "[0-9]+$"))))]
         #[serde(into = "String", try_from = "String")]
         pub struct $name(pub u64);
 
@@ -164,6 +168,7 @@ number! {
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Generation(pub u64);
 
@@ -171,11 +176,14 @@ pub struct Generation(pub u64);
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Revision(pub u64);
 
 /// One incarnation of a member: 128 random bits as 32 hexadecimal digits. Not a secret.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(with = "String", extend("pattern" = "^[0-9a-fA-F]{32}$")))]
 #[serde(transparent)]
 pub struct LaunchId(Arc<str>);
 
@@ -226,6 +234,8 @@ pub fn stable_hash(bytes: impl IntoIterator<Item = u8>) -> u64 {
 
 /// A team's name and a short hash of its project's path: `payments-1f3a90c2`. Also its directory's name.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(with = "String", extend("pattern" = "^[a-z][a-z0-9-]{0,31}-[0-9a-fA-F]{8}$")))]
 #[serde(transparent)]
 pub struct TeamId(Arc<str>);
 
@@ -262,6 +272,8 @@ impl fmt::Debug for TeamId {
 
 /// Who did or wrote something.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(with = "String", extend("pattern" = "^(user|system|[a-z][a-z0-9-]{0,31})$")))]
 #[serde(into = "String", try_from = "String")]
 pub enum Party {
     User,
@@ -299,6 +311,8 @@ impl fmt::Display for Party {
 
 /// Whom a message is for, as its sender writes it. `lead` is the lead whatever her name; `*` is `all`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(with = "String", extend("pattern" = "^(all|\\*|user|lead|[a-z][a-z0-9-]{0,31})$")))]
 #[serde(into = "String", try_from = "String")]
 pub enum Recipient {
     All,

@@ -13,6 +13,8 @@ pub mod launch;
 pub mod method;
 pub mod notification;
 pub mod rpc;
+#[cfg(test)]
+mod schema;
 pub mod spec;
 pub mod text;
 pub mod view;

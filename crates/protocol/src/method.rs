@@ -40,6 +40,13 @@ macro_rules! methods {
 
         /// Every method's name.
         pub const METHODS: &[&str] = &[$($name,)*];
+
+        #[cfg(test)]
+        pub(crate) fn schemas(
+            generator: &mut schemars::SchemaGenerator,
+        ) -> Vec<(&'static str, schemars::Schema, schemars::Schema)> {
+            vec![$(($name, generator.subschema_for::<$args>(), generator.subschema_for::<$answer>()),)*]
+        }
     };
 }
 
@@ -119,10 +126,12 @@ methods! {
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Nothing {}
 
 /// What the caller's terminal is: the supervisor never trusts its own environment for this.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CallerTerminal {
     /// `$TMUX`, when set.
     #[serde(default)]
@@ -138,6 +147,7 @@ pub struct CallerTerminal {
 }
 
 #[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Up {
     pub spec: TeamSpec,
     /// The members' environment. A secret: `Debug` hides it.
@@ -161,6 +171,7 @@ impl std::fmt::Debug for Up {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct UpAnswer {
     pub team: TeamId,
     pub revision: Revision,
@@ -172,6 +183,7 @@ pub struct UpAnswer {
 
 /// One thing that `up` did, or would do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Change {
     /// `member ada`, `task Build`.
     pub what: String,
@@ -181,6 +193,7 @@ pub struct Change {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ChangeKind {
     Started,
@@ -196,22 +209,26 @@ pub enum ChangeKind {
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Down {
     /// Skip the grace.
     pub force: bool,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DownAnswer {
     pub receipts: Vec<Receipt>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TeamListAnswer {
     pub teams: Vec<TeamEntry>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct WaitAnswer {
     pub team: TeamId,
     pub outcome: Outcome,
@@ -219,6 +236,7 @@ pub struct WaitAnswer {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// Every task is completed or cancelled.
@@ -228,6 +246,7 @@ pub enum Outcome {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Attach {
     #[serde(default)]
     pub member: Option<MemberName>,
@@ -237,6 +256,7 @@ pub struct Attach {
 
 /// What the caller runs, in its own terminal, to be attached.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AttachAnswer {
     /// Empty: the caller's own tmux client was switched, nothing is to be run.
     pub argv: Vec<String>,
@@ -245,6 +265,7 @@ pub struct AttachAnswer {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Spawn {
     pub role: RoleName,
     /// `None`: `<role>-<n>`.
@@ -267,11 +288,13 @@ pub struct Spawn {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct OneMember {
     pub member: MemberName,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MemberAnswer {
     pub revision: Revision,
     pub member: MemberView,
@@ -281,11 +304,13 @@ pub struct MemberAnswer {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LogAnswer {
     pub path: PathBuf,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Exit {
     pub code: i32,
     pub reason: String,
@@ -294,6 +319,7 @@ pub struct Exit {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SendMessage {
     pub to: Recipient,
     pub text: String,
@@ -305,6 +331,7 @@ pub struct SendMessage {
 pub const TEXT_MAX: usize = 64 << 10;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SendAnswer {
     pub id: MessageId,
     /// Who has it in the inbox now.
@@ -312,12 +339,14 @@ pub struct SendAnswer {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ReadMessages {
     pub messages: Vec<MessageId>,
 }
 
 /// Arguments of `message/list`: the newest `limit` messages, oldest first.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ListMessages {
     /// Only those from or to this party.
     #[serde(default)]
@@ -326,22 +355,26 @@ pub struct ListMessages {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MessageListAnswer {
     pub messages: Vec<MessageView>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AddTask {
     pub spec: TaskSpec,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct OneTask {
     pub task: TaskId,
 }
 
 /// Fields left out stay as they are.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TaskChanges {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
@@ -367,12 +400,14 @@ pub struct TaskChanges {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct UpdateTask {
     pub task: TaskId,
     pub changes: TaskChanges,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ClaimTask {
     /// `None`: the ready task of highest priority that the caller may take.
     #[serde(default)]
@@ -380,6 +415,7 @@ pub struct ClaimTask {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AssignTask {
     pub task: TaskId,
     pub member: MemberName,
@@ -387,6 +423,7 @@ pub struct AssignTask {
 
 /// Arguments of complete, fail and release.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct EndTask {
     pub task: TaskId,
     /// The claim that is meant. A member's call needs it; the user's may leave it out to mean the current one.
@@ -399,6 +436,7 @@ pub struct EndTask {
 
 /// What a change of a task left it as.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TaskAnswer {
     pub task: TaskId,
     /// The current claim's, also after it ended.
@@ -409,6 +447,7 @@ pub struct TaskAnswer {
 }
 
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ListTasks {
     /// The last task of the page before; 0 for the first page.
     #[serde(default)]
@@ -416,6 +455,7 @@ pub struct ListTasks {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TaskListAnswer {
     pub revision: Revision,
     pub tasks: Vec<TaskView>,
@@ -527,6 +567,7 @@ pub struct Memory {
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Subscribe {
     /// The last revision already seen; 0 for all.
     pub after: Revision,
@@ -535,6 +576,7 @@ pub struct Subscribe {
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SubscribeAnswer {
     /// The newest revision when the call was taken.
     pub head: Revision,

@@ -5,6 +5,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use agent_team_protocol::text::position;
 use agent_team_protocol::{ErrorCode, Refusal};
 use agent_team_store::Durability;
 use agent_team_system::directories::Directories;
@@ -93,14 +94,6 @@ fn suggestion(name: &str) -> String {
     } else {
         format!("known here: {DURABILITY}")
     }
-}
-
-/// Line and column of a byte, both from 1, the column in characters.
-fn position(text: &str, at: usize) -> (usize, usize) {
-    let before = &text[..text.floor_char_boundary(at)];
-    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
-    (line, before[line_start..].chars().count() + 1)
 }
 
 #[cfg(test)]

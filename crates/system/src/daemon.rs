@@ -7,6 +7,7 @@
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -91,6 +92,25 @@ pub fn find(directories: &Directories) -> io::Result<Option<PathBuf>> {
     Ok(Some(socket.trim())
         .filter(|socket| !socket.is_empty())
         .map(PathBuf::from))
+}
+
+/// The socket file that a supervisor listens at, only for comparing: another supervisor binds another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BoundSocket {
+    device: u64,
+    inode: u64,
+    /// Seconds and nanoseconds: an inode's number is given again.
+    changed: (i64, i64),
+}
+
+/// The socket of the living supervisor, once it serves; `None` when there is none.
+pub fn bound_socket(directories: &Directories) -> Option<BoundSocket> {
+    let file = find(directories).ok()??.metadata().ok()?;
+    Some(BoundSocket {
+        device: file.dev(),
+        inode: file.ino(),
+        changed: (file.ctime(), file.ctime_nsec()),
+    })
 }
 
 /// Connects to the supervisor, having started it if need be. The directories must be prepared.

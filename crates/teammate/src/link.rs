@@ -32,7 +32,7 @@ use agent_team_protocol::notification::{
 use agent_team_protocol::rpc::Call;
 use agent_team_protocol::{ErrorCode, Refusal, with_causes};
 use agent_team_system::client::{CallError, Client, ConnectError, Incoming};
-use agent_team_system::daemon::{self, ConnectOrStartError};
+use agent_team_system::daemon::{self, BoundSocket, ConnectOrStartError};
 use agent_team_system::directories::Directories;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -44,7 +44,11 @@ use self::pending::{Pending, Settled};
 const JITTER: Duration = Duration::from_millis(20);
 
 /// After `goodbye{restarting}`: the time in which the new supervisor starts by itself.
-const RESTART_PAUSE: Duration = Duration::from_secs(2);
+const RESTART_LIMIT: Duration = Duration::from_secs(2);
+
+/// Between two looks for it, doubling.
+const FIRST_LOOK: Duration = Duration::from_millis(5);
+const LONGEST_LOOK: Duration = Duration::from_millis(80);
 
 /// Between failed attempts, doubling.
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
@@ -200,6 +204,7 @@ impl Connector {
         let mut failures = 0;
         let mut told = false;
         let mut pause = Duration::ZERO;
+        let mut socket = None;
         loop {
             tokio::time::sleep(pause).await;
             let connected = daemon::connect_or_start(&self.directories, &self.initialize).await;
@@ -207,6 +212,7 @@ impl Connector {
                 Ok((client, incoming)) => {
                     let since = Instant::now();
                     told = false;
+                    socket = daemon::bound_socket(&self.directories);
                     let ended = self.serve(client, incoming).await;
                     if since.elapsed() >= SETTLED_AFTER {
                         failures = 0;
@@ -227,7 +233,10 @@ impl Connector {
             };
             pause = match ended {
                 Ended::Lost => pause_after(failures),
-                Ended::Restarting => RESTART_PAUSE,
+                Ended::Restarting => {
+                    self.until_another_serves(socket).await;
+                    Duration::ZERO
+                }
                 Ended::Over(over) => {
                     self.tell(LinkEvent::Over(over));
                     return;
@@ -236,6 +245,22 @@ impl Connector {
             };
             failures += 1;
         }
+    }
+
+    /// Returns as soon as another supervisor serves than the one at this socket, or when one should have.
+    async fn until_another_serves(&self, before: Option<BoundSocket>) {
+        let serves = async {
+            let mut pause = FIRST_LOOK;
+            loop {
+                let now = daemon::bound_socket(&self.directories);
+                if now.is_some() && now != before {
+                    return;
+                }
+                tokio::time::sleep(pause).await;
+                pause = LONGEST_LOOK.min(pause * 2);
+            }
+        };
+        let _nobody_yet = tokio::time::timeout(RESTART_LIMIT, serves).await;
     }
 
     fn tell(&self, event: LinkEvent) {

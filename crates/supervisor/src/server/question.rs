@@ -19,7 +19,7 @@ use crate::settings_file;
 
 /// How an `up` goes on once it is known what there is.
 enum Wanted {
-    Of(DriverHandle, WantedTeam),
+    Of(DriverHandle, Box<WantedTeam>),
     /// What a team that begins anew would be told; nothing was touched.
     Told(m::UpAnswer),
 }
@@ -79,7 +79,7 @@ impl Server {
             Ok(Wanted::Told(answer)) => return reply.ok(&answer),
             Err(refusal) => return reply.refuse(refusal),
         };
-        let asked = Asked::Up(Box::new(wanted));
+        let asked = Asked::Up(wanted);
         if was_there {
             return peer.ask(&driver, key, digest, reply, asked);
         }
@@ -124,15 +124,13 @@ impl Server {
             self.teams.delete(&driver).await?;
             driver = self.teams.for_up(&spec)?;
         }
-        Ok(Wanted::Of(
-            driver,
-            WantedTeam {
-                spec,
-                environment,
-                place,
-                dry_run,
-            },
-        ))
+        let wanted = WantedTeam {
+            spec,
+            environment,
+            place,
+            dry_run,
+        };
+        Ok(Wanted::Of(driver, Box::new(wanted)))
     }
 
     async fn status(&self) -> SupervisorView {

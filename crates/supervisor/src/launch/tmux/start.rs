@@ -117,14 +117,13 @@ impl Panes {
             window = Some(pane.window.clone());
             made += 1;
             if let Some(survey) = &mut self.survey {
-                if survey.server.is_none() {
-                    survey.server = Server::of(pane.server, &self.tmux.socket);
-                    let server = survey.server;
+                let known = survey.server;
+                let server = known.or_else(|| Server::of(pane.server, &self.tmux.socket));
+                survey.server = server;
+                survey.add(pane.clone());
+                if known.is_none() {
                     self.record(server);
                 }
-            }
-            if let Some(survey) = &mut self.survey {
-                survey.add(pane.clone());
             }
             progress.born[index] = Some(pane);
         }
