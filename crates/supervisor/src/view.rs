@@ -23,17 +23,7 @@ pub(crate) struct Outside {
 
 pub(crate) fn member(team: &Team, member: &Member, outside: Outside, now: Tick) -> MemberView {
     let task = team.task_of(&member.plan.name);
-    let state = match &member.life {
-        Life::Planned => MemberState::Planned,
-        Life::Launching { .. } => MemberState::Launching,
-        Life::Ready { .. } if outside.unresponsive => MemberState::Unresponsive,
-        Life::Ready { .. } if task.is_some() => MemberState::Working,
-        Life::Ready { .. } => MemberState::Idle,
-        Life::Draining { .. } | Life::Ending { .. } => MemberState::Draining,
-        Life::Cooling { .. } => MemberState::Cooling,
-        Life::Held { .. } => MemberState::Held,
-        Life::Stopped => MemberState::Stopped,
-    };
+    let state = state(member, task.is_some(), outside.unresponsive);
     MemberView {
         name: member.plan.name.clone(),
         role: member.plan.role.clone(),
@@ -54,6 +44,21 @@ pub(crate) fn member(team: &Team, member: &Member, outside: Outside, now: Tick) 
         requests: 0,
         restarts: u32::try_from(member.restarts.recent(now)).unwrap_or(u32::MAX),
         last_result: member.last_result.as_deref().map(str::to_owned),
+    }
+}
+
+/// In one word; `works`: she holds a task.
+pub(crate) fn state(member: &Member, works: bool, unresponsive: bool) -> MemberState {
+    match &member.life {
+        Life::Planned => MemberState::Planned,
+        Life::Launching { .. } => MemberState::Launching,
+        Life::Ready { .. } if unresponsive => MemberState::Unresponsive,
+        Life::Ready { .. } if works => MemberState::Working,
+        Life::Ready { .. } => MemberState::Idle,
+        Life::Draining { .. } | Life::Ending { .. } => MemberState::Draining,
+        Life::Cooling { .. } => MemberState::Cooling,
+        Life::Held { .. } => MemberState::Held,
+        Life::Stopped => MemberState::Stopped,
     }
 }
 

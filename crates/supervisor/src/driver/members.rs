@@ -525,7 +525,7 @@ impl Driver {
                 .and_then(|live| live.placement)
                 .unwrap_or_else(|| self.wanted_placement(member)),
             pane: live.and_then(|live| live.pane.clone()),
-            unresponsive: live.is_some_and(|live| live.attention == Attention::Unresponsive),
+            unresponsive: self.is_unresponsive(name),
         };
         Some(view::member(&self.team, member, outside, now()))
     }
@@ -539,16 +539,27 @@ impl Driver {
     }
 
     pub(super) fn label_of(&self, name: &MemberName) -> Option<Label> {
-        let view = self.member_view(name)?;
-        let state = serde_json::to_value(view.state).ok()?;
-        let mut text = format!("{} · {}", view.role, state.as_str().unwrap_or_default());
-        if let Some(task) = self.team.task_of(name) {
+        let member = self.team.member(name)?;
+        let task = self.team.task_of(name);
+        let state = view::state(member, task.is_some(), self.is_unresponsive(name));
+        let state = serde_json::to_value(state).ok()?;
+        let mut text = format!(
+            "{} · {}",
+            member.plan.role,
+            state.as_str().unwrap_or_default()
+        );
+        if let Some(task) = task {
             text = format!("{text} {} {}", task.id, task.plan.title);
         }
         Some(Label {
-            colour: view.colour,
+            colour: settings::colour(&member.plan),
             text,
         })
+    }
+
+    fn is_unresponsive(&self, name: &MemberName) -> bool {
+        self.live_launch(name)
+            .is_some_and(|(_, live)| live.attention == Attention::Unresponsive)
     }
 
     /// Tells the launcher whose border says something else now.
@@ -597,17 +608,6 @@ impl Driver {
         {
             connection.outbox.close();
         }
-    }
-
-    pub(super) fn settings_of(
-        &self,
-        name: &MemberName,
-    ) -> Option<(MemberSettings, settings::TeamSettings)> {
-        let member = self.team.member(name)?;
-        Some((
-            MemberSettings::of(&member.plan)?,
-            TeamSettings::of(self.team.plan())?,
-        ))
     }
 }
 

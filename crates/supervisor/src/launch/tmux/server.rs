@@ -43,7 +43,6 @@ setw -gq allow-passthrough off
 
 /// Puts the configuration in its place; the directory is there.
 pub(super) fn write_configuration(file: &Path) -> io::Result<()> {
-    // Writing is a sync to disk, which is not to delay every team's start.
     match private_file::read(file) {
         Ok(there) if there == CONFIGURATION.as_bytes() => Ok(()),
         Ok(_) | Err(_) => private_file::replace(file, CONFIGURATION.as_bytes()),
