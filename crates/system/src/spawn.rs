@@ -89,8 +89,9 @@ impl Child {
             return Ok(status);
         }
         self.watch.exited().await?;
-        let pid = i32::try_from(self.process.pid).ok().and_then(Pid::from_raw);
-        let ended = waitpid(pid, WaitOptions::empty())?;
+        let pid = i32::try_from(self.process.pid).map_err(io::Error::other)?;
+        let pid = Pid::from_raw(pid).ok_or_else(|| io::Error::other("a child has a pid"))?;
+        let ended = waitpid(Some(pid), WaitOptions::empty())?;
         let (_pid, status) = ended.ok_or_else(|| io::Error::other("it has not ended"))?;
         own_children().remove(&self.process.pid);
         Ok(*self.status.insert(ExitStatus::from_raw(status.as_raw())))

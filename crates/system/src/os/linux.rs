@@ -105,16 +105,20 @@ pub(crate) fn controlling_terminal() -> io::Result<Option<std::path::PathBuf>> {
         return Ok(None);
     }
     let device = u64::from(own.terminal.cast_unsigned());
-    let candidates = fs::read_dir("/dev/pts")
+    // Mostly we were started with it, and need not look at everybody's.
+    let given = (0..=2).filter_map(|number| fs::read_link(format!("/proc/self/fd/{number}")).ok());
+    let all = ["/dev/pts", "/dev"]
         .into_iter()
-        .chain(fs::read_dir("/dev"));
-    for entry in candidates.flatten().flatten() {
-        let Ok(metadata) = entry.metadata() else {
+        .filter_map(|directory| fs::read_dir(directory).ok())
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()));
+    for path in given.chain(all) {
+        let Ok(metadata) = fs::symlink_metadata(&path) else {
             continue;
         };
         let character = std::os::unix::fs::FileTypeExt::is_char_device(&metadata.file_type());
         if character && metadata.rdev() == device {
-            return Ok(Some(entry.path()));
+            return Ok(Some(path));
         }
     }
     Ok(None)
