@@ -465,6 +465,7 @@ pub struct TaskListAnswer {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StartRun {
     pub goal: String,
     /// When it ends, the members are ended too.
@@ -475,15 +476,18 @@ pub struct StartRun {
     pub anew: bool,
     /// What the team's shared memory holds at its start: JSON by key.
     #[serde(default)]
+    #[cfg_attr(test, schemars(with = "BTreeMap<String, serde_json::Value>"))]
     pub memory: BTreeMap<String, Box<RawValue>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RunAnswer {
     pub run: RunId,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FinishRun {
     pub answer: String,
     /// Also with tasks that are not finished.
@@ -492,6 +496,7 @@ pub struct FinishRun {
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct WaitRun {
     pub run: RunId,
 }
@@ -500,8 +505,10 @@ pub struct WaitRun {
 pub const ITEM_MAX: usize = 512 << 10;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AppendTranscript {
     /// As the engine has them; the supervisor never looks inside.
+    #[cfg_attr(test, schemars(with = "Vec<serde_json::Value>"))]
     pub items: Vec<Box<RawValue>>,
     /// Messages that are among the items, and so are read.
     #[serde(default)]
@@ -516,6 +523,7 @@ pub struct AppendTranscript {
 
 /// How a member's turn ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Rest {
     /// Its last words, for the lead who has not heard of it in this turn otherwise. Empty: nothing to say.
     #[serde(default)]
@@ -523,12 +531,14 @@ pub struct Rest {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TranscriptAnswer {
     /// Items stored so far.
     pub length: u64,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ReadTranscript {
     /// Whose; a member may leave it out to mean its own.
     #[serde(default)]
@@ -539,7 +549,9 @@ pub struct ReadTranscript {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TranscriptPage {
+    #[cfg_attr(test, schemars(with = "Vec<serde_json::Value>"))]
     pub items: Vec<Box<RawValue>>,
     /// There are more after the last of these.
     #[serde(default)]
@@ -547,14 +559,17 @@ pub struct TranscriptPage {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PutMemory {
     /// At most 256 bytes, of which a team remembers 256.
     pub key: String,
     /// At most 64 KiB as JSON.
+    #[cfg_attr(test, schemars(with = "serde_json::Value"))]
     pub value: Box<RawValue>,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct GetMemory {
     /// `None`: everything.
     #[serde(default)]
@@ -562,7 +577,9 @@ pub struct GetMemory {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Memory {
+    #[cfg_attr(test, schemars(with = "BTreeMap<String, serde_json::Value>"))]
     pub values: BTreeMap<String, Box<RawValue>>,
 }
 

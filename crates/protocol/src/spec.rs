@@ -93,6 +93,7 @@ pub struct MemberSpec {
 
 /// How a member of the native engine thinks, and what it may do.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AgentSpec {
     /// `provider/model` or `replay:FILE`. `None`: the first for which the member's environment has a key or a server.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -192,6 +192,7 @@ pub enum MessageState {
 
 /// Tokens of a model, summed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Usage {
     /// All that was read, cached or not.
     pub input: u64,
@@ -206,6 +207,7 @@ pub struct Usage {
 
 /// One goal that the lead was given, and what came of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RunView {
     pub run: RunId,
     pub goal: String,
@@ -218,6 +220,7 @@ pub struct RunView {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum RunState {
     UnderWay,

@@ -26,17 +26,7 @@ pub(crate) struct Outside {
 
 pub(crate) fn member(team: &Team, member: &Member, outside: Outside, now: Tick) -> MemberView {
     let task = team.task_of(&member.plan.name);
-    let state = match &member.life {
-        Life::Planned => MemberState::Planned,
-        Life::Launching { .. } => MemberState::Launching,
-        Life::Ready { .. } if outside.unresponsive => MemberState::Unresponsive,
-        Life::Ready { .. } if task.is_some() => MemberState::Working,
-        Life::Ready { .. } => MemberState::Idle,
-        Life::Draining { .. } | Life::Ending { .. } => MemberState::Draining,
-        Life::Cooling { .. } => MemberState::Cooling,
-        Life::Held { .. } => MemberState::Held,
-        Life::Stopped => MemberState::Stopped,
-    };
+    let state = state(member, task.is_some(), outside.unresponsive);
     let (engine, model) = match MemberSettings::of(&member.plan) {
         Some(settings) => (settings.engine, settings.agent.model),
         None => (Engine::Command, None),
@@ -95,6 +85,21 @@ fn usage(spent: Spent) -> Usage {
         output,
         cached,
         micro_usd,
+    }
+}
+
+/// In one word; `works`: she holds a task.
+pub(crate) fn state(member: &Member, works: bool, unresponsive: bool) -> MemberState {
+    match &member.life {
+        Life::Planned => MemberState::Planned,
+        Life::Launching { .. } => MemberState::Launching,
+        Life::Ready { .. } if unresponsive => MemberState::Unresponsive,
+        Life::Ready { .. } if works => MemberState::Working,
+        Life::Ready { .. } => MemberState::Idle,
+        Life::Draining { .. } | Life::Ending { .. } => MemberState::Draining,
+        Life::Cooling { .. } => MemberState::Cooling,
+        Life::Held { .. } => MemberState::Held,
+        Life::Stopped => MemberState::Stopped,
     }
 }
 

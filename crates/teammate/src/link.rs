@@ -31,7 +31,7 @@ use agent_team_protocol::notification::{
 };
 use agent_team_protocol::rpc::Call;
 use agent_team_protocol::{ErrorCode, Refusal, with_causes};
-use agent_team_system::client::{CallError, Client, ConnectError, Incoming};
+use agent_team_system::client::{CallError, Client, ConnectError, Incoming, Introduced};
 use agent_team_system::daemon::{self, BoundSocket, ConnectOrStartError};
 use agent_team_system::directories::Directories;
 use tokio::sync::mpsc;
@@ -120,17 +120,20 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// Starts the thread, which connects at once.
+    /// Introduces this worker to the supervisor that started it, and starts the thread, which waits for the answer:
+    /// the supervisor stores the introduction while the rest of the worker is built.
     pub(crate) fn start(directories: Directories, initialize: Initialize) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
+        let introduced = runtime.block_on(introduce(&directories, &initialize));
         let (outgoing, worker) = mpsc::unbounded_channel();
         let (output, worker_output) = mpsc::channel(1);
         let (to_worker, events) = mpsc::unbounded_channel();
         let connector = Connector {
             directories,
             initialize,
+            introduced,
             pending: Pending::default(),
             worker,
             output: worker_output,
@@ -184,6 +187,8 @@ impl Link {
 struct Connector {
     directories: Directories,
     initialize: Initialize,
+    /// The first connection, until its answer is waited for.
+    introduced: Option<Introduced>,
     pending: Pending,
     worker: mpsc::UnboundedReceiver<Outgoing>,
     output: mpsc::Receiver<TaskOutput>,
@@ -207,8 +212,7 @@ impl Connector {
         let mut socket = None;
         loop {
             tokio::time::sleep(pause).await;
-            let connected = daemon::connect_or_start(&self.directories, &self.initialize).await;
-            let ended = match connected {
+            let ended = match self.connect().await {
                 Ok((client, incoming)) => {
                     let since = Instant::now();
                     told = false;
@@ -261,6 +265,17 @@ impl Connector {
             }
         };
         let _nobody_yet = tokio::time::timeout(RESTART_LIMIT, serves).await;
+    }
+
+    async fn connect(&mut self) -> Result<(Client, Incoming), ConnectOrStartError> {
+        if let Some(introduced) = self.introduced.take() {
+            match introduced.answered().await {
+                // It died meanwhile.
+                Err(ConnectError::Ended) => {}
+                answered => return Ok(answered?),
+            }
+        }
+        daemon::connect_or_start(&self.directories, &self.initialize).await
     }
 
     fn tell(&self, event: LinkEvent) {
@@ -327,6 +342,12 @@ impl Connector {
             }
         }
     }
+}
+
+/// Says to the supervisor that is there who this is. `None` when none can be reached: the ordinary way tells why.
+async fn introduce(directories: &Directories, initialize: &Initialize) -> Option<Introduced> {
+    let socket = daemon::find(directories).ok().flatten()?;
+    Introduced::at(&socket, initialize).await.ok()
 }
 
 /// Requests made while there is no connection wait in the channel, and are taken up by the next `serve`.

@@ -236,11 +236,10 @@ impl Turn<'_> {
         let Some(launch) = member.life.launch() else {
             return;
         };
-        let holds = self.team.task_of(name).is_some();
-        let scan = if member.worked || holds {
-            Scan::Everything
-        } else {
+        let scan = if self.ran_nothing(member) {
             Scan::ProcessAlone
+        } else {
+            Scan::Everything
         };
         let (launch, process) = (launch.id.clone(), member.life.process());
         self.effect(Effect::EndTree {
@@ -249,6 +248,11 @@ impl Turn<'_> {
             process,
             scan,
         });
+    }
+
+    /// Her launch never held a task, so that its worker's process is all that there is of it.
+    fn ran_nothing(&self, member: &Member) -> bool {
+        !member.worked && self.team.task_of(&member.plan.name).is_none()
     }
 
     pub(super) fn said_hello(&mut self, launch: &LaunchId, process: ProcessStamp) {
@@ -322,14 +326,30 @@ impl Turn<'_> {
                 let then = Then::Recover {
                     ready_since: Some(member.since),
                 };
-                self.end_launch(&name, "its process ended without a word", then);
+                self.end_worker(&name, launch, "its process ended without a word", then);
             }
-            Life::Draining { then, .. } => self.end_launch(&name, "its process ended", then),
+            Life::Draining { then, .. } => {
+                self.end_worker(&name, launch, "its process ended", then);
+            }
             Life::Ending { .. }
             | Life::Planned
             | Life::Cooling { .. }
             | Life::Held { .. }
             | Life::Stopped => {}
+        }
+    }
+
+    /// The end of a launch whose worker is gone. When that was all of it, and she is to go on, her successor starts in
+    /// the same step: it waits for no look at processes, and for one commit less.
+    fn end_worker(&mut self, name: &MemberName, launch: &LaunchId, reason: &str, then: Then) {
+        let was_all = self
+            .team
+            .member(name)
+            .is_some_and(|member| self.ran_nothing(member));
+        let goes_on = matches!(then, Then::Restart | Then::Recover { .. });
+        self.end_launch(name, reason, then);
+        if was_all && goes_on {
+            self.tree_gone(launch);
         }
     }
 

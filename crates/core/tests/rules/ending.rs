@@ -153,16 +153,14 @@ fn a_teammate_that_exits_with_0_is_stopped() {
 fn a_teammate_that_exits_with_1_is_started_again() {
     let mut rig = Rig::of(file(&["ada"]));
     rig.by("ada", last_words(1, false)).answer();
-    rig.exits("ada");
-    assert_eq!(rig.tree_is_gone("ada").launches(), ["ada"]);
+    assert_eq!(rig.dies("ada").launches(), ["ada"]);
 }
 
 #[test]
 fn the_lead_is_started_again_even_after_she_exits_with_0() {
     let mut rig = Rig::of(file(&[]));
     rig.by("lead", last_words(0, false)).answer();
-    rig.exits("lead");
-    assert_eq!(rig.tree_is_gone("lead").launches(), ["lead"]);
+    assert_eq!(rig.dies("lead").launches(), ["lead"]);
 }
 
 #[test]

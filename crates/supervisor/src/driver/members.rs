@@ -14,7 +14,6 @@ use super::attention::Attention;
 use super::{Driver, Message};
 use crate::launch::{FoundPane, Started};
 use crate::outbox::Outbox;
-use crate::settings::{MemberSettings, TeamSettings};
 
 /// Bytes of text in one delivery, at most; one message may exceed it.
 const DELIVERY_MAX: usize = 256 << 10;
@@ -291,13 +290,5 @@ impl Driver {
         {
             connection.outbox.close();
         }
-    }
-
-    pub(super) fn settings_of(&self, name: &MemberName) -> Option<(MemberSettings, TeamSettings)> {
-        let member = self.team.member(name)?;
-        Some((
-            MemberSettings::of(&member.plan)?,
-            TeamSettings::of(self.team.plan())?,
-        ))
     }
 }

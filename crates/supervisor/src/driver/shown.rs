@@ -7,7 +7,7 @@ use agent_team_protocol::view::{MemberView, Placement, TeamState};
 use super::attention::Attention;
 use super::{Driver, now};
 use crate::launch::{Label, Order};
-use crate::settings::{MemberSettings, TeamSettings, Terminal};
+use crate::settings::{self, MemberSettings, TeamSettings, Terminal};
 use crate::view::{self, Outside};
 
 impl Driver {
@@ -50,7 +50,7 @@ impl Driver {
             placement,
             lost_pane: (wanted, placement) == (Placement::Tmux, Placement::Headless),
             pane: live.and_then(|live| live.pane.clone()),
-            unresponsive: live.is_some_and(|live| live.attention == Attention::Unresponsive),
+            unresponsive: self.is_unresponsive(name),
         };
         Some(view::member(&self.team, member, outside, now()))
     }
@@ -64,16 +64,24 @@ impl Driver {
     }
 
     pub(super) fn label_of(&self, name: &MemberName) -> Option<Label> {
-        let view = self.member_view(name)?;
-        let state = serde_json::to_value(view.state).ok()?;
-        let mut text = format!("{} · {}", view.role, state.as_str().unwrap_or_default());
-        if let Some(task) = self.team.task_of(name) {
+        let member = self.team.member(name)?;
+        let task = self.team.task_of(name);
+        let state = view::state(member, task.is_some(), self.is_unresponsive(name));
+        let state = serde_json::to_value(state).ok()?;
+        let role = &member.plan.role;
+        let mut text = format!("{role} · {}", state.as_str().unwrap_or_default());
+        if let Some(task) = task {
             text = format!("{text} {} {}", task.id, task.plan.title);
         }
         Some(Label {
-            colour: view.colour,
+            colour: settings::colour(&member.plan),
             text,
         })
+    }
+
+    fn is_unresponsive(&self, name: &MemberName) -> bool {
+        self.live_launch(name)
+            .is_some_and(|(_, live)| live.attention == Attention::Unresponsive)
     }
 
     /// Tells the launcher whose border says something else now.

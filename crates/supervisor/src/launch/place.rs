@@ -1,7 +1,10 @@
 //! Which terminal a team's members are shown in, and why: decided from what the caller's terminal is, never from the
 //! supervisor's own environment. An explicit choice that is not there is refused; only `auto` falls back, aloud.
 
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use agent_team_protocol::method::CallerTerminal;
 use agent_team_protocol::spec::PlacementChoice;
@@ -85,8 +88,8 @@ fn headless(why: &str) -> Place {
 
 async fn in_tmux(terminal: &CallerTerminal, directories: &Directories) -> Result<Place, Unusable> {
     let binary = find(&terminal.path).ok_or(Unusable::Missing)?;
-    let version = match Tmux::version(&binary).await {
-        Ok(said) => visible_label(&said, 40),
+    let version = match version_of(&binary).await {
+        Ok(version) => version,
         Err(error) => return Err(Unusable::Silent { binary, error }),
     };
     if is_too_old(&version) {
@@ -114,6 +117,41 @@ async fn in_tmux(terminal: &CallerTerminal, directories: &Directories) -> Result
         }),
         reason,
     })
+}
+
+/// A program file as it was when it was asked for its version.
+#[derive(PartialEq, Eq)]
+struct Asked {
+    binary: PathBuf,
+    /// Device, inode, and when it was last changed.
+    file: (u64, u64, i64, i64),
+}
+
+impl Asked {
+    fn now(binary: &Path) -> io::Result<Self> {
+        let file = binary.metadata()?;
+        Ok(Self {
+            binary: binary.to_owned(),
+            file: (file.dev(), file.ino(), file.ctime(), file.ctime_nsec()),
+        })
+    }
+}
+
+/// The version of an installed tmux, which is asked once: until its file changes it says the same.
+async fn version_of(binary: &Path) -> Result<String, TmuxError> {
+    static LAST: Mutex<Option<(Asked, String)>> = Mutex::new(None);
+    // What is in it is whole between any two of its uses.
+    let last = || LAST.lock().unwrap_or_else(PoisonError::into_inner);
+
+    let asked = Asked::now(binary)?;
+    if let Some((before, version)) = &*last()
+        && *before == asked
+    {
+        return Ok(version.clone());
+    }
+    let version = visible_label(&Tmux::version(binary).await?, 40);
+    *last() = Some((asked, version.clone()));
+    Ok(version)
 }
 
 /// The socket of the server that the caller is inside of, and the id of its session there.
