@@ -14,6 +14,7 @@ mod messages;
 mod pause;
 mod sse;
 
+use std::fmt;
 use std::time::Duration;
 
 use reqwest::header::{
@@ -34,7 +35,7 @@ use super::{Answer, Answering, Delta, Model, ModelError, Prompt};
 /// A server that has not taken the connection by then is not there.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// Nothing at all for this long is no thinking, but a connection that died.
+/// Nothing at all for this long is no thinking, but a connection that died; a person may know better.
 pub(super) const SILENCE: Duration = Duration::from_secs(120);
 
 /// Bytes of a refusal that are read, and those of an answer that are too many.
@@ -44,8 +45,7 @@ const ANSWER_MAX: usize = 64 << 20;
 /// The version of Messages that is spoken.
 const ANTHROPIC_VERSION: &str = "2023-06-01";
 
-/// Where and how a model is asked.
-#[derive(Debug)]
+/// Where and how a model is asked. There is no `Debug`: URLs of servers and proxies may hold passwords.
 pub(super) struct Endpoint {
     pub(super) provider: &'static Provider,
     /// With the version in its path, without a slash at its end.
@@ -54,12 +54,11 @@ pub(super) struct Endpoint {
     /// What the person wants to be sent besides, in lower case.
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
     pub(super) proxies: Vec<Proxy>,
-    /// [`SILENCE`], but for tests.
+    /// Without a byte for this long the connection counts as dead.
     pub(super) silence: Duration,
 }
 
 /// A model at an endpoint.
-#[derive(Debug)]
 pub(super) struct HttpModel {
     name: String,
     model: String,
@@ -290,6 +289,16 @@ impl Endpoint {
             headers.insert(name, value.clone());
         }
         Ok(headers)
+    }
+}
+
+/// Without anything that may hold a secret.
+impl fmt::Debug for HttpModel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpModel")
+            .field("name", &self.name)
+            .field("url", &self.shown_url)
+            .finish_non_exhaustive()
     }
 }
 

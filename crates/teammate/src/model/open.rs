@@ -3,6 +3,7 @@
 //! Everything comes from the environment that the member was given, never from this process's own.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use reqwest::Url;
 use reqwest::header::{HeaderName, HeaderValue};
@@ -31,6 +32,8 @@ pub struct Surroundings {
     /// Sent with every request besides what the wire needs, whose place they may take.
     pub headers: Vec<(String, String)>,
     pub catalogue: Catalogue,
+    /// How long a server may say nothing at all before its connection counts as dead; two minutes when none is given.
+    pub silence: Option<Duration>,
 }
 
 /// Why a model cannot be asked at all.
@@ -123,7 +126,7 @@ impl Surroundings {
             key: Key::find(provider, &self.environment)?,
             headers: self.extra_headers()?,
             proxies: proxies(&self.environment)?,
-            silence: SILENCE,
+            silence: self.silence.unwrap_or(SILENCE),
         })
     }
 

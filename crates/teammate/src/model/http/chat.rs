@@ -62,11 +62,12 @@ fn messages(by: &str, quirks: &Quirks, prompt: &Prompt<'_>) -> Vec<Value> {
                 if answer.text.is_empty() && answer.calls.is_empty() {
                     continue;
                 }
-                let mut message = json!({ "role": "assistant", "content": answer.text });
+                let text = Some(&answer.text).filter(|text| !text.is_empty());
+                let mut message = json!({ "role": "assistant", "content": text });
                 let own = || answer.thoughts.iter().filter(|thought| thought.by == by);
-                if quirks.takes_thoughts {
-                    let thoughts: Vec<_> = own().map(|thought| thought.text.as_str()).collect();
-                    message["reasoning_content"] = thoughts.concat().into();
+                let thoughts: String = own().map(|thought| thought.text.as_str()).collect();
+                if quirks.takes_thoughts && !thoughts.is_empty() {
+                    message["reasoning_content"] = thoughts.into();
                 }
                 let mut calls: Vec<_> = answer
                     .calls

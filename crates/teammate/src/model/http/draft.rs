@@ -123,7 +123,7 @@ impl Draft {
         answer.stop = match self.stop? {
             Stop::Finished | Stop::Calls if answer.calls.is_empty() => Stop::Finished,
             Stop::Finished => Stop::Calls,
-            stop => stop,
+            stop @ (Stop::Calls | Stop::Length | Stop::Refused) => stop,
         };
         answer.usage = self.usage;
         Some(answer)

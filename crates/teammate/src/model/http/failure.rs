@@ -96,10 +96,8 @@ impl Asked<'_> {
     /// The failure that an error inside of a stream is. Its status, where it names none, follows from its type.
     pub(super) fn said_in_stream(&self, error: &Value) -> ModelError {
         let error = error.get("error").unwrap_or(error);
-        let code = error.get("code").and_then(|code| match code {
-            Value::String(code) => code.parse().ok(),
-            code => code.as_u64(),
-        });
+        let code = error.get("code");
+        let code = code.and_then(|code| code.as_u64().or_else(|| code.as_str()?.parse().ok()));
         let named = code.and_then(|code| u16::try_from(code).ok());
         let kind = error.get("type").and_then(Value::as_str).unwrap_or("");
         let status = match kind {
