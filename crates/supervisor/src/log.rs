@@ -1,11 +1,14 @@
-//! The supervisor's own log: a file that rotates, or stderr in the foreground. `RUST_LOG` is respected.
+//! The supervisor's own log: a file that rotates, or stderr in the foreground. `RUST_LOG` is respected, as far as it
+//! names targets and levels: the rest of its syntax would make every supervisor carry a regular expression engine.
 
 use agent_team_system::directories::Directories;
 use anyhow::Context;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_appender::rolling::{RollingFileAppender, Rotation};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::format::FmtSpan;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Days whose logs are kept.
 const DAYS_KEPT: usize = 7;
@@ -18,12 +21,14 @@ pub(crate) fn start(
     directories: &Directories,
     foreground: bool,
 ) -> anyhow::Result<Option<WorkerGuard>> {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_span_events(FmtSpan::NONE);
+    let wanted = std::env::var("RUST_LOG").ok();
+    let filter = wanted
+        .and_then(|wanted| wanted.parse::<Targets>().ok())
+        .unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
+    let subscriber = tracing_subscriber::registry().with(filter);
     if foreground {
-        subscriber.with_writer(std::io::stderr).init();
+        let layer = fmt::layer().with_writer(std::io::stderr);
+        subscriber.with(layer).init();
         return Ok(None);
     }
     let newest = directories.supervisor_log();
@@ -42,6 +47,7 @@ pub(crate) fn start(
     let (writer, guard) = NonBlockingBuilder::default()
         .buffered_lines_limit(LINES_WAITING)
         .finish(appender);
-    subscriber.with_ansi(false).with_writer(writer).init();
+    let layer = fmt::layer().with_ansi(false).with_writer(writer);
+    subscriber.with(layer).init();
     Ok(Some(guard))
 }
