@@ -68,7 +68,7 @@ fn a_snapshot_stands_for_the_records_before_it() {
     commit(&mut opened.writer, first).unwrap();
     let committed = commit(&mut opened.writer, batch(6, records(6..=7))).unwrap();
     assert_eq!(committed.since_snapshot, 2);
-    let restored = opened.history.restore().unwrap();
+    let restored = opened.history.restore::<Vec<Record>>().unwrap();
     assert_eq!(
         restored.state,
         [record(90), record(91), record(6), record(7)]

@@ -88,7 +88,7 @@ fn a_full_disk_stores_what_ends_things_and_recovers() {
         let refused = commit(&mut opened.writer, batch(next, vec![record(next)])).unwrap_err();
         assert!(matches!(refused, CommitError::Full(_)), "{refused:?}");
     }
-    let restored = opened.history.restore().unwrap();
+    let restored = opened.history.restore::<Vec<Record>>().unwrap();
     assert_eq!(restored.revision, Revision(next - 1));
     // Snapshots would take the room from what ends things.
     assert_eq!(restored.since_snapshot, next - 1);
