@@ -1,6 +1,6 @@
 //! The shortest list of events that rebuilds a team: only a speed-up, in the journal's own format.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use agent_team_protocol::id::{MemberName, MessageId, Party, TaskId};
@@ -101,7 +101,7 @@ impl Team {
     /// Every task of the board, each after those it waits for, so that what is open can be counted on the way.
     fn dependencies_first(&self) -> Vec<Arc<Task>> {
         let mut ordered = Vec::with_capacity(self.board.len());
-        let mut done: HashSet<TaskId> = HashSet::with_capacity(self.board.len());
+        let mut done: BTreeSet<TaskId> = BTreeSet::new();
         let mut path = Vec::new();
         for task in self.board.shared() {
             path.push(task);
