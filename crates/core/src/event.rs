@@ -18,7 +18,7 @@ use crate::member::{Next, ProcessStamp, Then};
 use crate::plan::{MemberPlan, TaskPlan, TeamPlan};
 use crate::restarts::Restarts;
 use crate::run::Mind;
-use crate::task::Outcome;
+use crate::task::{Outcome, Task};
 use crate::time::{Tick, TokenHash};
 
 /// One entry of the journal. Its revision is its place.
@@ -199,7 +199,11 @@ pub enum Event {
         task: TaskId,
         digest: u64,
     },
-    /// What is remembered of a task besides its plan.
+    /// Tasks as they are, each after those it waits for.
+    TasksKept {
+        tasks: Vec<Arc<Task>>,
+    },
+    /// What is remembered of a task besides its plan: in snapshots of version 1, which have a `TaskAdded` before it.
     TaskKept {
         task: TaskId,
         generation: Generation,

@@ -1,6 +1,7 @@
 //! The shortest list of events that rebuilds a team: only a speed-up, in the journal's own format.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use agent_team_protocol::id::{MemberName, MessageId, Party, TaskId};
 
@@ -11,6 +12,9 @@ use crate::run::{Mind, RunState};
 use crate::task::Task;
 use crate::team::Team;
 use crate::time::Tick;
+
+/// Enough that a row of its own costs each of them little.
+const TASKS_PER_RECORD: usize = 64;
 
 impl Team {
     /// Replaying these on an empty team gives this one.
@@ -52,31 +56,9 @@ impl Team {
                 },
             );
         }
-        for task in self.dependencies_first() {
-            let (id, plan, created_by) = (task.id, task.plan.clone(), task.created_by.clone());
-            put(
-                now,
-                0,
-                Event::TaskAdded {
-                    task: id,
-                    plan,
-                    created_by,
-                },
-            );
-            put(
-                now,
-                0,
-                Event::TaskKept {
-                    task: id,
-                    generation: task.generation,
-                    attempts: task.attempts,
-                    refusals: task.refusals,
-                    outcome: task.outcome.clone(),
-                    created_at: task.created_at,
-                    changed_at: task.changed_at,
-                    revision: task.revision,
-                },
-            );
+        for tasks in self.dependencies_first().chunks(TASKS_PER_RECORD) {
+            let tasks = tasks.to_vec();
+            put(now, 0, Event::TasksKept { tasks });
         }
         for (message, (unread, lane, to)) in self.unread() {
             let (from, text, urgent) = (unread.from.clone(), unread.text.clone(), unread.urgent);
@@ -163,24 +145,25 @@ impl Team {
     }
 
     /// Every task of the board, each after those it waits for, so that what is open can be counted on the way.
-    fn dependencies_first(&self) -> Vec<&Task> {
-        let mut ordered = Vec::new();
+    fn dependencies_first(&self) -> Vec<Arc<Task>> {
+        let mut ordered = Vec::with_capacity(self.board.len());
         let mut done: BTreeSet<TaskId> = BTreeSet::new();
-        for task in self.board.iter() {
-            let mut path = vec![task];
+        let mut path = Vec::new();
+        for task in self.board.shared() {
+            path.push(task);
             while let Some(task) = path.last().copied() {
                 let open = task
                     .plan
                     .after
                     .iter()
-                    .filter_map(|id| self.board.get(*id))
+                    .filter_map(|id| self.board.get_shared(*id))
                     .find(|t| !done.contains(&t.id));
                 match open {
                     Some(first) => path.push(first),
                     None => {
                         path.pop();
                         if done.insert(task.id) {
-                            ordered.push(task);
+                            ordered.push(task.clone());
                         }
                     }
                 }

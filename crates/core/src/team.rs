@@ -33,6 +33,20 @@ pub struct Team {
     pub(crate) revision: Revision,
 }
 
+/// Replays records: of a journal, or of a snapshot and the journal after it.
+impl Extend<Record> for Team {
+    fn extend<R: IntoIterator<Item = Record>>(&mut self, records: R) {
+        for mut record in records {
+            // Moved, since most answers of a long journal are soon forgotten.
+            let call = record.call.take();
+            self.apply(&record);
+            if let Some(call) = call {
+                self.remember(record.tick, *call);
+            }
+        }
+    }
+}
+
 /// What one input led to.
 #[derive(Debug, Default)]
 pub struct Step {
@@ -270,10 +284,7 @@ impl Team {
             } => self.board.insert(Task {
                 id: *task,
                 plan: plan.clone(),
-                outcome: Outcome::Pending {
-                    note: None,
-                    taken_from: None,
-                },
+                outcome: Outcome::default(),
                 generation: agent_team_protocol::id::Generation(0),
                 attempts: 0,
                 refusals: 0,
@@ -336,10 +347,7 @@ impl Team {
                 self.change_task(*task, record, |task| task.refusals = *refusals);
             }
             Event::TaskRetried { task } => self.change_task(*task, record, |task| {
-                task.outcome = Outcome::Pending {
-                    note: None,
-                    taken_from: None,
-                };
+                task.outcome = Outcome::default();
                 task.refusals = 0;
             }),
 
@@ -434,6 +442,11 @@ impl Team {
             }
             Event::KeyCompleted { key, task, digest } => {
                 self.board.remember_key(key.clone(), *task, *digest)
+            }
+            Event::TasksKept { tasks } => {
+                for task in tasks {
+                    self.board.insert(Task::clone(task));
+                }
             }
             Event::TaskKept {
                 task,

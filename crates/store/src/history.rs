@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent_team_core::Event;
+use agent_team_core::{Event, Record};
 use agent_team_protocol::id::{MemberName, MessageId, Party, Revision, TaskId};
 use agent_team_system::disk::FileIdentity;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row};
@@ -150,8 +150,8 @@ impl History {
         Ok((items, false))
     }
 
-    /// What rebuilds the state as it is stored now, for a driver whose batch was refused.
-    pub fn restore(&self) -> Result<Restored, ReadError> {
+    /// The state as it is stored now, for a driver whose batch was refused.
+    pub fn restore<T: Default + Extend<Record>>(&self) -> Result<Restored<T>, ReadError> {
         restore(&self.connect()?)
     }
 

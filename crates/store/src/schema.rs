@@ -13,7 +13,8 @@ const APPLICATION_ID: i32 = 0x4154_6a6e;
 
 const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/001-journal.sql"),
-    include_str!("../migrations/002-transcripts.sql"),
+    include_str!("../migrations/002-tasks-kept.sql"),
+    include_str!("../migrations/003-transcripts.sql"),
 ];
 
 /// The version that this build writes.

@@ -123,10 +123,10 @@ struct Columns {
 
 impl Writer {
     /// `restored` is what the connection has stored so far.
-    pub(crate) fn new(
+    pub(crate) fn new<T>(
         mut connection: Connection,
         files: [(PathBuf, FileIdentity); 2],
-        restored: &Restored,
+        restored: &Restored<T>,
         room: Room,
     ) -> Result<Self, ReadError> {
         let log_pages = Arc::new(AtomicI32::new(0));

@@ -11,7 +11,7 @@ use super::committer::Submitted;
 use super::{After, Driver, Flight, Message, Notice, RECENT_MAX, Request, Storage, Turn};
 use crate::seams::{self, Seam};
 
-/// Records after the last snapshot that make the next one due: reading them takes some 10 ms.
+/// Records after the last snapshot that make the next one due: reading them takes some 20 ms.
 const SNAPSHOT_AFTER: u64 = 10_000;
 
 impl Driver {
@@ -71,7 +71,7 @@ impl Driver {
 
     /// A snapshot longer than the journal that it saves reading would cost more than it gains.
     fn is_snapshot_due(&self) -> bool {
-        self.since_snapshot >= SNAPSHOT_AFTER.max(2 * self.team.board().len() as u64)
+        self.since_snapshot >= SNAPSHOT_AFTER.max(self.team.board().len() as u64)
     }
 
     pub(super) fn commit_ended(&mut self, result: Result<Committed, CommitError>) {
@@ -199,12 +199,9 @@ impl Driver {
 
     /// Drops the state and reads it from the store again: the same path as a start.
     fn rebuild(&mut self) {
-        match self.history.restore() {
+        match self.history.restore::<Team>() {
             Ok(restored) => {
-                self.team = Team::default();
-                for record in &restored.records {
-                    self.team.apply(record);
-                }
+                self.team = restored.state;
                 self.turn = Turn::default();
                 self.resay_hello();
                 self.adopt();

@@ -245,7 +245,7 @@ pub(crate) struct Start {
     pub(crate) identity: TeamIdentity,
     pub(crate) directories: Rc<Directories>,
     pub(crate) boot: Arc<str>,
-    pub(crate) opened: agent_team_store::Opened,
+    pub(crate) opened: agent_team_store::Opened<Team>,
     pub(crate) durability: Durability,
     pub(crate) notices: mpsc::UnboundedSender<Notice>,
 }
@@ -257,10 +257,7 @@ impl Driver {
         let committer = Committer::new(start.opened.writer, start.durability)?;
         let identity = Rc::new(start.identity);
         let watched = Rc::new(Watched::default());
-        let mut team = Team::default();
-        for record in &start.opened.restored.records {
-            team.apply(record);
-        }
+        let team = start.opened.restored.state;
         let launcher = Launcher::start(
             identity.team.clone(),
             &start.directories.run,
