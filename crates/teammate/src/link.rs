@@ -204,15 +204,16 @@ impl Connector {
         let mut failures = 0;
         let mut told = false;
         let mut pause = Duration::ZERO;
-        let mut socket = None;
         loop {
             tokio::time::sleep(pause).await;
+            // Before it is connected to: whoever binds after this is another one.
+            let mut socket = daemon::bound_socket(&self.directories);
             let connected = daemon::connect_or_start(&self.directories, &self.initialize).await;
             let ended = match connected {
                 Ok((client, incoming)) => {
                     let since = Instant::now();
                     told = false;
-                    socket = daemon::bound_socket(&self.directories);
+                    socket = socket.or_else(|| daemon::bound_socket(&self.directories));
                     let ended = self.serve(client, incoming).await;
                     if since.elapsed() >= SETTLED_AFTER {
                         failures = 0;
