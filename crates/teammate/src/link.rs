@@ -209,14 +209,15 @@ impl Connector {
         let mut failures = 0;
         let mut told = false;
         let mut pause = Duration::ZERO;
-        let mut socket = None;
         loop {
             tokio::time::sleep(pause).await;
+            // Before it is connected to: whoever binds after this is another one.
+            let mut socket = daemon::bound_socket(&self.directories);
             let ended = match self.connect().await {
                 Ok((client, incoming)) => {
                     let since = Instant::now();
                     told = false;
-                    socket = daemon::bound_socket(&self.directories);
+                    socket = socket.or_else(|| daemon::bound_socket(&self.directories));
                     let ended = self.serve(client, incoming).await;
                     if since.elapsed() >= SETTLED_AFTER {
                         failures = 0;

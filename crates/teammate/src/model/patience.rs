@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::{Answer, Answering, Delta, Model, ModelError, Prompt};
-use crate::with_causes;
+use agent_team_protocol::with_causes;
 
 /// Attempts at one answer. With the pauses between them a server is given three minutes to come back.
 const ATTEMPTS: u32 = 10;

@@ -79,7 +79,7 @@ impl Fetch {
             } else {
                 builder.dns_resolver(Arc::new(PublicOnly))
             };
-            builder.build().map_err(|error| crate::with_causes(&error))
+            builder.build().map_err(|error| agent_team_protocol::with_causes(&error))
         });
         let failed = |error: &String| ToolError::Failed(format!("fetch cannot work here: {error}"));
         client.as_ref().map_err(failed)
@@ -289,6 +289,6 @@ fn unreached(url: &Url, error: &reqwest::Error) -> ToolError {
     // Without its address, which is said already.
     ToolError::Failed(format!(
         "{url} cannot be reached: {}",
-        crate::with_causes(error)
+        agent_team_protocol::with_causes(error)
     ))
 }

@@ -62,7 +62,8 @@ impl TmuxError {
         let says = |any: &[&str]| any.iter().any(|words| text.contains(words));
         if says(&["Permission denied"]) {
             Self::Refused(text)
-        } else if says(&["no server running", "error connecting"]) {
+        } else if says(&["no server running", "error connecting", "no current target"]) {
+            // The last: it has lost its last session, and waits for a client to go before it ends.
             Self::NoServer(text)
         } else if says(&[
             "can't find",

@@ -110,7 +110,7 @@ impl OwnFiles {
         // It tells nobody when it has.
         let mut looks = tokio::time::interval(LOOK);
         let bound = async {
-            while !socket.exists() {
+            while !socket.exists() && process.is_alive().unwrap_or(false) {
                 looks.tick().await;
             }
         };
