@@ -48,6 +48,7 @@ pub(crate) struct Hello {
 pub(super) struct Live {
     pub(super) member: MemberName,
     connection: Option<Connection>,
+    placing: Placing,
     /// What was started, also before it said hello.
     pub(super) started: Option<ProcessId>,
     /// Leaders of the sessions of its tasks.
@@ -56,6 +57,16 @@ pub(super) struct Live {
     pane: Option<String>,
     watched: bool,
     attention: Attention,
+}
+
+/// What the launcher has said of its order. A worker can be faster than the call of tmux that started it: its hello is
+/// taken up after that, so that who is ready is known to be where she is.
+#[derive(Debug)]
+enum Placing {
+    /// What came of it, or the order was an earlier supervisor's.
+    Over,
+    /// Nothing yet.
+    UnderWay { hello: Option<Hello> },
 }
 
 #[derive(Debug)]
@@ -88,6 +99,7 @@ impl Driver {
         self.live.entry(launch.clone()).or_insert_with(|| Live {
             member: member.clone(),
             connection: None,
+            placing: Placing::Over,
             started: None,
             sessions: Vec::new(),
             placement: None,
@@ -102,8 +114,20 @@ impl Driver {
         self.live.get_key_value(launch)
     }
 
+    /// The launcher was ordered to start this.
+    pub(super) fn ordered(&mut self, member: &MemberName, launch: &LaunchId) {
+        self.live_of(member, launch).placing = Placing::UnderWay { hello: None };
+    }
+
     /// A worker shows its token. It is let in once that it said hello is stored.
     pub(super) fn hello(&mut self, hello: Hello) {
+        if let Some(live) = self.live.get_mut(&hello.launch)
+            && let Placing::UnderWay { hello: early } = &mut live.placing
+        {
+            // Of two that come early the later one counts: a worker that connects again has given up the other.
+            *early = Some(hello);
+            return;
+        }
         if let Err(refusal) = self.check_hello(&hello) {
             tracing::warn!(launch = %hello.launch, pid = hello.process.pid, %refusal, "a worker was refused");
             return hello.reply.refuse(refusal);
@@ -296,6 +320,14 @@ impl Driver {
             launch,
             outcome,
         } = started;
+        let placing = self
+            .live
+            .get_mut(&launch)
+            .map(|live| std::mem::replace(&mut live.placing, Placing::Over));
+        let early = match placing {
+            Some(Placing::UnderWay { hello }) => hello,
+            Some(Placing::Over) | None => None,
+        };
         match outcome {
             Ok(running) => {
                 let process = running.process;
@@ -308,11 +340,17 @@ impl Driver {
                 live.pane = running.pane;
                 self.watch(launch, process);
             }
+            Err(why) if early.is_some() => {
+                tracing::warn!(%member, %launch, why, "started all the same");
+            }
             Err(why) => {
                 tracing::warn!(%member, %launch, why, "not started");
                 let fault = agent_team_core::input::StartFault::Failed(why);
                 self.urgent(Input::NotStarted { launch, fault });
             }
+        }
+        if let Some(hello) = early {
+            self.hello(hello);
         }
     }
 
