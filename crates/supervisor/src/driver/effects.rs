@@ -100,7 +100,7 @@ impl Driver {
     fn launch(&mut self, member: MemberName, launch: LaunchId, token: String) {
         match self.write_launch_file(&member, &launch, token) {
             Ok(order) => {
-                self.live_of(&member, &launch);
+                self.ordered(&member, &launch);
                 self.labels.insert(member, order.label.clone());
                 self.launcher.order(Order::Start(order));
             }

@@ -10,7 +10,7 @@ use agent_team_system::process::ProcessId;
 use subtle::ConstantTimeEq;
 
 use super::attention::Attention;
-use super::members::Connection;
+use super::members::{Connection, Placing};
 use super::{After, Driver, now};
 use crate::outbox::Reply;
 use crate::view;
@@ -33,6 +33,13 @@ pub(crate) struct Hello {
 impl Driver {
     /// A worker shows its token. It is let in once that it said hello is stored.
     pub(super) fn hello(&mut self, hello: Hello) {
+        if let Some(live) = self.live.get_mut(&hello.launch)
+            && let Placing::UnderWay { hello: early } = &mut live.placing
+        {
+            // Of two that come early the later one counts: a worker that connects again has given up the other.
+            *early = Some(hello);
+            return;
+        }
         if let Err(refusal) = self.check_hello(&hello) {
             tracing::warn!(launch = %hello.launch, pid = hello.process.pid, %refusal, "a worker was refused");
             return hello.reply.refuse(refusal);

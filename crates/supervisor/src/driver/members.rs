@@ -11,6 +11,7 @@ use agent_team_protocol::{LaunchId, MemberName, MessageId};
 use agent_team_system::process::{ExitWatch, ProcessId};
 
 use super::attention::Attention;
+use super::hello::Hello;
 use super::{Driver, Message};
 use crate::launch::{FoundPane, Started};
 use crate::outbox::Outbox;
@@ -23,6 +24,7 @@ const DELIVERY_MAX: usize = 256 << 10;
 pub(super) struct Live {
     pub(super) member: MemberName,
     pub(super) connection: Option<Connection>,
+    pub(super) placing: Placing,
     /// What was started, also before it said hello.
     pub(super) started: Option<ProcessId>,
     /// Leaders of the sessions of its tasks.
@@ -31,6 +33,16 @@ pub(super) struct Live {
     pub(super) pane: Option<String>,
     pub(super) watched: bool,
     pub(super) attention: Attention,
+}
+
+/// What the launcher has said of its order. A worker can be faster than the call of tmux that started it: its hello is
+/// taken up after that, so that who is ready is known to be where she is.
+#[derive(Debug)]
+pub(super) enum Placing {
+    /// What came of it, or the order was an earlier supervisor's.
+    Over,
+    /// Nothing yet.
+    UnderWay { hello: Option<Hello> },
 }
 
 #[derive(Debug)]
@@ -48,6 +60,7 @@ impl Driver {
         self.live.entry(launch.clone()).or_insert_with(|| Live {
             member: member.clone(),
             connection: None,
+            placing: Placing::Over,
             started: None,
             sessions: Vec::new(),
             placement: None,
@@ -60,6 +73,11 @@ impl Driver {
     pub(super) fn live_launch(&self, member: &MemberName) -> Option<(&LaunchId, &Live)> {
         let launch = &self.team.member(member)?.life.launch()?.id;
         self.live.get_key_value(launch)
+    }
+
+    /// The launcher was ordered to start this.
+    pub(super) fn ordered(&mut self, member: &MemberName, launch: &LaunchId) {
+        self.live_of(member, launch).placing = Placing::UnderWay { hello: None };
     }
 
     pub(super) fn disconnected(&mut self, launch: &LaunchId, connection: u64) {
@@ -114,6 +132,14 @@ impl Driver {
             launch,
             outcome,
         } = started;
+        let placing = self
+            .live
+            .get_mut(&launch)
+            .map(|live| std::mem::replace(&mut live.placing, Placing::Over));
+        let early = match placing {
+            Some(Placing::UnderWay { hello }) => hello,
+            Some(Placing::Over) | None => None,
+        };
         match outcome {
             Ok(running) => {
                 let process = running.process;
@@ -126,11 +152,17 @@ impl Driver {
                 live.pane = running.pane;
                 self.watch(launch, process);
             }
+            Err(why) if early.is_some() => {
+                tracing::warn!(%member, %launch, why, "started all the same");
+            }
             Err(why) => {
                 tracing::warn!(%member, %launch, why, "not started");
                 let fault = agent_team_core::input::StartFault::Failed(why);
                 self.urgent(Input::NotStarted { launch, fault });
             }
+        }
+        if let Some(hello) = early {
+            self.hello(hello);
         }
     }
 

@@ -303,3 +303,25 @@ pub(crate) fn no_pane(member: Option<&MemberName>) -> Refusal {
 fn arguments(order: &LaunchOrder) -> [OsString; 2] {
     ["--launch".into(), order.file.clone().into_os_string()]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_labels_that_wait_the_newest_is_shown_and_a_start_brings_its_own() {
+        let label = |text: &str| Label {
+            colour: Colour::Grey,
+            text: text.to_owned(),
+        };
+        let [ada, bob]: [MemberName; 2] = ["ada", "bob"].map(|name| name.parse().unwrap());
+        let mut labels = Labels::default();
+        labels.put(ada.clone(), label("idle"));
+        labels.put(bob.clone(), label("draining"));
+        let due = labels.due;
+        labels.put(ada.clone(), label("working"));
+        assert_eq!(labels.due, due, "they wait no longer for a newer one");
+        labels.forget(&bob);
+        assert_eq!(labels.waiting, [(ada, label("working"))]);
+    }
+}

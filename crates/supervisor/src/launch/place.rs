@@ -1,7 +1,7 @@
 //! Which terminal a team's members are shown in, and why: decided from what the caller's terminal is, never from the
 //! supervisor's own environment. An explicit choice that is not there is refused; only `auto` falls back, aloud.
 
-use std::io;
+use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -119,38 +119,23 @@ async fn in_tmux(terminal: &CallerTerminal, directories: &Directories) -> Result
     })
 }
 
-/// A program file as it was when it was asked for its version.
-#[derive(PartialEq, Eq)]
-struct Asked {
-    binary: PathBuf,
-    /// Device, inode, and when it was last changed.
-    file: (u64, u64, i64, i64),
-}
-
-impl Asked {
-    fn now(binary: &Path) -> io::Result<Self> {
-        let file = binary.metadata()?;
-        Ok(Self {
-            binary: binary.to_owned(),
-            file: (file.dev(), file.ino(), file.ctime(), file.ctime_nsec()),
-        })
-    }
-}
-
 /// The version of an installed tmux, which is asked once: until its file changes it says the same.
 async fn version_of(binary: &Path) -> Result<String, TmuxError> {
-    static LAST: Mutex<Option<(Asked, String)>> = Mutex::new(None);
-    // What is in it is whole between any two of its uses.
-    let last = || LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    /// By device, inode, and when the file was last changed.
+    type Said = BTreeMap<PathBuf, ((u64, u64, i64, i64), String)>;
+    static SAID: Mutex<Said> = Mutex::new(BTreeMap::new());
+    // It is whole between any two of its uses.
+    let said = || SAID.lock().unwrap_or_else(PoisonError::into_inner);
 
-    let asked = Asked::now(binary)?;
-    if let Some((before, version)) = &*last()
-        && *before == asked
+    let file = binary.metadata()?;
+    let file = (file.dev(), file.ino(), file.ctime(), file.ctime_nsec());
+    if let Some((before, version)) = said().get(binary)
+        && *before == file
     {
         return Ok(version.clone());
     }
     let version = visible_label(&Tmux::version(binary).await?, 40);
-    *last() = Some((asked, version.clone()));
+    said().insert(binary.to_owned(), (file, version.clone()));
     Ok(version)
 }
 
@@ -267,6 +252,26 @@ mod tests {
         async fn choose(&self, choice: PlacementChoice) -> Result<Place, Refusal> {
             choose(choice, &self.terminal(), &self.directories()).await
         }
+    }
+
+    #[tokio::test]
+    async fn an_installed_tmux_is_asked_for_its_version_once_until_it_is_another() {
+        let script =
+            |version: &str| format!("#!/bin/sh\necho asked >> \"$0.asked\"\necho tmux {version}\n");
+        let fixture = Fixture::new(Some(&script("3.3a")));
+        let asked = || {
+            let told = fixture.directory.path().join("tmux.asked");
+            std::fs::read_to_string(told).unwrap().lines().count()
+        };
+        for _ in 0..2 {
+            let place = fixture.choose(PlacementChoice::Tmux).await.unwrap();
+            assert!(place.reason.contains("tmux 3.3a"), "{}", place.reason);
+        }
+        assert_eq!(asked(), 1);
+        std::fs::write(fixture.directory.path().join("tmux"), script("3.4")).unwrap();
+        let place = fixture.choose(PlacementChoice::Tmux).await.unwrap();
+        assert!(place.reason.contains("tmux 3.4"), "{}", place.reason);
+        assert_eq!(asked(), 2);
     }
 
     #[test]

@@ -79,7 +79,9 @@ impl Fetch {
             } else {
                 builder.dns_resolver(Arc::new(PublicOnly))
             };
-            builder.build().map_err(|error| agent_team_protocol::with_causes(&error))
+            builder
+                .build()
+                .map_err(|error| agent_team_protocol::with_causes(&error))
         });
         let failed = |error: &String| ToolError::Failed(format!("fetch cannot work here: {error}"));
         client.as_ref().map_err(failed)
