@@ -71,6 +71,9 @@ impl Panes {
             }
         }
 
+        if let Err(error) = &left {
+            tracing::warn!(%error, "what is left of the panes is not known");
+        }
         let mut receipts = Vec::new();
         for pane in before.panes().filter(|pane| pane.is_of(&self.team)) {
             let closed = left
@@ -106,7 +109,7 @@ impl Panes {
     }
 
     /// Looks at what is left; a server that has just lost its last session may be ending, and say so.
-    async fn look_after(&self) -> Result<Survey, TmuxError> {
+    async fn look_after(&mut self) -> Result<Survey, TmuxError> {
         match self.look().await {
             Err(TmuxError::NoServer(_) | TmuxError::Skew(_)) => Ok(Survey::default()),
             looked => looked,

@@ -34,6 +34,7 @@ use agent_team_protocol::{ErrorCode, MemberName, Refusal, TeamId};
 use call::{Command, label_text};
 pub(crate) use call::{Tmux, TmuxError};
 pub(crate) use server::Inside;
+use server::Server;
 use survey::Survey;
 
 use super::{FoundPane, Label};
@@ -53,6 +54,8 @@ pub(crate) struct Panes {
     tmux: Tmux,
     /// `None` until tmux was asked, and when what it said may be wrong.
     survey: Option<Survey>,
+    /// The last one that answered: as long as it lives, a socket that is not there was deleted.
+    server: Option<Server>,
     /// What the borders say.
     labels: BTreeMap<MemberName, Label>,
     /// The last start found the user's server or session ended.
@@ -80,6 +83,7 @@ impl Panes {
             layout,
             tmux: Tmux::new(place.binary, place.socket, configuration),
             survey: None,
+            server: None,
             labels: BTreeMap::new(),
             gone: false,
         }
@@ -94,12 +98,8 @@ impl Panes {
     /// What there is, asked for only when what is known is of another server than the one that answers now: until a
     /// server ends, its ids name what they named.
     async fn survey(&mut self) -> Result<&mut Survey, TmuxError> {
+        self.bind_again().await;
         let before = self.survey.take();
-        if self.session == TmuxSession::Own
-            && let Some(server) = before.as_ref().and_then(|survey| survey.server)
-        {
-            server.bind_again(&self.tmux.socket).await;
-        }
         let known = before.filter(|survey| {
             survey
                 .server
@@ -134,17 +134,30 @@ impl Panes {
         }
     }
 
-    async fn look(&self) -> Result<Survey, TmuxError> {
+    /// Another server beside one that lost its socket would leave that one, and the panes in it, to nobody.
+    async fn bind_again(&self) {
+        if self.session == TmuxSession::Own
+            && let Some(server) = self.server
+        {
+            server.bind_again(&self.tmux.socket).await;
+        }
+    }
+
+    async fn look(&mut self) -> Result<Survey, TmuxError> {
+        self.bind_again().await;
         // Our own server is started on need; the user's is there or the place is gone.
         let own = self.session == TmuxSession::Own;
         if own && !self.tmux.socket.exists() {
             return Ok(Survey::default());
         }
-        match self.tmux.run(&[survey::list()]).await {
-            Ok(listing) => Ok(Survey::of(&listing, &self.tmux.socket)),
-            Err(TmuxError::NoServer(_)) if own => Ok(Survey::default()),
-            Err(error) => Err(error),
-        }
+        let survey = match self.tmux.run(&[survey::list()]).await {
+            Ok(listing) => Survey::of(&listing, &self.tmux.socket),
+            // One that lost its last session and has not ended yet has nothing to list.
+            Err(TmuxError::NoServer(_) | TmuxError::Gone(_)) if own => Survey::default(),
+            Err(error) => return Err(error),
+        };
+        self.server = survey.server.or(self.server);
+        Ok(survey)
     }
 
     /// Shows in the borders what the members are and do. Best effort: it is looks.

@@ -120,6 +120,7 @@ impl Panes {
                 survey.server = survey
                     .server
                     .or_else(|| Server::of(pane.server, &self.tmux.socket));
+                self.server = survey.server;
                 survey.add(pane.clone());
             }
             progress.born[index] = Some(pane);
