@@ -6,12 +6,12 @@ use agent_team_core::task::{Outcome, Task};
 use agent_team_core::{Team, Tick};
 use agent_team_protocol::Party;
 use agent_team_protocol::notification::Assignment;
-use agent_team_protocol::spec::Engine;
+use agent_team_protocol::spec::{Engine, RoleSpec};
 use agent_team_protocol::view::{
-    MemberState, MemberView, Placement, TaskCounts, TaskState, TaskView, Usage,
+    MemberState, MemberView, Placement, RoleView, TaskCounts, TaskState, TaskView, Usage,
 };
 
-use crate::settings::{self, MemberSettings};
+use crate::settings::{self, MemberSettings, TeamSettings};
 
 /// What is known of a member outside the core.
 #[derive(Debug, Clone)]
@@ -19,6 +19,15 @@ pub(crate) struct Outside {
     pub(crate) placement: Placement,
     pub(crate) pane: Option<String>,
     pub(crate) unresponsive: bool,
+}
+
+/// What can be spawned.
+pub(crate) fn roles(settings: &TeamSettings) -> Vec<RoleView> {
+    let view = |role: &RoleSpec| RoleView {
+        name: role.name.clone(),
+        description: role.description.clone(),
+    };
+    settings.roles.iter().map(view).collect()
 }
 
 pub(crate) fn member(team: &Team, member: &Member, outside: Outside, now: Tick) -> MemberView {

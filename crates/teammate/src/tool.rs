@@ -3,6 +3,8 @@
 //! A tool is given the model's arguments as parsed JSON and answers with text for the model. Whatever goes wrong is
 //! text that the model can act on, never a panic and never the end of its member.
 
+pub(crate) mod arguments;
+
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -10,6 +10,7 @@ use agent_team_protocol::rpc::TeamRef;
 use agent_team_protocol::spec::{PlacementChoice, TeamSpec};
 use agent_team_protocol::view::{Placement, TeamEntry};
 use agent_team_protocol::{ErrorCode, TeamId};
+use agent_team_system::directories::Directories;
 use owo_colors::Style;
 
 use super::attach;
@@ -17,7 +18,7 @@ use crate::args::{self, Global, Panes};
 use crate::error::{self, Failure};
 use crate::output::{Output, member, text};
 use crate::session::{self, Session};
-use crate::team_file;
+use crate::team_file::{self, Loaded, Reading, Variables};
 
 pub(super) async fn run(
     global: &Global,
@@ -26,7 +27,8 @@ pub(super) async fn run(
 ) -> Result<ExitCode, Failure> {
     refuse_what_comes_later(&args)?;
     let environment = environment(output, &args.env)?;
-    let mut spec = wanted(global, args.file.as_deref()).await?;
+    let variables = variables(&args.var)?;
+    let mut spec = wanted(global, output, args.file.as_deref(), &variables).await?;
     if let Some(panes) = args.panes {
         spec.placement = match panes {
             Panes::Auto => PlacementChoice::Auto,
@@ -67,7 +69,6 @@ fn refuse_what_comes_later(args: &args::Up) -> Result<(), Failure> {
     let later = [
         (args.goal.is_some(), "a goal for `up`"),
         (args.number.is_some(), "`-n`"),
-        (!args.var.is_empty(), "`--var`"),
     ];
     match later.iter().find(|(given, _)| *given) {
         Some((_, what)) => Err(Failure::not_carried_out(what)
@@ -101,24 +102,58 @@ fn environment(
     Ok(environment)
 }
 
+/// The values of `{{name}}` in prompts.
+fn variables(typed: &[String]) -> Result<Variables, Failure> {
+    let pair = |pair: &String| match pair.split_once('=') {
+        Some((name, value)) if team_file::is_variable(name) => {
+            Ok((name.to_owned(), value.to_owned()))
+        }
+        Some(_) | None => Err(Failure::usage(format!("{pair:?} is not K=V"))
+            .hint("write --var NAME=VALUE; a name is letters, digits, - and _")),
+    };
+    typed.iter().map(pair).collect()
+}
+
 /// The team as its file wants it.
-async fn wanted(global: &Global, file: Option<&Path>) -> Result<TeamSpec, Failure> {
+async fn wanted(
+    global: &Global,
+    output: Output,
+    file: Option<&Path>,
+    variables: &Variables,
+) -> Result<TeamSpec, Failure> {
     let here = session::current_directory()?;
+    let directories = Directories::from_environment()?;
+    let reading = Reading {
+        here: &here,
+        settings: Some(&directories.config),
+        variables: Some(variables),
+    };
+    let warned = |loaded: Loaded| {
+        for warning in &loaded.warnings {
+            output.note(&text::line(&format!("warning: {warning}")));
+        }
+        loaded.spec
+    };
     let file = file
         .map(|file| here.join(file))
         .or_else(|| team_file::find(&here));
     let Some(name) = &global.team else {
-        return Ok(team_file::load(&file.ok_or_else(nowhere)?, &here)?);
+        return Ok(warned(team_file::load(
+            &file.ok_or_else(nowhere)?,
+            reading,
+        )?));
     };
     if let Some(file) = &file {
-        let spec = team_file::load(file, &here)?;
+        let loaded = team_file::load(file, reading)?;
+        let spec = &loaded.spec;
         let id = TeamId::new(&spec.name, &spec.project);
         if [spec.name.as_str(), id.as_str()].contains(&name.as_str()) {
-            return Ok(spec);
+            return Ok(warned(loaded));
         }
     }
     // Another project's team, which is known if it was up before.
-    Ok(team_file::load(&known_file(global, name).await?, &here)?)
+    let file = known_file(global, name).await?;
+    Ok(warned(team_file::load(&file, reading)?))
 }
 
 fn nowhere() -> Failure {
@@ -126,7 +161,7 @@ fn nowhere() -> Failure {
 }
 
 /// The file of the team of this name or id, wherever its project is.
-async fn known_file(global: &Global, name: &str) -> Result<PathBuf, Failure> {
+pub(super) async fn known_file(global: &Global, name: &str) -> Result<PathBuf, Failure> {
     let teams = Session::of_team(global)?
         .ask::<TeamList>(Nothing {})
         .await?
