@@ -64,7 +64,7 @@ pub(super) fn read(
     text: &RoleText<'_>,
     role: &mut Role,
 ) -> Option<At<String>> {
-    let mut name = None;
+    let (mut name, mut read_only) = (None, false);
     for field in &text.fields {
         let at = field.key.at;
         match (field.key.value, &field.value) {
@@ -96,22 +96,20 @@ pub(super) fn read(
                     .find(|(word, _)| word == value)
                     .map(|(_, colour)| *colour);
             }
-            ("read_only", Value::Text(value)) if value == "true" => {
-                let only = READING.map(str::to_owned).to_vec();
-                role.thinking.tools = Some(match role.thinking.tools.take() {
-                    Some(tools) => tools
-                        .into_iter()
-                        .filter(|tool| only.contains(tool))
-                        .collect(),
-                    None => only,
-                });
-            }
+            ("read_only", Value::Text(value)) if value == "true" => read_only = true,
             ("read_only", Value::Text(value)) if value == "false" => {}
             (key, _) => source.fault(
                 at,
                 format!("`{key}` has no counterpart here, and is left out"),
             ),
         }
+    }
+    if read_only {
+        let mut only = READING.map(str::to_owned).to_vec();
+        if let Some(tools) = role.thinking.tools.take() {
+            only.retain(|tool| tools.contains(tool));
+        }
+        role.thinking.tools = Some(only);
     }
     name
 }
