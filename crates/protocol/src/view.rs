@@ -12,6 +12,7 @@ use crate::spec::{Colour, Engine};
 
 /// One member, as `ps` shows her.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MemberView {
     pub name: MemberName,
     pub role: RoleName,
@@ -44,6 +45,7 @@ pub struct MemberView {
 
 /// A member's state, as a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum MemberState {
     Planned,
@@ -62,6 +64,7 @@ pub enum MemberState {
 
 /// Where a member really runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Placement {
     Tmux,
@@ -70,6 +73,7 @@ pub enum Placement {
 
 /// One team, as `ps` and `team show` show it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TeamView {
     pub team: TeamId,
     pub name: TeamName,
@@ -87,6 +91,7 @@ pub struct TeamView {
 
 /// One role of a team, for whoever chooses one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RoleView {
     pub name: RoleName,
     /// One line; may be empty.
@@ -94,6 +99,7 @@ pub struct RoleView {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum TeamState {
     /// Some member is not stopped.
@@ -102,6 +108,7 @@ pub enum TeamState {
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TaskCounts {
     pub pending: u64,
     pub in_progress: u64,
@@ -112,6 +119,7 @@ pub struct TaskCounts {
 
 /// One team on disk, as `team list` shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TeamEntry {
     pub team: TeamId,
     pub name: TeamName,
@@ -121,6 +129,7 @@ pub struct TeamEntry {
 
 /// One task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TaskView {
     pub id: TaskId,
     pub key: String,
@@ -154,6 +163,7 @@ pub struct TaskView {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum TaskState {
     Pending,
@@ -167,6 +177,7 @@ pub enum TaskState {
 
 /// One message to one recipient.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MessageView {
     pub id: MessageId,
     pub from: Party,
@@ -179,6 +190,7 @@ pub struct MessageView {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum MessageState {
     /// Stored, and in the recipient's inbox.
@@ -192,6 +204,7 @@ pub enum MessageState {
 
 /// Tokens of a model, summed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Usage {
     /// All that was read, cached or not.
     pub input: u64,
@@ -206,6 +219,7 @@ pub struct Usage {
 
 /// One goal that the lead was given, and what came of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RunView {
     pub run: RunId,
     pub goal: String,
@@ -218,6 +232,7 @@ pub struct RunView {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum RunState {
     UnderWay,
@@ -230,6 +245,7 @@ pub enum RunState {
 
 /// One thing that `down` ended, closed or left, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Receipt {
     pub kind: ReceiptKind,
     /// A pid with its member, a pane's id, a path.
@@ -238,6 +254,7 @@ pub struct Receipt {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ReceiptKind {
     Process,
@@ -250,6 +267,7 @@ pub enum ReceiptKind {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Fate {
     Ended,
@@ -263,6 +281,7 @@ pub enum Fate {
 
 /// What the supervisor is doing right now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SupervisorView {
     pub pid: u32,
     pub build: String,
@@ -278,6 +297,7 @@ pub struct SupervisorView {
 
 /// What one team's driver is doing right now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DriverView {
     pub team: TeamId,
     pub project: PathBuf,
@@ -294,6 +314,7 @@ pub struct DriverView {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CommitView {
     pub revision: Revision,
     pub records: u32,

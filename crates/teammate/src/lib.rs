@@ -39,6 +39,7 @@ use agent_team_protocol::exit::ExitCode;
 use agent_team_protocol::initialize::Initialize;
 use agent_team_protocol::launch::LaunchFile;
 use agent_team_protocol::text::visible_line;
+use agent_team_system::directories::Directories;
 use agent_team_system::signals::Signals;
 use agent_team_system::spawn;
 use signal_hook::consts::{SIGQUIT, SIGTSTP};
@@ -81,23 +82,27 @@ pub fn run(launch_file: &Path) -> Result<Ran, RunError> {
         Err(TakeLaunchError::Taken(_)) => return Ok(Ran::NotOurs),
         Err(error) => return Err(RunError::Launch(Box::new(error))),
     };
-    start_tracing(&launch);
     log_panics(&launch);
+    start_tracing(&launch);
     let directories = launch::directories(launch_file, &launch)?;
+    let initialize = Initialize::member(
+        launch.team.clone(),
+        launch.launch.clone(),
+        launch.token.clone(),
+    );
+    // Before anything that can be built while the supervisor answers.
+    let link = Link::start(directories.clone(), initialize)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     // Local, because a terminal's saved modes do not go from thread to thread.
     LocalSet::new().block_on(&runtime, async {
-        let worker = prepare(&launch, directories)?;
+        let worker = prepare(&launch, directories, link)?;
         Ok(Ran::Exited(worker.run().await))
     })
 }
 
-fn prepare(
-    launch: &LaunchFile,
-    directories: agent_team_system::directories::Directories,
-) -> Result<Worker, RunError> {
+fn prepare(launch: &LaunchFile, directories: Directories, link: Link) -> Result<Worker, RunError> {
     let signals = Signals::install()?;
     // Handled by doing nothing, rather than ignored, which children would inherit: keys at the prompt end no worker.
     for signal in [SIGQUIT, SIGTSTP] {
@@ -112,14 +117,9 @@ fn prepare(
         marker: launch.launch.to_string(),
     });
     reap();
-    let initialize = Initialize::member(
-        launch.team.clone(),
-        launch.launch.clone(),
-        launch.token.clone(),
-    );
     let parts = Parts {
         log: MemberLog::new(launch.log.clone()),
-        link: Link::start(directories.clone(), initialize)?,
+        link,
         typed: Typed::start(directories, launch),
         coloured: launch
             .environment
@@ -189,15 +189,4 @@ fn log_panics(launch: &LaunchFile) {
         }
         print(panic);
     }));
-}
-
-/// An error with what led to it, as one line.
-pub fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -7,6 +7,7 @@
 mod agent;
 mod later;
 mod member;
+mod open;
 mod role;
 mod source;
 mod table;
@@ -16,8 +17,7 @@ mod tests;
 mod variables;
 
 use std::collections::HashMap;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use agent_team_protocol::TeamName;
 use agent_team_protocol::spec::{
@@ -27,11 +27,13 @@ use toml::de::DeTable;
 
 use agent::Reader;
 use member::{Defaults, Member};
+use open::{ReadTextError, open};
 use role::Roles;
 use source::Source;
 use table::{At, Level, Table};
 
 pub(crate) use member::check_variable;
+pub(crate) use open::find;
 pub(crate) use role::{Layer, Place, RoleSheet};
 pub(crate) use source::Fault;
 pub(crate) use variables::{Variables, is_variable};
@@ -39,9 +41,6 @@ pub(crate) use variables::{Variables, is_variable};
 /// The directory that makes a directory a project.
 pub(crate) const DIRECTORY: &str = ".agent-team";
 pub(crate) const FILE: &str = "team.toml";
-
-/// Longest file, in bytes.
-const FILE_MAX: u64 = 1 << 20;
 
 /// Who decides what is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,27 +87,6 @@ pub(crate) enum LoadTeamError {
     },
     #[error("the team file has {} faults", .0.len())]
     Faults(Vec<Fault>),
-}
-
-/// Why a file is no text that we read.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ReadTextError {
-    #[error("it is not a regular file")]
-    NotAFile,
-    #[error("it is larger than 1 MiB")]
-    TooLarge,
-    #[error("line {line}, column {column} is not valid UTF-8")]
-    NotText { line: usize, column: usize },
-    #[error(transparent)]
-    Io(#[from] std::io::Error),
-}
-
-/// The team file of the project that contains `directory`.
-pub(crate) fn find(directory: &Path) -> Option<PathBuf> {
-    let candidates = directory
-        .ancestors()
-        .map(|ancestor| ancestor.join(DIRECTORY).join(FILE));
-    candidates.into_iter().find(|file| file.exists())
 }
 
 /// What a team file is read with.
@@ -161,58 +139,6 @@ pub(crate) fn roles(
     } else {
         Err(LoadTeamError::Faults(faults))
     }
-}
-
-/// A team file's name as it is shown, its text, and its project.
-fn open(file: &Path, here: &Path) -> Result<(String, String, PathBuf), LoadTeamError> {
-    let shown = file
-        .strip_prefix(here)
-        .unwrap_or(file)
-        .display()
-        .to_string();
-    let text = match read_text(file) {
-        Ok(text) => text,
-        Err(ReadTextError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(LoadTeamError::Missing(shown));
-        }
-        Err(error) => return Err(LoadTeamError::Unreadable(shown, error)),
-    };
-    let project = project_of(file).map_err(|source| LoadTeamError::Project {
-        file: shown.clone(),
-        source,
-    })?;
-    Ok((shown, text, project))
-}
-
-/// The directory that holds the file's `.agent-team`; a file that lies elsewhere belongs to its own directory.
-fn project_of(file: &Path) -> std::io::Result<PathBuf> {
-    let file = file.canonicalize()?;
-    let directory = file.parent().unwrap_or(&file);
-    let project = match directory.file_name() {
-        Some(name) if name == DIRECTORY => directory.parent().unwrap_or(directory),
-        Some(_) | None => directory,
-    };
-    Ok(project.to_owned())
-}
-
-/// The whole text of a file, which must be one, and not too large.
-fn read_text(path: &Path) -> Result<String, ReadTextError> {
-    // Looked at before it is opened: opening a pipe would wait for its writer.
-    if !path.metadata()?.is_file() {
-        return Err(ReadTextError::NotAFile);
-    }
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)?
-        .take(FILE_MAX + 1)
-        .read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > FILE_MAX {
-        return Err(ReadTextError::TooLarge);
-    }
-    String::from_utf8(bytes).map_err(|error| {
-        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let (line, column) = source::position(&String::from_utf8_lossy(valid), valid.len());
-        ReadTextError::NotText { line, column }
-    })
 }
 
 /// The text as TOML.

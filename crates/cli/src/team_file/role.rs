@@ -175,7 +175,7 @@ impl Roles {
     /// `[roles.<name>]` of the user's settings. What else stands there is the supervisor's to read.
     fn add_settings(&mut self, file: &Path, reader: Reader<'_>) {
         // Without the file there are none; one that cannot be read stops the supervisor, which says so.
-        let Ok(text) = super::read_text(file) else {
+        let Ok(text) = super::open::read_text(file) else {
             return;
         };
         let shown = file.display().to_string();

@@ -6,7 +6,8 @@ use std::path::Path;
 use agent_team_protocol::spec::{ClaimPolicy, Colour, Engine, Layout, PlacementChoice, TeamSpec};
 use proptest::prelude::*;
 
-use super::{FILE_MAX, Fault, LoadTeamError, Loaded, Reading, Variables, parse, slug};
+use super::open::FILE_MAX;
+use super::{Fault, LoadTeamError, Loaded, Reading, Variables, parse, slug};
 
 mod agents;
 

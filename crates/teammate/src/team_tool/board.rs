@@ -1,12 +1,13 @@
 //! The board: creating, giving and cancelling tasks for the lead; looking, claiming and ending them for everybody.
 
+mod claiming;
 mod ending;
 
 use std::sync::Arc;
 
 use agent_team_protocol::method::{
-    AddTask, AssignTask, ClaimTask, ListTasks, OneTask, TaskAdd, TaskAnswer, TaskAssign,
-    TaskCancel, TaskChanges, TaskClaim, TaskList, TaskShow, TaskUpdate, UpdateTask,
+    AddTask, AssignTask, ListTasks, OneTask, TaskAdd, TaskAnswer, TaskAssign, TaskCancel, TaskList,
+    TaskShow,
 };
 use agent_team_protocol::spec::TaskSpec;
 use agent_team_protocol::view::{TaskState, TaskView};
@@ -61,14 +62,14 @@ pub(super) fn tools(seat: &Arc<Seat>) -> [Box<dyn Tool>; 6] {
             "claim_task",
             "Claims a task, which makes you its only owner, and shows it in full. Without an id: the ready task of \
              highest priority that you may take. Exactly one member gets a task; if you are refused, take another.",
-            claim,
+            claiming::claim,
         ),
         changing(
             seat,
             "update_task",
             "Changes fields of a task; what is left out stays. `state` changes its state: in_progress claims it, \
              completed completes it with `note` as the result, pending releases it. Only its owner and the lead may.",
-            update,
+            claiming::update,
         ),
         changing(
             seat,
@@ -266,135 +267,6 @@ pub(super) async fn whole_board(seat: &Seat) -> Result<Vec<TaskView>, ToolError>
             return Ok(tasks);
         }
     }
-}
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Claim {
-    /// Such as T-3; left out: the next one.
-    #[schemars(with = "Option<String>")]
-    task: Option<TaskId>,
-}
-
-async fn claim(seat: Arc<Seat>, args: Claim) -> Result<String, ToolError> {
-    let claimed = take(&seat, args.task).await?;
-    let task = seat
-        .call::<TaskShow>(OneTask { task: claimed.task })
-        .await?;
-    let waited_for = results_before(&seat, &task).await;
-    Ok(format!(
-        "You own {} now.{}\n{}{waited_for}",
-        claimed.task,
-        overlaps(&claimed),
-        task_sheet(&task)
-    ))
-}
-
-/// Claims a task, and keeps the claim's generation.
-async fn take(seat: &Seat, task: Option<TaskId>) -> Result<TaskAnswer, ToolError> {
-    let claimed = seat.call::<TaskClaim>(ClaimTask { task }).await?;
-    seat.shared.claims.note(claimed.task, claimed.generation);
-    Ok(claimed)
-}
-
-/// What came of the tasks that this one waited for: its owner builds on them.
-async fn results_before(seat: &Seat, task: &TaskView) -> String {
-    let mut text = String::new();
-    for before in &task.after {
-        // Without one of them the claim still holds, and `list_tasks` has it.
-        if let Ok(before) = seat.ask::<TaskShow>(OneTask { task: *before }).await
-            && let Some(result) = &before.result
-        {
-            text.push_str(&format!(
-                "\nResult of {} ({}):\n{result}",
-                before.id, before.title
-            ));
-        }
-    }
-    text
-}
-
-/// A state that `update_task` leads to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-enum Next {
-    InProgress,
-    Completed,
-    Pending,
-}
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Update {
-    /// Such as T-3.
-    #[schemars(with = "String")]
-    task: TaskId,
-    title: Option<String>,
-    description: Option<String>,
-    priority: Option<i32>,
-    labels: Option<Vec<String>>,
-    /// All that must be completed first, by id or exact title, in place of those before.
-    after: Option<Vec<String>>,
-    /// Only members of this role may take it.
-    #[schemars(with = "Option<String>")]
-    role: Option<RoleName>,
-    /// Globs of the files that it may change.
-    files: Option<Vec<String>>,
-    #[serde(default)]
-    #[schemars(with = "Next")]
-    state: Option<Next>,
-    /// With `state` completed: the result. With pending: why it is given back.
-    note: Option<String>,
-}
-
-async fn update(seat: Arc<Seat>, args: Update) -> Result<String, ToolError> {
-    let task = args.task;
-    let changes = TaskChanges {
-        title: args.title,
-        description: args.description,
-        priority: args.priority,
-        labels: args.labels,
-        after: args.after,
-        role: args.role,
-        files: args.files,
-        ..TaskChanges::default()
-    };
-    let changes_fields = changes.title.is_some()
-        || changes.description.is_some()
-        || changes.priority.is_some()
-        || changes.labels.is_some()
-        || changes.after.is_some()
-        || changes.role.is_some()
-        || changes.files.is_some();
-    let note = match (args.state, args.note) {
-        (Some(Next::Completed | Next::Pending), note) => note.unwrap_or_default(),
-        (Some(Next::InProgress) | None, None) => String::new(),
-        (Some(Next::InProgress) | None, Some(_)) => {
-            let text = "`note` goes with `state` completed or pending; to write to somebody, use send_message";
-            return Err(ToolError::Input(text.to_owned()));
-        }
-    };
-    if !changes_fields && args.state.is_none() {
-        let text = "Nothing to change: give `state` or at least one field";
-        return Err(ToolError::Input(text.to_owned()));
-    }
-    let mut told = Vec::new();
-    if args.state == Some(Next::InProgress) {
-        let claimed = take(&seat, Some(task)).await?;
-        told.push(format!("You own {task} now.{}", overlaps(&claimed)));
-    }
-    if changes_fields {
-        let changed = seat
-            .call::<TaskUpdate>(UpdateTask { task, changes })
-            .await?;
-        told.push(format!("{task} is changed.{}", overlaps(&changed)));
-    }
-    match args.state {
-        Some(Next::Completed) => told.push(ending::complete_with(&seat, task, note).await?),
-        Some(Next::Pending) => told.push(ending::release_with(&seat, task, note).await?),
-        Some(Next::InProgress) | None => {}
-    }
-    Ok(told.join("\n"))
 }
 
 fn overlaps(answer: &TaskAnswer) -> String {

@@ -12,6 +12,9 @@ use agent_team_protocol::{MemberName, TaskId};
 const TITLE: usize = 160;
 const RESULT: usize = 240;
 
+/// Bytes of the note in place of what was cut out, at most.
+const CUT_NOTE_MAX: usize = 64;
+
 /// `T-3 in_progress by ada: Add validation; after T-1`.
 pub(super) fn task_line(task: &TaskView) -> String {
     let mut line = format!("{} {}", task.id, state_word(task));
@@ -183,9 +186,9 @@ pub(super) fn within(text: String, max: usize) -> String {
     if text.len() <= max {
         return text;
     }
-    let note = format!("\n… {} bytes are cut out here …\n", text.len() - max);
-    let half = max.saturating_sub(note.len()) / 2;
+    let half = max.saturating_sub(CUT_NOTE_MAX) / 2;
     let head = &text[..text.floor_char_boundary(half)];
     let tail = &text[text.ceil_char_boundary(text.len() - half)..];
-    format!("{head}{note}{tail}")
+    let cut = text.len() - head.len() - tail.len();
+    format!("{head}\n… {cut} bytes are cut out here …\n{tail}")
 }

@@ -6,7 +6,7 @@ use agent_team_protocol::method::{
     FinishRun, MemberRestart, MemberSpawn, MemberStop, MessageSend, Nothing, OneMember, RunFinish,
     SendMessage, Spawn, TeamShow,
 };
-use agent_team_protocol::text::visible_line;
+use agent_team_protocol::text::visible_label;
 use agent_team_protocol::view::{RoleView, TeamView};
 use agent_team_protocol::{MemberName, Recipient, RoleName, TaskId};
 use schemars::JsonSchema;
@@ -19,6 +19,9 @@ use crate::tool::{Tool, ToolError};
 
 /// The role of who is spawned without one.
 const WORKER: &str = "worker";
+
+/// Columns of a role's description.
+const DESCRIPTION: usize = 240;
 
 pub(super) fn tools_of_the_lead(seat: &Arc<Seat>) -> [Box<dyn Tool>; 4] {
     [
@@ -207,5 +210,10 @@ pub(super) fn role_line(role: &RoleView) -> String {
     if role.description.is_empty() {
         return role.name.to_string();
     }
-    format!("{}: {}", role.name, visible_line(&role.description))
+    // Some describe a role in pages; who chooses one needs a line.
+    format!(
+        "{}: {}",
+        role.name,
+        visible_label(&role.description, DESCRIPTION)
+    )
 }

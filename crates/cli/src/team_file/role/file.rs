@@ -31,7 +31,7 @@ pub(super) fn load(path: &Path, layer: Layer, reader: Reader<'_>) -> Option<(Rol
     let stem = path.file_stem()?.to_str()?;
     let shown = path.strip_prefix(reader.project).unwrap_or(path);
     let shown = shown.display().to_string();
-    match super::super::read_text(path) {
+    match super::super::open::read_text(path) {
         Ok(text) => parse(&shown, stem, &text, layer, reader),
         Err(error) => {
             let fault = Fault {

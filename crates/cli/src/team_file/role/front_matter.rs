@@ -15,6 +15,8 @@ pub(super) struct RoleText<'a> {
 pub(super) struct Field<'a> {
     pub(super) key: At<&'a str>,
     pub(super) value: Value,
+    /// What joins the lines of a block, which are text whatever they look like.
+    block: Option<char>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,10 +61,11 @@ pub(super) fn read(text: &str) -> Result<RoleText<'_>, Unreadable> {
 
 fn read_line<'a>(fields: &mut Vec<Field<'a>>, line: At<&'a str>) -> Result<(), Unreadable> {
     let text = line.value.trim();
-    if text.is_empty() || text.starts_with('#') {
+    let indent = line.value.len() - line.value.trim_start().len();
+    let in_block = indent > 0 && fields.last().is_some_and(|field| field.block.is_some());
+    if text.is_empty() || (text.starts_with('#') && !in_block) {
         return Ok(());
     }
-    let indent = line.value.len() - line.value.trim_start().len();
     let at = line.at + indent;
     if indent > 0 || text.starts_with("- ") || text == "-" {
         let Some(field) = fields.last_mut() else {
@@ -75,15 +78,25 @@ fn read_line<'a>(fields: &mut Vec<Field<'a>>, line: At<&'a str>) -> Result<(), U
         return Err(no_field(at));
     };
     let value_at = at + key.len() + 1 + (value.len() - value.trim_start().len());
+    let value = value.trim();
+    let block = match value {
+        ">" | ">-" | ">+" => Some(' '),
+        "|" | "|-" | "|+" => Some('\n'),
+        _ => None,
+    };
     fields.push(Field {
         key: At {
             value: key.trim_end(),
             at,
         },
-        value: value_of(At {
-            value: value.trim(),
-            at: value_at,
-        }),
+        value: match block {
+            Some(_) => Value::Text(String::new()),
+            None => value_of(At {
+                value,
+                at: value_at,
+            }),
+        },
+        block,
     });
     Ok(())
 }
@@ -97,10 +110,6 @@ fn no_field(at: usize) -> Unreadable {
 
 fn value_of(found: At<&str>) -> Value {
     let text = found.value;
-    // A block, folded or not: its lines follow.
-    if [">", ">-", ">+", "|", "|-", "|+"].contains(&text) {
-        return Value::Text(String::new());
-    }
     let Some(inside) = text
         .strip_prefix('[')
         .and_then(|text| text.strip_suffix(']'))
@@ -148,6 +157,13 @@ fn scalar(text: &str) -> &str {
 impl Field<'_> {
     /// A line that belongs to this key.
     fn go_on(&mut self, line: At<&str>) {
+        if let (Some(join), Value::Text(text)) = (self.block, &mut self.value) {
+            if !text.is_empty() {
+                text.push(join);
+            }
+            text.push_str(line.value);
+            return;
+        }
         if let Some(item) = line.value.strip_prefix('-') {
             let item = At {
                 value: scalar(item.trim()).to_owned(),
@@ -213,6 +229,14 @@ mod tests {
             values("---\nh:\n  Stop:\n    - x\n---\n")[0].1,
             Value::Nested
         );
+    }
+
+    #[test]
+    fn the_lines_of_a_block_are_text() {
+        let head = "---\na: |\n  Use it:\n  - here\n  # there\nb: >-\n  x: y\n  z\n---\n";
+        let expected = [("a", "Use it:\n- here\n# there"), ("b", "x: y z")];
+        let expected = expected.map(|(key, value)| (key.to_owned(), text(value)));
+        assert_eq!(values(head), expected);
     }
 
     #[test]
