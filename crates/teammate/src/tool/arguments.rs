@@ -45,9 +45,10 @@ fn plain(schema: &mut schemars::Schema) {
 /// The arguments as the tool's type.
 pub(crate) fn parse<T: DeserializeOwned>(spec: &ToolSpec, input: Value) -> Result<T, ToolError> {
     // Some models send nothing at all to a tool that needs nothing.
-    let input = match input {
-        Value::Null => Value::Object(serde_json::Map::new()),
-        input => input,
+    let input = if input.is_null() {
+        Value::Object(serde_json::Map::new())
+    } else {
+        input
     };
     serde_path_to_error::deserialize(input).map_err(|error| {
         let field = error.path().to_string();
