@@ -163,7 +163,7 @@ pub(crate) fn team_view(members: Vec<Value>) -> TeamView {
 pub(crate) fn message(id: u64, from: &str, text: &str) -> DeliveredMessage {
     DeliveredMessage {
         id: MessageId(id),
-        from: Party::try_from(from.to_owned()).unwrap(),
+        from: from.parse().unwrap(),
         text: text.to_owned(),
         urgent: false,
         redelivered: false,
