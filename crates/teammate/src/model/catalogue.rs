@@ -212,7 +212,7 @@ impl Price {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::with_causes;
+    use agent_team_protocol::with_causes;
 
     fn known(catalogue: &Catalogue, name: &str) -> Known {
         catalogue.look_up(&name.parse().expect("a model's name"))

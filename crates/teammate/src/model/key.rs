@@ -98,7 +98,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
-    use crate::with_causes;
+    use agent_team_protocol::with_causes;
 
     fn find(vars: &[(&str, &str)]) -> Result<Option<Key>, KeyError> {
         let environment = vars.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));

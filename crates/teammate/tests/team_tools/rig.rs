@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use agent_team_protocol::notification::DeliveredMessage;
 use agent_team_protocol::view::{MemberView, TaskView, TeamView};
-use agent_team_protocol::{ErrorCode, MessageId, Party, Refusal, TaskId};
+use agent_team_protocol::{ErrorCode, MessageId, Refusal, TaskId};
 use agent_team_teammate::desk::Desk;
 use agent_team_teammate::team_tool::{Arrivals, Claims, Shared, Verify, Verifying, team_tools};
 use agent_team_teammate::tool::{Bench, Tool, ToolError};
