@@ -18,6 +18,7 @@ const HELP: &str = "\
 A team:
   up           Start the team of this project, or bring it to what its file says now
   down         End everything and print a receipt for each thing
+  run          Give the lead a goal, wait for its answer, and print that
   attach       Show the team, or one member's pane, in this terminal
   ps           The members and what they are doing
   why          Why a member is in the state it is in

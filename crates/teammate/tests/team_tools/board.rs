@@ -269,9 +269,12 @@ async fn the_members_are_told_with_what_they_do() {
 
 #[tokio::test]
 async fn a_run_is_finished_with_its_answer() {
-    let rig = Rig::new(true, |_, args| match args["force"] {
-        Value::Bool(true) => Ok(json!({"run": "R-1"})),
-        _ => Err(no(ErrorCode::WrongState, "T-2 is not finished")),
+    let rig = Rig::new(true, |_, args| {
+        if args["force"] == true {
+            Ok(json!({"run": "R-1"}))
+        } else {
+            Err(no(ErrorCode::WrongState, "T-2 is not finished"))
+        }
     });
     let told = rig.refused("finish", json!({"answer": "All done"})).await;
     assert!(told.contains("T-2 is not finished"), "{told}");

@@ -8,8 +8,11 @@ use tokio::time::Instant;
 
 use super::rig::{Rig, member, message, task, team, unexpected};
 
+/// States by number.
+type Board = Arc<Mutex<Vec<(u64, String)>>>;
+
 /// A board whose tasks the test changes, by number.
-fn with_board(states: &[(u64, &str)]) -> (Rig, Arc<Mutex<Vec<(u64, String)>>>) {
+fn with_board(states: &[(u64, &str)]) -> (Rig, Board) {
     let board = states.iter().map(|(id, state)| (*id, (*state).to_owned()));
     let board = Arc::new(Mutex::new(board.collect::<Vec<_>>()));
     let of = Arc::clone(&board);
@@ -29,14 +32,23 @@ fn with_board(states: &[(u64, &str)]) -> (Rig, Arc<Mutex<Vec<(u64, String)>>>) {
     (rig, board)
 }
 
+/// Time passes, and the tool has looked again.
+async fn later(rig: &Rig, time: Duration) {
+    rig.calls();
+    tokio::time::advance(time).await;
+    while rig.calls().is_empty() {
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_finished_task_ends_it_and_one_that_was_taken_up_does_not() {
     let (rig, board) = with_board(&[(1, "pending"), (2, "in_progress"), (3, "completed")]);
     let begun = Instant::now();
     let change = async {
-        tokio::time::sleep(Duration::from_secs(5)).await;
         board.lock().unwrap()[0].1 = "in_progress".to_owned();
-        tokio::time::sleep(Duration::from_secs(10)).await;
+        later(&rig, Duration::from_secs(5)).await;
+        later(&rig, Duration::from_secs(10)).await;
         board.lock().unwrap()[1].1 = "failed".to_owned();
     };
     let (told, ()) = tokio::join!(rig.run("wait", json!({"for": "tasks"})), change);
@@ -61,7 +73,7 @@ async fn a_message_ends_every_wait_at_once() {
         };
         let begun = Instant::now();
         let arrive = async {
-            tokio::time::sleep(Duration::from_millis(700)).await;
+            tokio::time::advance(Duration::from_millis(700)).await;
             rig.shared
                 .arrivals
                 .deliver(vec![message(1, "user", "stop")]);
@@ -93,7 +105,7 @@ async fn a_member_that_comes_to_rest_ends_it() {
         ]))
     });
     let change = async {
-        tokio::time::sleep(Duration::from_secs(3)).await;
+        later(&rig, Duration::from_secs(3)).await;
         *states.lock().unwrap() = "held";
     };
     let input = json!({"for": "members", "ids": ["ada", "bob"]});
