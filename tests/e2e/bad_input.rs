@@ -138,7 +138,7 @@ async fn what_is_not_carried_out_yet_says_so() {
     rig.run(["up", "make it faster"])
         .await
         .expect(2)
-        .says("not carried out");
+        .says("no lead");
     rig.run(["up", "-n", "3"]).await.expect(2);
 }
 

@@ -188,7 +188,7 @@ struct Connector {
     directories: Directories,
     initialize: Initialize,
     /// The first connection, until its answer is waited for.
-    introduced: Option<Introduced>,
+    introduced: Option<(Introduced, Option<BoundSocket>)>,
     pending: Pending,
     worker: mpsc::UnboundedReceiver<Outgoing>,
     output: mpsc::Receiver<TaskOutput>,
@@ -211,13 +211,12 @@ impl Connector {
         let mut pause = Duration::ZERO;
         loop {
             tokio::time::sleep(pause).await;
-            // Before it is connected to: whoever binds after this is another one.
-            let mut socket = daemon::bound_socket(&self.directories);
+            let mut socket = None;
             let ended = match self.connect().await {
-                Ok((client, incoming)) => {
+                Ok((client, incoming, bound)) => {
                     let since = Instant::now();
                     told = false;
-                    socket = socket.or_else(|| daemon::bound_socket(&self.directories));
+                    socket = bound;
                     let ended = self.serve(client, incoming).await;
                     if since.elapsed() >= SETTLED_AFTER {
                         failures = 0;
@@ -268,15 +267,26 @@ impl Connector {
         let _nobody_yet = tokio::time::timeout(RESTART_LIMIT, serves).await;
     }
 
-    async fn connect(&mut self) -> Result<(Client, Incoming), ConnectOrStartError> {
-        if let Some(introduced) = self.introduced.take() {
+    /// With the socket that was connected to.
+    async fn connect(
+        &mut self,
+    ) -> Result<(Client, Incoming, Option<BoundSocket>), ConnectOrStartError> {
+        if let Some((introduced, bound)) = self.introduced.take() {
             match introduced.answered().await {
                 // It died meanwhile.
                 Err(ConnectError::Ended) => {}
-                answered => return Ok(answered?),
+                answered => {
+                    let (client, incoming) = answered?;
+                    return Ok((client, incoming, bound));
+                }
             }
         }
-        daemon::connect_or_start(&self.directories, &self.initialize).await
+        // Before it is connected to: whoever binds after this is another one.
+        let bound = daemon::bound_socket(&self.directories);
+        let (client, incoming) =
+            daemon::connect_or_start(&self.directories, &self.initialize).await?;
+        let bound = bound.or_else(|| daemon::bound_socket(&self.directories));
+        Ok((client, incoming, bound))
     }
 
     fn tell(&self, event: LinkEvent) {
@@ -345,10 +355,16 @@ impl Connector {
     }
 }
 
-/// Says to the supervisor that is there who this is. `None` when none can be reached: the ordinary way tells why.
-async fn introduce(directories: &Directories, initialize: &Initialize) -> Option<Introduced> {
+/// Says to the supervisor that is there who this is; with its socket. `None` when none can be reached: the ordinary way
+/// tells why.
+async fn introduce(
+    directories: &Directories,
+    initialize: &Initialize,
+) -> Option<(Introduced, Option<BoundSocket>)> {
     let socket = daemon::find(directories).ok().flatten()?;
-    Introduced::at(&socket, initialize).await.ok()
+    let bound = daemon::bound_socket(directories);
+    let introduced = Introduced::at(&socket, initialize).await.ok()?;
+    Some((introduced, bound))
 }
 
 /// Requests made while there is no connection wait in the channel, and are taken up by the next `serve`.

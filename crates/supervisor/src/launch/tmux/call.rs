@@ -70,8 +70,6 @@ impl TmuxError {
             "no such pane",
             "no such window",
             "no such session",
-            // There is no session at all.
-            "no current target",
         ]) {
             Self::Gone(text)
         } else if says(&["no space"]) {
@@ -345,7 +343,7 @@ mod tests {
         ));
         assert!(matches!(
             TmuxError::of("no current target"),
-            TmuxError::Gone(_)
+            TmuxError::NoServer(_)
         ));
         assert!(matches!(
             TmuxError::of("create pane failed: no space for new pane"),

@@ -141,10 +141,7 @@ impl Panes {
                 self.record(survey.server);
                 Ok(survey)
             }
-            // One that lost its last session and has not ended yet has nothing to list.
-            Err(TmuxError::NoServer(_) | TmuxError::Gone(_)) if self.tmux.own.is_some() => {
-                Ok(Survey::default())
-            }
+            Err(TmuxError::NoServer(_)) if self.tmux.own.is_some() => Ok(Survey::default()),
             Err(error) => Err(error),
         }
     }
