@@ -244,8 +244,8 @@ pub(crate) struct Start {
     /// The team file [default: .agent-team/team.toml, here or above]
     #[arg(long, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
-    /// How many workers a team without a file has (not carried out yet)
-    #[arg(short = 'n', long = "members", value_name = "N", hide = true)]
+    /// How many workers a team without a file has [default: 3]
+    #[arg(short = 'n', long = "workers", value_name = "N")]
     pub(crate) number: Option<u32>,
     /// Forget the board and the members of before
     #[arg(long)]

@@ -114,6 +114,29 @@ pub(crate) fn load(file: &Path, reading: Reading<'_>) -> Result<Loaded, LoadTeam
     parse(&shown, &text, &project, reading).map_err(LoadTeamError::Faults)
 }
 
+/// The team of a project without a team file: a lead, and so many workers. The project is the repository around `here`,
+/// or `here` itself.
+pub(crate) fn of_workers(workers: u32, reading: Reading<'_>) -> Result<Loaded, LoadTeamError> {
+    let shown = "the team of a lead and workers";
+    let here = reading.here.canonicalize();
+    let here = here.map_err(|source| LoadTeamError::Project {
+        file: shown.to_owned(),
+        source,
+    })?;
+    let mut around = here.ancestors();
+    let project = around.find(|place| place.join(".git").exists());
+    let mut text = format!(
+        "mode = \"lead\"\n[limits]\nteammates = {}\n",
+        Limits::default().teammates.max(workers.saturating_add(1))
+    );
+    for number in 1..=workers {
+        text.push_str(&format!(
+            "[[member]]\nname = \"worker-{number}\"\nrole = \"worker\"\nengine = \"native\"\n"
+        ));
+    }
+    parse(shown, &text, project.unwrap_or(&here), reading).map_err(LoadTeamError::Faults)
+}
+
 /// Every role that a project knows, by name, whatever else is wrong with its team file.
 pub(crate) fn roles(
     file: Option<&Path>,

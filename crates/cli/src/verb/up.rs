@@ -1,7 +1,7 @@
 //! `up`: starts the team of this project, or brings it to what its file says now.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -23,6 +23,9 @@ use crate::output::{Output, member, task, text};
 use crate::session::{self, Session};
 use crate::team_file::{self, Loaded, Reading, Variables};
 
+/// Workers of a team without a file, unless it is said how many.
+const WORKERS: u32 = 3;
+
 pub(super) async fn run(
     global: &Global,
     output: Output,
@@ -33,7 +36,7 @@ pub(super) async fn run(
         .map(|goal| super::text_or_stdin(goal, ErrorCode::MessageTooLarge))
         .transpose()?;
     let environment = environment(output, &args.start.env)?;
-    let mut spec = wanted(global, output, &args.start).await?;
+    let mut spec = wanted(global, output, &args.start, goal.is_some()).await?;
     if goal.is_some() {
         check_lead(&spec)?;
     }
@@ -120,14 +123,6 @@ async fn wait(mut session: Session, output: Output, after: Revision) -> Result<E
     })
 }
 
-fn refuse_what_comes_later(args: &args::Start) -> Result<(), Failure> {
-    if args.number.is_none() {
-        return Ok(());
-    }
-    Err(Failure::not_carried_out("`-n`")
-        .hint("members and tasks come from .agent-team/team.toml: agent-team init"))
-}
-
 /// The members' environment: ours, and on top of it what was typed.
 pub(super) fn environment(
     output: Output,
@@ -165,15 +160,15 @@ fn variables(typed: &[String]) -> Result<Variables, Failure> {
     typed.iter().map(pair).collect()
 }
 
-/// The team as its file wants it.
+/// The team as its file wants it, or for a goal without a file the one that needs none.
 pub(super) async fn wanted(
     global: &Global,
     output: Output,
     args: &args::Start,
+    for_goal: bool,
 ) -> Result<TeamSpec, Failure> {
-    refuse_what_comes_later(args)?;
     let variables = variables(&args.var)?;
-    let mut spec = of_file(global, output, args.file.as_deref(), &variables).await?;
+    let mut spec = of_file(global, output, args, for_goal, &variables).await?;
     let record = args.record.as_ref().map(std::path::absolute).transpose();
     let record = record.map_err(|error| Failure::io("the file to record into", &error))?;
     let members = spec.members.iter_mut().map(|member| &mut member.agent);
@@ -187,7 +182,8 @@ pub(super) async fn wanted(
 async fn of_file(
     global: &Global,
     output: Output,
-    file: Option<&Path>,
+    args: &args::Start,
+    for_goal: bool,
     variables: &Variables,
 ) -> Result<TeamSpec, Failure> {
     let here = session::current_directory()?;
@@ -203,9 +199,16 @@ async fn of_file(
         }
         loaded.spec
     };
-    let file = file
-        .map(|file| here.join(file))
-        .or_else(|| team_file::find(&here));
+    let named = args.file.as_deref().map(|file| here.join(file));
+    let file = named.or_else(|| team_file::find(&here));
+    if file.is_none() && for_goal && global.team.is_none() {
+        let workers = args.number.unwrap_or(WORKERS);
+        return Ok(warned(team_file::of_workers(workers, reading)?));
+    }
+    if args.number.is_some() {
+        return Err(Failure::usage("-n is for a goal without a team file")
+            .hint("the members of this team stand in its file"));
+    }
     let Some(name) = &global.team else {
         return Ok(warned(team_file::load(
             &file.ok_or_else(nowhere)?,
