@@ -76,6 +76,38 @@ impl Paint {
             None => text.to_owned(),
         }
     }
+
+    /// Whole lines in this style. Each is coloured by itself, so that none bleeds into a prompt.
+    pub(crate) fn styled(self, style: Style, text: &str) -> String {
+        if self.colour.is_none() {
+            return text.to_owned();
+        }
+        let lines = text.split('\n').map(|line| match style {
+            Style::Plain => line.to_owned(),
+            Style::Accent => self.accent(line),
+            Style::Dim => format!("\x1b[2m{line}\x1b[m"),
+            Style::Diff => match line.as_bytes().first() {
+                Some(b'+') => format!("\x1b[32m{line}\x1b[m"),
+                Some(b'-') => format!("\x1b[31m{line}\x1b[m"),
+                Some(b'@') => format!("\x1b[36m{line}\x1b[m"),
+                Some(_) | None => line.to_owned(),
+            },
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// What lines of a thinking member are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Style {
+    /// What it says.
+    Plain,
+    /// Who speaks to it, and what begins and ends.
+    Accent,
+    /// What may be passed over: results, output of tools.
+    Dim,
+    /// A unified diff.
+    Diff,
 }
 
 #[cfg(test)]

@@ -1,0 +1,71 @@
+//! The messages that have arrived and that the model has not seen yet. The loop puts them in and takes them for the
+//! next step; `read_messages` may be quicker, and `wait` ends when one comes.
+//!
+//! ```text
+//! deliver ──► unread ──take (loop)──────────► its step's append ──► acknowledged
+//!                └────take (read_messages)──► shown ──► the append that holds its result ──► acknowledged
+//! ```
+//! The supervisor offers a message again on every connection until it is acknowledged; here it arrives once.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use agent_team_protocol::MessageId;
+use agent_team_protocol::notification::DeliveredMessage;
+use tokio::sync::Notify;
+
+/// One member's inbox on this side of the wire. Cheap to clone; all clones are one.
+#[derive(Debug, Clone, Default)]
+pub struct Arrivals(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    inbox: Mutex<Inbox>,
+    arrived: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Inbox {
+    unread: VecDeque<DeliveredMessage>,
+    /// Shown by a tool since the loop asked last.
+    shown: Vec<MessageId>,
+    /// Everything that arrived and is not acknowledged yet.
+    known: HashSet<MessageId>,
+}
+
+impl Arrivals {
+    /// Messages as the supervisor delivers them; those that are here already change nothing.
+    pub fn deliver(&self, messages: Vec<DeliveredMessage>) {
+        let mut inbox = self.inbox();
+        for message in messages {
+            if inbox.known.insert(message.id) {
+                inbox.unread.push_back(message);
+            }
+        }
+        drop(inbox);
+        self.0.arrived.notify_waiters();
+    }
+
+    /// Everything that is unread, for the loop to show at its next step. What it takes it must have acknowledged.
+    pub fn take(&self) -> Vec<DeliveredMessage> {
+        self.inbox().unread.drain(..).collect()
+    }
+
+    /// The messages that results of tools have shown since the last call. The append that stores those results
+    /// acknowledges them.
+    pub fn shown(&self) -> Vec<MessageId> {
+        std::mem::take(&mut self.inbox().shown)
+    }
+
+    /// These will not be delivered again.
+    pub fn acknowledged(&self, messages: &[MessageId]) {
+        let mut inbox = self.inbox();
+        for message in messages {
+            inbox.known.remove(message);
+        }
+    }
+
+    fn inbox(&self) -> MutexGuard<'_, Inbox> {
+        self.0.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
