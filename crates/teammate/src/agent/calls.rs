@@ -68,7 +68,13 @@ impl Toolbox {
             finish_at: None,
         };
         let mut next = 0;
-        while next < calls.len() && round.goes_on() {
+        while next < calls.len() {
+            if let Some(interruption) = inbox.interrupted() {
+                round.interrupt(interruption);
+            }
+            if !round.goes_on() {
+                break;
+            }
             let end = next + self.batch(&calls[next..]);
             let running = self.start(calls, next..end, screen);
             round.finish(running, inbox).await;
@@ -153,6 +159,13 @@ impl Round<'_> {
         self.interrupted.is_none() && self.finish_at.is_none()
     }
 
+    fn interrupt(&mut self, interruption: Interruption) {
+        match interruption {
+            Interruption::Hear(why) => self.interrupted = Some(why),
+            Interruption::Stop { finish_at } => self.finish_at = Some(finish_at),
+        }
+    }
+
     /// Waits for all of them, or ends them when something cannot wait.
     async fn finish(&mut self, mut running: Running, inbox: &mut Inbox) {
         loop {
@@ -162,13 +175,12 @@ impl Round<'_> {
                     Some(joined) => self.settle(&running.indices, joined),
                     None => return,
                 },
-                interruption = inbox.interruption(), if self.finish_at.is_none() => match interruption {
-                    Interruption::Hear(why) => {
-                        self.interrupted = Some(why);
+                interruption = inbox.interruption(), if self.goes_on() => {
+                    self.interrupt(interruption);
+                    if self.interrupted.is_some() {
                         return self.end(running).await;
                     }
-                    Interruption::Stop { finish_at } => self.finish_at = Some(finish_at),
-                },
+                }
                 () = sleep_until(self.finish_at) => return self.end(running).await,
             }
         }
@@ -236,9 +248,9 @@ fn arguments(call: &ToolCall) -> Result<Value, ToolError> {
 fn header(call: &ToolCall) -> String {
     let arguments = match serde_json::from_str(&call.input) {
         Ok(Value::Object(arguments)) => {
-            let argument = |(name, value): (String, Value)| match value {
-                Value::String(text) => format!("{name}: {text}"),
-                value => format!("{name}: {value}"),
+            let argument = |(name, value): (String, Value)| match value.as_str() {
+                Some(text) => format!("{name}: {text}"),
+                None => format!("{name}: {value}"),
             };
             let arguments: Vec<String> = arguments.into_iter().map(argument).collect();
             arguments.join(", ")

@@ -35,6 +35,8 @@ contents of files that can be read again. Orders that stand in the conversation 
 /// What became of an attempt to make room.
 pub(super) enum Room {
     Made,
+    /// There is nothing older than what is to stay.
+    Enough,
     /// Something must be heard first.
     Interrupted(Interruption),
     Failed(ModelError),
@@ -53,7 +55,7 @@ impl Mind {
         let items = self.transcript.items();
         let oldest = &items[..items.len() - kept];
         if oldest.is_empty() {
-            return Ok(Room::Made);
+            return Ok(Room::Enough);
         }
         self.screen
             .lines(Style::Dim, "… summarising what is oldest");

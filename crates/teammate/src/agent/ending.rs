@@ -75,8 +75,8 @@ impl Mind {
         };
         let verified = tokio::select! {
             biased;
-            interruption = self.inbox.interruption() => Err(interruption),
             verified = self.shared.verify.verify(task.task, line) => Ok(verified),
+            interruption = self.inbox.interruption() => Err(interruption),
         };
         match verified {
             Ok(Ok(())) => Ok(None),

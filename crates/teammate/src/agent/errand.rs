@@ -8,7 +8,7 @@ use agent_team_protocol::method::{
     EndTask, MemberExit, Method, TaskComplete, TaskFail, TaskRelease,
 };
 use agent_team_protocol::notification::{Abandon, Assignment};
-use agent_team_protocol::text::visible;
+use agent_team_protocol::text::{visible, visible_line};
 use agent_team_protocol::{ErrorCode, Refusal};
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
@@ -179,6 +179,7 @@ impl Agent {
         let finish_at = now + finish;
         match &mut self.life {
             Life::Working => {
+                self.note(&format!("stopping: {}", visible_line(&reason)));
                 let words = LastWords {
                     code: 0,
                     reason,

@@ -130,6 +130,12 @@ impl Inbox {
         }
     }
 
+    /// Something has come already that cannot wait.
+    pub(super) fn interrupted(&mut self) -> Option<Interruption> {
+        self.drain();
+        self.interruption.clone()
+    }
+
     /// Waits for something that cannot wait. Safe to cancel; what is not taken by [`Inbox::take`] interrupts again.
     pub(super) async fn interruption(&mut self) -> Interruption {
         loop {

@@ -42,8 +42,8 @@ const APPEND: usize = 512 << 10;
 /// Steps of a turn unless its role says otherwise.
 const MAX_STEPS: u32 = 100;
 
-/// Attempts to make room for one step, each keeping less.
-const SQUEEZES: [u64; 3] = [25, 10, 0];
+/// What stays as it is when room is made for one step, in percent of the window: less with each attempt.
+const SHARES: [u64; 3] = [25, 10, 0];
 
 /// Why a mind comes to its end.
 #[derive(Debug)]
@@ -204,21 +204,38 @@ impl Mind {
 
     /// One answer, after room was made for it where there was none.
     async fn step(&mut self) -> Result<Stepped, End> {
-        let mut full = self.is_full();
-        for kept in SQUEEZES {
-            if !full {
-                let stepped = self.ask().await?;
-                if !matches!(stepped, Stepped::Failed(ModelError::TooLong(_))) {
-                    return Ok(stepped);
-                }
+        if self.is_full()
+            && let Some(stepped) = self.squeeze(&mut SHARES.into_iter().take(1)).await?
+        {
+            return Ok(stepped);
+        }
+        let mut shares = SHARES.into_iter();
+        loop {
+            let stepped = self.ask().await?;
+            let is_too_long = matches!(stepped, Stepped::Failed(ModelError::TooLong(_)));
+            if !is_too_long || shares.len() == 0 {
+                return Ok(stepped);
             }
-            match self.make_room(kept).await? {
-                Room::Made => full = false,
-                Room::Interrupted(interruption) => return Ok(Stepped::Interrupted(interruption)),
-                Room::Failed(error) => return Ok(Stepped::Failed(error)),
+            if let Some(stepped) = self.squeeze(&mut shares).await? {
+                return Ok(stepped);
             }
         }
-        self.ask().await
+    }
+
+    /// Makes room, leaving the first of these shares that leaves anything out. What came in between, if something did.
+    async fn squeeze(
+        &mut self,
+        shares: &mut impl Iterator<Item = u64>,
+    ) -> Result<Option<Stepped>, End> {
+        for share in shares {
+            match self.make_room(share).await? {
+                Room::Made => break,
+                Room::Enough => {}
+                Room::Interrupted(why) => return Ok(Some(Stepped::Interrupted(why))),
+                Room::Failed(error) => return Ok(Some(Stepped::Failed(error))),
+            }
+        }
+        Ok(None)
     }
 
     async fn ask(&mut self) -> Result<Stepped, End> {

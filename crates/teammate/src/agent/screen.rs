@@ -101,9 +101,10 @@ impl Screen {
     }
 
     /// What takes a text that comes in pieces.
-    pub(super) fn stream(&self) -> Stream<'_> {
+    pub(super) fn stream(&self, style: Style) -> Stream<'_> {
         Stream {
             screen: self,
+            style,
             line: String::new(),
         }
     }
@@ -126,6 +127,7 @@ impl Screen {
 #[derive(Debug)]
 pub(super) struct Stream<'a> {
     screen: &'a Screen,
+    style: Style,
     line: String,
 }
 
@@ -135,14 +137,14 @@ impl Stream<'_> {
         let whole = whole_lines(&self.line);
         if whole > 0 {
             let lines: String = self.line.drain(..whole).collect();
-            self.screen.lines(Style::Plain, &lines);
+            self.screen.lines(self.style, &lines);
         }
     }
 
     pub(super) fn end(&mut self) {
         let rest = std::mem::take(&mut self.line);
         if !rest.trim().is_empty() {
-            self.screen.lines(Style::Plain, &rest);
+            self.screen.lines(self.style, &rest);
         }
     }
 }
@@ -207,7 +209,7 @@ mod tests {
     #[test]
     fn words_are_shown_by_the_line_and_as_nothing_but_text() {
         let (screen, mut shown) = Screen::new();
-        let mut stream = screen.stream();
+        let mut stream = screen.stream(Style::Plain);
         stream.push("One\x1b[2J");
         assert!(texts(&mut shown).is_empty());
         stream.push(" two\nthr");
@@ -219,7 +221,7 @@ mod tests {
     #[test]
     fn a_long_line_is_shown_before_it_ends() {
         let (screen, mut shown) = Screen::new();
-        screen.stream().push(&"word ".repeat(60));
+        screen.stream(Style::Plain).push(&"word ".repeat(60));
         assert!(!texts(&mut shown).is_empty());
     }
 

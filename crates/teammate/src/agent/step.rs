@@ -29,11 +29,17 @@ pub(super) async fn ask(
     screen: &Screen,
     voice: Voice,
 ) -> Stepped {
-    let mut stream = screen.stream();
+    let mut thoughts = screen.stream(Style::Dim);
+    let mut words = screen.stream(Style::Plain);
     let mut told = |delta| match delta {
-        Delta::Text(text) if voice == Voice::Aloud => stream.push(&text),
+        Delta::Thought(text) if voice == Voice::Aloud => thoughts.push(&text),
+        Delta::Text(text) if voice == Voice::Aloud => {
+            thoughts.end();
+            words.push(&text);
+        }
         Delta::Waiting { pause, why } => {
-            stream.end();
+            thoughts.end();
+            words.end();
             let seconds = pause.as_secs_f64();
             screen.lines(
                 Style::Accent,
@@ -45,14 +51,15 @@ pub(super) async fn ask(
     };
     let stepped = tokio::select! {
         biased;
-        interruption = inbox.interruption() => Stepped::Interrupted(interruption),
         answer = model.answer(prompt, &mut told) => match answer {
             Ok(answer) => Stepped::Answered(answer),
             Err(error) => Stepped::Failed(error),
         },
+        interruption = inbox.interruption() => Stepped::Interrupted(interruption),
     };
+    thoughts.end();
+    words.end();
     if let Stepped::Interrupted(Interruption::Hear(why)) = &stepped {
-        stream.end();
         screen.lines(Style::Accent, &format!("… interrupted: {why}"));
     }
     stepped

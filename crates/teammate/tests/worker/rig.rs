@@ -79,6 +79,10 @@ impl ScriptedSupervisor {
 
     /// Writes the launch file and returns its path.
     pub(crate) fn launch_file(&self, cwd: &Path) -> PathBuf {
+        self.launch_with(cwd, Engine::Command, AgentSpec::default())
+    }
+
+    pub(crate) fn launch_with(&self, cwd: &Path, engine: Engine, agent: AgentSpec) -> PathBuf {
         let path = std::env::var("PATH").unwrap();
         let file = LaunchFile {
             supervisor_lock: self.path("state/supervisor.lock"),
@@ -89,11 +93,11 @@ impl ScriptedSupervisor {
             cwd: cwd.to_owned(),
             environment: BTreeMap::from([("PATH".into(), path), ("GIVEN".into(), "yes".into())]),
             log: self.path("ada.log"),
-            engine: Engine::Command,
+            engine,
             role: "worker".parse().unwrap(),
             lead: false,
-            project: "/".into(),
-            agent: AgentSpec::default(),
+            project: self.path("project"),
+            agent,
         };
         let path = self.path("run/launch").join(self.launch.as_str());
         let bytes = serde_json::to_vec(&file).unwrap();
