@@ -185,7 +185,7 @@ impl Mind {
             }
             let item = say::item(&heard);
             let length = stored(&mut item.clone()).get().len();
-            if bytes + length > APPEND {
+            if bytes > 0 && bytes + length > APPEND {
                 let (items, read) = (std::mem::take(&mut items), std::mem::take(&mut read));
                 self.append(items, read, Usage::default()).await?;
                 bytes = 0;

@@ -149,6 +149,14 @@ mod tests {
     }
 
     #[test]
+    fn a_diff_shows_what_goes_and_what_comes() {
+        let diff = "@@ -1 +1 @@\n-old\n+new\n same";
+        let shown = Paint::named("blue").styled(Style::Diff, diff);
+        assert!(shown.contains("\x1b[31m-old\x1b[m\n\x1b[32m+new\x1b[m\n same"));
+        assert_eq!(Paint::default().styled(Style::Diff, diff), diff);
+    }
+
+    #[test]
     fn without_a_colour_nothing_is_added() {
         assert_eq!(Paint::default().accent("x"), "x");
         assert_eq!(Paint::named("blue").accent("x"), "\x1b[38;5;75mx\x1b[m");
