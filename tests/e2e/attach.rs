@@ -16,6 +16,12 @@ async fn up_on_a_terminal_attaches_and_leaving_it_leaves_the_team_running() {
     let rig = in_panes(&["ada", "bob"], &task("Say", "echo hello from a task", ""));
     let mut screen = rig.on_terminal(["up"]);
     screen.until("hello from a task").await;
+    // tmux takes keys for pasted text that come within a millisecond of the attaching.
+    let tmux = rig.tmux();
+    until("a client to be attached", async || {
+        (!tmux.ask(["list-clients"]).await.is_empty()).then_some(())
+    })
+    .await;
     screen.type_in(DETACH).await;
     let (code, _) = screen.end().await;
     assert_eq!(code, 0);
@@ -53,6 +59,7 @@ async fn attach_puts_a_person_into_a_members_pane_where_a_typed_line_becomes_a_t
     })
     .await;
     screen.type_in("echo typed by a person; tty\r").await;
+    screen.until("T-1 added").await;
     let done = rig.until_task_is("T-1", TaskState::Completed).await;
     assert!(done.result.unwrap().starts_with("typed by a person"));
     assert_eq!(done.owner.unwrap().to_string(), "bob");

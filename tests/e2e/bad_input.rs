@@ -373,14 +373,26 @@ async fn settings_that_cannot_be_meant_are_named_with_their_file() {
     let rig = headless(&["ada"], "");
     let config = rig.directories().config;
     std::fs::create_dir(&config).unwrap();
-    std::fs::write(config.join("config.toml"), "durability = \"often\"\n").unwrap();
-    // It is the supervisor that cannot start.
-    rig.run(["up"])
-        .await
-        .expect(6)
-        .says("config.toml")
-        .says("durability");
-    assert_eq!(rig.processes(), []);
+    for (text, says) in [
+        ("durability = \"often\"\n", "config.toml:1:14: `durability`"),
+        ("\ndurability = 1\n", "config.toml:2:14: `durability`"),
+        ("durabilty = \"power\"\n", "did you mean `durability`?"),
+        ("durability\n", "config.toml:1:"),
+        ("[roles.x]\n", "not carried out"),
+    ] {
+        std::fs::write(config.join("config.toml"), text).unwrap();
+        rig.run(["up"]).await.expect(2).says(says);
+        assert_eq!(rig.processes(), []);
+    }
     std::fs::write(config.join("config.toml"), "durability = \"process\"\n").unwrap();
     rig.ok(["up"]).await;
+    let supervisor = rig.supervisor().await;
+
+    // The one that goes by good settings stays.
+    std::fs::write(config.join("config.toml"), "durable = true\n").unwrap();
+    rig.run(["supervisor", "restart"])
+        .await
+        .expect(2)
+        .says("config.toml:1:1");
+    assert_eq!(rig.supervisor().await, supervisor);
 }

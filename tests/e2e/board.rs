@@ -349,3 +349,17 @@ async fn a_hook_hears_of_an_idle_member() {
     assert_eq!(idle["hook"], "teammate_idle");
     assert_eq!(idle["member"]["name"], "ada", "{idle}");
 }
+
+#[tokio::test]
+async fn the_list_shows_what_a_program_came_to_and_show_all_that_it_said() {
+    let run = "echo much before; echo; echo it came to this; echo";
+    let rig = headless(&["ada"], &task("Talk", run, ""));
+    rig.ok(["up", "--wait"]).await;
+    let list = rig.ok(["task", "list"]).await;
+    assert!(!list.stdout.contains("much before"), "{}", list.stdout);
+    list.says("it came to this");
+    rig.ok(["task", "show", "T-1"])
+        .await
+        .says("much before")
+        .says("it came to this");
+}

@@ -39,15 +39,20 @@ fn assert_nothing_is_left(rig: &Rig) {
     }
 }
 
-#[tokio::test]
-async fn down_leaves_nothing_and_has_a_receipt_for_each_thing() {
-    let run = "(setsid sleep 1000 > /dev/null 2>&1 &); mkfifo gate; cat gate";
-    let rig = headless(&["ada", "bob"], &task("Long", run, ""));
+/// Brings the team up, and waits until its task has made its gate.
+async fn up_to_the_gate(rig: &Rig) {
     rig.ok(["up"]).await;
     until("the gate", async || {
         rig.project().join("gate").exists().then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn down_leaves_nothing_and_has_a_receipt_for_each_thing() {
+    let run = "(setsid sleep 1000 > /dev/null 2>&1 &); mkfifo gate; cat gate";
+    let rig = headless(&["ada", "bob"], &task("Long", run, ""));
+    up_to_the_gate(&rig).await;
     let (ada, bob) = (rig.worker("ada").await, rig.worker("bob").await);
     let supervisor = rig.supervisor().await;
     let down = rig.json(["down", "--force"]).await;
@@ -79,11 +84,7 @@ async fn down_without_force_lets_a_program_end_by_itself() {
     let run =
         "trap 'echo bye > last-words; exit 0' TERM HUP; mkfifo gate; while :; do cat gate; done";
     let rig = headless(&["ada"], &task("Polite", run, ""));
-    rig.ok(["up"]).await;
-    until("the gate", async || {
-        rig.project().join("gate").exists().then_some(())
-    })
-    .await;
+    up_to_the_gate(&rig).await;
     rig.ok(["down"]).await;
     assert_nothing_is_left(&rig);
     assert_eq!(rig.read("last-words").as_deref(), Some("bye\n"));
@@ -93,12 +94,14 @@ async fn down_without_force_lets_a_program_end_by_itself() {
 async fn down_of_a_program_that_will_not_end_ends_it_after_the_grace() {
     let run = "trap '' TERM HUP INT; mkfifo gate; while :; do cat gate; done";
     let rig = headless(&["ada"], &task("Stubborn", run, ""));
-    rig.ok(["up"]).await;
-    until("the gate", async || {
-        rig.project().join("gate").exists().then_some(())
-    })
-    .await;
-    rig.ok(["down"]).await;
+    up_to_the_gate(&rig).await;
+    let down = rig.ok(["down"]).await;
+    assert!(
+        down.stderr
+            .starts_with("waiting for the members to end by themselves"),
+        "{}",
+        down.stderr
+    );
     assert_nothing_is_left(&rig);
 }
 

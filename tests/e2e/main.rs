@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that unwraps in vain has failed")]
 #![expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 
+mod agents;
 mod attach;
 mod bad_input;
 mod board;

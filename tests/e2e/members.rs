@@ -251,3 +251,39 @@ async fn a_member_whose_directory_went_away_is_held_at_once_and_says_why() {
     rig.until_member_is("ada", MemberState::Held).await;
     rig.run(["why", "ada"]).await.expect(0).says("work");
 }
+
+#[tokio::test]
+async fn a_long_wait_is_explained_to_people_and_not_to_programs() {
+    let stubborn = |name: &str| {
+        let run = format!(
+            "trap '' TERM HUP INT; mkfifo {name}-gate; echo > {name}; while :; do cat {name}-gate; done"
+        );
+        task(name, &run, "")
+    };
+    let rig = headless(&["ada", "bob"], &(stubborn("one") + &stubborn("two")));
+    rig.ok(["up"]).await;
+    for ignores_signals in ["one", "two"] {
+        rig.written(ignores_signals).await;
+    }
+    let (ada, bob) = tokio::join!(rig.run(["stop", "ada"]), rig.run(["stop", "bob", "--json"]));
+    let told = "waiting for ada to end by itself (agent-team kill ada ends it at once)\n";
+    assert_eq!(ada.expect(0).stderr, told);
+    let bob = bob.expect(0);
+    assert_eq!(bob.stderr, "");
+    assert_eq!(bob.json()["member"]["state"], "stopped");
+}
+
+#[tokio::test]
+async fn the_end_of_the_last_member_is_said_to_be_the_teams() {
+    let rig = headless(&["ada", "bob"], "");
+    rig.ok(["up"]).await;
+    let ada = rig.ok(["kill", "ada"]).await;
+    assert!(!ada.stdout.contains("the team is down"), "{}", ada.stdout);
+    rig.ok(["kill", "bob"])
+        .await
+        .says("the team is down: its last member was killed; agent-team up brings it back");
+    rig.ok(["up"]).await;
+    rig.ok(["stop", "ada"]).await;
+    let bob = rig.json(["stop", "bob"]).await;
+    assert_eq!(bob["team"], "down");
+}

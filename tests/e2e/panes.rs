@@ -120,6 +120,9 @@ async fn a_member_whose_pane_is_closed_goes_on_without_it() {
         .await;
     assert_eq!((after.pid, after.launch), (before.pid, before.launch));
     assert_eq!(after.task, before.task);
+    let why = rig.ok(["why", "ada"]).await;
+    why.says("T-1")
+        .says("it has lost its pane and goes on headless");
     rig.until_member_is("bob", MemberState::Idle).await;
     tokio::task::spawn_blocking(move || fs::write(gate, ""))
         .await
@@ -360,4 +363,41 @@ async fn a_tmux_server_whose_socket_was_deleted_is_found_again() {
     assert_eq!(ada.placement, Placement::Tmux);
     rig.ok(["down", "--force"]).await;
     assert_eq!(rig.processes(), [], "neither of the servers is left");
+}
+
+#[tokio::test]
+async fn a_new_supervisor_finds_the_tmux_server_whose_socket_was_deleted() {
+    if !tmux::is_here() {
+        return;
+    }
+    let rig = in_panes(&["ada", "bob"], "");
+    rig.ok(["up"]).await;
+    let before = rig.until_member_is("ada", MemberState::Idle).await;
+    rig.until_member_is("bob", MemberState::Idle).await;
+    let server = rig.tmux().ask(["display-message", "-p", "#{pid}"]).await;
+    // A pane of the person's own keeps the server when the members' are gone.
+    let window = before.pane.clone().unwrap();
+    rig.tmux()
+        .ask(["split-window", "-d", "-t", &window, "sleep", "600"])
+        .await;
+    fs::remove_file(rig.directories().tmux_socket()).unwrap();
+    processes::kill(rig.supervisor().await).await;
+    rig.ok(["restart", "ada"]).await;
+    let ada = rig
+        .until_member("ada", |ada| {
+            ada.state == MemberState::Idle && ada.launch != before.launch
+        })
+        .await;
+    assert_eq!((ada.placement, ada.pane), (before.placement, before.pane));
+
+    fs::remove_file(rig.directories().tmux_socket()).unwrap();
+    processes::kill(rig.supervisor().await).await;
+    rig.run(["down", "--force"])
+        .await
+        .expect(0)
+        .says("not ours");
+    let left = rig.tmux().ask(["display-message", "-p", "#{pid}"]).await;
+    assert_eq!(left, server, "what is not ours is kept, by the same server");
+    assert_eq!(rig.tmux().panes("#{pane_id}").await.len(), 1);
+    rig.tmux().ask(["kill-server"]).await;
 }

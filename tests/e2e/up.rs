@@ -1,6 +1,13 @@
 //! `up`: starts the team of a project, waits for it, says what it would do, and changes only what changed.
 
+use std::collections::BTreeMap;
+
+use agent_team_protocol::method::{CallerTerminal, TeamUp, Up};
+use agent_team_protocol::spec::{
+    AgentSpec, ClaimPolicy, Engine, Hooks, Layout, Limits, MemberSpec, PlacementChoice, TeamSpec,
+};
 use agent_team_protocol::view::{MemberState, TaskState};
+use agent_team_system::client::CallError;
 use agent_team_tests::Rig;
 use serde_json::{Value, json};
 
@@ -347,6 +354,69 @@ async fn another_file_can_be_named() {
         &file(&["eve"], "headless", "ready", &task("Build", "true", "")),
     );
     rig.ok(["up", "--file", "ci/other.toml", "--wait"]).await;
+}
+
+#[tokio::test]
+async fn a_dry_run_of_a_fresh_start_compares_with_nothing_and_keeps_what_is_there() {
+    let rig = assigned(&["ada"], &task("Build", "true", ""));
+    rig.ok(["up"]).await;
+    rig.run(["up", "--fresh", "--dry-run"])
+        .await
+        .expect(4)
+        .says("is up");
+    rig.ok(["down"]).await;
+    let everything = [("member ada", "started"), ("task Build", "added")].map(owned);
+    let would = rig.json(["up", "--fresh", "--dry-run"]).await;
+    assert_eq!(changes(&would), everything);
+    let board = rig.json(["task", "list"]).await;
+    assert_eq!(board["tasks"].as_array().unwrap().len(), 1);
+    let would = rig.json(["up", "--dry-run"]).await;
+    assert_eq!(changes(&would), [owned(("member ada", "started"))]);
+}
+
+#[tokio::test]
+async fn a_fresh_start_that_is_refused_keeps_what_is_there() {
+    let rig = assigned(&["ada"], &task("Build", "true", ""));
+    rig.ok(["up"]).await;
+    // Its supervisor stays for this listener.
+    let _listener = rig.user().await;
+    rig.ok(["down"]).await;
+    // From a client that does not look for itself.
+    let member = |name: &str| MemberSpec {
+        name: name.parse().unwrap(),
+        role: "worker".parse().unwrap(),
+        lead: false,
+        engine: Engine::Command,
+        colour: None,
+        cwd: rig.project(),
+        env: BTreeMap::new(),
+        claim: ClaimPolicy::Assigned,
+        placement: None,
+        agent: AgentSpec::default(),
+    };
+    let twice = Up {
+        spec: TeamSpec {
+            name: "demo".parse().unwrap(),
+            project: rig.project(),
+            placement: PlacementChoice::Headless,
+            layout: Layout::Tiled,
+            limits: Limits::default(),
+            hooks: Hooks::default(),
+            roles: Vec::new(),
+            members: vec![member("ada"), member("ada")],
+            tasks: Vec::new(),
+        },
+        environment: BTreeMap::new(),
+        terminal: CallerTerminal::default(),
+        dry_run: false,
+        fresh: true,
+    };
+    let user = rig.user().await;
+    let refused = user.call::<TeamUp>(twice, None).await;
+    assert!(matches!(refused, Err(CallError::Refused(_))), "{refused:?}");
+    drop(user);
+    let board = rig.json(["task", "list"]).await;
+    assert_eq!(board["tasks"][0]["title"], "Build");
 }
 
 #[tokio::test]

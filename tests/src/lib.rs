@@ -7,6 +7,7 @@
 //! - a terminal with a person at it: [`screen`]
 //! - tmux, as the person's own and as the team's: [`tmux`]
 //! - a worker whose words are the test's: [`stub`]
+//! - a provider of models whose words are the test's: [`fake_model_server`]
 //! - which processes belong to a world: [`processes`]
 //! - where the binaries come from: [`binaries`]
 //!
@@ -20,6 +21,7 @@
 )]
 
 pub mod binaries;
+pub mod fake_model_server;
 mod logs;
 pub mod processes;
 pub mod rig;

@@ -43,6 +43,8 @@ enum Command {
     },
     /// The rules that no compiler checks: layering, names, sizes.
     Tidy,
+    /// Write the protocol's JSON Schema anew, from its types.
+    Schema,
     /// How fast everything is, beside what the machine can do.
     Bench(bench::Arguments),
     /// Put the binaries, man pages and completions in place.
@@ -64,6 +66,19 @@ struct Place {
     prefix: Option<PathBuf>,
 }
 
+/// The test that compares writes instead when it is told so: the types are known nowhere else.
+fn schema() -> anyhow::Result<()> {
+    let mut write = run::cargo(&[
+        "test",
+        "--quiet",
+        "--package",
+        "agent-team-protocol",
+        "--lib",
+        "schema::",
+    ]);
+    run::check(write.env("AGENT_TEAM_WRITE_SCHEMA", "1"))
+}
+
 fn main() -> ExitCode {
     let outcome = match Command::parse() {
         Command::Demo => demo::run(),
@@ -73,6 +88,7 @@ fn main() -> ExitCode {
         }
         Command::Test { steps, .. } => test::run(&steps),
         Command::Tidy => tidy::run(),
+        Command::Schema => schema(),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Install { place } => install::install(place.prefix),
         Command::Uninstall { place } => install::uninstall(place.prefix),

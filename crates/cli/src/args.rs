@@ -88,6 +88,7 @@ pub(crate) enum Color {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     Up(Up),
+    Run(Run),
     /// End everything and print a receipt for each thing
     Down {
         /// Skip the grace: end the processes at once
@@ -196,18 +197,10 @@ Examples:
   agent-team up --wait           start, and wait until no task can run any more
   agent-team up --dry-run        only say what would be done")]
 pub(crate) struct Up {
-    /// A goal for the team (not carried out yet)
-    #[arg(hide = true)]
+    /// What the lead is to bring about; `-` reads it from stdin
     pub(crate) goal: Option<String>,
-    /// How many members (not carried out yet)
-    #[arg(short = 'n', long = "members", value_name = "N", hide = true)]
-    pub(crate) number: Option<u32>,
-    /// A variable of the goal (not carried out yet)
-    #[arg(long, value_name = "K=V", hide = true)]
-    pub(crate) var: Vec<String>,
-    /// The team file [default: .agent-team/team.toml, here or above]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) start: Start,
     /// Where the members run, whatever the file says; auto: in tmux if it can be used
     #[arg(long, value_name = "WHERE")]
     pub(crate) panes: Option<Panes>,
@@ -217,15 +210,53 @@ pub(crate) struct Up {
     /// Wait until no task can run any more; exit 1 if any failed or is left
     #[arg(long, conflicts_with = "dry_run")]
     pub(crate) wait: bool,
-    /// Forget the board and the members of before
-    #[arg(long)]
-    pub(crate) fresh: bool,
     /// Only say what would be started, changed or stopped
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+/// Give the lead a goal, wait for its answer, and print that
+///
+/// Without a terminal: progress goes to stderr. A team that is not up is brought up for it and ended with it.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  agent-team run \"Add input validation to all API endpoints\"
+  agent-team run --json \"Why does the build fail?\" | jq -r .final_answer")]
+pub(crate) struct Run {
+    /// What the lead is to bring about; `-` reads it from stdin
+    pub(crate) goal: String,
+    #[command(flatten)]
+    pub(crate) start: Start,
+    /// What the team's shared memory holds at the start; may be repeated
+    #[arg(long, value_name = "KEY=JSON")]
+    pub(crate) memory: Vec<String>,
+}
+
+/// How a team is started, whatever for.
+#[derive(Debug, Args)]
+pub(crate) struct Start {
+    /// The team file [default: .agent-team/team.toml, here or above]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// How many workers a team without a file has (not carried out yet)
+    #[arg(short = 'n', long = "members", value_name = "N", hide = true)]
+    pub(crate) number: Option<u32>,
+    /// Forget the board and the members of before
+    #[arg(long)]
+    pub(crate) fresh: bool,
+    /// What `{{K}}` in prompts stands for (not carried out yet)
+    #[arg(long, value_name = "K=V", hide = true)]
+    pub(crate) var: Vec<String>,
     /// A variable of the members' environment; may be repeated
     #[arg(long, value_name = "K=V")]
     pub(crate) env: Vec<String>,
+    /// Let agents run commands and fetch pages without asking for permission
+    #[arg(long)]
+    pub(crate) bypass: bool,
+    /// Append every exchange with the models to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) record: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

@@ -241,6 +241,7 @@ impl From<ConnectOrStartError> for Failure {
     fn from(error: ConnectOrStartError) -> Self {
         match error {
             ConnectOrStartError::Connect(error) => error.into(),
+            ConnectOrStartError::Settings(refusal) => refusal.into(),
             error @ (ConnectOrStartError::Binary(_)
             | ConnectOrStartError::Start(_)
             | ConnectOrStartError::Lock(_)) => {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use agent_team_protocol::id::{
-    Generation, LaunchId, MemberName, MessageId, Party, TaskId, stable_hash,
+    Generation, LaunchId, MemberName, MessageId, Party, RunId, TaskId, stable_hash,
 };
 
 use crate::refusal::Refused;
@@ -55,6 +55,13 @@ pub enum Answer {
     },
     Up {
         changes: Vec<Change>,
+    },
+    Run {
+        run: RunId,
+    },
+    /// Items of the caller's transcript.
+    Length {
+        length: u64,
     },
 }
 

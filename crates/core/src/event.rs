@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use agent_team_protocol::id::{
-    Generation, LaunchId, MemberName, MessageId, Party, Revision, TaskId,
+    Generation, LaunchId, MemberName, MessageId, Party, Revision, RunId, TaskId,
 };
 
 use crate::answers::AnsweredCall;
@@ -17,7 +17,8 @@ use crate::mail::Lane;
 use crate::member::{Next, ProcessStamp, Then};
 use crate::plan::{MemberPlan, TaskPlan, TeamPlan};
 use crate::restarts::Restarts;
-use crate::task::Outcome;
+use crate::run::Mind;
+use crate::task::{Outcome, Task};
 use crate::time::{Tick, TokenHash};
 
 /// One entry of the journal. Its revision is its place.
@@ -154,6 +155,35 @@ pub enum Event {
         messages: Vec<MessageId>,
     },
 
+    RunStarted {
+        run: RunId,
+        goal: Arc<str>,
+        then_down: bool,
+        /// What the team's memory holds from now on.
+        memory: Vec<(Arc<str>, Arc<str>)>,
+    },
+    RunFinished {
+        run: RunId,
+        answer: Arc<str>,
+    },
+    /// Another goal takes its place.
+    RunAbandoned {
+        run: RunId,
+    },
+    /// The lead was told that everybody is idle.
+    RunIdle {
+        run: RunId,
+    },
+    /// Her transcript, which is kept elsewhere, is this long now.
+    TranscriptGrown {
+        member: MemberName,
+        mind: Mind,
+    },
+    Remembered {
+        key: Arc<str>,
+        value: Arc<str>,
+    },
+
     // Snapshots alone hold these.
     /// Where the numbering stands, and how many tasks were completed and left memory.
     Counted {
@@ -169,7 +199,11 @@ pub enum Event {
         task: TaskId,
         digest: u64,
     },
-    /// What is remembered of a task besides its plan.
+    /// Tasks as they are, each after those it waits for.
+    TasksKept {
+        tasks: Vec<Arc<Task>>,
+    },
+    /// What is remembered of a task besides its plan: in snapshots of version 1, which have a `TaskAdded` before it.
     TaskKept {
         task: TaskId,
         generation: Generation,

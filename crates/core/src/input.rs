@@ -9,6 +9,7 @@ use agent_team_protocol::id::{
 use crate::answers::CallKey;
 use crate::member::ProcessStamp;
 use crate::plan::{FileTask, MemberPlan, TaskPlan, TeamPlan};
+use crate::run::{Memory, Spent};
 
 /// The driver's own name for one waiting caller. Never stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -141,6 +142,33 @@ pub enum Call {
     CancelTask {
         task: TaskId,
     },
+    StartRun {
+        goal: Arc<str>,
+        then_down: bool,
+        anew: bool,
+        memory: Memory,
+    },
+    FinishRun {
+        answer: Arc<str>,
+        force: bool,
+    },
+    Append(Growth),
+    Remember {
+        key: Arc<str>,
+        value: Arc<str>,
+    },
+}
+
+/// What a member's model saw and said.
+#[derive(Debug, Clone, Default)]
+pub struct Growth {
+    /// Each as JSON, which the core never looks into.
+    pub items: Vec<Arc<str>>,
+    /// Messages that are among the items.
+    pub read: Vec<MessageId>,
+    pub spent: Spent,
+    /// Her turn ends, with these last words.
+    pub rests: Option<Arc<str>>,
 }
 
 /// A claim; without a generation the current one, which only the user may mean.

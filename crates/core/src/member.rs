@@ -23,6 +23,7 @@ use agent_team_protocol::id::LaunchId;
 use crate::mail::Inbox;
 use crate::plan::MemberPlan;
 use crate::restarts::Restarts;
+use crate::run::Mind;
 use crate::time::{Tick, TokenHash};
 
 /// How long a worker may take from its launch to its hello, in milliseconds: the slowest start of a pane seen on a
@@ -42,6 +43,7 @@ pub struct Member {
     pub inbox: Inbox,
     /// How her last finished task ended.
     pub last_result: Option<Arc<str>>,
+    pub mind: Mind,
     /// The idle hook was asked since she last worked.
     pub(crate) told_idle: bool,
     /// This launch held a task, so that there may be processes besides its worker.
@@ -219,6 +221,7 @@ impl Member {
             restarts: Restarts::default(),
             inbox: Inbox::default(),
             last_result: None,
+            mind: Mind::default(),
             told_idle: false,
             worked: false,
         }

@@ -60,6 +60,18 @@ pub struct TaskPlan {
     pub from_file: bool,
 }
 
+impl TaskPlan {
+    /// Keeps equal texts once: a board is long, and most tasks have their title for a key and no description.
+    pub(crate) fn share_texts(&mut self) {
+        if self.title == self.key {
+            self.title = self.key.clone();
+        }
+        if self.description.is_empty() {
+            self.description = Arc::default();
+        }
+    }
+}
+
 /// A task of the team file, whose dependencies are still keys of the same file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileTask {

@@ -1,6 +1,6 @@
 //! Why a call changes nothing, said to a person.
 
-use agent_team_protocol::id::{Generation, MemberName, Party, TaskId};
+use agent_team_protocol::id::{Generation, MemberName, Party, RunId, TaskId};
 
 /// A refusal. Its text is a sentence without a full stop.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -61,10 +61,28 @@ pub enum Refused {
     CompletionRefused { task: TaskId, reason: String },
     #[error("the key {0:?} was used for another call")]
     KeyReused(String),
+    #[error("{0} is under way")]
+    RunUnderWay(RunId),
+    #[error("no run is under way")]
+    NoRun,
+    #[error("these tasks are not finished: {}{}", list(named), and_more(*more))]
+    TasksOpen { named: Vec<TaskId>, more: usize },
+    #[error("only the lead may {0}")]
+    LeadOnly(&'static str),
+    #[error("the team remembers {0} things already, which is the limit")]
+    MemoryFull(usize),
     #[error("only the user may {0}")]
     NotPermitted(&'static str),
     #[error("this launch is over")]
     StaleLaunch,
+}
+
+fn and_more(more: usize) -> String {
+    if more == 0 {
+        String::new()
+    } else {
+        format!(" and {more} more")
+    }
 }
 
 fn list(tasks: &[TaskId]) -> String {

@@ -1,15 +1,20 @@
 //! The shortest list of events that rebuilds a team: only a speed-up, in the journal's own format.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use agent_team_protocol::id::{MemberName, MessageId, Party, TaskId};
 
 use crate::event::{Event, Record};
 use crate::mail::{Lane, Unread};
 use crate::member::{Life, Member, Next, Then};
+use crate::run::{Mind, RunState};
 use crate::task::Task;
 use crate::team::Team;
 use crate::time::Tick;
+
+/// Enough that a row of its own costs each of them little.
+const TASKS_PER_RECORD: usize = 64;
 
 impl Team {
     /// Replaying these on an empty team gives this one.
@@ -51,31 +56,9 @@ impl Team {
                 },
             );
         }
-        for task in self.dependencies_first() {
-            let (id, plan, created_by) = (task.id, task.plan.clone(), task.created_by.clone());
-            put(
-                now,
-                0,
-                Event::TaskAdded {
-                    task: id,
-                    plan,
-                    created_by,
-                },
-            );
-            put(
-                now,
-                0,
-                Event::TaskKept {
-                    task: id,
-                    generation: task.generation,
-                    attempts: task.attempts,
-                    refusals: task.refusals,
-                    outcome: task.outcome.clone(),
-                    created_at: task.created_at,
-                    changed_at: task.changed_at,
-                    revision: task.revision,
-                },
-            );
+        for tasks in self.dependencies_first().chunks(TASKS_PER_RECORD) {
+            let tasks = tasks.to_vec();
+            put(now, 0, Event::TasksKept { tasks });
         }
         for (message, (unread, lane, to)) in self.unread() {
             let (from, text, urgent) = (unread.from.clone(), unread.text.clone(), unread.urgent);
@@ -94,6 +77,9 @@ impl Team {
             if lane != derived {
                 put(now, 0, Event::MessageKept { message, lane });
             }
+        }
+        for (at, event) in self.run_events() {
+            put(now, at, event);
         }
         for (last_used, call) in self.answers.iter() {
             put(last_used, 0, Event::CallAnswered { call: call.clone() });
@@ -116,25 +102,68 @@ impl Team {
         records
     }
 
+    /// The run, the memory and the minds, with their times. After the messages, which tell who reported.
+    fn run_events(&self) -> Vec<(u64, Event)> {
+        let mut events = Vec::new();
+        if let Some(run) = &self.run {
+            let id = run.id;
+            events.push((
+                run.started_at,
+                Event::RunStarted {
+                    run: id,
+                    goal: run.goal.clone(),
+                    then_down: run.then_down,
+                    memory: Vec::new(),
+                },
+            ));
+            match &run.state {
+                RunState::UnderWay => {}
+                RunState::Finished { answer, at } => events.push((
+                    *at,
+                    Event::RunFinished {
+                        run: id,
+                        answer: answer.clone(),
+                    },
+                )),
+                RunState::Abandoned { at } => events.push((*at, Event::RunAbandoned { run: id })),
+            }
+        }
+        for (key, value) in &self.memory {
+            let (key, value) = (key.clone(), value.clone());
+            events.push((0, Event::Remembered { key, value }));
+        }
+        for member in self.members.values() {
+            if member.mind != Mind::default() {
+                let (member, mind) = (member.plan.name.clone(), member.mind);
+                events.push((0, Event::TranscriptGrown { member, mind }));
+            }
+        }
+        if let Some(run) = self.run.as_ref().filter(|run| run.told_idle) {
+            events.push((0, Event::RunIdle { run: run.id }));
+        }
+        events
+    }
+
     /// Every task of the board, each after those it waits for, so that what is open can be counted on the way.
-    fn dependencies_first(&self) -> Vec<&Task> {
-        let mut ordered = Vec::new();
+    fn dependencies_first(&self) -> Vec<Arc<Task>> {
+        let mut ordered = Vec::with_capacity(self.board.len());
         let mut done: BTreeSet<TaskId> = BTreeSet::new();
-        for task in self.board.iter() {
-            let mut path = vec![task];
+        let mut path = Vec::new();
+        for task in self.board.shared() {
+            path.push(task);
             while let Some(task) = path.last().copied() {
                 let open = task
                     .plan
                     .after
                     .iter()
-                    .filter_map(|id| self.board.get(*id))
+                    .filter_map(|id| self.board.get_shared(*id))
                     .find(|t| !done.contains(&t.id));
                 match open {
                     Some(first) => path.push(first),
                     None => {
                         path.pop();
                         if done.insert(task.id) {
-                            ordered.push(task);
+                            ordered.push(task.clone());
                         }
                     }
                 }

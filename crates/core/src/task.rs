@@ -26,24 +26,33 @@ use crate::plan::TaskPlan;
 /// Times in a row that a hook may refuse a completion.
 pub const REFUSALS_MAX: u32 = 3;
 
-/// A task that is not completed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A task that is not completed. Snapshots hold it as it is here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Task {
     pub id: TaskId,
     pub plan: TaskPlan,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub outcome: Outcome,
     /// Of the current claim, or of the last one.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub generation: Generation,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub attempts: u32,
     /// How often in a row its completion was refused.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub refusals: u32,
     pub created_by: Party,
     /// Unix time in milliseconds, as is `changed_at`.
     pub created_at: u64,
     pub changed_at: u64,
     pub revision: Revision,
-    /// How many of `plan.after` are not completed.
+    /// How many of `plan.after` are not completed: counted when the task comes to the board.
+    #[serde(skip)]
     pub(crate) open: u32,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// A task's state.
@@ -62,6 +71,15 @@ pub enum Outcome {
         reason: Arc<str>,
     },
     Cancelled,
+}
+
+impl Default for Outcome {
+    fn default() -> Self {
+        Self::Pending {
+            note: None,
+            taken_from: None,
+        }
+    }
 }
 
 impl Task {
@@ -129,12 +147,14 @@ pub(crate) enum OfFile<'a> {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Board {
-    tasks: BTreeMap<TaskId, Task>,
-    /// Who waits for a task.
-    blocks: BTreeMap<TaskId, BTreeSet<TaskId>>,
+    /// Shared with the snapshots that are being stored.
+    tasks: BTreeMap<TaskId, Arc<Task>>,
+    /// A task of the board, and one that waits for it.
+    blocks: BTreeSet<(TaskId, TaskId)>,
     ready: BTreeMap<Queue, BTreeSet<Place>>,
     claims: BTreeMap<Party, BTreeSet<TaskId>>,
-    keys: BTreeMap<Arc<str>, BTreeSet<TaskId>>,
+    /// By a hash of their keys, which the tasks themselves hold.
+    keys: BTreeSet<(u64, TaskId)>,
     /// Of the keys of the team file whose newest task is completed: that task, and the digest of its plan.
     completed_keys: BTreeMap<Arc<str>, (TaskId, u64)>,
     pub(crate) completed: u64,
@@ -144,7 +164,7 @@ pub struct Board {
 
 impl Board {
     pub fn get(&self, task: TaskId) -> Option<&Task> {
-        self.tasks.get(&task)
+        self.tasks.get(&task).map(Arc::as_ref)
     }
 
     /// How many tasks are not completed.
@@ -160,12 +180,20 @@ impl Board {
     pub fn after(&self, last: TaskId) -> impl Iterator<Item = &Task> {
         self.tasks
             .range((std::ops::Bound::Excluded(last), std::ops::Bound::Unbounded))
-            .map(|(_, task)| task)
+            .map(|(_, task)| &**task)
     }
 
     /// Every task that is not completed, by number.
     pub fn iter(&self) -> impl Iterator<Item = &Task> {
+        self.shared().map(Arc::as_ref)
+    }
+
+    pub(crate) fn shared(&self) -> impl Iterator<Item = &Arc<Task>> {
         self.tasks.values()
+    }
+
+    pub(crate) fn get_shared(&self, task: TaskId) -> Option<&Arc<Task>> {
+        self.tasks.get(&task)
     }
 
     pub fn completed(&self) -> u64 {
@@ -182,26 +210,19 @@ impl Board {
 
     /// Who waits for this task, in order.
     pub fn blocks(&self, task: TaskId) -> impl Iterator<Item = TaskId> {
-        self.blocks.get(&task).into_iter().flatten().copied()
+        self.blocks.range(all_of(task)).map(|(_, waiting)| *waiting)
     }
 
     /// The newest task with this key that is on the board or was the team file's.
     pub fn with_key(&self, key: &str) -> Option<TaskId> {
-        let on_board = self.keys.get(key).and_then(BTreeSet::last).copied();
+        let on_board = self.of_key(key).map(|task| task.id).next();
         let completed = self.completed_keys.get(key).map(|(task, _)| *task);
         on_board.max(completed)
     }
 
     /// The newest task of the team file with this key.
     pub(crate) fn of_file(&self, key: &str) -> Option<OfFile<'_>> {
-        let on_board = self
-            .keys
-            .get(key)
-            .into_iter()
-            .flatten()
-            .rev()
-            .filter_map(|id| self.tasks.get(id))
-            .find(|task| task.plan.from_file);
+        let on_board = self.of_key(key).find(|task| task.plan.from_file);
         match (on_board, self.completed_keys.get(key)) {
             (Some(task), Some((completed, _))) if task.id > *completed => Some(OfFile::Open(task)),
             (_, Some((task, digest))) => Some(OfFile::Completed(*task, *digest)),
@@ -209,19 +230,28 @@ impl Board {
         }
     }
 
+    /// The tasks of the board with this key, the newest first.
+    fn of_key(&self, key: &str) -> impl Iterator<Item = &Task> {
+        self.keys
+            .range(all_of(stable_hash(key.bytes())))
+            .rev()
+            .filter_map(|(_, id)| self.get(*id))
+            .filter(move |task| &*task.plan.key == key)
+    }
+
     pub fn claims(&self, owner: &Party) -> impl Iterator<Item = &Task> {
         self.claims
             .get(owner)
             .into_iter()
             .flatten()
-            .filter_map(|task| self.tasks.get(task))
+            .filter_map(|task| self.get(*task))
     }
 
     pub(crate) fn in_progress(&self) -> impl Iterator<Item = &Task> {
         self.claims
             .values()
             .flatten()
-            .filter_map(|task| self.tasks.get(task))
+            .filter_map(|task| self.get(*task))
     }
 
     /// The ready task of highest priority, lowest number first, that the member takes by herself.
@@ -311,9 +341,10 @@ impl Board {
     }
 
     pub(crate) fn insert(&mut self, mut task: Task) {
+        task.plan.share_texts();
         task.open = self.count_open(&task.plan);
         self.last = self.last.max(task.id.0);
-        put(&mut self.keys, task.plan.key.clone(), task.id, true);
+        self.keys.insert((hash_of_key(&task), task.id));
         let is_newer = |(completed, _): &(TaskId, u64)| *completed < task.id;
         if task.plan.from_file
             && self
@@ -325,21 +356,23 @@ impl Board {
         }
         self.link(&task);
         self.index(&task, true);
-        self.tasks.insert(task.id, task);
+        self.tasks.insert(task.id, Arc::new(task));
     }
 
     /// Changes a task and keeps every index true.
     pub(crate) fn change(&mut self, id: TaskId, change: impl FnOnce(&mut Task)) {
-        let Some(mut task) = self.tasks.remove(&id) else {
+        let Some(mut shared) = self.tasks.remove(&id) else {
             return;
         };
-        self.index(&task, false);
-        self.unlink(&task);
-        change(&mut task);
+        let task = Arc::make_mut(&mut shared);
+        self.index(task, false);
+        self.unlink(task);
+        change(task);
+        task.plan.share_texts();
         task.open = self.count_open(&task.plan);
-        self.link(&task);
-        self.index(&task, true);
-        self.tasks.insert(id, task);
+        self.link(task);
+        self.index(task, true);
+        self.tasks.insert(id, shared);
     }
 
     /// Takes a completed task off the board; those that waited for it alone become ready.
@@ -348,7 +381,7 @@ impl Board {
         self.index(&task, false);
         self.unlink(&task);
         self.completed += 1;
-        put(&mut self.keys, task.plan.key.clone(), id, false);
+        self.keys.remove(&(hash_of_key(&task), id));
         if task.plan.from_file {
             let newer = match self.of_file(&task.plan.key) {
                 Some(OfFile::Open(other)) => other.id > id,
@@ -359,15 +392,17 @@ impl Board {
                 self.remember_key(task.plan.key.clone(), id, digest(&task.plan));
             }
         }
-        for waiting in self.blocks.remove(&id).into_iter().flatten() {
+        let waiting: Vec<TaskId> = self.blocks(id).collect();
+        for waiting in waiting {
+            self.blocks.remove(&(id, waiting));
             let Some(mut dependent) = self.tasks.remove(&waiting) else {
                 continue;
             };
-            dependent.open -= 1;
+            Arc::make_mut(&mut dependent).open -= 1;
             self.index(&dependent, true);
             self.tasks.insert(waiting, dependent);
         }
-        Some(task)
+        Some(Arc::unwrap_or_clone(task))
     }
 
     pub(crate) fn remember_key(&mut self, key: Arc<str>, task: TaskId, digest: u64) {
@@ -396,18 +431,13 @@ impl Board {
             .iter()
             .filter(|id| self.tasks.contains_key(id))
         {
-            self.blocks.entry(*after).or_default().insert(task.id);
+            self.blocks.insert((*after, task.id));
         }
     }
 
     fn unlink(&mut self, task: &Task) {
         for after in &task.plan.after {
-            if let Some(waiting) = self.blocks.get_mut(after) {
-                waiting.remove(&task.id);
-                if waiting.is_empty() {
-                    self.blocks.remove(after);
-                }
-            }
+            self.blocks.remove(&(*after, task.id));
         }
     }
 
@@ -419,6 +449,15 @@ impl Board {
             put(&mut self.claims, owner.clone(), task.id, present);
         }
     }
+}
+
+fn hash_of_key(task: &Task) -> u64 {
+    stable_hash(task.plan.key.bytes())
+}
+
+/// Every pair that begins with this.
+fn all_of<T: Copy>(first: T) -> std::ops::RangeInclusive<(T, TaskId)> {
+    (first, TaskId(0))..=(first, TaskId(u64::MAX))
 }
 
 fn put<K: Ord, V: Ord>(index: &mut BTreeMap<K, BTreeSet<V>>, key: K, value: V, present: bool) {

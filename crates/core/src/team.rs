@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use agent_team_protocol::id::{LaunchId, MemberName, MessageId, Party, Revision, TaskId};
+use agent_team_protocol::id::{LaunchId, MemberName, MessageId, Party, Revision, RunId, TaskId};
 
 use crate::answers::{AnsweredCall, Answers};
 use crate::decide::Turn;
@@ -14,6 +14,7 @@ use crate::mail::{Lane, Unread};
 use crate::member::{Launch, Life, Member};
 use crate::plan::TeamPlan;
 use crate::restarts::Restarts;
+use crate::run::{Memory, Run, RunState};
 use crate::task::{Board, Outcome, Task};
 use crate::time::{Context, Tick};
 
@@ -24,10 +25,26 @@ pub struct Team {
     pub(crate) members: BTreeMap<MemberName, Member>,
     pub(crate) board: Board,
     pub(crate) answers: Answers,
+    pub(crate) run: Option<Run>,
+    pub(crate) memory: Memory,
     pub(crate) last_message: u64,
     /// The highest number that an unnamed spawn of each role was given.
     pub(crate) spawned: BTreeMap<Arc<str>, u64>,
     pub(crate) revision: Revision,
+}
+
+/// Replays records: of a journal, or of a snapshot and the journal after it.
+impl Extend<Record> for Team {
+    fn extend<R: IntoIterator<Item = Record>>(&mut self, records: R) {
+        for mut record in records {
+            // Moved, since most answers of a long journal are soon forgotten.
+            let call = record.call.take();
+            self.apply(&record);
+            if let Some(call) = call {
+                self.remember(record.tick, *call);
+            }
+        }
+    }
 }
 
 /// What one input led to.
@@ -38,6 +55,17 @@ pub struct Step {
     pub effects: Vec<Effect>,
     /// Tasks that this step completed, as they were, with their results: they have left memory.
     pub completed: Vec<CompletedTask>,
+    /// What this step added to transcripts, to be stored with its records.
+    pub grown: Vec<Grown>,
+}
+
+/// Items behind the first `after` ones of a transcript.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grown {
+    pub member: MemberName,
+    pub after: u64,
+    /// Each as JSON.
+    pub items: Vec<Arc<str>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +103,15 @@ impl Team {
 
     pub fn revision(&self) -> Revision {
         self.revision
+    }
+
+    /// The goal that the lead was given last.
+    pub fn run(&self) -> Option<&Run> {
+        self.run.as_ref()
+    }
+
+    pub fn memory(&self) -> &Memory {
+        &self.memory
     }
 
     pub fn board(&self) -> &Board {
@@ -247,10 +284,7 @@ impl Team {
             } => self.board.insert(Task {
                 id: *task,
                 plan: plan.clone(),
-                outcome: Outcome::Pending {
-                    note: None,
-                    taken_from: None,
-                },
+                outcome: Outcome::default(),
                 generation: agent_team_protocol::id::Generation(0),
                 attempts: 0,
                 refusals: 0,
@@ -278,6 +312,7 @@ impl Team {
                     task.refusals = 0;
                 });
                 self.touch_worker(Some(owner.clone()), tick, |member| member.worked = true);
+                self.somebody_works();
             }
             Event::TaskReleased {
                 task,
@@ -304,6 +339,7 @@ impl Team {
                 self.touch_worker(completed.owner().cloned(), tick, |member| {
                     member.told_idle = false;
                     member.last_result = Some(format!("{task} completed").into());
+                    member.mind.report();
                 });
                 return Some(completed);
             }
@@ -311,10 +347,7 @@ impl Team {
                 self.change_task(*task, record, |task| task.refusals = *refusals);
             }
             Event::TaskRetried { task } => self.change_task(*task, record, |task| {
-                task.outcome = Outcome::Pending {
-                    note: None,
-                    taken_from: None,
-                };
+                task.outcome = Outcome::default();
                 task.refusals = 0;
             }),
 
@@ -327,6 +360,12 @@ impl Team {
             } => {
                 self.last_message = self.last_message.max(message.0);
                 let lane = self.lane(from, *urgent);
+                if let Party::Member(name) = from
+                    && self.tells_lead(to)
+                    && let Some(member) = self.members.get_mut(name)
+                {
+                    member.mind.report();
+                }
                 for party in to {
                     if let Party::Member(name) = party
                         && let Some(member) = self.members.get_mut(name)
@@ -348,6 +387,46 @@ impl Team {
                 }
             }
 
+            Event::RunStarted {
+                run,
+                goal,
+                then_down,
+                memory,
+            } => {
+                self.run = Some(Run {
+                    id: *run,
+                    goal: goal.clone(),
+                    state: RunState::UnderWay,
+                    started_at: record.at,
+                    then_down: *then_down,
+                    told_idle: false,
+                });
+                self.memory = memory.iter().cloned().collect();
+            }
+            Event::RunFinished { run, answer } => self.change_run(*run, |run| {
+                run.state = RunState::Finished {
+                    answer: answer.clone(),
+                    at: record.at,
+                };
+            }),
+            Event::RunAbandoned { run } => self.change_run(*run, |run| {
+                run.state = RunState::Abandoned { at: record.at };
+            }),
+            Event::RunIdle { run } => self.change_run(*run, |run| run.told_idle = true),
+            Event::TranscriptGrown { member, mind } => {
+                let works =
+                    mind.active && self.member(member).is_some_and(|member| !member.plan.lead);
+                if let Some(member) = self.members.get_mut(member) {
+                    member.mind = *mind;
+                }
+                if works {
+                    self.somebody_works();
+                }
+            }
+            Event::Remembered { key, value } => {
+                self.memory.insert(key.clone(), value.clone());
+            }
+
             Event::Counted {
                 revision,
                 tasks,
@@ -363,6 +442,11 @@ impl Team {
             }
             Event::KeyCompleted { key, task, digest } => {
                 self.board.remember_key(key.clone(), *task, *digest)
+            }
+            Event::TasksKept { tasks } => {
+                for task in tasks {
+                    self.board.insert(Task::clone(task));
+                }
             }
             Event::TaskKept {
                 task,
@@ -423,6 +507,24 @@ impl Team {
         }
     }
 
+    fn tells_lead(&self, to: &[Party]) -> bool {
+        self.lead()
+            .is_some_and(|lead| to.contains(&Party::Member(lead.plan.name.clone())))
+    }
+
+    fn change_run(&mut self, id: RunId, change: impl FnOnce(&mut Run)) {
+        if let Some(run) = self.run.as_mut().filter(|run| run.id == id) {
+            change(run);
+        }
+    }
+
+    /// Should everybody be idle later, the lead has not been told of that.
+    fn somebody_works(&mut self) {
+        if let Some(run) = &mut self.run {
+            run.told_idle = false;
+        }
+    }
+
     fn live(&mut self, name: &MemberName, tick: Tick, next: impl FnOnce(&mut Member) -> Life) {
         if let Some(member) = self.members.get_mut(name) {
             member.life = next(member);
@@ -458,6 +560,7 @@ impl Team {
         self.touch_worker(owner, record.tick, |member| {
             member.told_idle = false;
             member.last_result = Some(format!("{id} {how}").into());
+            member.mind.report();
         });
     }
 

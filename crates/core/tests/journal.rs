@@ -1,10 +1,21 @@
-//! The journal's format, frozen per version in `tests/fixtures/journal/`: what an old supervisor wrote is read for ever.
+//! The journal's format, frozen per version in `tests/fixtures/journal/`: what an old supervisor wrote is read for
+//! ever.
 
 use std::collections::BTreeSet;
 
-use agent_team_core::{Event, Record};
+use agent_team_core::{Event, Record, Team};
+use agent_team_protocol::id::{Generation, TaskId};
 
-const V1: &str = include_str!("../../../tests/fixtures/journal/v1.jsonl");
+/// What each version wrote; the later ones have only what they added.
+const VERSIONS: [&str; 3] = [
+    include_str!("../../../tests/fixtures/journal/v1.jsonl"),
+    include_str!("../../../tests/fixtures/journal/v2.jsonl"),
+    include_str!("../../../tests/fixtures/journal/v3.jsonl"),
+];
+
+fn lines() -> impl Iterator<Item = &'static str> {
+    VERSIONS.into_iter().flat_map(str::lines)
+}
 
 /// Every kind of event there is, from the list with which its parser answers an unknown one.
 fn kinds() -> BTreeSet<String> {
@@ -21,27 +32,23 @@ fn kinds() -> BTreeSet<String> {
         .collect()
 }
 
-fn records() -> Vec<Record> {
-    let lines = V1.lines().enumerate();
-    let records = lines.map(|(n, line)| {
-        serde_json::from_str(line).unwrap_or_else(|error| panic!("line {}: {error}", n + 1))
-    });
-    records.collect()
+fn read(line: &str) -> Record {
+    serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"))
 }
 
 #[test]
-fn what_version_1_wrote_is_read_and_written_the_same() {
-    for (record, line) in records().iter().zip(V1.lines()) {
-        let now: serde_json::Value = serde_json::to_value(record).expect("a record is plain data");
+fn what_every_version_wrote_is_read_and_written_the_same() {
+    for line in lines() {
+        let now: serde_json::Value =
+            serde_json::to_value(read(line)).expect("a record is plain data");
         let then: serde_json::Value = serde_json::from_str(line).expect("the fixture is JSON");
         assert_eq!(now, then);
     }
 }
 
 #[test]
-fn the_fixture_has_every_kind_of_event() {
-    let there: BTreeSet<String> = V1
-        .lines()
+fn the_fixtures_have_every_kind_of_event() {
+    let there: BTreeSet<String> = lines()
         .map(|line| {
             let line: serde_json::Value = serde_json::from_str(line).expect("the fixture is JSON");
             line["event"]["kind"].as_str().expect("a kind").to_owned()
@@ -53,14 +60,29 @@ fn the_fixture_has_every_kind_of_event() {
 
 #[test]
 fn fields_that_this_version_does_not_know_are_ignored() {
-    for line in V1.lines() {
+    for line in lines() {
         let mut newer: serde_json::Value = serde_json::from_str(line).expect("the fixture is JSON");
         newer["from_the_future"] = true.into();
         newer["event"]["data"]["from_the_future"] = true.into();
-        let read: Record = serde_json::from_value(newer).expect("it can be read");
-        assert_eq!(
-            read,
-            serde_json::from_str(line).expect("the fixture is JSON")
-        );
+        let read_anew: Record = serde_json::from_value(newer).expect("it can be read");
+        assert_eq!(read_anew, read(line));
     }
+}
+
+#[test]
+fn a_snapshot_of_version_1_gives_the_tasks_that_one_of_today_gives() {
+    let records = [
+        r#"{"at":0,"tick":0,"event":{"kind":"task_added","data":{"task":"T-2","plan":{"key":"Test","title":"Test","priority":0,"rerun":true,"from_file":false},"created_by":"user"}}}"#,
+        r#"{"at":0,"tick":0,"event":{"kind":"task_kept","data":{"task":"T-2","generation":3,"attempts":2,"refusals":1,"outcome":{"in_progress":{"owner":"ada"}},"created_at":7,"changed_at":9,"revision":20}}}"#,
+        r#"{"at":0,"tick":0,"event":{"kind":"counted","data":{"revision":41,"tasks":2,"messages":0,"completed":1,"spawned":[]}}}"#,
+    ]
+    .map(read);
+    let mut team = Team::default();
+    team.extend(records);
+    let task = team.board().get(TaskId(2)).expect("it is there");
+    assert_eq!((task.generation, task.attempts), (Generation(3), 2));
+    assert_eq!((task.created_at, task.changed_at), (7, 9));
+    let mut again = Team::default();
+    again.extend(team.snapshot());
+    assert_eq!(again, team);
 }

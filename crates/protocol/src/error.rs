@@ -6,6 +6,7 @@ use crate::exit::ExitCode;
 
 /// A refusal: a code, a sentence, and often what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[error("{message}")]
 pub struct Refusal {
     pub code: ErrorCode,
@@ -52,10 +53,23 @@ impl Refusal {
     }
 }
 
+/// An error with what led to it, as one line for a person or a log.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
 macro_rules! codes {
     ($($(#[$doc:meta])* $code:ident => $exit:ident,)*) => {
         /// What went wrong, as a word on the wire. A word that this build does not know reads as `unknown`.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[cfg_attr(test, derive(schemars::JsonSchema))]
         #[serde(rename_all = "snake_case")]
         pub enum ErrorCode {
             $($(#[$doc])* $code,)*
@@ -105,6 +119,7 @@ codes! {
     UnknownMember => NotFound,
     UnknownTask => NotFound,
     UnknownRole => NotFound,
+    UnknownRun => NotFound,
 
     // The state does not allow it.
     AlreadyClaimed => Refused,
@@ -116,6 +131,13 @@ codes! {
     NothingToClaim => Refused,
     NameTaken => Refused,
     TooManyMembers => Refused,
+    /// Another goal is being worked at.
+    RunUnderWay => Refused,
+    /// No goal is being worked at.
+    NoRun => Refused,
+    /// A run is not finished while its tasks are not.
+    TasksOpen => Refused,
+    MemoryFull => Refused,
     TeamRunning => Refused,
     TeamDown => Refused,
     PlacementUnavailable => Refused,

@@ -6,7 +6,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Longest name, in bytes.
 pub const NAME_MAX: usize = 32;
@@ -33,12 +34,40 @@ fn is_name(text: &str) -> bool {
         && bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
+/// Reads an id from its text, wherever that stands: a journal has very many, and none of them is copied first.
+macro_rules! deserialize_from_text {
+    ($name:ident, $what:literal) => {
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Text;
+
+                impl Visitor<'_> for Text {
+                    type Value = $name;
+
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str(concat!("a ", $what))
+                    }
+
+                    fn visit_str<E: de::Error>(self, text: &str) -> Result<$name, E> {
+                        text.parse().map_err(E::custom)
+                    }
+                }
+
+                deserializer.deserialize_str(Text)
+            }
+        }
+    };
+}
+
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $what:literal) => {
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(try_from = "String")]
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+        #[cfg_attr(test, derive(schemars::JsonSchema))]
+        #[cfg_attr(test, schemars(with = "String", extend("pattern" = "^[a-z][a-z0-9-]{0,31}$")))]
         pub struct $name(Arc<str>);
+
+        deserialize_from_text!($name, $what);
 
         impl $name {
             pub fn as_str(&self) -> &str {
@@ -55,14 +84,6 @@ macro_rules! name {
                 } else {
                     Err(InvalidId { what: $what, text: text.into(), rule: NAME_RULE })
                 }
-            }
-        }
-
-        impl TryFrom<String> for $name {
-            type Error = InvalidId;
-
-            fn try_from(text: String) -> Result<Self, InvalidId> {
-                text.parse()
             }
         }
 
@@ -103,9 +124,13 @@ impl MemberName {
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident, $prefix:literal, $what:literal) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(into = "String", try_from = "String")]
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+        #[cfg_attr(test, derive(schemars::JsonSchema))]
+        #[cfg_attr(test, schemars(with = "String", extend("pattern" = concat!("^", $prefix, "[0-9]+$"))))]
+        #[serde(into = "String")]
         pub struct $name(pub u64);
+
+        deserialize_from_text!($name, $what);
 
         impl FromStr for $name {
             type Err = InvalidId;
@@ -116,14 +141,6 @@ macro_rules! number {
                     .and_then(|digits| digits.parse().ok())
                     .map(Self)
                     .ok_or(InvalidId { what: $what, text: text.into(), rule: concat!($prefix, " and a number") })
-            }
-        }
-
-        impl TryFrom<String> for $name {
-            type Error = InvalidId;
-
-            fn try_from(text: String) -> Result<Self, InvalidId> {
-                text.parse()
             }
         }
 
@@ -164,6 +181,7 @@ number! {
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Generation(pub u64);
 
@@ -171,11 +189,14 @@ pub struct Generation(pub u64);
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Revision(pub u64);
 
 /// One incarnation of a member: 128 random bits as 32 hexadecimal digits. Not a secret.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(with = "String", extend("pattern" = "^[0-9a-fA-F]{32}$")))]
 #[serde(transparent)]
 pub struct LaunchId(Arc<str>);
 
@@ -226,6 +247,8 @@ pub fn stable_hash(bytes: impl IntoIterator<Item = u8>) -> u64 {
 
 /// A team's name and a short hash of its project's path: `payments-1f3a90c2`. Also its directory's name.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(with = "String", extend("pattern" = "^[a-z][a-z0-9-]{0,31}-[0-9a-fA-F]{8}$")))]
 #[serde(transparent)]
 pub struct TeamId(Arc<str>);
 
@@ -261,19 +284,23 @@ impl fmt::Debug for TeamId {
 }
 
 /// Who did or wrote something.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(with = "String", extend("pattern" = "^(user|system|[a-z][a-z0-9-]{0,31})$")))]
+#[serde(into = "String")]
 pub enum Party {
     User,
     System,
     Member(MemberName),
 }
 
-impl TryFrom<String> for Party {
-    type Error = InvalidId;
+deserialize_from_text!(Party, "party's name");
 
-    fn try_from(text: String) -> Result<Self, InvalidId> {
-        Ok(match text.as_str() {
+impl FromStr for Party {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        Ok(match text {
             "user" => Self::User,
             "system" => Self::System,
             name => Self::Member(name.parse()?),
@@ -298,8 +325,10 @@ impl fmt::Display for Party {
 }
 
 /// Whom a message is for, as its sender writes it. `lead` is the lead whatever her name; `*` is `all`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(with = "String", extend("pattern" = "^(all|\\*|user|lead|[a-z][a-z0-9-]{0,31})$")))]
+#[serde(into = "String")]
 pub enum Recipient {
     All,
     User,
@@ -320,13 +349,7 @@ impl FromStr for Recipient {
     }
 }
 
-impl TryFrom<String> for Recipient {
-    type Error = InvalidId;
-
-    fn try_from(text: String) -> Result<Self, InvalidId> {
-        text.parse()
-    }
-}
+deserialize_from_text!(Recipient, "recipient's name");
 
 impl From<Recipient> for String {
     fn from(recipient: Recipient) -> Self {

@@ -17,6 +17,7 @@ pub const PROTOCOL: Versions = Versions { min: 1, max: 1 };
 pub const BUILD: &str = concat!("agent-team ", env!("CARGO_PKG_VERSION"));
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Versions {
     pub min: u32,
     pub max: u32,
@@ -24,6 +25,7 @@ pub struct Versions {
 
 /// The parameters of `initialize`.
 #[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Initialize {
     pub protocol: Versions,
     pub build: String,
@@ -85,6 +87,7 @@ impl Initialize {
 
 /// Who is at the other end. A client is the user; a member is what its launch says, whatever its frames say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ConnectionRole {
     Client,
@@ -93,6 +96,7 @@ pub enum ConnectionRole {
 
 /// The answer to `initialize`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Initialized {
     /// The version that both sides speak from now on.
     pub protocol: u32,
@@ -106,6 +110,7 @@ pub struct Initialized {
 
 /// What a worker learns about itself whenever it connects.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Welcome {
     pub name: MemberName,
     pub team: TeamId,

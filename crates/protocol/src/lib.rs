@@ -13,11 +13,13 @@ pub mod launch;
 pub mod method;
 pub mod notification;
 pub mod rpc;
+#[cfg(test)]
+mod schema;
 pub mod spec;
 pub mod text;
 pub mod view;
 
-pub use error::{ErrorCode, Refusal};
+pub use error::{ErrorCode, Refusal, with_causes};
 pub use id::{
     Generation, LaunchId, MemberName, MessageId, Party, Recipient, Revision, RoleName, RunId,
     TaskId, TeamId, TeamName,

@@ -14,7 +14,7 @@ use crate::notification::Ping;
 use crate::spec::{Engine, PlacementChoice, TaskSpec, TeamSpec};
 use crate::view::{
     MemberView, MessageView, Placement, Receipt, RunView, SupervisorView, TaskView, TeamEntry,
-    TeamView, Usage,
+    TeamState, TeamView, Usage,
 };
 
 /// A method's name, arguments and answer. A call travels as [`crate::rpc::Call`].
@@ -40,6 +40,13 @@ macro_rules! methods {
 
         /// Every method's name.
         pub const METHODS: &[&str] = &[$($name,)*];
+
+        #[cfg(test)]
+        pub(crate) fn schemas(
+            generator: &mut schemars::SchemaGenerator,
+        ) -> Vec<(&'static str, schemars::Schema, schemars::Schema)> {
+            vec![$(($name, generator.subschema_for::<$args>(), generator.subschema_for::<$answer>()),)*]
+        }
     };
 }
 
@@ -119,10 +126,12 @@ methods! {
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Nothing {}
 
 /// What the caller's terminal is: the supervisor never trusts its own environment for this.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CallerTerminal {
     /// `$TMUX`, when set.
     #[serde(default)]
@@ -138,6 +147,7 @@ pub struct CallerTerminal {
 }
 
 #[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Up {
     pub spec: TeamSpec,
     /// The members' environment. A secret: `Debug` hides it.
@@ -161,6 +171,7 @@ impl std::fmt::Debug for Up {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct UpAnswer {
     pub team: TeamId,
     pub revision: Revision,
@@ -172,6 +183,7 @@ pub struct UpAnswer {
 
 /// One thing that `up` did, or would do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Change {
     /// `member ada`, `task Build`.
     pub what: String,
@@ -181,6 +193,7 @@ pub struct Change {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ChangeKind {
     Started,
@@ -196,22 +209,26 @@ pub enum ChangeKind {
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Down {
     /// Skip the grace.
     pub force: bool,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DownAnswer {
     pub receipts: Vec<Receipt>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TeamListAnswer {
     pub teams: Vec<TeamEntry>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct WaitAnswer {
     pub team: TeamId,
     pub outcome: Outcome,
@@ -219,6 +236,7 @@ pub struct WaitAnswer {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// Every task is completed or cancelled.
@@ -228,6 +246,7 @@ pub enum Outcome {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Attach {
     #[serde(default)]
     pub member: Option<MemberName>,
@@ -237,6 +256,7 @@ pub struct Attach {
 
 /// What the caller runs, in its own terminal, to be attached.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AttachAnswer {
     /// Empty: the caller's own tmux client was switched, nothing is to be run.
     pub argv: Vec<String>,
@@ -245,6 +265,7 @@ pub struct AttachAnswer {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Spawn {
     pub role: RoleName,
     /// `None`: `<role>-<n>`.
@@ -267,22 +288,29 @@ pub struct Spawn {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct OneMember {
     pub member: MemberName,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MemberAnswer {
     pub revision: Revision,
     pub member: MemberView,
+    /// What the team is with the member as it is now. Older supervisors do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub team: Option<TeamState>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LogAnswer {
     pub path: PathBuf,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Exit {
     pub code: i32,
     pub reason: String,
@@ -291,6 +319,7 @@ pub struct Exit {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SendMessage {
     pub to: Recipient,
     pub text: String,
@@ -302,6 +331,7 @@ pub struct SendMessage {
 pub const TEXT_MAX: usize = 64 << 10;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SendAnswer {
     pub id: MessageId,
     /// Who has it in the inbox now.
@@ -309,12 +339,14 @@ pub struct SendAnswer {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ReadMessages {
     pub messages: Vec<MessageId>,
 }
 
 /// Arguments of `message/list`: the newest `limit` messages, oldest first.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ListMessages {
     /// Only those from or to this party.
     #[serde(default)]
@@ -323,22 +355,26 @@ pub struct ListMessages {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MessageListAnswer {
     pub messages: Vec<MessageView>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AddTask {
     pub spec: TaskSpec,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct OneTask {
     pub task: TaskId,
 }
 
 /// Fields left out stay as they are.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TaskChanges {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
@@ -364,12 +400,14 @@ pub struct TaskChanges {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct UpdateTask {
     pub task: TaskId,
     pub changes: TaskChanges,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ClaimTask {
     /// `None`: the ready task of highest priority that the caller may take.
     #[serde(default)]
@@ -377,6 +415,7 @@ pub struct ClaimTask {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AssignTask {
     pub task: TaskId,
     pub member: MemberName,
@@ -384,6 +423,7 @@ pub struct AssignTask {
 
 /// Arguments of complete, fail and release.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct EndTask {
     pub task: TaskId,
     /// The claim that is meant. A member's call needs it; the user's may leave it out to mean the current one.
@@ -396,6 +436,7 @@ pub struct EndTask {
 
 /// What a change of a task left it as.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TaskAnswer {
     pub task: TaskId,
     /// The current claim's, also after it ended.
@@ -406,6 +447,7 @@ pub struct TaskAnswer {
 }
 
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ListTasks {
     /// The last task of the page before; 0 for the first page.
     #[serde(default)]
@@ -413,6 +455,7 @@ pub struct ListTasks {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TaskListAnswer {
     pub revision: Revision,
     pub tasks: Vec<TaskView>,
@@ -422,22 +465,29 @@ pub struct TaskListAnswer {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StartRun {
     pub goal: String,
     /// When it ends, the members are ended too.
     #[serde(default)]
     pub then_down: bool,
+    /// In place of a run that is under way.
+    #[serde(default)]
+    pub anew: bool,
     /// What the team's shared memory holds at its start: JSON by key.
     #[serde(default)]
+    #[cfg_attr(test, schemars(with = "BTreeMap<String, serde_json::Value>"))]
     pub memory: BTreeMap<String, Box<RawValue>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RunAnswer {
     pub run: RunId,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FinishRun {
     pub answer: String,
     /// Also with tasks that are not finished.
@@ -446,6 +496,7 @@ pub struct FinishRun {
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct WaitRun {
     pub run: RunId,
 }
@@ -454,8 +505,10 @@ pub struct WaitRun {
 pub const ITEM_MAX: usize = 512 << 10;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AppendTranscript {
     /// As the engine has them; the supervisor never looks inside.
+    #[cfg_attr(test, schemars(with = "Vec<serde_json::Value>"))]
     pub items: Vec<Box<RawValue>>,
     /// Messages that are among the items, and so are read.
     #[serde(default)]
@@ -470,6 +523,7 @@ pub struct AppendTranscript {
 
 /// How a member's turn ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Rest {
     /// Its last words, for the lead who has not heard of it in this turn otherwise. Empty: nothing to say.
     #[serde(default)]
@@ -477,12 +531,14 @@ pub struct Rest {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TranscriptAnswer {
     /// Items stored so far.
     pub length: u64,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ReadTranscript {
     /// Whose; a member may leave it out to mean its own.
     #[serde(default)]
@@ -493,25 +549,27 @@ pub struct ReadTranscript {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TranscriptPage {
+    #[cfg_attr(test, schemars(with = "Vec<serde_json::Value>"))]
     pub items: Vec<Box<RawValue>>,
     /// There are more after the last of these.
     #[serde(default)]
     pub more: bool,
 }
 
-/// Longest key and longest value (as JSON) of the team's memory, in bytes, and how many there are at most.
-pub const MEMORY_KEY_MAX: usize = 256;
-pub const MEMORY_VALUE_MAX: usize = 64 << 10;
-pub const MEMORY_KEYS_MAX: usize = 256;
-
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PutMemory {
+    /// At most 256 bytes, of which a team remembers 256.
     pub key: String,
+    /// At most 64 KiB as JSON.
+    #[cfg_attr(test, schemars(with = "serde_json::Value"))]
     pub value: Box<RawValue>,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct GetMemory {
     /// `None`: everything.
     #[serde(default)]
@@ -519,11 +577,14 @@ pub struct GetMemory {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Memory {
+    #[cfg_attr(test, schemars(with = "BTreeMap<String, serde_json::Value>"))]
     pub values: BTreeMap<String, Box<RawValue>>,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Subscribe {
     /// The last revision already seen; 0 for all.
     pub after: Revision,
@@ -532,6 +593,7 @@ pub struct Subscribe {
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SubscribeAnswer {
     /// The newest revision when the call was taken.
     pub head: Revision,

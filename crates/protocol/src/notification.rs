@@ -16,6 +16,13 @@ macro_rules! notifications {
         $(impl Notification for $type {
             const NAME: &'static str = $name;
         })*
+
+        #[cfg(test)]
+        pub(crate) fn schemas(
+            generator: &mut schemars::SchemaGenerator,
+        ) -> Vec<(&'static str, schemars::Schema)> {
+            vec![$(($name, generator.subschema_for::<$type>()),)*]
+        }
     };
 }
 
@@ -38,6 +45,7 @@ notifications! {
 
 /// A task that the member now owns and is to work on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Assignment {
     pub task: TaskId,
     pub generation: Generation,
@@ -55,6 +63,7 @@ pub struct Assignment {
 
 /// The member no longer owns this claim: what runs for it ends.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Abandon {
     pub task: TaskId,
     pub generation: Generation,
@@ -63,11 +72,13 @@ pub struct Abandon {
 
 /// Messages for the member, in order. Each is offered again on every connect until it is acknowledged as read.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Deliver {
     pub messages: Vec<DeliveredMessage>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DeliveredMessage {
     pub id: MessageId,
     pub from: Party,
@@ -79,6 +90,7 @@ pub struct DeliveredMessage {
 
 /// The member is to end: finish within the grace, say `member/exit`, exit. It is killed after.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StopMember {
     pub grace_ms: u64,
     pub reason: String,
@@ -86,6 +98,7 @@ pub struct StopMember {
 
 /// Text that a task printed, or that a member said. Transient: shown live, never stored by the supervisor.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TaskOutput {
     /// `None`: it belongs to no task.
     #[serde(default)]
@@ -95,6 +108,7 @@ pub struct TaskOutput {
 
 /// The session that a task's command leads, so that its tree can be ended without its worker.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TaskSession {
     pub task: TaskId,
     pub pid: u32,
@@ -104,21 +118,25 @@ pub struct TaskSession {
 
 /// The member's pane is gone; it goes on headless.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PaneLost {}
 
 /// A durable event, after its commit.
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct EventNotice {
     pub team: TeamId,
     pub revision: Revision,
     /// Unix time in milliseconds.
     pub at: u64,
     /// `{"kind": …, …}`, as in the journal.
+    #[cfg_attr(test, schemars(with = "serde_json::Value"))]
     pub event: Box<RawValue>,
 }
 
 /// Something to show now that is not stored; `after` is the revision it follows.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TransientNotice {
     pub team: TeamId,
     pub after: Revision,
@@ -130,6 +148,7 @@ pub struct TransientNotice {
 
 /// The last frame of a connection that the supervisor closes on purpose.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Goodbye {
     pub reason: GoodbyeReason,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -137,6 +156,7 @@ pub struct Goodbye {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum GoodbyeReason {
     /// A new supervisor follows: wait 2 s, then start one.
@@ -151,6 +171,7 @@ pub enum GoodbyeReason {
 
 /// Names a launch in `member/ping`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Ping {
     pub launch: LaunchId,
 }

@@ -75,6 +75,7 @@ impl<'a> Frame<'a> {
 
 /// JSON-RPC's error object; `data` carries what people and programs go by.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct WireError {
     pub code: i32,
     pub message: String,
@@ -115,6 +116,7 @@ pub const KEY_MAX: usize = 64;
 
 /// A team as a person means it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "by", content = "value", rename_all = "snake_case")]
 pub enum TeamRef {
     Id(TeamId),

@@ -9,6 +9,7 @@ use crate::id::{MemberName, RoleName, TeamName};
 
 /// A team as wanted. Every default of the team file is filled in.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TeamSpec {
     pub name: TeamName,
     /// Canonical path of the project directory.
@@ -24,6 +25,7 @@ pub struct TeamSpec {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Limits {
     /// Members that are not stopped, at most.
     pub teammates: u32,
@@ -42,6 +44,7 @@ impl Default for Limits {
 
 /// Shell lines that the supervisor runs in the project directory, JSON on stdin, at most 60 s.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Hooks {
     /// Between "asked to complete" and "completed"; exit 2 refuses with stderr as the reason.
     #[serde(default)]
@@ -52,6 +55,7 @@ pub struct Hooks {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RoleSpec {
     pub name: RoleName,
     #[serde(default)]
@@ -65,6 +69,7 @@ pub struct RoleSpec {
 
 /// One member as wanted. A difference in any field but `claim` and `colour` means a new launch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MemberSpec {
     pub name: MemberName,
     pub role: RoleName,
@@ -88,6 +93,7 @@ pub struct MemberSpec {
 
 /// How a member of the native engine thinks, and what it may do.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AgentSpec {
     /// `provider/model` or `replay:FILE`. `None`: the first for which the member's environment has a key or a server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -116,6 +122,7 @@ pub struct AgentSpec {
 
 /// What does a member's work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Engine {
     /// Runs each task's `run` line.
@@ -126,6 +133,7 @@ pub enum Engine {
 
 /// Which tasks an idle member takes by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ClaimPolicy {
     /// Any ready task that its role may take.
@@ -136,6 +144,7 @@ pub enum ClaimPolicy {
 
 /// Where members are wanted to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum PlacementChoice {
     /// tmux where it can be used, else headless; which and why is said.
@@ -146,6 +155,7 @@ pub enum PlacementChoice {
 
 /// How tmux lays the panes of a team's window out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Layout {
     MainVertical,
@@ -156,6 +166,7 @@ pub enum Layout {
 
 /// A member's colour, one of the palette.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Colour {
     Blue,
@@ -226,6 +237,7 @@ impl Colour {
 
 /// One task as wanted. `after` names tasks by id (`T-3`) or by key.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TaskSpec {
     /// Identity within the team file; the title unless given.
     pub key: String,

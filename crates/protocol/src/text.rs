@@ -27,6 +27,14 @@ pub fn visible_label(text: &str, columns: usize) -> String {
     cut
 }
 
+/// Line and column of a byte, both from 1, the column in characters. Of a byte within a character: its first.
+pub fn position(text: &str, at: usize) -> (usize, usize) {
+    let before = &text[..text.floor_char_boundary(at)];
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
+    (line, before[line_start..].chars().count() + 1)
+}
+
 fn is_deceptive(c: char) -> bool {
     c.is_control()
         || matches!(c,
@@ -59,7 +67,21 @@ fn replace(text: &str, bad: impl Fn(char) -> bool) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn a_position_leads_back_to_its_byte(text in "[aé\n🙂]{0,40}", at in 0_usize..80) {
+            let at = text.floor_char_boundary(at.min(text.len()));
+            let (line, column) = position(&text, at);
+            let start: usize = text.split_inclusive('\n').take(line - 1).map(str::len).sum();
+            let within: usize = text[start..].chars().take(column - 1).map(char::len_utf8).sum();
+            prop_assert_eq!(start + within, at);
+            prop_assert!(!text[start..at].contains('\n'));
+        }
+    }
 
     #[test]
     fn plain_text_is_left_alone() {

@@ -12,6 +12,7 @@ use crate::spec::{Colour, Engine};
 
 /// One member, as `ps` shows her.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MemberView {
     pub name: MemberName,
     pub role: RoleName,
@@ -44,6 +45,7 @@ pub struct MemberView {
 
 /// A member's state, as a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum MemberState {
     Planned,
@@ -62,6 +64,7 @@ pub enum MemberState {
 
 /// Where a member really runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Placement {
     Tmux,
@@ -70,6 +73,7 @@ pub enum Placement {
 
 /// One team, as `ps` and `team show` show it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TeamView {
     pub team: TeamId,
     pub name: TeamName,
@@ -83,6 +87,7 @@ pub struct TeamView {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum TeamState {
     /// Some member is not stopped.
@@ -91,6 +96,7 @@ pub enum TeamState {
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TaskCounts {
     pub pending: u64,
     pub in_progress: u64,
@@ -101,6 +107,7 @@ pub struct TaskCounts {
 
 /// One team on disk, as `team list` shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TeamEntry {
     pub team: TeamId,
     pub name: TeamName,
@@ -110,6 +117,7 @@ pub struct TeamEntry {
 
 /// One task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TaskView {
     pub id: TaskId,
     pub key: String,
@@ -143,6 +151,7 @@ pub struct TaskView {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum TaskState {
     Pending,
@@ -156,6 +165,7 @@ pub enum TaskState {
 
 /// One message to one recipient.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MessageView {
     pub id: MessageId,
     pub from: Party,
@@ -168,6 +178,7 @@ pub struct MessageView {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum MessageState {
     /// Stored, and in the recipient's inbox.
@@ -181,6 +192,7 @@ pub enum MessageState {
 
 /// Tokens of a model, summed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Usage {
     /// All that was read, cached or not.
     pub input: u64,
@@ -195,6 +207,7 @@ pub struct Usage {
 
 /// One goal that the lead was given, and what came of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RunView {
     pub run: RunId,
     pub goal: String,
@@ -207,6 +220,7 @@ pub struct RunView {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum RunState {
     UnderWay,
@@ -219,6 +233,7 @@ pub enum RunState {
 
 /// One thing that `down` ended, closed or left, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Receipt {
     pub kind: ReceiptKind,
     /// A pid with its member, a pane's id, a path.
@@ -227,6 +242,7 @@ pub struct Receipt {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ReceiptKind {
     Process,
@@ -239,6 +255,7 @@ pub enum ReceiptKind {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Fate {
     Ended,
@@ -252,6 +269,7 @@ pub enum Fate {
 
 /// What the supervisor is doing right now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SupervisorView {
     pub pid: u32,
     pub build: String,
@@ -267,6 +285,7 @@ pub struct SupervisorView {
 
 /// What one team's driver is doing right now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DriverView {
     pub team: TeamId,
     pub project: PathBuf,
@@ -283,6 +302,7 @@ pub struct DriverView {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CommitView {
     pub revision: Revision,
     pub records: u32,

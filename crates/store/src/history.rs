@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent_team_core::Event;
-use agent_team_protocol::id::{MessageId, Party, Revision, TaskId};
+use agent_team_core::{Event, Record};
+use agent_team_protocol::id::{MemberName, MessageId, Party, Revision, TaskId};
 use agent_team_system::disk::FileIdentity;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row};
 
@@ -16,6 +16,9 @@ use crate::writer::mention;
 
 /// Bytes of events after which a page ends, whatever its limit.
 const PAGE_BYTES: usize = 1 << 20;
+
+/// Bytes of a page of a transcript: with the longest item it fits into a frame.
+const TRANSCRIPT_BYTES: usize = 512 << 10;
 
 /// The read side of one team's database. Cheap to clone; callable from any thread, and it blocks.
 #[derive(Debug, Clone)]
@@ -123,8 +126,32 @@ impl History {
         Ok(views)
     }
 
-    /// What rebuilds the state as it is stored now, for a driver whose batch was refused.
-    pub fn restore(&self) -> Result<Restored, ReadError> {
+    /// A member's transcript after its first `after` items: as many as fit into about 512 KiB, but at least one if
+    /// there is one; and whether there are more.
+    pub fn transcript(
+        &self,
+        member: &MemberName,
+        after: u64,
+    ) -> Result<(Vec<String>, bool), ReadError> {
+        let connection = self.connect()?;
+        let mut select = connection.prepare(
+            "SELECT item FROM transcript WHERE member = ?1 AND place > ?2 ORDER BY place",
+        )?;
+        let mut rows = select.query((member.as_str(), after.cast_signed()))?;
+        let (mut items, mut bytes) = (Vec::new(), 0);
+        while let Some(row) = rows.next()? {
+            let item: String = row.get(0)?;
+            bytes += item.len();
+            if bytes > TRANSCRIPT_BYTES && !items.is_empty() {
+                return Ok((items, true));
+            }
+            items.push(item);
+        }
+        Ok((items, false))
+    }
+
+    /// The state as it is stored now, for a driver whose batch was refused.
+    pub fn restore<T: Default + Extend<Record>>(&self) -> Result<Restored<T>, ReadError> {
         restore(&self.connect()?)
     }
 

@@ -1,7 +1,7 @@
 //! The journal of one team and its read models, in SQLite. The supervisor's drivers alone call it.
 //!
 //! ```text
-//!            open(dir) ──► records: the last snapshot, then the journal after it
+//!            open(dir) ──► a state that took in the last snapshot, then the journal after it
 //!                │
 //!   driver ── Batch ──► Writer (on its own thread: Store) ── one transaction ──► team.db
 //!      ▲                   │

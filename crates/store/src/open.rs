@@ -10,6 +10,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use agent_team_core::Record;
 use agent_team_protocol::id::{TeamId, TeamName};
 use agent_team_system::disk::FileIdentity;
 use agent_team_system::private_file;
@@ -43,10 +44,10 @@ pub enum Durability {
 
 /// An open database.
 #[derive(Debug)]
-pub struct Opened {
+pub struct Opened<T> {
     pub writer: Writer,
     pub history: History,
-    pub restored: Restored,
+    pub restored: Restored<T>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -91,11 +92,11 @@ pub enum OpenError {
 
 /// Opens the database in a team's directory, or creates it there. The directory must be ours alone, and no other
 /// process may have it open: the supervisor's lock sees to that.
-pub fn open(
+pub fn open<T: Default + Extend<Record>>(
     dir: &Path,
     identity: &TeamIdentity,
     durability: Durability,
-) -> Result<Opened, OpenError> {
+) -> Result<Opened<T>, OpenError> {
     let attempt = || open_as_found(dir, identity, durability);
     let opened = match attempt() {
         // Even opening needs a little room, after a crash.
@@ -125,11 +126,11 @@ pub fn identity(dir: &Path) -> Result<Option<TeamIdentity>, OpenError> {
     }
 }
 
-fn open_as_found(
+fn open_as_found<T: Default + Extend<Record>>(
     dir: &Path,
     identity: &TeamIdentity,
     durability: Durability,
-) -> Result<Opened, OpenError> {
+) -> Result<Opened<T>, OpenError> {
     let file = dir.join(FILE_NAME);
     let io = |source| OpenError::Io {
         file: file.clone(),
@@ -252,7 +253,7 @@ fn connect(file: &Path, durability: Durability) -> Result<Option<Connection>, Re
     )?;
     connection.pragma_update(None, "cell_size_check", true)?;
     // In KiB when negative. Appending needs few pages, and the supervisor is to stay small.
-    connection.pragma_update(None, "cache_size", -1024)?;
+    connection.pragma_update(None, "cache_size", -512)?;
     // A large snapshot leaves a large log.
     connection.pragma_update(None, "journal_size_limit", 16 << 20)?;
     Ok(Some(connection))

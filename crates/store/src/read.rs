@@ -23,14 +23,14 @@ pub struct JournalEntry {
     pub event: Arc<str>,
 }
 
-/// What rebuilds a team's state.
+/// What is stored, as a state that took in its records one after the other: those of the snapshot, then the journal
+/// after it. They are never all in memory.
 #[derive(Debug)]
-pub struct Restored {
-    /// The snapshot, then the journal after it; to be applied in this order.
-    pub records: Vec<Record>,
+pub struct Restored<T> {
+    pub state: T,
     /// The newest stored revision; 0 when nothing is stored.
     pub revision: Revision,
-    /// How many of the records are of the journal: what the next snapshot will save.
+    /// How many of the records were of the journal: what the next snapshot will save.
     pub since_snapshot: u64,
 }
 
@@ -74,7 +74,9 @@ fn is_damage(error: &rusqlite::Error) -> bool {
     )
 }
 
-pub(crate) fn restore(connection: &Connection) -> Result<Restored, ReadError> {
+pub(crate) fn restore<T: Default + Extend<Record>>(
+    connection: &Connection,
+) -> Result<Restored<T>, ReadError> {
     // Everything as of one moment, also beside a writer.
     let moment = connection.unchecked_transaction()?;
     let snapshot: u64 = moment
@@ -85,16 +87,15 @@ pub(crate) fn restore(connection: &Connection) -> Result<Restored, ReadError> {
         )
         .optional()?
         .map_or(0, i64::cast_unsigned);
-    let mut records = Vec::new();
+    let mut state = T::default();
 
     let mut select =
         moment.prepare("SELECT place, at, tick, event, call FROM snapshot ORDER BY place")?;
     let mut rows = select.query([])?;
     while let Some(row) = rows.next()? {
-        records.push(record(row, "snapshot, place")?);
+        state.extend(Some(record(row, "snapshot, place")?));
     }
 
-    let of_snapshot = records.len();
     let mut select = moment.prepare(
         "SELECT revision, at, tick, event, call FROM journal WHERE revision > ?1 ORDER BY revision",
     )?;
@@ -107,7 +108,7 @@ pub(crate) fn restore(connection: &Connection) -> Result<Restored, ReadError> {
                 "revision {found} follows revision {revision}"
             )));
         }
-        records.push(record(row, "revision")?);
+        state.extend(Some(record(row, "revision")?));
         revision = found;
     }
 
@@ -121,8 +122,8 @@ pub(crate) fn restore(connection: &Connection) -> Result<Restored, ReadError> {
         }
     }
     Ok(Restored {
-        since_snapshot: (records.len() - of_snapshot) as u64,
-        records,
+        state,
+        since_snapshot: revision - snapshot,
         revision: Revision(revision),
     })
 }

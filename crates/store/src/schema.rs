@@ -11,7 +11,11 @@ use crate::read::ReadError;
 /// "ATjn", so that `file` and we know whose database it is.
 const APPLICATION_ID: i32 = 0x4154_6a6e;
 
-const MIGRATIONS: &[&str] = &[include_str!("../migrations/001-journal.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/001-journal.sql"),
+    include_str!("../migrations/002-tasks-kept.sql"),
+    include_str!("../migrations/003-transcripts.sql"),
+];
 
 /// The version that this build writes.
 pub(crate) const VERSION: usize = MIGRATIONS.len();

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
-use agent_team_core::{Event, Record};
+use agent_team_core::{Event, Grown, Record};
 use agent_team_protocol::id::{Party, Revision, TaskId};
 use agent_team_system::disk::{FileIdentity, Moved};
-use rusqlite::{Connection, ErrorCode, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, params};
 
 use crate::read::{JournalEntry, ReadError, Restored, newest_message};
 use crate::room::{self, Room};
@@ -28,6 +28,7 @@ pub struct Batch {
     pub first: Revision,
     pub records: Vec<Record>,
     pub archived: Vec<Archived>,
+    pub grown: Vec<Grown>,
     /// What rebuilds the state after these records. Only a speed-up: stored after the batch, in its own time, and
     /// left out when the disk is full.
     pub snapshot: Option<Vec<Record>>,
@@ -122,10 +123,10 @@ struct Columns {
 
 impl Writer {
     /// `restored` is what the connection has stored so far.
-    pub(crate) fn new(
+    pub(crate) fn new<T>(
         mut connection: Connection,
         files: [(PathBuf, FileIdentity); 2],
-        restored: &Restored,
+        restored: &Restored<T>,
         room: Room,
     ) -> Result<Self, ReadError> {
         let log_pages = Arc::new(AtomicI32::new(0));
@@ -166,9 +167,9 @@ impl Writer {
         }
 
         let rows: Vec<Columns> = batch.records.iter().map(Columns::of).collect();
-        let mut written = self.write(&rows, &batch.archived);
+        let mut written = self.write(&rows, &batch.archived, &batch.grown);
         if matches!(written, Err(CommitError::Full(_))) && self.room.spend() && batch.urgent {
-            written = self.write(&rows, &batch.archived);
+            written = self.write(&rows, &batch.archived, &batch.grown);
         }
         written
             .and_then(|()| self.check_files())
@@ -241,7 +242,12 @@ impl Writer {
         &self.files[0].0
     }
 
-    fn write(&mut self, rows: &[Columns], archived: &[Archived]) -> Result<(), CommitError> {
+    fn write(
+        &mut self,
+        rows: &[Columns],
+        archived: &[Archived],
+        grown: &[Grown],
+    ) -> Result<(), CommitError> {
         let first = self.newest + 1;
         let mut message = self.newest_message;
         let mut store = || {
@@ -270,6 +276,9 @@ impl Writer {
                 transaction
                     .prepare_cached("INSERT OR REPLACE INTO archive (task, view) VALUES (?1, ?2)")?
                     .execute(params![task.0.cast_signed(), view])?;
+            }
+            for grown in grown {
+                append(&transaction, grown)?;
             }
             transaction.commit()
         };
@@ -358,6 +367,24 @@ impl Writer {
             .parent()
             .expect("the database was opened in a directory")
     }
+}
+
+fn append(transaction: &Transaction<'_>, grown: &Grown) -> rusqlite::Result<()> {
+    let Grown {
+        member,
+        after,
+        items,
+    } = grown;
+    // A member of this name that left the team may have said more.
+    transaction
+        .prepare_cached("DELETE FROM transcript WHERE member = ?1 AND place > ?2")?
+        .execute(params![member.as_str(), after.cast_signed()])?;
+    let mut insert = transaction
+        .prepare_cached("INSERT INTO transcript (member, place, item) VALUES (?1, ?2, ?3)")?;
+    for (place, item) in (after.cast_signed() + 1..).zip(items) {
+        insert.execute(params![member.as_str(), place, item])?;
+    }
+    Ok(())
 }
 
 impl Columns {

@@ -12,7 +12,7 @@ use agent_team_system::directories::{Directories, DirectoriesError};
 use agent_team_system::lock::FileLock;
 use agent_team_system::signals::{SignalEvent, Signals};
 use agent_team_system::socket::Listener;
-use agent_team_system::{clock, spawn};
+use agent_team_system::{clock, daemon, spawn};
 use anyhow::Context;
 use tokio::sync::mpsc;
 
@@ -37,13 +37,17 @@ pub fn run(foreground: bool) -> u8 {
         Ok(code) => code,
         Err(error) => {
             tracing::error!(error = format!("{error:#}"), "the supervisor cannot serve");
+            let code = exit_code(&error) as u8;
             if let Some(mut ready) = ready {
                 // Whoever waits for readiness is told why there is none.
-                let _starter_gone = writeln!(ready, "error: {error:#}");
+                let _starter_gone = match error.downcast::<SettingsError>() {
+                    Ok(error) => ready.write_all(daemon::settings_report(error.into()).as_bytes()),
+                    Err(error) => writeln!(ready, "error: {error:#}"),
+                };
             } else {
                 let _no_stderr = writeln!(std::io::stderr(), "error: {error:#}");
             }
-            exit_code(&error) as u8
+            code
         }
     }
 }
@@ -69,7 +73,7 @@ const UNCLAIMED_LIMIT: std::time::Duration = std::time::Duration::from_secs(10);
 async fn serve(foreground: bool, ready: &mut Option<std::fs::File>) -> anyhow::Result<u8> {
     let directories = Rc::new(Directories::from_environment()?);
     directories.prepare()?;
-    let _log = crate::log::start(&directories, foreground)?;
+    let _log = crate::log::start(&directories, foreground);
     let Some(mut lock) = FileLock::try_acquire(&directories.supervisor_lock())? else {
         return Err(AlreadyRunning(directories.supervisor_lock()).into());
     };

@@ -3,14 +3,16 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use agent_team_core::input::{After, MemberPlanByHand, TaskChanges, UpPlan};
+use agent_team_core::input::{After, Growth, MemberPlanByHand, TaskChanges, UpPlan};
 use agent_team_core::plan::{FileTask, MemberPlan, Takes, TaskPlan, TeamPlan};
+use agent_team_core::run::Spent;
 use agent_team_core::{Refused, Team};
 use agent_team_protocol::method::{self, Spawn};
 use agent_team_protocol::spec::{
     AgentSpec, ClaimPolicy, Colour, Engine, MemberSpec, PlacementChoice, RoleSpec, TaskSpec,
     TeamSpec,
 };
+use agent_team_protocol::view::Usage;
 use agent_team_protocol::{ErrorCode, Refusal, TaskId};
 
 use crate::settings::{self, MemberSettings, Place, TeamSettings, carried};
@@ -241,6 +243,35 @@ pub(crate) fn task_changes(changes: method::TaskChanges) -> TaskChanges {
     }
 }
 
+/// What a member adds to its transcript.
+pub(crate) fn growth(append: method::AppendTranscript) -> Result<Growth, Refusal> {
+    let items: Vec<Arc<str>> = append.items.iter().map(|item| item.get().into()).collect();
+    if let Some(long) = items.iter().find(|item| item.len() > method::ITEM_MAX) {
+        let (bytes, limit) = (long.len(), method::ITEM_MAX);
+        return Err(Refusal::new(
+            ErrorCode::Invalid,
+            format!("an item of the transcript is {bytes} bytes long, and the limit is {limit}"),
+        ));
+    }
+    let Usage {
+        input,
+        output,
+        cached,
+        micro_usd,
+    } = append.usage;
+    Ok(Growth {
+        items,
+        read: append.read,
+        spent: Spent {
+            input,
+            output,
+            cached,
+            micro_usd,
+        },
+        rests: append.rests.map(|rest| rest.report.into()),
+    })
+}
+
 fn texts(texts: Vec<String>) -> Vec<Arc<str>> {
     texts.into_iter().map(Into::into).collect()
 }
@@ -271,7 +302,11 @@ pub(crate) fn refusal(refused: &Refused) -> Refusal {
         Refused::NothingToClaim => ErrorCode::NothingToClaim,
         Refused::CompletionRefused { .. } => ErrorCode::CompletionRefused,
         Refused::KeyReused(_) => ErrorCode::KeyReused,
-        Refused::NotPermitted(_) => ErrorCode::NotPermitted,
+        Refused::RunUnderWay(_) => ErrorCode::RunUnderWay,
+        Refused::NoRun => ErrorCode::NoRun,
+        Refused::TasksOpen { .. } => ErrorCode::TasksOpen,
+        Refused::MemoryFull(_) => ErrorCode::MemoryFull,
+        Refused::NotPermitted(_) | Refused::LeadOnly(_) => ErrorCode::NotPermitted,
         Refused::StaleLaunch => ErrorCode::Unauthenticated,
     };
     let refusal = Refusal::new(code, refused.to_string());
@@ -303,6 +338,9 @@ fn hint(refused: &Refused) -> Option<String> {
             ..
         } => {
             format!("first: agent-team task retry {task}")
+        }
+        Refused::RunUnderWay(_) => {
+            "agent-team send lead \"…\" speaks to her; agent-team down ends the team".to_owned()
         }
         Refused::NobodyToTell => "agent-team up starts the members".to_owned(),
         _ => return None,

@@ -1,40 +1,98 @@
 //! The user's own settings, as far as the supervisor goes by them: `config.toml` in the configuration directory.
+//!
+//! Read before it serves, and before a restart: what cannot be meant is refused with its place, never passed over.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
+use agent_team_protocol::text::position;
+use agent_team_protocol::{ErrorCode, Refusal};
 use agent_team_store::Durability;
 use agent_team_system::directories::Directories;
+use toml::de::{DeTable, DeValue};
+
+/// Every key, which today is one.
+const DURABILITY: &str = "durability";
+
+/// What the design knows and this build does not carry out yet.
+const LATER: [&str; 2] = ["roles", "permissions"];
 
 /// Why the settings cannot be gone by.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SettingsError {
-    #[error("cannot read {}", .0.display())]
-    Read(PathBuf, #[source] io::Error),
-    #[error("{} is not TOML", .0.display())]
-    Toml(PathBuf, #[source] Box<toml::de::Error>),
-    #[error("{}: durability is \"power\" or \"process\"", .0.display())]
-    Durability(PathBuf),
+    #[error("cannot read {}: {source}", file.display())]
+    Read { file: PathBuf, source: io::Error },
+    /// The message begins with the place: file, line and column.
+    #[error("{0}")]
+    Fault(Refusal),
+}
+
+impl From<SettingsError> for Refusal {
+    fn from(error: SettingsError) -> Self {
+        match error {
+            SettingsError::Fault(refusal) => refusal,
+            error @ SettingsError::Read { .. } => {
+                Refusal::new(ErrorCode::Invalid, error.to_string())
+            }
+        }
+    }
 }
 
 /// `durability = "power"` (the default) or `"process"`.
 pub(crate) fn durability(directories: &Directories) -> Result<Durability, SettingsError> {
     let file = directories.config.join("config.toml");
     match std::fs::read_to_string(&file) {
-        Ok(text) => parse(&file, &text),
+        Ok(text) => parse(&file, &text).map_err(SettingsError::Fault),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Durability::Power),
-        Err(error) => Err(SettingsError::Read(file, error)),
+        Err(source) => Err(SettingsError::Read { file, source }),
     }
 }
 
-fn parse(file: &Path, text: &str) -> Result<Durability, SettingsError> {
-    let table: toml::Table = text
-        .parse()
-        .map_err(|error| SettingsError::Toml(file.to_owned(), Box::new(error)))?;
-    match table.get("durability").map(toml::Value::as_str) {
-        None | Some(Some("power")) => Ok(Durability::Power),
-        Some(Some("process")) => Ok(Durability::Process),
-        Some(_) => Err(SettingsError::Durability(file.to_owned())),
+fn parse(file: &Path, text: &str) -> Result<Durability, Refusal> {
+    let fault = |code: ErrorCode, at: usize, what: &str| {
+        let (line, column) = position(text, at);
+        Refusal::new(code, format!("{}:{line}:{column}: {what}", file.display()))
+    };
+    let invalid = |at, what: &str| fault(ErrorCode::Invalid, at, what);
+    let table = DeTable::parse(text).map_err(|error| {
+        let at = error.span().map_or(0, |span| span.start);
+        invalid(at, error.message().trim())
+    })?;
+    let mut durability = Durability::Power;
+    for (key, value) in table.get_ref() {
+        let name: &str = key.get_ref();
+        if LATER.contains(&name) {
+            let what = format!("`{name}` is not carried out by this build yet");
+            return Err(fault(ErrorCode::NotCarriedOut, key.span().start, &what));
+        }
+        if name != DURABILITY {
+            let refusal = invalid(key.span().start, &format!("unknown key `{name}`"));
+            return Err(refusal.hint(suggestion(name)));
+        }
+        durability = match value.get_ref() {
+            DeValue::String(word) if word == "power" => Durability::Power,
+            DeValue::String(word) if word == "process" => Durability::Process,
+            DeValue::String(_)
+            | DeValue::Integer(_)
+            | DeValue::Float(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_)
+            | DeValue::Array(_)
+            | DeValue::Table(_) => {
+                let what = "`durability` must be \"power\" or \"process\"";
+                return Err(invalid(value.span().start, what));
+            }
+        };
+    }
+    Ok(durability)
+}
+
+/// The key that was probably meant, else all of them.
+fn suggestion(name: &str) -> String {
+    if strsim::damerau_levenshtein(name, DURABILITY) <= DURABILITY.len() / 3 {
+        format!("did you mean `{DURABILITY}`?")
+    } else {
+        format!("known here: {DURABILITY}")
     }
 }
 
@@ -42,26 +100,44 @@ fn parse(file: &Path, text: &str) -> Result<Durability, SettingsError> {
 mod tests {
     use super::*;
 
+    fn parse(text: &str) -> Result<Durability, Refusal> {
+        super::parse("config.toml".as_ref(), text)
+    }
+
     #[test]
     fn durability_is_power_unless_the_user_says_process() {
-        let parse = |text| parse("config.toml".as_ref(), text);
         assert_eq!(parse("").unwrap(), Durability::Power);
         assert_eq!(parse("durability = \"power\"").unwrap(), Durability::Power);
         assert_eq!(
             parse("durability = \"process\"").unwrap(),
             Durability::Process
         );
-        assert!(matches!(
-            parse("durability = \"none\""),
-            Err(SettingsError::Durability(_))
-        ));
-        assert!(matches!(
-            parse("durability = 1"),
-            Err(SettingsError::Durability(_))
-        ));
-        assert!(matches!(
-            parse("durability ="),
-            Err(SettingsError::Toml(..))
-        ));
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused_with_its_place() {
+        for (text, says) in [
+            (
+                "durability = \"none\"",
+                "config.toml:1:14: `durability` must be",
+            ),
+            (
+                "# é\n\ndurability = 1",
+                "config.toml:3:14: `durability` must be",
+            ),
+            ("durability =", "config.toml:1:"),
+            (
+                "durabilty = \"power\"",
+                "config.toml:1:1: unknown key `durabilty`",
+            ),
+            ("[roles.x]", "config.toml:1:2: `roles` is not carried out"),
+        ] {
+            let refusal = parse(text).unwrap_err();
+            assert!(refusal.message.starts_with(says), "{refusal}");
+        }
+        let nearest = parse("durabilty = \"power\"").unwrap_err().hint;
+        assert_eq!(nearest.as_deref(), Some("did you mean `durability`?"));
+        let all = parse("colour = 1").unwrap_err().hint;
+        assert_eq!(all.as_deref(), Some("known here: durability"));
     }
 }

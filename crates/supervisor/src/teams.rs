@@ -11,7 +11,7 @@ use agent_team_protocol::notification::GoodbyeReason;
 use agent_team_protocol::rpc::TeamRef;
 use agent_team_protocol::spec::TeamSpec;
 use agent_team_protocol::view::{Fate, Receipt, ReceiptKind, TeamEntry, TeamState};
-use agent_team_protocol::{ErrorCode, Refusal, TeamId};
+use agent_team_protocol::{ErrorCode, Refusal, TeamId, with_causes};
 use agent_team_store::{Durability, OpenError, TeamIdentity};
 use agent_team_system::directories::Directories;
 use tokio::sync::{mpsc, oneshot};
@@ -80,33 +80,18 @@ impl Teams {
     }
 
     /// The team of a project, made if it is new.
-    pub(crate) async fn for_up(
-        &self,
-        spec: &TeamSpec,
-        fresh: bool,
-    ) -> Result<DriverHandle, Refusal> {
-        let team = TeamId::new(&spec.name, &spec.project);
-        let identity = TeamIdentity {
-            team: team.clone(),
+    pub(crate) fn for_up(&self, spec: &TeamSpec) -> Result<DriverHandle, Refusal> {
+        self.opened(&TeamIdentity {
+            team: TeamId::new(&spec.name, &spec.project),
             name: spec.name.clone(),
             project: spec.project.clone(),
-        };
-        if fresh && self.directories.team(team.as_str()).exists() {
-            let driver = self.opened(&identity)?;
-            self.delete(&driver).await?;
-        }
-        self.opened(&identity)
+        })
     }
 
     /// Removes a team that is down from disk.
     pub(crate) async fn delete(&self, driver: &DriverHandle) -> Result<DownAnswer, Refusal> {
+        driver.refuse_if_up()?;
         let team = &driver.identity.team;
-        if !driver.watched.is_down.get() {
-            return Err(
-                Refusal::new(ErrorCode::TeamRunning, format!("{team} is up"))
-                    .hint("agent-team down takes it down first"),
-            );
-        }
         let (done, closed) = oneshot::channel();
         let _driver_gone = driver.messages.send(Message::Close {
             goodbye: GoodbyeReason::Closed,
@@ -273,14 +258,7 @@ fn unknown(team: &TeamRef) -> Refusal {
 }
 
 fn open_refusal(error: &OpenError) -> Refusal {
-    use std::error::Error;
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    let refusal = Refusal::new(ErrorCode::StorageFailed, text);
+    let refusal = Refusal::new(ErrorCode::StorageFailed, with_causes(error));
     match error {
         OpenError::Damaged { .. } => {
             refusal.hint("what was set aside is untouched; agent-team up begins anew")

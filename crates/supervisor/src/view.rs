@@ -2,13 +2,14 @@
 
 use agent_team_core::CompletedTask;
 use agent_team_core::member::{Life, Member};
+use agent_team_core::run::{self, Run, Spent};
 use agent_team_core::task::{Outcome, Task};
 use agent_team_core::{Team, Tick};
 use agent_team_protocol::Party;
 use agent_team_protocol::notification::Assignment;
 use agent_team_protocol::spec::Engine;
 use agent_team_protocol::view::{
-    MemberState, MemberView, Placement, TaskCounts, TaskState, TaskView, Usage,
+    MemberState, MemberView, Placement, RunState, RunView, TaskCounts, TaskState, TaskView, Usage,
 };
 
 use crate::settings::{self, MemberSettings};
@@ -18,37 +19,30 @@ use crate::settings::{self, MemberSettings};
 pub(crate) struct Outside {
     pub(crate) placement: Placement,
     pub(crate) pane: Option<String>,
+    /// It is to have a pane, and goes on without.
+    pub(crate) lost_pane: bool,
     pub(crate) unresponsive: bool,
 }
 
 pub(crate) fn member(team: &Team, member: &Member, outside: Outside, now: Tick) -> MemberView {
     let task = team.task_of(&member.plan.name);
-    let state = match &member.life {
-        Life::Planned => MemberState::Planned,
-        Life::Launching { .. } => MemberState::Launching,
-        Life::Ready { .. } if outside.unresponsive => MemberState::Unresponsive,
-        Life::Ready { .. } if task.is_some() => MemberState::Working,
-        Life::Ready { .. } => MemberState::Idle,
-        Life::Draining { .. } | Life::Ending { .. } => MemberState::Draining,
-        Life::Cooling { .. } => MemberState::Cooling,
-        Life::Held { .. } => MemberState::Held,
-        Life::Stopped => MemberState::Stopped,
-    };
+    let state = state(member, task.is_some(), outside.unresponsive);
     let (engine, model) = match MemberSettings::of(&member.plan) {
         Some(settings) => (settings.engine, settings.agent.model),
         None => (Engine::Command, None),
     };
+    let why = why(member, task, &outside, now);
     MemberView {
         name: member.plan.name.clone(),
         role: member.plan.role.clone(),
         lead: member.plan.lead,
         engine,
         model,
-        usage: Usage::default(),
+        usage: usage(member.mind.spent),
         colour: settings::colour(&member.plan),
         placement: outside.placement,
         state,
-        why: why(member, task, state, now),
+        why,
         for_ms: now.since(member.since),
         pid: member.life.process().map(|process| process.pid),
         launch: member.life.launch().map(|launch| launch.id.clone()),
@@ -61,8 +55,56 @@ pub(crate) fn member(team: &Team, member: &Member, outside: Outside, now: Tick) 
     }
 }
 
+pub(crate) fn run(run: &Run) -> RunView {
+    let (state, answer, ended_at) = match &run.state {
+        run::RunState::UnderWay => (RunState::UnderWay, None, None),
+        run::RunState::Finished { answer, at } => {
+            (RunState::Finished, Some(answer.to_string()), Some(*at))
+        }
+        run::RunState::Abandoned { at } => (RunState::Abandoned, None, Some(*at)),
+    };
+    RunView {
+        run: run.id,
+        goal: run.goal.to_string(),
+        state,
+        answer,
+        started_at: run.started_at,
+        ended_at,
+    }
+}
+
+fn usage(spent: Spent) -> Usage {
+    let Spent {
+        input,
+        output,
+        cached,
+        micro_usd,
+    } = spent;
+    Usage {
+        input,
+        output,
+        cached,
+        micro_usd,
+    }
+}
+
+/// In one word; `works`: she holds a task.
+pub(crate) fn state(member: &Member, works: bool, unresponsive: bool) -> MemberState {
+    match &member.life {
+        Life::Planned => MemberState::Planned,
+        Life::Launching { .. } => MemberState::Launching,
+        Life::Ready { .. } if unresponsive => MemberState::Unresponsive,
+        Life::Ready { .. } if works => MemberState::Working,
+        Life::Ready { .. } => MemberState::Idle,
+        Life::Draining { .. } | Life::Ending { .. } => MemberState::Draining,
+        Life::Cooling { .. } => MemberState::Cooling,
+        Life::Held { .. } => MemberState::Held,
+        Life::Stopped => MemberState::Stopped,
+    }
+}
+
 /// One sentence from facts.
-fn why(member: &Member, task: Option<&Task>, state: MemberState, now: Tick) -> String {
+fn why(member: &Member, task: Option<&Task>, outside: &Outside, now: Tick) -> String {
     let name = &member.plan.name;
     let age = duration(now.since(member.since));
     match &member.life {
@@ -71,10 +113,11 @@ fn why(member: &Member, task: Option<&Task>, state: MemberState, now: Tick) -> S
             format!("{name} was started {age} ago and has not said hello yet")
         }
         Life::Ready { .. } => {
-            let trouble = if state == MemberState::Unresponsive {
-                ", but does not answer"
-            } else {
-                ""
+            let trouble = match (outside.unresponsive, outside.lost_pane) {
+                (true, true) => ", but has lost its pane and does not answer",
+                (true, false) => ", but does not answer",
+                (false, true) => "; it has lost its pane and goes on headless",
+                (false, false) => "",
             };
             match task {
                 Some(task) => format!(

@@ -117,38 +117,45 @@ struct Calls {
     waiting: Mutex<Option<HashMap<u64, oneshot::Sender<Outcome>>>>,
 }
 
-impl Client {
+/// A connection over which `initialize` was sent and has not been answered.
+#[derive(Debug)]
+pub struct Introduced {
+    reader: FrameReader,
+    writer: FrameWriter,
+}
+
+impl Introduced {
     /// Connects to a supervisor's socket and introduces itself.
-    pub async fn connect(
-        path: &Path,
-        initialize: &Initialize,
-    ) -> Result<(Client, Incoming), ConnectError> {
+    pub async fn at(path: &Path, initialize: &Initialize) -> Result<Introduced, ConnectError> {
         let stream = Stream::connect(path)
             .await
             .map_err(|source| ConnectError::Unreachable {
                 path: path.to_owned(),
                 source,
             })?;
-        Client::over(stream, initialize).await
+        Introduced::over(stream, initialize).await
     }
 
-    /// Introduces itself over a connection that is there already.
-    pub async fn over(
-        stream: Stream,
-        initialize: &Initialize,
-    ) -> Result<(Client, Incoming), ConnectError> {
+    async fn over(stream: Stream, initialize: &Initialize) -> Result<Introduced, ConnectError> {
         let (reader, writer) = stream.into_halves();
-        let mut reader = FrameReader::new(reader, FRAME_MAX);
         let mut writer = FrameWriter::new(writer);
         writer.queue(&rpc::initialize(INITIALIZE_ID, initialize));
-        let introduce = async {
-            writer
-                .flush()
-                .await
-                .map_err(|_broken| ConnectError::Ended)?;
-            read_initialized(&mut reader).await
-        };
-        let initialized = tokio::time::timeout(INITIALIZE_LIMIT, introduce)
+        // It is the first thing in an empty socket, and waits for no reader.
+        writer
+            .flush()
+            .await
+            .map_err(|_broken| ConnectError::Ended)?;
+        Ok(Introduced {
+            reader: FrameReader::new(reader, FRAME_MAX),
+            writer,
+        })
+    }
+
+    /// Waits for the answer.
+    pub async fn answered(self) -> Result<(Client, Incoming), ConnectError> {
+        let Introduced { mut reader, writer } = self;
+        let answer = read_initialized(&mut reader);
+        let initialized = tokio::time::timeout(INITIALIZE_LIMIT, answer)
             .await
             .map_err(|_elapsed| ConnectError::TimedOut)??;
 
@@ -172,6 +179,24 @@ impl Client {
                 _client: client,
             },
         ))
+    }
+}
+
+impl Client {
+    /// Connects to a supervisor's socket and introduces itself.
+    pub async fn connect(
+        path: &Path,
+        initialize: &Initialize,
+    ) -> Result<(Client, Incoming), ConnectError> {
+        Introduced::at(path, initialize).await?.answered().await
+    }
+
+    /// Introduces itself over a connection that is there already.
+    pub async fn over(
+        stream: Stream,
+        initialize: &Initialize,
+    ) -> Result<(Client, Incoming), ConnectError> {
+        Introduced::over(stream, initialize).await?.answered().await
     }
 
     /// What the supervisor answered to `initialize`.

@@ -4,12 +4,14 @@
 //! Any number of processes may do this at once: the lock picks one supervisor, and everybody
 //! connects to that one.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use agent_team_protocol::Refusal;
 use agent_team_protocol::initialize::Initialize;
 use tokio::time::Instant;
 
@@ -29,10 +31,9 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 const SUPERVISOR: &str = "agent-teamd";
 
-/// What the supervisor gets of the environment of whoever happens to start it: what finds places
-/// and programs, language, logs. No secret of theirs, which its tmux server would inherit, and
-/// nothing of their terminal: it serves others too.
-const PASSED_ON: [&str; 10] = [
+/// What a process that serves everybody gets of the environment of whoever happens to start it: see
+/// [`is_neutral`].
+const NEUTRAL: [&str; 10] = [
     "HOME",
     "LANG",
     "LOGNAME",
@@ -44,7 +45,9 @@ const PASSED_ON: [&str; 10] = [
     "TZ",
     "USER",
 ];
-const PASSED_ON_PREFIXES: [&[u8]; 3] = [b"AGENT_TEAM_", b"LC_", b"XDG_"];
+
+/// Places and settings of ours, which only the supervisor needs.
+const OURS: [&[u8]; 2] = [b"AGENT_TEAM_", b"XDG_"];
 
 /// Why there is no connection to a supervisor.
 #[derive(Debug, thiserror::Error)]
@@ -55,8 +58,20 @@ pub enum ConnectOrStartError {
     Start(#[from] StartError),
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// The supervisor cannot go by the user's settings; it says where they are at fault.
+    #[error("{0}")]
+    Settings(Refusal),
     #[error("cannot look at the supervisor's lock")]
     Lock(#[from] io::Error),
+}
+
+/// Begins what a supervisor reports instead of its readiness when the user's settings are at fault.
+const SETTINGS: &str = "settings: ";
+
+/// A supervisor's report, one line, that it cannot go by the user's settings.
+pub fn settings_report(refusal: Refusal) -> String {
+    let refusal = serde_json::to_string(&refusal).expect("a refusal has string keys");
+    format!("{SETTINGS}{refusal}\n")
 }
 
 /// A binary of ours is not where it should be.
@@ -77,6 +92,25 @@ pub fn find(directories: &Directories) -> io::Result<Option<PathBuf>> {
     Ok(Some(socket.trim())
         .filter(|socket| !socket.is_empty())
         .map(PathBuf::from))
+}
+
+/// The socket file that a supervisor listens at, only for comparing: another supervisor binds another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BoundSocket {
+    device: u64,
+    inode: u64,
+    /// Seconds and nanoseconds: an inode's number is given again.
+    changed: (i64, i64),
+}
+
+/// The socket of the living supervisor, once it serves; `None` when there is none.
+pub fn bound_socket(directories: &Directories) -> Option<BoundSocket> {
+    let file = find(directories).ok()??.metadata().ok()?;
+    Some(BoundSocket {
+        device: file.dev(),
+        inode: file.ino(),
+        changed: (file.ctime(), file.ctime_nsec()),
+    })
 }
 
 /// Connects to the supervisor, having started it if need be. The directories must be prepared.
@@ -127,8 +161,21 @@ async fn start(directories: &Directories) -> Result<(), ConnectOrStartError> {
         env: environment(directories),
         cwd: "/".into(),
     };
-    Detached::new(spec).start(START_LIMIT).await?;
-    Ok(())
+    let report = Detached::new(spec).start(START_LIMIT).await?;
+    match report.strip_prefix(SETTINGS) {
+        None => Ok(()),
+        Some(refusal) => Err(match serde_json::from_str(refusal) {
+            Ok(refusal) => ConnectOrStartError::Settings(refusal),
+            // Of another build.
+            Err(_) => StartError::Refused(refusal.to_owned()).into(),
+        }),
+    }
+}
+
+/// Whether a variable goes on to a process that serves others too, the supervisor or its tmux server: what finds
+/// programs, language, logs. No secret of whoever starts it, and nothing of their terminal.
+pub fn is_neutral(variable: &OsStr) -> bool {
+    NEUTRAL.iter().any(|name| variable == *name) || variable.as_bytes().starts_with(b"LC_")
 }
 
 /// Such that the supervisor finds these same directories.
@@ -136,8 +183,8 @@ fn environment(directories: &Directories) -> Vec<(OsString, OsString)> {
     let places = directories.variables();
     std::env::vars_os()
         .filter(|(name, _)| {
-            PASSED_ON.iter().any(|passed| name == passed)
-                || PASSED_ON_PREFIXES
+            is_neutral(name)
+                || OURS
                     .iter()
                     .any(|prefix| name.as_bytes().starts_with(prefix))
         })

@@ -8,7 +8,7 @@
 //! - who a process is, and waiting for its end: [`process`]; ending all that a launch started: [`tree`]
 //! - starting programs: [`spawn`] (daemons, sessions), [`pty`] (with a terminal of their own)
 //! - the person's own terminal: [`terminal`]; signals to this process: [`signals`]
-//! - files and places: [`directories`], [`private_file`], [`lock`], [`disk`]
+//! - files and places: [`directories`], [`private_file`], [`log_file`], [`lock`], [`disk`]
 //! - talking to the supervisor: [`socket`], [`connection`] (frames), [`client`] (calls), [`daemon`]
 //!   (finding and starting it)
 //! - time: [`clock`]
@@ -25,6 +25,7 @@ pub mod daemon;
 pub mod directories;
 pub mod disk;
 pub mod lock;
+pub mod log_file;
 #[cfg_attr(target_os = "linux", path = "os/linux.rs")]
 #[cfg_attr(target_os = "macos", path = "os/macos.rs")]
 mod os;

@@ -19,7 +19,7 @@ pub fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Puts a file with mode 0600 in the place of whatever file was there: readers see the old one or
-/// the new one, also after a power cut.
+/// the new one. After a power cut it may be empty: for what is written anew after each boot.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(format!(".{}", std::process::id()));
@@ -37,12 +37,7 @@ fn write_and_rename(temporary: &Path, path: &Path, bytes: &[u8]) -> io::Result<(
     discard(temporary)?;
     let mut file = create_new(temporary)?;
     file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(temporary, path)?;
-    let directory = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty());
-    File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
+    fs::rename(temporary, path)
 }
 
 /// Reads a file that must be a regular one, ours, and closed to everybody else.

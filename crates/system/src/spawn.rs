@@ -12,12 +12,14 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
-use std::os::unix::process::CommandExt;
+use std::os::fd::AsFd;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::sys::signal::{SigHandler, Signal as NixSignal};
+use rustix::process::{Pid, WaitId, WaitIdOptions, WaitOptions, waitid, waitpid};
 use tokio::signal::unix::SignalKind;
 
 use crate::os;
@@ -54,32 +56,45 @@ impl ProgramSpec {
 #[derive(Debug)]
 pub struct Child {
     pub process: ProcessId,
-    child: std::process::Child,
     watch: ExitWatch,
+    /// How it ended, once it was reaped.
+    status: Option<ExitStatus>,
 }
 
 impl Child {
     pub(crate) fn start(command: &mut Command) -> io::Result<Child> {
-        let child = {
+        // Dropping std's child neither kills nor reaps it.
+        Child::of(|| Ok(command.spawn()?.id()))
+    }
+
+    /// `spawn` gives the new child's pid.
+    fn of(spawn: impl FnOnce() -> io::Result<u32>) -> io::Result<Child> {
+        let pid = {
             let mut own = own_children();
-            let child = command.spawn()?;
-            own.insert(child.id());
-            child
+            let pid = spawn()?;
+            own.insert(pid);
+            pid
         };
-        let watch = ExitWatch::of_child(child.id())?;
+        let watch = ExitWatch::of_child(pid)?;
         Ok(Child {
             process: watch.process(),
-            child,
             watch,
+            status: None,
         })
     }
 
     /// Waits for its end and reaps it. Safe to cancel and to repeat.
     pub async fn wait(&mut self) -> io::Result<ExitStatus> {
+        if let Some(status) = self.status {
+            return Ok(status);
+        }
         self.watch.exited().await?;
-        let status = self.child.wait()?;
+        let pid = i32::try_from(self.process.pid).map_err(io::Error::other)?;
+        let pid = Pid::from_raw(pid).ok_or_else(|| io::Error::other("a child has a pid"))?;
+        let ended = waitpid(Some(pid), WaitOptions::empty())?;
+        let (_pid, status) = ended.ok_or_else(|| io::Error::other("it has not ended"))?;
         own_children().remove(&self.process.pid);
-        Ok(status)
+        Ok(*self.status.insert(ExitStatus::from_raw(status.as_raw())))
     }
 
     /// Sends a signal to this process alone. False when it had ended already.
@@ -91,14 +106,9 @@ impl Child {
 /// Starts a program without a terminal in a session of its own, stdin empty, stdout and stderr in
 /// `log` or nowhere. Must be called within a tokio runtime.
 pub fn spawn_session(spec: &ProgramSpec, log: Option<File>) -> io::Result<Child> {
-    let mut command = spec.command();
-    command.stdin(Stdio::null());
-    match log {
-        Some(log) => command.stdout(log.try_clone()?).stderr(log),
-        None => command.stdout(Stdio::null()).stderr(Stdio::null()),
-    };
-    before_exec(&mut command, || Ok(()));
-    Child::start(&mut command)
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    let output = log.as_ref().unwrap_or(&null);
+    Child::of(|| os::spawn_session(spec, null.as_fd(), output.as_fd()))
 }
 
 /// Adds what every child does between fork and exec: a session of its own, default signal
@@ -139,8 +149,6 @@ pub fn become_subreaper() -> io::Result<()> {
 /// blocks. In a process that calls this, children that were started any other way than by this
 /// crate lose their exit status to it.
 pub fn reap_any() -> io::Result<Vec<u32>> {
-    use rustix::process::{Pid, WaitId, WaitIdOptions, WaitOptions, waitid, waitpid};
-
     let own = own_children();
     // Without taking it: is there any? Most of the time there is not, and the table stays unread.
     let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;

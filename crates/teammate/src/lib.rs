@@ -98,21 +98,31 @@ pub fn run(launch_file: &Path) -> Result<Ran, RunError> {
         Err(TakeLaunchError::Taken(_)) => return Ok(Ran::NotOurs),
         Err(error) => return Err(RunError::Launch(Box::new(error))),
     };
-    start_tracing(&launch);
     log_panics(&launch);
+    start_tracing(&launch);
     let directories = launch::directories(launch_file, &launch)?;
+    // Before anything that can be built while the supervisor answers.
+    let link = Link::start(directories.clone(), introduction(&launch))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     // Local, because a terminal's saved modes do not go from thread to thread.
     LocalSet::new().block_on(&runtime, async {
-        let parts = prepare(&launch, directories)?;
+        let parts = prepare(&launch, directories, link)?;
         let unfit = go_to_work(&launch.cwd).err();
         Ok(Ran::Exited(match launch.engine {
             Engine::Command => Worker::new(parts, unfit).run().await,
             Engine::Native => think(&launch, parts, unfit).await,
         }))
     })
+}
+
+fn introduction(launch: &LaunchFile) -> Initialize {
+    Initialize::member(
+        launch.team.clone(),
+        launch.launch.clone(),
+        launch.token.clone(),
+    )
 }
 
 /// Takes the launch of a member of the native engine and works until it is over, in a process that does other things
@@ -131,8 +141,12 @@ where
         Err(error) => return Err(RunError::Launch(Box::new(error))),
     };
     let directories = launch::directories(launch_file, &launch)?;
+    let (at, initialize) = (directories.clone(), introduction(&launch));
+    // It blocks on a runtime of its own, which this one does not allow here.
+    let link = tokio::task::spawn_blocking(move || Link::start(at, initialize));
+    let link = link.await.map_err(io::Error::other)??;
     let pane = Pane::none(launch.member.clone());
-    let parts = parts(&launch, directories, pane, None)?;
+    let parts = parts(&launch, directories, link, pane, None);
     let makings = makings(&launch, &parts.place, model, tools)?;
     Ok(Ran::Exited(Agent::new(parts, makings).run().await))
 }
@@ -142,7 +156,10 @@ async fn think(launch: &LaunchFile, parts: Parts, unfit: Option<LastWords>) -> u
     let place = Arc::clone(&parts.place);
     let model = match unfit {
         Some(words) => Err(words),
-        None => seam::model_of(&launch.agent, &launch.environment),
+        None => {
+            let member = launch.member.as_str();
+            seam::model_of(&launch.agent, member, &launch.environment).await
+        }
     };
     let tools = |desk: &Desk, shared: &Shared| seam::tools_of(&launch.agent, desk, shared);
     let makings = model.and_then(|model| {
@@ -203,7 +220,7 @@ async fn end_tree(place: &Place) {
     }
 }
 
-fn prepare(launch: &LaunchFile, directories: Directories) -> Result<Parts, RunError> {
+fn prepare(launch: &LaunchFile, directories: Directories, link: Link) -> Result<Parts, RunError> {
     let signals = Signals::install()?;
     // Handled by doing nothing, rather than ignored, which children would inherit: keys at the prompt end no worker.
     for signal in [SIGQUIT, SIGTSTP] {
@@ -212,15 +229,16 @@ fn prepare(launch: &LaunchFile, directories: Directories) -> Result<Parts, RunEr
     spawn::become_subreaper()?;
     let pane = Pane::open(launch.member.clone());
     reap();
-    parts(launch, directories, pane, Some(signals))
+    Ok(parts(launch, directories, link, pane, Some(signals)))
 }
 
 fn parts(
     launch: &LaunchFile,
     directories: Directories,
+    link: Link,
     pane: Pane,
     signals: Option<Signals>,
-) -> Result<Parts, RunError> {
+) -> Parts {
     let term = std::env::var_os("TERM").filter(|_| pane.is_open());
     let place = Arc::new(Place {
         env: launch::child_environment(launch, term),
@@ -228,14 +246,9 @@ fn parts(
         marker: launch.launch.to_string(),
         alone: launch.engine == Engine::Command,
     });
-    let initialize = Initialize::member(
-        launch.team.clone(),
-        launch.launch.clone(),
-        launch.token.clone(),
-    );
-    Ok(Parts {
+    Parts {
         log: MemberLog::new(launch.log.clone()),
-        link: Link::start(directories.clone(), initialize)?,
+        link,
         typed: Typed::start(directories, launch),
         coloured: launch
             .environment
@@ -244,7 +257,7 @@ fn parts(
         place,
         pane,
         signals,
-    })
+    }
 }
 
 /// The worker stands where its member works; somewhere else it does nothing.
@@ -304,15 +317,4 @@ fn log_panics(launch: &LaunchFile) {
         }
         print(panic);
     }));
-}
-
-/// An error with what led to it, as one line.
-pub fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -28,9 +28,9 @@ use agent_team_protocol::notification::{
     Abandon, Assignment, Deliver, PaneLost, StopMember, TaskOutput, TaskSession,
 };
 use agent_team_protocol::rpc::Call;
-use agent_team_protocol::{ErrorCode, Refusal};
-use agent_team_system::client::{CallError, Client, ConnectError, Incoming};
-use agent_team_system::daemon::{self, ConnectOrStartError};
+use agent_team_protocol::{ErrorCode, Refusal, with_causes};
+use agent_team_system::client::{CallError, Client, ConnectError, Incoming, Introduced};
+use agent_team_system::daemon::{self, BoundSocket, ConnectOrStartError};
 use agent_team_system::directories::Directories;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
@@ -38,13 +38,16 @@ use tokio::task::JoinSet;
 
 use self::arrival::{Arrived, arrived, farewell};
 use self::pending::{Pending, Settled};
-use crate::with_causes;
 
 /// Spreads the members that lost their supervisor at the same moment.
 const JITTER: Duration = Duration::from_millis(20);
 
 /// After `goodbye{restarting}`: the time in which the new supervisor starts by itself.
-const RESTART_PAUSE: Duration = Duration::from_secs(2);
+const RESTART_LIMIT: Duration = Duration::from_secs(2);
+
+/// Between two looks for it, doubling.
+const FIRST_LOOK: Duration = Duration::from_millis(5);
+const LONGEST_LOOK: Duration = Duration::from_millis(80);
 
 /// Between failed attempts, doubling.
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
@@ -125,17 +128,20 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// Starts the thread, which connects at once.
+    /// Introduces this worker to the supervisor that started it, and starts the thread, which waits for the answer:
+    /// the supervisor stores the introduction while the rest of the worker is built.
     pub(crate) fn start(directories: Directories, initialize: Initialize) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
+        let introduced = runtime.block_on(introduce(&directories, &initialize));
         let (outgoing, worker) = mpsc::unbounded_channel();
         let (output, worker_output) = mpsc::channel(1);
         let (to_worker, events) = mpsc::unbounded_channel();
         let connector = Connector {
             directories,
             initialize,
+            introduced,
             pending: Pending::default(),
             worker,
             output: worker_output,
@@ -189,6 +195,8 @@ impl Link {
 struct Connector {
     directories: Directories,
     initialize: Initialize,
+    /// The first connection, until its answer is waited for.
+    introduced: Option<Introduced>,
     pending: Pending,
     worker: mpsc::UnboundedReceiver<Outgoing>,
     output: mpsc::Receiver<TaskOutput>,
@@ -211,11 +219,13 @@ impl Connector {
         let mut pause = Duration::ZERO;
         loop {
             tokio::time::sleep(pause).await;
-            let connected = daemon::connect_or_start(&self.directories, &self.initialize).await;
-            let ended = match connected {
+            // Before it is connected to: whoever binds after this is another one.
+            let mut socket = daemon::bound_socket(&self.directories);
+            let ended = match self.connect().await {
                 Ok((client, incoming)) => {
                     let since = Instant::now();
                     told = false;
+                    socket = socket.or_else(|| daemon::bound_socket(&self.directories));
                     let ended = self.serve(client, incoming).await;
                     if since.elapsed() >= SETTLED_AFTER {
                         failures = 0;
@@ -236,7 +246,10 @@ impl Connector {
             };
             pause = match ended {
                 Ended::Lost => pause_after(failures),
-                Ended::Restarting => RESTART_PAUSE,
+                Ended::Restarting => {
+                    self.until_another_serves(socket).await;
+                    Duration::ZERO
+                }
                 Ended::Over(over) => {
                     self.tell(LinkEvent::Over(over));
                     return;
@@ -245,6 +258,33 @@ impl Connector {
             };
             failures += 1;
         }
+    }
+
+    /// Returns as soon as another supervisor serves than the one at this socket, or when one should have.
+    async fn until_another_serves(&self, before: Option<BoundSocket>) {
+        let serves = async {
+            let mut pause = FIRST_LOOK;
+            loop {
+                let now = daemon::bound_socket(&self.directories);
+                if now.is_some() && now != before {
+                    return;
+                }
+                tokio::time::sleep(pause).await;
+                pause = LONGEST_LOOK.min(pause * 2);
+            }
+        };
+        let _nobody_yet = tokio::time::timeout(RESTART_LIMIT, serves).await;
+    }
+
+    async fn connect(&mut self) -> Result<(Client, Incoming), ConnectOrStartError> {
+        if let Some(introduced) = self.introduced.take() {
+            match introduced.answered().await {
+                // It died meanwhile.
+                Err(ConnectError::Ended) => {}
+                answered => return Ok(answered?),
+            }
+        }
+        daemon::connect_or_start(&self.directories, &self.initialize).await
     }
 
     fn tell(&self, event: LinkEvent) {
@@ -306,6 +346,12 @@ impl Connector {
             }
         }
     }
+}
+
+/// Says to the supervisor that is there who this is. `None` when none can be reached: the ordinary way tells why.
+async fn introduce(directories: &Directories, initialize: &Initialize) -> Option<Introduced> {
+    let socket = daemon::find(directories).ok().flatten()?;
+    Introduced::at(&socket, initialize).await.ok()
 }
 
 /// Requests made while there is no connection wait in the channel, and are taken up by the next `serve`.

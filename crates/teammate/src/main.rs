@@ -7,7 +7,8 @@ use std::process::ExitCode;
 
 use agent_team_protocol::exit::ExitCode as Exit;
 use agent_team_protocol::initialize::BUILD;
-use agent_team_teammate::{Ran, with_causes};
+use agent_team_protocol::with_causes;
+use agent_team_teammate::Ran;
 
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();

@@ -2,6 +2,23 @@
 //!
 //! A model knows nothing of teams, tools or panes: it is given a [`Prompt`] and answers with an [`Answer`], told in
 //! [`Delta`]s while it comes. Dropping the future of an answer cuts the connection.
+//!
+//! A reader who looks for …
+//! - what a person may write for a model, and which providers there are: `name`, `provider`
+//! - keys, base URLs, proxies: `open`, `key`; which model it is when none is named: `choose`
+//! - windows and prices: `catalogue`
+//! - the two interfaces that are spoken over HTTP: `http`
+//! - asking again: `patience`; writing down and playing back: `recording`
+
+pub mod catalogue;
+pub mod choose;
+mod http;
+mod key;
+pub mod name;
+pub mod open;
+pub mod patience;
+pub mod provider;
+pub mod recording;
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -58,9 +75,16 @@ pub struct Answer {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Thought {
     pub text: String,
-    /// What proves to the provider that the text is its own.
+    /// What proves to the provider that the text is its own. Without text it belongs to the first call, or to a
+    /// thought that the provider keeps to itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<String>,
+    /// The provider enciphered it: `signature` is all there is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sealed: bool,
+    /// Who thought it, `provider/model`: no other model may be shown it.
+    #[serde(default)]
+    pub by: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -179,8 +203,8 @@ pub enum ModelError {
         status: u16,
         message: String,
     },
-    /// A recording does not hold this exchange.
-    #[error("the recording does not match: {0}")]
+    /// A recording does not hold this exchange, or could not take it: a sentence that names the file.
+    #[error("{0}")]
     Unrecorded(String),
 }
 

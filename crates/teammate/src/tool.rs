@@ -2,9 +2,33 @@
 //!
 //! A tool is given the model's arguments as parsed JSON and answers with text for the model. Whatever goes wrong is
 //! text that the model can act on, never a panic and never the end of its member.
+//!
+//! A reader who looks for …
+//! - what becomes of a model's arguments: `arguments`
+//! - which paths may be used, and how they are opened: `place`; replacing a file: `file`, `change` (diffs)
+//! - files by name or content: `walk`
+//! - running programs and ending them, and what they print: `program`, `capture`
+
+mod arguments;
+mod bash;
+mod capture;
+mod change;
+mod edit;
+mod fetch;
+mod file;
+mod git;
+mod glob;
+mod grep;
+mod place;
+mod program;
+mod read;
+mod todo;
+mod walk;
+mod write;
 
 use std::collections::HashMap;
 use std::ffi::OsString;
+use std::fs::Metadata;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Mutex;
@@ -75,4 +99,59 @@ pub struct Bench {
 pub struct Version {
     pub len: u64,
     pub modified: Option<SystemTime>,
+}
+
+impl Version {
+    pub fn of(metadata: &Metadata) -> Version {
+        Version {
+            len: metadata.len(),
+            // Where the file system keeps no time, the length alone must do.
+            modified: metadata.modified().ok(),
+        }
+    }
+}
+
+/// Which tools there are, and how far they reach.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// Also the tools that no rule holds back: programs and the network.
+    pub bypass: bool,
+    /// `fetch` may ask this machine and its local network.
+    pub private_addresses: bool,
+}
+
+/// The tools of the domain, new: what they remember is one member's.
+pub fn domain_tools(options: Options) -> Vec<Box<dyn Tool>> {
+    let mut tools: Vec<Box<dyn Tool>> = vec![
+        Box::new(read::ReadFile::new()),
+        Box::new(write::WriteFile::new()),
+        Box::new(edit::EditFile::new()),
+        Box::new(glob::Glob::new()),
+        Box::new(grep::Grep::new()),
+        Box::new(git::GitStatus::new()),
+        Box::new(git::GitDiff::new()),
+        Box::new(todo::Todo::new()),
+    ];
+    if options.bypass {
+        tools.extend(bash::tools());
+        tools.push(Box::new(fetch::Fetch::new(options.private_addresses)));
+    }
+    tools
+}
+
+/// Does what may block away from the runtime's thread. It goes on when the future is dropped.
+async fn off_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ToolError> + Send + 'static,
+) -> Result<T, ToolError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(ToolError::Failed(format!("a bug in this tool: {error}"))),
+    }
+}
+
+/// A name that nobody else uses.
+fn unique() -> std::io::Result<String> {
+    let mut random = [0; 8];
+    getrandom::fill(&mut random).map_err(|error| std::io::Error::other(error.to_string()))?;
+    Ok(format!("{:016x}", u64::from_ne_bytes(random)))
 }

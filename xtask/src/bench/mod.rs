@@ -2,10 +2,12 @@
 //!
 //! Builds the release binaries, goes on in a release build of itself, and drives private installations through their
 //! socket. Limits are measured here too: bare sockets, syncs, SQLite, tmux and process starts without us between them.
-//! It writes to its own temporary directory alone, and ends whatever it started.
+//! It writes to its own temporary directory alone, and ends whatever it started, also when it is interrupted: see
+//! [`keep`].
 
 mod claims;
 mod events;
+mod keep;
 mod messages;
 mod recovery;
 mod rest;
@@ -18,7 +20,9 @@ mod table;
 mod wire;
 
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
@@ -44,6 +48,9 @@ pub(crate) struct Arguments {
     /// Where the databases and files that are measured are put; target/ unless given.
     #[arg(long, value_name = "DIR")]
     directory: Option<PathBuf>,
+    /// Measure within this directory, which whoever started us made and takes away.
+    #[arg(long, value_name = "DIR", hide = true)]
+    within: Option<PathBuf>,
 }
 
 struct Group {
@@ -143,21 +150,29 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if cfg!(debug_assertions) {
         return in_release();
     }
-    let release = std::env::current_exe()?;
-    let release = release
-        .parent()
-        .context("our executable has no directory")?;
-    let top = arguments
-        .directory
-        .clone()
-        .unwrap_or_else(|| root().join("target"));
-    let directory = tempfile::Builder::new().prefix("bench").tempdir_in(&top)?;
+    let ours = std::env::current_exe()?;
+    let Some(within) = &arguments.within else {
+        let target = root().join("target");
+        let top = arguments.directory.as_ref().unwrap_or(&target);
+        fs::create_dir_all(top)?;
+        return keep::measured_within(top, |place| {
+            let mut measure = Command::new(&ours);
+            measure.args(std::env::args_os().skip(1));
+            measure.arg("--within").arg(place);
+            measure
+        });
+    };
+    measure(arguments, groups, &ours, within)
+}
+
+fn measure(arguments: &Arguments, groups: Vec<&Group>, ours: &Path, within: &Path) -> Result<()> {
+    let release = ours.parent().context("our executable has no directory")?;
     let bench = Bench {
         programs: Programs {
             real: release.to_owned(),
             stub: release.join("agent-team-bench-stub"),
         },
-        directory: directory.path().canonicalize()?,
+        directory: within.to_owned(),
         quick: arguments.quick,
     };
     println!(
@@ -221,7 +236,9 @@ fn in_release() -> Result<()> {
         "agent-team-xtask",
         "--",
     ]);
-    check(again.args(std::env::args_os().skip(1)))
+    // In our place: who ends this process means the bench.
+    let error = again.args(std::env::args_os().skip(1)).exec();
+    Err(error).context("cannot start the release build of the bench")
 }
 
 /// What kind of file system a directory is on, and on which device, where the system says.

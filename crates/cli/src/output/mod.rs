@@ -14,11 +14,16 @@ pub(crate) mod text;
 pub(crate) mod time;
 
 use std::io::Write;
+use std::pin::pin;
+use std::time::Duration;
 
 use agent_team_system::terminal;
 use serde::Serialize;
 
 use crate::error::Failure;
+
+/// A wait that takes longer is explained.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// Where and how a verb speaks.
 #[derive(Debug, Clone, Copy)]
@@ -79,6 +84,18 @@ impl Output {
         if !self.json {
             // A note that nobody can read is no reason to fail.
             let _gone = writeln!(anstream::stderr(), "{text}");
+        }
+    }
+
+    /// What the future comes to; when that takes long, people are told once what is waited for.
+    pub(crate) async fn waiting_for<T>(self, what: &str, wait: impl Future<Output = T>) -> T {
+        let mut wait = pin!(wait);
+        match tokio::time::timeout(SILENCE, &mut wait).await {
+            Ok(value) => value,
+            Err(_elapsed) => {
+                self.note(&format!("waiting for {what}"));
+                wait.await
+            }
         }
     }
 }

@@ -12,15 +12,19 @@ use crate::error::Failure;
 /// Shows the receipts; the exit code says whether anything survived.
 pub(crate) fn show(output: Output, answer: &DownAnswer) -> Result<ExitCode, Failure> {
     output.show(answer, || table(&answer.receipts))?;
-    let survived = answer
-        .receipts
+    Ok(exit(&answer.receipts))
+}
+
+/// Whether anything survived, as an exit code.
+pub(crate) fn exit(receipts: &[Receipt]) -> ExitCode {
+    if receipts
         .iter()
-        .any(|receipt| receipt.fate == Fate::Survived);
-    Ok(if survived {
+        .any(|receipt| receipt.fate == Fate::Survived)
+    {
         ExitCode::Survived
     } else {
         ExitCode::Done
-    })
+    }
 }
 
 fn table(receipts: &[Receipt]) -> String {

@@ -49,6 +49,17 @@ fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
 }
 
+/// The line of a result that says most: a failure begins with its reason, a program ends with what it came to.
+fn telling_line(task: &TaskView) -> &str {
+    let result = task.result.as_deref().unwrap_or_default();
+    if task.state == TaskState::Completed {
+        let said = result.lines().rfind(|line| !line.trim().is_empty());
+        said.unwrap_or_default()
+    } else {
+        first_line(result)
+    }
+}
+
 fn ids(ids: &[TaskId]) -> String {
     ids.iter()
         .map(ToString::to_string)
@@ -79,7 +90,7 @@ pub(crate) fn table(tasks: &[TaskView]) -> String {
                     .unwrap_or_default(),
             ),
             Cell::new(ids(&task.after)),
-            Cell::new(task.result.as_deref().map(first_line).unwrap_or_default()),
+            Cell::new(telling_line(task)),
         ]);
     }
     table.render(columns())

@@ -144,7 +144,8 @@ fn read_text(path: &Path) -> Result<String, ReadTextError> {
     }
     String::from_utf8(bytes).map_err(|error| {
         let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let (line, column) = source::position(&String::from_utf8_lossy(valid), valid.len());
+        let (line, column) =
+            agent_team_protocol::text::position(&String::from_utf8_lossy(valid), valid.len());
         ReadTextError::NotText { line, column }
     })
 }

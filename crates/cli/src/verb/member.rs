@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use agent_team_protocol::MemberName;
 use agent_team_protocol::method::{MemberAnswer, MemberKill, MemberRestart, MemberStop, OneMember};
+use agent_team_protocol::view::TeamState;
 
 use crate::args::Global;
 use crate::error::Failure;
@@ -15,10 +16,11 @@ pub(super) async fn stop(
     output: Output,
     member: MemberName,
 ) -> Result<ExitCode, Failure> {
-    let answer = Session::of_team(global)?
-        .call::<MemberStop>(OneMember { member })
-        .await?;
-    show(output, &answer)
+    let what = format!("{member} to end by itself (agent-team kill {member} ends it at once)");
+    let mut session = Session::of_team(global)?;
+    let stopped = session.call::<MemberStop>(OneMember { member });
+    let answer = output.waiting_for(&what, stopped).await?;
+    show(output, &answer, "stopped")
 }
 
 pub(super) async fn kill(
@@ -26,10 +28,11 @@ pub(super) async fn kill(
     output: Output,
     member: MemberName,
 ) -> Result<ExitCode, Failure> {
-    let answer = Session::of_team(global)?
-        .call::<MemberKill>(OneMember { member })
-        .await?;
-    show(output, &answer)
+    let what = format!("the processes of {member} to end");
+    let mut session = Session::of_team(global)?;
+    let killed = session.call::<MemberKill>(OneMember { member });
+    let answer = output.waiting_for(&what, killed).await?;
+    show(output, &answer, "killed")
 }
 
 pub(super) async fn restart(
@@ -37,14 +40,23 @@ pub(super) async fn restart(
     output: Output,
     member: MemberName,
 ) -> Result<ExitCode, Failure> {
-    let answer = Session::of_team(global)?
-        .call::<MemberRestart>(OneMember { member })
-        .await?;
-    show(output, &answer)
+    let what = format!("{member} to end and to start again");
+    let mut session = Session::of_team(global)?;
+    let restarted = session.call::<MemberRestart>(OneMember { member });
+    let answer = output.waiting_for(&what, restarted).await?;
+    show(output, &answer, "restarted")
 }
 
-/// What became of the member.
-pub(super) fn show(output: Output, answer: &MemberAnswer) -> Result<ExitCode, Failure> {
-    output.show(answer, || format!("{}\n", text::line(&answer.member.why)))?;
+/// What became of the member, and of a team that it was the last of. `done` is what was done to it.
+pub(super) fn show(output: Output, answer: &MemberAnswer, done: &str) -> Result<ExitCode, Failure> {
+    output.show(answer, || {
+        let mut text = format!("{}\n", text::line(&answer.member.why));
+        if answer.team == Some(TeamState::Down) {
+            text.push_str(&format!(
+                "the team is down: its last member was {done}; agent-team up brings it back\n"
+            ));
+        }
+        text
+    })?;
     Ok(ExitCode::SUCCESS)
 }

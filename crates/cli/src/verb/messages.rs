@@ -26,7 +26,7 @@ pub(super) async fn run(
     limit: u32,
 ) -> Result<ExitCode, Failure> {
     let of = member
-        .map(|name| Party::try_from(name.as_str().to_owned()))
+        .map(|name| name.as_str().parse::<Party>())
         .transpose();
     let of = of.map_err(|error| Failure::usage(error.to_string()))?;
     let answer = Session::of_team(global)?

@@ -11,12 +11,14 @@ mod man;
 mod member;
 mod messages;
 mod ps;
+mod run;
 mod send;
 mod spawn;
 mod supervisor;
 mod task;
 mod team;
 mod up;
+mod waiting;
 mod why;
 
 use std::io::Read;
@@ -35,6 +37,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let output = Output::new(global.json);
     match verb {
         Verb::Up(args) => up::run(&global, output, args).await,
+        Verb::Run(args) => run::run(&global, output, args).await,
         Verb::Down { force } => down::run(&global, output, force).await,
         Verb::Ps => ps::run(&global, output).await,
         Verb::Why { member } => why::run(&global, output, member).await,

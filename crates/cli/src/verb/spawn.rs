@@ -38,8 +38,12 @@ pub(super) async fn run(
         engine,
         placement: None,
     };
-    let answer = Session::of_team(global)?.call::<MemberSpawn>(spawn).await?;
-    super::member::show(output, &answer)
+    let mut session = Session::of_team(global)?;
+    let spawned = session.call::<MemberSpawn>(spawn);
+    let answer = output
+        .waiting_for("the new member to be ready", spawned)
+        .await?;
+    super::member::show(output, &answer, "spawned")
 }
 
 fn known_engine(name: String) -> Result<Engine, Failure> {

@@ -41,9 +41,12 @@ async fn stop(output: Output) -> Result<ExitCode, Failure> {
         receipts: Vec::new(),
     };
     if let Some(mut session) = Session::of_running_supervisor().await? {
-        match session.call::<SupervisorStop>(Nothing {}).await {
+        let stopped = session.call::<SupervisorStop>(Nothing {});
+        match output.waiting_for("every team to end", stopped).await {
             Ok(answer) => {
-                session.closed().await;
+                output
+                    .waiting_for("the supervisor to go", session.closed())
+                    .await;
                 return receipt::show(output, &answer).map(ExitCode::from);
             }
             // It went by itself, as it does after the last team.
@@ -75,9 +78,14 @@ async fn restart(output: Output) -> Result<ExitCode, Failure> {
     };
     let before = session.supervisor().await?.pid;
     session.call::<SupervisorRestart>(Nothing {}).await?;
-    session.closed().await;
-    let status = Session::of_next_supervisor()
-        .ask::<SupervisorStatus>(Nothing {})
+    let next = async {
+        session.closed().await;
+        Session::of_next_supervisor()
+            .ask::<SupervisorStatus>(Nothing {})
+            .await
+    };
+    let status = output
+        .waiting_for("the next supervisor to be ready", next)
         .await?;
     let document = Restarted {
         before: Some(before),

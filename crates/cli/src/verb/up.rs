@@ -1,21 +1,24 @@
 //! `up`: starts the team of this project, or brings it to what its file says now.
 
-mod wait;
-
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Instant;
 
-use agent_team_protocol::method::{ChangeKind, Nothing, TeamList, TeamUp, Up, UpAnswer};
+use agent_team_protocol::method::{
+    ChangeKind, Nothing, Outcome, RunStart, StartRun, TeamList, TeamUp, TeamWait, Up, UpAnswer,
+};
 use agent_team_protocol::rpc::TeamRef;
 use agent_team_protocol::spec::{PlacementChoice, TeamSpec};
 use agent_team_protocol::view::{Placement, TeamEntry};
-use agent_team_protocol::{ErrorCode, TeamId};
+use agent_team_protocol::{ErrorCode, Revision, TeamId};
 use owo_colors::Style;
 
 use super::attach;
+use super::waiting::{self, Report, Waited};
 use crate::args::{self, Global, Panes};
 use crate::error::{self, Failure};
-use crate::output::{Output, member, text};
+use crate::output::{Output, member, task, text};
 use crate::session::{self, Session};
 use crate::team_file;
 
@@ -24,9 +27,15 @@ pub(super) async fn run(
     output: Output,
     args: args::Up,
 ) -> Result<ExitCode, Failure> {
-    refuse_what_comes_later(&args)?;
-    let environment = environment(output, &args.env)?;
-    let mut spec = wanted(global, args.file.as_deref()).await?;
+    let goal = args
+        .goal
+        .map(|goal| super::text_or_stdin(goal, ErrorCode::MessageTooLarge))
+        .transpose()?;
+    let environment = environment(output, &args.start.env)?;
+    let mut spec = wanted(global, &args.start).await?;
+    if goal.is_some() {
+        check_lead(&spec)?;
+    }
     if let Some(panes) = args.panes {
         spec.placement = match panes {
             Panes::Auto => PlacementChoice::Auto,
@@ -40,14 +49,25 @@ pub(super) async fn run(
         environment,
         terminal: session::caller_terminal(),
         dry_run: args.dry_run,
-        fresh: args.fresh,
+        fresh: args.start.fresh,
     };
-    let answer = session.call::<TeamUp>(up).await?;
+    let answer = output
+        .waiting_for("the members to be ready", session.call::<TeamUp>(up))
+        .await?;
+    if let Some(goal) = goal.filter(|_| !args.dry_run) {
+        let start = StartRun {
+            goal,
+            then_down: false,
+            anew: false,
+            memory: BTreeMap::new(),
+        };
+        session.call::<RunStart>(start).await?;
+    }
     if args.wait {
         if !output.is_json() {
             output.write(&told(&answer, false))?;
         }
-        return wait::run(session, output, answer.revision).await;
+        return wait(session, output, answer.revision).await;
     }
     output.show(&answer, || told(&answer, args.dry_run))?;
     let stays =
@@ -63,9 +83,44 @@ pub(super) async fn run(
     attach::whole_team(&mut session).await
 }
 
-fn refuse_what_comes_later(args: &args::Up) -> Result<(), Failure> {
+/// A goal is the lead's.
+pub(super) fn check_lead(spec: &TeamSpec) -> Result<(), Failure> {
+    if spec.members.iter().any(|member| member.lead) {
+        return Ok(());
+    }
+    Err(Failure::usage("this team has no lead to give a goal to")
+        .hint("write mode = \"lead\" or a [lead] table into its team file"))
+}
+
+/// Until no task is left that can run. `after` is the revision that `up` left.
+async fn wait(mut session: Session, output: Output, after: Revision) -> Result<ExitCode, Failure> {
+    let began = Instant::now();
+    let waiter = session.another();
+    let quiet = session.wait_for::<TeamWait>(Nothing {});
+    let (answer, tasks) = match waiting::until(&waiter, output, after, quiet).await? {
+        Waited::Ended { answer, tasks } => (answer, tasks),
+        Waited::Interrupted => {
+            output.note("no longer waiting; the team goes on. End it with: agent-team down");
+            return Ok(ExitCode::from(waiting::INTERRUPTED));
+        }
+    };
+    let report = Report::new(answer.team, answer.outcome, answer.members, tasks, began);
+    output.show(&report, || {
+        let table = if report.tasks.is_empty() {
+            String::new()
+        } else {
+            task::table(&report.tasks)
+        };
+        format!("{table}{}\n", report.summary())
+    })?;
+    Ok(match report.outcome {
+        Outcome::Completed => ExitCode::SUCCESS,
+        Outcome::Failed => ExitCode::FAILURE,
+    })
+}
+
+fn refuse_what_comes_later(args: &args::Start) -> Result<(), Failure> {
     let later = [
-        (args.goal.is_some(), "a goal for `up`"),
         (args.number.is_some(), "`-n`"),
         (!args.var.is_empty(), "`--var`"),
     ];
@@ -77,10 +132,10 @@ fn refuse_what_comes_later(args: &args::Up) -> Result<(), Failure> {
 }
 
 /// The members' environment: ours, and on top of it what was typed.
-fn environment(
+pub(super) fn environment(
     output: Output,
     typed: &[String],
-) -> Result<std::collections::BTreeMap<String, String>, Failure> {
+) -> Result<BTreeMap<String, String>, Failure> {
     let (mut environment, lost) = session::environment();
     if !lost.is_empty() {
         let names: Vec<_> = lost.iter().map(|name| text::line(name)).collect();
@@ -102,7 +157,20 @@ fn environment(
 }
 
 /// The team as its file wants it.
-async fn wanted(global: &Global, file: Option<&Path>) -> Result<TeamSpec, Failure> {
+pub(super) async fn wanted(global: &Global, args: &args::Start) -> Result<TeamSpec, Failure> {
+    refuse_what_comes_later(args)?;
+    let mut spec = of_file(global, args.file.as_deref()).await?;
+    let record = args.record.as_ref().map(std::path::absolute).transpose();
+    let record = record.map_err(|error| Failure::io("the file to record into", &error))?;
+    let members = spec.members.iter_mut().map(|member| &mut member.agent);
+    for agent in members.chain(spec.roles.iter_mut().map(|role| &mut role.agent)) {
+        agent.bypass |= args.bypass;
+        agent.record = record.clone();
+    }
+    Ok(spec)
+}
+
+async fn of_file(global: &Global, file: Option<&Path>) -> Result<TeamSpec, Failure> {
     let here = session::current_directory()?;
     let file = file
         .map(|file| here.join(file))

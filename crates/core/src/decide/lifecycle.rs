@@ -110,15 +110,18 @@ impl Turn<'_> {
     }
 
     pub(super) fn down(&mut self, force: bool) -> Decided {
-        let grace_ms = if force { 0 } else { GRACE_MS };
+        self.end_all(if force { 0 } else { GRACE_MS }, "the team went down");
+        Ok(Answer::Done.into())
+    }
+
+    pub(super) fn end_all(&mut self, grace_ms: u64, reason: &str) {
         let running = self.team.members().filter(|member| !member.is_stopped());
         let running: Vec<(MemberName, Then)> = running
             .map(|member| (member.plan.name.clone(), self.stop_or_leave(member)))
             .collect();
         for (name, then) in running {
-            self.end(&name, grace_ms, then, "the team went down");
+            self.end(&name, grace_ms, then, reason);
         }
-        Ok(Answer::Done.into())
     }
 
     /// Who is to leave the team leaves it, however she is ended.
@@ -233,11 +236,10 @@ impl Turn<'_> {
         let Some(launch) = member.life.launch() else {
             return;
         };
-        let holds = self.team.task_of(name).is_some();
-        let scan = if member.worked || holds {
-            Scan::Everything
-        } else {
+        let scan = if self.ran_nothing(member) {
             Scan::ProcessAlone
+        } else {
+            Scan::Everything
         };
         let (launch, process) = (launch.id.clone(), member.life.process());
         self.effect(Effect::EndTree {
@@ -246,6 +248,11 @@ impl Turn<'_> {
             process,
             scan,
         });
+    }
+
+    /// Her launch never held a task, so that its worker's process is all that there is of it.
+    fn ran_nothing(&self, member: &Member) -> bool {
+        !member.worked && self.team.task_of(&member.plan.name).is_none()
     }
 
     pub(super) fn said_hello(&mut self, launch: &LaunchId, process: ProcessStamp) {
@@ -319,14 +326,30 @@ impl Turn<'_> {
                 let then = Then::Recover {
                     ready_since: Some(member.since),
                 };
-                self.end_launch(&name, "its process ended without a word", then);
+                self.end_worker(&name, launch, "its process ended without a word", then);
             }
-            Life::Draining { then, .. } => self.end_launch(&name, "its process ended", then),
+            Life::Draining { then, .. } => {
+                self.end_worker(&name, launch, "its process ended", then);
+            }
             Life::Ending { .. }
             | Life::Planned
             | Life::Cooling { .. }
             | Life::Held { .. }
             | Life::Stopped => {}
+        }
+    }
+
+    /// The end of a launch whose worker is gone. When that was all of it, and she is to go on, her successor starts in
+    /// the same step: it waits for no look at processes, and for one commit less.
+    fn end_worker(&mut self, name: &MemberName, launch: &LaunchId, reason: &str, then: Then) {
+        let was_all = self
+            .team
+            .member(name)
+            .is_some_and(|member| self.ran_nothing(member));
+        let goes_on = matches!(then, Then::Restart | Then::Recover { .. });
+        self.end_launch(name, reason, then);
+        if was_all && goes_on {
+            self.tree_gone(launch);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use agent_team_protocol::id::{LaunchId, MessageId, Party, Recipient};
+use agent_team_protocol::id::{LaunchId, MemberName, MessageId, Party, Recipient};
 
 use super::{Decided, TEXT_MAX, Turn, check_size, party};
 use crate::answers::Answer;
@@ -58,7 +58,13 @@ impl Turn<'_> {
         }
     }
 
-    fn accept(&mut self, from: Party, to: Vec<Party>, text: Arc<str>, urgent: bool) -> MessageId {
+    pub(super) fn accept(
+        &mut self,
+        from: Party,
+        to: Vec<Party>,
+        text: Arc<str>,
+        urgent: bool,
+    ) -> MessageId {
         let message = self.team.next_message();
         for party in &to {
             if let Party::Member(member) = party {
@@ -105,10 +111,20 @@ impl Turn<'_> {
             .map_or(Party::User, |lead| Party::Member(lead.plan.name.clone()))
     }
 
-    pub(super) fn read(&mut self, by: &Origin, mut messages: Vec<MessageId>) -> Decided {
+    pub(super) fn read(&mut self, by: &Origin, messages: Vec<MessageId>) -> Decided {
         let Origin::Member { name, .. } = by else {
             return Err(Refused::NotPermitted("have no inbox"));
         };
+        self.acknowledge(name, messages)?;
+        Ok(Answer::Done.into())
+    }
+
+    /// What a member says that it has read, as far as it was in its inbox.
+    pub(super) fn acknowledge(
+        &mut self,
+        name: &MemberName,
+        mut messages: Vec<MessageId>,
+    ) -> Result<(), Refused> {
         let inbox = &self.member(name)?.inbox;
         messages.retain(|message| inbox.get(*message).is_some());
         messages.dedup();
@@ -118,7 +134,7 @@ impl Turn<'_> {
                 messages,
             });
         }
-        Ok(Answer::Done.into())
+        Ok(())
     }
 
     pub(super) fn unresponsive(&mut self, launch: &LaunchId) {

@@ -6,6 +6,7 @@
 mod lifecycle;
 mod messages;
 mod resume;
+mod runs;
 mod settle;
 mod tasks;
 mod up;
@@ -145,16 +146,16 @@ impl<'a> Turn<'a> {
                 .user_only(by, "take a team down")
                 .and_then(|()| self.down(force)),
             Call::Spawn { plan } => self
-                .user_only(by, "spawn a member")
+                .user_or_lead(by, None, "spawn a member")
                 .and_then(|()| self.spawn(plan)),
             Call::Stop { member } => self
-                .user_only(by, "stop a member")
+                .user_or_lead(by, Some(&member), "stop a member")
                 .and_then(|()| self.stop(&member)),
             Call::Kill { member } => self
                 .user_only(by, "kill a member")
                 .and_then(|()| self.kill(&member)),
             Call::Restart { member } => self
-                .user_only(by, "restart a member")
+                .user_or_lead(by, Some(&member), "restart a member")
                 .and_then(|()| self.restart(&member)),
             Call::LastWords { code, reason, hold } => self.last_words(by, code, &reason, hold),
             Call::Send { to, text, urgent } => self.send(by, &to, text, urgent),
@@ -172,6 +173,17 @@ impl<'a> Turn<'a> {
             Call::ReleaseTask { claim, note } => self.release_task(by, claim, note),
             Call::RetryTask { task } => self.retry_task(by, task),
             Call::CancelTask { task } => self.cancel_task(by, task),
+            Call::StartRun {
+                goal,
+                then_down,
+                anew,
+                memory,
+            } => self
+                .user_only(by, "start a run")
+                .and_then(|()| self.start_run(goal, then_down, anew, memory)),
+            Call::FinishRun { answer, force } => self.finish_run(by, answer, force),
+            Call::Append(growth) => self.append(by, growth),
+            Call::Remember { key, value } => self.remember(key, value),
         }
     }
 
@@ -179,6 +191,22 @@ impl<'a> Turn<'a> {
         match by {
             Origin::User => Ok(()),
             Origin::Member { .. } => Err(Refused::NotPermitted(what)),
+        }
+    }
+
+    /// The lead may do this to everybody but herself.
+    fn user_or_lead(
+        &self,
+        by: &Origin,
+        to: Option<&MemberName>,
+        what: &'static str,
+    ) -> Result<(), Refused> {
+        match by {
+            Origin::User => Ok(()),
+            Origin::Member { name, .. } if to != Some(name) && self.member(name)?.plan.lead => {
+                Ok(())
+            }
+            Origin::Member { .. } => Err(Refused::LeadOnly(what)),
         }
     }
 

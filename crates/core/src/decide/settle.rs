@@ -14,6 +14,7 @@ impl Turn<'_> {
         while std::mem::take(&mut self.unsettled) {
             self.start_planned();
             self.take_ready_tasks();
+            self.notice_idleness();
         }
     }
 

@@ -153,16 +153,14 @@ fn a_teammate_that_exits_with_0_is_stopped() {
 fn a_teammate_that_exits_with_1_is_started_again() {
     let mut rig = Rig::of(file(&["ada"]));
     rig.by("ada", last_words(1, false)).answer();
-    rig.exits("ada");
-    assert_eq!(rig.tree_is_gone("ada").launches(), ["ada"]);
+    assert_eq!(rig.dies("ada").launches(), ["ada"]);
 }
 
 #[test]
 fn the_lead_is_started_again_even_after_she_exits_with_0() {
     let mut rig = Rig::of(file(&[]));
     rig.by("lead", last_words(0, false)).answer();
-    rig.exits("lead");
-    assert_eq!(rig.tree_is_gone("lead").launches(), ["lead"]);
+    assert_eq!(rig.dies("lead").launches(), ["lead"]);
 }
 
 #[test]
@@ -287,22 +285,31 @@ fn what_a_launch_that_is_over_says_changes_nothing() {
 }
 
 #[test]
-fn only_the_user_starts_and_ends_members() {
+fn the_lead_stops_and_resumes_others_and_the_rest_is_the_users() {
     let mut rig = Rig::of(file(&["ada"]));
+    let kill = Call::Kill {
+        member: name("ada"),
+    };
     for call in [
-        stop("lead"),
-        Call::Kill {
-            member: name("ada"),
-        },
-        Call::Restart {
-            member: name("ada"),
-        },
+        kill,
         Call::Down { force: false },
         Call::Up(Box::new(file(&[]))),
     ] {
         let refused = rig.by("lead", call).refusal();
         assert!(matches!(refused, Refused::NotPermitted(_)), "{refused}");
     }
+    let refused = rig.by("lead", stop("lead")).refusal();
+    assert!(matches!(refused, Refused::LeadOnly(_)), "{refused}");
+    let refused = rig.by("ada", stop("lead")).refusal();
+    assert!(matches!(refused, Refused::LeadOnly(_)), "{refused}");
+
+    rig.by("lead", stop("ada")).answer();
+    rig.dies("ada");
+    assert_eq!(*rig.life("ada"), Life::Stopped);
+    let restart = Call::Restart {
+        member: name("ada"),
+    };
+    assert_eq!(rig.by("lead", restart).launches(), ["ada"]);
 }
 
 #[test]

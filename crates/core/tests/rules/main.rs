@@ -9,4 +9,5 @@ mod messages;
 mod plans;
 mod restarts;
 mod rig;
+mod runs;
 mod up;

@@ -74,6 +74,7 @@ fn a_run_that_may_not_be_repeated_fails_when_its_worker_is_lost() {
 #[test]
 fn no_successor_starts_before_the_tree_of_her_predecessor_is_gone() {
     let mut rig = Rig::of(file(&["ada"]));
+    rig.add("Build");
     rig.exits("ada");
     let launch = rig.launch("ada");
     assert_eq!(
@@ -86,6 +87,32 @@ fn no_successor_starts_before_the_tree_of_her_predecessor_is_gone() {
     rig.wait(3_600_000);
     assert_eq!(rig.up(file(&["ada"])).launches(), [""; 0]);
     assert_eq!(rig.launch("ada"), launch);
+    assert_eq!(rig.tree_is_gone("ada").launches(), ["ada"]);
+}
+
+#[test]
+fn who_ran_nothing_is_started_again_in_the_step_of_her_death() {
+    let mut rig = Rig::of(file(&["ada"]));
+    let before = rig.launch("ada");
+    assert_eq!(rig.exits("ada").launches(), ["ada"]);
+    assert_ne!(rig.launch("ada"), before);
+}
+
+#[test]
+fn who_ran_a_task_and_is_idle_again_may_have_left_processes_behind() {
+    let mut rig = Rig::of(file(&["ada"]));
+    let task = rig.add("Build");
+    let claim = rig.claim_of(task);
+    rig.by(
+        "ada",
+        Call::CompleteTask {
+            claim,
+            result: "done".into(),
+            verdict: agent_team_core::input::Verdict::Unasked,
+        },
+    )
+    .answer();
+    assert_eq!(rig.exits("ada").launches(), [""; 0]);
     assert_eq!(rig.tree_is_gone("ada").launches(), ["ada"]);
 }
 
@@ -140,9 +167,8 @@ fn who_is_held_starts_anew_when_somebody_asks() {
     });
     assert_eq!(restarted.launches(), ["ada"]);
     rig.hello("ada");
-    rig.exits("ada");
     assert_eq!(
-        rig.tree_is_gone("ada").launches(),
+        rig.dies("ada").launches(),
         ["ada"],
         "her deaths are forgotten"
     );
@@ -216,8 +242,7 @@ fn foreign_members_start_a_few_at_a_time_and_the_lead_first() {
 #[test]
 fn a_launch_is_told_its_token_and_the_journal_only_its_hash() {
     let mut rig = Rig::of(file(&["ada"]));
-    rig.exits("ada");
-    let gone = rig.tree_is_gone("ada");
+    let gone = rig.dies("ada");
     let token = gone.effects.iter().find_map(|effect| {
         if let Effect::Launch { token, .. } = effect {
             Some(token.clone())

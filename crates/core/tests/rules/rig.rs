@@ -286,8 +286,13 @@ impl Rig {
 
     /// Her process dies, and nothing of it is left.
     pub(crate) fn dies(&mut self, member: &str) -> Done {
-        self.exits(member);
-        self.tree_is_gone(member)
+        let exited = self.exits(member);
+        if let Life::Ending { .. } = self.life(member) {
+            self.tree_is_gone(member)
+        } else {
+            // It had run nothing: its process was all of it.
+            exited
+        }
     }
 
     /// Lets time pass; each deadline on the way is met when it is due.

@@ -311,8 +311,7 @@ fn who_is_named_again_while_she_leaves_stays() {
     let mut rig = Rig::of(file(&["ada"]));
     rig.up(file(&[])).answer();
     assert_eq!(changes(rig.up(file(&["ada"]))), ["ada started"]);
-    rig.exits("ada");
-    assert_eq!(rig.tree_is_gone("ada").launches(), ["ada"]);
+    assert_eq!(rig.dies("ada").launches(), ["ada"]);
 }
 
 #[test]

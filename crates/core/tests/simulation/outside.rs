@@ -92,8 +92,12 @@ impl World {
                 scan,
                 ..
             } => {
+                let has_processes = self
+                    .workers
+                    .get(&launch)
+                    .is_some_and(|worker| worker.may_have_processes());
                 self.kill(&launch, process, scan);
-                if how.is_multiple_of(4) {
+                if has_processes && how.is_multiple_of(4) {
                     // Something of it is slow to die.
                     self.pending.push_back(Pending::Effect(again));
                 } else {

@@ -29,6 +29,11 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
+    /// Itself, or children that it may have left behind.
+    pub(crate) fn may_have_processes(&self) -> bool {
+        self.is_alive || self.has_worked
+    }
+
     pub(crate) fn unread(&self, team: &Team) -> usize {
         team.member(&self.member)
             .map_or(0, |member| member.inbox.len())
@@ -48,7 +53,9 @@ impl World {
             return;
         }
         assert!(
-            self.workers.values().all(|other| other.member != member),
+            self.workers
+                .values()
+                .all(|other| other.member != member || !other.may_have_processes()),
             "{member} runs twice"
         );
         let life = &self
@@ -285,7 +292,11 @@ impl World {
             .map(|(launch, it)| (launch.clone(), it.is_alive, it.said_hello))
             .collect();
         for (launch, is_alive, said_hello) in workers {
-            if !is_alive {
+            if self.team.member_of(&launch).is_none() {
+                // Its end was stored; that it was to be forgotten was not.
+                assert!(!is_alive, "{launch} is over and lives");
+                self.workers.remove(&launch);
+            } else if !is_alive {
                 self.report(Input::Exited { launch });
             } else if said_hello {
                 self.hello(&launch);

@@ -115,6 +115,7 @@ impl World {
         let trees = self
             .workers
             .values()
+            .filter(|worker| worker.may_have_processes())
             .map(|worker| worker.member.clone())
             .collect();
         let mut facts = Facts {

@@ -5,6 +5,7 @@ use std::fs;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::path::PathBuf;
 
+use agent_team_core::Record;
 use agent_team_store::OpenError;
 
 use crate::rig::{Team, batch, commit, identity, record, records};
@@ -66,7 +67,7 @@ fn what_is_no_database_is_set_aside_and_the_error_says_where() {
     assert_eq!(fs::read(format!("{}-wal", aside.display())).unwrap(), log);
 
     // The place is free for a new beginning.
-    assert_eq!(team.open().restored.records, []);
+    assert_eq!(team.open().restored.state, []);
 }
 
 #[test]
@@ -193,8 +194,12 @@ fn an_event_of_another_version_is_no_damage() {
 fn another_teams_database_is_refused() {
     let team = with_records();
     let other = identity("billing");
-    let error =
-        agent_team_store::open(&team.dir, &other, agent_team_store::Durability::Power).unwrap_err();
+    let error = agent_team_store::open::<Vec<Record>>(
+        &team.dir,
+        &other,
+        agent_team_store::Durability::Power,
+    )
+    .unwrap_err();
     assert!(error.to_string().contains("payments"), "{error}");
 }
 
@@ -223,5 +228,5 @@ fn a_creation_that_was_cut_off_is_finished() {
     let team = Team::new();
     fs::write(team.file(), b"").unwrap();
     commit(&mut team.open().writer, batch(1, records(1..=1))).unwrap();
-    assert_eq!(team.open().restored.records, [record(1)]);
+    assert_eq!(team.open().restored.state, [record(1)]);
 }

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use agent_team_core::{Answer, AnsweredCall, CallKey, Caller};
+use agent_team_core::{Answer, AnsweredCall, CallKey, Caller, Record};
 use agent_team_protocol::id::{Revision, TaskId};
 use agent_team_store::{Archived, Batch, CommitError, Store};
 
@@ -15,7 +15,7 @@ fn what_was_committed_is_read_back_in_order() {
     let team = Team::new();
     let mut opened = team.open();
     assert_eq!(
-        (opened.restored.revision, opened.restored.records.len()),
+        (opened.restored.revision, opened.restored.state.len()),
         (Revision(0), 0)
     );
     let mut answered = record(3);
@@ -33,7 +33,7 @@ fn what_was_committed_is_read_back_in_order() {
     drop(opened);
 
     let restored = team.open().restored;
-    assert_eq!(restored.records, [record(1), record(2), answered]);
+    assert_eq!(restored.state, [record(1), record(2), answered]);
     assert_eq!(
         (restored.revision, restored.since_snapshot),
         (Revision(3), 3)
@@ -68,9 +68,9 @@ fn a_snapshot_stands_for_the_records_before_it() {
     commit(&mut opened.writer, first).unwrap();
     let committed = commit(&mut opened.writer, batch(6, records(6..=7))).unwrap();
     assert_eq!(committed.since_snapshot, 2);
-    let restored = opened.history.restore().unwrap();
+    let restored = opened.history.restore::<Vec<Record>>().unwrap();
     assert_eq!(
-        restored.records,
+        restored.state,
         [record(90), record(91), record(6), record(7)]
     );
 
@@ -82,7 +82,7 @@ fn a_snapshot_stands_for_the_records_before_it() {
     commit(&mut opened.writer, second).unwrap();
     drop(opened);
     let restored = team.open().restored;
-    assert_eq!(restored.records, [record(92)]);
+    assert_eq!(restored.state, [record(92)]);
     assert_eq!(
         (restored.revision, restored.since_snapshot),
         (Revision(8), 0)
@@ -111,11 +111,17 @@ fn a_batch_is_stored_whole_or_not_at_all() {
         matches!(refused, CommitError::Failed { .. }) && !refused.is_final(),
         "{refused:?}"
     );
-    assert_eq!(opened.history.restore().unwrap().records, [record(1)]);
+    assert_eq!(
+        opened.history.restore::<Vec<Record>>().unwrap().state,
+        [record(1)]
+    );
 
     team.sqlite().execute_batch("DROP TRIGGER refuse").unwrap();
     commit(&mut opened.writer, whole()).unwrap();
-    assert_eq!(opened.history.restore().unwrap().records, [record(90)]);
+    assert_eq!(
+        opened.history.restore::<Vec<Record>>().unwrap().state,
+        [record(90)]
+    );
     assert_eq!(
         opened.history.archived(TaskId(1)).unwrap().as_deref(),
         Some("{}")
@@ -178,7 +184,7 @@ fn every_batch_is_answered_once_and_in_order_and_closing_waits_for_it() {
         std::fs::metadata(team.path("team.db-wal")).unwrap().len(),
         0
     );
-    assert_eq!(team.open().restored.records, records(1..=50));
+    assert_eq!(team.open().restored.state, records(1..=50));
 }
 
 #[test]
@@ -266,7 +272,7 @@ fn a_million_events_open_in_two_seconds() {
     assert!(took < Duration::from_secs(2), "{took:?}");
     assert_eq!(opened.restored.revision, Revision(1_000_000));
     // What is held follows the live state, not the journal.
-    assert_eq!(opened.restored.records.len(), 1 + 1_000);
+    assert_eq!(opened.restored.state.len(), 1 + 1_000);
 
     // Nor does the newest page or list read what is before it.
     let started = Instant::now();

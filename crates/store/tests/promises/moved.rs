@@ -70,5 +70,5 @@ fn a_database_in_its_place_is_neither_written_nor_read_nor_stripped_of_its_log()
         Err(ReadError::Moved(_))
     ));
     drop(opened);
-    assert_eq!(team.open().restored.records, records(50..=59));
+    assert_eq!(team.open().restored.state, records(50..=59));
 }

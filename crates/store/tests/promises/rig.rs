@@ -40,11 +40,11 @@ impl Team {
         self.dir.join(name)
     }
 
-    pub(crate) fn try_open(&self) -> Result<Opened, OpenError> {
+    pub(crate) fn try_open(&self) -> Result<Opened<Vec<Record>>, OpenError> {
         agent_team_store::open(&self.dir, &identity("payments"), Durability::Process)
     }
 
-    pub(crate) fn open(&self) -> Opened {
+    pub(crate) fn open(&self) -> Opened<Vec<Record>> {
         self.try_open().unwrap()
     }
 
@@ -114,6 +114,7 @@ pub(crate) fn batch(first: u64, records: Vec<Record>) -> Batch {
         first: Revision(first),
         records,
         archived: Vec::new(),
+        grown: Vec::new(),
         snapshot: None,
         urgent: false,
     }

@@ -88,7 +88,7 @@ fn a_full_disk_stores_what_ends_things_and_recovers() {
         let refused = commit(&mut opened.writer, batch(next, vec![record(next)])).unwrap_err();
         assert!(matches!(refused, CommitError::Full(_)), "{refused:?}");
     }
-    let restored = opened.history.restore().unwrap();
+    let restored = opened.history.restore::<Vec<Record>>().unwrap();
     assert_eq!(restored.revision, Revision(next - 1));
     // Snapshots would take the room from what ends things.
     assert_eq!(restored.since_snapshot, next - 1);
@@ -163,7 +163,7 @@ fn the_reserve_makes_room_for_opening() {
     // As after a restart of the machine.
     fs::remove_file(team.path("team.db-shm")).unwrap();
     fill(&team);
-    assert_eq!(team.open().restored.records, records(1..=2));
+    assert_eq!(team.open().restored.state, records(1..=2));
 }
 
 #[test]
@@ -185,7 +185,10 @@ fn a_snapshot_that_does_not_fit_refuses_nothing() {
     )
     .unwrap();
     commit(&mut opened.writer, batch(2, records(2..=2))).unwrap();
-    assert_eq!(opened.history.restore().unwrap().records, records(1..=2));
+    assert_eq!(
+        opened.history.restore::<Vec<Record>>().unwrap().state,
+        records(1..=2)
+    );
 }
 
 #[test]

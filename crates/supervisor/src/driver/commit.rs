@@ -4,15 +4,14 @@ use std::time::Instant;
 
 use agent_team_core::{Effect, Team};
 use agent_team_protocol::view::CommitView;
-use agent_team_protocol::{ErrorCode, Refusal, Revision};
+use agent_team_protocol::{ErrorCode, Refusal, Revision, with_causes};
 use agent_team_store::{Batch, CommitError, Committed};
 
 use super::committer::Submitted;
 use super::{After, Driver, Flight, Message, Notice, RECENT_MAX, Request, Storage, Turn};
-use crate::outbox::Reply;
 use crate::seams::{self, Seam};
 
-/// Records after the last snapshot that make the next one due: reading them takes some 10 ms.
+/// Records after the last snapshot that make the next one due: reading them takes some 20 ms.
 const SNAPSHOT_AFTER: u64 = 10_000;
 
 impl Driver {
@@ -65,13 +64,14 @@ impl Driver {
             snapshot: self.is_snapshot_due().then(|| self.team.snapshot()),
             records: turn.records,
             archived: turn.archived,
+            grown: turn.grown,
             urgent: turn.urgent,
         }
     }
 
     /// A snapshot longer than the journal that it saves reading would cost more than it gains.
     fn is_snapshot_due(&self) -> bool {
-        self.since_snapshot >= SNAPSHOT_AFTER.max(2 * self.team.board().len() as u64)
+        self.since_snapshot >= SNAPSHOT_AFTER.max(self.team.board().len() as u64)
     }
 
     pub(super) fn commit_ended(&mut self, result: Result<Committed, CommitError>) {
@@ -158,7 +158,7 @@ impl Driver {
 
     /// Refuses everything in the turn, and goes back to what is stored.
     fn not_stored(&mut self, error: &CommitError, after: Vec<After>) {
-        tracing::error!(error = %chain(error), "a commit failed");
+        tracing::error!(error = %with_causes(error), "a commit failed");
         let refusal = storage_refusal(error);
         let mut ends = Vec::new();
         for one in after {
@@ -199,12 +199,9 @@ impl Driver {
 
     /// Drops the state and reads it from the store again: the same path as a start.
     fn rebuild(&mut self) {
-        match self.history.restore() {
+        match self.history.restore::<Team>() {
             Ok(restored) => {
-                self.team = Team::default();
-                for record in &restored.records {
-                    self.team.apply(record);
-                }
+                self.team = restored.state;
                 self.turn = Turn::default();
                 self.resay_hello();
                 self.adopt();
@@ -258,13 +255,6 @@ impl Driver {
         // The driver holds the other end itself.
         let _sent = self.to_self.send(message);
     }
-
-    pub(super) fn pending_reply(
-        &mut self,
-        to: agent_team_core::ReplyTo,
-    ) -> Option<(Reply, super::Shape)> {
-        self.pending.remove(&to)
-    }
 }
 
 /// What is left to do when nothing can be stored any more.
@@ -275,23 +265,12 @@ fn storage_refusal(error: &CommitError) -> Refusal {
     match error {
         CommitError::Full(_) => Refusal::new(ErrorCode::StorageFull, error.to_string())
             .hint("make room and try again; reading and stopping still work"),
-        CommitError::Failed { .. } => Refusal::new(ErrorCode::StorageFailed, chain(error)),
+        CommitError::Failed { .. } => Refusal::new(ErrorCode::StorageFailed, with_causes(error)),
         CommitError::Moved(_)
         | CommitError::Broken { .. }
         | CommitError::OutOfOrder { .. }
         | CommitError::Panicked(_) => {
-            Refusal::new(ErrorCode::StorageFailed, chain(error)).hint(NO_MORE)
+            Refusal::new(ErrorCode::StorageFailed, with_causes(error)).hint(NO_MORE)
         }
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

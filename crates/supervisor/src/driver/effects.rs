@@ -18,6 +18,7 @@ use agent_team_system::tree::{Tree, TreeSurvived};
 use super::{Driver, Message};
 use crate::hooks::{self, Heard, Hook};
 use crate::launch::{LaunchOrder, Order};
+use crate::settings::MemberSettings;
 use crate::view;
 
 /// How long a tree may take to end before somebody is told; it is tried on all the same.
@@ -99,7 +100,7 @@ impl Driver {
     fn launch(&mut self, member: MemberName, launch: LaunchId, token: String) {
         match self.write_launch_file(&member, &launch, token) {
             Ok(order) => {
-                self.live_of(&member, &launch);
+                self.ordered(&member, &launch);
                 self.labels.insert(member, order.label.clone());
                 self.launcher.order(Order::Start(order));
             }
@@ -114,14 +115,13 @@ impl Driver {
         token: String,
     ) -> Result<LaunchOrder, StartFault> {
         let failed = |error: std::io::Error| StartFault::Failed(error.to_string());
-        let (settings, _) = self
-            .settings_of(member)
-            .ok_or_else(|| StartFault::Unfit("its settings cannot be read".to_owned()))?;
         let plan = &self
             .team
             .member(member)
             .ok_or_else(|| StartFault::Unfit("it left the team".to_owned()))?
             .plan;
+        let settings = MemberSettings::of(plan)
+            .ok_or_else(|| StartFault::Unfit("its settings cannot be read".to_owned()))?;
         let team = self.identity.team.as_str();
         let mut environment = self.environment()?;
         environment.extend(settings.env);
@@ -170,8 +170,11 @@ impl Driver {
                 StartFault::Failed(error.to_string())
             }
         })?;
-        serde_json::from_slice(&bytes)
-            .map_err(|error| StartFault::Unfit(format!("{}: {error}", file.display())))
+        serde_json::from_slice(&bytes).map_err(|error| {
+            // A power cut can leave it empty.
+            let file = file.display();
+            StartFault::Unfit(format!("{file} does not read ({error}): run agent-team up"))
+        })
     }
 
     fn end_tree(

@@ -1,86 +1,58 @@
-//! Members from outside the core: their connections, what they are offered, and whether they answer.
+//! Members from outside the core: their processes and connections, and what they are offered.
 
 use agent_team_core::Input;
 use agent_team_core::mail::Courier;
-use agent_team_core::member::{Life, ProcessStamp};
-use agent_team_protocol::initialize::{BUILD, Initialized, Welcome};
+use agent_team_core::member::ProcessStamp;
 use agent_team_protocol::notification::{
-    Deliver, DeliveredMessage, Goodbye, GoodbyeReason, Notification, Ping, StopMember, TaskOutput,
-    TaskSession,
+    Deliver, DeliveredMessage, Goodbye, GoodbyeReason, Notification, TaskOutput, TaskSession,
 };
-use agent_team_protocol::view::{MemberView, MessageState, Placement};
-use agent_team_protocol::{ErrorCode, LaunchId, MemberName, MessageId, Refusal, rpc};
+use agent_team_protocol::view::{MessageState, Placement};
+use agent_team_protocol::{LaunchId, MemberName, MessageId};
 use agent_team_system::process::{ExitWatch, ProcessId};
-use subtle::ConstantTimeEq;
 
-use super::{After, Driver, Message, now};
-use crate::launch::{FoundPane, Label, Order, Started};
-use crate::outbox::{Outbox, Reply};
-use crate::settings::{self, MemberSettings, TeamSettings, Terminal};
-use crate::view::{self, Outside};
-
-/// How long a frame may go unanswered before the worker is pinged, and how long a ping may, in milliseconds.
-const PATIENCE_MS: u64 = 5_000;
-
-/// Unanswered pings that make a member unresponsive.
-const MISSES_MAX: u32 = 2;
+use super::attention::Attention;
+use super::hello::Hello;
+use super::{Driver, Message};
+use crate::launch::{FoundPane, Started};
+use crate::outbox::Outbox;
 
 /// Bytes of text in one delivery, at most; one message may exceed it.
 const DELIVERY_MAX: usize = 256 << 10;
-
-/// A worker that wants to be let in.
-#[derive(Debug)]
-pub(crate) struct Hello {
-    pub(crate) launch: LaunchId,
-    pub(crate) token: String,
-    /// The peer's process, as the kernel says.
-    pub(crate) process: ProcessId,
-    /// The protocol version that was agreed on.
-    pub(crate) protocol: u32,
-    pub(crate) connection: u64,
-    /// Told that it was let in, and as whom.
-    pub(crate) admitted: tokio::sync::oneshot::Sender<MemberName>,
-    pub(crate) reply: Reply,
-}
 
 /// What is known of a launch outside the core.
 #[derive(Debug)]
 pub(super) struct Live {
     pub(super) member: MemberName,
-    connection: Option<Connection>,
+    pub(super) connection: Option<Connection>,
+    pub(super) placing: Placing,
     /// What was started, also before it said hello.
     pub(super) started: Option<ProcessId>,
     /// Leaders of the sessions of its tasks.
     pub(super) sessions: Vec<ProcessId>,
-    placement: Option<Placement>,
-    pane: Option<String>,
-    watched: bool,
-    attention: Attention,
+    pub(super) placement: Option<Placement>,
+    pub(super) pane: Option<String>,
+    pub(super) watched: bool,
+    pub(super) attention: Attention,
+}
+
+/// What the launcher has said of its order. A worker can be faster than the call of tmux that started it: its hello is
+/// taken up after that, so that who is ready is known to be where she is.
+#[derive(Debug)]
+pub(super) enum Placing {
+    /// What came of it, or the order was an earlier supervisor's.
+    Over,
+    /// Nothing yet.
+    UnderWay { hello: Option<Hello> },
 }
 
 #[derive(Debug)]
-struct Connection {
-    id: u64,
-    outbox: Outbox,
-    courier: Courier,
-    process: ProcessId,
+pub(super) struct Connection {
+    pub(super) id: u64,
+    pub(super) outbox: Outbox,
+    pub(super) courier: Courier,
+    pub(super) process: ProcessId,
     /// Messages up to here may have been offered before.
-    offered_before: Option<MessageId>,
-}
-
-/// Whether a worker owes us a sign of life. Nothing wakes while it owes none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Attention {
-    Quiet,
-    /// It was sent something; it is pinged then.
-    Awaiting {
-        ping_at: agent_team_core::Tick,
-    },
-    Pinged {
-        miss_at: agent_team_core::Tick,
-        misses: u32,
-    },
-    Unresponsive,
+    pub(super) offered_before: Option<MessageId>,
 }
 
 impl Driver {
@@ -88,6 +60,7 @@ impl Driver {
         self.live.entry(launch.clone()).or_insert_with(|| Live {
             member: member.clone(),
             connection: None,
+            placing: Placing::Over,
             started: None,
             sessions: Vec::new(),
             placement: None,
@@ -97,151 +70,14 @@ impl Driver {
         })
     }
 
-    fn live_launch(&self, member: &MemberName) -> Option<(&LaunchId, &Live)> {
+    pub(super) fn live_launch(&self, member: &MemberName) -> Option<(&LaunchId, &Live)> {
         let launch = &self.team.member(member)?.life.launch()?.id;
         self.live.get_key_value(launch)
     }
 
-    /// A worker shows its token. It is let in once that it said hello is stored.
-    pub(super) fn hello(&mut self, hello: Hello) {
-        if let Err(refusal) = self.check_hello(&hello) {
-            tracing::warn!(launch = %hello.launch, pid = hello.process.pid, %refusal, "a worker was refused");
-            return hello.reply.refuse(refusal);
-        }
-        let process = ProcessStamp {
-            pid: hello.process.pid,
-            start_time: hello.process.start_time,
-        };
-        self.urgent(Input::SaidHello {
-            launch: hello.launch.clone(),
-            process,
-        });
-        self.turn.after.push(After::Welcome(hello));
-    }
-
-    fn check_hello(&self, hello: &Hello) -> Result<(), Refusal> {
-        let refused = |why: &str| Refusal::new(ErrorCode::Unauthenticated, why);
-        let member = self
-            .team
-            .member_of(&hello.launch)
-            .ok_or_else(|| refused("this launch is over"))?;
-        let launch = member
-            .life
-            .launch()
-            .ok_or_else(|| refused("this launch is over"))?;
-        let shown = agent_team_core::time::TokenHash::of(&hello.token);
-        if !bool::from(shown.as_bytes().ct_eq(launch.token_hash.as_bytes())) {
-            return Err(refused("the token is not this launch's"));
-        }
-        let is_the_one = |process: ProcessStamp| {
-            process.pid == hello.process.pid && process.start_time == hello.process.start_time
-        };
-        match &member.life {
-            Life::Launching { .. } => match self.live.get(&hello.launch).and_then(|l| l.started) {
-                Some(started) if started != hello.process => {
-                    Err(refused("another process was started for this launch"))
-                }
-                // Of a start that was not seen, the token alone tells.
-                Some(_) | None => Ok(()),
-            },
-            Life::Ready { process, .. } | Life::Draining { process, .. }
-                if is_the_one(*process) =>
-            {
-                Ok(())
-            }
-            Life::Ready { .. } | Life::Draining { .. } => {
-                Err(refused("another process is this launch's worker"))
-            }
-            Life::Ending { .. }
-            | Life::Planned
-            | Life::Cooling { .. }
-            | Life::Held { .. }
-            | Life::Stopped => Err(refused("this launch is over")),
-        }
-    }
-
-    pub(super) fn welcome(&mut self, hello: Hello) {
-        let Some(member) = self.team.member_of(&hello.launch) else {
-            return hello.reply.refuse(Refusal::new(
-                ErrorCode::Unauthenticated,
-                "this launch is over",
-            ));
-        };
-        let name = member.plan.name.clone();
-        let welcome = Welcome {
-            name: name.clone(),
-            team: self.identity.team.clone(),
-            role: member.plan.role.clone(),
-            colour: member.plan.colour.to_string(),
-            assignment: self.team.task_of(&name).map(view::assignment),
-        };
-        let offered_before = self.offered.get(&name).copied();
-        let connection = Connection {
-            id: hello.connection,
-            outbox: hello.reply.outbox().clone(),
-            courier: Courier::default(),
-            process: hello.process,
-            offered_before,
-        };
-        let live = self.live_of(&name, &hello.launch);
-        live.attention = Attention::Quiet;
-        if let Some(old) = live.connection.replace(connection) {
-            old.outbox.close();
-        }
-        tracing::info!(member = %name, launch = %hello.launch, pid = hello.process.pid, "connected");
-        let pid = std::process::id();
-        let member = Some(welcome);
-        hello.reply.ok(&Initialized {
-            protocol: hello.protocol,
-            build: BUILD.to_owned(),
-            pid,
-            member,
-        });
-        // A connection that is gone by now has told us so, or will.
-        let _connection_gone = hello.admitted.send(name.clone());
-        let process = ProcessStamp {
-            pid: hello.process.pid,
-            start_time: hello.process.start_time,
-        };
-        self.watch(hello.launch, process);
-        self.tell_to_stop_again(&name);
-        self.pump(&name);
-    }
-
-    /// What it was told over an earlier connection, or was to be told while it had none, it may not know.
-    fn tell_to_stop_again(&mut self, name: &MemberName) {
-        let member = self.team.member(name);
-        if let Some(Life::Draining { kill_at, .. }) = member.map(|member| &member.life) {
-            let stop = StopMember {
-                grace_ms: kill_at.since(now()),
-                reason: "asked to stop".to_owned(),
-            };
-            self.notify(name, &stop);
-        }
-    }
-
-    /// After a failed commit: who said hello in it is still there.
-    pub(super) fn resay_hello(&mut self) {
-        let connected: Vec<(LaunchId, ProcessStamp)> = self
-            .live
-            .iter()
-            .filter_map(|(launch, live)| {
-                let process = live.connection.as_ref()?.process;
-                Some((
-                    launch.clone(),
-                    ProcessStamp {
-                        pid: process.pid,
-                        start_time: process.start_time,
-                    },
-                ))
-            })
-            .collect();
-        for (launch, process) in connected {
-            self.urgent(Input::SaidHello { launch, process });
-        }
-        for live in self.live.values_mut() {
-            live.watched = false;
-        }
+    /// The launcher was ordered to start this.
+    pub(super) fn ordered(&mut self, member: &MemberName, launch: &LaunchId) {
+        self.live_of(member, launch).placing = Placing::UnderWay { hello: None };
     }
 
     pub(super) fn disconnected(&mut self, launch: &LaunchId, connection: u64) {
@@ -296,6 +132,14 @@ impl Driver {
             launch,
             outcome,
         } = started;
+        let placing = self
+            .live
+            .get_mut(&launch)
+            .map(|live| std::mem::replace(&mut live.placing, Placing::Over));
+        let early = match placing {
+            Some(Placing::UnderWay { hello }) => hello,
+            Some(Placing::Over) | None => None,
+        };
         match outcome {
             Ok(running) => {
                 let process = running.process;
@@ -308,11 +152,17 @@ impl Driver {
                 live.pane = running.pane;
                 self.watch(launch, process);
             }
+            Err(why) if early.is_some() => {
+                tracing::warn!(%member, %launch, why, "started all the same");
+            }
             Err(why) => {
                 tracing::warn!(%member, %launch, why, "not started");
                 let fault = agent_team_core::input::StartFault::Failed(why);
                 self.urgent(Input::NotStarted { launch, fault });
             }
+        }
+        if let Some(hello) = early {
+            self.hello(hello);
         }
     }
 
@@ -444,131 +294,6 @@ impl Driver {
         }
     }
 
-    pub(super) fn heard(&mut self, launch: &LaunchId) {
-        if let Some(live) = self.live.get_mut(launch) {
-            live.attention = Attention::Quiet;
-        }
-    }
-
-    pub(super) fn attention_deadline(&self) -> Option<agent_team_core::Tick> {
-        self.live
-            .values()
-            .filter_map(|live| match live.attention {
-                Attention::Awaiting { ping_at: at } | Attention::Pinged { miss_at: at, .. } => {
-                    Some(at)
-                }
-                Attention::Quiet | Attention::Unresponsive => None,
-            })
-            .min()
-    }
-
-    /// Pings who owes an answer, and counts who does not give one.
-    pub(super) fn attend(&mut self) {
-        let now = now();
-        let mut unresponsive = Vec::new();
-        for (launch, live) in &mut self.live {
-            let misses = match live.attention {
-                Attention::Awaiting { ping_at } if ping_at <= now => 0,
-                Attention::Pinged { miss_at, misses } if miss_at <= now => misses + 1,
-                Attention::Quiet
-                | Attention::Unresponsive
-                | Attention::Awaiting { .. }
-                | Attention::Pinged { .. } => continue,
-            };
-            live.attention = if misses >= MISSES_MAX {
-                unresponsive.push(launch.clone());
-                Attention::Unresponsive
-            } else {
-                if let Some(connection) = &live.connection {
-                    let call = rpc::Call {
-                        team: None,
-                        key: None,
-                        args: Ping {
-                            launch: launch.clone(),
-                        },
-                    };
-                    let ping = rpc::request::<agent_team_protocol::method::MemberPing>(0, &call);
-                    // A full queue is as good a miss as any.
-                    let _full = connection.outbox.send(ping);
-                }
-                Attention::Pinged {
-                    miss_at: now.after_ms(PATIENCE_MS),
-                    misses,
-                }
-            };
-        }
-        for launch in unresponsive {
-            tracing::warn!(%launch, "does not answer");
-            self.step(Input::Unresponsive { launch });
-        }
-    }
-
-    pub(super) fn member_views(&self) -> Vec<MemberView> {
-        let names: Vec<MemberName> = self
-            .team
-            .members()
-            .map(|member| member.plan.name.clone())
-            .collect();
-        let mut views: Vec<MemberView> = names
-            .iter()
-            .filter_map(|name| self.member_view(name))
-            .collect();
-        views.sort_by_key(|view| !view.lead);
-        views
-    }
-
-    pub(super) fn member_view(&self, name: &MemberName) -> Option<MemberView> {
-        let member = self.team.member(name)?;
-        let live = self.live_launch(name).map(|(_, live)| live);
-        let outside = Outside {
-            placement: live
-                .and_then(|live| live.placement)
-                .unwrap_or_else(|| self.wanted_placement(member)),
-            pane: live.and_then(|live| live.pane.clone()),
-            unresponsive: live.is_some_and(|live| live.attention == Attention::Unresponsive),
-        };
-        Some(view::member(&self.team, member, outside, now()))
-    }
-
-    fn wanted_placement(&self, member: &agent_team_core::member::Member) -> Placement {
-        let headless = MemberSettings::of(&member.plan).is_some_and(|settings| settings.headless);
-        match TeamSettings::of(self.team.plan()).map(|settings| settings.place.terminal) {
-            Some(Terminal::Tmux(_)) if !headless => Placement::Tmux,
-            Some(_) | None => Placement::Headless,
-        }
-    }
-
-    pub(super) fn label_of(&self, name: &MemberName) -> Option<Label> {
-        let view = self.member_view(name)?;
-        let state = serde_json::to_value(view.state).ok()?;
-        let mut text = format!("{} · {}", view.role, state.as_str().unwrap_or_default());
-        if let Some(task) = self.team.task_of(name) {
-            text = format!("{text} {} {}", task.id, task.plan.title);
-        }
-        Some(Label {
-            colour: view.colour,
-            text,
-        })
-    }
-
-    /// Tells the launcher whose border says something else now.
-    pub(super) fn relabel(&mut self) {
-        let names: Vec<MemberName> = self
-            .team
-            .members()
-            .map(|member| member.plan.name.clone())
-            .collect();
-        for name in names {
-            let Some(label) = self.label_of(&name) else {
-                continue;
-            };
-            if self.labels.get(&name) != Some(&label) {
-                self.labels.insert(name.clone(), label.clone());
-                self.launcher.order(Order::Label(name, label));
-            }
-        }
-    }
-
     /// The last frame of everybody who is connected to this team, written.
     pub(super) async fn say_goodbye(&self, reason: GoodbyeReason) {
         let members = self
@@ -596,27 +321,6 @@ impl Driver {
             && let Some(connection) = live.connection
         {
             connection.outbox.close();
-        }
-    }
-
-    pub(super) fn settings_of(
-        &self,
-        name: &MemberName,
-    ) -> Option<(MemberSettings, settings::TeamSettings)> {
-        let member = self.team.member(name)?;
-        Some((
-            MemberSettings::of(&member.plan)?,
-            TeamSettings::of(self.team.plan())?,
-        ))
-    }
-}
-
-impl Live {
-    fn expect_answer(&mut self) {
-        if self.attention == Attention::Quiet {
-            self.attention = Attention::Awaiting {
-                ping_at: now().after_ms(PATIENCE_MS),
-            };
         }
     }
 }

@@ -8,11 +8,15 @@
 //! Only [`Driver`] changes a `Team` (I3), and nothing leaves it that rests on an event which is not stored (I4).
 //! It never waits for a member, for tmux, for a hook or for the disk: what they have to say comes back as a message.
 
+mod attention;
 mod calls;
 mod commit;
 mod committer;
 mod effects;
+mod hello;
 mod members;
+mod reads;
+mod shown;
 mod subscribers;
 mod waiters;
 
@@ -27,15 +31,15 @@ use agent_team_core::{CallKey, Context, Effect, Event, Input, Origin, ReplyTo, T
 use agent_team_protocol::notification::{GoodbyeReason, TaskOutput, TaskSession};
 use agent_team_protocol::spec::TeamSpec;
 use agent_team_protocol::view::{CommitView, DriverView, Receipt};
-use agent_team_protocol::{LaunchId, MemberName, MessageId, Refusal};
+use agent_team_protocol::{ErrorCode, LaunchId, MemberName, MessageId, Refusal};
 use agent_team_store::{Archived, Durability, History, JournalEntry, TeamIdentity};
 use agent_team_system::clock;
 use agent_team_system::directories::Directories;
 use agent_team_system::tree::Tree;
 use tokio::sync::{mpsc, oneshot};
 
-pub(crate) use calls::{Asked, Request};
-pub(crate) use members::Hello;
+pub(crate) use calls::{Asked, Request, preview};
+pub(crate) use hello::Hello;
 
 use crate::launch::{FoundPane, Label, Launcher, Started};
 use crate::outbox::Reply;
@@ -113,6 +117,17 @@ pub(crate) struct DriverHandle {
     pub(crate) watched: Rc<Watched>,
 }
 
+impl DriverHandle {
+    /// For what only a team that is down can have done to it.
+    pub(crate) fn refuse_if_up(&self) -> Result<(), Refusal> {
+        if self.watched.is_down.get() {
+            return Ok(());
+        }
+        let text = format!("{} is up", self.identity.team);
+        Err(Refusal::new(ErrorCode::TeamRunning, text).hint("agent-team down takes it down first"))
+    }
+}
+
 /// What the server may look at without asking.
 #[derive(Debug, Default)]
 pub(crate) struct Watched {
@@ -188,6 +203,7 @@ impl Seed {
 struct Turn {
     records: Vec<agent_team_core::Record>,
     archived: Vec<Archived>,
+    grown: Vec<agent_team_core::Grown>,
     after: Vec<After>,
     urgent: bool,
     /// Something besides messages changed, so that what is shown of members may have.
@@ -229,7 +245,7 @@ pub(crate) struct Start {
     pub(crate) identity: TeamIdentity,
     pub(crate) directories: Rc<Directories>,
     pub(crate) boot: Arc<str>,
-    pub(crate) opened: agent_team_store::Opened,
+    pub(crate) opened: agent_team_store::Opened<Team>,
     pub(crate) durability: Durability,
     pub(crate) notices: mpsc::UnboundedSender<Notice>,
 }
@@ -241,10 +257,7 @@ impl Driver {
         let committer = Committer::new(start.opened.writer, start.durability)?;
         let identity = Rc::new(start.identity);
         let watched = Rc::new(Watched::default());
-        let mut team = Team::default();
-        for record in &start.opened.restored.records {
-            team.apply(record);
-        }
+        let team = start.opened.restored.state;
         let launcher = Launcher::start(
             identity.team.clone(),
             &start.directories.run,
@@ -390,6 +403,7 @@ impl Driver {
             )
         });
         self.turn.records.extend(step.records);
+        self.turn.grown.extend(step.grown);
         self.turn
             .after
             .extend(step.effects.into_iter().map(After::Effect));

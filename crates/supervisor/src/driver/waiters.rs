@@ -1,15 +1,16 @@
 //! Callers whose answer means done: they wait for a state, and get it when it is stored.
 
 use agent_team_core::task::Outcome as TaskOutcome;
-use agent_team_protocol::method::{DownAnswer, MemberAnswer, Outcome, UpAnswer, WaitAnswer};
+use agent_team_protocol::method::{DownAnswer, Outcome, UpAnswer, WaitAnswer};
 use agent_team_protocol::view::{Fate, Placement, Receipt, ReceiptKind};
-use agent_team_protocol::{ErrorCode, LaunchId, MemberName, Refusal};
+use agent_team_protocol::{ErrorCode, LaunchId, MemberName, Refusal, RunId};
 use agent_team_system::private_file;
 use tokio::sync::oneshot;
 
 use super::{Driver, Message};
 use crate::launch::Order;
 use crate::outbox::Reply;
+use crate::view;
 
 /// What a call's answer looks like, beyond what the core says.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub(super) enum Waiter {
     Member { reply: Reply, member: MemberName },
     /// Until nobody is on the way any more.
     Up { reply: Reply, answer: UpAnswer },
+    /// Until it is not under way any more.
+    Run { reply: Reply, run: RunId },
     /// Until nothing is in progress and nothing can be taken.
     Quiet { reply: Reply },
 }
@@ -58,19 +61,16 @@ impl Driver {
 
     fn check(&self, waiter: Waiter) -> Option<Waiter> {
         match waiter {
-            Waiter::Member { reply, member } => match self.team.member(&member) {
-                Some(there) if there.life.is_passing() => {
+            Waiter::Member { reply, member } => {
+                let there = self.team.member(&member);
+                if there.is_some_and(|there| there.life.is_passing()) {
                     return Some(Waiter::Member { reply, member });
                 }
-                Some(_) => {
-                    let revision = self.team.revision();
-                    let member = self
-                        .member_view(&member)
-                        .expect("a member who is there has a view");
-                    reply.ok(&MemberAnswer { revision, member });
+                match self.member_answer(&member) {
+                    Some(answer) => reply.ok(&answer),
+                    None => reply.refuse(super::reads::unknown_member(&member)),
                 }
-                None => reply.refuse(super::calls::unknown_member(&member)),
-            },
+            }
             Waiter::Up { reply, mut answer } => {
                 if self.team.members().any(|member| member.life.is_passing()) {
                     return Some(Waiter::Up { reply, answer });
@@ -78,6 +78,16 @@ impl Driver {
                 answer.revision = self.team.revision();
                 reply.ok(&answer);
             }
+            Waiter::Run { reply, run } => match self.team.run() {
+                Some(last) if last.id == run && last.is_under_way() => {
+                    return Some(Waiter::Run { reply, run });
+                }
+                Some(last) if last.id == run => reply.ok(&view::run(last)),
+                Some(_) | None => {
+                    let text = format!("another goal took the place of {run}");
+                    reply.refuse(Refusal::new(ErrorCode::UnknownRun, text));
+                }
+            },
             Waiter::Quiet { reply } => {
                 if self.team.can_go_on() {
                     return Some(Waiter::Quiet { reply });
@@ -182,6 +192,7 @@ impl Driver {
             match waiter {
                 Waiter::Member { reply, .. }
                 | Waiter::Up { reply, .. }
+                | Waiter::Run { reply, .. }
                 | Waiter::Quiet { reply } => {
                     reply.refuse(refusal.clone());
                 }

@@ -10,6 +10,7 @@ pub(crate) mod tmux;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use agent_team_core::member::ProcessStamp;
 use agent_team_protocol::method::AttachAnswer;
@@ -17,9 +18,13 @@ use agent_team_protocol::spec::Colour;
 use agent_team_protocol::view::{Placement, Receipt};
 use agent_team_protocol::{LaunchId, MemberName, Refusal, TeamId};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use crate::driver::Message;
 use crate::settings::{Place, Terminal};
+
+/// How long what a border says may be behind: a team that starts, or a task that follows another, is one call of tmux.
+const LABEL_PAUSE: Duration = Duration::from_millis(30);
 
 /// A worker to be started, its launch file written.
 #[derive(Debug, Clone)]
@@ -92,7 +97,7 @@ impl Launcher {
         let (orders, taken) = mpsc::unbounded_channel();
         let task = Task {
             team,
-            configuration: run.join("tmux.conf"),
+            run: run.to_owned(),
             panes: None,
             driver,
         };
@@ -106,9 +111,29 @@ impl Launcher {
     }
 }
 
+/// Labels that are still to be shown. They are looks: they wait for each other, and while workers start.
+#[derive(Default)]
+struct Labels {
+    waiting: Vec<(MemberName, Label)>,
+    due: Option<Instant>,
+}
+
+impl Labels {
+    fn put(&mut self, member: MemberName, label: Label) {
+        self.forget(&member);
+        self.waiting.push((member, label));
+        self.due.get_or_insert_with(|| Instant::now() + LABEL_PAUSE);
+    }
+
+    fn forget(&mut self, member: &MemberName) {
+        self.waiting.retain(|(labelled, _)| labelled != member);
+    }
+}
+
 struct Task {
     team: TeamId,
-    configuration: PathBuf,
+    /// The runtime directory.
+    run: PathBuf,
     /// `None`: everybody is headless.
     panes: Option<tmux::Panes>,
     driver: mpsc::UnboundedSender<Message>,
@@ -116,37 +141,51 @@ struct Task {
 
 impl Task {
     async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Order>) {
-        let mut next = orders.recv().await;
-        while let Some(order) = next {
-            // Starts and labels that wait together are one call of tmux each.
-            let (mut starts, mut labels) = (Vec::new(), Vec::new());
-            let mut other = None;
-            next = Some(order);
-            while let Some(order) = next.take() {
-                match order {
-                    Order::Start(start) => starts.push(start),
-                    Order::Label(member, label) => {
-                        labels.retain(|(labelled, _)| *labelled != member);
-                        labels.push((member, label));
+        let mut labels = Labels::default();
+        loop {
+            let order = match labels.due {
+                None => orders.recv().await,
+                Some(due) => match tokio::time::timeout_at(due, orders.recv()).await {
+                    Ok(order) => order,
+                    Err(_elapsed) => {
+                        self.show(&mut labels).await;
+                        continue;
                     }
+                },
+            };
+            let Some(mut order) = order else { return };
+            // Starts that wait together are one call of tmux.
+            let mut starts = Vec::new();
+            let other = loop {
+                match order {
+                    Order::Start(start) => {
+                        // It brings its own.
+                        labels.forget(&start.member);
+                        starts.push(start);
+                    }
+                    Order::Label(member, label) => labels.put(member, label),
                     Order::Place(..)
                     | Order::Close(_)
                     | Order::CloseAll(_)
-                    | Order::Attach { .. } => {
-                        other = Some(order);
-                        break;
-                    }
+                    | Order::Attach { .. } => break Some(order),
                 }
-                next = orders.try_recv().ok();
-            }
+                match orders.try_recv() {
+                    Ok(next) => order = next,
+                    Err(_none_waits) => break None,
+                }
+            };
             self.start_all(starts).await;
-            if let Some(panes) = &mut self.panes {
-                panes.label(labels).await;
-            }
             if let Some(order) = other {
+                self.show(&mut labels).await;
                 self.one(order).await;
             }
-            next = orders.recv().await;
+        }
+    }
+
+    async fn show(&mut self, labels: &mut Labels) {
+        let Labels { waiting, due: _ } = std::mem::take(labels);
+        if let Some(panes) = &mut self.panes {
+            panes.label(waiting).await;
         }
     }
 
@@ -208,7 +247,7 @@ impl Task {
                         self.team.clone(),
                         place,
                         layout,
-                        self.configuration.clone(),
+                        &self.run,
                     )),
                 };
                 if let Some(panes) = &mut self.panes {
@@ -263,4 +302,26 @@ pub(crate) fn no_pane(member: Option<&MemberName>) -> Refusal {
 /// The arguments of a worker.
 fn arguments(order: &LaunchOrder) -> [OsString; 2] {
     ["--launch".into(), order.file.clone().into_os_string()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_labels_that_wait_the_newest_is_shown_and_a_start_brings_its_own() {
+        let label = |text: &str| Label {
+            colour: Colour::Grey,
+            text: text.to_owned(),
+        };
+        let [ada, bob]: [MemberName; 2] = ["ada", "bob"].map(|name| name.parse().unwrap());
+        let mut labels = Labels::default();
+        labels.put(ada.clone(), label("idle"));
+        labels.put(bob.clone(), label("draining"));
+        let due = labels.due;
+        labels.put(ada.clone(), label("working"));
+        assert_eq!(labels.due, due, "they wait no longer for a newer one");
+        labels.forget(&bob);
+        assert_eq!(labels.waiting, [(ada, label("working"))]);
+    }
 }

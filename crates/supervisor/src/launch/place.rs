@@ -1,7 +1,10 @@
 //! Which terminal a team's members are shown in, and why: decided from what the caller's terminal is, never from the
 //! supervisor's own environment. An explicit choice that is not there is refused; only `auto` falls back, aloud.
 
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use agent_team_protocol::method::CallerTerminal;
 use agent_team_protocol::spec::PlacementChoice;
@@ -85,8 +88,8 @@ fn headless(why: &str) -> Place {
 
 async fn in_tmux(terminal: &CallerTerminal, directories: &Directories) -> Result<Place, Unusable> {
     let binary = find(&terminal.path).ok_or(Unusable::Missing)?;
-    let version = match Tmux::version(&binary).await {
-        Ok(said) => visible_label(&said, 40),
+    let version = match version_of(&binary).await {
+        Ok(version) => version,
         Err(error) => return Err(Unusable::Silent { binary, error }),
     };
     if is_too_old(&version) {
@@ -116,6 +119,26 @@ async fn in_tmux(terminal: &CallerTerminal, directories: &Directories) -> Result
     })
 }
 
+/// The version of an installed tmux, which is asked once: until its file changes it says the same.
+async fn version_of(binary: &Path) -> Result<String, TmuxError> {
+    /// By device, inode, and when the file was last changed.
+    type Said = BTreeMap<PathBuf, ((u64, u64, i64, i64), String)>;
+    static SAID: Mutex<Said> = Mutex::new(BTreeMap::new());
+    // It is whole between any two of its uses.
+    let said = || SAID.lock().unwrap_or_else(PoisonError::into_inner);
+
+    let file = binary.metadata()?;
+    let file = (file.dev(), file.ino(), file.ctime(), file.ctime_nsec());
+    if let Some((before, version)) = said().get(binary)
+        && *before == file
+    {
+        return Ok(version.clone());
+    }
+    let version = visible_label(&Tmux::version(binary).await?, 40);
+    said().insert(binary.to_owned(), (file, version.clone()));
+    Ok(version)
+}
+
 /// The socket of the server that the caller is inside of, and the id of its session there.
 async fn users(terminal: &CallerTerminal, binary: &Path) -> Result<(PathBuf, String), NotYours> {
     let tmux = terminal
@@ -124,7 +147,7 @@ async fn users(terminal: &CallerTerminal, binary: &Path) -> Result<(PathBuf, Str
         .filter(|tmux| !tmux.is_empty())
         .ok_or(NotYours::Outside)?;
     let inside = Inside::parse(tmux).ok_or(NotYours::Malformed)?;
-    let server = Tmux::new(binary.to_owned(), inside.socket.clone(), None);
+    let server = Tmux::of_user(binary.to_owned(), inside.socket.clone());
     // Where the pane is now, not where it was made, nor what somebody looks at.
     let target = terminal
         .tmux_pane
@@ -229,6 +252,26 @@ mod tests {
         async fn choose(&self, choice: PlacementChoice) -> Result<Place, Refusal> {
             choose(choice, &self.terminal(), &self.directories()).await
         }
+    }
+
+    #[tokio::test]
+    async fn an_installed_tmux_is_asked_for_its_version_once_until_it_is_another() {
+        let script =
+            |version: &str| format!("#!/bin/sh\necho asked >> \"$0.asked\"\necho tmux {version}\n");
+        let fixture = Fixture::new(Some(&script("3.3a")));
+        let asked = || {
+            let told = fixture.directory.path().join("tmux.asked");
+            std::fs::read_to_string(told).unwrap().lines().count()
+        };
+        for _ in 0..2 {
+            let place = fixture.choose(PlacementChoice::Tmux).await.unwrap();
+            assert!(place.reason.contains("tmux 3.3a"), "{}", place.reason);
+        }
+        assert_eq!(asked(), 1);
+        std::fs::write(fixture.directory.path().join("tmux"), script("3.4")).unwrap();
+        let place = fixture.choose(PlacementChoice::Tmux).await.unwrap();
+        assert!(place.reason.contains("tmux 3.4"), "{}", place.reason);
+        assert_eq!(asked(), 2);
     }
 
     #[test]

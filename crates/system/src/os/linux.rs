@@ -3,6 +3,9 @@
 //! Called only from within this crate, where each name gets its meaning; nothing here decides
 //! which process is whose. "It is gone" is always a value (`None`), never an error.
 
+#[path = "linux/session.rs"]
+mod session;
+
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -13,6 +16,8 @@ use nix::sys::signal::Signal;
 use nix::time::{ClockId, clock_gettime};
 use rustix::process::PidfdFlags;
 use rustix::pty::OpenptFlags;
+
+pub(crate) use self::session::spawn_session;
 
 /// One line of the process table.
 #[derive(Clone, Copy, Debug)]
@@ -100,16 +105,20 @@ pub(crate) fn controlling_terminal() -> io::Result<Option<std::path::PathBuf>> {
         return Ok(None);
     }
     let device = u64::from(own.terminal.cast_unsigned());
-    let candidates = fs::read_dir("/dev/pts")
+    // Mostly we were started with it, and need not look at everybody's.
+    let given = (0..=2).filter_map(|number| fs::read_link(format!("/proc/self/fd/{number}")).ok());
+    let all = ["/dev/pts", "/dev"]
         .into_iter()
-        .chain(fs::read_dir("/dev"));
-    for entry in candidates.flatten().flatten() {
-        let Ok(metadata) = entry.metadata() else {
+        .filter_map(|directory| fs::read_dir(directory).ok())
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()));
+    for path in given.chain(all) {
+        let Ok(metadata) = fs::symlink_metadata(&path) else {
             continue;
         };
         let character = std::os::unix::fs::FileTypeExt::is_char_device(&metadata.file_type());
         if character && metadata.rdev() == device {
-            return Ok(Some(entry.path()));
+            return Ok(Some(path));
         }
     }
     Ok(None)
@@ -125,8 +134,8 @@ pub(crate) fn set_subreaper(on: bool) -> io::Result<()> {
 }
 
 /// Marks every descriptor above stderr close-on-exec, those included that came without the mark
-/// from whoever started us. For the child side of a fork; kernels before 5.11 refuse, and then
-/// only our own descriptors, which all have the mark, are kept from the child.
+/// from whoever started us. Kernels before 5.11 refuse, and then only our own descriptors, which
+/// all have the mark, are kept from a child.
 pub(crate) fn close_descriptors_on_exec() {
     #[expect(unsafe_code, reason = "neither nix nor rustix wraps close_range")]
     // SAFETY: the call takes three integers and, with this flag, closes nothing.

@@ -27,6 +27,8 @@ use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 use rustix::pty::OpenptFlags;
 
+use crate::spawn::{ProgramSpec, before_exec};
+
 /// One line of the process table.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stat {
@@ -235,6 +237,22 @@ pub(crate) fn close_descriptors_on_exec() {
             libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC);
         }
     }
+}
+
+/// Starts a program in a session of its own, its signals at their defaults, with these as its stdin,
+/// and as its stdout and stderr, and no other descriptor. Gives its pid.
+pub(crate) fn spawn_session(
+    spec: &ProgramSpec,
+    input: BorrowedFd<'_>,
+    output: BorrowedFd<'_>,
+) -> io::Result<u32> {
+    let mut command = spec.command();
+    command
+        .stdin(input.try_clone_to_owned()?)
+        .stdout(output.try_clone_to_owned()?)
+        .stderr(output.try_clone_to_owned()?);
+    before_exec(&mut command, || Ok(()));
+    Ok(command.spawn()?.id())
 }
 
 /// Gives a file of this size its blocks on the disk.

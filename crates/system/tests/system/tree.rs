@@ -17,6 +17,15 @@ async fn kill(script: &mut Script) {
     script.child.wait().await.unwrap();
 }
 
+/// What a launch of this marker started, as far as its root and its marker tell.
+fn tree(root: Option<ProcessId>, marker: String) -> Tree {
+    Tree {
+        root,
+        marker,
+        ..Tree::default()
+    }
+}
+
 #[tokio::test]
 async fn a_daemon_that_outlived_its_killed_worker_is_ended() {
     let marker = marker("outlived");
@@ -26,11 +35,7 @@ async fn a_daemon_that_outlived_its_killed_worker_is_ended() {
     let _killed = KillOnDrop(daemon);
     kill(&mut worker).await;
 
-    let tree = Tree {
-        root: Some(worker.child.process),
-        sessions: Vec::new(),
-        marker,
-    };
+    let tree = tree(Some(worker.child.process), marker);
     assert_eq!(tree.survivors().unwrap(), [daemon]);
     assert_eq!(tree.end(LIMIT).await.unwrap(), [daemon]);
     assert!(!daemon.is_alive().unwrap());
@@ -69,11 +74,7 @@ async fn descent_finds_what_cleared_its_environment_and_left_the_session() {
     let mut worker = Script::start(script, &[(LAUNCH_MARKER, &marker)]);
     let child = worker.process().await;
     let _killed = KillOnDrop(child);
-    let tree = Tree {
-        root: Some(worker.child.process),
-        sessions: Vec::new(),
-        marker,
-    };
+    let tree = tree(Some(worker.child.process), marker);
     let ended = tree.end(LIMIT).await.unwrap();
     assert!(ended.contains(&child) && ended.contains(&worker.child.process));
 }
@@ -88,11 +89,7 @@ async fn below_a_worker_what_belongs_to_no_launch_is_left_alone() {
     let below_supervisor = worker.process().await;
     let supervisor = worker.process().await;
     let (_one, _other) = (KillOnDrop(below_supervisor), KillOnDrop(supervisor));
-    let tree = Tree {
-        root: Some(worker.child.process),
-        sessions: Vec::new(),
-        marker,
-    };
+    let tree = tree(Some(worker.child.process), marker);
     assert_eq!(tree.end(LIMIT).await.unwrap(), [worker.child.process]);
     assert!(supervisor.is_alive().unwrap() && below_supervisor.is_alive().unwrap());
 }
@@ -105,11 +102,7 @@ async fn a_marker_counts_only_whole() {
         "exec sleep 600",
         &[(LAUNCH_MARKER, &longer), ("X", &marker)],
     );
-    let tree = Tree {
-        root: None,
-        sessions: Vec::new(),
-        marker,
-    };
+    let tree = tree(None, marker);
     assert_eq!(tree.end(LIMIT).await.unwrap(), []);
     assert!(other.child.process.is_alive().unwrap());
     assert_eq!(Tree::default().survivors().unwrap(), []);
@@ -134,11 +127,7 @@ async fn a_tree_that_listens_ends_by_itself_after_term() {
     let script = "sleep 600 & sleep 600 & echo started; wait";
     let mut worker = Script::start(script, &[(LAUNCH_MARKER, &marker)]);
     worker.line().await;
-    let tree = Tree {
-        root: Some(worker.child.process),
-        sessions: Vec::new(),
-        marker,
-    };
+    let tree = tree(Some(worker.child.process), marker);
     assert!(!tree.gone(Duration::from_millis(20)).await);
     assert_eq!(tree.signal_all(Signal::SIGTERM).unwrap(), 3);
     assert!(tree.gone(LIMIT).await);
@@ -152,11 +141,7 @@ async fn a_tree_that_ignores_term_is_killed() {
         &[(LAUNCH_MARKER, &marker)],
     );
     worker.line().await;
-    let tree = Tree {
-        root: None,
-        sessions: Vec::new(),
-        marker,
-    };
+    let tree = tree(None, marker);
     tree.signal_all(Signal::SIGTERM).unwrap();
     assert!(!tree.gone(Duration::from_millis(50)).await);
     assert!(
@@ -173,11 +158,7 @@ async fn a_tree_that_goes_on_forking_is_ended() {
     let script = "i=0; while [ $i -lt 400 ]; do setsid -f sleep 600; echo $i; i=$((i+1)); done";
     let mut worker = Script::start(script, &[(LAUNCH_MARKER, &marker)]);
     worker.line().await;
-    let tree = Tree {
-        root: Some(worker.child.process),
-        sessions: Vec::new(),
-        marker,
-    };
+    let tree = tree(Some(worker.child.process), marker);
     assert!(tree.end(LIMIT).await.unwrap().len() >= 2);
     assert_eq!(tree.survivors().unwrap(), []);
 }
@@ -186,11 +167,7 @@ async fn a_tree_that_goes_on_forking_is_ended() {
 async fn a_deadline_that_passes_names_the_survivors() {
     let marker = marker("deadline");
     let script = Script::start("exec sleep 600", &[(LAUNCH_MARKER, &marker)]);
-    let tree = Tree {
-        root: None,
-        sessions: Vec::new(),
-        marker,
-    };
+    let tree = tree(None, marker);
     match tree.end(Duration::ZERO).await {
         // Dead before it was waited for: nothing has survived then.
         Ok(ended) => assert_eq!(ended, [script.child.process]),

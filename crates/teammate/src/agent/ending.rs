@@ -8,7 +8,7 @@ use agent_team_protocol::exit::ExitCode;
 use agent_team_protocol::method::{EndTask, Rest, TEXT_MAX, TaskComplete, TaskRelease};
 use agent_team_protocol::notification::Assignment;
 use agent_team_protocol::view::Usage;
-use agent_team_protocol::{ErrorCode, Refusal};
+use agent_team_protocol::{ErrorCode, Refusal, with_causes};
 
 use super::inbox::Interruption;
 use super::mind::{End, Mind, Turn};
@@ -16,7 +16,6 @@ use super::say;
 use super::transcript::{Mark, without_middle};
 use crate::model::{Answer, ModelError, Stop};
 use crate::pane::paint::Style;
-use crate::with_causes;
 use crate::worker::{LastWords, refused};
 
 /// Longest result, reason or report: what is cut out of a longer one is named, which takes some room.

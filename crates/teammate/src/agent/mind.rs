@@ -19,7 +19,7 @@ use agent_team_protocol::method::{
 };
 use agent_team_protocol::spec::AgentSpec;
 use agent_team_protocol::view::Usage;
-use agent_team_protocol::{MessageId, Refusal};
+use agent_team_protocol::{MessageId, Refusal, with_causes};
 use serde_json::value::RawValue;
 
 use super::calls::Toolbox;
@@ -33,7 +33,6 @@ use crate::desk::Desk;
 use crate::model::{Answer, Item, Model, ModelError, Prompt, ToolResult, ToolSpec};
 use crate::pane::paint::Style;
 use crate::team_tool::Shared;
-use crate::with_causes;
 use crate::worker::LastWords;
 
 /// Bytes of JSON that go into one append, unless a single item has more.

@@ -8,32 +8,73 @@ use std::sync::Arc;
 use agent_team_protocol::exit::ExitCode;
 use agent_team_protocol::spec::AgentSpec;
 use agent_team_protocol::view::{TaskView, TeamView};
+use agent_team_protocol::with_causes;
 
 use crate::desk::Desk;
 use crate::model::Model;
+use crate::model::choose::choose;
+use crate::model::open::{Surroundings, open};
+use crate::model::provider::PROVIDERS;
+use crate::model::recording::Recorder;
 use crate::team_tool::Shared;
-use crate::tool::Tool;
+use crate::tool::{Options, Tool, domain_tools};
 use crate::worker::LastWords;
 
-/// The model that this member thinks with.
+/// The model that this member thinks with: the one that is named, else the first that can be asked.
 ///
 /// # Errors
 /// When there is none, or it cannot be asked at all: no restart helps.
-pub(crate) fn model_of(
+pub(crate) async fn model_of(
     agent: &AgentSpec,
-    _environment: &BTreeMap<String, String>,
+    member: &str,
+    environment: &BTreeMap<String, String>,
 ) -> Result<Arc<dyn Model>, LastWords> {
-    let name = agent.model.as_deref().unwrap_or("no model");
-    Err(LastWords {
-        code: ExitCode::NotFound as u8,
-        reason: format!("{name} cannot be used: this build has no models"),
-        hold: true,
-    })
+    let surroundings = Surroundings {
+        environment: environment.clone(),
+        ..Surroundings::default()
+    };
+    let name = match &agent.model {
+        Some(name) => name.parse().map_err(|error| unfit(&error))?,
+        None => {
+            let choice = choose(&surroundings).await;
+            choice.map_err(|error| unfit(&error))?.name
+        }
+    };
+    let model = open(&name, member, &surroundings).map_err(|error| unfit(&error))?;
+    let Some(record) = &agent.record else {
+        return Ok(Arc::from(model));
+    };
+    let vars = PROVIDERS.iter().flat_map(|provider| provider.key_vars);
+    let secrets = vars.filter_map(|var| environment.get(*var).cloned());
+    match Recorder::open(model, record, member, secrets.collect()) {
+        Ok(recorder) => Ok(Arc::new(recorder)),
+        Err(error) => Err(unfit(&error)),
+    }
 }
 
-/// What this member can call.
-pub(crate) fn tools_of(_agent: &AgentSpec, _desk: &Desk, _shared: &Shared) -> Vec<Box<dyn Tool>> {
-    Vec::new()
+fn unfit(error: &dyn std::error::Error) -> LastWords {
+    LastWords {
+        code: ExitCode::NotFound as u8,
+        reason: with_causes(error),
+        hold: true,
+    }
+}
+
+/// What this member can call: of the domain's tools those that its role names, and does not deny.
+pub(crate) fn tools_of(agent: &AgentSpec, _desk: &Desk, _shared: &Shared) -> Vec<Box<dyn Tool>> {
+    let mut tools = domain_tools(Options {
+        bypass: agent.bypass,
+        private_addresses: false,
+    });
+    tools.retain(|tool| {
+        let name = &tool.spec().name;
+        let named = agent
+            .tools
+            .as_ref()
+            .is_none_or(|names| names.contains(name));
+        named && !agent.deny_tools.contains(name)
+    });
+    tools
 }
 
 /// What its model is told before anything else.

@@ -124,7 +124,7 @@ async fn a_member_whose_model_is_not_known_is_held() {
     let mut worker = supervisor.spawn_for(&launch_file(&supervisor, agent));
     let mut member = supervisor.member(None).await;
     let words = member.asked::<MemberExit>().await;
-    assert!(words.args().hold && words.args().reason.contains("nobody/nothing"));
+    assert!(words.args().hold && words.args().reason.contains("nobody"));
     member.answer(&words, &Nothing {}).await;
     assert_ne!(worker.exit_code().await, Some(0));
 }

@@ -6,7 +6,7 @@ use agent_team_protocol::notification::{
 };
 use agent_team_protocol::{ErrorCode, Generation, Refusal, TaskId};
 
-use crate::rig::{ScriptedSupervisor, ended, task, within};
+use crate::rig::{ScriptedSupervisor, at_work, ended, task, within};
 use crate::wire::{Asked, Connection};
 
 async fn accept(member: &mut Connection, report: &Asked<EndTask>) {
@@ -142,11 +142,7 @@ async fn a_task_goes_on_over_a_lost_connection_and_its_session_is_told_again() {
 
 #[tokio::test]
 async fn a_claim_that_was_given_elsewhere_meanwhile_ends_unreported() {
-    let supervisor = ScriptedSupervisor::new();
-    let _worker = supervisor.headless();
-    let mut member = supervisor.member(None).await;
-    member.notify(&task("exec sleep 1000")).await;
-    let session = member.noticed::<TaskSession>(|_| true).await;
+    let (supervisor, _worker, member, session) = at_work().await;
     drop(member);
 
     let newer = Assignment {
@@ -162,11 +158,7 @@ async fn a_claim_that_was_given_elsewhere_meanwhile_ends_unreported() {
 
 #[tokio::test]
 async fn a_claim_that_is_no_longer_held_after_a_reconnect_ends() {
-    let supervisor = ScriptedSupervisor::new();
-    let _worker = supervisor.headless();
-    let mut member = supervisor.member(None).await;
-    member.notify(&task("exec sleep 1000")).await;
-    let session = member.noticed::<TaskSession>(|_| true).await;
+    let (supervisor, _worker, member, session) = at_work().await;
     drop(member);
     let _member = supervisor.member(None).await;
     ended(session.pid).await;
@@ -202,12 +194,23 @@ async fn an_announced_restart_is_waited_for() {
 }
 
 #[tokio::test]
-async fn when_the_supervisor_was_stopped_the_worker_ends_and_starts_none() {
-    let supervisor = ScriptedSupervisor::new();
-    let mut worker = supervisor.headless();
+async fn the_wait_for_an_announced_restart_ends_with_it() {
+    let mut supervisor = ScriptedSupervisor::new();
+    let _worker = supervisor.headless();
     let mut member = supervisor.member(None).await;
-    member.notify(&task("exec sleep 1000")).await;
-    let session = member.noticed::<TaskSession>(|_| true).await;
+    member
+        .notify(&goodbye(GoodbyeReason::Restarting, None))
+        .await;
+    drop(member);
+    let since = std::time::Instant::now();
+    supervisor.succeed();
+    supervisor.member(None).await;
+    assert!(since.elapsed().as_millis() < 1500, "{:?}", since.elapsed());
+}
+
+#[tokio::test]
+async fn when_the_supervisor_was_stopped_the_worker_ends_and_starts_none() {
+    let (_supervisor, mut worker, mut member, session) = at_work().await;
     member.notify(&goodbye(GoodbyeReason::Stopped, None)).await;
     assert_eq!(worker.exit_code().await, Some(0));
     within("the task to be gone", ended(session.pid)).await;
@@ -215,11 +218,7 @@ async fn when_the_supervisor_was_stopped_the_worker_ends_and_starts_none() {
 
 #[tokio::test]
 async fn a_retired_launch_ends_at_its_next_connect() {
-    let supervisor = ScriptedSupervisor::new();
-    let mut worker = supervisor.headless();
-    let mut member = supervisor.member(None).await;
-    member.notify(&task("exec sleep 1000")).await;
-    let session = member.noticed::<TaskSession>(|_| true).await;
+    let (supervisor, mut worker, member, session) = at_work().await;
     drop(member);
     let mut member = supervisor.accept_member().await;
     let refusal = Refusal::new(ErrorCode::Unauthenticated, "another launch took over");

@@ -7,7 +7,7 @@ use std::time::Duration;
 use agent_team_protocol::id::LaunchId;
 use agent_team_protocol::initialize::{ConnectionRole, Initialize};
 use agent_team_protocol::launch::LaunchFile;
-use agent_team_protocol::notification::Assignment;
+use agent_team_protocol::notification::{Assignment, TaskSession};
 use agent_team_protocol::spec::{AgentSpec, Engine};
 use agent_team_protocol::{Generation, TaskId, TeamId, TeamName};
 use agent_team_system::lock::FileLock;
@@ -36,7 +36,7 @@ pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T 
 pub(crate) struct ScriptedSupervisor {
     home: TempDir,
     listener: Listener,
-    _lock: FileLock,
+    lock: FileLock,
     launch: LaunchId,
 }
 
@@ -59,9 +59,15 @@ impl ScriptedSupervisor {
         Self {
             home,
             listener,
-            _lock: lock,
+            lock,
             launch: LaunchId::from_bits(bits),
         }
+    }
+
+    /// Listens anew, as the supervisor after this one would.
+    pub(crate) fn succeed(&mut self) {
+        let socket = self.path("run/supervisor.sock");
+        self.listener = Listener::bind_replacing_stale(&self.lock, &socket).unwrap();
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -277,4 +283,14 @@ pub(crate) async fn ended(pid: u32) {
         let what = format!("the end of process {pid}");
         within(&what, watch.exited()).await.unwrap();
     }
+}
+
+/// A headless worker in the middle of a task, and its member's connection.
+pub(crate) async fn at_work() -> (ScriptedSupervisor, Worker, Connection, TaskSession) {
+    let supervisor = ScriptedSupervisor::new();
+    let worker = supervisor.headless();
+    let mut member = supervisor.member(None).await;
+    member.notify(&task("exec sleep 1000")).await;
+    let session = member.noticed::<TaskSession>(|_| true).await;
+    (supervisor, worker, member, session)
 }

@@ -15,7 +15,10 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use agent_team_protocol::text::visible_label;
+use agent_team_system::daemon::is_neutral;
 use tmux_interface::TmuxCommand;
+
+use super::server::OwnFiles;
 
 /// How long a call may take. A client of another version than its server can hang for ever.
 pub(super) const LIMIT: Duration = Duration::from_secs(5);
@@ -25,23 +28,6 @@ pub(super) const CALL_MAX: usize = 12 << 10;
 
 /// Characters of a border's label.
 const LABEL_CHARACTERS: usize = 80;
-
-/// What of our environment tmux sees. A server that this call starts hands it to all its panes for as long as it runs,
-/// so it is neither a team's nor that of whoever happened to start the supervisor.
-const ENVIRONMENT: [&str; 12] = [
-    "HOME",
-    "LANG",
-    "LC_ALL",
-    "LC_CTYPE",
-    "LOGNAME",
-    "PATH",
-    "RUST_BACKTRACE",
-    "RUST_LOG",
-    "SHELL",
-    "TMPDIR",
-    "TZ",
-    "USER",
-];
 
 /// What went wrong with a call, by tmux's own words.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +62,8 @@ impl TmuxError {
         let says = |any: &[&str]| any.iter().any(|words| text.contains(words));
         if says(&["Permission denied"]) {
             Self::Refused(text)
-        } else if says(&["no server running", "error connecting"]) {
+        } else if says(&["no server running", "error connecting", "no current target"]) {
+            // The last: it has lost its last session, and waits for a client to go before it ends.
             Self::NoServer(text)
         } else if says(&[
             "can't find",
@@ -211,17 +198,22 @@ pub(super) fn path_text(path: &Path) -> Result<&str, TmuxError> {
 pub(crate) struct Tmux {
     binary: PathBuf,
     pub(super) socket: PathBuf,
-    /// What the server goes by if a call starts it. `None`: calls for the user's server, which we never start.
-    pub(super) configuration: Option<PathBuf>,
+    /// `None`: calls for the user's server, which we never start.
+    pub(super) own: Option<OwnFiles>,
 }
 
 impl Tmux {
-    pub(crate) fn new(binary: PathBuf, socket: PathBuf, configuration: Option<PathBuf>) -> Self {
+    pub(super) fn new(binary: PathBuf, socket: PathBuf, own: Option<OwnFiles>) -> Self {
         Self {
             binary,
             socket,
-            configuration,
+            own,
         }
+    }
+
+    /// A server of the user's.
+    pub(crate) fn of_user(binary: PathBuf, socket: PathBuf) -> Self {
+        Self::new(binary, socket, None)
     }
 
     /// What `tmux -V` says.
@@ -250,8 +242,8 @@ impl Tmux {
         let mut client = tokio::process::Command::new(&self.binary);
         // Without UTF-8, which a bare environment does not promise, tmux prints our tabs as underscores.
         client.arg("-u").arg("-S").arg(&self.socket);
-        if let Some(file) = &self.configuration {
-            client.arg("-f").arg(file);
+        if let Some(files) = &self.own {
+            client.arg("-f").arg(&files.configuration);
         }
         output(client.args(joined(commands))).await
     }
@@ -280,9 +272,9 @@ fn joined(commands: &[Command]) -> Vec<String> {
 
 /// Runs a client of tmux. Its working directory becomes that of the server it may start, which must never vanish.
 async fn output(client: &mut tokio::process::Command) -> (String, Result<(), TmuxError>) {
-    let kept = ENVIRONMENT
-        .into_iter()
-        .filter_map(|name| Some((name, std::env::var_os(name)?)));
+    // A server that this starts hands its environment to all its panes for as long as it runs, so it is neither a
+    // team's nor that of whoever happened to start the supervisor.
+    let kept = std::env::vars_os().filter(|(name, _)| is_neutral(name));
     client
         .env_clear()
         .envs(kept)

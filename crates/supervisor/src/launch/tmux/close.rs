@@ -71,6 +71,9 @@ impl Panes {
             }
         }
 
+        if let Err(error) = &left {
+            tracing::warn!(%error, "the panes that are left cannot be listed");
+        }
         let mut receipts = Vec::new();
         for pane in before.panes().filter(|pane| pane.is_of(&self.team)) {
             let closed = left

@@ -25,7 +25,7 @@ pub(crate) mod testing;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::Path;
 
 use agent_team_protocol::method::AttachAnswer;
 use agent_team_protocol::spec::Layout;
@@ -34,6 +34,7 @@ use agent_team_protocol::{ErrorCode, MemberName, Refusal, TeamId};
 use call::{Command, label_text};
 pub(crate) use call::{Tmux, TmuxError};
 pub(crate) use server::Inside;
+use server::{OwnFiles, Server};
 use survey::Survey;
 
 use super::{FoundPane, Label};
@@ -60,15 +61,10 @@ pub(crate) struct Panes {
 }
 
 impl Panes {
-    /// Asks nobody yet. `configuration` is where the one of our own server is kept.
-    pub(crate) fn new(
-        team: TeamId,
-        place: TmuxPlace,
-        layout: Layout,
-        configuration: PathBuf,
-    ) -> Self {
-        let configuration = match place.session {
-            TmuxSession::Own => Some(configuration),
+    /// Asks nobody yet. `run` is the runtime directory.
+    pub(crate) fn new(team: TeamId, place: TmuxPlace, layout: Layout, run: &Path) -> Self {
+        let own = match place.session {
+            TmuxSession::Own => Some(OwnFiles::within(run)),
             TmuxSession::Users(_) => None,
         };
         let (columns, rows) = place.size;
@@ -78,7 +74,7 @@ impl Panes {
             // The terminal's last line is the status line.
             size: (columns, rows.saturating_sub(1).max(1)),
             layout,
-            tmux: Tmux::new(place.binary, place.socket, configuration),
+            tmux: Tmux::new(place.binary, place.socket, own),
             survey: None,
             labels: BTreeMap::new(),
             gone: false,
@@ -94,13 +90,7 @@ impl Panes {
     /// What there is, asked for only when what is known is of another server than the one that answers now: until a
     /// server ends, its ids name what they named.
     async fn survey(&mut self) -> Result<&mut Survey, TmuxError> {
-        let before = self.survey.take();
-        if self.session == TmuxSession::Own
-            && let Some(server) = before.as_ref().and_then(|survey| survey.server)
-        {
-            server.bind_again(&self.tmux.socket).await;
-        }
-        let known = before.filter(|survey| {
+        let known = self.survey.take().filter(|survey| {
             survey
                 .server
                 .is_some_and(|server| server.serves(&self.tmux.socket))
@@ -136,14 +126,30 @@ impl Panes {
 
     async fn look(&self) -> Result<Survey, TmuxError> {
         // Our own server is started on need; the user's is there or the place is gone.
-        let own = self.session == TmuxSession::Own;
-        if own && !self.tmux.socket.exists() {
-            return Ok(Survey::default());
+        let socket = &self.tmux.socket;
+        if let Some(own) = &self.tmux.own
+            && !socket.exists()
+        {
+            own.bind_again(socket).await;
+            if !socket.exists() {
+                return Ok(Survey::default());
+            }
         }
         match self.tmux.run(&[survey::list()]).await {
-            Ok(listing) => Ok(Survey::of(&listing, &self.tmux.socket)),
-            Err(TmuxError::NoServer(_)) if own => Ok(Survey::default()),
+            Ok(listing) => {
+                let survey = Survey::of(&listing, socket);
+                self.record(survey.server);
+                Ok(survey)
+            }
+            Err(TmuxError::NoServer(_)) if self.tmux.own.is_some() => Ok(Survey::default()),
             Err(error) => Err(error),
+        }
+    }
+
+    /// A server of ours is to be found also without its socket.
+    fn record(&self, server: Option<Server>) {
+        if let (Some(own), Some(server)) = (&self.tmux.own, server) {
+            own.record(server.process);
         }
     }
 

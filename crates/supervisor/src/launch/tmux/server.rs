@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use agent_team_protocol::view::{Fate, Receipt, ReceiptKind};
-use agent_team_system::private_file;
 use agent_team_system::process::{ExitWatch, ProcessId, Signal};
+use agent_team_system::{clock, private_file};
+use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use super::call::{LIMIT, Tmux};
@@ -41,12 +42,90 @@ setw -g allow-rename off
 setw -gq allow-passthrough off
 "##;
 
-/// Puts the configuration in its place; the directory is there.
-pub(super) fn write_configuration(file: &Path) -> io::Result<()> {
-    // Writing is a sync to disk, which is not to delay every team's start.
-    match private_file::read(file) {
-        Ok(there) if there == CONFIGURATION.as_bytes() => Ok(()),
-        Ok(_) | Err(_) => private_file::replace(file, CONFIGURATION.as_bytes()),
+/// What is kept of our own server in the runtime directory, whose teams share it.
+#[derive(Debug, Clone)]
+pub(super) struct OwnFiles {
+    pub(super) configuration: PathBuf,
+    /// Which process it is, for a supervisor that comes after its socket was deleted.
+    process: PathBuf,
+}
+
+/// What the second of [`OwnFiles`] says.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Recorded {
+    boot: String,
+    process: ProcessId,
+}
+
+impl OwnFiles {
+    pub(super) fn within(run: &Path) -> Self {
+        Self {
+            configuration: run.join("tmux.conf"),
+            process: run.join("tmux.process"),
+        }
+    }
+
+    /// Puts the configuration in its place; the directory is there.
+    pub(super) fn write_configuration(&self) -> io::Result<()> {
+        // Writing is a sync to disk, which is not to delay every team's start.
+        match private_file::read(&self.configuration) {
+            Ok(there) if there == CONFIGURATION.as_bytes() => Ok(()),
+            Ok(_) | Err(_) => private_file::replace(&self.configuration, CONFIGURATION.as_bytes()),
+        }
+    }
+
+    /// Writes down which process the server is. Without a sync: a power cut ends the server as well.
+    pub(super) fn record(&self, process: ProcessId) {
+        if self.recorded() == Some(process) {
+            return;
+        }
+        let written = clock::boot_id().and_then(|boot| {
+            let bytes = serde_json::to_vec(&Recorded { boot, process })?;
+            private_file::discard(&self.process)?;
+            private_file::create(&self.process, &bytes)
+        });
+        if let Err(error) = written {
+            tracing::warn!(%error, "a supervisor after this one would not find tmux without its socket");
+        }
+    }
+
+    /// The process that was written down last, if it lives.
+    fn recorded(&self) -> Option<ProcessId> {
+        let bytes = private_file::read(&self.process).ok()?;
+        let recorded: Recorded = serde_json::from_slice(&bytes).ok()?;
+        let is_here = clock::boot_id().is_ok_and(|boot| boot == recorded.boot)
+            && recorded.process.is_alive().unwrap_or(false);
+        is_here.then_some(recorded.process)
+    }
+
+    /// Has the server bind its socket again when somebody deleted that: another one beside it would leave it, and the
+    /// panes in it, to nobody.
+    pub(super) async fn bind_again(&self, socket: &Path) {
+        let Some(process) = self.recorded() else {
+            return;
+        };
+        if !matches!(process.signal(Signal::SIGUSR1), Ok(true)) {
+            return;
+        }
+        // It tells nobody when it has.
+        let mut looks = tokio::time::interval(LOOK);
+        let bound = async {
+            while !socket.exists() && process.is_alive().unwrap_or(false) {
+                looks.tick().await;
+            }
+        };
+        if tokio::time::timeout(LIMIT, bound).await.is_err() {
+            tracing::warn!(
+                pid = process.pid,
+                "tmux does not bind its deleted socket again"
+            );
+        }
+    }
+
+    fn discard(&self) -> io::Result<()> {
+        private_file::discard(&self.configuration)?;
+        private_file::discard(&self.process)?;
+        Ok(())
     }
 }
 
@@ -71,27 +150,6 @@ impl Server {
     /// Whether a call to the socket still reaches this server.
     pub(super) fn serves(&self, socket: &Path) -> bool {
         identity(socket) == Some(self.socket) && self.process.is_alive().unwrap_or(false)
-    }
-
-    /// Has it bind its socket again when somebody deleted that: another server beside it would leave it, and the panes
-    /// in it, to nobody. Only for a server of ours.
-    pub(super) async fn bind_again(&self, socket: &Path) {
-        if socket.exists() || !matches!(self.process.signal(Signal::SIGUSR1), Ok(true)) {
-            return;
-        }
-        // It tells nobody when it has.
-        let mut looks = tokio::time::interval(LOOK);
-        let bound = async {
-            while !socket.exists() {
-                looks.tick().await;
-            }
-        };
-        if tokio::time::timeout(LIMIT, bound).await.is_err() {
-            tracing::warn!(
-                pid = self.process.pid,
-                "tmux does not bind its deleted socket again"
-            );
-        }
     }
 }
 
@@ -119,10 +177,10 @@ pub(super) async fn bury(server: Option<Server>, tmux: &Tmux) -> Option<Receipt>
             return Some(receipt(Fate::Survived));
         }
     }
-    if let Some(file) = &tmux.configuration
-        && let Err(error) = private_file::discard(file)
+    if let Some(files) = &tmux.own
+        && let Err(error) = files.discard()
     {
-        tracing::warn!(%error, "the configuration of tmux stays behind");
+        tracing::warn!(%error, "a file of our tmux server stays behind");
     }
     match private_file::discard(socket) {
         Ok(removed) => (removed || server.is_some()).then(|| receipt(Fate::Removed)),

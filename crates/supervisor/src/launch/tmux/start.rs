@@ -12,7 +12,7 @@ use agent_team_system::process::ProcessId;
 
 use super::call::TmuxError;
 use super::fill::{Room, Step};
-use super::server::{OWN_SERVER, Server, write_configuration};
+use super::server::{OWN_SERVER, Server};
 use super::survey::{Pane, Window};
 use super::{Panes, room};
 use crate::launch::{LaunchOrder, Running};
@@ -95,8 +95,8 @@ impl Panes {
         let step = self.next_step(progress).await?;
         let (printed, outcome) = if let Some(Room::Session) = step.room {
             let _sole = OWN_SERVER.lock().await;
-            if let Some(file) = &self.tmux.configuration {
-                write_configuration(file)?;
+            if let Some(own) = &self.tmux.own {
+                own.write_configuration()?;
             }
             self.tmux.run_partly(&step.commands).await
         } else {
@@ -117,10 +117,13 @@ impl Panes {
             window = Some(pane.window.clone());
             made += 1;
             if let Some(survey) = &mut self.survey {
-                survey.server = survey
-                    .server
-                    .or_else(|| Server::of(pane.server, &self.tmux.socket));
+                let known = survey.server;
+                let server = known.or_else(|| Server::of(pane.server, &self.tmux.socket));
+                survey.server = server;
                 survey.add(pane.clone());
+                if known.is_none() {
+                    self.record(server);
+                }
             }
             progress.born[index] = Some(pane);
         }

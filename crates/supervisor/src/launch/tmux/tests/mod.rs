@@ -98,12 +98,7 @@ fn panes(server: &Server, session: TmuxSession, layout: Layout, size: (u16, u16)
         session,
         size,
     };
-    Panes::new(
-        team(),
-        place,
-        layout,
-        server.directory.path().join("tmux.conf"),
-    )
+    Panes::new(team(), place, layout, server.directory.path())
 }
 
 fn team() -> TeamId {

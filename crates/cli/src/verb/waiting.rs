@@ -1,13 +1,10 @@
-//! `up --wait`: until no task is left that can run. Progress goes to stderr, the result to stdout.
+//! Waiting for a team, with progress on stderr, and what came of its work. Called by `up --wait` and `run`.
 
 use std::collections::BTreeMap;
 use std::pin::pin;
-use std::process::ExitCode;
 use std::time::Instant;
 
-use agent_team_protocol::method::{
-    Nothing, OneTask, Outcome, TaskShow, TeamShow, TeamWait, WaitAnswer,
-};
+use agent_team_protocol::method::{Nothing, OneTask, TaskShow, TeamShow};
 use agent_team_protocol::notification::EventNotice;
 use agent_team_protocol::view::{MemberState, MemberView, TaskState, TaskView};
 use agent_team_protocol::{MemberName, Revision, TaskId, TeamId};
@@ -20,52 +17,39 @@ use crate::output::{Output, task, text, time};
 use crate::session::{Notice, Session, Subscription};
 
 /// How a shell counts the end by an interrupt.
-const INTERRUPTED: u8 = 130;
+pub(super) const INTERRUPTED: u8 = 130;
 
-#[derive(Serialize)]
-struct Document {
-    team: TeamId,
-    outcome: Outcome,
-    /// What each member's last task came to.
-    outputs: BTreeMap<MemberName, String>,
-    rounds: u32,
-    tasks: Vec<TaskView>,
-    members: Vec<MemberView>,
-    tokens: u64,
-    cost: f64,
-    durations: Durations,
+/// What waiting came to.
+pub(super) enum Waited<T> {
+    /// With the board as it was then.
+    Ended { answer: T, tasks: Vec<TaskView> },
+    /// The person did not want to wait any more; the team goes on.
+    Interrupted,
 }
 
-#[derive(Serialize)]
-struct Durations {
-    total_ms: u64,
-}
-
-/// `after` is the revision that `up` left.
-pub(super) async fn run(
-    mut session: Session,
+/// Waits for `ended`, and tells of the tasks that end after the revision `after`, unless JSON is wanted.
+pub(super) async fn until<T>(
+    session: &Session,
     output: Output,
     after: Revision,
-) -> Result<ExitCode, Failure> {
-    let began = Instant::now();
-    let mut board = session.another();
+    ended: impl Future<Output = Result<T, Failure>>,
+) -> Result<Waited<T>, Failure> {
     let mut progress = if output.is_json() {
         None
     } else {
-        Some(Progress::new(&session, after).await?)
+        Some(Progress::new(session, after).await?)
     };
     // One listener for the whole wait: an interrupt that comes while progress is shown is not lost.
     let interrupt = signal(SignalKind::interrupt());
     let mut interrupt =
         interrupt.map_err(|error| Failure::io("interrupts cannot be heard", &error))?;
-    let mut ended = pin!(session.wait_for::<TeamWait>(Nothing {}));
+    let mut ended = pin!(ended);
     let answer = loop {
         tokio::select! {
             biased;
             _ = interrupt.recv() => {
                 clear(&mut progress);
-                output.note("no longer waiting; the team goes on. End it with: agent-team down");
-                return Ok(ExitCode::from(INTERRUPTED));
+                return Ok(Waited::Interrupted);
             }
             answer = &mut ended => break answer,
             heard = listen(&mut progress) => {
@@ -82,16 +66,76 @@ pub(super) async fn run(
     };
     clear(&mut progress);
     let answer = answer?;
-    let tasks = board.board().await?;
+    let tasks = session.another().board().await?;
     if let Some(progress) = &progress {
         progress.catch_up(output, &tasks);
     }
-    let document = document(answer, tasks, began);
-    output.show(&document, || summary(&document))?;
-    Ok(match document.outcome {
-        Outcome::Completed => ExitCode::SUCCESS,
-        Outcome::Failed => ExitCode::FAILURE,
-    })
+    Ok(Waited::Ended { answer, tasks })
+}
+
+/// What came of a team's work, for `up --wait` and `run`.
+#[derive(Serialize)]
+pub(super) struct Report<O> {
+    pub(super) team: TeamId,
+    pub(super) outcome: O,
+    /// The lead's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) final_answer: Option<String>,
+    /// What each member's last task came to.
+    outputs: BTreeMap<MemberName, String>,
+    rounds: u32,
+    pub(super) tasks: Vec<TaskView>,
+    members: Vec<MemberView>,
+    tokens: u64,
+    /// US dollars.
+    cost: f64,
+    durations: Durations,
+}
+
+#[derive(Serialize)]
+struct Durations {
+    total_ms: u64,
+}
+
+impl<O> Report<O> {
+    pub(super) fn new(
+        team: TeamId,
+        outcome: O,
+        members: Vec<MemberView>,
+        tasks: Vec<TaskView>,
+        began: Instant,
+    ) -> Self {
+        let output = |member: &MemberView| Some((member.name.clone(), member.last_result.clone()?));
+        let micro_usd: u64 = members.iter().map(|member| member.usage.micro_usd).sum();
+        Self {
+            team,
+            outcome,
+            final_answer: None,
+            outputs: members.iter().filter_map(output).collect(),
+            rounds: 0,
+            tasks,
+            tokens: members
+                .iter()
+                .map(|member| member.usage.input + member.usage.output)
+                .sum(),
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "no team spends 2^53 millionths of a dollar"
+            )]
+            cost: micro_usd as f64 / 1e6,
+            members,
+            durations: Durations {
+                total_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            },
+        }
+    }
+
+    /// `demo: 3 completed in 2 s`
+    pub(super) fn summary(&self) -> String {
+        let counts = task::counts(task::count(&self.tasks));
+        let took = time::duration(self.durations.total_ms);
+        format!("{}: {counts} in {took}", self.team)
+    }
 }
 
 async fn listen(progress: &mut Option<Progress>) -> Result<Notice, Failure> {
@@ -105,40 +149,6 @@ fn clear(progress: &mut Option<Progress>) {
     if let Some(progress) = progress {
         progress.line.clear();
     }
-}
-
-fn document(answer: WaitAnswer, tasks: Vec<TaskView>, began: Instant) -> Document {
-    let WaitAnswer {
-        team,
-        outcome,
-        members,
-    } = answer;
-    let output = |member: &MemberView| Some((member.name.clone(), member.last_result.clone()?));
-    Document {
-        team,
-        outcome,
-        outputs: members.iter().filter_map(output).collect(),
-        // Rounds, tokens and cost are an agent's; commands have none.
-        rounds: 0,
-        tasks,
-        members,
-        tokens: 0,
-        cost: 0.0,
-        durations: Durations {
-            total_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
-        },
-    }
-}
-
-fn summary(document: &Document) -> String {
-    let counts = task::counts(task::count(&document.tasks));
-    let took = time::duration(document.durations.total_ms);
-    let table = if document.tasks.is_empty() {
-        String::new()
-    } else {
-        task::table(&document.tasks)
-    };
-    format!("{table}{}: {counts} in {took}\n", document.team)
 }
 
 /// What is told while waiting: a line for each task that ended, and on a terminal what is going on.

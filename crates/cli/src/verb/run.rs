@@ -1,0 +1,149 @@
+//! `run`: gives the lead a goal, waits for its answer, and prints that alone on stdout.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use agent_team_protocol::exit::ExitCode as Exit;
+use agent_team_protocol::method::{
+    Down, Nothing, RunStart, RunWait, StartRun, TeamDown, TeamList, TeamShow, TeamUp, Up, WaitRun,
+};
+use agent_team_protocol::rpc::TeamRef;
+use agent_team_protocol::spec::{PlacementChoice, TeamSpec};
+use agent_team_protocol::view::{RunState, RunView, TeamEntry, TeamState};
+use agent_team_protocol::{ErrorCode, Revision, TeamId};
+use serde_json::value::RawValue;
+
+use super::up;
+use super::waiting::{self, Report, Waited};
+use crate::args::{self, Global};
+use crate::error::Failure;
+use crate::output::{Output, receipt};
+use crate::session::{self, Session};
+
+pub(super) async fn run(
+    global: &Global,
+    output: Output,
+    args: args::Run,
+) -> Result<ExitCode, Failure> {
+    let began = Instant::now();
+    let memory = memory(&args.memory)?;
+    let goal = super::text_or_stdin(args.goal.clone(), ErrorCode::MessageTooLarge)?;
+    let spec = up::wanted(global, &args.start).await?;
+    let team = TeamId::new(&spec.name, &spec.project);
+    let mut session = Session::to_create(TeamRef::Id(team.clone()));
+    let standing = standing(&mut session, &team).await?;
+    let ours = standing.is_none();
+    let after = match standing {
+        Some(revision) => revision,
+        None => start(&mut session, output, &args, spec).await?,
+    };
+    let start = StartRun {
+        goal,
+        then_down: ours,
+        anew: ours,
+        memory,
+    };
+    let run = match session.call::<RunStart>(start).await {
+        Ok(answer) => answer.run,
+        Err(failure) => {
+            if ours {
+                end(&mut session, output).await?;
+            }
+            return Err(failure);
+        }
+    };
+    let waiter = session.another();
+    let finished = session.wait_for::<RunWait>(WaitRun { run });
+    let (view, tasks) = match waiting::until(&waiter, output, after, finished).await? {
+        Waited::Ended { answer, tasks } => (answer, tasks),
+        Waited::Interrupted => {
+            if ours {
+                output.note("ending the team");
+                end(&mut session, output).await?;
+            } else {
+                output.note("no longer waiting; the lead goes on with it");
+            }
+            return Ok(ExitCode::from(waiting::INTERRUPTED));
+        }
+    };
+    let team = session.ask::<TeamShow>(Nothing {}).await?;
+    let ended = if ours {
+        end(&mut session, output).await?
+    } else {
+        Exit::Done
+    };
+    let mut report = Report::new(team.team, view.state, team.members, tasks, began);
+    report.final_answer = view.answer.clone();
+    if !output.is_json() {
+        output.note(&report.summary());
+    }
+    output.show(&report, || told(&view))?;
+    Ok(match view.state {
+        RunState::Finished => ended.into(),
+        RunState::UnderWay | RunState::Abandoned | RunState::Unknown => ExitCode::FAILURE,
+    })
+}
+
+/// The team's revision, if it is up.
+async fn standing(session: &mut Session, team: &TeamId) -> Result<Option<Revision>, Failure> {
+    let teams = session.ask::<TeamList>(Nothing {}).await?.teams;
+    let is_up = |entry: &TeamEntry| entry.team == *team && entry.state == TeamState::Up;
+    if !teams.iter().any(is_up) {
+        return Ok(None);
+    }
+    Ok(Some(session.ask::<TeamShow>(Nothing {}).await?.revision))
+}
+
+/// Brings the team up without a terminal. Gives the revision that this left.
+async fn start(
+    session: &mut Session,
+    output: Output,
+    args: &args::Run,
+    mut spec: TeamSpec,
+) -> Result<Revision, Failure> {
+    up::check_lead(&spec)?;
+    spec.placement = PlacementChoice::Headless;
+    let up = Up {
+        environment: up::environment(output, &args.start.env)?,
+        spec,
+        terminal: session::caller_terminal(),
+        dry_run: false,
+        fresh: args.start.fresh,
+    };
+    let answer = output
+        .waiting_for("the members to be ready", session.call::<TeamUp>(up))
+        .await?;
+    Ok(answer.revision)
+}
+
+/// Ends the team. Says whether anything survived.
+async fn end(session: &mut Session, output: Output) -> Result<Exit, Failure> {
+    let down = session.call::<TeamDown>(Down { force: false });
+    let answer = output.waiting_for("the members to end", down).await?;
+    Ok(receipt::exit(&answer.receipts))
+}
+
+fn memory(typed: &[String]) -> Result<BTreeMap<String, Box<RawValue>>, Failure> {
+    typed
+        .iter()
+        .map(|pair| {
+            let (key, json) = pair.split_once('=').ok_or_else(|| {
+                Failure::usage(format!("{pair:?} is not KEY=JSON"))
+                    .hint("write --memory 'style=\"terse\"'")
+            })?;
+            let value = RawValue::from_string(json.to_owned()).map_err(|error| {
+                Failure::usage(format!("the value of {key:?} is not JSON")).because(&error)
+            })?;
+            Ok((key.to_owned(), value))
+        })
+        .collect()
+}
+
+fn told(view: &RunView) -> String {
+    match &view.answer {
+        Some(answer) if answer.ends_with('\n') => answer.clone(),
+        Some(answer) => format!("{answer}\n"),
+        None => String::new(),
+    }
+}

@@ -1,0 +1,198 @@
+//! Goals, turns of the members' models, and the shared memory.
+
+use std::sync::Arc;
+
+use agent_team_protocol::id::{MemberName, Party, RunId, TaskId};
+
+use super::{Decided, TEXT_MAX, Turn, check_size};
+use crate::answers::Answer;
+use crate::event::Event;
+use crate::input::{Growth, Origin};
+use crate::member::{GRACE_MS, Life, Member};
+use crate::refusal::Refused;
+use crate::run::{MEMORY_KEY_MAX, MEMORY_KEYS_MAX, MEMORY_VALUE_MAX, Memory, Mind, Run};
+use crate::task::Outcome;
+use crate::team::Grown;
+
+/// Tasks that a refusal names, at most.
+const NAMED_MAX: usize = 20;
+
+impl Turn<'_> {
+    /// `anew`: a run that is under way is abandoned for this one.
+    pub(super) fn start_run(
+        &mut self,
+        goal: Arc<str>,
+        then_down: bool,
+        anew: bool,
+        memory: Memory,
+    ) -> Decided {
+        check_size("the goal", &goal, TEXT_MAX)?;
+        for (key, value) in &memory {
+            check_memory(key, value)?;
+        }
+        let Party::Member(lead) = self.lead() else {
+            return Err(Refused::NoLead);
+        };
+        let before = self.team.run.as_ref().filter(|run| run.is_under_way());
+        if let Some(run) = before {
+            if !anew {
+                return Err(Refused::RunUnderWay(run.id));
+            }
+            let run = run.id;
+            self.record(Event::RunAbandoned { run });
+        }
+        let run = RunId(self.team.run.as_ref().map_or(0, |run| run.id.0) + 1);
+        self.record(Event::RunStarted {
+            run,
+            goal: goal.clone(),
+            then_down,
+            memory: memory.into_iter().collect(),
+        });
+        self.accept(Party::User, vec![Party::Member(lead)], goal, false);
+        Ok(Answer::Run { run }.into())
+    }
+
+    pub(super) fn finish_run(&mut self, by: &Origin, answer: Arc<str>, force: bool) -> Decided {
+        self.lead_only(by, "finish a run")?;
+        check_size("the answer", &answer, TEXT_MAX)?;
+        let run = self.team.run.as_ref().filter(|run| run.is_under_way());
+        let &Run { id, then_down, .. } = run.ok_or(Refused::NoRun)?;
+        let open = self.unfinished().count();
+        if !force && open > 0 {
+            let named: Vec<TaskId> = self.unfinished().take(NAMED_MAX).collect();
+            let more = open - named.len();
+            return Err(Refused::TasksOpen { named, more });
+        }
+        self.record(Event::RunFinished { run: id, answer });
+        if then_down {
+            self.end_all(GRACE_MS, "the run is finished");
+        }
+        Ok(Answer::Run { run: id }.into())
+    }
+
+    pub(super) fn append(&mut self, by: &Origin, growth: Growth) -> Decided {
+        let Origin::Member { name, .. } = by else {
+            return Err(Refused::NotPermitted("have a transcript"));
+        };
+        let Growth {
+            items,
+            read,
+            spent,
+            rests,
+        } = growth;
+        let before = self.member(name)?.mind;
+        self.acknowledge(name, read)?;
+        let mind = Mind {
+            length: before.length + items.len() as u64,
+            spent: before.spent.and(spent),
+            active: rests.is_none(),
+            reported: before.active && before.reported,
+        };
+        if mind != before {
+            self.record(Event::TranscriptGrown {
+                member: name.clone(),
+                mind,
+            });
+        }
+        if !items.is_empty() {
+            self.step.grown.push(Grown {
+                member: name.clone(),
+                after: before.length,
+                items,
+            });
+        }
+        if let Some(report) = rests
+            && !mind.reported
+            && !report.is_empty()
+        {
+            self.report(name, &report);
+        }
+        Ok(Answer::Length {
+            length: mind.length,
+        }
+        .into())
+    }
+
+    /// The last words of a turn in which the lead heard nothing of her.
+    fn report(&mut self, name: &MemberName, report: &str) {
+        let lead = self.lead();
+        if lead == Party::Member(name.clone()) || lead == Party::User {
+            return;
+        }
+        let text = &report[..report.floor_char_boundary(TEXT_MAX)];
+        self.accept(
+            Party::Member(name.clone()),
+            vec![lead],
+            Arc::from(text),
+            false,
+        );
+    }
+
+    pub(super) fn remember(&mut self, key: Arc<str>, value: Arc<str>) -> Decided {
+        check_memory(&key, &value)?;
+        if !self.team.memory.contains_key(&key) && self.team.memory.len() >= MEMORY_KEYS_MAX {
+            return Err(Refused::MemoryFull(MEMORY_KEYS_MAX));
+        }
+        self.record(Event::Remembered { key, value });
+        Ok(Answer::Done.into())
+    }
+
+    pub(super) fn lead_only(&self, by: &Origin, what: &'static str) -> Result<(), Refused> {
+        match by {
+            Origin::Member { name, .. } if self.member(name)?.plan.lead => Ok(()),
+            Origin::User | Origin::Member { .. } => Err(Refused::LeadOnly(what)),
+        }
+    }
+
+    /// Tells the lead, once, that nobody does anything: otherwise a run whose lead waits would wait for ever.
+    pub(super) fn notice_idleness(&mut self) {
+        let Some(run) = &self.team.run else { return };
+        let Some(lead) = self.team.lead() else { return };
+        if !run.is_under_way() || run.told_idle || !matches!(lead.life, Life::Ready { .. }) {
+            return;
+        }
+        if self.team.members().any(|member| self.is_busy(member)) {
+            return;
+        }
+        let (run, lead) = (run.id, lead.plan.name.clone());
+        let text = match self.unfinished().count() {
+            0 => "Everybody is idle and no task is open. Follow up, or finish the run with your answer.".to_owned(),
+            open => format!(
+                "Everybody is idle, and {open} of the tasks are not finished: list_tasks shows them. Assign, change or \
+                 cancel them, start who may take them, or finish the run."
+            ),
+        };
+        self.record(Event::RunIdle { run });
+        self.tell([Party::Member(lead)], text);
+    }
+
+    /// Tasks that somebody may yet do.
+    fn unfinished(&self) -> impl Iterator<Item = TaskId> {
+        let open = self.team.board.iter().filter(|task| match task.outcome {
+            Outcome::Pending { .. } | Outcome::InProgress { .. } => true,
+            Outcome::Failed { .. } | Outcome::Cancelled => false,
+        });
+        open.map(|task| task.id)
+    }
+
+    fn is_busy(&self, member: &Member) -> bool {
+        match &member.life {
+            Life::Held { .. } | Life::Stopped => false,
+            Life::Ready { .. } => {
+                member.mind.active
+                    || !member.inbox.is_empty()
+                    || self.team.task_of(&member.plan.name).is_some()
+            }
+            Life::Planned
+            | Life::Launching { .. }
+            | Life::Draining { .. }
+            | Life::Ending { .. }
+            | Life::Cooling { .. } => true,
+        }
+    }
+}
+
+fn check_memory(key: &str, value: &str) -> Result<(), Refused> {
+    check_size("the key", key, MEMORY_KEY_MAX)?;
+    check_size("the value", value, MEMORY_VALUE_MAX)
+}

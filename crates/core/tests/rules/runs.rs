@@ -1,0 +1,221 @@
+//! Goals, the turns of the members' models, and what the team remembers.
+
+use std::sync::Arc;
+
+use agent_team_core::input::{Call, Growth};
+use agent_team_core::member::Life;
+use agent_team_core::run::{Memory, RunState, Spent};
+use agent_team_core::{Answer, Refused};
+use agent_team_protocol::id::{MessageId, Party, RunId};
+
+use crate::plans::name;
+use crate::rig::{Done, Rig, file};
+
+fn start(goal: &str) -> Call {
+    Call::StartRun {
+        goal: goal.into(),
+        then_down: false,
+        anew: false,
+        memory: Memory::new(),
+    }
+}
+
+fn finish(answer: &str, force: bool) -> Call {
+    Call::FinishRun {
+        answer: answer.into(),
+        force,
+    }
+}
+
+/// She says one thing, after reading all that she has, and goes on.
+fn says(rig: &mut Rig, member: &str, text: &str) -> Done {
+    let read: Vec<MessageId> = rig.member(member).inbox.iter().map(|(id, _)| id).collect();
+    rig.by(
+        member,
+        Call::Append(Growth {
+            items: vec![text.into()],
+            read,
+            ..Growth::default()
+        }),
+    )
+}
+
+/// Her turn ends with these words.
+fn rests(rig: &mut Rig, member: &str, report: &str) -> Done {
+    rig.by(
+        member,
+        Call::Append(Growth {
+            rests: Some(report.into()),
+            ..Growth::default()
+        }),
+    )
+}
+
+fn told_lead(done: &Done) -> Vec<String> {
+    let lead = [Party::Member(name("lead"))];
+    let told = done.told();
+    let texts = told.iter().filter(|(to, _)| *to == lead);
+    texts.map(|(_, text)| (*text).to_owned()).collect()
+}
+
+#[test]
+fn the_lead_gets_the_goal_and_finishes_the_run() {
+    let mut rig = Rig::of(file(&["ada"]));
+    let answer = rig.user(start("Add validation")).answer();
+    assert_eq!(answer, Answer::Run { run: RunId(1) });
+    assert_eq!(rig.inbox("lead"), ["Add validation"]);
+    let refused = rig.by("ada", finish("me first", true)).refusal();
+    assert_eq!(refused, Refused::LeadOnly("finish a run"));
+    rig.by("lead", finish("It is done.", false)).answer();
+    let run = rig.team.run().expect("there was one");
+    assert!(matches!(&run.state, RunState::Finished { answer, .. } if &**answer == "It is done."));
+    assert_eq!(
+        rig.by("lead", finish("again", false)).refusal(),
+        Refused::NoRun
+    );
+}
+
+#[test]
+fn one_run_at_a_time_unless_it_is_to_be_another() {
+    let mut rig = Rig::of(file(&[]));
+    rig.user(start("one")).answer();
+    assert_eq!(
+        rig.user(start("two")).refusal(),
+        Refused::RunUnderWay(RunId(1))
+    );
+    let anew = Call::StartRun {
+        goal: "two".into(),
+        then_down: false,
+        anew: true,
+        memory: Memory::new(),
+    };
+    assert_eq!(rig.user(anew).answer(), Answer::Run { run: RunId(2) });
+}
+
+#[test]
+fn a_run_with_open_tasks_is_finished_only_by_force() {
+    let mut rig = Rig::of(file(&[]));
+    rig.user(start("goal")).answer();
+    let task = rig.add("Left");
+    assert_eq!(
+        rig.by("lead", finish("done", false)).refusal(),
+        Refused::TasksOpen {
+            named: vec![task],
+            more: 0
+        }
+    );
+    rig.by("lead", finish("done", true)).answer();
+    assert!(rig.team.run().is_some_and(|run| !run.is_under_way()));
+}
+
+#[test]
+fn the_members_end_with_a_run_that_says_so() {
+    let mut rig = Rig::of(file(&["ada"]));
+    let call = Call::StartRun {
+        goal: "goal".into(),
+        then_down: true,
+        anew: false,
+        memory: Memory::new(),
+    };
+    rig.user(call).answer();
+    rig.by("lead", finish("done", false)).answer();
+    assert!(matches!(rig.life("ada"), Life::Draining { .. }));
+    assert!(matches!(rig.life("lead"), Life::Draining { .. }));
+}
+
+#[test]
+fn what_is_said_and_what_was_read_for_it_are_one() {
+    let mut rig = Rig::of(file(&["ada"]));
+    rig.send("user", "ada", "hello").answer();
+    let growth = Growth {
+        items: vec!["1".into(), "2".into()],
+        read: vec![MessageId(1)],
+        spent: Spent {
+            input: 10,
+            output: 3,
+            ..Spent::default()
+        },
+        rests: None,
+    };
+    let answer = rig.by("ada", Call::Append(growth.clone())).answer();
+    assert_eq!(answer, Answer::Length { length: 2 });
+    assert_eq!(rig.inbox("ada"), [""; 0]);
+    let answer = rig.by("ada", Call::Append(growth)).answer();
+    assert_eq!(answer, Answer::Length { length: 4 });
+    assert_eq!(rig.member("ada").mind.spent.input, 20);
+    assert!(matches!(
+        rig.user(Call::Append(Growth::default())).refusal(),
+        Refused::NotPermitted(_)
+    ));
+}
+
+#[test]
+fn last_words_are_the_report_of_who_told_the_lead_nothing() {
+    let mut rig = Rig::of(file(&["ada"]));
+    says(&mut rig, "ada", "working");
+    rests(&mut rig, "ada", "I looked around");
+    assert_eq!(rig.inbox("lead"), ["I looked around"]);
+
+    says(&mut rig, "ada", "working");
+    rig.send("ada", "lead", "found it").answer();
+    rests(&mut rig, "ada", "as I said");
+    assert_eq!(rig.inbox("lead"), ["I looked around", "found it"]);
+}
+
+#[test]
+fn the_lead_is_told_once_that_everybody_is_idle() {
+    let mut rig = Rig::of(file(&["ada"]));
+    rig.user(start("goal")).answer();
+    says(&mut rig, "ada", "working");
+    says(&mut rig, "lead", "planning");
+    let rested = rests(&mut rig, "lead", "");
+    assert_eq!(told_lead(&rested).len(), 0, "ada works");
+    let rested = rests(&mut rig, "ada", "");
+    assert_eq!(told_lead(&rested).len(), 1);
+
+    says(&mut rig, "lead", "so what");
+    let rested = rests(&mut rig, "lead", "");
+    assert_eq!(told_lead(&rested).len(), 0, "she knows");
+
+    says(&mut rig, "ada", "working again");
+    let rested = rests(&mut rig, "ada", "");
+    assert_eq!(told_lead(&rested).len(), 1);
+}
+
+#[test]
+fn idleness_is_nobodys_concern_without_a_run() {
+    let mut rig = Rig::of(file(&["ada"]));
+    says(&mut rig, "ada", "working");
+    let rested = rests(&mut rig, "ada", "");
+    assert_eq!(told_lead(&rested).len(), 0);
+}
+
+#[test]
+fn a_run_begins_with_the_memory_that_it_is_given() {
+    let mut rig = Rig::of(file(&["ada"]));
+    let remember = |key: &str, value: &str| Call::Remember {
+        key: key.into(),
+        value: value.into(),
+    };
+    rig.by("ada", remember("old", "1")).answer();
+    let memory: Memory = [(Arc::from("style"), Arc::from("\"terse\""))].into();
+    let call = Call::StartRun {
+        goal: "goal".into(),
+        then_down: false,
+        anew: false,
+        memory: memory.clone(),
+    };
+    rig.user(call).answer();
+    assert_eq!(*rig.team.memory(), memory);
+    let long = "x".repeat(65 << 10);
+    let refused = rig.by("ada", remember("big", &long)).refusal();
+    assert!(matches!(refused, Refused::TooLarge { .. }));
+    for n in 0..255 {
+        rig.user_unchecked(remember(&format!("{n}"), "0"));
+    }
+    assert_eq!(
+        rig.by("ada", remember("one more", "0")).refusal(),
+        Refused::MemoryFull(256)
+    );
+    rig.by("ada", remember("7", "1")).answer();
+}

@@ -1,0 +1,72 @@
+//! The JSON Schema of what crosses the socket, for those who write clients in other languages: made from the types, kept
+//! in `schema/protocol.json`, and never linked into a program. `cargo xtask schema` writes it; a stale one fails here.
+
+use std::path::Path;
+
+use schemars::generate::SchemaSettings;
+use serde_json::{Map, Value, json};
+
+use crate::initialize::{self, Initialize, Initialized, PROTOCOL};
+use crate::rpc::{TeamRef, WireError};
+use crate::{method, notification};
+
+/// Set by `cargo xtask schema`: the file is written instead of compared.
+const WRITE: &str = "AGENT_TEAM_WRITE_SCHEMA";
+
+fn schema() -> String {
+    let mut generator = SchemaSettings::draft2020_12().into_generator();
+    let mut methods: Map<String, Value> = method::schemas(&mut generator)
+        .into_iter()
+        .map(|(name, args, answer)| {
+            let call = json!({
+                "params": {
+                    "type": "object",
+                    "properties": {
+                        "team": generator.subschema_for::<TeamRef>(),
+                        "key": {"type": "string", "maxLength": crate::rpc::KEY_MAX},
+                        "args": args,
+                    },
+                    "required": ["args"],
+                },
+                "result": answer,
+            });
+            (name.to_owned(), call)
+        })
+        .collect();
+    let introduction = json!({
+        "params": generator.subschema_for::<Initialize>(),
+        "result": generator.subschema_for::<Initialized>(),
+    });
+    methods.insert(initialize::METHOD.to_owned(), introduction);
+    let notifications: Map<String, Value> = notification::schemas(&mut generator)
+        .into_iter()
+        .map(|(name, params)| (name.to_owned(), json!({"params": params})))
+        .collect();
+    let document = json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "What crosses the supervisor's socket: one JSON-RPC 2.0 frame a line",
+        "protocol": PROTOCOL.max,
+        "error": generator.subschema_for::<WireError>(),
+        "methods": methods,
+        "notifications": notifications,
+        "$defs": generator.take_definitions(true),
+    });
+    let mut text = serde_json::to_string_pretty(&document).expect("it has string keys");
+    text.push('\n');
+    text
+}
+
+#[test]
+fn the_schema_that_is_kept_is_that_of_the_types() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema/protocol.json");
+    let schema = schema();
+    if std::env::var_os(WRITE).is_some() {
+        std::fs::write(&file, schema).expect("the schema can be written");
+        return;
+    }
+    let kept = std::fs::read_to_string(&file).unwrap_or_default();
+    assert!(
+        kept == schema,
+        "schema/protocol.json is stale: cargo xtask schema"
+    );
+}

@@ -1,0 +1,1 @@
+-- Snapshots hold tasks as 'tasks_kept', many to a record, which version 1 does not know.

@@ -1,0 +1,107 @@
+//! Whether workers answer: who owes a sign of life is pinged, and who gives none is unresponsive.
+//!
+//! ```text
+//!   Quiet ──sent something──▶ Awaiting ──5 s──▶ Pinged ──5 s──▶ Pinged again ──5 s──▶ Unresponsive
+//!     ▲                          │                │                │                     │
+//!     └──────────────────────────┴── heard of ────┴────────────────┴─────────────────────┘
+//! ```
+//! It is told, and nobody is killed for it.
+
+use agent_team_core::{Input, Tick};
+use agent_team_protocol::notification::Ping;
+use agent_team_protocol::{LaunchId, rpc};
+
+use super::members::Live;
+use super::{Driver, now};
+
+/// How long a frame may go unanswered before the worker is pinged, and how long a ping may, in milliseconds.
+const PATIENCE_MS: u64 = 5_000;
+
+/// Unanswered pings that make a member unresponsive.
+const MISSES_MAX: u32 = 2;
+
+/// Whether a worker owes us a sign of life. Nothing wakes while it owes none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Attention {
+    Quiet,
+    /// It was sent something; it is pinged then.
+    Awaiting {
+        ping_at: Tick,
+    },
+    Pinged {
+        miss_at: Tick,
+        misses: u32,
+    },
+    Unresponsive,
+}
+
+impl Driver {
+    pub(super) fn heard(&mut self, launch: &LaunchId) {
+        if let Some(live) = self.live.get_mut(launch) {
+            live.attention = Attention::Quiet;
+        }
+    }
+
+    pub(super) fn attention_deadline(&self) -> Option<Tick> {
+        self.live
+            .values()
+            .filter_map(|live| match live.attention {
+                Attention::Awaiting { ping_at: at } | Attention::Pinged { miss_at: at, .. } => {
+                    Some(at)
+                }
+                Attention::Quiet | Attention::Unresponsive => None,
+            })
+            .min()
+    }
+
+    /// Pings who owes an answer, and counts who does not give one.
+    pub(super) fn attend(&mut self) {
+        let now = now();
+        let mut unresponsive = Vec::new();
+        for (launch, live) in &mut self.live {
+            let misses = match live.attention {
+                Attention::Awaiting { ping_at } if ping_at <= now => 0,
+                Attention::Pinged { miss_at, misses } if miss_at <= now => misses + 1,
+                Attention::Quiet
+                | Attention::Unresponsive
+                | Attention::Awaiting { .. }
+                | Attention::Pinged { .. } => continue,
+            };
+            live.attention = if misses >= MISSES_MAX {
+                unresponsive.push(launch.clone());
+                Attention::Unresponsive
+            } else {
+                if let Some(connection) = &live.connection {
+                    let call = rpc::Call {
+                        team: None,
+                        key: None,
+                        args: Ping {
+                            launch: launch.clone(),
+                        },
+                    };
+                    let ping = rpc::request::<agent_team_protocol::method::MemberPing>(0, &call);
+                    // A full queue is as good a miss as any.
+                    let _full = connection.outbox.send(ping);
+                }
+                Attention::Pinged {
+                    miss_at: now.after_ms(PATIENCE_MS),
+                    misses,
+                }
+            };
+        }
+        for launch in unresponsive {
+            tracing::warn!(%launch, "does not answer");
+            self.step(Input::Unresponsive { launch });
+        }
+    }
+}
+
+impl Live {
+    pub(super) fn expect_answer(&mut self) {
+        if self.attention == Attention::Quiet {
+            self.attention = Attention::Awaiting {
+                ping_at: now().after_ms(PATIENCE_MS),
+            };
+        }
+    }
+}

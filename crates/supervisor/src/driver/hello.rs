@@ -1,0 +1,182 @@
+//! Letting workers in: a launch's token, and the process that shows it.
+
+use agent_team_core::Input;
+use agent_team_core::mail::Courier;
+use agent_team_core::member::{Life, ProcessStamp};
+use agent_team_protocol::initialize::{BUILD, Initialized, Welcome};
+use agent_team_protocol::notification::StopMember;
+use agent_team_protocol::{ErrorCode, LaunchId, MemberName, Refusal};
+use agent_team_system::process::ProcessId;
+use subtle::ConstantTimeEq;
+
+use super::attention::Attention;
+use super::members::{Connection, Placing};
+use super::{After, Driver, now};
+use crate::outbox::Reply;
+use crate::view;
+
+/// A worker that wants to be let in.
+#[derive(Debug)]
+pub(crate) struct Hello {
+    pub(crate) launch: LaunchId,
+    pub(crate) token: String,
+    /// The peer's process, as the kernel says.
+    pub(crate) process: ProcessId,
+    /// The protocol version that was agreed on.
+    pub(crate) protocol: u32,
+    pub(crate) connection: u64,
+    /// Told that it was let in, and as whom.
+    pub(crate) admitted: tokio::sync::oneshot::Sender<MemberName>,
+    pub(crate) reply: Reply,
+}
+
+impl Driver {
+    /// A worker shows its token. It is let in once that it said hello is stored.
+    pub(super) fn hello(&mut self, hello: Hello) {
+        if let Some(live) = self.live.get_mut(&hello.launch)
+            && let Placing::UnderWay { hello: early } = &mut live.placing
+        {
+            // Of two that come early the later one counts: a worker that connects again has given up the other.
+            *early = Some(hello);
+            return;
+        }
+        if let Err(refusal) = self.check_hello(&hello) {
+            tracing::warn!(launch = %hello.launch, pid = hello.process.pid, %refusal, "a worker was refused");
+            return hello.reply.refuse(refusal);
+        }
+        let process = ProcessStamp {
+            pid: hello.process.pid,
+            start_time: hello.process.start_time,
+        };
+        self.urgent(Input::SaidHello {
+            launch: hello.launch.clone(),
+            process,
+        });
+        self.turn.after.push(After::Welcome(hello));
+    }
+
+    fn check_hello(&self, hello: &Hello) -> Result<(), Refusal> {
+        let refused = |why: &str| Refusal::new(ErrorCode::Unauthenticated, why);
+        let member = self
+            .team
+            .member_of(&hello.launch)
+            .ok_or_else(|| refused("this launch is over"))?;
+        let launch = member
+            .life
+            .launch()
+            .ok_or_else(|| refused("this launch is over"))?;
+        let shown = agent_team_core::time::TokenHash::of(&hello.token);
+        if !bool::from(shown.as_bytes().ct_eq(launch.token_hash.as_bytes())) {
+            return Err(refused("the token is not this launch's"));
+        }
+        let is_the_one = |process: ProcessStamp| {
+            process.pid == hello.process.pid && process.start_time == hello.process.start_time
+        };
+        match &member.life {
+            Life::Launching { .. } => match self.live.get(&hello.launch).and_then(|l| l.started) {
+                Some(started) if started != hello.process => {
+                    Err(refused("another process was started for this launch"))
+                }
+                // Of a start that was not seen, the token alone tells.
+                Some(_) | None => Ok(()),
+            },
+            Life::Ready { process, .. } | Life::Draining { process, .. }
+                if is_the_one(*process) =>
+            {
+                Ok(())
+            }
+            Life::Ready { .. } | Life::Draining { .. } => {
+                Err(refused("another process is this launch's worker"))
+            }
+            Life::Ending { .. }
+            | Life::Planned
+            | Life::Cooling { .. }
+            | Life::Held { .. }
+            | Life::Stopped => Err(refused("this launch is over")),
+        }
+    }
+
+    pub(super) fn welcome(&mut self, hello: Hello) {
+        let Some(member) = self.team.member_of(&hello.launch) else {
+            return hello.reply.refuse(Refusal::new(
+                ErrorCode::Unauthenticated,
+                "this launch is over",
+            ));
+        };
+        let name = member.plan.name.clone();
+        let welcome = Welcome {
+            name: name.clone(),
+            team: self.identity.team.clone(),
+            role: member.plan.role.clone(),
+            colour: member.plan.colour.to_string(),
+            assignment: self.team.task_of(&name).map(view::assignment),
+        };
+        let offered_before = self.offered.get(&name).copied();
+        let connection = Connection {
+            id: hello.connection,
+            outbox: hello.reply.outbox().clone(),
+            courier: Courier::default(),
+            process: hello.process,
+            offered_before,
+        };
+        let live = self.live_of(&name, &hello.launch);
+        live.attention = Attention::Quiet;
+        if let Some(old) = live.connection.replace(connection) {
+            old.outbox.close();
+        }
+        tracing::info!(member = %name, launch = %hello.launch, pid = hello.process.pid, "connected");
+        let pid = std::process::id();
+        let member = Some(welcome);
+        hello.reply.ok(&Initialized {
+            protocol: hello.protocol,
+            build: BUILD.to_owned(),
+            pid,
+            member,
+        });
+        // A connection that is gone by now has told us so, or will.
+        let _connection_gone = hello.admitted.send(name.clone());
+        let process = ProcessStamp {
+            pid: hello.process.pid,
+            start_time: hello.process.start_time,
+        };
+        self.watch(hello.launch, process);
+        self.tell_to_stop_again(&name);
+        self.pump(&name);
+    }
+
+    /// What it was told over an earlier connection, or was to be told while it had none, it may not know.
+    fn tell_to_stop_again(&mut self, name: &MemberName) {
+        let member = self.team.member(name);
+        if let Some(Life::Draining { kill_at, .. }) = member.map(|member| &member.life) {
+            let stop = StopMember {
+                grace_ms: kill_at.since(now()),
+                reason: "asked to stop".to_owned(),
+            };
+            self.notify(name, &stop);
+        }
+    }
+
+    /// After a failed commit: who said hello in it is still there.
+    pub(super) fn resay_hello(&mut self) {
+        let connected: Vec<(LaunchId, ProcessStamp)> = self
+            .live
+            .iter()
+            .filter_map(|(launch, live)| {
+                let process = live.connection.as_ref()?.process;
+                Some((
+                    launch.clone(),
+                    ProcessStamp {
+                        pid: process.pid,
+                        start_time: process.start_time,
+                    },
+                ))
+            })
+            .collect();
+        for (launch, process) in connected {
+            self.urgent(Input::SaidHello { launch, process });
+        }
+        for live in self.live.values_mut() {
+            live.watched = false;
+        }
+    }
+}

@@ -1,0 +1,403 @@
+//! What clients and members ask without changing anything: answered from the state, which is what is stored, or from
+//! history, off the driver.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use agent_team_core::Origin;
+use agent_team_protocol::method::{
+    Attach, ListMessages, ListTasks, LogAnswer, Memory, MessageListAnswer, ReadTranscript,
+    TranscriptPage,
+};
+use agent_team_protocol::view::{MessageState, MessageView, TaskView, TeamView};
+use agent_team_protocol::{ErrorCode, MemberName, Party, Refusal, Revision, RunId, TaskId};
+use agent_team_store::StoredMessage;
+use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::Driver;
+use super::calls::{Asked, Request};
+use super::waiters::Waiter;
+use crate::launch::Order;
+use crate::outbox::Reply;
+use crate::settings::TeamSettings;
+use crate::{convert, view};
+
+impl Driver {
+    /// Answers a question from the state, which is what is stored.
+    pub(super) fn read(&mut self, request: Request) {
+        let reply = request.reply;
+        match request.asked {
+            Asked::ShowTeam => reply.ok(&self.team_view()),
+            Asked::ShowMember(name) => match self.member_answer(&name) {
+                Some(answer) => reply.ok(&answer),
+                None => reply.refuse(unknown_member(&name)),
+            },
+            Asked::FindLog(name) => {
+                let path = self.log_of(&name);
+                // The log of a member who left is still there to be read.
+                if self.team.member(&name).is_some() || path.exists() {
+                    reply.ok(&LogAnswer { path });
+                } else {
+                    reply.refuse(unknown_member(&name));
+                }
+            }
+            Asked::ListMessages(list) => self.list_messages(reply, list),
+            Asked::ListTasks(list) => self.list_tasks(reply, list),
+            Asked::ShowTask(task) => self.show_task(reply, task),
+            Asked::WaitForRun(run) => self.wait_for_run(reply, run),
+            Asked::ReadTranscript(read) => self.read_transcript(reply, &request.by, read),
+            Asked::Recall(get) => self.recall(reply, get.key.as_deref()),
+            Asked::Wait => self.waiters.push(Waiter::Quiet { reply }),
+            Asked::Attach(attach) => self.attach(reply, attach),
+            Asked::Subscribe(subscribe) => self.subscribe(reply, subscribe),
+            Asked::Change(_) | Asked::Up(_) | Asked::Spawn(_) => {
+                reply.refuse(Refusal::internal("a change came as a question"));
+            }
+        }
+    }
+
+    pub(super) fn team_view(&self) -> TeamView {
+        let settings = TeamSettings::of(self.team.plan());
+        TeamView {
+            team: self.identity.team.clone(),
+            name: self.identity.name.clone(),
+            project: self.identity.project.clone(),
+            state: self.team_state(),
+            revision: self.team.revision(),
+            members: self.member_views(),
+            tasks: view::counts(&self.team),
+            placement: settings.map_or_else(
+                || "never brought up".to_owned(),
+                |settings| settings.place.reason,
+            ),
+        }
+    }
+
+    fn list_tasks(&self, reply: Reply, list: ListTasks) {
+        let after = TaskId(list.after);
+        let board = self.team.board().after(after).take(PAGE_TASKS);
+        let live: Vec<TaskView> = board.map(|task| view::task(&self.team, task)).collect();
+        let revision = self.team.revision();
+        self.read_history(reply, move |history| page(revision, &live, history, after));
+    }
+
+    fn show_task(&self, reply: Reply, id: TaskId) {
+        match self.team.board().get(id) {
+            Some(task) => reply.ok(&view::task(&self.team, task)),
+            None if self.team.board().is_completed(id) => {
+                self.read_history(reply, move |history| {
+                    let archived = history.archived(id).map_err(|error| error.to_string())?;
+                    let view = archived.ok_or_else(|| format!("the archive has no {id}"))?;
+                    RawValue::from_string(view).map_err(|error| error.to_string())
+                })
+            }
+            None => reply.refuse(convert::refusal(&agent_team_core::Refused::UnknownTask(id))),
+        }
+    }
+
+    fn wait_for_run(&mut self, reply: Reply, run: RunId) {
+        if self.team.run().is_some_and(|last| last.id == run) {
+            self.waiters.push(Waiter::Run { reply, run });
+        } else {
+            let text = format!("there is no run {run} any more");
+            reply.refuse(Refusal::new(ErrorCode::UnknownRun, text));
+        }
+    }
+
+    /// Members read their own.
+    fn read_transcript(&self, reply: Reply, by: &Origin, read: ReadTranscript) {
+        let whose = match (by, read.member) {
+            (Origin::User, Some(member)) => member,
+            (Origin::Member { name, .. }, None) => name.clone(),
+            (Origin::Member { name, .. }, Some(member)) if *name == member => member,
+            (Origin::User, None) => {
+                let text = "transcript/read names no member";
+                return reply.refuse(Refusal::new(ErrorCode::InvalidParams, text));
+            }
+            (Origin::Member { .. }, Some(_)) => {
+                let text = "a member reads its own transcript only";
+                return reply.refuse(Refusal::new(ErrorCode::NotPermitted, text));
+            }
+        };
+        if self.team.member(&whose).is_none() {
+            return reply.refuse(unknown_member(&whose));
+        }
+        self.read_history(reply, move |history| {
+            let (items, more) = history
+                .transcript(&whose, read.after)
+                .map_err(|error| error.to_string())?;
+            let items: Result<_, _> = items.into_iter().map(RawValue::from_string).collect();
+            Ok(TranscriptPage {
+                items: items.map_err(|error| error.to_string())?,
+                more,
+            })
+        });
+    }
+
+    fn recall(&self, reply: Reply, key: Option<&str>) {
+        let memory = self.team.memory().iter();
+        let wanted = memory.filter(|(known, _)| key.is_none_or(|key| key == &***known));
+        let values: Result<_, _> = wanted
+            .map(|(key, value)| Ok((key.to_string(), RawValue::from_string(value.to_string())?)))
+            .collect();
+        match values {
+            Ok(values) => reply.ok(&Memory { values }),
+            Err(error) => {
+                let error: serde_json::Error = error;
+                reply.refuse(Refusal::internal(error.to_string()));
+            }
+        }
+    }
+
+    fn list_messages(&self, reply: Reply, list: ListMessages) {
+        if let Some(Party::Member(name)) = &list.of
+            && self.team.member(name).is_none()
+        {
+            return reply.refuse(unknown_member(name));
+        }
+        let unread: std::collections::BTreeMap<_, _> = self
+            .team
+            .members()
+            .map(|member| {
+                let name = member.plan.name.clone();
+                let states: std::collections::BTreeMap<_, _> = member
+                    .inbox
+                    .iter()
+                    .map(|(id, _)| (id, self.message_state(&name, id)))
+                    .collect();
+                (name, states)
+            })
+            .collect();
+        self.read_history(reply, move |history| {
+            let limit = usize::try_from(list.limit).unwrap_or(usize::MAX);
+            let stored = history
+                .messages(list.of.as_ref(), limit)
+                .map_err(|error| error.to_string())?;
+            let state = |to: &Party, message: &StoredMessage| match to {
+                Party::Member(name) => unread
+                    .get(name)
+                    .and_then(|states| states.get(&message.id))
+                    .copied()
+                    .unwrap_or(MessageState::Read),
+                // What the user was told is shown to whoever asks.
+                Party::User | Party::System => MessageState::Delivered,
+            };
+            let of = list.of.as_ref();
+            let concerns = |message: &StoredMessage, to: &Party| {
+                of.is_none_or(|of| *of == message.from || of == to)
+            };
+            let messages = stored
+                .iter()
+                .flat_map(|message| message.to.iter().map(move |to| (message, to)))
+                .filter(|(message, to)| concerns(message, to))
+                .map(|(message, to)| MessageView {
+                    id: message.id,
+                    from: message.from.clone(),
+                    to: to.clone(),
+                    text: message.text.to_string(),
+                    state: state(to, message),
+                    urgent: message.urgent,
+                    at: message.at,
+                })
+                .collect();
+            Ok(MessageListAnswer {
+                messages: newest_that_fit(messages),
+            })
+        });
+    }
+
+    /// Answers from history, off the driver.
+    fn read_history<A: Serialize + Send + 'static>(
+        &self,
+        reply: Reply,
+        read: impl FnOnce(&agent_team_store::History) -> Result<A, String> + Send + 'static,
+    ) {
+        let history = self.history.clone();
+        tokio::task::spawn_local(async move {
+            match tokio::task::spawn_blocking(move || read(&history)).await {
+                Ok(Ok(answer)) => reply.ok(&answer),
+                Ok(Err(error)) => reply.refuse(Refusal::new(ErrorCode::StorageFailed, error)),
+                Err(panic) => reply.refuse(Refusal::internal(panic.to_string())),
+            }
+        });
+    }
+
+    fn attach(&self, reply: Reply, attach: Attach) {
+        if let Some(name) = &attach.member
+            && self.team.member(name).is_none()
+        {
+            return reply.refuse(unknown_member(name));
+        }
+        let (answered, answer) = tokio::sync::oneshot::channel();
+        self.launcher.order(Order::Attach {
+            member: attach.member,
+            read_only: attach.read_only,
+            tmux: attach.terminal.tmux,
+            reply: answered,
+        });
+        tokio::task::spawn_local(async move {
+            match answer.await {
+                Ok(Ok(answer)) => reply.ok(&answer),
+                Ok(Err(refusal)) => reply.refuse(refusal),
+                Err(_) => reply.refuse(Refusal::internal("the launcher is gone")),
+            }
+        });
+    }
+}
+
+/// The newest of these that fit into a frame however their texts are escaped; one at least.
+fn newest_that_fit(mut messages: Vec<MessageView>) -> Vec<MessageView> {
+    let mut bytes = 0;
+    let fitting = messages.iter().rev().take_while(|message| {
+        let fits = bytes < PAGE_BYTES / 8;
+        bytes += message.text.len();
+        fits
+    });
+    let left_out = messages.len() - fitting.count();
+    messages.drain(..left_out);
+    messages
+}
+
+/// Tasks of one page, at most.
+const PAGE_TASKS: usize = 512;
+
+/// Bytes of one page, at most; one task may exceed it.
+const PAGE_BYTES: usize = 512 << 10;
+
+/// `TaskListAnswer` on the wire, its tasks in the form in which the archive keeps them.
+#[derive(Debug, Serialize)]
+struct Page {
+    revision: Revision,
+    tasks: Vec<Box<RawValue>>,
+    more: bool,
+}
+
+/// A page of the board by number, what has left memory included.
+fn page(
+    revision: Revision,
+    live: &[TaskView],
+    history: &agent_team_store::History,
+    after: TaskId,
+) -> Result<Page, String> {
+    let archived = history
+        .archived_after(after, PAGE_TASKS)
+        .map_err(|error| error.to_string())?;
+    fit(revision, live, archived).map_err(|error| error.to_string())
+}
+
+/// The first of both that fit into a page.
+fn fit(
+    revision: Revision,
+    live: &[TaskView],
+    archived: Vec<String>,
+) -> Result<Page, serde_json::Error> {
+    #[derive(Deserialize)]
+    struct Numbered {
+        id: TaskId,
+    }
+    let mut more = live.len() == PAGE_TASKS || archived.len() == PAGE_TASKS;
+    let mut numbered = BTreeMap::new();
+    for view in archived {
+        let Numbered { id } = serde_json::from_str(&view)?;
+        numbered.insert(id, RawValue::from_string(view)?);
+    }
+    for view in live {
+        // One that was completed between the two looks is newer in the archive.
+        if let Entry::Vacant(place) = numbered.entry(view.id) {
+            place.insert(to_raw_value(view)?);
+        }
+    }
+    let (mut tasks, mut bytes) = (Vec::new(), 0);
+    for view in numbered.into_values() {
+        if tasks.len() == PAGE_TASKS || bytes >= PAGE_BYTES {
+            more = true;
+            break;
+        }
+        bytes += view.get().len();
+        tasks.push(view);
+    }
+    Ok(Page {
+        revision,
+        tasks,
+        more,
+    })
+}
+
+pub(super) fn unknown_member(name: &MemberName) -> Refusal {
+    convert::refusal(&agent_team_core::Refused::UnknownMember(name.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use agent_team_core::{Context, Input, Origin, ReplyTo, Team};
+    use agent_team_protocol::method::TaskListAnswer;
+    use agent_team_protocol::spec::TaskSpec;
+
+    use super::*;
+
+    /// A board of pending tasks with descriptions of this many bytes.
+    fn board(count: usize, bytes: usize) -> Vec<TaskView> {
+        let mut team = Team::default();
+        for number in 0..count {
+            let plan = convert::task_plan(TaskSpec {
+                key: number.to_string(),
+                title: number.to_string(),
+                description: "x".repeat(bytes),
+                ..TaskSpec::default()
+            });
+            let call = agent_team_core::Call::AddTask {
+                plan,
+                after: Vec::new(),
+            };
+            let context = Context {
+                now: agent_team_core::Tick(0),
+                wall: 0,
+                seed: [0; 32],
+            };
+            let input = Input::Called {
+                by: Origin::User,
+                key: None,
+                reply: ReplyTo(0),
+                call: Box::new(call),
+            };
+            team.step(&context, input);
+        }
+        let tasks = team.board().iter().map(|task| view::task(&team, task));
+        tasks.collect()
+    }
+
+    /// The page as a client reads it.
+    fn read(live: &[TaskView], archived: &[TaskView]) -> TaskListAnswer {
+        let archived = archived
+            .iter()
+            .map(|view| serde_json::to_string(view).unwrap());
+        let page = fit(Revision(7), live, archived.collect()).unwrap();
+        serde_json::from_str(&serde_json::to_string(&page).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_page_has_both_kinds_in_order_and_each_task_once() {
+        let mut archived = board(4, 0);
+        let live = archived.split_off(1);
+        let mut completed = live[1].clone();
+        completed.result = Some("done meanwhile".to_owned());
+        archived.push(completed.clone());
+        let page = read(&live, &archived);
+        let ids: Vec<u64> = page.tasks.iter().map(|task| task.id.0).collect();
+        assert_eq!(
+            (ids, page.revision, page.more),
+            (vec![1, 2, 3, 4], Revision(7), false)
+        );
+        assert_eq!(page.tasks[2].result, completed.result);
+    }
+
+    #[test]
+    fn a_page_ends_where_a_frame_would_and_says_so() {
+        const LONG: usize = 60_000;
+        let page = read(&board(20, LONG), &[]);
+        assert_eq!((page.tasks.len(), page.more), (PAGE_BYTES / LONG + 1, true));
+        let page = read(&board(PAGE_TASKS, 0), &[]);
+        assert_eq!((page.tasks.len(), page.more), (PAGE_TASKS, true));
+    }
+}

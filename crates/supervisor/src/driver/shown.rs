@@ -1,0 +1,104 @@
+//! How members look from outside: their views, and what their panes' borders say.
+
+use agent_team_protocol::MemberName;
+use agent_team_protocol::method::MemberAnswer;
+use agent_team_protocol::view::{MemberView, Placement, TeamState};
+
+use super::attention::Attention;
+use super::{Driver, now};
+use crate::launch::{Label, Order};
+use crate::settings::{self, MemberSettings, TeamSettings, Terminal};
+use crate::view::{self, Outside};
+
+impl Driver {
+    pub(super) fn member_views(&self) -> Vec<MemberView> {
+        let names: Vec<MemberName> = self
+            .team
+            .members()
+            .map(|member| member.plan.name.clone())
+            .collect();
+        let mut views: Vec<MemberView> = names
+            .iter()
+            .filter_map(|name| self.member_view(name))
+            .collect();
+        views.sort_by_key(|view| !view.lead);
+        views
+    }
+
+    pub(super) fn member_answer(&self, name: &MemberName) -> Option<MemberAnswer> {
+        Some(MemberAnswer {
+            revision: self.team.revision(),
+            member: self.member_view(name)?,
+            team: Some(self.team_state()),
+        })
+    }
+
+    pub(super) fn team_state(&self) -> TeamState {
+        if self.team.is_down() {
+            TeamState::Down
+        } else {
+            TeamState::Up
+        }
+    }
+
+    pub(super) fn member_view(&self, name: &MemberName) -> Option<MemberView> {
+        let member = self.team.member(name)?;
+        let live = self.live_launch(name).map(|(_, live)| live);
+        let wanted = self.wanted_placement(member);
+        let placement = live.and_then(|live| live.placement).unwrap_or(wanted);
+        let outside = Outside {
+            placement,
+            lost_pane: (wanted, placement) == (Placement::Tmux, Placement::Headless),
+            pane: live.and_then(|live| live.pane.clone()),
+            unresponsive: self.is_unresponsive(name),
+        };
+        Some(view::member(&self.team, member, outside, now()))
+    }
+
+    fn wanted_placement(&self, member: &agent_team_core::member::Member) -> Placement {
+        let headless = MemberSettings::of(&member.plan).is_some_and(|settings| settings.headless);
+        match TeamSettings::of(self.team.plan()).map(|settings| settings.place.terminal) {
+            Some(Terminal::Tmux(_)) if !headless => Placement::Tmux,
+            Some(_) | None => Placement::Headless,
+        }
+    }
+
+    pub(super) fn label_of(&self, name: &MemberName) -> Option<Label> {
+        let member = self.team.member(name)?;
+        let task = self.team.task_of(name);
+        let state = view::state(member, task.is_some(), self.is_unresponsive(name));
+        let state = serde_json::to_value(state).ok()?;
+        let role = &member.plan.role;
+        let mut text = format!("{role} · {}", state.as_str().unwrap_or_default());
+        if let Some(task) = task {
+            text = format!("{text} {} {}", task.id, task.plan.title);
+        }
+        Some(Label {
+            colour: settings::colour(&member.plan),
+            text,
+        })
+    }
+
+    fn is_unresponsive(&self, name: &MemberName) -> bool {
+        self.live_launch(name)
+            .is_some_and(|(_, live)| live.attention == Attention::Unresponsive)
+    }
+
+    /// Tells the launcher whose border says something else now.
+    pub(super) fn relabel(&mut self) {
+        let names: Vec<MemberName> = self
+            .team
+            .members()
+            .map(|member| member.plan.name.clone())
+            .collect();
+        for name in names {
+            let Some(label) = self.label_of(&name) else {
+                continue;
+            };
+            if self.labels.get(&name) != Some(&label) {
+                self.labels.insert(name.clone(), label.clone());
+                self.launcher.order(Order::Label(name, label));
+            }
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! What a call asks for, and of whom: the one place where methods have names.
+//!
+//! It only reads. Who may ask, and what comes of it, is the server's and the drivers' business.
+
+use agent_team_core::Call;
+use agent_team_core::input::{ClaimRef, Verdict};
+use agent_team_protocol::id::stable_hash;
+use agent_team_protocol::method::{self as m, Method};
+use agent_team_protocol::rpc::{KEY_MAX, TeamRef};
+use agent_team_protocol::{ErrorCode, Refusal};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+
+use crate::convert;
+use crate::driver::Asked;
+
+/// A call before it is known what it asks for.
+pub(super) struct Envelope<'a> {
+    pub(super) team: Option<TeamRef>,
+    pub(super) key: Option<String>,
+    args: &'a RawValue,
+    pub(super) digest: u64,
+    method: &'a str,
+}
+
+impl<'a> Envelope<'a> {
+    pub(super) fn read(method: &'a str, params: &'a RawValue) -> Result<Self, Refusal> {
+        #[derive(Deserialize)]
+        struct Read<'a> {
+            #[serde(default)]
+            team: Option<TeamRef>,
+            #[serde(default)]
+            key: Option<String>,
+            #[serde(borrow)]
+            args: &'a RawValue,
+        }
+        let Read { team, key, args } = serde_json::from_str(params.get())
+            .map_err(|error| Refusal::invalid_params(method, &error))?;
+        if key.as_ref().is_some_and(|key| key.len() > KEY_MAX) {
+            return Err(Refusal::new(
+                ErrorCode::InvalidParams,
+                format!("a key is at most {KEY_MAX} bytes long"),
+            ));
+        }
+        Ok(Self {
+            team,
+            key,
+            args,
+            digest: digest(method, args.get()),
+            method,
+        })
+    }
+
+    fn args<M: Method>(&self) -> Result<M::Args, Refusal> {
+        self.parse()
+    }
+
+    fn parse<A: DeserializeOwned>(&self) -> Result<A, Refusal> {
+        serde_json::from_str(self.args.get())
+            .map_err(|error| Refusal::invalid_params(self.method, &error))
+    }
+}
+
+/// Tells two calls with one key apart, by the method and its arguments as they were sent.
+fn digest(method: &str, args: &str) -> u64 {
+    stable_hash(method.bytes().chain([0]).chain(args.bytes()))
+}
+
+pub(super) enum Destination {
+    Team(Asked),
+    /// The list of teams: answered at once.
+    Teams,
+    Supervisor(Question),
+}
+
+/// What concerns the supervisor as a whole, and may wait for others.
+pub(super) enum Question {
+    Status,
+    Up(Box<m::Up>),
+    Delete,
+    Stop,
+    Restart,
+}
+
+pub(super) fn destination(method: &str, call: &Envelope<'_>) -> Result<Destination, Refusal> {
+    let change = |call: Call| Ok(Destination::Team(Asked::Change(Box::new(call))));
+    let read = |asked: Asked| Ok(Destination::Team(asked));
+    let question = |question: Question| Ok(Destination::Supervisor(question));
+    let claim = |end: &m::EndTask| ClaimRef {
+        task: end.task,
+        generation: end.generation,
+    };
+    match method {
+        m::TeamUp::NAME => question(Question::Up(Box::new(call.args::<m::TeamUp>()?))),
+        m::TeamDown::NAME => change(Call::Down {
+            force: call.args::<m::TeamDown>()?.force,
+        }),
+        m::TeamList::NAME => Ok(Destination::Teams),
+        m::TeamShow::NAME => read(Asked::ShowTeam),
+        m::TeamDelete::NAME => question(Question::Delete),
+        m::TeamWait::NAME => read(Asked::Wait),
+        m::TeamAttach::NAME => read(Asked::Attach(call.args::<m::TeamAttach>()?)),
+
+        m::MemberSpawn::NAME => Ok(Destination::Team(Asked::Spawn(
+            call.args::<m::MemberSpawn>()?,
+        ))),
+        m::MemberStop::NAME => change(Call::Stop {
+            member: call.args::<m::MemberStop>()?.member,
+        }),
+        m::MemberKill::NAME => change(Call::Kill {
+            member: call.args::<m::MemberKill>()?.member,
+        }),
+        m::MemberRestart::NAME => change(Call::Restart {
+            member: call.args::<m::MemberRestart>()?.member,
+        }),
+        m::MemberShow::NAME => read(Asked::ShowMember(call.args::<m::MemberShow>()?.member)),
+        m::MemberLog::NAME => read(Asked::FindLog(call.args::<m::MemberLog>()?.member)),
+        m::MemberExit::NAME => {
+            let m::Exit { code, reason, hold } = call.args::<m::MemberExit>()?;
+            change(Call::LastWords { code, reason, hold })
+        }
+
+        m::MessageSend::NAME => {
+            let m::SendMessage { to, text, urgent } = call.args::<m::MessageSend>()?;
+            change(Call::Send {
+                to,
+                text: text.into(),
+                urgent,
+            })
+        }
+        m::MessageRead::NAME => change(Call::Read {
+            messages: call.args::<m::MessageRead>()?.messages,
+        }),
+        m::MessageList::NAME => read(Asked::ListMessages(call.args::<m::MessageList>()?)),
+
+        m::TaskAdd::NAME => {
+            let spec = call.args::<m::TaskAdd>()?.spec;
+            let after = convert::after(&spec.after);
+            change(Call::AddTask {
+                plan: convert::task_plan(spec),
+                after,
+            })
+        }
+        m::TaskList::NAME => read(Asked::ListTasks(call.args::<m::TaskList>()?)),
+        m::TaskShow::NAME => read(Asked::ShowTask(call.args::<m::TaskShow>()?.task)),
+        m::TaskUpdate::NAME => {
+            let m::UpdateTask { task, changes } = call.args::<m::TaskUpdate>()?;
+            change(Call::UpdateTask {
+                task,
+                changes: Box::new(convert::task_changes(changes)),
+            })
+        }
+        m::TaskClaim::NAME => change(Call::ClaimTask {
+            task: call.args::<m::TaskClaim>()?.task,
+        }),
+        m::TaskAssign::NAME => {
+            let m::AssignTask { task, member } = call.args::<m::TaskAssign>()?;
+            change(Call::AssignTask { task, member })
+        }
+        m::TaskComplete::NAME => {
+            let end = call.args::<m::TaskComplete>()?;
+            change(Call::CompleteTask {
+                claim: claim(&end),
+                result: end.text.into(),
+                verdict: Verdict::Unasked,
+            })
+        }
+        m::TaskFail::NAME => {
+            let end = call.args::<m::TaskFail>()?;
+            change(Call::FailTask {
+                claim: claim(&end),
+                reason: end.text.into(),
+            })
+        }
+        m::TaskRelease::NAME => {
+            let end = call.args::<m::TaskRelease>()?;
+            change(Call::ReleaseTask {
+                claim: claim(&end),
+                note: end.text.into(),
+            })
+        }
+        m::TaskRetry::NAME => change(Call::RetryTask {
+            task: call.args::<m::TaskRetry>()?.task,
+        }),
+        m::TaskCancel::NAME => change(Call::CancelTask {
+            task: call.args::<m::TaskCancel>()?.task,
+        }),
+
+        m::RunStart::NAME => {
+            let m::StartRun {
+                goal,
+                then_down,
+                anew,
+                memory,
+            } = call.args::<m::RunStart>()?;
+            change(Call::StartRun {
+                goal: goal.into(),
+                then_down,
+                anew,
+                memory: memory
+                    .into_iter()
+                    .map(|(key, value)| (key.into(), value.get().into()))
+                    .collect(),
+            })
+        }
+        m::RunFinish::NAME => {
+            let m::FinishRun { answer, force } = call.args::<m::RunFinish>()?;
+            change(Call::FinishRun {
+                answer: answer.into(),
+                force,
+            })
+        }
+        m::RunWait::NAME => read(Asked::WaitForRun(call.args::<m::RunWait>()?.run)),
+
+        m::TranscriptAppend::NAME => change(Call::Append(convert::growth(
+            call.args::<m::TranscriptAppend>()?,
+        )?)),
+        m::TranscriptRead::NAME => read(Asked::ReadTranscript(call.args::<m::TranscriptRead>()?)),
+
+        m::MemoryPut::NAME => {
+            let m::PutMemory { key, value } = call.args::<m::MemoryPut>()?;
+            change(Call::Remember {
+                key: key.into(),
+                value: value.get().into(),
+            })
+        }
+        m::MemoryGet::NAME => read(Asked::Recall(call.args::<m::MemoryGet>()?)),
+
+        m::EventSubscribe::NAME => read(Asked::Subscribe(call.args::<m::EventSubscribe>()?)),
+
+        m::SupervisorStatus::NAME => question(Question::Status),
+        m::SupervisorStop::NAME => question(Question::Stop),
+        m::SupervisorRestart::NAME => question(Question::Restart),
+
+        _ => Err(Refusal::new(
+            ErrorCode::MethodNotFound,
+            format!("there is no method {method}"),
+        )),
+    }
+}

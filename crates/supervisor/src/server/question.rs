@@ -1,0 +1,182 @@
+//! What is asked of the supervisor as a whole: answers that may have to wait for several teams.
+
+use agent_team_core::Call;
+use agent_team_protocol::initialize::{BUILD, PROTOCOL};
+use agent_team_protocol::method::{self as m, Nothing};
+use agent_team_protocol::rpc::TeamRef;
+use agent_team_protocol::view::{Receipt, SupervisorView};
+use agent_team_protocol::{Refusal, TeamId};
+use agent_team_system::process::resident_bytes;
+use serde_json::value::RawValue;
+use tokio::sync::oneshot;
+
+use super::call::Question;
+use super::{Correspondent, Ending, Server, tell};
+use crate::driver::{self, Asked, DriverHandle, Message, WantedTeam};
+use crate::launch::place;
+use crate::outbox::Reply;
+use crate::settings_file;
+
+/// How an `up` goes on once it is known what there is.
+enum Wanted {
+    Of(DriverHandle, Box<WantedTeam>),
+    /// What a team that begins anew would be told; nothing was touched.
+    Told(m::UpAnswer),
+}
+
+impl Server {
+    pub(super) async fn answer(
+        &self,
+        question: Question,
+        team: Option<TeamRef>,
+        key: Option<String>,
+        digest: u64,
+        peer: &Correspondent,
+        reply: Reply,
+    ) {
+        match question {
+            Question::Status => reply.ok(&self.status().await),
+            Question::Up(up) => self.up(*up, key, digest, peer, reply).await,
+            Question::Delete => {
+                let deleted = match self.teams.find(team.as_ref()) {
+                    Ok(driver) => self.teams.delete(&driver).await,
+                    Err(refusal) => Err(refusal),
+                };
+                match deleted {
+                    Ok(answer) => reply.ok(&answer),
+                    Err(refusal) => reply.refuse(refusal),
+                }
+            }
+            Question::Stop => {
+                let receipts = self.down_all(peer).await;
+                reply.ok(&m::DownAnswer { receipts });
+                let _ending_already = self.ending.send(Ending::Stop);
+            }
+            // One that the next supervisor could not start with would leave the teams without any.
+            Question::Restart => match settings_file::durability(&self.directories) {
+                Ok(_) => {
+                    reply.ok(&Nothing {});
+                    let _ending_already = self.ending.send(Ending::Restart);
+                }
+                Err(error) => reply.refuse(error.into()),
+            },
+        }
+    }
+
+    /// A new team that was refused is not left on disk, and one that was only looked at never comes there.
+    async fn up(
+        &self,
+        up: m::Up,
+        key: Option<String>,
+        digest: u64,
+        peer: &Correspondent,
+        reply: Reply,
+    ) {
+        let team = TeamId::new(&up.spec.name, &up.spec.project);
+        let was_there = self.directories.team(team.as_str()).exists();
+        let (driver, wanted) = match self.wanted(up, was_there).await {
+            Ok(Wanted::Of(driver, wanted)) => (driver, wanted),
+            Ok(Wanted::Told(answer)) => return reply.ok(&answer),
+            Err(refusal) => return reply.refuse(refusal),
+        };
+        let asked = Asked::Up(wanted);
+        if was_there {
+            return peer.ask(&driver, key, digest, reply, asked);
+        }
+        let (inward, answer) = Reply::inward(&peer.outbox);
+        peer.ask(&driver, key, digest, inward, asked);
+        let answer = answer.await;
+        if !matches!(answer, Ok(Ok(_)))
+            && let Err(refusal) = self.teams.delete(&driver).await
+        {
+            tracing::error!(%team, %refusal, "a team that was not started is left on disk");
+        }
+        match answer.map(|answer| answer.map(RawValue::from_string)) {
+            Ok(Ok(Ok(answer))) => reply.ok(&answer),
+            Ok(Ok(Err(error))) => reply.refuse(Refusal::internal(error.to_string())),
+            Ok(Err(refusal)) => reply.refuse(refusal),
+            // The driver has closed its team: its callers see their connection end.
+            Err(_driver_gone) => {}
+        }
+    }
+
+    async fn wanted(&self, up: m::Up, was_there: bool) -> Result<Wanted, Refusal> {
+        let m::Up {
+            spec,
+            environment,
+            terminal,
+            dry_run,
+            fresh,
+        } = up;
+        let place = place::choose(spec.placement, &terminal, &self.directories).await?;
+        if fresh && was_there {
+            self.teams.for_up(&spec)?.refuse_if_up()?;
+        }
+        if fresh || !was_there {
+            // Before anything of it is made, and before what was there is removed.
+            let answer = driver::preview(&spec, &place)?;
+            if dry_run {
+                return Ok(Wanted::Told(answer));
+            }
+        }
+        let mut driver = self.teams.for_up(&spec)?;
+        if fresh && was_there {
+            self.teams.delete(&driver).await?;
+            driver = self.teams.for_up(&spec)?;
+        }
+        let wanted = WantedTeam {
+            spec,
+            environment,
+            place,
+            dry_run,
+        };
+        Ok(Wanted::Of(driver, Box::new(wanted)))
+    }
+
+    async fn status(&self) -> SupervisorView {
+        let mut teams = Vec::new();
+        for driver in self.teams.drivers() {
+            let (reply, status) = oneshot::channel();
+            tell(&driver, Message::Status(reply));
+            teams.extend(status.await);
+        }
+        let pid = std::process::id();
+        SupervisorView {
+            pid,
+            build: BUILD.to_owned(),
+            protocol: PROTOCOL.max,
+            socket: self.directories.socket(),
+            log: self.directories.supervisor_log(),
+            up_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            resident_bytes: resident_bytes(pid).ok().flatten().unwrap_or(0),
+            connections: self.connections.get(),
+            teams,
+        }
+    }
+
+    /// Takes every team down; what survived is in the receipts.
+    async fn down_all(&self, peer: &Correspondent) -> Vec<Receipt> {
+        let mut receipts = Vec::new();
+        for driver in self.teams.drivers() {
+            let (reply, answer) = Reply::inward(&peer.outbox);
+            peer.ask(
+                &driver,
+                None,
+                0,
+                reply,
+                Asked::Change(Box::new(Call::Down { force: false })),
+            );
+            match answer.await {
+                Ok(Ok(answer)) => {
+                    let answer: Result<m::DownAnswer, _> = serde_json::from_str(&answer);
+                    receipts.extend(answer.map(|answer| answer.receipts).unwrap_or_default());
+                }
+                Ok(Err(refusal)) => {
+                    tracing::error!(team = %driver.identity.team, %refusal, "cannot take it down")
+                }
+                Err(_driver_gone) => {}
+            }
+        }
+        receipts
+    }
+}

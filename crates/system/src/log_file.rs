@@ -1,0 +1,126 @@
+//! A log that only its owner may read, and that does not grow for ever. Written by the supervisor and by each worker,
+//! one process per file.
+//!
+//! It is opened by the first write, and anew after one that failed: the disk may have room again, or somebody may have
+//! moved the file.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// From this size on, in bytes, a log is set aside as `<log>.1`.
+const ROTATE_AT: u64 = 8 << 20;
+
+#[derive(Debug)]
+pub struct LogFile {
+    path: PathBuf,
+    file: Option<File>,
+    written: u64,
+    rotate_at: u64,
+}
+
+impl LogFile {
+    pub fn new(path: PathBuf) -> LogFile {
+        LogFile {
+            path,
+            file: None,
+            written: 0,
+            rotate_at: ROTATE_AT,
+        }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.written >= self.rotate_at {
+            self.file = None;
+        }
+        let file = match &mut self.file {
+            Some(file) => file,
+            closed => {
+                let mut file = open(&self.path)?;
+                self.written = file.metadata()?.len();
+                if self.written >= self.rotate_at {
+                    std::fs::rename(&self.path, set_aside(&self.path))?;
+                    file = open(&self.path)?;
+                    self.written = 0;
+                }
+                closed.insert(file)
+            }
+        };
+        let written = file.write(bytes)?;
+        self.written += written as u64;
+        Ok(written)
+    }
+}
+
+impl Write for LogFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.append(bytes);
+        if written.is_err() {
+            self.file = None;
+        }
+        written
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)
+}
+
+fn set_aside(path: &Path) -> PathBuf {
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(".1");
+    aside.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    #[test]
+    fn a_full_log_is_set_aside_and_the_next_process_goes_on_in_the_same_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ada.log");
+        let mut log = LogFile::new(path.clone());
+        log.write_all(b"first\n").unwrap();
+        let mut log = LogFile {
+            rotate_at: 10,
+            ..LogFile::new(path.clone())
+        };
+        log.write_all(b"second\n").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "first\nsecond\n");
+        log.write_all(b"third\n").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "third\n");
+        let aside = set_aside(&path);
+        assert_eq!(std::fs::read_to_string(&aside).unwrap(), "first\nsecond\n");
+        for file in [path, aside] {
+            let mode = std::fs::metadata(&file).unwrap().mode();
+            assert_eq!(mode & 0o777, 0o600, "{}", file.display());
+        }
+    }
+
+    #[test]
+    fn a_log_that_could_not_be_written_is_opened_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = directory.path().join("log");
+        let mut log = LogFile::new(place.join("ada.log"));
+        log.write_all(b"lost\n").unwrap_err();
+        std::fs::create_dir(&place).unwrap();
+        log.write_all(b"kept\n").unwrap();
+        assert_eq!(std::fs::read_to_string(log.path()).unwrap(), "kept\n");
+    }
+}

@@ -1,0 +1,182 @@
+//! A program without a terminal, in a session of its own. Called by [`crate::spawn`].
+//!
+//! `posix_spawn` lends the child our memory until it runs its program. A fork copies the page tables, and then every
+//! page that either side touches: for a supervisor that is a good part of a worker's start.
+
+use std::ffi::{CString, OsStr};
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::ptr;
+
+use nix::libc;
+use nix::sys::signal::SigSet;
+
+use super::close_descriptors_on_exec;
+use crate::spawn::ProgramSpec;
+
+const SETSIGDEF: libc::c_short = libc::POSIX_SPAWN_SETSIGDEF as libc::c_short;
+const SETSIGMASK: libc::c_short = libc::POSIX_SPAWN_SETSIGMASK as libc::c_short;
+
+/// Starts a program in a session of its own, its signals at their defaults, with these as its stdin,
+/// and as its stdout and stderr, and no other descriptor. Gives its pid.
+pub(crate) fn spawn_session(
+    spec: &ProgramSpec,
+    input: BorrowedFd<'_>,
+    output: BorrowedFd<'_>,
+) -> io::Result<u32> {
+    // Ours have the mark; this is for those that came without it from whoever started us.
+    close_descriptors_on_exec();
+    let text = |text: &OsStr| Ok::<_, io::Error>(CString::new(text.as_bytes())?);
+    let program = text(found(spec).as_os_str())?;
+    let cwd = text(spec.cwd.as_os_str())?;
+    let mut arguments = vec![text(spec.program.as_os_str())?];
+    for argument in &spec.args {
+        arguments.push(text(argument)?);
+    }
+    let mut environment = Vec::new();
+    for (name, value) in &spec.env {
+        let mut entry = name.clone();
+        entry.push("=");
+        entry.push(value);
+        environment.push(text(&entry)?);
+    }
+    let pointers = |texts: &[CString]| -> Vec<*mut libc::c_char> {
+        let all = texts.iter().map(|text| text.as_ptr().cast_mut());
+        all.chain([ptr::null_mut()]).collect()
+    };
+    let (arguments_list, environment_list) = (pointers(&arguments), pointers(&environment));
+
+    let mut actions = FileActions::new()?;
+    actions.add(|actions| {
+        #[expect(unsafe_code, reason = "nix does not wrap addchdir_np")]
+        // SAFETY: `actions` was initialised, and copies the path.
+        unsafe {
+            libc::posix_spawn_file_actions_addchdir_np(actions, cwd.as_ptr())
+        }
+    })?;
+    let stdio = [
+        (input, libc::STDIN_FILENO),
+        (output, libc::STDOUT_FILENO),
+        (output, libc::STDERR_FILENO),
+    ];
+    for (descriptor, number) in stdio {
+        actions.add(|actions| {
+            #[expect(unsafe_code, reason = "of the calls beside it")]
+            // SAFETY: `actions` was initialised; the descriptor outlives the spawn below.
+            unsafe {
+                libc::posix_spawn_file_actions_adddup2(actions, descriptor.as_raw_fd(), number)
+            }
+        })?;
+    }
+    let attributes = Attributes::of_session()?;
+    let mut pid = 0;
+    #[expect(unsafe_code, reason = "nix lacks POSIX_SPAWN_SETSID and addchdir_np")]
+    // SAFETY: the lists end with a null pointer, and what they point to, as all else here, lives
+    // until the call returns.
+    let spawned = unsafe {
+        libc::posix_spawn(
+            &mut pid,
+            program.as_ptr(),
+            &actions.0,
+            &attributes.0,
+            arguments_list.as_ptr(),
+            environment_list.as_ptr(),
+        )
+    };
+    done(spawned)?;
+    u32::try_from(pid).map_err(io::Error::other)
+}
+
+/// The program's path: a name is looked up in the `PATH` of its own environment.
+fn found(spec: &ProgramSpec) -> PathBuf {
+    let path = spec.env.iter().find(|(name, _)| name == "PATH");
+    let beside = path
+        .filter(|_| spec.program.components().count() == 1)
+        .into_iter()
+        .flat_map(|(_, path)| std::env::split_paths(path))
+        .map(|directory| directory.join(&spec.program))
+        .find(|candidate| candidate.is_file());
+    beside.unwrap_or_else(|| spec.program.clone())
+}
+
+/// What a function of the `posix_spawn` family returns: an error's number, or 0.
+fn done(result: libc::c_int) -> io::Result<()> {
+    match result {
+        0 => Ok(()),
+        error => Err(io::Error::from_raw_os_error(error)),
+    }
+}
+
+/// What a child does with its files before it runs its program.
+struct FileActions(libc::posix_spawn_file_actions_t);
+
+impl FileActions {
+    fn new() -> io::Result<FileActions> {
+        let mut actions = MaybeUninit::uninit();
+        #[expect(unsafe_code, reason = "of a C structure")]
+        // SAFETY: it is initialised when the call says so, and not moved while it is in use.
+        unsafe {
+            done(libc::posix_spawn_file_actions_init(actions.as_mut_ptr()))?;
+            Ok(FileActions(actions.assume_init()))
+        }
+    }
+
+    fn add(
+        &mut self,
+        add: impl FnOnce(*mut libc::posix_spawn_file_actions_t) -> libc::c_int,
+    ) -> io::Result<()> {
+        done(add(&mut self.0))
+    }
+}
+
+impl Drop for FileActions {
+    fn drop(&mut self) {
+        #[expect(unsafe_code, reason = "of a C structure")]
+        // SAFETY: it was initialised, and is not used any more.
+        unsafe {
+            libc::posix_spawn_file_actions_destroy(&mut self.0);
+        }
+    }
+}
+
+/// How a child starts.
+struct Attributes(libc::posix_spawnattr_t);
+
+impl Attributes {
+    /// In a session of its own, every signal at its default and none blocked.
+    fn of_session() -> io::Result<Attributes> {
+        let flags = libc::POSIX_SPAWN_SETSID | SETSIGDEF | SETSIGMASK;
+        let mut attributes = MaybeUninit::uninit();
+        #[expect(unsafe_code, reason = "of a C structure")]
+        // SAFETY: it is initialised when the first call says so; the others change only it.
+        unsafe {
+            done(libc::posix_spawnattr_init(attributes.as_mut_ptr()))?;
+            let mut attributes = Attributes(attributes.assume_init());
+            done(libc::posix_spawnattr_setflags(&mut attributes.0, flags))?;
+            let all = SigSet::all();
+            done(libc::posix_spawnattr_setsigdefault(
+                &mut attributes.0,
+                all.as_ref(),
+            ))?;
+            let none = SigSet::empty();
+            done(libc::posix_spawnattr_setsigmask(
+                &mut attributes.0,
+                none.as_ref(),
+            ))?;
+            Ok(attributes)
+        }
+    }
+}
+
+impl Drop for Attributes {
+    fn drop(&mut self) {
+        #[expect(unsafe_code, reason = "of a C structure")]
+        // SAFETY: it was initialised, and is not used any more.
+        unsafe {
+            libc::posix_spawnattr_destroy(&mut self.0);
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! OpenAI's Chat Completions, as OpenAI and all who imitate it speak it. Called by the exchange in `http`.
+//!
+//! The imitations differ in what they leave out and repeat; where two of them contradict each other, `Quirks` of the
+//! provider tells.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::super::provider::Quirks;
+use super::super::{Item, Prompt, Stop, Thought, ToolResult};
+use super::draft::{Draft, Told, as_object};
+use super::{Broken, Decode, Progress};
+
+/// The last event of a stream.
+const DONE: &str = "[DONE]";
+
+/// The body of a request. `by` is the model's name in thoughts.
+pub(super) fn request(model: &str, by: &str, quirks: &Quirks, prompt: &Prompt<'_>) -> Value {
+    let mut body = json!({
+        "model": model,
+        "stream": true,
+        "messages": messages(by, quirks, prompt),
+    });
+    if quirks.usage_on_request {
+        body["stream_options"] = json!({ "include_usage": true });
+    }
+    if !prompt.tools.is_empty() {
+        body["tools"] = prompt
+            .tools
+            .iter()
+            .map(|tool| {
+                json!({
+                    "type": "function",
+                    "function": {
+                        "name": tool.name,
+                        "description": tool.description,
+                        "parameters": tool.input,
+                    },
+                })
+            })
+            .collect();
+    }
+    body
+}
+
+fn messages(by: &str, quirks: &Quirks, prompt: &Prompt<'_>) -> Vec<Value> {
+    let mut messages = Vec::new();
+    if !prompt.system.is_empty() {
+        messages.push(json!({ "role": "system", "content": prompt.system }));
+    }
+    for item in prompt.items {
+        match item {
+            Item::Said { text } => match messages.last_mut() {
+                // Many templates want user and assistant to alternate.
+                Some(last) if last["role"] == "user" => append(last, text),
+                Some(last) if last["role"] == "tool" && quirks.results_before_answers => {
+                    append(last, text);
+                }
+                _ => messages.push(json!({ "role": "user", "content": text })),
+            },
+            Item::Answered(answer) => {
+                if answer.text.is_empty() && answer.calls.is_empty() {
+                    continue;
+                }
+                let text = Some(&answer.text).filter(|text| !text.is_empty());
+                let mut message = json!({ "role": "assistant", "content": text });
+                let own = || answer.thoughts.iter().filter(|thought| thought.by == by);
+                let thoughts: String = own().map(|thought| thought.text.as_str()).collect();
+                if quirks.takes_thoughts && !thoughts.is_empty() {
+                    message["reasoning_content"] = thoughts.into();
+                }
+                let mut calls: Vec<_> = answer
+                    .calls
+                    .iter()
+                    .map(|call| {
+                        json!({
+                            "id": call.id,
+                            "type": "function",
+                            "function": {
+                                "name": call.name,
+                                "arguments": as_object(&call.input).to_string(),
+                            },
+                        })
+                    })
+                    .collect();
+                if let Some(first) = calls.first_mut() {
+                    if let Some(signature) = own().find_map(signature_of_calls) {
+                        first["extra_content"] =
+                            json!({ "google": { "thought_signature": signature } });
+                    }
+                    message["tool_calls"] = calls.into();
+                }
+                messages.push(message);
+            }
+            Item::Returned { results } => messages.extend(results.iter().map(result)),
+        }
+    }
+    messages
+}
+
+fn append(message: &mut Value, text: &str) {
+    let before = message["content"].as_str().unwrap_or("");
+    message["content"] = format!("{before}\n\n{text}").into();
+}
+
+fn result(result: &ToolResult) -> Value {
+    // The wire has no place for it.
+    let failed = if result.failed { "error: " } else { "" };
+    json!({
+        "role": "tool",
+        "tool_call_id": result.id,
+        "content": format!("{failed}{}", result.text),
+    })
+}
+
+/// Gemini signs the first of an answer's calls, and wants that again.
+fn signature_of_calls(thought: &Thought) -> Option<&str> {
+    let alone = thought.text.is_empty() && !thought.sealed;
+    thought.signature.as_deref().filter(|_| alone)
+}
+
+/// Reads the chunks of one answer.
+#[derive(Debug)]
+pub(super) struct Reading {
+    draft: Draft,
+    /// The calls under way, by the index that the server gives them.
+    calls: Vec<(u64, String, usize)>,
+}
+
+impl Reading {
+    pub(super) fn new(draft: Draft) -> Self {
+        Self {
+            draft,
+            calls: Vec::new(),
+        }
+    }
+
+    fn call(&mut self, call: CallPart, told: Told<'_>) {
+        let CallPart {
+            index,
+            id,
+            function,
+            extra_content,
+        } = call;
+        let id = id.unwrap_or_default();
+        let name = function.name.unwrap_or_default();
+        let open = self.calls.iter().rfind(|(at, ..)| *at == index);
+        let goes_on = open.filter(|(_, open, number)| {
+            // Some give all calls the same index, some repeat the id or the name in every part.
+            if !id.is_empty() && !open.is_empty() {
+                *open == id
+            } else {
+                name.is_empty()
+                    || serde_json::from_str::<Value>(self.draft.input_of(*number)).is_err()
+            }
+        });
+        let number = match goes_on {
+            Some((.., number)) => *number,
+            None => {
+                let number = self.draft.begin_call(&id, &name, told);
+                self.calls.push((index, id, number));
+                number
+            }
+        };
+        let signature = extra_content.and_then(|extra| {
+            let signature = extra.pointer("/google/thought_signature")?;
+            Some(signature.as_str()?.to_owned())
+        });
+        if number == 0 && signature.is_some() {
+            self.draft.begin_thought();
+            self.draft.thought().signature = signature;
+        }
+        match function.arguments {
+            Some(Value::String(fragment)) => self.draft.input(number, &fragment, told),
+            Some(Value::Null) | None => {}
+            Some(whole) => self.draft.input(number, &whole.to_string(), told),
+        }
+    }
+}
+
+impl Decode for Reading {
+    fn event(&mut self, data: &str, told: Told<'_>) -> Result<Progress, Broken> {
+        if data.trim() == DONE {
+            return Ok(Progress::Ended);
+        }
+        let chunk: Chunk =
+            serde_json::from_str(data).map_err(|error| Broken::Nonsense(error.to_string()))?;
+        if let Some(error) = chunk.error.filter(|error| !error.is_null()) {
+            return Err(Broken::Error(error));
+        }
+        if let Some(usage) = chunk.usage {
+            usage.put_into(&mut self.draft);
+        }
+        for choice in chunk.choices.into_iter().flatten().take(1) {
+            let part = choice.delta.unwrap_or_default();
+            let thought = part.reasoning_content.or(part.reasoning);
+            self.draft.think(&thought.unwrap_or_default(), told);
+            match part.content {
+                Some(Value::String(text)) => self.draft.text(&text, told),
+                Some(Value::Array(parts)) => {
+                    for part in parts {
+                        self.part(&part, told);
+                    }
+                }
+                _ => {}
+            }
+            let refusal = part.refusal.filter(|refusal| !refusal.is_empty());
+            if let Some(refusal) = refusal {
+                self.draft.text(&refusal, told);
+                self.draft.stop = Some(Stop::Refused);
+            }
+            for call in part.tool_calls.into_iter().flatten() {
+                self.call(call, told);
+            }
+            let Some(reason) = choice.finish_reason.filter(|reason| !reason.is_empty()) else {
+                continue;
+            };
+            let stop = match reason.as_str() {
+                "error" => return Err(Broken::Error(json!({ "message": "it broke off" }))),
+                "tool_calls" | "function_call" => Stop::Calls,
+                "length" | "model_length" => Stop::Length,
+                "content_filter" => Stop::Refused,
+                _ => Stop::Finished,
+            };
+            self.draft.stop.get_or_insert(stop);
+        }
+        Ok(Progress::More)
+    }
+
+    fn finish(mut self: Box<Self>, ended: bool) -> Option<super::super::Answer> {
+        // Some leave one of the two out; an answer that has neither was cut off.
+        if ended {
+            self.draft.stop.get_or_insert(Stop::Finished);
+        }
+        self.draft.finish()
+    }
+}
+
+impl Reading {
+    /// Mistral's thinking models answer in parts.
+    fn part(&mut self, part: &Value, told: Told<'_>) {
+        if let Some(text) = part["text"].as_str() {
+            self.draft.text(text, told);
+        }
+        for thought in part["thinking"].as_array().into_iter().flatten() {
+            self.draft
+                .think(thought["text"].as_str().unwrap_or(""), told);
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct Chunk {
+    choices: Option<Vec<Choice>>,
+    usage: Option<Counted>,
+    error: Option<Value>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Choice {
+    delta: Option<Part>,
+    finish_reason: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Part {
+    content: Option<Value>,
+    reasoning_content: Option<String>,
+    reasoning: Option<String>,
+    refusal: Option<String>,
+    tool_calls: Option<Vec<CallPart>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct CallPart {
+    #[serde(default)]
+    index: u64,
+    id: Option<String>,
+    #[serde(default)]
+    function: FunctionPart,
+    extra_content: Option<Value>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct FunctionPart {
+    name: Option<String>,
+    arguments: Option<Value>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Counted {
+    prompt_tokens: Option<u64>,
+    completion_tokens: Option<u64>,
+    total_tokens: Option<u64>,
+    prompt_tokens_details: Option<Details>,
+    prompt_cache_hit_tokens: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Details {
+    cached_tokens: Option<u64>,
+    cache_write_tokens: Option<u64>,
+}
+
+impl Counted {
+    fn put_into(self, draft: &mut Draft) {
+        let details = self.prompt_tokens_details.unwrap_or_default();
+        let usage = &mut draft.usage;
+        usage.input = self.prompt_tokens.unwrap_or(0);
+        // Gemini counts thoughts in the total alone.
+        let rest = self.total_tokens.unwrap_or(0).saturating_sub(usage.input);
+        usage.output = self.completion_tokens.unwrap_or(0).max(rest);
+        let read = details.cached_tokens.or(self.prompt_cache_hit_tokens);
+        usage.cache_read = read.unwrap_or(0);
+        usage.cache_write = details.cache_write_tokens.unwrap_or(0);
+    }
+}

@@ -1,0 +1,361 @@
+//! Which failure a refusal is, told from its status, headers and body. Called by the exchange in `http`.
+//!
+//! Everything that a server says is cut, made harmless and freed of the key before anybody sees it.
+
+use std::time::Duration;
+
+use agent_team_protocol::text::visible_label;
+use jiff::Timestamp;
+use reqwest::StatusCode;
+use reqwest::header::HeaderMap;
+use serde_json::Value;
+
+use super::super::ModelError;
+use super::super::key::Key;
+use super::pause;
+
+/// Characters of a server's own words that an error repeats, and of what are no words of an error.
+const MESSAGE: usize = 600;
+const SHOWN: usize = 200;
+
+/// What a server calls a conversation that does not fit, in lower case.
+const TOO_LONG: [&str; 12] = [
+    "context_length_exceeded",
+    "exceed_context_size",
+    "maximum context length",
+    "context window",
+    "context size",
+    "prompt is too long",
+    "request_too_large",
+    "input is too long",
+    "too many input tokens",
+    "exceeds the maximum number of tokens",
+    "reduce the length of the messages",
+    "too large for model",
+];
+
+/// What it calls a key that it does not take, and a model that it does not have, whatever the status.
+const NO_KEY: [&str; 4] = [
+    "api_key_invalid",
+    "invalid_api_key",
+    "authentication_error",
+    "api key not valid",
+];
+const NO_MODEL: [&str; 4] = [
+    "model_not_found",
+    "invalid_model",
+    "not_found_error",
+    "invalid model",
+];
+
+/// What it calls money that has run out, under a status that otherwise means: later.
+const NO_MONEY: [&str; 2] = ["insufficient_quota", "billing_hard_limit"];
+
+/// Who was asked, for errors.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) provider: &'a str,
+    pub(super) model: &'a str,
+    /// Without what a person may have put into it to identify themselves.
+    pub(super) url: &'a str,
+    pub(super) key: Option<&'a Key>,
+}
+
+impl Asked<'_> {
+    /// The failure that an HTTP status other than success is.
+    pub(super) fn refusal(
+        &self,
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> ModelError {
+        let text = String::from_utf8_lossy(body);
+        let retriable = is_retriable(status.as_u16());
+        match serde_json::from_str(&text) {
+            Ok(body) => {
+                let after = pause::named(headers, Timestamp::now());
+                self.said(status.as_u16(), &body, after)
+            }
+            Err(_) if retriable => self.busy(
+                status.as_u16(),
+                self.harmless(&text, SHOWN),
+                pause::named(headers, Timestamp::now()),
+            ),
+            Err(_) if looks_like_html(&text) || status == StatusCode::NOT_FOUND => {
+                self.nonsense(&format!("status {status}, and not JSON"), &text)
+            }
+            Err(_) if status.is_redirection() => {
+                let to = headers.get("location").and_then(|to| to.to_str().ok());
+                let to = to.unwrap_or("nowhere");
+                self.nonsense(&format!("status {status}"), &format!("it sends us to {to}"))
+            }
+            Err(_) => self.said(status.as_u16(), &Value::String(text.into_owned()), None),
+        }
+    }
+
+    /// The failure that an error inside of a stream is. Its status, where it names none, follows from its type.
+    pub(super) fn said_in_stream(&self, error: &Value) -> ModelError {
+        let error = error.get("error").unwrap_or(error);
+        let code = error.get("code");
+        let code = code.and_then(|code| code.as_u64().or_else(|| code.as_str()?.parse().ok()));
+        let named = code.and_then(|code| u16::try_from(code).ok());
+        let kind = error.get("type").and_then(Value::as_str).unwrap_or("");
+        let status = match kind {
+            "authentication_error" => 401,
+            "permission_error" => 403,
+            "not_found_error" => 404,
+            "request_too_large" => 413,
+            "rate_limit_error" => 429,
+            "overloaded_error" => 529,
+            "invalid_request_error" => 400,
+            // Nothing was wrong with the request, or there would be no stream.
+            _ => 500,
+        };
+        let named = named.filter(|status| (400..600).contains(status));
+        self.said(named.unwrap_or(status), error, None)
+    }
+
+    fn said(&self, status: u16, body: &Value, after: Option<Duration>) -> ModelError {
+        let body = body
+            .as_array()
+            .and_then(|list| list.first())
+            .unwrap_or(body);
+        let error = body.get("error").unwrap_or(body);
+        let message = message(error).or_else(|| message(body));
+        let message = message.map_or_else(|| error.to_string(), str::to_owned);
+        let message = self.harmless(&message, MESSAGE);
+        let all = error.to_string().to_lowercase();
+        let says = |words: &[&str]| words.iter().any(|word| all.contains(word));
+        let provider = self.provider.to_owned();
+        match status {
+            _ if matches!(status, 400 | 413 | 422 | 500) && says(&TOO_LONG) => {
+                ModelError::TooLong(message)
+            }
+            413 => ModelError::TooLong(message),
+            429 if says(&NO_MONEY) => ModelError::Refused {
+                provider,
+                status,
+                message,
+            },
+            401 | 403 => ModelError::Unauthenticated {
+                provider,
+                status,
+                message,
+            },
+            400 if says(&NO_KEY) => ModelError::Unauthenticated {
+                provider,
+                status,
+                message,
+            },
+            404 => self.unknown_model(format!("{message} (at {})", self.url)),
+            400 | 422 if says(&NO_MODEL) => self.unknown_model(message),
+            status if is_retriable(status) => {
+                self.busy(status, message, after.or_else(|| retry_delay(error)))
+            }
+            status => ModelError::Refused {
+                provider,
+                status,
+                message,
+            },
+        }
+    }
+
+    fn unknown_model(&self, message: String) -> ModelError {
+        ModelError::UnknownModel {
+            provider: self.provider.to_owned(),
+            model: self.model.to_owned(),
+            message,
+        }
+    }
+
+    fn busy(&self, status: u16, message: String, after: Option<Duration>) -> ModelError {
+        ModelError::Busy {
+            provider: self.provider.to_owned(),
+            status,
+            message,
+            after,
+        }
+    }
+
+    /// The failure that an answer is which no provider gives.
+    pub(super) fn nonsense(&self, why: &str, came: &str) -> ModelError {
+        ModelError::Nonsense {
+            url: self.url.to_owned(),
+            why: why.to_owned(),
+            shown: self.harmless(came, SHOWN),
+        }
+    }
+
+    /// The failure that no answer is, or only the beginning of one.
+    pub(super) fn unreachable(
+        &self,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> ModelError {
+        ModelError::Unreachable {
+            url: self.url.to_owned(),
+            source: source.into(),
+        }
+    }
+
+    fn harmless(&self, text: &str, columns: usize) -> String {
+        let text = text.trim();
+        let text = match self.key {
+            Some(key) => key.hide(text),
+            None => text.to_owned(),
+        };
+        visible_label(&text, columns)
+    }
+}
+
+/// The same request may be answered later.
+fn is_retriable(status: u16) -> bool {
+    matches!(status, 408 | 425 | 429 | 500..=599)
+}
+
+pub(super) fn looks_like_html(text: &str) -> bool {
+    text.trim_start().starts_with('<')
+}
+
+/// What an error says in words, in any of the shapes that are in use.
+fn message(error: &Value) -> Option<&str> {
+    if let Value::String(text) = error {
+        return Some(text);
+    }
+    let words = ["message", "detail", "error"];
+    words.iter().find_map(|key| error.get(key)?.as_str())
+}
+
+/// Google's way to name a pause.
+fn retry_delay(error: &Value) -> Option<Duration> {
+    let details = error.get("details")?.as_array()?;
+    let delay = details.iter().find_map(|detail| detail.get("retryDelay"))?;
+    pause::until(delay.as_str()?, Timestamp::UNIX_EPOCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ASKED: Asked<'_> = Asked {
+        provider: "openai",
+        model: "gpt-5",
+        url: "http://127.0.0.1/v1",
+        key: None,
+    };
+
+    fn refusal(status: u16, body: &str) -> ModelError {
+        let status = StatusCode::from_u16(status).expect("a status");
+        ASKED.refusal(status, &HeaderMap::new(), body.as_bytes())
+    }
+
+    /// The name of the kind of error.
+    fn kind(error: &ModelError) -> String {
+        let text = format!("{error:?}");
+        text.split([' ', '(', '{']).next().unwrap_or("").to_owned()
+    }
+
+    #[test]
+    fn a_refusal_is_told_by_its_status_and_words() {
+        for (status, body, is) in [
+            (
+                401,
+                r#"{"error":{"message":"Incorrect key"}}"#,
+                "Unauthenticated",
+            ),
+            (403, "no", "Unauthenticated"),
+            (
+                400,
+                r#"[{"error":{"status":"INVALID_ARGUMENT","message":"API key not valid."}}]"#,
+                "Unauthenticated",
+            ),
+            (404, r#"{"error":"model 'x' not found"}"#, "UnknownModel"),
+            (
+                400,
+                r#"{"error":{"code":"model_not_found","message":"no"}}"#,
+                "UnknownModel",
+            ),
+            (404, "<html>nginx", "Nonsense"),
+            (404, "404 page not found", "Nonsense"),
+            (403, "<html>blocked", "Nonsense"),
+            (307, "", "Nonsense"),
+            (
+                400,
+                r#"{"error":{"code":"context_length_exceeded","message":"maximum context length is 10"}}"#,
+                "TooLong",
+            ),
+            (
+                400,
+                r#"{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long: 9 > 8"}}"#,
+                "TooLong",
+            ),
+            (
+                400,
+                r#"{"error":{"type":"exceed_context_size_error","message":"x"}}"#,
+                "TooLong",
+            ),
+            (413, "too big", "TooLong"),
+            (429, r#"{"error":{"message":"slow down"}}"#, "Busy"),
+            (
+                429,
+                r#"{"error":{"code":"insufficient_quota","message":"pay"}}"#,
+                "Refused",
+            ),
+            (500, "", "Busy"),
+            (502, "<html>bad gateway", "Busy"),
+            (
+                529,
+                r#"{"error":{"type":"overloaded_error","message":"Overloaded"}}"#,
+                "Busy",
+            ),
+            (400, r#"{"error":{"message":"bad schema"}}"#, "Refused"),
+            (402, r#"{"error":{"message":"pay"}}"#, "Refused"),
+            (418, "teapot", "Refused"),
+        ] {
+            let error = refusal(status, body);
+            assert_eq!(kind(&error), is, "{status} {body}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn an_error_in_a_stream_has_the_status_of_its_type() {
+        for (error, is) in [
+            (
+                r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#,
+                "openai is busy (529): Overloaded",
+            ),
+            (
+                r#"{"error":{"code":429,"message":"wait"}}"#,
+                "openai is busy (429): wait",
+            ),
+            (
+                r#"{"error":{"code":"server_error","message":"oops"}}"#,
+                "openai is busy (500): oops",
+            ),
+            (
+                r#"{"error":{"type":"invalid_request_error","message":"no"}}"#,
+                "openai refused the request (400): no",
+            ),
+        ] {
+            let error = serde_json::from_str(error).expect("JSON");
+            assert_eq!(ASKED.said_in_stream(&error).to_string(), is);
+        }
+    }
+
+    #[test]
+    fn googles_pause_is_found_in_the_body() {
+        let body =
+            r#"[{"error":{"message":"quota","details":[{"@type":"a"},{"retryDelay":"34s"}]}}]"#;
+        let ModelError::Busy { after, .. } = refusal(429, body) else {
+            panic!("it is busy")
+        };
+        assert_eq!(after, Some(Duration::from_secs(34)));
+    }
+
+    #[test]
+    fn a_servers_words_are_made_harmless() {
+        let error = refusal(400, "{\"error\":{\"message\":\"\\u001b[2Jgone\\nnow\"}}").to_string();
+        assert!(!error.contains(['\u{1b}', '\n']), "{error:?}");
+        let error = refusal(400, &format!("{{\"error\":\"{}\"}}", "x".repeat(99_999)));
+        assert!(error.to_string().len() < 1_000);
+    }
+}

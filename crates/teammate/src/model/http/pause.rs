@@ -1,0 +1,190 @@
+//! How long a server wants to be left alone, from the headers of its refusal. Called by `failure`.
+//!
+//! Providers say it in four ways; whichever is there is believed, and nothing is made up where none is.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::fmt::rfc2822;
+use reqwest::header::HeaderMap;
+
+/// Headers that count what is left of a limit, with the one that says when there is more.
+const LIMITS: [(&str, &str); 8] = [
+    (
+        "x-ratelimit-remaining-requests",
+        "x-ratelimit-reset-requests",
+    ),
+    ("x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"),
+    ("x-ratelimit-remaining", "x-ratelimit-reset"),
+    ("ratelimit-remaining", "ratelimit-reset"),
+    (
+        "anthropic-ratelimit-requests-remaining",
+        "anthropic-ratelimit-requests-reset",
+    ),
+    (
+        "anthropic-ratelimit-tokens-remaining",
+        "anthropic-ratelimit-tokens-reset",
+    ),
+    (
+        "anthropic-ratelimit-input-tokens-remaining",
+        "anthropic-ratelimit-input-tokens-reset",
+    ),
+    (
+        "anthropic-ratelimit-output-tokens-remaining",
+        "anthropic-ratelimit-output-tokens-reset",
+    ),
+];
+
+/// Numbers above are milliseconds of the epoch, those between seconds of it, those below a number of seconds.
+const EPOCH_MILLISECONDS: f64 = 1e11;
+const EPOCH_SECONDS: f64 = 1e9;
+
+/// The pause that the server names. `now` counts where it gives none of its own time.
+pub(super) fn named(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
+    let now = text("date")
+        .and_then(|date| rfc2822::parse(date).ok())
+        .map_or(now, |date| date.timestamp());
+    if let Some(milliseconds) = text("retry-after-ms").and_then(|text| text.parse().ok()) {
+        return seconds(milliseconds, 1e-3);
+    }
+    if let Some(pause) = text("retry-after").and_then(|text| until(text, now)) {
+        return Some(pause);
+    }
+    let used_up = |remaining| text(remaining).is_some_and(|left| left == "0");
+    LIMITS
+        .into_iter()
+        .filter(|(remaining, _)| used_up(remaining))
+        .filter_map(|(_, reset)| until(text(reset)?, now))
+        .max()
+}
+
+/// A number of seconds, a span such as `1m30.5s`, or a date.
+pub(super) fn until(text: &str, now: Timestamp) -> Option<Duration> {
+    let date = |date: Timestamp| Duration::try_from(date.duration_since(now)).unwrap_or_default();
+    if let Ok(number) = text.parse::<f64>() {
+        let now = Duration::try_from(now.as_duration()).ok()?;
+        return if number >= EPOCH_MILLISECONDS {
+            Some(seconds(number, 1e-3)?.saturating_sub(now))
+        } else if number >= EPOCH_SECONDS {
+            Some(seconds(number, 1.0)?.saturating_sub(now))
+        } else {
+            seconds(number, 1.0)
+        };
+    }
+    span(text)
+        .or_else(|| text.parse().ok().map(date))
+        .or_else(|| {
+            let zoned = rfc2822::parse(text).ok()?;
+            Some(date(zoned.timestamp()))
+        })
+}
+
+fn span(mut text: &str) -> Option<Duration> {
+    let mut sum = Duration::ZERO;
+    while !text.is_empty() {
+        let digits = text.find(|c: char| c != '.' && !c.is_ascii_digit())?;
+        let (number, rest) = text.split_at(digits);
+        let letters = rest
+            .find(|c: char| !c.is_ascii_alphabetic())
+            .unwrap_or(rest.len());
+        let (unit, rest) = rest.split_at(letters);
+        let unit = match unit {
+            "ms" => 1e-3,
+            "s" => 1.0,
+            "m" => 60.0,
+            "h" => 3_600.0,
+            "d" => 86_400.0,
+            _ => return None,
+        };
+        sum = sum.checked_add(seconds(number.parse().ok()?, unit)?)?;
+        text = rest;
+    }
+    Some(sum)
+}
+
+fn seconds(number: f64, unit: f64) -> Option<Duration> {
+    Duration::try_from_secs_f64(number * unit).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::header::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    fn pause(headers: &[(&'static str, &'static str)]) -> Option<Duration> {
+        let now = "2026-01-01T00:00:00Z".parse().expect("a time");
+        let headers = headers.iter().map(|(name, value)| {
+            (
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            )
+        });
+        named(&headers.collect(), now)
+    }
+
+    #[test]
+    fn every_way_to_name_a_pause_is_understood() {
+        for (headers, milliseconds) in [
+            (&[("retry-after", "7")][..], 7_000),
+            (&[("retry-after", "1.5")], 1_500),
+            (&[("retry-after-ms", "250"), ("retry-after", "7")], 250),
+            (&[("retry-after", "Thu, 01 Jan 2026 00:01:00 GMT")], 60_000),
+            (
+                &[
+                    ("date", "Thu, 01 Jan 2026 00:00:50 GMT"),
+                    ("retry-after", "Thu, 01 Jan 2026 00:01:00 GMT"),
+                ],
+                10_000,
+            ),
+            (&[("retry-after", "Wed, 31 Dec 2025 00:00:00 GMT")], 0),
+            (
+                &[
+                    ("x-ratelimit-remaining-requests", "0"),
+                    ("x-ratelimit-reset-requests", "6m1.5s"),
+                    ("x-ratelimit-remaining-tokens", "12"),
+                    ("x-ratelimit-reset-tokens", "1h"),
+                ],
+                361_500,
+            ),
+            (
+                &[
+                    ("anthropic-ratelimit-tokens-remaining", "0"),
+                    ("anthropic-ratelimit-tokens-reset", "2026-01-01T00:00:30Z"),
+                ],
+                30_000,
+            ),
+            (
+                &[
+                    ("x-ratelimit-remaining", "0"),
+                    ("x-ratelimit-reset", "1767225605000"),
+                ],
+                5_000,
+            ),
+        ] {
+            assert_eq!(
+                pause(headers),
+                Some(Duration::from_millis(milliseconds)),
+                "{headers:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_pause_is_made_up() {
+        for headers in [
+            &[][..],
+            &[("retry-after", "soon")],
+            &[("retry-after", "-3")],
+            &[("retry-after", "NaN")],
+            &[("retry-after", "1e300")],
+            &[
+                ("x-ratelimit-remaining-requests", "3"),
+                ("x-ratelimit-reset-requests", "1s"),
+            ],
+        ] {
+            assert_eq!(pause(headers), None, "{headers:?}");
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Server-sent events out of bytes, however they are cut. Called by the exchange in `http`.
+//!
+//! It reads and never waits: bytes in, events out. What a server sends is not trusted to end.
+
+/// Bytes that one event may have. The longest honest ones are whole answers of a few hundred kilobytes.
+const EVENT_MAX: usize = 16 << 20;
+
+/// Collects bytes until they are events.
+#[derive(Debug, Default)]
+pub(super) struct Reader {
+    /// What came and is no whole line yet.
+    rest: Vec<u8>,
+    /// Of the event that is being read.
+    data: Option<String>,
+    /// Whether any event was read.
+    pub(super) any: bool,
+}
+
+/// Why the bytes are no events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unreadable {
+    TooLong,
+    NotText,
+}
+
+impl Reader {
+    /// The data of every event that these bytes complete, in order. Names, ids and comments are passed over: both
+    /// wires say in the data what it is.
+    pub(super) fn push(&mut self, bytes: &[u8]) -> Result<Vec<String>, Unreadable> {
+        let mut events = Vec::new();
+        let mut searched = self.rest.len();
+        self.rest.extend_from_slice(bytes);
+        let mut from = 0;
+        while let Some(at) = self.rest[searched..].iter().position(|byte| *byte == b'\n') {
+            let end = searched + at;
+            let line = std::str::from_utf8(&self.rest[from..end]);
+            let line = line.map_err(|_| Unreadable::NotText)?;
+            let line = line.strip_suffix('\r').unwrap_or(line);
+            if line.is_empty() {
+                events.extend(self.data.take());
+            } else if let Some(data) = line.strip_prefix("data:") {
+                let data = data.strip_prefix(' ').unwrap_or(data);
+                match &mut self.data {
+                    Some(before) => {
+                        before.push('\n');
+                        before.push_str(data);
+                    }
+                    None => self.data = Some(data.to_owned()),
+                }
+            }
+            from = end + 1;
+            searched = from;
+        }
+        self.rest.drain(..from);
+        if self.rest.len() + self.data.as_ref().map_or(0, String::len) > EVENT_MAX {
+            return Err(Unreadable::TooLong);
+        }
+        self.any |= !events.is_empty();
+        Ok(events)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STREAM: &str =
+        "event: a\r\ndata: {\"t\":\"Größe 🦀\"}\r\n\r\n: ping\n\ndata:one\ndata: two\n\ndata: cut";
+
+    #[test]
+    fn however_the_bytes_are_cut_the_events_are_the_same() {
+        for size in 1..STREAM.len() {
+            let mut reader = Reader::default();
+            let mut events = Vec::new();
+            for piece in STREAM.as_bytes().chunks(size) {
+                events.extend(reader.push(piece).expect("they are events"));
+            }
+            assert_eq!(events, ["{\"t\":\"Größe 🦀\"}", "one\ntwo"], "{size}");
+        }
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_not_kept_for_ever() {
+        let mut reader = Reader::default();
+        let piece = [b'a'; 1 << 20];
+        let end = (0..32).find_map(|_| reader.push(&piece).err());
+        assert_eq!(end, Some(Unreadable::TooLong));
+        assert_eq!(
+            Reader::default().push(b"data: \xff\n"),
+            Err(Unreadable::NotText)
+        );
+    }
+}

@@ -1,0 +1,144 @@
+//! Keys of providers: where they are found, and that they are never shown. Called by `open` and `choose`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+use agent_team_system::private_file;
+
+use super::provider::Provider;
+
+/// What stands where a key stood.
+const HIDDEN: &str = "[key]";
+
+/// A provider's key. It is shown nowhere.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Key {
+    text: String,
+    /// The variable that it, or its file, stands in.
+    pub(super) var: String,
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{HIDDEN} of {}", self.var)
+    }
+}
+
+/// Why a key that is named cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    #[error("cannot read the key that {var} names")]
+    File {
+        var: String,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("{0} does not hold a key: it is empty, or more than one line of text")]
+    Shape(String),
+}
+
+impl Key {
+    /// The key in the first of the provider's variables that is set, or in the 0600 file that `<VARIABLE>_FILE` names.
+    pub(super) fn find(
+        provider: &Provider,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<Option<Self>, KeyError> {
+        for var in provider.key_vars {
+            if let Some(key) = set(environment, var) {
+                return Self::of(key, var).map(Some);
+            }
+            let var = format!("{var}_FILE");
+            if let Some(path) = set(environment, &var) {
+                let bytes = match private_file::read(Path::new(path)) {
+                    Ok(bytes) => bytes,
+                    Err(source) => return Err(KeyError::File { var, source }),
+                };
+                let text = String::from_utf8(bytes).unwrap_or_default();
+                return Self::of(&text, &var).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    fn of(text: &str, var: &str) -> Result<Self, KeyError> {
+        let text = text.trim();
+        // Anything else cannot be sent in a header, and the error about that might show it.
+        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(KeyError::Shape(var.to_owned()));
+        }
+        Ok(Self {
+            text: text.to_owned(),
+            var: var.to_owned(),
+        })
+    }
+
+    /// For the header alone.
+    pub(super) fn reveal(&self) -> &str {
+        &self.text
+    }
+
+    /// The text without the key, should a server have repeated it.
+    pub(super) fn hide(&self, text: &str) -> String {
+        text.replace(&self.text, HIDDEN)
+    }
+}
+
+/// A variable that is set to something.
+pub(super) fn set<'a>(environment: &'a BTreeMap<String, String>, var: &str) -> Option<&'a str> {
+    environment
+        .get(var)
+        .map(|value| value.trim())
+        .filter(|value| !value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use agent_team_protocol::with_causes;
+
+    fn find(vars: &[(&str, &str)]) -> Result<Option<Key>, KeyError> {
+        let environment = vars.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+        let gemini = Provider::named("gemini").expect("it is known");
+        Key::find(gemini, &environment.collect())
+    }
+
+    #[test]
+    fn the_first_variable_that_is_set_holds_the_key() {
+        let key = find(&[("GEMINI_API_KEY", " "), ("GOOGLE_API_KEY", "AIza1\n")]);
+        let key = key.expect("it is one").expect("it is set");
+        assert_eq!(key.reveal(), "AIza1");
+        assert!(!format!("{key:?}").contains("AIza1"));
+        assert_eq!(key.hide("wrong key AIza1."), "wrong key [key].");
+        assert_eq!(find(&[]).expect("nothing is wrong"), None);
+    }
+
+    #[test]
+    fn a_file_with_a_key_must_be_closed_to_others() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("key");
+        fs::write(&path, "AIza2\n").expect("it is written");
+        let vars = [("GEMINI_API_KEY_FILE", path.to_str().expect("text"))];
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("it is ours");
+        let key = find(&vars).expect("it is closed").expect("it is set");
+        assert_eq!(key.reveal(), "AIza2");
+
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("it is ours");
+        let error = with_causes(&find(&vars).expect_err("others may read it"));
+        assert!(error.contains("GEMINI_API_KEY_FILE"), "{error}");
+        assert!(error.contains("others than its owner"), "{error}");
+        assert!(!error.contains("AIza2"), "{error}");
+    }
+
+    #[test]
+    fn what_cannot_be_a_key_is_refused_unseen() {
+        let error = find(&[("GEMINI_API_KEY", "AIza\u{7}3")]).expect_err("no header takes it");
+        assert_eq!(
+            error.to_string(),
+            "GEMINI_API_KEY does not hold a key: it is empty, or more than one line of text"
+        );
+    }
+}

@@ -1,0 +1,240 @@
+//! A model that is asked again while that may help. Wraps every model behind HTTP.
+//!
+//! Busy servers and broken connections pass; everything else is told at once. Whoever drops the answer stops the
+//! asking too: nothing goes on beside it.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::{Answer, Answering, Delta, Model, ModelError, Prompt};
+use agent_team_protocol::with_causes;
+
+/// Attempts at one answer. With the pauses between them a server is given three minutes to come back.
+const ATTEMPTS: u32 = 10;
+
+/// The first pause that is ours to choose; each is twice as long as the one before, up to the last.
+const FIRST: Duration = Duration::from_millis(500);
+const LAST: Duration = Duration::from_secs(60);
+
+/// A server that wants to be left alone for longer will not answer: its member is better held than silent.
+const NAMED_MAX: Duration = Duration::from_secs(3_600);
+
+/// A number in 0..1.
+type Chance = fn() -> f64;
+
+/// Asks `inner` until it answers, or until asking does not help.
+#[derive(Debug)]
+pub struct Patience {
+    inner: Box<dyn Model>,
+    chance: Chance,
+}
+
+impl Patience {
+    pub fn with(inner: Box<dyn Model>) -> Self {
+        Self {
+            inner,
+            chance: random,
+        }
+    }
+
+    async fn ask(
+        &self,
+        prompt: Prompt<'_>,
+        told: &mut (dyn FnMut(Delta) + Send),
+    ) -> Result<Answer, ModelError> {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let error = match self.inner.answer(prompt, told).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            let Some(pause) = pause(&error, attempt, (self.chance)()) else {
+                return Err(error);
+            };
+            told(Delta::Waiting {
+                pause,
+                why: with_causes(&error),
+            });
+            sleep(pause).await;
+        }
+    }
+}
+
+/// How long to wait before the next attempt; none when there is to be none.
+fn pause(error: &ModelError, attempt: u32, chance: f64) -> Option<Duration> {
+    let named = match error {
+        ModelError::Busy { after, .. } => *after,
+        ModelError::Unreachable { .. } => None,
+        ModelError::Unauthenticated { .. }
+        | ModelError::UnknownModel { .. }
+        | ModelError::TooLong(_)
+        | ModelError::Nonsense { .. }
+        | ModelError::Refused { .. }
+        | ModelError::Unrecorded(_) => return None,
+    };
+    if attempt >= ATTEMPTS || named > Some(NAMED_MAX) {
+        return None;
+    }
+    // Apart from each other, so that the members of a team do not come back all at once.
+    let own = LAST.min(FIRST * 2_u32.pow(attempt - 1));
+    Some(match named {
+        Some(named) => named + FIRST.mul_f64(chance),
+        None => own.mul_f64(0.5 + 0.5 * chance),
+    })
+}
+
+fn random() -> f64 {
+    // Without chance it only waits as the others do.
+    let bits = getrandom::u32().unwrap_or_default();
+    f64::from(bits) / (f64::from(u32::MAX) + 1.0)
+}
+
+impl Model for Patience {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn window(&self) -> u64 {
+        self.inner.window()
+    }
+
+    fn answer<'a>(
+        &'a self,
+        prompt: Prompt<'a>,
+        told: &'a mut (dyn FnMut(Delta) + Send),
+    ) -> Answering<'a> {
+        Box::pin(self.ask(prompt, told))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    const PROMPT: Prompt<'static> = Prompt {
+        system: "",
+        items: &[],
+        tools: &[],
+    };
+
+    /// Fails as it is told to, the last one first, and answers then.
+    #[derive(Debug, Default)]
+    struct Failing {
+        errors: Mutex<Vec<ModelError>>,
+        asked: Mutex<usize>,
+    }
+
+    impl Model for &'static Failing {
+        fn name(&self) -> &str {
+            "test/failing"
+        }
+
+        fn window(&self) -> u64 {
+            1
+        }
+
+        fn answer<'a>(
+            &'a self,
+            _: Prompt<'a>,
+            told: &'a mut (dyn FnMut(Delta) + Send),
+        ) -> Answering<'a> {
+            *self.asked.lock().expect("no panic") += 1;
+            let error = self.errors.lock().expect("no panic").pop();
+            told(Delta::Text("so".to_owned()));
+            Box::pin(async { error.map_or(Ok(Answer::default()), Err) })
+        }
+    }
+
+    fn failing(errors: impl IntoIterator<Item = ModelError>) -> (&'static Failing, Patience) {
+        let failing: &Failing = Box::leak(Box::new(Failing {
+            errors: Mutex::new(errors.into_iter().collect()),
+            ..Failing::default()
+        }));
+        let patience = Patience {
+            inner: Box::new(failing),
+            chance: || 0.5,
+        };
+        (failing, patience)
+    }
+
+    fn busy(after: Option<u64>) -> ModelError {
+        ModelError::Busy {
+            provider: "test".to_owned(),
+            status: 429,
+            message: "slow down".to_owned(),
+            after: after.map(Duration::from_secs),
+        }
+    }
+
+    fn cut() -> ModelError {
+        ModelError::Unreachable {
+            url: "http://127.0.0.1".to_owned(),
+            source: "cut off".into(),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_waits_as_the_server_names_and_else_ever_longer() {
+        let (_, patience) = failing([busy(Some(20)), cut(), busy(None)]);
+        let mut told = Vec::new();
+        let before = Instant::now();
+        let answer = patience.answer(PROMPT, &mut |delta| told.push(delta)).await;
+        answer.expect("it answers at last");
+        let said = || Delta::Text("so".to_owned());
+        let waiting = |milliseconds, why: &str| Delta::Waiting {
+            pause: Duration::from_millis(milliseconds),
+            why: why.to_owned(),
+        };
+        assert_eq!(
+            told,
+            [
+                said(),
+                waiting(375, "test is busy (429): slow down"),
+                said(),
+                waiting(750, "cannot reach http://127.0.0.1: cut off"),
+                said(),
+                waiting(20_250, "test is busy (429): slow down"),
+                said(),
+            ]
+        );
+        assert_eq!(before.elapsed(), Duration::from_millis(21_375));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_gives_up_in_the_end() {
+        let (model, patience) = failing((0..99).map(|_| cut()));
+        let answer = patience.answer(PROMPT, &mut drop).await;
+        assert!(matches!(answer, Err(ModelError::Unreachable { .. })));
+        assert_eq!(*model.asked.lock().expect("no panic"), ATTEMPTS as usize);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_no_repetition_changes_is_told_at_once() {
+        let refused = ModelError::TooLong("9 > 8".to_owned());
+        for error in [refused, busy(Some(3_601))] {
+            let (model, patience) = failing([busy(None), error]);
+            patience
+                .answer(PROMPT, &mut drop)
+                .await
+                .expect_err("it does not help");
+            assert_eq!(*model.asked.lock().expect("no panic"), 1);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_asked_after_the_answer_was_dropped() {
+        let (model, patience) = failing([cut(), cut()]);
+        let mut told = drop;
+        let answer = patience.answer(PROMPT, &mut told);
+        let dropped = tokio::time::timeout(Duration::from_millis(1), answer).await;
+        assert!(dropped.is_err(), "it waits");
+        tokio::time::advance(LAST * 10).await;
+        assert_eq!(*model.asked.lock().expect("no panic"), 1);
+    }
+}

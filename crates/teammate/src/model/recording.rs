@@ -1,0 +1,166 @@
+//! Exchanges with a model, written down and played back. Called where a member's model is opened: [`Recorder`] under
+//! `--record`, [`Replay`] for `replay:FILE`.
+//!
+//! # The file
+//! JSON lines, 0600. The first is `{"recording":"agent-team","version":1}`; every other one is an exchange of one
+//! member, and members of a team that run at once append to the same file:
+//! ```json
+//! {"member":"ada","exchange":3,"model":"openai/gpt-5","window":400000,"answered":2,"last":"returned",
+//!  "tools":["bash","read"],"digest":"9f86d081884c7d65","outcome":{"answer":{"text":"…","stop":"finished"}}}
+//! ```
+//! `exchange` counts the member's from 1, over restarts too. `answered` is how many answers stood in the prompt,
+//! `last` the kind of its last item, `digest` the beginning of the SHA-256 of its stable parts: the system text and
+//! the tools with their schemas. The outcome is `answer`, or `too_long` with the provider's words, after which the
+//! member makes its conversation shorter. Other failures are no exchange: they pass, or end the turn.
+//!
+//! # What matches
+//! A member's exchanges are played in their order. A prompt matches when the names of its tools and the kind of its
+//! last item are those of the line; its texts are free, as ids, paths, times and other members' words differ from run
+//! to run. The digest decides nothing: a mismatch names it on both sides. A member that was restarted goes on at the
+//! exchange before which as many answers stood as stand in its prompt.
+
+mod recorder;
+mod replay;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::{Answer, Item, Prompt};
+
+pub use recorder::Recorder;
+pub use replay::{Replay, ReplayError};
+
+const RECORDING: &str = "agent-team";
+const VERSION: u32 = 1;
+
+/// The first line.
+#[derive(Debug, Serialize, Deserialize)]
+struct Header {
+    recording: String,
+    version: u32,
+}
+
+impl Header {
+    fn ours() -> Self {
+        Self {
+            recording: RECORDING.to_owned(),
+            version: VERSION,
+        }
+    }
+}
+
+/// Every other line.
+#[derive(Debug, Serialize, Deserialize)]
+struct Exchange {
+    member: String,
+    exchange: usize,
+    model: String,
+    window: u64,
+    answered: usize,
+    last: Last,
+    tools: Vec<String>,
+    digest: String,
+    outcome: Outcome,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Outcome {
+    Answer(Answer),
+    TooLong(String),
+}
+
+/// What the last item of a prompt is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Last {
+    Nothing,
+    Said,
+    Answered,
+    Returned,
+}
+
+impl Last {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Said => "said",
+            Self::Answered => "answered",
+            Self::Returned => "returned",
+        }
+    }
+}
+
+/// What of a prompt is written down.
+#[derive(Debug)]
+struct Shape {
+    answered: usize,
+    last: Last,
+    tools: Vec<String>,
+    digest: String,
+}
+
+impl Shape {
+    fn of(prompt: &Prompt<'_>) -> Self {
+        let answers = prompt.items.iter();
+        let answers = answers.filter(|item| matches!(item, Item::Answered(_)));
+        let mut digest = Sha256::new();
+        digest.update(prompt.system);
+        for tool in prompt.tools {
+            // A zero byte is in no text of them.
+            digest.update(format!(
+                "\0{}\0{}\0{}",
+                tool.name, tool.description, tool.input
+            ));
+        }
+        let digest = digest.finalize();
+        Self {
+            answered: answers.count(),
+            last: match prompt.items.last() {
+                None => Last::Nothing,
+                Some(Item::Said { .. }) => Last::Said,
+                Some(Item::Answered(_)) => Last::Answered,
+                Some(Item::Returned { .. }) => Last::Returned,
+            },
+            tools: prompt.tools.iter().map(|tool| tool.name.clone()).collect(),
+            digest: digest[..8]
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect(),
+        }
+    }
+}
+
+/// The lines of a recording, each with its number.
+fn read(text: &str) -> Result<Vec<(usize, Exchange)>, Unreadable> {
+    let mut lines = (1..)
+        .zip(text.lines())
+        .filter(|(_, line)| !line.trim().is_empty());
+    let header: Header = match lines.next() {
+        Some((_, line)) => serde_json::from_str(line).map_err(|_| Unreadable::Foreign)?,
+        None => return Err(Unreadable::Foreign),
+    };
+    if header.recording != RECORDING {
+        return Err(Unreadable::Foreign);
+    }
+    if header.version != VERSION {
+        return Err(Unreadable::Version(header.version));
+    }
+    lines
+        .map(|(number, line)| match serde_json::from_str(line) {
+            Ok(exchange) => Ok((number, exchange)),
+            Err(error) => Err(Unreadable::Line(number, error)),
+        })
+        .collect()
+}
+
+/// Why a file is no recording.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    #[error("its first line is not that of a recording")]
+    Foreign,
+    #[error("it has version {0}, and this build reads version {VERSION}")]
+    Version(u32),
+    #[error("line {0} is not an exchange: {1}")]
+    Line(usize, serde_json::Error),
+}

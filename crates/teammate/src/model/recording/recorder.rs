@@ -1,0 +1,181 @@
+//! Writes every exchange with a model down. Put around a member's model under `--record`.
+//!
+//! Secrets whose values are known are never written, wherever they stand in an answer.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use serde_json::Value;
+
+use super::super::{Answer, Answering, Delta, Model, ModelError, Prompt};
+use super::{Exchange, Header, Outcome, Shape, read};
+
+/// What stands where a secret stood.
+const HIDDEN: &str = "[secret]";
+
+/// A model whose exchanges are appended to a file.
+pub struct Recorder {
+    inner: Box<dyn Model>,
+    path: PathBuf,
+    member: String,
+    /// The longest first: one may be the beginning of another.
+    secrets: Vec<String>,
+    writing: Mutex<Writing>,
+}
+
+/// Without the secrets.
+impl std::fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Recorder")
+            .field("inner", &self.inner)
+            .field("path", &self.path)
+            .field("member", &self.member)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug)]
+struct Writing {
+    file: File,
+    /// Exchanges of the member that are in the file.
+    written: usize,
+}
+
+impl Recorder {
+    /// Appends to the file at `path`, which is made when it is not there. What `secrets` hold is never written.
+    ///
+    /// # Errors
+    /// When the file cannot be written, or is something else than a recording.
+    pub fn open(
+        inner: Box<dyn Model>,
+        path: &Path,
+        member: &str,
+        mut secrets: Vec<String>,
+    ) -> io::Result<Self> {
+        secrets.retain(|secret| !secret.is_empty());
+        // As it stands within the arguments of a call, which are JSON themselves.
+        let quoted = secrets.iter().map(|secret| {
+            let quoted = Value::from(secret.as_str()).to_string();
+            quoted[1..quoted.len() - 1].to_owned()
+        });
+        secrets = secrets.iter().cloned().chain(quoted).collect();
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        secrets.dedup();
+
+        let mut file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(path)?;
+        // The team's members open it at the same time.
+        file.lock()?;
+        let mut text = String::new();
+        file.read_to_string(&mut text)?;
+        let written = if text.is_empty() {
+            write_line(&mut file, &Header::ours())?;
+            0
+        } else {
+            let exchanges = read(&text).map_err(|why| {
+                let why = format!("{}: {why}", path.display());
+                io::Error::new(io::ErrorKind::InvalidData, why)
+            })?;
+            let own = exchanges.iter().filter(|(_, line)| line.member == member);
+            own.count()
+        };
+        file.unlock()?;
+        Ok(Self {
+            inner,
+            path: path.to_owned(),
+            member: member.to_owned(),
+            secrets,
+            writing: Mutex::new(Writing { file, written }),
+        })
+    }
+
+    async fn ask(
+        &self,
+        prompt: Prompt<'_>,
+        told: &mut (dyn FnMut(Delta) + Send),
+    ) -> Result<Answer, ModelError> {
+        let answered = self.inner.answer(prompt, told).await;
+        let outcome = match &answered {
+            Ok(answer) => Outcome::Answer(answer.clone()),
+            Err(ModelError::TooLong(why)) => Outcome::TooLong(why.clone()),
+            Err(_) => return answered,
+        };
+        match self.write(Shape::of(&prompt), outcome) {
+            Ok(()) => answered,
+            // Whoever wanted a recording does not want one with holes.
+            Err(error) => Err(ModelError::Unrecorded(format!(
+                "cannot write the recording {}: {error}",
+                self.path.display()
+            ))),
+        }
+    }
+
+    fn write(&self, shape: Shape, outcome: Outcome) -> io::Result<()> {
+        let mut writing = self.writing.lock().expect("nobody panics with it");
+        let exchange = Exchange {
+            member: self.member.clone(),
+            exchange: writing.written + 1,
+            model: self.inner.name().to_owned(),
+            window: self.inner.window(),
+            answered: shape.answered,
+            last: shape.last,
+            tools: shape.tools,
+            digest: shape.digest,
+            outcome,
+        };
+        let mut line = serde_json::to_value(&exchange)?;
+        self.hide(&mut line["outcome"]);
+        writing.file.lock()?;
+        let written = write_line(&mut writing.file, &line);
+        writing.file.unlock()?;
+        written?;
+        writing.written += 1;
+        Ok(())
+    }
+
+    fn hide(&self, value: &mut Value) {
+        match value {
+            Value::String(text) => {
+                for secret in &self.secrets {
+                    if text.contains(secret) {
+                        *text = text.replace(secret, HIDDEN);
+                    }
+                }
+            }
+            Value::Array(values) => values.iter_mut().for_each(|value| self.hide(value)),
+            Value::Object(values) => values.values_mut().for_each(|value| self.hide(value)),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+}
+
+fn write_line(file: &mut File, line: &impl serde::Serialize) -> io::Result<()> {
+    let mut line = serde_json::to_vec(line)?;
+    line.push(b'\n');
+    file.write_all(&line)
+}
+
+impl Model for Recorder {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn window(&self) -> u64 {
+        self.inner.window()
+    }
+
+    fn answer<'a>(
+        &'a self,
+        prompt: Prompt<'a>,
+        told: &'a mut (dyn FnMut(Delta) + Send),
+    ) -> Answering<'a> {
+        Box::pin(self.ask(prompt, told))
+    }
+}

@@ -1,0 +1,106 @@
+//! A model's arguments: what is offered to it as a schema, and what is made of its answer. Called by every tool.
+//!
+//! One type per tool is both: its fields with their comments are the schema, and it is what the arguments become. What
+//! does not fit is told so that the model can put it right at once: which field, why, and all that the tool takes.
+
+use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
+use schemars::transform::{RecursiveTransform, Transform};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::ToolError;
+use crate::model::ToolSpec;
+
+/// A tool as it is offered, its schema made from its arguments' type.
+pub(super) fn spec<T: JsonSchema>(name: &str, description: &str) -> ToolSpec {
+    let settings = SchemaSettings::draft2020_12().with(|settings| {
+        settings.meta_schema = None;
+        settings.inline_subschemas = true;
+    });
+    let mut schema = settings.into_generator().into_root_schema_for::<T>();
+    RecursiveTransform(plain).transform(&mut schema);
+    ToolSpec {
+        name: name.to_owned(),
+        description: description.to_owned(),
+        input: schema.to_value(),
+    }
+}
+
+/// Leaves what every provider understands: no names of Rust's types, and no `null` for what may be left out.
+fn plain(schema: &mut schemars::Schema) {
+    for key in ["title", "format", "default"] {
+        schema.remove(key);
+    }
+    let Some(Value::Array(types)) = schema.get_mut("type") else {
+        return;
+    };
+    types.retain(|kind| kind != "null");
+    if let [kind] = types.as_slice() {
+        let kind = kind.clone();
+        schema.insert("type".to_owned(), kind);
+    }
+}
+
+/// The arguments as the tool's type.
+pub(super) fn parse<T: DeserializeOwned>(spec: &ToolSpec, input: Value) -> Result<T, ToolError> {
+    // Some models send nothing at all to a tool that needs nothing.
+    let input = match input {
+        Value::Null => Value::Object(serde_json::Map::new()),
+        input => input,
+    };
+    serde_path_to_error::deserialize(input).map_err(|error| {
+        let field = error.path().to_string();
+        let place = match field.as_str() {
+            "." | "?" => String::new(),
+            field => format!("`{field}`: "),
+        };
+        ToolError::Input(format!("{place}{}. {}", error.inner(), signature(spec)))
+    })
+}
+
+/// `read takes {path: string, limit?: integer}`.
+fn signature(spec: &ToolSpec) -> String {
+    let required: Vec<&str> = spec.input["required"]
+        .as_array()
+        .map(|names| names.iter().filter_map(Value::as_str).collect())
+        .unwrap_or_default();
+    let fields: Vec<String> = spec.input["properties"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(name, schema)| {
+            let mark = if required.contains(&name.as_str()) {
+                ""
+            } else {
+                "?"
+            };
+            format!("{name}{mark}: {}", kind(schema))
+        })
+        .collect();
+    format!("{} takes {{{}}}", spec.name, fields.join(", "))
+}
+
+fn kind(schema: &Value) -> String {
+    let names = |values: &Vec<Value>| {
+        let names: Vec<&str> = values.iter().filter_map(Value::as_str).collect();
+        names.join(" | ")
+    };
+    if let Some(values) = schema["enum"].as_array() {
+        return names(values);
+    }
+    match schema["type"].as_str() {
+        Some("array") => format!("[{}]", kind(&schema["items"])),
+        Some("object") => {
+            let fields: Vec<String> = schema["properties"]
+                .as_object()
+                .into_iter()
+                .flatten()
+                .map(|(name, schema)| format!("{name}: {}", kind(schema)))
+                .collect();
+            format!("{{{}}}", fields.join(", "))
+        }
+        Some(kind) => kind.to_owned(),
+        None => "any".to_owned(),
+    }
+}

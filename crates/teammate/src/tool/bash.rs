@@ -1,0 +1,236 @@
+//! `bash`, `bash_output` and `bash_kill`: shell commands, waited for or in the background.
+
+mod jobs;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+
+use self::jobs::Jobs;
+use super::capture::Capture;
+use super::program::Program;
+use super::{Bench, Output, Running, Tool, ToolError, arguments};
+use crate::model::ToolSpec;
+
+/// Seconds that a command may take when the model does not say how many, and at most.
+const TIMEOUT: u64 = 120;
+const TIMEOUT_MAX: u64 = 600;
+
+/// Seconds that a call waits for a job at most.
+const WAIT_MAX: u64 = 60;
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct BashArguments {
+    /// The command, as for `bash -c`. It has no terminal and no input.
+    command: String,
+    /// Seconds after which it is ended. Default: 120; at most 600. In the background: none by default.
+    timeout_seconds: Option<u64>,
+    /// Return at once with the id of a job that goes on. Default: false.
+    #[serde(default)]
+    background: bool,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct OutputArguments {
+    /// The job.
+    id: u32,
+    /// Seconds to wait until it prints something new or ends. Default: 0; at most 60.
+    #[serde(default)]
+    wait_seconds: u64,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct KillArguments {
+    /// The job.
+    id: u32,
+}
+
+/// The three tools, which share their jobs.
+pub(super) fn tools() -> [Box<dyn Tool>; 3] {
+    let jobs = Arc::new(Jobs::default());
+    [
+        Box::new(Bash {
+            spec: arguments::spec::<BashArguments>(
+                "bash",
+                "Runs a shell command in the working directory; each call begins there anew. When the command is \
+                 over, everything that it started is ended. What must go on longer, such as a server, is run with \
+                 `background`. A long output loses its middle; the whole is kept in a file.",
+            ),
+            jobs: Arc::clone(&jobs),
+        }),
+        Box::new(BashOutput {
+            spec: arguments::spec::<OutputArguments>(
+                "bash_output",
+                "Shows what a job in the background has printed since the last call, and whether it still runs.",
+            ),
+            jobs: Arc::clone(&jobs),
+        }),
+        Box::new(BashKill {
+            spec: arguments::spec::<KillArguments>(
+                "bash_kill",
+                "Ends a job in the background with everything that it started, and shows what it printed last.",
+            ),
+            jobs,
+        }),
+    ]
+}
+
+#[derive(Debug)]
+struct Bash {
+    spec: ToolSpec,
+    jobs: Arc<Jobs>,
+}
+
+impl Tool for Bash {
+    fn spec(&self) -> &ToolSpec {
+        &self.spec
+    }
+
+    fn reads_only(&self) -> bool {
+        false
+    }
+
+    fn run<'a>(
+        &'a self,
+        input: Value,
+        bench: &'a Bench,
+        shown: &'a (dyn Fn(&str) + Send + Sync),
+    ) -> Running<'a> {
+        Box::pin(async move {
+            let arguments: BashArguments = arguments::parse(&self.spec, input)?;
+            let limit = match arguments.timeout_seconds {
+                Some(seconds @ 1..=TIMEOUT_MAX) => Some(Duration::from_secs(seconds)),
+                Some(seconds) => {
+                    return Err(ToolError::Input(format!(
+                        "`timeout_seconds`: {seconds} is not from 1 to {TIMEOUT_MAX}; what takes longer is run with \
+                         `background`"
+                    )));
+                }
+                None if arguments.background => None,
+                None => Some(Duration::from_secs(TIMEOUT)),
+            };
+            if arguments.background {
+                let id = self.jobs.start(bench, &arguments.command, limit)?;
+                return Ok(said(format!(
+                    "job {id} runs: bash_output shows what it prints, bash_kill ends it"
+                )));
+            }
+            let mut program = shell(bench, &arguments.command)?;
+            let mut capture = Capture::new(&bench.outputs, bench.output_max);
+            let ended = program
+                .finish(limit, std::future::pending(), |bytes| {
+                    shown(&capture.push(bytes));
+                })
+                .await
+                .map_err(|error| ToolError::Failed(format!("the command was lost: {error}")))?;
+            Ok(said(format!("{}({ended})", lines(capture.take()))))
+        })
+    }
+}
+
+#[derive(Debug)]
+struct BashOutput {
+    spec: ToolSpec,
+    jobs: Arc<Jobs>,
+}
+
+impl Tool for BashOutput {
+    fn spec(&self) -> &ToolSpec {
+        &self.spec
+    }
+
+    fn reads_only(&self) -> bool {
+        // What was shown is not shown again.
+        false
+    }
+
+    fn run<'a>(
+        &'a self,
+        input: Value,
+        _bench: &'a Bench,
+        shown: &'a (dyn Fn(&str) + Send + Sync),
+    ) -> Running<'a> {
+        Box::pin(async move {
+            let arguments: OutputArguments = arguments::parse(&self.spec, input)?;
+            let wait = Duration::from_secs(arguments.wait_seconds.min(WAIT_MAX));
+            let job = self.jobs.find(arguments.id)?;
+            let (printed, state) = job.news(wait).await;
+            shown(&printed);
+            Ok(said(format!("{}({state})", lines(printed))))
+        })
+    }
+}
+
+#[derive(Debug)]
+struct BashKill {
+    spec: ToolSpec,
+    jobs: Arc<Jobs>,
+}
+
+impl Tool for BashKill {
+    fn spec(&self) -> &ToolSpec {
+        &self.spec
+    }
+
+    fn reads_only(&self) -> bool {
+        false
+    }
+
+    fn run<'a>(
+        &'a self,
+        input: Value,
+        _bench: &'a Bench,
+        shown: &'a (dyn Fn(&str) + Send + Sync),
+    ) -> Running<'a> {
+        Box::pin(async move {
+            let arguments: KillArguments = arguments::parse(&self.spec, input)?;
+            let job = self.jobs.find(arguments.id)?;
+            job.stop().await;
+            let (printed, state) = job.news(Duration::ZERO).await;
+            shown(&printed);
+            Ok(said(format!("{}({state})", lines(printed))))
+        })
+    }
+}
+
+/// Starts a command on its own.
+fn shell(bench: &Bench, command: &str) -> Result<Program, ToolError> {
+    if command.contains('\0') {
+        return Err(ToolError::Input("`command` has a NUL".to_owned()));
+    }
+    let shell = find_bash(&bench.env);
+    let args: Vec<OsString> = vec!["-c".into(), command.into()];
+    Program::start(shell.clone(), args, bench.env.clone(), bench.cwd.clone())
+        .map_err(|error| ToolError::Failed(format!("{} did not start: {error}", shell.display())))
+}
+
+/// Bash where there is one; every system has `/bin/sh`.
+fn find_bash(env: &[(OsString, OsString)]) -> PathBuf {
+    let path = env.iter().find(|(name, _)| name == "PATH");
+    path.map(|(_, value)| std::env::split_paths(value))
+        .into_iter()
+        .flatten()
+        .map(|directory| directory.join("bash"))
+        .find(|bash| bash.is_absolute() && bash.is_file())
+        .unwrap_or_else(|| "/bin/sh".into())
+}
+
+fn said(text: String) -> Output {
+    Output { text, diff: None }
+}
+
+/// Ends with a newline, unless there is nothing.
+fn lines(mut text: String) -> String {
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text
+}

@@ -1,0 +1,39 @@
+//! What a change looks like, for the person. Called by `write` and `edit`.
+
+use std::time::Duration;
+
+use similar::{Algorithm, TextDiff};
+
+/// Longest diff that is shown, in bytes.
+const DIFF_MAX: usize = 64 << 10;
+
+/// How long the shortest diff is looked for; then a longer one will do.
+const SEARCH: Duration = Duration::from_millis(300);
+
+/// A unified diff of one file.
+pub(super) fn diff(name: &str, old: Option<&[u8]>, new: &[u8]) -> String {
+    let before = String::from_utf8_lossy(old.unwrap_or_default());
+    let after = String::from_utf8_lossy(new);
+    let from = match old {
+        Some(_) => format!("a/{name}"),
+        None => "/dev/null".to_owned(),
+    };
+    let diff = TextDiff::configure()
+        .algorithm(Algorithm::Myers)
+        .timeout(SEARCH)
+        .diff_lines(before.as_ref(), after.as_ref());
+    let mut text = diff
+        .unified_diff()
+        .context_radius(3)
+        .header(&from, &format!("b/{name}"))
+        .to_string();
+    if text.len() > DIFF_MAX {
+        let end = text[..text.floor_char_boundary(DIFF_MAX)]
+            .rfind('\n')
+            .map_or(0, |at| at + 1);
+        let rest = text[end..].lines().count();
+        text.truncate(end);
+        text.push_str(&format!("… {rest} more lines of the diff are not shown\n"));
+    }
+    text
+}

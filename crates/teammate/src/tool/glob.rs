@@ -1,0 +1,116 @@
+//! `glob`: files by the pattern of their paths.
+
+use std::fmt::Write as _;
+use std::ops::ControlFlow;
+use std::time::SystemTime;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::place::{Place, Purpose, is_directory};
+use super::walk::{files, patiently, pattern};
+use super::{Bench, Output, Running, Tool, ToolError, arguments};
+use crate::model::ToolSpec;
+
+/// Files that are listed.
+const LISTED: usize = 200;
+
+/// Files that are found before it is too many to sort them.
+const FOUND_MAX: usize = 100_000;
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Arguments {
+    /// Such as `*.rs` (at any depth), `src/**/*.{ts,tsx}` or `docs/*`.
+    pattern: String,
+    /// The directory to look in. Default: the working directory.
+    path: Option<String>,
+}
+
+#[derive(Debug)]
+pub(super) struct Glob {
+    spec: ToolSpec,
+}
+
+impl Glob {
+    pub(super) fn new() -> Self {
+        let description = "Lists the project's files whose paths match a pattern, the last changed first. What git \
+            ignores is left out.";
+        Self {
+            spec: arguments::spec::<Arguments>("glob", description),
+        }
+    }
+}
+
+impl Tool for Glob {
+    fn spec(&self) -> &ToolSpec {
+        &self.spec
+    }
+
+    fn reads_only(&self) -> bool {
+        true
+    }
+
+    fn run<'a>(
+        &'a self,
+        input: Value,
+        bench: &'a Bench,
+        _shown: &'a (dyn Fn(&str) + Send + Sync),
+    ) -> Running<'a> {
+        Box::pin(async move {
+            let arguments: Arguments = arguments::parse(&self.spec, input)?;
+            let matcher = pattern("pattern", &arguments.pattern)?;
+            let given = arguments.path.as_deref().unwrap_or(".");
+            let place = Place::find(bench, given, Purpose::Reading)?;
+            if !is_directory(&place) {
+                return Err(ToolError::Failed(format!("{given} is no directory")));
+            }
+            let project = bench.project.clone();
+            let room = bench.output_max.saturating_sub(200);
+            let text = patiently(move |patience| {
+                let mut found: Vec<(SystemTime, String)> = Vec::new();
+                let whole = files(&place.path(), &patience, |file| {
+                    if matcher.is_match(&file.relative) {
+                        let metadata = file.path.symlink_metadata();
+                        let changed = metadata.and_then(|metadata| metadata.modified());
+                        let shown = file.path.strip_prefix(&project).unwrap_or(&file.path);
+                        let changed = changed.unwrap_or(SystemTime::UNIX_EPOCH);
+                        found.push((changed, shown.display().to_string()));
+                    }
+                    match found.len() {
+                        FOUND_MAX => ControlFlow::Break(()),
+                        _ => ControlFlow::Continue(()),
+                    }
+                });
+                found.sort_by(|(a, a_path), (b, b_path)| b.cmp(a).then_with(|| a_path.cmp(b_path)));
+                Ok(list(found, whole, room))
+            })
+            .await?;
+            Ok(Output { text, diff: None })
+        })
+    }
+}
+
+fn list(found: Vec<(SystemTime, String)>, whole: bool, room: usize) -> String {
+    let count = found.len();
+    let mut text = String::new();
+    let mut listed = 0;
+    for (_, path) in found.into_iter().take(LISTED) {
+        if text.len() + path.len() >= room {
+            break;
+        }
+        let _infallible = writeln!(text, "{path}");
+        listed += 1;
+    }
+    if count == 0 && whole {
+        text.push_str("(no file matches)\n");
+    }
+    if listed < count {
+        let _infallible = writeln!(text, "({} more match: narrow the pattern)", count - listed);
+    }
+    if !whole {
+        text.push_str("(there is too much to look through: not all was; give a `path`)\n");
+    }
+    text
+}

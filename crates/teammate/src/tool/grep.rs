@@ -1,0 +1,277 @@
+//! `grep`: lines by a regular expression, with ripgrep's machinery.
+
+use std::fmt::Write as _;
+use std::io;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use globset::GlobMatcher;
+use grep_regex::{RegexMatcher, RegexMatcherBuilder};
+use grep_searcher::{
+    BinaryDetection, Searcher, SearcherBuilder, Sink, SinkContext, SinkFinish, SinkMatch,
+};
+use rustix::fs::{Mode, OFlags};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::place::{Place, Purpose, is_directory};
+use super::walk::{Patience, files, patiently, pattern};
+use super::{Bench, Output, Running, Tool, ToolError, arguments};
+use crate::model::ToolSpec;
+
+/// Matching lines that are shown when the model does not say how many, and at most.
+const MATCHES: usize = 100;
+const MATCHES_MAX: usize = 1000;
+
+const CONTEXT_MAX: usize = 20;
+
+/// Bytes of a line that are shown.
+const LINE_MAX: usize = 500;
+
+/// Bytes that a line may have to be searched at all.
+const HEAP_MAX: usize = 8 << 20;
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Arguments {
+    /// A regular expression in Rust's syntax.
+    pattern: String,
+    /// The file or directory to search. Default: the working directory.
+    path: Option<String>,
+    /// Only files whose paths match, such as `*.rs` or `src/**`.
+    glob: Option<String>,
+    /// Take capital and small letters for the same. Default: false.
+    #[serde(default)]
+    ignore_case: bool,
+    /// Lines to show before and after each match. Default: 0; at most 20.
+    #[serde(default)]
+    context: usize,
+    /// Show only the names of the files with a match. Default: false.
+    #[serde(default)]
+    files_only: bool,
+    /// Matches, or files, to show at most. Default: 100; at most 1000.
+    limit: Option<usize>,
+}
+
+#[derive(Debug)]
+pub(super) struct Grep {
+    spec: ToolSpec,
+}
+
+impl Grep {
+    pub(super) fn new() -> Self {
+        let description = "Searches the project's files for a regular expression and shows the matching lines with \
+            their numbers. What git ignores and what is binary is left out.";
+        Self {
+            spec: arguments::spec::<Arguments>("grep", description),
+        }
+    }
+}
+
+impl Tool for Grep {
+    fn spec(&self) -> &ToolSpec {
+        &self.spec
+    }
+
+    fn reads_only(&self) -> bool {
+        true
+    }
+
+    fn run<'a>(
+        &'a self,
+        input: Value,
+        bench: &'a Bench,
+        _shown: &'a (dyn Fn(&str) + Send + Sync),
+    ) -> Running<'a> {
+        Box::pin(async move {
+            let arguments: Arguments = arguments::parse(&self.spec, input)?;
+            let matcher = RegexMatcherBuilder::new()
+                .case_insensitive(arguments.ignore_case)
+                .line_terminator(Some(b'\n'))
+                .build(&arguments.pattern)
+                .map_err(|error| ToolError::Input(format!("`pattern`: {error}")))?;
+            let glob = arguments.glob.as_deref();
+            let glob = glob.map(|glob| pattern("glob", glob)).transpose()?;
+            let given = arguments.path.as_deref().unwrap_or(".");
+            let place = Place::find(bench, given, Purpose::Reading)?;
+            let search = Search {
+                matcher,
+                glob,
+                context: arguments.context.min(CONTEXT_MAX),
+                files_only: arguments.files_only,
+                limit: arguments.limit.unwrap_or(MATCHES).clamp(1, MATCHES_MAX),
+                room: bench.output_max.saturating_sub(200),
+                project: bench.project.clone(),
+            };
+            let text = patiently(move |patience| search.run(&place, &patience)).await?;
+            Ok(Output { text, diff: None })
+        })
+    }
+}
+
+#[derive(Debug)]
+struct Search {
+    matcher: RegexMatcher,
+    glob: Option<GlobMatcher>,
+    context: usize,
+    files_only: bool,
+    /// Matches to show.
+    limit: usize,
+    /// Bytes to show them in.
+    room: usize,
+    project: PathBuf,
+}
+
+impl Search {
+    fn run(&self, place: &Place, patience: &Patience) -> Result<String, ToolError> {
+        let mut searcher = SearcherBuilder::new()
+            .binary_detection(BinaryDetection::quit(0))
+            .line_number(true)
+            .before_context(self.context)
+            .after_context(self.context)
+            .heap_limit(Some(HEAP_MAX))
+            .build();
+        let mut shown = Shown {
+            search: self,
+            patience,
+            file: String::new(),
+            text: String::new(),
+            matches: 0,
+            full: false,
+        };
+        let mut finished = true;
+        if is_directory(place) {
+            finished = files(&place.path(), patience, |file| {
+                let wanted = self.glob.as_ref();
+                if wanted.is_some_and(|glob| !glob.is_match(&file.relative)) {
+                    return ControlFlow::Continue(());
+                }
+                // What cannot be read has nothing that can be shown.
+                if let Ok(opened) = open(&file.path) {
+                    shown.begin(&file.path);
+                    let _unreadable = searcher.search_file(&self.matcher, &opened, &mut shown);
+                }
+                if shown.full {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            });
+        } else {
+            let Some((file, _)) = place.open()? else {
+                return Err(ToolError::Failed(format!(
+                    "{} does not exist",
+                    place.shown()
+                )));
+            };
+            shown.begin(&place.path());
+            searcher
+                .search_file(&self.matcher, &file, &mut shown)
+                .map_err(|error| super::place::failed(&place.shown(), &error))?;
+        }
+        let full = shown.full;
+        let mut text = shown.text;
+        if text.is_empty() {
+            text.push_str("(no match)\n");
+        }
+        if full {
+            text.push_str("(there may be more: narrow the pattern, the path or the glob)\n");
+        } else if !finished || patience.is_over() {
+            text.push_str(
+                "(there is too much to look through: not all was; give a `path` or a `glob`)\n",
+            );
+        }
+        Ok(text)
+    }
+}
+
+/// Neither follows a link that took a file's place, nor waits for a pipe that did.
+fn open(path: &Path) -> io::Result<std::fs::File> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = std::fs::File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::ErrorKind::InvalidInput.into())
+    }
+}
+
+/// What is shown so far.
+struct Shown<'a> {
+    search: &'a Search,
+    patience: &'a Patience,
+    /// Where matches are found now.
+    file: String,
+    text: String,
+    matches: usize,
+    /// No more is shown.
+    full: bool,
+}
+
+impl Shown<'_> {
+    fn begin(&mut self, path: &Path) {
+        let path = path.strip_prefix(&self.search.project).unwrap_or(path);
+        self.file = path.display().to_string();
+    }
+
+    fn line(&mut self, number: Option<u64>, mark: char, bytes: &[u8]) {
+        let number = number.unwrap_or(0);
+        let whole = bytes.len();
+        let text = String::from_utf8_lossy(&bytes[..whole.min(LINE_MAX)]);
+        let text = text.trim_end_matches(['\n', '\r']);
+        let cut = if whole > LINE_MAX { " …" } else { "" };
+        let before = self.text.len();
+        let _infallible = writeln!(self.text, "{}{mark}{number}{mark}{text}{cut}", self.file);
+        if self.text.len() > self.search.room {
+            self.text.truncate(before);
+            self.full = true;
+        }
+    }
+}
+
+impl Sink for Shown<'_> {
+    type Error = io::Error;
+
+    fn matched(&mut self, _searcher: &Searcher, found: &SinkMatch<'_>) -> io::Result<bool> {
+        if self.full || self.matches == self.search.limit {
+            self.full = true;
+            return Ok(false);
+        }
+        self.matches += 1;
+        if self.search.files_only {
+            let before = self.text.len();
+            let _infallible = writeln!(self.text, "{}", self.file);
+            if self.text.len() > self.search.room {
+                self.text.truncate(before);
+                self.full = true;
+            }
+            return Ok(false);
+        }
+        self.line(found.line_number(), ':', found.bytes());
+        Ok(!self.full && !self.patience.is_over())
+    }
+
+    fn context(&mut self, _searcher: &Searcher, found: &SinkContext<'_>) -> io::Result<bool> {
+        if !self.search.files_only {
+            self.line(found.line_number(), '-', found.bytes());
+        }
+        Ok(!self.full && !self.patience.is_over())
+    }
+
+    fn context_break(&mut self, _searcher: &Searcher) -> io::Result<bool> {
+        self.text.push_str("--\n");
+        Ok(true)
+    }
+
+    fn finish(&mut self, _searcher: &Searcher, _end: &SinkFinish) -> io::Result<()> {
+        if self.search.context > 0
+            && !self.search.files_only
+            && !self.text.is_empty()
+            && !self.text.ends_with("--\n")
+        {
+            self.text.push_str("--\n");
+        }
+        Ok(())
+    }
+}

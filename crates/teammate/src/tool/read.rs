@@ -1,0 +1,194 @@
+//! `read`: a part of a text file, with the numbers of its lines.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Seek};
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::file::{LOOKED_AT, WHOLE_MAX, is_binary};
+use super::place::{Place, Purpose, failed};
+use super::{Bench, Output, Running, Tool, ToolError, arguments, off_thread};
+use crate::model::ToolSpec;
+
+/// Lines that are shown when the model does not say how many.
+const LINES: usize = 2000;
+
+/// Bytes of a line that are shown.
+const LINE_MAX: usize = 2000;
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Arguments {
+    /// The file, relative to the working directory or absolute.
+    path: String,
+    /// The first line to show, counted from 1. Default: 1.
+    offset: Option<usize>,
+    /// How many lines to show at most. Default: 2000.
+    limit: Option<usize>,
+}
+
+#[derive(Debug)]
+pub(super) struct ReadFile {
+    spec: ToolSpec,
+}
+
+impl ReadFile {
+    pub(super) fn new() -> Self {
+        let description = "Shows a text file of the project, each line after its number and a tab. A file must be \
+            read before it is edited or replaced. Of a long file, give `offset` and `limit`.";
+        Self {
+            spec: arguments::spec::<Arguments>("read", description),
+        }
+    }
+}
+
+impl Tool for ReadFile {
+    fn spec(&self) -> &ToolSpec {
+        &self.spec
+    }
+
+    fn reads_only(&self) -> bool {
+        true
+    }
+
+    fn run<'a>(
+        &'a self,
+        input: Value,
+        bench: &'a Bench,
+        _shown: &'a (dyn Fn(&str) + Send + Sync),
+    ) -> Running<'a> {
+        Box::pin(async move {
+            let arguments: Arguments = arguments::parse(&self.spec, input)?;
+            if arguments.offset == Some(0) || arguments.limit == Some(0) {
+                return Err(ToolError::Input(
+                    "`offset` and `limit` count from 1".to_owned(),
+                ));
+            }
+            let place = Place::find(bench, &arguments.path, Purpose::Reading)?;
+            let room = bench.output_max;
+            let asked = place.clone();
+            let (text, version) = off_thread(move || show(&asked, &arguments, room)).await?;
+            bench.remember(&place, version);
+            Ok(Output { text, diff: None })
+        })
+    }
+}
+
+fn show(
+    place: &Place,
+    arguments: &Arguments,
+    room: usize,
+) -> Result<(String, super::Version), ToolError> {
+    let name = place.shown();
+    let Some((mut file, version)) = place.open()? else {
+        return Err(ToolError::Failed(format!("{name} does not exist")));
+    };
+    if version.len > WHOLE_MAX && arguments.limit.is_none() {
+        return Err(ToolError::Failed(format!(
+            "{name} has {} bytes: too many to show. Find the lines that matter with grep, then read them with \
+             `offset` and `limit`",
+            version.len
+        )));
+    }
+    let wrong = |error: io::Error| failed(&name, &error);
+    let mut beginning = Vec::new();
+    (&file)
+        .take(LOOKED_AT as u64)
+        .read_to_end(&mut beginning)
+        .map_err(wrong)?;
+    if is_binary(&beginning) {
+        return Err(ToolError::Failed(format!(
+            "{name} is binary ({} bytes): it cannot be shown as text. What it holds must be learned with a program \
+             that knows its format",
+            version.len
+        )));
+    }
+    file.rewind().map_err(wrong)?;
+    let text = lines(file, arguments, room).map_err(wrong)?;
+    Ok((text, version))
+}
+
+/// The lines asked for, as far as they fit into `room` bytes, and where to go on.
+fn lines(file: File, arguments: &Arguments, room: usize) -> io::Result<String> {
+    let first = arguments.offset.unwrap_or(1);
+    let last = first.saturating_add(arguments.limit.unwrap_or(LINES) - 1);
+    // What is said at the end needs room as well.
+    let room = room.saturating_sub(200);
+    let mut reader = BufReader::new(file);
+    let mut text = String::new();
+    let mut number = 0;
+    let mut crlf = false;
+    let mut ended = true;
+    let mut line = Vec::new();
+    loop {
+        let Some(length) = next_line(&mut reader, &mut line)? else {
+            break;
+        };
+        number += 1;
+        if number < first {
+            continue;
+        }
+        ended = line.last() == Some(&b'\n') || length > line.len() as u64;
+        crlf |= line.ends_with(b"\r\n");
+        let shown = String::from_utf8_lossy(&line);
+        let shown = shown.trim_end_matches(['\n', '\r']);
+        let before = text.len();
+        let _infallible = write!(text, "{number:>6}\t{shown}");
+        if length > line.len() as u64 {
+            let _infallible = write!(text, " … (line cut: it has {length} bytes)");
+        }
+        text.push('\n');
+        let full = text.len() > room && before > 0;
+        if full {
+            text.truncate(before);
+            number -= 1;
+        }
+        if full || number == last {
+            if full || next_line(&mut reader, &mut line)?.is_some() {
+                let next = number + 1;
+                let _infallible = write!(text, "(there is more: go on with offset {next})\n");
+                ended = true;
+            }
+            break;
+        }
+    }
+    if number == 0 {
+        return Ok("(the file is empty)\n".to_owned());
+    }
+    if text.is_empty() {
+        return Ok(format!(
+            "(the file has {number} lines: there is no line {first})\n"
+        ));
+    }
+    if crlf {
+        text.push_str("(its lines end with CR LF; edit keeps that)\n");
+    }
+    if !ended {
+        text.push_str("(no newline at the end of the file)\n");
+    }
+    Ok(text)
+}
+
+/// Reads one line, of which at most [`LINE_MAX`] bytes are kept. Returns how long it is; `None` at the end.
+fn next_line(reader: &mut BufReader<File>, line: &mut Vec<u8>) -> io::Result<Option<u64>> {
+    line.clear();
+    let mut length = 0;
+    loop {
+        let buffer = reader.fill_buf()?;
+        if buffer.is_empty() {
+            return Ok((length > 0).then_some(length));
+        }
+        let newline = buffer.iter().position(|&byte| byte == b'\n');
+        let taken = newline.map_or(buffer.len(), |at| at + 1);
+        let kept = taken.min(LINE_MAX - line.len());
+        line.extend_from_slice(&buffer[..kept]);
+        reader.consume(taken);
+        length += taken as u64;
+        if newline.is_some() {
+            return Ok(Some(length));
+        }
+    }
+}

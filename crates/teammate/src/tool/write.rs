@@ -1,0 +1,74 @@
+//! `write`: a new file, or a whole new content for one that the model has read.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::file::{Existing, replace};
+use super::place::{Place, Purpose};
+use super::{Bench, Output, Running, Tool, arguments, change, off_thread};
+use crate::model::ToolSpec;
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Arguments {
+    /// The file, relative to the working directory or absolute. Directories on the way are made.
+    path: String,
+    /// All that the file shall contain.
+    content: String,
+}
+
+#[derive(Debug)]
+pub(super) struct WriteFile {
+    spec: ToolSpec,
+}
+
+impl WriteFile {
+    pub(super) fn new() -> Self {
+        let description = "Makes a file of the project, or replaces all of one. What exists must have been read \
+            before, and not have changed since. To change a part of a file, use edit.";
+        Self {
+            spec: arguments::spec::<Arguments>("write", description),
+        }
+    }
+}
+
+impl Tool for WriteFile {
+    fn spec(&self) -> &ToolSpec {
+        &self.spec
+    }
+
+    fn reads_only(&self) -> bool {
+        false
+    }
+
+    fn run<'a>(
+        &'a self,
+        input: Value,
+        bench: &'a Bench,
+        _shown: &'a (dyn Fn(&str) + Send + Sync),
+    ) -> Running<'a> {
+        Box::pin(async move {
+            let Arguments { path, content } = arguments::parse(&self.spec, input)?;
+            let place = Place::find(bench, &path, Purpose::Writing)?;
+            let known = bench.known(&place);
+            let at = place.clone();
+            let (version, output) = off_thread(move || {
+                let old = Existing::read(&at, known)?;
+                let version = replace(&at, old.as_ref(), content.as_bytes())?;
+                let name = at.shown();
+                let done = if old.is_some() { "replaced" } else { "made" };
+                let lines = content.lines().count();
+                let old = old.as_ref().map(|old| old.bytes.as_slice());
+                let output = Output {
+                    text: format!("{done} {name}: {lines} lines"),
+                    diff: Some(change::diff(&name, old, content.as_bytes())),
+                };
+                Ok((version, output))
+            })
+            .await?;
+            bench.remember(&place, version);
+            Ok(output)
+        })
+    }
+}

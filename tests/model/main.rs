@@ -1,0 +1,140 @@
+//! Models over the real wires: what the teammate's `model` makes of a server's words, and what it sends.
+//!
+//! The server is `fake_model_server`, over real connections. Where waiting is the rule under test, the server names a
+//! pause of milliseconds, or the test looks at what is told and leaves.
+
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a test names what it looks for"
+)]
+
+mod failure;
+mod finding;
+mod recording;
+mod wire;
+
+use agent_team_teammate::model::open::{Surroundings, open};
+use agent_team_teammate::model::{Answer, Delta, Item, Model, ModelError, Prompt, ToolSpec};
+use agent_team_tests::fake_model_server::FakeModelServer;
+use agent_team_tests::within;
+use serde_json::json;
+use tokio::sync::mpsc;
+
+/// One of each wire.
+const WIRES: [&str; 2] = ["openai/m", "anthropic/m"];
+
+/// What a key looks like in these tests.
+const KEY: &str = "sk-secret-1";
+
+/// Every provider with the key, at this base URL.
+fn surroundings(base_url: &str) -> Surroundings {
+    let keys = [
+        "OPENAI_API_KEY",
+        "ANTHROPIC_API_KEY",
+        "GEMINI_API_KEY",
+        "MISTRAL_API_KEY",
+    ];
+    let keys = keys.map(|var| (var.to_owned(), KEY.to_owned()));
+    Surroundings {
+        environment: keys.into(),
+        base_url: Some(base_url.to_owned()),
+        ..Surroundings::default()
+    }
+}
+
+fn model_of(name: &str, surroundings: &Surroundings) -> Box<dyn Model> {
+    let name = name.parse().expect("a model's name");
+    open(&name, "ada", surroundings).expect("nothing is missing")
+}
+
+fn model_at(name: &str, server: &FakeModelServer) -> Box<dyn Model> {
+    model_of(name, &surroundings(&server.base_url()))
+}
+
+fn said(text: &str) -> Item {
+    Item::Said {
+        text: text.to_owned(),
+    }
+}
+
+fn tool(name: &str) -> ToolSpec {
+    ToolSpec {
+        name: name.to_owned(),
+        description: format!("Does {name}"),
+        input: json!({ "type": "object", "properties": { "path": { "type": "string" } } }),
+    }
+}
+
+/// One answer, with all that was told of it.
+async fn answer(
+    model: &dyn Model,
+    items: &[Item],
+    tools: &[ToolSpec],
+) -> (Result<Answer, ModelError>, Vec<Delta>) {
+    let mut deltas = Vec::new();
+    let prompt = Prompt {
+        system: "You are ada.",
+        items,
+        tools,
+    };
+    let mut told = |delta| deltas.push(delta);
+    let answer = within("an answer", model.answer(prompt, &mut told)).await;
+    (answer, deltas)
+}
+
+/// An answer to a first question.
+async fn first_answer(model: &dyn Model) -> Result<Answer, ModelError> {
+    answer(model, &[said("Hello")], &[tool("read")]).await.0
+}
+
+/// What is told of an answer until `enough`; then it is left.
+async fn told_until(model: &dyn Model, enough: impl Fn(&Delta) -> bool) -> Vec<Delta> {
+    let (tell, mut hear) = mpsc::unbounded_channel();
+    let items = [said("Hello")];
+    let prompt = Prompt {
+        system: "",
+        items: &items,
+        tools: &[],
+    };
+    let mut told = |delta| tell.send(delta).expect("it is heard");
+    let mut answering = model.answer(prompt, &mut told);
+    let mut deltas = Vec::new();
+    let listening = async {
+        loop {
+            tokio::select! {
+                biased;
+                delta = hear.recv() => {
+                    let delta = delta.expect("it is told");
+                    let last = enough(&delta);
+                    deltas.push(delta);
+                    if last {
+                        return;
+                    }
+                }
+                answer = &mut answering => panic!("it came to {answer:?} after {deltas:?}"),
+            }
+        }
+    };
+    within("what is told", listening).await;
+    deltas
+}
+
+/// Why the model is asked again.
+async fn first_failure(model: &dyn Model) -> String {
+    let mut told = told_until(model, |delta| matches!(delta, Delta::Waiting { .. })).await;
+    match told.pop() {
+        Some(Delta::Waiting { why, .. }) => why,
+        other => panic!("it does not wait: {other:?}"),
+    }
+}
+
+/// The text that was told.
+fn text(deltas: &[Delta]) -> String {
+    let text = deltas.iter().filter_map(|delta| match delta {
+        Delta::Text(text) => Some(text.as_str()),
+        Delta::Thought(_) | Delta::Call { .. } | Delta::Input { .. } | Delta::Waiting { .. } => {
+            None
+        }
+    });
+    text.collect()
+}

@@ -1,0 +1,190 @@
+//! Exchanges that are written down are played back as they were, or it is said what differs.
+
+use std::path::Path;
+
+use agent_team_protocol::with_causes;
+use agent_team_teammate::model::recording::{Recorder, Replay};
+use agent_team_teammate::model::{Answer, Item, Model, ToolResult};
+use agent_team_tests::fake_model_server::{FakeModelServer, Reply, in_turn};
+use serde_json::{Value, json};
+
+use crate::{answer, model_at, said, tool};
+
+/// Three exchanges with whoever it is, and their answers.
+async fn converse(model: &dyn Model, word: &str) -> Vec<Answer> {
+    let mut items = vec![said(word)];
+    let mut answers = Vec::new();
+    for _ in 0..3 {
+        let (answered, _) = answer(model, &items, &[tool("read")]).await;
+        let answered = answered.expect("an answer");
+        let results = answered.calls.iter().map(|call| ToolResult {
+            id: call.id.clone(),
+            text: word.to_owned(),
+            failed: false,
+        });
+        let results: Vec<_> = results.collect();
+        items.push(Item::Answered(answered.clone()));
+        items.push(match results.is_empty() {
+            true => said(word),
+            false => Item::Returned { results },
+        });
+        answers.push(answered);
+    }
+    answers
+}
+
+fn script() -> [Reply; 4] {
+    [
+        Reply::call("read", json!({ "path": "a" })),
+        Reply::text("It holds to-ken \"x\".").thinking("Hm.", "sig"),
+        Reply::text("Done."),
+        Reply::error(400, "prompt is too long"),
+    ]
+}
+
+async fn record(file: &Path, member: &str, word: &str) -> Vec<Answer> {
+    let server = FakeModelServer::start(in_turn(script())).await;
+    let model = model_at("anthropic/claude-m", &server);
+    let secrets = vec!["to-ken \"x\"".to_owned(), String::new()];
+    let recorder = Recorder::open(model, file, member, secrets).expect("it can be written");
+    converse(&recorder, word).await
+}
+
+fn replay(file: &Path, member: &str) -> Replay {
+    Replay::open(file, member).expect("it is a recording")
+}
+
+/// The texts with what stands for secrets in the file.
+fn hidden(answers: Vec<Answer>) -> Vec<Answer> {
+    let hide = |answer: Answer| Answer {
+        text: answer.text.replace("to-ken \"x\"", "[secret]"),
+        ..answer
+    };
+    answers.into_iter().map(hide).collect()
+}
+
+#[tokio::test]
+async fn what_was_recorded_of_two_members_is_played_to_each_of_them() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("run.jsonl");
+    let (ada, bob) = tokio::join!(record(&file, "ada", "one"), record(&file, "bob", "two"));
+    // Other words are said now.
+    assert_eq!(converse(&replay(&file, "ada"), "three").await, hidden(ada));
+    assert_eq!(converse(&replay(&file, "bob"), "two").await, hidden(bob));
+
+    let text = std::fs::read_to_string(&file).expect("it is there");
+    assert!(!text.contains("to-ken"), "{text}");
+    let lines: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    assert_eq!(lines[0], json!({ "recording": "agent-team", "version": 1 }));
+    assert_eq!(lines.len(), 7);
+    let model = replay(&file, "ada");
+    assert_eq!(model.window(), 200_000, "that of the recorded model");
+}
+
+#[tokio::test]
+async fn a_conversation_that_was_too_long_is_so_again() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("run.jsonl");
+    let server = FakeModelServer::start(in_turn(script())).await;
+    let model = model_at("openai/m", &server);
+    let recorder = Recorder::open(model, &file, "ada", Vec::new()).expect("it can be written");
+    let replayed = replay_after(&recorder).await;
+    assert_eq!(replay_after(&replay(&file, "ada")).await, replayed);
+    assert!(
+        replayed.starts_with("the conversation is longer"),
+        "{replayed}"
+    );
+}
+
+async fn replay_after(model: &dyn Model) -> String {
+    converse(model, "one").await;
+    let (error, _) = answer(model, &[said("one")], &[tool("read")]).await;
+    error.expect_err("it is too long").to_string()
+}
+
+#[tokio::test]
+async fn a_member_that_was_restarted_goes_on_where_it_was() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("run.jsonl");
+    let answers = hidden(record(&file, "ada", "one").await);
+    let items = [
+        said("one"),
+        Item::Answered(answers[0].clone()),
+        Item::Returned {
+            results: Vec::new(),
+        },
+    ];
+    let (again, _) = answer(&replay(&file, "ada"), &items, &[tool("read")]).await;
+    assert_eq!(again.expect("an answer"), answers[1]);
+
+    // And a recording goes on too.
+    record(&file, "ada", "one").await;
+    let text = std::fs::read_to_string(&file).expect("it is there");
+    let last: Value = serde_json::from_str(text.lines().last().expect("a line")).expect("JSON");
+    assert_eq!(last["exchange"], 6);
+}
+
+#[tokio::test]
+async fn what_differs_from_the_recording_is_said() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("run.jsonl");
+    record(&file, "ada", "one").await;
+    let ask = async |member: &str, items: &[Item], tools: &[_]| {
+        let (error, _) = answer(&replay(&file, member), items, tools).await;
+        error.expect_err("it does not match").to_string()
+    };
+    let error = ask("bob", &[said("one")], &[]).await;
+    assert!(
+        error.ends_with("it holds no exchange of bob, but of ada"),
+        "{error}"
+    );
+    assert!(error.contains("run.jsonl"), "{error}");
+
+    let error = ask("ada", &[], &[tool("read")]).await;
+    assert!(
+        error.ends_with("line 2, exchange 1 of ada: its last item was said, now nothing"),
+        "{error}"
+    );
+
+    let error = ask("ada", &[said("one")], &[tool("bash")]).await;
+    assert!(
+        error.contains("it lacks these tools: read, and has these too: bash; its system text"),
+        "{error}"
+    );
+
+    let model = replay(&file, "ada");
+    converse(&model, "one").await;
+    let (error, _) = answer(&model, &[said("one")], &[tool("read")]).await;
+    let error = error.expect_err("there are no more").to_string();
+    assert!(error.contains("it holds 3 exchanges of ada"), "{error}");
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_recording_is_neither_played_nor_written() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("notes.txt");
+    for (text, says) in [
+        ("my notes\n", "its first line is not that of a recording"),
+        (
+            "{\"recording\":\"agent-team\",\"version\":2}\n",
+            "it has version 2",
+        ),
+        (
+            "{\"recording\":\"agent-team\",\"version\":1}\n{\"member\":",
+            "line 2 is not an exchange",
+        ),
+    ] {
+        std::fs::write(&file, text).expect("it is written");
+        let error = with_causes(&Replay::open(&file, "ada").expect_err(text));
+        assert!(error.contains(says), "{error}");
+        let server = FakeModelServer::start(in_turn([])).await;
+        let model = model_at("openai/m", &server);
+        let error = Recorder::open(model, &file, "ada", Vec::new()).expect_err(text);
+        assert!(error.to_string().contains(says), "{error}");
+        let after = std::fs::read_to_string(&file).expect("it is there");
+        assert_eq!(after, text, "it is as it was");
+    }
+}

@@ -1,0 +1,351 @@
+//! What goes over the two wires, in both directions.
+
+use agent_team_teammate::model::{Answer, Delta, Item, Stop, Thought, ToolCall, ToolResult, Usage};
+use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by_model, in_turn};
+use serde_json::{Value, json};
+
+use crate::{KEY, WIRES, answer, first_answer, model_at, model_of, said, surroundings, text, tool};
+
+const TEXT: &str = "Größe: 12 µm – „fertig“ 🦀🦀 ok";
+
+#[tokio::test]
+async fn an_answer_is_the_same_however_its_stream_is_cut() {
+    for name in WIRES {
+        let sizes = [1, 2, 3, 7, 64, 4096];
+        let replies = sizes.map(|size| Reply::text(TEXT).in_pieces_of(size));
+        let server = FakeModelServer::start(in_turn(replies)).await;
+        let model = model_at(name, &server);
+        for size in sizes {
+            let (answered, told) = answer(&*model, &[said("Hello")], &[]).await;
+            let answered = answered.expect("an answer");
+            assert_eq!(answered.text, TEXT, "{name} {size}");
+            assert_eq!(text(&told), TEXT, "{name} {size}");
+            assert!(told.len() > 1, "it is told while it comes");
+            assert_eq!(answered.stop, Stop::Finished);
+        }
+    }
+}
+
+#[tokio::test]
+async fn parallel_calls_come_in_pieces_and_are_put_together() {
+    let paths = [
+        json!({ "path": "ä/b.txt" }),
+        json!({ "path": "c \"d\".txt" }),
+    ];
+    for name in WIRES {
+        let [first, second] = paths.clone();
+        let reply = Reply::text("I look.")
+            .and_call("read", first)
+            .and_call("grep", second);
+        let server = FakeModelServer::start(in_turn([reply])).await;
+        let (answered, told) = answer(&*model_at(name, &server), &[said("Look")], &[]).await;
+        let answered = answered.expect("an answer");
+        assert_eq!(
+            (answered.stop, answered.text.as_str()),
+            (Stop::Calls, "I look.")
+        );
+        let names: Vec<_> = answered
+            .calls
+            .iter()
+            .map(|call| call.name.as_str())
+            .collect();
+        assert_eq!(names, ["read", "grep"]);
+        for (call, path) in answered.calls.iter().zip(&paths) {
+            let input: Value = serde_json::from_str(&call.input).expect("JSON");
+            assert_eq!(&input, path, "{name}");
+            let told = told.iter().filter_map(|delta| match delta {
+                Delta::Input { id, fragment } if *id == call.id => Some(fragment.as_str()),
+                _ => None,
+            });
+            assert_eq!(told.collect::<String>(), call.input, "{name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn tokens_are_counted_with_what_came_from_the_cache() {
+    for name in WIRES {
+        let replies = in_turn([Reply::text("ok").tokens(1_000, 20, 600)]);
+        let server = FakeModelServer::start(replies).await;
+        let answered = first_answer(&*model_at(name, &server)).await;
+        let usage = Usage {
+            input: 1_000,
+            output: 20,
+            cache_read: 600,
+            cache_write: 0,
+        };
+        assert_eq!(answered.expect("an answer").usage, usage, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn why_an_answer_ended_is_told_apart() {
+    for (name, reason, stop) in [
+        ("openai/m", "stop", Stop::Finished),
+        ("openai/m", "length", Stop::Length),
+        ("openai/m", "content_filter", Stop::Refused),
+        ("anthropic/m", "stop_sequence", Stop::Finished),
+        ("anthropic/m", "max_tokens", Stop::Length),
+        ("anthropic/m", "refusal", Stop::Refused),
+    ] {
+        let server = FakeModelServer::start(in_turn([Reply::text("so").stop(reason)])).await;
+        let answered = first_answer(&*model_at(name, &server)).await;
+        assert_eq!(answered.expect("an answer").stop, stop, "{name} {reason}");
+    }
+    // Some say that they stopped when they want calls carried out.
+    let call = Reply::call("read", json!({})).stop("stop");
+    let server = FakeModelServer::start(in_turn([call])).await;
+    let answered = first_answer(&*model_at("openai/m", &server)).await;
+    assert_eq!(answered.expect("an answer").stop, Stop::Calls);
+}
+
+/// A transcript with everything that can stand in one.
+fn transcript() -> Vec<Item> {
+    let call = |id: &str, input: &str| ToolCall {
+        id: id.to_owned(),
+        name: "read".to_owned(),
+        input: input.to_owned(),
+    };
+    let result = |id: &str, text: &str, failed| ToolResult {
+        id: id.to_owned(),
+        text: text.to_owned(),
+        failed,
+    };
+    vec![
+        said("Read both"),
+        Item::Answered(Answer {
+            text: "Yes.".to_owned(),
+            calls: vec![call("c1", r#"{"path":"a"}"#), call("c2", "{\"path\":")],
+            stop: Stop::Calls,
+            ..Answer::default()
+        }),
+        Item::Returned {
+            results: vec![result("c1", "42", false), result("c2", "no JSON", true)],
+        },
+        said("And be quick"),
+        said("Please"),
+    ]
+}
+
+#[tokio::test]
+async fn a_transcript_is_sent_as_each_wire_wants_it() {
+    for (name, path, key) in [
+        (
+            "openai/m",
+            "/v1/chat/completions",
+            ("authorization", format!("Bearer {KEY}")),
+        ),
+        ("anthropic/m", "/v1/messages", ("x-api-key", KEY.to_owned())),
+    ] {
+        let server = FakeModelServer::start(in_turn([Reply::text("ok")])).await;
+        let mut around = surroundings(&server.base_url());
+        around.headers = vec![("X-Gate".to_owned(), "open".to_owned())];
+        let model = model_of(name, &around);
+        let (answered, _) = answer(&*model, &transcript(), &[tool("read"), tool("grep")]).await;
+        answered.expect("an answer");
+        let [request] = &server.requests()[..] else {
+            panic!("one request")
+        };
+        assert_eq!(
+            (request.method.as_str(), request.path.as_str()),
+            ("POST", path)
+        );
+        assert_eq!(request.headers.get(key.0), Some(&key.1));
+        assert_eq!(request.headers["x-gate"], "open");
+        assert_eq!(request.model(), "m");
+        assert_eq!(request.system(), "You are ada.");
+        assert_eq!(request.tools(), ["read", "grep"]);
+        let results: Vec<_> = request.results().into_iter().map(|(id, _)| id).collect();
+        assert_eq!(results, ["c1", "c2"], "{name}");
+        assert!(
+            request.said().ends_with("Please"),
+            "{name}: {}",
+            request.said()
+        );
+        // What did not parse goes back as something that does.
+        let body = request.body.to_string();
+        assert!(body.contains("unparsable"), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn the_wires_own_shapes_are_kept() {
+    let server = FakeModelServer::start(in_turn([Reply::text("ok"), Reply::text("ok")])).await;
+    for name in WIRES {
+        let (answered, _) = answer(&*model_at(name, &server), &transcript(), &[]).await;
+        answered.expect("an answer");
+    }
+    let [chat, messages] = &server.requests()[..] else {
+        panic!("two requests")
+    };
+    let roles = |messages: &[Value]| -> Vec<String> {
+        let roles = messages.iter().map(|message| message["role"].as_str());
+        roles.map(|role| role.unwrap_or("").to_owned()).collect()
+    };
+    assert_eq!(
+        roles(chat.messages()),
+        ["system", "user", "assistant", "tool", "tool", "user"]
+    );
+    assert_eq!(chat.messages()[4]["content"], "error: no JSON");
+    assert_eq!(chat.body["stream_options"]["include_usage"], true);
+
+    assert_eq!(roles(messages.messages()), ["user", "assistant", "user"]);
+    let content = &messages.messages()[2]["content"];
+    assert_eq!(content[0]["type"], "tool_result");
+    assert_eq!(content[1]["is_error"], true);
+    assert_eq!(content[3]["cache_control"]["type"], "ephemeral");
+    assert_eq!(messages.headers["anthropic-version"], "2023-06-01");
+}
+
+#[tokio::test]
+async fn mistral_is_told_the_users_words_within_the_last_result() {
+    let server = FakeModelServer::start(in_turn([Reply::text("ok")])).await;
+    let (answered, _) = answer(&*model_at("mistral/m", &server), &transcript(), &[]).await;
+    answered.expect("an answer");
+    let requests = server.requests();
+    let last = requests[0].messages().last().expect("a message");
+    assert_eq!(last["role"], "tool");
+    assert_eq!(last["content"], "error: no JSON\n\nAnd be quick\n\nPlease");
+    assert_eq!(requests[0].body.get("stream_options"), None);
+}
+
+#[tokio::test]
+async fn thoughts_go_back_to_the_model_that_had_them_and_to_no_other() {
+    let replies = in_turn([
+        Reply::call("read", json!({ "path": "a" })).thinking("Hm, a.", "sig=="),
+        Reply::text("ok"),
+        Reply::text("ok"),
+    ]);
+    let server = FakeModelServer::start(replies).await;
+    let model = model_at("anthropic/m", &server);
+    let answered = first_answer(&*model).await.expect("an answer");
+    assert_eq!(
+        answered.thoughts,
+        [Thought {
+            text: "Hm, a.".to_owned(),
+            signature: Some("sig==".to_owned()),
+            sealed: false,
+            by: "anthropic/m".to_owned(),
+        }]
+    );
+    let items = [said("Hello"), Item::Answered(answered)];
+    for name in ["anthropic/m", "anthropic/other"] {
+        let (again, _) = answer(&*model_at(name, &server), &items, &[]).await;
+        again.expect("an answer");
+    }
+    let requests = server.requests();
+    assert_eq!(
+        requests[1].messages()[1]["content"][0],
+        json!({ "type": "thinking", "thinking": "Hm, a.", "signature": "sig==" })
+    );
+    assert_eq!(requests[2].messages()[1]["content"][0]["type"], "tool_use");
+}
+
+#[tokio::test]
+async fn sealed_thoughts_go_back_sealed() {
+    let replies = in_turn([
+        Reply::events(&[
+            r#"{"type":"message_start","message":{"usage":{"input_tokens":3}}}"#,
+            r#"{"type":"content_block_start","index":0,"content_block":{"type":"redacted_thinking","data":"x0"}}"#,
+            r#"{"type":"content_block_start","index":1,"content_block":{"type":"text","text":"ok"}}"#,
+            r#"{"type":"added_later","what":1}"#,
+            r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"}}"#,
+            r#"{"type":"message_stop"}"#,
+        ]),
+        Reply::text("ok"),
+    ]);
+    let server = FakeModelServer::start(replies).await;
+    let model = model_at("anthropic/m", &server);
+    let answered = first_answer(&*model).await.expect("an answer");
+    let items = [said("Hello"), Item::Answered(answered), said("Go on")];
+    answer(&*model, &items, &[]).await.0.expect("an answer");
+    let requests = server.requests();
+    let block = &requests[1].messages()[1]["content"][0];
+    assert_eq!(*block, json!({ "type": "redacted_thinking", "data": "x0" }));
+}
+
+#[tokio::test]
+async fn geminis_calls_are_told_apart_and_signed_again() {
+    let chunk = |id: &str, extra: &str| {
+        format!(
+            r#"{{"choices":[{{"delta":{{"tool_calls":[{{"index":0,"id":"{id}","type":"function",
+            "function":{{"name":"read","arguments":"{{\"path\":\"{id}\"}}"}}{extra}}}]}}}}]}}"#
+        )
+        .replace('\n', "")
+    };
+    let signed = r#","extra_content":{"google":{"thought_signature":"sig"}}"#;
+    let events = [
+        chunk("a", signed),
+        chunk("b", ""),
+        r#"{"choices":[{"delta":{},"finish_reason":"stop"}],"usage":{"prompt_tokens":5,"completion_tokens":2,"total_tokens":17}}"#.to_owned(),
+    ];
+    let events = events.each_ref().map(String::as_str);
+    let replies = in_turn([Reply::events(&events), Reply::text("ok")]);
+    let server = FakeModelServer::start(replies).await;
+    let model = model_at("gemini/m", &server);
+    let answered = first_answer(&*model).await.expect("an answer");
+    let calls: Vec<_> = answered.calls.iter().map(|call| call.id.as_str()).collect();
+    assert_eq!((calls, answered.stop), (vec!["a", "b"], Stop::Calls));
+    assert_eq!(answered.usage.output, 12, "thoughts are counted");
+
+    let items = [said("Hello"), Item::Answered(answered)];
+    answer(&*model, &items, &[]).await.0.expect("an answer");
+    let requests = server.requests();
+    let calls = &requests[1].messages()[2]["tool_calls"];
+    assert_eq!(
+        calls[0]["extra_content"]["google"]["thought_signature"],
+        "sig"
+    );
+    assert_eq!(calls[1].get("extra_content"), None);
+}
+
+#[tokio::test]
+async fn calls_have_ids_of_their_own_whatever_the_server_gives() {
+    let call = r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"call_0","function":{"name":"read","arguments":{"path":"a"}}}]},"finish_reason":"tool_calls"}]}"#;
+    let nameless = r#"{"choices":[{"delta":{"tool_calls":[{"function":{"name":"read"}}]},"finish_reason":"tool_calls"}]}"#;
+    let replies = [call, call, nameless].map(|event| Reply::events(&[event, "[DONE]"]));
+    let server = FakeModelServer::start(in_turn(replies)).await;
+    let model = model_at("openai/m", &server);
+    let mut items = vec![said("Hello")];
+    let mut ids = Vec::new();
+    for input in [r#"{"path":"a"}"#, r#"{"path":"a"}"#, "{}"] {
+        let (answered, _) = answer(&*model, &items, &[]).await;
+        let answered = answered.expect("an answer");
+        assert_eq!(answered.calls[0].input, input);
+        ids.push(answered.calls[0].id.clone());
+        items.push(Item::Answered(answered));
+    }
+    assert_eq!(ids, ["call_0", "call-2-0", "call-3-0"]);
+}
+
+#[tokio::test]
+async fn arguments_that_do_not_parse_come_as_they_were_written() {
+    for name in WIRES {
+        let reply = Reply::text("").and_raw_call("read", "{\"path\": oops");
+        let server = FakeModelServer::start(in_turn([reply])).await;
+        let answered = first_answer(&*model_at(name, &server)).await;
+        assert_eq!(
+            answered.expect("an answer").calls[0].input,
+            "{\"path\": oops"
+        );
+    }
+}
+
+#[tokio::test]
+async fn models_at_one_server_are_told_apart() {
+    let script = by_model([
+        ("lead", vec![Reply::text("one"), Reply::text("two")]),
+        ("worker", vec![Reply::text("three")]),
+    ]);
+    let server = FakeModelServer::start(script).await;
+    for (name, text) in [
+        ("openai/worker", "three"),
+        ("openai/lead", "one"),
+        ("openai/lead", "two"),
+    ] {
+        let answered = first_answer(&*model_at(name, &server)).await;
+        assert_eq!(answered.expect("an answer").text, text);
+    }
+    let over = first_answer(&*model_at("openai/worker", &server)).await;
+    over.expect_err("the script has no more for it");
+}
