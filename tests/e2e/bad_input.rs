@@ -110,13 +110,27 @@ async fn an_unknown_role_or_engine_is_named_with_the_nearest_one() {
 }
 
 #[tokio::test]
-async fn what_is_not_carried_out_yet_says_so() {
-    let engine = "[[member]]\nname = \"ada\"\nengine = \"native\"\n";
+async fn what_a_member_cannot_think_with_is_told_with_its_place() {
     let model = format!("{MEMBER}model = \"x/y\"\n");
+    let thinks = "[[member]]\nname = \"ada\"\n";
+    let tool = format!("{thinks}tools = [\"raed\"]\n");
+    let variable = format!("{thinks}prompt = \"Use {{{{lang}}}}\"\n");
+    refused(&[
+        (&model, &["team.toml:4", "model", "members that think"]),
+        (&tool, &["team.toml:3", "raed", "read"]),
+        (&variable, &["team.toml:3", "lang", "--var lang="]),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_not_carried_out_yet_says_so() {
+    let engine = "[[member]]\nname = \"ada\"\nengine = \"acp\"\n";
+    let plan = format!("{MEMBER}plan = \"required\"\n");
     let permissions = format!("{MEMBER}[permissions]\nmode = \"default\"\n");
     refused(&[
-        (engine, &["team.toml:3", "native", "not carried out"]),
-        (&model, &["team.toml:4", "model", "not carried out"]),
+        (engine, &["team.toml:3", "acp", "not carried out"]),
+        (&plan, &["team.toml:4", "plan", "not carried out"]),
         (&permissions, &["permissions", "not carried out"]),
     ])
     .await;

@@ -270,7 +270,11 @@ async fn in_the_persons_tmux_the_team_has_a_window_of_its_own_and_theirs_is_as_i
             ])
             .await
     };
-    let before = theirs().await;
+    // tmux names a window for what runs in it, once it has looked.
+    let before = until("their window to have its name", async || {
+        Some(theirs().await).filter(|shown| shown.contains(" cat "))
+    })
+    .await;
     rig.run(["up"]).await.expect(0).says("window of its own");
     rig.until_member_is("ada", MemberState::Idle).await;
     let ada = rig.member("ada").await;

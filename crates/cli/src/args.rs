@@ -35,6 +35,7 @@ Work:
 Administration:
   init         Write a team file for this project
   team         The teams on this machine
+  role         The roles that members can have, and where each is from
   supervisor   The process that runs the teams
   doctor       Check the installation
   completions  Completions for a shell
@@ -161,6 +162,9 @@ pub(crate) enum Verb {
     /// The teams on this machine
     #[command(subcommand)]
     Team(TeamCommand),
+    /// The roles that members can have, and where each is from
+    #[command(subcommand)]
+    Role(RoleCommand),
     /// The process that runs the teams
     #[command(subcommand)]
     Supervisor(SupervisorCommand),
@@ -245,8 +249,8 @@ pub(crate) struct Start {
     /// Forget the board and the members of before
     #[arg(long)]
     pub(crate) fresh: bool,
-    /// What `{{K}}` in prompts stands for (not carried out yet)
-    #[arg(long, value_name = "K=V", hide = true)]
+    /// What `{{K}}` in prompts and role files stands for; may be repeated
+    #[arg(long, value_name = "K=V")]
     pub(crate) var: Vec<String>,
     /// A variable of the members' environment; may be repeated
     #[arg(long, value_name = "K=V")]
@@ -269,7 +273,7 @@ pub(crate) enum Panes {
 /// Add a member of a role
 #[derive(Debug, Args)]
 pub(crate) struct Spawn {
-    /// One of the team file, of .agent-team/roles/, or `worker`
+    /// One of those that agent-team role list shows
     pub(crate) role: RoleName,
     /// Its name [default: the role and a number]
     #[arg(long)]
@@ -293,6 +297,14 @@ pub(crate) enum TeamCommand {
     Show { name: Option<String> },
     /// Remove a team that is down, with its board and its history
     Delete { name: Option<String> },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RoleCommand {
+    /// Every role that this project knows
+    List,
+    /// One role: what it says, where it is from, and what of the same name it hides
+    Show { role: RoleName },
 }
 
 #[derive(Debug, Clone, Copy, Subcommand)]

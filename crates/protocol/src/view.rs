@@ -84,6 +84,18 @@ pub struct TeamView {
     pub tasks: TaskCounts,
     /// Which placement was chosen, and why.
     pub placement: String,
+    /// What `member/spawn` can make.
+    #[serde(default)]
+    pub roles: Vec<RoleView>,
+}
+
+/// One role of a team, for whoever chooses one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct RoleView {
+    pub name: RoleName,
+    /// One line; may be empty.
+    pub description: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

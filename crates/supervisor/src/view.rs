@@ -7,12 +7,13 @@ use agent_team_core::task::{Outcome, Task};
 use agent_team_core::{Team, Tick};
 use agent_team_protocol::Party;
 use agent_team_protocol::notification::Assignment;
-use agent_team_protocol::spec::Engine;
+use agent_team_protocol::spec::{Engine, RoleSpec};
 use agent_team_protocol::view::{
-    MemberState, MemberView, Placement, RunState, RunView, TaskCounts, TaskState, TaskView, Usage,
+    MemberState, MemberView, Placement, RoleView, RunState, RunView, TaskCounts, TaskState,
+    TaskView, Usage,
 };
 
-use crate::settings::{self, MemberSettings};
+use crate::settings::{self, MemberSettings, TeamSettings};
 
 /// What is known of a member outside the core.
 #[derive(Debug, Clone)]
@@ -22,6 +23,15 @@ pub(crate) struct Outside {
     /// It is to have a pane, and goes on without.
     pub(crate) lost_pane: bool,
     pub(crate) unresponsive: bool,
+}
+
+/// What can be spawned.
+pub(crate) fn roles(settings: &TeamSettings) -> Vec<RoleView> {
+    let view = |role: &RoleSpec| RoleView {
+        name: role.name.clone(),
+        description: role.description.clone(),
+    };
+    settings.roles.iter().map(view).collect()
 }
 
 pub(crate) fn member(team: &Team, member: &Member, outside: Outside, now: Tick) -> MemberView {

@@ -10,6 +10,7 @@
 //! - what it is doing, and why it ends: `worker` where it runs commands, `agent` where it thinks
 //! - pings, reconnecting, repeating what was not answered: `link`
 //! - how a task's line is run and ended: `engine`
+//! - what a model can do in its team, and what it is told of it: `team_tool`
 //! - what stands in the pane, and what is typed there: `pane`, `typed`
 //!
 //! Nothing runs before the supervisor has answered; nothing that runs outlives its claim.

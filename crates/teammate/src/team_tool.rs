@@ -1,17 +1,43 @@
-//! What the native engine and the team's tools share. The tools themselves stand beside it.
+//! What a member's model can do in its team, and what it is told of it. Called by the native engine.
+//!
+//! Every tool is one or a few calls over the member's [`Desk`]: nothing here decides anything, the supervisor does,
+//! and what it refuses comes back as text that the model can act on. What a role lacks is not offered.
+//!
+//! A reader who looks for …
+//! - the names that a model sees: [`team_tools`]
+//! - the lead's members and her run: `members`; tasks: `board`; talking: `messages`; shared memory: `memory`
+//! - what ends a `wait`: `wait`
+//! - what the engine and the tools share: [`Claims`], [`Arrivals`], [`Verify`]
+//! - what a model is told before anything else, and after its conversation was cut: [`system_prompt`], [`digest`]
 
 mod arrivals;
+mod board;
 mod claims;
+mod lines;
+mod members;
+mod memory;
+mod messages;
+mod system_prompt;
+mod wait;
 
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use agent_team_protocol::TaskId;
-use agent_team_protocol::notification::DeliveredMessage;
+use agent_team_protocol::method::Method;
+use agent_team_protocol::{Refusal, TaskId};
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 pub use arrivals::Arrivals;
 pub use claims::Claims;
+pub use lines::message_line;
+pub use system_prompt::{Briefing, digest, system_prompt};
+
+use crate::desk::Desk;
+use crate::model::ToolSpec;
+use crate::tool::{Bench, Output, Running, Tool, ToolError, arguments};
 
 /// What a member's loop and its team tools share. Cheap to clone; all clones are one.
 #[derive(Debug, Clone)]
@@ -29,16 +55,137 @@ pub trait Verify: Send + Sync + fmt::Debug {
     fn verify<'a>(&'a self, task: TaskId, line: &'a str) -> Verifying<'a>;
 }
 
-/// A message as the model is shown it, also by the loop.
-pub fn message_line(message: &DeliveredMessage) -> String {
-    let urgent = if message.urgent { ", urgent" } else { "" };
-    let again = if message.redelivered {
-        ", delivered again"
-    } else {
-        ""
-    };
-    format!(
-        "Message {} from {}{urgent}{again}:\n{}",
-        message.id, message.from, message.text
-    )
+/// The team tools of this member, new.
+pub fn team_tools(desk: &Desk, shared: &Shared) -> Vec<Box<dyn Tool>> {
+    let seat = Arc::new(Seat {
+        desk: desk.clone(),
+        shared: shared.clone(),
+    });
+    let mut tools = Vec::new();
+    if desk.lead {
+        tools.extend(members::tools_of_the_lead(&seat));
+        tools.extend(board::tools_of_the_lead(&seat));
+        tools.push(wait::tool(&seat));
+    }
+    tools.extend(messages::tools(&seat));
+    tools.push(members::list(&seat));
+    tools.extend(board::tools(&seat));
+    tools.extend(memory::tools(&seat));
+    tools
+}
+
+/// Where one member's team tools sit.
+#[derive(Debug)]
+struct Seat {
+    desk: Desk,
+    shared: Shared,
+}
+
+impl Seat {
+    async fn call<M: Method>(&self, args: M::Args) -> Result<M::Answer, ToolError> {
+        self.ask::<M>(args)
+            .await
+            .map_err(|refusal| refused(&refusal))
+    }
+
+    /// The same for who has to know why it was refused.
+    async fn ask<M: Method>(&self, args: M::Args) -> Result<M::Answer, Refusal> {
+        self.desk.call::<M>(&args).await
+    }
+}
+
+/// One team tool: its arguments' type is its schema, and `run` carries a call out.
+struct TeamTool<A, F> {
+    spec: ToolSpec,
+    reads_only: bool,
+    seat: Arc<Seat>,
+    run: fn(Arc<Seat>, A) -> F,
+}
+
+impl<A, F> fmt::Debug for TeamTool<A, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TeamTool")
+            .field("name", &self.spec.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<A, F> Tool for TeamTool<A, F>
+where
+    A: DeserializeOwned + Send,
+    F: Future<Output = Result<String, ToolError>> + Send,
+{
+    fn spec(&self) -> &ToolSpec {
+        &self.spec
+    }
+
+    fn reads_only(&self) -> bool {
+        self.reads_only
+    }
+
+    fn run<'a>(
+        &'a self,
+        input: Value,
+        bench: &'a Bench,
+        _shown: &'a (dyn Fn(&str) + Send + Sync),
+    ) -> Running<'a> {
+        Box::pin(async move {
+            let arguments = arguments::parse(&self.spec, input)?;
+            let text = (self.run)(Arc::clone(&self.seat), arguments).await?;
+            Ok(Output {
+                text: lines::within(text, bench.output_max),
+                diff: None,
+            })
+        })
+    }
+}
+
+/// A tool that changes something, or waits.
+fn changing<A, F>(
+    seat: &Arc<Seat>,
+    name: &str,
+    description: &str,
+    run: fn(Arc<Seat>, A) -> F,
+) -> Box<dyn Tool>
+where
+    A: DeserializeOwned + JsonSchema + Send + 'static,
+    F: Future<Output = Result<String, ToolError>> + Send + 'static,
+{
+    Box::new(TeamTool {
+        spec: arguments::spec::<A>(name, description),
+        reads_only: false,
+        seat: Arc::clone(seat),
+        run,
+    })
+}
+
+/// A tool that only looks.
+fn reading<A, F>(
+    seat: &Arc<Seat>,
+    name: &str,
+    description: &str,
+    run: fn(Arc<Seat>, A) -> F,
+) -> Box<dyn Tool>
+where
+    A: DeserializeOwned + JsonSchema + Send + 'static,
+    F: Future<Output = Result<String, ToolError>> + Send + 'static,
+{
+    Box::new(TeamTool {
+        spec: arguments::spec::<A>(name, description),
+        reads_only: true,
+        seat: Arc::clone(seat),
+        run,
+    })
+}
+
+/// A refusal of the supervisor's, for a model.
+fn refused(refusal: &Refusal) -> ToolError {
+    let code = serde_json::to_value(refusal.code).unwrap_or_default();
+    let code = code.as_str().unwrap_or("refused");
+    let hint = refusal
+        .hint
+        .as_ref()
+        .map(|hint| format!("\nWhat to do: {hint}"))
+        .unwrap_or_default();
+    ToolError::Failed(format!("Refused ({code}): {}{hint}", refusal.message))
 }

@@ -9,7 +9,7 @@
 //! - files by name or content: `walk`
 //! - running programs and ending them, and what they print: `program`, `capture`
 
-mod arguments;
+pub(crate) mod arguments;
 mod bash;
 mod capture;
 mod change;

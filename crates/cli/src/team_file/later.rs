@@ -3,34 +3,22 @@
 
 use super::table::Level;
 
-const OF_AN_AGENT: &[&str] = &[
-    "model",
-    "prompt",
-    "max_steps",
-    "tools",
-    "deny_tools",
-    "plan",
-];
-
 /// Keys, by table.
 const KEYS: &[(Level, &[&str])] = &[
     (
         Level::Root,
         &["max_rounds", "coordinator_prompt", "permissions", "mcp"],
     ),
-    (Level::Lead, OF_AN_AGENT),
-    (Level::Lead, &["command", "may_spawn"]),
-    (Level::Member, OF_AN_AGENT),
-    (Level::Member, &["command"]),
-    (Level::Defaults, &["model", "max_steps"]),
+    (Level::Lead, &["plan", "command", "may_spawn"]),
+    (Level::Member, &["plan", "command"]),
     (Level::Limits, &["tokens", "usd", "minutes"]),
-    (Level::Role, OF_AN_AGENT),
+    (Level::Role, &["plan"]),
 ];
 
 /// Values, by key.
 const VALUES: &[(&str, &[&str])] = &[
-    ("mode", &["lead", "coordinator", "collaborate"]),
-    ("engine", &["native", "acp", "terminal"]),
+    ("mode", &["coordinator", "collaborate"]),
+    ("engine", &["acp", "terminal"]),
     ("placement", &["iterm", "hosted"]),
     ("layout", &["windows"]),
 ];

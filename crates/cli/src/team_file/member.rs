@@ -7,19 +7,22 @@ use agent_team_protocol::launch::LAUNCH_MARKER;
 use agent_team_protocol::spec::{AgentSpec, ClaimPolicy, Engine, MemberSpec};
 use agent_team_protocol::{MemberName, RoleName};
 
+use super::agent::{self, Reader, Thinking};
 use super::role::{LEAD, Roles, WORKER};
 use super::source::Source;
 use super::table::{At, Level, Table};
-use super::{CLAIMS, ENGINES, PLACEMENTS, colours};
+use super::{CLAIMS, ENGINES, Mode, PLACEMENTS, colours};
 
 /// What `[defaults]` says, with this build's own for what it does not say.
 #[derive(Debug)]
 pub(super) struct Defaults {
     role: Option<RoleName>,
     pub(super) engine: Engine,
+    pub(super) thinking: Thinking,
     cwd: PathBuf,
     env: BTreeMap<String, String>,
-    claim: ClaimPolicy,
+    /// `None`: the lead thinks of what she does, the others take what is ready.
+    claim: Option<ClaimPolicy>,
 }
 
 impl Defaults {
@@ -28,13 +31,18 @@ impl Defaults {
         table: Option<Table<'_>>,
         roles: &Roles,
         project: &Path,
+        mode: Option<Mode>,
     ) -> Self {
         let mut defaults = Self {
             role: None,
-            engine: Engine::Command,
+            engine: match mode {
+                Some(Mode::Lead) => Engine::Native,
+                Some(Mode::Manual) | None => Engine::Command,
+            },
+            thinking: Thinking::default(),
             cwd: project.to_owned(),
             env: BTreeMap::new(),
-            claim: ClaimPolicy::Ready,
+            claim: None,
         };
         let Some(mut table) = table else {
             return defaults;
@@ -42,15 +50,26 @@ impl Defaults {
         defaults.role = table
             .string("role")
             .and_then(|name| roles.find(source, name));
-        if let Some(engine) = table.word("engine", ENGINES) {
-            defaults.engine = engine.value;
+        let engine = table.word("engine", ENGINES);
+        if let Some(found) = table.string("model") {
+            defaults.thinking.say("model", found.at);
+            defaults.thinking.model = agent::model(source, found, project);
+        }
+        if let Some(steps) = agent::max_steps(&mut table) {
+            defaults.thinking.say("max_steps", table.at);
+            defaults.thinking.max_steps = Some(steps);
+        }
+        match engine {
+            Some(engine) => defaults.engine = engine.value,
+            None if defaults.thinking.said.is_some() => defaults.engine = Engine::Native,
+            None => {}
         }
         if let Some(cwd) = table.string("cwd") {
             defaults.cwd = directory(source, cwd, project);
         }
         defaults.env = table.string_map("env", check_variable);
         if let Some(claim) = table.word("claim", CLAIMS) {
-            defaults.claim = claim.value;
+            defaults.claim = Some(claim.value);
         }
         table.finish();
         defaults
@@ -61,7 +80,61 @@ impl Defaults {
 #[derive(Debug)]
 pub(super) struct Member {
     pub(super) at: usize,
+    /// Without an agent yet: see [`Member::finish`].
     pub(super) spec: MemberSpec,
+    /// Where her engine is written, if it is.
+    pub(super) engine_at: Option<usize>,
+    /// `None`: as [`Defaults::claim`] says.
+    claim: Option<ClaimPolicy>,
+    /// How she thinks, if she does.
+    agent: AgentSpec,
+}
+
+impl Member {
+    /// The lead of a file that names none.
+    pub(super) fn lead(defaults: &Defaults, roles: &mut Roles, project: &Path) -> Self {
+        let role: RoleName = LEAD.parse().expect("it follows the rule");
+        let of_role = roles.used(&role);
+        Self {
+            at: 0,
+            spec: MemberSpec {
+                name: LEAD.parse().expect("it follows the rule"),
+                lead: true,
+                engine: Engine::Native,
+                colour: of_role.colour,
+                role,
+                cwd: project.to_owned(),
+                env: defaults.env.clone(),
+                claim: ClaimPolicy::Assigned,
+                placement: None,
+                agent: AgentSpec::default(),
+            },
+            engine_at: None,
+            claim: None,
+            agent: of_role.agent(&Thinking::default(), &defaults.thinking),
+        }
+    }
+
+    /// The member as wanted, once her engine is certain.
+    pub(super) fn finish(self, defaults: &Defaults) -> MemberSpec {
+        let Self {
+            mut spec,
+            claim,
+            agent,
+            ..
+        } = self;
+        let thinks = spec.engine == Engine::Native;
+        let usual = if spec.lead && thinks {
+            ClaimPolicy::Assigned
+        } else {
+            ClaimPolicy::Ready
+        };
+        spec.claim = claim.or(defaults.claim).unwrap_or(usual);
+        if thinks {
+            spec.agent = agent;
+        }
+        spec
+    }
 }
 
 /// Reads one member. Where something is wrong a default stands in, so that what refers to her still resolves; a file
@@ -72,8 +145,9 @@ pub(super) fn read(
     level: Level,
     defaults: &Defaults,
     roles: &mut Roles,
-    project: &Path,
+    reader: Reader<'_>,
 ) -> Option<Member> {
+    let project = reader.project;
     let lead = level == Level::Lead;
     let at = table.at;
     let name = match table.string("name") {
@@ -100,7 +174,11 @@ pub(super) fn read(
         name.parse().expect("built-in names follow the rule")
     });
     let of_role = roles.used(&role);
-    let engine = table.word("engine", ENGINES).map(|found| found.value);
+    let engine = table.word("engine", ENGINES);
+    let thinking = Thinking::read(source, &mut table, reader);
+    if engine.is_some_and(|engine| engine.value == Engine::Command) {
+        thinking.refuse_for_commands(source);
+    }
     let colour = table.word("colour", &colours()).map(|found| found.value);
     let cwd = table
         .string("cwd")
@@ -111,19 +189,30 @@ pub(super) fn read(
     let placement = table.word("placement", PLACEMENTS).map(|found| found.value);
     table.finish();
     let At { value: name, at } = name?;
+    let agent = of_role.agent(&thinking, &defaults.thinking);
     let spec = MemberSpec {
         name,
         lead,
-        engine: engine.or(of_role.engine).unwrap_or(defaults.engine),
+        engine: engine
+            .map(|found| found.value)
+            .or(thinking.said.map(|_| Engine::Native))
+            .or(of_role.engine())
+            .unwrap_or(defaults.engine),
         colour: colour.or(of_role.colour),
         role,
         cwd: cwd.unwrap_or_else(|| defaults.cwd.clone()),
         env,
-        claim: claim.unwrap_or(defaults.claim),
+        claim: ClaimPolicy::Ready,
         placement,
         agent: AgentSpec::default(),
     };
-    Some(Member { at, spec })
+    Some(Member {
+        at,
+        spec,
+        engine_at: engine.map(|found| found.at),
+        claim,
+        agent,
+    })
 }
 
 fn name(source: &Source<'_>, found: At<&str>, lead: bool) -> Option<MemberName> {

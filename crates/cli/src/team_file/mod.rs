@@ -4,18 +4,20 @@
 //! Whatever is wrong is collected, each with file, line and column, and told at once; nothing is ever ignored. Nothing
 //! here talks to a supervisor or changes a file.
 
+mod agent;
 mod later;
 mod member;
+mod open;
 mod role;
 mod source;
 mod table;
 mod task;
 #[cfg(test)]
 mod tests;
+mod variables;
 
 use std::collections::HashMap;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use agent_team_protocol::TeamName;
 use agent_team_protocol::spec::{
@@ -23,23 +25,34 @@ use agent_team_protocol::spec::{
 };
 use toml::de::DeTable;
 
+use agent::Reader;
 use member::{Defaults, Member};
+use open::{ReadTextError, open};
 use role::Roles;
 use source::Source;
-use table::{Level, Table};
+use table::{At, Level, Table};
 
 pub(crate) use member::check_variable;
+pub(crate) use open::find;
+pub(crate) use role::{Layer, Place, RoleSheet};
 pub(crate) use source::Fault;
+pub(crate) use variables::{Variables, is_variable};
 
 /// The directory that makes a directory a project.
 pub(crate) const DIRECTORY: &str = ".agent-team";
 pub(crate) const FILE: &str = "team.toml";
 
-/// Longest file, in bytes.
-const FILE_MAX: u64 = 1 << 20;
+/// Who decides what is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// A lead that thinks.
+    Lead,
+    /// The person, and the board.
+    Manual,
+}
 
-const MODES: &[(&str, ())] = &[("manual", ())];
-const ENGINES: &[(&str, Engine)] = &[("command", Engine::Command)];
+const MODES: &[(&str, Mode)] = &[("lead", Mode::Lead), ("manual", Mode::Manual)];
+const ENGINES: &[(&str, Engine)] = &[("command", Engine::Command), ("native", Engine::Native)];
 const CLAIMS: &[(&str, ClaimPolicy)] = &[
     ("ready", ClaimPolicy::Ready),
     ("assigned", ClaimPolicy::Assigned),
@@ -76,119 +89,117 @@ pub(crate) enum LoadTeamError {
     Faults(Vec<Fault>),
 }
 
-/// Why a file is no text that we read.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ReadTextError {
-    #[error("it is not a regular file")]
-    NotAFile,
-    #[error("it is larger than 1 MiB")]
-    TooLarge,
-    #[error("line {line}, column {column} is not valid UTF-8")]
-    NotText { line: usize, column: usize },
-    #[error(transparent)]
-    Io(#[from] std::io::Error),
+/// What a team file is read with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reading<'a> {
+    /// The directory to which places are shown relative.
+    pub(crate) here: &'a Path,
+    /// The user's own settings and roles.
+    pub(crate) settings: Option<&'a Path>,
+    /// The values of `{{name}}`. `None`: they are not known yet, and nothing is filled in.
+    pub(crate) variables: Option<&'a Variables>,
 }
 
-/// The team file of the project that contains `directory`.
-pub(crate) fn find(directory: &Path) -> Option<PathBuf> {
-    let candidates = directory
-        .ancestors()
-        .map(|ancestor| ancestor.join(DIRECTORY).join(FILE));
-    candidates.into_iter().find(|file| file.exists())
+/// A team file as read.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) spec: TeamSpec,
+    /// What the roles of other programs say in vain.
+    pub(crate) warnings: Vec<Fault>,
 }
 
-/// Reads a team file, and the role files of its project. `here` is the directory to which places are shown relative.
-pub(crate) fn load(file: &Path, here: &Path) -> Result<TeamSpec, LoadTeamError> {
-    let shown = file
-        .strip_prefix(here)
-        .unwrap_or(file)
-        .display()
-        .to_string();
-    let text = match read_text(file) {
-        Ok(text) => text,
-        Err(ReadTextError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(LoadTeamError::Missing(shown));
-        }
-        Err(error) => return Err(LoadTeamError::Unreadable(shown, error)),
+/// Reads a team file, and the roles that its project and its user have.
+pub(crate) fn load(file: &Path, reading: Reading<'_>) -> Result<Loaded, LoadTeamError> {
+    let (shown, text, project) = open(file, reading.here)?;
+    parse(&shown, &text, &project, reading).map_err(LoadTeamError::Faults)
+}
+
+/// Every role that a project knows, by name, whatever else is wrong with its team file.
+pub(crate) fn roles(
+    file: Option<&Path>,
+    project: &Path,
+    reading: Reading<'_>,
+) -> Result<Vec<RoleSheet>, LoadTeamError> {
+    let (shown, text, project) = match file {
+        Some(file) => open(file, reading.here)?,
+        None => (String::new(), String::new(), project.to_owned()),
     };
-    let project = project_of(file).map_err(|source| LoadTeamError::Project {
-        file: shown.clone(),
-        source,
-    })?;
-    parse(&shown, &text, &project).map_err(LoadTeamError::Faults)
-}
-
-/// The directory that holds the file's `.agent-team`; a file that lies elsewhere belongs to its own directory.
-fn project_of(file: &Path) -> std::io::Result<PathBuf> {
-    let file = file.canonicalize()?;
-    let directory = file.parent().unwrap_or(&file);
-    let project = match directory.file_name() {
-        Some(name) if name == DIRECTORY => directory.parent().unwrap_or(directory),
-        Some(_) | None => directory,
+    let source = Source::new(shown, &text);
+    let document = document(&source, &text).map_err(LoadTeamError::Faults)?;
+    let mut root = Table::new(&source, document.get_ref(), Level::Root, 0);
+    let reader = Reader {
+        project: &project,
+        variables: reading.variables,
     };
-    Ok(project.to_owned())
+    let table = root.table("roles", Level::Roles);
+    let roles = Roles::read(&source, table, reading.settings, reader);
+    let faults = source.take_faults();
+    if faults.is_empty() {
+        Ok(roles.sheets())
+    } else {
+        Err(LoadTeamError::Faults(faults))
+    }
 }
 
-/// The whole text of a file, which must be one, and not too large.
-fn read_text(path: &Path) -> Result<String, ReadTextError> {
-    // Looked at before it is opened: opening a pipe would wait for its writer.
-    if !path.metadata()?.is_file() {
-        return Err(ReadTextError::NotAFile);
+/// The text as TOML.
+fn document<'a>(
+    source: &Source<'_>,
+    text: &'a str,
+) -> Result<toml::Spanned<DeTable<'a>>, Vec<Fault>> {
+    let (document, errors) = DeTable::parse_recoverable(text);
+    if errors.is_empty() {
+        return Ok(document);
     }
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)?
-        .take(FILE_MAX + 1)
-        .read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > FILE_MAX {
-        return Err(ReadTextError::TooLarge);
+    for error in errors {
+        let at = error.span().map_or(0, |span| span.start);
+        source.fault(at, error.message());
     }
-    String::from_utf8(bytes).map_err(|error| {
-        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let (line, column) =
-            agent_team_protocol::text::position(&String::from_utf8_lossy(valid), valid.len());
-        ReadTextError::NotText { line, column }
-    })
+    let mut faults = source.take_faults();
+    // One slip of the pen can be several errors to a parser.
+    faults.dedup_by_key(|fault| fault.line);
+    Err(faults)
 }
 
 /// `project` is canonical.
-fn parse(file: &str, text: &str, project: &Path) -> Result<TeamSpec, Vec<Fault>> {
+fn parse(
+    file: &str,
+    text: &str,
+    project: &Path,
+    reading: Reading<'_>,
+) -> Result<Loaded, Vec<Fault>> {
     let source = Source::new(file, text);
-    let (document, errors) = DeTable::parse_recoverable(text);
-    if !errors.is_empty() {
-        for error in errors {
-            let at = error.span().map_or(0, |span| span.start);
-            source.fault(at, error.message());
-        }
-        let mut faults = source.into_faults();
-        // One slip of the pen can be several errors to a parser.
-        faults.dedup_by_key(|fault| fault.line);
-        return Err(faults);
-    }
+    let document = document(&source, text)?;
     let root = Table::new(&source, document.get_ref(), Level::Root, 0);
-    let (spec, of_roles) = read(&source, root, project);
-    let mut faults = source.into_faults();
+    let reader = Reader {
+        project,
+        variables: reading.variables,
+    };
+    let (spec, of_roles, warnings) = read(&source, root, reading.settings, reader);
+    let mut faults = source.take_faults();
     faults.extend(of_roles);
-    spec.filter(|_| faults.is_empty()).ok_or(faults)
+    match spec {
+        Some(spec) if faults.is_empty() => Ok(Loaded { spec, warnings }),
+        Some(_) | None => Err(faults),
+    }
 }
 
-/// The team, if it has a name; what is wrong is with the source, or for role files beside it.
+/// The team, if it has a name; what is wrong is with the source, or for role files beside it, before their warnings.
 fn read(
     source: &Source<'_>,
     mut root: Table<'_>,
-    project: &Path,
-) -> (Option<TeamSpec>, Vec<Fault>) {
+    settings: Option<&Path>,
+    reader: Reader<'_>,
+) -> (Option<TeamSpec>, Vec<Fault>, Vec<Fault>) {
+    let project = reader.project;
     let name = team_name(source, &mut root, project);
-    root.word("mode", MODES);
-    let mut roles = Roles::read(
-        source,
-        root.table("roles", Level::Roles),
-        &project.join(DIRECTORY).join("roles"),
-    );
+    let mode = root.word("mode", MODES);
+    let mut roles = Roles::read(source, root.table("roles", Level::Roles), settings, reader);
     let defaults = Defaults::read(
         source,
         root.table("defaults", Level::Defaults),
         &roles,
         project,
+        mode.map(|found| found.value),
     );
     let (placement, layout) = panes(root.table("panes", Level::Panes));
     let limits = limits(root.table("limits", Level::Limits));
@@ -201,16 +212,17 @@ fn read(
     let others = others.into_iter().map(|table| (Level::Member, table));
     let tables: Vec<_> = lead.into_iter().chain(others).collect();
     let nobody = tables.is_empty();
-    let members: Vec<Member> = tables
+    let mut members: Vec<Member> = tables
         .into_iter()
         .filter_map(|(level, table)| {
-            member::read(source, table, level, &defaults, &mut roles, project)
+            member::read(source, table, level, &defaults, &mut roles, reader)
         })
         .collect();
+    appoint(source, mode, &mut members, &defaults, &mut roles, project);
     check_members(source, &members, limits);
 
     let tables = root.tables("task", Level::Task);
-    if let (Some(first), true) = (tables.first(), nobody) {
+    if let (Some(first), true) = (tables.first(), nobody && members.is_empty()) {
         source.fault_with_hint(
             first.at,
             "there are tasks but no member to do them",
@@ -220,7 +232,7 @@ fn read(
     let tasks = task::read(source, tables, &members, &roles);
     root.finish();
 
-    let (roles, faults) = roles.finish(defaults.engine);
+    let roles = roles.finish(defaults.engine, &defaults.thinking);
     let spec = name.map(|name| TeamSpec {
         name,
         project: project.to_owned(),
@@ -228,11 +240,48 @@ fn read(
         layout,
         limits,
         hooks,
-        roles,
-        members: members.into_iter().map(|member| member.spec).collect(),
+        roles: roles.specs,
+        members: members
+            .into_iter()
+            .map(|member| member.finish(&defaults))
+            .collect(),
         tasks,
     });
-    (spec, faults)
+    (spec, roles.faults, roles.warnings)
+}
+
+/// A team that thinks has a lead that thinks: the one of the file, else one of our own.
+fn appoint(
+    source: &Source<'_>,
+    mode: Option<At<Mode>>,
+    members: &mut Vec<Member>,
+    defaults: &Defaults,
+    roles: &mut Roles,
+    project: &Path,
+) {
+    let thinks = |member: &Member| member.spec.engine == Engine::Native;
+    let usual = if defaults.engine == Engine::Native || members.iter().any(thinks) {
+        Mode::Lead
+    } else {
+        Mode::Manual
+    };
+    if mode.map_or(usual, |found| found.value) == Mode::Manual {
+        return;
+    }
+    match members.iter_mut().find(|member| member.spec.lead) {
+        None => members.insert(0, Member::lead(defaults, roles, project)),
+        Some(lead) => match (lead.engine_at, lead.spec.engine) {
+            (_, Engine::Native) => {}
+            (None, Engine::Command) => lead.spec.engine = Engine::Native,
+            (Some(at), Engine::Command) if mode.is_some() => source.fault_with_hint(
+                at,
+                "with `mode = \"lead\"` the lead thinks, and this engine runs commands",
+                "write engine = \"native\", or mode = \"manual\"",
+            ),
+            // Nobody asked for more than a lead by name.
+            (Some(_), Engine::Command) => {}
+        },
+    }
 }
 
 /// Why a word is no engine to be had.

@@ -1,57 +1,200 @@
-//! The roles that a project knows: `[roles.<name>]` in the team file, then `.agent-team/roles/*.md`, then the built-in
-//! ones; the first that has a name wins.
+//! The roles that a project knows, each from the nearest place that has one of its name:
+//!
+//! `[roles.<name>]` in the team file · `.agent-team/roles/` · `.claude/agents/` · `.nyzhi/agents/` · the user's
+//! `config.toml` · the user's `roles/` · the built-in ones
+
+mod built_in;
+mod file;
+mod foreign;
+mod front_matter;
+mod sheet;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use agent_team_protocol::RoleName;
-use agent_team_protocol::spec::{AgentSpec, Colour, Engine, RoleSpec};
+use agent_team_protocol::spec::{Colour, Engine, RoleSpec};
+use serde::Serialize;
+use toml::de::DeTable;
 
+use super::agent::{EDITING, Reader, Thinking};
 use super::source::{Fault, Source};
 use super::table::{At, Level, Table, suggest};
-use super::{ENGINES, colours, later};
+use super::{ENGINES, colours};
+
+pub(crate) use sheet::RoleSheet;
 
 /// What members of no other role have.
 pub(super) const WORKER: &str = "worker";
 /// What the lead has unless the file says otherwise.
 pub(super) const LEAD: &str = "lead";
 
-#[derive(Debug, Default)]
+/// Where a role is from, the nearest place first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Layer {
+    TeamFile,
+    Project,
+    Claude,
+    Nyzhi,
+    User,
+    BuiltIn,
+}
+
+impl Layer {
+    /// Written for another program.
+    fn is_foreign(self) -> bool {
+        match self {
+            Self::Claude | Self::Nyzhi => true,
+            Self::TeamFile | Self::Project | Self::User | Self::BuiltIn => false,
+        }
+    }
+}
+
+/// A role's layer and file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Place {
+    pub(crate) from: Layer,
+    /// As a person would type it.
+    pub(crate) place: String,
+}
+
+#[derive(Debug)]
 pub(super) struct Role {
-    description: String,
-    /// `None`: that of `[defaults]`.
-    pub(super) engine: Option<Engine>,
+    place: Place,
+    /// Of the same name, farther away.
+    hides: Vec<Place>,
+    pub(super) description: String,
+    /// As written.
+    engine: Option<Engine>,
     pub(super) colour: Option<Colour>,
+    pub(super) thinking: Thinking,
+    /// Members of it change nothing themselves.
+    coordinate: bool,
     /// What is wrong with the role's own file. Told when a member has the role: a role that nobody has harms nobody.
     faults: Vec<Fault>,
+    /// What a foreign file says in vain.
+    warnings: Vec<Fault>,
     used: bool,
+}
+
+impl Role {
+    fn new(from: Layer, place: impl Into<String>) -> Self {
+        let place = place.into();
+        Self {
+            place: Place { from, place },
+            hides: Vec::new(),
+            description: String::new(),
+            engine: None,
+            colour: None,
+            thinking: Thinking::default(),
+            coordinate: false,
+            faults: Vec::new(),
+            warnings: Vec::new(),
+            used: false,
+        }
+    }
+
+    /// The engine of its members. `None`: the team's. A built-in role fits either.
+    pub(super) fn engine(&self) -> Option<Engine> {
+        let thinks = self.place.from != Layer::BuiltIn && self.thinking.said.is_some();
+        self.engine.or(thinks.then_some(Engine::Native))
+    }
 }
 
 #[derive(Debug)]
 pub(super) struct Roles(BTreeMap<RoleName, Role>);
 
+/// What the roles of a team came to.
+#[derive(Debug)]
+pub(super) struct Finished {
+    pub(super) specs: Vec<RoleSpec>,
+    pub(super) faults: Vec<Fault>,
+    pub(super) warnings: Vec<Fault>,
+}
+
 impl Roles {
-    /// `file` is the table `[roles]`, `directory` the project's `.agent-team/roles`.
-    pub(super) fn read(source: &Source<'_>, file: Option<Table<'_>>, directory: &Path) -> Self {
-        let mut roles = BTreeMap::new();
-        for (name, table) in file
+    /// `table` is the table `[roles]` of the team file, `settings` the user's own directory.
+    pub(super) fn read(
+        source: &Source<'_>,
+        table: Option<Table<'_>>,
+        settings: Option<&Path>,
+        reader: Reader<'_>,
+    ) -> Self {
+        let mut roles = Self(BTreeMap::new());
+        for (name, table) in table
             .map(|table| table.named_tables(Level::Role))
             .unwrap_or_default()
         {
-            let role = from_table(table);
+            let place = format!("{}:{}", source.file(), source.line(name.at));
+            let role = from_table(source, table, Role::new(Layer::TeamFile, place), reader);
             match name.value.parse() {
-                Ok(name) => drop(roles.insert(name, role)),
+                Ok(name) => roles.add(name, role),
                 Err(error) => source.fault(name.at, format!("{error}")),
             }
         }
-        for (name, role) in from_directory(directory) {
-            roles.entry(name).or_insert(role);
+        for (layer, directory) in [
+            (Layer::Project, ".agent-team/roles"),
+            (Layer::Claude, ".claude/agents"),
+            (Layer::Nyzhi, ".nyzhi/agents"),
+        ] {
+            roles.add_directory(&reader.project.join(directory), layer, reader);
         }
-        for name in [WORKER, LEAD] {
-            let name = name.parse().expect("built-in names follow the rule");
-            roles.entry(name).or_default();
+        if let Some(settings) = settings {
+            roles.add_settings(&settings.join("config.toml"), reader);
+            roles.add_directory(&settings.join("roles"), Layer::User, reader);
         }
-        Self(roles)
+        for (name, role) in built_in::all(reader) {
+            roles.add(name, role);
+        }
+        roles
+    }
+
+    /// A nearer one of the same name wins.
+    fn add(&mut self, name: RoleName, role: Role) {
+        match self.0.get_mut(&name) {
+            Some(nearer) => nearer.hides.push(role.place),
+            None => drop(self.0.insert(name, role)),
+        }
+    }
+
+    fn add_directory(&mut self, directory: &Path, layer: Layer, reader: Reader<'_>) {
+        let Ok(entries) = std::fs::read_dir(directory) else {
+            return;
+        };
+        let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
+        paths.sort();
+        for path in paths {
+            if let Some((name, role)) = file::load(&path, layer, reader) {
+                self.add(name, role);
+            }
+        }
+    }
+
+    /// `[roles.<name>]` of the user's settings. What else stands there is the supervisor's to read.
+    fn add_settings(&mut self, file: &Path, reader: Reader<'_>) {
+        // Without the file there are none; one that cannot be read stops the supervisor, which says so.
+        let Ok(text) = super::open::read_text(file) else {
+            return;
+        };
+        let shown = file.display().to_string();
+        let source = Source::new(&*shown, &text);
+        let Ok(document) = DeTable::parse(&text) else {
+            return;
+        };
+        let mut root = Table::new(&source, document.get_ref(), Level::Root, 0);
+        let Some(table) = root.table("roles", Level::Roles) else {
+            return;
+        };
+        for (name, table) in table.named_tables(Level::Role) {
+            let place = format!("{shown}:{}", source.line(name.at));
+            let mut role = from_table(&source, table, Role::new(Layer::User, place), reader);
+            role.faults = source.take_faults();
+            if let Ok(name) = name.value.parse() {
+                self.add(name, role);
+            }
+        }
     }
 
     /// The role of a member or of a task, as written.
@@ -67,42 +210,63 @@ impl Roles {
 
     /// The role that a member has.
     pub(super) fn used(&mut self, name: &RoleName) -> &Role {
-        let role = self.0.entry(name.clone()).or_default();
+        let role = self.0.entry(name.clone());
+        let role = role.or_insert_with(|| Role::new(Layer::BuiltIn, ""));
         role.used = true;
         role
     }
 
-    /// What the team may spawn, and what is wrong with the roles that it uses. `default` is for roles that do not name
-    /// their engine.
-    pub(super) fn finish(self, default: Engine) -> (Vec<RoleSpec>, Vec<Fault>) {
-        let (mut specs, mut faults) = (Vec::new(), Vec::new());
+    /// What the team may spawn, and what is wrong with the roles that it uses. `engine` and `defaults` are for roles
+    /// that do not say theirs.
+    pub(super) fn finish(self, engine: Engine, defaults: &Thinking) -> Finished {
+        let mut finished = Finished {
+            specs: Vec::new(),
+            faults: Vec::new(),
+            warnings: Vec::new(),
+        };
         for (name, role) in self.0 {
-            let Role {
-                description,
-                engine,
-                colour,
-                faults: own,
-                used,
-            } = role;
-            if used {
-                faults.extend(own);
-            } else if !own.is_empty() || name.as_str() == LEAD {
+            let spec = RoleSpec {
+                engine: role.engine().unwrap_or(engine),
+                agent: role.agent(&Thinking::default(), defaults),
+                name,
+                description: role.description,
+                colour: role.colour,
+            };
+            if role.used {
+                finished.faults.extend(role.faults);
+                finished.warnings.extend(role.warnings);
+            } else if !role.faults.is_empty() || spec.name.as_str() == LEAD {
                 continue;
             }
-            let engine = engine.unwrap_or(default);
-            specs.push(RoleSpec {
-                name,
-                description,
-                engine,
-                colour,
-                agent: AgentSpec::default(),
-            });
+            finished.specs.push(spec);
         }
-        (specs, faults)
+        finished
+    }
+
+    pub(super) fn sheets(self) -> Vec<RoleSheet> {
+        let sheets = self.0.into_iter();
+        sheets
+            .map(|(name, role)| RoleSheet::new(name, role))
+            .collect()
     }
 }
 
-fn from_table(mut table: Table<'_>) -> Role {
+impl Role {
+    /// How a member of this role thinks.
+    pub(super) fn agent(
+        &self,
+        own: &Thinking,
+        defaults: &Thinking,
+    ) -> agent_team_protocol::spec::AgentSpec {
+        let mut of_role = self.thinking.clone();
+        if self.coordinate {
+            of_role.deny_tools.extend(EDITING.map(str::to_owned));
+        }
+        of_role.agent(own, defaults, &self.description)
+    }
+}
+
+fn from_table(source: &Source<'_>, mut table: Table<'_>, role: Role, reader: Reader<'_>) -> Role {
     let role = Role {
         description: table
             .string("description")
@@ -110,112 +274,13 @@ fn from_table(mut table: Table<'_>) -> Role {
             .unwrap_or_default(),
         engine: table.word("engine", ENGINES).map(|found| found.value),
         colour: table.word("colour", &colours()).map(|found| found.value),
-        ..Role::default()
+        thinking: Thinking::read(source, &mut table, reader),
+        coordinate: table.boolean("coordinate").unwrap_or(false),
+        ..role
     };
+    if role.engine == Some(Engine::Command) {
+        role.thinking.refuse_for_commands(source);
+    }
     table.finish();
     role
-}
-
-/// Every role file. One whose name is no role's name (a README) is none.
-fn from_directory(directory: &Path) -> Vec<(RoleName, Role)> {
-    let Ok(entries) = std::fs::read_dir(directory) else {
-        return Vec::new();
-    };
-    let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
-    paths.sort();
-    paths.iter().filter_map(|path| from_file(path)).collect()
-}
-
-fn from_file(path: &Path) -> Option<(RoleName, Role)> {
-    let stem = path.file_stem()?.to_str()?;
-    let shown = path.display().to_string();
-    let text = match super::read_text(path) {
-        Ok(text) => text,
-        Err(error) => {
-            let fault = Fault {
-                file: shown,
-                line: 1,
-                column: 1,
-                message: error.to_string(),
-                hint: None,
-            };
-            return Some((
-                stem.parse().ok()?,
-                Role {
-                    faults: vec![fault],
-                    ..Role::default()
-                },
-            ));
-        }
-    };
-    let source = Source::new(shown, &text);
-    let mut role = Role::default();
-    let mut name = stem.to_owned();
-    for field in front_matter(&text) {
-        let value = field.value;
-        match field.key {
-            "name" => value.clone_into(&mut name),
-            "description" => value.clone_into(&mut role.description),
-            "engine" => role.engine = word(&source, &field, ENGINES),
-            "colour" | "color" => role.colour = word(&source, &field, &colours()),
-            key => source.fault(field.at, later::sentence(key)),
-        }
-    }
-    role.faults = source.into_faults();
-    Some((name.parse().ok()?, role))
-}
-
-fn word<T: Copy>(source: &Source<'_>, field: &Field<'_>, words: &[(&'static str, T)]) -> Option<T> {
-    let found = words.iter().find(|(word, _)| *word == field.value);
-    if found.is_none() {
-        let Field { key, value, at } = field;
-        if later::is_value(key, value) {
-            source.fault(*at, later::sentence(&format!("{key}: {value}")));
-        } else {
-            let known: Vec<_> = words.iter().map(|(word, _)| *word).collect();
-            let message = format!("{value:?} is not a value of `{key}`");
-            source.fault_with_hint(*at, message, suggest(value, &known));
-        }
-    }
-    found.map(|(_, value)| *value)
-}
-
-/// One `key: value` of a role file's head.
-struct Field<'a> {
-    key: &'a str,
-    value: &'a str,
-    /// Byte of the file.
-    at: usize,
-}
-
-/// The top-level fields between the `---` lines. Lists and nested lines belong to the field above them, and only that
-/// field's key matters here.
-fn front_matter(text: &str) -> Vec<Field<'_>> {
-    let mut lines = text.split_inclusive('\n');
-    let Some(first) = lines.next().filter(|line| line.trim_end() == "---") else {
-        return Vec::new();
-    };
-    let (mut fields, mut at) = (Vec::new(), first.len());
-    for line in lines {
-        if line.trim_end() == "---" {
-            return fields;
-        }
-        if let Some((key, value)) = line.split_once(':')
-            && !line.starts_with([' ', '\t', '-', '#'])
-        {
-            let value = value.trim();
-            let unquoted = ['"', '\'']
-                .into_iter()
-                .find_map(|quote| value.strip_prefix(quote)?.strip_suffix(quote));
-            fields.push(Field {
-                key: key.trim(),
-                value: unquoted.unwrap_or(value),
-                at,
-            });
-        }
-        at += line.len();
-    }
-    // A head that never ends is no head.
-    Vec::new()
 }

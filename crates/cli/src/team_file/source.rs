@@ -48,6 +48,10 @@ impl<'a> Source<'a> {
         }
     }
 
+    pub(super) fn file(&self) -> &str {
+        &self.file
+    }
+
     /// Reports a fault at a byte of the text.
     pub(super) fn fault(&self, at: usize, message: impl Into<String>) {
         self.push(at, message.into(), None);
@@ -73,6 +77,26 @@ impl<'a> Source<'a> {
         });
     }
 
+    /// Where `parts` stand, with nothing but blanks between them, at a byte or behind it.
+    pub(super) fn find(&self, from: usize, parts: &[&str]) -> Option<usize> {
+        let (first, rest) = parts.split_first()?;
+        let behind = self.text.get(from..)?;
+        let follows = |mut text: &str| {
+            rest.iter()
+                .all(|part| match text.trim_start().strip_prefix(part) {
+                    Some(behind) => {
+                        text = behind;
+                        true
+                    }
+                    None => false,
+                })
+        };
+        let mut places = behind.match_indices(first);
+        places
+            .find(|(at, _)| follows(&behind[at + first.len()..]))
+            .map(|(at, _)| from + at)
+    }
+
     /// The line of a byte, from 1.
     pub(super) fn line(&self, at: usize) -> usize {
         position(self.text, at).0
@@ -80,7 +104,12 @@ impl<'a> Source<'a> {
 
     /// All faults, in the order of the file.
     pub(super) fn into_faults(self) -> Vec<Fault> {
-        let mut faults = self.faults.into_inner();
+        self.take_faults()
+    }
+
+    /// The faults reported since the last call, in the order of the file.
+    pub(super) fn take_faults(&self) -> Vec<Fault> {
+        let mut faults = self.faults.take();
         faults.sort_by_key(|fault| (fault.line, fault.column));
         faults
     }

@@ -6,7 +6,10 @@ use std::path::Path;
 use agent_team_protocol::spec::{ClaimPolicy, Colour, Engine, Layout, PlacementChoice, TeamSpec};
 use proptest::prelude::*;
 
-use super::{FILE_MAX, Fault, LoadTeamError, load, parse, slug};
+use super::open::FILE_MAX;
+use super::{Fault, LoadTeamError, Loaded, Reading, Variables, parse, slug};
+
+mod agents;
 
 /// A project with a directory `web` and a file `notes`.
 fn project() -> tempfile::TempDir {
@@ -18,7 +21,26 @@ fn project() -> tempfile::TempDir {
 }
 
 fn read_in(project: &Path, text: &str) -> Result<TeamSpec, Vec<Fault>> {
-    parse("team.toml", text, &project.canonicalize().unwrap())
+    let reading = reading(project, &Variables::new(), |reading| {
+        parse("team.toml", text, &project.canonicalize().unwrap(), reading)
+    });
+    reading.map(|loaded| loaded.spec)
+}
+
+fn load(file: &Path, here: &Path) -> Result<TeamSpec, LoadTeamError> {
+    let loaded = reading(here, &Variables::new(), |reading| {
+        super::load(file, reading)
+    });
+    loaded.map(|loaded| loaded.spec)
+}
+
+/// Reads without any settings of a user.
+fn reading<T>(here: &Path, variables: &Variables, read: impl FnOnce(Reading<'_>) -> T) -> T {
+    read(Reading {
+        here,
+        settings: None,
+        variables: Some(variables),
+    })
 }
 
 /// What is said of a file, one line per fault, its hint after ` | `.
@@ -135,19 +157,15 @@ fn a_good_file_gives_the_team_it_describes() {
     );
     assert_eq!(bob.role.as_str(), "worker");
 
-    let roles: Vec<_> = spec
-        .roles
-        .iter()
-        .map(|role| (role.name.as_str(), role.engine))
-        .collect();
-    assert_eq!(
-        roles,
-        [
-            ("builder", Engine::Command),
-            ("lead", Engine::Command),
-            ("worker", Engine::Command)
-        ]
-    );
+    for (name, engine) in [
+        ("builder", Engine::Command),
+        ("lead", Engine::Command),
+        ("worker", Engine::Command),
+        ("explorer", Engine::Native),
+    ] {
+        let role = spec.roles.iter().find(|role| role.name.as_str() == name);
+        assert_eq!(role.map(|role| role.engine), Some(engine), "{name}");
+    }
 
     let [test, build] = spec.tasks.as_slice() else {
         panic!("two tasks: {:?}", spec.tasks);
@@ -214,7 +232,7 @@ fn every_fault_is_told_with_its_place_and_what_to_do() {
         ),
         (
             "[roles.x]\nclaim = \"ready\"",
-            "team.toml:2:1: unknown key `claim` | known here: description, engine, colour, model, prompt, max_steps, tools, deny_tools, plan",
+            "team.toml:2:1: unknown key `claim` | known here: description, engine, colour, model, prompt, max_steps, tools, deny_tools, coordinate, plan",
         ),
         // Wrong types.
         (
@@ -251,8 +269,8 @@ fn every_fault_is_told_with_its_place_and_what_to_do() {
         ),
         // Known, and not carried out yet.
         (
-            "mode = \"lead\"",
-            "team.toml:1:8: `mode = \"lead\"` is not carried out by this build yet",
+            "mode = \"coordinator\"",
+            "team.toml:1:8: `mode = \"coordinator\"` is not carried out by this build yet",
         ),
         (
             "max_rounds = 5",
@@ -267,12 +285,12 @@ fn every_fault_is_told_with_its_place_and_what_to_do() {
             "team.toml:1:2: `mcp` is not carried out by this build yet",
         ),
         (
-            "[defaults]\nmodel = \"x/y\"",
-            "team.toml:2:1: `model` is not carried out by this build yet",
+            "[lead]\nplan = \"required\"",
+            "team.toml:2:1: `plan` is not carried out by this build yet",
         ),
         (
-            "[defaults]\nengine = \"native\"",
-            "team.toml:2:10: `engine = \"native\"` is not carried out by this build yet",
+            "[defaults]\nengine = \"acp\"",
+            "team.toml:2:10: `engine = \"acp\"` is not carried out by this build yet",
         ),
         (
             "[limits]\nusd = 3",
@@ -291,8 +309,8 @@ fn every_fault_is_told_with_its_place_and_what_to_do() {
             "team.toml:2:1: `may_spawn` is not carried out by this build yet",
         ),
         (
-            "[roles.x]\nprompt = \"p\"",
-            "team.toml:2:1: `prompt` is not carried out by this build yet",
+            "[roles.x]\nplan = \"required\"",
+            "team.toml:2:1: `plan` is not carried out by this build yet",
         ),
         // Values.
         (
@@ -412,7 +430,7 @@ fn every_fault_is_told_with_its_place_and_what_to_do() {
         ),
         (
             "title = \"A\"\nrole = \"x\"",
-            "team.toml:5:8: there is no role \"x\" | known here: lead, worker",
+            "team.toml:5:8: there is no role \"x\" | known here: architect, build-fixer, code-simplifier, debugger, deep-executor, default, document-specialist, explorer, lead, planner, quality-reviewer, reviewer, security-reviewer, test-engineer, worker",
         ),
         (
             "title = \"Build\"\n[[task]]\ntitle = \"B\"\nafter = [\"Biuld\"]",
@@ -439,7 +457,7 @@ fn every_fault_is_told_with_its_place_and_what_to_do() {
 
 #[test]
 fn all_faults_are_told_at_once_in_the_order_of_the_file() {
-    let text = "nam = 1\n[[task]]\ntitle = 3\n[[member]]\nname = \"Ada\"\nmodel = \"x\"\n";
+    let text = "nam = 1\n[[task]]\ntitle = 3\n[[member]]\nname = \"Ada\"\nplan = \"x\"\n";
     let lines: Vec<_> = told(text)
         .lines()
         .map(|line| line.split(": ").take(2).collect::<Vec<_>>().join(": "))
@@ -451,7 +469,7 @@ fn all_faults_are_told_at_once_in_the_order_of_the_file() {
             "team.toml:2:1: a task needs a title | add title = \"Run the tests\"",
             "team.toml:3:9: `title` must be a string, not a whole number",
             "team.toml:5:8: \"Ada\" is not a member's name",
-            "team.toml:6:1: `model` is not carried out by this build yet",
+            "team.toml:6:1: `plan` is not carried out by this build yet",
         ]
     );
 }
@@ -494,30 +512,35 @@ fn a_role_file_is_a_role_and_its_faults_count_when_a_member_has_it() {
     fs::write(roles.join("plain.md"), "You are plain.\n").unwrap();
     fs::write(
         roles.join("agent.md"),
-        "---\ndescription: x\nmodel: big\ntools:\n  - Read\n---\n",
+        "---\ndescription: x\nplan: required\ntools:\n  - Read\nmodle: big\n---\n",
     )
     .unwrap();
     fs::write(roles.join("README.md"), "About these roles.\n").unwrap();
     let member = |role: &str| format!("[[member]]\nname = \"ada\"\nrole = \"{role}\"\n");
 
     let spec = read_in(project.path(), &member("writer")).unwrap();
-    assert_eq!(spec.members[0].colour, Some(Colour::Pink));
-    let named: Vec<_> = spec
-        .roles
-        .iter()
-        .map(|role| (role.name.as_str(), role.description.as_str()))
-        .collect();
+    let writer = spec.members.iter().find(|member| !member.lead).unwrap();
+    assert_eq!(writer.colour, Some(Colour::Pink));
+    let described = |name: &str| {
+        let role = spec.roles.iter().find(|role| role.name.as_str() == name);
+        role.map(|role| role.description.as_str())
+    };
     assert_eq!(
-        named,
-        [("plain", ""), ("worker", ""), ("writer", "Writes")],
+        (described("plain"), described("writer")),
+        (Some(""), Some("Writes"))
+    );
+    assert_eq!(
+        described("agent"),
+        None,
         "a role that cannot be carried out is not offered"
     );
 
     let told = told_in(project.path(), &member("agent"));
     assert_eq!(
         told,
-        "PROJECT/.agent-team/roles/agent.md:3:1: `model` is not carried out by this build yet\n\
-         PROJECT/.agent-team/roles/agent.md:4:1: `tools` is not carried out by this build yet"
+        ".agent-team/roles/agent.md:3:1: `plan` is not carried out by this build yet\n\
+         .agent-team/roles/agent.md:5:5: `tools`: there is no tool \"Read\" | did you mean `read`?\n\
+         .agent-team/roles/agent.md:6:1: unknown key `modle` | did you mean `model`?"
     );
     let nearer = format!(
         "{}[roles.agent]\ndescription = \"nearer\"\n",

@@ -231,8 +231,14 @@ fn project() -> Check {
         return Check::neutral(NAME, "none in this directory or above it")
             .hint("write one with: agent-team init");
     };
-    match team_file::load(&file, &here) {
-        Ok(spec) => {
+    let directories = Directories::from_environment().ok();
+    let reading = team_file::Reading {
+        here: &here,
+        settings: directories.as_ref().map(|all| all.config.as_path()),
+        variables: None,
+    };
+    match team_file::load(&file, reading) {
+        Ok(team_file::Loaded { spec, .. }) => {
             let members = text::count(spec.members.len() as u64, "member");
             let tasks = text::count(spec.tasks.len() as u64, "task");
             Check::good(NAME, format!("{}: {members}, {tasks}", spec.name))

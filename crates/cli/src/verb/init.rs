@@ -175,8 +175,14 @@ mod tests {
         for template in TEMPLATES {
             let project = tempfile::tempdir().unwrap();
             let path = write(project.path(), template).unwrap();
-            let spec = team_file::load(&path, project.path())
-                .unwrap_or_else(|error| panic!("{}: {error:?}", template.name));
+            let reading = team_file::Reading {
+                here: project.path(),
+                settings: None,
+                variables: None,
+            };
+            let spec = team_file::load(&path, reading)
+                .unwrap_or_else(|error| panic!("{}: {error:?}", template.name))
+                .spec;
             assert!(spec.members.len() >= 2, "{}", template.name);
             assert!(
                 !spec.tasks.is_empty() || template.name == "empty",

@@ -11,6 +11,7 @@ mod man;
 mod member;
 mod messages;
 mod ps;
+mod role;
 mod run;
 mod send;
 mod spawn;
@@ -52,6 +53,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Messages { member, limit } => messages::run(&global, output, member, limit).await,
         Verb::Task(command) => task::run(&global, output, command).await,
         Verb::Team(command) => team::run(&global, output, command).await,
+        Verb::Role(command) => role::run(&global, output, command).await,
         Verb::Supervisor(command) => supervisor::run(output, command).await,
         Verb::Doctor => doctor::run(output).await,
         Verb::Init { template, list } => init::run(output, template, list),

@@ -29,7 +29,7 @@ pub(super) async fn run(
     let began = Instant::now();
     let memory = memory(&args.memory)?;
     let goal = super::text_or_stdin(args.goal.clone(), ErrorCode::MessageTooLarge)?;
-    let spec = up::wanted(global, &args.start).await?;
+    let spec = up::wanted(global, output, &args.start).await?;
     let team = TeamId::new(&spec.name, &spec.project);
     let mut session = Session::to_create(TeamRef::Id(team.clone()));
     let standing = standing(&mut session, &team).await?;

@@ -12,6 +12,7 @@ use agent_team_protocol::rpc::TeamRef;
 use agent_team_protocol::spec::{PlacementChoice, TeamSpec};
 use agent_team_protocol::view::{Placement, TeamEntry};
 use agent_team_protocol::{ErrorCode, Revision, TeamId};
+use agent_team_system::directories::Directories;
 use owo_colors::Style;
 
 use super::attach;
@@ -20,7 +21,7 @@ use crate::args::{self, Global, Panes};
 use crate::error::{self, Failure};
 use crate::output::{Output, member, task, text};
 use crate::session::{self, Session};
-use crate::team_file;
+use crate::team_file::{self, Loaded, Reading, Variables};
 
 pub(super) async fn run(
     global: &Global,
@@ -32,7 +33,7 @@ pub(super) async fn run(
         .map(|goal| super::text_or_stdin(goal, ErrorCode::MessageTooLarge))
         .transpose()?;
     let environment = environment(output, &args.start.env)?;
-    let mut spec = wanted(global, &args.start).await?;
+    let mut spec = wanted(global, output, &args.start).await?;
     if goal.is_some() {
         check_lead(&spec)?;
     }
@@ -120,15 +121,11 @@ async fn wait(mut session: Session, output: Output, after: Revision) -> Result<E
 }
 
 fn refuse_what_comes_later(args: &args::Start) -> Result<(), Failure> {
-    let later = [
-        (args.number.is_some(), "`-n`"),
-        (!args.var.is_empty(), "`--var`"),
-    ];
-    match later.iter().find(|(given, _)| *given) {
-        Some((_, what)) => Err(Failure::not_carried_out(what)
-            .hint("members and tasks come from .agent-team/team.toml: agent-team init")),
-        None => Ok(()),
+    if args.number.is_none() {
+        return Ok(());
     }
+    Err(Failure::not_carried_out("`-n`")
+        .hint("members and tasks come from .agent-team/team.toml: agent-team init"))
 }
 
 /// The members' environment: ours, and on top of it what was typed.
@@ -156,10 +153,27 @@ pub(super) fn environment(
     Ok(environment)
 }
 
+/// The values of `{{name}}` in prompts.
+fn variables(typed: &[String]) -> Result<Variables, Failure> {
+    let pair = |pair: &String| match pair.split_once('=') {
+        Some((name, value)) if team_file::is_variable(name) => {
+            Ok((name.to_owned(), value.to_owned()))
+        }
+        Some(_) | None => Err(Failure::usage(format!("{pair:?} is not K=V"))
+            .hint("write --var NAME=VALUE; a name is letters, digits, - and _")),
+    };
+    typed.iter().map(pair).collect()
+}
+
 /// The team as its file wants it.
-pub(super) async fn wanted(global: &Global, args: &args::Start) -> Result<TeamSpec, Failure> {
+pub(super) async fn wanted(
+    global: &Global,
+    output: Output,
+    args: &args::Start,
+) -> Result<TeamSpec, Failure> {
     refuse_what_comes_later(args)?;
-    let mut spec = of_file(global, args.file.as_deref()).await?;
+    let variables = variables(&args.var)?;
+    let mut spec = of_file(global, output, args.file.as_deref(), &variables).await?;
     let record = args.record.as_ref().map(std::path::absolute).transpose();
     let record = record.map_err(|error| Failure::io("the file to record into", &error))?;
     let members = spec.members.iter_mut().map(|member| &mut member.agent);
@@ -170,23 +184,45 @@ pub(super) async fn wanted(global: &Global, args: &args::Start) -> Result<TeamSp
     Ok(spec)
 }
 
-async fn of_file(global: &Global, file: Option<&Path>) -> Result<TeamSpec, Failure> {
+async fn of_file(
+    global: &Global,
+    output: Output,
+    file: Option<&Path>,
+    variables: &Variables,
+) -> Result<TeamSpec, Failure> {
     let here = session::current_directory()?;
+    let directories = Directories::from_environment()?;
+    let reading = Reading {
+        here: &here,
+        settings: Some(&directories.config),
+        variables: Some(variables),
+    };
+    let warned = |loaded: Loaded| {
+        for warning in &loaded.warnings {
+            output.note(&text::line(&format!("warning: {warning}")));
+        }
+        loaded.spec
+    };
     let file = file
         .map(|file| here.join(file))
         .or_else(|| team_file::find(&here));
     let Some(name) = &global.team else {
-        return Ok(team_file::load(&file.ok_or_else(nowhere)?, &here)?);
+        return Ok(warned(team_file::load(
+            &file.ok_or_else(nowhere)?,
+            reading,
+        )?));
     };
     if let Some(file) = &file {
-        let spec = team_file::load(file, &here)?;
+        let loaded = team_file::load(file, reading)?;
+        let spec = &loaded.spec;
         let id = TeamId::new(&spec.name, &spec.project);
         if [spec.name.as_str(), id.as_str()].contains(&name.as_str()) {
-            return Ok(spec);
+            return Ok(warned(loaded));
         }
     }
     // Another project's team, which is known if it was up before.
-    Ok(team_file::load(&known_file(global, name).await?, &here)?)
+    let file = known_file(global, name).await?;
+    Ok(warned(team_file::load(&file, reading)?))
 }
 
 fn nowhere() -> Failure {
@@ -194,7 +230,7 @@ fn nowhere() -> Failure {
 }
 
 /// The file of the team of this name or id, wherever its project is.
-async fn known_file(global: &Global, name: &str) -> Result<PathBuf, Failure> {
+pub(super) async fn known_file(global: &Global, name: &str) -> Result<PathBuf, Failure> {
     let teams = Session::of_team(global)?
         .ask::<TeamList>(Nothing {})
         .await?

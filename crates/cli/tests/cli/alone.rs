@@ -119,15 +119,93 @@ fn a_missing_team_file_is_not_found_and_init_is_offered() {
 }
 
 #[test]
+fn a_role_says_where_it_is_from_and_what_it_hides() {
+    let rig = Rig::new();
+    let listed = rig.run(&["role", "list"]);
+    assert_eq!(listed.code, 0, "also without a team file: {}", listed.err);
+    assert!(listed.out.contains("explorer"), "{}", listed.out);
+
+    rig.team_file("[roles.reviewer]\ndescription = \"Ours\"\nmodel = \"openai/gpt-5\"\n");
+    let agents = rig.project().join(".claude/agents");
+    fs::create_dir_all(&agents).unwrap();
+    fs::write(
+        agents.join("reviewer.md"),
+        "---\ntools: Read, NotebookEdit\n---\nTheirs.\n",
+    )
+    .unwrap();
+    fs::write(
+        agents.join("helper.md"),
+        "---\ntools: Read, NotebookEdit\n---\nHelp.\n",
+    )
+    .unwrap();
+
+    let shown = rig.run(&["role", "show", "reviewer"]);
+    for part in [
+        "reviewer: Ours",
+        ".agent-team/team.toml:1",
+        ".claude/agents/reviewer.md",
+        "built in",
+        "openai/gpt-5",
+    ] {
+        assert!(shown.out.contains(part), "{part} in {}", shown.out);
+    }
+    let document = json(&rig.run(&["role", "show", "helper", "--json"]).out);
+    assert_eq!(document["from"], "claude");
+    assert_eq!(document["tools"], serde_json::json!(["read"]));
+    let warning = document["warnings"][0].as_str().unwrap();
+    assert!(
+        warning.starts_with(".claude/agents/helper.md:2:1: "),
+        "{warning}"
+    );
+    let hides = &json(&rig.run(&["role", "list", "--json"]).out)["roles"];
+    let reviewer = hides
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|role| role["name"] == "reviewer");
+    let hides = &reviewer.unwrap()["hides"];
+    assert_eq!(
+        (&hides[0]["from"], &hides[1]["from"]),
+        (&"claude".into(), &"built_in".into())
+    );
+
+    let missing = rig.run(&["role", "show", "reviewr"]);
+    assert_eq!(missing.code, 3);
+    assert!(
+        missing.err.contains("there is no role reviewr"),
+        "{}",
+        missing.err
+    );
+    assert!(rig.nothing_was_started());
+}
+
+#[test]
+fn a_variable_without_a_value_is_refused_where_it_stands() {
+    let rig = Rig::new();
+    rig.team_file("[[member]]\nname = \"ada\"\nprompt = \"Write {{lang}}.\"\n");
+    let said = rig.run(&["up", "--var", "langs=Rust"]);
+    assert_eq!(said.code, 2);
+    let place = "team.toml:3:17: there is no value for `{{lang}}`";
+    assert!(said.err.contains(place), "{}", said.err);
+    assert!(said.err.contains("--var lang=VALUE"), "{}", said.err);
+    let said = rig.run(&["up", "--var", "lang"]);
+    assert!(
+        said.code == 2 && said.err.contains("\"lang\" is not K=V"),
+        "{}",
+        said.err
+    );
+    assert!(rig.nothing_was_started());
+}
+
+#[test]
 fn what_comes_later_is_refused_as_such() {
     let rig = Rig::new();
     for arguments in [
         &["up", "make it fast"][..],
         &["up", "-n", "3"],
-        &["up", "--var", "a=b"],
         &["spawn", "worker", "--prompt", "x"],
         &["spawn", "worker", "--model", "x"],
-        &["spawn", "worker", "--engine", "native"],
+        &["spawn", "worker", "--engine", "acp"],
     ] {
         let said = rig.run(arguments);
         assert_eq!(said.code, 2, "{arguments:?}");

@@ -215,7 +215,7 @@ fn a_batch_may_be_stored_on_the_callers_thread_between_two_of_the_stores() {
         .map(|answer| answer.unwrap().revision.0)
         .collect();
     assert_eq!(answers, [3]);
-    assert_eq!(team.open().restored.records, records(1..=3));
+    assert_eq!(team.open().restored.state, records(1..=3));
 }
 
 #[test]

@@ -67,6 +67,7 @@ impl Driver {
             revision: self.team.revision(),
             members: self.member_views(),
             tasks: view::counts(&self.team),
+            roles: settings.as_ref().map(view::roles).unwrap_or_default(),
             placement: settings.map_or_else(
                 || "never brought up".to_owned(),
                 |settings| settings.place.reason,

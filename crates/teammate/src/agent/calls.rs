@@ -4,6 +4,7 @@
 //! Whatever happens to a call, a panic too, becomes text for the model. Every call gets a result.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 use std::sync::Arc;
 
 use agent_team_protocol::text::visible_label;
@@ -45,6 +46,11 @@ impl Toolbox {
             tools: tools.into_iter().map(named).collect(),
             bench: Arc::new(bench),
         }
+    }
+
+    /// Where relative paths start.
+    pub(super) fn cwd(&self) -> &Path {
+        &self.bench.cwd
     }
 
     pub(super) fn specs(&self) -> Vec<ToolSpec> {

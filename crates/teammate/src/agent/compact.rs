@@ -10,11 +10,12 @@ use agent_team_protocol::view::TaskView;
 
 use super::inbox::Interruption;
 use super::mind::{End, Mind, unless_stopped};
+use super::say;
 use super::step::{Stepped, Voice, ask};
 use super::transcript::{Mark, spent, without_middle};
-use super::{say, seam};
 use crate::model::{Item, ModelError, Prompt};
 use crate::pane::paint::Style;
+use crate::team_tool::digest;
 
 /// From here on the conversation is cut, in percent of the window: the rest is for the answer.
 const FULL: u64 = 75;
@@ -46,12 +47,12 @@ impl Mind {
     /// The next step would not fit, or hardly.
     pub(super) fn is_full(&self) -> bool {
         let tokens = self.transcript.tokens(self.prompt());
-        tokens > self.model.window() * FULL / 100
+        tokens > self.model.window() / 100 * FULL
     }
 
     /// Replaces the oldest items by a summary. `kept`: percent of the window that stays as it is.
     pub(super) async fn make_room(&mut self, kept: u64) -> Result<Room, End> {
-        let kept = self.transcript.newest(self.model.window() * kept / 100);
+        let kept = self.transcript.newest(self.model.window() / 100 * kept);
         let items = self.transcript.items();
         let oldest = &items[..items.len() - kept];
         if oldest.is_empty() {
@@ -60,7 +61,8 @@ impl Mind {
         self.screen
             .lines(Style::Dim, "… summarising what is oldest");
         let mut text = rendered(oldest);
-        let mut most = usize::try_from(self.model.window() * BYTES_PER_TOKEN).unwrap_or(usize::MAX);
+        let mut most = usize::try_from(self.model.window().saturating_mul(BYTES_PER_TOKEN))
+            .unwrap_or(usize::MAX);
         let answer = loop {
             text = without_middle(text, most);
             let items = [Item::Said { text: text.clone() }];
@@ -111,7 +113,7 @@ impl Mind {
                 .ok()?;
             tasks.extend(page.tasks);
             if !page.more {
-                return Some(seam::digest_of(&self.desk, &team, &tasks));
+                return Some(digest(&self.desk, &team, &tasks));
             }
         }
     }

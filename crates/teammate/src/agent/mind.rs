@@ -115,7 +115,7 @@ impl Mind {
         }
         let team = self.desk.call::<TeamShow>(&Nothing {}).await;
         let team = team.map_err(|refusal| cannot("its team cannot be shown", &refusal))?;
-        self.system = seam::system_of(&self.desk, &self.agent, &team);
+        self.system = seam::system_of(&self.desk, &self.agent, &team, self.toolbox.cwd());
         if let Some(returned) = self.transcript.lost_calls() {
             self.append(vec![returned], Vec::new(), Usage::default())
                 .await?;

@@ -3,11 +3,12 @@
 //! This is the one place that knows where these come from.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use agent_team_protocol::exit::ExitCode;
 use agent_team_protocol::spec::AgentSpec;
-use agent_team_protocol::view::{TaskView, TeamView};
+use agent_team_protocol::view::TeamView;
 use agent_team_protocol::with_causes;
 
 use crate::desk::Desk;
@@ -16,7 +17,7 @@ use crate::model::choose::choose;
 use crate::model::open::{Surroundings, open};
 use crate::model::provider::PROVIDERS;
 use crate::model::recording::Recorder;
-use crate::team_tool::Shared;
+use crate::team_tool::{Briefing, Shared, system_prompt, team_tools};
 use crate::tool::{Options, Tool, domain_tools};
 use crate::worker::LastWords;
 
@@ -60,8 +61,8 @@ fn unfit(error: &dyn std::error::Error) -> LastWords {
     }
 }
 
-/// What this member can call: of the domain's tools those that its role names, and does not deny.
-pub(crate) fn tools_of(agent: &AgentSpec, _desk: &Desk, _shared: &Shared) -> Vec<Box<dyn Tool>> {
+/// What this member can call: the team's tools, and of the domain's those that its role names and does not deny.
+pub(crate) fn tools_of(agent: &AgentSpec, desk: &Desk, shared: &Shared) -> Vec<Box<dyn Tool>> {
     let mut tools = domain_tools(Options {
         bypass: agent.bypass,
         private_addresses: false,
@@ -74,26 +75,18 @@ pub(crate) fn tools_of(agent: &AgentSpec, _desk: &Desk, _shared: &Shared) -> Vec
             .is_none_or(|names| names.contains(name));
         named && !agent.deny_tools.contains(name)
     });
+    tools.extend(team_tools(desk, shared));
     tools
 }
 
 /// What its model is told before anything else.
-pub(crate) fn system_of(desk: &Desk, agent: &AgentSpec, team: &TeamView) -> String {
-    format!(
-        "You are {}, a member of the team {}.\n{}",
-        desk.member, team.name, agent.prompt
-    )
-}
-
-/// What its model is told of the team when its conversation was cut.
-pub(crate) fn digest_of(_desk: &Desk, team: &TeamView, tasks: &[TaskView]) -> String {
-    let members = team.members.iter().map(|member| member.name.to_string());
-    let tasks = tasks
-        .iter()
-        .map(|task| format!("{} {}", task.id, task.title));
-    format!(
-        "The team now: {}\nThe board now: {}",
-        members.collect::<Vec<_>>().join(", "),
-        tasks.collect::<Vec<_>>().join("; ")
-    )
+pub(crate) fn system_of(desk: &Desk, agent: &AgentSpec, team: &TeamView, cwd: &Path) -> String {
+    system_prompt(&Briefing {
+        desk,
+        agent,
+        team,
+        cwd,
+        platform: &format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        date: &jiff::Timestamp::now().strftime("%Y-%m-%d").to_string(),
+    })
 }

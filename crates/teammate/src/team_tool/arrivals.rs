@@ -10,9 +10,10 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use agent_team_protocol::MessageId;
 use agent_team_protocol::notification::DeliveredMessage;
+use agent_team_protocol::{MessageId, Party};
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 /// One member's inbox on this side of the wire. Cheap to clone; all clones are one.
 #[derive(Debug, Clone, Default)]
@@ -63,6 +64,32 @@ impl Arrivals {
         for message in messages {
             inbox.known.remove(message);
         }
+    }
+
+    /// Everything that is unread, for the result of a tool.
+    pub(super) fn show(&self) -> Vec<DeliveredMessage> {
+        let mut inbox = self.inbox();
+        let messages: Vec<_> = inbox.unread.drain(..).collect();
+        inbox
+            .shown
+            .extend(messages.iter().map(|message| message.id));
+        messages
+    }
+
+    /// Who wrote what is unread, each once.
+    pub(super) fn senders(&self) -> Vec<Party> {
+        let mut senders: Vec<Party> = Vec::new();
+        for message in &self.inbox().unread {
+            if !senders.contains(&message.from) {
+                senders.push(message.from.clone());
+            }
+        }
+        senders
+    }
+
+    /// Ends when something is delivered after this call.
+    pub(super) fn arrived(&self) -> Notified<'_> {
+        self.0.arrived.notified()
     }
 
     fn inbox(&self) -> MutexGuard<'_, Inbox> {

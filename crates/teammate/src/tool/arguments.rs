@@ -13,7 +13,7 @@ use super::ToolError;
 use crate::model::ToolSpec;
 
 /// A tool as it is offered, its schema made from its arguments' type.
-pub(super) fn spec<T: JsonSchema>(name: &str, description: &str) -> ToolSpec {
+pub(crate) fn spec<T: JsonSchema>(name: &str, description: &str) -> ToolSpec {
     let settings = SchemaSettings::draft2020_12().with(|settings| {
         settings.meta_schema = None;
         settings.inline_subschemas = true;
@@ -43,11 +43,12 @@ fn plain(schema: &mut schemars::Schema) {
 }
 
 /// The arguments as the tool's type.
-pub(super) fn parse<T: DeserializeOwned>(spec: &ToolSpec, input: Value) -> Result<T, ToolError> {
+pub(crate) fn parse<T: DeserializeOwned>(spec: &ToolSpec, input: Value) -> Result<T, ToolError> {
     // Some models send nothing at all to a tool that needs nothing.
-    let input = match input {
-        Value::Null => Value::Object(serde_json::Map::new()),
-        input => input,
+    let input = if input.is_null() {
+        Value::Object(serde_json::Map::new())
+    } else {
+        input
     };
     serde_path_to_error::deserialize(input).map_err(|error| {
         let field = error.path().to_string();

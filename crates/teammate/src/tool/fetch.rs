@@ -4,6 +4,7 @@
 //! read may have told it to ask there. No cookie, no key and no proxy is used.
 
 mod address;
+mod markdown;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -32,9 +33,6 @@ const BODY_MAX: usize = 4 << 20;
 
 /// Bytes of an answer that says what went wrong.
 const COMPLAINT_MAX: usize = 500;
-
-/// Columns of a page's text: only tables and rules are as wide.
-const COLUMNS: usize = 120;
 
 const ACCEPTED: &str =
     "text/markdown, text/html;q=0.9, text/plain;q=0.8, application/json;q=0.8, */*;q=0.1";
@@ -218,13 +216,11 @@ impl Page {
     fn text(&self) -> Result<String, ToolError> {
         let kind = self.kind();
         let essence = kind.split(';').next().unwrap_or_default().trim();
-        let text = match essence {
+        let (text, whole) = match essence {
             "text/html" | "application/xhtml+xml" => {
-                markdown(&self.decoded(&kind)).map_err(|error| {
-                    ToolError::Failed(format!("{}: its HTML cannot be read: {error}", self.url))
-                })?
+                markdown::markdown(&self.decoded(&kind), &self.url)
             }
-            _ if is_text(essence) && !self.body.contains(&0) => self.decoded(&kind),
+            _ if is_text(essence) && !self.body.contains(&0) => (self.decoded(&kind), true),
             _ => {
                 return Err(ToolError::Failed(format!(
                     "{} is {essence}, not text: it has {}{} bytes",
@@ -234,10 +230,10 @@ impl Page {
                 )));
             }
         };
-        let cut = if self.cut {
-            format!("(only the first {BODY_MAX} bytes were read)\n")
-        } else {
-            String::new()
+        let cut = match (self.cut, whole) {
+            (true, _) => format!("(only the first {BODY_MAX} bytes were read)\n"),
+            (false, false) => "(only its beginning could be turned into Markdown)\n".to_owned(),
+            (false, true) => String::new(),
         };
         Ok(format!("({})\n{cut}\n{}\n", self.url, text.trim()))
     }
@@ -277,14 +273,6 @@ fn is_text(essence: &str) -> bool {
                 .strip_prefix("application/")
                 .is_some_and(|rest| rest.ends_with(kind))
         })
-}
-
-fn markdown(html: &str) -> Result<String, html2text::Error> {
-    html2text::config::plain()
-        .max_wrap_width(COLUMNS)
-        .allow_width_overflow()
-        .no_link_wrapping()
-        .string_from_read(html.as_bytes(), COLUMNS)
 }
 
 fn unreached(url: &Url, error: &reqwest::Error) -> ToolError {

@@ -186,8 +186,8 @@ async fn run(
         .await
         .map_err(|error| ToolError::Failed(format!("git was lost: {error}")))?;
     let text = capture.take();
-    match ended {
-        Ended::Exited(status) if status.success() => Ok(text),
-        ended => Err(ToolError::Failed(format!("{text}(git: {ended})"))),
+    if matches!(ended, Ended::Exited(status) if status.success()) {
+        return Ok(text);
     }
+    Err(ToolError::Failed(format!("{text}(git: {ended})")))
 }

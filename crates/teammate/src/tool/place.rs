@@ -223,10 +223,10 @@ fn outside(bench: &Bench, given: &str) -> ToolError {
 
 /// What the system said about a file.
 pub(super) fn failed(path: &str, error: &io::Error) -> ToolError {
-    let said = match error.kind() {
-        io::ErrorKind::NotADirectory => "a part of the path is a file, not a directory".to_owned(),
-        io::ErrorKind::PermissionDenied => "it may not be used: permission denied".to_owned(),
-        _ => error.to_string(),
+    let said = if error.kind() == io::ErrorKind::NotADirectory {
+        "a part of the path is a file, not a directory".to_owned()
+    } else {
+        error.to_string()
     };
     ToolError::Failed(format!("{path}: {said}"))
 }

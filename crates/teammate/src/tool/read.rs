@@ -123,10 +123,7 @@ fn lines(file: File, arguments: &Arguments, room: usize) -> io::Result<String> {
     let mut crlf = false;
     let mut ended = true;
     let mut line = Vec::new();
-    loop {
-        let Some(length) = next_line(&mut reader, &mut line)? else {
-            break;
-        };
+    while let Some(length) = next_line(&mut reader, &mut line)? {
         number += 1;
         if number < first {
             continue;
@@ -149,7 +146,7 @@ fn lines(file: File, arguments: &Arguments, room: usize) -> io::Result<String> {
         if full || number == last {
             if full || next_line(&mut reader, &mut line)?.is_some() {
                 let next = number + 1;
-                let _infallible = write!(text, "(there is more: go on with offset {next})\n");
+                let _infallible = writeln!(text, "(there is more: go on with offset {next})");
                 ended = true;
             }
             break;

@@ -5,6 +5,7 @@
 
 mod calls;
 mod interrupt;
+mod pane;
 mod resume;
 #[expect(dead_code, reason = "the worker's tests use the rest")]
 #[path = "../worker/rig.rs"]

@@ -65,7 +65,7 @@ impl Scene {
     pub(crate) async fn open_with(supervisor: ScriptedSupervisor, opening: Opening) -> Self {
         let mut scene = Self::begin(supervisor, opening).await;
         let shown = scene.member.asked::<TeamShow>().await;
-        let view = scene.team_view();
+        let view = team_view(&scene.supervisor);
         scene.member.answer(&shown, &view).await;
         scene
     }
@@ -105,16 +105,7 @@ impl Scene {
     }
 
     pub(crate) fn team_view(&self) -> TeamView {
-        TeamView {
-            team: self.supervisor.team(),
-            name: "demo".parse().unwrap(),
-            project: self.supervisor.path("project"),
-            state: TeamState::Up,
-            revision: Revision(1),
-            members: Vec::new(),
-            tasks: TaskCounts::default(),
-            placement: String::new(),
-        }
+        team_view(&self.supervisor)
     }
 
     /// Its process dies, and another one takes its place with what was stored.
@@ -221,6 +212,21 @@ impl Scene {
 /// The launch file of a member that thinks.
 pub(crate) fn launch_file(of: &ScriptedSupervisor, agent: AgentSpec) -> PathBuf {
     of.launch_with(&of.path("project"), Engine::Native, agent)
+}
+
+/// A team with nothing in it.
+pub(crate) fn team_view(of: &ScriptedSupervisor) -> TeamView {
+    TeamView {
+        team: of.team(),
+        name: "demo".parse().unwrap(),
+        project: of.path("project"),
+        state: TeamState::Up,
+        revision: Revision(1),
+        members: Vec::new(),
+        roles: Vec::new(),
+        tasks: TaskCounts::default(),
+        placement: String::new(),
+    }
 }
 
 fn page(stored: &[Box<RawValue>], read: &ReadTranscript) -> TranscriptPage {

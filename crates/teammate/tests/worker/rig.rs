@@ -150,8 +150,13 @@ impl ScriptedSupervisor {
 
     /// A worker in a pane of 100 columns and 30 rows.
     pub(crate) fn in_pane(&self) -> (Worker, Pane) {
+        self.in_pane_for(&self.launch_file(&self.path("project")))
+    }
+
+    /// The same for a launch file that is there already.
+    pub(crate) fn in_pane_for(&self, launch_file: &Path) -> (Worker, Pane) {
         let pty = Pty::open(100, 30).unwrap();
-        let spec = self.spec(&self.launch_file(&self.path("project")));
+        let spec = self.spec(launch_file);
         let worker = self.guard(pty.spawn(&spec).unwrap());
         let pane = Pane {
             pty,

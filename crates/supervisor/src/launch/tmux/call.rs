@@ -70,6 +70,8 @@ impl TmuxError {
             "no such pane",
             "no such window",
             "no such session",
+            // There is no session at all.
+            "no current target",
         ]) {
             Self::Gone(text)
         } else if says(&["no space"]) {
@@ -339,6 +341,10 @@ mod tests {
         ));
         assert!(matches!(
             TmuxError::of("can't find pane: %3"),
+            TmuxError::Gone(_)
+        ));
+        assert!(matches!(
+            TmuxError::of("no current target"),
             TmuxError::Gone(_)
         ));
         assert!(matches!(

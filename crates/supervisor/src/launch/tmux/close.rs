@@ -109,7 +109,7 @@ impl Panes {
     }
 
     /// Looks at what is left; a server that has just lost its last session may be ending, and say so.
-    async fn look_after(&self) -> Result<Survey, TmuxError> {
+    async fn look_after(&mut self) -> Result<Survey, TmuxError> {
         match self.look().await {
             Err(TmuxError::NoServer(_) | TmuxError::Skew(_)) => Ok(Survey::default()),
             looked => looked,

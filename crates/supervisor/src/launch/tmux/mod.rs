@@ -141,7 +141,10 @@ impl Panes {
                 self.record(survey.server);
                 Ok(survey)
             }
-            Err(TmuxError::NoServer(_)) if self.tmux.own.is_some() => Ok(Survey::default()),
+            // One that lost its last session and has not ended yet has nothing to list.
+            Err(TmuxError::NoServer(_) | TmuxError::Gone(_)) if self.tmux.own.is_some() => {
+                Ok(Survey::default())
+            }
             Err(error) => Err(error),
         }
     }

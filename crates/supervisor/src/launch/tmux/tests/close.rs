@@ -37,6 +37,23 @@ async fn closing_all_leaves_no_pane_server_or_socket() {
 }
 
 #[tokio::test]
+async fn closing_all_finds_a_server_whose_socket_was_deleted() {
+    let Some(binary) = tmux_or_skip() else { return };
+    let mut rig = Rig::own(binary);
+    let running = rig.start(&["lead"]).await;
+    let server = ProcessId::of(rig.server.pid()).unwrap().unwrap();
+    std::fs::remove_file(rig.server.socket()).unwrap();
+    let receipts = rig.panes.close_all().await;
+    let lead = format!("{} (lead)", id(&running[0]));
+    assert_eq!(
+        fates(&receipts)[0],
+        (ReceiptKind::Pane, lead.as_str(), Fate::Closed)
+    );
+    assert!(!server.is_alive().unwrap());
+    ended(&running[0]).await;
+}
+
+#[tokio::test]
 async fn panes_that_are_not_ours_are_kept_and_told_of() {
     let Some(binary) = tmux_or_skip() else { return };
     let mut rig = Rig::own(binary);

@@ -1,0 +1,225 @@
+//! How a member of the native engine thinks: the keys of `[lead]`, `[[member]]` and `[roles.<name>]` that say so, and
+//! what role, member and `[defaults]` make together.
+
+use std::path::Path;
+
+use agent_team_protocol::spec::AgentSpec;
+
+use super::source::Source;
+use super::table::{At, Table, suggest};
+use super::variables::{self, Variables};
+
+/// The tools of the domain, by the names that a person writes.
+const TOOLS: [&str; 11] = [
+    "bash",
+    "edit",
+    "fetch",
+    "git_diff",
+    "git_status",
+    "glob",
+    "grep",
+    "read",
+    "todo",
+    "web_search",
+    "write",
+];
+
+/// Tools that belong to another one, and come and go with it.
+const PARTS: &[(&str, &[&str])] = &[("bash", &["bash_kill", "bash_output"])];
+
+/// What a role that only coordinates does not have.
+pub(super) const EDITING: [&str; 3] = ["bash", "edit", "write"];
+
+/// What a role that only reads has at most.
+pub(super) const READING: [&str; 8] = [
+    "fetch",
+    "git_diff",
+    "git_status",
+    "glob",
+    "grep",
+    "read",
+    "todo",
+    "web_search",
+];
+
+/// Tools of MCP servers, named `mcp__<server>__<tool>`.
+const MCP: &str = "mcp__";
+
+const REPLAY: &str = "replay:";
+
+/// What one table or role file says of how a member thinks.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Thinking {
+    pub(super) model: Option<String>,
+    pub(super) prompt: String,
+    pub(super) max_steps: Option<u32>,
+    pub(super) tools: Option<Vec<String>>,
+    pub(super) deny_tools: Vec<String>,
+    /// The first of these keys and where it stands. `None`: nothing is said.
+    pub(super) said: Option<At<&'static str>>,
+}
+
+/// What the keys of a file are read with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reader<'a> {
+    pub(super) project: &'a Path,
+    /// `None`: the values come later, and variables stay as they are.
+    pub(super) variables: Option<&'a Variables>,
+}
+
+impl Thinking {
+    pub(super) fn read(source: &Source<'_>, table: &mut Table<'_>, reader: Reader<'_>) -> Self {
+        let mut thinking = Self::default();
+        if let Some(found) = table.string("model") {
+            thinking.say("model", found.at);
+            thinking.model = model(source, found, reader.project);
+        }
+        if let Some(found) = table.string("prompt") {
+            thinking.say("prompt", found.at);
+            thinking.prompt = prompt(source, found, reader.variables);
+        }
+        if let Some(found) = max_steps(table) {
+            thinking.say("max_steps", table.at);
+            thinking.max_steps = Some(found);
+        }
+        if let Some(found) = table.strings("tools") {
+            thinking.say("tools", found.first().map_or(table.at, |tool| tool.at));
+            thinking.tools = Some(tools(source, "tools", &found));
+        }
+        if let Some(found) = table.strings("deny_tools") {
+            thinking.say("deny_tools", found.first().map_or(table.at, |tool| tool.at));
+            thinking.deny_tools = tools(source, "deny_tools", &found);
+        }
+        thinking
+    }
+
+    pub(super) fn say(&mut self, key: &'static str, at: usize) {
+        self.said.get_or_insert(At { value: key, at });
+    }
+
+    /// A member that runs commands thinks nothing: what is said of it would be ignored.
+    pub(super) fn refuse_for_commands(&self, source: &Source<'_>) {
+        if let Some(At { value: key, at }) = self.said {
+            source.fault_with_hint(
+                at,
+                format!(
+                    "`{key}` is for members that think, and `engine = \"command\"` runs commands"
+                ),
+                "write engine = \"native\", or leave `engine` out",
+            );
+        }
+    }
+
+    /// An agent of this role, with what the member says besides. What neither says `defaults` may.
+    pub(super) fn agent(&self, own: &Self, defaults: &Self, description: &str) -> AgentSpec {
+        let prompts = [&self.prompt, &own.prompt];
+        let prompts: Vec<_> = prompts
+            .into_iter()
+            .filter(|prompt| !prompt.is_empty())
+            .map(String::as_str)
+            .collect();
+        let mut deny_tools = [self.deny_tools.as_slice(), own.deny_tools.as_slice()].concat();
+        deny_tools.sort();
+        deny_tools.dedup();
+        let first = |of: fn(&Self) -> Option<String>| of(own).or(of(self)).or(of(defaults));
+        AgentSpec {
+            model: first(|thinking| thinking.model.clone()),
+            description: description.to_owned(),
+            prompt: prompts.join("\n\n"),
+            max_steps: own.max_steps.or(self.max_steps).or(defaults.max_steps),
+            tools: own
+                .tools
+                .as_ref()
+                .or(self.tools.as_ref())
+                .map(|tools| with_parts(tools)),
+            deny_tools: with_parts(&deny_tools),
+            bypass: false,
+            record: None,
+        }
+    }
+}
+
+/// Answers of the model for one task or turn.
+pub(super) fn max_steps(table: &mut Table<'_>) -> Option<u32> {
+    let steps = table.integer("max_steps", 1..=i32::MAX);
+    steps.map(i32::unsigned_abs)
+}
+
+/// A model as written; a recording becomes the path that every member finds.
+pub(super) fn model(source: &Source<'_>, found: At<&str>, project: &Path) -> Option<String> {
+    let text = found.value.trim();
+    if let Some(file) = text.strip_prefix(REPLAY) {
+        let path = project.join(file);
+        if !path.is_file() {
+            source.fault_with_hint(
+                found.at,
+                format!("`model`: there is no recording {}", path.display()),
+                "a relative one starts at the project directory",
+            );
+            return None;
+        }
+        return Some(format!("{REPLAY}{}", path.display()));
+    }
+    if text.is_empty() || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        source.fault_with_hint(
+            found.at,
+            format!("{:?} is no model's name", found.value),
+            "write provider/model, such as \"anthropic/claude-sonnet-4-6\", or \"replay:FILE\"",
+        );
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+/// A prompt with its variables filled in.
+fn prompt(source: &Source<'_>, found: At<&str>, variables: Option<&Variables>) -> String {
+    let Some(variables) = variables else {
+        return found.value.to_owned();
+    };
+    match variables::fill(found.value, variables) {
+        Ok(text) => text,
+        Err(unknown) => {
+            for variable in unknown {
+                report_unknown(source, found.at, variable.name);
+            }
+            found.value.to_owned()
+        }
+    }
+}
+
+/// Says that a variable has no value, where it stands in the file: at `from` or behind it.
+pub(super) fn report_unknown(source: &Source<'_>, from: usize, name: &str) {
+    source.fault_with_hint(
+        source.find(from, &["{{", name]).unwrap_or(from),
+        format!("there is no value for `{{{{{name}}}}}`"),
+        format!("give one with --var {name}=VALUE"),
+    );
+}
+
+/// Names of tools, each known.
+pub(super) fn tools(source: &Source<'_>, key: &str, names: &[At<&str>]) -> Vec<String> {
+    for name in names {
+        if !is_tool(name.value) {
+            source.fault_with_hint(
+                name.at,
+                format!("`{key}`: there is no tool {:?}", name.value),
+                suggest(name.value, &TOOLS),
+            );
+        }
+    }
+    names.iter().map(|name| name.value.to_owned()).collect()
+}
+
+pub(super) fn is_tool(name: &str) -> bool {
+    TOOLS.contains(&name) || name.starts_with(MCP)
+}
+
+fn with_parts(tools: &[String]) -> Vec<String> {
+    let mut all = tools.to_vec();
+    for (tool, parts) in PARTS {
+        if tools.iter().any(|name| name == tool) {
+            all.extend(parts.iter().map(|part| (*part).to_owned()));
+        }
+    }
+    all
+}

@@ -1,0 +1,84 @@
+//! The files that a team is read from: where they are, whose project they make, and their text.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use agent_team_protocol::text::position;
+
+use super::{DIRECTORY, FILE, LoadTeamError};
+
+/// Longest file, in bytes.
+pub(super) const FILE_MAX: u64 = 1 << 20;
+
+/// Why a file is no text that we read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadTextError {
+    #[error("it is not a regular file")]
+    NotAFile,
+    #[error("it is larger than 1 MiB")]
+    TooLarge,
+    #[error("line {line}, column {column} is not valid UTF-8")]
+    NotText { line: usize, column: usize },
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+/// The team file of the project that contains `directory`.
+pub(crate) fn find(directory: &Path) -> Option<PathBuf> {
+    let candidates = directory
+        .ancestors()
+        .map(|ancestor| ancestor.join(DIRECTORY).join(FILE));
+    candidates.into_iter().find(|file| file.exists())
+}
+
+/// A team file's name as it is shown, its text, and its project.
+pub(super) fn open(file: &Path, here: &Path) -> Result<(String, String, PathBuf), LoadTeamError> {
+    let shown = file
+        .strip_prefix(here)
+        .unwrap_or(file)
+        .display()
+        .to_string();
+    let text = match read_text(file) {
+        Ok(text) => text,
+        Err(ReadTextError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(LoadTeamError::Missing(shown));
+        }
+        Err(error) => return Err(LoadTeamError::Unreadable(shown, error)),
+    };
+    let project = project_of(file).map_err(|source| LoadTeamError::Project {
+        file: shown.clone(),
+        source,
+    })?;
+    Ok((shown, text, project))
+}
+
+/// The directory that holds the file's `.agent-team`; a file that lies elsewhere belongs to its own directory.
+fn project_of(file: &Path) -> std::io::Result<PathBuf> {
+    let file = file.canonicalize()?;
+    let directory = file.parent().unwrap_or(&file);
+    let project = match directory.file_name() {
+        Some(name) if name == DIRECTORY => directory.parent().unwrap_or(directory),
+        Some(_) | None => directory,
+    };
+    Ok(project.to_owned())
+}
+
+/// The whole text of a file, which must be one, and not too large.
+pub(super) fn read_text(path: &Path) -> Result<String, ReadTextError> {
+    // Looked at before it is opened: opening a pipe would wait for its writer.
+    if !path.metadata()?.is_file() {
+        return Err(ReadTextError::NotAFile);
+    }
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?
+        .take(FILE_MAX + 1)
+        .read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > FILE_MAX {
+        return Err(ReadTextError::TooLarge);
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let (line, column) = position(&String::from_utf8_lossy(valid), valid.len());
+        ReadTextError::NotText { line, column }
+    })
+}

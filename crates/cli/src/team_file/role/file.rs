@@ -1,0 +1,242 @@
+//! One role file: Markdown, whose head says what the role is and whose body is its prompt.
+
+use std::path::Path;
+
+use agent_team_protocol::RoleName;
+use agent_team_protocol::spec::Engine;
+
+use super::super::agent::{self, Reader};
+use super::super::source::{Fault, Source};
+use super::super::table::{At, suggest};
+use super::super::variables;
+use super::super::{ENGINES, later};
+use super::front_matter::{self, Field, RoleText, Value};
+use super::{Layer, Role, colours, foreign};
+
+/// Keys of our own role files.
+const KEYS: [&str; 9] = [
+    "name",
+    "description",
+    "engine",
+    "model",
+    "max_steps",
+    "tools",
+    "deny_tools",
+    "colour",
+    "coordinate",
+];
+
+/// The role of a file on disk. `None` when nothing in it is a role's name: a README is no role.
+pub(super) fn load(path: &Path, layer: Layer, reader: Reader<'_>) -> Option<(RoleName, Role)> {
+    let stem = path.file_stem()?.to_str()?;
+    let shown = path.strip_prefix(reader.project).unwrap_or(path);
+    let shown = shown.display().to_string();
+    match super::super::open::read_text(path) {
+        Ok(text) => parse(&shown, stem, &text, layer, reader),
+        Err(error) => {
+            let fault = Fault {
+                file: shown.clone(),
+                line: 1,
+                column: 1,
+                message: error.to_string(),
+                hint: None,
+            };
+            let mut role = Role::new(layer, shown);
+            role.faults.push(fault);
+            Some((stem.parse().ok()?, role))
+        }
+    }
+}
+
+/// The role of a text, whose place is told as `shown`; `stem` names it when it does not name itself.
+pub(super) fn parse(
+    shown: &str,
+    stem: &str,
+    text: &str,
+    layer: Layer,
+    reader: Reader<'_>,
+) -> Option<(RoleName, Role)> {
+    let source = Source::new(shown, text);
+    let mut role = Role::new(layer, shown);
+    let text = match front_matter::read(text) {
+        Ok(text) => text,
+        Err(unreadable) => {
+            source.fault(unreadable.at, unreadable.value);
+            role.faults = source.into_faults();
+            return Some((stem.parse().ok()?, role));
+        }
+    };
+    let named = if layer.is_foreign() {
+        let named = foreign::read(&source, &text, &mut role);
+        foreign_prompt(&text, &mut role, reader);
+        role.warnings = source.take_faults();
+        named
+    } else {
+        let named = ours(&source, &text, &mut role, reader);
+        prompt(&source, &text, &mut role, reader);
+        if role.engine == Some(Engine::Command) {
+            role.thinking.refuse_for_commands(&source);
+        }
+        named
+    };
+    let name = name(&source, named, stem, layer);
+    let said = source.into_faults();
+    if layer.is_foreign() {
+        role.warnings.extend(said);
+    } else {
+        role.faults.extend(said);
+    }
+    Some((name?, role))
+}
+
+fn name(
+    source: &Source<'_>,
+    named: Option<At<String>>,
+    stem: &str,
+    layer: Layer,
+) -> Option<RoleName> {
+    let Some(At { value, at }) = named else {
+        return stem.parse().ok();
+    };
+    match value.parse() {
+        Ok(name) => Some(name),
+        Err(_) if layer.is_foreign() => {
+            let name: RoleName = super::super::slug(&value).as_str().parse().ok()?;
+            source.fault(at, format!("the role {value:?} is called {name} here"));
+            Some(name)
+        }
+        Err(error) => {
+            source.fault(at, format!("{error}"));
+            stem.parse().ok()
+        }
+    }
+}
+
+fn foreign_prompt(text: &RoleText<'_>, role: &mut Role, reader: Reader<'_>) {
+    let body = text.body.value.trim();
+    role.thinking.prompt = match reader.variables {
+        Some(variables) => variables::fill_known(body, variables),
+        None => body.to_owned(),
+    };
+    role.thinking.say("prompt", text.body.at);
+}
+
+fn prompt(source: &Source<'_>, text: &RoleText<'_>, role: &mut Role, reader: Reader<'_>) {
+    let body = text.body.value.trim();
+    if body.is_empty() {
+        return;
+    }
+    role.thinking.say("prompt", text.body.at);
+    role.thinking.prompt = body.to_owned();
+    let Some(variables) = reader.variables else {
+        return;
+    };
+    match variables::fill(text.body.value, variables) {
+        Ok(filled) => filled.trim().clone_into(&mut role.thinking.prompt),
+        Err(unknown) => {
+            for variable in unknown {
+                agent::report_unknown(source, text.body.at + variable.at, variable.name);
+            }
+        }
+    }
+}
+
+/// What one of our own files says; faults go to the source.
+fn ours(
+    source: &Source<'_>,
+    text: &RoleText<'_>,
+    role: &mut Role,
+    reader: Reader<'_>,
+) -> Option<At<String>> {
+    let mut name = None;
+    for field in &text.fields {
+        let At { value: key, at } = field.key;
+        match (key, &field.value) {
+            ("name", Value::Text(value)) => {
+                name = Some(At {
+                    value: value.clone(),
+                    at,
+                });
+            }
+            ("description", Value::Text(value)) => role.description.clone_from(value),
+            ("engine", Value::Text(value)) => role.engine = word(source, field, value, ENGINES),
+            ("colour" | "color", Value::Text(value)) => {
+                role.colour = word(source, field, value, &colours());
+            }
+            ("model", Value::Text(value)) => {
+                role.thinking.say("model", at);
+                role.thinking.model = agent::model(source, At { value, at }, reader.project);
+            }
+            ("max_steps", Value::Text(value)) => {
+                role.thinking.say("max_steps", at);
+                role.thinking.max_steps = value.parse().ok().filter(|steps| *steps > 0);
+                if role.thinking.max_steps.is_none() {
+                    source.fault(
+                        at,
+                        format!("`max_steps` must be a whole number from 1, not {value:?}"),
+                    );
+                }
+            }
+            ("tools", value) => {
+                role.thinking.say("tools", at);
+                role.thinking.tools = Some(tools(source, "tools", value, at));
+            }
+            ("deny_tools", value) => {
+                role.thinking.say("deny_tools", at);
+                role.thinking.deny_tools = tools(source, "deny_tools", value, at);
+            }
+            ("coordinate", Value::Text(value)) if value == "true" || value == "false" => {
+                role.coordinate = value == "true";
+            }
+            ("coordinate", _) => source.fault(at, "`coordinate` must be true or false"),
+            (key, Value::List(_) | Value::Nested) if KEYS.contains(&key) => {
+                source.fault(at, format!("`{key}` must be a text in one line"));
+            }
+            ("plan", _) => source.fault(at, later::sentence(key)),
+            (key, _) => {
+                source.fault_with_hint(at, format!("unknown key `{key}`"), suggest(key, &KEYS));
+            }
+        }
+    }
+    name
+}
+
+fn tools(source: &Source<'_>, key: &str, value: &Value, at: usize) -> Vec<String> {
+    let items = match value {
+        Value::List(items) => items.clone(),
+        Value::Text(text) => front_matter::split(At { value: text, at }),
+        Value::Nested => {
+            source.fault(at, format!("`{key}` must be a list of tools"));
+            Vec::new()
+        }
+    };
+    let is_list = matches!(value, Value::List(_));
+    let names: Vec<_> = items
+        .iter()
+        .map(|item| At {
+            value: item.value.as_str(),
+            at: if is_list { item.at } else { at },
+        })
+        .collect();
+    agent::tools(source, key, &names)
+}
+
+fn word<T: Copy>(
+    source: &Source<'_>,
+    field: &Field<'_>,
+    value: &str,
+    words: &[(&'static str, T)],
+) -> Option<T> {
+    let found = words.iter().find(|(word, _)| *word == value);
+    if found.is_none() {
+        let At { value: key, at } = field.key;
+        if later::is_value(key, value) {
+            source.fault(at, later::sentence(&format!("{key}: {value}")));
+        } else {
+            let known: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+            let message = format!("{value:?} is not a value of `{key}`");
+            source.fault_with_hint(at, message, suggest(value, &known));
+        }
+    }
+    found.map(|(_, value)| *value)
+}

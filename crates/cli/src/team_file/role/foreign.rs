@@ -1,0 +1,191 @@
+//! Role files that were written for other programs, `.claude/agents/*.md` and `.nyzhi/agents/*.md`: their names of
+//! tools, models and keys in ours. What has no counterpart here is a warning, and never makes a role reach further
+//! than it did there.
+
+use agent_team_protocol::spec::Colour;
+
+use super::super::agent::{READING, is_tool};
+use super::super::source::Source;
+use super::super::table::At;
+use super::front_matter::{Field, RoleText, Value, split};
+use super::{Role, colours};
+
+/// Their names of the domain's tools.
+const TOOLS: &[(&str, &str)] = &[
+    ("Bash", "bash"),
+    ("BashOutput", "bash"),
+    ("Edit", "edit"),
+    ("Glob", "glob"),
+    ("Grep", "grep"),
+    ("KillBash", "bash"),
+    ("KillShell", "bash"),
+    ("LS", "glob"),
+    ("MultiEdit", "edit"),
+    ("Read", "read"),
+    ("TodoRead", "todo"),
+    ("TodoWrite", "todo"),
+    ("WebFetch", "fetch"),
+    ("WebSearch", "web_search"),
+    ("Write", "write"),
+    // The other one's own, where they differ from ours.
+    ("web_fetch", "fetch"),
+    ("todowrite", "todo"),
+    ("todoread", "todo"),
+    ("multiedit", "edit"),
+    ("list_dir", "glob"),
+];
+
+/// Tools for working in a team: every member has ours.
+const OF_THE_TEAM: [&str; 8] = [
+    "Agent",
+    "SendMessage",
+    "Task",
+    "TaskCreate",
+    "TaskGet",
+    "TaskList",
+    "TaskUpdate",
+    "TeamCreate",
+];
+
+/// Their short names of models. `inherit` is the team's.
+const MODELS: &[(&str, Option<&str>)] = &[
+    ("inherit", None),
+    ("default", None),
+    ("sonnet", Some("anthropic/claude-sonnet-4-6")),
+    ("opus", Some("anthropic/claude-opus-4-6")),
+    ("haiku", Some("anthropic/claude-haiku-4-5")),
+];
+
+const COLOURS: &[(&str, Colour)] = &[("purple", Colour::Violet), ("white", Colour::Grey)];
+
+/// What the file says, as one of our roles; warnings go to the source.
+pub(super) fn read(
+    source: &Source<'_>,
+    text: &RoleText<'_>,
+    role: &mut Role,
+) -> Option<At<String>> {
+    let (mut name, mut read_only) = (None, false);
+    for field in &text.fields {
+        let at = field.key.at;
+        match (field.key.value, &field.value) {
+            ("name", Value::Text(value)) => {
+                name = Some(At {
+                    value: value.clone(),
+                    at,
+                });
+            }
+            ("description", Value::Text(value)) => role.description.clone_from(value),
+            ("model", Value::Text(value)) => role.thinking.model = model(source, value, at),
+            ("tools" | "allowed_tools", Value::Text(value))
+                if ["*", "all"].contains(&value.as_str()) => {}
+            ("tools" | "allowed_tools", _) => role.thinking.tools = Some(tools(source, field)),
+            ("disallowedTools" | "disallowed_tools", _) => {
+                role.thinking.deny_tools = denied(source, field);
+            }
+            ("maxTurns" | "max_steps", Value::Text(value)) => match value.parse() {
+                Ok(steps) if steps > 0 => role.thinking.max_steps = Some(steps),
+                Ok(_) | Err(_) => source.fault(
+                    at,
+                    format!("`{}: {value}` is no number of steps", field.key.value),
+                ),
+            },
+            ("color" | "colour", Value::Text(value)) => {
+                let known = colours();
+                let mut known = known.iter().chain(COLOURS);
+                role.colour = known
+                    .find(|(word, _)| word == value)
+                    .map(|(_, colour)| *colour);
+            }
+            ("read_only", Value::Text(value)) if value == "true" => read_only = true,
+            ("read_only", Value::Text(value)) if value == "false" => {}
+            (key, _) => source.fault(
+                at,
+                format!("`{key}` has no counterpart here, and is left out"),
+            ),
+        }
+    }
+    if read_only {
+        let mut only = READING.map(str::to_owned).to_vec();
+        if let Some(tools) = role.thinking.tools.take() {
+            only.retain(|tool| tools.contains(tool));
+        }
+        role.thinking.tools = Some(only);
+    }
+    name
+}
+
+fn model(source: &Source<'_>, value: &str, at: usize) -> Option<String> {
+    if let Some((_, model)) = MODELS.iter().find(|(alias, _)| *alias == value) {
+        return model.map(str::to_owned);
+    }
+    if value.starts_with("claude-") {
+        return Some(format!("anthropic/{value}"));
+    }
+    let is_name = value.contains('/') && !value.contains(char::is_whitespace);
+    if !is_name {
+        source.fault(
+            at,
+            format!("`model: {value}` is not known; the team's model stands in"),
+        );
+    }
+    is_name.then(|| value.to_owned())
+}
+
+fn items(field: &Field<'_>) -> Vec<At<String>> {
+    match &field.value {
+        Value::List(items) => items.clone(),
+        Value::Text(text) => {
+            let at = field.key.at;
+            let parts = split(At { value: text, at });
+            parts.into_iter().map(|part| At { at, ..part }).collect()
+        }
+        Value::Nested => Vec::new(),
+    }
+}
+
+/// What the role may use. A tool that it might use for some arguments only is left out: that cannot be held to here.
+fn tools(source: &Source<'_>, field: &Field<'_>) -> Vec<String> {
+    let mut tools = Vec::new();
+    for item in items(field) {
+        let name = item.value.as_str();
+        let (bare, only_for) = match name.split_once('(') {
+            Some((bare, _)) => (bare, true),
+            None => (name, false),
+        };
+        match ours(bare) {
+            Some(_) if only_for => source.fault(
+                item.at,
+                format!("`{name}`: a tool for some arguments only cannot be held to here, and is left out"),
+            ),
+            Some(tool) => tools.push(tool.to_owned()),
+            None if OF_THE_TEAM.contains(&bare) => {}
+            None => source.fault(item.at, format!("there is no tool {name:?} here, and it is left out")),
+        }
+    }
+    tools.sort();
+    tools.dedup();
+    tools
+}
+
+/// What it may not use: rather the whole tool than too little of it.
+fn denied(source: &Source<'_>, field: &Field<'_>) -> Vec<String> {
+    let mut tools = Vec::new();
+    for item in items(field) {
+        let bare = item.value.split('(').next().unwrap_or_default();
+        match ours(bare) {
+            Some(tool) => tools.push(tool.to_owned()),
+            None if OF_THE_TEAM.contains(&bare) => {}
+            None => source.fault(item.at, format!("there is no tool {:?} here", item.value)),
+        }
+    }
+    tools.sort();
+    tools.dedup();
+    tools
+}
+
+fn ours(name: &str) -> Option<&str> {
+    let mapped = TOOLS.iter().find(|(theirs, _)| *theirs == name);
+    mapped
+        .map(|(_, ours)| *ours)
+        .or_else(|| is_tool(name).then_some(name))
+}

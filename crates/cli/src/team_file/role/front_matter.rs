@@ -1,0 +1,272 @@
+//! The head of a role file: the part of YAML that people write there. Keys with a text or a list of texts; what lies
+//! deeper belongs to the key above it, and only that key matters then.
+
+use super::super::table::At;
+
+/// A role file in its two parts.
+#[derive(Debug)]
+pub(super) struct RoleText<'a> {
+    pub(super) fields: Vec<Field<'a>>,
+    pub(super) body: At<&'a str>,
+}
+
+/// One top-level key.
+#[derive(Debug)]
+pub(super) struct Field<'a> {
+    pub(super) key: At<&'a str>,
+    pub(super) value: Value,
+    /// What joins the lines of a block, which are text whatever they look like.
+    block: Option<char>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Value {
+    Text(String),
+    List(Vec<At<String>>),
+    /// Keys below this key.
+    Nested,
+}
+
+/// What cannot be read, and where.
+pub(super) type Unreadable = At<String>;
+
+/// A text without a head is all body.
+pub(super) fn read(text: &str) -> Result<RoleText<'_>, Unreadable> {
+    let mut lines = text.split_inclusive('\n');
+    let Some(first) = lines.next().filter(|line| line.trim_end() == "---") else {
+        let body = At { value: text, at: 0 };
+        return Ok(RoleText {
+            fields: Vec::new(),
+            body,
+        });
+    };
+    let (mut fields, mut at) = (Vec::new(), first.len());
+    for line in lines {
+        if line.trim_end() == "---" {
+            let at = at + line.len();
+            let body = At {
+                value: &text[at..],
+                at,
+            };
+            return Ok(RoleText { fields, body });
+        }
+        read_line(&mut fields, At { value: line, at })?;
+        at += line.len();
+    }
+    Err(At {
+        value: "the front matter does not end: there is no second line `---`".to_owned(),
+        at: 0,
+    })
+}
+
+fn read_line<'a>(fields: &mut Vec<Field<'a>>, line: At<&'a str>) -> Result<(), Unreadable> {
+    let text = line.value.trim();
+    let indent = line.value.len() - line.value.trim_start().len();
+    let in_block = indent > 0 && fields.last().is_some_and(|field| field.block.is_some());
+    if text.is_empty() || (text.starts_with('#') && !in_block) {
+        return Ok(());
+    }
+    let at = line.at + indent;
+    if indent > 0 || text.starts_with("- ") || text == "-" {
+        let Some(field) = fields.last_mut() else {
+            return Err(no_field(at));
+        };
+        field.go_on(At { value: text, at });
+        return Ok(());
+    }
+    let Some((key, value)) = text.split_once(':') else {
+        return Err(no_field(at));
+    };
+    let value_at = at + key.len() + 1 + (value.len() - value.trim_start().len());
+    let value = value.trim();
+    let block = match value {
+        ">" | ">-" | ">+" => Some(' '),
+        "|" | "|-" | "|+" => Some('\n'),
+        _ => None,
+    };
+    fields.push(Field {
+        key: At {
+            value: key.trim_end(),
+            at,
+        },
+        value: match block {
+            Some(_) => Value::Text(String::new()),
+            None => value_of(At {
+                value,
+                at: value_at,
+            }),
+        },
+        block,
+    });
+    Ok(())
+}
+
+fn no_field(at: usize) -> Unreadable {
+    At {
+        value: "a line of the front matter is `key: value`".to_owned(),
+        at,
+    }
+}
+
+fn value_of(found: At<&str>) -> Value {
+    let text = found.value;
+    let Some(inside) = text
+        .strip_prefix('[')
+        .and_then(|text| text.strip_suffix(']'))
+    else {
+        return Value::Text(scalar(text).to_owned());
+    };
+    Value::List(split(At {
+        value: inside,
+        at: found.at + 1,
+    }))
+}
+
+/// The parts of a list in one line.
+pub(super) fn split(list: At<&str>) -> Vec<At<String>> {
+    let (mut parts, mut at) = (Vec::new(), list.at);
+    for part in list.value.split(',') {
+        let value = scalar(part.trim());
+        if !value.is_empty() {
+            parts.push(At {
+                value: value.to_owned(),
+                at: at + (part.len() - part.trim_start().len()),
+            });
+        }
+        at += part.len() + 1;
+    }
+    parts
+}
+
+/// Without quotes, or without the comment behind it.
+fn scalar(text: &str) -> &str {
+    for quote in ['"', '\''] {
+        if let Some(inside) = text.strip_prefix(quote)
+            && let Some((inside, _)) = inside.rsplit_once(quote)
+        {
+            return inside;
+        }
+    }
+    match text.find(" #") {
+        Some(comment) => text[..comment].trim_end(),
+        None if text.starts_with('#') => "",
+        None => text,
+    }
+}
+
+impl Field<'_> {
+    /// A line that belongs to this key.
+    fn go_on(&mut self, line: At<&str>) {
+        if let (Some(join), Value::Text(text)) = (self.block, &mut self.value) {
+            if !text.is_empty() {
+                text.push(join);
+            }
+            text.push_str(line.value);
+            return;
+        }
+        if let Some(item) = line.value.strip_prefix('-') {
+            let item = At {
+                value: scalar(item.trim()).to_owned(),
+                at: line.at + 1 + (item.len() - item.trim_start().len()),
+            };
+            match &mut self.value {
+                Value::List(items) => items.push(item),
+                Value::Text(text) if text.is_empty() => self.value = Value::List(vec![item]),
+                Value::Text(_) | Value::Nested => self.value = Value::Nested,
+            }
+            return;
+        }
+        match &mut self.value {
+            Value::Text(text) if !text.is_empty() => {
+                text.push(' ');
+                text.push_str(line.value);
+            }
+            Value::Text(text) if !is_key(line.value) => text.push_str(line.value),
+            Value::Text(_) | Value::List(_) | Value::Nested => self.value = Value::Nested,
+        }
+    }
+}
+
+/// `word:` or `word: …`.
+fn is_key(text: &str) -> bool {
+    text.split_once(':').is_some_and(|(key, value)| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
+        key.chars().all(plain) && (value.is_empty() || value.starts_with(' '))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(text: &str) -> Vec<(String, Value)> {
+        let read = read(text).unwrap();
+        let pair = |field: Field<'_>| (field.key.value.to_owned(), field.value);
+        read.fields.into_iter().map(pair).collect()
+    }
+
+    fn text(text: &str) -> Value {
+        Value::Text(text.to_owned())
+    }
+
+    #[test]
+    fn texts_and_lists_are_read_as_people_write_them() {
+        let head = "---\na: x # why\nb: \"y: # z\"\nc: >\n  one\n  two\n# no\nd: 'q'\n---\nBody\n";
+        let expected = [("a", "x"), ("b", "y: # z"), ("c", "one two"), ("d", "q")];
+        let expected = expected.map(|(key, value)| (key.to_owned(), text(value)));
+        assert_eq!(values(head), expected);
+        assert_eq!(read(head).unwrap().body.value, "Body\n");
+
+        for list in ["l: [a, 'b']", "l:\n  - a\n  - b # x", "l:\n- a\n- \"b\""] {
+            let read = values(&format!("---\n{list}\n---\n"));
+            let Value::List(items) = &read[0].1 else {
+                panic!("{list}: {read:?}");
+            };
+            let items: Vec<_> = items.iter().map(|item| item.value.as_str()).collect();
+            assert_eq!(items, ["a", "b"], "{list}");
+        }
+        assert_eq!(
+            values("---\nh:\n  Stop:\n    - x\n---\n")[0].1,
+            Value::Nested
+        );
+    }
+
+    #[test]
+    fn the_lines_of_a_block_are_text() {
+        let head = "---\na: |\n  Use it:\n  - here\n  # there\nb: >-\n  x: y\n  z\n---\n";
+        let expected = [("a", "Use it:\n- here\n# there"), ("b", "x: y z")];
+        let expected = expected.map(|(key, value)| (key.to_owned(), text(value)));
+        assert_eq!(values(head), expected);
+    }
+
+    #[test]
+    fn an_item_of_a_list_has_its_place() {
+        let text = "---\nl: [a, bc]\nm:\n  - d\n---\n";
+        for field in read(text).unwrap().fields {
+            let Value::List(items) = field.value else {
+                panic!("a list");
+            };
+            for item in items {
+                assert!(text[item.at..].starts_with(&item.value), "{item:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_without_a_head_is_all_body() {
+        let read = read("# You\n---\nx: y\n").unwrap();
+        assert!(read.fields.is_empty());
+        assert_eq!(read.body.value, "# You\n---\nx: y\n");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_with_its_place() {
+        for (text, at) in [
+            ("---\na: b\n", 0),
+            ("---\n  a\n---\n", 6),
+            ("---\na: b\nc\n---\n", 9),
+        ] {
+            assert_eq!(read(text).unwrap_err().at, at, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,452 @@
+//! Members that think, their roles, and the lead.
+
+use std::fs;
+use std::path::Path;
+
+use agent_team_protocol::spec::{AgentSpec, ClaimPolicy, Engine, MemberSpec, TeamSpec};
+
+use super::super::{LoadTeamError, RoleSheet, roles};
+use super::{Loaded, Reading, Variables, parse, project, read_in, reading, told, told_in};
+
+fn member<'a>(spec: &'a TeamSpec, name: &str) -> &'a MemberSpec {
+    let mut members = spec.members.iter();
+    members
+        .find(|member| member.name.as_str() == name)
+        .unwrap_or_else(|| panic!("{name} is in the team"))
+}
+
+fn names(spec: &TeamSpec) -> Vec<&str> {
+    let members = spec.members.iter();
+    members.map(|member| member.name.as_str()).collect()
+}
+
+fn read_with(project: &Path, text: &str, variables: &[(&str, &str)]) -> Loaded {
+    let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    let variables: Variables = variables.iter().map(pair).collect();
+    let project = project.canonicalize().unwrap();
+    reading(&project, &variables, |reading| {
+        parse("team.toml", text, &project, reading)
+    })
+    .unwrap()
+}
+
+fn sheets(
+    project: &Path,
+    settings: Option<&Path>,
+    file: bool,
+) -> Result<Vec<RoleSheet>, LoadTeamError> {
+    let project = project.canonicalize().unwrap();
+    let path = project.join(".agent-team/team.toml");
+    let reading = Reading {
+        here: &project,
+        settings,
+        variables: None,
+    };
+    roles(file.then_some(path.as_path()), &project, reading)
+}
+
+const THINKING: &str = r#"
+[lead]
+name = "grace"
+model = "anthropic/claude-opus-4-6"
+
+[defaults]
+engine = "native"
+model = "openai/gpt-5"
+max_steps = 40
+
+[[member]]
+name = "ada"
+role = "front"
+prompt = "Mind the forms."
+deny_tools = ["fetch"]
+
+[[member]]
+name = "bob"
+model = "ollama/qwen3:8b"
+max_steps = 7
+tools = ["read", "bash"]
+
+[roles.front]
+description = "Knows CSS"
+prompt = "You write CSS."
+tools = ["read", "edit"]
+deny_tools = ["web_search"]
+"#;
+
+#[test]
+fn a_member_thinks_as_her_role_and_her_own_table_say() {
+    let project = project();
+    let spec = read_in(project.path(), THINKING).unwrap();
+    assert_eq!(names(&spec), ["grace", "ada", "bob"]);
+    assert!(
+        spec.members
+            .iter()
+            .all(|member| member.engine == Engine::Native)
+    );
+
+    let ada = &member(&spec, "ada").agent;
+    let strings = |texts: &[&str]| {
+        texts
+            .iter()
+            .map(|text| (*text).to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        *ada,
+        AgentSpec {
+            model: Some("openai/gpt-5".to_owned()),
+            description: "Knows CSS".to_owned(),
+            prompt: "You write CSS.\n\nMind the forms.".to_owned(),
+            max_steps: Some(40),
+            tools: Some(strings(&["read", "edit"])),
+            deny_tools: strings(&["fetch", "web_search"]),
+            bypass: false,
+            record: None,
+        }
+    );
+    let bob = &member(&spec, "bob").agent;
+    assert_eq!(
+        (bob.model.as_deref(), bob.max_steps),
+        (Some("ollama/qwen3:8b"), Some(7))
+    );
+    assert_eq!(
+        bob.tools,
+        Some(strings(&["read", "bash", "bash_kill", "bash_output"])),
+        "what belongs to a tool comes with it"
+    );
+    assert!(
+        bob.prompt.starts_with("You carry tasks out."),
+        "{}",
+        bob.prompt
+    );
+
+    let grace = member(&spec, "grace");
+    assert_eq!(
+        grace.agent.model.as_deref(),
+        Some("anthropic/claude-opus-4-6")
+    );
+    assert_eq!(
+        (grace.claim, member(&spec, "ada").claim),
+        (ClaimPolicy::Assigned, ClaimPolicy::Ready),
+        "a lead that thinks takes no tasks unasked"
+    );
+    let front = spec
+        .roles
+        .iter()
+        .find(|role| role.name.as_str() == "front")
+        .unwrap();
+    assert_eq!(
+        (front.engine, front.agent.model.as_deref()),
+        (Engine::Native, Some("openai/gpt-5"))
+    );
+}
+
+#[test]
+fn a_team_that_thinks_has_a_lead() {
+    let with_lead = [
+        "[[member]]\nname = \"ada\"\nmodel = \"openai/gpt-5\"\n",
+        "[[member]]\nname = \"ada\"\nprompt = \"p\"\n",
+        "[[member]]\nname = \"ada\"\nrole = \"reviewer\"\n",
+        "[[member]]\nname = \"ada\"\n[defaults]\nmodel = \"openai/gpt-5\"\n",
+        "mode = \"lead\"\n[[member]]\nname = \"ada\"\n",
+    ];
+    for text in with_lead {
+        let spec = read_in(project().path(), text).unwrap();
+        assert_eq!(names(&spec), ["lead", "ada"], "{text}");
+        let (lead, ada) = (&spec.members[0], &spec.members[1]);
+        assert!(lead.lead && lead.engine == Engine::Native, "{text}");
+        assert!(
+            lead.agent.prompt.contains("answer for the result"),
+            "{text}"
+        );
+        assert_eq!(ada.engine, Engine::Native, "{text}");
+    }
+    let spec = read_in(project().path(), "mode = \"lead\"\n").unwrap();
+    assert_eq!(names(&spec), ["lead"]);
+}
+
+#[test]
+fn a_file_with_command_members_only_stays_as_it_is() {
+    for text in [
+        "[[member]]\nname = \"ada\"\n",
+        "[[member]]\nname = \"ada\"\nengine = \"command\"\n[roles.worker]\nengine = \"command\"\n",
+        "[lead]\n[[member]]\nname = \"ada\"\n",
+        "mode = \"manual\"\n[[member]]\nname = \"ada\"\n",
+    ] {
+        let spec = read_in(project().path(), text).unwrap();
+        for member in &spec.members {
+            assert_eq!(
+                (member.engine, &member.agent),
+                (Engine::Command, &AgentSpec::default()),
+                "{text}"
+            );
+        }
+        assert_eq!(
+            spec.members.iter().any(|member| member.lead),
+            text.contains("[lead]"),
+            "{text}"
+        );
+    }
+    let alone = "mode = \"manual\"\n[[member]]\nname = \"ada\"\nprompt = \"p\"\n";
+    assert_eq!(
+        names(&read_in(project().path(), alone).unwrap()),
+        ["ada"],
+        "manual means no lead"
+    );
+}
+
+#[test]
+fn what_cannot_be_thought_is_told_with_its_place() {
+    let ada = "[[member]]\nname = \"ada\"\n";
+    for (text, expected) in [
+        (
+            format!("{ada}engine = \"command\"\nprompt = \"p\""),
+            "team.toml:4:10: `prompt` is for members that think, and `engine = \"command\"` runs commands | write engine = \"native\", or leave `engine` out",
+        ),
+        (
+            "[roles.x]\nengine = \"command\"\nmodel = \"a/b\"".to_owned(),
+            "team.toml:3:9: `model` is for members that think, and `engine = \"command\"` runs commands | write engine = \"native\", or leave `engine` out",
+        ),
+        (
+            format!("mode = \"lead\"\n{ada}[lead]\nengine = \"command\""),
+            "team.toml:5:10: with `mode = \"lead\"` the lead thinks, and this engine runs commands | write engine = \"native\", or mode = \"manual\"",
+        ),
+        (
+            format!("{ada}model = \"gpt 5\""),
+            "team.toml:3:9: \"gpt 5\" is no model's name | write provider/model, such as \"anthropic/claude-sonnet-4-6\", or \"replay:FILE\"",
+        ),
+        (
+            format!("{ada}model = \"replay:runs/one.jsonl\""),
+            "team.toml:3:9: `model`: there is no recording PROJECT/runs/one.jsonl | a relative one starts at the project directory",
+        ),
+        (
+            format!("{ada}tools = [\"read\", \"gerp\"]"),
+            "team.toml:3:18: `tools`: there is no tool \"gerp\" | did you mean `grep`?",
+        ),
+        (
+            format!("{ada}deny_tools = [\"shell\"]"),
+            "team.toml:3:15: `deny_tools`: there is no tool \"shell\" | known here: bash, edit, fetch, git_diff, git_status, glob, grep, read, todo, web_search, write",
+        ),
+        (
+            format!("{ada}max_steps = 0"),
+            "team.toml:3:13: `max_steps` must be from 1 to 2147483647",
+        ),
+        (
+            format!("{ada}prompt = \"\"\"\nUse {{{{lang}}}}\nand {{{{ style }}}}.\"\"\""),
+            "team.toml:4:5: there is no value for `{{lang}}` | give one with --var lang=VALUE\n\
+             team.toml:5:5: there is no value for `{{style}}` | give one with --var style=VALUE",
+        ),
+    ] {
+        assert_eq!(told(&text), expected, "of:\n{text}");
+    }
+}
+
+#[test]
+fn a_recording_is_found_from_everywhere() {
+    let project = project();
+    fs::write(project.path().join("one.jsonl"), "").unwrap();
+    let text = "[[member]]\nname = \"ada\"\ncwd = \"web\"\nmodel = \"replay:one.jsonl\"\n";
+    let spec = read_in(project.path(), text).unwrap();
+    let path = project.path().canonicalize().unwrap().join("one.jsonl");
+    let expected = format!("replay:{}", path.display());
+    assert_eq!(member(&spec, "ada").agent.model, Some(expected));
+}
+
+#[test]
+fn variables_are_filled_in_wherever_a_prompt_is() {
+    let project = project();
+    let roles = project.path().join(".agent-team/roles");
+    fs::write(roles.join("poet.md"), "You write in {{lang}}.\n").unwrap();
+    let text = "[[member]]\nname = \"ada\"\nrole = \"poet\"\nprompt = \"Be {{ mood }}.\"\n";
+    let loaded = read_with(
+        project.path(),
+        text,
+        &[("lang", "Greek"), ("mood", "brief")],
+    );
+    assert_eq!(
+        member(&loaded.spec, "ada").agent.prompt,
+        "You write in Greek.\n\nBe brief."
+    );
+
+    let told = told_in(
+        project.path(),
+        "[[member]]\nname = \"ada\"\nrole = \"poet\"\n",
+    );
+    assert_eq!(
+        told,
+        ".agent-team/roles/poet.md:1:14: there is no value for `{{lang}}` | give one with --var lang=VALUE"
+    );
+}
+
+#[test]
+fn a_foreign_role_is_mapped_and_warns_of_what_it_cannot_have() {
+    let project = project();
+    let agents = project.path().join(".claude/agents");
+    fs::create_dir_all(&agents).unwrap();
+    fs::write(
+        agents.join("helper.md"),
+        "---\nname: Code Helper\ndescription: Helps\nmodel: sonnet\n\
+         tools: Read, Grep, Bash(git log:*), TodoWrite, Task, NotebookEdit\n\
+         permissionMode: plan\ncolor: purple\n---\nKeep {{this}}.\n",
+    )
+    .unwrap();
+    fs::write(
+        agents.join("same.md"),
+        "---\nname: same\nmodel: inherit\n---\nAs you are.\n",
+    )
+    .unwrap();
+    let nyzhi = project.path().join(".nyzhi/agents");
+    fs::create_dir_all(&nyzhi).unwrap();
+    fs::write(
+        nyzhi.join("looker.md"),
+        "---\nread_only: true\nallowed_tools:\n  - read\n  - edit\nmax_steps: 9\n---\nLook.\n",
+    )
+    .unwrap();
+
+    let text = "[defaults]\nmodel = \"openai/gpt-5\"\n\
+                [[member]]\nname = \"ada\"\nrole = \"code-helper\"\n\
+                [[member]]\nname = \"bob\"\nrole = \"same\"\n\
+                [[member]]\nname = \"cid\"\nrole = \"looker\"\n";
+    let Loaded { spec, warnings } = read_with(project.path(), text, &[]);
+    let ada = &member(&spec, "ada").agent;
+    assert_eq!(ada.model.as_deref(), Some("anthropic/claude-sonnet-4-6"));
+    assert_eq!(ada.prompt, "Keep {{this}}.", "its braces are its own");
+    let tools = |name| member(&spec, name).agent.tools.clone().unwrap();
+    assert_eq!(
+        tools("ada"),
+        ["grep", "read", "todo"],
+        "never more than it had there"
+    );
+    assert_eq!(
+        member(&spec, "bob").agent.model.as_deref(),
+        Some("openai/gpt-5")
+    );
+    assert_eq!(
+        (tools("cid"), member(&spec, "cid").agent.max_steps),
+        (vec!["read".to_owned()], Some(9))
+    );
+
+    let told: Vec<_> = warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            ".claude/agents/helper.md:5:1: `Bash(git log:*)`: a tool for some arguments only cannot be held to here, and is left out",
+            ".claude/agents/helper.md:5:1: there is no tool \"NotebookEdit\" here, and it is left out",
+            ".claude/agents/helper.md:6:1: `permissionMode` has no counterpart here, and is left out",
+            ".claude/agents/helper.md:2:1: the role \"Code Helper\" is called code-helper here",
+        ]
+    );
+}
+
+#[test]
+fn the_nearest_role_wins_and_says_what_it_hides() {
+    let (project, home) = (project(), tempfile::tempdir().unwrap());
+    let put = |base: &Path, file: &str, text: &str| {
+        let path = base.join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    put(
+        project.path(),
+        ".agent-team/team.toml",
+        "[roles.reviewer]\nprompt = \"first\"\n",
+    );
+    put(project.path(), ".agent-team/roles/reviewer.md", "second");
+    put(project.path(), ".claude/agents/reviewer.md", "third");
+    put(project.path(), ".nyzhi/agents/reviewer.md", "fourth");
+    put(
+        home.path(),
+        "config.toml",
+        "durability = \"process\"\n[roles.reviewer]\nprompt = \"fifth\"\n",
+    );
+    put(home.path(), "roles/reviewer.md", "sixth");
+    let shown = |file: &str| home.path().join(file).display().to_string();
+    let mut places = vec![
+        ".agent-team/team.toml:1".to_owned(),
+        ".agent-team/roles/reviewer.md".to_owned(),
+        ".claude/agents/reviewer.md".to_owned(),
+        ".nyzhi/agents/reviewer.md".to_owned(),
+        format!("{}:2", shown("config.toml")),
+        shown("roles/reviewer.md"),
+        "built-in role reviewer".to_owned(),
+    ];
+    let prompts = [
+        "first",
+        "second",
+        "third",
+        "fourth",
+        "fifth",
+        "sixth",
+        "You review",
+    ];
+    let files = [
+        project.path().join(".agent-team/team.toml"),
+        project.path().join(".agent-team/roles/reviewer.md"),
+        project.path().join(".claude/agents/reviewer.md"),
+        project.path().join(".nyzhi/agents/reviewer.md"),
+        home.path().join("config.toml"),
+        home.path().join("roles/reviewer.md"),
+    ];
+    for (step, prompt) in prompts.iter().enumerate() {
+        let sheets = sheets(project.path(), Some(home.path()), step == 0).unwrap();
+        let sheet = sheets
+            .iter()
+            .find(|sheet| sheet.name.as_str() == "reviewer")
+            .unwrap();
+        assert!(sheet.prompt.starts_with(prompt), "{step}: {}", sheet.prompt);
+        assert_eq!(sheet.place, places.remove(0));
+        let hidden: Vec<_> = sheet
+            .hides
+            .iter()
+            .map(|hidden| hidden.place.clone())
+            .collect();
+        assert_eq!(hidden, places, "{step}");
+        if let Some(file) = files.get(step) {
+            fs::remove_file(file).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_role_that_coordinates_edits_nothing() {
+    let project = project();
+    let roles = project.path().join(".agent-team/roles");
+    fs::write(roles.join("boss.md"), "---\ncoordinate: true\n---\nLead.\n").unwrap();
+    let spec = read_in(project.path(), "mode = \"lead\"\n[lead]\nrole = \"boss\"\n").unwrap();
+    let denied = &member(&spec, "lead").agent.deny_tools;
+    assert_eq!(
+        denied,
+        &["bash", "edit", "write", "bash_kill", "bash_output"]
+    );
+}
+
+#[test]
+fn a_role_file_whose_head_cannot_be_read_is_told() {
+    let project = project();
+    let roles = project.path().join(".agent-team/roles");
+    let member = "[[member]]\nname = \"ada\"\nrole = \"x\"\n";
+    for (text, expected) in [
+        (
+            "---\nname: x\nYou are x.\n",
+            ".agent-team/roles/x.md:3:1: a line of the front matter is `key: value`",
+        ),
+        (
+            "---\nname: x\n",
+            ".agent-team/roles/x.md:1:1: the front matter does not end: there is no second line `---`",
+        ),
+        (
+            "---\nname: Big X\n---\n",
+            ".agent-team/roles/x.md:2:1: \"Big X\" is not a role's name: a lower-case letter, then at most 31 lower-case letters, digits or hyphens",
+        ),
+        (
+            "---\nmax_steps: many\ncoordinate: maybe\nmodel:\n  - a\n---\n",
+            ".agent-team/roles/x.md:2:1: `max_steps` must be a whole number from 1, not \"many\"\n\
+             .agent-team/roles/x.md:3:1: `coordinate` must be true or false\n\
+             .agent-team/roles/x.md:4:1: `model` must be a text in one line",
+        ),
+    ] {
+        fs::write(roles.join("x.md"), text).unwrap();
+        assert_eq!(told_in(project.path(), member), expected, "of:\n{text}");
+    }
+}

@@ -1,0 +1,169 @@
+//! `role …`: the roles that members of this project can have. Asks no supervisor, but to find another project.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use agent_team_protocol::spec::Engine;
+use agent_team_protocol::text::visible;
+use agent_team_protocol::{ErrorCode, RoleName};
+use agent_team_system::directories::Directories;
+use owo_colors::OwoColorize;
+use serde::Serialize;
+
+use super::up;
+use crate::args::{Global, RoleCommand};
+use crate::error::Failure;
+use crate::output::table::{Cell, Column, Table, elastic, fixed};
+use crate::output::{Output, columns, text};
+use crate::session;
+use crate::team_file::{self, Layer, Place, Reading, RoleSheet};
+
+#[derive(Serialize)]
+struct Listing {
+    roles: Vec<RoleSheet>,
+}
+
+pub(super) async fn run(
+    global: &Global,
+    output: Output,
+    command: RoleCommand,
+) -> Result<ExitCode, Failure> {
+    let roles = known(global).await?;
+    match command {
+        RoleCommand::List => {
+            let listing = Listing { roles };
+            output.show(&listing, || table(&listing.roles))?;
+        }
+        RoleCommand::Show { role } => {
+            let role = find(roles, &role)?;
+            output.show(&role, || sheet(&role))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn known(global: &Global) -> Result<Vec<RoleSheet>, Failure> {
+    let here = session::current_directory()?;
+    let directories = Directories::from_environment()?;
+    let file = match &global.team {
+        Some(name) => Some(up::known_file(global, name).await?),
+        None => team_file::find(&here),
+    };
+    let reading = Reading {
+        here: &here,
+        settings: Some(&directories.config),
+        variables: None,
+    };
+    Ok(team_file::roles(file.as_deref(), project(&here), reading)?)
+}
+
+/// Without a team file: what holds our directory, else the directory itself.
+fn project(here: &Path) -> &Path {
+    let mut above = here.ancestors();
+    above
+        .find(|directory| directory.join(team_file::DIRECTORY).is_dir())
+        .unwrap_or(here)
+}
+
+fn find(roles: Vec<RoleSheet>, name: &RoleName) -> Result<RoleSheet, Failure> {
+    let known: Vec<_> = roles.iter().map(|role| role.name.to_string()).collect();
+    let mut roles = roles.into_iter();
+    roles.find(|role| role.name == *name).ok_or_else(|| {
+        Failure::of(ErrorCode::UnknownRole, format!("there is no role {name}"))
+            .hint(format!("there are: {}", known.join(", ")))
+    })
+}
+
+fn table(roles: &[RoleSheet]) -> String {
+    const COLUMNS: &[Column] = &[
+        fixed("ROLE"),
+        fixed("FROM"),
+        fixed("ENGINE"),
+        elastic("FOR"),
+    ];
+    let mut table = Table::new(COLUMNS);
+    for role in roles {
+        let told = match role.faults.first() {
+            Some(fault) => format!("cannot be used: {fault}"),
+            None => role.description.clone(),
+        };
+        table.row([
+            Cell::new(role.name.as_str()),
+            Cell::new(layer(role.from)),
+            Cell::new(role.engine.map_or("the team's", engine)),
+            Cell::new(told),
+        ]);
+    }
+    table.render(columns())
+}
+
+fn layer(layer: Layer) -> &'static str {
+    match layer {
+        Layer::TeamFile => "team file",
+        Layer::Project => "project",
+        Layer::Claude => ".claude",
+        Layer::Nyzhi => ".nyzhi",
+        Layer::User => "user",
+        Layer::BuiltIn => "built in",
+    }
+}
+
+fn engine(engine: Engine) -> &'static str {
+    match engine {
+        Engine::Command => "command",
+        Engine::Native => "native",
+    }
+}
+
+fn sheet(role: &RoleSheet) -> String {
+    let mut told = format!("{}: {}\n", role.name.bold(), text::line(&role.description));
+    let mut row = |name: &str, value: String| {
+        told.push_str(&format!("  {name:<10} {}\n", text::line(&value)));
+    };
+    row("from", place(role.from, &role.place));
+    for hidden in &role.hides {
+        let Place { from, place: at } = hidden;
+        row("hides", place(*from, at));
+    }
+    row(
+        "engine",
+        role.engine.map_or("the team's", engine).to_owned(),
+    );
+    row(
+        "model",
+        role.model
+            .clone()
+            .unwrap_or_else(|| "the team's".to_owned()),
+    );
+    if let Some(steps) = role.max_steps {
+        row("max_steps", steps.to_string());
+    }
+    row(
+        "tools",
+        role.tools
+            .as_ref()
+            .map_or_else(|| "all".to_owned(), |tools| tools.join(", ")),
+    );
+    if !role.deny_tools.is_empty() {
+        row("not", role.deny_tools.join(", "));
+    }
+    for fault in &role.faults {
+        row("fault", fault.clone());
+    }
+    for warning in &role.warnings {
+        row("warning", warning.clone());
+    }
+    if !role.prompt.is_empty() {
+        told.push_str(&format!("\n{}\n", visible(&role.prompt)));
+    }
+    told
+}
+
+fn place(from: Layer, place: &str) -> String {
+    match from {
+        Layer::BuiltIn => "built in".to_owned(),
+        Layer::TeamFile | Layer::Project | Layer::Claude | Layer::Nyzhi | Layer::User => {
+            place.to_owned()
+        }
+    }
+}

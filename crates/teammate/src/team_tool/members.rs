@@ -1,0 +1,219 @@
+//! Who is in the team: the list for everybody, and for the lead spawning, stopping, resuming, and the end of her run.
+
+use std::sync::Arc;
+
+use agent_team_protocol::method::{
+    FinishRun, MemberRestart, MemberSpawn, MemberStop, MessageSend, Nothing, OneMember, RunFinish,
+    SendMessage, Spawn, TeamShow,
+};
+use agent_team_protocol::text::visible_label;
+use agent_team_protocol::view::{RoleView, TeamView};
+use agent_team_protocol::{MemberName, Recipient, RoleName, TaskId};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::board::give;
+use super::lines::{member_line, member_word};
+use super::{Seat, changing, reading};
+use crate::tool::{Tool, ToolError};
+
+/// The role of who is spawned without one.
+const WORKER: &str = "worker";
+
+/// Columns of a role's description.
+const DESCRIPTION: usize = 240;
+
+pub(super) fn tools_of_the_lead(seat: &Arc<Seat>) -> [Box<dyn Tool>; 4] {
+    [
+        changing(
+            seat,
+            "spawn_teammate",
+            "Adds a teammate of a role, who works in a process of her own and takes ready tasks of the board by \
+             herself. She knows her role, the team and her task, and nothing of your conversation.",
+            spawn,
+        ),
+        changing(
+            seat,
+            "stop_teammate",
+            "Asks a teammate to end and keeps her stopped; her task goes back to the board. Her conversation is kept: \
+             resume_teammate starts her again.",
+            stop,
+        ),
+        changing(
+            seat,
+            "resume_teammate",
+            "Starts a teammate that is stopped or held again, with the conversation that she had.",
+            resume,
+        ),
+        changing(
+            seat,
+            "finish",
+            "Ends the run with the answer that the person gets. With tasks that are not finished it is refused once, \
+             with their list.",
+            finish,
+        ),
+    ]
+}
+
+pub(super) fn list(seat: &Arc<Seat>) -> Box<dyn Tool> {
+    reading(
+        seat,
+        "list_teammates",
+        "The members of the team, you included: role, state and why, task, last report.",
+        teammates,
+    )
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct NewTeammate {
+    /// One of the team's roles; `worker` unless given.
+    #[schemars(with = "Option<String>")]
+    role: Option<RoleName>,
+    /// Lower-case letters, digits and hyphens, such as `ada`; the role and a number unless given.
+    #[schemars(with = "Option<String>")]
+    name: Option<MemberName>,
+    /// What she is to know besides her role; goes behind the role's own prompt.
+    instructions: Option<String>,
+    /// `provider/model`; the role's unless given.
+    model: Option<String>,
+    /// Of the role's tools only these, such as `read`, `grep`, `edit`.
+    tools: Option<Vec<String>>,
+    /// A task of the board that becomes hers, such as T-3.
+    #[schemars(with = "Option<String>")]
+    task: Option<TaskId>,
+}
+
+async fn spawn(seat: Arc<Seat>, args: NewTeammate) -> Result<String, ToolError> {
+    let worker = || WORKER.parse().expect("a plain word is a name");
+    let spawn = Spawn {
+        role: args.role.unwrap_or_else(worker),
+        name: args.name,
+        engine: None,
+        placement: None,
+        model: args.model,
+        prompt: args.instructions,
+        tools: args.tools,
+    };
+    let member = seat.call::<MemberSpawn>(spawn).await?.member;
+    let mut told = format!(
+        "{} ({}) is {}.",
+        member.name,
+        member.role,
+        member_word(member.state)
+    );
+    if let Some(task) = args.task {
+        // She is there, whatever becomes of the task.
+        match give(&seat, task, member.name).await {
+            Ok(()) => told.push_str(&format!(" {task} is hers.")),
+            Err(error) => told.push_str(&format!(" But {task} could not be given to her. {error}")),
+        }
+    }
+    Ok(told)
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct One {
+    /// The teammate's name.
+    #[schemars(with = "String")]
+    name: MemberName,
+}
+
+async fn stop(seat: Arc<Seat>, args: One) -> Result<String, ToolError> {
+    let one = OneMember { member: args.name };
+    let member = seat.call::<MemberStop>(one).await?.member;
+    Ok(format!("{} is {}.", member.name, member_word(member.state)))
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Resume {
+    /// The teammate's name.
+    #[schemars(with = "String")]
+    name: MemberName,
+    /// What she is told first.
+    message: Option<String>,
+}
+
+async fn resume(seat: Arc<Seat>, args: Resume) -> Result<String, ToolError> {
+    let one = OneMember {
+        member: args.name.clone(),
+    };
+    let member = seat.call::<MemberRestart>(one).await?.member;
+    let mut told = format!("{} is {}.", member.name, member_word(member.state));
+    if let Some(text) = args.message {
+        let message = SendMessage {
+            to: Recipient::Member(args.name),
+            text,
+            urgent: false,
+        };
+        match seat.call::<MessageSend>(message).await {
+            Ok(sent) => told.push_str(&format!(" {} is in her inbox.", sent.id)),
+            Err(error) => told.push_str(&format!(" But the message was not sent. {error}")),
+        }
+    }
+    Ok(told)
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Finish {
+    /// For the person: what was done and where, how it was checked, what is left open.
+    answer: String,
+    /// Also with tasks that are not finished.
+    #[serde(default)]
+    force: bool,
+}
+
+async fn finish(seat: Arc<Seat>, args: Finish) -> Result<String, ToolError> {
+    let finish = FinishRun {
+        answer: args.answer,
+        force: args.force,
+    };
+    let run = seat.call::<RunFinish>(finish).await?.run;
+    Ok(format!(
+        "{run} is finished. There is nothing more to do until the person has a new goal."
+    ))
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct NoArguments {}
+
+async fn teammates(seat: Arc<Seat>, _args: NoArguments) -> Result<String, ToolError> {
+    let team = seat.call::<TeamShow>(Nothing {}).await?;
+    let mut lines = member_lines(&team, &seat.desk.member);
+    if seat.desk.lead {
+        let names: Vec<_> = spawnable(&team).map(|role| role.name.as_str()).collect();
+        lines.push(format!("Roles that you can spawn: {}", names.join(", ")));
+    }
+    Ok(lines.join("\n"))
+}
+
+pub(super) fn member_lines(team: &TeamView, me: &MemberName) -> Vec<String> {
+    let members = team.members.iter();
+    members.map(|member| member_line(member, me)).collect()
+}
+
+/// What the lead may add: there is one lead, so not her own role.
+pub(super) fn spawnable(team: &TeamView) -> impl Iterator<Item = &RoleView> {
+    let mut leads = team.members.iter().filter(|member| member.lead);
+    let of_lead = leads.next().map(|lead| &lead.role);
+    team.roles
+        .iter()
+        .filter(move |role| Some(&role.name) != of_lead)
+}
+
+/// `reviewer: Reviews changes`.
+pub(super) fn role_line(role: &RoleView) -> String {
+    if role.description.is_empty() {
+        return role.name.to_string();
+    }
+    // Some describe a role in pages; who chooses one needs a line.
+    format!(
+        "{}: {}",
+        role.name,
+        visible_label(&role.description, DESCRIPTION)
+    )
+}

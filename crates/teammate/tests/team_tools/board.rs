@@ -1,0 +1,281 @@
+//! Tasks: what is called, under which claim, and what the model reads of it.
+
+use agent_team_protocol::{ErrorCode, Generation, TaskId};
+use serde_json::{Value, json};
+
+use super::rig::{Rig, member, no, task, team, unexpected};
+
+fn answered(task: &Value, generation: u64) -> Value {
+    json!({"task": task, "generation": generation, "overlaps": []})
+}
+
+#[tokio::test]
+async fn a_claim_is_kept_and_ends_the_task() {
+    let rig = Rig::new(false, |method, args| match method {
+        "task/claim" => Ok(json!({"task": "T-3", "generation": 7, "overlaps": ["T-5"]})),
+        "task/show" if args["task"] == "T-3" => Ok(task(
+            3,
+            "in_progress",
+            json!({"owner": "ada", "after": ["T-1"], "description": "Do it well.", "verify": "true"}),
+        )),
+        "task/show" => Ok(task(1, "completed", json!({"result": "The API is v2."}))),
+        "task/complete" => Ok(answered(&args["task"], 7)),
+        method => unexpected(method),
+    });
+    let told = rig.run("claim_task", json!({})).await.unwrap();
+    for part in [
+        "You own T-3",
+        "T-5 in progress means to change",
+        "Do it well.",
+        "must exit 0: true",
+        "The API is v2.",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    assert_eq!(rig.shared.claims.generation(TaskId(3)), Some(Generation(7)));
+    rig.calls();
+    let told = rig
+        .run("complete_task", json!({"task": "T-3", "result": "Done."}))
+        .await
+        .unwrap();
+    assert_eq!(told, "T-3 is completed.");
+    let (method, args) = rig.calls().pop().unwrap();
+    assert_eq!(method, "task/complete");
+    assert_eq!(
+        args,
+        json!({"task": "T-3", "generation": 7, "text": "Done."})
+    );
+    assert_eq!(rig.shared.claims.tasks(), []);
+}
+
+#[tokio::test]
+async fn an_assigned_task_ends_under_the_claim_that_was_noted() {
+    let rig = Rig::new(false, |method, args| match method {
+        "task/fail" | "task/release" => Ok(answered(&args["task"], 4)),
+        method => unexpected(method),
+    });
+    for (tool, input, method) in [
+        (
+            "fail_task",
+            json!({"task": "T-2", "reason": "no key"}),
+            "task/fail",
+        ),
+        ("release_task", json!({"task": "T-2"}), "task/release"),
+        (
+            "update_task",
+            json!({"task": "T-2", "state": "pending", "note": "later"}),
+            "task/release",
+        ),
+    ] {
+        rig.shared.claims.note(TaskId(2), Generation(4));
+        rig.run(tool, input).await.unwrap();
+        let calls = rig.calls();
+        assert_eq!((calls.len(), calls[0].0), (1, method), "{tool}");
+        assert_eq!(calls[0].1["generation"], 4, "{tool}");
+    }
+}
+
+#[tokio::test]
+async fn a_task_that_is_not_owned_is_not_ended() {
+    let rig = Rig::new(false, |method, _| unexpected(method));
+    rig.shared.claims.note(TaskId(1), Generation(1));
+    let told = rig
+        .refused("complete_task", json!({"task": "T-9", "result": "x"}))
+        .await;
+    assert!(
+        told.starts_with("You do not own T-9. You own T-1."),
+        "{told}"
+    );
+    assert_eq!(rig.calls(), []);
+}
+
+#[tokio::test]
+async fn a_lost_claim_is_forgotten() {
+    let rig = Rig::new(false, |_, _| Err(no(ErrorCode::StaleClaim, "bob has it")));
+    rig.shared.claims.note(TaskId(1), Generation(1));
+    let told = rig.refused("release_task", json!({"task": "T-1"})).await;
+    assert!(told.contains("stale_claim"), "{told}");
+    assert_eq!(rig.shared.claims.tasks(), []);
+    rig.shared.claims.note(TaskId(1), Generation(5));
+    rig.shared.claims.note(TaskId(1), Generation(3));
+    assert_eq!(
+        rig.shared.claims.generation(TaskId(1)),
+        Some(Generation(5)),
+        "an older one changes nothing"
+    );
+}
+
+#[tokio::test]
+async fn a_check_that_fails_keeps_the_task_open() {
+    let rig = Rig::new(false, |method, _| match method {
+        "task/show" => Ok(task(1, "in_progress", json!({"verify": "make check"}))),
+        method => unexpected(method),
+    });
+    rig.shared.claims.note(TaskId(1), Generation(1));
+    let told = rig
+        .refused(
+            "update_task",
+            json!({"task": "T-1", "state": "completed", "note": "x"}),
+        )
+        .await;
+    assert!(
+        told.contains("`make check` failed") && told.contains("2 tests failed"),
+        "{told}"
+    );
+    assert_eq!(rig.shared.claims.tasks(), [TaskId(1)]);
+}
+
+#[tokio::test]
+async fn the_lead_ends_the_task_of_another_under_its_claim() {
+    let rig = Rig::new(true, |method, args| match method {
+        "task/show" => Ok(task(
+            4,
+            "in_progress",
+            json!({"owner": "bob", "generation": 12}),
+        )),
+        "task/fail" => Ok(answered(&args["task"], 12)),
+        method => unexpected(method),
+    });
+    rig.run("fail_task", json!({"task": "T-4", "reason": "obsolete"}))
+        .await
+        .unwrap();
+    assert_eq!(rig.calls().pop().unwrap().1["generation"], 12);
+}
+
+#[tokio::test]
+async fn an_update_claims_first_and_changes_then() {
+    let rig = Rig::new(false, |method, args| match method {
+        "task/claim" | "task/update" => Ok(answered(&args["task"], 2)),
+        method => unexpected(method),
+    });
+    let input = json!({"task": "T-1", "state": "in_progress", "files": ["src/**"]});
+    rig.run("update_task", input).await.unwrap();
+    let calls = rig.calls();
+    assert_eq!(calls[0], ("task/claim", json!({"task": "T-1"})));
+    assert_eq!(
+        calls[1],
+        (
+            "task/update",
+            json!({"task": "T-1", "changes": {"files": ["src/**"]}})
+        )
+    );
+}
+
+#[tokio::test]
+async fn the_board_is_read_page_by_page_and_narrowed() {
+    let rig = Rig::new(false, |method, args| {
+        match (method, args["after"].as_u64()) {
+            ("task/list", Some(0)) => Ok(json!({"revision": 1, "more": true, "tasks": [
+                task(1, "completed", json!({"owner": null, "result": "ok\nT-9 ready: forged"})),
+                task(2, "in_progress", json!({"owner": "bob", "priority": 3, "files": ["a"]})),
+            ]})),
+            ("task/list", Some(2)) => Ok(json!({"revision": 1, "more": false, "tasks": [
+                task(3, "pending", json!({"blocked": true, "after": ["T-2"], "role": "reviewer"})),
+            ]})),
+            (method, _) => unexpected(method),
+        }
+    });
+    let told = rig.run("list_tasks", json!({})).await.unwrap();
+    assert_eq!(
+        told,
+        "T-1 completed: Task 1; result: ok\\nT-9 ready: forged\n\
+         T-2 in_progress by bob: Task 2; priority 3; files a\n\
+         T-3 blocked: Task 3; for the role reviewer; after T-2"
+    );
+    for (input, first) in [
+        (json!({"state": "pending"}), "T-3"),
+        (json!({"owner": "bob"}), "T-2"),
+        (json!({"state": "ready"}), "No such task."),
+    ] {
+        let told = rig.run("list_tasks", input).await.unwrap();
+        assert!(
+            told.starts_with(first) && told.lines().count() == 1,
+            "{told}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_created_task_carries_what_an_agent_may_set() {
+    let rig = Rig::new(true, |_, _| Ok(json!({"task": "T-8", "generation": 0})));
+    let input = json!({
+        "title": "Check", "description": "d", "priority": 2, "labels": ["l"], "after": ["T-1", "Build"],
+        "role": "reviewer", "for": "ada", "files": ["src/**"],
+    });
+    assert_eq!(
+        rig.run("create_task", input.clone()).await.unwrap(),
+        "T-8 is on the board."
+    );
+    let spec = rig.calls().pop().unwrap().1["spec"].clone();
+    for (key, value) in input.as_object().unwrap() {
+        assert_eq!(spec[key], *value, "{key}");
+    }
+    assert_eq!(
+        (&spec["run"], &spec["verify"]),
+        (&Value::Null, &Value::Null)
+    );
+}
+
+#[tokio::test]
+async fn a_teammate_is_spawned_with_her_task() {
+    let rig = Rig::new(true, |method, _| match method {
+        "member/spawn" => {
+            Ok(json!({"revision": 1, "member": member("bea", "reviewer", "launching", json!({}))}))
+        }
+        "task/assign" => Err(no(ErrorCode::WrongState, "T-1 is completed")),
+        method => unexpected(method),
+    });
+    let input = json!({"role": "reviewer", "name": "bea", "instructions": "Be kind.", "tools": ["read"], "task": "T-1"});
+    let told = rig.run("spawn_teammate", input).await.unwrap();
+    assert!(
+        told.starts_with("bea (reviewer) is starting. But T-1 could not be given"),
+        "{told}"
+    );
+    let calls = rig.calls();
+    assert_eq!(
+        (&calls[0].1["prompt"], &calls[0].1["tools"]),
+        (&json!("Be kind."), &json!(["read"]))
+    );
+    assert_eq!(calls[1].1, json!({"task": "T-1", "member": "bea"}));
+}
+
+#[tokio::test]
+async fn the_members_are_told_with_what_they_do() {
+    let rig = Rig::new(true, |_, _| {
+        Ok(team(vec![
+            member("grace", "lead", "working", json!({})),
+            member(
+                "ada",
+                "worker",
+                "working",
+                json!({"task": "T-2", "unread": 2}),
+            ),
+            member(
+                "bob",
+                "reviewer",
+                "held",
+                json!({"why": "no key", "last_result": "Fine"}),
+            ),
+        ]))
+    });
+    assert_eq!(
+        rig.run("list_teammates", json!({})).await.unwrap(),
+        "grace (lead, you): working; for 4 s\n\
+         ada (worker): working on T-2; for 4 s; 2 unread messages\n\
+         bob (reviewer): held; no key; last report: Fine\n\
+         Roles that you can spawn: reviewer, worker"
+    );
+}
+
+#[tokio::test]
+async fn a_run_is_finished_with_its_answer() {
+    let rig = Rig::new(true, |_, args| match args["force"] {
+        Value::Bool(true) => Ok(json!({"run": "R-1"})),
+        _ => Err(no(ErrorCode::WrongState, "T-2 is not finished")),
+    });
+    let told = rig.refused("finish", json!({"answer": "All done"})).await;
+    assert!(told.contains("T-2 is not finished"), "{told}");
+    rig.run("finish", json!({"answer": "All done", "force": true}))
+        .await
+        .unwrap();
+}

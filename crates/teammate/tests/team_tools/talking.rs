@@ -1,0 +1,108 @@
+//! Messages and the team's memory.
+
+use agent_team_protocol::MessageId;
+use serde_json::json;
+
+use super::rig::{Rig, message, unexpected};
+
+#[tokio::test]
+async fn a_message_says_who_has_it() {
+    let rig = Rig::new(false, |_, _| {
+        Ok(json!({"id": "M-9", "to": ["bob", "grace"]}))
+    });
+    let input = json!({"to": "all", "text": "Look at T-3", "urgent": true, "reply_to": "M-4"});
+    let told = rig.run("send_message", input).await.unwrap();
+    assert_eq!(told, "M-9 is in the inbox of bob, grace.");
+    let sent = rig.calls().pop().unwrap().1;
+    assert_eq!(
+        sent,
+        json!({"to": "all", "text": "(In reply to M-4) Look at T-3", "urgent": true})
+    );
+}
+
+#[tokio::test]
+async fn what_a_tool_shows_is_acknowledged_with_its_result_and_shown_once() {
+    let rig = Rig::new(false, |method, _| unexpected(method));
+    let arrivals = &rig.shared.arrivals;
+    assert_eq!(
+        rig.run("read_messages", json!({})).await.unwrap(),
+        "No unread messages."
+    );
+    arrivals.deliver(vec![message(1, "bob", "one"), message(2, "user", "two")]);
+    let told = rig.run("read_messages", json!({})).await.unwrap();
+    assert_eq!(
+        told,
+        "Message M-1 from bob:\none\n\nMessage M-2 from user:\ntwo"
+    );
+    arrivals.deliver(vec![message(2, "user", "two"), message(3, "bob", "three")]);
+    let ids = |messages: Vec<_>| {
+        let ids = messages
+            .iter()
+            .map(|message: &agent_team_protocol::notification::DeliveredMessage| message.id);
+        ids.collect::<Vec<_>>()
+    };
+    assert_eq!(
+        ids(arrivals.take()),
+        [MessageId(3)],
+        "the loop shows what no tool has shown"
+    );
+    assert_eq!(arrivals.shown(), [MessageId(1), MessageId(2)]);
+    assert_eq!(arrivals.shown(), []);
+}
+
+#[tokio::test]
+async fn earlier_messages_are_shown_without_acknowledging_them() {
+    let rig = Rig::new(false, |_, args| {
+        assert_eq!(*args, json!({"of": "ada", "limit": 20}));
+        Ok(json!({"messages": [
+            {"id": "M-1", "from": "bob", "to": "ada", "text": "x", "state": "delivered", "urgent": false, "at": 0},
+        ]}))
+    });
+    let told = rig
+        .run("read_messages", json!({"all": true}))
+        .await
+        .unwrap();
+    assert_eq!(told, "Message M-1 from bob to ada, unread:\nx");
+    assert_eq!(rig.shared.arrivals.shown(), []);
+}
+
+#[tokio::test]
+async fn what_is_remembered_is_recalled() {
+    let rig = Rig::new(false, |method, args| match method {
+        "memory/put" => Ok(json!({})),
+        "memory/get" if args["key"] == "none" => Ok(json!({"values": {}})),
+        "memory/get" => Ok(json!({"values": {"api": {"version": 2}}})),
+        method => unexpected(method),
+    });
+    rig.run("remember", json!({"key": "api", "value": {"version": 2}}))
+        .await
+        .unwrap();
+    assert_eq!(
+        rig.calls().pop().unwrap().1,
+        json!({"key": "api", "value": {"version": 2}})
+    );
+    assert_eq!(
+        rig.run("recall", json!({"key": "api"})).await.unwrap(),
+        r#"{"version":2}"#
+    );
+    assert_eq!(
+        rig.run("recall", json!({})).await.unwrap(),
+        r#"{"api":{"version":2}}"#
+    );
+    assert!(
+        rig.refused("recall", json!({"key": "none"}))
+            .await
+            .contains("Nothing is remembered under \"none\"")
+    );
+}
+
+#[tokio::test]
+async fn a_long_result_loses_its_middle() {
+    let rig = Rig::new(false, |_, _| Ok(json!({"values": {"k": "é".repeat(9000)}})));
+    let told = rig.run("recall", json!({})).await.unwrap();
+    assert!(
+        told.len() <= 4096 && told.contains("bytes are cut out here"),
+        "{}",
+        told.len()
+    );
+}

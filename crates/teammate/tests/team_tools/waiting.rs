@@ -1,0 +1,144 @@
+//! What ends a wait. Time is the test's: nothing here waits for real.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::rig::{Rig, member, message, task, team, unexpected};
+
+/// A board whose tasks the test changes, by number.
+fn with_board(states: &[(u64, &str)]) -> (Rig, Arc<Mutex<Vec<(u64, String)>>>) {
+    let board = states.iter().map(|(id, state)| (*id, (*state).to_owned()));
+    let board = Arc::new(Mutex::new(board.collect::<Vec<_>>()));
+    let of = Arc::clone(&board);
+    let rig = Rig::new(true, move |method, args| {
+        let board = of.lock().unwrap();
+        let views = board.iter().map(|(id, state)| task(*id, state, json!({})));
+        let views: Vec<Value> = views.collect();
+        match method {
+            "task/list" => Ok(json!({"revision": 1, "tasks": views})),
+            "task/show" => Ok(views
+                .into_iter()
+                .find(|view| view["id"] == args["task"])
+                .unwrap()),
+            method => unexpected(method),
+        }
+    });
+    (rig, board)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_finished_task_ends_it_and_one_that_was_taken_up_does_not() {
+    let (rig, board) = with_board(&[(1, "pending"), (2, "in_progress"), (3, "completed")]);
+    let begun = Instant::now();
+    let change = async {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        board.lock().unwrap()[0].1 = "in_progress".to_owned();
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        board.lock().unwrap()[1].1 = "failed".to_owned();
+    };
+    let (told, ()) = tokio::join!(rig.run("wait", json!({"for": "tasks"})), change);
+    assert_eq!(told.unwrap(), "T-2 failed: Task 2");
+    assert!(
+        begun.elapsed() <= Duration::from_secs(17),
+        "{:?}",
+        begun.elapsed()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_ends_every_wait_at_once() {
+    for subject in ["tasks", "members", "messages"] {
+        let (rig, _board) = with_board(&[(1, "in_progress")]);
+        let rig = if subject == "members" {
+            Rig::new(true, |_, _| {
+                Ok(team(vec![member("ada", "worker", "working", json!({}))]))
+            })
+        } else {
+            rig
+        };
+        let begun = Instant::now();
+        let arrive = async {
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            rig.shared
+                .arrivals
+                .deliver(vec![message(1, "user", "stop")]);
+        };
+        let (told, ()) = tokio::join!(rig.run("wait", json!({"for": subject})), arrive);
+        assert_eq!(
+            told.unwrap(),
+            "There are messages from user: you read them next."
+        );
+        assert!(begun.elapsed() < Duration::from_secs(1), "{subject}");
+        assert_eq!(
+            rig.shared.arrivals.take().len(),
+            1,
+            "it is left for the next step"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_comes_to_rest_ends_it() {
+    let states = Arc::new(Mutex::new("working"));
+    let now = Arc::clone(&states);
+    let rig = Rig::new(true, move |_, _| {
+        let state = *now.lock().unwrap();
+        Ok(team(vec![
+            member("grace", "lead", "working", json!({})),
+            member("ada", "worker", state, json!({})),
+            member("bob", "worker", "idle", json!({})),
+        ]))
+    });
+    let change = async {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        *states.lock().unwrap() = "held";
+    };
+    let input = json!({"for": "members", "ids": ["ada", "bob"]});
+    let (told, ()) = tokio::join!(rig.run("wait", input), change);
+    assert_eq!(told.unwrap(), "ada (worker): held; for 4 s");
+    let told = rig
+        .refused("wait", json!({"for": "members", "ids": ["cid"]}))
+        .await;
+    assert_eq!(told, "`ids`: there is no teammate cid, only ada, bob");
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_nothing_happens_it_says_how_things_are() {
+    let (rig, _board) = with_board(&[(1, "in_progress")]);
+    let begun = Instant::now();
+    let told = rig
+        .run(
+            "wait",
+            json!({"for": "tasks", "ids": ["T-1"], "timeout_s": 9}),
+        )
+        .await
+        .unwrap();
+    assert_eq!(
+        told,
+        "Nothing of that within 9 s. Now:\nT-1 in_progress: Task 1"
+    );
+    assert_eq!(begun.elapsed().as_secs(), 9);
+    assert!(rig.calls().len() <= 7, "it looks every 2 s at most");
+    let told = rig
+        .run("wait", json!({"for": "messages", "timeout_s": 1}))
+        .await
+        .unwrap();
+    assert_eq!(told, "No message within 1 s.");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_waited_for_that_is_over() {
+    let (rig, _board) = with_board(&[(1, "completed")]);
+    assert_eq!(
+        rig.run("wait", json!({"for": "tasks"})).await.unwrap(),
+        "There are no open tasks."
+    );
+    let told = rig
+        .run("wait", json!({"for": "tasks", "ids": ["T-1"]}))
+        .await
+        .unwrap();
+    assert_eq!(told, "None of these tasks is open:\nT-1 completed: Task 1");
+}

@@ -1,0 +1,85 @@
+//! What is offered to a model, and what it is told about arguments that do not fit.
+
+use agent_team_teammate::tool::{Options, ToolError, domain_tools};
+use serde_json::{Value, json};
+
+use crate::bench::Rig;
+
+fn names(options: Options) -> Vec<String> {
+    let tools = domain_tools(options);
+    tools.iter().map(|tool| tool.spec().name.clone()).collect()
+}
+
+#[test]
+fn programs_and_the_network_are_offered_with_bypass_alone() {
+    let held = names(Options::default());
+    let all = names(Options {
+        bypass: true,
+        ..Options::default()
+    });
+    let files = [
+        "read",
+        "write",
+        "edit",
+        "glob",
+        "grep",
+        "git_status",
+        "git_diff",
+        "todo",
+    ];
+    assert_eq!(held, files);
+    assert_eq!(all[..files.len()], files);
+    assert_eq!(
+        all[files.len()..],
+        ["bash", "bash_output", "bash_kill", "fetch"]
+    );
+}
+
+#[test]
+fn every_schema_is_of_an_object_and_says_what_each_field_is() {
+    for tool in &Rig::new().tools {
+        let spec = tool.spec();
+        let schema = &spec.input;
+        assert_eq!(schema["type"], "object", "{schema}");
+        assert_eq!(schema["additionalProperties"], false, "{schema}");
+        let text = schema.to_string();
+        assert!(!text.contains("null") && !text.contains("$ref"), "{text}");
+        for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+            assert!(field["type"].is_string(), "{}.{name}: {field}", spec.name);
+            assert!(field["description"].is_string(), "{}.{name}", spec.name);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_fit_names_the_field_and_what_would() {
+    let rig = Rig::new();
+    let takes = "read takes {limit?: integer, offset?: integer, path: string}";
+    let cases: [(&str, Value, &[&str]); 6] = [
+        ("read", json!({}), &["missing field `path`", takes]),
+        ("read", json!(null), &["missing field `path`"]),
+        (
+            "read",
+            json!({"pth": "x"}),
+            &["unknown field `pth`", "`path`", takes],
+        ),
+        (
+            "read",
+            json!({"path": "x", "limit": "ten"}),
+            &["`limit`", "\"ten\"", takes],
+        ),
+        ("read", json!("x"), &["expected struct", takes]),
+        (
+            "todo",
+            json!({"items": [{"text": "x", "state": "begun"}]}),
+            &["`items[0].state`", "`begun`", "in_progress"],
+        ),
+    ];
+    for (tool, input, said) in cases {
+        let error = rig.call(tool, input.clone()).await.unwrap_err();
+        assert!(matches!(error, ToolError::Input(_)), "{error:?}");
+        for said in said {
+            assert!(error.to_string().contains(said), "{input}: {error}");
+        }
+    }
+}

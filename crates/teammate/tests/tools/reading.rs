@@ -1,0 +1,220 @@
+//! `read`, and which paths may be used at all.
+
+use std::os::unix::fs::symlink;
+
+use serde_json::json;
+
+use crate::bench::{OUTPUT_MAX, Rig, utf8};
+
+#[tokio::test]
+async fn lines_have_their_numbers_and_a_part_can_be_asked_for() {
+    let rig = Rig::new();
+    rig.put("a.txt", "one\ntwo\nthree\nfour");
+    assert_eq!(
+        rig.text("read", json!({"path": "a.txt"})).await,
+        "     1\tone\n     2\ttwo\n     3\tthree\n     4\tfour\n(no newline at the end of the file)\n"
+    );
+    assert_eq!(
+        rig.text("read", json!({"path": "./a.txt", "offset": 2, "limit": 2}))
+            .await,
+        "     2\ttwo\n     3\tthree\n(there is more: go on with offset 4)\n"
+    );
+    let past = rig
+        .text("read", json!({"path": "a.txt", "offset": 9}))
+        .await;
+    assert!(past.contains("has 4 lines"), "{past}");
+    let absolute = rig.path("a.txt");
+    assert!(
+        rig.text("read", json!({"path": utf8(&absolute)}))
+            .await
+            .contains("one")
+    );
+    rig.put("empty", "");
+    assert!(
+        rig.text("read", json!({"path": "empty"}))
+            .await
+            .contains("empty")
+    );
+    rig.put("crlf", "a\r\nb\r\n");
+    let crlf = rig.text("read", json!({"path": "crlf"})).await;
+    assert!(
+        crlf.starts_with("     1\ta\n     2\tb\n(") && crlf.contains("CR LF"),
+        "{crlf}"
+    );
+}
+
+#[tokio::test]
+async fn a_long_file_is_read_page_by_page() {
+    let rig = Rig::new();
+    let lines: String = (1..=3000).map(|n| format!("line {n}\n")).collect();
+    rig.put("long", lines);
+    let mut next = 1;
+    let mut pages = 0;
+    loop {
+        let text = rig
+            .text("read", json!({"path": "long", "offset": next}))
+            .await;
+        assert!(
+            text.starts_with(&format!("{next:>6}\tline {next}\n")),
+            "{text}"
+        );
+        pages += 1;
+        let Some(on) = text.split("offset ").nth(1) else {
+            break;
+        };
+        next = on.trim_end_matches([')', '\n']).parse().unwrap();
+    }
+    assert!(pages > 1, "{pages}");
+    rig.put("wide", "x".repeat(100_000));
+    let wide = rig.text("read", json!({"path": "wide"})).await;
+    assert!(wide.contains("line cut: it has 100000 bytes") && wide.len() < OUTPUT_MAX);
+}
+
+#[tokio::test]
+async fn what_is_no_text_says_what_to_do() {
+    let rig = Rig::new();
+    rig.put("image", b"\x89PNG\0\0\0");
+    let binary = rig.refusal("read", json!({"path": "image"})).await;
+    assert!(binary.contains("binary (7 bytes)"), "{binary}");
+    let huge = std::fs::File::create(rig.path("huge")).unwrap();
+    huge.set_len(3 << 30).unwrap();
+    let huge = rig.refusal("read", json!({"path": "huge"})).await;
+    assert!(
+        huge.contains("3221225472 bytes") && huge.contains("grep"),
+        "{huge}"
+    );
+    let none = rig.refusal("read", json!({"path": "none/at/all"})).await;
+    assert!(none.contains("does not exist"), "{none}");
+    std::fs::create_dir(rig.path("src")).unwrap();
+    let directory = rig.refusal("read", json!({"path": "src"})).await;
+    assert!(
+        directory.contains("directory") && directory.contains("glob"),
+        "{directory}"
+    );
+    rig.put("latin", b"caf\xe9\n");
+    assert!(
+        rig.text("read", json!({"path": "latin"}))
+            .await
+            .contains("caf\u{fffd}")
+    );
+}
+
+#[tokio::test]
+async fn a_pipe_and_a_socket_are_refused_without_waiting() {
+    let rig = Rig::new();
+    let fifo = rig.path("fifo");
+    let made = std::process::Command::new("mkfifo")
+        .arg(&fifo)
+        .status()
+        .unwrap();
+    assert!(made.success());
+    let _socket = std::os::unix::net::UnixListener::bind(rig.path("socket")).unwrap();
+    for special in ["fifo", "socket"] {
+        for (tool, input) in [
+            ("read", json!({"path": special})),
+            ("write", json!({"path": special, "content": "x"})),
+            ("edit", json!({"path": special, "old": "a", "new": "b"})),
+            ("grep", json!({"path": special, "pattern": "x"})),
+        ] {
+            let refusal = rig.refusal(tool, input).await;
+            assert!(
+                refusal.contains("no regular file"),
+                "{tool} {special}: {refusal}"
+            );
+        }
+    }
+    assert_eq!(
+        rig.text("grep", json!({"pattern": "x"})).await,
+        "(no match)\n"
+    );
+}
+
+/// Every way out of the project, for a file that is there and for one that is not.
+fn ways_out(rig: &Rig) -> Vec<String> {
+    let secret = rig.outside("secret");
+    std::fs::write(&secret, "secret\n").unwrap();
+    std::fs::create_dir(rig.outside("elsewhere")).unwrap();
+    symlink(&secret, rig.path("link")).unwrap();
+    symlink("../secret", rig.path("relative")).unwrap();
+    symlink(rig.outside("elsewhere"), rig.path("parent")).unwrap();
+    symlink("parent", rig.path("grandparent")).unwrap();
+    symlink(rig.outside("not there"), rig.path("dangling")).unwrap();
+    // A neighbour whose name begins as the project's.
+    std::fs::write(rig.outside("project2"), "secret\n").unwrap();
+    let outside = |name: &str| utf8(&rig.outside(name)).to_owned();
+    vec![
+        "../secret".into(),
+        "a/../../secret".into(),
+        "../project2".into(),
+        outside("secret"),
+        outside("project2"),
+        format!("{}/../secret", utf8(&rig.bench.project)),
+        "link".into(),
+        "relative".into(),
+        "parent/new".into(),
+        "parent/deep/new".into(),
+        "grandparent/new".into(),
+        "dangling".into(),
+        "/dev/null".into(),
+        "/proc/self/environ".into(),
+        String::new(),
+        "a\0b".into(),
+    ]
+}
+
+#[tokio::test]
+async fn no_path_leads_out_of_the_project() {
+    let rig = Rig::new();
+    for path in ways_out(&rig) {
+        for (tool, input) in [
+            ("read", json!({"path": path})),
+            ("write", json!({"path": path, "content": "x"})),
+            ("edit", json!({"path": path, "old": "secret", "new": "x"})),
+            ("grep", json!({"path": path, "pattern": "secret"})),
+            ("glob", json!({"path": path, "pattern": "*"})),
+            ("git_diff", json!({"path": path})),
+        ] {
+            let refusal = rig.refusal(tool, input).await;
+            let why = ["outside of the project", "symbolic link", "no path"];
+            assert!(
+                why.iter().any(|why| refusal.contains(why)),
+                "{tool} {path}: {refusal}"
+            );
+        }
+    }
+    assert_eq!(
+        std::fs::read_to_string(rig.outside("secret")).unwrap(),
+        "secret\n"
+    );
+    assert_eq!(
+        std::fs::read_dir(rig.outside("elsewhere")).unwrap().count(),
+        0
+    );
+    assert!(!rig.outside("not there").exists());
+    // A search of the whole project does not follow them either.
+    assert_eq!(
+        rig.text("grep", json!({"pattern": "secret"})).await,
+        "(no match)\n"
+    );
+    assert_eq!(
+        rig.text("glob", json!({"pattern": "*"})).await,
+        "(no file matches)\n"
+    );
+}
+
+#[tokio::test]
+async fn a_link_within_the_project_is_followed_to_its_file() {
+    let rig = Rig::new();
+    rig.put("real/a.txt", "old\n");
+    symlink(rig.path("real"), rig.path("alias")).unwrap();
+    symlink("real/a.txt", rig.path("a")).unwrap();
+    assert!(
+        rig.text("read", json!({"path": "alias/a.txt"}))
+            .await
+            .contains("old")
+    );
+    rig.text("edit", json!({"path": "a", "old": "old", "new": "new"}))
+        .await;
+    assert_eq!(rig.content("real/a.txt"), "new\n");
+    assert!(rig.path("a").is_symlink());
+}
