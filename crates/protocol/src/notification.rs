@@ -96,11 +96,13 @@ pub struct StopMember {
     pub reason: String,
 }
 
-/// Text that a task printed. Transient: shown live, never stored by the supervisor.
+/// Text that a task printed, or that a member said. Transient: shown live, never stored by the supervisor.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TaskOutput {
-    pub task: TaskId,
+    /// `None`: it belongs to no task.
+    #[serde(default)]
+    pub task: Option<TaskId>,
     pub text: String,
 }
 
@@ -139,7 +141,8 @@ pub struct TransientNotice {
     pub team: TeamId,
     pub after: Revision,
     pub member: MemberName,
-    pub task: TaskId,
+    #[serde(default)]
+    pub task: Option<TaskId>,
     pub text: String,
 }
 

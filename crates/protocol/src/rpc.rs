@@ -166,10 +166,15 @@ fn line(value: &impl Serialize) -> String {
 
 /// A request as one line, newline included.
 pub fn request<M: Method>(id: u64, call: &Call<M::Args>) -> String {
+    request_named(id, M::NAME, call)
+}
+
+/// [`request`] of a method that is known by its name only.
+pub fn request_named(id: u64, method: &str, call: &Call<impl Serialize>) -> String {
     line(&OutRequest {
         jsonrpc: VERSION,
         id,
-        method: M::NAME,
+        method,
         params: call,
     })
 }

@@ -207,6 +207,19 @@ impl Client {
     /// Calls a method and waits for its answer, which means done and stored. When it is cancelled,
     /// the call is carried out all the same.
     pub async fn call<M: Method>(&self, call: &Call<M::Args>) -> Result<M::Answer, CallError> {
+        let answer = self.call_named(M::NAME, call).await?;
+        serde_json::from_str(answer.get()).map_err(|source| CallError::Answer {
+            method: M::NAME,
+            source,
+        })
+    }
+
+    /// [`Client::call`] of a method that is known by its name only; the answer is its JSON.
+    pub async fn call_named(
+        &self,
+        method: &str,
+        call: &Call<impl Serialize>,
+    ) -> Result<Box<RawValue>, CallError> {
         let id = self.calls.last_id.fetch_add(1, Ordering::Relaxed) + 1;
         let (answered, answer) = oneshot::channel();
         self.calls
@@ -214,14 +227,10 @@ impl Client {
             .as_mut()
             .ok_or(CallError::Disconnected)?
             .insert(id, answered);
-        self.send(rpc::request::<M>(id, call))
+        self.send(rpc::request_named(id, method, call))
             .await
             .map_err(|_| CallError::Disconnected)?;
-        let answer = answer.await.map_err(|_ended| CallError::Disconnected)??;
-        serde_json::from_str(answer.get()).map_err(|source| CallError::Answer {
-            method: M::NAME,
-            source,
-        })
+        Ok(answer.await.map_err(|_ended| CallError::Disconnected)??)
     }
 
     /// Sends a notification; waits only while the way out is full.

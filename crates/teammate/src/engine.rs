@@ -44,6 +44,9 @@ pub(crate) struct Place {
     pub(crate) cwd: PathBuf,
     /// The launch marker that all of them carry.
     pub(crate) marker: String,
+    /// They are all that runs below this worker, one line at a time: whatever is there when a line has ended was left
+    /// behind by it.
+    pub(crate) alone: bool,
 }
 
 /// What happens in a run, in order; `Ended` is the last.

@@ -7,7 +7,7 @@
 //! ```
 //! A reader who looks for …
 //! - what the process is told at its start: `launch`
-//! - what it is doing, and why it ends: `worker`
+//! - what it is doing, and why it ends: `worker` where it runs commands, `agent` where it thinks
 //! - pings, reconnecting, repeating what was not answered: `link`
 //! - how a task's line is run and ended: `engine`
 //! - what a model can do in its team, and what it is told of it: `team_tool`
@@ -15,6 +15,7 @@
 //!
 //! Nothing runs before the supervisor has answered; nothing that runs outlives its claim.
 
+mod agent;
 pub mod desk;
 mod engine;
 mod launch;
@@ -28,31 +29,47 @@ mod typed;
 mod vt;
 mod worker;
 
-use std::fs::OpenOptions;
+use std::collections::HashMap;
+use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use agent_team_protocol::exit::ExitCode;
 use agent_team_protocol::initialize::Initialize;
 use agent_team_protocol::launch::LaunchFile;
+use agent_team_protocol::spec::Engine;
 use agent_team_protocol::text::visible_line;
 use agent_team_system::directories::Directories;
+use agent_team_system::process::ProcessId;
 use agent_team_system::signals::Signals;
 use agent_team_system::spawn;
+use agent_team_system::tree::Tree;
 use signal_hook::consts::{SIGQUIT, SIGTSTP};
 use tokio::task::LocalSet;
 use tracing_subscriber::EnvFilter;
 
+use crate::agent::{Agent, Makings, seam};
+use crate::desk::Desk;
 use crate::engine::Place;
 use crate::launch::TakeLaunchError;
 use crate::link::Link;
 use crate::log::MemberLog;
+use crate::model::Model;
 use crate::pane::Pane;
+use crate::team_tool::Shared;
+use crate::tool::{Bench, Tool};
 use crate::typed::Typed;
 use crate::worker::{LastWords, Parts, Worker};
+
+/// Bytes of a tool's output that a model is shown at most.
+const OUTPUT_MAX: usize = 30_000;
+
+/// How long what the tools left running may take to be gone.
+const END_LIMIT: Duration = Duration::from_secs(2);
 
 /// Why this process cannot be a worker.
 #[derive(Debug, thiserror::Error)]
@@ -85,24 +102,126 @@ pub fn run(launch_file: &Path) -> Result<Ran, RunError> {
     log_panics(&launch);
     start_tracing(&launch);
     let directories = launch::directories(launch_file, &launch)?;
-    let initialize = Initialize::member(
-        launch.team.clone(),
-        launch.launch.clone(),
-        launch.token.clone(),
-    );
     // Before anything that can be built while the supervisor answers.
-    let link = Link::start(directories.clone(), initialize)?;
+    let link = Link::start(directories.clone(), introduction(&launch))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     // Local, because a terminal's saved modes do not go from thread to thread.
     LocalSet::new().block_on(&runtime, async {
-        let worker = prepare(&launch, directories, link)?;
-        Ok(Ran::Exited(worker.run().await))
+        let parts = prepare(&launch, directories, link)?;
+        let unfit = go_to_work(&launch.cwd).err();
+        Ok(Ran::Exited(match launch.engine {
+            Engine::Command => Worker::new(parts, unfit).run().await,
+            Engine::Native => think(&launch, parts, unfit).await,
+        }))
     })
 }
 
-fn prepare(launch: &LaunchFile, directories: Directories, link: Link) -> Result<Worker, RunError> {
+fn introduction(launch: &LaunchFile) -> Initialize {
+    Initialize::member(
+        launch.team.clone(),
+        launch.launch.clone(),
+        launch.token.clone(),
+    )
+}
+
+/// Takes the launch of a member of the native engine and works until it is over, in a process that does other things
+/// too: without a terminal, without signals, in no directory of its own. Dropping it is the member's sudden death.
+/// Must be called within a tokio runtime.
+///
+/// # Errors
+/// As [`run`].
+pub async fn host<T>(launch_file: &Path, model: Arc<dyn Model>, tools: T) -> Result<Ran, RunError>
+where
+    T: FnOnce(&Desk, &Shared) -> Vec<Box<dyn Tool>>,
+{
+    let launch = match launch::take(launch_file) {
+        Ok(launch) => launch,
+        Err(TakeLaunchError::Taken(_)) => return Ok(Ran::NotOurs),
+        Err(error) => return Err(RunError::Launch(Box::new(error))),
+    };
+    let directories = launch::directories(launch_file, &launch)?;
+    let (at, initialize) = (directories.clone(), introduction(&launch));
+    // It blocks on a runtime of its own, which this one does not allow here.
+    let link = tokio::task::spawn_blocking(move || Link::start(at, initialize));
+    let link = link.await.map_err(io::Error::other)??;
+    let pane = Pane::none(launch.member.clone());
+    let parts = parts(&launch, directories, link, pane, None);
+    let makings = makings(&launch, &parts.place, model, tools)?;
+    Ok(Ran::Exited(Agent::new(parts, makings).run().await))
+}
+
+/// Works with the model and the tools that the launch names. `unfit`: why it cannot.
+async fn think(launch: &LaunchFile, parts: Parts, unfit: Option<LastWords>) -> u8 {
+    let place = Arc::clone(&parts.place);
+    let model = match unfit {
+        Some(words) => Err(words),
+        None => {
+            let member = launch.member.as_str();
+            seam::model_of(&launch.agent, member, &launch.environment).await
+        }
+    };
+    let tools = |desk: &Desk, shared: &Shared| seam::tools_of(&launch.agent, desk, shared);
+    let makings = model.and_then(|model| {
+        makings(launch, &place, model, tools).map_err(|error| LastWords {
+            code: ExitCode::Failed as u8,
+            reason: format!("the directory of its outputs cannot be used: {error}"),
+            hold: true,
+        })
+    });
+    let code = match makings {
+        Ok(makings) => Agent::new(parts, makings).run().await,
+        Err(words) => Worker::new(parts, Some(words)).run().await,
+    };
+    end_tree(&place).await;
+    code
+}
+
+fn makings<T>(
+    launch: &LaunchFile,
+    place: &Place,
+    model: Arc<dyn Model>,
+    tools: T,
+) -> io::Result<Makings<T>> {
+    let outputs = launch.log.with_extension("outputs");
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&outputs)?;
+    let (desk, calls) = Desk::new(launch.member.clone(), launch.role.clone(), launch.lead);
+    let bench = Bench {
+        project: launch.project.clone(),
+        cwd: launch.cwd.canonicalize()?,
+        env: place.env.clone(),
+        outputs: outputs.canonicalize()?,
+        output_max: OUTPUT_MAX,
+        seen: Mutex::new(HashMap::new()),
+    };
+    Ok(Makings {
+        agent: launch.agent.clone(),
+        model,
+        desk,
+        calls,
+        bench,
+        tools,
+    })
+}
+
+/// What the tools left running ends with the member.
+async fn end_tree(place: &Place) {
+    let tree = Tree {
+        root: ProcessId::current().ok(),
+        sessions: Vec::new(),
+        marker: place.marker.clone(),
+    };
+    if let Err(error) = tree.end(END_LIMIT).await {
+        // The supervisor looks at the whole launch again before it starts a successor.
+        tracing::warn!(%error, "something of the member is left");
+    }
+}
+
+fn prepare(launch: &LaunchFile, directories: Directories, link: Link) -> Result<Parts, RunError> {
     let signals = Signals::install()?;
     // Handled by doing nothing, rather than ignored, which children would inherit: keys at the prompt end no worker.
     for signal in [SIGQUIT, SIGTSTP] {
@@ -110,14 +229,25 @@ fn prepare(launch: &LaunchFile, directories: Directories, link: Link) -> Result<
     }
     spawn::become_subreaper()?;
     let pane = Pane::open(launch.member.clone());
+    reap();
+    Ok(parts(launch, directories, link, pane, Some(signals)))
+}
+
+fn parts(
+    launch: &LaunchFile,
+    directories: Directories,
+    link: Link,
+    pane: Pane,
+    signals: Option<Signals>,
+) -> Parts {
     let term = std::env::var_os("TERM").filter(|_| pane.is_open());
     let place = Arc::new(Place {
         env: launch::child_environment(launch, term),
         cwd: launch.cwd.clone(),
         marker: launch.launch.to_string(),
+        alone: launch.engine == Engine::Command,
     });
-    reap();
-    let parts = Parts {
+    Parts {
         log: MemberLog::new(launch.log.clone()),
         link,
         typed: Typed::start(directories, launch),
@@ -128,8 +258,7 @@ fn prepare(launch: &LaunchFile, directories: Directories, link: Link) -> Result<
         place,
         pane,
         signals,
-    };
-    Ok(Worker::new(parts, go_to_work(&launch.cwd).err()))
+    }
 }
 
 /// The worker stands where its member works; somewhere else it does nothing.

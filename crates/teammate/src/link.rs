@@ -23,9 +23,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use agent_team_protocol::initialize::{Initialize, Welcome};
-use agent_team_protocol::method::{
-    EndTask, Exit, MemberExit, MessageRead, Method, ReadMessages, TaskComplete, TaskFail,
-};
+use agent_team_protocol::method::Method;
 use agent_team_protocol::notification::{
     Abandon, Assignment, Deliver, PaneLost, StopMember, TaskOutput, TaskSession,
 };
@@ -34,6 +32,7 @@ use agent_team_protocol::{ErrorCode, Refusal, with_causes};
 use agent_team_system::client::{CallError, Client, ConnectError, Incoming, Introduced};
 use agent_team_system::daemon::{self, BoundSocket, ConnectOrStartError};
 use agent_team_system::directories::Directories;
+use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -65,7 +64,7 @@ pub(crate) enum LinkEvent {
     Abandon(Abandon),
     Deliver(Deliver),
     Stop(StopMember),
-    Answered(Ticket, Result<(), Refusal>),
+    Answered(Ticket, Result<Box<RawValue>, Refusal>),
     /// The first failed attempt since the connection was there; the others follow silently.
     Unreachable(String),
     /// There will be no connection any more.
@@ -86,11 +85,20 @@ pub(crate) struct Ticket(u64);
 
 /// What a worker asks of the supervisor.
 #[derive(Debug, Clone)]
-pub(crate) enum Request {
-    Complete(EndTask),
-    Fail(EndTask),
-    Read(ReadMessages),
-    Exit(Exit),
+pub(crate) struct Request {
+    pub(crate) method: &'static str,
+    /// JSON of the method's arguments.
+    pub(crate) args: Box<RawValue>,
+}
+
+impl Request {
+    pub(crate) fn of<M: Method>(args: &M::Args) -> Self {
+        Self {
+            method: M::NAME,
+            args: serde_json::value::to_raw_value(args)
+                .expect("wire types have string keys and no failing serializers"),
+        }
+    }
 }
 
 /// What a worker tells the supervisor while it is connected.
@@ -322,15 +330,10 @@ impl Connector {
                 Some(call) = calls.join_next(), if !calls.is_empty() => {
                     let (ticket, outcome) = call.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
                     let outcome = match outcome {
-                        Ok(()) => Ok(()),
+                        Ok(answer) => Ok(answer),
                         Err(CallError::Refused(refusal)) => Err(refusal),
                         // Unanswered: it is made again on the next connection.
-                        Err(CallError::Disconnected) => continue,
-                        // It was carried out.
-                        Err(CallError::Answer { method, source }) => {
-                            tracing::warn!(method, error = %source, "answer passed over");
-                            Ok(())
-                        }
+                        Err(CallError::Disconnected | CallError::Answer { .. }) => continue,
                     };
                     if self.pending.answered(ticket, outcome.as_ref().err(), Instant::now()) == Settled::Done {
                         let _gone = self.to_worker.send(LinkEvent::Answered(ticket, outcome));
@@ -369,20 +372,19 @@ async fn introduce(
 
 /// Requests made while there is no connection wait in the channel, and are taken up by the next `serve`.
 async fn make(
-    calls: &mut JoinSet<(Ticket, Result<(), CallError>)>,
+    calls: &mut JoinSet<(Ticket, Result<Box<RawValue>, CallError>)>,
     client: &Client,
     ticket: Ticket,
     request: &Request,
 ) {
     let (client, request) = (client.clone(), request.clone());
     let mut call = Box::pin(async move {
-        let outcome = match request {
-            Request::Complete(args) => call::<TaskComplete>(&client, ticket, args).await,
-            Request::Fail(args) => call::<TaskFail>(&client, ticket, args).await,
-            Request::Read(args) => call::<MessageRead>(&client, ticket, args).await,
-            Request::Exit(args) => call::<MemberExit>(&client, ticket, args).await,
+        let call = Call {
+            team: None,
+            key: Some(ticket.0.to_string()),
+            args: request.args,
         };
-        (ticket, outcome)
+        (ticket, client.call_named(request.method, &call).await)
     });
     // Polled here for the first time, which queues its frame: so requests leave in the order in which they were made.
     let first = poll_fn(|context| Poll::Ready(call.as_mut().poll(context))).await;
@@ -392,15 +394,6 @@ async fn make(
             Poll::Pending => call.await,
         }
     });
-}
-
-async fn call<M: Method>(client: &Client, ticket: Ticket, args: M::Args) -> Result<(), CallError> {
-    let call = Call {
-        team: None,
-        key: Some(ticket.0.to_string()),
-        args,
-    };
-    client.call::<M>(&call).await.map(|_answer| ())
 }
 
 async fn announce(client: &Client, notice: Notice) {

@@ -13,7 +13,7 @@ use agent_team_protocol::{MemberName, MessageId};
 use agent_team_system::terminal::{self as tty, Tty};
 use tokio::sync::Semaphore;
 
-use self::paint::Paint;
+use self::paint::{Paint, Style};
 use self::terminal::{Command, Event, Terminal};
 use crate::engine::Size;
 use crate::vt::Position;
@@ -88,10 +88,18 @@ impl Pane {
                 .ok()
         });
         Self {
+            terminal: terminal.map(Terminal::start),
+            ..Self::none(member)
+        }
+    }
+
+    /// No terminal.
+    pub(crate) fn none(member: MemberName) -> Self {
+        Self {
             member,
             paint: Paint::default(),
             view: View::Quiet,
-            terminal: terminal.map(Terminal::start),
+            terminal: None,
             unshown: Vec::new(),
             behind: false,
         }
@@ -202,8 +210,7 @@ impl Pane {
     fn put(&mut self, text: &str, messages: Vec<MessageId>) {
         let text = self.paint.accent(text).replace('\n', "\r\n");
         let bytes = match &mut self.view {
-            View::Quiet => format!("{text}\r\n").into_bytes(),
-            View::Prompt { .. } => format!("\r\x1b[K{text}\r\n{}", self.prompt_text()).into_bytes(),
+            View::Quiet | View::Prompt { .. } => self.above_prompt(&text),
             View::Task { position, held } => {
                 if !fits(position) {
                     held.push(Held { text, messages });
@@ -213,6 +220,28 @@ impl Pane {
             }
         };
         self.show(bytes, messages, None);
+    }
+
+    fn above_prompt(&self, text: &str) -> Vec<u8> {
+        match self.view {
+            View::Prompt { .. } => format!("\r\x1b[K{text}\r\n{}", self.prompt_text()).into_bytes(),
+            View::Quiet | View::Task { .. } => format!("{text}\r\n").into_bytes(),
+        }
+    }
+
+    /// Shows whole lines of what a thinking member says and does; `text` is harmless already. Without room they pass
+    /// the terminal by.
+    pub(crate) fn lines(&mut self, style: Style, text: &str, room: Option<Room>) {
+        let missed = std::mem::replace(&mut self.behind, room.is_none() && self.terminal.is_some());
+        if room.is_none() {
+            return;
+        }
+        let mut text = self.paint.styled(style, text).replace('\n', "\r\n");
+        if missed {
+            text.insert_str(0, "… output left out above …\r\n");
+        }
+        let bytes = self.above_prompt(&text);
+        self.show(bytes, Vec::new(), room);
     }
 
     /// Gives the terminal to a task's programs.

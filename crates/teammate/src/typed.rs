@@ -1,14 +1,15 @@
-//! What the person types at the prompt, made a task of the board. Called by the worker.
+//! What the person types at the prompt: for a member that runs commands a task of the board, for one that thinks a
+//! message. Called by the worker.
 //!
 //! It travels over connections of its own, as a client: a member's connection never carries the user's words.
 
 use agent_team_protocol::initialize::Initialize;
 use agent_team_protocol::launch::LaunchFile;
-use agent_team_protocol::method::{AddTask, TaskAdd};
+use agent_team_protocol::method::{AddTask, MessageSend, Method, SendMessage, TaskAdd};
 use agent_team_protocol::rpc::{Call, TeamRef};
-use agent_team_protocol::spec::TaskSpec;
+use agent_team_protocol::spec::{Engine, TaskSpec};
 use agent_team_protocol::text::visible_label;
-use agent_team_protocol::{MemberName, Refusal, TaskId, TeamId};
+use agent_team_protocol::{MemberName, Recipient, Refusal, TaskId, TeamId};
 use agent_team_system::client::CallError;
 use agent_team_system::daemon;
 use agent_team_system::directories::Directories;
@@ -20,8 +21,8 @@ const TITLE: usize = 60;
 /// Connections that one line is tried over: its key makes that safe.
 const ATTEMPTS: u32 = 2;
 
-/// What became of a line.
-pub(crate) type Added = Result<TaskId, Refusal>;
+/// What became of a line: the task that it was made, or nothing more to say of it.
+pub(crate) type Added = Result<Option<TaskId>, Refusal>;
 
 /// The worker's side.
 #[derive(Debug)]
@@ -42,6 +43,7 @@ impl Typed {
             id: format!("{}-pane", launch.launch),
             team: launch.team.clone(),
             member: launch.member.clone(),
+            engine: launch.engine,
         };
         tokio::spawn(client.run(worker, to_worker));
         Self { lines, added }
@@ -53,6 +55,7 @@ struct Client {
     id: String,
     team: TeamId,
     member: MemberName,
+    engine: Engine,
 }
 
 impl Client {
@@ -64,18 +67,33 @@ impl Client {
         let mut count: u64 = 0;
         while let Some(line) = lines.recv().await {
             count += 1;
-            let call = Call {
-                team: Some(TeamRef::Id(self.team.clone())),
-                key: Some(count.to_string()),
-                args: AddTask {
-                    spec: task(&line, self.member.clone()),
-                },
+            let key = count.to_string();
+            let outcome = match self.engine {
+                Engine::Command => {
+                    let spec = task(&line, self.member.clone());
+                    let added = self.call::<TaskAdd>(key, AddTask { spec }).await;
+                    added.map(|added| Some(added.task))
+                }
+                Engine::Native => {
+                    let message = SendMessage {
+                        to: Recipient::Member(self.member.clone()),
+                        text: line,
+                        urgent: false,
+                    };
+                    let sent = self.call::<MessageSend>(key, message).await;
+                    sent.map(|_arrives_by_itself| None)
+                }
             };
-            let _worker_gone = added.send(self.add(&call).await);
+            let _worker_gone = added.send(outcome);
         }
     }
 
-    async fn add(&self, call: &Call<AddTask>) -> Added {
+    async fn call<M: Method>(&self, key: String, args: M::Args) -> Result<M::Answer, Refusal> {
+        let call = Call {
+            team: Some(TeamRef::Id(self.team.clone())),
+            key: Some(key),
+            args,
+        };
         let mut attempts = ATTEMPTS;
         loop {
             attempts -= 1;
@@ -84,8 +102,8 @@ impl Client {
             // What the supervisor says of its own accord is not for us, and drops with the connection.
             let (client, _incoming) =
                 connected.map_err(|error| Refusal::internal(error.to_string()))?;
-            match client.call::<TaskAdd>(call).await {
-                Ok(answer) => return Ok(answer.task),
+            match client.call::<M>(&call).await {
+                Ok(answer) => return Ok(answer),
                 Err(CallError::Refused(refusal)) => return Err(refusal),
                 Err(CallError::Disconnected) if attempts > 0 => {}
                 Err(error @ (CallError::Disconnected | CallError::Answer { .. })) => {

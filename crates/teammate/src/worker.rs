@@ -30,8 +30,8 @@ use agent_team_system::signals::{SignalEvent, Signals};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use self::report::{Asked, refused};
-use self::state::{Reconciled, State, Task, Then, reconcile};
+use self::report::Asked;
+use self::state::{State, Task, Then};
 use crate::engine::{Event as TaskEvent, Place};
 use crate::link::{Link, LinkEvent, Notice, Over, Ticket};
 use crate::log::MemberLog;
@@ -39,13 +39,14 @@ use crate::pane::paint::{self, Paint};
 use crate::pane::{Pane, PaneEvent, Room};
 use crate::typed::{Added, Typed};
 
-pub(crate) use self::state::LastWords;
+pub(crate) use self::report::refused;
+pub(crate) use self::state::{LastWords, Reconciled, reconcile};
 
 /// The grace that SIGTERM leaves.
-const TERM_GRACE: Duration = Duration::from_secs(1);
+pub(crate) const TERM_GRACE: Duration = Duration::from_secs(1);
 
 /// At most one `task/output` per this time.
-const OUTPUT_PAUSE: Duration = Duration::from_millis(50);
+pub(crate) const OUTPUT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What a worker is made of.
 pub(crate) struct Parts {
@@ -54,7 +55,8 @@ pub(crate) struct Parts {
     pub(crate) pane: Pane,
     pub(crate) link: Link,
     pub(crate) typed: Typed,
-    pub(crate) signals: Signals,
+    /// `None`: they are not this member's.
+    pub(crate) signals: Option<Signals>,
     /// `NO_COLOR` does not forbid it.
     pub(crate) coloured: bool,
 }
@@ -128,7 +130,7 @@ impl Worker {
         } = &mut self.parts;
         tokio::select! {
             biased;
-            signal = signals.next() => Event::Signal(signal),
+            signal = next_signal(signals) => Event::Signal(signal),
             event = link.next() => Event::Link(event),
             event = pane.next() => Event::Pane(event),
             Some(added) = typed.added.recv() => Event::Added(added),
@@ -150,7 +152,8 @@ impl Worker {
             Event::Task(TaskEvent::Ended(outcome), _) => self.ended(outcome),
             Event::OutputDue(permit) => self.show_output(permit),
             Event::Pane(event) => self.pane_event(event),
-            Event::Added(Ok(task)) => self.note(&format!("{task} added")),
+            Event::Added(Ok(None)) => {}
+            Event::Added(Ok(Some(task))) => self.note(&format!("{task} added")),
             Event::Added(Err(refusal)) => self.note(&refused("not added", &refusal)),
             Event::Signal(SignalEvent::Shutdown) => self.stop(TERM_GRACE, "terminated".into()),
             Event::Signal(SignalEvent::Interrupt) => self.parts.pane.interrupt(),
@@ -172,7 +175,7 @@ impl Worker {
             LinkEvent::Abandon(abandon) => self.abandon(&abandon),
             LinkEvent::Deliver(deliver) => self.deliver(deliver),
             LinkEvent::Stop(stop) => self.stop(Duration::from_millis(stop.grace_ms), stop.reason),
-            LinkEvent::Answered(ticket, outcome) => self.answered(ticket, outcome),
+            LinkEvent::Answered(ticket, outcome) => self.answered(ticket, outcome.map(drop)),
             LinkEvent::Unreachable(why) => {
                 self.note(&format!("no supervisor, trying again: {why}"));
             }
@@ -234,7 +237,10 @@ impl Worker {
             task.output_at = Instant::now() + OUTPUT_PAUSE;
             let text = task.output.take();
             let task = task.run.claim.task;
-            permit.send(TaskOutput { task, text });
+            permit.send(TaskOutput {
+                task: Some(task),
+                text,
+            });
         }
     }
 
@@ -281,7 +287,15 @@ impl Worker {
     }
 }
 
-async fn sleep_until(at: Option<Instant>) {
+/// Safe to cancel.
+pub(crate) async fn next_signal(signals: &mut Option<Signals>) -> SignalEvent {
+    match signals {
+        Some(signals) => signals.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+pub(crate) async fn sleep_until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
@@ -289,7 +303,7 @@ async fn sleep_until(at: Option<Instant>) {
 }
 
 /// Returns when there is something to show, time for it, and a link that takes it. Safe to cancel.
-async fn output_due(
+pub(crate) async fn output_due(
     at: Option<Instant>,
     output: mpsc::Sender<TaskOutput>,
 ) -> Option<mpsc::OwnedPermit<TaskOutput>> {

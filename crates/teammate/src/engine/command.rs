@@ -159,12 +159,19 @@ impl Work {
         Ok(ended)
     }
 
-    /// All that runs below this worker: it has no other children.
+    /// Where it runs alone, all that is below this worker.
     fn tree(&self, leader: ProcessId) -> Tree {
+        if self.place.alone {
+            return Tree {
+                root: ProcessId::current().ok(),
+                sessions: vec![leader],
+                marker: self.place.marker.clone(),
+            };
+        }
         Tree {
-            root: ProcessId::current().ok(),
+            root: Some(leader),
             sessions: vec![leader],
-            marker: self.place.marker.clone(),
+            marker: String::new(),
         }
     }
 }

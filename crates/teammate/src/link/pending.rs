@@ -101,12 +101,12 @@ fn is_passing(code: ErrorCode) -> bool {
 #[cfg(test)]
 mod tests {
     use agent_team_protocol::MessageId;
-    use agent_team_protocol::method::ReadMessages;
+    use agent_team_protocol::method::{MessageRead, ReadMessages};
 
     use super::*;
 
     fn read(id: u64) -> Request {
-        Request::Read(ReadMessages {
+        Request::of::<MessageRead>(&ReadMessages {
             messages: vec![MessageId(id)],
         })
     }

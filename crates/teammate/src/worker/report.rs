@@ -1,6 +1,6 @@
 //! What the worker asks of the supervisor, and what the answers mean: the ends of tasks, and messages that were read.
 
-use agent_team_protocol::method::{EndTask, ReadMessages};
+use agent_team_protocol::method::{EndTask, MessageRead, ReadMessages, TaskComplete, TaskFail};
 use agent_team_protocol::notification::Deliver;
 use agent_team_protocol::text::visible_line;
 use agent_team_protocol::{ErrorCode, MessageId, Refusal};
@@ -45,10 +45,8 @@ impl Worker {
         match outcome {
             Outcome::Completed { result } => {
                 self.note(&paint::completed(claim.task, task.started.elapsed()));
-                self.ask(
-                    Request::Complete(claim.ended(result)),
-                    Asked::Complete(claim),
-                );
+                let request = Request::of::<TaskComplete>(&claim.ended(result));
+                self.ask(request, Asked::Complete(claim));
             }
             Outcome::Failed { reason, detail } => {
                 self.note(&paint::failed(claim.task, &reason));
@@ -56,7 +54,8 @@ impl Worker {
                     "" => reason,
                     detail => format!("{reason}: {detail}"),
                 };
-                self.ask(Request::Fail(claim.ended(text)), Asked::Fail(claim));
+                let request = Request::of::<TaskFail>(&claim.ended(text));
+                self.ask(request, Asked::Fail(claim));
             }
             // Only what is being ended is abandoned, and that is not reported.
             Outcome::Abandoned => {}
@@ -74,10 +73,8 @@ impl Worker {
                 if refusal.code == ErrorCode::CompletionRefused =>
             {
                 self.note(&paint::failed(claim.task, &refusal.message));
-                self.ask(
-                    Request::Fail(claim.ended(refusal.message)),
-                    Asked::Fail(claim),
-                );
+                let request = Request::of::<TaskFail>(&claim.ended(refusal.message));
+                self.ask(request, Asked::Fail(claim));
             }
             (Some(Asked::Complete(claim) | Asked::Fail(claim)), Err(refusal)) => {
                 self.note(&refused(
@@ -119,7 +116,7 @@ impl Worker {
 
     pub(super) fn acknowledge(&mut self, messages: Vec<MessageId>) {
         if !messages.is_empty() {
-            let request = Request::Read(ReadMessages {
+            let request = Request::of::<MessageRead>(&ReadMessages {
                 messages: messages.clone(),
             });
             self.ask(request, Asked::Read(messages));
@@ -128,7 +125,7 @@ impl Worker {
 }
 
 /// A refusal as one line for a person.
-pub(super) fn refused(what: &str, refusal: &Refusal) -> String {
+pub(crate) fn refused(what: &str, refusal: &Refusal) -> String {
     let hint = refusal.hint.as_ref().map(|hint| format!(" ({hint})"));
     let text = format!("✗ {what}: {}{}", refusal.message, hint.unwrap_or_default());
     visible_line(&text).into_owned()

@@ -113,7 +113,7 @@ impl State {
 
 /// What a welcome means for what runs.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Reconciled {
+pub(crate) enum Reconciled {
     AsItShould,
     Start(Assignment),
     End,
@@ -122,7 +122,7 @@ pub(super) enum Reconciled {
 
 /// Compares what runs with what the supervisor says that this member holds. `reported` says whether a claim ended here
 /// and only its report is unanswered.
-pub(super) fn reconcile(
+pub(crate) fn reconcile(
     runs: Option<Claim>,
     welcome: Welcome,
     reported: impl Fn(Claim) -> bool,

@@ -4,6 +4,7 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
+use agent_team_protocol::method::MemberExit;
 use agent_team_protocol::notification::{Abandon, Assignment};
 use tokio::time::Instant;
 
@@ -206,7 +207,7 @@ impl Worker {
                 code: words.code,
                 give_up_at: Instant::now() + LAST_WORDS_LIMIT,
             };
-            self.ask(Request::Exit(words.into()), Asked::Exit);
+            self.ask(Request::of::<MemberExit>(&words.into()), Asked::Exit);
         }
     }
 

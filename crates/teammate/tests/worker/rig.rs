@@ -85,6 +85,10 @@ impl ScriptedSupervisor {
 
     /// Writes the launch file and returns its path.
     pub(crate) fn launch_file(&self, cwd: &Path) -> PathBuf {
+        self.launch_with(cwd, Engine::Command, AgentSpec::default())
+    }
+
+    pub(crate) fn launch_with(&self, cwd: &Path, engine: Engine, agent: AgentSpec) -> PathBuf {
         let path = std::env::var("PATH").unwrap();
         let file = LaunchFile {
             supervisor_lock: self.path("state/supervisor.lock"),
@@ -95,11 +99,11 @@ impl ScriptedSupervisor {
             cwd: cwd.to_owned(),
             environment: BTreeMap::from([("PATH".into(), path), ("GIVEN".into(), "yes".into())]),
             log: self.path("ada.log"),
-            engine: Engine::Command,
+            engine,
             role: "worker".parse().unwrap(),
             lead: false,
-            project: "/".into(),
-            agent: AgentSpec::default(),
+            project: self.path("project"),
+            agent,
         };
         let path = self.path("run/launch").join(self.launch.as_str());
         let bytes = serde_json::to_vec(&file).unwrap();
@@ -146,8 +150,13 @@ impl ScriptedSupervisor {
 
     /// A worker in a pane of 100 columns and 30 rows.
     pub(crate) fn in_pane(&self) -> (Worker, Pane) {
+        self.in_pane_for(&self.launch_file(&self.path("project")))
+    }
+
+    /// The same for a launch file that is there already.
+    pub(crate) fn in_pane_for(&self, launch_file: &Path) -> (Worker, Pane) {
         let pty = Pty::open(100, 30).unwrap();
-        let spec = self.spec(&self.launch_file(&self.path("project")));
+        let spec = self.spec(launch_file);
         let worker = self.guard(pty.spawn(&spec).unwrap());
         let pane = Pane {
             pty,

@@ -102,7 +102,10 @@ async fn the_supervisor_learns_the_session_and_sees_the_output() {
     assert!(session.start_time > 0);
     let expected = format!("pid {}\n", session.pid);
     let output = member.noticed::<TaskOutput>(|_| true).await;
-    assert_eq!((output.task, output.text), (TaskId(1), expected.clone()));
+    assert_eq!(
+        (output.task, output.text),
+        (Some(TaskId(1)), expected.clone())
+    );
     assert!(supervisor.log().contains(&expected), "{}", supervisor.log());
 }
 

@@ -1,0 +1,325 @@
+//! Carries out the calls of one answer: those that only read side by side, the others one by one, in order. Called by
+//! the mind.
+//!
+//! Whatever happens to a call, a panic too, becomes text for the model. Every call gets a result.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::Arc;
+
+use agent_team_protocol::text::visible_label;
+use serde_json::Value;
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::Instant;
+
+use super::inbox::{Inbox, Interruption};
+use super::screen::Screen;
+use super::transcript::without_middle;
+use crate::model::{ToolCall, ToolResult, ToolSpec};
+use crate::pane::paint::Style;
+use crate::tool::{Bench, Output, Tool, ToolError};
+use crate::worker::sleep_until;
+
+/// Characters that a call's arguments, and the first line of its result, are shown with.
+const SHOWN: usize = 120;
+
+/// What this member can call.
+#[derive(Debug)]
+pub(super) struct Toolbox {
+    tools: BTreeMap<String, Arc<dyn Tool>>,
+    bench: Arc<Bench>,
+}
+
+/// What became of an answer's calls.
+#[derive(Debug)]
+pub(super) struct CarriedOut {
+    /// One for each call, in their order.
+    pub(super) results: Vec<ToolResult>,
+    /// This member is to stop now.
+    pub(super) stopped: bool,
+}
+
+impl Toolbox {
+    pub(super) fn new(tools: Vec<Box<dyn Tool>>, bench: Bench) -> Self {
+        let named = |tool: Box<dyn Tool>| (tool.spec().name.clone(), Arc::from(tool));
+        Self {
+            tools: tools.into_iter().map(named).collect(),
+            bench: Arc::new(bench),
+        }
+    }
+
+    /// Where relative paths start.
+    pub(super) fn cwd(&self) -> &Path {
+        &self.bench.cwd
+    }
+
+    pub(super) fn specs(&self) -> Vec<ToolSpec> {
+        self.tools
+            .values()
+            .map(|tool| tool.spec().clone())
+            .collect()
+    }
+
+    pub(super) async fn carry_out(
+        &self,
+        calls: &[ToolCall],
+        inbox: &mut Inbox,
+        screen: &Screen,
+    ) -> CarriedOut {
+        let mut round = Round {
+            calls,
+            screen,
+            results: vec![None; calls.len()],
+            interrupted: None,
+            finish_at: None,
+        };
+        let mut next = 0;
+        while next < calls.len() {
+            if let Some(interruption) = inbox.interrupted() {
+                round.interrupt(interruption);
+            }
+            if !round.goes_on() {
+                break;
+            }
+            let end = next + self.batch(&calls[next..]);
+            let running = self.start(calls, next..end, screen);
+            round.finish(running, inbox).await;
+            next = end;
+        }
+        CarriedOut {
+            stopped: round.finish_at.is_some(),
+            results: round.results(next),
+        }
+    }
+
+    /// How many of these calls may run side by side, from the first on.
+    fn batch(&self, calls: &[ToolCall]) -> usize {
+        let reads = |call: &&ToolCall| match self.tools.get(&call.name) {
+            Some(tool) => tool.reads_only(),
+            None => true,
+        };
+        calls.iter().take_while(reads).count().max(1)
+    }
+
+    fn start(&self, calls: &[ToolCall], which: std::ops::Range<usize>, screen: &Screen) -> Running {
+        let mut running = Running::default();
+        for index in which {
+            let call = &calls[index];
+            screen.lines(Style::Accent, &header(call));
+            let handle = match (self.tools.get(&call.name), arguments(call)) {
+                (Some(tool), Ok(input)) => {
+                    let (tool, bench) = (Arc::clone(tool), Arc::clone(&self.bench));
+                    let screen = screen.clone();
+                    running.tasks.spawn(async move {
+                        let watch = screen.watch();
+                        let shown = |text: &str| watch.push(text);
+                        let outcome = tool.run(input, &bench, &shown).await;
+                        outcome.map(|output| Output {
+                            text: without_middle(output.text, bench.output_max),
+                            ..output
+                        })
+                    })
+                }
+                (None, _) => {
+                    let error = self.unknown(&call.name);
+                    running.tasks.spawn(async { Err(error) })
+                }
+                (Some(_), Err(error)) => running.tasks.spawn(async { Err(error) }),
+            };
+            running.indices.insert(handle.id(), index);
+        }
+        running
+    }
+
+    fn unknown(&self, name: &str) -> ToolError {
+        let names: Vec<&str> = self.tools.keys().map(String::as_str).collect();
+        ToolError::Input(format!(
+            "there is no tool {name}; there are: {}",
+            names.join(", ")
+        ))
+    }
+}
+
+type Outcome = Result<Output, ToolError>;
+
+/// Calls that run side by side. Dropping it ends them.
+#[derive(Default)]
+struct Running {
+    tasks: JoinSet<Outcome>,
+    indices: HashMap<Id, usize>,
+}
+
+/// The calls of one answer, and what they came to so far.
+struct Round<'a> {
+    calls: &'a [ToolCall],
+    screen: &'a Screen,
+    results: Vec<Option<ToolResult>>,
+    /// They were ended for this.
+    interrupted: Option<&'static str>,
+    /// This member is to stop: what runs may take until then.
+    finish_at: Option<Instant>,
+}
+
+impl Round<'_> {
+    fn goes_on(&self) -> bool {
+        self.interrupted.is_none() && self.finish_at.is_none()
+    }
+
+    fn interrupt(&mut self, interruption: Interruption) {
+        match interruption {
+            Interruption::Hear(why) => self.interrupted = Some(why),
+            Interruption::Stop { finish_at } => self.finish_at = Some(finish_at),
+        }
+    }
+
+    /// Waits for all of them, or ends them when something cannot wait.
+    async fn finish(&mut self, mut running: Running, inbox: &mut Inbox) {
+        loop {
+            tokio::select! {
+                biased;
+                joined = running.tasks.join_next_with_id() => match joined {
+                    Some(joined) => self.settle(&running.indices, joined),
+                    None => return,
+                },
+                interruption = inbox.interruption(), if self.goes_on() => {
+                    self.interrupt(interruption);
+                    if self.interrupted.is_some() {
+                        return self.end(running).await;
+                    }
+                }
+                () = sleep_until(self.finish_at) => return self.end(running).await,
+            }
+        }
+    }
+
+    /// Returns when nothing of them is left.
+    async fn end(&mut self, mut running: Running) {
+        running.tasks.abort_all();
+        while let Some(joined) = running.tasks.join_next_with_id().await {
+            self.settle(&running.indices, joined);
+        }
+    }
+
+    fn settle(&mut self, indices: &HashMap<Id, usize>, joined: Result<(Id, Outcome), JoinError>) {
+        let (id, outcome) = match joined {
+            Ok(done) => done,
+            Err(error) if error.is_cancelled() => return,
+            Err(error) => {
+                let text = "the tool has a bug: it panicked. Go another way.".to_owned();
+                (error.id(), Err(ToolError::Failed(text)))
+            }
+        };
+        if let Some(&index) = indices.get(&id) {
+            self.results[index] = Some(shown(&self.calls[index], &outcome, self.screen));
+        }
+    }
+
+    /// Everything from call `begun` on was not begun.
+    fn results(self, begun: usize) -> Vec<ToolResult> {
+        let why = self.interrupted.unwrap_or("this member is stopping");
+        let results = self.results.into_iter().enumerate();
+        let results = results.map(|(index, result)| {
+            result.unwrap_or_else(|| {
+                let text = if index < begun {
+                    format!("interrupted, because {why}; unknown whether it was done")
+                } else {
+                    format!("not carried out, because {why}")
+                };
+                let outcome = Err(ToolError::Failed(text));
+                shown(&self.calls[index], &outcome, self.screen)
+            })
+        });
+        results.collect()
+    }
+}
+
+/// The arguments as JSON.
+fn arguments(call: &ToolCall) -> Result<Value, ToolError> {
+    let text = match call.input.trim() {
+        // What some models write for no arguments.
+        "" => "{}",
+        text => text,
+    };
+    match serde_json::from_str(text) {
+        Ok(input @ Value::Object(_)) => Ok(input),
+        Ok(_) => Err(ToolError::Input(
+            "the arguments are not a JSON object".into(),
+        )),
+        Err(error) => Err(ToolError::Input(format!(
+            "the arguments are not JSON ({error}): make the call again with all of them"
+        ))),
+    }
+}
+
+fn header(call: &ToolCall) -> String {
+    let arguments = match serde_json::from_str(&call.input) {
+        Ok(Value::Object(arguments)) => {
+            let argument = |(name, value): (String, Value)| match value.as_str() {
+                Some(text) => format!("{name}: {text}"),
+                None => format!("{name}: {value}"),
+            };
+            let arguments: Vec<String> = arguments.into_iter().map(argument).collect();
+            arguments.join(", ")
+        }
+        Ok(_) | Err(_) => call.input.clone(),
+    };
+    format!("● {}({})", call.name, visible_label(&arguments, SHOWN))
+}
+
+/// Shows what a call came to, and makes it what the model is told.
+fn shown(call: &ToolCall, outcome: &Outcome, screen: &Screen) -> ToolResult {
+    let (text, failed) = match outcome {
+        Ok(output) => {
+            if let Some(diff) = &output.diff {
+                screen.lines(Style::Diff, diff);
+            }
+            (output.text.clone(), false)
+        }
+        Err(error) => (error.to_string(), true),
+    };
+    let first = text.lines().find(|line| !line.trim().is_empty());
+    let sign = if failed { "✗" } else { "⎿" };
+    let mut line = format!("  {sign} {}", visible_label(first.unwrap_or("done"), SHOWN));
+    let more = text.lines().count().saturating_sub(1);
+    if more > 0 {
+        line.push_str(&format!(" (+{more} lines)"));
+    }
+    screen.lines(Style::Dim, &line);
+    ToolResult {
+        id: call.id.clone(),
+        text,
+        failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(input: &str) -> ToolCall {
+        ToolCall {
+            id: "1".into(),
+            name: "read".into(),
+            input: input.into(),
+        }
+    }
+
+    #[test]
+    fn arguments_that_are_none_are_an_error_that_the_model_can_act_on() {
+        assert_eq!(
+            arguments(&call("")),
+            Ok(Value::Object(serde_json::Map::new()))
+        );
+        let error = arguments(&call("{\"path\": ")).unwrap_err().to_string();
+        assert!(error.contains("make the call again"), "{error}");
+        assert!(arguments(&call("[1]")).is_err());
+    }
+
+    #[test]
+    fn a_call_is_shown_on_one_line() {
+        let header = header(&call(r#"{"path": "a\nb", "limit": 3}"#));
+        assert!(header.starts_with("● read("), "{header}");
+        assert!(header.contains("path: a\\nb") && header.contains("limit: 3"));
+        assert!(!header.contains('\n'));
+    }
+}

@@ -1,0 +1,316 @@
+//! What has come for the model and is not among what it was told yet. The worker's loop puts it in, the mind takes it
+//! at its next step.
+//!
+//! Most of it waits for that step. An urgent message, a task that is taken away and the wish to stop do not: they
+//! interrupt what is under way.
+
+use std::collections::VecDeque;
+
+use agent_team_protocol::notification::{Abandon, Assignment, DeliveredMessage};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::engine::Claim;
+use crate::team_tool::{Arrivals, Claims};
+
+/// What the worker's loop tells the mind.
+#[derive(Debug)]
+pub(super) enum Input {
+    /// There are new messages among the arrivals.
+    Arrived {
+        urgent: bool,
+    },
+    Task(Assignment),
+    Abandoned(Abandon),
+    /// Come to an end: a call that runs may take until then.
+    Stop {
+        finish_at: Instant,
+    },
+}
+
+/// Something that the model is to be told.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    Message(DeliveredMessage),
+    Task(Assignment),
+    /// The runtime's own words. They wake nobody.
+    Note(String),
+}
+
+/// Why what is under way does not go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Interruption {
+    /// Something must be heard first: what, for the model.
+    Hear(&'static str),
+    Stop {
+        finish_at: Instant,
+    },
+}
+
+#[derive(Debug)]
+pub(super) struct Inbox {
+    inputs: mpsc::UnboundedReceiver<Input>,
+    arrivals: Arrivals,
+    claims: Claims,
+    waiting: VecDeque<Heard>,
+    /// There may be something new among the arrivals.
+    arrived: bool,
+    interruption: Option<Interruption>,
+    /// The task that the model was told of last.
+    told: Option<Assignment>,
+}
+
+impl Inbox {
+    pub(super) fn new(
+        inputs: mpsc::UnboundedReceiver<Input>,
+        arrivals: Arrivals,
+        claims: Claims,
+    ) -> Self {
+        Self {
+            inputs,
+            arrivals,
+            claims,
+            waiting: VecDeque::new(),
+            arrived: false,
+            interruption: None,
+            told: None,
+        }
+    }
+
+    pub(super) fn note(&mut self, text: String) {
+        self.waiting.push_back(Heard::Note(text));
+    }
+
+    /// The task that the model was told of, while it is this member's.
+    pub(super) fn task(&self) -> Option<&Assignment> {
+        self.told
+            .as_ref()
+            .filter(|told| self.claims.generation(told.task) == Some(told.generation))
+    }
+
+    /// A task waits that the model has not been told of.
+    pub(super) fn has_task(&mut self) -> bool {
+        self.drain();
+        let task = |heard: &Heard| matches!(heard, Heard::Task(_));
+        self.waiting.iter().any(task)
+    }
+
+    /// Everything that waits, in order.
+    pub(super) fn take(&mut self) -> Vec<Heard> {
+        self.drain();
+        self.pull();
+        if let Some(Interruption::Hear(_)) = self.interruption {
+            self.interruption = None;
+        }
+        let heard: Vec<Heard> = self.waiting.drain(..).collect();
+        for heard in &heard {
+            if let Heard::Task(task) = heard {
+                self.told = Some(task.clone());
+            }
+        }
+        heard
+    }
+
+    /// Waits for something that a member with nothing to do takes up. Safe to cancel.
+    ///
+    /// # Errors
+    /// When it is to stop instead.
+    pub(super) async fn work(&mut self) -> Result<(), Interruption> {
+        loop {
+            self.drain();
+            self.pull();
+            if let Some(stop @ Interruption::Stop { .. }) = &self.interruption {
+                return Err(stop.clone());
+            }
+            let wakes = |heard: &Heard| !matches!(heard, Heard::Note(_));
+            if self.waiting.iter().any(wakes) {
+                return Ok(());
+            }
+            self.receive().await;
+        }
+    }
+
+    /// Something has come already that cannot wait.
+    pub(super) fn interrupted(&mut self) -> Option<Interruption> {
+        self.drain();
+        self.interruption.clone()
+    }
+
+    /// Waits for something that cannot wait. Safe to cancel; what is not taken by [`Inbox::take`] interrupts again.
+    pub(super) async fn interruption(&mut self) -> Interruption {
+        loop {
+            if let Some(interruption) = &self.interruption {
+                return interruption.clone();
+            }
+            self.receive().await;
+        }
+    }
+
+    async fn receive(&mut self) {
+        match self.inputs.recv().await {
+            Some(input) => self.accept(input),
+            // The worker has gone.
+            None => self.stop(Instant::now()),
+        }
+    }
+
+    fn drain(&mut self) {
+        while let Ok(input) = self.inputs.try_recv() {
+            self.accept(input);
+        }
+    }
+
+    fn accept(&mut self, input: Input) {
+        match input {
+            Input::Arrived { urgent } => {
+                self.arrived = true;
+                if urgent {
+                    // A message that was offered again is not here any more.
+                    self.pull();
+                    let urgent =
+                        |heard: &Heard| matches!(heard, Heard::Message(message) if message.urgent);
+                    if self.waiting.iter().any(urgent) {
+                        self.hear("an urgent message has come");
+                    }
+                }
+            }
+            Input::Task(task) => self.waiting.push_back(Heard::Task(task)),
+            Input::Abandoned(abandon) => self.abandoned(&abandon),
+            Input::Stop { finish_at } => self.stop(finish_at),
+        }
+    }
+
+    fn abandoned(&mut self, abandon: &Abandon) {
+        let claim = Claim {
+            task: abandon.task,
+            generation: abandon.generation,
+        };
+        let is = |task: &Assignment| Claim::from(task) == claim;
+        self.waiting
+            .retain(|heard| !matches!(heard, Heard::Task(task) if is(task)));
+        if self.told.as_ref().is_some_and(is) {
+            self.told = None;
+            self.note(format!(
+                "{} is not yours any more: {}. What ran for it was ended; leave it as it is.",
+                abandon.task, abandon.reason
+            ));
+            self.hear("its task was taken away");
+        }
+    }
+
+    fn hear(&mut self, why: &'static str) {
+        self.interruption.get_or_insert(Interruption::Hear(why));
+    }
+
+    fn stop(&mut self, finish_at: Instant) {
+        let finish_at = match self.interruption {
+            Some(Interruption::Stop { finish_at: earlier }) => earlier.min(finish_at),
+            Some(Interruption::Hear(_)) | None => finish_at,
+        };
+        self.interruption = Some(Interruption::Stop { finish_at });
+    }
+
+    fn pull(&mut self) {
+        if std::mem::take(&mut self.arrived) {
+            let messages = self.arrivals.take();
+            self.waiting
+                .extend(messages.into_iter().map(Heard::Message));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use agent_team_protocol::{Generation, MessageId, Party, TaskId};
+
+    use super::*;
+
+    fn inbox() -> (mpsc::UnboundedSender<Input>, Arrivals, Claims, Inbox) {
+        let (inputs, mind) = mpsc::unbounded_channel();
+        let (arrivals, claims) = (Arrivals::default(), Claims::default());
+        let inbox = Inbox::new(mind, arrivals.clone(), claims.clone());
+        (inputs, arrivals, claims, inbox)
+    }
+
+    fn message(id: u64, urgent: bool) -> DeliveredMessage {
+        DeliveredMessage {
+            id: MessageId(id),
+            from: Party::User,
+            text: "hi".into(),
+            urgent,
+            redelivered: false,
+        }
+    }
+
+    fn task(generation: u64) -> Assignment {
+        Assignment {
+            task: TaskId(3),
+            generation: Generation(generation),
+            title: "Build".into(),
+            description: String::new(),
+            run: None,
+            verify: None,
+            attempt: 1,
+        }
+    }
+
+    fn abandon(generation: u64) -> Input {
+        Input::Abandoned(Abandon {
+            task: TaskId(3),
+            generation: Generation(generation),
+            reason: "released".into(),
+        })
+    }
+
+    #[tokio::test]
+    async fn a_message_is_heard_once_and_only_an_urgent_one_interrupts() {
+        let (inputs, arrivals, _, mut inbox) = inbox();
+        arrivals.deliver(vec![message(1, false)]);
+        inputs.send(Input::Arrived { urgent: false }).unwrap();
+        inbox.work().await.unwrap();
+        assert_eq!(inbox.interruption, None);
+        arrivals.deliver(vec![message(2, true)]);
+        inputs.send(Input::Arrived { urgent: true }).unwrap();
+        assert!(matches!(inbox.interruption().await, Interruption::Hear(_)));
+        let heard = [message(1, false), message(2, true)].map(Heard::Message);
+        assert_eq!(inbox.take(), heard);
+        // Offered again, on a new connection.
+        arrivals.deliver(vec![message(2, true)]);
+        inputs.send(Input::Arrived { urgent: true }).unwrap();
+        assert_eq!(inbox.take(), []);
+        assert_eq!(inbox.interruption, None);
+    }
+
+    #[test]
+    fn a_task_that_is_taken_away_before_it_was_told_is_never_heard_of() {
+        let (inputs, _, claims, mut inbox) = inbox();
+        claims.note(TaskId(3), Generation(1));
+        inputs.send(Input::Task(task(1))).unwrap();
+        inputs.send(abandon(1)).unwrap();
+        assert_eq!(inbox.take(), []);
+        assert_eq!(inbox.task(), None);
+    }
+
+    #[test]
+    fn an_older_claims_end_interrupts_nothing() {
+        let (inputs, _, claims, mut inbox) = inbox();
+        claims.note(TaskId(3), Generation(2));
+        inputs.send(Input::Task(task(2))).unwrap();
+        inbox.take();
+        assert_eq!(inbox.task(), Some(&task(2)));
+        inputs.send(abandon(1)).unwrap();
+        assert_eq!(inbox.take(), []);
+        assert_eq!(inbox.task(), Some(&task(2)));
+        claims.forget(TaskId(3), Generation(2));
+        assert_eq!(inbox.task(), None);
+    }
+
+    #[tokio::test]
+    async fn notes_alone_wake_nobody_and_a_stop_goes_before_all() {
+        let (inputs, _, _, mut inbox) = inbox();
+        inbox.note("by the way".into());
+        let finish_at = Instant::now();
+        inputs.send(Input::Stop { finish_at }).unwrap();
+        assert_eq!(inbox.work().await, Err(Interruption::Stop { finish_at }));
+    }
+}

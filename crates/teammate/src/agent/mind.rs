@@ -1,0 +1,369 @@
+//! The loop of a thinking member: what its model is told, what it says, what it calls, and when its turn is over.
+//! Started by the worker's loop, which it never touches but through channels.
+//!
+//! ```text
+//! read back ──► resting ──heard──► stored ──► step ──► calls stored ──► carried out ──► results stored ─┐
+//!                  ▲                 ▲         └ no calls: the end of a turn                            │
+//!                  │                 └──────────────────────────────────────────────────────────────────┘
+//!                  └── task completed, or reported ◄┘
+//! ```
+//! Nothing goes on before what it depends on is stored: a message is read, a call made and a result believed only
+//! when the supervisor has it in the transcript.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use agent_team_protocol::exit::ExitCode;
+use agent_team_protocol::method::{
+    AppendTranscript, Nothing, ReadTranscript, Rest, TeamShow, TranscriptAppend, TranscriptRead,
+};
+use agent_team_protocol::spec::AgentSpec;
+use agent_team_protocol::view::Usage;
+use agent_team_protocol::{MessageId, Refusal, with_causes};
+use serde_json::value::RawValue;
+
+use super::calls::Toolbox;
+use super::compact::Room;
+use super::inbox::{Heard, Inbox, Interruption};
+use super::screen::Screen;
+use super::step::{Stepped, Voice, ask};
+use super::transcript::{Mark, Transcript, raw, spent, stored};
+use super::{say, seam};
+use crate::desk::Desk;
+use crate::model::{Answer, Item, Model, ModelError, Prompt, ToolResult, ToolSpec};
+use crate::pane::paint::Style;
+use crate::team_tool::Shared;
+use crate::worker::LastWords;
+
+/// Bytes of JSON that go into one append, unless a single item has more.
+const APPEND: usize = 512 << 10;
+
+/// Steps of a turn unless its role says otherwise.
+const MAX_STEPS: u32 = 100;
+
+/// What stays as it is when room is made for one step, in percent of the window: less with each attempt.
+const SHARES: [u64; 3] = [25, 10, 0];
+
+/// Why a mind comes to its end.
+#[derive(Debug)]
+pub(super) enum End {
+    /// It was told to.
+    Stopped,
+    Words(LastWords),
+}
+
+#[derive(Debug)]
+pub(super) struct Mind {
+    pub(super) agent: AgentSpec,
+    pub(super) model: Arc<dyn Model>,
+    pub(super) toolbox: Toolbox,
+    /// The toolbox's, as the model is offered them.
+    pub(super) specs: Vec<ToolSpec>,
+    pub(super) system: String,
+    pub(super) desk: Desk,
+    pub(super) shared: Shared,
+    pub(super) inbox: Inbox,
+    pub(super) transcript: Transcript,
+    pub(super) screen: Screen,
+}
+
+/// How far a turn has come.
+pub(super) enum Turn {
+    GoesOn,
+    Over,
+}
+
+impl Mind {
+    /// Lives until it is told to stop, or cannot go on.
+    pub(super) async fn run(mut self) -> End {
+        match self.live().await {
+            Ok(never) => match never {},
+            Err(end) => end,
+        }
+    }
+
+    async fn live(&mut self) -> Result<Infallible, End> {
+        self.wake().await?;
+        loop {
+            if self.inbox.work().await.is_err() {
+                return Err(End::Stopped);
+            }
+            self.turn().await?;
+        }
+    }
+
+    /// Takes up where the transcript ends.
+    async fn wake(&mut self) -> Result<(), End> {
+        loop {
+            let after = self.transcript.entries();
+            let args = ReadTranscript {
+                member: None,
+                after,
+            };
+            let page = self.desk.call::<TranscriptRead>(&args).await;
+            let page = page.map_err(|refusal| cannot("its transcript cannot be read", &refusal))?;
+            self.transcript.read(&page.items).map_err(|unreadable| {
+                End::Words(LastWords {
+                    code: ExitCode::Failed as u8,
+                    reason: with_causes(&unreadable),
+                    hold: true,
+                })
+            })?;
+            if !page.more || page.items.is_empty() {
+                break;
+            }
+        }
+        let team = self.desk.call::<TeamShow>(&Nothing {}).await;
+        let team = team.map_err(|refusal| cannot("its team cannot be shown", &refusal))?;
+        self.system = seam::system_of(&self.desk, &self.agent, &team, self.toolbox.cwd());
+        if let Some(returned) = self.transcript.lost_calls() {
+            self.append(vec![returned], Vec::new(), Usage::default())
+                .await?;
+        }
+        if self.transcript.is_unfinished() {
+            let heard = self.inbox.take();
+            let note = say::restarted(self.inbox.task());
+            let note = Item::Said {
+                text: say::note(&note),
+            };
+            self.append(vec![note], Vec::new(), Usage::default())
+                .await?;
+            self.hear(heard).await?;
+            return self.turn().await;
+        }
+        Ok(())
+    }
+
+    async fn turn(&mut self) -> Result<(), End> {
+        let limit = self.agent.max_steps.unwrap_or(MAX_STEPS).max(1);
+        let mut steps = 0;
+        let mut report = String::new();
+        loop {
+            let mut heard = self.inbox.take();
+            if heard.iter().any(|heard| matches!(heard, Heard::Task(_))) {
+                steps = 0;
+            }
+            steps += 1;
+            let is_last = steps >= limit;
+            if is_last {
+                heard.push(Heard::Note(say::last_step(limit)));
+            }
+            self.hear(heard).await?;
+            let answer = match self.step().await? {
+                Stepped::Answered(answer) => answer,
+                Stepped::Interrupted(_) => continue,
+                Stepped::Failed(error) => return self.give_up(&error).await,
+            };
+            if !answer.text.trim().is_empty() {
+                report.clone_from(&answer.text);
+            }
+            let turn = match answer.calls.is_empty() {
+                true => self.conclude(answer, &report, is_last).await?,
+                false if is_last => self.refuse_calls(answer).await?,
+                false => self.call(answer).await?,
+            };
+            match turn {
+                Turn::Over => return Ok(()),
+                Turn::GoesOn if is_last => {
+                    let why = format!("stopped after {limit} steps, its limit");
+                    return self.let_go(&why, &report).await;
+                }
+                Turn::GoesOn => {}
+            }
+        }
+    }
+
+    /// Tells the model, which is to say: stores what it is told, and acknowledges the messages among it.
+    async fn hear(&mut self, heard: Vec<Heard>) -> Result<(), End> {
+        let mut items = Vec::new();
+        let mut read = Vec::new();
+        let mut bytes = 0;
+        for heard in heard {
+            if let Some(header) = say::header(&heard) {
+                self.screen.lines(Style::Accent, &header);
+            }
+            let item = say::item(&heard);
+            let length = stored(&mut item.clone()).get().len();
+            if bytes > 0 && bytes + length > APPEND {
+                let (items, read) = (std::mem::take(&mut items), std::mem::take(&mut read));
+                self.append(items, read, Usage::default()).await?;
+                bytes = 0;
+            }
+            bytes += length;
+            items.push(item);
+            if let Heard::Message(message) = heard {
+                read.push(message.id);
+            }
+        }
+        if items.is_empty() {
+            return Ok(());
+        }
+        self.append(items, read, Usage::default()).await
+    }
+
+    /// One answer, after room was made for it where there was none.
+    async fn step(&mut self) -> Result<Stepped, End> {
+        if self.is_full()
+            && let Some(stepped) = self.squeeze(&mut SHARES.into_iter().take(1)).await?
+        {
+            return Ok(stepped);
+        }
+        let mut shares = SHARES.into_iter();
+        loop {
+            let stepped = self.ask().await?;
+            let is_too_long = matches!(stepped, Stepped::Failed(ModelError::TooLong(_)));
+            if !is_too_long || shares.len() == 0 {
+                return Ok(stepped);
+            }
+            if let Some(stepped) = self.squeeze(&mut shares).await? {
+                return Ok(stepped);
+            }
+        }
+    }
+
+    /// Makes room, leaving the first of these shares that leaves anything out. What came in between, if something did.
+    async fn squeeze(
+        &mut self,
+        shares: &mut impl Iterator<Item = u64>,
+    ) -> Result<Option<Stepped>, End> {
+        for share in shares {
+            match self.make_room(share).await? {
+                Room::Made => break,
+                Room::Enough => {}
+                Room::Interrupted(why) => return Ok(Some(Stepped::Interrupted(why))),
+                Room::Failed(error) => return Ok(Some(Stepped::Failed(error))),
+            }
+        }
+        Ok(None)
+    }
+
+    async fn ask(&mut self) -> Result<Stepped, End> {
+        let prompt = Prompt {
+            system: &self.system,
+            items: self.transcript.items(),
+            tools: &self.specs,
+        };
+        let stepped = ask(
+            &*self.model,
+            prompt,
+            &mut self.inbox,
+            &self.screen,
+            Voice::Aloud,
+        );
+        unless_stopped(stepped.await)
+    }
+
+    pub(super) fn prompt(&self) -> Prompt<'_> {
+        Prompt {
+            system: &self.system,
+            items: self.transcript.items(),
+            tools: &self.specs,
+        }
+    }
+
+    /// Carries out what the answer calls for, and stores what came of it.
+    async fn call(&mut self, answer: Answer) -> Result<Turn, End> {
+        let calls = answer.calls.clone();
+        self.store_answer(answer).await?;
+        let carried_out = self
+            .toolbox
+            .carry_out(&calls, &mut self.inbox, &self.screen)
+            .await;
+        // Shown by these calls, and read once their results are stored.
+        let read = self.shared.arrivals.shown();
+        let returned = Item::Returned {
+            results: carried_out.results,
+        };
+        self.append(vec![returned], read, Usage::default()).await?;
+        match carried_out.stopped {
+            true => Err(End::Stopped),
+            false => Ok(Turn::GoesOn),
+        }
+    }
+
+    /// The last step is for a report: what it calls all the same is not carried out.
+    async fn refuse_calls(&mut self, answer: Answer) -> Result<Turn, End> {
+        let results = answer.calls.iter().map(|call| ToolResult {
+            id: call.id.clone(),
+            text: "not carried out: that was the last step".into(),
+            failed: true,
+        });
+        let returned = Item::Returned {
+            results: results.collect(),
+        };
+        self.store_answer(answer).await?;
+        self.append(vec![returned], Vec::new(), Usage::default())
+            .await?;
+        Ok(Turn::GoesOn)
+    }
+
+    pub(super) async fn store_answer(&mut self, answer: Answer) -> Result<(), End> {
+        let usage = spent(answer.usage);
+        self.append(vec![Item::Answered(answer)], Vec::new(), usage)
+            .await
+    }
+
+    /// Stores these, and with that acknowledges these messages. Only then the model has seen or said them.
+    pub(super) async fn append(
+        &mut self,
+        mut items: Vec<Item>,
+        read: Vec<MessageId>,
+        usage: Usage,
+    ) -> Result<(), End> {
+        let entries = items.iter_mut().map(stored).collect();
+        self.store(entries, read, usage, None).await?;
+        items
+            .into_iter()
+            .for_each(|item| self.transcript.push(item));
+        Ok(())
+    }
+
+    pub(super) async fn append_mark(
+        &mut self,
+        mark: Mark,
+        usage: Usage,
+        rests: Option<Rest>,
+    ) -> Result<(), End> {
+        self.store(vec![raw(&mark)], Vec::new(), usage, rests)
+            .await?;
+        self.transcript.mark(mark);
+        Ok(())
+    }
+
+    async fn store(
+        &self,
+        items: Vec<Box<RawValue>>,
+        read: Vec<MessageId>,
+        usage: Usage,
+        rests: Option<Rest>,
+    ) -> Result<(), End> {
+        let args = AppendTranscript {
+            items,
+            read,
+            usage,
+            rests,
+        };
+        let stored = self.desk.call::<TranscriptAppend>(&args).await;
+        stored.map_err(|refusal| cannot("its transcript cannot be stored", &refusal))?;
+        self.shared.arrivals.acknowledged(&args.read);
+        Ok(())
+    }
+}
+
+/// Passes on everything but the wish to stop, which is an end.
+pub(super) fn unless_stopped(stepped: Stepped) -> Result<Stepped, End> {
+    match stepped {
+        Stepped::Interrupted(Interruption::Stop { .. }) => Err(End::Stopped),
+        other @ (Stepped::Interrupted(Interruption::Hear(_))
+        | Stepped::Answered(_)
+        | Stepped::Failed(_)) => Ok(other),
+    }
+}
+
+fn cannot(what: &str, refusal: &Refusal) -> End {
+    End::Words(LastWords {
+        code: ExitCode::Failed as u8,
+        reason: format!("{what}: {}", refusal.message),
+        hold: false,
+    })
+}

@@ -1,0 +1,118 @@
+//! What the runtime says to a model, in words. Pure. Called by the mind.
+//!
+//! What others wrote is always named as theirs: a message is data from its sender, never an order of the runtime.
+
+use agent_team_protocol::notification::Assignment;
+
+use super::inbox::Heard;
+use crate::model::Item;
+use crate::pane::paint;
+use crate::team_tool::message_line;
+
+/// As the model is told it.
+pub(super) fn item(heard: &Heard) -> Item {
+    let text = match heard {
+        Heard::Message(message) => message_line(message),
+        Heard::Task(task) => assignment(task),
+        Heard::Note(text) => note(text),
+    };
+    Item::Said { text }
+}
+
+/// As the person is shown it; a note is nothing for them.
+pub(super) fn header(heard: &Heard) -> Option<String> {
+    match heard {
+        Heard::Message(message) => Some(paint::message(message)),
+        Heard::Task(task) => Some(paint::header(task)),
+        Heard::Note(_) => None,
+    }
+}
+
+pub(super) fn note(text: &str) -> String {
+    format!("(From the team's runtime) {text}")
+}
+
+pub(super) fn assignment(task: &Assignment) -> String {
+    let mut text = format!("You have the task {} now: {}", task.task, task.title);
+    if task.attempt > 1 {
+        text.push_str(&format!(
+            "\nThis is attempt {}: somebody, maybe you, began it before. Look at what is there already.",
+            task.attempt
+        ));
+    }
+    if !task.description.is_empty() {
+        text.push_str(&format!("\nDescription:\n{}", task.description));
+    }
+    if let Some(run) = &task.run {
+        text.push_str(&format!("\nA shell line that does it: {run}"));
+    }
+    if let Some(verify) = &task.verify {
+        text.push_str(&format!(
+            "\nBefore it counts as completed this must exit 0: {verify}"
+        ));
+    }
+    text.push_str(
+        "\nWhen it is done, say what you did: your last words without a call are its result, and complete it.",
+    );
+    note(&text)
+}
+
+/// After a restart in the middle of a turn.
+pub(super) fn restarted(task: Option<&Assignment>) -> String {
+    let holds = match task {
+        Some(task) => format!("You hold {}.", task.task),
+        None => "You hold no task: what you were working on before is not yours now.".into(),
+    };
+    format!(
+        "You were restarted in the middle of your work; whatever ran for you was ended. {holds} Go on."
+    )
+}
+
+/// For a call that was under way when this member's process ended.
+pub(super) const LOST_CALL: &str = "interrupted by a restart; unknown whether it was done";
+
+pub(super) fn last_step(limit: u32) -> String {
+    format!(
+        "This is the last of your {limit} steps. Call nothing: say what you have done, and what is left to do and how."
+    )
+}
+
+pub(super) fn not_completed(task: &Assignment, why: &str) -> String {
+    format!(
+        "{} does not count as completed: {why}\nMend it and say again when it is done, or fail the task with the reason.",
+        task.task
+    )
+}
+
+pub(super) const CUT_OFF: &str =
+    "Your answer was cut off: it was as long as an answer may be. Go on, in smaller parts.";
+
+#[cfg(test)]
+mod tests {
+    use agent_team_protocol::{Generation, TaskId};
+
+    use super::*;
+
+    #[test]
+    fn a_task_is_told_with_everything_that_is_asked_of_it() {
+        let task = Assignment {
+            task: TaskId(3),
+            generation: Generation(1),
+            title: "Validate".into(),
+            description: "All endpoints.".into(),
+            run: None,
+            verify: Some("make test".into()),
+            attempt: 2,
+        };
+        let text = assignment(&task);
+        for part in [
+            "T-3",
+            "Validate",
+            "All endpoints.",
+            "make test",
+            "attempt 2",
+        ] {
+            assert!(text.contains(part), "{part} is not in {text}");
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! What a native member is made of: its model, its tools and what they are told. Called when an agent is built.
+//!
+//! This is the one place that knows where these come from.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use agent_team_protocol::exit::ExitCode;
+use agent_team_protocol::spec::AgentSpec;
+use agent_team_protocol::view::TeamView;
+use agent_team_protocol::with_causes;
+
+use crate::desk::Desk;
+use crate::model::Model;
+use crate::model::choose::choose;
+use crate::model::open::{Surroundings, open};
+use crate::model::provider::PROVIDERS;
+use crate::model::recording::Recorder;
+use crate::team_tool::{Briefing, Shared, system_prompt, team_tools};
+use crate::tool::{Options, Tool, domain_tools};
+use crate::worker::LastWords;
+
+/// The model that this member thinks with: the one that is named, else the first that can be asked.
+///
+/// # Errors
+/// When there is none, or it cannot be asked at all: no restart helps.
+pub(crate) async fn model_of(
+    agent: &AgentSpec,
+    member: &str,
+    environment: &BTreeMap<String, String>,
+) -> Result<Arc<dyn Model>, LastWords> {
+    let surroundings = Surroundings {
+        environment: environment.clone(),
+        ..Surroundings::default()
+    };
+    let name = match &agent.model {
+        Some(name) => name.parse().map_err(|error| unfit(&error))?,
+        None => {
+            let choice = choose(&surroundings).await;
+            choice.map_err(|error| unfit(&error))?.name
+        }
+    };
+    let model = open(&name, member, &surroundings).map_err(|error| unfit(&error))?;
+    let Some(record) = &agent.record else {
+        return Ok(Arc::from(model));
+    };
+    let vars = PROVIDERS.iter().flat_map(|provider| provider.key_vars);
+    let secrets = vars.filter_map(|var| environment.get(*var).cloned());
+    match Recorder::open(model, record, member, secrets.collect()) {
+        Ok(recorder) => Ok(Arc::new(recorder)),
+        Err(error) => Err(unfit(&error)),
+    }
+}
+
+fn unfit(error: &dyn std::error::Error) -> LastWords {
+    LastWords {
+        code: ExitCode::NotFound as u8,
+        reason: with_causes(error),
+        hold: true,
+    }
+}
+
+/// What this member can call: the team's tools, and of the domain's those that its role names and does not deny.
+pub(crate) fn tools_of(agent: &AgentSpec, desk: &Desk, shared: &Shared) -> Vec<Box<dyn Tool>> {
+    let mut tools = domain_tools(Options {
+        bypass: agent.bypass,
+        private_addresses: false,
+    });
+    tools.retain(|tool| {
+        let name = &tool.spec().name;
+        let named = agent
+            .tools
+            .as_ref()
+            .is_none_or(|names| names.contains(name));
+        named && !agent.deny_tools.contains(name)
+    });
+    tools.extend(team_tools(desk, shared));
+    tools
+}
+
+/// What its model is told before anything else.
+pub(crate) fn system_of(desk: &Desk, agent: &AgentSpec, team: &TeamView, cwd: &Path) -> String {
+    system_prompt(&Briefing {
+        desk,
+        agent,
+        team,
+        cwd,
+        platform: &format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        date: &jiff::Timestamp::now().strftime("%Y-%m-%d").to_string(),
+    })
+}

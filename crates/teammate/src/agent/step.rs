@@ -1,0 +1,66 @@
+//! One answer of the model, told while it comes. Called by the mind.
+
+use super::inbox::{Inbox, Interruption};
+use super::screen::Screen;
+use crate::model::{Answer, Delta, Model, ModelError, Prompt};
+use crate::pane::paint::Style;
+
+/// What asking came to.
+#[derive(Debug)]
+pub(super) enum Stepped {
+    Answered(Answer),
+    Failed(ModelError),
+    /// What was told of the answer is dropped.
+    Interrupted(Interruption),
+}
+
+/// Whether the person is shown what the model says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Voice {
+    Aloud,
+    Silent,
+}
+
+/// Asks, until there is an answer or something that cannot wait for it.
+pub(super) async fn ask(
+    model: &dyn Model,
+    prompt: Prompt<'_>,
+    inbox: &mut Inbox,
+    screen: &Screen,
+    voice: Voice,
+) -> Stepped {
+    let mut thoughts = screen.stream(Style::Dim);
+    let mut words = screen.stream(Style::Plain);
+    let mut told = |delta| match delta {
+        Delta::Thought(text) if voice == Voice::Aloud => thoughts.push(&text),
+        Delta::Text(text) if voice == Voice::Aloud => {
+            thoughts.end();
+            words.push(&text);
+        }
+        Delta::Waiting { pause, why } => {
+            thoughts.end();
+            words.end();
+            let seconds = pause.as_secs_f64();
+            screen.lines(
+                Style::Accent,
+                &format!("… waiting {seconds:.0} s for the model: {why}"),
+            );
+        }
+        // Calls are shown when they are carried out.
+        Delta::Text(_) | Delta::Thought(_) | Delta::Call { .. } | Delta::Input { .. } => {}
+    };
+    let stepped = tokio::select! {
+        biased;
+        answer = model.answer(prompt, &mut told) => match answer {
+            Ok(answer) => Stepped::Answered(answer),
+            Err(error) => Stepped::Failed(error),
+        },
+        interruption = inbox.interruption() => Stepped::Interrupted(interruption),
+    };
+    thoughts.end();
+    words.end();
+    if let Stepped::Interrupted(Interruption::Hear(why)) = &stepped {
+        screen.lines(Style::Accent, &format!("… interrupted: {why}"));
+    }
+    stepped
+}

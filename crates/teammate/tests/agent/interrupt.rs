@@ -1,0 +1,134 @@
+//! What does not wait for the next step: urgent messages, a task that is taken away, the end.
+
+use agent_team_protocol::MessageId;
+use agent_team_protocol::notification::{Abandon, StopMember};
+use agent_team_teammate::Ran;
+use agent_team_teammate::model::Item;
+
+use crate::scene::{Scene, items, task};
+
+#[tokio::test]
+async fn an_urgent_message_drops_the_answer_under_way() {
+    let mut scene = Scene::new().await;
+    scene.deliver(1, "write a novel", false).await;
+    scene.stores().await;
+    let asked = scene.asked().await;
+    scene.deliver(2, "stop, a poem", true).await;
+    asked.dropped().await;
+    let heard = scene.stores().await;
+    assert_eq!(heard.read, [MessageId(2)]);
+    let asked = scene.asked().await;
+    assert_eq!(asked.items.len(), 2);
+    assert!(asked.told().contains("urgent"));
+}
+
+#[tokio::test]
+async fn an_urgent_message_ends_the_calls_under_way() {
+    let mut scene = Scene::new().await;
+    scene.deliver(1, "go", false).await;
+    scene.stores().await;
+    let calls = [("look", "{}"), ("look", "{}"), ("change", "{}")];
+    scene.asked().await.call(&calls);
+    scene.stores().await;
+    let (first, second) = (scene.called().await, scene.called().await);
+    first.returns("seen");
+    scene.deliver(2, "stop that", true).await;
+    second.ended().await;
+    let [Item::Returned { results }] = &items(&scene.stores().await)[..] else {
+        panic!("not the results");
+    };
+    assert_eq!(results[0].text, "seen");
+    assert!(results[1].text.starts_with("interrupted"), "{results:?}");
+    assert!(
+        results[2].text.starts_with("not carried out"),
+        "{results:?}"
+    );
+    scene.nothing_is_called();
+    assert_eq!(scene.stores().await.read, [MessageId(2)]);
+    assert!(scene.asked().await.told().contains("stop that"));
+}
+
+#[tokio::test]
+async fn a_task_that_is_taken_away_ends_what_runs_for_it() {
+    let mut scene = Scene::new().await;
+    scene.assign(&task()).await;
+    scene.asked().await.call(&[("change", "{}")]);
+    scene.stores().await;
+    let called = scene.called().await;
+    let abandon = Abandon {
+        task: task().task,
+        generation: task().generation,
+        reason: "cancelled by user".into(),
+    };
+    scene.member.notify(&abandon).await;
+    called.ended().await;
+    scene.stores().await;
+    scene.stores().await;
+    let asked = scene.asked().await;
+    assert!(
+        asked
+            .told()
+            .contains("not yours any more: cancelled by user")
+    );
+    asked.say("Fine.");
+    assert_eq!(scene.rests().await, "Fine.");
+}
+
+fn stop(grace_ms: u64) -> StopMember {
+    StopMember {
+        grace_ms,
+        reason: "asked by user".into(),
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_ends_within_the_grace_is_finished_and_stored_before_the_last_words() {
+    let mut scene = Scene::new().await;
+    scene.deliver(1, "go", false).await;
+    scene.stores().await;
+    scene
+        .asked()
+        .await
+        .call(&[("change", "{}"), ("change", "{}")]);
+    scene.stores().await;
+    let called = scene.called().await;
+    scene.member.notify(&stop(60_000)).await;
+    scene.logs("stopping: asked by user").await;
+    called.returns("changed");
+    let returned = scene.stores().await;
+    let text = format!("{returned:?}");
+    assert!(
+        text.contains("changed") && text.contains("not carried out"),
+        "{text}"
+    );
+    assert!(returned.read.is_empty());
+    scene.nothing_is_called();
+    let (words, ran) = scene.exits().await;
+    assert_eq!((words.code, words.hold), (0, false));
+    assert_eq!(words.reason, "asked by user");
+    assert_eq!(ran, Ran::Exited(0));
+}
+
+#[tokio::test]
+async fn a_call_that_outlasts_the_grace_is_ended() {
+    let mut scene = Scene::new().await;
+    scene.deliver(1, "go", false).await;
+    scene.stores().await;
+    scene.asked().await.call(&[("change", "{}")]);
+    scene.stores().await;
+    let called = scene.called().await;
+    scene.member.notify(&stop(200)).await;
+    called.ended().await;
+    let append = scene.append().await;
+    assert!(format!("{:?}", append.args()).contains("interrupted"));
+    scene.accept(append).await;
+    scene.exits().await;
+}
+
+#[tokio::test]
+async fn a_member_at_rest_stops_at_once() {
+    let mut scene = Scene::new().await;
+    scene.member.notify(&stop(60_000)).await;
+    let (words, _) = scene.exits().await;
+    assert_eq!(words.reason, "asked by user");
+}

@@ -1,0 +1,18 @@
+//! What a thinking member promises, tried with a scripted model, scripted tools and a supervisor that follows a script,
+//! over the real socket.
+
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+mod calls;
+mod interrupt;
+mod pane;
+mod resume;
+#[expect(dead_code, reason = "the worker's tests use the rest")]
+#[path = "../worker/rig.rs"]
+mod rig;
+mod scene;
+mod scripted;
+mod turn;
+#[expect(dead_code, reason = "the worker's tests use the rest")]
+#[path = "../worker/wire.rs"]
+mod wire;

@@ -1,0 +1,71 @@
+//! What the person sees of a thinking member, and what becomes of what they type: the real program in a real pane.
+
+use agent_team_protocol::initialize::ConnectionRole;
+use agent_team_protocol::method::{
+    MemberExit, MessageSend, SendAnswer, TeamShow, TranscriptAnswer, TranscriptAppend,
+    TranscriptPage, TranscriptRead,
+};
+use agent_team_protocol::notification::{Deliver, DeliveredMessage};
+use agent_team_protocol::rpc::TeamRef;
+use agent_team_protocol::spec::AgentSpec;
+use agent_team_protocol::{MessageId, Party, Recipient};
+
+use crate::rig::ScriptedSupervisor;
+use crate::scene::{launch_file, team_view};
+
+#[tokio::test]
+async fn a_typed_line_is_the_persons_message_to_this_member_and_shown_when_it_is_heard() {
+    let supervisor = ScriptedSupervisor::new();
+    let recording = supervisor.path("recording");
+    std::fs::write(&recording, "{\"recording\":\"agent-team\",\"version\":1}\n").unwrap();
+    let agent = AgentSpec {
+        model: Some(format!("replay:{}", recording.display())),
+        ..AgentSpec::default()
+    };
+    let (_worker, mut pane) = supervisor.in_pane_for(&launch_file(&supervisor, agent));
+    let mut member = supervisor.member(None).await;
+    let read = member.asked::<TranscriptRead>().await;
+    let nothing = TranscriptPage {
+        items: Vec::new(),
+        more: false,
+    };
+    member.answer(&read, &nothing).await;
+    let shown = member.asked::<TeamShow>().await;
+    member.answer(&shown, &team_view(&supervisor)).await;
+    pane.shows("ada ▸ ").await;
+    pane.type_in("look at main.rs\r").await;
+
+    let (mut client, initialize) = supervisor.accept().await;
+    assert_eq!(initialize.role, ConnectionRole::Client);
+    client.welcome_client().await;
+    let sent = client.asked::<MessageSend>().await;
+    assert_eq!(sent.call.team, Some(TeamRef::Id(supervisor.team())));
+    assert_eq!(sent.args().to, Recipient::Member("ada".parse().unwrap()));
+    assert_eq!(sent.args().text, "look at main.rs");
+    let answer = SendAnswer {
+        id: MessageId(1),
+        to: Vec::new(),
+    };
+    client.answer(&sent, &answer).await;
+    let message = DeliveredMessage {
+        id: MessageId(1),
+        from: Party::User,
+        text: "look at main.rs".into(),
+        urgent: false,
+        redelivered: false,
+    };
+    member
+        .notify(&Deliver {
+            messages: vec![message],
+        })
+        .await;
+    pane.shows("✉ user: look at main.rs").await;
+    pane.shows("ada ▸ ").await;
+    let heard = member.asked::<TranscriptAppend>().await;
+    assert_eq!(heard.args().read, [MessageId(1)]);
+    member.answer(&heard, &TranscriptAnswer { length: 1 }).await;
+    // The recording holds nothing: no restart would help.
+    pane.shows("✗ ").await;
+    let words = member.asked::<MemberExit>().await;
+    assert!(words.args().hold, "{:?}", words.args());
+}

@@ -1,0 +1,130 @@
+//! What a restart of the member, or of the supervisor, leaves as it was.
+
+use agent_team_protocol::method::{MemberExit, Nothing, TranscriptAppend};
+use agent_team_protocol::notification::Assignment;
+use agent_team_protocol::spec::AgentSpec;
+use agent_team_protocol::{Generation, MessageId};
+use agent_team_teammate::model::Item;
+
+use crate::rig::ScriptedSupervisor;
+use crate::scene::{Opening, Scene, entries, items, launch_file, task};
+use crate::scripted::calls_for;
+
+#[tokio::test]
+async fn a_turn_that_was_cut_off_goes_on() {
+    let mut scene = Scene::new().await;
+    scene.assign(&task()).await;
+    scene.asked().await.call(&[("look", "{}")]);
+    scene.stores().await;
+    scene.called().await.returns("seen");
+    scene.stores().await;
+    scene.asked().await;
+    let again = Assignment {
+        generation: Generation(2),
+        attempt: 2,
+        ..task()
+    };
+    let mut scene = scene.restart(Some(again)).await;
+    scene.stores().await;
+    scene.stores().await;
+    let asked = scene.asked().await;
+    assert_eq!(asked.items.len(), 5, "{:?}", asked.items);
+    assert!(matches!(&asked.items[2], Item::Returned { results } if results[0].text == "seen"));
+    let told = asked.told();
+    assert!(
+        told.contains("restarted") && told.contains("You hold T-3"),
+        "{told}"
+    );
+    assert!(told.contains("attempt 2"), "{told}");
+}
+
+#[tokio::test]
+async fn a_turn_that_had_ended_is_not_begun_again() {
+    let mut scene = Scene::new().await;
+    scene.deliver(1, "hello", false).await;
+    scene.stores().await;
+    scene.asked().await.say("Hello.");
+    scene.rests().await;
+    let mut scene = scene.restart(None).await;
+    scene.deliver(2, "still there?", false).await;
+    let heard = scene.stores().await;
+    assert_eq!((heard.read, heard.items.len()), (vec![MessageId(2)], 1));
+    let asked = scene.asked().await;
+    assert_eq!(asked.items.len(), 3);
+    assert!(!asked.told().contains("restarted"));
+}
+
+#[tokio::test]
+async fn a_call_that_was_under_way_is_not_made_again() {
+    let said = Item::Said { text: "go".into() };
+    let answered = Item::Answered(calls_for(&[("change", "{}")]));
+    let mut scene = Scene::open(Opening {
+        stored: entries(&[said, answered]),
+        ..Opening::default()
+    })
+    .await;
+    let lost = scene.stores().await;
+    let [Item::Returned { results }] = &items(&lost)[..] else {
+        panic!("not the results: {lost:?}");
+    };
+    assert_eq!(results[0].id, "c0");
+    assert!(results[0].text.contains("unknown whether it was done"));
+    scene.stores().await;
+    let asked = scene.asked().await;
+    scene.nothing_is_called();
+    assert!(
+        asked.told().contains("You hold no task"),
+        "{}",
+        asked.told()
+    );
+}
+
+#[tokio::test]
+async fn a_new_connection_repeats_an_append_with_its_key_and_hears_nothing_twice() {
+    let mut scene = Scene::new().await;
+    scene.deliver(1, "hello", false).await;
+    let first = scene.append().await;
+    // The supervisor dies without having stored it, and offers the message again.
+    scene.member = {
+        let old = scene.member;
+        drop(old);
+        scene.supervisor.member(None).await
+    };
+    scene.deliver(1, "hello", false).await;
+    let second = scene.member.asked::<TranscriptAppend>().await;
+    assert_eq!(second.key, first.key);
+    assert_eq!(second.args().read, [MessageId(1)]);
+    scene.accept(second).await;
+    let asked = scene.asked().await;
+    assert_eq!(asked.items.len(), 1);
+    asked.say("Hello.");
+    let answered = scene.stores().await;
+    assert!(answered.read.is_empty());
+}
+
+#[tokio::test]
+async fn a_transcript_of_a_newer_build_holds_the_member() {
+    let newer = serde_json::value::to_raw_value(&serde_json::json!({"kind": "dreamt"})).unwrap();
+    let supervisor = ScriptedSupervisor::new();
+    let opening = Opening {
+        stored: vec![newer],
+        ..Opening::default()
+    };
+    let (words, _) = Scene::refusing(supervisor, opening).await;
+    assert!(words.hold && words.reason.contains("entry 1"), "{words:?}");
+}
+
+#[tokio::test]
+async fn a_member_whose_model_is_not_known_is_held() {
+    let supervisor = ScriptedSupervisor::new();
+    let agent = AgentSpec {
+        model: Some("nobody/nothing".into()),
+        ..AgentSpec::default()
+    };
+    let mut worker = supervisor.spawn_for(&launch_file(&supervisor, agent));
+    let mut member = supervisor.member(None).await;
+    let words = member.asked::<MemberExit>().await;
+    assert!(words.args().hold && words.args().reason.contains("nobody"));
+    member.answer(&words, &Nothing {}).await;
+    assert_ne!(worker.exit_code().await, Some(0));
+}

@@ -1,0 +1,273 @@
+//! A thinking member in this process, and everything around it in a test's hands.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use agent_team_protocol::method::{
+    AppendTranscript, Exit, MemberExit, Nothing, ReadTranscript, TaskAnswer, TeamShow,
+    TranscriptAnswer, TranscriptAppend, TranscriptPage, TranscriptRead,
+};
+use agent_team_protocol::notification::{Assignment, Deliver, DeliveredMessage};
+use agent_team_protocol::spec::{AgentSpec, Engine};
+use agent_team_protocol::view::{TaskCounts, TeamState, TeamView};
+use agent_team_protocol::{Generation, MessageId, Party, Revision, TaskId};
+use agent_team_teammate::model::Item;
+use agent_team_teammate::{Ran, RunError, host};
+use serde_json::value::{RawValue, to_raw_value};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::rig::{ScriptedSupervisor, within};
+use crate::scripted::{Asked, Called, ScriptedModel, ScriptedTool};
+use crate::wire::{self, Connection};
+
+pub(crate) const WINDOW: u64 = 100_000;
+
+pub(crate) struct Scene {
+    pub(crate) supervisor: ScriptedSupervisor,
+    pub(crate) member: Connection,
+    model: mpsc::UnboundedReceiver<Asked>,
+    tools: mpsc::UnboundedReceiver<Called>,
+    agent: JoinHandle<Result<Ran, RunError>>,
+    /// All that the supervisor has stored.
+    pub(crate) stored: Vec<Box<RawValue>>,
+}
+
+/// How a scene begins.
+pub(crate) struct Opening {
+    pub(crate) agent: AgentSpec,
+    pub(crate) window: u64,
+    pub(crate) stored: Vec<Box<RawValue>>,
+    pub(crate) holds: Option<Assignment>,
+}
+
+impl Default for Opening {
+    fn default() -> Self {
+        Self {
+            agent: AgentSpec::default(),
+            window: WINDOW,
+            stored: Vec::new(),
+            holds: None,
+        }
+    }
+}
+
+impl Scene {
+    /// A member with nothing to do and nothing behind it.
+    pub(crate) async fn new() -> Self {
+        Self::open(Opening::default()).await
+    }
+
+    pub(crate) async fn open(opening: Opening) -> Self {
+        Self::open_with(ScriptedSupervisor::new(), opening).await
+    }
+
+    pub(crate) async fn open_with(supervisor: ScriptedSupervisor, opening: Opening) -> Self {
+        let mut scene = Self::begin(supervisor, opening).await;
+        let shown = scene.member.asked::<TeamShow>().await;
+        let view = team_view(&scene.supervisor);
+        scene.member.answer(&shown, &view).await;
+        scene
+    }
+
+    /// The last words of a member that cannot use what was stored.
+    pub(crate) async fn refusing(supervisor: ScriptedSupervisor, opening: Opening) -> (Exit, Ran) {
+        Self::begin(supervisor, opening).await.exits().await
+    }
+
+    /// As far as its transcript is read back.
+    async fn begin(supervisor: ScriptedSupervisor, opening: Opening) -> Self {
+        let Opening {
+            agent,
+            window,
+            stored,
+            holds,
+        } = opening;
+        let launch_file = launch_file(&supervisor, agent);
+        let (asked, model) = mpsc::unbounded_channel();
+        let (called, tools) = mpsc::unbounded_channel();
+        let thinks = Arc::new(ScriptedModel { asked, window });
+        let agent = tokio::spawn(async move {
+            host(&launch_file, thinks, |_, _| ScriptedTool::both(&called)).await
+        });
+        let mut member = supervisor.member(holds).await;
+        let read = member.asked::<TranscriptRead>().await;
+        let page = page(&stored, read.args());
+        member.answer(&read, &page).await;
+        Self {
+            supervisor,
+            member,
+            model,
+            tools,
+            agent,
+            stored,
+        }
+    }
+
+    pub(crate) fn team_view(&self) -> TeamView {
+        team_view(&self.supervisor)
+    }
+
+    /// Its process dies, and another one takes its place with what was stored.
+    pub(crate) async fn restart(self, holds: Option<Assignment>) -> Self {
+        self.agent.abort();
+        assert!(self.agent.await.unwrap_err().is_cancelled());
+        drop(self.member);
+        let opening = Opening {
+            stored: self.stored,
+            holds,
+            ..Opening::default()
+        };
+        Self::open_with(self.supervisor, opening).await
+    }
+
+    pub(crate) async fn deliver(&mut self, id: u64, text: &str, urgent: bool) {
+        let messages = vec![DeliveredMessage {
+            id: MessageId(id),
+            from: Party::User,
+            text: text.into(),
+            urgent,
+            redelivered: false,
+        }];
+        self.member.notify(&Deliver { messages }).await;
+    }
+
+    /// What the model is asked next.
+    pub(crate) async fn asked(&mut self) -> Asked {
+        within("the model to be asked", self.model.recv())
+            .await
+            .unwrap()
+    }
+
+    pub(crate) fn nothing_is_asked(&mut self) {
+        assert!(self.model.try_recv().is_err(), "the model was asked");
+    }
+
+    /// The next call that is carried out.
+    pub(crate) async fn called(&mut self) -> Called {
+        within("a call", self.tools.recv()).await.unwrap()
+    }
+
+    pub(crate) fn nothing_is_called(&mut self) {
+        assert!(self.tools.try_recv().is_err(), "a tool was called");
+    }
+
+    /// The next append, not answered.
+    pub(crate) async fn append(&mut self) -> wire::Asked<AppendTranscript> {
+        self.member.asked::<TranscriptAppend>().await
+    }
+
+    pub(crate) async fn accept(
+        &mut self,
+        append: wire::Asked<AppendTranscript>,
+    ) -> AppendTranscript {
+        self.stored.extend(append.args().items.iter().cloned());
+        let answer = TranscriptAnswer {
+            length: self.stored.len() as u64,
+        };
+        self.member.answer(&append, &answer).await;
+        append.call.args
+    }
+
+    /// The next append, accepted.
+    pub(crate) async fn stores(&mut self) -> AppendTranscript {
+        let append = self.append().await;
+        self.accept(append).await
+    }
+
+    /// The report with which it rests.
+    pub(crate) async fn rests(&mut self) -> String {
+        loop {
+            if let Some(rests) = self.stores().await.rests {
+                return rests.report;
+            }
+        }
+    }
+
+    /// Gives it a task and lets it store that.
+    pub(crate) async fn assign(&mut self, assignment: &Assignment) {
+        self.member.notify(assignment).await;
+        self.stores().await;
+    }
+
+    /// Waits until this is in its log.
+    pub(crate) async fn logs(&self, text: &str) {
+        let logged = async {
+            while !self.supervisor.log().contains(text) {
+                tokio::task::yield_now().await;
+            }
+        };
+        within("a line of its log", logged).await;
+    }
+
+    /// The exit code, once its last words are heard.
+    pub(crate) async fn exits(mut self) -> (Exit, Ran) {
+        let words = self.member.asked::<MemberExit>().await;
+        self.member.answer(&words, &Nothing {}).await;
+        let ran = within("its end", self.agent).await.unwrap().unwrap();
+        (words.call.args, ran)
+    }
+}
+
+/// The launch file of a member that thinks.
+pub(crate) fn launch_file(of: &ScriptedSupervisor, agent: AgentSpec) -> PathBuf {
+    of.launch_with(&of.path("project"), Engine::Native, agent)
+}
+
+/// A team with nothing in it.
+pub(crate) fn team_view(of: &ScriptedSupervisor) -> TeamView {
+    TeamView {
+        team: of.team(),
+        name: "demo".parse().unwrap(),
+        project: of.path("project"),
+        state: TeamState::Up,
+        revision: Revision(1),
+        members: Vec::new(),
+        roles: Vec::new(),
+        tasks: TaskCounts::default(),
+        placement: String::new(),
+    }
+}
+
+fn page(stored: &[Box<RawValue>], read: &ReadTranscript) -> TranscriptPage {
+    let after = usize::try_from(read.after).unwrap();
+    TranscriptPage {
+        items: stored[after..].to_vec(),
+        more: false,
+    }
+}
+
+pub(crate) fn entries(items: &[Item]) -> Vec<Box<RawValue>> {
+    items
+        .iter()
+        .map(|item| to_raw_value(item).unwrap())
+        .collect()
+}
+
+pub(crate) fn items(append: &AppendTranscript) -> Vec<Item> {
+    let items = append.items.iter();
+    items
+        .map(|item| serde_json::from_str(item.get()).unwrap())
+        .collect()
+}
+
+/// The first claim of `T-3`.
+pub(crate) fn task() -> Assignment {
+    Assignment {
+        task: TaskId(3),
+        generation: Generation(1),
+        title: "Validate".into(),
+        description: "Every endpoint.".into(),
+        run: None,
+        verify: None,
+        attempt: 1,
+    }
+}
+
+pub(crate) fn changed() -> TaskAnswer {
+    TaskAnswer {
+        task: TaskId(3),
+        generation: Generation(1),
+        overlaps: Vec::new(),
+    }
+}

@@ -1,0 +1,214 @@
+//! A model and tools that do what a test says.
+
+use agent_team_teammate::model::{
+    Answer, Answering, Delta, Item, Model, ModelError, Prompt, Stop, ToolCall, ToolSpec, Usage,
+};
+use agent_team_teammate::tool::{Bench, Output, Running, Tool, ToolError};
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot};
+
+/// What the model was asked, until it is answered.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) items: Vec<Item>,
+    pub(crate) tools: Vec<String>,
+    answer: oneshot::Sender<Said>,
+}
+
+#[derive(Debug)]
+enum Said {
+    Answer(Answer),
+    Error(ModelError),
+}
+
+impl Asked {
+    /// Everything that was said to the model, in order, as one text.
+    pub(crate) fn told(&self) -> String {
+        let said = self.items.iter().filter_map(|item| match item {
+            Item::Said { text } => Some(text.as_str()),
+            Item::Answered(_) | Item::Returned { .. } => None,
+        });
+        said.collect::<Vec<_>>().join("\n")
+    }
+
+    /// The texts of the last item's results.
+    pub(crate) fn results(&self) -> Vec<String> {
+        match self.items.last() {
+            Some(Item::Returned { results }) => {
+                results.iter().map(|result| result.text.clone()).collect()
+            }
+            other => panic!("the last item is {other:?}"),
+        }
+    }
+
+    pub(crate) fn say(self, text: &str) {
+        self.answer(says(text));
+    }
+
+    pub(crate) fn call(self, calls: &[(&str, &str)]) {
+        self.answer(calls_for(calls));
+    }
+
+    pub(crate) fn answer(self, answer: Answer) {
+        // An answer that was dropped meanwhile is what some tests are about.
+        let _dropped = self.answer.send(Said::Answer(answer));
+    }
+
+    pub(crate) fn fail(self, error: ModelError) {
+        self.answer.send(Said::Error(error)).unwrap();
+    }
+
+    /// Waits until nobody waits for this answer any more.
+    pub(crate) async fn dropped(mut self) {
+        crate::rig::within("the answer to be dropped", self.answer.closed()).await;
+    }
+}
+
+pub(crate) fn says(text: &str) -> Answer {
+    Answer {
+        text: text.into(),
+        usage: Usage {
+            input: 10,
+            output: 5,
+            ..Usage::default()
+        },
+        ..Answer::default()
+    }
+}
+
+/// Calls with ids `c0`, `c1`, …
+pub(crate) fn calls_for(calls: &[(&str, &str)]) -> Answer {
+    let call = |(index, (name, input)): (usize, &(&str, &str))| ToolCall {
+        id: format!("c{index}"),
+        name: (*name).into(),
+        input: (*input).into(),
+    };
+    Answer {
+        calls: calls.iter().enumerate().map(call).collect(),
+        stop: Stop::Calls,
+        ..Answer::default()
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct ScriptedModel {
+    pub(crate) asked: mpsc::UnboundedSender<Asked>,
+    pub(crate) window: u64,
+}
+
+impl Model for ScriptedModel {
+    fn name(&self) -> &str {
+        "test/scripted"
+    }
+
+    fn window(&self) -> u64 {
+        self.window
+    }
+
+    fn answer<'a>(
+        &'a self,
+        prompt: Prompt<'a>,
+        told: &'a mut (dyn FnMut(Delta) + Send),
+    ) -> Answering<'a> {
+        let (answer, answered) = oneshot::channel();
+        let asked = Asked {
+            items: prompt.items.to_vec(),
+            tools: prompt.tools.iter().map(|tool| tool.name.clone()).collect(),
+            answer,
+        };
+        Box::pin(async move {
+            self.asked.send(asked).expect("the test goes on");
+            match answered.await.expect("the test answers") {
+                Said::Answer(answer) => {
+                    told(Delta::Text(answer.text.clone()));
+                    Ok(answer)
+                }
+                Said::Error(error) => Err(error),
+            }
+        })
+    }
+}
+
+/// A call under way.
+#[derive(Debug)]
+pub(crate) struct Called {
+    pub(crate) tool: &'static str,
+    pub(crate) input: Value,
+    answer: oneshot::Sender<Result<Output, ToolError>>,
+}
+
+impl Called {
+    pub(crate) fn returns(self, text: &str) {
+        let output = Output {
+            text: text.into(),
+            diff: None,
+        };
+        self.answer.send(Ok(output)).unwrap();
+    }
+
+    /// The tool panics.
+    pub(crate) fn breaks(self) {
+        drop(self.answer);
+    }
+
+    /// Waits until nobody waits for it any more.
+    pub(crate) async fn ended(mut self) {
+        crate::rig::within("the call to be ended", self.answer.closed()).await;
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct ScriptedTool {
+    spec: ToolSpec,
+    name: &'static str,
+    reads_only: bool,
+    called: mpsc::UnboundedSender<Called>,
+}
+
+impl ScriptedTool {
+    /// `look` only reads, `change` does not.
+    pub(crate) fn both(called: &mpsc::UnboundedSender<Called>) -> Vec<Box<dyn Tool>> {
+        let tool = |name: &'static str, reads_only| -> Box<dyn Tool> {
+            Box::new(Self {
+                spec: ToolSpec {
+                    name: name.into(),
+                    description: String::new(),
+                    input: serde_json::json!({"type": "object"}),
+                },
+                name,
+                reads_only,
+                called: called.clone(),
+            })
+        };
+        vec![tool("look", true), tool("change", false)]
+    }
+}
+
+impl Tool for ScriptedTool {
+    fn spec(&self) -> &ToolSpec {
+        &self.spec
+    }
+
+    fn reads_only(&self) -> bool {
+        self.reads_only
+    }
+
+    fn run<'a>(
+        &'a self,
+        input: Value,
+        _bench: &'a Bench,
+        shown: &'a (dyn Fn(&str) + Send + Sync),
+    ) -> Running<'a> {
+        let (answer, answered) = oneshot::channel();
+        let called = Called {
+            tool: self.name,
+            input,
+            answer,
+        };
+        Box::pin(async move {
+            shown("at work\n");
+            self.called.send(called).expect("the test goes on");
+            answered.await.expect("the tool does not panic")
+        })
+    }
+}

@@ -1,0 +1,271 @@
+//! A turn from what is heard to what is reported: everything is stored before anything depends on it.
+
+use agent_team_protocol::method::{TaskComplete, TaskList, TaskListAnswer, TaskRelease, TeamShow};
+use agent_team_protocol::spec::AgentSpec;
+use agent_team_protocol::{ErrorCode, MessageId, Refusal, Revision};
+use agent_team_teammate::model::{Answer, Item, ModelError, Stop};
+
+use crate::scene::{Opening, Scene, changed, items, task};
+use crate::scripted::says;
+
+#[tokio::test]
+async fn a_message_is_read_only_once_it_is_in_the_transcript() {
+    let mut scene = Scene::new().await;
+    scene.deliver(7, "Look at main.rs", false).await;
+    let append = scene.append().await;
+    assert_eq!(append.args().read, [MessageId(7)]);
+    let [Item::Said { text }] = &items(append.args())[..] else {
+        panic!("not what was said: {:?}", append.args());
+    };
+    assert!(
+        text.contains("user") && text.contains("Look at main.rs"),
+        "{text}"
+    );
+    scene.nothing_is_asked();
+    scene.accept(append).await;
+    assert!(scene.asked().await.told().contains("Look at main.rs"));
+}
+
+#[tokio::test]
+async fn a_turn_ends_with_an_answer_without_calls_which_is_reported() {
+    let mut scene = Scene::new().await;
+    scene.deliver(1, "hello", false).await;
+    scene.stores().await;
+    scene.asked().await.say("Hello, person.");
+    let answered = scene.stores().await;
+    assert_eq!((answered.usage.input, answered.usage.output), (10, 5));
+    assert_eq!(scene.rests().await, "Hello, person.");
+    assert!(scene.supervisor.log().contains("✉ user: hello"));
+    assert!(scene.supervisor.log().contains("Hello, person."));
+    scene.deliver(2, "again", false).await;
+    scene.stores().await;
+    let asked = scene.asked().await;
+    assert_eq!(asked.items.len(), 3, "{:?}", asked.items);
+}
+
+#[tokio::test]
+async fn what_comes_while_it_thinks_is_heard_at_the_next_step() {
+    let mut scene = Scene::new().await;
+    scene.deliver(1, "begin", false).await;
+    scene.stores().await;
+    let asked = scene.asked().await;
+    scene.deliver(2, "and mind the tests", false).await;
+    asked.call(&[("look", "{}")]);
+    scene.stores().await;
+    scene.called().await.returns("seen");
+    scene.stores().await;
+    let heard = scene.stores().await;
+    assert_eq!(heard.read, [MessageId(2)]);
+    assert!(scene.asked().await.told().contains("mind the tests"));
+}
+
+#[tokio::test]
+async fn the_last_words_about_a_task_are_its_result() {
+    let mut scene = Scene::new().await;
+    scene.assign(&task()).await;
+    let asked = scene.asked().await;
+    assert!(asked.told().contains("T-3") && asked.told().contains("Every endpoint."));
+    asked.say("All endpoints are validated.");
+    scene.stores().await;
+    let complete = scene.member.asked::<TaskComplete>().await;
+    assert_eq!(complete.args().text, "All endpoints are validated.");
+    assert_eq!(complete.args().generation, Some(task().generation));
+    scene.member.answer(&complete, &changed()).await;
+    assert_eq!(scene.rests().await, "", "the lead hears of the task's end");
+}
+
+#[tokio::test]
+async fn a_task_that_is_not_accepted_goes_back_to_the_model() {
+    let mut scene = Scene::new().await;
+    let directory = scene.supervisor.path("project");
+    let verified = agent_team_protocol::notification::Assignment {
+        verify: Some("echo two tests fail; test -e mended".into()),
+        ..task()
+    };
+    scene.assign(&verified).await;
+    scene.asked().await.say("Done.");
+    scene.stores().await;
+    let told = scene.stores().await;
+    let told = format!("{:?}", items(&told));
+    assert!(
+        told.contains("two tests fail") && told.contains("exit 1"),
+        "{told}"
+    );
+    std::fs::write(directory.join("mended"), "").unwrap();
+    scene.asked().await.say("Now it is.");
+    scene.stores().await;
+    let complete = scene.member.asked::<TaskComplete>().await;
+    let refusal = Refusal::new(ErrorCode::CompletionRefused, "the hook wants a changelog");
+    scene.member.refuse(&complete, refusal).await;
+    scene.stores().await;
+    let asked = scene.asked().await;
+    assert!(asked.told().contains("the hook wants a changelog"));
+    asked.say("Written.");
+    scene.stores().await;
+    let complete = scene.member.asked::<TaskComplete>().await;
+    assert_eq!(complete.args().text, "Written.");
+    scene.member.answer(&complete, &changed()).await;
+    scene.rests().await;
+}
+
+#[tokio::test]
+async fn at_the_step_limit_the_task_is_given_back_with_a_report() {
+    let agent = AgentSpec {
+        max_steps: Some(2),
+        ..AgentSpec::default()
+    };
+    let mut scene = Scene::open(Opening {
+        agent,
+        ..Opening::default()
+    })
+    .await;
+    scene.assign(&task()).await;
+    scene.asked().await.call(&[("look", "{}")]);
+    scene.stores().await;
+    scene.called().await.returns("seen");
+    scene.stores().await;
+    scene.stores().await;
+    let asked = scene.asked().await;
+    assert!(
+        asked.told().contains("last of your 2 steps"),
+        "{}",
+        asked.told()
+    );
+    let mut answer = says("Half of it is done.");
+    answer.calls = crate::scripted::calls_for(&[("change", "{}")]).calls;
+    asked.answer(answer);
+    scene.stores().await;
+    let refused = scene.stores().await;
+    assert!(format!("{:?}", items(&refused)).contains("not carried out"));
+    scene.nothing_is_called();
+    let release = scene.member.asked::<TaskRelease>().await;
+    assert!(release.args().text.contains("Half of it is done."));
+    scene.member.answer(&release, &changed()).await;
+    let report = scene.rests().await;
+    assert!(
+        report.contains("2 steps") && report.contains("T-3"),
+        "{report}"
+    );
+}
+
+#[tokio::test]
+async fn an_answer_that_was_cut_off_goes_on() {
+    let mut scene = Scene::new().await;
+    scene.deliver(1, "tell", false).await;
+    scene.stores().await;
+    scene.asked().await.answer(Answer {
+        stop: Stop::Length,
+        ..says("Once upon")
+    });
+    scene.stores().await;
+    scene.stores().await;
+    let asked = scene.asked().await;
+    assert!(asked.told().contains("cut off"));
+    asked.say("the end.");
+    assert_eq!(scene.rests().await, "the end.");
+}
+
+#[tokio::test]
+async fn a_full_window_is_made_room_in_by_a_summary_that_a_restart_sees_too() {
+    let mut scene = Scene::open(Opening {
+        window: 1000,
+        ..Opening::default()
+    })
+    .await;
+    scene.assign(&task()).await;
+    scene.asked().await.call(&[("look", "{}")]);
+    scene.stores().await;
+    scene.called().await.returns(&"words ".repeat(1000));
+    scene.stores().await;
+    let summary = scene.asked().await;
+    assert!(summary.tools.is_empty());
+    assert!(summary.told().contains("words words"));
+    summary.say("I looked, and decided on plan B.");
+    let shown = scene.member.asked::<TeamShow>().await;
+    let view = scene.team_view();
+    scene.member.answer(&shown, &view).await;
+    let listed = scene.member.asked::<TaskList>().await;
+    let board = TaskListAnswer {
+        revision: Revision(1),
+        tasks: Vec::new(),
+        more: false,
+    };
+    scene.member.answer(&listed, &board).await;
+    scene.stores().await;
+    let asked = scene.asked().await;
+    let told = asked.told();
+    assert!(
+        told.contains("plan B") && told.contains("Every endpoint."),
+        "{told}"
+    );
+    assert!(!told.contains("words words"));
+    let mut scene = scene.restart(Some(task())).await;
+    scene.stores().await;
+    scene.stores().await;
+    let again = scene.asked().await;
+    assert_eq!(again.items[..asked.items.len()], asked.items);
+}
+
+#[tokio::test]
+async fn a_model_that_says_it_is_too_long_is_believed() {
+    let mut scene = Scene::new().await;
+    scene.deliver(1, "a long story", false).await;
+    scene.stores().await;
+    scene
+        .asked()
+        .await
+        .fail(ModelError::TooLong("200001 tokens".into()));
+    let summary = scene.asked().await;
+    assert!(summary.tools.is_empty());
+    summary.say("A story was told.");
+    let shown = scene.member.asked::<TeamShow>().await;
+    scene
+        .member
+        .refuse(&shown, Refusal::new(ErrorCode::UnknownTeam, "gone"))
+        .await;
+    scene.stores().await;
+    let asked = scene.asked().await;
+    assert!(asked.told().contains("A story was told."));
+    assert!(!asked.told().contains("a long story"));
+}
+
+fn unauthenticated() -> ModelError {
+    ModelError::Unauthenticated {
+        provider: "anthropic".into(),
+        status: 401,
+        message: "invalid x-api-key".into(),
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_is_not_accepted_holds_the_member() {
+    let mut scene = Scene::new().await;
+    scene.deliver(1, "hello", false).await;
+    scene.stores().await;
+    scene.asked().await.fail(unauthenticated());
+    let (words, ran) = scene.exits().await;
+    assert!(words.hold, "{words:?}");
+    assert!(words.reason.contains("does not accept the key (401)"));
+    assert_eq!(ran, agent_team_teammate::Ran::Exited(5));
+}
+
+#[tokio::test]
+async fn a_model_that_cannot_be_reached_costs_the_task_and_not_the_member() {
+    let mut scene = Scene::new().await;
+    scene.assign(&task()).await;
+    scene.asked().await.fail(ModelError::Busy {
+        provider: "anthropic".into(),
+        status: 529,
+        message: "overloaded".into(),
+        after: None,
+    });
+    let release = scene.member.asked::<TaskRelease>().await;
+    assert!(release.args().text.contains("overloaded"));
+    scene.member.answer(&release, &changed()).await;
+    let report = scene.rests().await;
+    assert!(report.contains("cannot go on") && report.contains("overloaded"));
+    scene.deliver(1, "try again", false).await;
+    scene.stores().await;
+    scene.asked().await.say("Here I am.");
+    assert_eq!(scene.rests().await, "Here I am.");
+}
