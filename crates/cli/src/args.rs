@@ -282,11 +282,11 @@ pub(crate) struct Spawn {
     /// What does its work [default: the role's]
     #[arg(long)]
     pub(crate) engine: Option<String>,
-    /// What it is to know (not carried out yet)
-    #[arg(long, hide = true)]
+    /// What its model is told besides its role's prompt
+    #[arg(long)]
     pub(crate) prompt: Option<String>,
-    /// Its model (not carried out yet)
-    #[arg(long, hide = true)]
+    /// Its model, as provider/model [default: the role's]
+    #[arg(long)]
     pub(crate) model: Option<String>,
 }
 

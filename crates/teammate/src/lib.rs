@@ -102,14 +102,19 @@ pub fn run(launch_file: &Path) -> Result<Ran, RunError> {
     log_panics(&launch);
     start_tracing(&launch);
     let directories = launch::directories(launch_file, &launch)?;
-    // Before anything that can be built while the supervisor answers.
-    let link = Link::start(directories.clone(), introduction(&launch))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
+    // Whoever is known to be there ends in order when it is told to.
+    let signals = {
+        let _within = runtime.enter();
+        listen()?
+    };
+    // Before anything that can be built while the supervisor answers.
+    let link = Link::start(directories.clone(), introduction(&launch))?;
     // Local, because a terminal's saved modes do not go from thread to thread.
     LocalSet::new().block_on(&runtime, async {
-        let parts = prepare(&launch, directories, link)?;
+        let parts = prepare(&launch, directories, link, signals)?;
         let unfit = go_to_work(&launch.cwd).err();
         Ok(Ran::Exited(match launch.engine {
             Engine::Command => Worker::new(parts, unfit).run().await,
@@ -221,12 +226,22 @@ async fn end_tree(place: &Place) {
     }
 }
 
-fn prepare(launch: &LaunchFile, directories: Directories, link: Link) -> Result<Parts, RunError> {
+/// Takes over the signals that would end or stop this process. Must be called within a runtime.
+fn listen() -> io::Result<Signals> {
     let signals = Signals::install()?;
     // Handled by doing nothing, rather than ignored, which children would inherit: keys at the prompt end no worker.
     for signal in [SIGQUIT, SIGTSTP] {
         signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))?;
     }
+    Ok(signals)
+}
+
+fn prepare(
+    launch: &LaunchFile,
+    directories: Directories,
+    link: Link,
+    signals: Signals,
+) -> Result<Parts, RunError> {
     spawn::become_subreaper()?;
     let pane = Pane::open(launch.member.clone());
     reap();

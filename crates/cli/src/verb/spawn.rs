@@ -23,15 +23,10 @@ pub(super) async fn run(
         prompt,
         model,
     } = args;
-    for (given, what) in [(prompt, "`--prompt`"), (model, "`--model`")] {
-        if given.is_some() {
-            return Err(Failure::not_carried_out(what));
-        }
-    }
     let engine = engine.map(known_engine).transpose()?;
     let spawn = Spawn {
-        model: None,
-        prompt: None,
+        model,
+        prompt,
         tools: None,
         role,
         name,

@@ -200,20 +200,13 @@ fn a_variable_without_a_value_is_refused_where_it_stands() {
 #[test]
 fn what_comes_later_is_refused_as_such() {
     let rig = Rig::new();
-    for arguments in [
-        &["up", "-n", "3"][..],
-        &["spawn", "worker", "--prompt", "x"],
-        &["spawn", "worker", "--model", "x"],
-        &["spawn", "worker", "--engine", "acp"],
-    ] {
-        let said = rig.run(arguments);
-        assert_eq!(said.code, 2, "{arguments:?}");
-        assert!(
-            said.err.contains("is not carried out by this build yet"),
-            "{arguments:?}: {}",
-            said.err
-        );
-    }
+    let said = rig.run(&["spawn", "worker", "--engine", "acp"]);
+    assert_eq!(said.code, 2);
+    assert!(
+        said.err.contains("is not carried out by this build yet"),
+        "{}",
+        said.err
+    );
     let said = rig.run(&["spawn", "worker", "--engine", "comand"]);
     assert_eq!(said.code, 2);
     assert!(said.err.contains("did you mean `command`?"), "{}", said.err);

@@ -11,6 +11,7 @@ use crate::member::{GRACE_MS, Life, Member, Next, ProcessStamp, Then};
 use crate::plan::MemberPlan;
 use crate::refusal::Refused;
 use crate::restarts::{INTENSITY, Verdict};
+use crate::run::Mind;
 use crate::task::Task;
 
 /// How long a member that is to be restarted may finish what she does, in milliseconds.
@@ -250,9 +251,12 @@ impl Turn<'_> {
         });
     }
 
-    /// Her launch never held a task, so that its worker's process is all that there is of it.
+    /// Her launch never held a task, so that its worker's process is all that there is of it. Who thinks runs programs
+    /// without a task, too.
     fn ran_nothing(&self, member: &Member) -> bool {
-        !member.worked && self.team.task_of(&member.plan.name).is_none()
+        !member.worked
+            && member.mind == Mind::default()
+            && self.team.task_of(&member.plan.name).is_none()
     }
 
     pub(super) fn said_hello(&mut self, launch: &LaunchId, process: ProcessStamp) {

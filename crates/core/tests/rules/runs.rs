@@ -219,3 +219,14 @@ fn a_run_begins_with_the_memory_that_it_is_given() {
     );
     rig.by("ada", remember("7", "1")).answer();
 }
+
+#[test]
+fn who_thinks_may_have_started_programs_without_a_task() {
+    let mut rig = Rig::of(file(&["ada"]));
+    says(&mut rig, "ada", "running a command");
+    rig.exits("ada");
+    assert!(
+        matches!(rig.life("ada"), Life::Ending { .. }),
+        "what she left behind is looked for first"
+    );
+}
