@@ -138,8 +138,12 @@ async fn what_is_not_carried_out_yet_says_so() {
     rig.run(["up", "make it faster"])
         .await
         .expect(2)
+        .says("no lead to give a goal to")
+        .says("mode = \"lead\"");
+    rig.run(["up", "-n", "3"])
+        .await
+        .expect(2)
         .says("not carried out");
-    rig.run(["up", "-n", "3"]).await.expect(2);
 }
 
 #[tokio::test]
@@ -392,7 +396,7 @@ async fn settings_that_cannot_be_meant_are_named_with_their_file() {
         ("\ndurability = 1\n", "config.toml:2:14: `durability`"),
         ("durabilty = \"power\"\n", "did you mean `durability`?"),
         ("durability\n", "config.toml:1:"),
-        ("[roles.x]\n", "not carried out"),
+        ("[permissions]\n", "not carried out"),
     ] {
         std::fs::write(config.join("config.toml"), text).unwrap();
         rig.run(["up"]).await.expect(2).says(says);
