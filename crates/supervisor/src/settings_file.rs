@@ -11,11 +11,14 @@ use agent_team_store::Durability;
 use agent_team_system::directories::Directories;
 use toml::de::{DeTable, DeValue};
 
-/// Every key, which today is one.
+/// Every key that the supervisor goes by, which today is one.
 const DURABILITY: &str = "durability";
 
+/// Whoever reads a team file reads these, and tells what is wrong with them.
+const ROLES: &str = "roles";
+
 /// What the design knows and this build does not carry out yet.
-const LATER: [&str; 2] = ["roles", "permissions"];
+const LATER: [&str; 1] = ["permissions"];
 
 /// Why the settings cannot be gone by.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +68,9 @@ fn parse(file: &Path, text: &str) -> Result<Durability, Refusal> {
             let what = format!("`{name}` is not carried out by this build yet");
             return Err(fault(ErrorCode::NotCarriedOut, key.span().start, &what));
         }
+        if name == ROLES {
+            continue;
+        }
         if name != DURABILITY {
             let refusal = invalid(key.span().start, &format!("unknown key `{name}`"));
             return Err(refusal.hint(suggestion(name)));
@@ -108,6 +114,7 @@ mod tests {
     fn durability_is_power_unless_the_user_says_process() {
         assert_eq!(parse("").unwrap(), Durability::Power);
         assert_eq!(parse("durability = \"power\"").unwrap(), Durability::Power);
+        assert_eq!(parse("[roles.x]").unwrap(), Durability::Power);
         assert_eq!(
             parse("durability = \"process\"").unwrap(),
             Durability::Process
@@ -130,7 +137,10 @@ mod tests {
                 "durabilty = \"power\"",
                 "config.toml:1:1: unknown key `durabilty`",
             ),
-            ("[roles.x]", "config.toml:1:2: `roles` is not carried out"),
+            (
+                "[permissions]",
+                "config.toml:1:2: `permissions` is not carried out",
+            ),
         ] {
             let refusal = parse(text).unwrap_err();
             assert!(refusal.message.starts_with(says), "{refusal}");
