@@ -22,7 +22,7 @@ model = \"openai/ada\"
 fn rig(server: &FakeModelServer) -> Rig {
     let mut rig = Rig::with_team(TEAM);
     rig.set("OPENAI_BASE_URL", server.base_url());
-    rig.set("OPENAI_API_KEY", "a key for nobody");
+    rig.set("OPENAI_API_KEY", "a-key-for-nobody");
     rig
 }
 
@@ -66,4 +66,26 @@ async fn a_goal_becomes_tasks_that_teammates_do_and_an_answer() {
     assert_eq!(output.stdout, "The greeting is written.\n");
     assert_eq!(rig.read("greeting.txt").as_deref(), Some("hello\n"));
     assert_eq!(rig.processes(), [], "the team ended with its run");
+}
+
+#[tokio::test]
+async fn a_run_whose_lead_may_not_ask_its_model_fails_and_says_why() {
+    let server = FakeModelServer::start(|_: &_| Reply::error(401, "who are you?")).await;
+    let rig = rig(&server);
+    rig.run(["run", "Greet the world"])
+        .await
+        .expect(1)
+        .says("who are you?");
+    assert_eq!(rig.processes(), []);
+}
+
+#[tokio::test]
+async fn a_run_whose_lead_only_rests_ends_when_everybody_is_idle() {
+    let server = FakeModelServer::start(|_: &_| Reply::text("I am done, I think.")).await;
+    let rig = rig(&server);
+    rig.run(["run", "Greet the world"])
+        .await
+        .expect(1)
+        .says("has not finished");
+    assert_eq!(rig.processes(), []);
 }

@@ -110,6 +110,30 @@ impl Team {
         self.run.as_ref()
     }
 
+    /// Whether nobody does anything for the run that is under way, though the lead was told so: it ends no more unless
+    /// somebody speaks to her.
+    pub fn is_stalled(&self) -> bool {
+        let is_told = |run: &Run| run.is_under_way() && run.told_idle;
+        self.run.as_ref().is_some_and(is_told) && !self.is_busy()
+    }
+
+    /// Whether any member does something, or is about to.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.members.values().any(|member| match &member.life {
+            Life::Held { .. } | Life::Stopped => false,
+            Life::Ready { .. } => {
+                member.mind.active
+                    || !member.inbox.is_empty()
+                    || self.task_of(&member.plan.name).is_some()
+            }
+            Life::Planned
+            | Life::Launching { .. }
+            | Life::Draining { .. }
+            | Life::Ending { .. }
+            | Life::Cooling { .. } => true,
+        })
+    }
+
     pub fn memory(&self) -> &Memory {
         &self.memory
     }

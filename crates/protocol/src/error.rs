@@ -152,6 +152,8 @@ codes! {
     /// The store does not answer for what it holds; see the hint.
     StorageFailed => Failed,
     ShuttingDown => Refused,
+    /// Nobody works at the run any more; it goes on when the lead does.
+    LeadEnded => Failed,
 
     /// Only the user, the lead or the owner may do this.
     NotPermitted => Denied,

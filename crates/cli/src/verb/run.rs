@@ -55,9 +55,15 @@ pub(super) async fn run(
     };
     let waiter = session.another();
     let finished = session.wait_for::<RunWait>(WaitRun { run });
-    let (view, tasks) = match waiting::until(&waiter, output, after, finished).await? {
-        Waited::Ended { answer, tasks } => (answer, tasks),
-        Waited::Interrupted => {
+    let (view, tasks) = match waiting::until(&waiter, output, after, finished).await {
+        Ok(Waited::Ended { answer, tasks }) => (answer, tasks),
+        Err(failure) => {
+            if ours {
+                end(&mut session, output).await?;
+            }
+            return Err(failure);
+        }
+        Ok(Waited::Interrupted) => {
             if ours {
                 output.note("ending the team");
                 end(&mut session, output).await?;
@@ -120,7 +126,9 @@ async fn start(
 /// Ends the team. Says whether anything survived.
 async fn end(session: &mut Session, output: Output) -> Result<Exit, Failure> {
     let down = session.call::<TeamDown>(Down { force: false });
-    let answer = output.waiting_for("the members to end", down).await?;
+    let mut answer = output.waiting_for("the members to end", down).await?;
+    let gone = output.waiting_for("the supervisor to go", session.see_off());
+    answer.receipts.extend(gone.await?);
     Ok(receipt::exit(&answer.receipts))
 }
 

@@ -8,7 +8,7 @@ use super::{Decided, TEXT_MAX, Turn, check_size};
 use crate::answers::Answer;
 use crate::event::Event;
 use crate::input::{Growth, Origin};
-use crate::member::{GRACE_MS, Life, Member};
+use crate::member::{GRACE_MS, Life};
 use crate::refusal::Refused;
 use crate::run::{MEMORY_KEY_MAX, MEMORY_KEYS_MAX, MEMORY_VALUE_MAX, Memory, Mind, Run};
 use crate::task::Outcome;
@@ -151,7 +151,7 @@ impl Turn<'_> {
         if !run.is_under_way() || run.told_idle || !matches!(lead.life, Life::Ready { .. }) {
             return;
         }
-        if self.team.members().any(|member| self.is_busy(member)) {
+        if self.team.is_busy() {
             return;
         }
         let (run, lead) = (run.id, lead.plan.name.clone());
@@ -173,22 +173,6 @@ impl Turn<'_> {
             Outcome::Failed { .. } | Outcome::Cancelled => false,
         });
         open.map(|task| task.id)
-    }
-
-    fn is_busy(&self, member: &Member) -> bool {
-        match &member.life {
-            Life::Held { .. } | Life::Stopped => false,
-            Life::Ready { .. } => {
-                member.mind.active
-                    || !member.inbox.is_empty()
-                    || self.team.task_of(&member.plan.name).is_some()
-            }
-            Life::Planned
-            | Life::Launching { .. }
-            | Life::Draining { .. }
-            | Life::Ending { .. }
-            | Life::Cooling { .. } => true,
-        }
     }
 }
 

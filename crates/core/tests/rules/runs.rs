@@ -173,9 +173,11 @@ fn the_lead_is_told_once_that_everybody_is_idle() {
     let rested = rests(&mut rig, "ada", "");
     assert_eq!(told_lead(&rested).len(), 1);
 
+    assert!(!rig.team.is_stalled(), "she has it to read");
     says(&mut rig, "lead", "so what");
     let rested = rests(&mut rig, "lead", "");
     assert_eq!(told_lead(&rested).len(), 0, "she knows");
+    assert!(rig.team.is_stalled());
 
     says(&mut rig, "ada", "working again");
     let rested = rests(&mut rig, "ada", "");

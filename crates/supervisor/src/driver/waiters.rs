@@ -1,5 +1,6 @@
 //! Callers whose answer means done: they wait for a state, and get it when it is stored.
 
+use agent_team_core::member::Life;
 use agent_team_core::task::Outcome as TaskOutcome;
 use agent_team_protocol::method::{DownAnswer, Outcome, UpAnswer, WaitAnswer};
 use agent_team_protocol::view::{Fate, Placement, Receipt, ReceiptKind};
@@ -79,9 +80,10 @@ impl Driver {
                 reply.ok(&answer);
             }
             Waiter::Run { reply, run } => match self.team.run() {
-                Some(last) if last.id == run && last.is_under_way() => {
-                    return Some(Waiter::Run { reply, run });
-                }
+                Some(last) if last.id == run && last.is_under_way() => match self.lead_ended() {
+                    Some(refusal) => reply.refuse(refusal),
+                    None => return Some(Waiter::Run { reply, run }),
+                },
                 Some(last) if last.id == run => reply.ok(&view::run(last)),
                 Some(_) | None => {
                     let text = format!("another goal took the place of {run}");
@@ -112,6 +114,32 @@ impl Driver {
             }
         }
         None
+    }
+
+    /// Why nobody brings a run to its end, unless the lead may yet do so by herself.
+    fn lead_ended(&self) -> Option<Refusal> {
+        let why = match self.team.lead().map(|lead| &lead.life) {
+            Some(Life::Held { reason }) => format!("the lead is held: {reason}"),
+            Some(Life::Stopped) => "the lead was stopped".to_owned(),
+            None => "the team has no lead any more".to_owned(),
+            Some(Life::Ready { .. }) if self.team.is_stalled() => {
+                let text = "everybody is idle, and the lead has not finished the run";
+                return Some(Refusal::new(ErrorCode::LeadEnded, text).hint(
+                    "agent-team logs lead says what she did; agent-team send lead speaks to her",
+                ));
+            }
+            Some(
+                Life::Planned
+                | Life::Launching { .. }
+                | Life::Ready { .. }
+                | Life::Draining { .. }
+                | Life::Ending { .. }
+                | Life::Cooling { .. },
+            ) => return None,
+        };
+        Some(
+            Refusal::new(ErrorCode::LeadEnded, why).hint("agent-team restart lead goes on with it"),
+        )
     }
 
     pub(super) fn begin_down(&mut self, reply: Reply) {
