@@ -48,7 +48,7 @@ pub(super) async fn run(
         Ok(answer) => answer.run,
         Err(failure) => {
             if ours {
-                end(&mut session, output).await?;
+                end(session, output).await?;
             }
             return Err(failure);
         }
@@ -59,14 +59,14 @@ pub(super) async fn run(
         Ok(Waited::Ended { answer, tasks }) => (answer, tasks),
         Err(failure) => {
             if ours {
-                end(&mut session, output).await?;
+                end(session, output).await?;
             }
             return Err(failure);
         }
         Ok(Waited::Interrupted) => {
             if ours {
                 output.note("ending the team");
-                end(&mut session, output).await?;
+                end(session, output).await?;
             } else {
                 output.note("no longer waiting; the lead goes on with it");
             }
@@ -75,7 +75,7 @@ pub(super) async fn run(
     };
     let team = session.ask::<TeamShow>(Nothing {}).await?;
     let ended = if ours {
-        end(&mut session, output).await?
+        end(session, output).await?
     } else {
         Exit::Done
     };
@@ -124,7 +124,7 @@ async fn start(
 }
 
 /// Ends the team. Says whether anything survived.
-async fn end(session: &mut Session, output: Output) -> Result<Exit, Failure> {
+async fn end(mut session: Session, output: Output) -> Result<Exit, Failure> {
     let down = session.call::<TeamDown>(Down { force: false });
     let mut answer = output.waiting_for("the members to end", down).await?;
     let gone = output.waiting_for("the supervisor to go", session.see_off());
