@@ -1,5 +1,7 @@
 //! Agents: a lead and teammates whose models are scripted, from a goal to its answer.
 
+use agent_team_protocol::view::TaskState;
+use agent_team_system::process::Signal;
 use agent_team_tests::Rig;
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by_model};
 use serde_json::json;
@@ -26,46 +28,84 @@ fn rig(server: &FakeModelServer) -> Rig {
     rig
 }
 
-fn call(tool: &str, arguments: serde_json::Value) -> Reply {
-    Reply::call(tool, arguments)
+/// What the two models say while a greeting is written.
+fn greeting() -> [(&'static str, Vec<Reply>); 2] {
+    let lead = vec![
+        Reply::call(
+            "create_task",
+            json!({"title": "Write the greeting", "description": "Into greeting.txt"}),
+        ),
+        Reply::text("Ada will write it."),
+        Reply::call("finish", json!({"answer": "The greeting is written."})),
+    ];
+    let ada = vec![
+        Reply::call(
+            "write",
+            json!({"path": "greeting.txt", "content": "hello\n"}),
+        ),
+        Reply::call(
+            "complete_task",
+            json!({"task": "T-1", "result": "greeting.txt says hello"}),
+        ),
+        Reply::text("Done."),
+    ];
+    [("lead", lead), ("ada", ada)]
 }
 
 #[tokio::test]
 async fn a_goal_becomes_tasks_that_teammates_do_and_an_answer() {
-    let server = FakeModelServer::start(by_model([
-        (
-            "lead",
-            vec![
-                call(
-                    "create_task",
-                    json!({"title": "Write the greeting", "description": "Into greeting.txt"}),
-                ),
-                Reply::text("Ada will write it."),
-                call("finish", json!({"answer": "The greeting is written."})),
-                Reply::text(""),
-            ],
-        ),
-        (
-            "ada",
-            vec![
-                call(
-                    "write",
-                    json!({"path": "greeting.txt", "content": "hello\n"}),
-                ),
-                call(
-                    "complete_task",
-                    json!({"task": "T-1", "result": "greeting.txt says hello"}),
-                ),
-                Reply::text("Done."),
-            ],
-        ),
-    ]))
-    .await;
+    let server = FakeModelServer::start(by_model(greeting())).await;
     let rig = rig(&server);
     let output = rig.run(["run", "Greet the world"]).await.expect(0);
     assert_eq!(output.stdout, "The greeting is written.\n");
     assert_eq!(rig.read("greeting.txt").as_deref(), Some("hello\n"));
     assert_eq!(rig.processes(), [], "the team ended with its run");
+}
+
+#[tokio::test]
+async fn a_recorded_run_is_played_back_without_a_model() {
+    let server = FakeModelServer::start(by_model(greeting())).await;
+    let recorded = rig(&server);
+    recorded
+        .run(["run", "--record", "run.jsonl", "Greet the world"])
+        .await
+        .expect(0);
+    let recording = recorded.read("run.jsonl").expect("it was recorded");
+    assert!(!recording.contains("a-key-for-nobody"));
+
+    let played = Rig::with_team(
+        &TEAM
+            .replace("openai/lead", "replay:run.jsonl")
+            .replace("openai/ada", "replay:run.jsonl"),
+    );
+    played.write("run.jsonl", &recording);
+    let output = played.run(["run", "Greet the world"]).await.expect(0);
+    assert_eq!(output.stdout, "The greeting is written.\n");
+    assert_eq!(played.read("greeting.txt").as_deref(), Some("hello\n"));
+}
+
+#[tokio::test]
+async fn a_member_who_is_killed_goes_on_where_she_was() {
+    let mut conversations = greeting();
+    let [_, (_, ada)] = &mut conversations;
+    // Her second answer does not come before she is killed.
+    ada.insert(1, Reply::hang());
+    let server = FakeModelServer::start(by_model(conversations)).await;
+    let rig = rig(&server);
+    rig.ok(["up", "--detach", "Greet the world"]).await;
+    rig.written("greeting.txt").await;
+    server.asked("ada", 2).await;
+    rig.worker("ada").await.signal(Signal::SIGKILL).unwrap();
+    server.asked("ada", 3).await;
+    let conversation = server.requests();
+    let again = conversation
+        .iter()
+        .filter(|request| request.model() == "ada")
+        .nth(2);
+    let again = again.expect("she was asked again");
+    assert_eq!(again.results().len(), 1, "what she did is not done twice");
+    let task = rig.until_task_is("T-1", TaskState::Completed).await;
+    assert_eq!(task.result.as_deref(), Some("greeting.txt says hello"));
 }
 
 #[tokio::test]

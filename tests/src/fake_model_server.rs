@@ -41,6 +41,8 @@ type Script = Box<dyn FnMut(&Request) -> Reply + Send>;
 pub struct FakeModelServer {
     address: SocketAddr,
     seen: Arc<Mutex<Vec<Request>>>,
+    /// Requests so far.
+    asked: watch::Receiver<usize>,
     hung_up: watch::Receiver<usize>,
     serving: JoinHandle<()>,
 }
@@ -64,10 +66,12 @@ impl FakeModelServer {
         let listener = listener.expect("a port is free");
         let address = listener.local_addr().expect("it is bound");
         let seen = Arc::new(Mutex::new(Vec::new()));
+        let (asks, asked) = watch::channel(0);
         let (hangs_up, hung_up) = watch::channel(0);
         let shared = Arc::new(Shared {
             script: Mutex::new(Box::new(script)),
             seen: Arc::clone(&seen),
+            asks,
             hangs_up,
         });
         let serving = tokio::spawn(async move {
@@ -81,6 +85,7 @@ impl FakeModelServer {
         Self {
             address,
             seen,
+            asked,
             hung_up,
             serving,
         }
@@ -94,6 +99,18 @@ impl FakeModelServer {
     /// Everything that was asked so far, in order.
     pub fn requests(&self) -> Vec<Request> {
         lock(&self.seen).clone()
+    }
+
+    /// Waits until this model was asked so often.
+    pub async fn asked(&self, model: &str, times: usize) {
+        let is_enough = |_: &usize| {
+            let seen = lock(&self.seen);
+            let of_it = seen.iter().filter(|request| request.model() == model);
+            of_it.count() >= times
+        };
+        let mut asked = self.asked.clone();
+        let waited = within("the model to be asked", asked.wait_for(is_enough)).await;
+        waited.expect("the server runs");
     }
 
     /// Waits until that many clients left before their reply was whole.
@@ -220,6 +237,7 @@ fn script_is_over() -> Reply {
 struct Shared {
     script: Mutex<Script>,
     seen: Arc<Mutex<Vec<Request>>>,
+    asks: watch::Sender<usize>,
     hangs_up: watch::Sender<usize>,
 }
 
@@ -238,6 +256,7 @@ impl Shared {
             seen.push(request.clone());
             seen.len()
         };
+        self.asks.send_replace(number);
         let reply = lock(&self.script)(&request);
         let Writing { pieces, ending } = reply.write(number, request.is_messages_wire());
         for piece in pieces {

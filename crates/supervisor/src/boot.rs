@@ -97,12 +97,12 @@ async fn serve(foreground: bool, ready: &mut Option<std::fs::File>) -> anyhow::R
         let _starter_gone = writeln!(ready, "ready");
     }
 
-    // Whoever started this may be gone before it connects.
-    let mut unclaimed = std::pin::pin!(tokio::time::sleep(UNCLAIMED_LIMIT));
-    let mut was_unclaimed = false;
+    // Whoever started this may be gone before it connects. Dropped once it is over, so that it wakes nobody at rest.
+    let unclaimed = tokio::time::timeout(UNCLAIMED_LIMIT, server.claimed());
+    let mut unclaimed = Some(Box::pin(unclaimed));
     let (goodbye, code) = loop {
         tokio::select! {
-            () = &mut unclaimed, if !was_unclaimed => was_unclaimed = true,
+            () = over(&mut unclaimed) => unclaimed = None,
             Some(notice) = noticed.recv() => match notice {
                 Notice::WentDown => {}
                 // No goodbye: a worker starts a supervisor that reads what is really there.
@@ -129,4 +129,12 @@ async fn serve(foreground: bool, ready: &mut Option<std::fs::File>) -> anyhow::R
     std::fs::remove_file(&socket).context("cannot remove the socket")?;
     lock.write_contents("")?;
     Ok(code)
+}
+
+/// Waits for what is waited for, whatever it comes to.
+async fn over<T>(wait: &mut Option<impl Future<Output = T> + Unpin>) {
+    match wait {
+        Some(wait) => drop(wait.await),
+        None => std::future::pending().await,
+    }
 }

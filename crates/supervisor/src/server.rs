@@ -24,7 +24,7 @@ use agent_team_system::directories::Directories;
 use agent_team_system::process::ProcessId;
 use agent_team_system::socket::{Listener, Peer, Stream};
 use serde_json::value::RawValue;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use call::{Destination, Envelope, destination};
 
@@ -42,6 +42,8 @@ pub(crate) struct Server {
     connections: Cell<u32>,
     clients: Cell<u32>,
     next_connection: Cell<u64>,
+    /// Told of every client.
+    claimed: Notify,
     /// Told when something happened after which the supervisor may have to end.
     ending: mpsc::UnboundedSender<Ending>,
 }
@@ -80,8 +82,14 @@ impl Server {
             connections: Cell::new(0),
             clients: Cell::new(0),
             next_connection: Cell::new(0),
+            claimed: Notify::new(),
             ending,
         }
+    }
+
+    /// Returns once there has been a client.
+    pub(crate) async fn claimed(&self) {
+        self.claimed.notified().await;
     }
 
     pub(crate) fn has_clients(&self) -> bool {
@@ -142,6 +150,7 @@ impl Server {
         match initialize.role {
             ConnectionRole::Client => {
                 self.clients.set(self.clients.get() + 1);
+                self.claimed.notify_one();
                 let id = initialize.client.unwrap_or_default();
                 reply.ok(&Initialized {
                     protocol,
