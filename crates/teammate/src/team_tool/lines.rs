@@ -127,8 +127,17 @@ pub fn message_line(message: &DeliveredMessage) -> String {
     };
     format!(
         "Message {} from {}{urgent}{again}:\n{}",
-        message.id, message.from, message.text
+        message.id,
+        message.from,
+        quoted(&message.text)
     )
+}
+
+/// What somebody else wrote, marked line by line: nothing in it can pass for the heading of another message, or for the
+/// runtime's own words.
+pub(super) fn quoted(text: &str) -> String {
+    let lines: Vec<_> = text.lines().map(|line| format!("> {line}")).collect();
+    lines.join("\n")
 }
 
 pub(super) fn ids(tasks: &[TaskId]) -> String {

@@ -8,7 +8,7 @@ use agent_team_protocol::{MessageId, Party, Recipient};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::lines::message_line;
+use super::lines::{message_line, quoted};
 use super::{Seat, changing};
 use crate::tool::{Tool, ToolError};
 
@@ -121,6 +121,9 @@ fn earlier_message(message: &MessageView) -> String {
     };
     format!(
         "Message {} from {} to {}{state}:\n{}",
-        message.id, message.from, message.to, message.text
+        message.id,
+        message.from,
+        message.to,
+        quoted(&message.text)
     )
 }
