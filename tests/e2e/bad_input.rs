@@ -8,7 +8,7 @@ use agent_team_protocol::spec::TaskSpec;
 use agent_team_protocol::view::TaskState;
 use agent_team_protocol::{ErrorCode, Recipient, TaskId};
 use agent_team_system::client::CallError;
-use agent_team_tests::Rig;
+use agent_team_tests::{Rig, processes};
 use serde_json::Value;
 
 use crate::teams::{assigned, file, headless, task};
@@ -396,6 +396,10 @@ async fn settings_that_cannot_be_meant_are_named_with_their_file() {
     ] {
         std::fs::write(config.join("config.toml"), text).unwrap();
         rig.run(["up"]).await.expect(2).says(says);
+        // It has said why before it is gone.
+        for refused in rig.processes() {
+            processes::ended(refused.process).await;
+        }
         assert_eq!(rig.processes(), []);
     }
     std::fs::write(config.join("config.toml"), "durability = \"process\"\n").unwrap();
