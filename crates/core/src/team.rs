@@ -14,7 +14,7 @@ use crate::mail::{Lane, Unread};
 use crate::member::{Launch, Life, Member};
 use crate::plan::TeamPlan;
 use crate::restarts::Restarts;
-use crate::run::{Memory, Run, RunState};
+use crate::run::{Memory, Mind, Run, RunState};
 use crate::task::{Board, Outcome, Task};
 use crate::time::{Context, Tick};
 
@@ -384,7 +384,11 @@ impl Team {
             } => {
                 self.last_message = self.last_message.max(message.0);
                 let lane = self.lane(from, *urgent);
+                // Who does not think has no turn to report in.
                 if let Party::Member(name) = from
+                    && self
+                        .member(name)
+                        .is_some_and(|it| it.mind != Mind::default())
                     && self.tells_lead(to)
                     && let Some(member) = self.members.get_mut(name)
                 {

@@ -51,12 +51,11 @@ use crate::engine::output::Coalescer;
 use crate::link::{LinkEvent, Notice, Over, Ticket};
 use crate::model::Model;
 use crate::pane::{PaneEvent, Room};
+use crate::sleep_until;
 use crate::team_tool::{Arrivals, Claims, Shared};
 use crate::tool::{Bench, Tool};
 use crate::typed::Added;
-use crate::worker::{
-    OUTPUT_PAUSE, Parts, TERM_GRACE, next_signal, output_due, refused, sleep_until,
-};
+use crate::worker::{OUTPUT_PAUSE, Parts, TERM_GRACE, next_signal, output_due, refused};
 
 /// What thinks and what it thinks with.
 pub(crate) struct Makings<T> {

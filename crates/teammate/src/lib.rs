@@ -334,3 +334,11 @@ fn log_panics(launch: &LaunchFile) {
         print(panic);
     }));
 }
+
+/// Returns at the deadline, or never when there is none. Safe to cancel.
+pub(crate) async fn sleep_until(at: Option<tokio::time::Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

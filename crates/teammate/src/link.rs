@@ -38,6 +38,7 @@ use tokio::task::JoinSet;
 
 use self::arrival::{Arrived, arrived, farewell};
 use self::pending::{Pending, Settled};
+use crate::sleep_until;
 
 /// Spreads the members that lost their supervisor at the same moment.
 const JITTER: Duration = Duration::from_millis(20);
@@ -347,7 +348,7 @@ impl Connector {
                     }
                     Some(Outgoing::Notice(notice)) => announce(&client, notice).await,
                 },
-                () = sleep_until(repetition) => {
+                () = sleep_until(repetition.map(Into::into)) => {
                     for (ticket, request) in self.pending.due(Instant::now()) {
                         make(&mut calls, &client, ticket, request).await;
                     }
@@ -422,13 +423,6 @@ fn pause_after(failures: u32) -> Duration {
     match failures.checked_sub(1) {
         None => JITTER.mul_f64(random_fraction()),
         Some(doublings) => LONGEST_BACKOFF.min(FIRST_BACKOFF * 2_u32.pow(doublings.min(16))),
-    }
-}
-
-async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
-        None => std::future::pending().await,
     }
 }
 

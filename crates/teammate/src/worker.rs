@@ -37,6 +37,7 @@ use crate::link::{Link, LinkEvent, Notice, Over, Ticket};
 use crate::log::MemberLog;
 use crate::pane::paint::{self, Paint};
 use crate::pane::{Pane, PaneEvent, Room};
+use crate::sleep_until;
 use crate::typed::{Added, Typed};
 
 pub(crate) use self::report::refused;
@@ -291,13 +292,6 @@ impl Worker {
 pub(crate) async fn next_signal(signals: &mut Option<Signals>) -> SignalEvent {
     match signals {
         Some(signals) => signals.next().await,
-        None => std::future::pending().await,
-    }
-}
-
-pub(crate) async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
     }
 }

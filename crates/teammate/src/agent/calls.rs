@@ -17,8 +17,8 @@ use super::screen::Screen;
 use super::transcript::without_middle;
 use crate::model::{ToolCall, ToolResult, ToolSpec};
 use crate::pane::paint::Style;
+use crate::sleep_until;
 use crate::tool::{Bench, Output, Tool, ToolError};
-use crate::worker::sleep_until;
 
 /// Characters that a call's arguments, and the first line of its result, are shown with.
 const SHOWN: usize = 120;

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use self::jobs::Jobs;
+use self::jobs::{Job, Jobs};
 use super::capture::Capture;
 use super::program::Program;
 use super::{Bench, Output, Running, Tool, ToolError, arguments};
@@ -162,9 +162,7 @@ impl Tool for BashOutput {
             let arguments: OutputArguments = arguments::parse(&self.spec, input)?;
             let wait = Duration::from_secs(arguments.wait_seconds.min(WAIT_MAX));
             let job = self.jobs.find(arguments.id)?;
-            let (printed, state) = job.news(wait).await;
-            shown(&printed);
-            Ok(said(format!("{}({state})", lines(printed))))
+            Ok(news(&job, wait, shown).await)
         })
     }
 }
@@ -194,9 +192,7 @@ impl Tool for BashKill {
             let arguments: KillArguments = arguments::parse(&self.spec, input)?;
             let job = self.jobs.find(arguments.id)?;
             job.stop().await;
-            let (printed, state) = job.news(Duration::ZERO).await;
-            shown(&printed);
-            Ok(said(format!("{}({state})", lines(printed))))
+            Ok(news(&job, Duration::ZERO, shown).await)
         })
     }
 }
@@ -221,6 +217,13 @@ fn find_bash(env: &[(OsString, OsString)]) -> PathBuf {
         .map(|directory| directory.join("bash"))
         .find(|bash| bash.is_absolute() && bash.is_file())
         .unwrap_or_else(|| "/bin/sh".into())
+}
+
+/// What a job printed since it was last looked at, shown and said, and how it is.
+async fn news(job: &Job, wait: Duration, shown: &(dyn Fn(&str) + Send + Sync)) -> Output {
+    let (printed, state) = job.news(wait).await;
+    shown(&printed);
+    said(format!("{}({state})", lines(printed)))
 }
 
 fn said(text: String) -> Output {
