@@ -115,9 +115,29 @@ pub struct AgentSpec {
     /// Offers the tools that need permissions without asking for any.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub bypass: bool,
+    /// How it leads, if not with tools. The lead's alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strategy: Option<Strategy>,
     /// A file to which every exchange with the model is appended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub record: Option<PathBuf>,
+}
+
+/// How a lead without tools brings a run to its answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Strategy {
+    /// Each round its model says who works next, or gives the answer.
+    Coordinator {
+        /// Rounds that a run may have.
+        max_rounds: u32,
+        /// What the model is asked with, see [`crate::template`]. `None`: the built-in text.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        prompt: Option<String>,
+    },
+    /// Every member works on it in turn, then its model sums up.
+    Collaborate,
 }
 
 /// What does a member's work.

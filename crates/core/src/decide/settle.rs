@@ -14,6 +14,7 @@ impl Turn<'_> {
         while std::mem::take(&mut self.unsettled) {
             self.start_planned();
             self.take_ready_tasks();
+            self.advance_run();
             self.notice_idleness();
         }
     }
@@ -95,6 +96,7 @@ impl Turn<'_> {
             .team
             .members()
             .filter(|member| matches!(member.life, Life::Ready { .. }))
+            .filter(|member| !self.team.only_asks(member))
             .filter(|member| self.team.task_of(&member.plan.name).is_none())
             .map(|member| (member.since, member.plan.name.clone()))
             .collect();

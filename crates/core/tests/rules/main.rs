@@ -9,5 +9,6 @@ mod messages;
 mod plans;
 mod restarts;
 mod rig;
+mod rounds;
 mod runs;
 mod up;
