@@ -18,7 +18,6 @@ use super::supervisor;
 use crate::error::{Failure, Told};
 use crate::output::{Output, text};
 use crate::session::{self, Session};
-use crate::team_file;
 
 /// Less than this free, in bytes, and a journal soon has no room.
 const LEAST_ROOM: u64 = 64 << 20;
@@ -229,18 +228,18 @@ fn project() -> Check {
         Ok(here) => here,
         Err(failure) => return Check::failed(NAME, failure),
     };
-    let Some(file) = team_file::find(&here) else {
+    let Some(file) = agent_team_file::find(&here) else {
         return Check::neutral(NAME, "none in this directory or above it")
             .hint("write one with: agent-team init");
     };
     let directories = Directories::from_environment().ok();
-    let reading = team_file::Reading {
+    let reading = agent_team_file::Reading {
         here: &here,
         settings: directories.as_ref().map(|all| all.config.as_path()),
         variables: None,
     };
-    match team_file::load(&file, reading) {
-        Ok(team_file::Loaded { spec, .. }) => {
+    match agent_team_file::load(&file, reading) {
+        Ok(agent_team_file::Loaded { spec, .. }) => {
             let members = text::count(spec.members.len() as u64, "member");
             let tasks = text::count(spec.tasks.len() as u64, "task");
             Check::good(NAME, format!("{}: {members}, {tasks}", spec.name))
