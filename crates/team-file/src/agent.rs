@@ -55,6 +55,8 @@ pub(super) struct Thinking {
     pub(super) max_steps: Option<u32>,
     pub(super) tools: Option<Vec<String>>,
     pub(super) deny_tools: Vec<String>,
+    /// The first of these keys that is about tools and where it stands.
+    pub(super) tools_at: Option<At<&'static str>>,
     /// The first of these keys and where it stands. `None`: nothing is said.
     pub(super) said: Option<At<&'static str>>,
 }
@@ -83,11 +85,13 @@ impl Thinking {
             thinking.max_steps = Some(found);
         }
         if let Some(found) = table.strings("tools") {
-            thinking.say("tools", found.first().map_or(table.at, |tool| tool.at));
+            let at = found.first().map_or(table.at, |tool| tool.at);
+            thinking.say_of_tools("tools", at);
             thinking.tools = Some(tools(source, "tools", &found));
         }
         if let Some(found) = table.strings("deny_tools") {
-            thinking.say("deny_tools", found.first().map_or(table.at, |tool| tool.at));
+            let at = found.first().map_or(table.at, |tool| tool.at);
+            thinking.say_of_tools("deny_tools", at);
             thinking.deny_tools = tools(source, "deny_tools", &found);
         }
         thinking
@@ -95,6 +99,11 @@ impl Thinking {
 
     pub(super) fn say(&mut self, key: &'static str, at: usize) {
         self.said.get_or_insert(At { value: key, at });
+    }
+
+    fn say_of_tools(&mut self, key: &'static str, at: usize) {
+        self.say(key, at);
+        self.tools_at.get_or_insert(At { value: key, at });
     }
 
     /// A member that runs commands thinks nothing: what is said of it would be ignored.
@@ -134,6 +143,7 @@ impl Thinking {
                 .map(|tools| with_parts(tools)),
             deny_tools: with_parts(&deny_tools),
             bypass: false,
+            strategy: None,
             record: None,
         }
     }
@@ -172,7 +182,11 @@ pub(super) fn model(source: &Source<'_>, found: At<&str>, project: &Path) -> Opt
 }
 
 /// A prompt with its variables filled in.
-fn prompt(source: &Source<'_>, found: At<&str>, variables: Option<&Variables>) -> String {
+pub(super) fn prompt(
+    source: &Source<'_>,
+    found: At<&str>,
+    variables: Option<&Variables>,
+) -> String {
     let Some(variables) = variables else {
         return found.value.to_owned();
     };

@@ -5,10 +5,7 @@ use super::table::Level;
 
 /// Keys, by table.
 const KEYS: &[(Level, &[&str])] = &[
-    (
-        Level::Root,
-        &["max_rounds", "coordinator_prompt", "permissions", "mcp"],
-    ),
+    (Level::Root, &["permissions", "mcp"]),
     (Level::Lead, &["plan", "command", "may_spawn"]),
     (Level::Member, &["plan", "command"]),
     (Level::Limits, &["tokens", "usd", "minutes"]),
@@ -17,7 +14,6 @@ const KEYS: &[(Level, &[&str])] = &[
 
 /// Values, by key.
 const VALUES: &[(&str, &[&str])] = &[
-    ("mode", &["coordinator", "collaborate"]),
     ("engine", &["acp", "terminal"]),
     ("placement", &["iterm", "hosted"]),
     ("layout", &["windows"]),

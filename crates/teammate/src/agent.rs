@@ -10,6 +10,7 @@
 //! A reader who looks for …
 //! - the loop of a turn: `mind`, one answer: `step`, its calls: `calls`, its end: `ending`
 //! - what waits to be told, and what interrupts: `inbox`; in which words: `say`
+//! - how a lead without tools is asked, round by round: `rounds`; in which words: `question`
 //! - what is stored and read back: `transcript`; what is cut out of it: `compact`
 //! - calls of the supervisor, stopping, reconnecting: `errand`
 //!
@@ -21,6 +22,8 @@ mod ending;
 mod errand;
 mod inbox;
 mod mind;
+mod question;
+mod rounds;
 mod say;
 mod screen;
 pub(crate) mod seam;
@@ -115,7 +118,10 @@ impl Agent {
                 screen: screen.clone(),
             }),
         };
-        let tools = (makings.tools)(&makings.desk, &shared);
+        let tools = match makings.agent.strategy {
+            Some(_) => Vec::new(),
+            None => (makings.tools)(&makings.desk, &shared),
+        };
         let toolbox = Toolbox::new(tools, makings.bench);
         let mind = Mind {
             agent: makings.agent,

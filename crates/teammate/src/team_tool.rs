@@ -33,6 +33,7 @@ use serde_json::Value;
 pub use arrivals::Arrivals;
 pub use claims::Claims;
 pub use lines::message_line;
+pub(crate) use members::role_of;
 pub use system_prompt::{Briefing, digest, system_prompt};
 
 use crate::desk::Desk;

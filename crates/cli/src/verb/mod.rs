@@ -5,6 +5,7 @@ mod completions;
 mod doctor;
 mod down;
 mod events;
+mod goal;
 mod init;
 mod logs;
 mod man;

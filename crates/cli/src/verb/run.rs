@@ -6,16 +6,15 @@ use std::time::Instant;
 
 use agent_team_protocol::exit::ExitCode as Exit;
 use agent_team_protocol::method::{
-    Down, Nothing, RunStart, RunWait, StartRun, TeamDown, TeamList, TeamShow, TeamUp, Up, WaitRun,
+    Down, Nothing, RunStart, StartRun, TeamDown, TeamList, TeamShow, TeamUp, Up,
 };
 use agent_team_protocol::rpc::TeamRef;
 use agent_team_protocol::spec::{PlacementChoice, TeamSpec};
-use agent_team_protocol::view::{RunState, RunView, TeamEntry, TeamState};
+use agent_team_protocol::view::{TeamEntry, TeamState};
 use agent_team_protocol::{ErrorCode, Revision, TeamId};
 use serde_json::value::RawValue;
 
-use super::up;
-use super::waiting::{self, Report, Waited};
+use super::{goal, up, waiting};
 use crate::args::{self, Global};
 use crate::error::Failure;
 use crate::output::{Output, receipt};
@@ -53,17 +52,15 @@ pub(super) async fn run(
             return Err(failure);
         }
     };
-    let waiter = session.another();
-    let finished = session.wait_for::<RunWait>(WaitRun { run });
-    let (view, tasks) = match waiting::until(&waiter, output, after, finished).await {
-        Ok(Waited::Ended { answer, tasks }) => (answer, tasks),
+    let ended = match goal::wait(&mut session, output, run, after, began).await {
+        Ok(Some(ended)) => ended,
         Err(failure) => {
             if ours {
                 end(session, output).await?;
             }
             return Err(failure);
         }
-        Ok(Waited::Interrupted) => {
+        Ok(None) => {
             if ours {
                 output.note("ending the team");
                 end(session, output).await?;
@@ -73,21 +70,15 @@ pub(super) async fn run(
             return Ok(ExitCode::from(waiting::INTERRUPTED));
         }
     };
-    let team = session.ask::<TeamShow>(Nothing {}).await?;
-    let ended = if ours {
+    let gone = if ours {
         end(session, output).await?
     } else {
         Exit::Done
     };
-    let mut report = Report::new(team.team, view.state, team.members, tasks, began);
-    report.final_answer = view.answer.clone();
-    if !output.is_json() {
-        output.note(&report.summary());
-    }
-    output.show(&report, || told(&view))?;
-    Ok(match view.state {
-        RunState::Finished => ended.into(),
-        RunState::UnderWay | RunState::Abandoned | RunState::Unknown => ExitCode::FAILURE,
+    ended.show(output)?;
+    Ok(match ended.is_answered() {
+        true => gone.into(),
+        false => ExitCode::FAILURE,
     })
 }
 
@@ -146,12 +137,4 @@ fn memory(typed: &[String]) -> Result<BTreeMap<String, Box<RawValue>>, Failure> 
             Ok((key.to_owned(), value))
         })
         .collect()
-}
-
-fn told(view: &RunView) -> String {
-    match &view.answer {
-        Some(answer) if answer.ends_with('\n') => answer.clone(),
-        Some(answer) => format!("{answer}\n"),
-        None => String::new(),
-    }
 }

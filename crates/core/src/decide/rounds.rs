@@ -17,8 +17,8 @@ use crate::round::{self, Decision, Reply, Round, RoundEnd, Strategy, Wants, Work
 use crate::run::{Failure, Run};
 use crate::task::Outcome;
 
-/// A round's task goes before what else waits for its member.
-const PRIORITY: i32 = i32::MAX;
+/// A round's task usually goes before what else waits for its member.
+const PRIORITY: i32 = 100;
 
 impl Turn<'_> {
     /// What the lead's model says to the question of a round.
