@@ -19,6 +19,7 @@ mod messages;
 mod panes;
 mod placement;
 mod regression;
+mod rounds;
 mod seams;
 mod storage;
 mod teams;
