@@ -7,6 +7,7 @@
 mod boot;
 mod convert;
 mod driver;
+mod environment;
 mod hooks;
 mod launch;
 mod log;

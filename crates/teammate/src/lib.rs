@@ -12,6 +12,7 @@
 //! - how a task's line is run and ended: `engine`
 //! - what a model can do in its team, and what it is told of it: `team_tool`
 //! - what stands in the pane, and what is typed there: `pane`, `typed`
+//! - what its programs are given and nobody is shown: `secret`
 //!
 //! Nothing runs before the supervisor has answered; nothing that runs outlives its claim.
 
@@ -23,6 +24,7 @@ mod link;
 mod log;
 pub mod model;
 mod pane;
+pub mod secret;
 pub mod team_tool;
 pub mod tool;
 mod typed;
@@ -60,6 +62,7 @@ use crate::link::Link;
 use crate::log::MemberLog;
 use crate::model::Model;
 use crate::pane::Pane;
+use crate::secret::Secrets;
 use crate::team_tool::Shared;
 use crate::tool::{Bench, Tool};
 use crate::typed::Typed;
@@ -164,7 +167,8 @@ async fn think(launch: &LaunchFile, parts: Parts, unfit: Option<LastWords>) -> u
         Some(words) => Err(words),
         None => {
             let member = launch.member.as_str();
-            seam::model_of(&launch.agent, member, &launch.environment).await
+            let secrets = launch.secrets.values().cloned().collect();
+            seam::model_of(&launch.agent, member, &launch.environment, secrets).await
         }
     };
     let tools = |desk: &Desk, shared: &Shared| seam::tools_of(&launch.agent, desk, shared);
@@ -199,6 +203,7 @@ fn makings<T>(
         project: launch.project.clone(),
         cwd: launch.cwd.canonicalize()?,
         env: place.env.clone(),
+        secrets: place.secrets.clone(),
         outputs: outputs.canonicalize()?,
         output_max: OUTPUT_MAX,
         seen: Mutex::new(HashMap::new()),
@@ -259,6 +264,7 @@ fn parts(
     let place = Arc::new(Place {
         env: launch::child_environment(launch, term),
         cwd: launch.cwd.clone(),
+        secrets: Secrets::new(&launch.secrets),
         marker: launch.launch.to_string(),
         alone: launch.engine == Engine::Command,
     });

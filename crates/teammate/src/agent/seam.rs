@@ -21,7 +21,8 @@ use crate::team_tool::{Briefing, Shared, system_prompt, team_tools};
 use crate::tool::{Options, Tool, domain_tools};
 use crate::worker::LastWords;
 
-/// The model that this member thinks with: the one that is named, else the first that can be asked.
+/// The model that this member thinks with: the one that is named, else the first that can be asked. `secrets` are kept
+/// out of a recording, as keys are.
 ///
 /// # Errors
 /// When there is none, or it cannot be asked at all: no restart helps.
@@ -29,6 +30,7 @@ pub(crate) async fn model_of(
     agent: &AgentSpec,
     member: &str,
     environment: &BTreeMap<String, String>,
+    mut secrets: Vec<String>,
 ) -> Result<Arc<dyn Model>, LastWords> {
     let surroundings = Surroundings {
         environment: environment.clone(),
@@ -46,8 +48,8 @@ pub(crate) async fn model_of(
         return Ok(Arc::from(model));
     };
     let vars = PROVIDERS.iter().flat_map(|provider| provider.key_vars);
-    let secrets = vars.filter_map(|var| environment.get(*var).cloned());
-    match Recorder::open(model, record, member, secrets.collect()) {
+    secrets.extend(vars.filter_map(|var| environment.get(*var).cloned()));
+    match Recorder::open(model, record, member, secrets) {
         Ok(recorder) => Ok(Arc::new(recorder)),
         Err(error) => Err(unfit(&error)),
     }
