@@ -161,7 +161,7 @@ pub(super) fn secrets(typed: &[String]) -> Result<BTreeMap<String, String>, Fail
                 Some((name, file)) => (name, of_file_alone(name, file)?),
                 None => (typed.as_str(), of_environment(typed)?),
             };
-            team_file::check_variable(name, &value).map_err(Failure::usage)?;
+            agent_team_file::check_variable(name, &value).map_err(Failure::usage)?;
             if value.len() < SECRET_MIN {
                 return Err(Failure::usage(format!(
                     "the secret {name} is shorter than {SECRET_MIN} bytes: it could not be kept out of what is shown"
