@@ -5,11 +5,13 @@
 //! worker's socket and its pidfd.
 
 mod headless;
+mod hosted;
 pub(crate) mod place;
 pub(crate) mod tmux;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use agent_team_core::member::ProcessStamp;
@@ -21,6 +23,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::driver::Message;
+use crate::embed::Host;
+use crate::launch::hosted::HostedWorkers;
 use crate::settings::{Place, Terminal};
 
 /// How long what a border says may be behind: a team that starts, or a task that follows another, is one call of tmux.
@@ -76,6 +80,10 @@ pub(crate) enum Order {
     Start(LaunchOrder),
     Label(MemberName, Label),
     Close(MemberName),
+    /// Tells when a worker within this process ends, or at once if there is none of this launch.
+    Watch(LaunchId),
+    /// Ends a worker within this process where it stands. Answered when nothing of it is left, or by silence.
+    End(LaunchId, oneshot::Sender<()>),
     /// Every pane of the team, and our server when nobody else is on it.
     CloseAll(oneshot::Sender<Vec<Receipt>>),
     Attach {
@@ -93,12 +101,18 @@ pub(crate) struct Launcher {
 }
 
 impl Launcher {
-    pub(crate) fn start(team: TeamId, run: &Path, driver: mpsc::UnboundedSender<Message>) -> Self {
+    pub(crate) fn start(
+        team: TeamId,
+        run: &Path,
+        host: Option<Arc<dyn Host>>,
+        driver: mpsc::UnboundedSender<Message>,
+    ) -> Self {
         let (orders, taken) = mpsc::unbounded_channel();
         let task = Task {
             team,
             run: run.to_owned(),
             panes: None,
+            hosted: host.map(|host| HostedWorkers::new(host, driver.clone())),
             driver,
         };
         tokio::task::spawn_local(task.run(taken));
@@ -136,6 +150,8 @@ struct Task {
     run: PathBuf,
     /// `None`: everybody is headless.
     panes: Option<tmux::Panes>,
+    /// `None`: every worker has a process of its own.
+    hosted: Option<HostedWorkers>,
     driver: mpsc::UnboundedSender<Message>,
 }
 
@@ -166,6 +182,8 @@ impl Task {
                     Order::Label(member, label) => labels.put(member, label),
                     Order::Place(..)
                     | Order::Close(_)
+                    | Order::Watch(_)
+                    | Order::End(..)
                     | Order::CloseAll(_)
                     | Order::Attach { .. } => break Some(order),
                 }
@@ -191,6 +209,14 @@ impl Task {
 
     async fn start_all(&mut self, starts: Vec<LaunchOrder>) {
         if starts.is_empty() {
+            return;
+        }
+        if let Some(hosted) = &mut self.hosted {
+            for start in starts {
+                let running = hosted.start(&start);
+                // Without a driver there is nobody to tell.
+                let _sent = self.driver.send(Message::Started(started(start, running)));
+            }
             return;
         }
         let worker = match agent_team_system::daemon::sibling_binary("agent-teammate") {
@@ -229,20 +255,15 @@ impl Task {
     }
 
     fn tell(&self, start: LaunchOrder, outcome: Result<Running, String>) {
-        let started = Started {
-            member: start.member,
-            launch: start.launch,
-            outcome,
-        };
         // Without a driver there is nobody to tell.
-        let _sent = self.driver.send(Message::Started(started));
+        let _sent = self.driver.send(Message::Started(started(start, outcome)));
     }
 
     async fn one(&mut self, order: Order) {
         match order {
             Order::Place(place, layout) => {
                 self.panes = match place.terminal {
-                    Terminal::Headless => None,
+                    Terminal::Headless | Terminal::Hosted => None,
                     Terminal::Tmux(place) => Some(tmux::Panes::new(
                         self.team.clone(),
                         place,
@@ -258,6 +279,16 @@ impl Task {
             Order::Close(member) => {
                 if let Some(panes) = &mut self.panes {
                     panes.close(&member).await;
+                }
+            }
+            Order::Watch(launch) => {
+                if let Some(hosted) = &mut self.hosted {
+                    hosted.watch(launch);
+                }
+            }
+            Order::End(launch, gone) => {
+                if let Some(hosted) = &mut self.hosted {
+                    hosted.end(&launch, gone);
                 }
             }
             Order::CloseAll(reply) => {
@@ -285,6 +316,14 @@ impl Task {
             }
             Order::Start(_) | Order::Label(..) => {}
         }
+    }
+}
+
+fn started(order: LaunchOrder, outcome: Result<Running, String>) -> Started {
+    Started {
+        member: order.member,
+        launch: order.launch,
+        outcome,
     }
 }
 

@@ -108,7 +108,11 @@ impl Server {
             dry_run,
             fresh,
         } = up;
-        let place = place::choose(spec.placement, &terminal, &self.directories).await?;
+        let place = if self.teams.are_hosted() {
+            place::hosted()
+        } else {
+            place::choose(spec.placement, &terminal, &self.directories).await?
+        };
         if fresh && was_there {
             self.teams.for_up(&spec)?.refuse_if_up()?;
         }
