@@ -8,6 +8,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use agent_team_protocol::exit;
 use agent_team_protocol::initialize::BUILD;
+use agent_team_protocol::spec::Engine;
 use agent_team_system::daemon;
 use agent_team_system::directories::Directories;
 use owo_colors::OwoColorize;
@@ -20,8 +21,6 @@ use crate::session::{self, Session};
 
 /// Less than this free, in bytes, and a journal soon has no room.
 const LEAST_ROOM: u64 = 64 << 20;
-
-const TEAMMATE: &str = "agent-teammate";
 
 #[derive(Debug, Serialize)]
 struct Check {
@@ -114,7 +113,11 @@ impl Check {
 }
 
 pub(super) async fn run(output: Output) -> Result<ExitCode, Failure> {
-    let mut checks = vec![binary(supervisor::BINARY), binary(TEAMMATE)];
+    let mut checks = vec![
+        binary(supervisor::BINARY),
+        binary(Engine::Command.worker()),
+        binary(Engine::Native.worker()),
+    ];
     match Directories::from_environment()
         .and_then(|directories| directories.prepare().map(|()| directories))
     {
@@ -148,8 +151,7 @@ fn binary(name: &'static str) -> Check {
     let path = match daemon::sibling_binary(name) {
         Ok(path) => path,
         Err(error) => {
-            return Check::bad(name, error.to_string())
-                .hint("install the three binaries side by side");
+            return Check::bad(name, error.to_string()).hint("install the binaries side by side");
         }
     };
     let shown = path.display();
@@ -172,7 +174,7 @@ fn binary(name: &'static str) -> Check {
                 name,
                 format!("{shown} is not of this build ({version}): {said:?}"),
             )
-            .hint("install the three binaries of one build")
+            .hint("install the binaries of one build")
         }
         Err(error) => Check::bad(name, format!("{shown} cannot be run: {error}")),
     }
