@@ -234,7 +234,11 @@ impl Connector {
         let mut told = false;
         let mut pause = Duration::ZERO;
         loop {
-            tokio::time::sleep(pause).await;
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                // Nobody is left to connect for.
+                () = self.to_worker.closed() => return,
+            }
             let mut socket = None;
             let ended = match self.connect().await {
                 Ok((client, incoming, bound)) => {
