@@ -114,11 +114,12 @@ pub fn run(launch_file: &Path) -> Result<Ran, RunError> {
     let link = Link::start(directories.clone(), introduction(&launch))?;
     // Local, because a terminal's saved modes do not go from thread to thread.
     LocalSet::new().block_on(&runtime, async {
+        let settings = directories.settings_file();
         let parts = prepare(&launch, directories, link, signals)?;
         let unfit = go_to_work(&launch.cwd).err();
         Ok(Ran::Exited(match launch.engine {
             Engine::Command => Worker::new(parts, unfit).run().await,
-            Engine::Native => think(&launch, parts, unfit).await,
+            Engine::Native => think(&launch, parts, unfit, &settings).await,
         }))
     })
 }
@@ -158,13 +159,13 @@ where
 }
 
 /// Works with the model and the tools that the launch names. `unfit`: why it cannot.
-async fn think(launch: &LaunchFile, parts: Parts, unfit: Option<LastWords>) -> u8 {
+async fn think(launch: &LaunchFile, parts: Parts, unfit: Option<LastWords>, settings: &Path) -> u8 {
     let place = Arc::clone(&parts.place);
     let model = match unfit {
         Some(words) => Err(words),
         None => {
             let member = launch.member.as_str();
-            seam::model_of(&launch.agent, member, &launch.environment).await
+            seam::model_of(&launch.agent, member, &launch.environment, settings).await
         }
     };
     let tools = |desk: &Desk, shared: &Shared| seam::tools_of(&launch.agent, desk, shared);
