@@ -28,7 +28,7 @@ use crate::pane::Pane;
 use crate::team_tool::Shared;
 use crate::tool::Tool;
 use crate::worker::{Parts, Worker};
-use crate::{RunError, introduction, makings, parts, think};
+use crate::{RunError, introduction, makings, model_of, parts, think};
 
 /// What does a member's work in place of a model. Made anew for each of the member's launches.
 ///
@@ -72,7 +72,9 @@ impl HostedLaunch {
             Err(TakeLaunchError::Taken(_)) => return Ok(None),
             Err(error) => return Err(RunError::Launch(Box::new(error))),
         };
-        let directories = launch::directories(launch_file, &launch)?;
+        let mut directories = launch::directories(launch_file, &launch)?;
+        // What the user has set for the installation is not set for a program that embeds us.
+        directories.config = directories.run.join("config");
         Ok(Some(Self {
             launch,
             directories,
@@ -108,7 +110,7 @@ impl HostedLaunch {
         let parts = self.parts().await?;
         let model = match model {
             Some(model) => Ok(model),
-            None => crate::model_of(&self.launch).await,
+            None => model_of(&self.launch, &parts.settings).await,
         };
         Ok(think(&self.launch, parts, model).await)
     }

@@ -114,7 +114,7 @@ pub fn run_agent(launch_file: &Path) -> Result<Ran, RunError> {
         let place = Arc::clone(&parts.place);
         let model = match unfit {
             Some(words) => Err(words),
-            None => model_of(launch).await,
+            None => model_of(launch, &parts.settings).await,
         };
         let code = think(launch, parts, model).await;
         end_tree(&place).await;
@@ -165,9 +165,9 @@ fn introduction(launch: &LaunchFile) -> Initialize {
 }
 
 /// The model that the launch names.
-async fn model_of(launch: &LaunchFile) -> Result<Arc<dyn Model>, LastWords> {
+async fn model_of(launch: &LaunchFile, settings: &Path) -> Result<Arc<dyn Model>, LastWords> {
     let member = launch.member.as_str();
-    seam::model_of(&launch.agent, member, &launch.environment).await
+    seam::model_of(&launch.agent, member, &launch.environment, settings).await
 }
 
 /// Thinks with this model and the tools that the launch names, or says why it cannot. Gives the exit code.
@@ -266,6 +266,7 @@ fn parts(
         alone: launch.engine == Engine::Command,
     });
     Parts {
+        settings: directories.settings_file(),
         log: MemberLog::new(launch.log.clone()),
         link,
         typed: Typed::start(directories, launch),
