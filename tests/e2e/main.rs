@@ -21,6 +21,7 @@ mod placement;
 mod regression;
 mod seams;
 mod secrets;
+mod spending;
 mod storage;
 mod teams;
 mod up;

@@ -79,7 +79,7 @@ pub(super) async fn run(
     }
     output.show(&answer, || told(&answer, args.dry_run))?;
     let stays =
-        args.detach || args.dry_run || output.is_json() || answer.placement == Placement::Headless;
+        args.detach || args.dry_run || output.is_json() || answer.placement != Placement::Tmux;
     if stays || !session::is_terminal() {
         return Ok(ExitCode::SUCCESS);
     }

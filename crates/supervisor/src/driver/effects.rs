@@ -14,7 +14,9 @@ use agent_team_system::daemon;
 use agent_team_system::private_file;
 use agent_team_system::process::ProcessId;
 use agent_team_system::tree::{Tree, TreeSurvived};
+use tokio::sync::{mpsc, oneshot};
 
+use super::members::is_this_process;
 use super::{Driver, Message};
 use crate::environment::Environment;
 use crate::hooks::{self, Heard, Hook};
@@ -200,6 +202,10 @@ impl Driver {
         let live = self.live_of(member, &launch);
         let root = process.or(live.started);
         let sessions = live.sessions.clone();
+        // One that runs within this process is ended by who hosts it, and what it started by its other marks.
+        let (hosted, gone) = oneshot::channel();
+        self.launcher.order(Order::End(launch.clone(), hosted));
+        let root = root.filter(|root| !is_this_process(*root));
         let scan = if root.is_none() {
             Scan::Everything
         } else {
@@ -211,6 +217,7 @@ impl Driver {
         tokio::task::spawn_local(tracing::Instrument::instrument(
             async move {
                 let mut ended: Vec<u32> = Vec::new();
+                wait_for_hosted(gone, &launch, &driver).await;
                 loop {
                     let result = match (scan, root) {
                         (Scan::ProcessAlone, Some(root)) => end_process(root).await,
@@ -359,6 +366,22 @@ impl Driver {
                 let _driver_gone = driver.send(message);
             }
         });
+    }
+}
+
+/// Returns once nothing of the launch runs within this process; tells when that does not come about.
+async fn wait_for_hosted(
+    mut gone: oneshot::Receiver<()>,
+    launch: &LaunchId,
+    driver: &mpsc::UnboundedSender<Message>,
+) {
+    while tokio::time::timeout(END_LIMIT, &mut gone).await.is_err() {
+        tracing::error!("its worker within this process does not end");
+        let survived = Message::TreeSurvived {
+            launch: launch.clone(),
+            pids: vec![std::process::id()],
+        };
+        let _driver_gone = driver.send(survived);
     }
 }
 

@@ -41,6 +41,7 @@ use tokio::sync::{mpsc, oneshot};
 pub(crate) use calls::{Asked, Request, preview};
 pub(crate) use hello::Hello;
 
+use crate::embed::Host;
 use crate::environment::Environment;
 use crate::launch::{FoundPane, Label, Launcher, Started};
 use crate::outbox::Reply;
@@ -248,6 +249,8 @@ pub(crate) struct Start {
     pub(crate) boot: Arc<str>,
     pub(crate) opened: agent_team_store::Opened<Team>,
     pub(crate) durability: Durability,
+    /// Runs the workers of all members within this process.
+    pub(crate) host: Option<Arc<dyn Host>>,
     pub(crate) notices: mpsc::UnboundedSender<Notice>,
 }
 
@@ -262,6 +265,7 @@ impl Driver {
         let launcher = Launcher::start(
             identity.team.clone(),
             &start.directories.run,
+            start.host,
             to_self.clone(),
         );
         let mut driver = Self {

@@ -112,7 +112,11 @@ impl Server {
         } = up;
         let environment = Environment { variables, secrets };
         environment.check()?;
-        let place = place::choose(spec.placement, &terminal, &self.directories).await?;
+        let place = if self.teams.are_hosted() {
+            place::hosted()
+        } else {
+            place::choose(spec.placement, &terminal, &self.directories).await?
+        };
         if fresh && was_there {
             self.teams.for_up(&spec)?.refuse_if_up()?;
         }
