@@ -21,6 +21,8 @@ mod placement;
 mod regression;
 mod rounds;
 mod seams;
+mod secrets;
+mod spending;
 mod storage;
 mod teams;
 mod up;

@@ -110,8 +110,8 @@ async fn a_coordinator_says_who_works_until_there_is_an_answer() {
     let ben = requests.iter().find(|request| request.model() == "ben");
     let ben = ben.expect("he was asked").said();
     assert!(ben.contains("There is no greeting."), "{ben}");
-    let ada = requests.iter().filter(|request| request.model() == "ada");
-    let ada = ada.last().expect("she was asked").said();
+    let ada = requests.iter().rfind(|request| request.model() == "ada");
+    let ada = ada.expect("she was asked").said();
     assert!(
         ada.contains("Check it.") && ada.contains("I have written one."),
         "{ada}"

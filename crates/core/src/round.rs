@@ -14,7 +14,10 @@ use serde::{Deserialize, Serialize};
 
 use agent_team_protocol::id::{MemberName, RunId, TaskId};
 
+use crate::decide::takes_part;
+use crate::member::Member;
 use crate::run::{MEMORY_VALUE_MAX, Run};
+use crate::team::Team;
 
 /// Outputs that a member is shown, the latest.
 const SHOWN: usize = 64;
@@ -114,6 +117,49 @@ impl Run {
 
     pub fn rounds_so_far(&self) -> u32 {
         u32::try_from(self.rounds.len()).unwrap_or(u32::MAX)
+    }
+}
+
+impl Team {
+    /// What the run wants to be told by the lead's model, if it goes by rounds and waits for that.
+    pub fn question(&self) -> Option<Question> {
+        let run = self.run.as_ref().filter(|run| run.is_under_way())?;
+        let round = run.rounds_so_far() + 1;
+        let wants = match &self.plan.strategy {
+            _ if run.round_under_way().is_some() => return None,
+            Strategy::Lead => return None,
+            Strategy::Coordinator { max_rounds } if round > *max_rounds => return None,
+            Strategy::Coordinator { max_rounds } => Wants::Decision {
+                max_rounds: *max_rounds,
+            },
+            Strategy::Collaborate { .. } if self.next_collaborator().is_some() => return None,
+            Strategy::Collaborate { .. } => Wants::Synthesis,
+        };
+        Some(Question {
+            run: run.id,
+            round,
+            wants,
+        })
+    }
+
+    /// Who works next where everybody does: those of the file in its order, then the others.
+    pub(crate) fn next_collaborator(&self) -> Option<&Member> {
+        let Strategy::Collaborate { order } = &self.plan.strategy else {
+            return None;
+        };
+        let run = self.run.as_ref()?;
+        let had_a_round = |name: &MemberName| {
+            let mut rounds = run.rounds.iter();
+            rounds.any(|round| matches!(round, Round::Worked { member, .. } if member == name))
+        };
+        let listed = order.iter().filter_map(|name| self.member(name));
+        let mut members = listed.chain(self.members.values());
+        members.find(|member| takes_part(member) && !had_a_round(&member.plan.name))
+    }
+
+    /// She is the lead of a team that goes by rounds: her model is asked, and she takes no tasks.
+    pub(crate) fn only_asks(&self, member: &Member) -> bool {
+        member.plan.lead && self.plan.strategy != Strategy::Lead
     }
 }
 

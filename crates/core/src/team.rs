@@ -6,7 +6,7 @@ use std::sync::Arc;
 use agent_team_protocol::id::{LaunchId, MemberName, MessageId, Party, Revision, RunId, TaskId};
 
 use crate::answers::{AnsweredCall, Answers};
-use crate::decide::{Turn, takes_part};
+use crate::decide::Turn;
 use crate::effect::Effect;
 use crate::event::{Event, Record};
 use crate::input::Input;
@@ -14,7 +14,7 @@ use crate::mail::{Lane, Unread};
 use crate::member::{Launch, Life, Member};
 use crate::plan::TeamPlan;
 use crate::restarts::Restarts;
-use crate::round::{Decision, Question, Round, RoundEnd, Strategy, Wants, Work};
+use crate::round::{Decision, Round, RoundEnd, Work};
 use crate::run::{Memory, Mind, Run, RunState};
 use crate::task::{Board, Outcome, Task};
 use crate::time::{Context, Tick};
@@ -116,47 +116,6 @@ impl Team {
     pub fn is_stalled(&self) -> bool {
         let is_told = |run: &Run| run.is_under_way() && run.told_idle;
         self.run.as_ref().is_some_and(is_told) && !self.is_busy()
-    }
-
-    /// What the run wants to be told by the lead's model, if it goes by rounds and waits for that.
-    pub fn question(&self) -> Option<Question> {
-        let run = self.run.as_ref().filter(|run| run.is_under_way())?;
-        let round = run.rounds_so_far() + 1;
-        let wants = match &self.plan.strategy {
-            _ if run.round_under_way().is_some() => return None,
-            Strategy::Lead => return None,
-            Strategy::Coordinator { max_rounds } if round > *max_rounds => return None,
-            Strategy::Coordinator { max_rounds } => Wants::Decision {
-                max_rounds: *max_rounds,
-            },
-            Strategy::Collaborate { .. } if self.next_collaborator().is_some() => return None,
-            Strategy::Collaborate { .. } => Wants::Synthesis,
-        };
-        Some(Question {
-            run: run.id,
-            round,
-            wants,
-        })
-    }
-
-    /// Who works next where everybody does: those of the file in its order, then the others.
-    pub(crate) fn next_collaborator(&self) -> Option<&Member> {
-        let Strategy::Collaborate { order } = &self.plan.strategy else {
-            return None;
-        };
-        let run = self.run.as_ref()?;
-        let had_a_round = |name: &MemberName| {
-            let mut rounds = run.rounds.iter();
-            rounds.any(|round| matches!(round, Round::Worked { member, .. } if member == name))
-        };
-        let listed = order.iter().filter_map(|name| self.member(name));
-        let mut members = listed.chain(self.members.values());
-        members.find(|member| takes_part(member) && !had_a_round(&member.plan.name))
-    }
-
-    /// She is the lead of a team that goes by rounds: her model is asked, and she takes no tasks.
-    pub(crate) fn only_asks(&self, member: &Member) -> bool {
-        member.plan.lead && self.plan.strategy != Strategy::Lead
     }
 
     /// Whether any member does something, or is about to.

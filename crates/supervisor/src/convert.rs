@@ -278,6 +278,7 @@ pub(crate) fn growth(append: method::AppendTranscript) -> Result<Growth, Refusal
         output,
         cached,
         micro_usd,
+        unpriced,
     } = append.usage;
     Ok(Growth {
         items,
@@ -287,6 +288,7 @@ pub(crate) fn growth(append: method::AppendTranscript) -> Result<Growth, Refusal
             output,
             cached,
             micro_usd,
+            unpriced,
         },
         rests: append.rests.map(|rest| rest.report.into()),
     })

@@ -13,7 +13,7 @@
 pub mod catalogue;
 pub mod choose;
 mod http;
-mod key;
+pub(crate) mod key;
 pub mod name;
 pub mod open;
 pub mod patience;
@@ -24,6 +24,8 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+use self::catalogue::Price;
 
 /// One entry of a member's transcript: all that the model saw and said, in order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -218,6 +220,11 @@ pub trait Model: Send + Sync + std::fmt::Debug {
 
     /// Tokens that prompt and answer together may have.
     fn window(&self) -> u64;
+
+    /// What its tokens cost. Without one nobody knows, and what it spends is told as unknown.
+    fn price(&self) -> Option<Price> {
+        None
+    }
 
     /// Asks for one answer. `told` hears of it while it comes, and must not block.
     fn answer<'a>(

@@ -7,7 +7,7 @@ use std::time::Instant;
 use agent_team_protocol::method::{Nothing, OneTask, TaskShow, TeamShow};
 use agent_team_protocol::notification::EventNotice;
 use agent_team_protocol::view::{
-    MemberState, MemberView, RoundState, RoundView, TaskState, TaskView,
+    MemberState, MemberView, RoundState, RoundView, TaskState, TaskView, Usage,
 };
 use agent_team_protocol::{MemberName, Revision, TaskId, TeamId};
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::error::Failure;
 use crate::output::status_line::StatusLine;
-use crate::output::{Output, task, text, time};
+use crate::output::{Output, task, text, time, usage};
 use crate::session::{Notice, Session, Subscription};
 
 /// How a shell counts the end by an interrupt.
@@ -94,8 +94,10 @@ pub(super) struct Report<O> {
     tokens: u64,
     tokens_in: u64,
     tokens_out: u64,
-    /// US dollars.
-    cost: f64,
+    /// US dollars. `None`: nobody knows the price of some of it.
+    cost: Option<f64>,
+    #[serde(skip)]
+    usage: Usage,
     durations: Durations,
 }
 
@@ -151,9 +153,7 @@ impl<O> Report<O> {
         tasks: Vec<TaskView>,
         began: Instant,
     ) -> Self {
-        let sum = |of: fn(&MemberView) -> u64| members.iter().map(of).sum::<u64>();
-        let (read, written) = (sum(|it| it.usage.input), sum(|it| it.usage.output));
-        let micro_usd: u64 = members.iter().map(|member| member.usage.micro_usd).sum();
+        let usage: Usage = members.iter().map(|member| member.usage).sum();
         Self {
             team,
             outcome,
@@ -162,14 +162,11 @@ impl<O> Report<O> {
             outputs,
             rounds: 0,
             tasks,
-            tokens: read + written,
-            tokens_in: read,
-            tokens_out: written,
-            #[expect(
-                clippy::cast_precision_loss,
-                reason = "no team spends 2^53 millionths of a dollar"
-            )]
-            cost: micro_usd as f64 / 1e6,
+            tokens: usage.tokens(),
+            tokens_in: usage.input,
+            tokens_out: usage.output,
+            cost: usage.usd(),
+            usage,
             members,
             durations: Durations {
                 total_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
@@ -177,11 +174,17 @@ impl<O> Report<O> {
         }
     }
 
-    /// `demo: 3 completed in 2 s`
+    /// `demo: 3 completed in 2 s`, and what models cost if any was asked.
     pub(super) fn summary(&self) -> String {
         let counts = task::counts(task::count(&self.tasks));
         let took = time::duration(self.durations.total_ms);
-        format!("{}: {counts} in {took}", self.team)
+        let spent = usage::sentence(&self.usage);
+        let spent = spent.map(|spent| format!(", {spent}"));
+        format!(
+            "{}: {counts} in {took}{}",
+            self.team,
+            spent.unwrap_or_default()
+        )
     }
 }
 

@@ -10,5 +10,6 @@ mod plans;
 mod restarts;
 mod rig;
 mod rounds;
+mod rounds_go_on;
 mod runs;
 mod up;

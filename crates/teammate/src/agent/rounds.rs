@@ -152,7 +152,7 @@ impl Mind {
     async fn store_reply(&mut self, mut answer: Answer) -> Result<String, End> {
         // Nothing was offered to be called.
         answer.calls.clear();
-        let usage = spent(answer.usage);
+        let usage = spent(answer.usage, self.model.price());
         let mut item = Item::Answered(answer);
         let entries = vec![stored(&mut item), raw(&Mark::Rested)];
         self.store(entries, Vec::new(), usage, Some(Rest::default()))
