@@ -1,7 +1,7 @@
 //! The text that a coordinator's model is asked with, in which `{task}` and its like stand for what is known when it is
 //! asked. Read by who loads a team file, filled by who asks.
 //!
-//! Braces around anything but a word of small letters are text like any other.
+//! Braces around anything but a word of small letters are text like any other, and two of them are a variable's.
 
 use std::ops::Range;
 
@@ -13,7 +13,9 @@ pub fn placeholders(template: &str) -> impl Iterator<Item = (Range<usize>, &str)
     template.match_indices('{').filter_map(|(at, _)| {
         let (word, _) = template[at + 1..].split_once('}')?;
         let is_word = |c: char| c.is_ascii_lowercase() || c == '_';
-        (!word.is_empty() && word.chars().all(is_word)).then(|| (at..at + word.len() + 2, word))
+        let is_variable = template[..at].ends_with('{');
+        (!is_variable && !word.is_empty() && word.chars().all(is_word))
+            .then(|| (at..at + word.len() + 2, word))
     })
 }
 
@@ -38,7 +40,7 @@ mod tests {
     #[test]
     fn words_in_braces_are_found_and_nothing_else() {
         let found: Vec<_> =
-            placeholders("{task}, {\"a\": {b_c}}, {Task}, {}, {x y}, é{z").collect();
+            placeholders("{task}, {\"a\": {b_c}}, {Task}, {}, {x y}, {{v}}, é{z").collect();
         assert_eq!(found, [(0..6, "task"), (14..19, "b_c")]);
     }
 

@@ -301,7 +301,9 @@ fn waiting_ends_with_one_document_and_the_outcome_as_exit_code() {
                 "rounds",
                 "tasks",
                 "team",
-                "tokens"
+                "tokens",
+                "tokens_in",
+                "tokens_out"
             ]
         );
         assert_eq!(
