@@ -59,6 +59,7 @@ pub(crate) fn placement(placement: Placement) -> &'static str {
     match placement {
         Placement::Tmux => "in tmux",
         Placement::Headless => "headless",
+        Placement::Hosted => "hosted",
     }
 }
 
