@@ -116,7 +116,6 @@ impl Driver {
         });
         match asked {
             Asked::Change(call) => {
-                #[expect(clippy::wildcard_enum_match_arm, reason = "most answers are plain")]
                 let shape = match (&*call, &by) {
                     (Call::Down { .. }, _) => Shape::Down,
                     (Call::Append(_), Origin::Member { name, .. }) => Shape::Append(name.clone()),
