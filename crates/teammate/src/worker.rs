@@ -241,6 +241,7 @@ impl Worker {
             permit.send(TaskOutput {
                 task: Some(task),
                 text,
+                said: Vec::new(),
             });
         }
     }
