@@ -128,6 +128,7 @@ async fn doctor_finds_nothing_wrong_here_and_says_what_is_wrong_elsewhere() {
     };
     assert_eq!(check("agent-teamd")["ok"], true);
     assert_eq!(check("agent-teammate")["ok"], true);
+    assert_eq!(check("agent-teammate-native")["ok"], true);
     assert_eq!(check("team file")["ok"], true);
     assert_eq!(check("supervisor")["ok"], Value::Null);
     assert_eq!(rig.processes(), [], "it starts nothing");

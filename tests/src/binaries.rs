@@ -1,4 +1,4 @@
-//! Where the three binaries are. Called by the rig.
+//! Where the binaries are. Called by the rig.
 //!
 //! `cargo xtask test` has built them. When somebody runs the tests alone, after a change, they are built here: a test
 //! of an old binary would prove nothing.
@@ -9,9 +9,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::SystemTime;
 
-const NAMES: [&str; 3] = ["agent-team", "agent-teamd", "agent-teammate"];
+const NAMES: [&str; 4] = [
+    "agent-team",
+    "agent-teamd",
+    "agent-teammate",
+    "agent-teammate-native",
+];
 
-/// The directory that holds all three, built from the sources as they are.
+/// The directory that holds them all, built from the sources as they are.
 ///
 /// # Panics
 /// When they cannot be built.

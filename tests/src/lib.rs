@@ -1,4 +1,4 @@
-//! The rig of the end-to-end tests in `e2e/`: the three real binaries in a world of their own, which ends with the test.
+//! The rig of the end-to-end tests in `e2e/`: the real binaries in a world of their own, which ends with the test.
 //!
 //! A reader who looks for …
 //! - the world itself, its places and how a verb is run in it: [`rig`]

@@ -11,10 +11,11 @@ use anyhow::{Context as _, Result, bail, ensure};
 use crate::run::{cargo, check, dev_binaries, output};
 
 /// Each program and the package that makes it.
-const BINARIES: [(&str, &str); 3] = [
+const BINARIES: [(&str, &str); 4] = [
     ("agent-team", "agent-team-cli"),
     ("agent-teamd", "agent-team-supervisor"),
     ("agent-teammate", "agent-team-teammate"),
+    ("agent-teammate-native", "agent-team-teammate"),
 ];
 
 /// Which shell reads its completions from where, below the prefix.

@@ -36,7 +36,7 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "build",
-        does: "the three binaries",
+        does: "the binaries",
         run: build,
     },
     Step {

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::io::Write;
 
+use agent_team_file::{Fault, LoadTeamError};
 use agent_team_protocol::exit::ExitCode;
 use agent_team_protocol::text::{visible, visible_line};
 use agent_team_protocol::{ErrorCode, Refusal};
@@ -13,8 +14,6 @@ use agent_team_system::daemon::ConnectOrStartError;
 use agent_team_system::directories::DirectoriesError;
 use owo_colors::OwoColorize;
 use serde::Serialize;
-
-use crate::team_file::{Fault, LoadTeamError};
 
 /// Why a command ends without having done what was asked.
 #[derive(Debug)]

@@ -4,7 +4,6 @@ mod args;
 mod error;
 mod output;
 mod session;
-mod team_file;
 mod verb;
 
 use std::borrow::Cow;

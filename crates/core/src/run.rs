@@ -64,6 +64,13 @@ pub struct Spent {
     pub cached: u64,
     /// Millionths of a US dollar.
     pub micro_usd: u64,
+    /// Tokens whose price nobody knows.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unpriced: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl Mind {
@@ -80,6 +87,7 @@ impl Spent {
             output: self.output.saturating_add(more.output),
             cached: self.cached.saturating_add(more.cached),
             micro_usd: self.micro_usd.saturating_add(more.micro_usd),
+            unpriced: self.unpriced.saturating_add(more.unpriced),
         }
     }
 }

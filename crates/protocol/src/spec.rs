@@ -131,6 +131,16 @@ pub enum Engine {
     Native,
 }
 
+impl Engine {
+    /// The program that a member of this engine runs as.
+    pub fn worker(self) -> &'static str {
+        match self {
+            Self::Command => "agent-teammate",
+            Self::Native => "agent-teammate-native",
+        }
+    }
+}
+
 /// Which tasks an idle member takes by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

@@ -202,7 +202,7 @@ pub enum MessageState {
     Unknown,
 }
 
-/// Tokens of a model, summed.
+/// Tokens of models, summed, and what they cost.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Usage {
@@ -212,9 +212,37 @@ pub struct Usage {
     /// Of `input`, from the provider's cache.
     #[serde(default)]
     pub cached: u64,
-    /// Millionths of a US dollar.
+    /// Millionths of a US dollar, of the tokens whose price is known.
     #[serde(default)]
     pub micro_usd: u64,
+    /// Of `input` and `output`, tokens whose price nobody knows.
+    #[serde(default)]
+    pub unpriced: u64,
+}
+
+impl Usage {
+    /// All that was read and written.
+    pub fn tokens(&self) -> u64 {
+        self.input.saturating_add(self.output)
+    }
+
+    /// US dollars. `None`: the price of some of it is not known.
+    pub fn usd(&self) -> Option<f64> {
+        // No team spends 2^52 millionths of a dollar.
+        (self.unpriced == 0).then_some(self.micro_usd as f64 / 1e6)
+    }
+}
+
+impl std::iter::Sum for Usage {
+    fn sum<I: Iterator<Item = Self>>(usages: I) -> Self {
+        usages.fold(Self::default(), |sum, one| Self {
+            input: sum.input.saturating_add(one.input),
+            output: sum.output.saturating_add(one.output),
+            cached: sum.cached.saturating_add(one.cached),
+            micro_usd: sum.micro_usd.saturating_add(one.micro_usd),
+            unpriced: sum.unpriced.saturating_add(one.unpriced),
+        })
+    }
 }
 
 /// One goal that the lead was given, and what came of it.

@@ -258,6 +258,7 @@ pub(crate) fn growth(append: method::AppendTranscript) -> Result<Growth, Refusal
         output,
         cached,
         micro_usd,
+        unpriced,
     } = append.usage;
     Ok(Growth {
         items,
@@ -267,6 +268,7 @@ pub(crate) fn growth(append: method::AppendTranscript) -> Result<Growth, Refusal
             output,
             cached,
             micro_usd,
+            unpriced,
         },
         rests: append.rests.map(|rest| rest.report.into()),
     })

@@ -14,8 +14,8 @@ use toml::de::{DeTable, DeValue};
 /// Every key that the supervisor goes by, which today is one.
 const DURABILITY: &str = "durability";
 
-/// Whoever reads a team file reads these, and tells what is wrong with them.
-const ROLES: &str = "roles";
+/// Others read these, and tell what is wrong with them: whoever reads a team file, and a worker that thinks.
+const OTHERS: [&str; 2] = ["roles", "models"];
 
 /// What the design knows and this build does not carry out yet.
 const LATER: [&str; 1] = ["permissions"];
@@ -43,7 +43,7 @@ impl From<SettingsError> for Refusal {
 
 /// `durability = "power"` (the default) or `"process"`.
 pub(crate) fn durability(directories: &Directories) -> Result<Durability, SettingsError> {
-    let file = directories.config.join("config.toml");
+    let file = directories.settings_file();
     match std::fs::read_to_string(&file) {
         Ok(text) => parse(&file, &text).map_err(SettingsError::Fault),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Durability::Power),
@@ -68,7 +68,7 @@ fn parse(file: &Path, text: &str) -> Result<Durability, Refusal> {
             let what = format!("`{name}` is not carried out by this build yet");
             return Err(fault(ErrorCode::NotCarriedOut, key.span().start, &what));
         }
-        if name == ROLES {
+        if OTHERS.contains(&name) {
             continue;
         }
         if name != DURABILITY {
@@ -115,6 +115,7 @@ mod tests {
         assert_eq!(parse("").unwrap(), Durability::Power);
         assert_eq!(parse("durability = \"power\"").unwrap(), Durability::Power);
         assert_eq!(parse("[roles.x]").unwrap(), Durability::Power);
+        assert_eq!(parse("[models.openai]").unwrap(), Durability::Power);
         assert_eq!(
             parse("durability = \"process\"").unwrap(),
             Durability::Process

@@ -89,12 +89,14 @@ fn usage(spent: Spent) -> Usage {
         output,
         cached,
         micro_usd,
+        unpriced,
     } = spent;
     Usage {
         input,
         output,
         cached,
         micro_usd,
+        unpriced,
     }
 }
 

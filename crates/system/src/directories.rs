@@ -171,6 +171,11 @@ impl Directories {
         Ok(directory)
     }
 
+    /// The user's own settings.
+    pub fn settings_file(&self) -> PathBuf {
+        self.config.join("config.toml")
+    }
+
     /// Held by the living supervisor; contains the path of its socket.
     pub fn supervisor_lock(&self) -> PathBuf {
         self.state.join("supervisor.lock")

@@ -23,6 +23,7 @@ mod link;
 mod log;
 pub mod model;
 mod pane;
+pub mod program;
 pub mod team_tool;
 pub mod tool;
 mod typed;
@@ -76,6 +77,8 @@ const END_LIMIT: Duration = Duration::from_secs(2);
 pub enum RunError {
     #[error("cannot use this launch file")]
     Launch(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("this launch is one of {}, which is another program", .0.worker())]
+    Engine(Engine),
     #[error("cannot start working")]
     System(#[from] io::Error),
 }
@@ -89,16 +92,38 @@ pub enum Ran {
     Exited(u8),
 }
 
-/// Takes the launch and works until it is over. Called once, by a process that does nothing else.
+/// Takes the launch of a member that runs commands, and works until it is over. Called once, by a process that does
+/// nothing else.
 ///
 /// # Errors
 /// When the file cannot be used, or the system gives no threads, signals or directories.
-pub fn run(launch_file: &Path) -> Result<Ran, RunError> {
+pub fn run_commands(launch_file: &Path) -> Result<Ran, RunError> {
+    run(launch_file, Engine::Command, async |_, parts, unfit| {
+        Worker::new(parts, unfit).run().await
+    })
+}
+
+/// The same for a member that thinks.
+///
+/// # Errors
+/// As [`run_commands`].
+pub fn run_agent(launch_file: &Path) -> Result<Ran, RunError> {
+    run(launch_file, Engine::Native, think)
+}
+
+/// `work` is given rather than chosen, so that a program holds the code of its own engine alone.
+fn run<W>(launch_file: &Path, engine: Engine, work: W) -> Result<Ran, RunError>
+where
+    W: AsyncFnOnce(&LaunchFile, Parts, Option<LastWords>) -> u8,
+{
     let launch = match launch::take(launch_file) {
         Ok(launch) => launch,
         Err(TakeLaunchError::Taken(_)) => return Ok(Ran::NotOurs),
         Err(error) => return Err(RunError::Launch(Box::new(error))),
     };
+    if launch.engine != engine {
+        return Err(RunError::Engine(launch.engine));
+    }
     log_panics(&launch);
     start_tracing(&launch);
     let directories = launch::directories(launch_file, &launch)?;
@@ -116,10 +141,7 @@ pub fn run(launch_file: &Path) -> Result<Ran, RunError> {
     LocalSet::new().block_on(&runtime, async {
         let parts = prepare(&launch, directories, link, signals)?;
         let unfit = go_to_work(&launch.cwd).err();
-        Ok(Ran::Exited(match launch.engine {
-            Engine::Command => Worker::new(parts, unfit).run().await,
-            Engine::Native => think(&launch, parts, unfit).await,
-        }))
+        Ok(Ran::Exited(work(&launch, parts, unfit).await))
     })
 }
 
@@ -136,7 +158,7 @@ fn introduction(launch: &LaunchFile) -> Initialize {
 /// Must be called within a tokio runtime.
 ///
 /// # Errors
-/// As [`run`].
+/// As [`run_commands`].
 pub async fn host<T>(launch_file: &Path, model: Arc<dyn Model>, tools: T) -> Result<Ran, RunError>
 where
     T: FnOnce(&Desk, &Shared) -> Vec<Box<dyn Tool>>,
@@ -164,7 +186,7 @@ async fn think(launch: &LaunchFile, parts: Parts, unfit: Option<LastWords>) -> u
         Some(words) => Err(words),
         None => {
             let member = launch.member.as_str();
-            seam::model_of(&launch.agent, member, &launch.environment).await
+            seam::model_of(&launch.agent, member, &launch.environment, &parts.settings).await
         }
     };
     let tools = |desk: &Desk, shared: &Shared| seam::tools_of(&launch.agent, desk, shared);
@@ -263,6 +285,7 @@ fn parts(
         alone: launch.engine == Engine::Command,
     });
     Parts {
+        settings: directories.settings_file(),
         log: MemberLog::new(launch.log.clone()),
         link,
         typed: Typed::start(directories, launch),
@@ -324,12 +347,12 @@ fn start_tracing(launch: &LaunchFile) {
 
 /// A panic unwinds, which restores the terminal and ends the process abnormally; what it said is kept in the log.
 fn log_panics(launch: &LaunchFile) {
-    let log = launch.log.clone();
+    let (log, worker) = (launch.log.clone(), launch.engine.worker());
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         if let Ok(mut file) = OpenOptions::new().append(true).open(&log) {
             // There is nowhere left to complain to.
-            let _written = writeln!(file, "\na bug in agent-teammate: {panic}");
+            let _written = writeln!(file, "\na bug in {worker}: {panic}");
         }
         print(panic);
     }));

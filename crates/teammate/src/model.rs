@@ -25,6 +25,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use self::catalogue::Price;
+
 /// One entry of a member's transcript: all that the model saw and said, in order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -218,6 +220,11 @@ pub trait Model: Send + Sync + std::fmt::Debug {
 
     /// Tokens that prompt and answer together may have.
     fn window(&self) -> u64;
+
+    /// What its tokens cost. Without one nobody knows, and what it spends is told as unknown.
+    fn price(&self) -> Option<Price> {
+        None
+    }
 
     /// Asks for one answer. `told` hears of it while it comes, and must not block.
     fn answer<'a>(

@@ -19,6 +19,7 @@ mod state;
 mod transition;
 
 use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,6 +61,8 @@ pub(crate) struct Parts {
     pub(crate) signals: Option<Signals>,
     /// `NO_COLOR` does not forbid it.
     pub(crate) coloured: bool,
+    /// The user's `config.toml`.
+    pub(crate) settings: PathBuf,
 }
 
 pub(crate) struct Worker {

@@ -35,6 +35,11 @@ const EDGES: &[Edge] = &[
         why: "other processes build on it without us",
     },
     Edge {
+        from: "agent-team-file",
+        never: Never::OursBut(&["agent-team-protocol"]),
+        why: "reading what is wanted touches no team",
+    },
+    Edge {
         from: "agent-team-policy",
         never: Never::These(&["tokio"]),
         why: "permission rules are pure functions",

@@ -4,8 +4,8 @@ use agent_team_protocol::spec::Colour;
 use agent_team_protocol::view::{MemberState, MemberView, Placement};
 use owo_colors::{Style, XtermColors};
 
-use super::table::{Cell, Column, Table, elastic, fixed};
-use super::{columns, text, time};
+use super::table::{Cell, Table, elastic, fixed};
+use super::{columns, text, time, usage};
 
 fn style(colour: Colour) -> Style {
     Style::new().color(XtermColors::from(colour.ansi256()))
@@ -46,7 +46,9 @@ pub(crate) fn placement(placement: Placement) -> &'static str {
 }
 
 pub(crate) fn table(members: &[MemberView]) -> String {
-    const COLUMNS: &[Column] = &[
+    // A team of commands spends nothing, and its table stays narrow.
+    let spends = members.iter().any(|member| member.usage.tokens() > 0);
+    let mut columns_shown = vec![
         fixed("NAME"),
         fixed("ROLE"),
         fixed("STATE"),
@@ -55,12 +57,15 @@ pub(crate) fn table(members: &[MemberView]) -> String {
         fixed("UNREAD"),
         fixed("PID"),
         fixed("PANE"),
-        elastic("LAST RESULT"),
     ];
+    if spends {
+        columns_shown.extend([fixed("TOKENS"), fixed("COST")]);
+    }
+    columns_shown.push(elastic("LAST RESULT"));
     let or_dash = |text: Option<String>| Cell::new(text.as_deref().unwrap_or("–"));
-    let mut table = Table::new(COLUMNS);
+    let mut table = Table::new(columns_shown);
     for member in members {
-        table.row([
+        let mut row = vec![
             Cell::styled(member.name.as_str(), style(member.colour)),
             Cell::new(member.role.as_str()),
             Cell::styled(state(member.state), state_style(member.state)),
@@ -69,8 +74,13 @@ pub(crate) fn table(members: &[MemberView]) -> String {
             Cell::new(member.unread.to_string()),
             or_dash(member.pid.map(|pid| pid.to_string())),
             or_dash(member.pane.clone()),
-            or_dash(member.last_result.as_deref().map(text::line)),
-        ]);
+        ];
+        if spends {
+            row.push(Cell::new(usage::tokens(member.usage.tokens())));
+            row.push(Cell::new(usage::cost(&member.usage)));
+        }
+        row.push(or_dash(member.last_result.as_deref().map(text::line)));
+        table.row(row);
     }
     table.render(columns())
 }

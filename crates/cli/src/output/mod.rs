@@ -12,6 +12,7 @@ pub(crate) mod table;
 pub(crate) mod task;
 pub(crate) mod text;
 pub(crate) mod time;
+pub(crate) mod usage;
 
 use std::io::Write;
 use std::pin::pin;

@@ -56,14 +56,14 @@ impl Cell {
 
 #[derive(Debug)]
 pub(crate) struct Table {
-    columns: &'static [Column],
+    columns: Vec<Column>,
     rows: Vec<Vec<Cell>>,
 }
 
 impl Table {
-    pub(crate) fn new(columns: &'static [Column]) -> Self {
+    pub(crate) fn new(columns: impl Into<Vec<Column>>) -> Self {
         Self {
-            columns,
+            columns: columns.into(),
             rows: Vec::new(),
         }
     }

@@ -8,6 +8,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use agent_team_protocol::exit;
 use agent_team_protocol::initialize::BUILD;
+use agent_team_protocol::spec::Engine;
 use agent_team_system::daemon;
 use agent_team_system::directories::Directories;
 use owo_colors::OwoColorize;
@@ -17,12 +18,9 @@ use super::supervisor;
 use crate::error::{Failure, Told};
 use crate::output::{Output, text};
 use crate::session::{self, Session};
-use crate::team_file;
 
 /// Less than this free, in bytes, and a journal soon has no room.
 const LEAST_ROOM: u64 = 64 << 20;
-
-const TEAMMATE: &str = "agent-teammate";
 
 #[derive(Debug, Serialize)]
 struct Check {
@@ -115,7 +113,11 @@ impl Check {
 }
 
 pub(super) async fn run(output: Output) -> Result<ExitCode, Failure> {
-    let mut checks = vec![binary(supervisor::BINARY), binary(TEAMMATE)];
+    let mut checks = vec![
+        binary(supervisor::BINARY),
+        binary(Engine::Command.worker()),
+        binary(Engine::Native.worker()),
+    ];
     match Directories::from_environment()
         .and_then(|directories| directories.prepare().map(|()| directories))
     {
@@ -149,8 +151,7 @@ fn binary(name: &'static str) -> Check {
     let path = match daemon::sibling_binary(name) {
         Ok(path) => path,
         Err(error) => {
-            return Check::bad(name, error.to_string())
-                .hint("install the three binaries side by side");
+            return Check::bad(name, error.to_string()).hint("install the binaries side by side");
         }
     };
     let shown = path.display();
@@ -173,7 +174,7 @@ fn binary(name: &'static str) -> Check {
                 name,
                 format!("{shown} is not of this build ({version}): {said:?}"),
             )
-            .hint("install the three binaries of one build")
+            .hint("install the binaries of one build")
         }
         Err(error) => Check::bad(name, format!("{shown} cannot be run: {error}")),
     }
@@ -227,18 +228,18 @@ fn project() -> Check {
         Ok(here) => here,
         Err(failure) => return Check::failed(NAME, failure),
     };
-    let Some(file) = team_file::find(&here) else {
+    let Some(file) = agent_team_file::find(&here) else {
         return Check::neutral(NAME, "none in this directory or above it")
             .hint("write one with: agent-team init");
     };
     let directories = Directories::from_environment().ok();
-    let reading = team_file::Reading {
+    let reading = agent_team_file::Reading {
         here: &here,
         settings: directories.as_ref().map(|all| all.config.as_path()),
         variables: None,
     };
-    match team_file::load(&file, reading) {
-        Ok(team_file::Loaded { spec, .. }) => {
+    match agent_team_file::load(&file, reading) {
+        Ok(agent_team_file::Loaded { spec, .. }) => {
             let members = text::count(spec.members.len() as u64, "member");
             let tasks = text::count(spec.tasks.len() as u64, "task");
             Check::good(NAME, format!("{}: {members}, {tasks}", spec.name))

@@ -5,13 +5,13 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use agent_team_file::{DIRECTORY, FILE};
 use serde::Serialize;
 
 use crate::error::Failure;
 use crate::output::table::{Cell, Column, Table, elastic, fixed};
 use crate::output::{Output, columns, text};
 use crate::session;
-use crate::team_file::{DIRECTORY, FILE};
 
 struct Template {
     name: &'static str,
@@ -168,19 +168,18 @@ fn write(project: &Path, template: &Template) -> Result<PathBuf, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::team_file;
 
     #[test]
     fn every_template_is_a_team_without_faults() {
         for template in TEMPLATES {
             let project = tempfile::tempdir().unwrap();
             let path = write(project.path(), template).unwrap();
-            let reading = team_file::Reading {
+            let reading = agent_team_file::Reading {
                 here: project.path(),
                 settings: None,
                 variables: None,
             };
-            let spec = team_file::load(&path, reading)
+            let spec = agent_team_file::load(&path, reading)
                 .unwrap_or_else(|error| panic!("{}: {error:?}", template.name))
                 .spec;
             assert!(spec.members.len() >= 2, "{}", template.name);

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use agent_team_file::{Layer, Place, Reading, RoleSheet};
 use agent_team_protocol::spec::Engine;
 use agent_team_protocol::text::visible;
 use agent_team_protocol::{ErrorCode, RoleName};
@@ -16,7 +17,6 @@ use crate::error::Failure;
 use crate::output::table::{Cell, Column, Table, elastic, fixed};
 use crate::output::{Output, columns, text};
 use crate::session;
-use crate::team_file::{self, Layer, Place, Reading, RoleSheet};
 
 #[derive(Serialize)]
 struct Listing {
@@ -47,21 +47,25 @@ async fn known(global: &Global) -> Result<Vec<RoleSheet>, Failure> {
     let directories = Directories::from_environment()?;
     let file = match &global.team {
         Some(name) => Some(up::known_file(global, name).await?),
-        None => team_file::find(&here),
+        None => agent_team_file::find(&here),
     };
     let reading = Reading {
         here: &here,
         settings: Some(&directories.config),
         variables: None,
     };
-    Ok(team_file::roles(file.as_deref(), project(&here), reading)?)
+    Ok(agent_team_file::roles(
+        file.as_deref(),
+        project(&here),
+        reading,
+    )?)
 }
 
 /// Without a team file: what holds our directory, else the directory itself.
 fn project(here: &Path) -> &Path {
     let mut above = here.ancestors();
     above
-        .find(|directory| directory.join(team_file::DIRECTORY).is_dir())
+        .find(|directory| directory.join(agent_team_file::DIRECTORY).is_dir())
         .unwrap_or(here)
 }
 

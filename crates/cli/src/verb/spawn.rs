@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use agent_team_file::NoEngine;
 use agent_team_protocol::method::{MemberSpawn, Spawn};
 use agent_team_protocol::spec::Engine;
 
@@ -9,7 +10,6 @@ use crate::args::{self, Global};
 use crate::error::Failure;
 use crate::output::Output;
 use crate::session::Session;
-use crate::team_file::{self, NoEngine};
 
 pub(super) async fn run(
     global: &Global,
@@ -42,7 +42,7 @@ pub(super) async fn run(
 }
 
 fn known_engine(name: String) -> Result<Engine, Failure> {
-    team_file::engine(&name).map_err(|no| match no {
+    agent_team_file::engine(&name).map_err(|no| match no {
         NoEngine::NotCarriedOut => Failure::not_carried_out(&format!("engine `{name}`")),
         NoEngine::Unknown { hint } => {
             Failure::usage(format!("there is no engine {name:?}")).hint(hint)

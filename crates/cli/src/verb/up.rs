@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use agent_team_file::{Loaded, Reading, Variables};
 use agent_team_protocol::method::{
     ChangeKind, Nothing, Outcome, RunStart, StartRun, TeamList, TeamUp, TeamWait, Up, UpAnswer,
 };
@@ -21,7 +22,6 @@ use crate::args::{self, Global, Panes};
 use crate::error::{self, Failure};
 use crate::output::{Output, member, task, text};
 use crate::session::{self, Session};
-use crate::team_file::{self, Loaded, Reading, Variables};
 
 /// Workers of a team without a file, unless it is said how many.
 const WORKERS: u32 = 3;
@@ -142,7 +142,7 @@ pub(super) fn environment(
                 Failure::usage(format!("{pair:?} is not K=V")).hint("write --env NAME=VALUE")
             );
         };
-        team_file::check_variable(name, value).map_err(Failure::usage)?;
+        agent_team_file::check_variable(name, value).map_err(Failure::usage)?;
         environment.insert(name.to_owned(), value.to_owned());
     }
     Ok(environment)
@@ -151,7 +151,7 @@ pub(super) fn environment(
 /// The values of `{{name}}` in prompts.
 fn variables(typed: &[String]) -> Result<Variables, Failure> {
     let pair = |pair: &String| match pair.split_once('=') {
-        Some((name, value)) if team_file::is_variable(name) => {
+        Some((name, value)) if agent_team_file::is_variable(name) => {
             Ok((name.to_owned(), value.to_owned()))
         }
         Some(_) | None => Err(Failure::usage(format!("{pair:?} is not K=V"))
@@ -200,23 +200,23 @@ async fn of_file(
         loaded.spec
     };
     let named = args.file.as_deref().map(|file| here.join(file));
-    let file = named.or_else(|| team_file::find(&here));
+    let file = named.or_else(|| agent_team_file::find(&here));
     if file.is_none() && for_goal && global.team.is_none() {
         let workers = args.number.unwrap_or(WORKERS);
-        return Ok(warned(team_file::of_workers(workers, reading)?));
+        return Ok(warned(agent_team_file::of_workers(workers, reading)?));
     }
     if args.number.is_some() {
         return Err(Failure::usage("-n is for a goal without a team file")
             .hint("the members of this team stand in its file"));
     }
     let Some(name) = &global.team else {
-        return Ok(warned(team_file::load(
+        return Ok(warned(agent_team_file::load(
             &file.ok_or_else(nowhere)?,
             reading,
         )?));
     };
     if let Some(file) = &file {
-        let loaded = team_file::load(file, reading)?;
+        let loaded = agent_team_file::load(file, reading)?;
         let spec = &loaded.spec;
         let id = TeamId::new(&spec.name, &spec.project);
         if [spec.name.as_str(), id.as_str()].contains(&name.as_str()) {
@@ -225,7 +225,7 @@ async fn of_file(
     }
     // Another project's team, which is known if it was up before.
     let file = known_file(global, name).await?;
-    Ok(warned(team_file::load(&file, reading)?))
+    Ok(warned(agent_team_file::load(&file, reading)?))
 }
 
 fn nowhere() -> Failure {
@@ -243,8 +243,8 @@ pub(super) async fn known_file(global: &Global, name: &str) -> Result<PathBuf, F
     match meant.as_slice() {
         [team] => Ok(team
             .project
-            .join(team_file::DIRECTORY)
-            .join(team_file::FILE)),
+            .join(agent_team_file::DIRECTORY)
+            .join(agent_team_file::FILE)),
         [] => Err(
             Failure::of(ErrorCode::UnknownTeam, format!("there is no team {name:?}"))
                 .hint("see agent-team team list, or go to its project"),

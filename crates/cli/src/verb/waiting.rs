@@ -6,14 +6,14 @@ use std::time::Instant;
 
 use agent_team_protocol::method::{Nothing, OneTask, TaskShow, TeamShow};
 use agent_team_protocol::notification::EventNotice;
-use agent_team_protocol::view::{MemberState, MemberView, TaskState, TaskView};
+use agent_team_protocol::view::{MemberState, MemberView, TaskState, TaskView, Usage};
 use agent_team_protocol::{MemberName, Revision, TaskId, TeamId};
 use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::error::Failure;
 use crate::output::status_line::StatusLine;
-use crate::output::{Output, task, text, time};
+use crate::output::{Output, task, text, time, usage};
 use crate::session::{Notice, Session, Subscription};
 
 /// How a shell counts the end by an interrupt.
@@ -87,8 +87,10 @@ pub(super) struct Report<O> {
     pub(super) tasks: Vec<TaskView>,
     members: Vec<MemberView>,
     tokens: u64,
-    /// US dollars.
-    cost: f64,
+    /// US dollars. `None`: nobody knows the price of some of it.
+    cost: Option<f64>,
+    #[serde(skip)]
+    usage: Usage,
     durations: Durations,
 }
 
@@ -106,7 +108,7 @@ impl<O> Report<O> {
         began: Instant,
     ) -> Self {
         let output = |member: &MemberView| Some((member.name.clone(), member.last_result.clone()?));
-        let micro_usd: u64 = members.iter().map(|member| member.usage.micro_usd).sum();
+        let usage: Usage = members.iter().map(|member| member.usage).sum();
         Self {
             team,
             outcome,
@@ -114,15 +116,9 @@ impl<O> Report<O> {
             outputs: members.iter().filter_map(output).collect(),
             rounds: 0,
             tasks,
-            tokens: members
-                .iter()
-                .map(|member| member.usage.input + member.usage.output)
-                .sum(),
-            #[expect(
-                clippy::cast_precision_loss,
-                reason = "no team spends 2^53 millionths of a dollar"
-            )]
-            cost: micro_usd as f64 / 1e6,
+            tokens: usage.tokens(),
+            cost: usage.usd(),
+            usage,
             members,
             durations: Durations {
                 total_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
@@ -130,11 +126,17 @@ impl<O> Report<O> {
         }
     }
 
-    /// `demo: 3 completed in 2 s`
+    /// `demo: 3 completed in 2 s`, and what models cost if any was asked.
     pub(super) fn summary(&self) -> String {
         let counts = task::counts(task::count(&self.tasks));
         let took = time::duration(self.durations.total_ms);
-        format!("{}: {counts} in {took}", self.team)
+        let spent = usage::sentence(&self.usage);
+        let spent = spent.map(|spent| format!(", {spent}"));
+        format!(
+            "{}: {counts} in {took}{}",
+            self.team,
+            spent.unwrap_or_default()
+        )
     }
 }
 

@@ -359,6 +359,7 @@ fn doctor_names_what_is_wrong_and_starts_nothing() {
     };
     assert_eq!(check("agent-teamd")["ok"], true);
     assert_eq!(check("agent-teammate")["ok"], false);
+    assert_eq!(check("agent-teammate-native")["ok"], false);
     assert_eq!(check("directories")["ok"], true);
     assert_eq!(check("disk")["ok"], true);
     assert_eq!(check("supervisor")["ok"], Value::Null);
@@ -373,6 +374,7 @@ fn doctor_names_what_is_wrong_and_starts_nothing() {
     assert_eq!(check("team file")["hint"], "did you mean `name`?");
 
     write_program(&programs.join("agent-teammate"), &version);
+    write_program(&programs.join("agent-teammate-native"), &version);
     write_program(&programs.join("tmux"), "#!/bin/sh\necho tmux 3.3a\n");
     rig.team_file("");
     let said = doctor(&["doctor"]);

@@ -11,6 +11,7 @@ use agent_team_protocol::launch::LaunchFile;
 use agent_team_protocol::notification::{Abandon, StopMember};
 use agent_team_protocol::view::Fate;
 use agent_team_protocol::{LaunchId, MemberName};
+use agent_team_system::daemon;
 use agent_team_system::private_file;
 use agent_team_system::process::ProcessId;
 use agent_team_system::tree::{Tree, TreeSurvived};
@@ -122,6 +123,8 @@ impl Driver {
             .plan;
         let settings = MemberSettings::of(plan)
             .ok_or_else(|| StartFault::Unfit("its settings cannot be read".to_owned()))?;
+        let program = daemon::sibling_binary(settings.engine.worker())
+            .map_err(|error| StartFault::Failed(error.to_string()))?;
         let team = self.identity.team.as_str();
         let mut environment = self.environment()?;
         environment.extend(settings.env);
@@ -152,6 +155,7 @@ impl Driver {
         Ok(LaunchOrder {
             member: member.clone(),
             launch: launch.clone(),
+            program,
             file: path,
             headless: settings.headless,
             label,

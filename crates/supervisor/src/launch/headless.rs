@@ -1,7 +1,6 @@
 //! Workers without a terminal: children of the supervisor, in sessions of their own, so that they outlive it.
 
 use std::ffi::OsString;
-use std::path::Path;
 
 use agent_team_core::member::ProcessStamp;
 use agent_team_protocol::launch::LAUNCH_MARKER;
@@ -10,15 +9,15 @@ use agent_team_system::spawn::{ProgramSpec, spawn_session};
 
 use super::{LaunchOrder, Running, arguments};
 
-pub(super) fn start(worker: &Path, order: &LaunchOrder) -> Result<Running, String> {
+pub(super) fn start(order: &LaunchOrder) -> Result<Running, String> {
     let spec = ProgramSpec {
-        program: worker.to_owned(),
+        program: order.program.clone(),
         args: arguments(order).into(),
         env: environment(order),
         cwd: "/".into(),
     };
-    let mut child =
-        spawn_session(&spec, None).map_err(|error| format!("{}: {error}", worker.display()))?;
+    let mut child = spawn_session(&spec, None)
+        .map_err(|error| format!("{}: {error}", order.program.display()))?;
     let process = ProcessStamp {
         pid: child.process.pid,
         start_time: child.process.start_time,

@@ -31,6 +31,7 @@ const LABEL_PAUSE: Duration = Duration::from_millis(30);
 pub(crate) struct LaunchOrder {
     pub(crate) member: MemberName,
     pub(crate) launch: LaunchId,
+    pub(crate) program: PathBuf,
     pub(crate) file: PathBuf,
     pub(crate) headless: bool,
     pub(crate) label: Label,
@@ -190,36 +191,24 @@ impl Task {
     }
 
     async fn start_all(&mut self, starts: Vec<LaunchOrder>) {
-        if starts.is_empty() {
-            return;
-        }
-        let worker = match agent_team_system::daemon::sibling_binary("agent-teammate") {
-            Ok(worker) => worker,
-            Err(error) => {
-                starts
-                    .into_iter()
-                    .for_each(|start| self.tell(start, Err(error.to_string())));
-                return;
-            }
-        };
         let (in_panes, headless): (Vec<_>, Vec<_>) = starts
             .into_iter()
             .partition(|start| self.panes.is_some() && !start.headless);
         for start in headless {
-            let running = headless::start(&worker, &start);
+            let running = headless::start(&start);
             self.tell(start, running);
         }
         if let Some(panes) = &mut self.panes
             && !in_panes.is_empty()
         {
-            let outcomes = panes.start(&worker, &in_panes).await;
+            let outcomes = panes.start(&in_panes).await;
             let gone = panes.are_gone();
             for (start, outcome) in in_panes.into_iter().zip(outcomes) {
                 let outcome = match outcome {
                     // The user has closed the tmux that the team was in; the team goes on.
                     Err(why) if gone => {
                         tracing::warn!(member = %start.member, why, "started headless instead of in a pane");
-                        headless::start(&worker, &start)
+                        headless::start(&start)
                     }
                     outcome => outcome,
                 };

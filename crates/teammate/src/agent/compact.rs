@@ -96,7 +96,8 @@ impl Mind {
             text: summary,
             kept,
         };
-        self.append_mark(mark, spent(answer.usage), None).await?;
+        self.append_mark(mark, spent(answer.usage, self.model.price()), None)
+            .await?;
         Ok(Room::Made)
     }
 

@@ -298,7 +298,7 @@ impl Mind {
     }
 
     pub(super) async fn store_answer(&mut self, answer: Answer) -> Result<(), End> {
-        let usage = spent(answer.usage);
+        let usage = spent(answer.usage, self.model.price());
         self.append(vec![Item::Answered(answer)], Vec::new(), usage)
             .await
     }

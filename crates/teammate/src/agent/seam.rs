@@ -13,6 +13,7 @@ use agent_team_protocol::with_causes;
 
 use crate::desk::Desk;
 use crate::model::Model;
+use crate::model::catalogue::Catalogue;
 use crate::model::choose::choose;
 use crate::model::open::{Surroundings, open};
 use crate::model::provider::PROVIDERS;
@@ -21,7 +22,8 @@ use crate::team_tool::{Briefing, Shared, system_prompt, team_tools};
 use crate::tool::{Options, Tool, domain_tools};
 use crate::worker::LastWords;
 
-/// The model that this member thinks with: the one that is named, else the first that can be asked.
+/// The model that this member thinks with: the one that is named, else the first that can be asked. `settings` is the
+/// user's `config.toml`.
 ///
 /// # Errors
 /// When there is none, or it cannot be asked at all: no restart helps.
@@ -29,9 +31,11 @@ pub(crate) async fn model_of(
     agent: &AgentSpec,
     member: &str,
     environment: &BTreeMap<String, String>,
+    settings: &Path,
 ) -> Result<Arc<dyn Model>, LastWords> {
     let surroundings = Surroundings {
         environment: environment.clone(),
+        catalogue: Catalogue::with(settings).map_err(|error| unfit(&error))?,
         ..Surroundings::default()
     };
     let name = match &agent.model {

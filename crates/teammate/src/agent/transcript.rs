@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::say;
+use crate::model::catalogue::Price;
 use crate::model::{Answer, Item, Prompt, ToolResult, Usage};
 
 /// Bytes that a token stands for, roughly, in what no model has counted yet.
@@ -223,12 +224,16 @@ pub(super) fn without_middle(text: String, max: usize) -> String {
 }
 
 /// As the team's accounts have it.
-pub(super) fn spent(usage: Usage) -> agent_team_protocol::view::Usage {
+pub(super) fn spent(usage: Usage, price: Option<Price>) -> agent_team_protocol::view::Usage {
     agent_team_protocol::view::Usage {
         input: usage.input,
         output: usage.output,
         cached: usage.cache_read,
-        micro_usd: 0,
+        micro_usd: price.map_or(0, |price| price.of(&usage)),
+        unpriced: match price {
+            Some(_) => 0,
+            None => usage.input + usage.output,
+        },
     }
 }
 

@@ -1,8 +1,8 @@
 //! What is known of models beforehand: how long a conversation may be, and what a token costs. Called by `open`, and
 //! by whoever counts money.
 //!
-//! The data is `catalogue.toml`; a person's own file of the same form goes before it. A model that stands in neither
-//! has a window to be safe with, and no price.
+//! The data is `catalogue.toml`; what a person's `config.toml` says below `[models.<provider>]` goes before it. A model
+//! that stands in neither has a window to be safe with, and no price.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ const LOCAL_WINDOW: u64 = 32_768;
 /// Tokens of an answer that every model of the last years can give.
 const OUTPUT: u64 = 8_192;
 
-/// By provider and the beginning of the model's name.
+/// By provider and the model's name, or its beginning and a star.
 type Tables = BTreeMap<String, BTreeMap<String, Entry>>;
 
 /// Everything that is known of models.
@@ -37,9 +37,9 @@ pub struct Catalogue {
 #[serde(deny_unknown_fields)]
 struct Entry {
     window: Option<u64>,
-    output: Option<u64>,
+    max_output: Option<u64>,
     input: Option<f64>,
-    output_price: Option<f64>,
+    output: Option<f64>,
     cache_read: Option<f64>,
     cache_write: Option<f64>,
 }
@@ -69,11 +69,13 @@ pub struct Known {
 pub enum CatalogueError {
     #[error("cannot read {0}")]
     Read(PathBuf, #[source] std::io::Error),
-    #[error("{0} is not a catalogue of models")]
+    #[error("{0}: [models] is not a table of models")]
     Parse(PathBuf, #[source] toml::de::Error),
-    #[error("{0}: no provider is called \"{1}\"")]
+    #[error("{0}: no provider is called \"{1}\", in [models.{1}]")]
     Provider(PathBuf, String),
-    #[error("{0}: a price of {1}/{2} is no number of dollars")]
+    #[error(
+        "{0}: a price of {1}/{2} is no number of dollars, or names no price of input and output"
+    )]
     Price(PathBuf, String, String),
 }
 
@@ -86,31 +88,40 @@ impl Default for Catalogue {
     }
 }
 
+/// The part of a person's settings that is about models; the rest is for others to read.
+#[derive(Debug, Default, Deserialize)]
+struct Settings {
+    #[serde(default)]
+    models: Tables,
+}
+
 impl Catalogue {
-    /// With a person's own file before what is built in.
+    /// With what a person's `config.toml` says before what is built in. Without the file there is nothing of theirs.
     ///
     /// # Errors
     /// When it cannot be read, or holds what could not be used.
-    pub fn with(path: &Path) -> Result<Self, CatalogueError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| CatalogueError::Read(path.to_owned(), error))?;
-        let own: Tables =
-            toml::from_str(&text).map_err(|error| CatalogueError::Parse(path.to_owned(), error))?;
+    pub fn with(settings: &Path) -> Result<Self, CatalogueError> {
+        let text = match std::fs::read_to_string(settings) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(CatalogueError::Read(settings.to_owned(), error)),
+        };
+        let Settings { models: own } = toml::from_str(&text)
+            .map_err(|error| CatalogueError::Parse(settings.to_owned(), error))?;
         for (provider, models) in &own {
-            if Provider::named(provider).is_none() {
-                return Err(CatalogueError::Provider(path.to_owned(), provider.clone()));
+            if Provider::named(provider).is_none_or(|known| known.name != provider) {
+                return Err(CatalogueError::Provider(
+                    settings.to_owned(),
+                    provider.clone(),
+                ));
             }
-            for (model, entry) in models {
-                if entry
-                    .prices()
-                    .any(|price| !price.is_finite() || price < 0.0)
-                {
-                    return Err(CatalogueError::Price(
-                        path.to_owned(),
-                        provider.clone(),
-                        model.clone(),
-                    ));
-                }
+            let unusable = models.iter().find(|(_, entry)| !entry.is_usable());
+            if let Some((model, _)) = unusable {
+                return Err(CatalogueError::Price(
+                    settings.to_owned(),
+                    provider.clone(),
+                    model.clone(),
+                ));
             }
         }
         Ok(Self {
@@ -119,93 +130,122 @@ impl Catalogue {
         })
     }
 
-    /// What is known of a model; of a recording, what is safe.
+    /// What is known of a model. A recording costs nothing, and has what is safe.
     pub fn look_up(&self, name: &ModelName) -> Known {
         let ModelName::Of { provider, model } = name else {
-            return Entry::default().known(None);
+            return Entry::default().known(WINDOW, true);
         };
         let mut entry = Entry::default();
         for tables in [&self.own, &self.built_in] {
-            entry.complete_with(find(tables, provider.name, model));
+            entry.complete_with(tables, provider.name, model);
             if let Some((maker, model)) = model.split_once('/')
                 && let Some(maker) = Provider::named(maker)
             {
-                entry.complete_with(find(tables, maker.name, model));
+                entry.complete_with(tables, maker.name, model);
             }
         }
-        entry.known(Some(provider))
+        let window = if provider.is_local() {
+            LOCAL_WINDOW
+        } else {
+            WINDOW
+        };
+        // Whose server a given base URL is, and what it takes, nobody knows.
+        let free = provider.is_local() && !provider.base_url.is_empty();
+        entry.known(window, free)
     }
 }
 
-/// The entry with the longest beginning of this name.
-fn find<'a>(tables: &'a Tables, provider: &str, model: &str) -> Option<&'a Entry> {
+/// The entry of this very model, and the one with the longest beginning of its name.
+fn find<'a>(tables: &'a Tables, provider: &str, model: &str) -> [Option<&'a Entry>; 2] {
     let plain = |name: &str| name.replace('.', "-");
     let model = plain(model);
-    let entries = tables.get(provider)?.iter();
-    // Up to a boundary: `gpt-5.2` is not the beginning of `gpt-5-2025-08-07`.
-    let fitting = entries.filter(|(prefix, _)| {
-        let rest = model.strip_prefix(&plain(prefix));
-        rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric()))
-    });
-    let (_, entry) = fitting.max_by_key(|(prefix, _)| prefix.len())?;
-    Some(entry)
+    let Some(entries) = tables.get(provider) else {
+        return [None, None];
+    };
+    let rest = |beginning: &str| model.strip_prefix(&*plain(beginning)).map(str::to_owned);
+    let exact = entries
+        .iter()
+        .find(|(name, _)| rest(name).is_some_and(|rest| is_version(&rest)));
+    let family = entries
+        .iter()
+        .filter(|(name, _)| name.strip_suffix('*').and_then(rest).is_some())
+        .max_by_key(|(name, _)| name.len());
+    [exact, family].map(|found| found.map(|(_, entry)| entry))
+}
+
+/// What follows a model's name where the model is the same: nothing, `-latest`, or a date or the like of four digits at
+/// least. Anything else may be another model at another price.
+fn is_version(rest: &str) -> bool {
+    let digits = |text: &str| text.chars().take_while(char::is_ascii_digit).count();
+    rest.is_empty() || rest == "-latest" || rest.strip_prefix('-').is_some_and(|it| digits(it) >= 4)
 }
 
 impl Entry {
     fn prices(&self) -> impl Iterator<Item = f64> {
-        [
-            self.input,
-            self.output_price,
-            self.cache_read,
-            self.cache_write,
-        ]
-        .into_iter()
-        .flatten()
+        [self.input, self.output, self.cache_read, self.cache_write]
+            .into_iter()
+            .flatten()
+    }
+
+    /// Prices are complete, or there is none.
+    fn is_usable(&self) -> bool {
+        let complete = self.input.is_some() && self.output.is_some();
+        let plausible = |price: f64| price.is_finite() && price >= 0.0;
+        self.prices().next().is_none() || (complete && self.prices().all(plausible))
     }
 
     /// Prices belong together; the rest is completed one by one.
-    fn complete_with(&mut self, other: Option<&Self>) {
-        let Some(other) = other else { return };
-        self.window = self.window.or(other.window);
-        self.output = self.output.or(other.output);
-        if self.prices().next().is_none() {
-            *self = Self {
-                window: self.window,
-                output: self.output,
-                ..*other
-            };
+    fn complete_with(&mut self, tables: &Tables, provider: &str, model: &str) {
+        for other in find(tables, provider, model).into_iter().flatten() {
+            self.window = self.window.or(other.window);
+            self.max_output = self.max_output.or(other.max_output);
+            if self.prices().next().is_none() {
+                *self = Self {
+                    window: self.window,
+                    max_output: self.max_output,
+                    ..*other
+                };
+            }
         }
     }
 
-    fn known(&self, provider: Option<&Provider>) -> Known {
-        let local = provider.is_some_and(Provider::is_local);
-        let window = if local { LOCAL_WINDOW } else { WINDOW };
+    fn known(&self, window: u64, free: bool) -> Known {
         let input = self.input.unwrap_or(0.0);
         let price = Price {
             input,
-            output: self.output_price.unwrap_or(0.0),
+            output: self.output.unwrap_or(0.0),
             cache_read: self.cache_read.unwrap_or(input),
             cache_write: self.cache_write.unwrap_or(input),
         };
         Known {
             window: self.window.unwrap_or(window),
-            output: self.output.unwrap_or(OUTPUT),
-            price: (local || self.prices().next().is_some()).then_some(price),
+            output: self.max_output.unwrap_or(OUTPUT),
+            price: (free || self.prices().next().is_some()).then_some(price),
         }
     }
 }
 
 impl Price {
-    /// US dollars.
-    pub fn of(&self, usage: &Usage) -> f64 {
+    /// Of what nobody is paid for.
+    pub const NOTHING: Self = Self {
+        input: 0.0,
+        output: 0.0,
+        cache_read: 0.0,
+        cache_write: 0.0,
+    };
+
+    /// Millionths of a US dollar.
+    pub fn of(&self, usage: &Usage) -> u64 {
         let plain = usage
             .input
             .saturating_sub(usage.cache_read + usage.cache_write);
         let tokens = [plain, usage.cache_read, usage.cache_write, usage.output];
         let prices = [self.input, self.cache_read, self.cache_write, self.output];
-        // Token counts are far below 2^52.
-        let dollars = |(tokens, price): (u64, f64)| tokens as f64 * price / 1e6;
-        tokens.into_iter().zip(prices).map(dollars).sum()
+        // Dollars for a million tokens are millionths of a dollar for one.
+        let micro_usd = |(tokens, price): (u64, f64)| tokens as f64 * price;
+        let sum: f64 = tokens.into_iter().zip(prices).map(micro_usd).sum();
+        // Both are far below 2^52, and no price is negative.
+        sum.round() as u64
     }
 }
 
@@ -219,16 +259,45 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_beginning_of_a_name_wins() {
+    fn a_price_is_of_its_model_and_its_dated_versions_alone() {
         let catalogue = Catalogue::default();
-        let price = |name| known(&catalogue, name).price.expect("it is known").input;
-        assert_eq!(price("anthropic/claude-opus-4-1-20250805"), 15.0);
-        assert_eq!(price("anthropic/claude-opus-4-5"), 5.0);
-        assert_eq!(price("openai/gpt-4o-mini-2024-07-18"), 0.15);
-        assert_eq!(price("openai/gpt-5-2025-08-07"), 1.25);
-        assert_eq!(price("openai/gpt-5.2-pro"), 1.75);
-        assert_eq!(price("openrouter/anthropic/claude-opus-4.5"), 5.0);
-        assert_eq!(price("openrouter/google/gemini-2.5-pro"), 1.25);
+        let price = |name| known(&catalogue, name).price.map(|price| price.input);
+        assert_eq!(price("anthropic/claude-opus-4-1-20250805"), Some(15.0));
+        assert_eq!(price("anthropic/claude-opus-4-5"), Some(5.0));
+        assert_eq!(price("openai/gpt-4o-mini-2024-07-18"), Some(0.15));
+        assert_eq!(price("openai/gpt-5-2025-08-07"), Some(1.25));
+        assert_eq!(price("openrouter/anthropic/claude-opus-4.5"), Some(5.0));
+        assert_eq!(price("openrouter/google/gemini-2.5-pro"), Some(1.25));
+        // Their relatives may cost ten times as much.
+        for other in [
+            "openai/gpt-5-pro",
+            "openai/gpt-5.9",
+            "anthropic/claude-opus-4-9",
+        ] {
+            assert_eq!(price(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_window_is_of_a_whole_family() {
+        let catalogue = Catalogue::default();
+        assert_eq!(known(&catalogue, "openai/gpt-5.9").window, 272_000);
+        assert_eq!(known(&catalogue, "openai/gpt-5.1").window, 400_000);
+        assert_eq!(
+            known(&catalogue, "anthropic/claude-new").window,
+            known(&catalogue, "anthropic/claude-sonnet-4").window
+        );
+    }
+
+    #[test]
+    fn what_is_built_in_can_be_used() {
+        let built_in = Catalogue::default().built_in;
+        for (provider, models) in &built_in {
+            assert!(Provider::named(provider).is_some(), "{provider}");
+            for (model, entry) in models {
+                assert!(entry.is_usable(), "{provider}/{model}");
+            }
+        }
     }
 
     #[test]
@@ -236,10 +305,14 @@ mod tests {
         let catalogue = Catalogue::default();
         let unknown = known(&catalogue, "openai/gpt-99");
         assert_eq!((unknown.window, unknown.price), (WINDOW, None));
+        let somewhere = known(&catalogue, "openai-compatible/gpt-5");
+        assert_eq!(somewhere.price, None, "whose server it is nobody knows");
         let local = known(&catalogue, "ollama/qwen3:8b");
         assert_eq!(local.window, LOCAL_WINDOW);
-        let free = local.price.expect("nobody is paid");
-        assert_eq!((free.input, free.output), (0.0, 0.0));
+        for free in [local, known(&catalogue, "replay:run.jsonl")] {
+            let price = free.price.expect("nobody is paid");
+            assert_eq!((price.input, price.output), (0.0, 0.0));
+        }
     }
 
     #[test]
@@ -251,31 +324,44 @@ mod tests {
             cache_read: 600_000,
             cache_write: 200_000,
         };
-        let dollars = price.expect("it is known").of(&usage);
-        assert!(
-            (dollars - (0.6 + 0.18 + 0.75 + 1.5)).abs() < 1e-9,
-            "{dollars}"
-        );
+        let micro_usd = price.expect("it is known").of(&usage);
+        assert_eq!(micro_usd, 600_000 + 180_000 + 750_000 + 1_500_000);
     }
 
     #[test]
-    fn a_persons_own_file_goes_first_and_the_rest_stays() {
+    fn a_persons_own_entries_go_first_and_the_rest_stays() {
         let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("models.toml");
+        let path = dir.path().join("config.toml");
         let write = |text: &str| std::fs::write(&path, text).expect("it is written");
-        write("[ollama]\nqwen3 = { window = 8_000 }\n[openai]\ngpt-5 = { input = 9.0 }\n");
+        Catalogue::with(&path).expect("without a file nothing is theirs");
+        write(
+            "durability = \"process\"\n\
+             [models.ollama]\n\"qwen3*\" = { window = 8_000 }\n\
+             [models.openai]\n\"gpt-5.1\" = { input = 9.0, output = 12.0 }\n",
+        );
         let catalogue = Catalogue::with(&path).expect("it is one");
         assert_eq!(known(&catalogue, "ollama/qwen3:8b").window, 8_000);
-        let gpt = known(&catalogue, "openai/gpt-5");
+        let gpt = known(&catalogue, "openai/gpt-5.1");
         assert_eq!(gpt.window, 400_000);
         let price = gpt.price.expect("it is known");
         assert_eq!((price.input, price.cache_read), (9.0, 9.0));
 
         for (text, says) in [
-            ("[openai]\ngpt-5 = { windw = 1 }", "is not a catalogue"),
-            ("[opnai]\ngpt-5 = { window = 1 }", "no provider is called"),
-            ("[openai]\ngpt-5 = { input = -1.0 }", "no number of dollars"),
-            ("[openai]\ngpt-5 = { input = nan }", "no number of dollars"),
+            ("[models.openai]\ngpt-5 = { windw = 1 }", "unknown field"),
+            ("[models.opnai]\ngpt-5 = { window = 1 }", "no provider is"),
+            ("[models.google]\nx = { window = 1 }", "no provider is"),
+            (
+                "[models.openai]\ngpt-5 = { input = -1.0, output = 1.0 }",
+                "no number of dollars",
+            ),
+            (
+                "[models.openai]\ngpt-5 = { input = nan, output = 1.0 }",
+                "no number of dollars",
+            ),
+            (
+                "[models.openai]\ngpt-5 = { input = 1.0 }",
+                "names no price of input and output",
+            ),
         ] {
             write(text);
             let error = with_causes(&Catalogue::with(&path).expect_err(text));

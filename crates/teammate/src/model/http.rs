@@ -28,6 +28,7 @@ use tokio::time::timeout;
 use self::draft::{Draft, Told};
 use self::failure::{Asked, looks_like_html};
 use self::sse::Unreadable;
+use super::catalogue::{Known, Price};
 use super::key::Key;
 use super::provider::{Provider, Wire};
 use super::{Answer, Answering, Delta, Model, ModelError, Prompt};
@@ -62,8 +63,7 @@ pub(super) struct Endpoint {
 pub(super) struct HttpModel {
     name: String,
     model: String,
-    window: u64,
-    output: u64,
+    known: Known,
     endpoint: Endpoint,
     client: Client,
     headers: HeaderMap,
@@ -109,7 +109,7 @@ impl HttpModel {
     pub(super) fn new(
         name: String,
         model: String,
-        (window, output): (u64, u64),
+        known: Known,
         endpoint: Endpoint,
     ) -> Result<Self, ClientError> {
         let path = match endpoint.provider.wire {
@@ -119,8 +119,7 @@ impl HttpModel {
         Ok(Self {
             name,
             model,
-            window,
-            output,
+            known,
             client: endpoint.client()?,
             headers: endpoint.headers()?,
             url: format!("{}{path}", endpoint.base_url),
@@ -144,7 +143,7 @@ impl HttpModel {
                 Box::new(chat::Reading::new(draft)),
             ),
             Wire::Messages => (
-                messages::request(&self.model, &self.name, self.output, &prompt),
+                messages::request(&self.model, &self.name, self.known.output, &prompt),
                 Box::new(messages::Reading::new(draft)),
             ),
         };
@@ -321,7 +320,11 @@ impl Model for HttpModel {
     }
 
     fn window(&self) -> u64 {
-        self.window
+        self.known.window
+    }
+
+    fn price(&self) -> Option<Price> {
+        self.known.price
     }
 
     fn answer<'a>(

@@ -92,8 +92,7 @@ pub fn open(
                     first: provider.key_vars.join("_FILE or "),
                 });
             }
-            let limits = (known.window, known.output);
-            let model = HttpModel::new(name.to_string(), model.clone(), limits, endpoint)?;
+            let model = HttpModel::new(name.to_string(), model.clone(), known, endpoint)?;
             Ok(Box::new(Patience::with(Box::new(model))))
         }
     }

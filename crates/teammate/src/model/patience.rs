@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
+use super::catalogue::Price;
 use super::{Answer, Answering, Delta, Model, ModelError, Prompt};
 use agent_team_protocol::with_causes;
 
@@ -98,6 +99,10 @@ impl Model for Patience {
 
     fn window(&self) -> u64 {
         self.inner.window()
+    }
+
+    fn price(&self) -> Option<Price> {
+        self.inner.price()
     }
 
     fn answer<'a>(

@@ -109,7 +109,7 @@ pub static PROVIDERS: [Provider; 11] = [
         key_vars: &["DEEPSEEK_API_KEY"],
         needs_key: true,
         prefixes: &[],
-        usual: Some("deepseek-chat"),
+        usual: Some("deepseek-v4-flash"),
         quirks: Quirks {
             takes_thoughts: true,
             ..PLAIN

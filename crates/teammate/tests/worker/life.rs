@@ -1,5 +1,7 @@
 //! How a worker is asked to end, and what it says last.
 
+use std::path::Path;
+
 use agent_team_protocol::Generation;
 use agent_team_protocol::method::{Exit, MemberExit, Nothing, TaskAnswer, TaskComplete};
 use agent_team_protocol::notification::{StopMember, TaskOutput, TaskSession};
@@ -108,7 +110,16 @@ async fn a_missing_directory_is_said_and_holds_the_member() {
 
 #[tokio::test]
 async fn wrong_use_is_said_in_one_line() {
-    let worker = env!("CARGO_BIN_EXE_agent-teammate");
+    for worker in [
+        env!("CARGO_BIN_EXE_agent-teammate"),
+        env!("CARGO_BIN_EXE_agent-teammate-native"),
+    ] {
+        wrong_use(worker);
+    }
+}
+
+fn wrong_use(worker: &str) {
+    let name = Path::new(worker).file_name().unwrap().to_str().unwrap();
     for args in [
         &[][..],
         &["--launch"],
@@ -122,7 +133,7 @@ async fn wrong_use_is_said_in_one_line() {
         assert_eq!(output.status.code(), Some(2), "{args:?}");
         let text = String::from_utf8(output.stderr).unwrap();
         assert!(
-            text.starts_with("agent-teammate: usage") && text.lines().count() == 1,
+            text.starts_with(&format!("{name}: usage: {name} ")) && text.lines().count() == 1,
             "{text}"
         );
     }

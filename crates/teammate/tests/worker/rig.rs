@@ -113,7 +113,7 @@ impl ScriptedSupervisor {
 
     fn spec(&self, launch_file: &Path) -> ProgramSpec {
         ProgramSpec {
-            program: env!("CARGO_BIN_EXE_agent-teammate").into(),
+            program: program_of(launch_file).into(),
             args: vec!["--launch".into(), launch_file.into()],
             // A worker's own environment is not its member's.
             env: vec![
@@ -298,4 +298,14 @@ pub(crate) async fn at_work() -> (ScriptedSupervisor, Worker, Connection, TaskSe
     member.notify(&task("exec sleep 1000")).await;
     let session = member.noticed::<TaskSession>(|_| true).await;
     (supervisor, worker, member, session)
+}
+
+/// As the supervisor chooses it; a file that is gone is nobody's.
+fn program_of(launch_file: &Path) -> &'static str {
+    let launch = std::fs::read(launch_file).ok();
+    let launch = launch.map(|bytes| serde_json::from_slice::<LaunchFile>(&bytes).unwrap());
+    match launch.map_or(Engine::Command, |launch| launch.engine) {
+        Engine::Command => env!("CARGO_BIN_EXE_agent-teammate"),
+        Engine::Native => env!("CARGO_BIN_EXE_agent-teammate-native"),
+    }
 }

@@ -55,7 +55,7 @@ impl Panes {
         for (index, pane) in old {
             let order = &progress.orders[*index];
             let respawn = Command::new("respawn-pane").flag("-k").option("-t", pane);
-            let mut group = vec![program(respawn, progress.worker, order)?];
+            let mut group = vec![program(respawn, order)?];
             group.extend(self.tags(Some(pane), order));
             group.push(
                 Command::new("display-message")
@@ -99,7 +99,7 @@ impl Panes {
             let mut group = Vec::new();
             let split = match (&room, orders.len()) {
                 (Room::Session, 0) => {
-                    group.extend(self.new_session(progress.worker, order, size, &target)?);
+                    group.extend(self.new_session(order, size, &target)?);
                     None
                 }
                 (Room::NewWindow { session, .. }, 0) => {
@@ -110,7 +110,7 @@ impl Panes {
                         .option("-n", order.launch.as_str())
                         .flag("-P")
                         .option("-F", FORMAT);
-                    group.push(program(window, progress.worker, order)?);
+                    group.push(program(window, order)?);
                     group.extend(self.window_options(&target, size));
                     None
                 }
@@ -123,11 +123,7 @@ impl Panes {
             match split {
                 // Not detached, so that it is the one that the commands after it are about.
                 Some(split) => {
-                    group.push(program(
-                        split.flag("-P").option("-F", FORMAT),
-                        progress.worker,
-                        order,
-                    )?);
+                    group.push(program(split.flag("-P").option("-F", FORMAT), order)?);
                     group.extend(self.tags(None, order));
                     // Each time, or the last pane would soon be too small to split; windows are drawn only in the end.
                     group.push(layout.clone());
@@ -175,7 +171,6 @@ impl Panes {
 
     fn new_session(
         &self,
-        worker: &Path,
         order: &LaunchOrder,
         (columns, rows): (u16, u16),
         target: &str,
@@ -190,7 +185,7 @@ impl Panes {
             .option("-n", &self.window_name(0));
         // Its `-e` would be every later pane's in the session, also of those that a person makes.
         let mut argv = vec!["/usr/bin/env".to_owned(), marker(order)];
-        argv.extend(worker_argv(worker, order)?);
+        argv.extend(worker_argv(order)?);
         let mut commands = vec![
             session
                 .option("-c", "/")
@@ -247,16 +242,16 @@ fn marker(order: &LaunchOrder) -> String {
 }
 
 /// The worker as what a pane runs, marked as the launch's. It changes to the member's directory itself.
-fn program(command: Command, worker: &Path, order: &LaunchOrder) -> Result<Command, TmuxError> {
-    let argv = worker_argv(worker, order)?;
+fn program(command: Command, order: &LaunchOrder) -> Result<Command, TmuxError> {
+    let argv = worker_argv(order)?;
     Ok(command
         .option("-e", &marker(order))
         .option("-c", "/")
         .program(&argv))
 }
 
-fn worker_argv(worker: &Path, order: &LaunchOrder) -> Result<Vec<String>, TmuxError> {
-    let mut argv = vec![path_text(worker)?.to_owned()];
+fn worker_argv(order: &LaunchOrder) -> Result<Vec<String>, TmuxError> {
+    let mut argv = vec![path_text(&order.program)?.to_owned()];
     for word in crate::launch::arguments(order) {
         argv.push(path_text(Path::new(&word))?.to_owned());
     }

@@ -4,7 +4,6 @@
 //! What a step found out, that a pane was closed by hand or that a window is full, the next one goes by.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use agent_team_core::member::ProcessStamp;
 use agent_team_protocol::view::Placement;
@@ -20,7 +19,6 @@ use crate::settings::TmuxSession;
 
 /// What the steps have come to.
 pub(super) struct Progress<'a> {
-    pub(super) worker: &'a Path,
     pub(super) orders: &'a [LaunchOrder],
     /// Beside the orders: the pane that each got.
     born: Vec<Option<Pane>>,
@@ -36,13 +34,8 @@ impl Progress<'_> {
 
 impl Panes {
     /// Starts a worker for each order, in the member's own pane where there is one. One outcome for each, in order.
-    pub(crate) async fn start(
-        &mut self,
-        worker: &Path,
-        orders: &[LaunchOrder],
-    ) -> Vec<Result<Running, String>> {
+    pub(crate) async fn start(&mut self, orders: &[LaunchOrder]) -> Vec<Result<Running, String>> {
         let mut progress = Progress {
-            worker,
             orders,
             born: vec![None; orders.len()],
             full: BTreeSet::new(),

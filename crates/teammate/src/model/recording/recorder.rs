@@ -10,6 +10,7 @@ use std::sync::Mutex;
 
 use serde_json::Value;
 
+use super::super::catalogue::Price;
 use super::super::{Answer, Answering, Delta, Model, ModelError, Prompt};
 use super::{Exchange, Header, Outcome, Shape, read};
 
@@ -169,6 +170,10 @@ impl Model for Recorder {
 
     fn window(&self) -> u64 {
         self.inner.window()
+    }
+
+    fn price(&self) -> Option<Price> {
+        self.inner.price()
     }
 
     fn answer<'a>(

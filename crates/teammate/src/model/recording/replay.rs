@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use super::super::catalogue::Price;
 use super::super::{Answer, Answering, Delta, Model, ModelError, Prompt};
 use super::{Exchange, Outcome, Shape, Unreadable, read};
 
@@ -156,6 +157,10 @@ impl Model for Replay {
     fn window(&self) -> u64 {
         let first = self.exchanges.first();
         first.map_or(u64::MAX, |(_, exchange)| exchange.window)
+    }
+
+    fn price(&self) -> Option<Price> {
+        Some(Price::NOTHING)
     }
 
     fn answer<'a>(

@@ -62,7 +62,7 @@ async fn panes_that_are_not_ours_are_kept_and_told_of() {
     let mut others = panes(&rig.server, TmuxSession::Own, Layout::Tiled, (200, 50));
     others.team = other;
     let order = rig.order("lead");
-    let theirs = others.start(&rig.worker, &[order]).await.remove(0).unwrap();
+    let theirs = others.start(&[order]).await.remove(0).unwrap();
     let by_hand = rig.server.tmux(&[
         "split-window",
         "-d",

@@ -76,6 +76,7 @@ impl Rig {
             member: member.parse().unwrap(),
             file: self.server.directory.path().join(launch.as_str()),
             launch,
+            program: self.worker.clone(),
             headless: false,
             label: label("worker, idle"),
         }
@@ -83,7 +84,7 @@ impl Rig {
 
     async fn start(&mut self, members: &[&str]) -> Vec<Running> {
         let orders: Vec<_> = members.iter().map(|member| self.order(member)).collect();
-        let outcomes = self.panes.start(&self.worker, &orders).await;
+        let outcomes = self.panes.start(&orders).await;
         outcomes
             .into_iter()
             .map(|outcome| outcome.unwrap())

@@ -71,7 +71,7 @@ async fn words_reach_the_worker_as_they_are_and_start_nothing_else() {
             order.label = label(&format!("{touch}#[fg=red];"));
             orders.push(order);
         }
-        for outcome in rig.panes.start(&rig.worker, &orders).await {
+        for outcome in rig.panes.start(&orders).await {
             outcome.unwrap();
         }
         for order in &orders {
@@ -326,7 +326,7 @@ async fn with_the_users_session_gone_nothing_is_put_elsewhere() {
         .tmux(&["new-session", "-d", "--", "sleep", "600"]);
     rig.server.tmux(&["kill-session", "-t", "$0"]);
     let order = rig.order("lead");
-    let outcomes = rig.panes.start(&rig.worker, &[order]).await;
+    let outcomes = rig.panes.start(&[order]).await;
     assert!(
         outcomes[0].as_ref().unwrap_err().contains("gone"),
         "{outcomes:?}"
@@ -339,10 +339,10 @@ async fn with_the_users_session_gone_nothing_is_put_elsewhere() {
 async fn a_worker_that_ends_at_once_is_told_with_what_tmux_knows() {
     let Some(binary) = tmux_or_skip() else { return };
     let mut rig = Rig::own(binary);
-    let order = rig.order("lead");
-    let missing = rig.server.directory.path().join("missing");
+    let mut order = rig.order("lead");
+    order.program = rig.server.directory.path().join("missing");
     // Whether it is seen before or after its end, no order hangs and none is lost.
-    let outcome = rig.panes.start(&missing, &[order]).await.remove(0);
+    let outcome = rig.panes.start(&[order]).await.remove(0);
     match outcome {
         Ok(running) => ended(&running).await,
         Err(told) => assert!(told.contains("ended at once"), "{told}"),
@@ -359,7 +359,7 @@ async fn a_hanging_tmux_fails_the_start_in_time() {
     rig.panes.tmux = Tmux::new(fake, rig.server.socket().to_owned(), None);
     let orders = [rig.order("lead"), rig.order("ada")];
     let began = std::time::Instant::now();
-    let outcomes = rig.panes.start(&rig.worker, &orders).await;
+    let outcomes = rig.panes.start(&orders).await;
     let took = began.elapsed();
     assert!(
         outcomes.iter().all(|outcome| outcome

@@ -7,15 +7,15 @@ use agent_team_protocol::text::position;
 
 /// One thing that is wrong, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Fault {
+pub struct Fault {
     /// As a person would type it.
-    pub(crate) file: String,
+    pub file: String,
     /// From 1.
-    pub(crate) line: usize,
+    pub line: usize,
     /// From 1, in characters.
-    pub(crate) column: usize,
-    pub(crate) message: String,
-    pub(crate) hint: Option<String>,
+    pub column: usize,
+    pub message: String,
+    pub hint: Option<String>,
 }
 
 impl fmt::Display for Fault {

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 /// Values by name.
-pub(crate) type Variables = BTreeMap<String, String>;
+pub type Variables = BTreeMap<String, String>;
 
 /// A `{{name}}` that has no value.
 #[derive(Debug, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub(super) fn fill_known(text: &str, variables: &Variables) -> String {
 }
 
 /// Whether a text can be a variable's name.
-pub(crate) fn is_variable(name: &str) -> bool {
+pub fn is_variable(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name
             .chars()

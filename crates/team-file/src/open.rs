@@ -12,7 +12,7 @@ pub(super) const FILE_MAX: u64 = 1 << 20;
 
 /// Why a file is no text that we read.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ReadTextError {
+pub enum ReadTextError {
     #[error("it is not a regular file")]
     NotAFile,
     #[error("it is larger than 1 MiB")]
@@ -24,7 +24,7 @@ pub(crate) enum ReadTextError {
 }
 
 /// The team file of the project that contains `directory`.
-pub(crate) fn find(directory: &Path) -> Option<PathBuf> {
+pub fn find(directory: &Path) -> Option<PathBuf> {
     let candidates = directory
         .ancestors()
         .map(|ancestor| ancestor.join(DIRECTORY).join(FILE));

@@ -1,5 +1,5 @@
-//! The team file: `.agent-team/team.toml`, read into the team that it wants. Called by `up`, `doctor` and the tests of
-//! the templates.
+//! The team file and the role files: `.agent-team/team.toml` and what stands beside it, read into the team that they
+//! want. Called by the command line and by the embedding library.
 //!
 //! Whatever is wrong is collected, each with file, line and column, and told at once; nothing is ever ignored. Nothing
 //! here talks to a supervisor or changes a file.
@@ -32,15 +32,15 @@ use role::Roles;
 use source::Source;
 use table::{At, Level, Table};
 
-pub(crate) use member::check_variable;
-pub(crate) use open::find;
-pub(crate) use role::{Layer, Place, RoleSheet};
-pub(crate) use source::Fault;
-pub(crate) use variables::{Variables, is_variable};
+pub use member::check_variable;
+pub use open::find;
+pub use role::{Layer, Place, RoleSheet};
+pub use source::Fault;
+pub use variables::{Variables, is_variable};
 
 /// The directory that makes a directory a project.
-pub(crate) const DIRECTORY: &str = ".agent-team";
-pub(crate) const FILE: &str = "team.toml";
+pub const DIRECTORY: &str = ".agent-team";
+pub const FILE: &str = "team.toml";
 
 /// Who decides what is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +74,7 @@ fn colours() -> [(&'static str, Colour); Colour::PALETTE.len()] {
 
 /// Why there is no team to be had from a file.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum LoadTeamError {
+pub enum LoadTeamError {
     #[error("there is no file {0}")]
     Missing(String),
     #[error("{0} cannot be read")]
@@ -91,32 +91,32 @@ pub(crate) enum LoadTeamError {
 
 /// What a team file is read with.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Reading<'a> {
+pub struct Reading<'a> {
     /// The directory to which places are shown relative.
-    pub(crate) here: &'a Path,
+    pub here: &'a Path,
     /// The user's own settings and roles.
-    pub(crate) settings: Option<&'a Path>,
+    pub settings: Option<&'a Path>,
     /// The values of `{{name}}`. `None`: they are not known yet, and nothing is filled in.
-    pub(crate) variables: Option<&'a Variables>,
+    pub variables: Option<&'a Variables>,
 }
 
 /// A team file as read.
 #[derive(Debug)]
-pub(crate) struct Loaded {
-    pub(crate) spec: TeamSpec,
+pub struct Loaded {
+    pub spec: TeamSpec,
     /// What the roles of other programs say in vain.
-    pub(crate) warnings: Vec<Fault>,
+    pub warnings: Vec<Fault>,
 }
 
 /// Reads a team file, and the roles that its project and its user have.
-pub(crate) fn load(file: &Path, reading: Reading<'_>) -> Result<Loaded, LoadTeamError> {
+pub fn load(file: &Path, reading: Reading<'_>) -> Result<Loaded, LoadTeamError> {
     let (shown, text, project) = open(file, reading.here)?;
     parse(&shown, &text, &project, reading).map_err(LoadTeamError::Faults)
 }
 
 /// The team of a project without a team file: a lead, and so many workers. The project is the repository around `here`,
 /// or `here` itself.
-pub(crate) fn of_workers(workers: u32, reading: Reading<'_>) -> Result<Loaded, LoadTeamError> {
+pub fn of_workers(workers: u32, reading: Reading<'_>) -> Result<Loaded, LoadTeamError> {
     let shown = "the team of a lead and workers";
     let here = reading.here.canonicalize();
     let here = here.map_err(|source| LoadTeamError::Project {
@@ -138,7 +138,7 @@ pub(crate) fn of_workers(workers: u32, reading: Reading<'_>) -> Result<Loaded, L
 }
 
 /// Every role that a project knows, by name, whatever else is wrong with its team file.
-pub(crate) fn roles(
+pub fn roles(
     file: Option<&Path>,
     project: &Path,
     reading: Reading<'_>,
@@ -309,13 +309,13 @@ fn appoint(
 
 /// Why a word is no engine to be had.
 #[derive(Debug)]
-pub(crate) enum NoEngine {
+pub enum NoEngine {
     NotCarriedOut,
     Unknown { hint: String },
 }
 
 /// The engine of this name, for the command line.
-pub(crate) fn engine(text: &str) -> Result<Engine, NoEngine> {
+pub fn engine(text: &str) -> Result<Engine, NoEngine> {
     if let Some((_, engine)) = ENGINES.iter().find(|(word, _)| *word == text) {
         return Ok(*engine);
     }

@@ -22,7 +22,7 @@ use super::source::{Fault, Source};
 use super::table::{At, Level, Table, suggest};
 use super::{ENGINES, colours};
 
-pub(crate) use sheet::RoleSheet;
+pub use sheet::RoleSheet;
 
 /// What members of no other role have.
 pub(super) const WORKER: &str = "worker";
@@ -32,7 +32,7 @@ pub(super) const LEAD: &str = "lead";
 /// Where a role is from, the nearest place first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Layer {
+pub enum Layer {
     TeamFile,
     Project,
     Claude,
@@ -53,10 +53,10 @@ impl Layer {
 
 /// A role's layer and file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Place {
-    pub(crate) from: Layer,
+pub struct Place {
+    pub from: Layer,
     /// As a person would type it.
-    pub(crate) place: String,
+    pub place: String,
 }
 
 #[derive(Debug)]

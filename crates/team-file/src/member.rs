@@ -257,7 +257,7 @@ fn directory(source: &Source<'_>, found: At<&str>, project: &Path) -> PathBuf {
 }
 
 /// Whether a variable can be handed to a process, and is not ours.
-pub(crate) fn check_variable(name: &str, value: &str) -> Result<(), String> {
+pub fn check_variable(name: &str, value: &str) -> Result<(), String> {
     if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
         Err(format!("{name:?} cannot be an environment variable"))
     } else if name == LAUNCH_MARKER {

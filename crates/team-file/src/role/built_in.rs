@@ -1,4 +1,4 @@
-//! The roles that every team has: role files like any other, in `crates/cli/roles/`.
+//! The roles that every team has: role files like any other, in `crates/team-file/roles/`.
 
 use super::super::agent::Reader;
 use super::{Layer, Role, file};
@@ -6,7 +6,7 @@ use agent_team_protocol::RoleName;
 
 macro_rules! files {
     ($($name:literal,)*) => {
-        &[$(($name, include_str!(concat!("../../../roles/", $name, ".md"))),)*]
+        &[$(($name, include_str!(concat!("../../roles/", $name, ".md"))),)*]
     };
 }
 

@@ -5,31 +5,31 @@ use agent_team_protocol::spec::{Colour, Engine};
 use serde::Serialize;
 
 use super::{Layer, Place, Role};
-use crate::team_file::agent::Thinking;
+use crate::agent::Thinking;
 
 #[derive(Debug, Serialize)]
-pub(crate) struct RoleSheet {
-    pub(crate) name: RoleName,
-    pub(crate) description: String,
-    pub(crate) from: Layer,
+pub struct RoleSheet {
+    pub name: RoleName,
+    pub description: String,
+    pub from: Layer,
     /// File and line of the team file's roles, the file of others.
-    pub(crate) place: String,
+    pub place: String,
     /// Of the same name, farther away.
-    pub(crate) hides: Vec<Place>,
+    pub hides: Vec<Place>,
     /// `None`: the team's.
-    pub(crate) engine: Option<Engine>,
+    pub engine: Option<Engine>,
     /// `None`: the team's.
-    pub(crate) model: Option<String>,
-    pub(crate) max_steps: Option<u32>,
+    pub model: Option<String>,
+    pub max_steps: Option<u32>,
     /// `None`: all.
-    pub(crate) tools: Option<Vec<String>>,
-    pub(crate) deny_tools: Vec<String>,
-    pub(crate) colour: Option<Colour>,
-    pub(crate) prompt: String,
+    pub tools: Option<Vec<String>>,
+    pub deny_tools: Vec<String>,
+    pub colour: Option<Colour>,
+    pub prompt: String,
     /// Why it cannot be used.
-    pub(crate) faults: Vec<String>,
+    pub faults: Vec<String>,
     /// What its file says in vain.
-    pub(crate) warnings: Vec<String>,
+    pub warnings: Vec<String>,
 }
 
 impl RoleSheet {

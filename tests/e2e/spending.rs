@@ -1,0 +1,94 @@
+//! What models cost: told per member and in all, and never as nothing where nobody knows.
+
+use agent_team_tests::Rig;
+use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by_model};
+use serde_json::{Value, json};
+
+/// A lead alone, whose model has a known price.
+const TEAM: &str = "\
+name = \"demo\"
+mode = \"lead\"
+[panes]
+placement = \"headless\"
+[lead]
+model = \"openai/gpt-5.1\"
+";
+
+fn rig(server: &FakeModelServer, team: &str) -> Rig {
+    let mut rig = Rig::with_team(team);
+    rig.set("OPENAI_BASE_URL", server.base_url());
+    rig.set("OPENAI_API_KEY", "a-key-for-nobody");
+    rig
+}
+
+fn finish(model: &'static str) -> [(&'static str, Vec<Reply>); 1] {
+    let finish = Reply::call("finish", json!({"answer": "It is done."}));
+    [(model, vec![finish.tokens(1_000_000, 100_000, 600_000)])]
+}
+
+/// A run's document, with her price as `config.toml` says it.
+async fn run(model: &'static str, settings: &str) -> Value {
+    let server = FakeModelServer::start(by_model(finish(model))).await;
+    let rig = rig(&server, &TEAM.replace("gpt-5.1", model));
+    let config = rig.directories().config;
+    std::fs::create_dir_all(&config).expect("it can be written");
+    std::fs::write(config.join("config.toml"), settings).expect("it can be written");
+    let output = rig.run(["run", "--json", "Do it"]).await.expect(0);
+    output.json()
+}
+
+#[tokio::test]
+async fn a_run_tells_what_it_cost() {
+    let told = run("gpt-5.1", "").await;
+    assert_eq!(told["tokens"], 1_100_000);
+    // 400,000 fresh and 600,000 cached ones, and 100,000 of the answer.
+    assert_eq!(told["cost"], 0.5 + 0.075 + 1.0);
+    assert_eq!(told["members"][0]["usage"]["micro_usd"], 1_575_000);
+}
+
+#[tokio::test]
+async fn a_price_of_the_users_own_goes_first() {
+    let own = "[models.openai]\n\"gpt-5.1\" = { input = 10.0, output = 20.0 }\n";
+    let told = run("gpt-5.1", own).await;
+    assert_eq!(told["cost"], 12.0);
+}
+
+#[tokio::test]
+async fn a_cost_that_nobody_knows_is_none() {
+    let told = run("gpt-of-tomorrow", "").await;
+    assert_eq!(told["cost"], Value::Null);
+    assert_eq!(told["members"][0]["usage"]["unpriced"], 1_100_000);
+}
+
+#[tokio::test]
+async fn ps_shows_tokens_and_cost_where_there_are_any() {
+    let mut conversation = finish("gpt-5.1");
+    conversation[0]
+        .1
+        .insert(0, Reply::text("Hm.").tokens(0, 0, 0));
+    let server = FakeModelServer::start(by_model(conversation)).await;
+    let rig = rig(&server, TEAM);
+    rig.ok(["up", "--detach"]).await;
+    let before = rig.run(["ps"]).await.expect(0).stdout;
+    assert!(!before.contains("COST"), "{before}");
+    rig.ok(["up", "--detach", "Do it"]).await;
+    agent_team_tests::until("the cost", async || {
+        let shown = rig.run(["ps"]).await.expect(0).stdout;
+        (shown.contains("1.1M") && shown.contains("$1.57")).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_price_that_is_none_holds_who_would_go_by_it() {
+    let server = FakeModelServer::start(by_model(finish("gpt-5.1"))).await;
+    let rig = rig(&server, TEAM);
+    let config = rig.directories().config;
+    std::fs::create_dir_all(&config).expect("it can be written");
+    let wrong = "[models.opnai]\nx = { input = 1.0, output = 1.0 }\n";
+    std::fs::write(config.join("config.toml"), wrong).expect("it can be written");
+    rig.run(["run", "Do it"])
+        .await
+        .expect(1)
+        .says("no provider is called \"opnai\"");
+}
