@@ -68,7 +68,10 @@ pub enum MemberState {
 #[serde(rename_all = "snake_case")]
 pub enum Placement {
     Tmux,
+    /// In a process of its own, without a terminal.
     Headless,
+    /// With others in one process.
+    Hosted,
 }
 
 /// One team, as `ps` and `team show` show it.

@@ -1,12 +1,14 @@
 //! The supervisor: the daemon that owns the teams, and is the only one who writes.
 //!
-//! `boot` starts it and ends it, `server` takes connections, `teams` knows which teams there are; each team has a
+//! `boot` starts it and ends it as a process of its own, `embed` within another program's; `server` takes connections, `teams` knows which teams there are; each team has a
 //! `driver`, the one task that owns its state, and a launcher (`launch`), which starts its workers and shows them.
 //! It links no model, TLS or web code: a tool or a provider can never take it down.
 
 mod boot;
 mod convert;
 mod driver;
+pub mod embed;
+mod environment;
 mod hooks;
 mod launch;
 mod log;

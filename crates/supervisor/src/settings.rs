@@ -29,6 +29,7 @@ pub(crate) struct Place {
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(crate) enum Terminal {
     Headless,
+    Hosted,
     Tmux(TmuxPlace),
 }
 

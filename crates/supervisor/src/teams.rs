@@ -17,11 +17,14 @@ use agent_team_system::directories::Directories;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::driver::{Driver, DriverHandle, Message, Notice, Start};
+use crate::embed::Host;
 
 pub(crate) struct Teams {
     directories: Rc<Directories>,
     boot: Arc<str>,
     durability: Durability,
+    /// Runs the workers of all members within this process.
+    host: Option<Arc<dyn Host>>,
     notices: mpsc::UnboundedSender<Notice>,
     open: RefCell<BTreeMap<TeamId, DriverHandle>>,
     /// Whose each directory on disk is, as it was read once.
@@ -39,10 +42,23 @@ impl Teams {
             directories,
             boot,
             durability,
+            host: None,
             notices,
             open: RefCell::default(),
             known: RefCell::default(),
         }
+    }
+
+    /// The same, with every member hosted.
+    pub(crate) fn hosted_by(self, host: Arc<dyn Host>) -> Self {
+        Self {
+            host: Some(host),
+            ..self
+        }
+    }
+
+    pub(crate) fn are_hosted(&self) -> bool {
+        self.host.is_some()
     }
 
     /// Opens every team that was up when the last supervisor ended: those whose environment is still kept.
@@ -168,6 +184,7 @@ impl Teams {
             boot: self.boot.clone(),
             opened,
             durability: self.durability,
+            host: self.host.clone(),
             notices: self.notices.clone(),
         })
         .map_err(|error| Refusal::new(ErrorCode::StorageFailed, error.to_string()))?;

@@ -153,6 +153,19 @@ pub async fn connect_or_start(
     }
 }
 
+/// Connects to the supervisor that is there.
+pub async fn connect(
+    directories: &Directories,
+    initialize: &Initialize,
+) -> Result<(Client, Incoming), ConnectOrStartError> {
+    let Some(socket) = find(directories)? else {
+        let path = directories.socket();
+        let source = io::ErrorKind::NotFound.into();
+        return Err(ConnectError::Unreachable { path, source }.into());
+    };
+    Ok(Client::connect(&socket, initialize).await?)
+}
+
 /// Starts a supervisor and waits until it is ready.
 async fn start(directories: &Directories) -> Result<(), ConnectOrStartError> {
     let spec = ProgramSpec {

@@ -9,6 +9,7 @@
 //! ```
 //! A reader who looks for …
 //! - the loop of a turn: `mind`, one answer: `step`, its calls: `calls`, its end: `ending`
+//! - work that is not a model's: `custom`
 //! - what waits to be told, and what interrupts: `inbox`; in which words: `say`
 //! - what whoever watches is told: `live`
 //! - what is stored and read back: `transcript`; what is cut out of it: `compact`
@@ -18,13 +19,14 @@
 
 mod calls;
 mod compact;
+mod custom;
 mod ending;
 mod errand;
 mod inbox;
 mod live;
 mod mind;
 mod say;
-mod screen;
+pub(crate) mod screen;
 pub(crate) mod seam;
 mod step;
 mod transcript;
@@ -42,6 +44,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use self::calls::Toolbox;
+use self::custom::{Comes, Custom};
 use self::errand::{Errand, Life};
 use self::inbox::{Inbox, Input};
 use self::live::Live;
@@ -51,6 +54,7 @@ use self::transcript::Transcript;
 use self::verify::Verifier;
 use crate::desk::{Desk, DeskCall};
 use crate::engine::output::Coalescer;
+use crate::hosted::{Engine, Seat};
 use crate::link::{LinkEvent, Notice, Over, Ticket};
 use crate::model::Model;
 use crate::pane::{PaneEvent, Room};
@@ -109,7 +113,62 @@ impl Agent {
     where
         T: FnOnce(&Desk, &Shared) -> Vec<Box<dyn Tool>>,
     {
-        let (inputs, mind) = mpsc::unbounded_channel();
+        let Makings {
+            agent,
+            model,
+            desk,
+            calls,
+            bench,
+            tools,
+        } = makings;
+        Self::around(parts, calls, |inputs, shared, screen| {
+            let toolbox = Toolbox::new(tools(&desk, &shared), bench);
+            let mind = Mind {
+                agent,
+                model,
+                specs: toolbox.specs(),
+                toolbox,
+                system: String::new(),
+                desk,
+                inbox: Inbox::new(inputs, shared.arrivals.clone(), shared.claims.clone()),
+                shared,
+                transcript: Transcript::default(),
+                screen,
+            };
+            mind.run()
+        })
+    }
+
+    /// The same with work that the embedding program does itself.
+    pub(crate) fn with_engine(
+        parts: Parts,
+        desk: Desk,
+        calls: mpsc::UnboundedReceiver<DeskCall>,
+        engine: Box<dyn Engine>,
+    ) -> Self {
+        Self::around(parts, calls, |inputs, shared, screen| {
+            let custom = Custom {
+                engine,
+                seat: Seat {
+                    desk,
+                    shared,
+                    screen,
+                },
+                comes: Comes::new(inputs),
+            };
+            custom.run()
+        })
+    }
+
+    fn around<F>(
+        parts: Parts,
+        calls: mpsc::UnboundedReceiver<DeskCall>,
+        mind: impl FnOnce(mpsc::UnboundedReceiver<Input>, Shared, Screen) -> F,
+    ) -> Self
+    where
+        F: Future<Output = End> + Send + 'static,
+    {
+        let (inputs, heard) = mpsc::unbounded_channel();
         let live = Live::new(&parts.place.marker);
         let (screen, shown) = Screen::new(live.clone());
         let shared = Shared {
@@ -120,27 +179,14 @@ impl Agent {
                 screen: screen.clone(),
             }),
         };
-        let tools = (makings.tools)(&makings.desk, &shared);
-        let toolbox = Toolbox::new(tools, makings.bench);
-        let mind = Mind {
-            agent: makings.agent,
-            model: makings.model,
-            specs: toolbox.specs(),
-            toolbox,
-            system: String::new(),
-            desk: makings.desk,
-            shared: shared.clone(),
-            inbox: Inbox::new(mind, shared.arrivals.clone(), shared.claims.clone()),
-            transcript: Transcript::default(),
-            screen,
-        };
+        let mind = mind(heard, shared.clone(), screen);
         Self {
             parts,
             life: Life::Working,
-            mind: Some(tokio::spawn(mind.run())),
+            mind: Some(tokio::spawn(mind)),
             inputs,
             shown,
-            calls: makings.calls,
+            calls,
             shared,
             held: None,
             errands: HashMap::new(),

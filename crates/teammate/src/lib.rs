@@ -11,19 +11,23 @@
 //! - pings, reconnecting, repeating what was not answered: `link`
 //! - how a task's line is run and ended: `engine`
 //! - what a model can do in its team, and what it is told of it: `team_tool`
+//! - the same inside another program, and work that is that program's own: `hosted`
 //! - what stands in the pane, and what is typed there: `pane`, `typed`
+//! - what its programs are given and nobody is shown: `secret`
 //!
 //! Nothing runs before the supervisor has answered; nothing that runs outlives its claim.
 
 mod agent;
 pub mod desk;
 mod engine;
+pub mod hosted;
 mod launch;
 mod link;
 mod log;
 pub mod model;
 mod pane;
 pub mod program;
+pub mod secret;
 pub mod team_tool;
 pub mod tool;
 mod typed;
@@ -57,12 +61,13 @@ use crate::agent::{Agent, Makings, seam};
 use crate::desk::Desk;
 use crate::engine::Place;
 use crate::launch::TakeLaunchError;
-use crate::link::Link;
+use crate::link::{Link, Reach};
 use crate::log::MemberLog;
 use crate::model::Model;
 use crate::pane::Pane;
+use crate::secret::Secrets;
 use crate::team_tool::Shared;
-use crate::tool::{Bench, Tool};
+use crate::tool::Bench;
 use crate::typed::Typed;
 use crate::worker::{LastWords, Parts, Worker};
 
@@ -108,7 +113,16 @@ pub fn run_commands(launch_file: &Path) -> Result<Ran, RunError> {
 /// # Errors
 /// As [`run_commands`].
 pub fn run_agent(launch_file: &Path) -> Result<Ran, RunError> {
-    run(launch_file, Engine::Native, think)
+    run(launch_file, Engine::Native, async |launch, parts, unfit| {
+        let place = Arc::clone(&parts.place);
+        let model = match unfit {
+            Some(words) => Err(words),
+            None => model_of(launch, &parts.settings).await,
+        };
+        let code = think(launch, parts, model).await;
+        end_tree(&place).await;
+        code
+    })
 }
 
 /// `work` is given rather than chosen, so that a program holds the code of its own engine alone.
@@ -136,7 +150,7 @@ where
         listen()?
     };
     // Before anything that can be built while the supervisor answers.
-    let link = Link::start(directories.clone(), introduction(&launch))?;
+    let link = Link::start(directories.clone(), introduction(&launch), Reach::Start)?;
     // Local, because a terminal's saved modes do not go from thread to thread.
     LocalSet::new().block_on(&runtime, async {
         let parts = prepare(&launch, directories, link, signals)?;
@@ -153,56 +167,34 @@ fn introduction(launch: &LaunchFile) -> Initialize {
     )
 }
 
-/// Takes the launch of a member of the native engine and works until it is over, in a process that does other things
-/// too: without a terminal, without signals, in no directory of its own. Dropping it is the member's sudden death.
-/// Must be called within a tokio runtime.
-///
-/// # Errors
-/// As [`run_commands`].
-pub async fn host<T>(launch_file: &Path, model: Arc<dyn Model>, tools: T) -> Result<Ran, RunError>
-where
-    T: FnOnce(&Desk, &Shared) -> Vec<Box<dyn Tool>>,
-{
-    let launch = match launch::take(launch_file) {
-        Ok(launch) => launch,
-        Err(TakeLaunchError::Taken(_)) => return Ok(Ran::NotOurs),
-        Err(error) => return Err(RunError::Launch(Box::new(error))),
-    };
-    let directories = launch::directories(launch_file, &launch)?;
-    let (at, initialize) = (directories.clone(), introduction(&launch));
-    // It blocks on a runtime of its own, which this one does not allow here.
-    let link = tokio::task::spawn_blocking(move || Link::start(at, initialize));
-    let link = link.await.map_err(io::Error::other)??;
-    let pane = Pane::none(launch.member.clone());
-    let parts = parts(&launch, directories, link, pane, None);
-    let makings = makings(&launch, &parts.place, model, tools)?;
-    Ok(Ran::Exited(Agent::new(parts, makings).run().await))
+/// The model that the launch names.
+async fn model_of(launch: &LaunchFile, settings: &Path) -> Result<Arc<dyn Model>, LastWords> {
+    let member = launch.member.as_str();
+    let secrets = launch.secrets.values().cloned().collect();
+    seam::model_of(
+        &launch.agent,
+        member,
+        &launch.environment,
+        secrets,
+        settings,
+    )
+    .await
 }
 
-/// Works with the model and the tools that the launch names. `unfit`: why it cannot.
-async fn think(launch: &LaunchFile, parts: Parts, unfit: Option<LastWords>) -> u8 {
-    let place = Arc::clone(&parts.place);
-    let model = match unfit {
-        Some(words) => Err(words),
-        None => {
-            let member = launch.member.as_str();
-            seam::model_of(&launch.agent, member, &launch.environment, &parts.settings).await
-        }
-    };
+/// Thinks with this model and the tools that the launch names, or says why it cannot. Gives the exit code.
+async fn think(launch: &LaunchFile, parts: Parts, model: Result<Arc<dyn Model>, LastWords>) -> u8 {
     let tools = |desk: &Desk, shared: &Shared| seam::tools_of(&launch.agent, desk, shared);
     let makings = model.and_then(|model| {
-        makings(launch, &place, model, tools).map_err(|error| LastWords {
+        makings(launch, &parts.place, model, tools).map_err(|error| LastWords {
             code: ExitCode::Failed as u8,
             reason: format!("the directory of its outputs cannot be used: {error}"),
             hold: true,
         })
     });
-    let code = match makings {
+    match makings {
         Ok(makings) => Agent::new(parts, makings).run().await,
         Err(words) => Worker::new(parts, Some(words)).run().await,
-    };
-    end_tree(&place).await;
-    code
+    }
 }
 
 fn makings<T>(
@@ -221,6 +213,7 @@ fn makings<T>(
         project: launch.project.clone(),
         cwd: launch.cwd.canonicalize()?,
         env: place.env.clone(),
+        secrets: place.secrets.clone(),
         outputs: outputs.canonicalize()?,
         output_max: OUTPUT_MAX,
         seen: Mutex::new(HashMap::new()),
@@ -281,6 +274,7 @@ fn parts(
     let place = Arc::new(Place {
         env: launch::child_environment(launch, term),
         cwd: launch.cwd.clone(),
+        secrets: Secrets::new(&launch.secrets),
         marker: launch.launch.to_string(),
         alone: launch.engine == Engine::Command,
     });

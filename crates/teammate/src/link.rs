@@ -80,6 +80,15 @@ pub(crate) enum Over {
     Retired(String),
 }
 
+/// What is done where no supervisor is to be found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// One is started.
+    Start,
+    /// It is waited for.
+    There,
+}
+
 /// Names a request: tickets are given in the order of the requests, and are their keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Ticket(u64);
@@ -133,7 +142,11 @@ pub(crate) struct Link {
 impl Link {
     /// Introduces this worker to the supervisor that started it, and starts the thread, which waits for the answer:
     /// the supervisor stores the introduction while the rest of the worker is built.
-    pub(crate) fn start(directories: Directories, initialize: Initialize) -> io::Result<Self> {
+    pub(crate) fn start(
+        directories: Directories,
+        initialize: Initialize,
+        reach: Reach,
+    ) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -144,6 +157,7 @@ impl Link {
         let connector = Connector {
             directories,
             initialize,
+            reach,
             introduced,
             pending: Pending::default(),
             worker,
@@ -198,6 +212,7 @@ impl Link {
 struct Connector {
     directories: Directories,
     initialize: Initialize,
+    reach: Reach,
     /// The first connection, until its answer is waited for.
     introduced: Option<(Introduced, Option<BoundSocket>)>,
     pending: Pending,
@@ -221,7 +236,11 @@ impl Connector {
         let mut told = false;
         let mut pause = Duration::ZERO;
         loop {
-            tokio::time::sleep(pause).await;
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                // Nobody is left to connect for.
+                () = self.to_worker.closed() => return,
+            }
             let mut socket = None;
             let ended = match self.connect().await {
                 Ok((client, incoming, bound)) => {
@@ -294,8 +313,10 @@ impl Connector {
         }
         // Before it is connected to: whoever binds after this is another one.
         let bound = daemon::bound_socket(&self.directories);
-        let (client, incoming) =
-            daemon::connect_or_start(&self.directories, &self.initialize).await?;
+        let (client, incoming) = match self.reach {
+            Reach::Start => daemon::connect_or_start(&self.directories, &self.initialize).await?,
+            Reach::There => daemon::connect(&self.directories, &self.initialize).await?,
+        };
         let bound = bound.or_else(|| daemon::bound_socket(&self.directories));
         Ok((client, incoming, bound))
     }

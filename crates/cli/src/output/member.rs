@@ -42,6 +42,7 @@ pub(crate) fn placement(placement: Placement) -> &'static str {
     match placement {
         Placement::Tmux => "in tmux",
         Placement::Headless => "headless",
+        Placement::Hosted => "hosted",
     }
 }
 

@@ -318,6 +318,7 @@ fn would_answer(
 fn placement(terminal: &Terminal) -> Placement {
     match terminal {
         Terminal::Headless => Placement::Headless,
+        Terminal::Hosted => Placement::Hosted,
         Terminal::Tmux(_) => Placement::Tmux,
     }
 }

@@ -1,6 +1,5 @@
 //! Carrying out what was decided and stored. Each effect is safe to repeat.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,8 +14,11 @@ use agent_team_system::daemon;
 use agent_team_system::private_file;
 use agent_team_system::process::ProcessId;
 use agent_team_system::tree::{Tree, TreeSurvived};
+use tokio::sync::{mpsc, oneshot};
 
+use super::members::is_this_process;
 use super::{Driver, Message};
+use crate::environment::Environment;
 use crate::hooks::{self, Heard, Hook};
 use crate::launch::{LaunchOrder, Order};
 use crate::settings::MemberSettings;
@@ -126,7 +128,10 @@ impl Driver {
         let program = daemon::sibling_binary(settings.engine.worker())
             .map_err(|error| StartFault::Failed(error.to_string()))?;
         let team = self.identity.team.as_str();
-        let mut environment = self.environment()?;
+        let Environment {
+            variables: mut environment,
+            secrets,
+        } = self.environment()?;
         environment.extend(settings.env);
         self.directories
             .prepare_team(team)
@@ -139,6 +144,7 @@ impl Driver {
             token,
             cwd: settings.cwd,
             environment,
+            secrets,
             log: self.log_of(member),
             engine: settings.engine,
             role: plan.role.clone(),
@@ -163,7 +169,7 @@ impl Driver {
     }
 
     /// What the team was brought up with.
-    fn environment(&self) -> Result<BTreeMap<String, String>, StartFault> {
+    fn environment(&self) -> Result<Environment, StartFault> {
         let file = self
             .directories
             .environment_file(self.identity.team.as_str());
@@ -196,6 +202,10 @@ impl Driver {
         let live = self.live_of(member, &launch);
         let root = process.or(live.started);
         let sessions = live.sessions.clone();
+        // One that runs within this process is ended by who hosts it, and what it started by its other marks.
+        let (hosted, gone) = oneshot::channel();
+        self.launcher.order(Order::End(launch.clone(), hosted));
+        let root = root.filter(|root| !is_this_process(*root));
         let scan = if root.is_none() {
             Scan::Everything
         } else {
@@ -207,6 +217,7 @@ impl Driver {
         tokio::task::spawn_local(tracing::Instrument::instrument(
             async move {
                 let mut ended: Vec<u32> = Vec::new();
+                wait_for_hosted(gone, &launch, &driver).await;
                 loop {
                     let result = match (scan, root) {
                         (Scan::ProcessAlone, Some(root)) => end_process(root).await,
@@ -337,7 +348,7 @@ impl Driver {
             .as_ref()
             .and_then(|settings| line(&settings.hooks))
             .map(str::to_owned);
-        let environment = self.environment().unwrap_or_default();
+        let environment = self.environment().unwrap_or_default().of_hooks();
         let project: &Path = &self.identity.project;
         let hook = line.map(|line| Hook {
             line,
@@ -355,6 +366,22 @@ impl Driver {
                 let _driver_gone = driver.send(message);
             }
         });
+    }
+}
+
+/// Returns once nothing of the launch runs within this process; tells when that does not come about.
+async fn wait_for_hosted(
+    mut gone: oneshot::Receiver<()>,
+    launch: &LaunchId,
+    driver: &mpsc::UnboundedSender<Message>,
+) {
+    while tokio::time::timeout(END_LIMIT, &mut gone).await.is_err() {
+        tracing::error!("its worker within this process does not end");
+        let survived = Message::TreeSurvived {
+            launch: launch.clone(),
+            pids: vec![std::process::id()],
+        };
+        let _driver_gone = driver.send(survived);
     }
 }
 

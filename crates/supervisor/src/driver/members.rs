@@ -13,7 +13,7 @@ use agent_team_system::process::{ExitWatch, ProcessId};
 use super::attention::Attention;
 use super::hello::Hello;
 use super::{Driver, Message};
-use crate::launch::{FoundPane, Started};
+use crate::launch::{FoundPane, Order, Started};
 use crate::outbox::Outbox;
 
 /// Bytes of text in one delivery, at most; one message may exceed it.
@@ -100,14 +100,17 @@ impl Driver {
         if std::mem::replace(&mut live.watched, true) {
             return;
         }
+        let process = ProcessId {
+            pid: process.pid,
+            start_time: process.start_time,
+        };
+        if is_this_process(process) {
+            return self.launcher.order(Order::Watch(launch));
+        }
         let driver = self.to_self.clone();
         let span = tracing::info_span!("launch", member = %live.member, %launch, pid = process.pid);
         tokio::task::spawn_local(tracing::Instrument::instrument(
             async move {
-                let process = ProcessId {
-                    pid: process.pid,
-                    start_time: process.start_time,
-                };
                 let ended = match ExitWatch::open(process) {
                     Ok(Some(mut watch)) => watch.exited().await,
                     Ok(None) => Ok(()),
@@ -323,4 +326,10 @@ impl Driver {
             connection.outbox.close();
         }
     }
+}
+
+/// A worker in this very process: its pid says nothing of its life.
+pub(super) fn is_this_process(process: ProcessId) -> bool {
+    process.pid == std::process::id()
+        && ProcessId::current().is_ok_and(|own| own.start_time == process.start_time)
 }

@@ -41,6 +41,8 @@ use tokio::sync::{mpsc, oneshot};
 pub(crate) use calls::{Asked, Request, preview};
 pub(crate) use hello::Hello;
 
+use crate::embed::Host;
+use crate::environment::Environment;
 use crate::launch::{FoundPane, Label, Launcher, Started};
 use crate::outbox::Reply;
 use crate::settings::{Place, TeamSettings};
@@ -247,6 +249,8 @@ pub(crate) struct Start {
     pub(crate) boot: Arc<str>,
     pub(crate) opened: agent_team_store::Opened<Team>,
     pub(crate) durability: Durability,
+    /// Runs the workers of all members within this process.
+    pub(crate) host: Option<Arc<dyn Host>>,
     pub(crate) notices: mpsc::UnboundedSender<Notice>,
 }
 
@@ -261,6 +265,7 @@ impl Driver {
         let launcher = Launcher::start(
             identity.team.clone(),
             &start.directories.run,
+            start.host,
             to_self.clone(),
         );
         let mut driver = Self {
@@ -559,7 +564,7 @@ fn offered_before(team: &Team) -> BTreeMap<MemberName, MessageId> {
 #[derive(Debug)]
 pub(crate) struct WantedTeam {
     pub(crate) spec: TeamSpec,
-    pub(crate) environment: BTreeMap<String, String>,
+    pub(crate) environment: Environment,
     pub(crate) place: Place,
     pub(crate) dry_run: bool,
 }

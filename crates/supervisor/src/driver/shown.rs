@@ -59,6 +59,7 @@ impl Driver {
         let headless = MemberSettings::of(&member.plan).is_some_and(|settings| settings.headless);
         match TeamSettings::of(self.team.plan()).map(|settings| settings.place.terminal) {
             Some(Terminal::Tmux(_)) if !headless => Placement::Tmux,
+            Some(Terminal::Hosted) => Placement::Hosted,
             Some(_) | None => Placement::Headless,
         }
     }

@@ -5,11 +5,13 @@
 //! worker's socket and its pidfd.
 
 mod headless;
+mod hosted;
 pub(crate) mod place;
 pub(crate) mod tmux;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use agent_team_core::member::ProcessStamp;
@@ -21,6 +23,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::driver::Message;
+use crate::embed::Host;
+use crate::launch::hosted::HostedWorkers;
 use crate::settings::{Place, Terminal};
 
 /// How long what a border says may be behind: a team that starts, or a task that follows another, is one call of tmux.
@@ -77,6 +81,10 @@ pub(crate) enum Order {
     Start(LaunchOrder),
     Label(MemberName, Label),
     Close(MemberName),
+    /// Tells when a worker within this process ends, or at once if there is none of this launch.
+    Watch(LaunchId),
+    /// Ends a worker within this process where it stands. Answered when nothing of it is left, or by silence.
+    End(LaunchId, oneshot::Sender<()>),
     /// Every pane of the team, and our server when nobody else is on it.
     CloseAll(oneshot::Sender<Vec<Receipt>>),
     Attach {
@@ -94,12 +102,18 @@ pub(crate) struct Launcher {
 }
 
 impl Launcher {
-    pub(crate) fn start(team: TeamId, run: &Path, driver: mpsc::UnboundedSender<Message>) -> Self {
+    pub(crate) fn start(
+        team: TeamId,
+        run: &Path,
+        host: Option<Arc<dyn Host>>,
+        driver: mpsc::UnboundedSender<Message>,
+    ) -> Self {
         let (orders, taken) = mpsc::unbounded_channel();
         let task = Task {
             team,
             run: run.to_owned(),
             panes: None,
+            hosted: host.map(|host| HostedWorkers::new(host, driver.clone())),
             driver,
         };
         tokio::task::spawn_local(task.run(taken));
@@ -137,6 +151,8 @@ struct Task {
     run: PathBuf,
     /// `None`: everybody is headless.
     panes: Option<tmux::Panes>,
+    /// `None`: every worker has a process of its own.
+    hosted: Option<HostedWorkers>,
     driver: mpsc::UnboundedSender<Message>,
 }
 
@@ -167,6 +183,8 @@ impl Task {
                     Order::Label(member, label) => labels.put(member, label),
                     Order::Place(..)
                     | Order::Close(_)
+                    | Order::Watch(_)
+                    | Order::End(..)
                     | Order::CloseAll(_)
                     | Order::Attach { .. } => break Some(order),
                 }
@@ -191,6 +209,14 @@ impl Task {
     }
 
     async fn start_all(&mut self, starts: Vec<LaunchOrder>) {
+        if let Some(hosted) = &mut self.hosted {
+            for start in starts {
+                let running = hosted.start(&start);
+                // Without a driver there is nobody to tell.
+                let _sent = self.driver.send(Message::Started(started(start, running)));
+            }
+            return;
+        }
         let (in_panes, headless): (Vec<_>, Vec<_>) = starts
             .into_iter()
             .partition(|start| self.panes.is_some() && !start.headless);
@@ -218,20 +244,15 @@ impl Task {
     }
 
     fn tell(&self, start: LaunchOrder, outcome: Result<Running, String>) {
-        let started = Started {
-            member: start.member,
-            launch: start.launch,
-            outcome,
-        };
         // Without a driver there is nobody to tell.
-        let _sent = self.driver.send(Message::Started(started));
+        let _sent = self.driver.send(Message::Started(started(start, outcome)));
     }
 
     async fn one(&mut self, order: Order) {
         match order {
             Order::Place(place, layout) => {
                 self.panes = match place.terminal {
-                    Terminal::Headless => None,
+                    Terminal::Headless | Terminal::Hosted => None,
                     Terminal::Tmux(place) => Some(tmux::Panes::new(
                         self.team.clone(),
                         place,
@@ -247,6 +268,16 @@ impl Task {
             Order::Close(member) => {
                 if let Some(panes) = &mut self.panes {
                     panes.close(&member).await;
+                }
+            }
+            Order::Watch(launch) => {
+                if let Some(hosted) = &mut self.hosted {
+                    hosted.watch(launch);
+                }
+            }
+            Order::End(launch, gone) => {
+                if let Some(hosted) = &mut self.hosted {
+                    hosted.end(&launch, gone);
                 }
             }
             Order::CloseAll(reply) => {
@@ -274,6 +305,14 @@ impl Task {
             }
             Order::Start(_) | Order::Label(..) => {}
         }
+    }
+}
+
+fn started(order: LaunchOrder, outcome: Result<Running, String>) -> Started {
+    Started {
+        member: order.member,
+        launch: order.launch,
+        outcome,
     }
 }
 

@@ -79,6 +79,14 @@ pub(crate) async fn choose(
     }
 }
 
+/// The place of members whose workers run within this process: there is no other.
+pub(crate) fn hosted() -> Place {
+    Place {
+        terminal: Terminal::Hosted,
+        reason: "hosted: in the process of the program that has the team".to_owned(),
+    }
+}
+
 fn headless(why: &str) -> Place {
     Place {
         terminal: Terminal::Headless,

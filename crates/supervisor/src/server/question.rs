@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use super::call::Question;
 use super::{Correspondent, Ending, Server, tell};
 use crate::driver::{self, Asked, DriverHandle, Message, WantedTeam};
+use crate::environment::Environment;
 use crate::launch::place;
 use crate::outbox::Reply;
 use crate::settings_file;
@@ -103,12 +104,19 @@ impl Server {
     async fn wanted(&self, up: m::Up, was_there: bool) -> Result<Wanted, Refusal> {
         let m::Up {
             spec,
-            environment,
+            environment: variables,
+            secrets,
             terminal,
             dry_run,
             fresh,
         } = up;
-        let place = place::choose(spec.placement, &terminal, &self.directories).await?;
+        let environment = Environment { variables, secrets };
+        environment.check()?;
+        let place = if self.teams.are_hosted() {
+            place::hosted()
+        } else {
+            place::choose(spec.placement, &terminal, &self.directories).await?
+        };
         if fresh && was_there {
             self.teams.for_up(&spec)?.refuse_if_up()?;
         }

@@ -50,7 +50,7 @@ impl Drop for Weight {
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Screen {
+pub(crate) struct Screen {
     // Unbounded: a model's own words are few, and the rest is weighed.
     told: mpsc::UnboundedSender<Told>,
     watched: Arc<AtomicUsize>,
@@ -69,7 +69,7 @@ impl Screen {
         (screen, shown)
     }
 
-    pub(super) fn lines(&self, style: Style, text: &str) {
+    pub(crate) fn lines(&self, style: Style, text: &str) {
         let text = visible(text.trim_end_matches('\n')).into_owned();
         self.tell(Told::Lines {
             style,

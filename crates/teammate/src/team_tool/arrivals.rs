@@ -66,8 +66,8 @@ impl Arrivals {
         }
     }
 
-    /// Everything that is unread, for the result of a tool.
-    pub(super) fn show(&self) -> Vec<DeliveredMessage> {
+    /// Everything that is unread, for the result of a tool or an engine in the middle of its work.
+    pub(crate) fn show(&self) -> Vec<DeliveredMessage> {
         let mut inbox = self.inbox();
         let messages: Vec<_> = inbox.unread.drain(..).collect();
         inbox
@@ -88,7 +88,7 @@ impl Arrivals {
     }
 
     /// Ends when something is delivered after this call.
-    pub(super) fn arrived(&self) -> Notified<'_> {
+    pub(crate) fn arrived(&self) -> Notified<'_> {
         self.0.arrived.notified()
     }
 

@@ -11,8 +11,9 @@ use agent_team_protocol::notification::{Assignment, Deliver, DeliveredMessage};
 use agent_team_protocol::spec::{AgentSpec, Engine};
 use agent_team_protocol::view::{TaskCounts, TeamState, TeamView};
 use agent_team_protocol::{Generation, MessageId, Party, Revision, TaskId};
+use agent_team_teammate::hosted::HostedLaunch;
 use agent_team_teammate::model::Item;
-use agent_team_teammate::{Ran, RunError, host};
+use agent_team_teammate::{Ran, RunError};
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -88,7 +89,9 @@ impl Scene {
         let (called, tools) = mpsc::unbounded_channel();
         let thinks = Arc::new(ScriptedModel { asked, window });
         let agent = tokio::spawn(async move {
-            host(&launch_file, thinks, |_, _| ScriptedTool::both(&called)).await
+            let launch = HostedLaunch::take(&launch_file)?.expect("nobody else takes it");
+            let tools = |_: &_, _: &_| ScriptedTool::both(&called);
+            Ok(Ran::Exited(launch.think_with(thinks, tools).await?))
         });
         let mut member = supervisor.member(holds).await;
         let read = member.asked::<TranscriptRead>().await;
