@@ -117,6 +117,8 @@ impl Request {
 #[derive(Debug)]
 pub(crate) enum Notice {
     Session(TaskSession),
+    /// In its place among the requests.
+    Output(TaskOutput),
     PaneLost,
     Waits(MemberWaits),
 }
@@ -424,6 +426,7 @@ async fn make(
 async fn announce(client: &Client, notice: Notice) {
     let sent = match notice {
         Notice::Session(session) => client.notify(&session).await,
+        Notice::Output(output) => client.notify(&output).await,
         Notice::PaneLost => client.notify(&PaneLost {}).await,
         Notice::Waits(waits) => client.notify(&waits).await,
     };

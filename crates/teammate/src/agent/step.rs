@@ -41,18 +41,15 @@ pub(super) async fn ask(
     }
     let mut thoughts = screen.stream(Style::Dim);
     let mut words = screen.stream(Style::Plain);
+    let mut speech = screen.live.speech();
     let mut waits = false;
     let mut told = |delta| {
         if std::mem::take(&mut waits) {
             screen.waits(None);
         }
         match delta {
-            Delta::Thought(text) if voice == Voice::Aloud => thoughts.push(&text),
-            Delta::Text(text) if voice == Voice::Aloud => {
-                thoughts.end();
-                words.push(&text);
-            }
             Delta::Waiting { pause, why } => {
+                speech.start_over();
                 thoughts.end();
                 words.end();
                 let seconds = pause.as_secs_f64();
@@ -65,8 +62,16 @@ pub(super) async fn ask(
                 screen.waits(Some(Waiting::RateLimit { until, why }));
                 waits = true;
             }
-            // Calls are shown when they are carried out.
-            Delta::Text(_) | Delta::Thought(_) | Delta::Call { .. } | Delta::Input { .. } => {}
+            _ if voice == Voice::Silent => {}
+            Delta::Thought(text) => thoughts.push(&text),
+            Delta::Text(text) => {
+                thoughts.end();
+                words.push(&text);
+                speech.text(&text);
+            }
+            // The pane shows calls when they are carried out.
+            Delta::Call { id, name } => speech.call(&id, &name),
+            Delta::Input { id, fragment } => speech.input(&id, &fragment),
         }
     };
     let stepped = tokio::select! {
@@ -81,6 +86,9 @@ pub(super) async fn ask(
     words.end();
     if waits {
         screen.waits(None);
+    }
+    if let (Stepped::Answered(answer), Voice::Aloud) = (&stepped, voice) {
+        speech.complete(answer);
     }
     if let Stepped::Interrupted(Interruption::Hear(why)) = &stepped {
         screen.lines(Style::Accent, &format!("… interrupted: {why}"));
