@@ -48,7 +48,7 @@ impl Turn<'_> {
             then_down,
             memory: memory.into_iter().collect(),
         });
-        self.accept(Party::User, vec![Party::Member(lead)], goal, false);
+        self.accept(Party::User, vec![Party::Member(lead)], goal, false, None);
         Ok(Answer::Run { run }.into())
     }
 
@@ -125,6 +125,7 @@ impl Turn<'_> {
             vec![lead],
             Arc::from(text),
             false,
+            None,
         );
     }
 

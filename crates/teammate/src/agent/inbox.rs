@@ -238,6 +238,7 @@ mod tests {
             from: Party::User,
             text: "hi".into(),
             urgent,
+            reply_to: None,
             redelivered: false,
         }
     }
