@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use agent_team_protocol::{MemberName, Recipient, Revision, RoleName};
+use agent_team_protocol::{MemberName, MessageId, Recipient, Revision, RoleName};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod task;
@@ -154,6 +154,9 @@ pub(crate) enum Verb {
         /// Interrupt what is being done now
         #[arg(long)]
         urgent: bool,
+        /// The message that it answers, such as M-7
+        #[arg(long, value_name = "MESSAGE")]
+        reply_to: Option<MessageId>,
     },
     /// The messages of the team, or of one member
     Messages {

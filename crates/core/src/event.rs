@@ -150,6 +150,8 @@ pub enum Event {
         to: Vec<Party>,
         text: Arc<str>,
         urgent: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reply_to: Option<MessageId>,
     },
     MessagesRead {
         member: MemberName,

@@ -104,6 +104,7 @@ pub enum Call {
         to: Recipient,
         text: Arc<str>,
         urgent: bool,
+        reply_to: Option<MessageId>,
     },
     Read {
         messages: Vec<MessageId>,

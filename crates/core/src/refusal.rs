@@ -1,6 +1,6 @@
 //! Why a call changes nothing, said to a person.
 
-use agent_team_protocol::id::{Generation, MemberName, Party, RunId, TaskId};
+use agent_team_protocol::id::{Generation, MemberName, MessageId, Party, RunId, TaskId};
 
 /// A refusal. Its text is a sentence without a full stop.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -11,6 +11,8 @@ pub enum Refused {
     NoLead,
     #[error("nobody is there to read it")]
     NobodyToTell,
+    #[error("there is no message {0}")]
+    UnknownMessage(MessageId),
     #[error("there is no task {0}")]
     UnknownTask(TaskId),
     #[error("{dependent} depends on {unknown}, which is not there")]

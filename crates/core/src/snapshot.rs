@@ -62,6 +62,7 @@ impl Team {
         }
         for (message, (unread, lane, to)) in self.unread() {
             let (from, text, urgent) = (unread.from.clone(), unread.text.clone(), unread.urgent);
+            let reply_to = unread.reply_to;
             let derived = self.lane(&from, urgent);
             put(
                 now,
@@ -72,6 +73,7 @@ impl Team {
                     to,
                     text,
                     urgent,
+                    reply_to,
                 },
             );
             if lane != derived {

@@ -422,6 +422,7 @@ impl Team {
                 to,
                 text,
                 urgent,
+                reply_to,
             } => {
                 self.last_message = self.last_message.max(message.0);
                 let lane = self.lane(from, *urgent);
@@ -443,6 +444,7 @@ impl Team {
                             from: from.clone(),
                             text: text.clone(),
                             urgent: *urgent,
+                            reply_to: *reply_to,
                         };
                         member.inbox.insert(*message, lane, unread);
                     }
@@ -729,6 +731,11 @@ impl Team {
 
     pub(crate) fn next_task(&self) -> TaskId {
         TaskId(self.board.last + 1)
+    }
+
+    /// Whether a message of this number was ever accepted.
+    pub(crate) fn has_sent(&self, message: MessageId) -> bool {
+        (1..=self.last_message).contains(&message.0)
     }
 
     pub(crate) fn next_message(&self) -> MessageId {

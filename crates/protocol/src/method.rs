@@ -334,6 +334,9 @@ pub struct SendMessage {
     pub text: String,
     #[serde(default)]
     pub urgent: bool,
+    /// The message that this answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<MessageId>,
 }
 
 /// Longest message and longest task result, in bytes.

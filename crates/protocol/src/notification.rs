@@ -87,6 +87,9 @@ pub struct DeliveredMessage {
     pub from: Party,
     pub text: String,
     pub urgent: bool,
+    /// The message that it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<MessageId>,
     /// Offered before, to this member's earlier launch or connection.
     pub redelivered: bool,
 }

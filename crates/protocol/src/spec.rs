@@ -140,6 +140,9 @@ pub struct AgentSpec {
     pub tools: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deny_tools: Vec<String>,
+    /// Roles that it may spawn, as the lead. `None`: all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub may_spawn: Option<Vec<RoleName>>,
     /// Offers the tools that need permissions without asking for any.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub bypass: bool,

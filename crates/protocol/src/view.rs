@@ -233,6 +233,9 @@ pub struct MessageView {
     pub text: String,
     pub state: MessageState,
     pub urgent: bool,
+    /// The message that it answers.
+    #[serde(default)]
+    pub reply_to: Option<MessageId>,
     /// Unix time in milliseconds.
     pub at: u64,
 }

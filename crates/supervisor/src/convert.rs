@@ -14,7 +14,7 @@ use agent_team_protocol::spec::{
     TeamSpec,
 };
 use agent_team_protocol::view::Usage;
-use agent_team_protocol::{ErrorCode, Refusal, TaskId};
+use agent_team_protocol::{ErrorCode, MemberName, Refusal, RoleName, TaskId};
 
 use crate::settings::{self, MemberSettings, Place, TeamSettings, carried};
 
@@ -146,6 +146,34 @@ fn spawned(
         tools,
         ..role
     }
+}
+
+/// The roles that a member may spawn, where its spec says so.
+pub(crate) fn check_may_spawn(
+    member: &MemberName,
+    role: &RoleName,
+    team: &Team,
+) -> Result<(), Refusal> {
+    let settings = team
+        .member(member)
+        .and_then(|it| MemberSettings::of(&it.plan));
+    let Some(may) = settings.and_then(|settings| settings.agent.may_spawn) else {
+        return Ok(());
+    };
+    if may.contains(role) {
+        return Ok(());
+    }
+    let text = if may.is_empty() {
+        format!("{member} may spawn nobody")
+    } else {
+        let names: Vec<_> = may.iter().map(RoleName::as_str).collect();
+        format!(
+            "{member} may not spawn the role {role}, only {}",
+            names.join(", ")
+        )
+    };
+    Err(Refusal::new(ErrorCode::NotPermitted, text)
+        .hint("`may_spawn` in the team file says so; the user may spawn any role"))
 }
 
 /// A member of a role that the team knows.
@@ -302,6 +330,7 @@ fn texts(texts: Vec<String>) -> Vec<Arc<str>> {
 pub(crate) fn refusal(refused: &Refused) -> Refusal {
     let code = match refused {
         Refused::UnknownMember(_) | Refused::NoLead => ErrorCode::UnknownMember,
+        Refused::UnknownMessage(_) => ErrorCode::UnknownMessage,
         Refused::UnknownTask(_) => ErrorCode::UnknownTask,
         Refused::UnknownDependency { .. } => ErrorCode::UnknownDependency,
         Refused::Cycle(_) => ErrorCode::DependencyCycle,
@@ -343,6 +372,7 @@ fn hint(refused: &Refused) -> Option<String> {
     #[expect(clippy::wildcard_enum_match_arm, reason = "most refusals say it all")]
     Some(match refused {
         Refused::UnknownMember(_) => "agent-team ps lists the members".to_owned(),
+        Refused::UnknownMessage(_) => "agent-team messages shows them".to_owned(),
         Refused::UnknownTask(_) => "agent-team task list shows the board".to_owned(),
         Refused::TooManyMembers { .. } => {
             "stop one, or raise limits.teammates in the team file".to_owned()

@@ -9,7 +9,7 @@ const KEYS: &[(Level, &[&str])] = &[
         Level::Root,
         &["max_rounds", "coordinator_prompt", "permissions", "mcp"],
     ),
-    (Level::Lead, &["plan", "command", "may_spawn"]),
+    (Level::Lead, &["plan", "command"]),
     (Level::Member, &["plan", "command"]),
     (Level::Role, &["plan"]),
 ];

@@ -175,6 +175,13 @@ pub(super) fn read(
         let name = if lead { LEAD } else { WORKER };
         name.parse().expect("built-in names follow the rule")
     });
+    let may_spawn = if lead {
+        let names = table.strings("may_spawn");
+        let known = |name| roles.find(source, name);
+        names.map(|names| names.into_iter().filter_map(known).collect())
+    } else {
+        None
+    };
     let of_role = roles.used(&role);
     let engine = table.word("engine", ENGINES);
     let mut thinking = Thinking::read(source, &mut table, reader);
@@ -197,7 +204,8 @@ pub(super) fn read(
     let placement = table.word("placement", PLACEMENTS).map(|found| found.value);
     table.finish();
     let At { value: name, at } = name?;
-    let agent = of_role.agent(&thinking, &defaults.thinking);
+    let mut agent = of_role.agent(&thinking, &defaults.thinking);
+    agent.may_spawn = may_spawn.or(agent.may_spawn);
     let spec = MemberSpec {
         name,
         lead,

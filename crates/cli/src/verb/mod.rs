@@ -51,7 +51,12 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Stop { member } => member::stop(&global, output, member).await,
         Verb::Kill { member } => member::kill(&global, output, member).await,
         Verb::Restart { member } => member::restart(&global, output, member).await,
-        Verb::Send { to, text, urgent } => send::run(&global, output, to, text, urgent).await,
+        Verb::Send {
+            to,
+            text,
+            urgent,
+            reply_to,
+        } => send::run(&global, output, to, text, urgent, reply_to).await,
         Verb::Messages { member, limit } => messages::run(&global, output, member, limit).await,
         Verb::Task(command) => task::run(&global, output, command).await,
         Verb::Team(command) => team::run(&global, output, command).await,

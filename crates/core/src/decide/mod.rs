@@ -159,7 +159,12 @@ impl<'a> Turn<'a> {
                 .user_or_lead(by, Some(&member), "restart a member")
                 .and_then(|()| self.restart(&member)),
             Call::LastWords { code, reason, hold } => self.last_words(by, code, &reason, hold),
-            Call::Send { to, text, urgent } => self.send(by, &to, text, urgent),
+            Call::Send {
+                to,
+                text,
+                urgent,
+                reply_to,
+            } => self.send(by, &to, text, urgent, reply_to),
             Call::Read { messages } => self.read(by, messages),
             Call::AddTask { plan, after } => self.add_task(by, plan, &after),
             Call::UpdateTask { task, changes } => self.update_task(by, task, *changes),

@@ -50,7 +50,7 @@ impl Turn<'_> {
             memory: memory.into_iter().collect(),
         });
         self.tell_budgets(waited);
-        self.accept(Party::User, vec![Party::Member(lead)], goal, false);
+        self.accept(Party::User, vec![Party::Member(lead)], goal, false, None);
         Ok(Answer::Run { run }.into())
     }
 
@@ -127,6 +127,7 @@ impl Turn<'_> {
             vec![lead],
             Arc::from(text),
             false,
+            None,
         );
     }
 

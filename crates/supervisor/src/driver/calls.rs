@@ -131,7 +131,15 @@ impl Driver {
             }
             Asked::Up(wanted) => self.up(by, key, reply, *wanted),
             Asked::Spawn(spawn) => {
-                match convert::spawn_plan(spawn, &self.identity.project, &self.team) {
+                let allowed = match &by {
+                    Origin::Member { name, .. } => {
+                        convert::check_may_spawn(name, &spawn.role, &self.team)
+                    }
+                    Origin::User => Ok(()),
+                };
+                let plan = allowed
+                    .and_then(|()| convert::spawn_plan(spawn, &self.identity.project, &self.team));
+                match plan {
                     Ok(plan) => self.call(by, key, reply, Shape::Plain, Call::Spawn { plan }),
                     Err(refusal) => reply.refuse(refusal),
                 }

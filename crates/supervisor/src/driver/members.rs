@@ -279,6 +279,7 @@ impl Driver {
                     from: unread.from.clone(),
                     text: unread.text.to_string(),
                     urgent: unread.urgent,
+                    reply_to: unread.reply_to,
                     redelivered: connection.offered_before.is_some_and(|last| id <= last),
                 });
             }

@@ -203,6 +203,7 @@ impl Driver {
                     text: message.text.to_string(),
                     state: state(to, message),
                     urgent: message.urgent,
+                    reply_to: message.reply_to,
                     at: message.at,
                 })
                 .collect();

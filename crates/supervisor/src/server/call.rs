@@ -127,11 +127,17 @@ pub(super) fn destination(method: &str, call: &Envelope<'_>) -> Result<Destinati
         }
 
         m::MessageSend::NAME => {
-            let m::SendMessage { to, text, urgent } = call.args::<m::MessageSend>()?;
+            let m::SendMessage {
+                to,
+                text,
+                urgent,
+                reply_to,
+            } = call.args::<m::MessageSend>()?;
             change(Call::Send {
                 to,
                 text: text.into(),
                 urgent,
+                reply_to,
             })
         }
         m::MessageRead::NAME => change(Call::Read {

@@ -101,6 +101,7 @@ fn a_member_thinks_as_her_role_and_her_own_table_say() {
             max_steps: Some(40),
             tools: Some(strings(&["read", "edit"])),
             deny_tools: strings(&["fetch", "web_search"]),
+            may_spawn: None,
             bypass: false,
             record: None,
         }
@@ -480,4 +481,20 @@ fn a_role_file_whose_head_cannot_be_read_is_told() {
         fs::write(roles.join("x.md"), text).unwrap();
         assert_eq!(told_in(project.path(), member), expected, "of:\n{text}");
     }
+}
+
+#[test]
+fn whom_a_lead_may_spawn_is_said_by_her_table_or_her_role() {
+    let project = project();
+    let roles = "[roles.boss]\nmay_spawn = [\"reviewer\"]\n";
+    let of = |lead: &str| {
+        let spec = read_in(project.path(), &format!("mode = \"lead\"\n{lead}\n{roles}")).unwrap();
+        let may = spec.members[0].agent.may_spawn.clone();
+        may.map(|may| may.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    assert_eq!(of("[lead]"), None);
+    assert_eq!(of("[lead]\nrole = \"boss\"").unwrap(), ["reviewer"]);
+    let both = "[lead]\nrole = \"boss\"\nmay_spawn = [\"worker\", \"planner\"]";
+    assert_eq!(of(both).unwrap(), ["worker", "planner"]);
+    assert_eq!(of("[lead]\nmay_spawn = []").unwrap(), [""; 0]);
 }

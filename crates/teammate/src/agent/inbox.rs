@@ -278,6 +278,7 @@ mod tests {
             from: Party::User,
             text: "hi".into(),
             urgent,
+            reply_to: None,
             redelivered: false,
         }
     }

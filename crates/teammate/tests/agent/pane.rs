@@ -51,6 +51,7 @@ async fn a_typed_line_is_the_persons_message_to_this_member_and_shown_when_it_is
         from: Party::User,
         text: "look at main.rs".into(),
         urgent: false,
+        reply_to: None,
         redelivered: false,
     };
     member

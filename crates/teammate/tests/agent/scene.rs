@@ -130,6 +130,7 @@ impl Scene {
             from: Party::User,
             text: text.into(),
             urgent,
+            reply_to: None,
             redelivered: false,
         }];
         self.member.notify(&Deliver { messages }).await;
