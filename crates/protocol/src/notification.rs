@@ -5,6 +5,7 @@ use serde_json::value::RawValue;
 
 use crate::error::Refusal;
 use crate::id::{Generation, LaunchId, MemberName, MessageId, Party, Revision, TaskId, TeamId};
+use crate::view::Waiting;
 
 /// A notification's name and parameters.
 pub trait Notification: Serialize + for<'de> Deserialize<'de> {
@@ -32,10 +33,12 @@ notifications! {
     "task/abandon" => Abandon,
     "message/deliver" => Deliver,
     "member/stop" => StopMember,
+    "member/allowance" => Allowance,
     // Member to supervisor.
     "task/output" => TaskOutput,
     "task/session" => TaskSession,
     "member/pane_lost" => PaneLost,
+    "member/waits" => MemberWaits,
     // Supervisor to subscriber.
     "event" => EventNotice,
     "event/transient" => TransientNotice,
@@ -84,6 +87,9 @@ pub struct DeliveredMessage {
     pub from: Party,
     pub text: String,
     pub urgent: bool,
+    /// The message that it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<MessageId>,
     /// Offered before, to this member's earlier launch or connection.
     pub redelivered: bool,
 }
@@ -96,6 +102,16 @@ pub struct StopMember {
     pub reason: String,
 }
 
+/// Whether a member may ask its model. Of two over one connection that of the later revision holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Allowance {
+    pub as_of: Revision,
+    /// Not before this has changed, which is said to a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits: Option<String>,
+}
+
 /// Text that a task printed, or that a member said. Transient: shown live, never stored by the supervisor.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -104,6 +120,44 @@ pub struct TaskOutput {
     #[serde(default)]
     pub task: Option<TaskId>,
     pub text: String,
+    /// What a model said meanwhile, in order; `text` shows the same to a person.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub said: Vec<Said>,
+}
+
+/// A piece of what a member's model says. Its ids are unique among that member's; any piece may be missing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Said {
+    Text {
+        message: String,
+        delta: String,
+    },
+    TextEnded {
+        message: String,
+    },
+    /// A call begins; its arguments follow, then its end, and later what it returned.
+    Call {
+        call: String,
+        tool: String,
+        /// The text that the same answer said.
+        #[serde(default)]
+        message: Option<String>,
+    },
+    Input {
+        call: String,
+        delta: String,
+    },
+    CallEnded {
+        call: String,
+    },
+    Returned {
+        call: String,
+        text: String,
+    },
+    #[serde(other)]
+    Unknown,
 }
 
 /// The session that a task's command leads, so that its tree can be ended without its worker.
@@ -120,6 +174,15 @@ pub struct TaskSession {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PaneLost {}
+
+/// What the member waits for from now on, with something to do. Transient: shown live, never stored.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct MemberWaits {
+    /// `None`: it goes on.
+    #[serde(default)]
+    pub on: Option<Waiting>,
+}
 
 /// A durable event, after its commit.
 #[derive(Debug, Serialize, Deserialize)]
@@ -144,6 +207,11 @@ pub struct TransientNotice {
     #[serde(default)]
     pub task: Option<TaskId>,
     pub text: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub said: Vec<Said>,
+    /// Unix time in milliseconds.
+    #[serde(default)]
+    pub at: u64,
 }
 
 /// The last frame of a connection that the supervisor closes on purpose.

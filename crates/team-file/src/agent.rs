@@ -142,6 +142,7 @@ impl Thinking {
                 .or(self.tools.as_ref())
                 .map(|tools| with_parts(tools)),
             deny_tools: with_parts(&deny_tools),
+            may_spawn: None,
             bypass: false,
             strategy: None,
             record: None,

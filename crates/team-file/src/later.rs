@@ -6,9 +6,8 @@ use super::table::Level;
 /// Keys, by table.
 const KEYS: &[(Level, &[&str])] = &[
     (Level::Root, &["permissions", "mcp"]),
-    (Level::Lead, &["plan", "command", "may_spawn"]),
+    (Level::Lead, &["plan", "command"]),
     (Level::Member, &["plan", "command"]),
-    (Level::Limits, &["tokens", "usd", "minutes"]),
     (Level::Role, &["plan"]),
 ];
 

@@ -7,7 +7,7 @@ use agent_team_protocol::initialize::Welcome;
 use agent_team_protocol::method::{
     EndTask, MemberExit, Method, TaskComplete, TaskFail, TaskRelease,
 };
-use agent_team_protocol::notification::{Abandon, Assignment};
+use agent_team_protocol::notification::{Abandon, Assignment, MemberWaits};
 use agent_team_protocol::text::{visible, visible_line};
 use agent_team_protocol::{ErrorCode, Refusal};
 use serde_json::value::RawValue;
@@ -79,6 +79,12 @@ impl Agent {
         if self.pane_lost {
             self.parts.link.notify(Notice::PaneLost);
         }
+        // What an earlier connection said holds no more, whatever its revision.
+        self.tell(Input::Welcomed(welcome.allowance.clone()));
+        if let Some(on) = self.waits.clone() {
+            let waits = MemberWaits { on: Some(on) };
+            self.parts.link.notify(Notice::Waits(waits));
+        }
         self.parts.pane.open_prompt();
         let held = self.held.as_ref().map(Claim::from);
         let held = held.filter(|held| !self.is_ending(*held));
@@ -149,8 +155,20 @@ impl Agent {
             answer,
         } = call;
         let ends = ended_claim(method, &args);
+        self.tell_before_asking();
         let ticket = self.parts.link.request(Request { method, args });
         self.errands.insert(ticket, Errand::Call { answer, ends });
+    }
+
+    /// What led to a request is told before what comes of it. While earlier output still waits to be sent, it is told
+    /// after that.
+    fn tell_before_asking(&mut self) {
+        if self.parts.link.output.capacity() > 0 {
+            let output = self.output();
+            if !output.text.is_empty() || !output.said.is_empty() {
+                self.parts.link.notify(Notice::Output(output));
+            }
+        }
     }
 
     pub(super) fn answered(&mut self, ticket: Ticket, outcome: Result<Box<RawValue>, Refusal>) {
@@ -219,6 +237,7 @@ impl Agent {
             code: words.code,
             give_up_at: Instant::now() + LAST_WORDS_LIMIT,
         };
+        self.tell_before_asking();
         let request = Request::of::<MemberExit>(&words.into());
         let ticket = self.parts.link.request(request);
         self.errands.insert(ticket, Errand::Exit);

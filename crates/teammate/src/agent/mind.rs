@@ -338,7 +338,7 @@ impl Mind {
     }
 
     pub(super) async fn store(
-        &self,
+        &mut self,
         items: Vec<Box<RawValue>>,
         read: Vec<MessageId>,
         usage: Usage,
@@ -351,7 +351,9 @@ impl Mind {
             rests,
         };
         let stored = self.desk.call::<TranscriptAppend>(&args).await;
-        stored.map_err(|refusal| cannot("its transcript cannot be stored", &refusal))?;
+        let stored =
+            stored.map_err(|refusal| cannot("its transcript cannot be stored", &refusal))?;
+        self.inbox.allow(stored.allowance);
         self.shared.arrivals.acknowledged(&args.read);
         Ok(())
     }

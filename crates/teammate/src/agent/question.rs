@@ -99,6 +99,7 @@ impl Asking<'_> {
             | MemberState::Launching
             | MemberState::Idle
             | MemberState::Working
+            | MemberState::Waiting
             | MemberState::Unresponsive
             | MemberState::Draining
             | MemberState::Cooling
