@@ -5,6 +5,7 @@
 //! JSON field names are a public interface: fields are added, never renamed.
 
 pub mod codec;
+pub mod envelope;
 pub mod error;
 pub mod exit;
 pub mod id;

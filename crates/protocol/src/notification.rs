@@ -104,6 +104,44 @@ pub struct TaskOutput {
     #[serde(default)]
     pub task: Option<TaskId>,
     pub text: String,
+    /// What a model said meanwhile, in order; `text` shows the same to a person.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub said: Vec<Said>,
+}
+
+/// A piece of what a member's model says. Its ids are unique among that member's; any piece may be missing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Said {
+    Text {
+        message: String,
+        delta: String,
+    },
+    TextEnded {
+        message: String,
+    },
+    /// A call begins; its arguments follow, then its end, and later what it returned.
+    Call {
+        call: String,
+        tool: String,
+        /// The text that the same answer said.
+        #[serde(default)]
+        message: Option<String>,
+    },
+    Input {
+        call: String,
+        delta: String,
+    },
+    CallEnded {
+        call: String,
+    },
+    Returned {
+        call: String,
+        text: String,
+    },
+    #[serde(other)]
+    Unknown,
 }
 
 /// The session that a task's command leads, so that its tree can be ended without its worker.
@@ -144,6 +182,11 @@ pub struct TransientNotice {
     #[serde(default)]
     pub task: Option<TaskId>,
     pub text: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub said: Vec<Said>,
+    /// Unix time in milliseconds.
+    #[serde(default)]
+    pub at: u64,
 }
 
 /// The last frame of a connection that the supervisor closes on purpose.

@@ -127,8 +127,16 @@ impl Outbox {
     }
 
     pub(crate) fn has_room(&self) -> bool {
-        self.shared.bytes.load(Ordering::Relaxed) < QUEUED_MAX
-            && self.shared.frames.load(Ordering::Relaxed) < FRAMES_MAX
+        self.holds_less_than(QUEUED_MAX, FRAMES_MAX)
+    }
+
+    pub(crate) fn is_half_empty(&self) -> bool {
+        self.holds_less_than(QUEUED_MAX / 2, FRAMES_MAX / 2)
+    }
+
+    fn holds_less_than(&self, bytes: usize, frames: usize) -> bool {
+        self.shared.bytes.load(Ordering::Relaxed) < bytes
+            && self.shared.frames.load(Ordering::Relaxed) < frames
     }
 }
 

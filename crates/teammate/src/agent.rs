@@ -11,6 +11,7 @@
 //! - the loop of a turn: `mind`, one answer: `step`, its calls: `calls`, its end: `ending`
 //! - work that is not a model's: `custom`
 //! - what waits to be told, and what interrupts: `inbox`; in which words: `say`
+//! - what whoever watches is told: `live`
 //! - what is stored and read back: `transcript`; what is cut out of it: `compact`
 //! - calls of the supervisor, stopping, reconnecting: `errand`
 //!
@@ -22,6 +23,7 @@ mod custom;
 mod ending;
 mod errand;
 mod inbox;
+mod live;
 mod mind;
 mod say;
 pub(crate) mod screen;
@@ -45,6 +47,7 @@ use self::calls::Toolbox;
 use self::custom::{Comes, Custom};
 use self::errand::{Errand, Life};
 use self::inbox::{Inbox, Input};
+use self::live::Live;
 use self::mind::{End, Mind};
 use self::screen::{Screen, Told};
 use self::transcript::Transcript;
@@ -85,8 +88,9 @@ pub(crate) struct Agent {
     held: Option<Assignment>,
     /// Requests without an answer.
     errands: HashMap<Ticket, Errand>,
-    /// What the supervisor has not been shown yet, and when it may be.
+    /// What the supervisor has not been shown and told yet, and when it may be.
     output: Coalescer,
+    live: Live,
     output_at: Instant,
     pane_lost: bool,
 }
@@ -165,7 +169,8 @@ impl Agent {
         F: Future<Output = End> + Send + 'static,
     {
         let (inputs, heard) = mpsc::unbounded_channel();
-        let (screen, shown) = Screen::new();
+        let live = Live::new(&parts.place.marker);
+        let (screen, shown) = Screen::new(live.clone());
         let shared = Shared {
             claims: Claims::default(),
             arrivals: Arrivals::default(),
@@ -186,6 +191,7 @@ impl Agent {
             held: None,
             errands: HashMap::new(),
             output: Coalescer::default(),
+            live,
             output_at: Instant::now(),
             pane_lost: false,
         }
@@ -212,7 +218,13 @@ impl Agent {
     async fn next(&mut self) -> Event {
         let room = self.parts.pane.room();
         let output = self.parts.link.output.clone();
-        let output_at = (!self.output.is_empty()).then_some(self.output_at);
+        let (waits, output_at) = (!self.output.is_empty(), self.output_at);
+        let due = async {
+            if !waits {
+                self.live.changed().await;
+            }
+            output_due(Some(output_at), output).await
+        };
         let deadline = self.life.deadline();
         let Parts {
             pane,
@@ -229,7 +241,7 @@ impl Agent {
             event = pane.next() => Event::Pane(event),
             Some(added) = typed.added.recv() => Event::Added(added),
             () = sleep_until(deadline) => Event::Deadline,
-            Some(permit) = output_due(output_at, output) => Event::OutputDue(permit),
+            Some(permit) = due => Event::OutputDue(permit),
             (told, room) = next_told(&mut self.shown, room) => Event::Told(told, room),
             end = end_of(&mut self.mind) => Event::Ended(end),
         }
@@ -242,11 +254,7 @@ impl Agent {
             Event::Told(told, room) => self.show(told, room),
             Event::Ended(end) => self.mind_ended(end),
             Event::OutputDue(permit) => {
-                self.output_at = Instant::now() + OUTPUT_PAUSE;
-                permit.send(TaskOutput {
-                    task: self.held.as_ref().map(|held| held.task),
-                    text: self.output.take(),
-                });
+                permit.send(self.output());
             }
             Event::Pane(event) => self.pane_event(event),
             Event::Added(Ok(_)) => {}
@@ -276,6 +284,16 @@ impl Agent {
             }
             LinkEvent::Over(Over::Stopped) => self.vanish("the supervisor was stopped"),
             LinkEvent::Over(Over::Retired(why)) => self.vanish(&format!("retired: {why}")),
+        }
+    }
+
+    /// What was shown and said since the last one.
+    fn output(&mut self) -> TaskOutput {
+        self.output_at = Instant::now() + OUTPUT_PAUSE;
+        TaskOutput {
+            task: self.held.as_ref().map(|held| held.task),
+            text: self.output.take(),
+            said: self.live.take(),
         }
     }
 

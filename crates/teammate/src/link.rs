@@ -115,6 +115,8 @@ impl Request {
 #[derive(Debug)]
 pub(crate) enum Notice {
     Session(TaskSession),
+    /// In its place among the requests.
+    Output(TaskOutput),
     PaneLost,
 }
 
@@ -421,6 +423,7 @@ async fn make(
 async fn announce(client: &Client, notice: Notice) {
     let sent = match notice {
         Notice::Session(session) => client.notify(&session).await,
+        Notice::Output(output) => client.notify(&output).await,
         Notice::PaneLost => client.notify(&PaneLost {}).await,
     };
     if sent.is_err() {

@@ -244,6 +244,7 @@ impl Worker {
             permit.send(TaskOutput {
                 task: Some(task),
                 text,
+                said: Vec::new(),
             });
         }
     }

@@ -204,7 +204,7 @@ impl Driver {
         }
     }
 
-    pub(super) fn output(&mut self, launch: &LaunchId, output: &TaskOutput) {
+    pub(super) fn output(&mut self, launch: &LaunchId, output: TaskOutput) {
         self.heard(launch);
         if let Some(live) = self.live.get(launch) {
             let member = live.member.clone();

@@ -348,7 +348,7 @@ impl Driver {
             Message::Hello(hello) => self.hello(hello),
             Message::Disconnected { launch, connection } => self.disconnected(&launch, connection),
             Message::Heard(launch) => self.heard(&launch),
-            Message::Output(launch, output) => self.output(&launch, &output),
+            Message::Output(launch, output) => self.output(&launch, output),
             Message::Session(launch, session) => self.session(&launch, session),
             Message::PaneLost(launch) => self.pane_lost(&launch),
             Message::Started(started) => self.started(started),

@@ -6,6 +6,7 @@ use agent_team_protocol::method::{Subscribe, SubscribeAnswer};
 use agent_team_protocol::notification::{Goodbye, GoodbyeReason, TaskOutput, TransientNotice};
 use agent_team_protocol::{ErrorCode, MemberName, Refusal, Revision, TeamId, rpc};
 use agent_team_store::{History, JournalEntry};
+use agent_team_system::clock;
 use tokio::sync::mpsc;
 
 use super::{Driver, Message};
@@ -93,7 +94,7 @@ impl Driver {
         self.send_to_subscribers(&line, false);
     }
 
-    pub(super) fn publish_output(&mut self, member: &MemberName, output: &TaskOutput) {
+    pub(super) fn publish_output(&mut self, member: &MemberName, output: TaskOutput) {
         if !self
             .subscribers
             .iter()
@@ -106,7 +107,9 @@ impl Driver {
             after: self.team.revision(),
             member: member.clone(),
             task: output.task,
-            text: output.text.clone(),
+            text: output.text,
+            said: output.said,
+            at: clock::wall_ms(),
         };
         let line: Arc<str> = rpc::notification(&notice).into();
         self.send_to_subscribers(&line, true);
@@ -117,13 +120,12 @@ impl Driver {
             if subscriber.outbox.is_closed() {
                 return false;
             }
-            if transient && !subscriber.transient {
+            // What is not stored may be left out, and takes no room from what is.
+            if transient && !(subscriber.transient && subscriber.outbox.is_half_empty()) {
                 return true;
             }
             match subscriber.outbox.send(line.clone()) {
                 Ok(()) => true,
-                // What is not stored may be left out.
-                Err(Full) if transient => true,
                 Err(Full) => {
                     cut_off(&subscriber.outbox);
                     false

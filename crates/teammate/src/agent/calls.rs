@@ -285,11 +285,13 @@ fn shown(call: &ToolCall, outcome: &Outcome, screen: &Screen) -> ToolResult {
         line.push_str(&format!(" (+{more} lines)"));
     }
     screen.lines(Style::Dim, &line);
-    ToolResult {
+    let result = ToolResult {
         id: call.id.clone(),
         text,
         failed,
-    }
+    };
+    screen.live.returned(&result);
+    result
 }
 
 #[cfg(test)]

@@ -149,8 +149,20 @@ impl Agent {
             answer,
         } = call;
         let ends = ended_claim(method, &args);
+        self.tell_before_asking();
         let ticket = self.parts.link.request(Request { method, args });
         self.errands.insert(ticket, Errand::Call { answer, ends });
+    }
+
+    /// What led to a request is told before what comes of it. While earlier output still waits to be sent, it is told
+    /// after that.
+    fn tell_before_asking(&mut self) {
+        if self.parts.link.output.capacity() > 0 {
+            let output = self.output();
+            if !output.text.is_empty() || !output.said.is_empty() {
+                self.parts.link.notify(Notice::Output(output));
+            }
+        }
     }
 
     pub(super) fn answered(&mut self, ticket: Ticket, outcome: Result<Box<RawValue>, Refusal>) {
@@ -219,6 +231,7 @@ impl Agent {
             code: words.code,
             give_up_at: Instant::now() + LAST_WORDS_LIMIT,
         };
+        self.tell_before_asking();
         let request = Request::of::<MemberExit>(&words.into());
         let ticket = self.parts.link.request(request);
         self.errands.insert(ticket, Errand::Exit);

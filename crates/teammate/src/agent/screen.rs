@@ -13,6 +13,7 @@ use agent_team_protocol::text::visible;
 use agent_team_system::process::ProcessId;
 use tokio::sync::mpsc;
 
+use super::live::Live;
 use crate::pane::paint::Style;
 
 /// Bytes of tools' output that may be on their way at once.
@@ -53,14 +54,17 @@ pub(crate) struct Screen {
     // Unbounded: a model's own words are few, and the rest is weighed.
     told: mpsc::UnboundedSender<Told>,
     watched: Arc<AtomicUsize>,
+    /// For those who watch from elsewhere.
+    pub(super) live: Live,
 }
 
 impl Screen {
-    pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<Told>) {
+    pub(super) fn new(live: Live) -> (Self, mpsc::UnboundedReceiver<Told>) {
         let (told, shown) = mpsc::unbounded_channel();
         let screen = Self {
             told,
             watched: Arc::default(),
+            live,
         };
         (screen, shown)
     }
@@ -208,7 +212,7 @@ mod tests {
 
     #[test]
     fn words_are_shown_by_the_line_and_as_nothing_but_text() {
-        let (screen, mut shown) = Screen::new();
+        let (screen, mut shown) = Screen::new(Live::new("1"));
         let mut stream = screen.stream(Style::Plain);
         stream.push("One\x1b[2J");
         assert!(texts(&mut shown).is_empty());
@@ -220,14 +224,14 @@ mod tests {
 
     #[test]
     fn a_long_line_is_shown_before_it_ends() {
-        let (screen, mut shown) = Screen::new();
+        let (screen, mut shown) = Screen::new(Live::new("1"));
         screen.stream(Style::Plain).push(&"word ".repeat(60));
         assert!(!texts(&mut shown).is_empty());
     }
 
     #[test]
     fn a_tool_that_prints_without_end_takes_bounded_room() {
-        let (screen, mut shown) = Screen::new();
+        let (screen, mut shown) = Screen::new(Live::new("1"));
         let watch = screen.watch();
         let line = format!("{}\n", "x".repeat(1000));
         for _ in 0..10_000 {

@@ -31,13 +31,10 @@ pub(super) async fn ask(
 ) -> Stepped {
     let mut thoughts = screen.stream(Style::Dim);
     let mut words = screen.stream(Style::Plain);
+    let mut speech = screen.live.speech();
     let mut told = |delta| match delta {
-        Delta::Thought(text) if voice == Voice::Aloud => thoughts.push(&text),
-        Delta::Text(text) if voice == Voice::Aloud => {
-            thoughts.end();
-            words.push(&text);
-        }
         Delta::Waiting { pause, why } => {
+            speech.start_over();
             thoughts.end();
             words.end();
             let seconds = pause.as_secs_f64();
@@ -46,8 +43,16 @@ pub(super) async fn ask(
                 &format!("… waiting {seconds:.0} s for the model: {why}"),
             );
         }
-        // Calls are shown when they are carried out.
-        Delta::Text(_) | Delta::Thought(_) | Delta::Call { .. } | Delta::Input { .. } => {}
+        _ if voice == Voice::Silent => {}
+        Delta::Thought(text) => thoughts.push(&text),
+        Delta::Text(text) => {
+            thoughts.end();
+            words.push(&text);
+            speech.text(&text);
+        }
+        // The pane shows calls when they are carried out.
+        Delta::Call { id, name } => speech.call(&id, &name),
+        Delta::Input { id, fragment } => speech.input(&id, &fragment),
     };
     let stepped = tokio::select! {
         biased;
@@ -59,6 +64,9 @@ pub(super) async fn ask(
     };
     thoughts.end();
     words.end();
+    if let (Stepped::Answered(answer), Voice::Aloud) = (&stepped, voice) {
+        speech.complete(answer);
+    }
     if let Stepped::Interrupted(Interruption::Hear(why)) = &stepped {
         screen.lines(Style::Accent, &format!("… interrupted: {why}"));
     }

@@ -1,0 +1,169 @@
+//! What a program that embeds or watches a team is shown: AG-UI's events, each in an envelope that says whose it is.
+//!
+//! `events --json` and `run --events` print these, a line each, and the library yields them. [`Envelopes`] makes them
+//! from a subscriber's notices; the socket itself carries the journal's events, never these.
+//!
+//! Names and fields of [`AgUi`] are those of the [AG-UI protocol](https://docs.ag-ui.com/concepts/events), so that its
+//! front ends can read them. The thread is the team. The state is the document that [`document`] describes, told by
+//! `STATE_SNAPSHOT` and `STATE_DELTA`. What AG-UI has no name for is `CUSTOM`:
+//!
+//! | name | value | |
+//! |---|---|---|
+//! | `message` | `{id, from, to, text, urgent}` | a message was accepted; `to` lists its recipients |
+//! | `messages_read` | `{messages}` | this member has read them |
+//! | `task_refused` | `{task, reason, refusals}` | a hook did not let it complete |
+//! | `usage` | `{input, output, cached, micro_usd}` | what this member's model has spent so far |
+//! | `memory` | `{key, value}` | the team remembers this under this key |
+//! | `idle` | `null` | everybody is idle, and the lead was told |
+//! | `output` | `{task, text}` | lines that this member printed or shows; never stored |
+//! | `event` | an event of the journal | one that this build does not know |
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::id::{MemberName, Revision, RoleName, RunId, TeamId};
+
+pub mod document;
+mod fact;
+mod live;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+pub use stream::Envelopes;
+
+/// One event and whose it is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Envelope {
+    pub team_id: TeamId,
+    /// `member@team`; `None`: it is nobody's in particular.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role_name: Option<RoleName>,
+    /// The run in which it happened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<RunId>,
+    pub event: AgUi,
+    /// Of the stored event that this tells of; several envelopes may tell of one. `None`: it is not stored, and is not
+    /// told again to whoever resumes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<Revision>,
+}
+
+/// An event of the AG-UI protocol. Timestamps are Unix time in milliseconds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(
+    tag = "type",
+    rename_all = "SCREAMING_SNAKE_CASE",
+    rename_all_fields = "camelCase"
+)]
+pub enum AgUi {
+    RunStarted {
+        thread_id: TeamId,
+        run_id: RunId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        timestamp: Option<u64>,
+    },
+    RunFinished {
+        thread_id: TeamId,
+        run_id: RunId,
+        /// `{"final_answer": …}`; from `run --events`, what `run --json` prints.
+        result: Value,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        timestamp: Option<u64>,
+    },
+    RunError {
+        message: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        code: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        timestamp: Option<u64>,
+    },
+    StepStarted {
+        step_name: String,
+        /// Whose turn it is, and in which round, counted from 1. AG-UI has neither.
+        member: MemberName,
+        round: u32,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        timestamp: Option<u64>,
+    },
+    StepFinished {
+        step_name: String,
+        member: MemberName,
+        round: u32,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        timestamp: Option<u64>,
+    },
+    TextMessageStart {
+        message_id: String,
+        role: Speaker,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        timestamp: Option<u64>,
+    },
+    TextMessageContent {
+        message_id: String,
+        /// Never empty.
+        delta: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        timestamp: Option<u64>,
+    },
+    TextMessageEnd {
+        message_id: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        timestamp: Option<u64>,
+    },
+    ToolCallStart {
+        tool_call_id: String,
+        tool_call_name: String,
+        /// The text that the same answer said, if it said any.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        parent_message_id: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        timestamp: Option<u64>,
+    },
+    ToolCallArgs {
+        tool_call_id: String,
+        delta: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        timestamp: Option<u64>,
+    },
+    ToolCallEnd {
+        tool_call_id: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        timestamp: Option<u64>,
+    },
+    ToolCallResult {
+        message_id: String,
+        tool_call_id: String,
+        content: String,
+        role: Speaker,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        timestamp: Option<u64>,
+    },
+    StateSnapshot {
+        snapshot: document::Document,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        timestamp: Option<u64>,
+    },
+    StateDelta {
+        /// RFC 6902.
+        delta: Vec<document::Operation>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        timestamp: Option<u64>,
+    },
+    Custom {
+        name: String,
+        value: Value,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        timestamp: Option<u64>,
+    },
+}
+
+/// Who says something, in AG-UI's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Speaker {
+    Assistant,
+    Tool,
+}

@@ -1,0 +1,184 @@
+//! The journal's events as far as a watcher needs them. Read by the stream of envelopes alone.
+//!
+//! The core owns their format; its tests prove that every kind that it writes is known here.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::id::{Generation, MemberName, MessageId, Party, RoleName, RunId, TaskId};
+use crate::view::Usage;
+
+#[derive(Debug, Deserialize)]
+#[serde(tag = "kind", content = "data", rename_all = "snake_case")]
+pub(super) enum Fact {
+    MemberAdded {
+        plan: MemberPlan,
+    },
+    MemberChanged {
+        plan: MemberPlan,
+    },
+    MemberRemoved {
+        member: MemberName,
+    },
+    MemberWanted {
+        member: MemberName,
+    },
+    LaunchStarted {
+        member: MemberName,
+    },
+    LaunchReady {
+        member: MemberName,
+    },
+    LaunchDraining {
+        member: MemberName,
+    },
+    LaunchEnding {
+        member: MemberName,
+        reason: String,
+    },
+    LaunchEnded {
+        member: MemberName,
+        next: Next,
+    },
+    MemberParked {
+        member: MemberName,
+        next: Next,
+    },
+
+    TaskAdded {
+        task: TaskId,
+        plan: TaskPlan,
+        created_by: Party,
+    },
+    TaskChanged {
+        task: TaskId,
+        plan: TaskPlan,
+    },
+    TaskClaimed {
+        task: TaskId,
+        owner: Party,
+        generation: Generation,
+        attempts: u32,
+    },
+    TaskReleased {
+        task: TaskId,
+        note: String,
+    },
+    TaskCompleted {
+        task: TaskId,
+        result: String,
+    },
+    TaskRefused {
+        task: TaskId,
+        reason: String,
+        refusals: u32,
+    },
+    TaskFailed {
+        task: TaskId,
+        reason: String,
+    },
+    TaskCancelled {
+        task: TaskId,
+    },
+    TaskRetried {
+        task: TaskId,
+    },
+
+    MessageAccepted {
+        message: MessageId,
+        from: Party,
+        to: Vec<Party>,
+        text: String,
+        urgent: bool,
+    },
+    MessagesRead {
+        member: MemberName,
+        messages: Vec<MessageId>,
+    },
+
+    RunStarted {
+        run: RunId,
+        memory: Vec<(String, String)>,
+    },
+    RunFinished {
+        run: RunId,
+        answer: String,
+    },
+    RunAbandoned {
+        run: RunId,
+    },
+    RunIdle {},
+    TranscriptGrown {
+        member: MemberName,
+        mind: Mind,
+    },
+    Remembered {
+        key: String,
+        value: String,
+    },
+
+    // Nothing that a watcher needs to know.
+    TeamPlanned {},
+    Booted {},
+    MemberIdle {},
+
+    // Of snapshots alone, which nobody is shown.
+    Counted {},
+    KeyCompleted {},
+    TasksKept {},
+    TaskKept {},
+    MemberKept {},
+    MessageKept {},
+    CallAnswered {},
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct MemberPlan {
+    pub(super) name: MemberName,
+    pub(super) role: RoleName,
+    pub(super) lead: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Next {
+    Launch,
+    Cool {},
+    Hold { reason: String },
+    Stop,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct TaskPlan {
+    pub(super) key: String,
+    pub(super) title: String,
+    #[serde(default)]
+    pub(super) description: String,
+    #[serde(default)]
+    pub(super) priority: i32,
+    #[serde(default)]
+    pub(super) labels: Vec<String>,
+    #[serde(default)]
+    pub(super) after: Vec<TaskId>,
+    #[serde(default)]
+    pub(super) role: Option<RoleName>,
+    #[serde(default, rename = "for")]
+    pub(super) assignee: Option<MemberName>,
+    #[serde(default)]
+    pub(super) files: Vec<String>,
+    #[serde(default)]
+    pub(super) run: Option<String>,
+    #[serde(default)]
+    pub(super) verify: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Mind {
+    #[serde(default)]
+    pub(super) spent: Usage,
+}
+
+/// JSON, as it was remembered.
+pub(super) fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
+}

@@ -1,0 +1,147 @@
+//! What a member's model says, while it says it. Called by the stream of envelopes.
+
+use super::stream::Origin;
+use super::{AgUi, Envelope, Envelopes, Speaker};
+use crate::id::MemberName;
+use crate::notification::Said;
+
+impl Envelopes {
+    pub(super) fn said(
+        &mut self,
+        name: &MemberName,
+        said: &Said,
+        origin: Origin,
+        told: &mut Vec<Envelope>,
+    ) {
+        // Unique in the thread: the models' own ids are so only within one transcript.
+        let id = |of_hers: &str| format!("{name}/{of_hers}");
+        let timestamp = origin.timestamp;
+        match said {
+            Said::Text { message, delta } => {
+                let message_id = id(message);
+                let Some(known) = self.members.get_mut(name) else {
+                    return;
+                };
+                if known.text.as_ref() != Some(&message_id) {
+                    let before = known.text.replace(message_id.clone());
+                    told.extend(before.map(|before| self.text_end(name, before, origin)));
+                    let start = AgUi::TextMessageStart {
+                        message_id: message_id.clone(),
+                        role: Speaker::Assistant,
+                        timestamp,
+                    };
+                    told.push(self.wrap(Some(name), start, origin));
+                }
+                if !delta.is_empty() {
+                    let content = AgUi::TextMessageContent {
+                        message_id,
+                        delta: delta.clone(),
+                        timestamp,
+                    };
+                    told.push(self.wrap(Some(name), content, origin));
+                }
+            }
+            Said::TextEnded { message } => {
+                let message_id = id(message);
+                let known = self.members.get_mut(name);
+                let ended = known.and_then(|known| known.text.take_if(|text| *text == message_id));
+                told.extend(ended.map(|ended| self.text_end(name, ended, origin)));
+            }
+            Said::Call {
+                call,
+                tool,
+                message,
+            } => {
+                let Some(known) = self.members.get_mut(name) else {
+                    return;
+                };
+                if known.calls.insert(id(call)) {
+                    let start = AgUi::ToolCallStart {
+                        tool_call_id: id(call),
+                        tool_call_name: tool.clone(),
+                        parent_message_id: message.as_deref().map(id),
+                        timestamp,
+                    };
+                    told.push(self.wrap(Some(name), start, origin));
+                }
+            }
+            Said::Input { call, delta } => {
+                let tool_call_id = id(call);
+                let known = self.members.get(name);
+                if known.is_some_and(|known| known.calls.contains(&tool_call_id)) {
+                    let arguments = AgUi::ToolCallArgs {
+                        tool_call_id,
+                        delta: delta.clone(),
+                        timestamp,
+                    };
+                    told.push(self.wrap(Some(name), arguments, origin));
+                }
+            }
+            Said::CallEnded { call } => told.extend(self.call_end(name, id(call), origin)),
+            Said::Returned { call, text } => {
+                told.extend(self.call_end(name, id(call), origin));
+                let result = AgUi::ToolCallResult {
+                    message_id: id(&format!("{call}/result")),
+                    tool_call_id: id(call),
+                    content: text.clone(),
+                    role: Speaker::Tool,
+                    timestamp,
+                };
+                told.push(self.wrap(Some(name), result, origin));
+            }
+            Said::Unknown => {}
+        }
+    }
+
+    fn text_end(&self, name: &MemberName, message_id: String, origin: Origin) -> Envelope {
+        let timestamp = origin.timestamp;
+        let end = AgUi::TextMessageEnd {
+            message_id,
+            timestamp,
+        };
+        self.wrap(
+            Some(name),
+            end,
+            Origin {
+                revision: None,
+                ..origin
+            },
+        )
+    }
+
+    fn call_end(&mut self, name: &MemberName, id: String, origin: Origin) -> Option<Envelope> {
+        let known = self.members.get_mut(name)?;
+        let tool_call_id = known.calls.take(&id)?;
+        let timestamp = origin.timestamp;
+        let end = AgUi::ToolCallEnd {
+            tool_call_id,
+            timestamp,
+        };
+        Some(self.wrap(
+            Some(name),
+            end,
+            Origin {
+                revision: None,
+                ..origin
+            },
+        ))
+    }
+
+    /// Ends what the member is in the middle of saying.
+    pub(super) fn fall_silent(&mut self, name: &MemberName, origin: Origin) -> Vec<Envelope> {
+        let Some(known) = self.members.get_mut(name) else {
+            return Vec::new();
+        };
+        let (text, calls) = (known.text.take(), known.calls.clone());
+        let mut told: Vec<_> = text
+            .map(|text| self.text_end(name, text, origin))
+            .into_iter()
+            .collect();
+        told.extend(
+            calls
+                .into_iter()
+                .filter_map(|call| self.call_end(name, call, origin)),
+        );
+        told
+    }
+}

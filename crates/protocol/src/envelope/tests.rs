@@ -1,0 +1,258 @@
+use serde_json::{Value, json};
+
+use super::{AgUi, Envelope, Envelopes};
+use crate::id::{MemberName, Revision, TeamId};
+use crate::notification::{EventNotice, Said, TransientNotice};
+
+fn team() -> TeamId {
+    serde_json::from_value(json!("demo-12345678")).unwrap()
+}
+
+fn ada() -> MemberName {
+    "ada".parse().unwrap()
+}
+
+fn notice(revision: u64, event: &Value) -> EventNotice {
+    EventNotice {
+        team: team(),
+        revision: Revision(revision),
+        at: 7,
+        event: serde_json::value::to_raw_value(event).unwrap(),
+    }
+}
+
+fn added(name: &str) -> Value {
+    json!({"kind": "member_added", "data": {"plan": {"name": name, "role": "worker", "lead": false}}})
+}
+
+fn with_ada() -> Envelopes {
+    let mut envelopes = Envelopes::new(team());
+    envelopes.event(&notice(1, &added("ada")));
+    envelopes
+}
+
+fn live(said: &[Said]) -> TransientNotice {
+    TransientNotice {
+        team: team(),
+        after: Revision(1),
+        member: ada(),
+        task: None,
+        text: String::new(),
+        said: said.to_vec(),
+        at: 9,
+    }
+}
+
+fn text(message: &str, delta: &str) -> Said {
+    Said::Text {
+        message: message.into(),
+        delta: delta.into(),
+    }
+}
+
+fn types(envelopes: &[Envelope]) -> Vec<String> {
+    let name = |envelope| serde_json::to_value(envelope).unwrap()["event"]["type"].clone();
+    let names = envelopes.iter().map(name);
+    names
+        .map(|name| name.as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn names_and_fields_are_those_of_ag_ui() {
+    let mut envelopes = with_ada();
+    let run = json!({"kind": "run_started", "data": {"run": "R-1", "goal": "g", "then_down": true, "memory": []}});
+    let started = envelopes.event(&notice(2, &run));
+    assert_eq!(
+        serde_json::to_value(&started[0]).unwrap(),
+        json!({
+            "team_id": "demo-12345678", "run_id": "R-1", "revision": 2,
+            "event": {"type": "RUN_STARTED", "threadId": "demo-12345678", "runId": "R-1", "timestamp": 7},
+        })
+    );
+    let call = |kind: fn(String) -> Said| kind("c1".into());
+    let told = envelopes.transient(&live(&[
+        text("m1", "Hel"),
+        Said::Call {
+            call: "c1".into(),
+            tool: "read".into(),
+            message: Some("m1".into()),
+        },
+        Said::Input {
+            call: "c1".into(),
+            delta: "{}".into(),
+        },
+        call(|call| Said::CallEnded { call }),
+        Said::TextEnded {
+            message: "m1".into(),
+        },
+        call(|call| Said::Returned {
+            call,
+            text: "ok".into(),
+        }),
+    ]));
+    let told = serde_json::to_value(&told).unwrap();
+    let events: Vec<&Value> = told
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|told| &told["event"])
+        .collect();
+    let expected = [
+        json!({"type": "TEXT_MESSAGE_START", "messageId": "ada/m1", "role": "assistant", "timestamp": 9}),
+        json!({"type": "TEXT_MESSAGE_CONTENT", "messageId": "ada/m1", "delta": "Hel", "timestamp": 9}),
+        json!({"type": "TOOL_CALL_START", "toolCallId": "ada/c1", "toolCallName": "read", "parentMessageId": "ada/m1", "timestamp": 9}),
+        json!({"type": "TOOL_CALL_ARGS", "toolCallId": "ada/c1", "delta": "{}", "timestamp": 9}),
+        json!({"type": "TOOL_CALL_END", "toolCallId": "ada/c1", "timestamp": 9}),
+        json!({"type": "TEXT_MESSAGE_END", "messageId": "ada/m1", "timestamp": 9}),
+        json!({"type": "TOOL_CALL_RESULT", "messageId": "ada/c1/result", "toolCallId": "ada/c1", "content": "ok", "role": "tool", "timestamp": 9}),
+    ];
+    assert_eq!(events, expected.iter().collect::<Vec<_>>());
+    assert_eq!(told[0]["agent_id"], "ada@demo-12345678");
+    assert_eq!(told[0]["role_name"], "worker");
+    assert_eq!(told[0]["run_id"], "R-1");
+}
+
+#[test]
+fn what_is_lost_on_the_way_leaves_no_text_and_no_call_without_beginning_or_end() {
+    let mut envelopes = with_ada();
+    // The end of m1 and the beginning of c1 never came.
+    let told = envelopes.transient(&live(&[
+        text("m1", "a"),
+        text("m2", "b"),
+        Said::Input {
+            call: "c1".into(),
+            delta: "{".into(),
+        },
+        Said::CallEnded { call: "c1".into() },
+        Said::Call {
+            call: "c2".into(),
+            tool: "bash".into(),
+            message: None,
+        },
+    ]));
+    assert_eq!(
+        types(&told),
+        [
+            "TEXT_MESSAGE_START",
+            "TEXT_MESSAGE_CONTENT",
+            "TEXT_MESSAGE_END",
+            "TEXT_MESSAGE_START",
+            "TEXT_MESSAGE_CONTENT",
+            "TOOL_CALL_START",
+        ]
+    );
+    let run = json!({"kind": "run_finished", "data": {"run": "R-1", "answer": "done"}});
+    let told = envelopes.event(&notice(3, &run));
+    assert_eq!(
+        types(&told),
+        ["TEXT_MESSAGE_END", "TOOL_CALL_END", "RUN_FINISHED"]
+    );
+    let resumes_from: Vec<_> = told.iter().map(|told| told.revision).collect();
+    assert_eq!(resumes_from, [None, None, Some(Revision(3))]);
+    let AgUi::RunFinished { result, .. } = &told[2].event else {
+        panic!("{told:?}");
+    };
+    assert_eq!(result, &json!({"final_answer": "done"}));
+}
+
+#[test]
+fn a_member_that_dies_has_ended_what_it_said() {
+    let mut envelopes = with_ada();
+    envelopes.transient(&live(&[text("m1", "a")]));
+    let ended = json!({"kind": "launch_ended", "data": {
+        "member": "ada", "launch": "0".repeat(32), "restarts": [], "next": {"cool": {"restart_at": 5}},
+    }});
+    let told = envelopes.event(&notice(3, &ended));
+    assert_eq!(types(&told), ["TEXT_MESSAGE_END", "STATE_DELTA"]);
+}
+
+/// Applies what the patches are made of.
+fn patched(mut state: Value, envelopes: &[Envelope]) -> Value {
+    for envelope in envelopes {
+        let AgUi::StateDelta { delta, .. } = &envelope.event else {
+            continue;
+        };
+        for operation in serde_json::to_value(delta).unwrap().as_array().unwrap() {
+            let path = operation["path"].as_str().unwrap();
+            let (parent, field) = path.rsplit_once('/').unwrap();
+            let parent = state
+                .pointer_mut(parent)
+                .unwrap_or_else(|| panic!("no {path}"));
+            let parent = parent.as_object_mut().unwrap();
+            match operation["op"].as_str().unwrap() {
+                "add" => drop(parent.insert(field.to_owned(), operation["value"].clone())),
+                "remove" => drop(parent.remove(field).unwrap_or_else(|| panic!("no {path}"))),
+                other => panic!("{other}"),
+            }
+        }
+    }
+    state
+}
+
+#[test]
+fn the_patches_build_the_board_and_the_members() {
+    let mut envelopes = Envelopes::new(team());
+    let AgUi::StateSnapshot { snapshot, .. } = envelopes.snapshot().event else {
+        panic!("a snapshot is one");
+    };
+    let events = [
+        added("ada"),
+        added("ben"),
+        json!({"kind": "member_wanted", "data": {"member": "ada"}}),
+        json!({"kind": "task_added", "data": {"task": "T-1", "created_by": "ada", "plan": {
+            "key": "k", "title": "t", "rerun": true, "from_file": false,
+        }}}),
+        json!({"kind": "task_claimed", "data": {"task": "T-1", "owner": "ada", "generation": 1, "attempts": 1}}),
+        json!({"kind": "task_released", "data": {"task": "T-1", "note": "half done", "taken_from": null}}),
+        json!({"kind": "task_changed", "data": {"task": "T-1", "plan": {
+            "key": "k", "title": "better", "rerun": true, "from_file": false,
+        }}}),
+        json!({"kind": "task_claimed", "data": {"task": "T-1", "owner": "ada", "generation": 2, "attempts": 2}}),
+        json!({"kind": "task_completed", "data": {"task": "T-1", "result": "ok", "unverified": false}}),
+        json!({"kind": "member_removed", "data": {"member": "ben"}}),
+    ];
+    let mut state = serde_json::to_value(snapshot).unwrap();
+    for (revision, event) in (1..).zip(&events) {
+        let told = envelopes.event(&notice(revision, event));
+        assert!(!told.is_empty(), "{event}");
+        state = patched(state, &told);
+    }
+    assert_eq!(
+        state["members"],
+        json!({"ada": {"role": "worker", "lead": false, "state": "planned", "why": null}})
+    );
+    let task = &state["tasks"]["T-1"];
+    assert_eq!(
+        (&task["title"], &task["state"]),
+        (&json!("better"), &json!("completed"))
+    );
+    assert_eq!(
+        (&task["owner"], &task["attempts"]),
+        (&json!("ada"), &json!(2))
+    );
+    // The document that is promised, to the last field.
+    serde_json::from_value::<super::document::Document>(state).unwrap();
+}
+
+#[test]
+fn an_event_of_a_newer_build_is_passed_on_as_it_is() {
+    let newer = json!({"kind": "moon_landed", "data": {"by": "ada"}});
+    let told = with_ada().event(&notice(2, &newer));
+    let AgUi::Custom { name, value, .. } = &told[0].event else {
+        panic!("{told:?}");
+    };
+    assert_eq!((name.as_str(), value), ("event", &newer));
+}
+
+#[test]
+fn an_envelope_can_be_read_back() {
+    let mut envelopes = with_ada();
+    let mut told = vec![envelopes.snapshot()];
+    told.extend(envelopes.event(&notice(2, &added("ben"))));
+    told.extend(envelopes.transient(&live(&[text("m1", "a")])));
+    for envelope in told {
+        let line = serde_json::to_string(&envelope).unwrap();
+        assert_eq!(serde_json::from_str::<Envelope>(&line).unwrap(), envelope);
+    }
+}
