@@ -14,11 +14,11 @@ use agent_team_supervisor::embed::{Durability, ServeError};
 use agent_team_teammate::hosted::Engine;
 use serde::Serialize;
 
+use crate::heard::{Callback, Heard};
 use crate::home::{CallFailed, Home, MoveInError};
 use crate::hosting::{Crew, MakeEngine, MemberInfo};
 use crate::member::{Member, ModelChoice, Role};
 use crate::place::{Place, Session};
-use crate::stream::{self, Callback};
 use crate::team::Team;
 
 /// Why there is no team.
@@ -69,7 +69,6 @@ pub struct TeamBuilder {
     project: Option<PathBuf>,
     variables: BTreeMap<String, String>,
     environment: BTreeMap<String, String>,
-    secrets: BTreeMap<String, String>,
     alone: bool,
     model: Option<ModelChoice>,
     engine: Option<MakeEngine>,
@@ -207,12 +206,6 @@ impl TeamBuilder {
         self
     }
 
-    /// A variable that what the tools run is given, and that neither a model nor the journal nor a log is told.
-    pub fn secret(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.secrets.insert(name.into(), value.into());
-        self
-    }
-
     /// The model of members that have no other: by name, such as `"anthropic/claude-sonnet-4-6"`, or a [`Model`] in an
     /// `Arc`. Unless given: the first for which the environment has a key or a server.
     ///
@@ -288,22 +281,24 @@ impl TeamBuilder {
         let home = Home::new(team, place, durability, crew).await?;
         let up = Up {
             environment: self.surroundings(),
-            secrets: self.secrets,
             spec,
             terminal: CallerTerminal::default(),
             dry_run: false,
             fresh: self.fresh,
         };
-        let up = home.call::<TeamUp>(up).await.map_err(|error| match error {
-            CallFailed::Refused(refusal) => BuildError::Refused(refusal),
-            other @ (CallFailed::Ended | CallFailed::Answer(_)) => {
-                BuildError::Start(Box::new(other))
-            }
-        })?;
+        home.line()
+            .call::<TeamUp>(up)
+            .await
+            .map_err(|error| match error {
+                CallFailed::Refused(refusal) => BuildError::Refused(refusal),
+                other @ (CallFailed::Ended | CallFailed::Answer(_)) => {
+                    BuildError::Start(Box::new(other))
+                }
+            })?;
         if let Some(callback) = self.callback {
-            let heard = stream::Heard::after(&home, up.revision).await;
+            let heard = Heard::of(home.line()).await;
             let mut heard = heard.map_err(|error| BuildError::Start(Box::new(error)))?;
-            home.spawn(async move {
+            home.line().spawn(async move {
                 while let Some(envelopes) = heard.next().await {
                     envelopes.iter().for_each(&callback);
                 }

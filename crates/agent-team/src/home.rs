@@ -10,8 +10,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use agent_team_protocol::initialize::Initialize;
-use agent_team_protocol::method::{Down, DownAnswer, Method, TeamDown};
+use agent_team_protocol::method::{Down, DownAnswer, ListTasks, Method, TaskList, TeamDown};
 use agent_team_protocol::rpc::{Call, TeamRef};
+use agent_team_protocol::view::TaskView;
 use agent_team_protocol::{Refusal, TeamId};
 use agent_team_supervisor::embed::{self, Durability, Embedding, ServeError};
 use agent_team_system::client::{CallError, Client, ConnectError, Incoming};
@@ -53,14 +54,82 @@ pub enum CallFailed {
     Answer(String),
 }
 
-/// A team's thread. Dropping it ends everything at once.
-pub(crate) struct Home {
-    team: TeamId,
+/// The way to a team's supervisor. Cheap to clone; what ends with the team only refuses then.
+#[derive(Debug, Clone)]
+pub(crate) struct Line {
+    pub(crate) team: TeamId,
     runtime: Handle,
     directories: Directories,
     client: Client,
     /// A client's random id, the same for all its connections.
     id: String,
+}
+
+impl Line {
+    /// A task of the team's own, which ends with it.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        drop(self.runtime.spawn(task));
+    }
+
+    /// A call that changes something.
+    pub(crate) async fn call<M: Method>(&self, args: M::Args) -> Result<M::Answer, CallFailed> {
+        self.perform::<M>(args, Some(random())).await
+    }
+
+    /// A call that only reads, or waits.
+    pub(crate) async fn ask<M: Method>(&self, args: M::Args) -> Result<M::Answer, CallFailed> {
+        self.perform::<M>(args, None).await
+    }
+
+    /// The whole board, page by page.
+    pub(crate) async fn tasks(&self) -> Result<Vec<TaskView>, CallFailed> {
+        let mut tasks: Vec<TaskView> = Vec::new();
+        loop {
+            let after = tasks.last().map_or(0, |task| task.id.0);
+            let page = self.ask::<TaskList>(ListTasks { after }).await?;
+            let is_last = !page.more || page.tasks.is_empty();
+            tasks.extend(page.tasks);
+            if is_last {
+                return Ok(tasks);
+            }
+        }
+    }
+
+    /// The same over a connection of its own, with what is said over it.
+    pub(crate) async fn another(&self) -> Result<(Self, Incoming), CallFailed> {
+        let connected = connect(&self.runtime, &self.directories, &self.id).await;
+        let (client, incoming) = connected.map_err(|_| CallFailed::Ended)?;
+        let line = Self {
+            client,
+            ..self.clone()
+        };
+        Ok((line, incoming))
+    }
+
+    async fn perform<M: Method>(
+        &self,
+        args: M::Args,
+        key: Option<String>,
+    ) -> Result<M::Answer, CallFailed> {
+        let call = Call {
+            team: Some(TeamRef::Id(self.team.clone())),
+            key,
+            args,
+        };
+        self.client
+            .call::<M>(&call)
+            .await
+            .map_err(|error| match error {
+                CallError::Refused(refusal) => CallFailed::Refused(refusal),
+                CallError::Disconnected => CallFailed::Ended,
+                CallError::Answer { .. } => CallFailed::Answer(error.to_string()),
+            })
+    }
+}
+
+/// A team's thread. Dropping it ends everything at once.
+pub(crate) struct Home {
+    line: Line,
     /// Used or dropped: the supervisor ends.
     over: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<Result<(), ServeError>>>,
@@ -88,72 +157,41 @@ impl Home {
             });
         };
         let id = random();
-        let (client, incoming) = connect(&runtime, &directories, &id).await?;
         // Nothing is said over it without being asked for.
-        drop(incoming);
+        let (client, _incoming) = connect(&runtime, &directories, &id).await?;
         Ok(Self {
-            team,
-            runtime,
-            directories,
-            client,
-            id,
+            line: Line {
+                team,
+                runtime,
+                directories,
+                client,
+                id,
+            },
             over: Some(over),
             thread: Some(thread),
         })
     }
 
-    pub(crate) fn team(&self) -> &TeamId {
-        &self.team
-    }
-
-    /// A task of the team's own, which ends with it.
-    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        drop(self.runtime.spawn(task));
-    }
-
-    /// A call that changes something.
-    pub(crate) async fn call<M: Method>(&self, args: M::Args) -> Result<M::Answer, CallFailed> {
-        self.perform::<M>(args, Some(random())).await
-    }
-
-    /// A call that only reads, or waits.
-    pub(crate) async fn ask<M: Method>(&self, args: M::Args) -> Result<M::Answer, CallFailed> {
-        self.perform::<M>(args, None).await
-    }
-
-    async fn perform<M: Method>(
-        &self,
-        args: M::Args,
-        key: Option<String>,
-    ) -> Result<M::Answer, CallFailed> {
-        call::<M>(&self.client, &self.team, args, key).await
-    }
-
-    /// A connection of its own, for listening.
-    pub(crate) async fn connect(&self) -> Result<(Client, Incoming), CallFailed> {
-        connect(&self.runtime, &self.directories, &self.id)
-            .await
-            .map_err(|_| CallFailed::Ended)
+    pub(crate) fn line(&self) -> &Line {
+        &self.line
     }
 
     /// Ends the members, giving them time to finish, and then everything else.
     pub(crate) async fn leave(mut self) -> Result<DownAnswer, CallFailed> {
-        let down = self.call::<TeamDown>(Down { force: false }).await;
+        let down = self.line.call::<TeamDown>(Down { force: false }).await;
         self.over = None;
-        if let Some(thread) = self.thread.take() {
-            // Waited for elsewhere: it may take as long as a member's thread goes on.
-            let (joined, is_over) = oneshot::channel();
-            let waiting = std::thread::Builder::new().name("agent-team end".to_owned());
-            let waiting = waiting.spawn(move || {
-                let ended = thread.join();
-                let _given_up = joined.send(ended);
-            });
-            if let (Ok(waiting), Ok(ended)) = (waiting, is_over.await) {
-                // It has nothing left to do.
-                let _ended = waiting.join();
-                if let Err(panic) = ended {
-                    std::panic::resume_unwind(panic);
-                }
+        let Some(thread) = self.thread.take() else {
+            return down;
+        };
+        // Off the caller's thread: it may take as long as a member's thread goes on.
+        let (joined, is_over) = oneshot::channel();
+        let waiting = std::thread::Builder::new().name("agent-team end".to_owned());
+        let waiting = waiting.spawn(move || drop(joined.send(thread.join())));
+        if let (Ok(waiting), Ok(ended)) = (waiting, is_over.await) {
+            // It has nothing left to do.
+            let _ended = waiting.join();
+            if let Err(panic) = ended {
+                std::panic::resume_unwind(panic);
             }
         }
         down
@@ -165,14 +203,14 @@ impl Drop for Home {
         let Some(thread) = self.thread.take() else {
             return;
         };
-        let (client, team, over) = (self.client.clone(), self.team.clone(), self.over.take());
-        drop(self.runtime.spawn(async move {
-            let down = call::<TeamDown>(&client, &team, Down { force: true }, Some(random()));
+        let (line, over) = (self.line.clone(), self.over.take());
+        self.line.spawn(async move {
+            let down = line.call::<TeamDown>(Down { force: true });
             if !matches!(tokio::time::timeout(DROP_LIMIT, down).await, Ok(Ok(_))) {
-                tracing::warn!(%team, "was dropped, and did not go down in order");
+                tracing::warn!(team = %line.team, "was dropped, and did not go down in order");
             }
             drop(over);
-        }));
+        });
         // A callback of the team's own that drops the team must not wait for itself.
         if thread.thread().id() != std::thread::current().id() {
             let _ended = thread.join();
@@ -183,7 +221,7 @@ impl Drop for Home {
 impl std::fmt::Debug for Home {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Home")
-            .field("team", &self.team)
+            .field("team", &self.line.team)
             .finish_non_exhaustive()
     }
 }
@@ -234,24 +272,6 @@ async fn connect(
     connecting
         .await
         .unwrap_or_else(|_ended| Err(ConnectError::Ended.into()))
-}
-
-async fn call<M: Method>(
-    client: &Client,
-    team: &TeamId,
-    args: M::Args,
-    key: Option<String>,
-) -> Result<M::Answer, CallFailed> {
-    let call = Call {
-        team: Some(TeamRef::Id(team.clone())),
-        key,
-        args,
-    };
-    client.call::<M>(&call).await.map_err(|error| match error {
-        CallError::Refused(refusal) => CallFailed::Refused(refusal),
-        CallError::Disconnected => CallFailed::Ended,
-        CallError::Answer { .. } => CallFailed::Answer(error.to_string()),
-    })
 }
 
 /// 128 random bits.

@@ -13,12 +13,12 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use agent_team_protocol::spec;
 use agent_team_protocol::{MemberName, RoleName};
 use agent_team_supervisor::embed::{Host, Hosted};
 use agent_team_teammate::RunError;
 use agent_team_teammate::hosted::{Engine, HostedLaunch};
 use agent_team_teammate::model::Model;
-use agent_team_protocol::spec;
 use tokio::sync::oneshot;
 
 /// How long what a member's tools have going on in other threads may take to end.

@@ -76,7 +76,10 @@ impl Session {
         digest.update(&self.user);
         digest.update(&self.session);
         let digest = digest.finalize();
-        let digest: String = digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest: String = digest[..8]
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         let name = format!("{} {}", self.user, self.session);
         let shown = name.chars().take(SHOWN).map(|c| match c {
             c if c.is_ascii_alphanumeric() => c,

@@ -118,11 +118,7 @@ pub fn load(file: &Path, reading: Reading<'_>) -> Result<Loaded, LoadTeamError> 
 ///
 /// # Errors
 /// Everything that is wrong with it.
-pub fn of_text(
-    text: &str,
-    project: &Path,
-    reading: Reading<'_>,
-) -> Result<TeamSpec, Vec<Fault>> {
+pub fn of_text(text: &str, project: &Path, reading: Reading<'_>) -> Result<TeamSpec, Vec<Fault>> {
     Ok(parse("the team", text, project, reading)?.spec)
 }
 
