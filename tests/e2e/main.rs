@@ -20,6 +20,7 @@ mod panes;
 mod placement;
 mod regression;
 mod seams;
+mod secrets;
 mod spending;
 mod storage;
 mod teams;

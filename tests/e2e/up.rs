@@ -407,6 +407,7 @@ async fn a_fresh_start_that_is_refused_keeps_what_is_there() {
             tasks: Vec::new(),
         },
         environment: BTreeMap::new(),
+        secrets: BTreeMap::new(),
         terminal: CallerTerminal::default(),
         dry_run: false,
         fresh: true,

@@ -256,6 +256,10 @@ pub(crate) struct Start {
     /// A variable of the members' environment; may be repeated
     #[arg(long, value_name = "K=V")]
     pub(crate) env: Vec<String>,
+    /// A variable for tools and tasks that no model and no log sees, from your environment or a 0600 file; may be
+    /// repeated
+    #[arg(long, value_name = "NAME[=FILE]")]
+    pub(crate) secret: Vec<String>,
     /// Let agents run commands and fetch pages without asking for permission
     #[arg(long)]
     pub(crate) bypass: bool,

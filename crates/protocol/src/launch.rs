@@ -26,6 +26,9 @@ pub struct LaunchFile {
     pub cwd: PathBuf,
     /// The member's whole environment; the worker's own is not passed on.
     pub environment: BTreeMap<String, String>,
+    /// Variables of what it runs, which it shows to nobody.
+    #[serde(default)]
+    pub secrets: BTreeMap<String, String>,
     /// The member's log, appended to.
     pub log: PathBuf,
     pub engine: Engine,

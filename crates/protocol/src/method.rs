@@ -152,12 +152,19 @@ pub struct Up {
     pub spec: TeamSpec,
     /// The members' environment. A secret: `Debug` hides it.
     pub environment: BTreeMap<String, String>,
+    /// Variables of what the members' tools and tasks run, and of nothing else: neither a model nor a hook is told of
+    /// them, and their values, of [`SECRET_MIN`] bytes at least, are hidden wherever a program prints them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, String>,
     pub terminal: CallerTerminal,
     /// Only say what would be done.
     pub dry_run: bool,
     /// Forget the board and the members of before.
     pub fresh: bool,
 }
+
+/// A shorter value stands in too much that is no secret to be hidden everywhere. In bytes.
+pub const SECRET_MIN: usize = 6;
 
 impl std::fmt::Debug for Up {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -14,6 +14,8 @@ use agent_team_system::process::ProcessId;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use crate::secret::Secrets;
+
 /// Columns and rows of a terminal.
 pub(crate) type Size = (u16, u16);
 
@@ -42,6 +44,8 @@ pub(crate) struct Place {
     /// Complete: nothing else is passed on.
     pub(crate) env: Vec<(OsString, OsString)>,
     pub(crate) cwd: PathBuf,
+    /// What of `env` is shown to nobody.
+    pub(crate) secrets: Secrets,
     /// The launch marker that all of them carry.
     pub(crate) marker: String,
     /// They are all that runs below this worker, one line at a time: whatever is there when a line has ended was left

@@ -8,6 +8,8 @@ use agent_team_protocol::launch::{LAUNCH_MARKER, LaunchFile};
 use agent_team_system::directories::Directories;
 use agent_team_system::private_file;
 
+use crate::model::key::holds_key;
+
 /// Names the member to what runs for her.
 const MEMBER_VARIABLE: &str = "AGENT_TEAM_MEMBER";
 
@@ -86,7 +88,8 @@ pub(crate) fn directories(path: &Path, file: &LaunchFile) -> io::Result<Director
     })
 }
 
-/// The whole environment of everything that runs for this member.
+/// The whole environment of everything that runs for this member. A provider's key is its model's alone, unless the
+/// person has made it a secret for the tools too.
 pub(crate) fn child_environment(
     file: &LaunchFile,
     term: Option<OsString>,
@@ -99,9 +102,13 @@ pub(crate) fn child_environment(
     ];
     let passed_on =
         |name: &str| !NOT_PASSED_ON.contains(&name) && !own.iter().any(|(ours, _)| *ours == name);
-    let given = file
+    let is_secret = |name: &str| file.secrets.contains_key(name);
+    let variables = file
         .environment
         .iter()
+        .filter(|(name, _)| !holds_key(name) && !is_secret(name));
+    let given = variables
+        .chain(&file.secrets)
         .filter(|(name, _)| passed_on(name))
         .map(|(name, value)| (name.into(), value.into()));
     given
@@ -132,6 +139,7 @@ mod tests {
                 .iter()
                 .map(|(name, value)| ((*name).into(), (*value).into()))
                 .collect::<BTreeMap<String, String>>(),
+            secrets: BTreeMap::new(),
             log: home.join("ada.log"),
             engine: Engine::Command,
             role: "worker".parse().unwrap(),
@@ -164,6 +172,31 @@ mod tests {
         assert_eq!(value("COLUMNS"), None);
         assert_eq!(value(LAUNCH_MARKER).as_deref(), Some(file.launch.as_str()));
         assert_eq!(value(MEMBER_VARIABLE).as_deref(), Some("ada"));
+    }
+
+    #[test]
+    fn a_models_key_is_no_tools_unless_it_is_made_a_secret() {
+        let given = [
+            ("OPENAI_API_KEY", "of the model"),
+            ("ANTHROPIC_API_KEY", "of another"),
+            ("ANTHROPIC_API_KEY_FILE", "/key"),
+            ("TOKEN", "not this one"),
+            ("KEPT", "yes"),
+        ];
+        let mut file = launch_file("/home".as_ref(), &given);
+        let secrets = [("OPENAI_API_KEY", "of the tests"), ("TOKEN", "this one")];
+        let secrets = secrets.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        file.secrets = secrets.into();
+        let environment = child_environment(&file, None);
+        let of = |name: &str| -> Vec<_> {
+            let of_it = environment.iter().filter(|(n, _)| n == name);
+            of_it.map(|(_, value)| value.to_str().unwrap()).collect()
+        };
+        assert_eq!(of("OPENAI_API_KEY"), ["of the tests"]);
+        assert_eq!(of("TOKEN"), ["this one"]);
+        assert_eq!(of("KEPT"), ["yes"]);
+        assert!(of("ANTHROPIC_API_KEY").is_empty());
+        assert!(of("ANTHROPIC_API_KEY_FILE").is_empty());
     }
 
     #[test]

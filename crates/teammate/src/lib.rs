@@ -13,6 +13,7 @@
 //! - what a model can do in its team, and what it is told of it: `team_tool`
 //! - the same inside another program, and work that is that program's own: `hosted`
 //! - what stands in the pane, and what is typed there: `pane`, `typed`
+//! - what its programs are given and nobody is shown: `secret`
 //!
 //! Nothing runs before the supervisor has answered; nothing that runs outlives its claim.
 
@@ -26,6 +27,7 @@ mod log;
 pub mod model;
 mod pane;
 pub mod program;
+pub mod secret;
 pub mod team_tool;
 pub mod tool;
 mod typed;
@@ -63,6 +65,7 @@ use crate::link::{Link, Reach};
 use crate::log::MemberLog;
 use crate::model::Model;
 use crate::pane::Pane;
+use crate::secret::Secrets;
 use crate::team_tool::Shared;
 use crate::tool::Bench;
 use crate::typed::Typed;
@@ -167,7 +170,15 @@ fn introduction(launch: &LaunchFile) -> Initialize {
 /// The model that the launch names.
 async fn model_of(launch: &LaunchFile, settings: &Path) -> Result<Arc<dyn Model>, LastWords> {
     let member = launch.member.as_str();
-    seam::model_of(&launch.agent, member, &launch.environment, settings).await
+    let secrets = launch.secrets.values().cloned().collect();
+    seam::model_of(
+        &launch.agent,
+        member,
+        &launch.environment,
+        secrets,
+        settings,
+    )
+    .await
 }
 
 /// Thinks with this model and the tools that the launch names, or says why it cannot. Gives the exit code.
@@ -202,6 +213,7 @@ fn makings<T>(
         project: launch.project.clone(),
         cwd: launch.cwd.canonicalize()?,
         env: place.env.clone(),
+        secrets: place.secrets.clone(),
         outputs: outputs.canonicalize()?,
         output_max: OUTPUT_MAX,
         seen: Mutex::new(HashMap::new()),
@@ -262,6 +274,7 @@ fn parts(
     let place = Arc::new(Place {
         env: launch::child_environment(launch, term),
         cwd: launch.cwd.clone(),
+        secrets: Secrets::new(&launch.secrets),
         marker: launch.launch.to_string(),
         alone: launch.engine == Engine::Command,
     });

@@ -13,7 +13,7 @@
 pub mod catalogue;
 pub mod choose;
 mod http;
-mod key;
+pub(crate) mod key;
 pub mod name;
 pub mod open;
 pub mod patience;

@@ -37,6 +37,7 @@ use std::time::SystemTime;
 use serde_json::Value;
 
 use crate::model::ToolSpec;
+use crate::secret::Secrets;
 
 /// A tool's answer on its way.
 pub type Running<'a> = Pin<Box<dyn Future<Output = Result<Output, ToolError>> + Send + 'a>>;
@@ -86,6 +87,8 @@ pub struct Bench {
     pub cwd: PathBuf,
     /// Of the programs that tools start, complete: nothing else is passed on.
     pub env: Vec<(OsString, OsString)>,
+    /// What of `env` is shown to nobody: hidden in every result, and in whatever is kept.
+    pub secrets: Secrets,
     /// Where outputs that were cut are kept whole. Only the member's own.
     pub outputs: PathBuf,
     /// Bytes of a result that a model is shown at most; the middle is cut out of longer ones.

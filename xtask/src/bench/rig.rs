@@ -235,6 +235,7 @@ pub(super) fn up(spec: TeamSpec, environment: BTreeMap<String, String>) -> Up {
     Up {
         spec,
         environment,
+        secrets: BTreeMap::new(),
         terminal: CallerTerminal {
             path,
             ..CallerTerminal::default()

@@ -35,7 +35,14 @@ pub(super) async fn run(
     let standing = standing(&mut session, &team).await?;
     let ours = standing.is_none();
     let after = match standing {
-        Some(revision) => revision,
+        Some(revision) => {
+            if !args.start.env.is_empty() || !args.start.secret.is_empty() {
+                output.note(
+                    "note: the team is up already: --env and --secret are for one that is started",
+                );
+            }
+            revision
+        }
         None => start(&mut session, output, &args, spec).await?,
     };
     let start = StartRun {
@@ -112,6 +119,7 @@ async fn start(
     spec.placement = PlacementChoice::Headless;
     let up = Up {
         environment: up::environment(output, &args.start.env)?,
+        secrets: up::secrets(&args.start.secret)?,
         spec,
         terminal: session::caller_terminal(),
         dry_run: false,

@@ -7,13 +7,15 @@ use std::time::Instant;
 
 use agent_team_file::{Loaded, Reading, Variables};
 use agent_team_protocol::method::{
-    ChangeKind, Nothing, Outcome, RunStart, StartRun, TeamList, TeamUp, TeamWait, Up, UpAnswer,
+    ChangeKind, Nothing, Outcome, RunStart, SECRET_MIN, StartRun, TeamList, TeamUp, TeamWait, Up,
+    UpAnswer,
 };
 use agent_team_protocol::rpc::TeamRef;
 use agent_team_protocol::spec::{PlacementChoice, TeamSpec};
 use agent_team_protocol::view::{Placement, TeamEntry};
 use agent_team_protocol::{ErrorCode, Revision, TeamId};
 use agent_team_system::directories::Directories;
+use agent_team_system::private_file;
 use owo_colors::Style;
 
 use super::attach;
@@ -36,6 +38,7 @@ pub(super) async fn run(
         .map(|goal| super::text_or_stdin(goal, ErrorCode::MessageTooLarge))
         .transpose()?;
     let environment = environment(output, &args.start.env)?;
+    let secrets = secrets(&args.start.secret)?;
     let mut spec = wanted(global, output, &args.start, goal.is_some()).await?;
     if goal.is_some() {
         check_lead(&spec)?;
@@ -51,6 +54,7 @@ pub(super) async fn run(
     let up = Up {
         spec,
         environment,
+        secrets,
         terminal: session::caller_terminal(),
         dry_run: args.dry_run,
         fresh: args.start.fresh,
@@ -146,6 +150,51 @@ pub(super) fn environment(
         environment.insert(name.to_owned(), value.to_owned());
     }
     Ok(environment)
+}
+
+/// What is given to tools and shown to nobody, from our environment or a file.
+pub(super) fn secrets(typed: &[String]) -> Result<BTreeMap<String, String>, Failure> {
+    typed
+        .iter()
+        .map(|typed| {
+            let (name, value) = match typed.split_once('=') {
+                Some((name, file)) => (name, of_file_alone(name, file)?),
+                None => (typed.as_str(), of_environment(typed)?),
+            };
+            agent_team_file::check_variable(name, &value).map_err(Failure::usage)?;
+            if value.len() < SECRET_MIN {
+                return Err(Failure::usage(format!(
+                    "the secret {name} is shorter than {SECRET_MIN} bytes: it could not be kept out of what is shown"
+                ))
+                .hint("pass it with --env if anybody may see it"));
+            }
+            Ok((name.to_owned(), value))
+        })
+        .collect()
+}
+
+fn of_environment(name: &str) -> Result<String, Failure> {
+    std::env::var(name).map_err(|error| {
+        Failure::usage(format!(
+            "the secret {name} is not to be had from the environment"
+        ))
+        .because(&error)
+        .hint("set it, or write --secret NAME=FILE")
+    })
+}
+
+/// Its last newline is an editor's.
+fn of_file_alone(name: &str, file: &str) -> Result<String, Failure> {
+    let refused = || Failure::usage(format!("the secret {name} is not to be had from its file"));
+    let bytes = private_file::read(file.as_ref()).map_err(|error| {
+        refused()
+            .because(&error)
+            .hint(format!("is it yours alone? chmod 600 {file}"))
+    })?;
+    let text = String::from_utf8(bytes)
+        .map_err(|_| refused().hint(format!("{file} is not UTF-8 text")))?;
+    let value = text.strip_suffix('\n').unwrap_or(&text);
+    Ok(value.strip_suffix('\r').unwrap_or(value).to_owned())
 }
 
 /// The values of `{{name}}` in prompts.

@@ -1,3 +1,5 @@
+//! What the stream of envelopes promises.
+
 use serde_json::{Value, json};
 
 use super::{AgUi, Envelope, Envelopes};
@@ -255,4 +257,34 @@ fn an_envelope_can_be_read_back() {
         let line = serde_json::to_string(&envelope).unwrap();
         assert_eq!(serde_json::from_str::<Envelope>(&line).unwrap(), envelope);
     }
+}
+
+/// The core's tests prove that these have every kind of event there is.
+const JOURNALS: &[&str] = &[
+    include_str!("../../../../tests/fixtures/journal/v1.jsonl"),
+    include_str!("../../../../tests/fixtures/journal/v2.jsonl"),
+    include_str!("../../../../tests/fixtures/journal/v3.jsonl"),
+];
+
+#[test]
+fn every_kind_of_event_that_a_journal_has_is_known() {
+    let lines = JOURNALS.iter().flat_map(|journal| journal.lines());
+    for (revision, line) in (1..).zip(lines) {
+        let record: Value = serde_json::from_str(line).unwrap();
+        let mut envelopes = Envelopes::new(team());
+        for envelope in envelopes.event(&notice(revision, &record["event"])) {
+            if let AgUi::Custom { name, .. } = &envelope.event {
+                assert_ne!(name, "event", "{line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn no_version_of_the_journal_is_forgotten() {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/journal");
+    assert_eq!(
+        std::fs::read_dir(directory).unwrap().count(),
+        JOURNALS.len()
+    );
 }

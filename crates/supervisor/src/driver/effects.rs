@@ -1,6 +1,5 @@
 //! Carrying out what was decided and stored. Each effect is safe to repeat.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -18,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::members::is_this_process;
 use super::{Driver, Message};
+use crate::environment::Environment;
 use crate::hooks::{self, Heard, Hook};
 use crate::launch::{LaunchOrder, Order};
 use crate::settings::MemberSettings;
@@ -127,7 +127,10 @@ impl Driver {
         let program = self.launcher.program(settings.engine)
             .map_err(|error| StartFault::Failed(error.to_string()))?;
         let team = self.identity.team.as_str();
-        let mut environment = self.environment()?;
+        let Environment {
+            variables: mut environment,
+            secrets,
+        } = self.environment()?;
         environment.extend(settings.env);
         self.directories
             .prepare_team(team)
@@ -140,6 +143,7 @@ impl Driver {
             token,
             cwd: settings.cwd,
             environment,
+            secrets,
             log: self.log_of(member),
             engine: settings.engine,
             role: plan.role.clone(),
@@ -164,7 +168,7 @@ impl Driver {
     }
 
     /// What the team was brought up with.
-    fn environment(&self) -> Result<BTreeMap<String, String>, StartFault> {
+    fn environment(&self) -> Result<Environment, StartFault> {
         let file = self
             .directories
             .environment_file(self.identity.team.as_str());
@@ -343,7 +347,7 @@ impl Driver {
             .as_ref()
             .and_then(|settings| line(&settings.hooks))
             .map(str::to_owned);
-        let environment = self.environment().unwrap_or_default();
+        let environment = self.environment().unwrap_or_default().of_hooks();
         let project: &Path = &self.identity.project;
         let hook = line.map(|line| Hook {
             line,

@@ -42,6 +42,7 @@ pub(crate) use calls::{Asked, Request, preview};
 pub(crate) use hello::Hello;
 
 use crate::embed::Host;
+use crate::environment::Environment;
 use crate::launch::{FoundPane, Label, Launcher, Started};
 use crate::outbox::Reply;
 use crate::settings::{Place, TeamSettings};
@@ -563,7 +564,7 @@ fn offered_before(team: &Team) -> BTreeMap<MemberName, MessageId> {
 #[derive(Debug)]
 pub(crate) struct WantedTeam {
     pub(crate) spec: TeamSpec,
-    pub(crate) environment: BTreeMap<String, String>,
+    pub(crate) environment: Environment,
     pub(crate) place: Place,
     pub(crate) dry_run: bool,
 }

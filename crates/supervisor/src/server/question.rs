@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use super::call::Question;
 use super::{Correspondent, Ending, Server, tell};
 use crate::driver::{self, Asked, DriverHandle, Message, WantedTeam};
+use crate::environment::Environment;
 use crate::launch::place;
 use crate::outbox::Reply;
 use crate::settings_file;
@@ -103,11 +104,14 @@ impl Server {
     async fn wanted(&self, up: m::Up, was_there: bool) -> Result<Wanted, Refusal> {
         let m::Up {
             spec,
-            environment,
+            environment: variables,
+            secrets,
             terminal,
             dry_run,
             fresh,
         } = up;
+        let environment = Environment { variables, secrets };
+        environment.check()?;
         let place = if self.teams.are_hosted() {
             place::hosted()
         } else {

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use agent_team_protocol::text::visible_label;
 use serde_json::Value;
@@ -112,12 +112,12 @@ impl Toolbox {
                     let screen = screen.clone();
                     running.tasks.spawn(async move {
                         let watch = screen.watch();
-                        let shown = |text: &str| watch.push(text);
+                        let hiding = Mutex::new(bench.secrets.hiding());
+                        let hiding = || hiding.lock().unwrap_or_else(PoisonError::into_inner);
+                        let shown = |text: &str| watch.push(&hiding().text(text));
                         let outcome = tool.run(input, &bench, &shown).await;
-                        outcome.map(|output| Output {
-                            text: without_middle(output.text, bench.output_max),
-                            ..output
-                        })
+                        watch.push(&hiding().rest_of_text());
+                        without_secrets(outcome, &bench)
                     })
                 }
                 (None, _) => {
@@ -141,6 +141,19 @@ impl Toolbox {
 }
 
 type Outcome = Result<Output, ToolError>;
+
+/// What the model is told of it, and the person is shown.
+fn without_secrets(outcome: Outcome, bench: &Bench) -> Outcome {
+    let hide = |text: String| bench.secrets.hide(&text).into_owned();
+    match outcome {
+        Ok(Output { text, diff }) => Ok(Output {
+            text: without_middle(hide(text), bench.output_max),
+            diff: diff.map(hide),
+        }),
+        Err(ToolError::Input(text)) => Err(ToolError::Input(hide(text))),
+        Err(ToolError::Failed(text)) => Err(ToolError::Failed(hide(text))),
+    }
+}
 
 /// Calls that run side by side. Dropping it ends them.
 #[derive(Default)]

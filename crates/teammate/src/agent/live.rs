@@ -116,7 +116,6 @@ impl Waiting {
             }
             return;
         }
-        let left_out = std::mem::take(&mut self.left_out);
         match (self.said.last_mut(), said) {
             (
                 Some(Said::Text { message, delta }),
@@ -138,7 +137,8 @@ impl Waiting {
                 self.weight += length;
                 delta.push_str(&more);
             }
-            (_, Said::Text { message, delta }) if left_out > 0 => {
+            (_, Said::Text { message, delta }) if self.left_out > 0 => {
+                let left_out = std::mem::take(&mut self.left_out);
                 let delta = format!("\n… {left_out} bytes left out …\n{delta}");
                 self.weight += delta.len() + PIECE;
                 self.said.push(Said::Text { message, delta });

@@ -22,6 +22,8 @@ use crate::team_tool::{Briefing, Shared, system_prompt, team_tools};
 use crate::tool::{Options, Tool, domain_tools};
 use crate::worker::LastWords;
 
+/// The model that this member thinks with: the one that is named, else the first that can be asked. `secrets` are kept
+/// out of a recording, as keys are.
 /// The model that this member thinks with: the one that is named, else the first that can be asked. `settings` is the
 /// user's `config.toml`.
 ///
@@ -31,6 +33,7 @@ pub(crate) async fn model_of(
     agent: &AgentSpec,
     member: &str,
     environment: &BTreeMap<String, String>,
+    mut secrets: Vec<String>,
     settings: &Path,
 ) -> Result<Arc<dyn Model>, LastWords> {
     let surroundings = Surroundings {
@@ -50,8 +53,8 @@ pub(crate) async fn model_of(
         return Ok(Arc::from(model));
     };
     let vars = PROVIDERS.iter().flat_map(|provider| provider.key_vars);
-    let secrets = vars.filter_map(|var| environment.get(*var).cloned());
-    match Recorder::open(model, record, member, secrets.collect()) {
+    secrets.extend(vars.filter_map(|var| environment.get(*var).cloned()));
+    match Recorder::open(model, record, member, secrets) {
         Ok(recorder) => Ok(Arc::new(recorder)),
         Err(error) => Err(unfit(&error)),
     }

@@ -25,6 +25,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::output::Tail;
 use super::{Claim, Controls, Event, Outcome, Place, Run, Size, Steering};
+use crate::secret::{Hiding, Secrets};
 use crate::vt::Plain;
 
 /// How much of the output a result or a failure keeps, in bytes.
@@ -129,7 +130,7 @@ impl Work {
         })?;
         self.tell(Event::Session(child.process)).await;
 
-        let mut screen = Screen::new(&pty, &self.to_worker);
+        let mut screen = Screen::new(&pty, &self.to_worker, &self.place.secrets);
         let Steering { input, size, end } = &mut self.steering;
         let status = tokio::select! {
             status = screen.show_until(child.wait()) => Some(status?),
@@ -147,12 +148,14 @@ impl Work {
                 {
                     tracing::warn!("the end of the output was not taken in time");
                 }
+                screen.show_held().await;
                 let output = screen.tail.text();
                 Ended::Exited { status, output }
             }
             None => {
                 let tree = self.tree(child.process);
                 screen.show_until(terminate(&tree, &mut child)).await;
+                screen.show_held().await;
                 Ended::Abandoned
             }
         };
@@ -181,16 +184,19 @@ struct Screen<'a> {
     pty: &'a Pty,
     to_worker: &'a mpsc::Sender<Event>,
     plain: Plain,
+    /// In what is shown as it was printed, and in its text: what splits a secret there does not split it here.
+    hiding: [Hiding; 2],
     tail: Tail,
     buffer: Vec<u8>,
 }
 
 impl<'a> Screen<'a> {
-    fn new(pty: &'a Pty, to_worker: &'a mpsc::Sender<Event>) -> Self {
+    fn new(pty: &'a Pty, to_worker: &'a mpsc::Sender<Event>, secrets: &Secrets) -> Self {
         Self {
             pty,
             to_worker,
             plain: Plain::default(),
+            hiding: [secrets.hiding(), secrets.hiding()],
             tail: Tail::new(TAIL_BYTES),
             buffer: vec![0; READ_BYTES],
         }
@@ -214,6 +220,18 @@ impl<'a> Screen<'a> {
         while self.show_next().await {}
     }
 
+    /// Shows what could have been the beginning of a secret and was none.
+    async fn show_held(&mut self) {
+        let [raw, plain] = &mut self.hiding;
+        let (bytes, text) = (raw.rest(), plain.rest_of_text());
+        if bytes.is_empty() && text.is_empty() {
+            return;
+        }
+        self.tail.push(&text);
+        // Without a worker nobody looks.
+        let _gone = self.to_worker.send(Event::Output { bytes, text }).await;
+    }
+
     /// False when there will be nothing more. Safe to cancel.
     async fn show_next(&mut self) -> bool {
         let Ok(room) = self.to_worker.reserve().await else {
@@ -222,9 +240,11 @@ impl<'a> Screen<'a> {
         match self.pty.read(&mut self.buffer).await {
             Ok(0) => false,
             Ok(read) => {
-                let bytes = self.buffer[..read].to_vec();
                 let mut text = String::with_capacity(read);
-                self.plain.feed(&bytes, &mut text);
+                self.plain.feed(&self.buffer[..read], &mut text);
+                let [raw, plain] = &mut self.hiding;
+                let bytes = raw.bytes(&self.buffer[..read]);
+                let text = plain.text(&text);
                 self.tail.push(&text);
                 room.send(Event::Output { bytes, text });
                 true

@@ -124,13 +124,14 @@ impl Tool for Bash {
                 )));
             }
             let mut program = shell(bench, &arguments.command)?;
-            let mut capture = Capture::new(&bench.outputs, bench.output_max);
+            let mut capture = Capture::new(bench);
             let ended = program
                 .finish(limit, std::future::pending(), |bytes| {
                     shown(&capture.push(bytes));
                 })
                 .await
                 .map_err(|error| ToolError::Failed(format!("the command was lost: {error}")))?;
+            shown(&capture.end());
             Ok(said(format!("{}({ended})", lines(capture.take()))))
         })
     }

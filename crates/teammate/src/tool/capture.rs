@@ -10,7 +10,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::unique;
+use super::{Bench, unique};
+use crate::secret::Hiding;
 use crate::vt::Plain;
 
 /// Bytes of one program's output that are kept in a file, and that the person is shown.
@@ -83,6 +84,7 @@ impl Cut {
 #[derive(Debug)]
 pub(super) struct Capture {
     plain: Plain,
+    hiding: Hiding,
     /// Not given to the model yet.
     unread: Cut,
     /// The beginning, until there is too much of it to be shown at once.
@@ -107,16 +109,16 @@ enum Kept {
 }
 
 impl Capture {
-    /// `shown_max`: what the model is shown at once, in bytes.
-    pub(super) fn new(directory: &Path, shown_max: usize) -> Self {
+    pub(super) fn new(bench: &Bench) -> Self {
         // What is said beside the output needs room too.
-        let shown_max = shown_max.saturating_sub(400);
+        let shown_max = bench.output_max.saturating_sub(400);
         Self {
             plain: Plain::default(),
+            hiding: bench.secrets.hiding(),
             unread: Cut::new(shown_max),
             whole: String::new(),
             kept: Kept::InMemory,
-            directory: directory.to_owned(),
+            directory: bench.outputs.clone(),
             printed: 0,
             shown_max,
         }
@@ -126,6 +128,17 @@ impl Capture {
     pub(super) fn push(&mut self, bytes: &[u8]) -> String {
         let mut text = String::with_capacity(bytes.len());
         self.plain.feed(bytes, &mut text);
+        let text = self.hiding.text(&text);
+        self.take_up(text)
+    }
+
+    /// The output is over. Returns what the person may see of it besides.
+    pub(super) fn end(&mut self) -> String {
+        let text = self.hiding.rest_of_text();
+        self.take_up(text)
+    }
+
+    fn take_up(&mut self, mut text: String) -> String {
         self.unread.push(&text);
         let before = self.printed;
         self.printed += text.len() as u64;
@@ -233,7 +246,10 @@ fn make_room(directory: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
+    use crate::secret::Secrets;
 
     #[test]
     fn what_fits_is_whole_and_what_does_not_loses_its_middle() {
@@ -255,7 +271,16 @@ mod tests {
     #[test]
     fn memory_and_disk_are_bounded_whatever_is_printed() {
         let directory = tempfile::tempdir().unwrap();
-        let mut capture = Capture::new(directory.path(), 1000);
+        let bench = Bench {
+            project: directory.path().to_owned(),
+            cwd: directory.path().to_owned(),
+            env: Vec::new(),
+            secrets: Secrets::default(),
+            outputs: directory.path().to_owned(),
+            output_max: 1000,
+            seen: Mutex::default(),
+        };
+        let mut capture = Capture::new(&bench);
         let chunk = vec![b'x'; 64 << 10];
         let mut shown = 0;
         for _ in 0..(FILE_MAX >> 16) + 20 {

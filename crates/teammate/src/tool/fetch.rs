@@ -158,7 +158,7 @@ impl Tool for Fetch {
                         TIMEOUT.as_secs()
                     ))
                 })??;
-            let mut capture = Capture::new(&bench.outputs, bench.output_max);
+            let mut capture = Capture::new(bench);
             let text = off_thread(move || {
                 let text = page.text()?;
                 capture.push(text.as_bytes());

@@ -178,13 +178,14 @@ async fn run(
     let args = QUIET.map(OsString::from).into_iter().chain(args).collect();
     let mut program = Program::start("git".into(), args, env, bench.project.clone())
         .map_err(|error| ToolError::Failed(format!("git did not start: {error}")))?;
-    let mut capture = Capture::new(&bench.outputs, bench.output_max);
+    let mut capture = Capture::new(bench);
     let ended = program
         .finish(Some(TIMEOUT), std::future::pending(), |bytes| {
             shown(&capture.push(bytes));
         })
         .await
         .map_err(|error| ToolError::Failed(format!("git was lost: {error}")))?;
+    shown(&capture.end());
     let text = capture.take();
     if matches!(ended, Ended::Exited(status) if status.success()) {
         return Ok(text);

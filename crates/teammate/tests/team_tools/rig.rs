@@ -8,6 +8,7 @@ use agent_team_protocol::notification::DeliveredMessage;
 use agent_team_protocol::view::{MemberView, TaskView, TeamView};
 use agent_team_protocol::{ErrorCode, MessageId, Refusal, TaskId};
 use agent_team_teammate::desk::Desk;
+use agent_team_teammate::secret::Secrets;
 use agent_team_teammate::team_tool::{Arrivals, Claims, Shared, Verify, Verifying, team_tools};
 use agent_team_teammate::tool::{Bench, Tool, ToolError};
 use serde_json::{Value, json};
@@ -103,6 +104,7 @@ fn bench() -> Bench {
         project: PathBuf::from("/"),
         cwd: PathBuf::from("/"),
         env: Vec::new(),
+        secrets: Secrets::default(),
         outputs: PathBuf::from("/"),
         output_max: 4096,
         seen: Mutex::new(HashMap::new()),

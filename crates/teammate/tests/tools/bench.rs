@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use agent_team_teammate::secret::Secrets;
 use agent_team_teammate::tool::{Bench, Options, Output, Tool, ToolError, domain_tools};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -40,6 +41,7 @@ impl Rig {
                 cwd: project.clone(),
                 project,
                 env,
+                secrets: Secrets::default(),
                 outputs,
                 output_max: OUTPUT_MAX,
                 seen: Mutex::new(HashMap::new()),

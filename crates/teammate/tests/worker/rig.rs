@@ -98,6 +98,7 @@ impl ScriptedSupervisor {
             token: TOKEN.into(),
             cwd: cwd.to_owned(),
             environment: BTreeMap::from([("PATH".into(), path), ("GIVEN".into(), "yes".into())]),
+            secrets: BTreeMap::new(),
             log: self.path("ada.log"),
             engine,
             role: "worker".parse().unwrap(),

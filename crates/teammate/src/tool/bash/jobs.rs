@@ -89,7 +89,7 @@ impl Jobs {
 impl Job {
     fn start(bench: &Bench, command: &str, limit: Option<Duration>) -> Result<Job, ToolError> {
         let mut program = shell(bench, command)?;
-        let capture = Arc::new(Mutex::new(Capture::new(&bench.outputs, bench.output_max)));
+        let capture = Arc::new(Mutex::new(Capture::new(bench)));
         let (tell, progress) = watch::channel(None);
         let (stop, mut told_to_stop) = watch::channel(false);
         let printed_to = Arc::clone(&capture);
@@ -104,6 +104,7 @@ impl Job {
                     tell.send_modify(|_ended| ());
                 })
                 .await;
+            lock(&printed_to).end();
             let ended = match ended {
                 Ok(ended) => ended.to_string(),
                 Err(error) => format!("it was lost: {error}"),

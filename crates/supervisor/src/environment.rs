@@ -1,0 +1,55 @@
+//! What the programs of a team are given by the caller of `up`. Kept in the team's file in the runtime directory while
+//! the team is up, and never in its journal. Called by the driver.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use agent_team_protocol::method::SECRET_MIN;
+use agent_team_protocol::{ErrorCode, Refusal};
+use serde::{Deserialize, Serialize};
+
+/// Variables by name.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Environment {
+    pub(crate) variables: BTreeMap<String, String>,
+    /// For the members' tools and tasks alone.
+    #[serde(default)]
+    pub(crate) secrets: BTreeMap<String, String>,
+}
+
+/// Without any value.
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Environment")
+            .field("variables", &self.variables.len())
+            .field("secrets", &self.secrets.len())
+            .finish()
+    }
+}
+
+impl Environment {
+    /// # Errors
+    /// For a secret that is too short to be hidden.
+    pub(crate) fn check(&self) -> Result<(), Refusal> {
+        match self
+            .secrets
+            .iter()
+            .find(|(_, value)| value.len() < SECRET_MIN)
+        {
+            Some((name, _)) => Err(Refusal::new(
+                ErrorCode::Invalid,
+                format!(
+                    "the secret {name} is shorter than {SECRET_MIN} bytes: it could not be kept out of what is shown"
+                ),
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// What a hook is given: what it prints is kept, so that it has no secrets.
+    pub(crate) fn of_hooks(mut self) -> BTreeMap<String, String> {
+        self.variables
+            .retain(|name, _| !self.secrets.contains_key(name));
+        self.variables
+    }
+}

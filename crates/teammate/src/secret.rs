@@ -1,0 +1,297 @@
+//! The person's secrets, which tools are given and nobody is shown: their values are hidden in whatever programs and
+//! tools say, before a model, a pane, a log or the supervisor has it.
+//!
+//! Hidden are the value itself, also cut anywhere into pieces that come one after the other, each of its lines, and
+//! what it becomes in JSON, in URLs and in base64. What a program makes of it otherwise (reversed, hashed, encrypted,
+//! in hexadecimal) is not known here; neither is a part of it that was cut out before it came here.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use agent_team_protocol::method::SECRET_MIN;
+use aho_corasick::{AhoCorasick, MatchKind};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+
+/// Characters of base64 that a part of a value must come to, or it would be found where it is not.
+const BASE64_MIN: usize = 8;
+
+/// Variables whose values are hidden. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Secrets(Option<Arc<Known>>);
+
+struct Known {
+    finder: AhoCorasick,
+    /// What is looked for.
+    forms: Vec<Vec<u8>>,
+    /// What stands in place of each of them.
+    marks: Vec<String>,
+}
+
+/// Without any value.
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let forms = self.0.as_ref().map_or(0, |known| known.forms.len());
+        write!(f, "Secrets({forms} forms)")
+    }
+}
+
+impl Secrets {
+    /// Values by name. One that is shorter than [`SECRET_MIN`] is not hidden.
+    pub fn new(values: &BTreeMap<String, String>) -> Self {
+        let (mut forms, mut marks) = (Vec::new(), Vec::new());
+        for (name, value) in values {
+            for form in forms_of(value) {
+                forms.push(form);
+                marks.push(format!("[secret {name}]"));
+            }
+        }
+        if forms.is_empty() {
+            return Self(None);
+        }
+        let finder = AhoCorasick::builder()
+            .match_kind(MatchKind::LeftmostLongest)
+            .build(&forms);
+        Self(Some(Arc::new(Known {
+            finder: finder.expect("a person gives few secrets"),
+            forms,
+            marks,
+        })))
+    }
+
+    /// The text with a mark in place of each value.
+    pub fn hide<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        match &self.0 {
+            Some(known) if known.finder.is_match(text) => {
+                known.finder.replace_all(text, &known.marks).into()
+            }
+            Some(_) | None => text.into(),
+        }
+    }
+
+    /// For what comes in pieces.
+    pub(crate) fn hiding(&self) -> Hiding {
+        Hiding {
+            known: self.0.clone(),
+            held: Vec::new(),
+        }
+    }
+}
+
+/// Hides secrets in what comes in pieces. What may be the beginning of one is held back until it is known.
+pub(crate) struct Hiding {
+    known: Option<Arc<Known>>,
+    held: Vec<u8>,
+}
+
+impl fmt::Debug for Hiding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Hiding({} bytes held back)", self.held.len())
+    }
+}
+
+impl Hiding {
+    /// Takes the next piece and returns what may be shown now.
+    pub(crate) fn bytes(&mut self, piece: &[u8]) -> Vec<u8> {
+        let Some(known) = &self.known else {
+            return piece.to_vec();
+        };
+        self.held.extend_from_slice(piece);
+        let (mut shown, mut done) = (Vec::new(), 0);
+        loop {
+            let rest = &self.held[done..];
+            let unclear = known.begins_at(rest);
+            let found = known.finder.find(rest);
+            match found.filter(|found| found.start() < unclear) {
+                Some(found) => {
+                    shown.extend_from_slice(&rest[..found.start()]);
+                    shown.extend_from_slice(known.marks[found.pattern()].as_bytes());
+                    done += found.end();
+                }
+                None => {
+                    shown.extend_from_slice(&rest[..unclear]);
+                    done += unclear;
+                    break;
+                }
+            }
+        }
+        self.held.drain(..done);
+        shown
+    }
+
+    /// The same for text: no character of it is cut, as no value is.
+    pub(crate) fn text(&mut self, piece: &str) -> String {
+        String::from_utf8_lossy(&self.bytes(piece.as_bytes())).into_owned()
+    }
+
+    /// What was held back: nothing follows it.
+    pub(crate) fn rest(&mut self) -> Vec<u8> {
+        let held = std::mem::take(&mut self.held);
+        match &self.known {
+            Some(known) => known.finder.replace_all_bytes(&held, &known.marks),
+            None => held,
+        }
+    }
+
+    pub(crate) fn rest_of_text(&mut self) -> String {
+        String::from_utf8_lossy(&self.rest()).into_owned()
+    }
+}
+
+impl Known {
+    /// Where the first thing begins that more bytes could make a secret, or a longer one; the end when there is none.
+    fn begins_at(&self, text: &[u8]) -> usize {
+        let longest = self.forms.iter().map(Vec::len).max().unwrap_or(0);
+        let from = text.len().saturating_sub(longest);
+        let could_be = |at: &usize| {
+            let rest = &text[*at..];
+            let goes_on = |form: &Vec<u8>| form.len() > rest.len() && form.starts_with(rest);
+            self.forms.iter().any(goes_on)
+        };
+        (from..text.len()).find(could_be).unwrap_or(text.len())
+    }
+}
+
+/// What a value looks like where it is printed.
+fn forms_of(value: &str) -> Vec<Vec<u8>> {
+    let mut forms: Vec<Vec<u8>> = Vec::new();
+    for text in std::iter::once(value).chain(value.lines()) {
+        // How a file or a line ends is not part of it.
+        let text = text.trim();
+        if text.len() < SECRET_MIN {
+            continue;
+        }
+        let json = serde_json::Value::from(text).to_string();
+        forms.push(text.into());
+        forms.push(text.replace('\n', "\r\n").into());
+        forms.push(json[1..json.len() - 1].into());
+        for upper in [true, false] {
+            forms.push(percent(text, upper, "%20").into());
+            forms.push(percent(text, upper, "+").into());
+        }
+        forms.extend(base64_of(text.as_bytes()));
+    }
+    forms.sort();
+    forms.dedup();
+    forms
+}
+
+fn percent(text: &str, upper: bool, space: &str) -> String {
+    let mut encoded = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                encoded.push(byte.into());
+            }
+            b' ' => encoded.push_str(space),
+            byte if upper => encoded.push_str(&format!("%{byte:02X}")),
+            byte => encoded.push_str(&format!("%{byte:02x}")),
+        }
+    }
+    encoded
+}
+
+/// The characters that stand for these bytes and for nothing beside them, wherever in a longer text they stand.
+fn base64_of(bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut forms = Vec::new();
+    for before in 0..3 {
+        let padded = [&[0_u8; 3][..before], bytes].concat();
+        // Three bytes are four characters; a character at either end may be shared with what stands beside.
+        let first = (before * 8).div_ceil(6);
+        let end = padded.len() * 8 / 6;
+        if end.saturating_sub(first) < BASE64_MIN {
+            continue;
+        }
+        for encoded in [
+            STANDARD_NO_PAD.encode(&padded),
+            URL_SAFE_NO_PAD.encode(&padded),
+        ] {
+            forms.push(encoded.as_bytes()[first..end].to_vec());
+        }
+    }
+    forms
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secrets(values: &[(&str, &str)]) -> Secrets {
+        let values = values
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Secrets::new(&values.collect())
+    }
+
+    #[test]
+    fn a_value_is_hidden_however_the_output_is_cut() {
+        let secrets = secrets(&[
+            ("TOKEN", "s3cr3t-välue"),
+            ("LONGER", "s3cr3t-välue-and-more"),
+        ]);
+        let text = "a s3cr3t-välue, s3cr3t-välue-and-more, s3cr3t-välue-and-less s3cr";
+        let hidden = "a [secret TOKEN], [secret LONGER], [secret TOKEN]-and-less s3cr";
+        assert_eq!(secrets.hide(text), hidden);
+        for piece in 1..text.len() {
+            let mut hiding = secrets.hiding();
+            let mut shown = Vec::new();
+            for piece in text.as_bytes().chunks(piece) {
+                shown.extend(hiding.bytes(piece));
+            }
+            shown.extend(hiding.rest());
+            assert_eq!(
+                String::from_utf8(shown).unwrap(),
+                hidden,
+                "pieces of {piece}"
+            );
+        }
+    }
+
+    #[test]
+    fn nothing_is_held_back_that_cannot_become_a_secret() {
+        let mut hiding = secrets(&[("TOKEN", "s3cr3t")]).hiding();
+        assert_eq!(hiding.text("Password: "), "Password: ");
+        assert_eq!(hiding.text("s3"), "");
+        assert_eq!(hiding.text("x"), "s3x");
+        assert_eq!(hiding.text("s3cr3"), "");
+        assert_eq!(hiding.rest_of_text(), "s3cr3");
+    }
+
+    #[test]
+    fn what_it_becomes_in_json_urls_and_base64_is_hidden_too() {
+        let value = "pa ss\"w/rd+1";
+        let secrets = secrets(&[("TOKEN", value)]);
+        let mut said = vec![
+            serde_json::json!({ "a": value }).to_string(),
+            "?q=pa%20ss%22w%2Frd%2B1&x".to_owned(),
+            "?q=pa+ss%22w%2frd%2b1&x".to_owned(),
+        ];
+        for beside in ["", "x", "xy", "user:"] {
+            for engine in [STANDARD_NO_PAD, URL_SAFE_NO_PAD] {
+                said.push(engine.encode(format!("{beside}{value}{beside}")));
+            }
+        }
+        for text in said {
+            let hidden = secrets.hide(&text);
+            assert!(hidden.contains("[secret TOKEN]"), "{text} became {hidden}");
+        }
+    }
+
+    #[test]
+    fn each_line_of_a_long_one_is_hidden_by_itself() {
+        let secrets = secrets(&[("KEY", "-----BEGIN-----\nMIIabcdef\nab\n-----END KEY-----\n")]);
+        let shown = secrets.hide("  1\t-----BEGIN-----\n  2\tMIIabcdef\n  3\tab\n");
+        assert_eq!(shown, "  1\t[secret KEY]\n  2\t[secret KEY]\n  3\tab\n");
+        let whole = "<-----BEGIN-----\r\nMIIabcdef\r\nab\r\n-----END KEY----->";
+        assert_eq!(secrets.hide(whole), "<[secret KEY]>");
+    }
+
+    #[test]
+    fn without_secrets_everything_passes() {
+        let secrets = Secrets::default();
+        assert_eq!(secrets.hide("text"), "text");
+        assert_eq!(secrets.hiding().bytes(b"te\xff"), b"te\xff");
+    }
+}

@@ -1,0 +1,170 @@
+//! `--secret`: tools have it, and nobody else ever sees it.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use agent_team_protocol::view::TaskState;
+use agent_team_tests::fake_model_server::{FakeModelServer, Reply, in_turn};
+use agent_team_tests::{Rig, tmux};
+use serde_json::json;
+
+use crate::teams::{in_panes, task};
+
+const VALUE: &str = "hunter2-of-the-deploy";
+
+/// The same, as `base64` prints it.
+const ENCODED: &str = "aHVudGVyMi1vZi10aGUtZGVwbG95";
+
+/// Every file below a directory in which the value stands.
+fn holders(directory: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(holders(&path));
+        } else if path.is_file() {
+            let bytes = fs::read(&path).unwrap();
+            let holds = |text: &str| bytes.windows(text.len()).any(|at| at == text.as_bytes());
+            if holds(VALUE) || holds(ENCODED) {
+                found.push(path.display().to_string());
+            }
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn a_secret_reaches_tools_and_is_shown_to_nobody() {
+    let whole =
+        "printf '%s' \"$DEPLOY\" > from-tool; for i in $(seq 3000); do echo \"$i $DEPLOY\"; done";
+    let server = FakeModelServer::start(in_turn([
+        Reply::call(
+            "bash",
+            json!({"command": "printf 'it is hunter2-'; sleep 0.2; printf 'of-the-deploy, '; \
+                printf %s \"$DEPLOY\" | base64; echo \"key: $OPENAI_API_KEY\""}),
+        ),
+        Reply::call("bash", json!({"command": whole})),
+        Reply::call(
+            "bash",
+            json!({"command": "echo \"$DEPLOY\"; exit 1", "background": true}),
+        ),
+        Reply::call("bash_output", json!({"id": 1, "wait_seconds": 60})),
+        Reply::call("read", json!({"path": "from-tool"})),
+        Reply::call("grep", json!({"pattern": "hunter2"})),
+        Reply::call("finish", json!({"answer": "Deployed."})),
+    ]))
+    .await;
+    let mut rig = Rig::with_team(
+        "mode = \"lead\"\n[panes]\nplacement = \"headless\"\n[lead]\nmodel = \"openai/lead\"\n",
+    );
+    rig.set("OPENAI_BASE_URL", server.base_url());
+    rig.set("OPENAI_API_KEY", "a-key-for-the-model");
+    rig.set("DEPLOY", VALUE);
+    let output = rig
+        .run([
+            "run",
+            "--bypass",
+            "--secret",
+            "DEPLOY",
+            "--record",
+            "run.jsonl",
+            "Deploy it",
+        ])
+        .await
+        .expect(0);
+    assert_eq!(output.stdout, "Deployed.\n");
+    assert!(!output.stderr.contains(VALUE), "{}", output.stderr);
+    assert_eq!(rig.read("from-tool").as_deref(), Some(VALUE));
+
+    let requests = server.requests();
+    let results: Vec<String> = requests
+        .iter()
+        .flat_map(|request| request.results())
+        .map(|(_, text)| text)
+        .collect();
+    assert!(
+        results
+            .iter()
+            .all(|text| !text.contains(VALUE) && !text.contains(ENCODED))
+    );
+    let text = |at: usize| results[at].as_str();
+    assert!(
+        text(0).starts_with("it is [secret DEPLOY], [secret DEPLOY]"),
+        "{}",
+        text(0)
+    );
+    assert!(
+        text(0).contains("key: \n"),
+        "a model's key is no tool's: {}",
+        text(0)
+    );
+    assert!(
+        text(1).contains("1 [secret DEPLOY]\n") && text(1).contains("kept in"),
+        "{}",
+        text(1)
+    );
+    assert!(text(3).contains("[secret DEPLOY]\n"), "{}", text(3));
+    assert!(text(4).contains("[secret DEPLOY]"), "{}", text(4));
+    assert!(text(5).contains("[secret DEPLOY]"), "{}", text(5));
+
+    assert_eq!(
+        holders(&rig.home()),
+        [""; 0],
+        "state, logs, kept outputs and all"
+    );
+    assert!(!rig.read("run.jsonl").unwrap().contains(VALUE));
+}
+
+#[tokio::test]
+async fn a_task_has_the_secret_and_its_pane_result_and_log_do_not() {
+    if !tmux::is_here() {
+        return;
+    }
+    let line = r#"echo "it is $DEPLOY"; printf %s "$DEPLOY" > from-task"#;
+    let rig = in_panes(&["ada"], &task("Show", line, ""));
+    let file = rig.root().join("deploy.txt");
+    fs::write(&file, format!("{VALUE}\n")).unwrap();
+    let named = format!("DEPLOY={}", file.display());
+
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    rig.run(["up", "--secret", &named])
+        .await
+        .expect(2)
+        .says("others than its owner may use it")
+        .says("chmod 600");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    rig.ok(["up", "--secret", &named]).await;
+    let task = rig.until_task_is("T-1", TaskState::Completed).await;
+    assert_eq!(task.result.as_deref(), Some("it is [secret DEPLOY]"));
+    assert_eq!(rig.read("from-task").as_deref(), Some(VALUE));
+    let pane = rig.member("ada").await.pane.unwrap();
+    let shown = rig.tmux().until_shown(&pane, "T-1 completed").await;
+    assert!(
+        shown.contains("it is [secret DEPLOY]") && !shown.contains(VALUE),
+        "{shown}"
+    );
+    let held = holders(&rig.home().join("state"));
+    assert_eq!(held, [""; 0]);
+    rig.ok(["down"]).await;
+    assert_eq!(holders(&rig.home()), [""; 0], "nothing keeps it after down");
+}
+
+#[tokio::test]
+async fn a_secret_that_cannot_be_had_or_hidden_is_refused() {
+    let rig = Rig::with_team("[[member]]\nname = \"ada\"\nengine = \"command\"\n");
+    let refused = rig.run(["up", "--secret", "NOT_SET"]).await.expect(2);
+    refused.says("NOT_SET").says("--secret NAME=FILE");
+    rig.run(["up", "--secret", "T=/not/there"])
+        .await
+        .expect(2)
+        .says("/not/there");
+    let file = rig.root().join("short");
+    fs::write(&file, "12345\n").unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    let named = format!("PIN={}", file.display());
+    rig.run(["up", "--secret", &named])
+        .await
+        .expect(2)
+        .says("shorter than 6 bytes");
+}
