@@ -69,6 +69,7 @@ pub struct TeamBuilder {
     project: Option<PathBuf>,
     variables: BTreeMap<String, String>,
     environment: BTreeMap<String, String>,
+    secrets: BTreeMap<String, String>,
     alone: bool,
     model: Option<ModelChoice>,
     engine: Option<MakeEngine>,
@@ -206,6 +207,13 @@ impl TeamBuilder {
         self
     }
 
+    /// A variable that what the tools run is given, and that neither a model nor the journal nor a log is told. At least
+    /// 6 bytes.
+    pub fn secret(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.secrets.insert(name.into(), value.into());
+        self
+    }
+
     /// The model of members that have no other: by name, such as `"anthropic/claude-sonnet-4-6"`, or a [`Model`] in an
     /// `Arc`. Unless given: the first for which the environment has a key or a server.
     ///
@@ -281,6 +289,7 @@ impl TeamBuilder {
         let home = Home::new(team, place, durability, crew).await?;
         let up = Up {
             environment: self.surroundings(),
+            secrets: self.secrets,
             spec,
             terminal: CallerTerminal::default(),
             dry_run: false,

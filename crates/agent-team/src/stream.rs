@@ -96,27 +96,22 @@ impl Teller {
         };
         let mut told = Vec::new();
         for mut envelope in heard {
-            let ours = envelope.run_id == Some(self.run);
-            match &mut envelope.event {
-                AgUi::RunStarted { run_id, .. } if *run_id == self.run => {
+            if envelope.run_id == Some(self.run) {
+                if let AgUi::RunStarted { .. } = envelope.event {
                     told.push(envelope);
                     told.extend(self.before.take().unwrap_or_default());
                     continue;
                 }
-                AgUi::RunFinished { run_id, result, .. } if *run_id == self.run => {
-                    if let Ok(full) = result::of(self.heard.line(), self.run).await
-                        && let Ok(full) = serde_json::to_value(full)
-                    {
-                        *result = full;
-                    }
+                if let AgUi::RunFinished { result, .. } = &mut envelope.event
+                    && let Ok(full) = result::of(self.heard.line(), self.run).await
+                    && let Ok(full) = serde_json::to_value(full)
+                {
+                    *result = full;
+                }
+                if let AgUi::RunFinished { .. } | AgUi::RunError { .. } = envelope.event {
                     told.push(envelope);
                     return (told, None);
                 }
-                AgUi::RunError { .. } if ours => {
-                    told.push(envelope);
-                    return (told, None);
-                }
-                _ => {}
             }
             match &mut self.before {
                 Some(before) => before.push(envelope),

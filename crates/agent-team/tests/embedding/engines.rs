@@ -25,14 +25,14 @@ async fn working(work: impl Fn(&Assignment) -> Worked + Send + Sync + 'static) -
         .lead(Member::new("boss"))
         .member(Member::new("ada"))
         .engine(move |_| Some(Box::new(ScriptedEngine(Arc::clone(&work)))));
-    within("the team", team.build()).await.unwrap()
+    within("the team", team.build()).await.expect("a team")
 }
 
 /// The task, once it has ended.
 async fn ended(team: &Team, task: TaskId) -> TaskView {
     let ended = async {
         loop {
-            let task = team.board().show(task).await.unwrap();
+            let task = team.board().show(task).await.expect("a task");
             if !matches!(task.state, TaskState::Pending | TaskState::InProgress) {
                 return task;
             }
@@ -43,9 +43,9 @@ async fn ended(team: &Team, task: TaskId) -> TaskView {
 }
 
 async fn state(team: &Team, name: &str) -> MemberState {
-    let members = team.members().list().await.unwrap();
+    let members = team.members().list().await.expect("members");
     let member = members.iter().find(|member| member.name.as_str() == name);
-    member.unwrap().state
+    member.expect("it is there").state
 }
 
 #[tokio::test]
@@ -173,7 +173,10 @@ async fn work_is_cut_off_where_it_stands_and_hears_messages_meanwhile() {
     let task = team.board().add(spec("Endless too")).await.unwrap().task;
     within("the work", begun.notified()).await;
     let messages = team.messages();
-    messages.send(Recipient::Member(ada.clone()), "enough").await.unwrap();
+    messages
+        .send(Recipient::Member(ada.clone()), "enough")
+        .await
+        .unwrap();
     let task = ended(&team, task).await;
     assert_eq!(task.result.as_deref(), Some("as you wish"));
     within("its end", dropped.notified()).await;

@@ -8,7 +8,7 @@ use crate::scripted::{ScriptedModel, within};
 
 async fn shouting() -> Team {
     let team = Team::builder().model(ScriptedModel::shouting()).build();
-    within("the team", team).await.unwrap()
+    within("the team", team).await.expect("a team")
 }
 
 #[tokio::test]

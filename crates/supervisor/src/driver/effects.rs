@@ -124,7 +124,9 @@ impl Driver {
             .plan;
         let settings = MemberSettings::of(plan)
             .ok_or_else(|| StartFault::Unfit("its settings cannot be read".to_owned()))?;
-        let program = self.launcher.program(settings.engine)
+        let program = self
+            .launcher
+            .program(settings.engine)
             .map_err(|error| StartFault::Failed(error.to_string()))?;
         let team = self.identity.team.as_str();
         let Environment {
