@@ -263,7 +263,12 @@ impl Messages<'_> {
         text: String,
         urgent: bool,
     ) -> Result<SendAnswer, CallFailed> {
-        let message = SendMessage { to, text, urgent };
+        let message = SendMessage {
+            to,
+            text,
+            urgent,
+            reply_to: None,
+        };
         self.0.call::<MessageSend>(message).await
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use agent_team_protocol::{MemberName, Recipient, Revision, RoleName};
+use agent_team_protocol::{MemberName, MessageId, Recipient, Revision, RoleName};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod task;
@@ -21,6 +21,7 @@ A team:
   run          Give the lead a goal, wait for its answer, and print that
   attach       Show the team, or one member's pane, in this terminal
   ps           The members and what they are doing
+  stats        What each member used and did, and what it cost
   why          Why a member is in the state it is in
   logs         What a member printed
   events       What happened, in order
@@ -99,6 +100,10 @@ pub(crate) enum Verb {
     },
     /// The members and what they are doing
     Ps,
+    /// What each member used and did, and what it cost
+    ///
+    /// Over all launches. A member works while it is in a turn of its model or on a task.
+    Stats,
     /// Why a member is in the state it is in
     Why {
         member: MemberName,
@@ -149,6 +154,9 @@ pub(crate) enum Verb {
         /// Interrupt what is being done now
         #[arg(long)]
         urgent: bool,
+        /// The message that it answers, such as M-7
+        #[arg(long, value_name = "MESSAGE")]
+        reply_to: Option<MessageId>,
     },
     /// The messages of the team, or of one member
     Messages {
