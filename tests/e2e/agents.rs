@@ -129,3 +129,43 @@ async fn a_run_whose_lead_only_rests_ends_when_everybody_is_idle() {
         .says("has not finished");
     assert_eq!(rig.processes(), []);
 }
+
+#[tokio::test]
+async fn a_lead_spawns_only_the_roles_that_she_may() {
+    let server = FakeModelServer::start(by_model([
+        (
+            "lead",
+            vec![
+                Reply::call("spawn_teammate", json!({"role": "debugger"})),
+                Reply::call(
+                    "spawn_teammate",
+                    json!({"role": "reviewer", "name": "rita"}),
+                ),
+                Reply::call("finish", json!({"answer": "Done."})),
+            ],
+        ),
+        ("ada", Vec::new()),
+    ]))
+    .await;
+    let rig = rig(&server);
+    rig.set_team(&TEAM.replace(
+        "[lead]\n",
+        "[lead]\nmay_spawn = [\"reviewer\", \"planner\"]\n",
+    ));
+    rig.run(["run", "Greet the world"]).await.expect(0);
+    let requests = server.requests();
+    let of_lead: Vec<_> = requests
+        .iter()
+        .filter(|request| request.model() == "lead")
+        .collect();
+    let refused = &of_lead[1].results()[0].1;
+    assert!(
+        refused.contains("may not spawn the role debugger, only reviewer, planner"),
+        "{refused}"
+    );
+    assert!(of_lead[2].results()[0].1.starts_with("rita (reviewer)"));
+    assert!(
+        !of_lead[0].system().contains("- debugger"),
+        "it is not even offered"
+    );
+}

@@ -338,6 +338,7 @@ async fn a_full_inbox_refuses_until_something_is_read() {
         to: Recipient::Member("ada".parse().unwrap()),
         text: "hello".to_owned(),
         urgent: false,
+        reply_to: None,
     };
     for _ in 0..FULL {
         user.ask::<MessageSend>(message()).await;

@@ -143,6 +143,7 @@ async fn send_each(
                 to: Recipient::Member("ada".parse().unwrap()),
                 text: format!("{caller} {number}"),
                 urgent: false,
+                reply_to: None,
             };
             let key = number.to_string();
             match user.call::<MessageSend>(message, Some(&key)).await {

@@ -107,3 +107,20 @@ async fn a_long_message_comes_from_stdin_and_stays_whole() {
         MessageState::Unknown
     );
 }
+
+#[tokio::test]
+async fn an_answer_names_the_message_that_it_answers() {
+    let rig = headless(&["ada"], "");
+    rig.ok(["up"]).await;
+    rig.ok(["send", "ada", "ready?"]).await;
+    rig.ok(["send", "ada", "--reply-to", "M-1", "yes,", "you"])
+        .await;
+    let messages = rig.json(["messages"]).await;
+    assert_eq!(messages["messages"][1]["reply_to"], "M-1");
+    assert_eq!(messages["messages"][0]["reply_to"], serde_json::Value::Null);
+    rig.ok(["messages"]).await.says("in reply to M-1");
+    let refused = rig
+        .refused(3, ["send", "ada", "--reply-to", "M-9", "to what?"])
+        .await;
+    assert_eq!(refused["code"], "unknown_message");
+}

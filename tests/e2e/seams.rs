@@ -46,6 +46,7 @@ async fn survives_a_crash_at(seam: &str) {
             to: Recipient::Member("ada".parse().unwrap()),
             text: "once".to_owned(),
             urgent: false,
+            reply_to: None,
         };
         assert_eq!(
             persist::<TaskAdd>(&rig, caller, "1", add("One")).await.task,

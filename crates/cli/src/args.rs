@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use agent_team_protocol::{MemberName, Recipient, Revision, RoleName};
+use agent_team_protocol::{MemberName, MessageId, Recipient, Revision, RoleName};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod task;
@@ -21,6 +21,7 @@ A team:
   run          Give the lead a goal, wait for its answer, and print that
   attach       Show the team, or one member's pane, in this terminal
   ps           The members and what they are doing
+  stats        What each member used and did, and what it cost
   why          Why a member is in the state it is in
   logs         What a member printed
   events       What happened, in order
@@ -99,6 +100,10 @@ pub(crate) enum Verb {
     },
     /// The members and what they are doing
     Ps,
+    /// What each member used and did, and what it cost
+    ///
+    /// Over all launches. A member works while it is in a turn of its model or on a task.
+    Stats,
     /// Why a member is in the state it is in
     Why {
         member: MemberName,
@@ -152,6 +157,9 @@ pub(crate) enum Verb {
         /// Interrupt what is being done now
         #[arg(long)]
         urgent: bool,
+        /// The message that it answers, such as M-7
+        #[arg(long, value_name = "MESSAGE")]
+        reply_to: Option<MessageId>,
     },
     /// The messages of the team, or of one member
     Messages {
@@ -280,10 +288,11 @@ The state of STATE_SNAPSHOT and STATE_DELTA (RFC 6902) is
   {members: {NAME: {role, lead, state, why}}, tasks: {ID: as task list --json has it}}
 Texts and tool calls of models are live only: they come with -f, and not again.
 CUSTOM events:
-  message        {id, from, to, text, urgent}: it was accepted
+  message        {id, from, to, text, urgent, reply_to}: it was accepted
   messages_read  {messages}: this member has read them
   task_refused   {task, reason, refusals}: a hook did not let it complete
-  usage          {input, output, cached, micro_usd, …}: what this member's model has spent so far
+  usage          {input, output, cached, micro_usd, unpriced}: what this member's model has spent so far
+  budget         {measure, standing}: how much of a limit is used up: within, warned or spent
   memory         {key, value}: the team remembers this
   idle           null: everybody is idle, and the lead was told
   output         {task, text}: lines that this member printed or shows; live only

@@ -19,6 +19,7 @@ pub struct Unread {
     pub from: Party,
     pub text: Arc<str>,
     pub urgent: bool,
+    pub reply_to: Option<MessageId>,
 }
 
 /// Which messages go first.
@@ -145,6 +146,7 @@ mod tests {
                     from: Party::User,
                     text: "x".into(),
                     urgent: false,
+                    reply_to: None,
                 },
             );
         }

@@ -1,6 +1,6 @@
 //! Why a call changes nothing, said to a person.
 
-use agent_team_protocol::id::{Generation, MemberName, Party, RunId, TaskId};
+use agent_team_protocol::id::{Generation, MemberName, MessageId, Party, RunId, TaskId};
 
 /// A refusal. Its text is a sentence without a full stop.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -11,6 +11,8 @@ pub enum Refused {
     NoLead,
     #[error("nobody is there to read it")]
     NobodyToTell,
+    #[error("there is no message {0}")]
+    UnknownMessage(MessageId),
     #[error("there is no task {0}")]
     UnknownTask(TaskId),
     #[error("{dependent} depends on {unknown}, which is not there")]
@@ -67,6 +69,8 @@ pub enum Refused {
     NoRun,
     #[error("these tasks are not finished: {}{}", list(named), and_more(*more))]
     TasksOpen { named: Vec<TaskId>, more: usize },
+    #[error("{0} asks no model, and so has nothing to spend")]
+    SpendsNothing(MemberName),
     #[error("only the lead may {0}")]
     LeadOnly(&'static str),
     #[error("the team remembers {0} things already, which is the limit")]

@@ -62,6 +62,7 @@ impl Team {
         }
         for (message, (unread, lane, to)) in self.unread() {
             let (from, text, urgent) = (unread.from.clone(), unread.text.clone(), unread.urgent);
+            let reply_to = unread.reply_to;
             let derived = self.lane(&from, urgent);
             put(
                 now,
@@ -72,6 +73,7 @@ impl Team {
                     to,
                     text,
                     urgent,
+                    reply_to,
                 },
             );
             if lane != derived {
@@ -81,6 +83,12 @@ impl Team {
         for (at, event) in self.run_events() {
             put(now, at, event);
         }
+        for member in self.members.values() {
+            let (member, account) = (member.plan.name.clone(), member.account);
+            put(now, 0, Event::AccountKept { member, account });
+        }
+        let (account, spent) = (self.account, self.spent);
+        put(now, 0, Event::TeamAccountKept { account, spent });
         for (last_used, call) in self.answers.iter() {
             put(last_used, 0, Event::CallAnswered { call: call.clone() });
         }

@@ -117,6 +117,7 @@ codes! {
     // What was asked for is not there.
     UnknownTeam => NotFound,
     UnknownMember => NotFound,
+    UnknownMessage => NotFound,
     UnknownTask => NotFound,
     UnknownRole => NotFound,
     UnknownRun => NotFound,

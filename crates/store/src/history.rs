@@ -35,6 +35,7 @@ pub struct StoredMessage {
     pub to: Vec<Party>,
     pub text: Arc<str>,
     pub urgent: bool,
+    pub reply_to: Option<MessageId>,
     /// Unix time in milliseconds.
     pub at: u64,
 }
@@ -172,6 +173,7 @@ fn stored_message(row: &Row<'_>, revision: i64) -> Result<StoredMessage, ReadErr
         to,
         text,
         urgent,
+        reply_to,
     } = json(text(row, 1, place)?, place)?
     else {
         return Err(ReadError::Damaged(format!("{}: not a message", place())));
@@ -182,6 +184,7 @@ fn stored_message(row: &Row<'_>, revision: i64) -> Result<StoredMessage, ReadErr
         to,
         text,
         urgent,
+        reply_to,
         at,
     })
 }

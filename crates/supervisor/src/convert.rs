@@ -3,17 +3,18 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use agent_team_core::budget::Budget;
 use agent_team_core::input::{After, Growth, MemberPlanByHand, TaskChanges, UpPlan};
 use agent_team_core::plan::{FileTask, MemberPlan, Takes, TaskPlan, TeamPlan};
 use agent_team_core::run::Spent;
 use agent_team_core::{Refused, Team};
 use agent_team_protocol::method::{self, Spawn};
 use agent_team_protocol::spec::{
-    AgentSpec, ClaimPolicy, Colour, Engine, MemberSpec, PlacementChoice, RoleSpec, TaskSpec,
+    self, AgentSpec, ClaimPolicy, Colour, Engine, MemberSpec, PlacementChoice, RoleSpec, TaskSpec,
     TeamSpec,
 };
 use agent_team_protocol::view::Usage;
-use agent_team_protocol::{ErrorCode, Refusal, TaskId};
+use agent_team_protocol::{ErrorCode, MemberName, Refusal, RoleName, TaskId};
 
 use crate::settings::{self, MemberSettings, Place, TeamSettings, carried};
 
@@ -42,6 +43,7 @@ pub(crate) fn up_plan(spec: TeamSpec, place: Place, team: &Team) -> UpPlan {
         team: TeamPlan {
             teammates: spec.limits.teammates,
             starting: spec.limits.starting,
+            budget: budget(spec.limits.budget),
             asks_before_completing: hooks.task_completed.is_some(),
             asks_when_idle: hooks.teammate_idle.is_some(),
             settings: carried(&TeamSettings {
@@ -81,6 +83,23 @@ fn member_plan(spec: MemberSpec, colour: Colour) -> MemberPlan {
             agent: spec.agent,
         }),
         colour: colour.name().into(),
+        budget: match spec.engine {
+            Engine::Command => None,
+            Engine::Native => Some(budget(spec.budget)),
+        },
+    }
+}
+
+pub(crate) fn budget(budget: spec::Budget) -> Budget {
+    let spec::Budget {
+        tokens,
+        micro_usd,
+        work_ms,
+    } = budget;
+    Budget {
+        tokens,
+        micro_usd,
+        work_ms,
     }
 }
 
@@ -127,6 +146,34 @@ fn spawned(
         tools,
         ..role
     }
+}
+
+/// The roles that a member may spawn, where its spec says so.
+pub(crate) fn check_may_spawn(
+    member: &MemberName,
+    role: &RoleName,
+    team: &Team,
+) -> Result<(), Refusal> {
+    let settings = team
+        .member(member)
+        .and_then(|it| MemberSettings::of(&it.plan));
+    let Some(may) = settings.and_then(|settings| settings.agent.may_spawn) else {
+        return Ok(());
+    };
+    if may.contains(role) {
+        return Ok(());
+    }
+    let text = if may.is_empty() {
+        format!("{member} may spawn nobody")
+    } else {
+        let names: Vec<_> = may.iter().map(RoleName::as_str).collect();
+        format!(
+            "{member} may not spawn the role {role}, only {}",
+            names.join(", ")
+        )
+    };
+    Err(Refusal::new(ErrorCode::NotPermitted, text)
+        .hint("`may_spawn` in the team file says so; the user may spawn any role"))
 }
 
 /// A member of a role that the team knows.
@@ -176,6 +223,7 @@ pub(crate) fn spawn_plan(
         env: Default::default(),
         claim: ClaimPolicy::Ready,
         placement: spawn.placement,
+        budget: spec::Budget::default(),
         agent: spawned(role.agent, spawn.model, spawn.prompt, spawn.tools),
     };
     Ok(MemberPlanByHand {
@@ -282,6 +330,7 @@ fn texts(texts: Vec<String>) -> Vec<Arc<str>> {
 pub(crate) fn refusal(refused: &Refused) -> Refusal {
     let code = match refused {
         Refused::UnknownMember(_) | Refused::NoLead => ErrorCode::UnknownMember,
+        Refused::UnknownMessage(_) => ErrorCode::UnknownMessage,
         Refused::UnknownTask(_) => ErrorCode::UnknownTask,
         Refused::UnknownDependency { .. } => ErrorCode::UnknownDependency,
         Refused::Cycle(_) => ErrorCode::DependencyCycle,
@@ -308,6 +357,7 @@ pub(crate) fn refusal(refused: &Refused) -> Refusal {
         Refused::NoRun => ErrorCode::NoRun,
         Refused::TasksOpen { .. } => ErrorCode::TasksOpen,
         Refused::MemoryFull(_) => ErrorCode::MemoryFull,
+        Refused::SpendsNothing(_) => ErrorCode::WrongState,
         Refused::NotPermitted(_) | Refused::LeadOnly(_) => ErrorCode::NotPermitted,
         Refused::StaleLaunch => ErrorCode::Unauthenticated,
     };
@@ -322,6 +372,7 @@ fn hint(refused: &Refused) -> Option<String> {
     #[expect(clippy::wildcard_enum_match_arm, reason = "most refusals say it all")]
     Some(match refused {
         Refused::UnknownMember(_) => "agent-team ps lists the members".to_owned(),
+        Refused::UnknownMessage(_) => "agent-team messages shows them".to_owned(),
         Refused::UnknownTask(_) => "agent-team task list shows the board".to_owned(),
         Refused::TooManyMembers { .. } => {
             "stop one, or raise limits.teammates in the team file".to_owned()

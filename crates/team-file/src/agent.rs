@@ -133,6 +133,7 @@ impl Thinking {
                 .or(self.tools.as_ref())
                 .map(|tools| with_parts(tools)),
             deny_tools: with_parts(&deny_tools),
+            may_spawn: None,
             bypass: false,
             record: None,
         }

@@ -9,9 +9,8 @@ const KEYS: &[(Level, &[&str])] = &[
         Level::Root,
         &["max_rounds", "coordinator_prompt", "permissions", "mcp"],
     ),
-    (Level::Lead, &["plan", "command", "may_spawn"]),
+    (Level::Lead, &["plan", "command"]),
     (Level::Member, &["plan", "command"]),
-    (Level::Limits, &["tokens", "usd", "minutes"]),
     (Level::Role, &["plan"]),
 ];
 

@@ -5,6 +5,7 @@
 //! here talks to a supervisor or changes a file.
 
 mod agent;
+mod budget;
 mod later;
 mod member;
 mod open;
@@ -376,6 +377,7 @@ fn limits(table: Option<Table<'_>>) -> Limits {
         let mut at_least_one = |key| table.integer(key, 1..=i32::MAX).map(i32::unsigned_abs);
         limits.teammates = at_least_one("teammates").unwrap_or(limits.teammates);
         limits.starting = at_least_one("starting").unwrap_or(limits.starting);
+        limits.budget = budget::read(&mut table);
         table.finish();
     }
     limits

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use agent_team_protocol::launch::LAUNCH_MARKER;
-use agent_team_protocol::spec::{AgentSpec, ClaimPolicy, Engine, MemberSpec};
+use agent_team_protocol::spec::{AgentSpec, Budget, ClaimPolicy, Engine, MemberSpec};
 use agent_team_protocol::{MemberName, RoleName};
 
 use super::agent::{self, Reader, Thinking};
+use super::budget;
 use super::role::{LEAD, Roles, WORKER};
 use super::source::Source;
 use super::table::{At, Level, Table};
@@ -108,6 +109,7 @@ impl Member {
                 claim: ClaimPolicy::Assigned,
                 placement: None,
                 agent: AgentSpec::default(),
+                budget: Budget::default(),
             },
             engine_at: None,
             claim: None,
@@ -173,9 +175,22 @@ pub(super) fn read(
         let name = if lead { LEAD } else { WORKER };
         name.parse().expect("built-in names follow the rule")
     });
+    let may_spawn = if lead {
+        let names = table.strings("may_spawn");
+        let known = |name| roles.find(source, name);
+        names.map(|names| names.into_iter().filter_map(known).collect())
+    } else {
+        None
+    };
     let of_role = roles.used(&role);
     let engine = table.word("engine", ENGINES);
-    let thinking = Thinking::read(source, &mut table, reader);
+    let mut thinking = Thinking::read(source, &mut table, reader);
+    let mut budget = Budget::default();
+    if let Some(mut limits) = table.table("limits", Level::Budget) {
+        thinking.say("limits", limits.at);
+        budget = budget::read(&mut limits);
+        limits.finish();
+    }
     if engine.is_some_and(|engine| engine.value == Engine::Command) {
         thinking.refuse_for_commands(source);
     }
@@ -189,7 +204,8 @@ pub(super) fn read(
     let placement = table.word("placement", PLACEMENTS).map(|found| found.value);
     table.finish();
     let At { value: name, at } = name?;
-    let agent = of_role.agent(&thinking, &defaults.thinking);
+    let mut agent = of_role.agent(&thinking, &defaults.thinking);
+    agent.may_spawn = may_spawn.or(agent.may_spawn);
     let spec = MemberSpec {
         name,
         lead,
@@ -205,6 +221,7 @@ pub(super) fn read(
         claim: ClaimPolicy::Ready,
         placement,
         agent: AgentSpec::default(),
+        budget,
     };
     Some(Member {
         at,

@@ -69,6 +69,8 @@ pub(super) struct Role {
     engine: Option<Engine>,
     pub(super) colour: Option<Colour>,
     pub(super) thinking: Thinking,
+    /// Whom a lead of it may spawn, and where that is written. `None`: everybody.
+    may_spawn: Option<At<Vec<RoleName>>>,
     /// Members of it change nothing themselves.
     coordinate: bool,
     /// What is wrong with the role's own file. Told when a member has the role: a role that nobody has harms nobody.
@@ -88,6 +90,7 @@ impl Role {
             engine: None,
             colour: None,
             thinking: Thinking::default(),
+            may_spawn: None,
             coordinate: false,
             faults: Vec::new(),
             warnings: Vec::new(),
@@ -147,7 +150,34 @@ impl Roles {
         for (name, role) in built_in::all(reader) {
             roles.add(name, role);
         }
+        roles.check_may_spawn(source);
         roles
+    }
+
+    /// Once all roles are known: those that others name must be there.
+    fn check_may_spawn(&mut self, source: &Source<'_>) {
+        let names: Vec<_> = self.0.keys().cloned().collect();
+        let known: Vec<_> = names.iter().map(RoleName::as_str).collect();
+        for role in self.0.values_mut() {
+            let Some(At { value: wanted, at }) = &role.may_spawn else {
+                continue;
+            };
+            for unknown in wanted.iter().filter(|wanted| !names.contains(wanted)) {
+                let message = format!("`may_spawn`: there is no role {:?}", unknown.as_str());
+                let hint = suggest(unknown.as_str(), &known);
+                if role.place.from == Layer::TeamFile {
+                    source.fault_with_hint(*at, message, hint);
+                } else {
+                    role.faults.push(Fault {
+                        file: role.place.place.clone(),
+                        line: 1,
+                        column: 1,
+                        message,
+                        hint: Some(hint),
+                    });
+                }
+            }
+        }
     }
 
     /// A nearer one of the same name wins.
@@ -262,8 +292,29 @@ impl Role {
         if self.coordinate {
             of_role.deny_tools.extend(EDITING.map(str::to_owned));
         }
-        of_role.agent(own, defaults, &self.description)
+        let mut agent = of_role.agent(own, defaults, &self.description);
+        agent.may_spawn = self.may_spawn.as_ref().map(|may| may.value.clone());
+        agent
     }
+}
+
+/// The names of roles, which need not be known yet.
+pub(super) fn may_spawn(source: &Source<'_>, table: &mut Table<'_>) -> Option<At<Vec<RoleName>>> {
+    let names = table.strings("may_spawn")?;
+    let at = names.first().map_or(table.at, |name| name.at);
+    let value = role_names(source, &names);
+    Some(At { value, at })
+}
+
+fn role_names(source: &Source<'_>, names: &[At<&str>]) -> Vec<RoleName> {
+    let name = |name: &At<&str>| match name.value.parse() {
+        Ok(name) => Some(name),
+        Err(error) => {
+            source.fault(name.at, format!("`may_spawn`: {error}"));
+            None
+        }
+    };
+    names.iter().filter_map(name).collect()
 }
 
 fn from_table(source: &Source<'_>, mut table: Table<'_>, role: Role, reader: Reader<'_>) -> Role {
@@ -275,6 +326,7 @@ fn from_table(source: &Source<'_>, mut table: Table<'_>, role: Role, reader: Rea
         engine: table.word("engine", ENGINES).map(|found| found.value),
         colour: table.word("colour", &colours()).map(|found| found.value),
         thinking: Thinking::read(source, &mut table, reader),
+        may_spawn: may_spawn(source, &mut table),
         coordinate: table.boolean("coordinate").unwrap_or(false),
         ..role
     };

@@ -232,7 +232,7 @@ fn every_fault_is_told_with_its_place_and_what_to_do() {
         ),
         (
             "[roles.x]\nclaim = \"ready\"",
-            "team.toml:2:1: unknown key `claim` | known here: description, engine, colour, model, prompt, max_steps, tools, deny_tools, coordinate, plan",
+            "team.toml:2:1: unknown key `claim` | known here: description, engine, colour, model, prompt, max_steps, tools, deny_tools, may_spawn, coordinate, plan",
         ),
         // Wrong types.
         (
@@ -293,10 +293,6 @@ fn every_fault_is_told_with_its_place_and_what_to_do() {
             "team.toml:2:10: `engine = \"acp\"` is not carried out by this build yet",
         ),
         (
-            "[limits]\nusd = 3",
-            "team.toml:2:1: `usd` is not carried out by this build yet",
-        ),
-        (
             "[panes]\nlayout = \"windows\"",
             "team.toml:2:10: `layout = \"windows\"` is not carried out by this build yet",
         ),
@@ -305,8 +301,8 @@ fn every_fault_is_told_with_its_place_and_what_to_do() {
             "team.toml:2:13: `placement = \"iterm\"` is not carried out by this build yet",
         ),
         (
-            "[lead]\nmay_spawn = []",
-            "team.toml:2:1: `may_spawn` is not carried out by this build yet",
+            "[lead]\nmay_spawn = [\"workr\"]",
+            "team.toml:2:14: there is no role \"workr\"",
         ),
         (
             "[roles.x]\nplan = \"required\"",

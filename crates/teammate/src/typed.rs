@@ -79,6 +79,7 @@ impl Client {
                         to: Recipient::Member(self.member.clone()),
                         text: line,
                         urgent: false,
+                        reply_to: None,
                     };
                     let sent = self.call::<MessageSend>(key, message).await;
                     sent.map(|_arrives_by_itself| None)

@@ -177,6 +177,7 @@ fn message() -> SendMessage {
         to: Recipient::User,
         text: format!("{:<64}", "event"),
         urgent: false,
+        reply_to: None,
     }
 }
 

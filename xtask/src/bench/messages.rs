@@ -210,6 +210,7 @@ fn message(to: Recipient) -> SendMessage {
         to,
         text: format!("{:<64}", "flood"),
         urgent: false,
+        reply_to: None,
     }
 }
 

@@ -32,6 +32,7 @@ fn send(installation: &Installation, team: &TeamId, count: usize) -> Result<()> 
         to: Recipient::User,
         text: format!("{:<64}", "history"),
         urgent: false,
+        reply_to: None,
     };
     swarm.run::<MessageSend>(team, 128, count, message, |_| {})?;
     Ok(())

@@ -117,6 +117,7 @@ impl Member {
             to: Recipient::Member(self.peer.clone()),
             text: text.to_owned(),
             urgent: false,
+            reply_to: None,
         });
     }
 

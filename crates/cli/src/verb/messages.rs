@@ -50,10 +50,13 @@ fn text(message: &MessageView) -> String {
         MessageState::Unknown => "unknown",
     };
     let urgent = if message.urgent { ", urgent" } else { "" };
+    let answering = message.reply_to;
+    let answering =
+        answering.map_or_else(String::new, |answered| format!(", in reply to {answered}"));
     let head = format!("{} {} → {}", message.id, message.from, message.to);
     let text = visible(message.text.trim_end()).replace('\n', "\n  ");
     format!(
-        "{}  {}, {state}{urgent}\n  {text}\n",
+        "{}  {}, {state}{urgent}{answering}\n  {text}\n",
         head.bold(),
         time::ago(message.at)
     )

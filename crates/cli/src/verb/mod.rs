@@ -15,6 +15,7 @@ mod role;
 mod run;
 mod send;
 mod spawn;
+mod stats;
 mod supervisor;
 mod task;
 mod team;
@@ -41,6 +42,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Run(args) => run::run(&global, output, args).await,
         Verb::Down { force } => down::run(&global, output, force).await,
         Verb::Ps => ps::run(&global, output).await,
+        Verb::Stats => stats::run(&global, output).await,
         Verb::Why { member } => why::run(&global, output, member).await,
         Verb::Logs { member, follow } => logs::run(&global, output, member, follow).await,
         Verb::Events { follow, after } => events::run(&global, output, follow, after).await,
@@ -49,7 +51,12 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Stop { member } => member::stop(&global, output, member).await,
         Verb::Kill { member } => member::kill(&global, output, member).await,
         Verb::Restart { member } => member::restart(&global, output, member).await,
-        Verb::Send { to, text, urgent } => send::run(&global, output, to, text, urgent).await,
+        Verb::Send {
+            to,
+            text,
+            urgent,
+            reply_to,
+        } => send::run(&global, output, to, text, urgent, reply_to).await,
         Verb::Messages { member, limit } => messages::run(&global, output, member, limit).await,
         Verb::Task(command) => task::run(&global, output, command).await,
         Verb::Team(command) => team::run(&global, output, command).await,

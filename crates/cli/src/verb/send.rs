@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use agent_team_protocol::method::{MessageSend, SendMessage};
-use agent_team_protocol::{ErrorCode, Party, Recipient};
+use agent_team_protocol::{ErrorCode, MessageId, Party, Recipient};
 
 use crate::args::Global;
 use crate::error::Failure;
@@ -16,9 +16,15 @@ pub(super) async fn run(
     to: Recipient,
     words: Vec<String>,
     urgent: bool,
+    reply_to: Option<MessageId>,
 ) -> Result<ExitCode, Failure> {
     let text = super::text_or_stdin(words.join(" "), ErrorCode::MessageTooLarge)?;
-    let message = SendMessage { to, text, urgent };
+    let message = SendMessage {
+        to,
+        text,
+        urgent,
+        reply_to,
+    };
     let answer = Session::of_team(global)?
         .call::<MessageSend>(message)
         .await?;

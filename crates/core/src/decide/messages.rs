@@ -19,8 +19,12 @@ impl Turn<'_> {
         to: &Recipient,
         text: Arc<str>,
         urgent: bool,
+        reply_to: Option<MessageId>,
     ) -> Decided {
         check_size("the message", &text, TEXT_MAX)?;
+        if let Some(message) = reply_to.filter(|message| !self.team.has_sent(*message)) {
+            return Err(Refused::UnknownMessage(message));
+        }
         let from = party(by);
         let to = self.recipients(&from, to)?;
         for party in &to {
@@ -30,7 +34,7 @@ impl Turn<'_> {
                 return Err(Refused::InboxFull(name.clone()));
             }
         }
-        let message = self.accept(from, to.clone(), text, urgent);
+        let message = self.accept(from, to.clone(), text, urgent, reply_to);
         Ok(Answer::Sent { message, to }.into())
     }
 
@@ -64,6 +68,7 @@ impl Turn<'_> {
         to: Vec<Party>,
         text: Arc<str>,
         urgent: bool,
+        reply_to: Option<MessageId>,
     ) -> MessageId {
         let message = self.team.next_message();
         for party in &to {
@@ -79,6 +84,7 @@ impl Turn<'_> {
             to,
             text,
             urgent,
+            reply_to,
         });
         message
     }
@@ -100,7 +106,7 @@ impl Turn<'_> {
             }
         }
         if !told.is_empty() {
-            self.accept(Party::System, told, text.into(), false);
+            self.accept(Party::System, told, text.into(), false, None);
         }
     }
 

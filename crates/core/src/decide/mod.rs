@@ -3,6 +3,7 @@
 //! A [`Turn`] is one input's. It reads the team, records events, which are applied at once, and collects effects. A
 //! refusal comes before the first event of its call, so that what is refused changes nothing.
 
+mod budgets;
 mod lifecycle;
 mod messages;
 mod resume;
@@ -158,7 +159,12 @@ impl<'a> Turn<'a> {
                 .user_or_lead(by, Some(&member), "restart a member")
                 .and_then(|()| self.restart(&member)),
             Call::LastWords { code, reason, hold } => self.last_words(by, code, &reason, hold),
-            Call::Send { to, text, urgent } => self.send(by, &to, text, urgent),
+            Call::Send {
+                to,
+                text,
+                urgent,
+                reply_to,
+            } => self.send(by, &to, text, urgent, reply_to),
             Call::Read { messages } => self.read(by, messages),
             Call::AddTask { plan, after } => self.add_task(by, plan, &after),
             Call::UpdateTask { task, changes } => self.update_task(by, task, *changes),
@@ -184,6 +190,9 @@ impl<'a> Turn<'a> {
             Call::FinishRun { answer, force } => self.finish_run(by, answer, force),
             Call::Append(growth) => self.append(by, growth),
             Call::Remember { key, value } => self.remember(key, value),
+            Call::SetBudget { member, budget } => self
+                .user_only(by, "set limits")
+                .and_then(|()| self.set_budget(member, budget)),
         }
     }
 

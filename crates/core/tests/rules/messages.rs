@@ -66,6 +66,7 @@ fn fill(rig: &mut Rig, member: &str) {
             to,
             text: format!("{n}").into(),
             urgent: false,
+            reply_to: None,
         });
     }
     assert_eq!(rig.member(member).inbox.len(), INBOX_MAX);
@@ -104,6 +105,7 @@ fn the_same_call_with_the_same_key_gets_the_first_answer_and_does_nothing() {
         to: Recipient::Member(name("ada")),
         text: "hello".into(),
         urgent: false,
+        reply_to: None,
     };
     let first = rig.user_keyed("k1", 1, call.clone());
     assert!(!first.events.is_empty());
@@ -123,6 +125,7 @@ fn the_same_key_for_another_call_is_refused() {
         to: Recipient::Member(name("ada")),
         text: "hello".into(),
         urgent: false,
+        reply_to: None,
     };
     rig.user_keyed("k1", 1, call.clone()).answer();
     assert_eq!(
@@ -138,6 +141,7 @@ fn a_client_that_was_away_for_long_is_remembered_until_a_new_one_comes() {
         to: Recipient::Member(name("ada")),
         text: "hello".into(),
         urgent: false,
+        reply_to: None,
     };
     let first = rig.client_keyed("away", "k1", call()).answer();
     rig.client_keyed("here", "k1", call()).answer();
@@ -156,6 +160,7 @@ fn a_refusal_is_not_kept() {
         to: Recipient::Member(name("ada")),
         text: "hello".into(),
         urgent: false,
+        reply_to: None,
     };
     rig.user_keyed("k1", 1, call.clone()).refusal();
     rig.up(file(&["ada"])).answer();

@@ -238,6 +238,7 @@ impl Rig {
             to,
             text: text.into(),
             urgent: false,
+            reply_to: None,
         };
         match from {
             "user" => self.user(call),

@@ -74,6 +74,7 @@ impl World {
                 to: recipient(*to),
                 text: "a word".into(),
                 urgent: *urgent,
+                reply_to: None,
             },
             Ask::Read { count } => {
                 let inbox = match by {

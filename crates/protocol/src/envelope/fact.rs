@@ -90,6 +90,8 @@ pub(super) enum Fact {
         to: Vec<Party>,
         text: String,
         urgent: bool,
+        #[serde(default)]
+        reply_to: Option<MessageId>,
     },
     MessagesRead {
         member: MemberName,
@@ -117,6 +119,13 @@ pub(super) enum Fact {
         value: String,
     },
 
+    BudgetStands {
+        #[serde(default)]
+        member: Option<MemberName>,
+        measure: String,
+        standing: String,
+    },
+
     // Nothing that a watcher needs to know.
     TeamPlanned {},
     Booted {},
@@ -128,6 +137,8 @@ pub(super) enum Fact {
     TasksKept {},
     TaskKept {},
     MemberKept {},
+    AccountKept {},
+    TeamAccountKept {},
     MessageKept {},
     CallAnswered {},
 }

@@ -250,10 +250,12 @@ impl Envelopes {
                 to,
                 text,
                 urgent,
+                reply_to,
             } => {
                 let sender = member(&from);
                 let value = json!({
                     "id": message, "from": from, "to": to, "text": text, "urgent": urgent,
+                    "reply_to": reply_to,
                 });
                 vec![self.custom(sender, "message", value, origin)]
             }
@@ -305,6 +307,15 @@ impl Envelopes {
             },
             Fact::Remembered { key, value } => vec![self.memory(&key, &value, origin)],
 
+            Fact::BudgetStands {
+                member,
+                measure,
+                standing,
+            } => {
+                let value = json!({ "measure": measure, "standing": standing });
+                vec![self.custom(member.as_ref(), "budget", value, origin)]
+            }
+
             Fact::TeamPlanned {}
             | Fact::Booted {}
             | Fact::MemberIdle {}
@@ -313,6 +324,8 @@ impl Envelopes {
             | Fact::TasksKept {}
             | Fact::TaskKept {}
             | Fact::MemberKept {}
+            | Fact::AccountKept {}
+            | Fact::TeamAccountKept {}
             | Fact::MessageKept {}
             | Fact::CallAnswered {} => Vec::new(),
         }

@@ -100,6 +100,7 @@ pub(crate) fn message(n: u64, from: Party, to: Vec<Party>, text: &str) -> Record
         to,
         text: text.into(),
         urgent: false,
+        reply_to: None,
     };
     Record {
         at: 1_000 + n,

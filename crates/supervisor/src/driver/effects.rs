@@ -86,6 +86,10 @@ impl Driver {
                 );
             }
             Effect::Deliver { member } => self.pump(&member),
+            Effect::TellBudget { member } => {
+                let allowance = self.allowance(&member);
+                self.notify(&member, &allowance);
+            }
             Effect::AskToComplete {
                 by,
                 key,

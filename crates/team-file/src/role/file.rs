@@ -14,7 +14,7 @@ use super::front_matter::{self, Field, RoleText, Value};
 use super::{Layer, Role, colours, foreign};
 
 /// Keys of our own role files.
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 10] = [
     "name",
     "description",
     "engine",
@@ -24,6 +24,7 @@ const KEYS: [&str; 9] = [
     "deny_tools",
     "colour",
     "coordinate",
+    "may_spawn",
 ];
 
 /// The role of a file on disk. `None` when nothing in it is a role's name: a README is no role.
@@ -185,6 +186,18 @@ fn ours(
                 role.thinking.say("deny_tools", at);
                 role.thinking.deny_tools = tools(source, "deny_tools", value, at);
             }
+            ("may_spawn", value) => {
+                let names = items(source, key, value, at);
+                let names: Vec<_> = names
+                    .iter()
+                    .map(|name| At {
+                        value: name.value.as_str(),
+                        at: name.at,
+                    })
+                    .collect();
+                let value = super::role_names(source, &names);
+                role.may_spawn = Some(At { value, at });
+            }
             ("coordinate", Value::Text(value)) if value == "true" || value == "false" => {
                 role.coordinate = value == "true";
             }
@@ -202,23 +215,31 @@ fn ours(
 }
 
 fn tools(source: &Source<'_>, key: &str, value: &Value, at: usize) -> Vec<String> {
-    let items = match value {
-        Value::List(items) => items.clone(),
-        Value::Text(text) => front_matter::split(At { value: text, at }),
-        Value::Nested => {
-            source.fault(at, format!("`{key}` must be a list of tools"));
-            Vec::new()
-        }
-    };
-    let is_list = matches!(value, Value::List(_));
+    let items = items(source, key, value, at);
     let names: Vec<_> = items
         .iter()
         .map(|item| At {
             value: item.value.as_str(),
-            at: if is_list { item.at } else { at },
+            at: item.at,
         })
         .collect();
     agent::tools(source, key, &names)
+}
+
+/// A list, or names in one line.
+fn items(source: &Source<'_>, key: &str, value: &Value, at: usize) -> Vec<At<String>> {
+    match value {
+        Value::List(items) => items.clone(),
+        Value::Text(text) => {
+            let mut items = front_matter::split(At { value: text, at });
+            items.iter_mut().for_each(|item| item.at = at);
+            items
+        }
+        Value::Nested => {
+            source.fault(at, format!("`{key}` must be a list of names"));
+            Vec::new()
+        }
+    }
 }
 
 fn word<T: Copy>(

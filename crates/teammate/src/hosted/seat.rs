@@ -72,6 +72,7 @@ impl Seat {
             to,
             text: text.to_owned(),
             urgent: false,
+            reply_to: None,
         };
         self.call::<MessageSend>(&message).await
     }

@@ -136,6 +136,7 @@ mod tests {
             from: Party::User,
             text: "two\nlines\x1b[2J".into(),
             urgent: false,
+            reply_to: None,
             redelivered: false,
         });
         assert_eq!(message, "✉ user: two\nlines\\e[2J");

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use agent_team_protocol::notification::DeliveredMessage;
 use agent_team_protocol::text::visible_label;
 use agent_team_protocol::view::{MemberState, MemberView, TaskState, TaskView};
-use agent_team_protocol::{MemberName, TaskId};
+use agent_team_protocol::{MemberName, MessageId, TaskId};
 
 /// Columns of a title, and of a result or a report, in a line.
 const TITLE: usize = 160;
@@ -126,11 +126,17 @@ pub fn message_line(message: &DeliveredMessage) -> String {
         ""
     };
     format!(
-        "Message {} from {}{urgent}{again}:\n{}",
+        "Message {} from {}{}{urgent}{again}:\n{}",
         message.id,
         message.from,
+        answering(message.reply_to),
         quoted(&message.text)
     )
+}
+
+/// `, in reply to M-3`.
+pub(super) fn answering(message: Option<MessageId>) -> String {
+    message.map_or_else(String::new, |message| format!(", in reply to {message}"))
 }
 
 /// What somebody else wrote, marked line by line: nothing in it can pass for the heading of another message, or for the
@@ -167,6 +173,7 @@ pub(super) fn member_word(state: MemberState) -> &'static str {
         MemberState::Launching => "starting",
         MemberState::Idle => "idle",
         MemberState::Working => "working",
+        MemberState::Waiting => "waiting",
         MemberState::Unresponsive => "unresponsive",
         MemberState::Draining => "ending",
         MemberState::Cooling => "restarting soon",

@@ -147,6 +147,7 @@ async fn resume(seat: Arc<Seat>, args: Resume) -> Result<String, ToolError> {
             to: Recipient::Member(args.name),
             text,
             urgent: false,
+            reply_to: None,
         };
         match seat.call::<MessageSend>(message).await {
             Ok(sent) => told.push_str(&format!(" {} is in her inbox.", sent.id)),

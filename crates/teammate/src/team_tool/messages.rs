@@ -8,7 +8,7 @@ use agent_team_protocol::{MessageId, Party, Recipient};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::lines::{message_line, quoted};
+use super::lines::{answering, message_line, quoted};
 use super::{Seat, changing};
 use crate::tool::{Tool, ToolError};
 
@@ -52,14 +52,11 @@ struct Send {
 }
 
 async fn send(seat: Arc<Seat>, args: Send) -> Result<String, ToolError> {
-    let text = match args.reply_to {
-        Some(message) => format!("(In reply to {message}) {}", args.text),
-        None => args.text,
-    };
     let message = SendMessage {
         to: args.to,
-        text,
+        text: args.text,
         urgent: args.urgent,
+        reply_to: args.reply_to,
     };
     let sent = seat.call::<MessageSend>(message).await?;
     if sent.to.is_empty() {
@@ -120,10 +117,11 @@ fn earlier_message(message: &MessageView) -> String {
         MessageState::Accepted | MessageState::Delivered | MessageState::Unknown => ", unread",
     };
     format!(
-        "Message {} from {} to {}{state}:\n{}",
+        "Message {} from {} to {}{}{state}:\n{}",
         message.id,
         message.from,
         message.to,
+        answering(message.reply_to),
         quoted(&message.text)
     )
 }

@@ -40,7 +40,10 @@ pub fn system_prompt(briefing: &Briefing<'_>) -> String {
     section(&mut prompt, "The team", &team(briefing));
     if briefing.desk.lead {
         section(&mut prompt, "Leading", LEADING);
-        let roles: Vec<_> = spawnable(briefing.team).map(role_line).collect();
+        let may = briefing.agent.may_spawn.as_ref();
+        let roles =
+            spawnable(briefing.team).filter(|role| may.is_none_or(|may| may.contains(&role.name)));
+        let roles: Vec<_> = roles.map(role_line).collect();
         section(&mut prompt, "Roles that you can spawn", &listed(&roles));
     } else {
         section(&mut prompt, "Working", WORKING);

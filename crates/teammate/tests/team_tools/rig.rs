@@ -168,6 +168,7 @@ pub(crate) fn message(id: u64, from: &str, text: &str) -> DeliveredMessage {
         from: from.parse().unwrap(),
         text: text.to_owned(),
         urgent: false,
+        reply_to: None,
         redelivered: false,
     }
 }

@@ -16,7 +16,7 @@ async fn a_message_says_who_has_it() {
     let sent = rig.calls().pop().unwrap().1;
     assert_eq!(
         sent,
-        json!({"to": "all", "text": "(In reply to M-4) Look at T-3", "urgent": true})
+        json!({"to": "all", "text": "Look at T-3", "urgent": true, "reply_to": "M-4"})
     );
 }
 

@@ -20,6 +20,7 @@ fn message(id: u64, text: &str) -> Deliver {
             from: Party::User,
             text: text.into(),
             urgent: false,
+            reply_to: None,
             redelivered: false,
         }],
     }
