@@ -115,6 +115,14 @@ pub fn load(file: &Path, reading: Reading<'_>) -> Result<Loaded, LoadTeamError> 
     parse(&shown, &text, &project, reading).map_err(LoadTeamError::Faults)
 }
 
+/// The team that this text of a team file wants, which somebody wrote down for a program.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn of_text(text: &str, project: &Path, reading: Reading<'_>) -> Result<TeamSpec, Vec<Fault>> {
+    Ok(parse("the team", text, project, reading)?.spec)
+}
+
 /// The team of a project without a team file: a lead, and so many workers. The project is the repository around `here`,
 /// or `here` itself.
 pub fn of_workers(workers: u32, reading: Reading<'_>) -> Result<Loaded, LoadTeamError> {
