@@ -25,6 +25,8 @@ pub struct RunResult {
     pub members: Vec<MemberView>,
     /// Read and written by all models of the team so far.
     pub tokens: u64,
+    pub tokens_in: u64,
+    pub tokens_out: u64,
     /// US dollars. `None`: nobody knows the price of some of it.
     pub cost: Option<f64>,
     pub durations: Durations,
@@ -53,6 +55,8 @@ pub(crate) async fn of(line: &Line, run: RunId) -> Result<RunResult, CallFailed>
         rounds: 0,
         tasks,
         tokens: usage.tokens(),
+        tokens_in: usage.input,
+        tokens_out: usage.output,
         cost: usage.usd(),
         members,
         durations: Durations {

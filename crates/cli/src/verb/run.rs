@@ -1,4 +1,7 @@
-//! `run`: gives the lead a goal, waits for its answer, and prints that alone on stdout.
+//! `run`: gives the lead a goal, waits for its answer, and prints that alone on stdout; with `--events`, all that
+//! happens meanwhile.
+
+mod stream;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -6,7 +9,7 @@ use std::time::Instant;
 
 use agent_team_protocol::exit::ExitCode as Exit;
 use agent_team_protocol::method::{
-    Down, Nothing, RunStart, StartRun, TeamDown, TeamList, TeamShow, TeamUp, Up,
+    Down, Nothing, RunStart, RunWait, StartRun, TeamDown, TeamList, TeamShow, TeamUp, Up, WaitRun,
 };
 use agent_team_protocol::rpc::TeamRef;
 use agent_team_protocol::spec::{PlacementChoice, TeamSpec};
@@ -14,7 +17,9 @@ use agent_team_protocol::view::{TeamEntry, TeamState};
 use agent_team_protocol::{ErrorCode, Revision, TeamId};
 use serde_json::value::RawValue;
 
-use super::{goal, up, waiting};
+use self::stream::Stream;
+use super::waiting::{self, Waited};
+use super::{goal, up};
 use crate::args::{self, Global};
 use crate::error::Failure;
 use crate::output::{Output, receipt};
@@ -30,8 +35,26 @@ pub(super) async fn run(
     let goal = super::text_or_stdin(args.goal.clone(), ErrorCode::MessageTooLarge)?;
     let spec = up::wanted(global, output, &args.start, true).await?;
     let team = TeamId::new(&spec.name, &spec.project);
+    let carried_out = carry_out(output, &args, goal, memory, spec, &team, began).await;
+    if args.events
+        && let Err(Failure::Told(told)) = &carried_out
+    {
+        stream::fail(&team, &told.code, &told.message)?;
+    }
+    carried_out
+}
+
+async fn carry_out(
+    output: Output,
+    args: &args::Run,
+    goal: String,
+    memory: BTreeMap<String, Box<RawValue>>,
+    spec: TeamSpec,
+    team: &TeamId,
+    began: Instant,
+) -> Result<ExitCode, Failure> {
     let mut session = Session::to_create(TeamRef::Id(team.clone()));
-    let standing = standing(&mut session, &team).await?;
+    let standing = standing(&mut session, team).await?;
     let ours = standing.is_none();
     let after = match standing {
         Some(revision) => {
@@ -42,7 +65,11 @@ pub(super) async fn run(
             }
             revision
         }
-        None => start(&mut session, output, &args, spec).await?,
+        None => start(&mut session, output, args, spec).await?,
+    };
+    let mut stream = match args.events {
+        true => Some(Stream::new(&session, after).await?),
+        false => None,
     };
     let start = StartRun {
         goal,
@@ -59,30 +86,46 @@ pub(super) async fn run(
             return Err(failure);
         }
     };
-    let ended = match goal::wait(&mut session, output, run, after, began).await {
-        Ok(Some(ended)) => ended,
+    let waiter = session.another();
+    let finished = session.wait_for::<RunWait>(WaitRun { run });
+    let waited = match &mut stream {
+        Some(stream) => stream.until(&waiter, run, finished).await,
+        None => waiting::until(&waiter, output, after, finished).await,
+    };
+    let (view, tasks) = match waited {
+        Ok(Waited::Ended { answer, tasks }) => (answer, tasks),
         Err(failure) => {
             if ours {
                 end(session, output).await?;
             }
             return Err(failure);
         }
-        Ok(None) => {
+        Ok(Waited::Interrupted) => {
             if ours {
                 output.note("ending the team");
                 end(session, output).await?;
             } else {
                 output.note("no longer waiting; the lead goes on with it");
             }
+            if stream.is_some() {
+                stream::fail(team, "interrupted", "nobody waits for the run any more")?;
+            }
             return Ok(ExitCode::from(waiting::INTERRUPTED));
         }
     };
+    let ended = goal::ended(&mut session, view, tasks, began).await?;
     let gone = if ours {
         end(session, output).await?
     } else {
         Exit::Done
     };
-    ended.show(output)?;
+    match stream {
+        Some(stream) => {
+            ended.note(output);
+            stream.end(&ended.report)?;
+        }
+        None => ended.show(output)?,
+    }
     Ok(match ended.is_answered() {
         true => gone.into(),
         false => ExitCode::FAILURE,
