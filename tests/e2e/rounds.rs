@@ -34,14 +34,6 @@ fn questions(server: &FakeModelServer) -> Vec<String> {
     of_lead.map(|request| request.said()).collect()
 }
 
-fn kinds(events: &str) -> Vec<Value> {
-    let events = events
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap());
-    let event = |event: Value| event["event"].clone();
-    events.map(event).collect()
-}
-
 #[tokio::test]
 async fn a_coordinator_says_who_works_until_there_is_an_answer() {
     let server = FakeModelServer::start(by_model([
@@ -203,31 +195,26 @@ async fn everybody_works_in_turn_and_the_lead_sums_up() {
     );
 
     let events = rig.ok(["events", "--json"]).await.stdout;
-    let told: Vec<Value> = kinds(&events)
-        .into_iter()
+    let told: Vec<Value> = events
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["event"].clone())
         .filter(|event| {
-            let kind = event["kind"].as_str().unwrap_or_default();
-            kind.starts_with("round_") || kind == "remembered"
+            let kind = event["type"].as_str().unwrap_or_default();
+            kind.starts_with("STEP_") || event["name"] == "memory"
         })
         .collect();
-    let kinds: Vec<&str> = told
-        .iter()
-        .filter_map(|event| event["kind"].as_str())
-        .collect();
+    let kinds = ["STEP_STARTED", "STEP_FINISHED", "CUSTOM"].repeat(2);
     assert_eq!(
-        kinds,
-        [
-            "round_started",
-            "round_ended",
-            "remembered",
-            "round_started",
-            "round_ended",
-            "remembered"
-        ]
+        told.iter().map(|event| &event["type"]).collect::<Vec<_>>(),
+        kinds
     );
     assert_eq!(
-        told[5]["data"],
-        json!({"key": "ada", "value": "\"From here it is green.\""})
+        (&told[3]["member"], &told[3]["round"]),
+        (&json!("ada"), &json!(2))
+    );
+    assert_eq!(
+        told[5]["value"],
+        json!({"key": "ada", "value": "From here it is green."})
     );
 }
 
