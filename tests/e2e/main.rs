@@ -14,6 +14,7 @@ mod crash;
 mod down;
 mod history;
 mod hostile;
+mod mcp;
 mod members;
 mod messages;
 mod panes;
