@@ -1,5 +1,6 @@
-//! What models cost: told per member and in all, and never as nothing where nobody knows.
+//! What models cost, told per member and in all; limits on it; and who waits, for what and how long.
 
+use agent_team_protocol::view::{MemberState, Waiting};
 use agent_team_tests::Rig;
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by_model};
 use serde_json::{Value, json};
@@ -91,4 +92,83 @@ async fn a_price_that_is_none_holds_who_would_go_by_it() {
         .await
         .expect(1)
         .says("no provider is called \"opnai\"");
+}
+
+/// She may use 1,000 tokens on a goal.
+const LIMITED: &str = "\
+name = \"demo\"
+mode = \"lead\"
+[panes]
+placement = \"headless\"
+[lead]
+model = \"openai/lead\"
+limits.tokens = 1_000
+";
+
+fn finish_in_two_steps() -> Vec<Reply> {
+    vec![
+        Reply::call("list_tasks", json!({})).tokens(1_200, 10, 0),
+        Reply::call("finish", json!({"answer": "It is done."})),
+    ]
+}
+
+#[tokio::test]
+async fn who_has_used_her_budget_up_waits_until_it_is_raised() {
+    let server = FakeModelServer::start(by_model([("lead", finish_in_two_steps())])).await;
+    let rig = rig(&server, LIMITED);
+    rig.ok(["up", "--detach", "Do it"]).await;
+    let lead = rig.until_member_is("lead", MemberState::Waiting).await;
+    assert!(matches!(lead.waiting, Some(Waiting::Budget { .. })));
+    assert!(
+        lead.why
+            .contains("agent-team config set members.lead.limits.tokens"),
+        "{}",
+        lead.why
+    );
+    rig.run(["ps"]).await.expect(0).says("waiting (budget)");
+    rig.run(["messages"]).await.expect(0).says("lead waits");
+    assert_eq!(server.requests().len(), 1, "she asks no more");
+
+    // She is killed, and still waits; only the person lets her go on.
+    rig.ok(["restart", "lead"]).await;
+    rig.until_member_is("lead", MemberState::Waiting).await;
+    assert_eq!(server.requests().len(), 1);
+    rig.set_team(&LIMITED.replace("1_000", "100_000"));
+    rig.ok(["up", "--detach"]).await;
+    server.asked("lead", 2).await;
+    let again = &server.requests()[1];
+    assert_eq!(again.results().len(), 1, "nothing of her work is lost");
+    rig.until_member_is("lead", MemberState::Idle).await;
+    let stats = rig.json(["stats"]).await;
+    assert_eq!(stats["total"]["tokens_in"], 1_300);
+    assert_eq!(stats["members"][0]["stats"]["tokens_out"], 20);
+    assert!(stats["total"]["working_ms"].as_u64() > Some(0), "{stats}");
+}
+
+#[tokio::test]
+async fn who_waits_for_a_busy_model_is_shown_to_with_the_time() {
+    let replies = vec![
+        Reply::error(429, "slow down").header("retry-after", "600"),
+        Reply::call("finish", json!({"answer": "It is done."})),
+    ];
+    let server = FakeModelServer::start(by_model([("gpt-5.1", replies)])).await;
+    let rig = rig(&server, TEAM);
+    rig.ok(["up", "--detach", "Do it"]).await;
+    let lead = rig.until_member_is("lead", MemberState::Waiting).await;
+    assert!(lead.why.contains("slow down"), "{}", lead.why);
+    let shown = rig.run(["ps"]).await.expect(0).stdout;
+    assert!(shown.contains("waiting (model, 10 min)"), "{shown}");
+    // What passes is no entry of the journal.
+    let journal = rig.run(["events"]).await.expect(0).stdout;
+    assert!(!journal.contains("slow down"), "{journal}");
+}
+
+#[tokio::test]
+async fn a_lead_who_waits_for_others_is_shown_to() {
+    let wait = Reply::call("wait", json!({"for": "messages"}));
+    let server = FakeModelServer::start(by_model([("gpt-5.1", vec![wait])])).await;
+    let rig = rig(&server, TEAM);
+    rig.ok(["up", "--detach", "Do it"]).await;
+    let lead = rig.until_member_is("lead", MemberState::Waiting).await;
+    assert!(lead.why.contains("waits for messages"), "{}", lead.why);
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use agent_team_protocol::method::{CallerTerminal, TeamUp, Up};
 use agent_team_protocol::spec::{
-    AgentSpec, ClaimPolicy, Engine, Hooks, Layout, Limits, MemberSpec, PlacementChoice, TeamSpec,
+    AgentSpec, Budget, ClaimPolicy, Engine, Hooks, Layout, Limits, MemberSpec, PlacementChoice,
+    TeamSpec,
 };
 use agent_team_protocol::view::{MemberState, TaskState};
 use agent_team_system::client::CallError;
@@ -393,6 +394,7 @@ async fn a_fresh_start_that_is_refused_keeps_what_is_there() {
         claim: ClaimPolicy::Assigned,
         placement: None,
         agent: AgentSpec::default(),
+        budget: Budget::default(),
     };
     let twice = Up {
         spec: TeamSpec {

@@ -21,6 +21,7 @@ A team:
   run          Give the lead a goal, wait for its answer, and print that
   attach       Show the team, or one member's pane, in this terminal
   ps           The members and what they are doing
+  stats        What each member used and did, and what it cost
   why          Why a member is in the state it is in
   logs         What a member printed
   events       What happened, in order
@@ -99,6 +100,10 @@ pub(crate) enum Verb {
     },
     /// The members and what they are doing
     Ps,
+    /// What each member used and did, and what it cost
+    ///
+    /// Over all launches. A member works while it is in a turn of its model or on a task.
+    Stats,
     /// Why a member is in the state it is in
     Why {
         member: MemberName,

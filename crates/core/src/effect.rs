@@ -44,6 +44,8 @@ pub enum Effect {
     },
     /// Her inbox has something new.
     Deliver { member: MemberName },
+    /// Whether she may ask her model has changed.
+    TellBudget { member: MemberName },
     /// Ask the hook whether the task may complete, then make the same call again with what it says.
     AskToComplete {
         by: Origin,

@@ -13,11 +13,12 @@ use agent_team_protocol::id::{
 };
 
 use crate::answers::AnsweredCall;
+use crate::budget::{Account, Measure, Standing};
 use crate::mail::Lane;
 use crate::member::{Next, ProcessStamp, Then};
 use crate::plan::{MemberPlan, TaskPlan, TeamPlan};
 use crate::restarts::Restarts;
-use crate::run::Mind;
+use crate::run::{Mind, Spent};
 use crate::task::{Outcome, Task};
 use crate::time::{Tick, TokenHash};
 
@@ -185,6 +186,13 @@ pub enum Event {
         key: Arc<str>,
         value: Arc<str>,
     },
+    /// How much of a limit is used up from now on; the team's without a member.
+    BudgetStands {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        member: Option<MemberName>,
+        measure: Measure,
+        standing: Standing,
+    },
 
     // Snapshots alone hold these.
     /// Where the numbering stands, and how many tasks were completed and left memory.
@@ -224,6 +232,16 @@ pub enum Event {
         since: Tick,
         told_idle: bool,
         worked: bool,
+    },
+    /// What a member has used, and for how long. After the run and the mind, which change it.
+    AccountKept {
+        member: MemberName,
+        account: Account,
+    },
+    /// The same of the team, with the members who left it.
+    TeamAccountKept {
+        account: Account,
+        spent: Spent,
     },
     /// The lane of a message whose sender has become the lead since, or is her no more.
     MessageKept {

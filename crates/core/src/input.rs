@@ -7,6 +7,7 @@ use agent_team_protocol::id::{
 };
 
 use crate::answers::CallKey;
+use crate::budget::Budget;
 use crate::member::ProcessStamp;
 use crate::plan::{FileTask, MemberPlan, TaskPlan, TeamPlan};
 use crate::run::{Memory, Spent};
@@ -157,6 +158,11 @@ pub enum Call {
     Remember {
         key: Arc<str>,
         value: Arc<str>,
+    },
+    /// The member's limits, or the team's.
+    SetBudget {
+        member: Option<MemberName>,
+        budget: Budget,
     },
 }
 

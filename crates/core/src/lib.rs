@@ -7,6 +7,7 @@
 //! Start reading at [`member`] and [`task`] for the two state machines, then [`decide`](Team::step).
 
 mod answers;
+pub mod budget;
 mod decide;
 pub mod effect;
 pub mod event;

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use agent_team_protocol::id::LaunchId;
 
+use crate::budget::Account;
 use crate::mail::Inbox;
 use crate::plan::MemberPlan;
 use crate::restarts::Restarts;
@@ -44,6 +45,7 @@ pub struct Member {
     /// How her last finished task ended.
     pub last_result: Option<Arc<str>>,
     pub mind: Mind,
+    pub account: Account,
     /// The idle hook was asked since she last worked.
     pub(crate) told_idle: bool,
     /// This launch held a task, so that there may be processes besides its worker.
@@ -222,6 +224,7 @@ impl Member {
             inbox: Inbox::default(),
             last_result: None,
             mind: Mind::default(),
+            account: Account::default(),
             told_idle: false,
             worked: false,
         }

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use agent_team_protocol::id::{MemberName, RoleName, TaskId};
 
+use crate::budget::Budget;
+
 /// One member as wanted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemberPlan {
@@ -21,6 +23,9 @@ pub struct MemberPlan {
     pub settings: Arc<str>,
     /// How she is shown.
     pub colour: Arc<str>,
+    /// What she may spend. `None`: she asks no model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
 }
 
 /// Which ready tasks an idle member takes by herself.
@@ -87,6 +92,9 @@ pub struct TeamPlan {
     pub teammates: u32,
     /// Launches of foreign agents under way at once, at most.
     pub starting: u32,
+    /// What all of them may spend together.
+    #[serde(default, skip_serializing_if = "Budget::is_empty")]
+    pub budget: Budget,
     /// There is a hook to ask before a task counts as completed.
     pub asks_before_completing: bool,
     /// There is a hook to ask when a member has nothing to do.

@@ -69,6 +69,8 @@ pub enum Refused {
     NoRun,
     #[error("these tasks are not finished: {}{}", list(named), and_more(*more))]
     TasksOpen { named: Vec<TaskId>, more: usize },
+    #[error("{0} asks no model, and so has nothing to spend")]
+    SpendsNothing(MemberName),
     #[error("only the lead may {0}")]
     LeadOnly(&'static str),
     #[error("the team remembers {0} things already, which is the limit")]

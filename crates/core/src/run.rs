@@ -81,6 +81,16 @@ impl Mind {
 }
 
 impl Spent {
+    pub(crate) fn less(self, before: Self) -> Self {
+        Self {
+            input: self.input.saturating_sub(before.input),
+            output: self.output.saturating_sub(before.output),
+            cached: self.cached.saturating_sub(before.cached),
+            micro_usd: self.micro_usd.saturating_sub(before.micro_usd),
+            unpriced: self.unpriced.saturating_sub(before.unpriced),
+        }
+    }
+
     pub(crate) fn and(self, more: Self) -> Self {
         Self {
             input: self.input.saturating_add(more.input),

@@ -83,6 +83,12 @@ impl Team {
         for (at, event) in self.run_events() {
             put(now, at, event);
         }
+        for member in self.members.values() {
+            let (member, account) = (member.plan.name.clone(), member.account);
+            put(now, 0, Event::AccountKept { member, account });
+        }
+        let (account, spent) = (self.account, self.spent);
+        put(now, 0, Event::TeamAccountKept { account, spent });
         for (last_used, call) in self.answers.iter() {
             put(last_used, 0, Event::CallAnswered { call: call.clone() });
         }

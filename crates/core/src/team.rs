@@ -6,6 +6,7 @@ use std::sync::Arc;
 use agent_team_protocol::id::{LaunchId, MemberName, MessageId, Party, Revision, RunId, TaskId};
 
 use crate::answers::{AnsweredCall, Answers};
+use crate::budget::{Account, Budget, OutOfBudget};
 use crate::decide::Turn;
 use crate::effect::Effect;
 use crate::event::{Event, Record};
@@ -14,7 +15,7 @@ use crate::mail::{Lane, Unread};
 use crate::member::{Launch, Life, Member};
 use crate::plan::TeamPlan;
 use crate::restarts::Restarts;
-use crate::run::{Memory, Mind, Run, RunState};
+use crate::run::{Memory, Mind, Run, RunState, Spent};
 use crate::task::{Board, Outcome, Task};
 use crate::time::{Context, Tick};
 
@@ -27,6 +28,9 @@ pub struct Team {
     pub(crate) answers: Answers,
     pub(crate) run: Option<Run>,
     pub(crate) memory: Memory,
+    pub(crate) account: Account,
+    /// By all members that ever were.
+    pub(crate) spent: Spent,
     pub(crate) last_message: u64,
     /// The highest number that an unnamed spawn of each role was given.
     pub(crate) spawned: BTreeMap<Arc<str>, u64>,
@@ -91,10 +95,37 @@ impl Team {
 
     /// The earliest moment at which something is to happen by itself: then `DeadlineReached` is due.
     pub fn next_deadline(&self) -> Option<Tick> {
-        self.members
-            .values()
-            .filter_map(|member| member.life.deadline())
-            .min()
+        let lives = self.members.values().map(|member| member.life.deadline());
+        lives.chain(self.budget_deadlines()).flatten().min()
+    }
+
+    /// When the minutes of somebody's work reach a limit.
+    pub(crate) fn budget_deadlines(&self) -> impl Iterator<Item = Option<Tick>> {
+        let members = self.members.values().map(|member| {
+            let budget = member.plan.budget.as_ref()?;
+            member.account.deadline(budget)
+        });
+        members.chain([self.account.deadline(&self.plan.budget)])
+    }
+
+    /// The accounts of the whole team, with the members who left it.
+    pub fn account(&self) -> (&Account, &Spent) {
+        (&self.account, &self.spent)
+    }
+
+    /// Why this member asks her model nothing for now.
+    pub fn out_of_budget(&self, member: &Member) -> Option<OutOfBudget> {
+        let own = member.plan.budget.as_ref()?;
+        let of = |measure, of, budget: &Budget| OutOfBudget {
+            measure,
+            of,
+            limit: budget.limit(measure).unwrap_or(0),
+        };
+        match (member.account.spent(), self.account.spent()) {
+            (Some(measure), _) => Some(of(measure, Some(member.plan.name.as_str().into()), own)),
+            (None, Some(measure)) => Some(of(measure, None, &self.plan.budget)),
+            (None, None) => None,
+        }
     }
 
     pub fn plan(&self) -> &TeamPlan {
@@ -205,7 +236,11 @@ impl Team {
             Event::Booted { boot } => {
                 self.boot = Some(boot.clone());
                 self.answers.clear();
+                self.account.up.void();
+                self.account.working.void();
                 for member in self.members.values_mut() {
+                    member.account.up.void();
+                    member.account.working.void();
                     member.since = tick;
                     member.restarts = Restarts::default();
                 }
@@ -220,9 +255,11 @@ impl Team {
                 if let Some(member) = self.members.get_mut(&plan.name) {
                     member.plan = plan.clone();
                 }
+                self.keep_time(&plan.name, tick);
             }
             Event::MemberRemoved { member } => {
                 self.members.remove(member);
+                self.keep_team_time(tick);
             }
             Event::MemberWanted { member } => self.live(member, tick, |member| {
                 member.restarts = Restarts::default();
@@ -360,8 +397,12 @@ impl Team {
             }
             Event::TaskCompleted { task, .. } => {
                 let completed = self.board.complete(*task)?;
+                if let Some(Party::Member(_)) = completed.owner() {
+                    self.account.completed += 1;
+                }
                 self.touch_worker(completed.owner().cloned(), tick, |member| {
                     member.told_idle = false;
+                    member.account.completed += 1;
                     member.last_result = Some(format!("{task} completed").into());
                     member.mind.report();
                 });
@@ -432,6 +473,11 @@ impl Team {
                     told_idle: false,
                 });
                 self.memory = memory.iter().cloned().collect();
+                self.account.begin(&self.spent, tick);
+                for member in self.members.values_mut() {
+                    member.account.begin(&member.mind.spent, tick);
+                }
+                self.keep_everybodys_time(tick);
             }
             Event::RunFinished { run, answer } => self.change_run(*run, |run| {
                 run.state = RunState::Finished {
@@ -447,11 +493,32 @@ impl Team {
                 let works =
                     mind.active && self.member(member).is_some_and(|member| !member.plan.lead);
                 if let Some(member) = self.members.get_mut(member) {
+                    let more = mind.spent.less(member.mind.spent);
                     member.mind = *mind;
+                    self.spent = self.spent.and(more);
                 }
                 if works {
                     self.somebody_works();
                 }
+                self.keep_time(member, tick);
+            }
+            Event::BudgetStands {
+                member: Some(name),
+                measure,
+                standing,
+            } => {
+                if let Some(member) = self.members.get_mut(name) {
+                    member.account.stand(*measure, *standing);
+                }
+                self.keep_time(name, tick);
+            }
+            Event::BudgetStands {
+                member: None,
+                measure,
+                standing,
+            } => {
+                self.account.stand(*measure, *standing);
+                self.keep_everybodys_time(tick);
             }
             Event::Remembered { key, value } => {
                 self.memory.insert(key.clone(), value.clone());
@@ -514,6 +581,15 @@ impl Team {
                     member.worked = *worked;
                 }
             }
+            Event::AccountKept { member, account } => {
+                if let Some(member) = self.members.get_mut(member) {
+                    member.account = *account;
+                }
+            }
+            Event::TeamAccountKept { account, spent } => {
+                self.account = *account;
+                self.spent = *spent;
+            }
             Event::MessageKept { message, lane } => {
                 for member in self.members.values_mut() {
                     if let Some(unread) = member.inbox.remove(*message) {
@@ -560,6 +636,41 @@ impl Team {
             member.life = next(member);
             member.since = tick;
         }
+        self.keep_time(name, tick);
+    }
+
+    /// Her clocks run or stand as what she does now says. To be called after whatever may have changed that.
+    fn keep_time(&mut self, name: &MemberName, now: Tick) {
+        let Some(member) = self.members.get(name) else {
+            return;
+        };
+        let ready = matches!(member.life, Life::Ready { .. });
+        let busy = member.mind.active || self.task_of(name).is_some();
+        let works = ready && busy && self.out_of_budget(member).is_none();
+        let is_so = (member.account.up.runs(), member.account.working.runs()) == (ready, works);
+        if is_so {
+            return;
+        }
+        if let Some(member) = self.members.get_mut(name) {
+            member.account.up.set(ready, now);
+            member.account.working.set(works, now);
+        }
+        self.keep_team_time(now);
+    }
+
+    fn keep_team_time(&mut self, now: Tick) {
+        let mut accounts = self.members.values().map(|member| &member.account);
+        let up = accounts.clone().any(|account| account.up.runs());
+        let works = accounts.any(|account| account.working.runs());
+        self.account.up.set(up, now);
+        self.account.working.set(works, now);
+    }
+
+    fn keep_everybodys_time(&mut self, now: Tick) {
+        let names: Vec<MemberName> = self.members.keys().cloned().collect();
+        for name in names {
+            self.keep_time(&name, now);
+        }
     }
 
     /// A new state of the same launch.
@@ -602,6 +713,7 @@ impl Team {
             if matches!(member.life, Life::Ready { .. }) {
                 member.since = tick;
             }
+            self.keep_time(&name, tick);
         }
     }
 

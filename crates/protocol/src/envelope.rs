@@ -12,7 +12,8 @@
 //! | `message` | `{id, from, to, text, urgent}` | a message was accepted; `to` lists its recipients |
 //! | `messages_read` | `{messages}` | this member has read them |
 //! | `task_refused` | `{task, reason, refusals}` | a hook did not let it complete |
-//! | `usage` | `{input, output, cached, micro_usd}` | what this member's model has spent so far |
+//! | `usage` | `{input, output, cached, micro_usd, unpriced}` | what this member's model has spent so far |
+//! | `budget` | `{measure, standing}` | how much of a limit is used up: `within`, `warned` or `spent` |
 //! | `memory` | `{key, value}` | the team remembers this under this key |
 //! | `idle` | `null` | everybody is idle, and the lead was told |
 //! | `output` | `{task, text}` | lines that this member printed or shows; never stored |

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{ErrorCode, Refusal};
 use crate::id::{LaunchId, MemberName, RoleName, TeamId};
-use crate::notification::Assignment;
+use crate::notification::{Allowance, Assignment};
 
 pub const METHOD: &str = "initialize";
 
@@ -119,6 +119,8 @@ pub struct Welcome {
     /// The claim she holds: to be started, or already running under this generation. None: nothing of hers runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assignment: Option<Assignment>,
+    #[serde(default)]
+    pub allowance: Allowance,
 }
 
 /// The highest version that both speak.

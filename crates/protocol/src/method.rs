@@ -10,8 +10,8 @@ use serde_json::value::RawValue;
 use crate::id::{
     Generation, MemberName, MessageId, Party, Recipient, Revision, RoleName, RunId, TaskId, TeamId,
 };
-use crate::notification::Ping;
-use crate::spec::{Engine, PlacementChoice, TaskSpec, TeamSpec};
+use crate::notification::{Allowance, Ping};
+use crate::spec::{Budget, Engine, PlacementChoice, TaskSpec, TeamSpec};
 use crate::view::{
     MemberView, MessageView, Placement, Receipt, RunView, SupervisorView, TaskView, TeamEntry,
     TeamState, TeamView, Usage,
@@ -57,6 +57,8 @@ methods! {
     TeamDown = "team/down" (Down) -> DownAnswer;
     TeamList = "team/list" (Nothing) -> TeamListAnswer;
     TeamShow = "team/show" (Nothing) -> TeamView;
+    /// Sets what a member, or all of them together, may spend on one goal. Client.
+    TeamBudget = "team/budget" (SetBudget) -> Nothing;
     /// Removes a team that is down from disk. Client.
     TeamDelete = "team/delete" (Nothing) -> DownAnswer;
     /// Answers when no task is in progress and none can be taken. Client.
@@ -540,11 +542,23 @@ pub struct Rest {
     pub report: String,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TranscriptAnswer {
     /// Items stored so far.
     pub length: u64,
+    #[serde(default)]
+    pub allowance: Allowance,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct SetBudget {
+    /// `None`: the team's.
+    #[serde(default)]
+    pub member: Option<MemberName>,
+    /// In place of what is set.
+    pub budget: Budget,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

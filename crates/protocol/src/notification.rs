@@ -5,6 +5,7 @@ use serde_json::value::RawValue;
 
 use crate::error::Refusal;
 use crate::id::{Generation, LaunchId, MemberName, MessageId, Party, Revision, TaskId, TeamId};
+use crate::view::Waiting;
 
 /// A notification's name and parameters.
 pub trait Notification: Serialize + for<'de> Deserialize<'de> {
@@ -32,10 +33,12 @@ notifications! {
     "task/abandon" => Abandon,
     "message/deliver" => Deliver,
     "member/stop" => StopMember,
+    "member/allowance" => Allowance,
     // Member to supervisor.
     "task/output" => TaskOutput,
     "task/session" => TaskSession,
     "member/pane_lost" => PaneLost,
+    "member/waits" => MemberWaits,
     // Supervisor to subscriber.
     "event" => EventNotice,
     "event/transient" => TransientNotice,
@@ -97,6 +100,16 @@ pub struct DeliveredMessage {
 pub struct StopMember {
     pub grace_ms: u64,
     pub reason: String,
+}
+
+/// Whether a member may ask its model. Of two over one connection that of the later revision holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Allowance {
+    pub as_of: Revision,
+    /// Not before this has changed, which is said to a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits: Option<String>,
 }
 
 /// Text that a task printed, or that a member said. Transient: shown live, never stored by the supervisor.
@@ -161,6 +174,15 @@ pub struct TaskSession {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PaneLost {}
+
+/// What the member waits for from now on, with something to do. Transient: shown live, never stored.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct MemberWaits {
+    /// `None`: it goes on.
+    #[serde(default)]
+    pub on: Option<Waiting>,
+}
 
 /// A durable event, after its commit.
 #[derive(Debug, Serialize, Deserialize)]

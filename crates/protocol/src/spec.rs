@@ -31,6 +31,30 @@ pub struct Limits {
     pub teammates: u32,
     /// Launches under way at once, at most.
     pub starting: u32,
+    /// What all members may spend together on one goal.
+    #[serde(default)]
+    pub budget: Budget,
+}
+
+/// What may be spent on models for one goal; each at least 1.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Budget {
+    /// Read and written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<u64>,
+    /// Millionths of a US dollar. What costs nobody knows how much does not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub micro_usd: Option<u64>,
+    /// Milliseconds in which somebody works.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub work_ms: Option<u64>,
+}
+
+impl Budget {
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl Default for Limits {
@@ -38,6 +62,7 @@ impl Default for Limits {
         Self {
             teammates: 10,
             starting: 4,
+            budget: Budget::default(),
         }
     }
 }
@@ -67,7 +92,7 @@ pub struct RoleSpec {
     pub agent: AgentSpec,
 }
 
-/// One member as wanted. A difference in any field but `claim` and `colour` means a new launch.
+/// One member as wanted. A difference in any field but `claim`, `colour` and `budget` means a new launch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MemberSpec {
@@ -89,6 +114,9 @@ pub struct MemberSpec {
     pub placement: Option<PlacementChoice>,
     #[serde(default)]
     pub agent: AgentSpec,
+    /// Of the native engine.
+    #[serde(default, skip_serializing_if = "Budget::is_empty")]
+    pub budget: Budget,
 }
 
 /// How a member of the native engine thinks, and what it may do.

@@ -22,9 +22,21 @@ pub struct MemberView {
     /// Spent so far, by all of its launches.
     #[serde(default)]
     pub usage: Usage,
+    /// With a worker that is ready, in milliseconds, over all of its launches.
+    #[serde(default)]
+    pub up_ms: u64,
+    /// In a turn or on a task.
+    #[serde(default)]
+    pub working_ms: u64,
+    /// Tasks completed.
+    #[serde(default)]
+    pub completed: u64,
     pub colour: Colour,
     pub placement: Placement,
     pub state: MemberState,
+    /// What for, of a member that is `waiting`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<Waiting>,
     /// One sentence from facts.
     pub why: String,
     /// How long in this state, in milliseconds.
@@ -52,12 +64,36 @@ pub enum MemberState {
     Launching,
     Idle,
     Working,
+    /// It could go on, but for what `waiting` names.
+    Waiting,
     /// Its frames go unanswered. Shown and told; never killed for it.
     Unresponsive,
     Draining,
     Cooling,
     Held,
     Stopped,
+    #[serde(other)]
+    Unknown,
+}
+
+/// What a member waits for that has something to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Waiting {
+    /// A limit is used up; the sentence says which, and how to go on.
+    Budget { why: String },
+    /// The model's server is busy or away, and is asked again at `until`.
+    RateLimit {
+        /// Unix time in milliseconds.
+        until: u64,
+        why: String,
+    },
+    /// Others of the team, as its model chose to.
+    Reply {
+        /// Such as "tasks T-3, T-4" or "a message".
+        what: String,
+    },
     #[serde(other)]
     Unknown,
 }
@@ -85,6 +121,15 @@ pub struct TeamView {
     pub revision: Revision,
     pub members: Vec<MemberView>,
     pub tasks: TaskCounts,
+    /// Spent by all members, those who left among them.
+    #[serde(default)]
+    pub usage: Usage,
+    /// With any member up, in milliseconds.
+    #[serde(default)]
+    pub up_ms: u64,
+    /// With any member working.
+    #[serde(default)]
+    pub working_ms: u64,
     /// Which placement was chosen, and why.
     pub placement: String,
     /// What `member/spawn` can make.

@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use agent_team_core::budget::Budget;
 use agent_team_core::input::{After, Growth, MemberPlanByHand, TaskChanges, UpPlan};
 use agent_team_core::plan::{FileTask, MemberPlan, Takes, TaskPlan, TeamPlan};
 use agent_team_core::run::Spent;
 use agent_team_core::{Refused, Team};
 use agent_team_protocol::method::{self, Spawn};
 use agent_team_protocol::spec::{
-    AgentSpec, ClaimPolicy, Colour, Engine, MemberSpec, PlacementChoice, RoleSpec, TaskSpec,
+    self, AgentSpec, ClaimPolicy, Colour, Engine, MemberSpec, PlacementChoice, RoleSpec, TaskSpec,
     TeamSpec,
 };
 use agent_team_protocol::view::Usage;
@@ -42,6 +43,7 @@ pub(crate) fn up_plan(spec: TeamSpec, place: Place, team: &Team) -> UpPlan {
         team: TeamPlan {
             teammates: spec.limits.teammates,
             starting: spec.limits.starting,
+            budget: budget(spec.limits.budget),
             asks_before_completing: hooks.task_completed.is_some(),
             asks_when_idle: hooks.teammate_idle.is_some(),
             settings: carried(&TeamSettings {
@@ -81,6 +83,23 @@ fn member_plan(spec: MemberSpec, colour: Colour) -> MemberPlan {
             agent: spec.agent,
         }),
         colour: colour.name().into(),
+        budget: match spec.engine {
+            Engine::Command => None,
+            Engine::Native => Some(budget(spec.budget)),
+        },
+    }
+}
+
+pub(crate) fn budget(budget: spec::Budget) -> Budget {
+    let spec::Budget {
+        tokens,
+        micro_usd,
+        work_ms,
+    } = budget;
+    Budget {
+        tokens,
+        micro_usd,
+        work_ms,
     }
 }
 
@@ -204,6 +223,7 @@ pub(crate) fn spawn_plan(
         env: Default::default(),
         claim: ClaimPolicy::Ready,
         placement: spawn.placement,
+        budget: spec::Budget::default(),
         agent: spawned(role.agent, spawn.model, spawn.prompt, spawn.tools),
     };
     Ok(MemberPlanByHand {
@@ -337,6 +357,7 @@ pub(crate) fn refusal(refused: &Refused) -> Refusal {
         Refused::NoRun => ErrorCode::NoRun,
         Refused::TasksOpen { .. } => ErrorCode::TasksOpen,
         Refused::MemoryFull(_) => ErrorCode::MemoryFull,
+        Refused::SpendsNothing(_) => ErrorCode::WrongState,
         Refused::NotPermitted(_) | Refused::LeadOnly(_) => ErrorCode::NotPermitted,
         Refused::StaleLaunch => ErrorCode::Unauthenticated,
     };

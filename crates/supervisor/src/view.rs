@@ -10,14 +10,17 @@ use agent_team_protocol::notification::Assignment;
 use agent_team_protocol::spec::{Engine, RoleSpec};
 use agent_team_protocol::view::{
     MemberState, MemberView, Placement, RoleView, RunState, RunView, TaskCounts, TaskState,
-    TaskView, Usage,
+    TaskView, Usage, Waiting,
 };
+use agent_team_system::clock;
 
 use crate::settings::{self, MemberSettings, TeamSettings};
 
 /// What is known of a member outside the core.
 #[derive(Debug, Clone)]
 pub(crate) struct Outside {
+    /// As its worker said last.
+    pub(crate) waiting: Option<Waiting>,
     pub(crate) placement: Placement,
     pub(crate) pane: Option<String>,
     /// It is to have a pane, and goes on without.
@@ -36,12 +39,14 @@ pub(crate) fn roles(settings: &TeamSettings) -> Vec<RoleView> {
 
 pub(crate) fn member(team: &Team, member: &Member, outside: Outside, now: Tick) -> MemberView {
     let task = team.task_of(&member.plan.name);
-    let state = state(member, task.is_some(), outside.unresponsive);
+    let waiting = waiting(team, member, outside.waiting.as_ref());
+    let works = task.is_some() || member.mind.active;
+    let state = state(member, works, waiting.is_some(), outside.unresponsive);
     let (engine, model) = match MemberSettings::of(&member.plan) {
         Some(settings) => (settings.engine, settings.agent.model),
         None => (Engine::Command, None),
     };
-    let why = why(member, task, &outside, now);
+    let why = why(member, task, waiting.as_ref(), &outside, now);
     MemberView {
         name: member.plan.name.clone(),
         role: member.plan.role.clone(),
@@ -49,9 +54,13 @@ pub(crate) fn member(team: &Team, member: &Member, outside: Outside, now: Tick) 
         engine,
         model,
         usage: usage(member.mind.spent),
+        up_ms: member.account.up.read(now),
+        working_ms: member.account.working.read(now),
+        completed: member.account.completed,
         colour: settings::colour(&member.plan),
         placement: outside.placement,
         state,
+        waiting: waiting.filter(|_| state == MemberState::Waiting),
         why,
         for_ms: now.since(member.since),
         pid: member.life.process().map(|process| process.pid),
@@ -83,7 +92,20 @@ pub(crate) fn run(run: &Run) -> RunView {
     }
 }
 
-fn usage(spent: Spent) -> Usage {
+/// What she waits for, with something to do.
+pub(crate) fn waiting(team: &Team, member: &Member, said: Option<&Waiting>) -> Option<Waiting> {
+    let has_work = || {
+        member.mind.active || !member.inbox.is_empty() || team.task_of(&member.plan.name).is_some()
+    };
+    match team.out_of_budget(member) {
+        Some(out) => has_work().then(|| Waiting::Budget {
+            why: out.to_string(),
+        }),
+        None => said.cloned(),
+    }
+}
+
+pub(crate) fn usage(spent: Spent) -> Usage {
     let Spent {
         input,
         output,
@@ -100,12 +122,13 @@ fn usage(spent: Spent) -> Usage {
     }
 }
 
-/// In one word; `works`: she holds a task.
-pub(crate) fn state(member: &Member, works: bool, unresponsive: bool) -> MemberState {
+/// In one word; `works`: she holds a task, or is in a turn of her model.
+pub(crate) fn state(member: &Member, works: bool, waits: bool, unresponsive: bool) -> MemberState {
     match &member.life {
         Life::Planned => MemberState::Planned,
         Life::Launching { .. } => MemberState::Launching,
         Life::Ready { .. } if unresponsive => MemberState::Unresponsive,
+        Life::Ready { .. } if waits => MemberState::Waiting,
         Life::Ready { .. } if works => MemberState::Working,
         Life::Ready { .. } => MemberState::Idle,
         Life::Draining { .. } | Life::Ending { .. } => MemberState::Draining,
@@ -116,7 +139,13 @@ pub(crate) fn state(member: &Member, works: bool, unresponsive: bool) -> MemberS
 }
 
 /// One sentence from facts.
-fn why(member: &Member, task: Option<&Task>, outside: &Outside, now: Tick) -> String {
+fn why(
+    member: &Member,
+    task: Option<&Task>,
+    waiting: Option<&Waiting>,
+    outside: &Outside,
+    now: Tick,
+) -> String {
     let name = &member.plan.name;
     let age = duration(now.since(member.since));
     match &member.life {
@@ -131,12 +160,29 @@ fn why(member: &Member, task: Option<&Task>, outside: &Outside, now: Tick) -> St
                 (false, true) => "; it has lost its pane and goes on headless",
                 (false, false) => "",
             };
-            match task {
-                Some(task) => format!(
+            let waits = waiting.and_then(|waiting| match waiting {
+                Waiting::Budget { why } => Some(format!(": {why}")),
+                Waiting::RateLimit { until, why } => Some(format!(
+                    " for its model, which is asked again in {}: {why}",
+                    duration(until.saturating_sub(clock::wall_ms()))
+                )),
+                Waiting::Reply { what } => Some(format!(" for {what}")),
+                Waiting::Unknown => None,
+            });
+            match (waits, task) {
+                (Some(waits), None) => format!("{name} waits{waits}{trouble}"),
+                (Some(waits), Some(task)) => {
+                    let title = &task.plan.title;
+                    format!("{name} has {} ({title}) and waits{waits}{trouble}", task.id)
+                }
+                (None, Some(task)) => format!(
                     "{name} has worked on {} ({}) for {age}{trouble}",
                     task.id, task.plan.title
                 ),
-                None => {
+                (None, None) if member.mind.active => {
+                    format!("{name} is in a turn, without a task{trouble}")
+                }
+                (None, None) => {
                     format!("{name} has been idle for {age}: no ready task is its to take{trouble}")
                 }
             }

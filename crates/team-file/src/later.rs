@@ -11,7 +11,6 @@ const KEYS: &[(Level, &[&str])] = &[
     ),
     (Level::Lead, &["plan", "command"]),
     (Level::Member, &["plan", "command"]),
-    (Level::Limits, &["tokens", "usd", "minutes"]),
     (Level::Role, &["plan"]),
 ];
 

@@ -5,6 +5,7 @@
 //! here talks to a supervisor or changes a file.
 
 mod agent;
+mod budget;
 mod later;
 mod mcp;
 mod member;
@@ -113,6 +114,14 @@ pub struct Loaded {
 pub fn load(file: &Path, reading: Reading<'_>) -> Result<Loaded, LoadTeamError> {
     let (shown, text, project) = open(file, reading.here)?;
     parse(&shown, &text, &project, reading).map_err(LoadTeamError::Faults)
+}
+
+/// The team that this text of a team file wants, which somebody wrote down for a program.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn of_text(text: &str, project: &Path, reading: Reading<'_>) -> Result<TeamSpec, Vec<Fault>> {
+    Ok(parse("the team", text, project, reading)?.spec)
 }
 
 /// The team of a project without a team file: a lead, and so many workers. The project is the repository around `here`,
@@ -390,6 +399,7 @@ fn limits(table: Option<Table<'_>>) -> Limits {
         let mut at_least_one = |key| table.integer(key, 1..=i32::MAX).map(i32::unsigned_abs);
         limits.teammates = at_least_one("teammates").unwrap_or(limits.teammates);
         limits.starting = at_least_one("starting").unwrap_or(limits.starting);
+        limits.budget = budget::read(&mut table);
         table.finish();
     }
     limits

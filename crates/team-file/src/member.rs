@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use agent_team_protocol::launch::LAUNCH_MARKER;
-use agent_team_protocol::spec::{AgentSpec, ClaimPolicy, Engine, MemberSpec};
+use agent_team_protocol::spec::{AgentSpec, Budget, ClaimPolicy, Engine, MemberSpec};
 use agent_team_protocol::{MemberName, RoleName};
 
 use super::agent::{self, Reader, Thinking};
+use super::budget;
 use super::role::{LEAD, Roles, WORKER};
 use super::source::Source;
 use super::table::{At, Level, Table};
@@ -108,6 +109,7 @@ impl Member {
                 claim: ClaimPolicy::Assigned,
                 placement: None,
                 agent: AgentSpec::default(),
+                budget: Budget::default(),
             },
             engine_at: None,
             claim: None,
@@ -182,7 +184,13 @@ pub(super) fn read(
     };
     let of_role = roles.used(&role);
     let engine = table.word("engine", ENGINES);
-    let thinking = Thinking::read(source, &mut table, reader);
+    let mut thinking = Thinking::read(source, &mut table, reader);
+    let mut budget = Budget::default();
+    if let Some(mut limits) = table.table("limits", Level::Budget) {
+        thinking.say("limits", limits.at);
+        budget = budget::read(&mut limits);
+        limits.finish();
+    }
     if engine.is_some_and(|engine| engine.value == Engine::Command) {
         thinking.refuse_for_commands(source);
     }
@@ -213,6 +221,7 @@ pub(super) fn read(
         claim: ClaimPolicy::Ready,
         placement,
         agent: AgentSpec::default(),
+        budget,
     };
     Some(Member {
         at,

@@ -16,6 +16,7 @@ pub(super) enum Level {
     Member,
     Defaults,
     Limits,
+    Budget,
     Panes,
     Roles,
     Role,
@@ -95,6 +96,37 @@ impl<'a> Table<'a> {
                 found.at,
                 format!("`{key}` must be from {} to {}", range.start(), range.end()),
             );
+        }
+        value
+    }
+
+    /// A whole number from 1 on.
+    pub(super) fn count(&mut self, key: &'static str) -> Option<u64> {
+        let found = self.value(key)?;
+        let Some(integer) = found.value.as_integer() else {
+            return self.wrong_type(key, "a whole number", found);
+        };
+        let value = u64::from_str_radix(integer.as_str(), integer.radix()).ok();
+        self.positive(key, found.at, value.filter(|value| *value > 0))
+    }
+
+    /// A number above 0, whole or not.
+    pub(super) fn amount(&mut self, key: &'static str) -> Option<f64> {
+        let found = self.value(key)?;
+        let text = match (found.value.as_integer(), found.value.as_float()) {
+            (Some(integer), _) if integer.radix() == 10 => integer.as_str(),
+            (_, Some(float)) => float.as_str(),
+            (_, None) => return self.wrong_type(key, "a number", found),
+        };
+        let value = text.parse::<f64>().ok();
+        let value = value.filter(|value| value.is_finite() && *value > 0.0);
+        self.positive(key, found.at, value)
+    }
+
+    fn positive<T>(&self, key: &str, at: usize, value: Option<T>) -> Option<T> {
+        if value.is_none() {
+            let message = format!("`{key}` must be a number above 0");
+            self.source.fault(at, message);
         }
         value
     }

@@ -293,10 +293,6 @@ fn every_fault_is_told_with_its_place_and_what_to_do() {
             "team.toml:2:10: `engine = \"acp\"` is not carried out by this build yet",
         ),
         (
-            "[limits]\nusd = 3",
-            "team.toml:2:1: `usd` is not carried out by this build yet",
-        ),
-        (
             "[panes]\nlayout = \"windows\"",
             "team.toml:2:10: `layout = \"windows\"` is not carried out by this build yet",
         ),

@@ -36,8 +36,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent_team_protocol::notification::{Assignment, TaskOutput};
+use agent_team_protocol::notification::{Assignment, MemberWaits, TaskOutput};
 use agent_team_protocol::spec::AgentSpec;
+use agent_team_protocol::view::Waiting;
 use agent_team_system::signals::SignalEvent;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -93,6 +94,8 @@ pub(crate) struct Agent {
     live: Live,
     output_at: Instant,
     pane_lost: bool,
+    /// What the supervisor was told that the mind waits for.
+    waits: Option<Waiting>,
 }
 
 enum Event {
@@ -194,6 +197,7 @@ impl Agent {
             live,
             output_at: Instant::now(),
             pane_lost: false,
+            waits: None,
         }
     }
 
@@ -277,6 +281,7 @@ impl Agent {
                 self.shared.arrivals.deliver(deliver.messages);
                 self.tell(Input::Arrived { urgent });
             }
+            LinkEvent::Allowance(allowance) => self.tell(Input::Allowance(allowance)),
             LinkEvent::Stop(stop) => self.stop(Duration::from_millis(stop.grace_ms), stop.reason),
             LinkEvent::Answered(ticket, outcome) => self.answered(ticket, outcome),
             LinkEvent::Unreachable(why) => {
@@ -316,6 +321,10 @@ impl Agent {
                 drop(weight);
             }
             Told::Session(session) => self.parts.link.notify(Notice::Session(session)),
+            Told::Waits(on) => {
+                self.waits.clone_from(&on);
+                self.parts.link.notify(Notice::Waits(MemberWaits { on }));
+            }
         }
     }
 

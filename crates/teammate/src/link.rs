@@ -25,7 +25,8 @@ use std::time::{Duration, Instant};
 use agent_team_protocol::initialize::{Initialize, Welcome};
 use agent_team_protocol::method::Method;
 use agent_team_protocol::notification::{
-    Abandon, Assignment, Deliver, PaneLost, StopMember, TaskOutput, TaskSession,
+    Abandon, Allowance, Assignment, Deliver, MemberWaits, PaneLost, StopMember, TaskOutput,
+    TaskSession,
 };
 use agent_team_protocol::rpc::Call;
 use agent_team_protocol::{ErrorCode, Refusal, with_causes};
@@ -65,6 +66,7 @@ pub(crate) enum LinkEvent {
     Abandon(Abandon),
     Deliver(Deliver),
     Stop(StopMember),
+    Allowance(Allowance),
     Answered(Ticket, Result<Box<RawValue>, Refusal>),
     /// The first failed attempt since the connection was there; the others follow silently.
     Unreachable(String),
@@ -118,6 +120,7 @@ pub(crate) enum Notice {
     /// In its place among the requests.
     Output(TaskOutput),
     PaneLost,
+    Waits(MemberWaits),
 }
 
 #[derive(Debug)]
@@ -425,6 +428,7 @@ async fn announce(client: &Client, notice: Notice) {
         Notice::Session(session) => client.notify(&session).await,
         Notice::Output(output) => client.notify(&output).await,
         Notice::PaneLost => client.notify(&PaneLost {}).await,
+        Notice::Waits(waits) => client.notify(&waits).await,
     };
     if sent.is_err() {
         tracing::debug!("a notification was lost with its connection");

@@ -30,6 +30,8 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+pub(crate) use wait::NAME as WAIT;
+
 pub use arrivals::Arrivals;
 pub use claims::Claims;
 pub use lines::message_line;

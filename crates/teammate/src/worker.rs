@@ -178,6 +178,8 @@ impl Worker {
             LinkEvent::Start(assignment) => self.start(assignment),
             LinkEvent::Abandon(abandon) => self.abandon(&abandon),
             LinkEvent::Deliver(deliver) => self.deliver(deliver),
+            // Who runs commands asks no model.
+            LinkEvent::Allowance(_) => {}
             LinkEvent::Stop(stop) => self.stop(Duration::from_millis(stop.grace_ms), stop.reason),
             LinkEvent::Answered(ticket, outcome) => self.answered(ticket, outcome.map(drop)),
             LinkEvent::Unreachable(why) => {

@@ -16,8 +16,8 @@ use agent_team_protocol::method::{
     TeamDown, TeamUp, Up,
 };
 use agent_team_protocol::spec::{
-    AgentSpec, ClaimPolicy, Engine, Hooks, Layout, Limits, MemberSpec, PlacementChoice, TaskSpec,
-    TeamSpec,
+    AgentSpec, Budget, ClaimPolicy, Engine, Hooks, Layout, Limits, MemberSpec, PlacementChoice,
+    TaskSpec, TeamSpec,
 };
 use agent_team_protocol::view::SupervisorView;
 use anyhow::{Context as _, Result, ensure};
@@ -265,6 +265,7 @@ pub(super) fn team(
             claim: ClaimPolicy::Assigned,
             placement: None,
             agent: AgentSpec::default(),
+            budget: Budget::default(),
         })
     };
     Ok(TeamSpec {

@@ -1,7 +1,8 @@
 //! Members as people see them: names in their own colour, states in a colour that says how worried to be.
 
 use agent_team_protocol::spec::Colour;
-use agent_team_protocol::view::{MemberState, MemberView, Placement};
+use agent_team_protocol::view::{MemberState, MemberView, Placement, Waiting};
+use agent_team_system::clock;
 use owo_colors::{Style, XtermColors};
 
 use super::table::{Cell, Table, elastic, fixed};
@@ -17,6 +18,7 @@ fn state(state: MemberState) -> &'static str {
         MemberState::Launching => "launching",
         MemberState::Idle => "idle",
         MemberState::Working => "working",
+        MemberState::Waiting => "waiting",
         MemberState::Unresponsive => "unresponsive",
         MemberState::Draining => "draining",
         MemberState::Cooling => "cooling",
@@ -26,11 +28,26 @@ fn state(state: MemberState) -> &'static str {
     }
 }
 
+/// `waiting (model, 18 s)`
+fn state_and_cause(member: &MemberView) -> String {
+    let cause = member.waiting.as_ref().map(|waiting| match waiting {
+        Waiting::Budget { .. } => " (budget)".to_owned(),
+        Waiting::RateLimit { until, .. } => {
+            let left = until.saturating_sub(clock::wall_ms()).div_ceil(1000) * 1000;
+            format!(" (model, {})", time::duration(left))
+        }
+        Waiting::Reply { .. } => " (others)".to_owned(),
+        Waiting::Unknown => String::new(),
+    });
+    format!("{}{}", state(member.state), cause.unwrap_or_default())
+}
+
 fn state_style(state: MemberState) -> Style {
     let style = Style::new();
     match state {
         MemberState::Working => style.green(),
         MemberState::Unresponsive | MemberState::Held => style.red(),
+        MemberState::Waiting => style.yellow(),
         MemberState::Launching | MemberState::Draining | MemberState::Cooling => style.yellow(),
         MemberState::Stopped => style.dimmed(),
         MemberState::Planned | MemberState::Idle | MemberState::Unknown => style,
@@ -69,7 +86,7 @@ pub(crate) fn table(members: &[MemberView]) -> String {
         let mut row = vec![
             Cell::styled(member.name.as_str(), style(member.colour)),
             Cell::new(member.role.as_str()),
-            Cell::styled(state(member.state), state_style(member.state)),
+            Cell::styled(state_and_cause(member), state_style(member.state)),
             Cell::new(time::duration(member.for_ms)),
             or_dash(member.task.map(|task| task.to_string())),
             Cell::new(member.unread.to_string()),

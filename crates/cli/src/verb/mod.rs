@@ -15,6 +15,7 @@ mod role;
 mod run;
 mod send;
 mod spawn;
+mod stats;
 mod supervisor;
 mod task;
 mod team;
@@ -41,6 +42,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Run(args) => run::run(&global, output, args).await,
         Verb::Down { force } => down::run(&global, output, force).await,
         Verb::Ps => ps::run(&global, output).await,
+        Verb::Stats => stats::run(&global, output).await,
         Verb::Why { member } => why::run(&global, output, member).await,
         Verb::Logs { member, follow } => logs::run(&global, output, member, follow).await,
         Verb::Events { follow, after } => events::run(&global, output, follow, after).await,

@@ -7,7 +7,7 @@ use std::time::Instant;
 use agent_team_protocol::method::{Nothing, OneTask, TaskShow, TeamShow};
 use agent_team_protocol::notification::EventNotice;
 use agent_team_protocol::view::{MemberState, MemberView, TaskState, TaskView, Usage};
-use agent_team_protocol::{MemberName, Revision, TaskId, TeamId};
+use agent_team_protocol::{MemberName, Party, Revision, TaskId, TeamId};
 use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -175,6 +175,13 @@ struct Event {
 struct EventData {
     #[serde(default)]
     task: Option<TaskId>,
+    /// Of a message.
+    #[serde(default)]
+    from: Option<Party>,
+    #[serde(default)]
+    to: Vec<Party>,
+    #[serde(default)]
+    text: String,
 }
 
 impl Progress {
@@ -200,6 +207,11 @@ impl Progress {
         let Ok(event) = serde_json::from_str::<Event>(event.get()) else {
             return Ok(());
         };
+        // Whoever waits is the one who is asked: that a budget is used up, that a member is held.
+        if event.data.from == Some(Party::System) && event.data.to.contains(&Party::User) {
+            self.line.clear();
+            output.note(&text::line(&event.data.text));
+        }
         if let ("task_completed" | "task_failed", Some(task)) =
             (event.kind.as_str(), event.data.task)
         {

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use agent_team_protocol::MemberName;
 use agent_team_protocol::method::{MemberShow, OneMember};
-use agent_team_protocol::view::MemberState;
+use agent_team_protocol::view::{MemberState, Waiting};
 use serde::Serialize;
 
 use crate::args::Global;
@@ -18,6 +18,8 @@ struct Document<'a> {
     state: MemberState,
     for_ms: u64,
     why: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiting: Option<&'a Waiting>,
 }
 
 pub(super) async fn run(
@@ -34,6 +36,7 @@ pub(super) async fn run(
         state: member.state,
         for_ms: member.for_ms,
         why: &member.why,
+        waiting: member.waiting.as_ref(),
     };
     output.show(&document, || format!("{}\n", text::line(&member.why)))?;
     Ok(ExitCode::SUCCESS)

@@ -386,6 +386,9 @@ impl Turn<'_> {
 
     pub(super) fn deadline_reached(&mut self) {
         let now = self.context.now;
+        if self.team.budget_deadlines().flatten().any(|due| due <= now) {
+            self.unsettled = true;
+        }
         for name in self.names(|member| {
             member
                 .life

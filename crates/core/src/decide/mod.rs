@@ -3,6 +3,7 @@
 //! A [`Turn`] is one input's. It reads the team, records events, which are applied at once, and collects effects. A
 //! refusal comes before the first event of its call, so that what is refused changes nothing.
 
+mod budgets;
 mod lifecycle;
 mod messages;
 mod resume;
@@ -189,6 +190,9 @@ impl<'a> Turn<'a> {
             Call::FinishRun { answer, force } => self.finish_run(by, answer, force),
             Call::Append(growth) => self.append(by, growth),
             Call::Remember { key, value } => self.remember(key, value),
+            Call::SetBudget { member, budget } => self
+                .user_only(by, "set limits")
+                .and_then(|()| self.set_budget(member, budget)),
         }
     }
 

@@ -42,12 +42,14 @@ impl Turn<'_> {
             self.record(Event::RunAbandoned { run });
         }
         let run = RunId(self.team.run.as_ref().map_or(0, |run| run.id.0) + 1);
+        let waited = self.names(|member| self.team.out_of_budget(member).is_some());
         self.record(Event::RunStarted {
             run,
             goal: goal.clone(),
             then_down,
             memory: memory.into_iter().collect(),
         });
+        self.tell_budgets(waited);
         self.accept(Party::User, vec![Party::Member(lead)], goal, false, None);
         Ok(Answer::Run { run }.into())
     }

@@ -13,6 +13,7 @@ impl Turn<'_> {
     pub(crate) fn settle(&mut self) {
         while std::mem::take(&mut self.unsettled) {
             self.start_planned();
+            self.judge_budgets();
             self.take_ready_tasks();
             self.notice_idleness();
         }
@@ -96,6 +97,8 @@ impl Turn<'_> {
             .members()
             .filter(|member| matches!(member.life, Life::Ready { .. }))
             .filter(|member| self.team.task_of(&member.plan.name).is_none())
+            // What she cannot begin others may.
+            .filter(|member| self.team.out_of_budget(member).is_none())
             .map(|member| (member.since, member.plan.name.clone()))
             .collect();
         // Who has been idle longest chooses first.

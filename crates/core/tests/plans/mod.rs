@@ -29,6 +29,7 @@ pub(crate) fn member_plan(member: &str) -> MemberPlan {
         by_hand: false,
         settings: "".into(),
         colour: "".into(),
+        budget: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The rules of a team, one by one: each test is a sentence of the contract and an example of it.
 
 mod board;
+mod budgets;
 mod claims;
 mod completing;
 mod ending;

@@ -100,6 +100,7 @@ impl Member {
             MemberState::Launching => (Life::Launching, false),
             MemberState::Idle
             | MemberState::Working
+            | MemberState::Waiting
             | MemberState::Unresponsive
             | MemberState::Unknown => (Life::Ready, false),
             MemberState::Draining => (Life::Draining, true),

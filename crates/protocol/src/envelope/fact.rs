@@ -117,6 +117,13 @@ pub(super) enum Fact {
         value: String,
     },
 
+    BudgetStands {
+        #[serde(default)]
+        member: Option<MemberName>,
+        measure: String,
+        standing: String,
+    },
+
     // Nothing that a watcher needs to know.
     TeamPlanned {},
     Booted {},
@@ -128,6 +135,8 @@ pub(super) enum Fact {
     TasksKept {},
     TaskKept {},
     MemberKept {},
+    AccountKept {},
+    TeamAccountKept {},
     MessageKept {},
     CallAnswered {},
 }

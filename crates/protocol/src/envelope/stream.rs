@@ -305,6 +305,15 @@ impl Envelopes {
             },
             Fact::Remembered { key, value } => vec![self.memory(&key, &value, origin)],
 
+            Fact::BudgetStands {
+                member,
+                measure,
+                standing,
+            } => {
+                let value = json!({ "measure": measure, "standing": standing });
+                vec![self.custom(member.as_ref(), "budget", value, origin)]
+            }
+
             Fact::TeamPlanned {}
             | Fact::Booted {}
             | Fact::MemberIdle {}
@@ -313,6 +322,8 @@ impl Envelopes {
             | Fact::TasksKept {}
             | Fact::TaskKept {}
             | Fact::MemberKept {}
+            | Fact::AccountKept {}
+            | Fact::TeamAccountKept {}
             | Fact::MessageKept {}
             | Fact::CallAnswered {} => Vec::new(),
         }

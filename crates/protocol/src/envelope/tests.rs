@@ -264,6 +264,8 @@ const JOURNALS: &[&str] = &[
     include_str!("../../../../tests/fixtures/journal/v1.jsonl"),
     include_str!("../../../../tests/fixtures/journal/v2.jsonl"),
     include_str!("../../../../tests/fixtures/journal/v3.jsonl"),
+    include_str!("../../../../tests/fixtures/journal/v4.jsonl"),
+    include_str!("../../../../tests/fixtures/journal/v5.jsonl"),
 ];
 
 #[test]

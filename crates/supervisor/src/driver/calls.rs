@@ -116,10 +116,10 @@ impl Driver {
         });
         match asked {
             Asked::Change(call) => {
-                let shape = if let Call::Down { .. } = &*call {
-                    Shape::Down
-                } else {
-                    Shape::Plain
+                let shape = match (&*call, &by) {
+                    (Call::Down { .. }, _) => Shape::Down,
+                    (Call::Append(_), Origin::Member { name, .. }) => Shape::Append(name.clone()),
+                    _ => Shape::Plain,
                 };
                 if let (Call::Read { .. } | Call::Append(_), Origin::Member { name, .. }) =
                     (&*call, &by)
@@ -244,7 +244,13 @@ impl Driver {
                 });
             }
             (Answer::Run { run }, _) => reply.ok(&RunAnswer { run }),
-            (Answer::Length { length }, _) => reply.ok(&TranscriptAnswer { length }),
+            (Answer::Length { length }, Shape::Append(member)) => reply.ok(&TranscriptAnswer {
+                length,
+                allowance: self.allowance(&member),
+            }),
+            (Answer::Length { .. }, _) => {
+                reply.refuse(Refusal::internal("a transcript is a member's"));
+            }
             (Answer::Sent { message, to }, _) => reply.ok(&SendAnswer { id: message, to }),
             (Answer::Member { member }, _) => self.waiters.push(Waiter::Member { reply, member }),
             (

@@ -110,6 +110,7 @@ impl Driver {
             role: member.plan.role.clone(),
             colour: member.plan.colour.to_string(),
             assignment: self.team.task_of(&name).map(view::assignment),
+            allowance: self.allowance(&name),
         };
         let offered_before = self.offered.get(&name).copied();
         let connection = Connection {

@@ -4,9 +4,10 @@ use agent_team_core::Input;
 use agent_team_core::mail::Courier;
 use agent_team_core::member::ProcessStamp;
 use agent_team_protocol::notification::{
-    Deliver, DeliveredMessage, Goodbye, GoodbyeReason, Notification, TaskOutput, TaskSession,
+    Deliver, DeliveredMessage, Goodbye, GoodbyeReason, MemberWaits, Notification, TaskOutput,
+    TaskSession,
 };
-use agent_team_protocol::view::{MessageState, Placement};
+use agent_team_protocol::view::{MessageState, Placement, Waiting};
 use agent_team_protocol::{LaunchId, MemberName, MessageId};
 use agent_team_system::process::{ExitWatch, ProcessId};
 
@@ -31,6 +32,8 @@ pub(super) struct Live {
     pub(super) sessions: Vec<ProcessId>,
     pub(super) placement: Option<Placement>,
     pub(super) pane: Option<String>,
+    /// What its worker waits for. Passing: never stored, and said again on every connect.
+    pub(super) waiting: Option<Waiting>,
     pub(super) watched: bool,
     pub(super) attention: Attention,
 }
@@ -65,6 +68,7 @@ impl Driver {
             sessions: Vec::new(),
             placement: None,
             pane: None,
+            waiting: None,
             watched: false,
             attention: Attention::Quiet,
         })
@@ -88,6 +92,7 @@ impl Driver {
                 .is_some_and(|current| current.id == connection)
         {
             live.connection = None;
+            live.waiting = None;
             live.attention = Attention::Quiet;
         }
     }
@@ -201,6 +206,14 @@ impl Driver {
             tracing::info!(member = %live.member, "lost its pane and goes on headless");
             live.placement = Some(Placement::Headless);
             live.pane = None;
+        }
+    }
+
+    pub(super) fn waits(&mut self, launch: &LaunchId, waits: MemberWaits) {
+        self.heard(launch);
+        if let Some(live) = self.live.get_mut(launch) {
+            live.waiting = waits.on;
+            self.relabel();
         }
     }
 

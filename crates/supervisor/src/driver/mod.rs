@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 
 use agent_team_core::input::{ClaimRef, StartFault, Verdict};
 use agent_team_core::{CallKey, Context, Effect, Event, Input, Origin, ReplyTo, Team, Tick};
-use agent_team_protocol::notification::{GoodbyeReason, TaskOutput, TaskSession};
+use agent_team_protocol::notification::{GoodbyeReason, MemberWaits, TaskOutput, TaskSession};
 use agent_team_protocol::spec::TeamSpec;
 use agent_team_protocol::view::{CommitView, DriverView, Receipt};
 use agent_team_protocol::{ErrorCode, LaunchId, MemberName, MessageId, Refusal};
@@ -71,6 +71,7 @@ pub(crate) enum Message {
     Output(LaunchId, TaskOutput),
     Session(LaunchId, TaskSession),
     PaneLost(LaunchId),
+    Waits(LaunchId, MemberWaits),
     Started(Started),
     NotStarted {
         launch: LaunchId,
@@ -352,6 +353,7 @@ impl Driver {
             Message::Output(launch, output) => self.output(&launch, output),
             Message::Session(launch, session) => self.session(&launch, session),
             Message::PaneLost(launch) => self.pane_lost(&launch),
+            Message::Waits(launch, waits) => self.waits(&launch, waits),
             Message::Started(started) => self.started(started),
             Message::NotStarted { launch, fault } => {
                 self.urgent(Input::NotStarted { launch, fault })

@@ -15,9 +15,9 @@ use agent_team_store::StoredMessage;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::Driver;
 use super::calls::{Asked, Request};
 use super::waiters::Waiter;
+use super::{Driver, now};
 use crate::launch::Order;
 use crate::outbox::Reply;
 use crate::settings::TeamSettings;
@@ -59,6 +59,7 @@ impl Driver {
 
     pub(super) fn team_view(&self) -> TeamView {
         let settings = TeamSettings::of(self.team.plan());
+        let ((account, spent), now) = (self.team.account(), now());
         TeamView {
             team: self.identity.team.clone(),
             name: self.identity.name.clone(),
@@ -67,6 +68,9 @@ impl Driver {
             revision: self.team.revision(),
             members: self.member_views(),
             tasks: view::counts(&self.team),
+            usage: view::usage(*spent),
+            up_ms: account.up.read(now),
+            working_ms: account.working.read(now),
             roles: settings.as_ref().map(view::roles).unwrap_or_default(),
             placement: settings.map_or_else(
                 || "never brought up".to_owned(),

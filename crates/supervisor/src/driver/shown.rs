@@ -2,6 +2,7 @@
 
 use agent_team_protocol::MemberName;
 use agent_team_protocol::method::MemberAnswer;
+use agent_team_protocol::notification::Allowance;
 use agent_team_protocol::view::{MemberView, Placement, TeamState};
 
 use super::attention::Attention;
@@ -51,6 +52,7 @@ impl Driver {
             lost_pane: (wanted, placement) == (Placement::Tmux, Placement::Headless),
             pane: live.and_then(|live| live.pane.clone()),
             unresponsive: self.is_unresponsive(name),
+            waiting: live.and_then(|live| live.waiting.clone()),
         };
         Some(view::member(&self.team, member, outside, now()))
     }
@@ -67,7 +69,11 @@ impl Driver {
     pub(super) fn label_of(&self, name: &MemberName) -> Option<Label> {
         let member = self.team.member(name)?;
         let task = self.team.task_of(name);
-        let state = view::state(member, task.is_some(), self.is_unresponsive(name));
+        let said = self.live_launch(name);
+        let said = said.and_then(|(_, live)| live.waiting.as_ref());
+        let waits = view::waiting(&self.team, member, said).is_some();
+        let works = task.is_some() || member.mind.active;
+        let state = view::state(member, works, waits, self.is_unresponsive(name));
         let state = serde_json::to_value(state).ok()?;
         let role = &member.plan.role;
         let mut text = format!("{role} · {}", state.as_str().unwrap_or_default());
@@ -78,6 +84,18 @@ impl Driver {
             colour: settings::colour(&member.plan),
             text,
         })
+    }
+
+    /// Whether she may ask her model, as her worker is told.
+    pub(super) fn allowance(&self, name: &MemberName) -> Allowance {
+        let out = self
+            .team
+            .member(name)
+            .and_then(|member| self.team.out_of_budget(member));
+        Allowance {
+            as_of: self.team.revision(),
+            waits: out.map(|out| out.to_string()),
+        }
     }
 
     fn is_unresponsive(&self, name: &MemberName) -> bool {

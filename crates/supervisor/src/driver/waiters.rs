@@ -22,6 +22,8 @@ pub(super) enum Shape {
         placement_reason: String,
     },
     Down,
+    /// What this member's model saw and said is stored.
+    Append(MemberName),
 }
 
 #[derive(Debug)]

@@ -98,6 +98,11 @@ pub(super) fn destination(method: &str, call: &Envelope<'_>) -> Result<Destinati
         }),
         m::TeamList::NAME => Ok(Destination::Teams),
         m::TeamShow::NAME => read(Asked::ShowTeam),
+        m::TeamBudget::NAME => {
+            let m::SetBudget { member, budget } = call.args::<m::TeamBudget>()?;
+            let budget = convert::budget(budget);
+            change(Call::SetBudget { member, budget })
+        }
         m::TeamDelete::NAME => question(Question::Delete),
         m::TeamWait::NAME => read(Asked::Wait),
         m::TeamAttach::NAME => read(Asked::Attach(call.args::<m::TeamAttach>()?)),

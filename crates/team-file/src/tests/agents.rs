@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use agent_team_protocol::spec::{AgentSpec, ClaimPolicy, Engine, MemberSpec, TeamSpec};
+use agent_team_protocol::spec::{AgentSpec, Budget, ClaimPolicy, Engine, MemberSpec, TeamSpec};
 
 use super::super::{LoadTeamError, RoleSheet, roles};
 use super::{Loaded, Reading, Variables, parse, project, read_in, reading, told, told_in};
@@ -199,12 +199,43 @@ fn a_file_with_command_members_only_stays_as_it_is() {
 }
 
 #[test]
+fn limits_are_of_the_team_and_of_who_thinks() {
+    let spec = read_in(
+        project().path(),
+        "[limits]\ntokens = 1_000_000\nusd = 5\n[lead]\nlimits.minutes = 1.5\n\
+         [[member]]\nname = \"ada\"\nengine = \"native\"\nlimits = { usd = 0.25, tokens = 9 }\n",
+    )
+    .unwrap();
+    let team = Budget {
+        tokens: Some(1_000_000),
+        micro_usd: Some(5_000_000),
+        work_ms: None,
+    };
+    assert_eq!(spec.limits.budget, team);
+    assert_eq!(member(&spec, "lead").budget.work_ms, Some(90_000));
+    let ada = Budget {
+        tokens: Some(9),
+        micro_usd: Some(250_000),
+        work_ms: None,
+    };
+    assert_eq!(member(&spec, "ada").budget, ada);
+}
+
+#[test]
 fn what_cannot_be_thought_is_told_with_its_place() {
     let ada = "[[member]]\nname = \"ada\"\n";
     for (text, expected) in [
         (
             format!("{ada}engine = \"command\"\nprompt = \"p\""),
             "team.toml:4:10: `prompt` is for members that think, and `engine = \"command\"` runs commands | write engine = \"native\", or leave `engine` out",
+        ),
+        (
+            format!("{ada}engine = \"command\"\nlimits.usd = 1"),
+            "team.toml:4:1: `limits` is for members that think, and `engine = \"command\"` runs commands | write engine = \"native\", or leave `engine` out",
+        ),
+        (
+            "[limits]\nusd = 0\ntokens = 1.5".to_owned(),
+            "team.toml:2:7: `usd` must be a number above 0\nteam.toml:3:10: `tokens` must be a whole number, not a fraction",
         ),
         (
             "[roles.x]\nengine = \"command\"\nmodel = \"a/b\"".to_owned(),

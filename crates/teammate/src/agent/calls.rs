@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use agent_team_protocol::text::visible_label;
+use agent_team_protocol::view::Waiting;
 use serde_json::Value;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
@@ -18,10 +19,14 @@ use super::transcript::without_middle;
 use crate::model::{ToolCall, ToolResult, ToolSpec};
 use crate::pane::paint::Style;
 use crate::sleep_until;
+use crate::team_tool;
 use crate::tool::{Bench, Output, Tool, ToolError};
 
 /// Characters that a call's arguments, and the first line of its result, are shown with.
 const SHOWN: usize = 120;
+
+/// Of what a call waits for, so many are named.
+const WAITS_SHOWN: usize = 8;
 
 /// What this member can call.
 #[derive(Debug)]
@@ -93,7 +98,14 @@ impl Toolbox {
             }
             let end = next + self.batch(&calls[next..]);
             let running = self.start(calls, next..end, screen);
+            let waits = calls[next..end].iter().find_map(waits_for);
+            if waits.is_some() {
+                screen.waits(waits.clone());
+            }
             round.finish(running, inbox).await;
+            if waits.is_some() {
+                screen.waits(None);
+            }
             next = end;
         }
         CarriedOut {
@@ -272,6 +284,19 @@ fn arguments(call: &ToolCall) -> Result<Value, ToolError> {
             "the arguments are not JSON ({error}): make the call again with all of them"
         ))),
     }
+}
+
+/// What a call of the lead's `wait` waits for.
+fn waits_for(call: &ToolCall) -> Option<Waiting> {
+    let wait = (call.name == team_tool::WAIT).then(|| arguments(call).ok())?;
+    let wait = wait.unwrap_or_default();
+    let ids = wait["ids"].as_array().into_iter().flatten();
+    let ids: Vec<_> = ids.filter_map(Value::as_str).take(WAITS_SHOWN).collect();
+    let subject = wait["for"].as_str().unwrap_or("others");
+    let what = visible_label(&format!("{subject} {}", ids.join(", ")), SHOWN);
+    Some(Waiting::Reply {
+        what: what.trim_end().to_owned(),
+    })
 }
 
 fn header(call: &ToolCall) -> String {

@@ -7,7 +7,7 @@ use agent_team_protocol::initialize::Welcome;
 use agent_team_protocol::method::{
     EndTask, MemberExit, Method, TaskComplete, TaskFail, TaskRelease,
 };
-use agent_team_protocol::notification::{Abandon, Assignment};
+use agent_team_protocol::notification::{Abandon, Assignment, MemberWaits};
 use agent_team_protocol::text::{visible, visible_line};
 use agent_team_protocol::{ErrorCode, Refusal};
 use serde_json::value::RawValue;
@@ -78,6 +78,12 @@ impl Agent {
         }
         if self.pane_lost {
             self.parts.link.notify(Notice::PaneLost);
+        }
+        // What an earlier connection said holds no more, whatever its revision.
+        self.tell(Input::Welcomed(welcome.allowance.clone()));
+        if let Some(on) = self.waits.clone() {
+            let waits = MemberWaits { on: Some(on) };
+            self.parts.link.notify(Notice::Waits(waits));
         }
         self.parts.pane.open_prompt();
         let held = self.held.as_ref().map(Claim::from);

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use agent_team_protocol::notification::{Abandon, Assignment, DeliveredMessage};
+use agent_team_protocol::notification::{Abandon, Allowance, Assignment, DeliveredMessage};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -22,6 +22,9 @@ pub(super) enum Input {
     },
     Task(Assignment),
     Abandoned(Abandon),
+    /// As the supervisor said over a new connection.
+    Welcomed(Allowance),
+    Allowance(Allowance),
     /// Come to an end: a call that runs may take until then.
     Stop {
         finish_at: Instant,
@@ -58,6 +61,7 @@ pub(super) struct Inbox {
     interruption: Option<Interruption>,
     /// The task that the model was told of last.
     told: Option<Assignment>,
+    allowance: Allowance,
 }
 
 impl Inbox {
@@ -74,6 +78,40 @@ impl Inbox {
             arrived: false,
             interruption: None,
             told: None,
+            allowance: Allowance::default(),
+        }
+    }
+
+    /// Whether the model may be asked, as somebody heard it. What is older than what is known changes nothing.
+    pub(super) fn allow(&mut self, allowance: Allowance) {
+        if allowance.as_of >= self.allowance.as_of {
+            self.allowance = allowance;
+        }
+    }
+
+    /// Waits until the model may be asked, and tells why it may not. True if there was anything to wait for. Safe to
+    /// cancel.
+    ///
+    /// # Errors
+    /// When it is to stop instead.
+    pub(super) async fn until_allowed(
+        &mut self,
+        told: impl Fn(&str),
+    ) -> Result<bool, Interruption> {
+        let mut waited = None;
+        loop {
+            self.drain();
+            if let Some(stop @ Interruption::Stop { .. }) = &self.interruption {
+                return Err(stop.clone());
+            }
+            let Some(why) = &self.allowance.waits else {
+                return Ok(waited.is_some());
+            };
+            if waited.as_ref() != Some(why) {
+                told(why);
+                waited = Some(why.clone());
+            }
+            self.receive().await;
         }
     }
 
@@ -183,6 +221,8 @@ impl Inbox {
             }
             Input::Task(task) => self.waiting.push_back(Heard::Task(task)),
             Input::Abandoned(abandon) => self.abandoned(&abandon),
+            Input::Welcomed(allowance) => self.allowance = allowance,
+            Input::Allowance(allowance) => self.allow(allowance),
             Input::Stop { finish_at } => self.stop(finish_at),
         }
     }
@@ -228,7 +268,7 @@ impl Inbox {
 
 #[cfg(test)]
 mod tests {
-    use agent_team_protocol::{Generation, MessageId, Party, TaskId};
+    use agent_team_protocol::{Generation, MessageId, Party, Revision, TaskId};
 
     use super::*;
 
@@ -311,6 +351,35 @@ mod tests {
         assert_eq!(inbox.task(), Some(&task(2)));
         claims.forget(TaskId(3), Generation(2));
         assert_eq!(inbox.task(), None);
+    }
+
+    #[tokio::test]
+    async fn who_may_not_ask_waits_until_she_may_and_a_stop_ends_it() {
+        let (inputs, _, _, mut inbox) = inbox();
+        let allowance = |as_of, waits: Option<&str>| Allowance {
+            as_of: Revision(as_of),
+            waits: waits.map(str::to_owned),
+        };
+        assert_eq!(inbox.until_allowed(|_| {}).await, Ok(false));
+        inbox.allow(allowance(7, Some("the budget")));
+        let raised = async {
+            tokio::task::yield_now().await;
+            // What is older is no longer so.
+            inputs.send(Input::Allowance(allowance(6, None))).unwrap();
+            tokio::task::yield_now().await;
+            inputs.send(Input::Allowance(allowance(8, None))).unwrap();
+        };
+        let (waited, ()) = tokio::join!(inbox.until_allowed(|_| {}), raised);
+        assert_eq!(waited, Ok(true));
+        // A new supervisor counts as it finds.
+        inbox.allow(allowance(9, Some("the budget")));
+        inputs.send(Input::Welcomed(allowance(3, None))).unwrap();
+        assert_eq!(inbox.until_allowed(|_| {}).await, Ok(false));
+        inbox.allow(allowance(10, Some("the budget")));
+        let finish_at = Instant::now();
+        inputs.send(Input::Stop { finish_at }).unwrap();
+        let stopped = inbox.until_allowed(|_| {}).await;
+        assert_eq!(stopped, Err(Interruption::Stop { finish_at }));
     }
 
     #[tokio::test]

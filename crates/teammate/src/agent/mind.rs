@@ -352,7 +352,7 @@ impl Mind {
     }
 
     async fn store(
-        &self,
+        &mut self,
         items: Vec<Box<RawValue>>,
         read: Vec<MessageId>,
         usage: Usage,
@@ -365,7 +365,9 @@ impl Mind {
             rests,
         };
         let stored = self.desk.call::<TranscriptAppend>(&args).await;
-        stored.map_err(|refusal| cannot("its transcript cannot be stored", &refusal))?;
+        let stored =
+            stored.map_err(|refusal| cannot("its transcript cannot be stored", &refusal))?;
+        self.inbox.allow(stored.allowance);
         self.shared.arrivals.acknowledged(&args.read);
         Ok(())
     }

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use agent_team_protocol::TaskId;
 use agent_team_protocol::notification::TaskSession;
 use agent_team_protocol::text::visible;
+use agent_team_protocol::view::Waiting;
 use agent_team_system::process::ProcessId;
 use tokio::sync::mpsc;
 
@@ -34,6 +35,8 @@ pub(super) enum Told {
     },
     /// A line that is verified leads this session.
     Session(TaskSession),
+    /// The mind waits for this; `None`: it goes on.
+    Waits(Option<Waiting>),
 }
 
 /// A share of [`WATCHED_MAX`].
@@ -102,6 +105,10 @@ impl Screen {
             pid: leader.pid,
             start_time: leader.start_time,
         }));
+    }
+
+    pub(super) fn waits(&self, on: Option<Waiting>) {
+        self.tell(Told::Waits(on));
     }
 
     /// What takes a text that comes in pieces.

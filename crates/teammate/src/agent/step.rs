@@ -1,5 +1,8 @@
 //! One answer of the model, told while it comes. Called by the mind.
 
+use agent_team_protocol::view::Waiting;
+use agent_team_system::clock;
+
 use super::inbox::{Inbox, Interruption};
 use super::screen::Screen;
 use crate::model::{Answer, Delta, Model, ModelError, Prompt};
@@ -29,30 +32,47 @@ pub(super) async fn ask(
     screen: &Screen,
     voice: Voice,
 ) -> Stepped {
+    let wait = |why: &str| screen.lines(Style::Accent, &format!("… waiting: {why}"));
+    match inbox.until_allowed(wait).await {
+        Ok(false) => {}
+        // What has come meanwhile is heard first.
+        Ok(true) => return Stepped::Interrupted(Interruption::Hear("its budget was raised")),
+        Err(stop) => return Stepped::Interrupted(stop),
+    }
     let mut thoughts = screen.stream(Style::Dim);
     let mut words = screen.stream(Style::Plain);
     let mut speech = screen.live.speech();
-    let mut told = |delta| match delta {
-        Delta::Waiting { pause, why } => {
-            speech.start_over();
-            thoughts.end();
-            words.end();
-            let seconds = pause.as_secs_f64();
-            screen.lines(
-                Style::Accent,
-                &format!("… waiting {seconds:.0} s for the model: {why}"),
-            );
+    let mut waits = false;
+    let mut told = |delta| {
+        if std::mem::take(&mut waits) {
+            screen.waits(None);
         }
-        _ if voice == Voice::Silent => {}
-        Delta::Thought(text) => thoughts.push(&text),
-        Delta::Text(text) => {
-            thoughts.end();
-            words.push(&text);
-            speech.text(&text);
+        match delta {
+            Delta::Waiting { pause, why } => {
+                speech.start_over();
+                thoughts.end();
+                words.end();
+                let seconds = pause.as_secs_f64();
+                screen.lines(
+                    Style::Accent,
+                    &format!("… waiting {seconds:.0} s for the model: {why}"),
+                );
+                let ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+                let until = clock::wall_ms().saturating_add(ms);
+                screen.waits(Some(Waiting::RateLimit { until, why }));
+                waits = true;
+            }
+            _ if voice == Voice::Silent => {}
+            Delta::Thought(text) => thoughts.push(&text),
+            Delta::Text(text) => {
+                thoughts.end();
+                words.push(&text);
+                speech.text(&text);
+            }
+            // The pane shows calls when they are carried out.
+            Delta::Call { id, name } => speech.call(&id, &name),
+            Delta::Input { id, fragment } => speech.input(&id, &fragment),
         }
-        // The pane shows calls when they are carried out.
-        Delta::Call { id, name } => speech.call(&id, &name),
-        Delta::Input { id, fragment } => speech.input(&id, &fragment),
     };
     let stepped = tokio::select! {
         biased;
@@ -64,6 +84,9 @@ pub(super) async fn ask(
     };
     thoughts.end();
     words.end();
+    if waits {
+        screen.waits(None);
+    }
     if let (Stepped::Answered(answer), Voice::Aloud) = (&stepped, voice) {
         speech.complete(answer);
     }

@@ -173,6 +173,7 @@ pub(super) fn member_word(state: MemberState) -> &'static str {
         MemberState::Launching => "starting",
         MemberState::Idle => "idle",
         MemberState::Working => "working",
+        MemberState::Waiting => "waiting",
         MemberState::Unresponsive => "unresponsive",
         MemberState::Draining => "ending",
         MemberState::Cooling => "restarting soon",

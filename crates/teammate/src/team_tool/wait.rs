@@ -24,6 +24,8 @@ use super::lines::{is_open, member_line, task_line};
 use super::{Seat, changing};
 use crate::tool::{Tool, ToolError};
 
+pub(crate) const NAME: &str = "wait";
+
 /// Seconds that are waited unless others are given, and at most.
 const USUAL_S: u64 = 300;
 const LONGEST_S: u64 = 3600;
@@ -37,7 +39,7 @@ const SHOWN_ONE_BY_ONE: usize = 16;
 pub(super) fn tool(seat: &Arc<Seat>) -> Box<dyn Tool> {
     changing(
         seat,
-        "wait",
+        NAME,
         "Waits until there is something for you to act on, without costing anything. tasks: one of them is finished, \
          failed, cancelled or given back. members: one of them is idle, held, stopped or unresponsive. messages: one \
          has come. A message to you ends every wait. If nothing happens within the time, it says how things are.",
@@ -269,6 +271,7 @@ fn is_resting(state: MemberState) -> bool {
         MemberState::Planned
         | MemberState::Launching
         | MemberState::Working
+        | MemberState::Waiting
         | MemberState::Draining
         | MemberState::Cooling
         | MemberState::Unknown => false,

@@ -170,6 +170,7 @@ mod tests {
             role: "worker".parse().unwrap(),
             colour: "blue".into(),
             assignment: holds.map(assignment),
+            allowance: Default::default(),
         };
         reconcile(runs, welcome, |claim| Some(claim) == reported)
     }

@@ -2,8 +2,7 @@
 
 use agent_team_protocol::initialize::ConnectionRole;
 use agent_team_protocol::method::{
-    MemberExit, MessageSend, SendAnswer, TeamShow, TranscriptAnswer, TranscriptAppend,
-    TranscriptPage, TranscriptRead,
+    MemberExit, MessageSend, SendAnswer, TeamShow, TranscriptAppend, TranscriptPage, TranscriptRead,
 };
 use agent_team_protocol::notification::{Deliver, DeliveredMessage};
 use agent_team_protocol::rpc::TeamRef;
@@ -11,7 +10,7 @@ use agent_team_protocol::spec::AgentSpec;
 use agent_team_protocol::{MessageId, Party, Recipient};
 
 use crate::rig::ScriptedSupervisor;
-use crate::scene::{launch_file, team_view};
+use crate::scene::{launch_file, stored, team_view};
 
 #[tokio::test]
 async fn a_typed_line_is_the_persons_message_to_this_member_and_shown_when_it_is_heard() {
@@ -64,7 +63,7 @@ async fn a_typed_line_is_the_persons_message_to_this_member_and_shown_when_it_is
     pane.shows("ada ▸ ").await;
     let heard = member.asked::<TranscriptAppend>().await;
     assert_eq!(heard.args().read, [MessageId(1)]);
-    member.answer(&heard, &TranscriptAnswer { length: 1 }).await;
+    member.answer(&heard, &stored(1)).await;
     // The recording holds nothing: no restart would help.
     pane.shows("✗ ").await;
     let words = member.asked::<MemberExit>().await;

@@ -7,9 +7,9 @@ use agent_team_protocol::method::{
     AppendTranscript, Exit, MemberExit, Nothing, ReadTranscript, TaskAnswer, TeamShow,
     TranscriptAnswer, TranscriptAppend, TranscriptPage, TranscriptRead,
 };
-use agent_team_protocol::notification::{Assignment, Deliver, DeliveredMessage};
+use agent_team_protocol::notification::{Allowance, Assignment, Deliver, DeliveredMessage};
 use agent_team_protocol::spec::{AgentSpec, Engine};
-use agent_team_protocol::view::{TaskCounts, TeamState, TeamView};
+use agent_team_protocol::view::{TaskCounts, TeamState, TeamView, Usage};
 use agent_team_protocol::{Generation, MessageId, Party, Revision, TaskId};
 use agent_team_teammate::hosted::HostedLaunch;
 use agent_team_teammate::model::Item;
@@ -166,9 +166,7 @@ impl Scene {
         append: wire::Asked<AppendTranscript>,
     ) -> AppendTranscript {
         self.stored.extend(append.args().items.iter().cloned());
-        let answer = TranscriptAnswer {
-            length: self.stored.len() as u64,
-        };
+        let answer = stored(self.stored.len() as u64);
         self.member.answer(&append, &answer).await;
         append.call.args
     }
@@ -218,6 +216,14 @@ pub(crate) fn launch_file(of: &ScriptedSupervisor, agent: AgentSpec) -> PathBuf 
     of.launch_with(&of.path("project"), Engine::Native, agent)
 }
 
+/// So many items are stored, and the model may be asked.
+pub(crate) fn stored(length: u64) -> TranscriptAnswer {
+    TranscriptAnswer {
+        length,
+        allowance: Allowance::default(),
+    }
+}
+
 /// A team with nothing in it.
 pub(crate) fn team_view(of: &ScriptedSupervisor) -> TeamView {
     TeamView {
@@ -229,6 +235,9 @@ pub(crate) fn team_view(of: &ScriptedSupervisor) -> TeamView {
         members: Vec::new(),
         roles: Vec::new(),
         tasks: TaskCounts::default(),
+        usage: Usage::default(),
+        up_ms: 0,
+        working_ms: 0,
         placement: String::new(),
     }
 }

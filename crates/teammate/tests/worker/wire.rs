@@ -90,6 +90,7 @@ impl Connection {
             role: "worker".parse().unwrap(),
             colour: "blue".into(),
             assignment: holds,
+            allowance: Default::default(),
         };
         self.greet(Some(welcome)).await;
     }

@@ -1,0 +1,123 @@
+//! `stats`: what each member used and did, and what that makes together.
+
+use std::process::ExitCode;
+
+use agent_team_protocol::method::{Nothing, TeamShow};
+use agent_team_protocol::view::{MemberView, TeamView, Usage};
+use agent_team_protocol::{MemberName, TeamId};
+use serde::Serialize;
+
+use crate::args::Global;
+use crate::error::Failure;
+use crate::output::table::{Cell, Table, elastic, fixed};
+use crate::output::{Output, columns, time, usage};
+use crate::session::Session;
+
+#[derive(Serialize)]
+struct Document<'a> {
+    team: &'a TeamId,
+    members: Vec<OfMember<'a>>,
+    /// With the members who left the team; times are those in which anybody was up, or worked.
+    total: Stats,
+}
+
+#[derive(Serialize)]
+struct OfMember<'a> {
+    name: &'a MemberName,
+    stats: Stats,
+}
+
+#[derive(Serialize)]
+struct Stats {
+    tokens_in: u64,
+    tokens_out: u64,
+    /// Of `tokens_in`.
+    tokens_cached: u64,
+    /// US dollars. `None`: nobody knows the price of some of it.
+    cost: Option<f64>,
+    up_ms: u64,
+    working_ms: u64,
+    tasks_completed: u64,
+}
+
+impl Stats {
+    fn new(usage: &Usage, up_ms: u64, working_ms: u64, tasks_completed: u64) -> Self {
+        Self {
+            tokens_in: usage.input,
+            tokens_out: usage.output,
+            tokens_cached: usage.cached,
+            cost: usage.usd(),
+            up_ms,
+            working_ms,
+            tasks_completed,
+        }
+    }
+
+    fn of(member: &MemberView) -> Self {
+        let MemberView {
+            usage,
+            up_ms,
+            working_ms,
+            completed,
+            ..
+        } = member;
+        Self::new(usage, *up_ms, *working_ms, *completed)
+    }
+
+    fn in_all(team: &TeamView) -> Self {
+        let completed = team.tasks.completed;
+        Self::new(&team.usage, team.up_ms, team.working_ms, completed)
+    }
+
+    fn cells(&self, usage: &Usage) -> [Cell; 7] {
+        [
+            Cell::new(usage::tokens(self.tokens_in)),
+            Cell::new(usage::tokens(self.tokens_out)),
+            Cell::new(usage::tokens(self.tokens_cached)),
+            Cell::new(usage::cost(usage)),
+            Cell::new(time::duration(self.up_ms)),
+            Cell::new(time::duration(self.working_ms)),
+            Cell::new(self.tasks_completed.to_string()),
+        ]
+    }
+}
+
+pub(super) async fn run(global: &Global, output: Output) -> Result<ExitCode, Failure> {
+    let team = Session::of_team(global)?
+        .ask::<TeamShow>(Nothing {})
+        .await?;
+    let members = team.members.iter().map(|member| OfMember {
+        name: &member.name,
+        stats: Stats::of(member),
+    });
+    let document = Document {
+        team: &team.team,
+        members: members.collect(),
+        total: Stats::in_all(&team),
+    };
+    output.show(&document, || table(&team, &document))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn table(team: &TeamView, document: &Document<'_>) -> String {
+    let mut table = Table::new([
+        elastic("NAME"),
+        fixed("IN"),
+        fixed("OUT"),
+        fixed("CACHED"),
+        fixed("COST"),
+        fixed("UP"),
+        fixed("WORKING"),
+        fixed("DONE"),
+    ]);
+    let mut row = |name: &str, stats: &Stats, usage: &Usage| {
+        let mut cells = vec![Cell::new(name)];
+        cells.extend(stats.cells(usage));
+        table.row(cells);
+    };
+    for (of, member) in document.members.iter().zip(&team.members) {
+        row(member.name.as_str(), &of.stats, &member.usage);
+    }
+    row("in all", &document.total, &team.usage);
+    table.render(columns())
+}

@@ -1,0 +1,309 @@
+//! What a team and its members may spend on models, and how far they have come with it.
+//!
+//! ```text
+//!   Within ── 80 % ──▶ Warned ── 100 % ──▶ Spent
+//!      ▲                  │                  │
+//!      └── the limit is raised, or a new goal is given: judged anew
+//! ```
+//! Counted is what was spent since the last goal was given, or ever where there was none. A member's minutes are those in
+//! which she works: in a turn of her model or on a task, and not while she waits for her budget. The team's are those in
+//! which anybody works. A member that runs commands spends nothing and never waits.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::run::Spent;
+use crate::time::Tick;
+
+/// Limits of one member or of the team; each is at least 1.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Budget {
+    /// Read and written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<u64>,
+    /// Millionths of a US dollar. Tokens whose price nobody knows do not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub micro_usd: Option<u64>,
+    /// Milliseconds of work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub work_ms: Option<u64>,
+}
+
+/// What a limit is put on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Measure {
+    Tokens,
+    Usd,
+    Minutes,
+}
+
+/// How much of a limit is used up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    #[default]
+    Within,
+    /// Somebody was told that the end is near.
+    Warned,
+    /// Who goes by it waits.
+    Spent,
+}
+
+/// Milliseconds that have passed while something was so.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clock {
+    ms: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    since: Option<Tick>,
+}
+
+/// What one member or the team has used of each measure.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Used {
+    #[serde(default)]
+    pub tokens: u64,
+    #[serde(default)]
+    pub micro_usd: u64,
+    #[serde(default)]
+    pub work_ms: u64,
+}
+
+/// The accounts of one member or of the team, over all of its launches.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// With a worker that is ready.
+    pub up: Clock,
+    pub working: Clock,
+    /// Tasks completed.
+    #[serde(default)]
+    pub completed: u64,
+    /// What had been used when the last goal was given.
+    #[serde(default)]
+    before: Used,
+    #[serde(default)]
+    standings: [Standing; 3],
+}
+
+impl Measure {
+    pub const ALL: [Self; 3] = [Self::Tokens, Self::Usd, Self::Minutes];
+
+    /// As a person writes it.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Tokens => "limits.tokens",
+            Self::Usd => "limits.usd",
+            Self::Minutes => "limits.minutes",
+        }
+    }
+
+    /// An amount of it, for a person.
+    pub fn amount(self, amount: u64) -> String {
+        match self {
+            Self::Tokens => amount.to_string(),
+            Self::Usd => format!("${:.2}", amount as f64 / 1e6),
+            Self::Minutes => format!("{} min", amount / 60_000),
+        }
+    }
+}
+
+impl Budget {
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    pub fn limit(&self, measure: Measure) -> Option<u64> {
+        match measure {
+            Measure::Tokens => self.tokens,
+            Measure::Usd => self.micro_usd,
+            Measure::Minutes => self.work_ms,
+        }
+    }
+}
+
+impl Standing {
+    fn of(used: u64, limit: u64) -> Self {
+        if used >= limit {
+            Self::Spent
+        } else if used >= warning(limit) {
+            Self::Warned
+        } else {
+            Self::Within
+        }
+    }
+}
+
+/// The least amount that is 80 % of a limit.
+fn warning(limit: u64) -> u64 {
+    limit - limit / 5
+}
+
+impl Clock {
+    /// It runs from now on, or stands.
+    pub(crate) fn set(&mut self, runs: bool, now: Tick) {
+        if runs == self.since.is_some() {
+            return;
+        }
+        *self = Self {
+            ms: self.read(now),
+            since: runs.then_some(now),
+        };
+    }
+
+    /// The machine was restarted: what it has shown since nobody can tell.
+    pub(crate) fn void(&mut self) {
+        self.since = None;
+    }
+
+    pub fn runs(&self) -> bool {
+        self.since.is_some()
+    }
+
+    /// Milliseconds.
+    pub fn read(&self, now: Tick) -> u64 {
+        let more = self.since.map_or(0, |since| now.since(since));
+        self.ms.saturating_add(more)
+    }
+
+    /// When it shows so much, if it runs until then.
+    fn shows(&self, ms: u64) -> Option<Tick> {
+        Some(self.since?.after_ms(ms.saturating_sub(self.ms)))
+    }
+}
+
+impl Account {
+    /// Since the last goal.
+    pub fn used(&self, spent: &Spent, now: Tick) -> Used {
+        let all = self.in_all(spent, now);
+        Used {
+            tokens: all.tokens.saturating_sub(self.before.tokens),
+            micro_usd: all.micro_usd.saturating_sub(self.before.micro_usd),
+            work_ms: all.work_ms.saturating_sub(self.before.work_ms),
+        }
+    }
+
+    fn in_all(&self, spent: &Spent, now: Tick) -> Used {
+        Used {
+            tokens: spent.input.saturating_add(spent.output),
+            micro_usd: spent.micro_usd,
+            work_ms: self.working.read(now),
+        }
+    }
+
+    /// A goal was given: counting begins anew.
+    pub(crate) fn begin(&mut self, spent: &Spent, now: Tick) {
+        self.before = self.in_all(spent, now);
+        self.standings = [Standing::Within; 3];
+    }
+
+    pub fn standing(&self, measure: Measure) -> Standing {
+        self.standings[measure as usize]
+    }
+
+    pub(crate) fn stand(&mut self, measure: Measure, standing: Standing) {
+        self.standings[measure as usize] = standing;
+    }
+
+    /// The first limit that is used up.
+    pub fn spent(&self) -> Option<Measure> {
+        let all = Measure::ALL.into_iter();
+        all.into_iter()
+            .find(|measure| self.standing(*measure) == Standing::Spent)
+    }
+
+    /// The measures that stand otherwise than is recorded, with how they stand.
+    pub(crate) fn judge(
+        &self,
+        budget: &Budget,
+        spent: &Spent,
+        now: Tick,
+    ) -> Vec<(Measure, Standing)> {
+        if budget.is_empty() && self.standings == [Standing::Within; 3] {
+            return Vec::new();
+        }
+        let used = self.used(spent, now);
+        let standing = |measure| match budget.limit(measure) {
+            Some(limit) => Standing::of(used.of(measure), limit),
+            None => Standing::Within,
+        };
+        let all = Measure::ALL.into_iter();
+        all.map(|measure| (measure, standing(measure)))
+            .filter(|(measure, standing)| self.standing(*measure) != *standing)
+            .collect()
+    }
+
+    /// When working on changes how the minutes stand.
+    pub(crate) fn deadline(&self, budget: &Budget) -> Option<Tick> {
+        let limit = budget.work_ms?;
+        let next = match self.standing(Measure::Minutes) {
+            Standing::Within => warning(limit),
+            Standing::Warned => limit,
+            Standing::Spent => return None,
+        };
+        self.working.shows(self.before.work_ms.saturating_add(next))
+    }
+}
+
+impl Used {
+    pub fn of(&self, measure: Measure) -> u64 {
+        match measure {
+            Measure::Tokens => self.tokens,
+            Measure::Usd => self.micro_usd,
+            Measure::Minutes => self.work_ms,
+        }
+    }
+}
+
+/// Why a member asks her model nothing for now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutOfBudget {
+    pub measure: Measure,
+    /// Whose limit it is. `None`: the team's.
+    pub of: Option<Arc<str>>,
+    pub limit: u64,
+}
+
+/// A sentence that says what to do.
+impl fmt::Display for OutOfBudget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { measure, of, limit } = self;
+        let (key, limit) = (measure.key(), measure.amount(*limit));
+        let (whose, prefix) = match of {
+            Some(name) => (format!("{name}'s"), format!("members.{name}.")),
+            None => ("the team's".to_owned(), String::new()),
+        };
+        write!(
+            f,
+            "{whose} {key} ({limit}) is used up; agent-team config set {prefix}{key} MORE lets work go on"
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_warning_comes_at_80_percent_and_never_later() {
+        for (limit, first) in [(1, 1), (2, 2), (5, 4), (9, 8), (10, 8), (100, 80)] {
+            assert_eq!(warning(limit), first, "{limit}");
+            assert!(first * 5 >= limit * 4 && (first - 1) * 5 < limit * 4);
+        }
+    }
+
+    #[test]
+    fn a_clock_shows_the_time_while_it_ran() {
+        let mut clock = Clock::default();
+        clock.set(true, Tick(100));
+        clock.set(true, Tick(150));
+        assert_eq!(clock.read(Tick(300)), 200);
+        clock.set(false, Tick(300));
+        clock.set(true, Tick(1_000));
+        assert_eq!(clock.read(Tick(1_001)), 201);
+        assert_eq!(clock.shows(250), Some(Tick(1_050)));
+        clock.void();
+        assert_eq!((clock.read(Tick(5)), clock.shows(250)), (200, None));
+    }
+}

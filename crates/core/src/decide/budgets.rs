@@ -1,0 +1,147 @@
+//! Budgets: when somebody is told, who waits, and who goes on.
+
+use agent_team_protocol::id::{MemberName, Party};
+
+use super::{Decided, Turn};
+use crate::answers::Answer;
+use crate::budget::{Account, Budget, Measure, Standing};
+use crate::effect::Effect;
+use crate::event::Event;
+use crate::member::Member;
+use crate::plan::{MemberPlan, TeamPlan};
+use crate::refusal::Refused;
+use crate::run::Spent;
+
+impl Turn<'_> {
+    pub(super) fn set_budget(&mut self, member: Option<MemberName>, budget: Budget) -> Decided {
+        match member {
+            None if self.team.plan.budget != budget => {
+                let plan = TeamPlan {
+                    budget,
+                    ..self.team.plan.clone()
+                };
+                self.record(Event::TeamPlanned { plan });
+            }
+            None => {}
+            Some(name) => {
+                let plan = &self.member(&name)?.plan;
+                if plan.budget.is_none() {
+                    return Err(Refused::SpendsNothing(name));
+                }
+                if plan.budget != Some(budget) {
+                    let plan = MemberPlan {
+                        budget: Some(budget),
+                        ..plan.clone()
+                    };
+                    self.record(Event::MemberChanged { plan });
+                }
+            }
+        }
+        Ok(Answer::Done.into())
+    }
+
+    /// Records whatever stands otherwise than before, and tells of it.
+    pub(super) fn judge_budgets(&mut self) {
+        let now = self.context.now;
+        let of_team = self
+            .team
+            .account
+            .judge(&self.team.plan.budget, &self.team.spent, now);
+        for (measure, standing) in of_team {
+            self.stand(None, measure, standing);
+        }
+        let of_members: Vec<_> = self
+            .team
+            .members()
+            .filter_map(|member| {
+                let budget = member.plan.budget.as_ref()?;
+                let judged = member.account.judge(budget, &member.mind.spent, now);
+                Some((member.plan.name.clone(), judged))
+            })
+            .collect();
+        for (name, judged) in of_members {
+            for (measure, standing) in judged {
+                self.stand(Some(name.clone()), measure, standing);
+            }
+        }
+    }
+
+    fn stand(&mut self, whose: Option<MemberName>, measure: Measure, standing: Standing) {
+        let Some((account, _, _)) = self.accounts(whose.as_ref()) else {
+            return;
+        };
+        let before = account.standing(measure);
+        self.record(Event::BudgetStands {
+            member: whose.clone(),
+            measure,
+            standing,
+        });
+        if standing > before {
+            self.tell_standing(whose.as_ref(), measure, standing);
+        }
+        if (before == Standing::Spent) != (standing == Standing::Spent) {
+            let concerned = |member: &Member| {
+                member.plan.budget.is_some()
+                    && whose.as_ref().is_none_or(|name| *name == member.plan.name)
+            };
+            self.tell_budgets(self.names(concerned));
+        }
+    }
+
+    pub(super) fn tell_budgets(&mut self, names: Vec<MemberName>) {
+        for member in names {
+            self.effect(Effect::TellBudget { member });
+        }
+    }
+
+    /// The lead and the person are told. The lead hears nothing of what keeps her from listening.
+    fn tell_standing(&mut self, whose: Option<&MemberName>, measure: Measure, standing: Standing) {
+        let Some((account, budget, spent)) = self.accounts(whose) else {
+            return;
+        };
+        let used = account.used(spent, self.context.now).of(measure);
+        let limit = budget.limit(measure).unwrap_or(0);
+        let name = whose.map_or("the team", MemberName::as_str);
+        let lead = self.lead();
+        let is_lead = whose.is_none_or(|name| lead == Party::Member(name.clone()));
+        let (to, text) = match standing {
+            Standing::Within => return,
+            Standing::Warned => {
+                let text = format!(
+                    "{name} has used more than 80 % of {}: {} of {}",
+                    measure.key(),
+                    measure.amount(used),
+                    measure.amount(limit)
+                );
+                (vec![lead, Party::User], text)
+            }
+            Standing::Spent => {
+                let who = whose.map_or("everybody who thinks", MemberName::as_str);
+                let out = crate::budget::OutOfBudget {
+                    measure,
+                    of: whose.map(|name| name.as_str().into()),
+                    limit,
+                };
+                let to = if is_lead {
+                    vec![Party::User]
+                } else {
+                    vec![lead, Party::User]
+                };
+                (to, format!("{who} waits: {out}"))
+            }
+        };
+        self.tell(to, text);
+    }
+
+    /// The member's accounts, or the team's.
+    fn accounts(&self, whose: Option<&MemberName>) -> Option<(&Account, &Budget, &Spent)> {
+        match whose {
+            None => Some((&self.team.account, &self.team.plan.budget, &self.team.spent)),
+            Some(name) => {
+                let member = self.team.member(name)?;
+                let budget = member.plan.budget.as_ref()?;
+                Some((&member.account, budget, &member.mind.spent))
+            }
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! Budgets: who is told when, who waits, and who goes on.
+
+use std::sync::Arc;
+
+use agent_team_core::budget::{Budget, Measure, Standing};
+use agent_team_core::effect::Effect;
+use agent_team_core::input::{Call, Growth, UpPlan};
+use agent_team_core::run::{Memory, Spent};
+use agent_team_core::{Event, Refused};
+use agent_team_protocol::id::Party;
+
+use crate::plans::name;
+use crate::rig::{Done, Rig, file};
+
+const MINUTE: u64 = 60_000;
+
+fn tokens(limit: u64) -> Budget {
+    Budget {
+        tokens: Some(limit),
+        ..Budget::default()
+    }
+}
+
+fn minutes(limit: u64) -> Budget {
+    Budget {
+        work_ms: Some(limit * MINUTE),
+        ..Budget::default()
+    }
+}
+
+/// A lead and two who think, of whom the first has this budget.
+fn thinking(team: Budget, ada: Budget) -> UpPlan {
+    let mut plan = file(&["ada", "ben"]);
+    plan.team.budget = team;
+    for member in &mut plan.members {
+        member.budget = Some(match member.name.as_str() {
+            "ada" => ada,
+            _ => Budget::default(),
+        });
+    }
+    plan
+}
+
+/// A step of her model that cost so many tokens.
+fn spends(rig: &mut Rig, member: &str, input: u64) -> Done {
+    let growth = Growth {
+        items: vec!["1".into()],
+        spent: Spent {
+            input,
+            micro_usd: input * 10,
+            ..Spent::default()
+        },
+        ..Growth::default()
+    };
+    rig.by(member, Call::Append(growth))
+}
+
+fn rests(rig: &mut Rig, member: &str) {
+    let growth = Growth {
+        rests: Some(Arc::from("")),
+        ..Growth::default()
+    };
+    rig.by(member, Call::Append(growth)).answer();
+}
+
+fn set(rig: &mut Rig, member: Option<&str>, budget: Budget) -> Done {
+    let member = member.map(name);
+    rig.user(Call::SetBudget { member, budget })
+}
+
+fn waits(rig: &Rig, member: &str) -> Option<Measure> {
+    let out = rig.team.out_of_budget(rig.member(member));
+    out.map(|out| out.measure)
+}
+
+/// Whose workers are told how they stand.
+fn informed(done: &Done) -> Vec<&str> {
+    let informed = done.effects.iter().filter_map(|effect| {
+        if let Effect::TellBudget { member } = effect {
+            Some(member.as_str())
+        } else {
+            None
+        }
+    });
+    informed.collect()
+}
+
+#[test]
+fn at_80_percent_lead_and_person_are_told_once_and_nobody_waits() {
+    let mut rig = Rig::of(thinking(Budget::default(), tokens(100)));
+    assert_eq!(spends(&mut rig, "ada", 79).told(), []);
+    let told = spends(&mut rig, "ada", 1);
+    let lead = Party::Member(name("lead"));
+    let (to, text) = told.told().pop().expect("somebody is told");
+    assert_eq!(to, [lead, Party::User]);
+    assert!(text.contains("80 of 100"), "{text}");
+    assert_eq!(waits(&rig, "ada"), None);
+    assert_eq!(spends(&mut rig, "ada", 5).told(), []);
+}
+
+#[test]
+fn at_100_percent_she_alone_waits_and_the_person_is_asked() {
+    let mut rig = Rig::of(thinking(Budget::default(), tokens(100)));
+    let task = rig.add("Build");
+    let owner = rig.owner(task);
+    assert_eq!(owner.as_deref(), Some("ada"));
+    let done = spends(&mut rig, "ada", 250);
+    assert_eq!(informed(&done), ["ada"]);
+    let (to, text) = done.told().pop().expect("the person is asked");
+    assert!(to.contains(&Party::User));
+    assert!(
+        text.contains("agent-team config set members.ada.limits.tokens"),
+        "{text}"
+    );
+    assert_eq!(waits(&rig, "ada"), Some(Measure::Tokens));
+    assert_eq!(waits(&rig, "ben"), None);
+    assert_eq!(rig.owner(task), owner, "her claim stays hers");
+}
+
+#[test]
+fn the_teams_limit_is_everybodys_together_and_also_of_those_who_left() {
+    let mut rig = Rig::of(thinking(tokens(100), Budget::default()));
+    spends(&mut rig, "ben", 60).answer();
+    let mut without = thinking(tokens(100), Budget::default());
+    without
+        .members
+        .retain(|member| member.name.as_str() != "ben");
+    rig.up(without).answer();
+    rig.exits("ben");
+    rig.tree_is_gone("ben");
+    assert!(rig.team.member(&name("ben")).is_none());
+    let done = spends(&mut rig, "ada", 40);
+    assert_eq!(informed(&done), ["ada", "lead"]);
+    let (to, _) = done.told().pop().expect("the person is asked");
+    assert_eq!(to, [Party::User], "the lead cannot listen now");
+    assert_eq!(waits(&rig, "lead"), Some(Measure::Tokens));
+}
+
+#[test]
+fn raising_the_limit_lets_her_go_on_and_a_new_up_does_too() {
+    let mut rig = Rig::of(thinking(Budget::default(), tokens(100)));
+    spends(&mut rig, "ada", 100).answer();
+    let done = set(&mut rig, Some("ada"), tokens(200));
+    assert_eq!(informed(&done), ["ada"]);
+    assert_eq!(done.told(), [], "nobody needs to be told");
+    assert_eq!(waits(&rig, "ada"), None);
+
+    spends(&mut rig, "ada", 100).answer();
+    assert_eq!(waits(&rig, "ada"), Some(Measure::Tokens));
+    let done = rig.up(thinking(Budget::default(), tokens(1_000)));
+    assert_eq!(informed(&done), ["ada"]);
+    assert!(rig.is_ready("ada"), "it is no new launch");
+    assert_eq!(waits(&rig, "ada"), None);
+}
+
+#[test]
+fn a_new_goal_begins_with_a_whole_budget() {
+    let mut rig = Rig::of(thinking(tokens(100), Budget::default()));
+    spends(&mut rig, "ada", 100).answer();
+    assert_eq!(waits(&rig, "ada"), Some(Measure::Tokens));
+    let start = Call::StartRun {
+        goal: "goal".into(),
+        then_down: false,
+        anew: false,
+        memory: Memory::new(),
+    };
+    let done = rig.user(start);
+    assert_eq!(informed(&done), ["ada", "ben", "lead"]);
+    assert_eq!(waits(&rig, "ada"), None);
+    assert_eq!(spends(&mut rig, "ada", 79).told(), []);
+    assert_eq!(spends(&mut rig, "ada", 1).told().len(), 1);
+}
+
+#[test]
+fn what_she_waits_for_outlives_her_worker_and_the_supervisor() {
+    let mut rig = Rig::of(thinking(Budget::default(), tokens(100)));
+    spends(&mut rig, "ada", 100).answer();
+    rig.dies("ada");
+    rig.hello("ada");
+    rig.resume();
+    assert_eq!(waits(&rig, "ada"), Some(Measure::Tokens));
+    rig.reboot();
+    rig.up(thinking(Budget::default(), tokens(100))).answer();
+    rig.hello("ada");
+    assert_eq!(waits(&rig, "ada"), Some(Measure::Tokens));
+}
+
+#[test]
+fn who_waits_leaves_tasks_to_others() {
+    let mut rig = Rig::of(thinking(Budget::default(), tokens(100)));
+    spends(&mut rig, "ada", 100).answer();
+    rests(&mut rig, "ada");
+    let first = rig.add("Build");
+    let second = rig.add("Test");
+    assert_eq!(rig.owner(first).as_deref(), Some("ben"));
+    assert!(rig.is_pending(second));
+    set(&mut rig, Some("ada"), Budget::default()).answer();
+    assert_eq!(rig.owner(second).as_deref(), Some("ada"));
+}
+
+#[test]
+fn minutes_are_those_in_which_she_works() {
+    let mut rig = Rig::of(thinking(Budget::default(), minutes(10)));
+    assert_eq!(rig.wait(60 * MINUTE), [], "who rests uses nothing up");
+    spends(&mut rig, "ada", 1).answer();
+    assert_eq!(rig.wait(8 * MINUTE - 1), []);
+    let stood = |standing| Event::BudgetStands {
+        member: Some(name("ada")),
+        measure: Measure::Minutes,
+        standing,
+    };
+    assert!(rig.wait(1).contains(&stood(Standing::Warned)));
+    rests(&mut rig, "ada");
+    assert_eq!(rig.wait(60 * MINUTE), []);
+    spends(&mut rig, "ada", 1).answer();
+    assert!(rig.wait(2 * MINUTE).contains(&stood(Standing::Spent)));
+    assert_eq!(waits(&rig, "ada"), Some(Measure::Minutes));
+    let worked = rig.member("ada").account.working.read(rig.now);
+    rig.wait(60 * MINUTE);
+    let account = rig.member("ada").account;
+    assert_eq!(account.working.read(rig.now), worked, "waiting is no work");
+    assert!(account.up.read(rig.now) > worked);
+}
+
+#[test]
+fn the_teams_minutes_are_those_in_which_anybody_works() {
+    let mut rig = Rig::of(thinking(minutes(10), Budget::default()));
+    spends(&mut rig, "ada", 1).answer();
+    spends(&mut rig, "ben", 1).answer();
+    rig.wait(6 * MINUTE);
+    rests(&mut rig, "ada");
+    rig.wait(4 * MINUTE - 1);
+    assert_eq!(waits(&rig, "ben"), None);
+    rig.wait(1);
+    assert_eq!(waits(&rig, "ben"), Some(Measure::Minutes));
+    assert_eq!(waits(&rig, "ada"), Some(Measure::Minutes));
+    let (account, spent) = rig.team.account();
+    assert_eq!(account.working.read(rig.now), 10 * MINUTE);
+    assert_eq!(spent.input, 2);
+}
+
+#[test]
+fn money_of_which_nobody_knows_is_not_counted() {
+    let usd = Budget {
+        micro_usd: Some(1_000),
+        ..Budget::default()
+    };
+    let mut rig = Rig::of(thinking(Budget::default(), usd));
+    let growth = Growth {
+        items: vec!["1".into()],
+        spent: Spent {
+            input: 1_000_000,
+            unpriced: 1_000_000,
+            ..Spent::default()
+        },
+        ..Growth::default()
+    };
+    rig.by("ada", Call::Append(growth)).answer();
+    assert_eq!(waits(&rig, "ada"), None);
+    spends(&mut rig, "ada", 100).answer();
+    assert_eq!(waits(&rig, "ada"), Some(Measure::Usd));
+}
+
+#[test]
+fn who_asks_no_model_has_no_limits_and_only_the_person_sets_them() {
+    let mut rig = Rig::of(file(&["ada"]));
+    assert_eq!(
+        set(&mut rig, Some("ada"), tokens(1)).refusal(),
+        Refused::SpendsNothing(name("ada"))
+    );
+    let call = Call::SetBudget {
+        member: None,
+        budget: Budget::default(),
+    };
+    assert!(matches!(
+        rig.by("lead", call).refusal(),
+        Refused::NotPermitted(_)
+    ));
+}
