@@ -1,5 +1,6 @@
 //! A real MCP server for tests, by the official SDK: `mcp_server stdio`, or `mcp_server http`, which prints its address.
 
+use std::io::Write as _;
 use std::sync::Arc;
 
 use hyper_util::rt::TokioIo;
@@ -78,7 +79,7 @@ impl ServerHandler for Tools {
             "fail" => CallToolResult::error(vec![ContentBlock::text("no such table")]),
             "secret" => text(std::env::var("DEPLOY").unwrap_or_default()),
             "die" => {
-                eprintln!("out of memory");
+                let _nobody_reads = writeln!(std::io::stderr(), "out of memory");
                 std::process::exit(3);
             }
             other => return Err(ErrorData::invalid_params(format!("no tool {other}"), None)),
@@ -99,7 +100,7 @@ async fn main() -> anyhow::Result<()> {
 
 async fn serve_http() -> anyhow::Result<()> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-    println!("http://{}/mcp", listener.local_addr()?);
+    writeln!(std::io::stdout(), "http://{}/mcp", listener.local_addr()?)?;
     let sessions = Arc::new(LocalSessionManager::default());
     let config = StreamableHttpServerConfig::default();
     let service = StreamableHttpService::new(|| Ok(Tools), sessions, config);
