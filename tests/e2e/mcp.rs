@@ -114,7 +114,7 @@ async fn the_tools_of_a_server_are_offered_and_answer() {
     );
     assert!(results[3].contains("\"count\": 3"), "{}", results[3]);
     assert!(results[4].len() < 31_000 && results[4].contains("300000 bytes in all, kept in"));
-    assert_eq!(results[5].trim_end(), "no such table");
+    assert_eq!(results[5].trim_end(), "error: no such table");
     assert_eq!(results[6].trim_end(), "[secret DEPLOY]");
     for text in &results[7..9] {
         assert!(
@@ -141,7 +141,7 @@ async fn a_server_that_does_not_behave_is_told_of_and_missed_by_nobody_else() {
     let servers = format!(
         "[mcp.absent]\ncommand = \"no-such-program\"\n\
          [mcp.broken]\ncommand = \"sh\"\nargs = [\"-c\", \"echo no database >&2; exit 7\"]\n\
-         [mcp.babbling]\ncommand = \"sh\"\nargs = [\"-c\", \"echo Welcome to babble\"]\n\
+         [mcp.babbling]\ncommand = \"sh\"\nargs = [\"-c\", \"echo Welcome to babble; read line\"]\n\
          [mcp.nowhere]\nurl = \"http://127.0.0.1:1/mcp\"\n\
          [mcp.chatty]\ncommand = \"sh\"\nargs = [\"-c\", \"echo Listening on stdio; exec {} stdio\"]\n",
         program().display()
@@ -153,7 +153,7 @@ async fn a_server_that_does_not_behave_is_told_of_and_missed_by_nobody_else() {
         "- absent: no-such-program did not start",
         "- broken: it has ended (exit 7); it said: no database",
         "- babbling: it has ended (exit 0); it prints what is no message on stdout: Welcome to babble",
-        "- nowhere: ",
+        "- nowhere: Client error: ",
         "- chatty: it prints what is no message on stdout: Listening on stdio",
     ] {
         assert!(system.contains(trouble), "{trouble}\n---\n{system}");

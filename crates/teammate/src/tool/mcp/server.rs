@@ -146,7 +146,7 @@ impl Starting {
             program,
         } = self;
         let introduced = async {
-            let running = serving.await.map_err(|error| with_causes(&error))?;
+            let running = serving.await.map_err(|error| unserved(&error))?;
             let tools = tools_of(running.peer()).await?;
             Ok((running, tools))
         };
@@ -169,6 +169,14 @@ impl Starting {
             Err(why) => Err(explained(why, program.as_ref()).await),
         }
     }
+}
+
+/// Why there was no introduction; what the SDK calls its transport is nothing to a reader.
+fn unserved(error: &ClientInitializeError) -> String {
+    if let ClientInitializeError::TransportError { error, context } = error {
+        return format!("{} ({context})", with_causes(&*error.error));
+    }
+    with_causes(error)
 }
 
 async fn tools_of(peer: &Peer<RoleClient>) -> Result<Vec<ForeignTool>, String> {
