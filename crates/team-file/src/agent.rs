@@ -143,6 +143,7 @@ impl Thinking {
                 .map(|tools| with_parts(tools)),
             deny_tools: with_parts(&deny_tools),
             may_spawn: None,
+            mcp: Vec::new(),
             bypass: false,
             strategy: None,
             record: None,

@@ -5,7 +5,7 @@ use super::table::Level;
 
 /// Keys, by table.
 const KEYS: &[(Level, &[&str])] = &[
-    (Level::Root, &["permissions", "mcp"]),
+    (Level::Root, &["permissions"]),
     (Level::Lead, &["plan", "command"]),
     (Level::Member, &["plan", "command"]),
     (Level::Role, &["plan"]),

@@ -7,6 +7,7 @@
 mod agent;
 mod budget;
 mod later;
+mod mcp;
 mod member;
 mod open;
 mod role;
@@ -229,6 +230,7 @@ fn read(
     let (placement, layout) = panes(root.table("panes", Level::Panes));
     let limits = limits(root.table("limits", Level::Limits));
     let hooks = hooks(root.table("hooks", Level::Hooks));
+    let servers = mcp::read(source, root.table("mcp", Level::Mcp));
 
     let lead = root
         .table("lead", Level::Lead)
@@ -258,7 +260,22 @@ fn read(
     let tasks = task::read(source, tables, &members, &roles);
     root.finish();
 
-    let roles = roles.finish(defaults.engine, &defaults.thinking);
+    let mut roles = roles.finish(defaults.engine, &defaults.thinking);
+    let mut members: Vec<_> = members
+        .into_iter()
+        .map(|member| member.finish(&defaults, &strategy))
+        .collect();
+    let thinking = members
+        .iter_mut()
+        .filter(|member| member.engine == Engine::Native);
+    let of_members = thinking.map(|member| &mut member.agent);
+    let of_roles = roles
+        .specs
+        .iter_mut()
+        .filter(|role| role.engine == Engine::Native);
+    for agent in of_members.chain(of_roles.map(|role| &mut role.agent)) {
+        agent.mcp.clone_from(&servers);
+    }
     let spec = name.map(|name| TeamSpec {
         name,
         project: project.to_owned(),
@@ -267,10 +284,7 @@ fn read(
         limits,
         hooks,
         roles: roles.specs,
-        members: members
-            .into_iter()
-            .map(|member| member.finish(&defaults, &strategy))
-            .collect(),
+        members,
         tasks,
     });
     (spec, roles.faults, roles.warnings)

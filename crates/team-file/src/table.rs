@@ -22,6 +22,8 @@ pub(super) enum Level {
     Role,
     Task,
     Hooks,
+    Mcp,
+    McpServer,
 }
 
 /// A value and where it stands.
