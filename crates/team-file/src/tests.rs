@@ -298,10 +298,6 @@ fn every_fault_is_told_with_its_place_and_what_to_do() {
             "team.toml:1:2: `permissions` is not carried out by this build yet",
         ),
         (
-            "[mcp.github]\ncommand = \"x\"",
-            "team.toml:1:2: `mcp` is not carried out by this build yet",
-        ),
-        (
             "[lead]\nplan = \"required\"",
             "team.toml:2:1: `plan` is not carried out by this build yet",
         ),
@@ -319,7 +315,7 @@ fn every_fault_is_told_with_its_place_and_what_to_do() {
         ),
         (
             "[lead]\nmay_spawn = [\"workr\"]",
-            "team.toml:2:14: there is no role \"workr\"",
+            "team.toml:2:14: there is no role \"workr\" | did you mean `worker`?",
         ),
         (
             "[roles.x]\nplan = \"required\"",
