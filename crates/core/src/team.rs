@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use agent_team_protocol::id::{LaunchId, MemberName, MessageId, Party, Revision, RunId, TaskId};
+use agent_team_protocol::id::{
+    LaunchId, MemberName, MessageId, Party, RequestId, Revision, RunId, TaskId,
+};
 
 use crate::answers::{AnsweredCall, Answers};
 use crate::budget::{Account, Budget, OutOfBudget};
@@ -12,8 +14,9 @@ use crate::effect::Effect;
 use crate::event::{Event, Record};
 use crate::input::Input;
 use crate::mail::{Lane, Unread};
-use crate::member::{Launch, Life, Member};
+use crate::member::{Launch, Life, Member, Next};
 use crate::plan::TeamPlan;
+use crate::request::{Grant, Request, RequestState, Requests, Scope};
 use crate::restarts::Restarts;
 use crate::round::{Decision, Round, RoundEnd, Work};
 use crate::run::{Memory, Mind, Run, RunState, Spent};
@@ -32,6 +35,7 @@ pub struct Team {
     pub(crate) account: Account,
     /// By all members that ever were.
     pub(crate) spent: Spent,
+    pub(crate) requests: Requests,
     pub(crate) last_message: u64,
     /// The highest number that an unnamed spawn of each role was given.
     pub(crate) spawned: BTreeMap<Arc<str>, u64>,
@@ -170,6 +174,10 @@ impl Team {
         &self.memory
     }
 
+    pub fn requests(&self) -> &Requests {
+        &self.requests
+    }
+
     pub fn board(&self) -> &Board {
         &self.board
     }
@@ -260,6 +268,7 @@ impl Team {
             }
             Event::MemberRemoved { member } => {
                 self.members.remove(member);
+                self.requests.forget(member);
                 self.keep_team_time(tick);
             }
             Event::MemberWanted { member } => self.live(member, tick, |member| {
@@ -325,12 +334,14 @@ impl Team {
                 next,
             } => {
                 self.answers.forget_launch(launch);
+                self.end_requests(member, next);
                 self.live(member, tick, |member| {
                     member.restarts = restarts.clone();
                     next.clone().into()
                 });
             }
             Event::MemberParked { member, next } => {
+                self.end_requests(member, next);
                 self.live(member, tick, |_| next.clone().into())
             }
             Event::MemberIdle { member } => {
@@ -565,14 +576,64 @@ impl Team {
                 self.memory.insert(key.clone(), value.clone());
             }
 
+            Event::RequestAsked {
+                request,
+                member,
+                digest,
+                call,
+            } => self.requests.insert(Request {
+                id: *request,
+                member: member.clone(),
+                digest: digest.clone(),
+                call: call.clone(),
+                asked_at: record.at,
+                state: RequestState::Pending,
+            }),
+            Event::RequestAllowed {
+                request,
+                scope,
+                by,
+                rules,
+                through,
+            } => {
+                if through.is_none() && *scope != Scope::Once {
+                    self.grant(*request, *scope, rules.clone());
+                }
+                let (scope, by, through) = (*scope, by.clone(), *through);
+                let allowed = RequestState::Allowed { scope, by, through };
+                self.requests.set(*request, allowed);
+            }
+            Event::RequestDenied {
+                request,
+                by,
+                reason,
+            } => {
+                let (by, reason) = (by.clone(), reason.clone());
+                self.requests
+                    .set(*request, RequestState::Denied { by, reason });
+            }
+            Event::RequestWithdrawn { request } => {
+                self.requests.set(*request, RequestState::Withdrawn);
+            }
+            Event::RequestBegun { request, launch } => {
+                let launch = launch.clone();
+                self.requests.set(*request, RequestState::Begun { launch });
+            }
+            Event::RequestEnded { request } => self.requests.set(*request, RequestState::Ended),
+            Event::GrantsEnded {} => self.requests.end_grants(),
+            Event::RequestKept { request } => self.requests.insert(request.clone()),
+            Event::GrantKept { grant } => self.requests.grant(grant.clone()),
+
             Event::Counted {
                 revision,
                 tasks,
                 messages,
                 completed,
                 spawned,
+                requests,
             } => {
                 self.revision = *revision;
+                self.requests.last = *requests;
                 self.board.last = *tasks;
                 self.board.completed = *completed;
                 self.last_message = *messages;
@@ -657,6 +718,32 @@ impl Team {
     fn tells_lead(&self, to: &[Party]) -> bool {
         self.lead()
             .is_some_and(|lead| to.contains(&Party::Member(lead.plan.name.clone())))
+    }
+
+    /// What she had begun is lost with her launch. Who goes on may ask again, and has what was decided meanwhile.
+    fn end_requests(&mut self, member: &MemberName, next: &Next) {
+        self.requests.lose(member);
+        match next {
+            Next::Launch | Next::Cool { .. } => {}
+            Next::Hold { .. } | Next::Stop => self.requests.withdraw_all(member),
+        }
+    }
+
+    fn grant(&mut self, id: RequestId, scope: Scope, rules: Vec<Arc<str>>) {
+        let Some(request) = self.requests.get(id) else {
+            return;
+        };
+        let member = match scope {
+            Scope::Once | Scope::Member => Some(request.member.clone()),
+            Scope::Team => None,
+        };
+        let digest = request.digest.clone();
+        self.requests.grant(Grant {
+            request: id,
+            member,
+            digest,
+            rules,
+        });
     }
 
     fn change_run(&mut self, id: RunId, change: impl FnOnce(&mut Run)) {

@@ -13,6 +13,7 @@ pub mod initialize;
 pub mod launch;
 pub mod method;
 pub mod notification;
+pub mod request;
 pub mod rpc;
 #[cfg(test)]
 mod schema;
@@ -23,6 +24,6 @@ pub mod view;
 
 pub use error::{ErrorCode, Refusal, with_causes};
 pub use id::{
-    Generation, LaunchId, MemberName, MessageId, Party, Recipient, Revision, RoleName, RunId,
-    TaskId, TeamId, TeamName,
+    Generation, LaunchId, MemberName, MessageId, Party, Recipient, RequestId, Revision, RoleName,
+    RunId, TaskId, TeamId, TeamName,
 };

@@ -21,12 +21,15 @@ mod git;
 mod glob;
 mod grep;
 pub mod mcp;
+mod permit;
 mod place;
 mod program;
 mod read;
 mod todo;
 mod walk;
 mod write;
+
+pub use permit::Permission;
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -117,10 +120,10 @@ impl Version {
 }
 
 /// Which tools there are, and how far they reach.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// Also the tools that no rule holds back: programs and the network.
-    pub bypass: bool,
+    /// For programs. The network is offered with `Bypass` alone: where a page leads, nobody has been asked about.
+    pub permission: Permission,
     /// `fetch` may ask this machine and its local network.
     pub private_addresses: bool,
 }
@@ -137,8 +140,11 @@ pub fn domain_tools(options: Options) -> Vec<Box<dyn Tool>> {
         Box::new(git::GitDiff::new()),
         Box::new(todo::Todo::new()),
     ];
-    if options.bypass {
-        tools.extend(bash::tools());
+    let bypass = matches!(options.permission, Permission::Bypass);
+    if !matches!(options.permission, Permission::Never) {
+        tools.extend(bash::tools(options.permission));
+    }
+    if bypass {
         tools.push(Box::new(fetch::Fetch::new(options.private_addresses)));
     }
     tools

@@ -9,9 +9,10 @@ use agent_team_protocol::method::{
     ReadTranscript, RunAnswer, SendAnswer, Spawn, Subscribe, TaskAnswer, TranscriptAnswer,
     UpAnswer,
 };
+use agent_team_protocol::request::{AskRequest, DecideRequest, Decision, ListRequests, Permission};
 use agent_team_protocol::spec::TeamSpec;
 use agent_team_protocol::view::Placement;
-use agent_team_protocol::{ErrorCode, MemberName, Refusal, RunId, TaskId, TeamId};
+use agent_team_protocol::{ErrorCode, MemberName, Refusal, RequestId, RunId, TaskId, TeamId};
 use agent_team_system::private_file;
 
 use super::waiters::{Shape, Waiter};
@@ -47,6 +48,11 @@ pub(crate) enum Asked {
     Wait,
     WaitForRun(RunId),
     WaitForQuestion,
+    Ask(Box<AskRequest>),
+    WaitForRequest(RequestId),
+    Decide(Box<DecideRequest>),
+    ListRequests(ListRequests),
+    ShowRequest(RequestId),
     ListRounds(ListRounds),
     ReadTranscript(ReadTranscript),
     Recall(GetMemory),
@@ -67,8 +73,12 @@ impl Request {
                         | Call::LastWords { .. }
                 )
             }
-            Asked::Up(_) | Asked::Spawn(_) => false,
-            Asked::ShowTeam
+            Asked::Decide(decide) => !matches!(decide.decision, Decision::Allow { .. }),
+            Asked::Up(_) | Asked::Spawn(_) | Asked::Ask(_) => false,
+            Asked::WaitForRequest(_)
+            | Asked::ListRequests(_)
+            | Asked::ShowRequest(_)
+            | Asked::ShowTeam
             | Asked::ShowMember(_)
             | Asked::FindLog(_)
             | Asked::ListMessages(_)
@@ -88,7 +98,7 @@ impl Request {
     pub(super) fn is_read(&self) -> bool {
         !matches!(
             self.asked,
-            Asked::Change(_) | Asked::Up(_) | Asked::Spawn(_)
+            Asked::Change(_) | Asked::Up(_) | Asked::Spawn(_) | Asked::Ask(_) | Asked::Decide(_)
         )
     }
 }
@@ -106,6 +116,24 @@ impl Driver {
             return;
         };
         let urgent = request.is_urgent();
+        self.turn.urgent |= urgent;
+        let request = match request.asked {
+            Asked::Ask(ask) => {
+                let request = Request {
+                    asked: Asked::ShowTeam,
+                    ..request
+                };
+                return self.ask_permission(request, ask);
+            }
+            Asked::Decide(decide) => {
+                let request = Request {
+                    asked: Asked::ShowTeam,
+                    ..request
+                };
+                return self.decide(request, *decide);
+            }
+            asked => Request { asked, ..request },
+        };
         let Request {
             by,
             caller,
@@ -163,7 +191,14 @@ impl Driver {
         }
     }
 
-    fn call(&mut self, by: Origin, key: Option<CallKey>, reply: Reply, shape: Shape, call: Call) {
+    pub(super) fn call(
+        &mut self,
+        by: Origin,
+        key: Option<CallKey>,
+        reply: Reply,
+        shape: Shape,
+        call: Call,
+    ) {
         let to = ReplyTo(self.next_reply);
         self.next_reply += 1;
         self.pending.insert(to, (reply, shape));
@@ -248,6 +283,7 @@ impl Driver {
                     overlaps,
                 });
             }
+            (Answer::Request { request }, _) => reply.ok(&Permission::Asked { request }),
             (Answer::Run { run }, _) => reply.ok(&RunAnswer { run }),
             (Answer::Length { length }, Shape::Append(member)) => reply.ok(&TranscriptAnswer {
                 length,

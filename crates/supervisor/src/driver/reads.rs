@@ -26,8 +26,18 @@ use crate::{convert, view};
 impl Driver {
     /// Answers a question from the state, which is what is stored.
     pub(super) fn read(&mut self, request: Request) {
+        if let Asked::Ask(ask) = request.asked {
+            let request = Request {
+                asked: Asked::ShowTeam,
+                ..request
+            };
+            return self.permit(request, ask);
+        }
         let reply = request.reply;
         match request.asked {
+            Asked::WaitForRequest(id) => self.wait_for_request(reply, &request.by, id),
+            Asked::ListRequests(list) => self.list_requests(reply, &request.by, &list),
+            Asked::ShowRequest(id) => self.show_request(reply, &request.by, id),
             Asked::ShowTeam => reply.ok(&self.team_view()),
             Asked::ShowMember(name) => match self.member_answer(&name) {
                 Some(answer) => reply.ok(&answer),
@@ -53,7 +63,11 @@ impl Driver {
             Asked::Wait => self.waiters.push(Waiter::Quiet { reply }),
             Asked::Attach(attach) => self.attach(reply, attach),
             Asked::Subscribe(subscribe) => self.subscribe(reply, subscribe),
-            Asked::Change(_) | Asked::Up(_) | Asked::Spawn(_) => {
+            Asked::Change(_)
+            | Asked::Up(_)
+            | Asked::Spawn(_)
+            | Asked::Ask(_)
+            | Asked::Decide(_) => {
                 reply.refuse(Refusal::internal("a change came as a question"));
             }
         }

@@ -1,6 +1,7 @@
 //! `bash`, `bash_output` and `bash_kill`: shell commands, waited for or in the background.
 
 mod jobs;
+mod line;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -12,7 +13,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use self::jobs::{Job, Jobs};
+use self::line::Line;
 use super::capture::Capture;
+use super::permit::Permission;
 use super::program::Program;
 use super::{Bench, Output, Running, Tool, ToolError, arguments};
 use crate::model::ToolSpec;
@@ -54,7 +57,7 @@ struct KillArguments {
 }
 
 /// The three tools, which share their jobs.
-pub(super) fn tools() -> [Box<dyn Tool>; 3] {
+pub(super) fn tools(permission: Permission) -> [Box<dyn Tool>; 3] {
     let jobs = Arc::new(Jobs::default());
     [
         Box::new(Bash {
@@ -65,6 +68,7 @@ pub(super) fn tools() -> [Box<dyn Tool>; 3] {
                  `background`. A long output loses its middle; the whole is kept in a file.",
             ),
             jobs: Arc::clone(&jobs),
+            permission,
         }),
         Box::new(BashOutput {
             spec: arguments::spec::<OutputArguments>(
@@ -87,6 +91,7 @@ pub(super) fn tools() -> [Box<dyn Tool>; 3] {
 struct Bash {
     spec: ToolSpec,
     jobs: Arc<Jobs>,
+    permission: Permission,
 }
 
 impl Tool for Bash {
@@ -105,7 +110,7 @@ impl Tool for Bash {
         shown: &'a (dyn Fn(&str) + Send + Sync),
     ) -> Running<'a> {
         Box::pin(async move {
-            let arguments: BashArguments = arguments::parse(&self.spec, input)?;
+            let arguments: BashArguments = arguments::parse(&self.spec, input.clone())?;
             let limit = match arguments.timeout_seconds {
                 Some(seconds @ 1..=TIMEOUT_MAX) => Some(Duration::from_secs(seconds)),
                 Some(seconds) => {
@@ -117,13 +122,22 @@ impl Tool for Bash {
                 None if arguments.background => None,
                 None => Some(Duration::from_secs(TIMEOUT)),
             };
+            if arguments.command.contains('\0') {
+                return Err(ToolError::Input("`command` has a NUL".to_owned()));
+            }
+            let name = &self.spec.name;
+            let mut permit = self.permission.ask(name, &input, bench, shown).await?;
+            let line = match permit.run.take() {
+                Some(run) => Line::words(run),
+                None => Line::text(&arguments.command),
+            };
             if arguments.background {
-                let id = self.jobs.start(bench, &arguments.command, limit)?;
+                let id = self.jobs.start(bench, line, limit)?;
                 return Ok(said(format!(
                     "job {id} runs: bash_output shows what it prints, bash_kill ends it"
                 )));
             }
-            let mut program = shell(bench, &arguments.command)?;
+            let mut program = shell(bench, line)?;
             let mut capture = Capture::new(bench);
             let ended = program
                 .finish(limit, std::future::pending(), |bytes| {
@@ -199,13 +213,10 @@ impl Tool for BashKill {
 }
 
 /// Starts a command on its own.
-fn shell(bench: &Bench, command: &str) -> Result<Program, ToolError> {
-    if command.contains('\0') {
-        return Err(ToolError::Input("`command` has a NUL".to_owned()));
-    }
+fn shell(bench: &Bench, line: Line) -> Result<Program, ToolError> {
     let shell = find_bash(&bench.env);
-    let args: Vec<OsString> = vec!["-c".into(), command.into()];
-    Program::start(shell.clone(), args, bench.env.clone(), bench.cwd.clone())
+    let directory = line.directory.unwrap_or_else(|| bench.cwd.clone());
+    Program::start(shell.clone(), line.args, bench.env.clone(), directory)
         .map_err(|error| ToolError::Failed(format!("{} did not start: {error}", shell.display())))
 }
 

@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::super::capture::Capture;
 use super::super::{Bench, ToolError};
+use super::line::Line;
 use super::shell;
 
 /// Jobs that run at once.
@@ -44,7 +45,7 @@ impl Jobs {
     pub(super) fn start(
         &self,
         bench: &Bench,
-        command: &str,
+        line: Line,
         limit: Option<Duration>,
     ) -> Result<u32, ToolError> {
         let mut jobs = lock(&self.jobs);
@@ -60,7 +61,7 @@ impl Jobs {
                 running.join(", ")
             )));
         }
-        let job = Job::start(bench, command, limit)?;
+        let job = Job::start(bench, line, limit)?;
         jobs.last += 1;
         let id = jobs.last;
         jobs.by_id.insert(id, Arc::new(job));
@@ -87,8 +88,8 @@ impl Jobs {
 }
 
 impl Job {
-    fn start(bench: &Bench, command: &str, limit: Option<Duration>) -> Result<Job, ToolError> {
-        let mut program = shell(bench, command)?;
+    fn start(bench: &Bench, line: Line, limit: Option<Duration>) -> Result<Job, ToolError> {
+        let mut program = shell(bench, line)?;
         let capture = Arc::new(Mutex::new(Capture::new(bench)));
         let (tell, progress) = watch::channel(None);
         let (stop, mut told_to_stop) = watch::channel(false);
