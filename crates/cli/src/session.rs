@@ -95,7 +95,19 @@ impl Session {
     /// # Errors
     /// One lives and does not answer.
     pub(crate) async fn of_running_supervisor() -> Result<Option<Self>, Failure> {
-        let mut session = Self::new(None, Start::Never);
+        Self::of_running(None).await
+    }
+
+    /// About a team, if a supervisor runs that may have it.
+    ///
+    /// # Errors
+    /// One lives and does not answer.
+    pub(crate) async fn of_running_team(team: TeamRef) -> Result<Option<Self>, Failure> {
+        Self::of_running(Some(team)).await
+    }
+
+    async fn of_running(team: Option<TeamRef>) -> Result<Option<Self>, Failure> {
+        let mut session = Self::new(team, Start::Never);
         session.connection = session.connect_to_running(&prepared_directories()?).await?;
         Ok(session.connection.is_some().then_some(session))
     }

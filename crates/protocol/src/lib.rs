@@ -12,6 +12,7 @@ pub mod id;
 pub mod initialize;
 pub mod launch;
 pub mod method;
+pub mod model;
 pub mod notification;
 pub mod rpc;
 #[cfg(test)]

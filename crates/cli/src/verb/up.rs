@@ -26,7 +26,7 @@ use crate::output::{Output, member, task, text};
 use crate::session::{self, Session};
 
 /// Workers of a team without a file, unless it is said how many.
-const WORKERS: u32 = 3;
+pub(super) const WORKERS: u32 = 3;
 
 pub(super) async fn run(
     global: &Global,

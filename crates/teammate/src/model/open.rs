@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use agent_team_protocol::spec::ProviderSpec;
 use reqwest::Url;
 use reqwest::header::{HeaderName, HeaderValue};
 use reqwest::{NoProxy, Proxy};
@@ -27,10 +28,9 @@ const OWN_MACHINE: &str = "localhost,127.0.0.1,::1";
 pub struct Surroundings {
     /// The member's.
     pub environment: BTreeMap<String, String>,
-    /// From the team file; goes before the environment's.
-    pub base_url: Option<String>,
-    /// Sent with every request besides what the wire needs, whose place they may take.
-    pub headers: Vec<(String, String)>,
+    /// From the team file, by the providers' names; a base URL goes before the environment's, and headers are sent
+    /// besides what the wire needs, whose place they may take.
+    pub providers: BTreeMap<String, ProviderSpec>,
     pub catalogue: Catalogue,
     /// How long a server may say nothing at all before its connection counts as dead; two minutes when none is given.
     pub silence: Option<Duration>,
@@ -61,6 +61,8 @@ pub enum OpenError {
     /// Its value is not shown.
     #[error("the header {0} cannot be sent")]
     Header(String),
+    #[error("the header {header} is to hold ${var}, which is not set")]
+    Variable { header: String, var: String },
     #[error("{0} does not name a proxy")]
     Proxy(String),
     #[error(transparent)]
@@ -99,11 +101,38 @@ pub fn open(
 }
 
 impl Surroundings {
+    /// Why a model can be asked, for a person: where its key or its server is.
+    ///
+    /// # Errors
+    /// As [`open`].
+    pub fn why(&self, name: &ModelName) -> Result<String, OpenError> {
+        open(name, "doctor", self)?;
+        let ModelName::Of { provider, .. } = name else {
+            return Ok("a recording".to_owned());
+        };
+        let endpoint = self.endpoint(provider)?;
+        let at = self.url(provider).map(|_| shown(&endpoint.base_url));
+        let key = endpoint
+            .key
+            .as_ref()
+            .map(|key| format!("{} is set", key.var));
+        let told: Vec<_> = key
+            .into_iter()
+            .chain(at.map(|url| format!("asked at {url}")))
+            .collect();
+        Ok(match told.is_empty() {
+            true => format!("asked at {}", shown(&endpoint.base_url)),
+            false => told.join(", "),
+        })
+    }
+
     /// The base URL that takes the place of the provider's own.
     pub(super) fn url(&self, provider: &Provider) -> Option<&str> {
         let vars = provider.base_url_vars.iter();
         let mut given = vars.filter_map(|var| set(&self.environment, var));
-        self.base_url.as_deref().or_else(|| given.next())
+        let of_file = self.providers.get(provider.name);
+        let of_file = of_file.and_then(|spec| spec.base_url.as_deref());
+        of_file.or_else(|| given.next())
     }
 
     pub(super) fn endpoint(&self, provider: &'static Provider) -> Result<Endpoint, OpenError> {
@@ -123,22 +152,34 @@ impl Surroundings {
             provider,
             base_url,
             key: Key::find(provider, &self.environment)?,
-            headers: self.extra_headers()?,
+            headers: self.extra_headers(provider)?,
             proxies: proxies(&self.environment)?,
             silence: self.silence.unwrap_or(SILENCE),
         })
     }
 
-    fn extra_headers(&self) -> Result<Vec<(HeaderName, HeaderValue)>, OpenError> {
-        let header = |(name, value): &(String, String)| {
+    fn extra_headers(
+        &self,
+        provider: &Provider,
+    ) -> Result<Vec<(HeaderName, HeaderValue)>, OpenError> {
+        let header = |(name, value): (&String, &String)| {
             let refused = |_| OpenError::Header(name.clone());
+            let value = match value.strip_prefix('$') {
+                Some(var) => set(&self.environment, var).ok_or_else(|| OpenError::Variable {
+                    header: name.clone(),
+                    var: var.to_owned(),
+                })?,
+                None => value,
+            };
             let mut value = HeaderValue::try_from(value).map_err(|_| refused(()))?;
             // It may be a key.
             value.set_sensitive(true);
             let name = HeaderName::try_from(name).map_err(|_| refused(()))?;
             Ok((name, value))
         };
-        self.headers.iter().map(header).collect()
+        let of_file = self.providers.get(provider.name);
+        let headers = of_file.map(|spec| &spec.headers).into_iter().flatten();
+        headers.map(header).collect()
     }
 }
 
@@ -213,6 +254,15 @@ mod tests {
             environment: environment.collect(),
             ..Surroundings::default()
         }
+    }
+
+    /// A provider that is sent a header besides.
+    fn gate(provider: &str, value: &str) -> BTreeMap<String, ProviderSpec> {
+        let spec = ProviderSpec {
+            base_url: None,
+            headers: [("x-gate".to_owned(), value.to_owned())].into(),
+        };
+        [(provider.to_owned(), spec)].into()
     }
 
     fn opened(name: &str, vars: &[(&str, &str)]) -> Result<String, String> {
@@ -295,7 +345,7 @@ mod tests {
             ("ANTHROPIC_BASE_URL", "http://u:secret@127.0.0.1:9"),
             ("HTTPS_PROXY", "http://u:secret@127.0.0.1:8"),
         ]);
-        around.headers = vec![("x-gate".to_owned(), "secret".to_owned())];
+        around.providers = gate("anthropic", "secret");
         let name: ModelName = "claude-x".parse().expect("a name");
         let model = open(&name, "ada", &around).expect("nothing is missing");
         assert_eq!(model.name(), "anthropic/claude-x");
@@ -306,10 +356,18 @@ mod tests {
     #[test]
     fn what_cannot_be_sent_or_asked_is_said_without_its_value() {
         let mut around = surroundings(&[("OPENAI_API_KEY", "k")]);
-        around.headers = vec![("x-gate".to_owned(), "se\ncret".to_owned())];
+        around.providers = gate("openai", "se\ncret");
         let name: ModelName = "gpt-5".parse().expect("a name");
         let error = open(&name, "ada", &around).expect_err("no header holds it");
         assert_eq!(error.to_string(), "the header x-gate cannot be sent");
+        around.providers = gate("openai", "$GATE");
+        let error = open(&name, "ada", &around).expect_err("nobody knows what to send");
+        assert_eq!(
+            error.to_string(),
+            "the header x-gate is to hold $GATE, which is not set"
+        );
+        around.environment.insert("GATE".to_owned(), "k".to_owned());
+        open(&name, "ada", &around).expect("nothing is missing");
         let error = opened(
             "gpt-5",
             &[("OPENAI_API_KEY", "k"), ("https_proxy", "http://:secret@")],
