@@ -1,16 +1,18 @@
 #!/bin/sh
-# Makes a small Rust project with a build-and-test team in it: sample-project.sh DIR
+# Makes a small Rust project with a team in it: sample-project.sh DIR [agents]
+# The team builds and tests it with commands; with `agents` it is a recorded lead with three recorded teammates.
 # Needs sh and cargo, no network; with git it becomes a repository too.
 set -eu
 
-dir=${1:?usage: sample-project.sh DIR}
-hooks=$(cd "$(dirname "$0")/hooks" && pwd)
+dir=${1:?usage: sample-project.sh DIR [agents]}
+team=${2:-commands}
+scripts=$(cd "$(dirname "$0")" && pwd)
 if [ -e "$dir" ] && [ -n "$(ls -A "$dir")" ]; then
     echo "sample-project.sh: $dir is not empty" >&2
     exit 1
 fi
 mkdir -p "$dir/src" "$dir/tests" "$dir/scripts" "$dir/.agent-team/hooks"
-cp "$hooks"/*.sh "$dir/.agent-team/hooks/"
+cp "$scripts"/hooks/*.sh "$dir/.agent-team/hooks/"
 cd "$dir"
 
 cat >Cargo.toml <<'EOF'
@@ -208,6 +210,11 @@ verify = "grep -q 'frequent words' report.md"
 task_completed = ".agent-team/hooks/task_completed.sh"
 teammate_idle = ".agent-team/hooks/teammate_idle.sh"
 EOF
+
+if [ "$team" = agents ]; then
+    cp "$scripts/demo/team.toml" .agent-team/team.toml
+    cp "$scripts/demo/recording.jsonl" .agent-team/demo.jsonl
+fi
 
 cargo generate-lockfile --offline --quiet
 if command -v git >/dev/null; then

@@ -21,7 +21,7 @@ model = \"openai/ada\"
 ";
 
 /// The team's members ask this server.
-fn rig(server: &FakeModelServer) -> Rig {
+pub(crate) fn rig(server: &FakeModelServer) -> Rig {
     let mut rig = Rig::with_team(TEAM);
     rig.set("OPENAI_BASE_URL", server.base_url());
     rig.set("OPENAI_API_KEY", "a-key-for-nobody");
@@ -29,7 +29,7 @@ fn rig(server: &FakeModelServer) -> Rig {
 }
 
 /// What the two models say while a greeting is written.
-fn greeting() -> [(&'static str, Vec<Reply>); 2] {
+pub(crate) fn greeting() -> [(&'static str, Vec<Reply>); 2] {
     let lead = vec![
         Reply::call(
             "create_task",

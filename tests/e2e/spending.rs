@@ -120,8 +120,7 @@ async fn who_has_used_her_budget_up_waits_until_it_is_raised() {
     let lead = rig.until_member_is("lead", MemberState::Waiting).await;
     assert!(matches!(lead.waiting, Some(Waiting::Budget { .. })));
     assert!(
-        lead.why
-            .contains("agent-team config set members.lead.limits.tokens"),
+        lead.why.contains("lead's limits.tokens (1000) is used up"),
         "{}",
         lead.why
     );

@@ -14,7 +14,7 @@ use agent_team_protocol::spec::TaskSpec;
 use agent_team_protocol::{Recipient, Revision};
 use agent_team_system::client::{CallError, Client, ConnectError};
 use agent_team_tests::{Rig, User, stub, together, within};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
@@ -302,16 +302,19 @@ async fn a_board_of_many_tasks_is_listed_whole() {
 async fn events_are_replayed_from_any_revision_and_followed_without_a_gap() {
     let rig = headless(&["ada"], "");
     rig.ok(["up"]).await;
-    let mut follow = rig.start(["events", "-f", "--after", "2", "--json"]);
+    let mut follow = rig.start(["events", "-f", "--after", "2"]);
     let mut last = 2;
     for _ in 0..3 {
         rig.ok(["task", "add", "x"]).await;
     }
     loop {
-        let event: Value = serde_json::from_str(&follow.line().await).unwrap();
+        let line = follow.line().await;
         last += 1;
-        assert_eq!(event["revision"], json!(last));
-        if event["event"]["kind"] == "task_completed" || event["event"]["data"]["task"] == "T-3" {
+        assert_eq!(
+            line.split_whitespace().next(),
+            Some(last.to_string().as_str())
+        );
+        if line.contains("\"T-3\"") {
             break;
         }
     }

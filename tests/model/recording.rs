@@ -128,6 +128,37 @@ async fn a_member_that_was_restarted_goes_on_where_it_was() {
 }
 
 #[tokio::test]
+async fn a_member_that_was_restarted_after_its_conversation_was_shortened_goes_on_where_it_was() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("run.jsonl");
+    let words = ["zero", "one", "In short: zero, one.", "two", "three"];
+    let server = FakeModelServer::start(in_turn(words.map(Reply::text))).await;
+    let model = model_at("openai/m", &server);
+    let recorder = Recorder::open(model, &file, "ada", Vec::new()).expect("it can be written");
+    let tools = [tool("read")];
+    let ask = async |model: &dyn Model, items: &[Item], tools: &[_]| {
+        let (answered, _) = answer(model, items, tools).await;
+        answered.expect("an answer")
+    };
+    let mut items = vec![said("goal")];
+    for _ in 0..2 {
+        let answered = ask(&recorder, &items, &tools).await;
+        items.extend([Item::Answered(answered), said("go on")]);
+    }
+    let summary = ask(&recorder, &[said("goal zero one")], &[]).await;
+    let mut items = vec![said(&format!("What happened before:\n{}", summary.text))];
+    let shortened = items.clone();
+    for _ in 0..2 {
+        let answered = ask(&recorder, &items, &tools).await;
+        items.extend([Item::Answered(answered), said("go on")]);
+    }
+    let again = ask(&replay(&file, "ada"), &shortened, &tools).await;
+    assert_eq!(again.text, "two", "not its first answer");
+    let again = ask(&replay(&file, "ada"), &items[..3], &tools).await;
+    assert_eq!(again.text, "three", "not its second answer");
+}
+
+#[tokio::test]
 async fn what_differs_from_the_recording_is_said() {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("run.jsonl");

@@ -6,10 +6,26 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
-use crate::run::{cargo, check, dev_binaries, script};
+use crate::run::{cargo, check, dev_binaries, root, script};
+
+/// Who is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Team {
+    Agents,
+    Commands,
+}
+
+impl Team {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Agents => "agents",
+            Self::Commands => "commands",
+        }
+    }
+}
 
 /// On a terminal the person lands in the team's panes and ends it herself; otherwise it runs to its end and is gone.
-pub(crate) fn run() -> Result<()> {
+pub(crate) fn run(team: Team) -> Result<()> {
     check(&mut script("install-tmux.sh"))?;
     check(&mut cargo(&["build", "--workspace", "--bins"]))?;
     let place = tempfile::Builder::new()
@@ -17,10 +33,15 @@ pub(crate) fn run() -> Result<()> {
         .tempdir()
         .context("cannot make a directory")?;
     let demo = Demo {
+        team,
         program: dev_binaries()?.join("agent-team"),
         place: place.path(),
     };
-    check(script("sample-project.sh").arg(demo.project()))?;
+    check(
+        script("sample-project.sh")
+            .arg(demo.project())
+            .arg(team.name()),
+    )?;
     println!("── a sample project is in {}", demo.project().display());
     if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
         demo.show()?;
@@ -36,6 +57,7 @@ pub(crate) fn run() -> Result<()> {
 }
 
 struct Demo<'a> {
+    team: Team,
     program: std::path::PathBuf,
     place: &'a Path,
 }
@@ -59,7 +81,10 @@ impl Demo<'_> {
 
     fn show(&self) -> Result<()> {
         println!("── in a moment you are among the team; Ctrl-b d leaves it running");
-        check(&mut self.agent_team(&["up"]))?;
+        match self.team {
+            Team::Agents => check(&mut self.agent_team(&["up", "--bypass", &goal()?]))?,
+            Team::Commands => check(&mut self.agent_team(&["up"]))?,
+        }
         println!("── the team is still up. To look at it and to end it:");
         println!("   cd {}", self.project().display());
         println!(
@@ -67,12 +92,29 @@ impl Demo<'_> {
             self.place.join("home").display()
         );
         println!("   alias agent-team={}", self.program.display());
-        println!("   agent-team ps; agent-team task list; agent-team logs ada; agent-team attach");
+        println!("   git diff; agent-team ps; agent-team task list; agent-team attach");
         println!("   agent-team down && rm -r {}", self.place.display());
         Ok(())
     }
 
     fn run_to_its_end(&self) -> Result<()> {
+        match self.team {
+            Team::Agents => self.run_agents(),
+            Team::Commands => self.run_commands(),
+        }
+    }
+
+    fn run_agents(&self) -> Result<()> {
+        let goal = goal()?;
+        println!("── agent-team run --bypass {goal:?}");
+        check(&mut self.agent_team(&["run", "--bypass", &goal]))?;
+        println!("── git diff, which the team made");
+        let mut diff = Command::new("git");
+        diff.args(["--no-pager", "diff", "--stat"]);
+        check(diff.current_dir(self.project()))
+    }
+
+    fn run_commands(&self) -> Result<()> {
         println!("── agent-team up --wait --detach");
         let result = check(&mut self.agent_team(&["up", "--wait", "--detach"]));
         println!("── agent-team down");
@@ -83,4 +125,12 @@ impl Demo<'_> {
         println!("── report.md, which the team wrote\n{report}");
         Ok(())
     }
+}
+
+/// What the recorded lead was given.
+fn goal() -> Result<String> {
+    let file = root().join("scripts/demo/goal.txt");
+    let goal = std::fs::read_to_string(&file);
+    let goal = goal.with_context(|| format!("cannot read {}", file.display()))?;
+    Ok(goal.trim_end().to_owned())
 }

@@ -31,7 +31,11 @@ use crate::run::Failed;
 )]
 enum Command {
     /// Build, make a sample project and run a team on it.
-    Demo,
+    Demo {
+        /// A recorded lead with three recorded teammates, or members that run the tasks' commands.
+        #[arg(value_enum, default_value_t = demo::Team::Agents)]
+        team: demo::Team,
+    },
     /// Everything that must hold before a change goes in, or only the named steps.
     Test {
         /// List the steps and leave.
@@ -81,7 +85,7 @@ fn schema() -> anyhow::Result<()> {
 
 fn main() -> ExitCode {
     let outcome = match Command::parse() {
-        Command::Demo => demo::run(),
+        Command::Demo { team } => demo::run(team),
         Command::Test { list: true, .. } => {
             test::list();
             Ok(())

@@ -117,6 +117,9 @@ pub(crate) enum Verb {
         follow: bool,
     },
     /// What happened, in order
+    ///
+    /// With --json an AG-UI event a line, each in an envelope {team_id, agent_id?, role_name?, run_id?, event, revision?}.
+    #[command(after_help = EVENTS)]
     Events {
         /// Go on with what happens from now on
         #[arg(short, long)]
@@ -249,6 +252,9 @@ pub(crate) struct Run {
     pub(crate) goal: String,
     #[command(flatten)]
     pub(crate) start: Start,
+    /// Print what happens as it happens, an AG-UI event a line, as agent-team events --json does; the result comes last
+    #[arg(long)]
+    pub(crate) events: bool,
     /// What the team's shared memory holds at the start; may be repeated
     #[arg(long, value_name = "KEY=JSON")]
     pub(crate) memory: Vec<String>,
@@ -283,6 +289,22 @@ pub(crate) struct Start {
     #[arg(long, value_name = "FILE")]
     pub(crate) record: Option<PathBuf>,
 }
+
+/// What `events --json` prints beside the names that AG-UI has.
+const EVENTS: &str = "\
+The state of STATE_SNAPSHOT and STATE_DELTA (RFC 6902) is
+  {members: {NAME: {role, lead, state, why}}, tasks: {ID: as task list --json has it}}
+Texts and tool calls of models are live only: they come with -f, and not again.
+CUSTOM events:
+  message        {id, from, to, text, urgent, reply_to}: it was accepted
+  messages_read  {messages}: this member has read them
+  task_refused   {task, reason, refusals}: a hook did not let it complete
+  usage          {input, output, cached, micro_usd, unpriced}: what this member's model has spent so far
+  budget         {measure, standing}: how much of a limit is used up: within, warned or spent
+  memory         {key, value}: the team remembers this
+  idle           null: everybody is idle, and the lead was told
+  output         {task, text}: lines that this member printed or shows; live only
+  event          an event of the journal that this build does not know";
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum Panes {

@@ -9,7 +9,7 @@
 //!
 //! | name | value | |
 //! |---|---|---|
-//! | `message` | `{id, from, to, text, urgent}` | a message was accepted; `to` lists its recipients |
+//! | `message` | `{id, from, to, text, urgent, reply_to}` | a message was accepted; `to` lists its recipients |
 //! | `messages_read` | `{messages}` | this member has read them |
 //! | `task_refused` | `{task, reason, refusals}` | a hook did not let it complete |
 //! | `usage` | `{input, output, cached, micro_usd, unpriced}` | what this member's model has spent so far |

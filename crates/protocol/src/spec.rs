@@ -143,6 +143,9 @@ pub struct AgentSpec {
     /// Roles that it may spawn, as the lead. `None`: all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub may_spawn: Option<Vec<RoleName>>,
+    /// Servers whose tools it is offered besides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mcp: Vec<McpServer>,
     /// Offers the tools that need permissions without asking for any.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub bypass: bool,
@@ -164,6 +167,30 @@ pub struct ProviderSpec {
     /// secret is written down.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
+}
+
+/// A server of the Model Context Protocol. Its tools are called `mcp__<name>__<tool>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct McpServer {
+    pub name: String,
+    pub via: McpTransport,
+}
+
+/// How an MCP server is reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum McpTransport {
+    /// Started in the project directory, and spoken to over its stdin and stdout.
+    Program {
+        command: String,
+        args: Vec<String>,
+        /// On top of the member's own.
+        env: BTreeMap<String, String>,
+    },
+    /// Streamable HTTP.
+    Http { url: String },
 }
 
 /// What does a member's work.

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
@@ -107,8 +107,14 @@ impl Child {
 /// `log` or nowhere. Must be called within a tokio runtime.
 pub fn spawn_session(spec: &ProgramSpec, log: Option<File>) -> io::Result<Child> {
     let null = File::options().read(true).write(true).open("/dev/null")?;
-    let output = log.as_ref().unwrap_or(&null);
-    Child::of(|| os::spawn_session(spec, null.as_fd(), output.as_fd()))
+    let output = log.as_ref().unwrap_or(&null).as_fd();
+    Child::of(|| os::spawn_session(spec, [null.as_fd(), output, output]))
+}
+
+/// The same with these as its stdin, stdout and stderr.
+pub fn spawn_session_with(spec: &ProgramSpec, stdio: [OwnedFd; 3]) -> io::Result<Child> {
+    let [input, output, errors] = &stdio;
+    Child::of(|| os::spawn_session(spec, [input.as_fd(), output.as_fd(), errors.as_fd()]))
 }
 
 /// Adds what every child does between fork and exec: a session of its own, default signal

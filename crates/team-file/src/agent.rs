@@ -141,6 +141,7 @@ impl Thinking {
                 .map(|tools| with_parts(tools)),
             deny_tools: with_parts(&deny_tools),
             may_spawn: None,
+            mcp: Vec::new(),
             bypass: false,
             providers: defaults.providers.clone(),
             record: None,

@@ -7,7 +7,7 @@ use super::table::Level;
 const KEYS: &[(Level, &[&str])] = &[
     (
         Level::Root,
-        &["max_rounds", "coordinator_prompt", "permissions", "mcp"],
+        &["max_rounds", "coordinator_prompt", "permissions"],
     ),
     (Level::Lead, &["plan", "command"]),
     (Level::Member, &["plan", "command"]),

@@ -7,6 +7,7 @@
 mod agent;
 mod budget;
 mod later;
+mod mcp;
 mod member;
 mod open;
 mod own;
@@ -119,6 +120,14 @@ pub struct Loaded {
 pub fn load(file: &Path, reading: Reading<'_>) -> Result<Loaded, LoadTeamError> {
     let (shown, text, project) = open(file, reading.here)?;
     parse(&shown, &text, &project, reading).map_err(LoadTeamError::Faults)
+}
+
+/// The team that this text of a team file wants, which somebody wrote down for a program.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn of_text(text: &str, project: &Path, reading: Reading<'_>) -> Result<TeamSpec, Vec<Fault>> {
+    Ok(parse("the team", text, project, reading)?.spec)
 }
 
 /// The team of a project without a team file: a lead, and so many workers. The project is the repository around `here`,
@@ -267,6 +276,7 @@ fn read(
     let of_file = limits.budget;
     limits.budget = reader.own.budget(of_file, Key::Team);
     let hooks = hooks(root.table("hooks", Level::Hooks));
+    let servers = mcp::read(source, root.table("mcp", Level::Mcp));
 
     let lead = root
         .table("lead", Level::Lead)
@@ -297,8 +307,23 @@ fn read(
 
     let settings = settings::list(source, &defaults, of_file, &members, &roles, reader.own);
     let mut warnings = settings::in_vain(&members, &roles, reader.own);
-    let roles = roles.finish(defaults.engine, &defaults.thinking);
+    let mut roles = roles.finish(defaults.engine, &defaults.thinking);
     warnings.extend(roles.warnings);
+    let mut members: Vec<_> = members
+        .into_iter()
+        .map(|member| member.finish(&defaults))
+        .collect();
+    let thinking = members
+        .iter_mut()
+        .filter(|member| member.engine == Engine::Native);
+    let of_members = thinking.map(|member| &mut member.agent);
+    let of_roles = roles
+        .specs
+        .iter_mut()
+        .filter(|role| role.engine == Engine::Native);
+    for agent in of_members.chain(of_roles.map(|role| &mut role.agent)) {
+        agent.mcp.clone_from(&servers);
+    }
     let spec = name.map(|name| TeamSpec {
         name,
         project: project.to_owned(),
@@ -307,10 +332,7 @@ fn read(
         limits,
         hooks,
         roles: roles.specs,
-        members: members
-            .into_iter()
-            .map(|member| member.finish(&defaults))
-            .collect(),
+        members,
         tasks,
     });
     let loaded = spec.map(|spec| Loaded {

@@ -24,6 +24,8 @@ pub(super) enum Level {
     Provider,
     Task,
     Hooks,
+    Mcp,
+    McpServer,
 }
 
 /// A value and where it stands.

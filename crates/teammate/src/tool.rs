@@ -7,6 +7,7 @@
 //! - what becomes of a model's arguments: `arguments`
 //! - which paths may be used, and how they are opened: `place`; replacing a file: `file`, `change` (diffs)
 //! - files by name or content: `walk`
+//! - the tools of somebody else: `mcp`
 //! - running programs and ending them, and what they print: `program`, `capture`
 
 pub(crate) mod arguments;
@@ -19,6 +20,7 @@ mod file;
 mod git;
 mod glob;
 mod grep;
+pub mod mcp;
 mod place;
 mod program;
 mod read;

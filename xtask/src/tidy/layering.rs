@@ -40,18 +40,24 @@ const EDGES: &[Edge] = &[
         why: "reading what is wanted touches no team",
     },
     Edge {
+        from: "agent-team",
+        never: Never::These(&["agent-team-cli", "agent-team-gateway"]),
+        why: "who embeds a team links no program's face",
+    },
+    Edge {
         from: "agent-team-policy",
         never: Never::These(&["tokio"]),
         why: "permission rules are pure functions",
     },
     Edge {
         from: "agent-team-supervisor",
-        never: Never::These(&["agent-team-teammate", "agent-team-gateway"]),
+        never: Never::These(&["agent-team-teammate", "agent-team-gateway", "agent-team"]),
         why: "no tool and no provider may take the supervisor down",
     },
     Edge {
         from: "agent-team-gateway",
         never: Never::These(&[
+            "agent-team",
             "agent-team-supervisor",
             "agent-team-core",
             "agent-team-store",
@@ -61,6 +67,7 @@ const EDGES: &[Edge] = &[
     Edge {
         from: "agent-team-cli",
         never: Never::These(&[
+            "agent-team",
             "agent-team-supervisor",
             "agent-team-core",
             "agent-team-store",
@@ -69,7 +76,7 @@ const EDGES: &[Edge] = &[
     },
     Edge {
         from: "agent-team-teammate",
-        never: Never::These(&["agent-team-supervisor", "agent-team-store"]),
+        never: Never::These(&["agent-team-supervisor", "agent-team-store", "agent-team"]),
         why: "the supervisor is the only writer",
     },
 ];

@@ -1,8 +1,10 @@
-//! `events`: what happened, in order, and with `-f` what happens.
+//! `events`: what happened, in order, and with `-f` what happens. For people the journal as it is, for programs
+//! AG-UI's events in envelopes.
 
 use std::process::ExitCode;
 
 use agent_team_protocol::Revision;
+use agent_team_protocol::envelope::Envelopes;
 use agent_team_protocol::notification::EventNotice;
 
 use crate::args::Global;
@@ -16,12 +18,59 @@ pub(super) async fn run(
     follow: bool,
     after: Revision,
 ) -> Result<ExitCode, Failure> {
+    if output.is_json() {
+        return envelopes(global, output, follow, after).await;
+    }
     let mut events = Subscription::new(Session::of_team(global)?, after, false).await?;
     let mut last = after;
     while follow || last < events.head() {
         if let Notice::Event(event) = events.next().await? {
             last = event.revision;
-            output.item(&event, || line(&event))?;
+            output.write(&line(&event))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// For programs. It is always listened from the beginning: who has which role, and which run an event is of, follows
+/// from what came before.
+async fn envelopes(
+    global: &Global,
+    output: Output,
+    follow: bool,
+    after: Revision,
+) -> Result<ExitCode, Failure> {
+    let session = Session::of_team(global)?;
+    let mut events = Subscription::new(session, Revision(0), follow).await?;
+    let mut envelopes = None;
+    let mut last = Revision(0);
+    while follow || last < events.head() {
+        let notice = events.next().await?;
+        let team = match &notice {
+            Notice::Event(event) => &event.team,
+            Notice::Transient(transient) => &transient.team,
+        };
+        if envelopes.is_none() {
+            let mut new = Envelopes::new(team.clone());
+            let snapshot = new.snapshot();
+            // Who has read so far has the state as it was then.
+            if after == Revision(0) {
+                output.item(&snapshot, String::new)?;
+            }
+            envelopes = Some(new);
+        }
+        let envelopes = envelopes.as_mut().expect("it was just put there");
+        let (told, is_new) = match &notice {
+            Notice::Event(event) => {
+                last = event.revision;
+                (envelopes.event(event), last > after)
+            }
+            Notice::Transient(transient) => (envelopes.transient(transient), true),
+        };
+        if is_new {
+            for envelope in told {
+                output.item(&envelope, String::new)?;
+            }
         }
     }
     Ok(ExitCode::SUCCESS)

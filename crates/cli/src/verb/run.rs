@@ -1,4 +1,7 @@
-//! `run`: gives the lead a goal, waits for its answer, and prints that alone on stdout.
+//! `run`: gives the lead a goal, waits for its answer, and prints that alone on stdout; with `--events`, all that
+//! happens meanwhile.
+
+mod stream;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -14,6 +17,7 @@ use agent_team_protocol::view::{RunState, RunView, TeamEntry, TeamState};
 use agent_team_protocol::{ErrorCode, Revision, TeamId};
 use serde_json::value::RawValue;
 
+use self::stream::Stream;
 use super::up;
 use super::waiting::{self, Report, Waited};
 use crate::args::{self, Global};
@@ -31,8 +35,26 @@ pub(super) async fn run(
     let goal = super::text_or_stdin(args.goal.clone(), ErrorCode::MessageTooLarge)?;
     let spec = up::wanted(global, output, &args.start, true).await?;
     let team = TeamId::new(&spec.name, &spec.project);
+    let carried_out = carry_out(output, &args, goal, memory, spec, &team, began).await;
+    if args.events
+        && let Err(Failure::Told(told)) = &carried_out
+    {
+        stream::fail(&team, &told.code, &told.message)?;
+    }
+    carried_out
+}
+
+async fn carry_out(
+    output: Output,
+    args: &args::Run,
+    goal: String,
+    memory: BTreeMap<String, Box<RawValue>>,
+    spec: TeamSpec,
+    team: &TeamId,
+    began: Instant,
+) -> Result<ExitCode, Failure> {
     let mut session = Session::to_create(TeamRef::Id(team.clone()));
-    let standing = standing(&mut session, &team).await?;
+    let standing = standing(&mut session, team).await?;
     let ours = standing.is_none();
     let after = match standing {
         Some(revision) => {
@@ -43,7 +65,11 @@ pub(super) async fn run(
             }
             revision
         }
-        None => start(&mut session, output, &args, spec).await?,
+        None => start(&mut session, output, args, spec).await?,
+    };
+    let mut stream = match args.events {
+        true => Some(Stream::new(&session, after).await?),
+        false => None,
     };
     let start = StartRun {
         goal,
@@ -62,7 +88,11 @@ pub(super) async fn run(
     };
     let waiter = session.another();
     let finished = session.wait_for::<RunWait>(WaitRun { run });
-    let (view, tasks) = match waiting::until(&waiter, output, after, finished).await {
+    let waited = match &mut stream {
+        Some(stream) => stream.until(&waiter, run, finished).await,
+        None => waiting::until(&waiter, output, after, finished).await,
+    };
+    let (view, tasks) = match waited {
         Ok(Waited::Ended { answer, tasks }) => (answer, tasks),
         Err(failure) => {
             if ours {
@@ -76,6 +106,9 @@ pub(super) async fn run(
                 end(session, output).await?;
             } else {
                 output.note("no longer waiting; the lead goes on with it");
+            }
+            if stream.is_some() {
+                stream::fail(team, "interrupted", "nobody waits for the run any more")?;
             }
             return Ok(ExitCode::from(waiting::INTERRUPTED));
         }
@@ -91,7 +124,10 @@ pub(super) async fn run(
     if !output.is_json() {
         output.note(&report.summary());
     }
-    output.show(&report, || told(&view))?;
+    match stream {
+        Some(stream) => stream.end(&report)?,
+        None => output.show(&report, || told(&view))?,
+    }
     Ok(match view.state {
         RunState::Finished => ended.into(),
         RunState::UnderWay | RunState::Abandoned | RunState::Unknown => ExitCode::FAILURE,

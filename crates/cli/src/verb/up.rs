@@ -220,10 +220,15 @@ pub(super) async fn wanted(
     let mut spec = of_file(global, output, args, for_goal, &variables).await?;
     let record = args.record.as_ref().map(std::path::absolute).transpose();
     let record = record.map_err(|error| Failure::io("the file to record into", &error))?;
+    let mut unoffered = false;
     let members = spec.members.iter_mut().map(|member| &mut member.agent);
     for agent in members.chain(spec.roles.iter_mut().map(|role| &mut role.agent)) {
         agent.bypass |= args.bypass;
+        unoffered |= !agent.bypass && !agent.mcp.is_empty();
         agent.record = record.clone();
+    }
+    if unoffered {
+        output.note("note: the tools of MCP servers are offered to agents only with --bypass");
     }
     Ok(spec)
 }

@@ -9,7 +9,7 @@ use agent_team_protocol::notification::EventNotice;
 use agent_team_protocol::view::{MemberState, MemberView, TaskState, TaskView, Usage};
 use agent_team_protocol::{MemberName, Party, Revision, TaskId, TeamId};
 use serde::{Deserialize, Serialize};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::error::Failure;
 use crate::output::status_line::StatusLine;
@@ -39,10 +39,7 @@ pub(super) async fn until<T>(
     } else {
         Some(Progress::new(session, after).await?)
     };
-    // One listener for the whole wait: an interrupt that comes while progress is shown is not lost.
-    let interrupt = signal(SignalKind::interrupt());
-    let mut interrupt =
-        interrupt.map_err(|error| Failure::io("interrupts cannot be heard", &error))?;
+    let mut interrupt = interrupt()?;
     let mut ended = pin!(ended);
     let answer = loop {
         tokio::select! {
@@ -71,6 +68,12 @@ pub(super) async fn until<T>(
         progress.catch_up(output, &tasks);
     }
     Ok(Waited::Ended { answer, tasks })
+}
+
+/// One listener for a whole wait: an interrupt that comes while something is shown is not lost.
+pub(super) fn interrupt() -> Result<Signal, Failure> {
+    signal(SignalKind::interrupt())
+        .map_err(|error| Failure::io("interrupts cannot be heard", &error))
 }
 
 /// What came of a team's work, for `up --wait` and `run`.

@@ -90,6 +90,8 @@ pub(super) enum Fact {
         to: Vec<Party>,
         text: String,
         urgent: bool,
+        #[serde(default)]
+        reply_to: Option<MessageId>,
     },
     MessagesRead {
         member: MemberName,

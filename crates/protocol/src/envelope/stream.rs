@@ -250,10 +250,12 @@ impl Envelopes {
                 to,
                 text,
                 urgent,
+                reply_to,
             } => {
                 let sender = member(&from);
                 let value = json!({
                     "id": message, "from": from, "to": to, "text": text, "urgent": urgent,
+                    "reply_to": reply_to,
                 });
                 vec![self.custom(sender, "message", value, origin)]
             }

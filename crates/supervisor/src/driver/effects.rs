@@ -10,7 +10,6 @@ use agent_team_protocol::launch::LaunchFile;
 use agent_team_protocol::notification::{Abandon, StopMember};
 use agent_team_protocol::view::Fate;
 use agent_team_protocol::{LaunchId, MemberName};
-use agent_team_system::daemon;
 use agent_team_system::private_file;
 use agent_team_system::process::ProcessId;
 use agent_team_system::tree::{Tree, TreeSurvived};
@@ -129,7 +128,9 @@ impl Driver {
             .plan;
         let settings = MemberSettings::of(plan)
             .ok_or_else(|| StartFault::Unfit("its settings cannot be read".to_owned()))?;
-        let program = daemon::sibling_binary(settings.engine.worker())
+        let program = self
+            .launcher
+            .program(settings.engine)
             .map_err(|error| StartFault::Failed(error.to_string()))?;
         let team = self.identity.team.as_str();
         let Environment {

@@ -16,9 +16,10 @@ use std::time::Duration;
 
 use agent_team_core::member::ProcessStamp;
 use agent_team_protocol::method::AttachAnswer;
-use agent_team_protocol::spec::Colour;
+use agent_team_protocol::spec::{Colour, Engine};
 use agent_team_protocol::view::{Placement, Receipt};
 use agent_team_protocol::{LaunchId, MemberName, Refusal, TeamId};
+use agent_team_system::daemon::{self, FindBinaryError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -35,6 +36,7 @@ const LABEL_PAUSE: Duration = Duration::from_millis(30);
 pub(crate) struct LaunchOrder {
     pub(crate) member: MemberName,
     pub(crate) launch: LaunchId,
+    /// Empty where the worker is hosted.
     pub(crate) program: PathBuf,
     pub(crate) file: PathBuf,
     pub(crate) headless: bool,
@@ -98,6 +100,8 @@ pub(crate) enum Order {
 /// The driver's end.
 #[derive(Debug, Clone)]
 pub(crate) struct Launcher {
+    /// Workers have no processes of their own.
+    hosts: bool,
     orders: mpsc::UnboundedSender<Order>,
 }
 
@@ -108,6 +112,7 @@ impl Launcher {
         host: Option<Arc<dyn Host>>,
         driver: mpsc::UnboundedSender<Message>,
     ) -> Self {
+        let hosts = host.is_some();
         let (orders, taken) = mpsc::unbounded_channel();
         let task = Task {
             team,
@@ -117,7 +122,15 @@ impl Launcher {
             driver,
         };
         tokio::task::spawn_local(task.run(taken));
-        Self { orders }
+        Self { hosts, orders }
+    }
+
+    /// The program that does an engine's work, empty where this one does.
+    pub(crate) fn program(&self, engine: Engine) -> Result<PathBuf, FindBinaryError> {
+        if self.hosts {
+            return Ok(PathBuf::new());
+        }
+        daemon::sibling_binary(engine.worker())
     }
 
     pub(crate) fn order(&self, order: Order) {

@@ -243,14 +243,13 @@ pub(crate) fn close_descriptors_on_exec() {
 /// and as its stdout and stderr, and no other descriptor. Gives its pid.
 pub(crate) fn spawn_session(
     spec: &ProgramSpec,
-    input: BorrowedFd<'_>,
-    output: BorrowedFd<'_>,
+    [input, output, errors]: [BorrowedFd<'_>; 3],
 ) -> io::Result<u32> {
     let mut command = spec.command();
     command
         .stdin(input.try_clone_to_owned()?)
         .stdout(output.try_clone_to_owned()?)
-        .stderr(output.try_clone_to_owned()?);
+        .stderr(errors.try_clone_to_owned()?);
     before_exec(&mut command, || Ok(()));
     Ok(command.spawn()?.id())
 }

@@ -104,6 +104,7 @@ fn a_member_thinks_as_her_role_and_her_own_table_say() {
             tools: Some(strings(&["read", "edit"])),
             deny_tools: strings(&["fetch", "web_search"]),
             may_spawn: None,
+            mcp: Vec::new(),
             bypass: false,
             providers: Default::default(),
             record: None,
@@ -605,4 +606,56 @@ fn whom_a_lead_may_spawn_is_said_by_her_table_or_her_role() {
     let both = "[lead]\nrole = \"boss\"\nmay_spawn = [\"worker\", \"planner\"]";
     assert_eq!(of(both).unwrap(), ["worker", "planner"]);
     assert_eq!(of("[lead]\nmay_spawn = []").unwrap(), [""; 0]);
+}
+
+#[test]
+fn every_agent_is_offered_the_servers_of_the_file() {
+    use agent_team_protocol::spec::{McpServer, McpTransport};
+    let project = project();
+    let file = "mode = \"lead\"\n[[member]]\nname = \"ada\"\n\
+        [mcp.db]\ncommand = \"db-mcp\"\nargs = [\"--ro\"]\nenv = { DB = \"x\" }\n\
+        [mcp.docs]\nurl = \"https://docs.example/mcp\"\n";
+    let spec = read_in(project.path(), file).unwrap();
+    let expected = [
+        McpServer {
+            name: "db".to_owned(),
+            via: McpTransport::Program {
+                command: "db-mcp".to_owned(),
+                args: vec!["--ro".to_owned()],
+                env: [("DB".to_owned(), "x".to_owned())].into(),
+            },
+        },
+        McpServer {
+            name: "docs".to_owned(),
+            via: McpTransport::Http {
+                url: "https://docs.example/mcp".to_owned(),
+            },
+        },
+    ];
+    assert_eq!(spec.members[0].agent.mcp, expected);
+    assert_eq!(spec.members[1].agent.mcp, expected);
+    assert!(spec.roles.iter().all(|role| role.agent.mcp == expected));
+}
+
+#[test]
+fn a_server_that_cannot_be_is_a_fault() {
+    let project = project();
+    for (file, why) in [
+        ("[mcp.x]", "neither `command` nor `url`"),
+        ("[mcp.x]\ncommand = \"a\"\nurl = \"http://b\"", "not both"),
+        (
+            "[mcp.a__b]\ncommand = \"a\"",
+            "cannot be an MCP server's name",
+        ),
+        ("[mcp.x]\nurl = \"b\"", "must begin with http"),
+        (
+            "[mcp.x]\nurl = \"http://b\"\nargs = [\"a\"]",
+            "go with `command`",
+        ),
+        ("[mcp.x]\ncomand = \"a\"", "unknown key `comand`"),
+    ] {
+        let faults = read_in(project.path(), &format!("mode = \"lead\"\n{file}\n")).unwrap_err();
+        let told = format!("{faults:?}");
+        assert!(told.contains(why), "{file}: {told}");
+    }
 }

@@ -53,6 +53,16 @@ impl Toolbox {
         }
     }
 
+    /// Offers these too.
+    pub(super) fn add(&mut self, tools: Vec<Box<dyn Tool>>) {
+        let named = |tool: Box<dyn Tool>| (tool.spec().name.clone(), Arc::from(tool));
+        self.tools.extend(tools.into_iter().map(named));
+    }
+
+    pub(super) fn bench(&self) -> &Bench {
+        &self.bench
+    }
+
     /// Where relative paths start.
     pub(super) fn cwd(&self) -> &Path {
         &self.bench.cwd

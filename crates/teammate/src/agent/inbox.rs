@@ -184,6 +184,13 @@ impl Inbox {
         }
     }
 
+    /// Waits for the wish to stop; everything else stays for later. Safe to cancel.
+    pub(super) async fn told_to_stop(&mut self) {
+        while !matches!(self.interruption, Some(Interruption::Stop { .. })) {
+            self.receive().await;
+        }
+    }
+
     async fn receive(&mut self) {
         match self.inputs.recv().await {
             Some(input) => self.accept(input),

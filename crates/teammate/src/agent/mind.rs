@@ -33,6 +33,7 @@ use crate::desk::Desk;
 use crate::model::{Answer, Item, Model, ModelError, Prompt, ToolResult, ToolSpec};
 use crate::pane::paint::Style;
 use crate::team_tool::Shared;
+use crate::tool::mcp;
 use crate::worker::LastWords;
 
 /// Bytes of JSON that go into one append, unless a single item has more.
@@ -92,8 +93,27 @@ impl Mind {
         }
     }
 
+    /// Connects its MCP servers. One that cannot be used is told of, and missed by nobody else.
+    async fn connect(&mut self) -> Result<String, End> {
+        if self.agent.mcp.is_empty() || !self.agent.bypass {
+            return Ok(String::new());
+        }
+        let offered = tokio::select! {
+            offered = mcp::connect(&self.agent, self.toolbox.bench()) => offered,
+            () = self.inbox.told_to_stop() => return Err(End::Stopped),
+        };
+        for trouble in &offered.troubles {
+            self.screen
+                .lines(Style::Accent, &format!("MCP server {trouble}"));
+        }
+        self.toolbox.add(offered.tools);
+        self.specs = self.toolbox.specs();
+        Ok(say::troubles(&offered.troubles))
+    }
+
     /// Takes up where the transcript ends.
     async fn wake(&mut self) -> Result<(), End> {
+        let troubles = self.connect().await?;
         loop {
             let after = self.transcript.entries();
             let args = ReadTranscript {
@@ -116,6 +136,7 @@ impl Mind {
         let team = self.desk.call::<TeamShow>(&Nothing {}).await;
         let team = team.map_err(|refusal| cannot("its team cannot be shown", &refusal))?;
         self.system = seam::system_of(&self.desk, &self.agent, &team, self.toolbox.cwd());
+        self.system.push_str(&troubles);
         if let Some(returned) = self.transcript.lost_calls() {
             self.append(vec![returned], Vec::new(), Usage::default())
                 .await?;

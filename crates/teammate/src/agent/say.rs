@@ -57,6 +57,18 @@ pub(super) fn assignment(task: &Assignment) -> String {
     note(&text)
 }
 
+/// What the model is told of MCP servers that it cannot use as it should.
+pub(super) fn troubles(lines: &[String]) -> String {
+    if lines.is_empty() {
+        return String::new();
+    }
+    let lines: Vec<_> = lines.iter().map(|line| format!("\n- {line}")).collect();
+    format!(
+        "\n# MCP servers in trouble\nTheir tools may be missing; do without, or say so.{}\n",
+        lines.concat()
+    )
+}
+
 /// After a restart in the middle of a turn.
 pub(super) fn restarted(task: Option<&Assignment>) -> String {
     let holds = match task {

@@ -14,10 +14,10 @@
 //! member makes its conversation shorter. Other failures are no exchange: they pass, or end the turn.
 //!
 //! # What matches
-//! A member's exchanges are played in their order. A prompt matches when the names of its tools and the kind of its
-//! last item are those of the line; its texts are free, as ids, paths, times and other members' words differ from run
-//! to run. The digest decides nothing: a mismatch names it on both sides. A member that was restarted goes on at the
-//! exchange before which as many answers stood as stand in its prompt.
+//! A member's exchanges are played in their order. A prompt matches when the names of its tools are those of the
+//! line, and it ends like it: with an answer, or with something that was told or returned; its texts are free, as ids, paths, times and other members' words differ from run
+//! to run. The digest decides nothing: a mismatch names it on both sides. A member that was restarted goes on after
+//! the exchange whose answer is the last one in its prompt, or after the summary that its prompt begins with.
 
 mod recorder;
 mod replay;
@@ -63,6 +63,20 @@ struct Exchange {
     outcome: Outcome,
 }
 
+impl Exchange {
+    /// It made a conversation shorter, and so is no part of it.
+    fn is_summary(&self) -> bool {
+        self.tools.is_empty() && self.answered == 0
+    }
+
+    fn answer(&self) -> Option<&Answer> {
+        match &self.outcome {
+            Outcome::Answer(answer) => Some(answer),
+            Outcome::TooLong(_) => None,
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Outcome {
@@ -81,6 +95,12 @@ enum Last {
 }
 
 impl Last {
+    /// A message comes when it comes: before or after the results of a call.
+    fn may_be(self, other: Self) -> bool {
+        let is_told = |last| matches!(last, Self::Said | Self::Returned);
+        self == other || (is_told(self) && is_told(other))
+    }
+
     fn as_str(self) -> &'static str {
         match self {
             Self::Nothing => "nothing",

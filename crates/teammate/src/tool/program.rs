@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use agent_team_protocol::launch::LAUNCH_MARKER;
 use agent_team_system::process::{ExitWatch, ProcessId, Signal};
-use agent_team_system::spawn::{Child, ProgramSpec, spawn_session};
+use agent_team_system::spawn::{Child, ProgramSpec, spawn_session, spawn_session_with};
 use agent_team_system::tree::Tree;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
@@ -85,8 +85,37 @@ impl Program {
     pub(super) fn start(
         program: PathBuf,
         args: Vec<OsString>,
+        env: Vec<(OsString, OsString)>,
+        cwd: PathBuf,
+    ) -> io::Result<Program> {
+        Self::start_with(program, args, env, cwd, |spec, output| {
+            spawn_session(spec, Some(File::from(output)))
+        })
+    }
+
+    /// The same with its stdin and its stdout for whoever talks to it; its output is its stderr then.
+    pub(super) fn start_talking(
+        program: PathBuf,
+        args: Vec<OsString>,
+        env: Vec<(OsString, OsString)>,
+        cwd: PathBuf,
+    ) -> io::Result<(Program, pipe::Sender, pipe::Receiver)> {
+        let (input, said_to) = io::pipe()?;
+        let (said, output) = io::pipe()?;
+        let said_to = pipe::Sender::from_owned_fd(said_to.into())?;
+        let said = pipe::Receiver::from_owned_fd(said.into())?;
+        let program = Self::start_with(program, args, env, cwd, |spec, errors| {
+            spawn_session_with(spec, [input.into(), output.into(), errors])
+        })?;
+        Ok((program, said_to, said))
+    }
+
+    fn start_with(
+        program: PathBuf,
+        args: Vec<OsString>,
         mut env: Vec<(OsString, OsString)>,
         cwd: PathBuf,
+        spawn: impl FnOnce(&ProgramSpec, OwnedFd) -> io::Result<Child>,
     ) -> io::Result<Program> {
         let call = unique()?;
         let launch = env.iter().find(|(name, _)| name == LAUNCH_MARKER);
@@ -101,8 +130,7 @@ impl Program {
             env,
             cwd,
         };
-        let printed_to = File::from(OwnedFd::from(printed_to));
-        let child = spawn_session(&spec, Some(printed_to))?;
+        let child = spawn(&spec, printed_to.into())?;
         let below = Below {
             leader: child.process,
             launch: launch.unwrap_or_default(),

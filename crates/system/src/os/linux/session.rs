@@ -21,11 +21,10 @@ const SETSIGDEF: libc::c_short = libc::POSIX_SPAWN_SETSIGDEF as libc::c_short;
 const SETSIGMASK: libc::c_short = libc::POSIX_SPAWN_SETSIGMASK as libc::c_short;
 
 /// Starts a program in a session of its own, its signals at their defaults, with these as its stdin,
-/// and as its stdout and stderr, and no other descriptor. Gives its pid.
+/// stdout and stderr, and no other descriptor. Gives its pid.
 pub(crate) fn spawn_session(
     spec: &ProgramSpec,
-    input: BorrowedFd<'_>,
-    output: BorrowedFd<'_>,
+    [input, output, errors]: [BorrowedFd<'_>; 3],
 ) -> io::Result<u32> {
     // Ours have the mark; this is for those that came without it from whoever started us.
     close_descriptors_on_exec();
@@ -60,7 +59,7 @@ pub(crate) fn spawn_session(
     let stdio = [
         (input, libc::STDIN_FILENO),
         (output, libc::STDOUT_FILENO),
-        (output, libc::STDERR_FILENO),
+        (errors, libc::STDERR_FILENO),
     ];
     for (descriptor, number) in stdio {
         actions.add(|actions| {

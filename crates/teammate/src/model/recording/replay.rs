@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use super::super::catalogue::Price;
-use super::super::{Answer, Answering, Delta, Model, ModelError, Prompt};
+use super::super::{Answer, Answering, Delta, Item, Model, ModelError, Prompt};
 use super::{Exchange, Outcome, Shape, Unreadable, read};
 
 /// A member's part of a recording.
@@ -60,7 +60,7 @@ impl Replay {
         let mut next = self.next.lock().expect("nobody panics with it");
         let at = match *next {
             Some(at) => at,
-            None => self.start(&shape)?,
+            None => self.start(prompt, &shape)?,
         };
         let Some((line, exchange)) = self.exchanges.get(at) else {
             return Err(format!(
@@ -80,7 +80,7 @@ impl Replay {
     }
 
     /// Where a conversation that has come this far goes on.
-    fn start(&self, shape: &Shape) -> Result<usize, String> {
+    fn start(&self, prompt: &Prompt<'_>, shape: &Shape) -> Result<usize, String> {
         let member = &self.member;
         if self.exchanges.is_empty() {
             let others: Vec<_> = self.others.iter().map(String::as_str).collect();
@@ -89,8 +89,13 @@ impl Replay {
                 others.join(", ")
             ));
         }
-        let at = |(_, exchange): &(usize, Exchange)| exchange.answered == shape.answered;
-        self.exchanges.iter().position(at).ok_or_else(|| {
+        let is_as_far = |at: &usize| self.exchanges[*at].1.answered == shape.answered;
+        let follows = |at: &usize| {
+            difference(&self.exchanges[*at].1, shape).is_none() && self.follows(*at, prompt, shape)
+        };
+        let mut places = (0..self.exchanges.len()).filter(is_as_far);
+        let place = places.clone().rfind(follows).or_else(|| places.next());
+        place.ok_or_else(|| {
             format!(
                 "it holds no exchange of {member} after {} answers",
                 shape.answered
@@ -99,10 +104,45 @@ impl Replay {
     }
 }
 
+impl Replay {
+    /// Whether what stood before this exchange is what the prompt shows of it.
+    fn follows(&self, at: usize, prompt: &Prompt<'_>, shape: &Shape) -> bool {
+        let before = || self.exchanges[..at].iter().rev().map(|(_, before)| before);
+        let last_answer = prompt.items.iter().rev().find_map(|item| match item {
+            Item::Answered(answer) => Some(answer),
+            Item::Said { .. } | Item::Returned { .. } => None,
+        });
+        if let Some(answer) = last_answer {
+            let mut conversation = before().filter(|before| !before.is_summary());
+            let said = conversation.find_map(Exchange::answer);
+            return said.is_some_and(|said| is_same(said, answer));
+        }
+        let shows = |summary: &Exchange| {
+            let text = summary.answer().map_or("", |answer| &answer.text);
+            let holds =
+                |item: &Item| matches!(item, Item::Said { text: said } if said.contains(text));
+            !text.is_empty() && prompt.items.iter().any(holds)
+        };
+        let mut summaries = before().filter(|before| before.is_summary());
+        match summaries.next() {
+            Some(summary) => shows(summary),
+            // Nothing was cut out of it yet. A conversation goes on from its beginning, a summary is the first one.
+            None => shape.tools.is_empty() || at == 0,
+        }
+    }
+}
+
+fn is_same(one: &Answer, other: &Answer) -> bool {
+    let ids = |answer: &Answer| -> Vec<String> {
+        answer.calls.iter().map(|call| call.id.clone()).collect()
+    };
+    one.text == other.text && ids(one) == ids(other)
+}
+
 /// What of a prompt is not as it was recorded.
 fn difference(then: &Exchange, now: &Shape) -> Option<String> {
     let mut differences = Vec::new();
-    if then.last != now.last {
+    if !then.last.may_be(now.last) {
         differences.push(format!(
             "its last item was {}, now {}",
             then.last.as_str(),

@@ -1,0 +1,448 @@
+//! From what a caller wants to a team that is up.
+//!
+//! What is wanted is written down as a team file and read as one, so that both have the same rules, and the same
+//! sentences for what breaks them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use agent_team_file::{Fault, LoadTeamError, Reading};
+use agent_team_protocol::method::{CallerTerminal, TeamUp, Up};
+use agent_team_protocol::spec::{AgentSpec, TeamSpec};
+use agent_team_protocol::{Refusal, TeamId};
+use agent_team_supervisor::embed::{Durability, ServeError};
+use agent_team_teammate::hosted::Engine;
+use serde::Serialize;
+
+use crate::heard::{Callback, Heard};
+use crate::home::{CallFailed, Home, MoveInError};
+use crate::hosting::{Crew, MakeEngine, MemberInfo};
+use crate::member::{Member, ModelChoice, Role};
+use crate::place::{Place, Session};
+use crate::team::Team;
+
+/// Why there is no team.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// What is wanted does not fit together; a sentence for each fault.
+    #[error("{}", .0.join("\n"))]
+    Wanted(Vec<String>),
+    #[error("cannot use the team file")]
+    File(#[source] LoadTeamError),
+    #[error("cannot use {}", path.display())]
+    Directory {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    /// Another team has this session, in this process or in another one.
+    #[error("the session is in use by another team, here or in another process")]
+    InUse,
+    /// The team was refused as it is wanted.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error("the team cannot be started")]
+    Start(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Who decides what is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Mode {
+    /// A lead that thinks: it plans, and works the board with its tools.
+    Lead,
+    /// Each round the lead's model says which member works next, or gives the answer.
+    Coordinator,
+    /// Every member works on the goal in turn; the lead's model sums up.
+    Collaborate,
+    /// The caller, and the board.
+    Manual,
+}
+
+/// What is wanted of a team. Made by [`Team::builder`].
+#[derive(Default)]
+#[must_use = "a builder does nothing until `build`"]
+pub struct TeamBuilder {
+    wanted: Wanted,
+    file: Option<PathBuf>,
+    project: Option<PathBuf>,
+    variables: BTreeMap<String, String>,
+    environment: BTreeMap<String, String>,
+    secrets: BTreeMap<String, String>,
+    alone: bool,
+    model: Option<ModelChoice>,
+    engine: Option<MakeEngine>,
+    bypass: bool,
+    store: Option<PathBuf>,
+    session: Option<Session>,
+    fresh: bool,
+    callback: Option<Callback>,
+}
+
+/// The team file that says what the builder was told.
+#[derive(Debug, Default, Serialize)]
+struct Wanted {
+    name: Option<String>,
+    mode: Option<Mode>,
+    max_rounds: Option<u32>,
+    coordinator_prompt: Option<String>,
+    limits: Option<LimitsTable>,
+    lead: Option<Member>,
+    member: Vec<Member>,
+    roles: BTreeMap<String, Role>,
+    defaults: Defaults,
+}
+
+#[derive(Debug, Serialize)]
+struct LimitsTable {
+    teammates: u32,
+}
+
+#[derive(Debug, Serialize)]
+struct Defaults {
+    engine: &'static str,
+    model: Option<String>,
+}
+
+impl Default for Defaults {
+    fn default() -> Self {
+        Self {
+            engine: "native",
+            model: None,
+        }
+    }
+}
+
+impl std::fmt::Debug for TeamBuilder {
+    /// Without what may be secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TeamBuilder")
+            .field("wanted", &self.wanted)
+            .field("file", &self.file)
+            .field("project", &self.project)
+            .field("store", &self.store)
+            .finish_non_exhaustive()
+    }
+}
+
+impl TeamBuilder {
+    /// `[a-z][a-z0-9-]{0,31}`; `team` unless given.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.wanted.name = Some(name.into());
+        self
+    }
+
+    /// [`Mode::Lead`] unless given, for a team without members that think [`Mode::Manual`].
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.wanted.mode = Some(mode);
+        self
+    }
+
+    /// For [`Mode::Coordinator`]: the rounds after which a run ends without an answer, 5 unless given.
+    pub fn max_rounds(mut self, rounds: u32) -> Self {
+        self.wanted.max_rounds = Some(rounds);
+        self
+    }
+
+    /// For [`Mode::Coordinator`]: what the lead's model is asked with; `{worker_descriptions}`, `{task}` and
+    /// `{prior_outputs}` are filled in.
+    pub fn coordinator_prompt(mut self, template: impl Into<String>) -> Self {
+        self.wanted.coordinator_prompt = Some(template.into());
+        self
+    }
+
+    /// The lead, where the usual one does not serve.
+    pub fn lead(mut self, lead: Member) -> Self {
+        self.wanted.lead = Some(lead);
+        self
+    }
+
+    pub fn member(mut self, member: Member) -> Self {
+        self.wanted.member.push(member);
+        self
+    }
+
+    /// A role of the team's own; it goes before a built-in one of the same name.
+    pub fn role(mut self, role: Role) -> Self {
+        self.wanted.roles.insert(role.name.clone(), role);
+        self
+    }
+
+    /// Members that are not stopped, at most; 10 unless given.
+    pub fn max_teammates(mut self, teammates: u32) -> Self {
+        self.wanted.limits = Some(LimitsTable { teammates });
+        self
+    }
+
+    /// The members and everything else about the team stand in this file; what the builder says of them besides is
+    /// refused.
+    pub fn file(mut self, file: impl Into<PathBuf>) -> Self {
+        self.file = Some(file.into());
+        self
+    }
+
+    /// The directory that the members' tools work in, and whose role files count. Unless given: an empty one of the
+    /// team's own.
+    pub fn project(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.project = Some(directory.into());
+        self
+    }
+
+    /// Fills `{{name}}` in prompts and role files.
+    pub fn variable(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.variables.insert(name.into(), value.into());
+        self
+    }
+
+    /// A variable of the members' environment: of their tools, and of where keys and servers of models are found.
+    pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.environment.insert(name.into(), value.into());
+        self
+    }
+
+    /// The members' environment holds what [`TeamBuilder::env`] says alone, and nothing of this process's own.
+    pub fn clear_env(mut self) -> Self {
+        self.alone = true;
+        self
+    }
+
+    /// A variable that what the tools run is given, and that neither a model nor the journal nor a log is told. At least
+    /// 6 bytes.
+    pub fn secret(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.secrets.insert(name.into(), value.into());
+        self
+    }
+
+    /// The model of members that have no other: by name, such as `"anthropic/claude-sonnet-4-6"`, or a [`Model`] in an
+    /// `Arc`. Unless given: the first for which the environment has a key or a server.
+    ///
+    /// [`Model`]: crate::Model
+    pub fn model(mut self, model: impl Into<ModelChoice>) -> Self {
+        self.model = Some(model.into());
+        self
+    }
+
+    /// Makes the engine of a member's next launch; for `None` its model does the work. Called on the member's thread.
+    pub fn engine<F>(mut self, make: F) -> Self
+    where
+        F: Fn(&MemberInfo) -> Option<Box<dyn Engine>> + Send + Sync + 'static,
+    {
+        self.engine = Some(Box::new(make));
+        self
+    }
+
+    /// Offers the tools that need permissions (running commands, fetching pages) without asking for any.
+    pub fn bypass_permissions(mut self) -> Self {
+        self.bypass = true;
+        self
+    }
+
+    /// Keeps the journal in this directory, and everything that is accepted safe from a power cut. Unless given, nothing
+    /// of the team outlives it.
+    pub fn store(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.store = Some(directory.into());
+        self
+    }
+
+    /// Whose team in the store this is: the same user, session, name and project find it again, with its board, its
+    /// messages, its memory and its members' conversations.
+    pub fn session(mut self, user: impl Into<String>, session: impl Into<String>) -> Self {
+        self.session = Some(Session {
+            user: user.into(),
+            session: session.into(),
+        });
+        self
+    }
+
+    /// Begins anew, whatever the store holds for this session.
+    pub fn fresh(mut self) -> Self {
+        self.fresh = true;
+        self
+    }
+
+    /// Hears of everything that happens in the team, in order, on a thread of the team's: it must not block.
+    pub fn on_envelope<F>(mut self, callback: F) -> Self
+    where
+        F: Fn(&agent_team_protocol::envelope::Envelope) + Send + Sync + 'static,
+    {
+        self.callback = Some(Box::new(callback));
+        self
+    }
+
+    /// Starts the team: its members are there when this returns, or said to be held in [`Team::members`].
+    ///
+    /// # Errors
+    /// When what is wanted does not fit together, or a directory cannot be used or is in use.
+    pub async fn build(mut self) -> Result<Team, BuildError> {
+        let place = self.place()?;
+        let mut crew = Crew {
+            engine: self.engine.take(),
+            ..Crew::default()
+        };
+        let spec = self.spec(&place, &mut crew)?;
+        let team = TeamId::new(&spec.name, &spec.project);
+        let durability = match self.store {
+            Some(_) => Durability::Power,
+            None => Durability::Process,
+        };
+        let home = Home::new(team, place, durability, crew).await?;
+        let up = Up {
+            environment: self.surroundings(),
+            secrets: self.secrets,
+            spec,
+            terminal: CallerTerminal::default(),
+            dry_run: false,
+            fresh: self.fresh,
+        };
+        home.line()
+            .call::<TeamUp>(up)
+            .await
+            .map_err(|error| match error {
+                CallFailed::Refused(refusal) => BuildError::Refused(refusal),
+                other @ (CallFailed::Ended | CallFailed::Answer(_)) => {
+                    BuildError::Start(Box::new(other))
+                }
+            })?;
+        if let Some(callback) = self.callback {
+            let heard = Heard::of(home.line()).await;
+            let mut heard = heard.map_err(|error| BuildError::Start(Box::new(error)))?;
+            home.line().spawn(async move {
+                while let Some(envelopes) = heard.next().await {
+                    envelopes.iter().for_each(&callback);
+                }
+            });
+        }
+        Ok(Team::new(home))
+    }
+
+    fn place(&self) -> Result<Place, BuildError> {
+        let session = self.session.clone();
+        let store = match (&self.store, session) {
+            (None, Some(_)) => {
+                let sentence = "a session is found again in a store: give one with `store`";
+                return Err(BuildError::Wanted(vec![sentence.to_owned()]));
+            }
+            (None, None) => None,
+            (Some(store), session) => Some((store.as_path(), session.unwrap_or_default())),
+        };
+        let store = store.as_ref().map(|(path, session)| (*path, session));
+        Place::new(store).map_err(|source| BuildError::Directory {
+            path: std::env::temp_dir(),
+            source,
+        })
+    }
+
+    /// The team as wanted; the caller's own models in it are put into the crew, by their names.
+    fn spec(&mut self, place: &Place, crew: &mut Crew) -> Result<TeamSpec, BuildError> {
+        let project = place.project(self.project.as_deref());
+        let project = project.map_err(|source| BuildError::Directory {
+            path: self.project.clone().unwrap_or_default(),
+            source,
+        })?;
+        let reading = Reading {
+            here: &project,
+            settings: None,
+            variables: Some(&self.variables),
+        };
+        self.wanted.defaults.model = match &self.model {
+            Some(ModelChoice::Named(name)) => Some(name.clone()),
+            Some(ModelChoice::Own(_)) | None => None,
+        };
+        let mut spec = match &self.file {
+            Some(file) => self.of_file(file, reading)?,
+            None => {
+                self.wanted.name.get_or_insert_with(|| "team".to_owned());
+                let text = toml::to_string(&self.wanted)
+                    .map_err(|error| BuildError::Wanted(vec![error.to_string()]))?;
+                let loaded = agent_team_file::of_text(&text, &project, reading);
+                loaded.map_err(unfit)?
+            }
+        };
+        let mut models = BTreeMap::new();
+        let lead = self.wanted.lead.iter();
+        for member in lead.chain(&self.wanted.member) {
+            if let Some(ModelChoice::Own(model)) = &member.model {
+                models.insert(member.name.clone(), model.name().to_owned());
+                crew.models.insert(model.name().to_owned(), model.clone());
+            }
+        }
+        for member in &mut spec.members {
+            if let Some(name) = models.get(member.name.as_str()) {
+                member.agent.model = Some(name.clone());
+            }
+        }
+        let everybody = spec.members.iter_mut().map(|member| &mut member.agent);
+        let agents: Vec<&mut AgentSpec> = everybody
+            .chain(spec.roles.iter_mut().map(|role| &mut role.agent))
+            .collect();
+        for agent in agents {
+            agent.bypass |= self.bypass;
+            if let Some(ModelChoice::Own(model)) = &self.model {
+                agent.model.get_or_insert_with(|| model.name().to_owned());
+                crew.models.insert(model.name().to_owned(), model.clone());
+            }
+        }
+        Ok(spec)
+    }
+
+    fn of_file(&self, file: &Path, reading: Reading<'_>) -> Result<TeamSpec, BuildError> {
+        let Wanted {
+            name,
+            mode,
+            lead,
+            member,
+            roles,
+            ..
+        } = &self.wanted;
+        let said = name.is_some() || mode.is_some() || lead.is_some();
+        if said || !member.is_empty() || !roles.is_empty() || self.project.is_some() {
+            let sentence = "name, mode, project, members and roles stand in the team file: give \
+                            either the file or these";
+            return Err(BuildError::Wanted(vec![sentence.to_owned()]));
+        }
+        let loaded = agent_team_file::load(file, reading);
+        let mut spec = loaded.map_err(BuildError::File)?.spec;
+        if let Some(ModelChoice::Named(name)) = &self.model {
+            for member in &mut spec.members {
+                member.agent.model.get_or_insert_with(|| name.clone());
+            }
+        }
+        Ok(spec)
+    }
+
+    /// The members' environment.
+    fn surroundings(&mut self) -> BTreeMap<String, String> {
+        let mut environment = BTreeMap::new();
+        if !self.alone {
+            // What is no text cannot be passed on.
+            let own = std::env::vars_os();
+            let own = own.filter_map(|(name, value)| {
+                Some((name.into_string().ok()?, value.into_string().ok()?))
+            });
+            environment.extend(own);
+        }
+        environment.append(&mut self.environment);
+        environment
+    }
+}
+
+/// What is at fault, without places in a text that nobody wrote.
+fn unfit(faults: Vec<Fault>) -> BuildError {
+    let sentence = |fault: Fault| match fault.hint {
+        Some(hint) => format!("{} ({hint})", fault.message),
+        None => fault.message,
+    };
+    BuildError::Wanted(faults.into_iter().map(sentence).collect())
+}
+
+impl From<MoveInError> for BuildError {
+    fn from(error: MoveInError) -> Self {
+        match error {
+            MoveInError::Serve(ServeError::InUse(_)) => Self::InUse,
+            other @ (MoveInError::Serve(_) | MoveInError::Connect(_) | MoveInError::Thread(_)) => {
+                Self::Start(Box::new(other))
+            }
+        }
+    }
+}

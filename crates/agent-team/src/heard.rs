@@ -1,0 +1,88 @@
+//! What happens in a team, as envelopes in their order. Called by streams and for callbacks.
+
+use agent_team_protocol::Revision;
+use agent_team_protocol::envelope::{Envelope, Envelopes};
+use agent_team_protocol::method::{EventSubscribe, Nothing, Subscribe, TeamShow};
+use agent_team_protocol::notification::{EventNotice, Notification, TransientNotice};
+use agent_team_system::client::{Arrival, Incoming};
+
+use crate::home::{CallFailed, Line};
+
+/// What is called for each envelope.
+pub(crate) type Callback = Box<dyn Fn(&Envelope) + Send + Sync>;
+
+/// A listener. It is never cut off for being slow: what is stored it reads again, what is only shown is lost to it.
+pub(crate) struct Heard {
+    line: Line,
+    incoming: Incoming,
+    envelopes: Envelopes,
+    /// The last stored event that was heard.
+    last: Revision,
+    /// The state that changes build on, until it was told.
+    snapshot: Option<Envelope>,
+}
+
+impl Heard {
+    /// Begins now.
+    pub(crate) async fn of(line: &Line) -> Result<Self, CallFailed> {
+        let (line, incoming) = line.another().await?;
+        let last = line.ask::<TeamShow>(Nothing {}).await?.revision;
+        subscribe(&line, last).await?;
+        // In this order, so that nothing is missing between them.
+        let team = line.ask::<TeamShow>(Nothing {}).await?;
+        let tasks = line.tasks().await?;
+        let mut envelopes = Envelopes::standing(&team, &tasks);
+        Ok(Self {
+            line,
+            incoming,
+            snapshot: Some(envelopes.snapshot()),
+            envelopes,
+            last,
+        })
+    }
+
+    /// The next thing that happened, none or several envelopes of it. `None` once the team has ended.
+    pub(crate) async fn next(&mut self) -> Option<Vec<Envelope>> {
+        if let Some(snapshot) = self.snapshot.take() {
+            return Some(vec![snapshot]);
+        }
+        loop {
+            match self.incoming.next().await {
+                Some(Arrival::Notification { method, params }) if method == EventNotice::NAME => {
+                    if let Ok(notice) = serde_json::from_str::<EventNotice>(params.get()) {
+                        self.last = notice.revision;
+                        return Some(self.envelopes.event(&notice));
+                    }
+                }
+                Some(Arrival::Notification { method, params })
+                    if method == TransientNotice::NAME =>
+                {
+                    if let Ok(notice) = serde_json::from_str(params.get()) {
+                        return Some(self.envelopes.transient(&notice));
+                    }
+                }
+                Some(Arrival::Notification { .. } | Arrival::Request { .. }) => {}
+                // Too slow for the supervisor, or the team has ended, which shows in that there is no other.
+                None => self.resume().await.ok()?,
+            }
+        }
+    }
+
+    pub(crate) fn line(&self) -> &Line {
+        &self.line
+    }
+
+    async fn resume(&mut self) -> Result<(), CallFailed> {
+        let (line, incoming) = self.line.another().await?;
+        subscribe(&line, self.last).await?;
+        (self.line, self.incoming) = (line, incoming);
+        Ok(())
+    }
+}
+
+async fn subscribe(line: &Line, after: Revision) -> Result<(), CallFailed> {
+    let transient = true;
+    line.ask::<EventSubscribe>(Subscribe { after, transient })
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,178 @@
+//! The members' workers: a thread for each launch, with a runtime of its own. Called by the supervisor, which knows
+//! them by their launches alone.
+//!
+//! What one of them does to its thread, blocking it or panicking, is done to nobody else.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::io;
+use std::panic::AssertUnwindSafe;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use agent_team_protocol::spec;
+use agent_team_protocol::{MemberName, RoleName};
+use agent_team_supervisor::embed::{Host, Hosted};
+use agent_team_teammate::RunError;
+use agent_team_teammate::hosted::{Engine, HostedLaunch};
+use agent_team_teammate::model::Model;
+use tokio::sync::oneshot;
+
+/// How long what a member's tools have going on in other threads may take to end.
+const LEFT_LIMIT: Duration = Duration::from_secs(2);
+
+/// A member that is about to work, for whoever chooses its engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MemberInfo {
+    pub name: MemberName,
+    pub role: RoleName,
+    pub lead: bool,
+}
+
+/// What makes a member's engine. `None`: its model does the work.
+pub(crate) type MakeEngine = Box<dyn Fn(&MemberInfo) -> Option<Box<dyn Engine>> + Send + Sync>;
+
+/// What members work with.
+#[derive(Default)]
+pub(crate) struct Crew {
+    /// The caller's own, by their names.
+    pub(crate) models: BTreeMap<String, Arc<dyn Model>>,
+    pub(crate) engine: Option<MakeEngine>,
+}
+
+/// All workers of one team.
+pub(crate) struct Hosting {
+    crew: Arc<Crew>,
+    threads: Mutex<Threads>,
+}
+
+struct Threads {
+    handles: Vec<JoinHandle<()>>,
+    /// Every thread has one, so that they are known to have ended when none is left. `None` once they are waited for.
+    alive: Option<mpsc::Sender<Infallible>>,
+    ended: Option<mpsc::Receiver<Infallible>>,
+}
+
+impl Hosting {
+    pub(crate) fn new(crew: Crew) -> Self {
+        let (alive, ended) = mpsc::channel();
+        Self {
+            crew: Arc::new(crew),
+            threads: Mutex::new(Threads {
+                handles: Vec::new(),
+                alive: Some(alive),
+                ended: Some(ended),
+            }),
+        }
+    }
+
+    /// Waits for all threads to end, until `limit` at most; starts no more. False when one goes on.
+    pub(crate) fn join(&self, limit: Duration) -> bool {
+        let (handles, ended) = {
+            let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+            threads.alive = None;
+            (std::mem::take(&mut threads.handles), threads.ended.take())
+        };
+        let until = Instant::now() + limit;
+        if let Some(ended) = ended {
+            let left = until.saturating_duration_since(Instant::now());
+            if ended.recv_timeout(left) == Err(mpsc::RecvTimeoutError::Timeout) {
+                tracing::error!("a member's thread does not end");
+                return false;
+            }
+        }
+        for handle in handles {
+            // A panic was caught in it.
+            let _ended = handle.join();
+        }
+        true
+    }
+}
+
+impl Host for Hosting {
+    fn start(&self, member: &MemberName, launch_file: &Path) -> io::Result<Hosted> {
+        let (end, ending) = oneshot::channel();
+        let (left, ended) = oneshot::channel();
+        let (crew, launch_file) = (Arc::clone(&self.crew), launch_file.to_owned());
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let alive = threads.alive.clone();
+        let alive = alive.ok_or_else(|| io::Error::other("the team ends"))?;
+        let worker = member.clone();
+        let thread = std::thread::Builder::new().name(format!("agent {member}"));
+        let handle = thread.spawn(move || {
+            if let Err(error) = live(&worker, &crew, launch_file, ending) {
+                tracing::error!(member = %worker, %error, "its worker cannot work");
+            }
+            // Nothing of the member runs any more.
+            drop(left);
+            drop(alive);
+        })?;
+        threads.handles.retain(|handle| !handle.is_finished());
+        threads.handles.push(handle);
+        Ok(Hosted { end, ended })
+    }
+}
+
+/// The whole life of one worker.
+fn live(
+    member: &MemberName,
+    crew: &Crew,
+    launch_file: PathBuf,
+    ending: oneshot::Receiver<()>,
+) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let work = async {
+        tokio::select! {
+            biased;
+            // Where it stands: that is what a kill is.
+            _told = ending => Ok(()),
+            worked = work(crew, &launch_file) => worked,
+        }
+    };
+    let worked = std::panic::catch_unwind(AssertUnwindSafe(|| runtime.block_on(work)));
+    runtime.shutdown_timeout(LEFT_LIMIT);
+    match worked {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(io::Error::other(error)),
+        Err(panic) => Err(io::Error::other(format!(
+            "{member} panicked: {}",
+            panicked(&*panic)
+        ))),
+    }
+}
+
+async fn work(crew: &Crew, launch_file: &Path) -> Result<(), RunError> {
+    let Some(launch) = HostedLaunch::take(launch_file)? else {
+        return Ok(());
+    };
+    let member = MemberInfo {
+        name: launch.member().clone(),
+        role: launch.role().clone(),
+        lead: launch.is_lead(),
+    };
+    let engine = crew.engine.as_ref().and_then(|make| make(&member));
+    // Its exit code is in its last words.
+    let _code = match (engine, launch.engine()) {
+        (Some(engine), _) => launch.work(engine).await?,
+        (None, spec::Engine::Command) => launch.run_commands().await?,
+        (None, spec::Engine::Native) => {
+            let model = launch.model().and_then(|name| crew.models.get(name));
+            let model = model.map(Arc::clone);
+            launch.think(model).await?
+        }
+    };
+    Ok(())
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> &str {
+    match panic.downcast_ref::<&str>() {
+        Some(text) => text,
+        None => panic.downcast_ref::<String>().map_or("?", String::as_str),
+    }
+}

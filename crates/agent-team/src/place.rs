@@ -1,0 +1,124 @@
+//! Where a team's files are: all in a private directory that goes with the team, or the lasting ones in a store.
+//!
+//! A team in memory has its journal in a private directory too, removed at its end and never synced: a database that
+//! SQLite holds in memory could not be read beside its writer, and would be a second way through the store.
+
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use agent_team_system::directories::Directories;
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+/// Characters of a session's name that its directory shows.
+const SHOWN: usize = 32;
+
+/// A team's directories. Dropping it removes what is private.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) directories: Directories,
+    /// Where the team works unless it was given a project. Not there yet.
+    own_project: PathBuf,
+    _private: TempDir,
+}
+
+/// Whose team in a store it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Session {
+    pub(crate) user: String,
+    pub(crate) session: String,
+}
+
+impl Place {
+    /// `store`: where what lasts is kept. `None`: nothing lasts.
+    pub(crate) fn new(store: Option<(&Path, &Session)>) -> io::Result<Self> {
+        // Not in the store: a socket's path must be short.
+        let private = tempfile::Builder::new().prefix("agent-team-").tempdir()?;
+        let root = private.path().canonicalize()?;
+        let (state, own_project) = match store {
+            None => (root.join("state"), root.join("project")),
+            Some((store, session)) => {
+                let kept = std::path::absolute(store)?.join(session.directory());
+                (kept.clone(), kept.join("project"))
+            }
+        };
+        Ok(Self {
+            directories: Directories {
+                state,
+                run: root.join("run"),
+                // Nobody's settings: those of the user are not an embedded team's.
+                config: root.join("config"),
+            },
+            own_project,
+            _private: private,
+        })
+    }
+
+    /// The project directory, canonical; the team's own is made.
+    pub(crate) fn project(&self, given: Option<&Path>) -> io::Result<PathBuf> {
+        if let Some(given) = given {
+            return given.canonicalize();
+        }
+        let mut builder = DirBuilder::new();
+        builder.recursive(true).mode(0o700);
+        builder.create(&self.own_project)?;
+        self.own_project.canonicalize()
+    }
+}
+
+impl Session {
+    /// Told apart by a digest; the rest is for a person who looks.
+    fn directory(&self) -> String {
+        let mut digest = Sha256::new();
+        digest.update(self.user.len().to_be_bytes());
+        digest.update(&self.user);
+        digest.update(&self.session);
+        let digest = digest.finalize();
+        let digest: String = digest[..8]
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let name = format!("{} {}", self.user, self.session);
+        let shown = name.chars().take(SHOWN).map(|c| match c {
+            c if c.is_ascii_alphanumeric() => c,
+            _ => '-',
+        });
+        let shown: String = shown.collect();
+        format!("{}-{digest}", shown.trim_matches('-'))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn directory(user: &str, session: &str) -> String {
+        let (user, session) = (user.to_owned(), session.to_owned());
+        Session { user, session }.directory()
+    }
+
+    #[test]
+    fn sessions_have_directories_of_their_own_whatever_they_are_called() {
+        assert_eq!(directory("ada", "one"), directory("ada", "one"));
+        assert!(directory("ada", "one").starts_with("ada-one-"));
+        assert_ne!(directory("ada", "one"), directory("ad", "aone"));
+        assert_ne!(directory("a/b", "c"), directory("a-b", "c"));
+        for odd in ["../..", "/", "", "\0", "é"] {
+            assert!(!directory(odd, odd).contains(['/', '.', '\0']), "{odd:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_private_goes_with_the_place_and_what_is_stored_stays() {
+        let store = tempfile::tempdir().unwrap();
+        let session = Session::default();
+        let place = Place::new(Some((store.path(), &session))).unwrap();
+        let project = place.project(None).unwrap();
+        let private = place.directories.run.parent().unwrap().to_owned();
+        assert!(private.is_dir() && project.starts_with(store.path().canonicalize().unwrap()));
+        drop(place);
+        assert!(!private.exists() && project.is_dir());
+    }
+}

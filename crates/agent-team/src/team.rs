@@ -1,0 +1,322 @@
+//! A team that is up: goals, the board, messages, members, memory.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use agent_team_protocol::method::{
+    AddTask, AssignTask, ClaimTask, EndTask, GetMemory, ListMessages, MemberKill, MemberRestart,
+    MemberSpawn, MemberStop, MemoryGet, MessageList, MessageSend, Method, Nothing, OneMember,
+    OneTask, RunStart, SendAnswer, SendMessage, Spawn, StartRun, TaskAdd, TaskAnswer, TaskAssign,
+    TaskCancel, TaskChanges, TaskClaim, TaskComplete, TaskFail, TaskRelease, TaskRetry, TaskShow,
+    TaskUpdate, TeamShow, UpdateTask,
+};
+use agent_team_protocol::spec::TaskSpec;
+use agent_team_protocol::view::{MemberView, MessageView, Receipt, TaskView};
+use agent_team_protocol::{
+    ErrorCode, MemberName, Party, Recipient, Refusal, RoleName, RunId, TaskId, TeamId,
+};
+use serde_json::Value;
+
+use crate::builder::TeamBuilder;
+use crate::heard::Heard;
+use crate::home::{CallFailed, Home, Line};
+use crate::result::{self, RunResult};
+use crate::stream::RunStream;
+
+/// Messages that [`Messages::list`] gives at most.
+const MESSAGES: u32 = 1_000;
+
+/// Why a goal was not worked on to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A run is under way: the lead has one goal at a time.
+    #[error("a run is under way already")]
+    UnderWay,
+    /// There is no lead, or nobody can go on.
+    #[error(transparent)]
+    Refused(Refusal),
+    /// The team was shut down, or what it accepted could not be stored.
+    #[error("the team has ended")]
+    Ended,
+    #[error(transparent)]
+    Answer(CallFailed),
+}
+
+impl From<CallFailed> for RunError {
+    fn from(failed: CallFailed) -> Self {
+        match failed {
+            CallFailed::Refused(refusal) if refusal.code == ErrorCode::RunUnderWay => {
+                Self::UnderWay
+            }
+            CallFailed::Refused(refusal) => Self::Refused(refusal),
+            CallFailed::Ended => Self::Ended,
+            other @ CallFailed::Answer(_) => Self::Answer(other),
+        }
+    }
+}
+
+/// A team, in this process. Dropping it ends its members at once, and waits for that, a few seconds at most;
+/// [`Team::shutdown`] gives them time to finish.
+#[derive(Debug)]
+pub struct Team {
+    home: Home,
+    /// It has been given a goal: what was under way before was another process's, and is over.
+    begun: AtomicBool,
+}
+
+impl Team {
+    pub fn builder() -> TeamBuilder {
+        TeamBuilder::default()
+    }
+
+    pub(crate) fn new(home: Home) -> Self {
+        Self {
+            home,
+            begun: AtomicBool::new(false),
+        }
+    }
+
+    pub fn id(&self) -> &TeamId {
+        &self.home.line().team
+    }
+
+    /// Gives the lead a goal, and waits for what comes of it. Dropping this does not stop the run.
+    ///
+    /// # Errors
+    /// When a run is under way, there is no lead, or nobody can go on with it.
+    pub async fn run(&self, goal: impl Into<String>) -> Result<RunResult, RunError> {
+        let run = self.start(goal.into()).await?;
+        Ok(result::of(self.home.line(), run).await?)
+    }
+
+    /// Gives the lead a goal, and tells what happens from then on to the end of the run. Dropping the stream does not
+    /// stop the run.
+    ///
+    /// # Errors
+    /// When a run is under way, or there is no lead.
+    pub async fn run_streaming(&self, goal: impl Into<String>) -> Result<RunStream, RunError> {
+        let heard = Heard::of(self.home.line()).await?;
+        let run = self.start(goal.into()).await?;
+        Ok(RunStream::new(run, heard))
+    }
+
+    async fn start(&self, goal: String) -> Result<RunId, CallFailed> {
+        let start = StartRun {
+            goal,
+            then_down: false,
+            anew: !self.begun.swap(true, Ordering::Relaxed),
+            memory: BTreeMap::new(),
+        };
+        Ok(self.home.line().call::<RunStart>(start).await?.run)
+    }
+
+    /// The board, as the user sees and changes it. It needs no members.
+    pub fn board(&self) -> Board<'_> {
+        Board(self.home.line())
+    }
+
+    /// The messages, from and to the user. Sending needs no more than its recipient.
+    pub fn messages(&self) -> Messages<'_> {
+        Messages(self.home.line())
+    }
+
+    pub fn members(&self) -> Members<'_> {
+        Members(self.home.line())
+    }
+
+    /// What the team remembers: JSON by key, put there by its members.
+    ///
+    /// # Errors
+    /// When the team has ended.
+    pub async fn memory(&self) -> Result<BTreeMap<String, Value>, CallFailed> {
+        let all = GetMemory { key: None };
+        let memory = self.home.line().ask::<MemoryGet>(all).await?;
+        let values = memory.values.into_iter();
+        let parsed = values.map(|(key, value)| Ok((key, serde_json::from_str(value.get())?)));
+        parsed
+            .collect::<Result<_, serde_json::Error>>()
+            .map_err(|error| CallFailed::Answer(error.to_string()))
+    }
+
+    /// Ends the team: its members finish what they are at, within a grace, then everything of it is gone from this
+    /// process. Tells what became of each thing that was ended.
+    ///
+    /// # Errors
+    /// When the team had ended by itself before.
+    pub async fn shutdown(self) -> Result<Vec<Receipt>, CallFailed> {
+        Ok(self.home.leave().await?.receipts)
+    }
+}
+
+/// The tasks of a team.
+#[derive(Debug, Clone, Copy)]
+pub struct Board<'a>(&'a Line);
+
+/// Every call gives what it left, and fails when the supervisor refuses it, with the reason, or the team has ended.
+impl Board<'_> {
+    /// By number.
+    pub async fn list(&self) -> Result<Vec<TaskView>, CallFailed> {
+        self.0.tasks().await
+    }
+
+    pub async fn show(&self, task: TaskId) -> Result<TaskView, CallFailed> {
+        self.0.ask::<TaskShow>(OneTask { task }).await
+    }
+
+    /// A spec whose `key` is empty has its title as its key.
+    pub async fn add(&self, mut spec: TaskSpec) -> Result<TaskAnswer, CallFailed> {
+        if spec.key.is_empty() {
+            spec.key.clone_from(&spec.title);
+        }
+        self.0.call::<TaskAdd>(AddTask { spec }).await
+    }
+
+    pub async fn update(
+        &self,
+        task: TaskId,
+        changes: TaskChanges,
+    ) -> Result<TaskAnswer, CallFailed> {
+        self.0
+            .call::<TaskUpdate>(UpdateTask { task, changes })
+            .await
+    }
+
+    /// Claims a task for the user. It lives until it is ended or released.
+    pub async fn claim(&self, task: TaskId) -> Result<TaskAnswer, CallFailed> {
+        let task = Some(task);
+        self.0.call::<TaskClaim>(ClaimTask { task }).await
+    }
+
+    pub async fn assign(&self, task: TaskId, member: MemberName) -> Result<TaskAnswer, CallFailed> {
+        self.0.call::<TaskAssign>(AssignTask { task, member }).await
+    }
+
+    pub async fn complete(&self, task: TaskId, result: &str) -> Result<TaskAnswer, CallFailed> {
+        self.end::<TaskComplete>(task, result).await
+    }
+
+    pub async fn fail(&self, task: TaskId, reason: &str) -> Result<TaskAnswer, CallFailed> {
+        self.end::<TaskFail>(task, reason).await
+    }
+
+    pub async fn release(&self, task: TaskId, note: &str) -> Result<TaskAnswer, CallFailed> {
+        self.end::<TaskRelease>(task, note).await
+    }
+
+    /// A failed or cancelled task is pending again.
+    pub async fn retry(&self, task: TaskId) -> Result<TaskAnswer, CallFailed> {
+        self.0.call::<TaskRetry>(OneTask { task }).await
+    }
+
+    pub async fn cancel(&self, task: TaskId) -> Result<TaskAnswer, CallFailed> {
+        self.0.call::<TaskCancel>(OneTask { task }).await
+    }
+
+    async fn end<M: Method<Args = EndTask>>(
+        &self,
+        task: TaskId,
+        text: &str,
+    ) -> Result<M::Answer, CallFailed> {
+        let end = EndTask {
+            task,
+            generation: None,
+            text: text.to_owned(),
+        };
+        self.0.call::<M>(end).await
+    }
+}
+
+/// The messages of a team.
+#[derive(Debug, Clone, Copy)]
+pub struct Messages<'a>(&'a Line);
+
+/// Every call fails when the supervisor refuses it, with the reason, or the team has ended.
+impl Messages<'_> {
+    /// Sends a message in the user's name; when this returns it is in the inbox of everybody that the answer names.
+    pub async fn send(
+        &self,
+        to: Recipient,
+        text: impl Into<String>,
+    ) -> Result<SendAnswer, CallFailed> {
+        self.send_with(to, text.into(), false).await
+    }
+
+    /// The same, interrupting what its recipients are at.
+    pub async fn send_urgent(
+        &self,
+        to: Recipient,
+        text: impl Into<String>,
+    ) -> Result<SendAnswer, CallFailed> {
+        self.send_with(to, text.into(), true).await
+    }
+
+    /// The newest thousand, oldest first; `of`: only those from or to this party.
+    pub async fn list(&self, of: Option<Party>) -> Result<Vec<MessageView>, CallFailed> {
+        let limit = MESSAGES;
+        let list = self.0.ask::<MessageList>(ListMessages { of, limit });
+        Ok(list.await?.messages)
+    }
+
+    async fn send_with(
+        &self,
+        to: Recipient,
+        text: String,
+        urgent: bool,
+    ) -> Result<SendAnswer, CallFailed> {
+        let message = SendMessage {
+            to,
+            text,
+            urgent,
+            reply_to: None,
+        };
+        self.0.call::<MessageSend>(message).await
+    }
+}
+
+/// The members of a team.
+#[derive(Debug, Clone, Copy)]
+pub struct Members<'a>(&'a Line);
+
+/// Every call fails when the supervisor refuses it, with the reason, or the team has ended.
+impl Members<'_> {
+    /// The lead first.
+    pub async fn list(&self) -> Result<Vec<MemberView>, CallFailed> {
+        Ok(self.0.ask::<TeamShow>(Nothing {}).await?.members)
+    }
+
+    /// Adds a member of a role; without a name `<role>-<n>`.
+    pub async fn spawn(
+        &self,
+        role: RoleName,
+        name: Option<MemberName>,
+    ) -> Result<MemberView, CallFailed> {
+        let spawn = Spawn {
+            role,
+            name,
+            engine: None,
+            placement: None,
+            model: None,
+            prompt: None,
+            tools: None,
+        };
+        Ok(self.0.call::<MemberSpawn>(spawn).await?.member)
+    }
+
+    /// Asks a member to end, ends it after a grace, and keeps it stopped.
+    pub async fn stop(&self, member: MemberName) -> Result<MemberView, CallFailed> {
+        let stopped = self.0.call::<MemberStop>(OneMember { member });
+        Ok(stopped.await?.member)
+    }
+
+    /// Ends a member with all that it started, at once, and keeps it stopped.
+    pub async fn kill(&self, member: MemberName) -> Result<MemberView, CallFailed> {
+        let killed = self.0.call::<MemberKill>(OneMember { member });
+        Ok(killed.await?.member)
+    }
+
+    /// A new launch, which goes on with the member's conversation.
+    pub async fn restart(&self, member: MemberName) -> Result<MemberView, CallFailed> {
+        let restarted = self.0.call::<MemberRestart>(OneMember { member });
+        Ok(restarted.await?.member)
+    }
+}

@@ -1,0 +1,72 @@
+//! A program that dies with its team in it: what was acknowledged is there for the next one.
+
+use agent_team::protocol::view::{MemberState, TaskState};
+use agent_team::{
+    Assignment, Engine, Member, Mode, Seat, TaskSpec, Team, TeamBuilder, Worked, Working,
+};
+
+/// Names the store to the program that dies.
+const STORE: &str = "AGENT_TEAM_TEST_STORE";
+
+/// Never done in the program that dies; at once in the next.
+struct Patient;
+
+impl Engine for Patient {
+    fn work<'a>(&'a mut self, task: &'a Assignment, _: &'a Seat) -> Working<'a, Worked> {
+        Box::pin(async move {
+            if std::env::var_os(STORE).is_some() {
+                std::process::abort();
+            }
+            Ok(format!("{} at last", task.title))
+        })
+    }
+}
+
+fn builder(store: impl Into<std::path::PathBuf>) -> TeamBuilder {
+    Team::builder()
+        .mode(Mode::Manual)
+        .member(Member::new("ada"))
+        .engine(|_| Some(Box::new(Patient)))
+        .store(store)
+        .session("me", "one")
+}
+
+#[tokio::test]
+async fn what_a_program_that_died_had_stored_is_done_by_the_next() {
+    if let Some(store) = std::env::var_os(STORE) {
+        let team = builder(store).build().await.expect("a team");
+        let spec = TaskSpec {
+            title: "Build".to_owned(),
+            rerun: true,
+            ..TaskSpec::default()
+        };
+        team.board().add(spec).await.expect("a task");
+        // It dies when ada begins.
+        return std::future::pending().await;
+    }
+    let store = tempfile::tempdir().expect("a directory");
+    let own = std::env::current_exe().expect("this test");
+    let status = std::process::Command::new(own)
+        .env(STORE, store.path())
+        .env("TMPDIR", store.path())
+        .status();
+    assert!(!status.expect("it runs").success());
+
+    let team = builder(store.path()).build().await.expect("a team");
+    let done = async {
+        loop {
+            let tasks = team.board().list().await.expect("the board");
+            if let [task] = &tasks[..]
+                && task.state == TaskState::Completed
+            {
+                return task.clone();
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let limit = std::time::Duration::from_secs(60);
+    let done = tokio::time::timeout(limit, done).await.expect("it is done");
+    assert_eq!(done.result.as_deref(), Some("Build at last"));
+    let members = team.members().list().await.expect("members");
+    assert_eq!(members[0].state, MemberState::Idle, "{members:?}");
+}

@@ -1,0 +1,198 @@
+//! Members whose work the program does itself.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use agent_team::protocol::view::{MemberState, TaskState, TaskView};
+use agent_team::protocol::{MemberName, Recipient, TaskId};
+use agent_team::{Assignment, Engine, Member, Mode, Seat, TaskSpec, Team, Worked, Working};
+use tokio::sync::Notify;
+
+use crate::scripted::{ScriptedEngine, within};
+
+fn spec(title: &str) -> TaskSpec {
+    TaskSpec {
+        title: title.to_owned(),
+        rerun: true,
+        ..TaskSpec::default()
+    }
+}
+
+/// A team of a lead and ada, whose tasks are done like this.
+async fn working(work: impl Fn(&Assignment) -> Worked + Send + Sync + 'static) -> Team {
+    let work: Arc<dyn Fn(&Assignment) -> Worked + Send + Sync> = Arc::new(work);
+    let team = Team::builder()
+        .lead(Member::new("boss"))
+        .member(Member::new("ada"))
+        .engine(move |_| Some(Box::new(ScriptedEngine(Arc::clone(&work)))));
+    within("the team", team.build()).await.expect("a team")
+}
+
+/// The task, once it has ended.
+async fn ended(team: &Team, task: TaskId) -> TaskView {
+    let ended = async {
+        loop {
+            let task = team.board().show(task).await.expect("a task");
+            if !matches!(task.state, TaskState::Pending | TaskState::InProgress) {
+                return task;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    within("the task to end", ended).await
+}
+
+async fn state(team: &Team, name: &str) -> MemberState {
+    let members = team.members().list().await.expect("members");
+    let member = members.iter().find(|member| member.name.as_str() == name);
+    member.expect("it is there").state
+}
+
+#[tokio::test]
+async fn an_engine_does_tasks_and_a_lead_with_one_answers() {
+    let team = working(|task| match &*task.title {
+        "Fail" => Err("it cannot be done".to_owned()),
+        title => Ok(format!("did {title}")),
+    })
+    .await;
+    let did = team.board().add(spec("Build")).await.unwrap().task;
+    let failed = team.board().add(spec("Fail")).await.unwrap().task;
+    let did = ended(&team, did).await;
+    assert_eq!(
+        (did.state, did.result.as_deref()),
+        (TaskState::Completed, Some("did Build"))
+    );
+    let failed = ended(&team, failed).await;
+    assert_eq!(failed.state, TaskState::Failed);
+    assert_eq!(failed.result.as_deref(), Some("it cannot be done"));
+    let result = within("the answer", team.run("go")).await.unwrap();
+    let answer = result.final_answer.unwrap();
+    assert!(answer.starts_with("heard: "), "{answer}");
+}
+
+#[tokio::test]
+async fn a_verify_line_holds_for_engines_too() {
+    let team = working(|_| Ok("all good".to_owned())).await;
+    let checked = TaskSpec {
+        verify: Some("echo checked; test -e no-such-file".to_owned()),
+        ..spec("Build")
+    };
+    let task = team.board().add(checked).await.unwrap().task;
+    let task = ended(&team, task).await;
+    assert_eq!(task.state, TaskState::Failed);
+    assert!(task.result.unwrap().contains("checked"));
+}
+
+#[tokio::test]
+async fn a_panicking_engine_ends_its_member_alone_and_starts_again() {
+    let attempts = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&attempts);
+    let team = working(move |task| {
+        if task.title == "Dangerous" && counted.fetch_add(1, Ordering::Relaxed) == 0 {
+            panic!("the engine is broken");
+        }
+        Ok(format!("attempt {}", task.attempt))
+    })
+    .await;
+    let task = team.board().add(spec("Dangerous")).await.unwrap().task;
+    let task = ended(&team, task).await;
+    assert_eq!(task.state, TaskState::Completed);
+    assert_eq!(task.result.as_deref(), Some("attempt 2"));
+    assert_eq!(attempts.load(Ordering::Relaxed), 2);
+    let next = team.board().add(spec("Harmless")).await.unwrap().task;
+    assert_eq!(ended(&team, next).await.state, TaskState::Completed);
+}
+
+#[tokio::test]
+async fn an_engine_that_always_panics_is_held() {
+    let team = working(|_| panic!("the engine is broken")).await;
+    let held = async {
+        let task = TaskSpec {
+            assignee: Some("ada".parse().unwrap()),
+            ..spec("Dangerous")
+        };
+        team.board().add(task).await.unwrap();
+        while state(&team, "ada").await != MemberState::Held {
+            tokio::task::yield_now().await;
+        }
+    };
+    within("ada to be held", held).await;
+    assert_eq!(state(&team, "boss").await, MemberState::Idle);
+}
+
+/// Works for ever, and tells when it begins and when it is cut off.
+struct Endless {
+    begun: Arc<Notify>,
+    dropped: Arc<Notify>,
+}
+
+struct Tells(Arc<Notify>);
+
+impl Drop for Tells {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
+}
+
+impl Engine for Endless {
+    fn work<'a>(&'a mut self, _: &'a Assignment, seat: &'a Seat) -> Working<'a, Worked> {
+        Box::pin(async move {
+            let _tells = Tells(Arc::clone(&self.dropped));
+            self.begun.notify_one();
+            loop {
+                for message in seat.messages().await {
+                    if message.text == "enough" {
+                        return Ok("as you wish".to_owned());
+                    }
+                }
+            }
+        })
+    }
+}
+
+#[tokio::test]
+async fn work_is_cut_off_where_it_stands_and_hears_messages_meanwhile() {
+    let (begun, dropped) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (begins, drops) = (Arc::clone(&begun), Arc::clone(&dropped));
+    let team = Team::builder()
+        .mode(Mode::Manual)
+        .member(Member::new("ada"))
+        .engine(move |_| {
+            Some(Box::new(Endless {
+                begun: Arc::clone(&begins),
+                dropped: Arc::clone(&drops),
+            }))
+        });
+    let team = within("the team", team.build()).await.unwrap();
+    let ada: MemberName = "ada".parse().unwrap();
+    let task = team.board().add(spec("Endless")).await.unwrap().task;
+    within("the work", begun.notified()).await;
+    // Taken away: the engine is free for the next.
+    team.board().cancel(task).await.unwrap();
+    within("the work to be cut off", dropped.notified()).await;
+    let task = team.board().add(spec("Endless too")).await.unwrap().task;
+    within("the work", begun.notified()).await;
+    let messages = team.messages();
+    messages
+        .send(Recipient::Member(ada.clone()), "enough")
+        .await
+        .unwrap();
+    let task = ended(&team, task).await;
+    assert_eq!(task.result.as_deref(), Some("as you wish"));
+    within("its end", dropped.notified()).await;
+    // Killed: nothing of it runs any more.
+    let task = team.board().add(spec("Endless again")).await.unwrap().task;
+    within("the work", begun.notified()).await;
+    team.members().kill(ada.clone()).await.unwrap();
+    within("the work to be cut off", dropped.notified()).await;
+    let freed = async {
+        while team.board().show(task).await.unwrap().state != TaskState::Pending {
+            tokio::task::yield_now().await;
+        }
+    };
+    within("the task to be free", freed).await;
+    assert_eq!(state(&team, "ada").await, MemberState::Stopped);
+    // And started again by the same rules.
+    team.members().restart(ada).await.unwrap();
+    within("the work", begun.notified()).await;
+}

@@ -1,0 +1,186 @@
+//! From a goal to its answer.
+
+use agent_team::model::Item;
+use agent_team::protocol::view::RunState;
+use agent_team::{BuildError, Member, Mode, RunError, TaskSpec, Team};
+use agent_team_tests::fake_model_server::{FakeModelServer, Reply, in_turn};
+use serde_json::json;
+use tokio::sync::Notify;
+
+use crate::scripted::{ScriptedModel, call, said, text, within};
+
+#[tokio::test]
+async fn a_goal_comes_to_its_answer_through_the_callers_model() {
+    let team = Team::builder().model(ScriptedModel::shouting());
+    let team = within("the team", team.build()).await.unwrap();
+    let result = within("the answer", team.run("goal hello")).await.unwrap();
+    assert_eq!(result.final_answer.as_deref(), Some("HELLO"));
+    assert_eq!(result.outcome, RunState::Finished);
+    assert!(result.tokens > 0, "{result:?}");
+    let [lead] = &result.members[..] else {
+        panic!("there is a lead alone: {result:?}")
+    };
+    assert_eq!(lead.model.as_deref(), Some("scripted/shouting"));
+    let again = within("the answer", team.run("goal more")).await.unwrap();
+    assert_eq!(again.final_answer.as_deref(), Some("MORE"));
+    team.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_lead_has_its_teammate_do_a_task_with_real_tools() {
+    let lead = ScriptedModel::new("scripted/lead", |prompt| {
+        let results = prompt.items.iter().filter_map(|item| match item {
+            Item::Returned { results } => Some(results[0].text.as_str()),
+            Item::Said { .. } | Item::Answered(_) => None,
+        });
+        match results.count() {
+            0 => call(
+                "create_task",
+                json!({ "title": "Write the file", "for": "ada" }),
+            ),
+            1 => call("wait", json!({ "for": "tasks" })),
+            2 => call("finish", json!({ "answer": "it is written" })),
+            _ => text("Done."),
+        }
+    });
+    let ada = ScriptedModel::new("scripted/ada", |prompt| match prompt.items.last() {
+        Some(Item::Said { .. }) if said(prompt).any(|text| text.contains("T-1")) => call(
+            "write",
+            json!({ "path": "out.txt", "content": "forty-two" }),
+        ),
+        _ => text("I wrote out.txt."),
+    });
+    let project = tempfile::tempdir().unwrap();
+    let team = Team::builder()
+        .project(project.path())
+        .lead(Member::new("boss").model(lead))
+        .member(Member::new("ada").role("worker").model(ada));
+    let team = within("the team", team.build()).await.unwrap();
+    let result = within("the answer", team.run("write it")).await.unwrap();
+    assert_eq!(result.final_answer.as_deref(), Some("it is written"));
+    let written = std::fs::read_to_string(project.path().join("out.txt")).unwrap();
+    assert_eq!(written, "forty-two");
+    let [task] = &result.tasks[..] else {
+        panic!("one task: {result:?}")
+    };
+    assert_eq!(task.result.as_deref(), Some("I wrote out.txt."));
+}
+
+#[tokio::test]
+async fn a_model_by_name_is_asked_over_http_with_what_the_builder_says_of_it() {
+    let server = FakeModelServer::start(in_turn([
+        Reply::call("finish", json!({ "answer": "by wire" })),
+        Reply::text("Done."),
+    ]));
+    let server = server.await;
+    let team = Team::builder()
+        .model("openai/gpt-x")
+        .clear_env()
+        .env("OPENAI_BASE_URL", server.base_url())
+        .env("OPENAI_API_KEY", "sk-test")
+        .variable("tone", "terse")
+        .lead(Member::new("boss").prompt("Be {{tone}}."));
+    let team = within("the team", team.build()).await.unwrap();
+    let result = within("the answer", team.run("say how")).await.unwrap();
+    assert_eq!(result.final_answer.as_deref(), Some("by wire"));
+    let asked = &server.requests()[0];
+    assert!(asked.system().contains("Be terse."));
+    assert_eq!(asked.headers["authorization"], "Bearer sk-test");
+}
+
+#[tokio::test]
+async fn a_second_run_is_refused_while_one_is_under_way() {
+    static GO_ON: Notify = Notify::const_new();
+    let mut asked = 0;
+    let model = ScriptedModel::new("scripted/slow", move |_| {
+        asked += 1;
+        match asked {
+            1 => call("wait", json!({ "for": "messages", "timeout_s": 3600 })),
+            2 => call("finish", json!({ "answer": "at last" })),
+            _ => text("Done."),
+        }
+    });
+    let team = Team::builder().model(model).build();
+    let team = within("the team", team).await.unwrap();
+    let first = async {
+        let result = team.run("one").await;
+        GO_ON.notify_one();
+        result
+    };
+    let second = async {
+        // Until the first is under way, this may be the one that is.
+        let mut stream = team.run_streaming("two").await;
+        while stream.is_ok() {
+            stream = team.run_streaming("two").await;
+        }
+        assert!(matches!(stream, Err(RunError::UnderWay)), "{stream:?}");
+        let lead = "lead".parse().unwrap();
+        team.messages().send(lead, "go on").await.unwrap();
+        GO_ON.notified().await;
+    };
+    let (first, ()) = within("both", async { tokio::join!(first, second) }).await;
+    assert_eq!(first.unwrap().final_answer.as_deref(), Some("at last"));
+}
+
+#[tokio::test]
+async fn a_team_without_members_has_a_board_and_messages() {
+    let team = within("the team", Team::builder().mode(Mode::Manual).build());
+    let team = team.await.unwrap();
+    let spec = |title: &str, after: &[&str]| TaskSpec {
+        title: title.to_owned(),
+        after: after.iter().map(|key| (*key).to_owned()).collect(),
+        rerun: true,
+        ..TaskSpec::default()
+    };
+    let board = team.board();
+    let build = board.add(spec("Build", &[])).await.unwrap().task;
+    let test = board.add(spec("Test", &["Build"])).await.unwrap().task;
+    assert!(board.show(test).await.unwrap().blocked);
+    board.claim(test).await.unwrap_err();
+    board.claim(build).await.unwrap();
+    board.complete(build, "built").await.unwrap();
+    assert!(!board.show(test).await.unwrap().blocked);
+    assert_eq!(board.list().await.unwrap().len(), 2);
+    assert_eq!(team.messages().list(None).await.unwrap(), []);
+    let nobody = team.messages().send("ada".parse().unwrap(), "hi").await;
+    assert!(nobody.unwrap_err().to_string().contains("ada"));
+    let refused = team.run("a goal").await.unwrap_err();
+    assert!(matches!(refused, RunError::Refused(_)), "{refused:?}");
+}
+
+#[tokio::test]
+async fn what_does_not_fit_together_is_told_without_a_team() {
+    let error = Team::builder()
+        .member(Member::new("Ada").role("no-such"))
+        .build()
+        .await
+        .unwrap_err();
+    let BuildError::Wanted(faults) = &error else {
+        panic!("{error:?}")
+    };
+    assert_eq!(faults.len(), 2, "{faults:?}");
+    assert!(
+        faults
+            .iter()
+            .any(|fault| fault.contains("no role \"no-such\""))
+    );
+    let error = Team::builder().session("me", "one").build().await;
+    assert!(matches!(error, Err(BuildError::Wanted(_))), "{error:?}");
+    let error = Team::builder().project("/no/such/place").build().await;
+    assert!(
+        matches!(error, Err(BuildError::Directory { .. })),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_member_that_cannot_think_is_held_and_says_why() {
+    let team = Team::builder().model("openai/gpt-x").clear_env();
+    let team = within("the team", team.build()).await.unwrap();
+    let error = within("the refusal", team.run("anything")).await;
+    let members = team.members().list().await.unwrap();
+    assert!(
+        members[0].why.contains("OPENAI_API_KEY"),
+        "{members:?} {error:?}"
+    );
+}

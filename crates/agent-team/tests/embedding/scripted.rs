@@ -1,0 +1,145 @@
+//! A model and an engine that do what a test says.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use agent_team::model::{Answer, Answering, Delta, Item, Model, Prompt, Stop, ToolCall, Usage};
+use agent_team::{Assignment, DeliveredMessage, Engine, Seat, Worked, Working};
+use serde_json::{Value, json};
+
+/// What decides each answer.
+type Script = dyn FnMut(&Prompt<'_>) -> Answer + Send;
+
+pub(crate) struct ScriptedModel {
+    name: String,
+    script: Mutex<Box<Script>>,
+}
+
+impl ScriptedModel {
+    pub(crate) fn new(
+        name: &str,
+        script: impl FnMut(&Prompt<'_>) -> Answer + Send + 'static,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            name: name.to_owned(),
+            script: Mutex::new(Box::new(script)),
+        })
+    }
+
+    /// A lead that answers each goal at once with the goal in capitals.
+    pub(crate) fn shouting() -> Arc<Self> {
+        Self::new("scripted/shouting", |prompt| {
+            let goal = said(prompt).filter(|text| text.contains("goal ")).last();
+            match (prompt.items.last(), goal) {
+                (Some(Item::Said { .. }), Some(goal)) => {
+                    let words = goal.rsplit("goal ").next().unwrap_or_default();
+                    let answer = words.trim().to_uppercase();
+                    call("finish", json!({ "answer": answer }))
+                }
+                _ => text("Done."),
+            }
+        })
+    }
+}
+
+impl fmt::Debug for ScriptedModel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+impl Model for ScriptedModel {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn window(&self) -> u64 {
+        100_000
+    }
+
+    fn answer<'a>(
+        &'a self,
+        prompt: Prompt<'a>,
+        told: &'a mut (dyn FnMut(Delta) + Send),
+    ) -> Answering<'a> {
+        Box::pin(async move {
+            let answer = {
+                let mut script = self.script.lock().unwrap_or_else(PoisonError::into_inner);
+                script(&prompt)
+            };
+            if !answer.text.is_empty() {
+                told(Delta::Text(answer.text.clone()));
+            }
+            Ok(answer)
+        })
+    }
+}
+
+/// Everything that was said to the model.
+pub(crate) fn said<'a>(prompt: &Prompt<'a>) -> impl Iterator<Item = &'a str> {
+    prompt.items.iter().filter_map(|item| match item {
+        Item::Said { text } => Some(text.as_str()),
+        Item::Answered(_) | Item::Returned { .. } => None,
+    })
+}
+
+pub(crate) fn text(text: &str) -> Answer {
+    Answer {
+        text: text.to_owned(),
+        usage: Usage {
+            input: 10,
+            output: 2,
+            ..Usage::default()
+        },
+        ..Answer::default()
+    }
+}
+
+pub(crate) fn call(name: &str, input: Value) -> Answer {
+    Answer {
+        calls: vec![ToolCall {
+            id: format!("call-{}", random()),
+            name: name.to_owned(),
+            input: input.to_string(),
+        }],
+        stop: Stop::Calls,
+        ..text("")
+    }
+}
+
+fn random() -> u64 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    RandomState::new().build_hasher().finish()
+}
+
+/// How a [`ScriptedEngine`] does a task.
+type Work = dyn Fn(&Assignment) -> Worked + Send + Sync;
+
+/// Does tasks by a function, and as a lead finishes each goal with what its tasks came to.
+pub(crate) struct ScriptedEngine(pub(crate) Arc<Work>);
+
+impl Engine for ScriptedEngine {
+    fn work<'a>(&'a mut self, task: &'a Assignment, _: &'a Seat) -> Working<'a, Worked> {
+        Box::pin(async move { (self.0)(task) })
+    }
+
+    fn hear<'a>(&'a mut self, messages: &'a [DeliveredMessage], seat: &'a Seat) -> Working<'a, ()> {
+        Box::pin(async move {
+            for message in messages.iter().filter(|_| seat.is_lead()) {
+                let answer = format!("heard: {}", message.text);
+                seat.finish(&answer, true)
+                    .await
+                    .expect("a run is under way");
+            }
+        })
+    }
+}
+
+/// Within the time that a busy machine may take.
+pub(crate) async fn within<T>(what: &str, event: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(Duration::from_secs(60), event).await {
+        Ok(happened) => happened,
+        Err(_) => panic!("{what} did not come"),
+    }
+}

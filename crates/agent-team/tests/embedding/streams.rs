@@ -1,0 +1,84 @@
+//! What a caller is told while a run goes on.
+
+use std::sync::{Arc, Mutex};
+
+use agent_team::{AgUi, Envelope, Team};
+
+use crate::scripted::{ScriptedModel, within};
+
+async fn shouting() -> Team {
+    let team = Team::builder().model(ScriptedModel::shouting()).build();
+    within("the team", team).await.expect("a team")
+}
+
+#[tokio::test]
+async fn a_stream_begins_with_the_runs_start_and_ends_with_its_result() {
+    let team = shouting().await;
+    for goal in ["one", "two"] {
+        let stream = team.run_streaming(format!("goal {goal}")).await;
+        let mut stream = stream.unwrap();
+        let mut told: Vec<Envelope> = Vec::new();
+        while let Some(envelope) = within("an envelope", stream.next()).await {
+            told.push(envelope);
+        }
+        let events: Vec<_> = told.iter().map(|envelope| &envelope.event).collect();
+        let (Some(AgUi::RunStarted { run_id, .. }), Some(AgUi::StateSnapshot { .. })) =
+            (events.first(), events.get(1))
+        else {
+            panic!("{events:?}")
+        };
+        assert_eq!(*run_id, stream.run_id());
+        let Some(AgUi::RunFinished { result, .. }) = events.last() else {
+            panic!("{events:?}")
+        };
+        assert_eq!(result["final_answer"], goal.to_uppercase());
+        assert_eq!(result["outcome"], "finished");
+        let revisions: Vec<_> = told.iter().filter_map(|told| told.revision).collect();
+        assert!(revisions.is_sorted(), "{revisions:?}");
+        assert!(told.iter().all(|told| told.team_id == *team.id()));
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_is_dropped_stops_nothing() {
+    let team = shouting().await;
+    let stream = team.run_streaming("goal unseen").await.unwrap();
+    drop(stream);
+    // The lead takes the next goal once it has answered this one.
+    let next = async {
+        loop {
+            match team.run("goal next").await {
+                Err(agent_team::RunError::UnderWay) => tokio::task::yield_now().await,
+                other => return other,
+            }
+        }
+    };
+    let next = within("the next answer", next).await.unwrap();
+    assert_eq!(next.final_answer.as_deref(), Some("NEXT"));
+    let messages = team.messages().list(None).await.unwrap();
+    assert!(messages.iter().any(|message| message.text == "goal unseen"));
+}
+
+#[tokio::test]
+async fn a_callback_hears_what_a_stream_yields() {
+    let heard: Arc<Mutex<Vec<Envelope>>> = Arc::default();
+    let (listener, finished) = (Arc::clone(&heard), Arc::new(tokio::sync::Notify::new()));
+    let tell = Arc::clone(&finished);
+    let team = Team::builder()
+        .model(ScriptedModel::shouting())
+        .on_envelope(move |envelope| {
+            listener.lock().unwrap().push(envelope.clone());
+            if matches!(envelope.event, AgUi::RunFinished { .. }) {
+                tell.notify_one();
+            }
+        })
+        .build();
+    let team = within("the team", team).await.unwrap();
+    within("the answer", team.run("goal hear me"))
+        .await
+        .unwrap();
+    within("its end to be heard", finished.notified()).await;
+    let heard = heard.lock().unwrap();
+    let started = |envelope: &Envelope| matches!(envelope.event, AgUi::RunStarted { .. });
+    assert!(heard.iter().any(started), "{heard:?}");
+}

@@ -1,0 +1,61 @@
+//! What is left of a team that has ended: no thread, no socket and no file. One test, so that no other's threads are
+//! there.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use agent_team::{Member, Team};
+
+fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count)
+}
+
+/// What teams of this process have among the temporary files.
+fn files(directory: &std::path::Path) -> BTreeSet<PathBuf> {
+    let entries = std::fs::read_dir(directory).expect("it is there");
+    entries
+        .map(|entry| entry.expect("it reads").path())
+        .collect()
+}
+
+/// Set where the test is alone in its process, with temporary files of its own.
+const ALONE: &str = "AGENT_TEAM_TEST_ALONE";
+
+#[test]
+fn nothing_is_left_of_a_team_that_was_shut_down_or_dropped() {
+    if std::env::var_os(ALONE).is_none() {
+        let temporary = tempfile::tempdir().expect("a directory");
+        let own = std::env::current_exe().expect("this test");
+        let mut again = std::process::Command::new(own);
+        again.env(ALONE, "1").env("TMPDIR", temporary.path());
+        let status = again.args(["--test-threads", "1"]).status();
+        assert!(status.expect("it runs").success());
+        return;
+    }
+    let temporary = std::env::temp_dir();
+    let before = threads();
+    for dropped in [false, true] {
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let runtime = runtime.expect("a runtime");
+        // Neither its time nor its sockets are needed.
+        runtime.block_on(async {
+            let team = Team::builder()
+                .model("openai/gpt-x")
+                .clear_env()
+                .env("OPENAI_API_KEY", "none")
+                .member(Member::new("ada"));
+            let team = team.build().await.expect("a team");
+            assert!(threads() > before);
+            assert_eq!(files(&temporary).len(), 1);
+            if !dropped {
+                team.shutdown().await.expect("its end");
+            }
+        });
+        assert_eq!(files(&temporary), BTreeSet::new());
+        drop(runtime);
+        // A member's link ends by itself when its member has.
+        while threads() > before {
+            std::thread::yield_now();
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! `[mcp.<name>]`: the MCP servers whose tools agents are offered.
+
+use agent_team_protocol::spec::{McpServer, McpTransport};
+
+use super::check_variable;
+use super::source::Source;
+use super::table::{At, Level, Table};
+
+/// Bytes of a server's name: with its tools' it must fit into what providers take.
+const NAME_MAX: usize = 24;
+
+pub(super) fn read(source: &Source<'_>, table: Option<Table<'_>>) -> Vec<McpServer> {
+    let servers = table
+        .map(|table| table.named_tables(Level::McpServer))
+        .unwrap_or_default();
+    servers
+        .into_iter()
+        .filter_map(|(name, table)| server(source, name, table))
+        .collect()
+}
+
+fn server(source: &Source<'_>, name: At<&str>, mut table: Table<'_>) -> Option<McpServer> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let fits = (1..=NAME_MAX).contains(&name.value.len()) && name.value.chars().all(is_plain);
+    // Two of them part the server from its tool.
+    if !fits || name.value.contains("__") {
+        source.fault(
+            name.at,
+            format!(
+                "{:?} cannot be an MCP server's name: 1 to {NAME_MAX} letters, digits, - and single _",
+                name.value
+            ),
+        );
+    }
+    let at = table.at;
+    let command = table.string("command");
+    let url = table.string("url");
+    let args = table.strings("args");
+    let env = table.string_map("env", check_variable);
+    table.finish();
+    let via = match (command, url) {
+        (Some(command), None) if command.value.trim().is_empty() => {
+            source.fault(command.at, "`command` is empty");
+            return None;
+        }
+        (Some(command), None) => McpTransport::Program {
+            command: command.value.to_owned(),
+            args: args
+                .unwrap_or_default()
+                .into_iter()
+                .map(|argument| argument.value.to_owned())
+                .collect(),
+            env,
+        },
+        (None, Some(url)) => {
+            if args.is_some() || !env.is_empty() {
+                source.fault(url.at, "`args` and `env` go with `command`, not with `url`");
+            }
+            if !["http://", "https://"]
+                .iter()
+                .any(|scheme| url.value.starts_with(scheme))
+            {
+                source.fault(url.at, "`url` must begin with http:// or https://");
+            }
+            McpTransport::Http {
+                url: url.value.to_owned(),
+            }
+        }
+        (Some(_), Some(url)) => {
+            source.fault(url.at, "a server has `command` or `url`, not both");
+            return None;
+        }
+        (None, None) => {
+            source.fault_with_hint(
+                at,
+                format!("the MCP server {:?} has neither `command` nor `url`", name.value),
+                "write command = \"program\" for one that is started, url = \"https://…\" for one that is there",
+            );
+            return None;
+        }
+    };
+    Some(McpServer {
+        name: name.value.to_owned(),
+        via,
+    })
+}

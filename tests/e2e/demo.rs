@@ -1,0 +1,250 @@
+//! The recording that `cargo xtask demo` plays: how it was made, and that it plays wherever it is put.
+//!
+//! `AGENT_TEAM_WRITE_RECORDING=1 cargo nextest run -p agent-team-tests demo` makes it anew, from the script here.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use agent_team_tests::Rig;
+use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by};
+use serde_json::{Value, json};
+
+/// Set: the recording is written instead of compared.
+const WRITE: &str = "AGENT_TEAM_WRITE_RECORDING";
+
+const ANSWER: &str = "tally::top gives the most frequent words, tests/top.rs tests it, and README.md says so. All tests pass.";
+
+/// What the lead is given.
+fn goal() -> String {
+    let goal = std::fs::read_to_string(scripts().join("demo/goal.txt")).unwrap();
+    goal.trim_end().to_owned()
+}
+
+fn scripts() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts")
+}
+
+fn task(title: &str, description: &str, whose: &str, after: &[&str]) -> Value {
+    json!({"title": title, "description": description, "for": whose, "after": after})
+}
+
+fn lead() -> Vec<Reply> {
+    let split = Reply::text(
+        "Three pieces: the function first, then its test and its documentation side by side.",
+    )
+    .and_call(
+        "create_task",
+        task(
+            "Add tally::top",
+            "In src/lib.rs: `top(text, n)`, the n most frequent words, most frequent first, \
+                equal ones by the alphabet.",
+            "ben",
+            &[],
+        ),
+    )
+    .and_call(
+        "create_task",
+        task(
+            "Test tally::top",
+            "In tests/top.rs: order, equal counts, fewer words than asked for.",
+            "cleo",
+            &["T-1"],
+        ),
+    )
+    .and_call(
+        "create_task",
+        task(
+            "Document tally::top",
+            "A short example in README.md.",
+            "dora",
+            &["T-1"],
+        ),
+    );
+    let mut replies = vec![split];
+    replies.extend((0..4).map(|_| Reply::call("wait", json!({"for": "tasks"}))));
+    replies.push(
+        Reply::text("All three are done. I look at the whole once more.")
+            .and_call("git_diff", json!({}))
+            .and_call("bash", json!({"command": "cargo test --quiet --offline"})),
+    );
+    replies.push(Reply::call("finish", json!({"answer": ANSWER})));
+    replies
+}
+
+fn ben() -> Vec<Reply> {
+    let top = "/// The `n` most frequent words, most frequent first, equal ones by the alphabet.\n\
+        pub fn top(text: &str, n: usize) -> Vec<(String, usize)> {\n    \
+            let mut counts: Vec<_> = words(text).into_iter().collect();\n    \
+            // Stable, and the map is in the order of the alphabet.\n    \
+            counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));\n    \
+            counts.truncate(n);\n    \
+            counts\n\
+        }\n\n#[cfg(test)]\n";
+    vec![
+        Reply::text("First I look at what is there.")
+            .and_call("read", json!({"path": "src/lib.rs"})),
+        Reply::text("`words` gives a sorted map, so a stable sort by count is enough.").and_call(
+            "edit",
+            json!({"path": "src/lib.rs", "old": "#[cfg(test)]\n", "new": top}),
+        ),
+        Reply::call(
+            "bash",
+            json!({"command": "cargo test --quiet --offline --lib"}),
+        ),
+        Reply::call(
+            "complete_task",
+            json!({"task": "T-1", "result": "tally::top(text, n) is in src/lib.rs; the unit tests pass"}),
+        ),
+        Reply::text("tally::top is there."),
+    ]
+}
+
+fn cleo() -> Vec<Reply> {
+    let test = "//! The most frequent words.\n\n\
+        fn top(text: &str, n: usize) -> Vec<String> {\n    \
+            tally::top(text, n).into_iter().map(|(word, _)| word).collect()\n\
+        }\n\n\
+        #[test]\n\
+        fn the_most_frequent_come_first() {\n    \
+            assert_eq!(top(\"b a b c b a\", 2), [\"b\", \"a\"]);\n\
+        }\n\n\
+        #[test]\n\
+        fn equal_ones_are_in_the_order_of_the_alphabet() {\n    \
+            assert_eq!(top(\"tea egg tea egg\", 2), [\"egg\", \"tea\"]);\n\
+        }\n\n\
+        #[test]\n\
+        fn there_are_never_more_than_there_are() {\n    \
+            assert_eq!(top(\"one\", 5), [\"one\"]);\n\
+        }\n";
+    vec![
+        Reply::call("grep", json!({"pattern": "pub fn"})),
+        Reply::text("Three things can go wrong: order, equal counts, too few words.")
+            .and_call("write", json!({"path": "tests/top.rs", "content": test})),
+        Reply::call(
+            "bash",
+            json!({"command": "cargo test --quiet --offline --test top"}),
+        ),
+        Reply::call(
+            "complete_task",
+            json!({"task": "T-2", "result": "tests/top.rs: three tests, all pass"}),
+        ),
+        Reply::text("The tests are written and pass."),
+    ]
+}
+
+fn dora() -> Vec<Reply> {
+    let new = "Counts words: `cargo run < README.md`.\n\nOnly the most frequent ones, from Rust: `tally::top(text, 10)`.\n";
+    vec![
+        Reply::call("read", json!({"path": "README.md"})),
+        Reply::text("One line is enough.")
+            .and_call("edit", json!({"path": "README.md", "old": "Counts words: `cargo run < README.md`.\n", "new": new})),
+        Reply::call("bash", json!({"command": "scripts/lint.sh"})),
+        Reply::call("complete_task", json!({"task": "T-3", "result": "README.md shows tally::top"})),
+        Reply::text("Documented."),
+    ]
+}
+
+/// The sample project as `cargo xtask demo` makes it. Commands in it find this machine's cargo.
+fn sample() -> Rig {
+    let mut rig = Rig::new();
+    let home = std::env::var("HOME").unwrap_or_default();
+    for (name, directory) in [("CARGO_HOME", ".cargo"), ("RUSTUP_HOME", ".rustup")] {
+        let there = std::env::var(name).unwrap_or(format!("{home}/{directory}"));
+        rig.set(name, there);
+    }
+    let made = Command::new("sh")
+        .arg(scripts().join("sample-project.sh"))
+        .arg(rig.project())
+        .arg("agents")
+        .status()
+        .unwrap();
+    assert!(made.success());
+    rig
+}
+
+/// What each member answered, in order: texts and calls.
+fn answers(recording: &str) -> Vec<(String, Value)> {
+    let lines = recording.lines().skip(1);
+    let mut answers: Vec<_> = lines
+        .map(|line| {
+            let line: Value = serde_json::from_str(line).unwrap();
+            let answer = &line["outcome"]["answer"];
+            let calls = answer["calls"].as_array().into_iter().flatten();
+            let calls: Vec<_> = calls
+                .map(|call| json!([call["name"], call["input"]]))
+                .collect();
+            let member = line["member"].as_str().unwrap().to_owned();
+            (member, json!([line["exchange"], answer["text"], calls]))
+        })
+        .collect();
+    answers.sort_by_key(|(member, answer)| (member.clone(), answer[0].as_u64()));
+    answers
+}
+
+#[tokio::test]
+async fn the_recording_of_the_demo_is_what_the_script_gives() {
+    let member =
+        |request: &agent_team_tests::fake_model_server::Request| request.model().to_owned();
+    let conversations = [
+        ("lead", lead()),
+        ("ben", ben()),
+        ("cleo", cleo()),
+        ("dora", dora()),
+    ];
+    let server = FakeModelServer::start(by(member, conversations)).await;
+    let mut rig = sample();
+    rig.set("OPENAI_BASE_URL", server.base_url());
+    rig.set("OPENAI_API_KEY", "a-key-for-nobody");
+    let mut team = std::fs::read_to_string(scripts().join("demo/team.toml")).unwrap();
+    team = team.replace("model = \"replay:.agent-team/demo.jsonl\"\n", "");
+    team = team.replace("[lead]\n", "[lead]\nmodel = \"openai/lead\"\n");
+    for name in ["ben", "cleo", "dora"] {
+        let named = format!("name = \"{name}\"\n");
+        team = team.replace(&named, &format!("{named}model = \"openai/{name}\"\n"));
+    }
+    rig.set_team(&team);
+    let output = rig
+        .run(["run", "--bypass", "--record", "new.jsonl", &goal()])
+        .await;
+    assert_eq!(output.expect(0).stdout.trim_end(), ANSWER);
+    let new = rig.read("new.jsonl").unwrap();
+    let root = rig.root().to_str().unwrap();
+    assert!(
+        !new.contains(root) && !new.contains("127.0.0.1"),
+        "it names this machine"
+    );
+    let kept = scripts().join("demo/recording.jsonl");
+    if std::env::var_os(WRITE).is_some() {
+        std::fs::write(kept, new).unwrap();
+        return;
+    }
+    let kept = std::fs::read_to_string(kept).unwrap_or_default();
+    assert_eq!(
+        answers(&kept),
+        answers(&new),
+        "make it anew: see this file's beginning"
+    );
+}
+
+#[tokio::test]
+async fn the_demo_plays_its_recording_with_real_files_and_commands() {
+    let rig = sample();
+    let output = rig.run(["run", "--bypass", &goal()]).await;
+    assert_eq!(output.expect(0).stdout.trim_end(), ANSWER);
+    assert!(rig.read("src/lib.rs").unwrap().contains("pub fn top"));
+    assert!(rig.read("tests/top.rs").unwrap().contains("equal_ones"));
+    assert!(
+        rig.read("README.md")
+            .unwrap()
+            .contains("tally::top(text, 10)")
+    );
+    assert_eq!(rig.processes(), []);
+    let tasks = rig.json(["task", "list"]).await;
+    let states: Vec<&Value> = tasks["tasks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|task| &task["state"])
+        .collect();
+    assert_eq!(states, ["completed"; 3]);
+}

@@ -1,0 +1,184 @@
+//! MCP servers as tools: a real one over stdio and over HTTP, and such that do not behave.
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use agent_team_tests::Rig;
+use agent_team_tests::fake_model_server::{FakeModelServer, Reply, in_turn};
+use serde_json::json;
+
+/// `tests/examples/mcp_server.rs`, which is built with the tests.
+fn program() -> PathBuf {
+    let own = std::env::current_exe().unwrap();
+    own.parent()
+        .unwrap()
+        .parent()
+        .unwrap()
+        .join("examples/mcp_server")
+}
+
+/// A team of a lead alone, with these servers.
+fn rig(server: &FakeModelServer, servers: &str) -> Rig {
+    let mut rig = Rig::with_team(&format!(
+        "mode = \"lead\"\n[panes]\nplacement = \"headless\"\n[lead]\nmodel = \"openai/lead\"\n{servers}"
+    ));
+    rig.set("OPENAI_BASE_URL", server.base_url());
+    rig.set("OPENAI_API_KEY", "a-key-for-nobody");
+    rig
+}
+
+/// What the model was told after each of its calls.
+fn results(server: &FakeModelServer) -> Vec<String> {
+    let requests = server.requests();
+    requests
+        .iter()
+        .flat_map(|request| request.results())
+        .map(|(_, text)| text)
+        .collect()
+}
+
+/// Ends with the test.
+struct Http(Child);
+
+impl Drop for Http {
+    fn drop(&mut self) {
+        let _ended = self.0.kill();
+        let _reaped = self.0.wait();
+    }
+}
+
+fn over_http() -> (Http, String) {
+    let mut child = Command::new(program())
+        .arg("http")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut url = String::new();
+    let said = child.stdout.take().unwrap();
+    BufReader::new(said).read_line(&mut url).unwrap();
+    (Http(child), url.trim().to_owned())
+}
+
+#[tokio::test]
+async fn the_tools_of_a_server_are_offered_and_answer() {
+    let server = FakeModelServer::start(in_turn([
+        Reply::call("mcp__near__say", json!({"text": "hello"})),
+        Reply::call("mcp__far__say", json!({"text": "hello"})),
+        Reply::call("mcp__near__draw_it", json!({})),
+        Reply::call("mcp__far__count", json!({})),
+        Reply::call("mcp__near__much", json!({})),
+        Reply::call("mcp__near__fail", json!({})),
+        Reply::call("mcp__near__secret", json!({})),
+        Reply::call("mcp__near__die", json!({})),
+        Reply::call("mcp__near__say", json!({"text": "again"})),
+        Reply::call("mcp__far__say", json!({"text": "still here"})),
+        Reply::call("finish", json!({"answer": "Done."})),
+    ]))
+    .await;
+    let (_http, url) = over_http();
+    let mut rig = rig(
+        &server,
+        &format!(
+            "deny_tools = [\"mcp__far__die\"]\n[mcp.near]\ncommand = {:?}\nargs = [\"stdio\"]\n[mcp.far]\nurl = {url:?}\n",
+            program()
+        ),
+    );
+    rig.set("DEPLOY", "hunter2-of-the-deploy");
+    rig.run(["run", "--bypass", "--secret", "DEPLOY", "Use them"])
+        .await
+        .expect(0);
+
+    let first = &server.requests()[0];
+    let offered = first.tools();
+    assert!(
+        offered.contains(&"mcp__near__die".to_owned()),
+        "{offered:?}"
+    );
+    assert!(
+        !offered.contains(&"mcp__far__die".to_owned()),
+        "{offered:?}"
+    );
+    let tools = first.body["tools"].to_string();
+    assert!(
+        tools.contains("What to say."),
+        "the schema is the server's own: {tools}"
+    );
+
+    let results = results(&server);
+    assert_eq!(results[0].trim_end(), "you said hello");
+    assert_eq!(results[1].trim_end(), "you said hello");
+    assert_eq!(
+        results[2].trim_end(),
+        "here it is\n(image, image/png, 6 bytes: not shown)"
+    );
+    assert!(results[3].contains("\"count\": 3"), "{}", results[3]);
+    assert!(results[4].len() < 31_000 && results[4].contains("300000 bytes in all, kept in"));
+    assert_eq!(results[5].trim_end(), "error: no such table");
+    assert_eq!(results[6].trim_end(), "[secret DEPLOY]");
+    for text in &results[7..9] {
+        assert!(
+            text.contains("near did not answer") && text.contains("exit 3"),
+            "{text}"
+        );
+        assert!(text.contains("out of memory"), "{text}");
+    }
+    assert_eq!(
+        results[9].trim_end(),
+        "you said still here",
+        "the other one goes on"
+    );
+    assert_eq!(rig.processes(), [], "the servers ended with their member");
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_behave_is_told_of_and_missed_by_nobody_else() {
+    let server = FakeModelServer::start(in_turn([
+        Reply::call("mcp__chatty__say", json!({"text": "hello"})),
+        Reply::call("finish", json!({"answer": "Done."})),
+    ]))
+    .await;
+    let servers = format!(
+        "[mcp.absent]\ncommand = \"no-such-program\"\n\
+         [mcp.broken]\ncommand = \"sh\"\nargs = [\"-c\", \"echo no database >&2; exit 7\"]\n\
+         [mcp.babbling]\ncommand = \"sh\"\nargs = [\"-c\", \"echo Welcome to babble; read line\"]\n\
+         [mcp.nowhere]\nurl = \"http://127.0.0.1:1/mcp\"\n\
+         [mcp.chatty]\ncommand = \"sh\"\nargs = [\"-c\", \"echo Listening on stdio; exec {} stdio\"]\n",
+        program().display()
+    );
+    let rig = rig(&server, &servers);
+    rig.run(["run", "--bypass", "Use them"]).await.expect(0);
+    let system = server.requests()[0].system();
+    for trouble in [
+        "- absent: no-such-program did not start",
+        "- broken: it has ended (exit 7); it said: no database",
+        "- babbling: it has ended (exit 0); it prints what is no message on stdout: Welcome to babble",
+        "- nowhere: Client error: ",
+        "- chatty: it prints what is no message on stdout: Listening on stdio",
+    ] {
+        assert!(system.contains(trouble), "{trouble}\n---\n{system}");
+    }
+    assert_eq!(results(&server)[0].trim_end(), "you said hello");
+    assert_eq!(rig.processes(), []);
+}
+
+#[tokio::test]
+async fn without_bypass_no_server_is_started_and_that_is_said() {
+    let server =
+        FakeModelServer::start(in_turn([Reply::call("finish", json!({"answer": "Done."}))])).await;
+    let rig = rig(
+        &server,
+        "[mcp.x]\ncommand = \"touch\"\nargs = [\"started\"]\n",
+    );
+    rig.run(["run", "Do it"])
+        .await
+        .expect(0)
+        .says("offered to agents only with --bypass");
+    assert_eq!(rig.read("started"), None);
+    assert!(
+        server.requests()[0]
+            .tools()
+            .iter()
+            .all(|tool| !tool.starts_with("mcp__"))
+    );
+}
