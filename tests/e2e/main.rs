@@ -22,6 +22,7 @@ mod messages;
 mod panes;
 mod placement;
 mod regression;
+mod rounds;
 mod seams;
 mod secrets;
 mod spending;

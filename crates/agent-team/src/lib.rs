@@ -149,7 +149,7 @@ pub use builder::{BuildError, Mode, TeamBuilder};
 pub use home::CallFailed;
 pub use hosting::MemberInfo;
 pub use member::{Member, ModelChoice, Role};
-pub use result::{Durations, RunResult};
+pub use result::{Durations, Outputs, RoundOutput, RunResult};
 pub use stream::RunStream;
 pub use team::{Board, Members, Messages, RunError, Team};
 

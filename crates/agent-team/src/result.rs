@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use agent_team_protocol::method::{Nothing, RunWait, TeamShow, WaitRun};
-use agent_team_protocol::view::{MemberView, RunState, TaskView, Usage};
+use agent_team_protocol::method::{ListRounds, Nothing, RunRounds, RunWait, TeamShow, WaitRun};
+use agent_team_protocol::view::{MemberView, RoundState, RunState, TaskView, Usage};
 use agent_team_protocol::{MemberName, RunId, TeamId};
 use serde::{Deserialize, Serialize};
 
@@ -18,8 +18,11 @@ pub struct RunResult {
     /// The lead's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub final_answer: Option<String>,
-    /// What each member's last task came to.
-    pub outputs: BTreeMap<MemberName, String>,
+    /// Why there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    pub outputs: Outputs,
+    /// Rounds of the run, where the team goes by rounds.
     pub rounds: u32,
     pub tasks: Vec<TaskView>,
     pub members: Vec<MemberView>,
@@ -30,6 +33,26 @@ pub struct RunResult {
     /// US dollars. `None`: nobody knows the price of some of it.
     pub cost: Option<f64>,
     pub durations: Durations,
+}
+
+/// What the members said that they did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Outputs {
+    /// What each one's last task came to, in a line: where the lead leads with tools.
+    Last(BTreeMap<MemberName, String>),
+    /// What each one's rounds came to.
+    ByRound(BTreeMap<MemberName, Vec<RoundOutput>>),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct RoundOutput {
+    /// From 1.
+    pub round: u32,
+    pub state: RoundState,
+    /// The result, or why there is none.
+    pub output: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,14 +68,15 @@ pub(crate) async fn of(line: &Line, run: RunId) -> Result<RunResult, CallFailed>
     let tasks = line.tasks().await?;
     let members = team.members;
     let usage: Usage = members.iter().map(|member| member.usage).sum();
-    let output = |member: &MemberView| Some((member.name.clone(), member.last_result.clone()?));
+    let outputs = outputs(line, run, &members).await?;
     let ended_at = view.ended_at.unwrap_or(view.started_at);
     Ok(RunResult {
         team: team.team,
         outcome: view.state,
         final_answer: view.answer,
-        outputs: members.iter().filter_map(output).collect(),
-        rounds: 0,
+        reason: view.reason,
+        outputs,
+        rounds: view.rounds,
         tasks,
         tokens: usage.tokens(),
         tokens_in: usage.input,
@@ -63,4 +87,29 @@ pub(crate) async fn of(line: &Line, run: RunId) -> Result<RunResult, CallFailed>
             total_ms: ended_at.saturating_sub(view.started_at),
         },
     })
+}
+
+async fn outputs(line: &Line, run: RunId, members: &[MemberView]) -> Result<Outputs, CallFailed> {
+    let mut outputs: BTreeMap<MemberName, Vec<RoundOutput>> = BTreeMap::new();
+    let mut after = 0;
+    loop {
+        let page = line.ask::<RunRounds>(ListRounds { run, after }).await?;
+        let last = page.rounds.last().map(|round| round.round);
+        for round in page.rounds {
+            if let (Some(member), Some(output)) = (round.member, round.output) {
+                outputs.entry(member).or_default().push(RoundOutput {
+                    round: round.round,
+                    state: round.state,
+                    output,
+                });
+            }
+        }
+        match last {
+            Some(last) if page.more => after = last,
+            Some(_) => return Ok(Outputs::ByRound(outputs)),
+            None => break,
+        }
+    }
+    let output = |member: &MemberView| Some((member.name.clone(), member.last_result.clone()?));
+    Ok(Outputs::Last(members.iter().filter_map(output).collect()))
 }

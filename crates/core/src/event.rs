@@ -18,7 +18,8 @@ use crate::mail::Lane;
 use crate::member::{Next, ProcessStamp, Then};
 use crate::plan::{MemberPlan, TaskPlan, TeamPlan};
 use crate::restarts::Restarts;
-use crate::run::{Mind, Spent};
+use crate::round::{Decision, RoundEnd};
+use crate::run::{Failure, Mind, Spent};
 use crate::task::{Outcome, Task};
 use crate::time::{Tick, TokenHash};
 
@@ -168,6 +169,34 @@ pub enum Event {
     RunFinished {
         run: RunId,
         answer: Arc<str>,
+    },
+    /// It ends without an answer.
+    RunFailed {
+        run: RunId,
+        failure: Failure,
+        reason: Arc<str>,
+    },
+    /// What the lead's model replied to the question of a round.
+    CoordinatorDecided {
+        run: RunId,
+        round: u32,
+        decision: Decision,
+        text: Arc<str>,
+    },
+    /// It is this member's round. Without a task she cannot work.
+    RoundStarted {
+        run: RunId,
+        round: u32,
+        member: MemberName,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        task: Option<TaskId>,
+    },
+    RoundEnded {
+        run: RunId,
+        round: u32,
+        member: MemberName,
+        end: RoundEnd,
+        output: Arc<str>,
     },
     /// Another goal takes its place.
     RunAbandoned {

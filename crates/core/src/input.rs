@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use agent_team_protocol::id::{
-    Generation, LaunchId, MemberName, MessageId, Recipient, RoleName, TaskId,
+    Generation, LaunchId, MemberName, MessageId, Recipient, RoleName, RunId, TaskId,
 };
 
 use crate::answers::CallKey;
@@ -153,6 +153,12 @@ pub enum Call {
     FinishRun {
         answer: Arc<str>,
         force: bool,
+    },
+    /// What the lead's model says to the question of a round.
+    ReplyToQuestion {
+        run: RunId,
+        round: u32,
+        text: Arc<str>,
     },
     Append(Growth),
     Remember {

@@ -18,6 +18,7 @@ pub mod member;
 pub mod plan;
 pub mod refusal;
 pub mod restarts;
+pub mod round;
 pub mod run;
 mod snapshot;
 pub mod task;

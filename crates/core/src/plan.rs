@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use agent_team_protocol::id::{MemberName, RoleName, TaskId};
 
 use crate::budget::Budget;
+use crate::round::Strategy;
 
 /// One member as wanted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,6 +100,12 @@ pub struct TeamPlan {
     pub asks_before_completing: bool,
     /// There is a hook to ask when a member has nothing to do.
     pub asks_when_idle: bool,
+    #[serde(default, skip_serializing_if = "is_lead")]
+    pub strategy: Strategy,
     /// Placement, layout, hooks, roles. The core never looks inside.
     pub settings: Arc<str>,
+}
+
+fn is_lead(strategy: &Strategy) -> bool {
+    *strategy == Strategy::Lead
 }

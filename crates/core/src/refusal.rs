@@ -67,6 +67,8 @@ pub enum Refused {
     RunUnderWay(RunId),
     #[error("no run is under way")]
     NoRun,
+    #[error("{0} does not wait for a reply to round {1}")]
+    NotAsked(RunId, u32),
     #[error("these tasks are not finished: {}{}", list(named), and_more(*more))]
     TasksOpen { named: Vec<TaskId>, more: usize },
     #[error("{0} asks no model, and so has nothing to spend")]

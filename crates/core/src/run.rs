@@ -3,6 +3,7 @@
 //!
 //! ```text
 //!   RunStarted ──▶ under way ── RunFinished, by the lead ──▶ finished
+//!                      ├─────── RunFailed, nobody can go on ──▶ failed
 //!                      └─────── another goal takes its place ──▶ abandoned
 //! ```
 //! A run under way survives `down`: the next `up` goes on with it.
@@ -14,6 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use agent_team_protocol::id::RunId;
 
+use crate::round::Round;
+
 /// One goal, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run {
@@ -24,6 +27,8 @@ pub struct Run {
     pub started_at: u64,
     /// The members end with it.
     pub then_down: bool,
+    /// Where the team goes by rounds.
+    pub rounds: Vec<Round>,
     /// The lead was told that everybody is idle, and nobody has worked since.
     pub(crate) told_idle: bool,
 }
@@ -36,9 +41,23 @@ pub enum RunState {
         /// Unix time in milliseconds.
         at: u64,
     },
+    Failed {
+        failure: Failure,
+        reason: Arc<str>,
+        at: u64,
+    },
     Abandoned {
         at: u64,
     },
+}
+
+/// Why a run comes to no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Failure {
+    MaxRounds,
+    /// Nobody can go on with it.
+    Stuck,
 }
 
 /// What is known of a member's mind, which is kept elsewhere.

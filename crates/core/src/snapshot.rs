@@ -8,7 +8,8 @@ use agent_team_protocol::id::{MemberName, MessageId, Party, TaskId};
 use crate::event::{Event, Record};
 use crate::mail::{Lane, Unread};
 use crate::member::{Life, Member, Next, Then};
-use crate::run::{Mind, RunState};
+use crate::round::{Decision, Round, RoundEnd, Work};
+use crate::run::{Mind, Run, RunState};
 use crate::task::Task;
 use crate::team::Team;
 use crate::time::Tick;
@@ -124,6 +125,7 @@ impl Team {
                     memory: Vec::new(),
                 },
             ));
+            events.extend(round_events(run).map(|event| (0, event)));
             match &run.state {
                 RunState::UnderWay => {}
                 RunState::Finished { answer, at } => events.push((
@@ -131,6 +133,18 @@ impl Team {
                     Event::RunFinished {
                         run: id,
                         answer: answer.clone(),
+                    },
+                )),
+                RunState::Failed {
+                    failure,
+                    reason,
+                    at,
+                } => events.push((
+                    *at,
+                    Event::RunFailed {
+                        run: id,
+                        failure: *failure,
+                        reason: reason.clone(),
                     },
                 )),
                 RunState::Abandoned { at } => events.push((*at, Event::RunAbandoned { run: id })),
@@ -192,6 +206,43 @@ impl Team {
         }
         unread
     }
+}
+
+/// The rounds of a run, before what is remembered of their outputs.
+fn round_events(run: &Run) -> impl Iterator<Item = Event> {
+    (1..).zip(&run.rounds).flat_map(|(round, what)| {
+        let run = run.id;
+        let decided = |decision| Event::CoordinatorDecided {
+            run,
+            round,
+            decision,
+            text: "".into(),
+        };
+        let (member, task, work) = match what {
+            Round::Worked { member, task, work } => (member, *task, work),
+            Round::Unclear { why } => return vec![decided(Decision::Unclear(why.clone()))],
+            Round::Answered => return vec![decided(Decision::Done)],
+        };
+        let mut events = vec![Event::RoundStarted {
+            run,
+            round,
+            member: member.clone(),
+            task,
+        }];
+        let (end, output) = match work {
+            Work::UnderWay => return events,
+            Work::Completed { output } => (RoundEnd::Completed, output.clone()),
+            Work::Failed { output } => (RoundEnd::Failed, output.clone()),
+        };
+        events.push(Event::RoundEnded {
+            run,
+            round,
+            member: member.clone(),
+            end,
+            output,
+        });
+        events
+    })
 }
 
 fn member_events(member: &Member) -> Vec<Event> {

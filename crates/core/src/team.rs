@@ -15,6 +15,7 @@ use crate::mail::{Lane, Unread};
 use crate::member::{Launch, Life, Member};
 use crate::plan::TeamPlan;
 use crate::restarts::Restarts;
+use crate::round::{Decision, Round, RoundEnd, Work};
 use crate::run::{Memory, Mind, Run, RunState, Spent};
 use crate::task::{Board, Outcome, Task};
 use crate::time::{Context, Tick};
@@ -470,6 +471,7 @@ impl Team {
                     state: RunState::UnderWay,
                     started_at: record.at,
                     then_down: *then_down,
+                    rounds: Vec::new(),
                     told_idle: false,
                 });
                 self.memory = memory.iter().cloned().collect();
@@ -484,6 +486,45 @@ impl Team {
                     answer: answer.clone(),
                     at: record.at,
                 };
+            }),
+            Event::RunFailed {
+                run,
+                failure,
+                reason,
+            } => self.change_run(*run, |run| {
+                run.state = RunState::Failed {
+                    failure: *failure,
+                    reason: reason.clone(),
+                    at: record.at,
+                };
+            }),
+            Event::CoordinatorDecided { run, decision, .. } => {
+                self.change_run(*run, |run| match decision {
+                    // Her round follows.
+                    Decision::Member(_) => {}
+                    Decision::Done => run.rounds.push(Round::Answered),
+                    Decision::Unclear(why) => run.rounds.push(Round::Unclear { why: why.clone() }),
+                });
+            }
+            Event::RoundStarted {
+                run, member, task, ..
+            } => self.change_run(*run, |run| {
+                run.rounds.push(Round::Worked {
+                    member: member.clone(),
+                    task: *task,
+                    work: Work::UnderWay,
+                });
+            }),
+            Event::RoundEnded {
+                run, end, output, ..
+            } => self.change_run(*run, |run| {
+                if let Some(Round::Worked { work, .. }) = run.rounds.last_mut() {
+                    let output = output.clone();
+                    *work = match end {
+                        RoundEnd::Completed => Work::Completed { output },
+                        RoundEnd::Failed => Work::Failed { output },
+                    };
+                }
             }),
             Event::RunAbandoned { run } => self.change_run(*run, |run| {
                 run.state = RunState::Abandoned { at: record.at };

@@ -15,6 +15,7 @@
 //! | `usage` | `{input, output, cached, micro_usd, unpriced}` | what this member's model has spent so far |
 //! | `budget` | `{measure, standing}` | how much of a limit is used up: `within`, `warned` or `spent` |
 //! | `memory` | `{key, value}` | the team remembers this under this key |
+//! | `coordinator_decision` | `{member \| done \| unclear, text, round}` | what the lead's model replied in a run that goes by rounds |
 //! | `idle` | `null` | everybody is idle, and the lead was told |
 //! | `output` | `{task, text}` | lines that this member printed or shows; never stored |
 //! | `event` | an event of the journal | one that this build does not know |

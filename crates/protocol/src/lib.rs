@@ -18,6 +18,7 @@ pub mod rpc;
 #[cfg(test)]
 mod schema;
 pub mod spec;
+pub mod template;
 pub mod text;
 pub mod view;
 

@@ -13,8 +13,8 @@ use crate::id::{
 use crate::notification::{Allowance, Ping};
 use crate::spec::{Budget, Engine, PlacementChoice, TaskSpec, TeamSpec};
 use crate::view::{
-    MemberView, MessageView, Placement, Receipt, RunView, SupervisorView, TaskView, TeamEntry,
-    TeamState, TeamView, Usage,
+    MemberView, MessageView, Placement, QuestionView, Receipt, RoundView, RunView, SupervisorView,
+    TaskView, TeamEntry, TeamState, TeamView, Usage,
 };
 
 /// A method's name, arguments and answer. A call travels as [`crate::rpc::Call`].
@@ -107,6 +107,13 @@ methods! {
     RunFinish = "run/finish" (FinishRun) -> RunAnswer;
     /// Answers when the run has ended. Client.
     RunWait = "run/wait" (WaitRun) -> RunView;
+
+    /// Answers when a run that goes by rounds wants to be told something by the lead's model. The lead.
+    RunQuestion = "run/question" (Nothing) -> QuestionView;
+    /// What the lead's model says to that. The lead.
+    RunReply = "run/reply" (ReplyToRun) -> RunAnswer;
+    /// The rounds of a run, a page at a time.
+    RunRounds = "run/rounds" (ListRounds) -> RoundListAnswer;
 
     /// Stores what a member's model saw and said, and acknowledges the messages among it, in one. Member.
     TranscriptAppend = "transcript/append" (AppendTranscript) -> TranscriptAnswer;
@@ -511,6 +518,34 @@ pub struct FinishRun {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct WaitRun {
     pub run: RunId,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ReplyToRun {
+    pub run: RunId,
+    /// Of the question.
+    pub round: u32,
+    /// As the model said it.
+    pub text: String,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ListRounds {
+    pub run: RunId,
+    /// The last round of the page before; 0 for the first page.
+    #[serde(default)]
+    pub after: u32,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct RoundListAnswer {
+    pub rounds: Vec<RoundView>,
+    /// There are more after the last of these.
+    #[serde(default)]
+    pub more: bool,
 }
 
 /// Longest item of a transcript, in bytes of its JSON.

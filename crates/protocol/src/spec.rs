@@ -152,6 +152,9 @@ pub struct AgentSpec {
     /// How providers are asked, by their canonical names.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub providers: BTreeMap<String, ProviderSpec>,
+    /// How it leads, if not with tools. The lead's alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strategy: Option<Strategy>,
     /// A file to which every exchange with the model is appended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub record: Option<PathBuf>,
@@ -167,6 +170,23 @@ pub struct ProviderSpec {
     /// secret is written down.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
+}
+
+/// How a lead without tools brings a run to its answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Strategy {
+    /// Each round its model says who works next, or gives the answer.
+    Coordinator {
+        /// Rounds that a run may have.
+        max_rounds: u32,
+        /// What the model is asked with, see [`crate::template`]. `None`: the built-in text.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        prompt: Option<String>,
+    },
+    /// Every member works on it in turn, then its model sums up.
+    Collaborate,
 }
 
 /// A server of the Model Context Protocol. Its tools are called `mcp__<name>__<tool>`.

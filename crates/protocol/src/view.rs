@@ -305,6 +305,12 @@ pub struct RunView {
     pub state: RunState,
     /// The lead's, once it has ended.
     pub answer: Option<String>,
+    /// Why it has ended without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// How many rounds it has had, where the team goes by rounds; `run/rounds` lists them.
+    #[serde(default)]
+    pub rounds: u32,
     /// Unix time in milliseconds.
     pub started_at: u64,
     pub ended_at: Option<u64>,
@@ -316,10 +322,64 @@ pub struct RunView {
 pub enum RunState {
     UnderWay,
     Finished,
+    /// Its rounds are used up, and there is no answer.
+    MaxRounds,
+    /// Nobody can go on with it.
+    Failed,
     /// The team went down, or another goal took its place.
     Abandoned,
     #[serde(other)]
     Unknown,
+}
+
+/// One round of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct RoundView {
+    /// From 1.
+    pub round: u32,
+    pub state: RoundState,
+    /// Whose it was; `None` where the lead's model gave nobody work.
+    pub member: Option<MemberName>,
+    pub task: Option<TaskId>,
+    /// What came of it: the result, why there is none, or what was wrong with the reply.
+    pub output: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum RoundState {
+    UnderWay,
+    Completed,
+    Failed,
+    /// The reply of the lead's model could not be followed.
+    Unclear,
+    /// The reply was the answer.
+    Answered,
+    #[serde(other)]
+    Unknown,
+}
+
+/// What a run that goes by rounds asks of the lead's model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct QuestionView {
+    pub run: RunId,
+    pub goal: String,
+    /// The round that the reply opens, from 1.
+    pub round: u32,
+    pub wants: Wants,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Wants {
+    /// Who works next, or the answer.
+    Decision { max_rounds: u32 },
+    /// The answer, from everybody's outputs.
+    Synthesis,
 }
 
 /// One thing that `down` ended, closed or left, and what became of it.

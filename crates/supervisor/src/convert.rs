@@ -6,13 +6,14 @@ use std::sync::Arc;
 use agent_team_core::budget::Budget;
 use agent_team_core::input::{After, Growth, MemberPlanByHand, TaskChanges, UpPlan};
 use agent_team_core::plan::{FileTask, MemberPlan, Takes, TaskPlan, TeamPlan};
+use agent_team_core::round;
 use agent_team_core::run::Spent;
 use agent_team_core::{Refused, Team};
 use agent_team_protocol::method::{self, Spawn};
 use agent_team_protocol::model::ModelName;
 use agent_team_protocol::spec::{
-    self, AgentSpec, ClaimPolicy, Colour, Engine, MemberSpec, PlacementChoice, RoleSpec, TaskSpec,
-    TeamSpec,
+    self, AgentSpec, ClaimPolicy, Colour, Engine, MemberSpec, PlacementChoice, RoleSpec, Strategy,
+    TaskSpec, TeamSpec,
 };
 use agent_team_protocol::view::Usage;
 use agent_team_protocol::{ErrorCode, MemberName, Refusal, RoleName, TaskId};
@@ -26,6 +27,7 @@ pub(crate) fn up_plan(spec: TeamSpec, place: Place, team: &Team) -> UpPlan {
         .map(|member| settings::colour(&member.plan))
         .collect();
     taken.extend(spec.members.iter().filter_map(|member| member.colour));
+    let strategy = strategy(&spec.members);
     let members = spec
         .members
         .into_iter()
@@ -47,6 +49,7 @@ pub(crate) fn up_plan(spec: TeamSpec, place: Place, team: &Team) -> UpPlan {
             budget: budget(spec.limits.budget),
             asks_before_completing: hooks.task_completed.is_some(),
             asks_when_idle: hooks.teammate_idle.is_some(),
+            strategy,
             settings: carried(&TeamSettings {
                 place,
                 layout: spec.layout,
@@ -56,6 +59,23 @@ pub(crate) fn up_plan(spec: TeamSpec, place: Place, team: &Team) -> UpPlan {
         },
         members,
         tasks: spec.tasks.into_iter().map(file_task).collect(),
+    }
+}
+
+/// The lead's, with everybody else in the order of the file.
+fn strategy(members: &[MemberSpec]) -> round::Strategy {
+    let lead = members.iter().find(|member| member.lead);
+    match lead.and_then(|lead| lead.agent.strategy.as_ref()) {
+        None => round::Strategy::Lead,
+        Some(Strategy::Coordinator { max_rounds, .. }) => round::Strategy::Coordinator {
+            max_rounds: *max_rounds,
+        },
+        Some(Strategy::Collaborate) => {
+            let others = members.iter().filter(|member| !member.lead);
+            round::Strategy::Collaborate {
+                order: others.map(|member| member.name.clone()).collect(),
+            }
+        }
     }
 }
 
@@ -348,7 +368,9 @@ pub(crate) fn refusal(refused: &Refused) -> Refusal {
         Refused::TooLarge { what, .. } if what.contains("message") => ErrorCode::MessageTooLarge,
         Refused::TooLarge { what, .. } if what.contains("result") => ErrorCode::ResultTooLarge,
         Refused::TooLarge { .. } => ErrorCode::Invalid,
-        Refused::NobodyToTell | Refused::WrongState { .. } => ErrorCode::WrongState,
+        Refused::NobodyToTell | Refused::WrongState { .. } | Refused::NotAsked(..) => {
+            ErrorCode::WrongState
+        }
         Refused::NameTaken(_) => ErrorCode::NameTaken,
         Refused::TooManyMembers { .. } => ErrorCode::TooManyMembers,
         Refused::InboxFull(_) => ErrorCode::InboxFull,

@@ -2,15 +2,16 @@
 
 use agent_team_core::CompletedTask;
 use agent_team_core::member::{Life, Member};
-use agent_team_core::run::{self, Run, Spent};
+use agent_team_core::round::{self, Round, Work};
+use agent_team_core::run::{self, Failure, Run, Spent};
 use agent_team_core::task::{Outcome, Task};
 use agent_team_core::{Team, Tick};
 use agent_team_protocol::Party;
 use agent_team_protocol::notification::Assignment;
 use agent_team_protocol::spec::{Engine, RoleSpec};
 use agent_team_protocol::view::{
-    MemberState, MemberView, Placement, RoleView, RunState, RunView, TaskCounts, TaskState,
-    TaskView, Usage, Waiting,
+    MemberState, MemberView, Placement, QuestionView, RoleView, RoundState, RoundView, RunState,
+    RunView, TaskCounts, TaskState, TaskView, Usage, Waiting, Wants,
 };
 use agent_team_system::clock;
 
@@ -75,21 +76,74 @@ pub(crate) fn member(team: &Team, member: &Member, outside: Outside, now: Tick) 
 }
 
 pub(crate) fn run(run: &Run) -> RunView {
-    let (state, answer, ended_at) = match &run.state {
-        run::RunState::UnderWay => (RunState::UnderWay, None, None),
+    let text = |text: &std::sync::Arc<str>| Some(text.to_string());
+    let (state, answer, reason, ended_at) = match &run.state {
+        run::RunState::UnderWay => (RunState::UnderWay, None, None, None),
         run::RunState::Finished { answer, at } => {
-            (RunState::Finished, Some(answer.to_string()), Some(*at))
+            (RunState::Finished, text(answer), None, Some(*at))
         }
-        run::RunState::Abandoned { at } => (RunState::Abandoned, None, Some(*at)),
+        run::RunState::Failed {
+            failure,
+            reason,
+            at,
+        } => {
+            let state = match failure {
+                Failure::MaxRounds => RunState::MaxRounds,
+                Failure::Stuck => RunState::Failed,
+            };
+            (state, None, text(reason), Some(*at))
+        }
+        run::RunState::Abandoned { at } => (RunState::Abandoned, None, None, Some(*at)),
     };
     RunView {
         run: run.id,
         goal: run.goal.to_string(),
         state,
         answer,
+        reason,
+        rounds: run.rounds_so_far(),
         started_at: run.started_at,
         ended_at,
     }
+}
+
+/// Every round of a run, in order.
+pub(crate) fn rounds(run: &Run) -> impl Iterator<Item = RoundView> {
+    (1..).zip(&run.rounds).map(|(round, what)| {
+        let (state, member, task, output) = match what {
+            Round::Worked { member, task, work } => {
+                let (state, output) = match work {
+                    Work::UnderWay => (RoundState::UnderWay, None),
+                    Work::Completed { output } => (RoundState::Completed, Some(output)),
+                    Work::Failed { output } => (RoundState::Failed, Some(output)),
+                };
+                (state, Some(member), *task, output)
+            }
+            Round::Unclear { why } => (RoundState::Unclear, None, None, Some(why)),
+            Round::Answered => (RoundState::Answered, None, None, None),
+        };
+        RoundView {
+            round,
+            state,
+            member: member.cloned(),
+            task,
+            output: output.map(|output| output.to_string()),
+        }
+    })
+}
+
+/// What the lead's model is to be asked now.
+pub(crate) fn question(team: &Team) -> Option<QuestionView> {
+    let question = team.question()?;
+    Some(QuestionView {
+        run: question.run,
+        goal: team.run()?.goal.to_string(),
+        round: question.round,
+        wants: match question.wants {
+            round::Wants::Decision { max_rounds } => Wants::Decision { max_rounds },
+            round::Wants::Synthesis => Wants::Synthesis,
+        },
+    })
 }
 
 /// What she waits for, with something to do.

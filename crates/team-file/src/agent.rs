@@ -60,6 +60,8 @@ pub(super) struct Thinking {
     pub(super) deny_tools: Vec<String>,
     /// Of `[defaults]` alone: what the whole file says.
     pub(super) providers: BTreeMap<String, ProviderSpec>,
+    /// The first of these keys that is about tools and where it stands.
+    pub(super) tools_at: Option<At<&'static str>>,
     /// The first of these keys and where it stands. `None`: nothing is said.
     pub(super) said: Option<At<&'static str>>,
 }
@@ -90,11 +92,13 @@ impl Thinking {
             thinking.max_steps = Some(found);
         }
         if let Some(found) = table.strings("tools") {
-            thinking.say("tools", found.first().map_or(table.at, |tool| tool.at));
+            let at = found.first().map_or(table.at, |tool| tool.at);
+            thinking.say_of_tools("tools", at);
             thinking.tools = Some(tools(source, "tools", &found));
         }
         if let Some(found) = table.strings("deny_tools") {
-            thinking.say("deny_tools", found.first().map_or(table.at, |tool| tool.at));
+            let at = found.first().map_or(table.at, |tool| tool.at);
+            thinking.say_of_tools("deny_tools", at);
             thinking.deny_tools = tools(source, "deny_tools", &found);
         }
         thinking
@@ -102,6 +106,11 @@ impl Thinking {
 
     pub(super) fn say(&mut self, key: &'static str, at: usize) {
         self.said.get_or_insert(At { value: key, at });
+    }
+
+    fn say_of_tools(&mut self, key: &'static str, at: usize) {
+        self.say(key, at);
+        self.tools_at.get_or_insert(At { value: key, at });
     }
 
     /// A member that runs commands thinks nothing: what is said of it would be ignored.
@@ -144,6 +153,7 @@ impl Thinking {
             mcp: Vec::new(),
             bypass: false,
             providers: defaults.providers.clone(),
+            strategy: None,
             record: None,
         }
     }
@@ -184,7 +194,11 @@ pub(super) fn model(source: &Source<'_>, found: At<&str>, project: &Path) -> Opt
 }
 
 /// A prompt with its variables filled in.
-fn prompt(source: &Source<'_>, found: At<&str>, variables: Option<&Variables>) -> String {
+pub(super) fn prompt(
+    source: &Source<'_>,
+    found: At<&str>,
+    variables: Option<&Variables>,
+) -> String {
     let Some(variables) = variables else {
         return found.value.to_owned();
     };

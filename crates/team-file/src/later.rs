@@ -5,10 +5,7 @@ use super::table::Level;
 
 /// Keys, by table.
 const KEYS: &[(Level, &[&str])] = &[
-    (
-        Level::Root,
-        &["max_rounds", "coordinator_prompt", "permissions"],
-    ),
+    (Level::Root, &["permissions"]),
     (Level::Lead, &["plan", "command"]),
     (Level::Member, &["plan", "command"]),
     (Level::Role, &["plan"]),
@@ -16,7 +13,6 @@ const KEYS: &[(Level, &[&str])] = &[
 
 /// Values, by key.
 const VALUES: &[(&str, &[&str])] = &[
-    ("mode", &["coordinator", "collaborate"]),
     ("engine", &["acp", "terminal"]),
     ("placement", &["iterm", "hosted"]),
     ("layout", &["windows"]),

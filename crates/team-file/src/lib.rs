@@ -15,6 +15,7 @@ mod provider;
 mod role;
 mod settings;
 mod source;
+mod strategy;
 mod table;
 mod task;
 #[cfg(test)]
@@ -35,6 +36,7 @@ use member::{Defaults, Member};
 use open::{ReadTextError, open};
 use role::Roles;
 use source::Source;
+use strategy::{MODES, Mode};
 use table::{At, Level, Table};
 
 pub use member::check_variable;
@@ -48,16 +50,6 @@ pub use variables::{Variables, is_variable};
 pub const DIRECTORY: &str = ".agent-team";
 pub const FILE: &str = "team.toml";
 
-/// Who decides what is done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mode {
-    /// A lead that thinks.
-    Lead,
-    /// The person, and the board.
-    Manual,
-}
-
-const MODES: &[(&str, Mode)] = &[("lead", Mode::Lead), ("manual", Mode::Manual)];
 const ENGINES: &[(&str, Engine)] = &[("command", Engine::Command), ("native", Engine::Native)];
 const CLAIMS: &[(&str, ClaimPolicy)] = &[
     ("ready", ClaimPolicy::Ready),
@@ -261,6 +253,7 @@ fn read(
 ) -> (Option<Loaded>, Vec<Fault>) {
     let project = reader.project;
     let mode = root.word("mode", MODES);
+    let strategy = strategy::read(source, &mut root, mode, reader);
     let mut roles = Roles::read(source, root.table("roles", Level::Roles), settings, reader);
     let mut defaults = Defaults::read(
         source,
@@ -292,6 +285,7 @@ fn read(
         })
         .collect();
     appoint(source, mode, &mut members, &defaults, &mut roles, reader);
+    strategy::check(source, mode, &members);
     check_members(source, &members, limits);
 
     let tables = root.tables("task", Level::Task);
@@ -311,7 +305,7 @@ fn read(
     warnings.extend(roles.warnings);
     let mut members: Vec<_> = members
         .into_iter()
-        .map(|member| member.finish(&defaults))
+        .map(|member| member.finish(&defaults, &strategy))
         .collect();
     let thinking = members
         .iter_mut()
@@ -358,7 +352,8 @@ fn appoint(
     } else {
         Mode::Manual
     };
-    if mode.map_or(usual, |found| found.value) == Mode::Manual {
+    let mode = mode.map(|found| found.value);
+    if mode.unwrap_or(usual) == Mode::Manual {
         return;
     }
     match members.iter_mut().find(|member| member.spec.lead) {
@@ -366,13 +361,18 @@ fn appoint(
         Some(lead) => match (lead.engine_at, lead.spec.engine) {
             (_, Engine::Native) => {}
             (None, Engine::Command) => lead.spec.engine = Engine::Native,
-            (Some(at), Engine::Command) if mode.is_some() => source.fault_with_hint(
-                at,
-                "with `mode = \"lead\"` the lead thinks, and this engine runs commands",
-                "write engine = \"native\", or mode = \"manual\"",
-            ),
-            // Nobody asked for more than a lead by name.
-            (Some(_), Engine::Command) => {}
+            (Some(at), Engine::Command) => {
+                // Nobody asked for more than a lead by name.
+                let Some(mode) = mode else { return };
+                source.fault_with_hint(
+                    at,
+                    format!(
+                        "with `mode = \"{}\"` the lead thinks, and this engine runs commands",
+                        mode.word()
+                    ),
+                    "write engine = \"native\", or mode = \"manual\"",
+                );
+            }
         },
     }
 }

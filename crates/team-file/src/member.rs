@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use agent_team_protocol::launch::LAUNCH_MARKER;
-use agent_team_protocol::spec::{AgentSpec, Budget, ClaimPolicy, Engine, MemberSpec};
+use agent_team_protocol::spec::{AgentSpec, Budget, ClaimPolicy, Engine, MemberSpec, Strategy};
 use agent_team_protocol::{MemberName, RoleName};
 
 use super::agent::{self, Reader, Thinking};
@@ -12,8 +12,9 @@ use super::budget;
 use super::own::{Item, Key, Own};
 use super::role::{LEAD, Roles, WORKER};
 use super::source::Source;
+use super::strategy::Mode;
 use super::table::{At, Level, Table};
-use super::{CLAIMS, ENGINES, Mode, PLACEMENTS, colours};
+use super::{CLAIMS, ENGINES, PLACEMENTS, colours};
 
 /// What `[defaults]` says, with this build's own for what it does not say.
 #[derive(Debug)]
@@ -40,7 +41,7 @@ impl Defaults {
         let mut defaults = Self {
             role: None,
             engine: match mode {
-                Some(Mode::Lead) => Engine::Native,
+                Some(Mode::Lead | Mode::Coordinator | Mode::Collaborate) => Engine::Native,
                 Some(Mode::Manual) | None => Engine::Command,
             },
             thinking: Thinking::default(),
@@ -121,6 +122,8 @@ pub(super) struct Member {
     pub(super) at: usize,
     /// Without an agent yet: see [`Member::finish`].
     pub(super) spec: MemberSpec,
+    /// The first key of her table that is about tools.
+    pub(super) tools_at: Option<At<&'static str>>,
     /// Where her engine is written, if it is.
     pub(super) engine_at: Option<usize>,
     /// `None`: as [`Defaults::claim`] says.
@@ -156,6 +159,7 @@ impl Member {
                 agent: AgentSpec::default(),
                 budget: own.budget(Budget::default(), of_member(&name)),
             },
+            tools_at: None,
             engine_at: None,
             claim: None,
             agent: of_role.agent(&thinking, &defaults.thinking),
@@ -163,8 +167,8 @@ impl Member {
         }
     }
 
-    /// The member as wanted, once her engine is certain.
-    pub(super) fn finish(self, defaults: &Defaults) -> MemberSpec {
+    /// The member as wanted, once her engine is certain. `strategy`: the lead's.
+    pub(super) fn finish(self, defaults: &Defaults, strategy: &Option<Strategy>) -> MemberSpec {
         let Self {
             mut spec,
             claim,
@@ -180,6 +184,9 @@ impl Member {
         spec.claim = claim.or(defaults.claim).unwrap_or(usual);
         if thinks {
             spec.agent = agent;
+            if spec.lead {
+                spec.agent.strategy.clone_from(strategy);
+            }
         }
         spec
     }
@@ -288,6 +295,7 @@ pub(super) fn read(
     Some(Member {
         at,
         spec,
+        tools_at: thinking.tools_at,
         engine_at: engine.map(|found| found.at),
         claim,
         agent,

@@ -297,6 +297,11 @@ impl<'a> Table<'a> {
         }
     }
 
+    /// Where the value of a key stands.
+    pub(super) fn place_of(&self, key: &str) -> Option<usize> {
+        self.table.get(key).map(|value| value.span().start)
+    }
+
     fn value(&mut self, key: &'static str) -> Option<At<&'a DeValue<'a>>> {
         self.asked.push(key);
         let value = self.table.get(key)?;

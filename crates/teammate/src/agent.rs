@@ -11,6 +11,7 @@
 //! - the loop of a turn: `mind`, one answer: `step`, its calls: `calls`, its end: `ending`
 //! - work that is not a model's: `custom`
 //! - what waits to be told, and what interrupts: `inbox`; in which words: `say`
+//! - how a lead without tools is asked, round by round: `rounds`; in which words: `question`
 //! - what whoever watches is told: `live`
 //! - what is stored and read back: `transcript`; what is cut out of it: `compact`
 //! - calls of the supervisor, stopping, reconnecting: `errand`
@@ -25,6 +26,8 @@ mod errand;
 mod inbox;
 mod live;
 mod mind;
+mod question;
+mod rounds;
 mod say;
 pub(crate) mod screen;
 pub(crate) mod seam;
@@ -125,7 +128,11 @@ impl Agent {
             tools,
         } = makings;
         Self::around(parts, calls, |inputs, shared, screen| {
-            let toolbox = Toolbox::new(tools(&desk, &shared), bench);
+            let tools = match agent.strategy {
+                Some(_) => Vec::new(),
+                None => tools(&desk, &shared),
+            };
+            let toolbox = Toolbox::new(tools, bench);
             let mind = Mind {
                 agent,
                 model,

@@ -35,6 +35,7 @@ pub(crate) use wait::NAME as WAIT;
 pub use arrivals::Arrivals;
 pub use claims::Claims;
 pub use lines::message_line;
+pub(crate) use members::role_of;
 pub use system_prompt::{Briefing, digest, system_prompt};
 
 use crate::desk::Desk;

@@ -252,14 +252,22 @@ mod tests {
     #[test]
     fn an_edge_through_another_crate_of_ours_is_found() {
         let found = said(&[
-            ("agent-team-cli", "[dependencies]\nagent-team = \"1\"\n"),
             (
-                "agent-team",
+                "agent-team-cli",
+                "[dependencies]\nagent-team-file = \"1\"\n",
+            ),
+            (
+                "agent-team-file",
                 "[dependencies]\nagent-team-supervisor = \"1\"\n",
             ),
         ]);
-        assert_eq!(found.len(), 1, "{found:?}");
-        assert!(found[0].contains("through agent-team"), "{found:?}");
+        assert!(
+            found
+                .iter()
+                .any(|said| said.starts_with("agent-team-cli reaches agent-team-supervisor")
+                    && said.contains("through agent-team-file")),
+            "{found:?}"
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod config;
 mod doctor;
 mod down;
 mod events;
+mod goal;
 mod init;
 mod logs;
 mod man;

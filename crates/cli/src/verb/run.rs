@@ -13,13 +13,13 @@ use agent_team_protocol::method::{
 };
 use agent_team_protocol::rpc::TeamRef;
 use agent_team_protocol::spec::{PlacementChoice, TeamSpec};
-use agent_team_protocol::view::{RunState, RunView, TeamEntry, TeamState};
+use agent_team_protocol::view::{TeamEntry, TeamState};
 use agent_team_protocol::{ErrorCode, Revision, TeamId};
 use serde_json::value::RawValue;
 
 use self::stream::Stream;
-use super::up;
-use super::waiting::{self, Report, Waited};
+use super::waiting::{self, Waited};
+use super::{goal, up};
 use crate::args::{self, Global};
 use crate::error::Failure;
 use crate::output::{Output, receipt};
@@ -113,24 +113,22 @@ async fn carry_out(
             return Ok(ExitCode::from(waiting::INTERRUPTED));
         }
     };
-    let team = session.ask::<TeamShow>(Nothing {}).await?;
-    let ended = if ours {
+    let ended = goal::ended(&mut session, view, tasks, began).await?;
+    let gone = if ours {
         end(session, output).await?
     } else {
         Exit::Done
     };
-    let mut report = Report::new(team.team, view.state, team.members, tasks, began);
-    report.final_answer = view.answer.clone();
-    if !output.is_json() {
-        output.note(&report.summary());
-    }
     match stream {
-        Some(stream) => stream.end(&report)?,
-        None => output.show(&report, || told(&view))?,
+        Some(stream) => {
+            ended.note(output);
+            stream.end(&ended.report)?;
+        }
+        None => ended.show(output)?,
     }
-    Ok(match view.state {
-        RunState::Finished => ended.into(),
-        RunState::UnderWay | RunState::Abandoned | RunState::Unknown => ExitCode::FAILURE,
+    Ok(match ended.is_answered() {
+        true => gone.into(),
+        false => ExitCode::FAILURE,
     })
 }
 
@@ -190,12 +188,4 @@ fn memory(typed: &[String]) -> Result<BTreeMap<String, Box<RawValue>>, Failure> 
             Ok((key.to_owned(), value))
         })
         .collect()
-}
-
-fn told(view: &RunView) -> String {
-    match &view.answer {
-        Some(answer) if answer.ends_with('\n') => answer.clone(),
-        Some(answer) => format!("{answer}\n"),
-        None => String::new(),
-    }
 }

@@ -13,13 +13,13 @@ use agent_team_protocol::method::{
 use agent_team_protocol::rpc::TeamRef;
 use agent_team_protocol::spec::{PlacementChoice, TeamSpec};
 use agent_team_protocol::view::{Placement, TeamEntry};
-use agent_team_protocol::{ErrorCode, Revision, TeamId};
+use agent_team_protocol::{ErrorCode, Revision, RunId, TeamId};
 use agent_team_system::directories::Directories;
 use agent_team_system::private_file;
 use owo_colors::Style;
 
-use super::attach;
-use super::waiting::{self, Report, Waited};
+use super::waiting::{self, Outputs, Report, Waited};
+use super::{attach, goal};
 use crate::args::{self, Global, Panes};
 use crate::error::{self, Failure};
 use crate::output::{Output, member, task, text};
@@ -62,6 +62,8 @@ pub(super) async fn run(
     let answer = output
         .waiting_for("the members to be ready", session.call::<TeamUp>(up))
         .await?;
+    let began = Instant::now();
+    let mut run = None;
     if let Some(goal) = goal.filter(|_| !args.dry_run) {
         let start = StartRun {
             goal,
@@ -69,13 +71,16 @@ pub(super) async fn run(
             anew: false,
             memory: BTreeMap::new(),
         };
-        session.call::<RunStart>(start).await?;
+        run = Some(session.call::<RunStart>(start).await?.run);
     }
     if args.wait {
         if !output.is_json() {
             output.write(&told(&answer, false))?;
         }
-        return wait(session, output, answer.revision).await;
+        return match run {
+            Some(run) => wait_for_answer(session, output, run, answer.revision, began).await,
+            None => wait(session, output, answer.revision).await,
+        };
     }
     output.show(&answer, || told(&answer, args.dry_run))?;
     let stays =
@@ -100,6 +105,29 @@ pub(super) fn check_lead(spec: &TeamSpec) -> Result<(), Failure> {
         .hint("write mode = \"lead\" or a [lead] table into its team file"))
 }
 
+/// Until the goal has an answer, or will have none. The team stays.
+async fn wait_for_answer(
+    mut session: Session,
+    output: Output,
+    run: RunId,
+    after: Revision,
+    began: Instant,
+) -> Result<ExitCode, Failure> {
+    let Some(ended) = goal::wait(&mut session, output, run, after, began).await? else {
+        return Ok(interrupted(output));
+    };
+    ended.show(output)?;
+    Ok(match ended.is_answered() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
+}
+
+fn interrupted(output: Output) -> ExitCode {
+    output.note("no longer waiting; the team goes on. End it with: agent-team down");
+    ExitCode::from(waiting::INTERRUPTED)
+}
+
 /// Until no task is left that can run. `after` is the revision that `up` left.
 async fn wait(mut session: Session, output: Output, after: Revision) -> Result<ExitCode, Failure> {
     let began = Instant::now();
@@ -107,12 +135,11 @@ async fn wait(mut session: Session, output: Output, after: Revision) -> Result<E
     let quiet = session.wait_for::<TeamWait>(Nothing {});
     let (answer, tasks) = match waiting::until(&waiter, output, after, quiet).await? {
         Waited::Ended { answer, tasks } => (answer, tasks),
-        Waited::Interrupted => {
-            output.note("no longer waiting; the team goes on. End it with: agent-team down");
-            return Ok(ExitCode::from(waiting::INTERRUPTED));
-        }
+        Waited::Interrupted => return Ok(interrupted(output)),
     };
-    let report = Report::new(answer.team, answer.outcome, answer.members, tasks, began);
+    let outputs = Outputs::last(&answer.members);
+    let (team, members) = (answer.team, answer.members);
+    let report = Report::new(team, answer.outcome, outputs, members, tasks, began);
     output.show(&report, || {
         let table = if report.tasks.is_empty() {
             String::new()

@@ -6,7 +6,9 @@ use std::time::Instant;
 
 use agent_team_protocol::method::{Nothing, OneTask, TaskShow, TeamShow};
 use agent_team_protocol::notification::EventNotice;
-use agent_team_protocol::view::{MemberState, MemberView, TaskState, TaskView, Usage};
+use agent_team_protocol::view::{
+    MemberState, MemberView, RoundState, RoundView, TaskState, TaskView, Usage,
+};
 use agent_team_protocol::{MemberName, Party, Revision, TaskId, TeamId};
 use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -84,17 +86,60 @@ pub(super) struct Report<O> {
     /// The lead's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) final_answer: Option<String>,
-    /// What each member's last task came to.
-    outputs: BTreeMap<MemberName, String>,
-    rounds: u32,
+    /// Why there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) reason: Option<String>,
+    outputs: Outputs,
+    pub(super) rounds: u32,
     pub(super) tasks: Vec<TaskView>,
     members: Vec<MemberView>,
+    /// Read and written together.
     tokens: u64,
+    tokens_in: u64,
+    tokens_out: u64,
     /// US dollars. `None`: nobody knows the price of some of it.
     cost: Option<f64>,
     #[serde(skip)]
     usage: Usage,
     durations: Durations,
+}
+
+/// What the members said that they did.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(super) enum Outputs {
+    /// What each one's last task came to, in a line.
+    Last(BTreeMap<MemberName, String>),
+    /// What each one's rounds came to.
+    ByRound(BTreeMap<MemberName, Vec<RoundOutput>>),
+}
+
+#[derive(Serialize)]
+pub(super) struct RoundOutput {
+    round: u32,
+    state: RoundState,
+    output: String,
+}
+
+impl Outputs {
+    pub(super) fn last(members: &[MemberView]) -> Self {
+        let output = |member: &MemberView| Some((member.name.clone(), member.last_result.clone()?));
+        Self::Last(members.iter().filter_map(output).collect())
+    }
+
+    pub(super) fn by_round(rounds: Vec<RoundView>) -> Self {
+        let mut outputs: BTreeMap<MemberName, Vec<RoundOutput>> = BTreeMap::new();
+        for round in rounds {
+            if let (Some(member), Some(output)) = (round.member, round.output) {
+                outputs.entry(member).or_default().push(RoundOutput {
+                    round: round.round,
+                    state: round.state,
+                    output,
+                });
+            }
+        }
+        Self::ByRound(outputs)
+    }
 }
 
 #[derive(Serialize)]
@@ -106,20 +151,23 @@ impl<O> Report<O> {
     pub(super) fn new(
         team: TeamId,
         outcome: O,
+        outputs: Outputs,
         members: Vec<MemberView>,
         tasks: Vec<TaskView>,
         began: Instant,
     ) -> Self {
-        let output = |member: &MemberView| Some((member.name.clone(), member.last_result.clone()?));
         let usage: Usage = members.iter().map(|member| member.usage).sum();
         Self {
             team,
             outcome,
             final_answer: None,
-            outputs: members.iter().filter_map(output).collect(),
+            reason: None,
+            outputs,
             rounds: 0,
             tasks,
             tokens: usage.tokens(),
+            tokens_in: usage.input,
+            tokens_out: usage.output,
             cost: usage.usd(),
             usage,
             members,

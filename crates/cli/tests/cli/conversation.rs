@@ -148,12 +148,13 @@ fn events_end_at_the_revision_that_was_the_newest_when_they_began() {
     let call = peer.call("event/subscribe");
     assert_eq!(
         call["params"]["args"],
-        json!({ "after": 1, "transient": false })
+        json!({ "after": 0, "transient": false }),
+        "whose an event is follows from those before it"
     );
     assert_eq!(call["params"].get("key"), None, "it changes nothing");
     peer.answer(&call, &json!({ "head": 3 }));
-    for revision in 2..=4 {
-        event(&mut peer, revision, "booted", json!({}));
+    for revision in 1..=3 {
+        event(&mut peer, revision, "run_idle", json!({ "run": "R-1" }));
     }
     let said = command.said();
     let revisions: Vec<_> = said
@@ -172,8 +173,8 @@ fn a_follower_goes_on_after_the_supervisor_died_and_ends_when_it_is_stopped() {
     let mut peer = supervisor.accept();
     let call = peer.call("event/subscribe");
     peer.answer(&call, &json!({ "head": 0 }));
-    event(&mut peer, 1, "booted", json!({}));
-    event(&mut peer, 2, "booted", json!({}));
+    event(&mut peer, 1, "run_idle", json!({ "run": "R-1" }));
+    event(&mut peer, 2, "run_idle", json!({ "run": "R-1" }));
     drop(peer);
     let mut peer = supervisor.accept();
     let call = peer.call("event/subscribe");
@@ -182,13 +183,13 @@ fn a_follower_goes_on_after_the_supervisor_died_and_ends_when_it_is_stopped() {
         "nothing is told twice, nothing is left out"
     );
     peer.answer(&call, &json!({ "head": 2 }));
-    event(&mut peer, 3, "booted", json!({}));
+    event(&mut peer, 3, "run_idle", json!({ "run": "R-1" }));
     peer.notify("goodbye", &json!({ "reason": "stopped" }));
     drop(peer);
     let said = command.said();
     assert_eq!(
         (said.code, said.out.lines().count()),
-        (6, 3),
+        (6, 4),
         "{}",
         said.err
     );
@@ -301,7 +302,9 @@ fn waiting_ends_with_one_document_and_the_outcome_as_exit_code() {
                 "rounds",
                 "tasks",
                 "team",
-                "tokens"
+                "tokens",
+                "tokens_in",
+                "tokens_out"
             ]
         );
         assert_eq!(

@@ -7,12 +7,15 @@ mod budgets;
 mod lifecycle;
 mod messages;
 mod resume;
+mod rounds;
 mod runs;
 mod settle;
 mod tasks;
 mod up;
 
 use std::sync::Arc;
+
+pub(crate) use rounds::takes_part;
 
 use agent_team_protocol::id::{LaunchId, MemberName, Party};
 
@@ -188,6 +191,9 @@ impl<'a> Turn<'a> {
                 .user_only(by, "start a run")
                 .and_then(|()| self.start_run(goal, then_down, anew, memory)),
             Call::FinishRun { answer, force } => self.finish_run(by, answer, force),
+            Call::ReplyToQuestion { run, round, text } => {
+                self.reply_to_question(by, run, round, &text)
+            }
             Call::Append(growth) => self.append(by, growth),
             Call::Remember { key, value } => self.remember(key, value),
             Call::SetBudget { member, budget } => self

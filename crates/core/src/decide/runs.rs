@@ -8,9 +8,10 @@ use super::{Decided, TEXT_MAX, Turn, check_size};
 use crate::answers::Answer;
 use crate::event::Event;
 use crate::input::{Growth, Origin};
-use crate::member::{GRACE_MS, Life};
+use crate::member::Life;
 use crate::refusal::Refused;
-use crate::run::{MEMORY_KEY_MAX, MEMORY_KEYS_MAX, MEMORY_VALUE_MAX, Memory, Mind, Run};
+use crate::round::Strategy;
+use crate::run::{MEMORY_KEY_MAX, MEMORY_KEYS_MAX, MEMORY_VALUE_MAX, Memory, Mind};
 use crate::task::Outcome;
 use crate::team::Grown;
 
@@ -39,6 +40,7 @@ impl Turn<'_> {
                 return Err(Refused::RunUnderWay(run.id));
             }
             let run = run.id;
+            self.abandon_round(&Origin::User);
             self.record(Event::RunAbandoned { run });
         }
         let run = RunId(self.team.run.as_ref().map_or(0, |run| run.id.0) + 1);
@@ -50,7 +52,10 @@ impl Turn<'_> {
             memory: memory.into_iter().collect(),
         });
         self.tell_budgets(waited);
-        self.accept(Party::User, vec![Party::Member(lead)], goal, false, None);
+        // In rounds her model is asked with the goal in the question.
+        if self.team.plan.strategy == Strategy::Lead {
+            self.accept(Party::User, vec![Party::Member(lead)], goal, false, None);
+        }
         Ok(Answer::Run { run }.into())
     }
 
@@ -58,17 +63,14 @@ impl Turn<'_> {
         self.lead_only(by, "finish a run")?;
         check_size("the answer", &answer, TEXT_MAX)?;
         let run = self.team.run.as_ref().filter(|run| run.is_under_way());
-        let &Run { id, then_down, .. } = run.ok_or(Refused::NoRun)?;
+        let id = run.ok_or(Refused::NoRun)?.id;
         let open = self.unfinished().count();
         if !force && open > 0 {
             let named: Vec<TaskId> = self.unfinished().take(NAMED_MAX).collect();
             let more = open - named.len();
             return Err(Refused::TasksOpen { named, more });
         }
-        self.record(Event::RunFinished { run: id, answer });
-        if then_down {
-            self.end_all(GRACE_MS, "the run is finished");
-        }
+        self.end_run(id, answer);
         Ok(Answer::Run { run: id }.into())
     }
 
@@ -151,6 +153,10 @@ impl Turn<'_> {
     pub(super) fn notice_idleness(&mut self) {
         let Some(run) = &self.team.run else { return };
         let Some(lead) = self.team.lead() else { return };
+        if self.team.plan.strategy != Strategy::Lead {
+            // A run that goes by rounds always waits for somebody.
+            return;
+        }
         if !run.is_under_way() || run.told_idle || !matches!(lead.life, Life::Ready { .. }) {
             return;
         }

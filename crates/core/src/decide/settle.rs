@@ -15,6 +15,7 @@ impl Turn<'_> {
             self.start_planned();
             self.judge_budgets();
             self.take_ready_tasks();
+            self.advance_run();
             self.notice_idleness();
         }
     }
@@ -96,6 +97,7 @@ impl Turn<'_> {
             .team
             .members()
             .filter(|member| matches!(member.life, Life::Ready { .. }))
+            .filter(|member| !self.team.only_asks(member))
             .filter(|member| self.team.task_of(&member.plan.name).is_none())
             // What she cannot begin others may.
             .filter(|member| self.team.out_of_budget(member).is_none())

@@ -15,6 +15,7 @@ use crate::input::{After, ClaimRef, Origin, ReplyTo, TaskChanges, Verdict};
 use crate::member::Life;
 use crate::plan::TaskPlan;
 use crate::refusal::Refused;
+use crate::run::Run;
 use crate::task::{GraphError, Outcome, REFUSALS_MAX, Task};
 
 /// Longest task, all its texts together, in bytes: with its result, and however its text is escaped, it fits into a
@@ -261,7 +262,7 @@ impl Turn<'_> {
     }
 
     /// Takes what a member works on away from her, unless she gave it up herself.
-    fn abandon(&mut self, by: &Origin, task: &Task, reason: &str) {
+    pub(super) fn abandon(&mut self, by: &Origin, task: &Task, reason: &str) {
         if let Some(Party::Member(member)) = task.owner()
             && party(by) != Party::Member(member.clone())
         {
@@ -274,8 +275,13 @@ impl Turn<'_> {
         }
     }
 
-    /// One notice of how a task ended, to the lead and to its creator, but not to who did it.
+    /// One notice of how a task ended, to the lead and to its creator, but not to who did it. Of a round's the lead's
+    /// model is told with the next question.
     pub(super) fn tell_result(&mut self, task: &Task, how: &str, text: &str, by: Option<&Party>) {
+        let round = self.team.run.as_ref().and_then(Run::round_under_way);
+        if round.is_some_and(|(_, _, id)| id == task.id) {
+            return;
+        }
         let mut notice = format!("{} {} {how}", task.id, first_line(&task.plan.title));
         if let Some(Party::Member(owner)) = task.owner() {
             notice.push_str(&format!(" ({owner})"));

@@ -10,5 +10,7 @@ mod messages;
 mod plans;
 mod restarts;
 mod rig;
+mod rounds;
+mod rounds_go_on;
 mod runs;
 mod up;

@@ -106,6 +106,24 @@ pub(super) enum Fact {
         run: RunId,
         answer: String,
     },
+    RunFailed {
+        run: RunId,
+        failure: String,
+        reason: String,
+    },
+    CoordinatorDecided {
+        round: u32,
+        decision: Decision,
+        text: String,
+    },
+    RoundStarted {
+        round: u32,
+        member: MemberName,
+    },
+    RoundEnded {
+        round: u32,
+        member: MemberName,
+    },
     RunAbandoned {
         run: RunId,
     },
@@ -141,6 +159,14 @@ pub(super) enum Fact {
     TeamAccountKept {},
     MessageKept {},
     CallAnswered {},
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Decision {
+    Member(MemberName),
+    Done,
+    Unclear(String),
 }
 
 #[derive(Debug, Deserialize)]

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::document::{Document, Life, Operation, add};
-use super::fact::{Fact, MemberPlan, Next, TaskPlan, json};
+use super::fact::{Decision, Fact, MemberPlan, Next, TaskPlan, json};
 use super::{AgUi, Envelope};
 use crate::id::{MemberName, Party, Revision, RoleName, RunId, TaskId, TeamId};
 use crate::notification::{EventNotice, TransientNotice};
@@ -287,6 +287,50 @@ impl Envelopes {
                     timestamp: origin.timestamp,
                 };
                 self.run_ended(run, finished, origin)
+            }
+            Fact::RunFailed {
+                run,
+                failure,
+                reason,
+            } => {
+                let failed = AgUi::RunError {
+                    message: reason,
+                    code: Some(failure),
+                    timestamp: origin.timestamp,
+                };
+                self.run_ended(run, failed, origin)
+            }
+            Fact::CoordinatorDecided {
+                round,
+                decision,
+                text,
+            } => {
+                let value = match decision {
+                    Decision::Member(member) => {
+                        json!({"member": member, "text": text, "round": round})
+                    }
+                    Decision::Done => json!({"done": true, "text": text, "round": round}),
+                    Decision::Unclear(why) => json!({"unclear": why, "text": text, "round": round}),
+                };
+                vec![self.custom(None, "coordinator_decision", value, origin)]
+            }
+            Fact::RoundStarted { round, member } => {
+                let started = AgUi::StepStarted {
+                    step_name: format!("round {round}: {member}"),
+                    member: member.clone(),
+                    round,
+                    timestamp: origin.timestamp,
+                };
+                vec![self.wrap(Some(&member), started, origin)]
+            }
+            Fact::RoundEnded { round, member } => {
+                let finished = AgUi::StepFinished {
+                    step_name: format!("round {round}: {member}"),
+                    member: member.clone(),
+                    round,
+                    timestamp: origin.timestamp,
+                };
+                vec![self.wrap(Some(&member), finished, origin)]
             }
             Fact::RunAbandoned { run } => {
                 let abandoned = AgUi::RunError {

@@ -5,8 +5,9 @@ use agent_team_core::{
     Answer, Call, CallKey, Caller, Context, Effect, Input, Origin, ReplyTo, Team,
 };
 use agent_team_protocol::method::{
-    Attach, Change, ChangeKind, GetMemory, ListMessages, ListTasks, Nothing, ReadTranscript,
-    RunAnswer, SendAnswer, Spawn, Subscribe, TaskAnswer, TranscriptAnswer, UpAnswer,
+    Attach, Change, ChangeKind, GetMemory, ListMessages, ListRounds, ListTasks, Nothing,
+    ReadTranscript, RunAnswer, SendAnswer, Spawn, Subscribe, TaskAnswer, TranscriptAnswer,
+    UpAnswer,
 };
 use agent_team_protocol::spec::TeamSpec;
 use agent_team_protocol::view::Placement;
@@ -45,6 +46,8 @@ pub(crate) enum Asked {
     ShowTask(TaskId),
     Wait,
     WaitForRun(RunId),
+    WaitForQuestion,
+    ListRounds(ListRounds),
     ReadTranscript(ReadTranscript),
     Recall(GetMemory),
     Attach(Attach),
@@ -73,6 +76,8 @@ impl Request {
             | Asked::ShowTask(_)
             | Asked::Wait
             | Asked::WaitForRun(_)
+            | Asked::WaitForQuestion
+            | Asked::ListRounds(_)
             | Asked::ReadTranscript(_)
             | Asked::Recall(_)
             | Asked::Attach(_)

@@ -6,8 +6,8 @@ use std::collections::btree_map::Entry;
 
 use agent_team_core::Origin;
 use agent_team_protocol::method::{
-    Attach, ListMessages, ListTasks, LogAnswer, Memory, MessageListAnswer, ReadTranscript,
-    TranscriptPage,
+    Attach, ListMessages, ListRounds, ListTasks, LogAnswer, Memory, MessageListAnswer,
+    ReadTranscript, RoundListAnswer, TranscriptPage,
 };
 use agent_team_protocol::view::{MessageState, MessageView, TaskView, TeamView};
 use agent_team_protocol::{ErrorCode, MemberName, Party, Refusal, Revision, RunId, TaskId};
@@ -46,6 +46,8 @@ impl Driver {
             Asked::ListTasks(list) => self.list_tasks(reply, list),
             Asked::ShowTask(task) => self.show_task(reply, task),
             Asked::WaitForRun(run) => self.wait_for_run(reply, run),
+            Asked::WaitForQuestion => self.wait_for_question(reply, &request.by),
+            Asked::ListRounds(list) => self.list_rounds(reply, list),
             Asked::ReadTranscript(read) => self.read_transcript(reply, &request.by, read),
             Asked::Recall(get) => self.recall(reply, get.key.as_deref()),
             Asked::Wait => self.waiters.push(Waiter::Quiet { reply }),
@@ -105,9 +107,36 @@ impl Driver {
         if self.team.run().is_some_and(|last| last.id == run) {
             self.waiters.push(Waiter::Run { reply, run });
         } else {
-            let text = format!("there is no run {run} any more");
-            reply.refuse(Refusal::new(ErrorCode::UnknownRun, text));
+            reply.refuse(unknown_run(run));
         }
+    }
+
+    fn wait_for_question(&mut self, reply: Reply, by: &Origin) {
+        let lead = self.team.lead().map(|lead| &lead.plan.name);
+        match by {
+            Origin::Member { name, .. } if lead == Some(name) => {
+                self.waiters.push(Waiter::Question { reply });
+            }
+            Origin::Member { .. } | Origin::User => {
+                let text = "a run asks its lead alone";
+                reply.refuse(Refusal::new(ErrorCode::NotPermitted, text));
+            }
+        }
+    }
+
+    fn list_rounds(&self, reply: Reply, list: ListRounds) {
+        let Some(run) = self.team.run().filter(|run| run.id == list.run) else {
+            return reply.refuse(unknown_run(list.run));
+        };
+        let (mut rounds, mut bytes) = (Vec::new(), 0);
+        let mut left = view::rounds(run).skip(list.after as usize).peekable();
+        // However its text is escaped, a page of one more fits into a frame.
+        while let Some(round) = left.next_if(|_| bytes < PAGE_BYTES / 8) {
+            bytes += round.output.as_ref().map_or(0, String::len);
+            rounds.push(round);
+        }
+        let more = left.peek().is_some();
+        reply.ok(&RoundListAnswer { rounds, more });
     }
 
     /// Members read their own.
@@ -328,6 +357,11 @@ fn fit(
         tasks,
         more,
     })
+}
+
+fn unknown_run(run: RunId) -> Refusal {
+    let text = format!("there is no run {run} any more");
+    Refusal::new(ErrorCode::UnknownRun, text)
 }
 
 pub(super) fn unknown_member(name: &MemberName) -> Refusal {

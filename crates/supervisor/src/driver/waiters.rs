@@ -34,6 +34,8 @@ pub(super) enum Waiter {
     Up { reply: Reply, answer: UpAnswer },
     /// Until it is not under way any more.
     Run { reply: Reply, run: RunId },
+    /// Until a run wants to be told something by the lead's model.
+    Question { reply: Reply },
     /// Until nothing is in progress and nothing can be taken.
     Quiet { reply: Reply },
 }
@@ -91,6 +93,10 @@ impl Driver {
                     let text = format!("another goal took the place of {run}");
                     reply.refuse(Refusal::new(ErrorCode::UnknownRun, text));
                 }
+            },
+            Waiter::Question { reply } => match view::question(&self.team) {
+                Some(question) => reply.ok(&question),
+                None => return Some(Waiter::Question { reply }),
             },
             Waiter::Quiet { reply } => {
                 if self.team.can_go_on() {
@@ -223,6 +229,7 @@ impl Driver {
                 Waiter::Member { reply, .. }
                 | Waiter::Up { reply, .. }
                 | Waiter::Run { reply, .. }
+                | Waiter::Question { reply }
                 | Waiter::Quiet { reply } => {
                     reply.refuse(refusal.clone());
                 }

@@ -222,6 +222,16 @@ pub(super) fn destination(method: &str, call: &Envelope<'_>) -> Result<Destinati
                 force,
             })
         }
+        m::RunQuestion::NAME => read(Asked::WaitForQuestion),
+        m::RunReply::NAME => {
+            let m::ReplyToRun { run, round, text } = call.args::<m::RunReply>()?;
+            change(Call::ReplyToQuestion {
+                run,
+                round,
+                text: text.into(),
+            })
+        }
+        m::RunRounds::NAME => read(Asked::ListRounds(call.args::<m::RunRounds>()?)),
         m::RunWait::NAME => read(Asked::WaitForRun(call.args::<m::RunWait>()?.run)),
 
         m::TranscriptAppend::NAME => change(Call::Append(convert::growth(

@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use agent_team_protocol::spec::{AgentSpec, Budget, ClaimPolicy, Engine, MemberSpec, TeamSpec};
+use agent_team_protocol::spec::{
+    AgentSpec, Budget, ClaimPolicy, Engine, MemberSpec, Strategy, TeamSpec,
+};
 
 use agent_team_protocol::TeamId;
 
@@ -107,6 +109,7 @@ fn a_member_thinks_as_her_role_and_her_own_table_say() {
             mcp: Vec::new(),
             bypass: false,
             providers: Default::default(),
+            strategy: None,
             record: None,
         }
     );
@@ -590,6 +593,34 @@ fn a_role_file_whose_head_cannot_be_read_is_told() {
         fs::write(roles.join("x.md"), text).unwrap();
         assert_eq!(told_in(project.path(), member), expected, "of:\n{text}");
     }
+}
+
+#[test]
+fn the_lead_of_a_team_that_goes_by_rounds_knows_how() {
+    let project = project();
+    let strategy = |text: &str, variables: &[(&str, &str)]| {
+        let loaded = read_with(project.path(), text, variables);
+        let spec = loaded.spec;
+        assert_eq!(member(&spec, "ada").agent.strategy, None);
+        assert_eq!(member(&spec, "ada").engine, Engine::Native);
+        member(&spec, "lead").agent.strategy.clone()
+    };
+    let text = "mode = \"coordinator\"\n[[member]]\nname = \"ada\"\n";
+    let usual = Strategy::Coordinator {
+        max_rounds: 5,
+        prompt: None,
+    };
+    assert_eq!(strategy(text, &[]), Some(usual));
+    let own = format!("max_rounds = 2\ncoordinator_prompt = \"{{{{who}}}}: {{task}}\"\n{text}");
+    let filled = Strategy::Coordinator {
+        max_rounds: 2,
+        prompt: Some("Eve: {task}".into()),
+    };
+    assert_eq!(strategy(&own, &[("who", "Eve")]), Some(filled));
+    let text = text.replace("coordinator", "collaborate");
+    assert_eq!(strategy(&text, &[]), Some(Strategy::Collaborate));
+    let text = text.replace("collaborate", "lead");
+    assert_eq!(strategy(&text, &[]), None);
 }
 
 #[test]

@@ -19,7 +19,7 @@ use crate::pane::paint::Style;
 use crate::worker::{LastWords, refused};
 
 /// Longest result, reason or report: what is cut out of a longer one is named, which takes some room.
-const WORDS_MAX: usize = TEXT_MAX - 256;
+pub(super) const WORDS_MAX: usize = TEXT_MAX - 256;
 
 impl Mind {
     /// Ends the turn with an answer without calls, unless its task does not count as completed. `report` is the last

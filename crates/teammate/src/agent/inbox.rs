@@ -168,6 +168,23 @@ impl Inbox {
         }
     }
 
+    /// Waits for the next thing to come. Whether it is something new that the model is to be told. Safe to cancel.
+    ///
+    /// # Errors
+    /// When it is to stop instead.
+    pub(super) async fn news(&mut self) -> Result<bool, Interruption> {
+        if let Some(stop @ Interruption::Stop { .. }) = &self.interruption {
+            return Err(stop.clone());
+        }
+        self.receive().await;
+        let before = self.waiting.len();
+        self.pull();
+        match &self.interruption {
+            Some(stop @ Interruption::Stop { .. }) => Err(stop.clone()),
+            Some(Interruption::Hear(_)) | None => Ok(self.waiting.len() > before),
+        }
+    }
+
     /// Something has come already that cannot wait.
     pub(super) fn interrupted(&mut self) -> Option<Interruption> {
         self.drain();

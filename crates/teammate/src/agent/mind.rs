@@ -84,6 +84,10 @@ impl Mind {
     }
 
     async fn live(&mut self) -> Result<Infallible, End> {
+        self.read_back().await?;
+        if let Some(strategy) = self.agent.strategy.clone() {
+            return self.lead_by_rounds(&strategy).await;
+        }
         self.wake().await?;
         loop {
             if self.inbox.work().await.is_err() {
@@ -111,9 +115,7 @@ impl Mind {
         Ok(say::troubles(&offered.troubles))
     }
 
-    /// Takes up where the transcript ends.
-    async fn wake(&mut self) -> Result<(), End> {
-        let troubles = self.connect().await?;
+    async fn read_back(&mut self) -> Result<(), End> {
         loop {
             let after = self.transcript.entries();
             let args = ReadTranscript {
@@ -130,9 +132,14 @@ impl Mind {
                 })
             })?;
             if !page.more || page.items.is_empty() {
-                break;
+                return Ok(());
             }
         }
+    }
+
+    /// Takes up where the transcript ends.
+    async fn wake(&mut self) -> Result<(), End> {
+        let troubles = self.connect().await?;
         let team = self.desk.call::<TeamShow>(&Nothing {}).await;
         let team = team.map_err(|refusal| cannot("its team cannot be shown", &refusal))?;
         self.system = seam::system_of(&self.desk, &self.agent, &team, self.toolbox.cwd());
@@ -195,7 +202,7 @@ impl Mind {
     }
 
     /// Tells the model, which is to say: stores what it is told, and acknowledges the messages among it.
-    async fn hear(&mut self, heard: Vec<Heard>) -> Result<(), End> {
+    pub(super) async fn hear(&mut self, heard: Vec<Heard>) -> Result<(), End> {
         let mut items = Vec::new();
         let mut read = Vec::new();
         let mut bytes = 0;
@@ -258,7 +265,7 @@ impl Mind {
         Ok(None)
     }
 
-    async fn ask(&mut self) -> Result<Stepped, End> {
+    pub(super) async fn ask(&mut self) -> Result<Stepped, End> {
         let prompt = Prompt {
             system: &self.system,
             items: self.transcript.items(),
@@ -351,7 +358,7 @@ impl Mind {
         Ok(())
     }
 
-    async fn store(
+    pub(super) async fn store(
         &mut self,
         items: Vec<Box<RawValue>>,
         read: Vec<MessageId>,
@@ -383,7 +390,7 @@ pub(super) fn unless_stopped(stepped: Stepped) -> Result<Stepped, End> {
     }
 }
 
-fn cannot(what: &str, refusal: &Refusal) -> End {
+pub(super) fn cannot(what: &str, refusal: &Refusal) -> End {
     End::Words(LastWords {
         code: ExitCode::Failed as u8,
         reason: format!("{what}: {}", refusal.message),

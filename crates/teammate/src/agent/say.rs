@@ -96,6 +96,11 @@ pub(super) fn not_completed(task: &Assignment, why: &str) -> String {
     )
 }
 
+/// In place of an earlier question of a run: what stood in it stands in the next one too.
+pub(super) fn asked_before(round: u32) -> String {
+    note(&format!("Here you were asked for round {round}."))
+}
+
 pub(super) const CUT_OFF: &str =
     "Your answer was cut off: it was as long as an answer may be. Go on, in smaller parts.";
 

@@ -6,6 +6,7 @@
 //! ```
 //! The supervisor's copy only grows; marks among its items say how a reader gets from it to what the model is shown.
 
+use agent_team_protocol::RunId;
 use agent_team_protocol::method::ITEM_MAX;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
@@ -23,8 +24,18 @@ const TOKEN_BYTES: u64 = 4;
 pub(super) enum Mark {
     /// All items so far but the last `kept` ones are replaced by this text.
     Summarised { text: String, kept: usize },
+    /// A question of a run that goes by rounds. Its text takes the place of the run's question before, and the first
+    /// one of everything before it.
+    Asked { asked: Asked, text: String },
     /// The turn is over.
     Rested,
+}
+
+/// Which question of a run that goes by rounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Asked {
+    pub(super) run: RunId,
+    pub(super) round: u32,
 }
 
 /// An entry of a transcript that this build cannot read.
@@ -40,6 +51,8 @@ pub(super) struct Transcript {
     items: Vec<Item>,
     entries: u64,
     rested: bool,
+    /// The last question, and its place among the items.
+    asked: Option<(Asked, usize)>,
     /// Tokens of the first so many items with everything else of a prompt, as a model counted them.
     counted: Option<(usize, u64)>,
 }
@@ -82,6 +95,20 @@ impl Transcript {
                 self.items.drain(..self.items.len().saturating_sub(kept));
                 self.items.insert(0, Item::Said { text });
                 self.counted = None;
+                self.asked = None;
+            }
+            Mark::Asked { asked, text } => {
+                match self.asked {
+                    Some((before, place)) if before.run == asked.run => {
+                        let text = say::asked_before(before.round);
+                        self.items[place] = Item::Said { text };
+                    }
+                    Some(_) | None => self.items.clear(),
+                }
+                self.asked = Some((asked, self.items.len()));
+                self.items.push(Item::Said { text });
+                self.counted = None;
+                self.rested = false;
             }
             Mark::Rested => self.rested = true,
         }
@@ -100,6 +127,14 @@ impl Transcript {
     /// A turn was begun and did not come to its end.
     pub(super) fn is_unfinished(&self) -> bool {
         !self.rested && self.entries > 0
+    }
+
+    /// What the model has answered to this question, if it has.
+    pub(super) fn answer_to(&self, asked: Asked) -> Option<&Answer> {
+        match (self.asked, self.items.last()) {
+            (Some((last, _)), Some(Item::Answered(answer))) if last == asked => Some(answer),
+            _ => None,
+        }
     }
 
     /// What the calls that were under way when the process ended came to: nobody knows. They are never made again.

@@ -9,6 +9,7 @@ use agent_team_protocol::TaskId;
 use agent_team_protocol::notification::{Assignment, DeliveredMessage};
 use agent_team_protocol::spec::Colour;
 use agent_team_protocol::text::{visible, visible_label};
+use agent_team_protocol::view::{QuestionView, RoundView, Wants};
 
 /// Longest part of a line that comes from elsewhere, in characters.
 const LABEL: usize = 120;
@@ -45,6 +46,26 @@ pub(crate) fn abandoned(task: TaskId, reason: &str) -> String {
 
 pub(crate) fn message(message: &DeliveredMessage) -> String {
     format!("✉ {}: {}", message.from, visible(&message.text))
+}
+
+/// Of a run that goes by rounds.
+pub(crate) fn question(question: &QuestionView) -> String {
+    match question.wants {
+        Wants::Decision { max_rounds } => {
+            format!(
+                "── {} round {} of {max_rounds}",
+                question.run, question.round
+            )
+        }
+        Wants::Synthesis => format!("── {} summing up", question.run),
+    }
+}
+
+/// What a member's round came to.
+pub(crate) fn round(round: &RoundView) -> Option<String> {
+    let (member, output) = (round.member.as_ref()?, round.output.as_deref()?);
+    let first = output.trim().lines().next().unwrap_or_default();
+    Some(format!("◀ {member}: {}", visible_label(first, LABEL)))
 }
 
 fn duration(duration: Duration) -> String {

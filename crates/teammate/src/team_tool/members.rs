@@ -7,7 +7,7 @@ use agent_team_protocol::method::{
     SendMessage, Spawn, TeamShow,
 };
 use agent_team_protocol::text::visible_label;
-use agent_team_protocol::view::{RoleView, TeamView};
+use agent_team_protocol::view::{MemberView, RoleView, TeamView};
 use agent_team_protocol::{MemberName, Recipient, RoleName, TaskId};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -204,6 +204,14 @@ pub(super) fn spawnable(team: &TeamView) -> impl Iterator<Item = &RoleView> {
     team.roles
         .iter()
         .filter(move |role| Some(&role.name) != of_lead)
+}
+
+/// The role of a member, as far as the team knows it.
+pub(crate) fn role_of(member: &MemberView, team: &TeamView) -> String {
+    match team.roles.iter().find(|role| role.name == member.role) {
+        Some(role) => role_line(role),
+        None => member.role.to_string(),
+    }
 }
 
 /// `reviewer: Reviews changes`.

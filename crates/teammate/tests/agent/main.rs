@@ -10,6 +10,7 @@ mod resume;
 #[expect(dead_code, reason = "the worker's tests use the rest")]
 #[path = "../worker/rig.rs"]
 mod rig;
+mod rounds;
 mod scene;
 mod scripted;
 mod turn;

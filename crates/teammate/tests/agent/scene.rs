@@ -77,7 +77,7 @@ impl Scene {
     }
 
     /// As far as its transcript is read back.
-    async fn begin(supervisor: ScriptedSupervisor, opening: Opening) -> Self {
+    pub(crate) async fn begin(supervisor: ScriptedSupervisor, opening: Opening) -> Self {
         let Opening {
             agent,
             window,
@@ -111,17 +111,23 @@ impl Scene {
         team_view(&self.supervisor)
     }
 
-    /// Its process dies, and another one takes its place with what was stored.
-    pub(crate) async fn restart(self, holds: Option<Assignment>) -> Self {
+    /// Its process dies. What is left is its supervisor, and what was stored.
+    pub(crate) async fn dies(self) -> (ScriptedSupervisor, Vec<Box<RawValue>>) {
         self.agent.abort();
         assert!(self.agent.await.unwrap_err().is_cancelled());
         drop(self.member);
+        (self.supervisor, self.stored)
+    }
+
+    /// Its process dies, and another one takes its place with what was stored.
+    pub(crate) async fn restart(self, holds: Option<Assignment>) -> Self {
+        let (supervisor, stored) = self.dies().await;
         let opening = Opening {
-            stored: self.stored,
+            stored,
             holds,
             ..Opening::default()
         };
-        Self::open_with(self.supervisor, opening).await
+        Self::open_with(supervisor, opening).await
     }
 
     pub(crate) async fn deliver(&mut self, id: u64, text: &str, urgent: bool) {

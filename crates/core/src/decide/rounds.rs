@@ -1,0 +1,318 @@
+//! Runs that go by rounds: who works next, what becomes of a reply of the lead's model, and when there is no going on.
+//!
+//! Everything but the replies follows from the state, so nothing is lost with the process that waited for it.
+
+use std::sync::Arc;
+
+use agent_team_protocol::id::{MemberName, Party, RunId, TaskId};
+
+use super::{Decided, TEXT_MAX, Turn, check_size, first_line};
+use crate::answers::Answer;
+use crate::event::Event;
+use crate::input::Origin;
+use crate::member::{GRACE_MS, Life, Member};
+use crate::plan::TaskPlan;
+use crate::refusal::Refused;
+use crate::round::{self, Decision, Reply, Round, RoundEnd, Strategy, Wants, Work};
+use crate::run::{Failure, Run};
+use crate::task::Outcome;
+
+/// A round's task usually goes before what else waits for its member.
+const PRIORITY: i32 = 100;
+
+impl Turn<'_> {
+    /// What the lead's model says to the question of a round.
+    pub(super) fn reply_to_question(
+        &mut self,
+        by: &Origin,
+        run: RunId,
+        round: u32,
+        text: &Arc<str>,
+    ) -> Decided {
+        self.lead_only(by, "say how a run goes on")?;
+        check_size("the reply", text, TEXT_MAX)?;
+        let question = self.team.question();
+        let question = question.filter(|asked| (asked.run, asked.round) == (run, round));
+        let question = question.ok_or(Refused::NotAsked(run, round))?;
+        match question.wants {
+            Wants::Decision { .. } => self.decide_round(run, round, text),
+            Wants::Synthesis if text.trim().is_empty() => {
+                let reason = "the lead's model was asked for a synthesis and said nothing";
+                self.fail_run(run, Failure::Stuck, reason.into());
+            }
+            Wants::Synthesis => self.end_run(run, text.clone()),
+        }
+        Ok(Answer::Run { run }.into())
+    }
+
+    fn decide_round(&mut self, run: RunId, round: u32, text: &Arc<str>) {
+        let decide = |decision| Event::CoordinatorDecided {
+            run,
+            round,
+            decision,
+            text: text.clone(),
+        };
+        let routed = match round::read(text) {
+            Ok(Reply::Done { answer }) => {
+                self.record(decide(Decision::Done));
+                return self.end_run(run, answer.into());
+            }
+            Ok(Reply::Route { name, instructions }) => {
+                self.routable(name).map(|member| (member, instructions))
+            }
+            Err(why) => Err(why.to_owned()),
+        };
+        match routed {
+            Ok((member, instructions)) => {
+                self.record(decide(Decision::Member(member.clone())));
+                self.begin_round(run, round, member, instructions);
+            }
+            Err(why) => self.record(decide(Decision::Unclear(why.into()))),
+        }
+    }
+
+    /// Who is meant, if she can be given work; else why not.
+    fn routable(&self, name: &str) -> Result<MemberName, String> {
+        let mut members = self.team.members().filter(|member| takes_part(member));
+        let Some(member) = members.find(|member| member.plan.name.as_str() == name) else {
+            let known = self.team.members().filter(|member| takes_part(member));
+            let known: Vec<&str> = known.map(|member| member.plan.name.as_str()).collect();
+            let name = first_line(name);
+            return Err(format!(
+                "there is no member {name:?} to be given work; there are: {}",
+                known.join(", ")
+            ));
+        };
+        match cannot_work(member) {
+            None => Ok(member.plan.name.clone()),
+            Some(why) => Err(format!("{name} cannot work: {why}")),
+        }
+    }
+
+    /// What follows for the run from the state that this step has left.
+    pub(super) fn advance_run(&mut self) {
+        self.end_round();
+        let Some(run) = self.team.run.as_ref().filter(|run| run.is_under_way()) else {
+            return;
+        };
+        // While the lead is away everybody may be on the way out: the run waits for her.
+        let goes_on = self.team.lead().is_some_and(|lead| lead.life.may_work());
+        if !goes_on || run.round_under_way().is_some() {
+            return;
+        }
+        let (id, round) = (run.id, run.rounds_so_far() + 1);
+        match &self.team.plan.strategy {
+            Strategy::Lead => {}
+            Strategy::Coordinator { max_rounds } if round > *max_rounds => {
+                let reason = format!("the {max_rounds} rounds of the run are used up");
+                self.fail_run(id, Failure::MaxRounds, reason);
+            }
+            Strategy::Coordinator { .. } => {
+                if let Some(reason) = self.nobody_works() {
+                    self.fail_run(id, Failure::Stuck, reason);
+                }
+            }
+            Strategy::Collaborate { .. } => match self.team.next_collaborator() {
+                Some(member) => {
+                    let member = member.plan.name.clone();
+                    self.begin_round(id, round, member, "");
+                }
+                None if !run.rounds.iter().any(is_completed) => {
+                    let reason = self.nobody_works();
+                    let reason = reason.unwrap_or_else(|| "nobody got anything done".to_owned());
+                    self.fail_run(id, Failure::Stuck, reason);
+                }
+                None => {}
+            },
+        }
+    }
+
+    /// Why no member can be given work, if none can.
+    fn nobody_works(&self) -> Option<String> {
+        let members = self.team.members().filter(|member| takes_part(member));
+        let mut reasons = Vec::new();
+        for member in members {
+            let why = cannot_work(member)?;
+            reasons.push(format!("{}: {why}", member.plan.name));
+        }
+        Some(match reasons.is_empty() {
+            true => "the team has no member that thinks but its lead".to_owned(),
+            false => format!("nobody is left to work ({})", reasons.join("; ")),
+        })
+    }
+
+    fn begin_round(&mut self, run: RunId, round: u32, member: MemberName, instructions: &str) {
+        let Some(of) = self.team.run.as_ref() else {
+            return;
+        };
+        let unable = self.team.member(&member).and_then(cannot_work);
+        let title = format!("Round {round}: {}", first_line(&of.goal));
+        let plan = TaskPlan {
+            key: format!("{run}, round {round}").into(),
+            title: title.into(),
+            description: round::work(&of.goal, instructions, &of.rounds, TEXT_MAX).into(),
+            priority: PRIORITY,
+            labels: Vec::new(),
+            after: Vec::new(),
+            role: None,
+            assignee: Some(member.clone()),
+            files: Vec::new(),
+            run: None,
+            verify: None,
+            rerun: true,
+            from_file: false,
+        };
+        let task = match &unable {
+            None => Some(self.team.next_task()),
+            Some(_) => None,
+        };
+        if let Some(task) = task {
+            self.record(Event::TaskAdded {
+                task,
+                plan,
+                created_by: Party::System,
+            });
+        }
+        self.record(Event::RoundStarted {
+            run,
+            round,
+            member: member.clone(),
+            task,
+        });
+        if let Some(why) = unable {
+            self.round_ended(run, round, member, RoundEnd::Failed, why.into());
+        }
+    }
+
+    /// Ends the round whose task has come to its end, or never will.
+    fn end_round(&mut self) {
+        let Some(run) = &self.team.run else { return };
+        let Some((round, member, id)) = run.round_under_way() else {
+            return;
+        };
+        let (run, member) = (run.id, member.clone());
+        let (end, output) = match self.team.board.get(id).map(|task| &task.outcome) {
+            None => {
+                // A completed task has left the board, in this very step.
+                let mut completed = self.step.completed.iter();
+                let completed = completed.find(|completed| completed.task.id == id);
+                let result = completed.map(|completed| completed.result.clone());
+                (RoundEnd::Completed, result.unwrap_or_default())
+            }
+            Some(Outcome::InProgress { .. }) => return,
+            Some(Outcome::Failed { reason }) => (RoundEnd::Failed, reason.clone()),
+            Some(Outcome::Cancelled) => (RoundEnd::Failed, "its task was cancelled".into()),
+            Some(Outcome::Pending { note, taken_from }) => {
+                let Some(reason) = self.never_taken(id, note.clone(), taken_from.clone()) else {
+                    return;
+                };
+                self.record(Event::TaskFailed {
+                    task: id,
+                    reason: reason.clone(),
+                });
+                (RoundEnd::Failed, reason)
+            }
+        };
+        self.round_ended(run, round, member, end, output);
+    }
+
+    /// Why a round's pending task is taken by nobody any more, if so.
+    fn never_taken(
+        &self,
+        id: TaskId,
+        note: Option<Arc<str>>,
+        taken_from: Option<MemberName>,
+    ) -> Option<Arc<str>> {
+        let assignee = self.team.board.get(id)?.plan.assignee.clone()?;
+        if taken_from.as_ref() == Some(&assignee) {
+            return Some(note.unwrap_or_else(|| "it was given back".into()));
+        }
+        // A team on its way down takes its run up again when it comes back.
+        if !self.team.lead().is_some_and(|lead| lead.life.may_work()) {
+            return None;
+        }
+        match self.team.member(&assignee) {
+            Some(member) => cannot_work(member).map(Into::into),
+            None => Some(format!("{assignee} has left the team").into()),
+        }
+    }
+
+    fn round_ended(
+        &mut self,
+        run: RunId,
+        round: u32,
+        member: MemberName,
+        end: RoundEnd,
+        output: Arc<str>,
+    ) {
+        let (key, value) = (member.as_str().into(), round::remembered(&output));
+        self.record(Event::RoundEnded {
+            run,
+            round,
+            member,
+            end,
+            output,
+        });
+        self.record(Event::Remembered { key, value });
+    }
+
+    /// Another goal takes the run's place: nobody goes on with its round.
+    pub(super) fn abandon_round(&mut self, by: &Origin) {
+        let under_way = self.team.run.as_ref().and_then(Run::round_under_way);
+        if let Some((_, _, id)) = under_way
+            && let Some(task) = self.team.board.get(id).cloned()
+        {
+            self.record(Event::TaskCancelled { task: id });
+            self.abandon(by, &task, "another goal took its place");
+        }
+    }
+
+    pub(super) fn end_run(&mut self, run: RunId, answer: Arc<str>) {
+        self.record(Event::RunFinished { run, answer });
+        self.leave_after_run("the run is finished");
+    }
+
+    fn fail_run(&mut self, run: RunId, failure: Failure, reason: String) {
+        self.record(Event::RunFailed {
+            run,
+            failure,
+            reason: reason.into(),
+        });
+        self.leave_after_run("the run has failed");
+    }
+
+    fn leave_after_run(&mut self, why: &str) {
+        if self.team.run.as_ref().is_some_and(|run| run.then_down) {
+            self.end_all(GRACE_MS, why);
+        }
+    }
+}
+
+/// Whether a round may be hers, as far as her kind goes.
+pub(crate) fn takes_part(member: &Member) -> bool {
+    !member.plan.lead && member.plan.takes.without_run && !member.is_leaving()
+}
+
+/// Why she takes no work up by herself, if she does not.
+fn cannot_work(member: &Member) -> Option<String> {
+    if member.life.may_work() {
+        return None;
+    }
+    Some(match &member.life {
+        Life::Held { reason } => format!("it is held: {reason}"),
+        Life::Stopped
+        | Life::Planned
+        | Life::Launching { .. }
+        | Life::Ready { .. }
+        | Life::Draining { .. }
+        | Life::Ending { .. }
+        | Life::Cooling { .. } => "it was stopped".to_owned(),
+    })
+}
+
+fn is_completed(round: &Round) -> bool {
+    match round {
+        Round::Worked { work, .. } => matches!(work, Work::Completed { .. }),
+        Round::Unclear { .. } | Round::Answered => false,
+    }
+}

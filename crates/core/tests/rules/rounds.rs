@@ -1,0 +1,408 @@
+//! Runs that go by rounds: a coordinator who says who works next, and members who work in turn.
+
+use agent_team_core::input::{Call, UpPlan, Verdict};
+use agent_team_core::plan::TaskPlan;
+use agent_team_core::round::{Question, Round, Strategy, Wants, Work};
+use agent_team_core::run::{Failure, Memory, RunState};
+use agent_team_core::task::Outcome;
+use agent_team_core::{Answer, Event, Refused};
+use agent_team_protocol::id::{RunId, TaskId};
+
+use crate::plans::{name, task_plan};
+use crate::rig::{Done, Rig, file};
+
+pub(crate) fn team(strategy: Strategy) -> UpPlan {
+    let mut plan = file(&["ada", "ben"]);
+    plan.team.strategy = strategy;
+    plan
+}
+
+fn coordinator(max_rounds: u32) -> Rig {
+    let mut rig = Rig::of(team(Strategy::Coordinator { max_rounds }));
+    start(&mut rig);
+    rig
+}
+
+/// Who works in the order of the file, which is not that of the names.
+fn collaborators() -> Rig {
+    let order = vec![name("ben"), name("ada")];
+    let mut rig = Rig::of(team(Strategy::Collaborate { order }));
+    start(&mut rig);
+    rig
+}
+
+pub(crate) fn start(rig: &mut Rig) {
+    rig.user(Call::StartRun {
+        goal: "Mend it".into(),
+        then_down: false,
+        anew: true,
+        memory: Memory::new(),
+    })
+    .answer();
+}
+
+/// The lead's model says this to the question that is open.
+pub(crate) fn says(rig: &mut Rig, text: &str) -> Done {
+    let Question { run, round, .. } = rig.team.question().expect("the run asks something");
+    rig.by(
+        "lead",
+        Call::ReplyToQuestion {
+            run,
+            round,
+            text: text.into(),
+        },
+    )
+}
+
+pub(crate) fn completes(rig: &mut Rig, member: &str, result: &str) -> Done {
+    let task = rig.team.task_of(&name(member)).expect("she works").id;
+    let claim = rig.claim_of(task);
+    rig.by(
+        member,
+        Call::CompleteTask {
+            claim,
+            result: result.into(),
+            verdict: Verdict::Unasked,
+        },
+    )
+}
+
+fn rounds(rig: &Rig) -> Vec<String> {
+    let rounds = rig.team.run().expect("there is a run").rounds.iter();
+    let told = rounds.map(|round| match round {
+        Round::Worked { member, work, .. } => match work {
+            Work::UnderWay => format!("{member} works"),
+            Work::Completed { output } => format!("{member}: {output}"),
+            Work::Failed { output } => format!("{member} failed: {output}"),
+        },
+        Round::Unclear { why } => format!("unclear: {why}"),
+        Round::Answered => "answered".to_owned(),
+    });
+    told.collect()
+}
+
+fn state(rig: &Rig) -> &RunState {
+    &rig.team.run().expect("there is a run").state
+}
+
+fn failed(rig: &Rig) -> (Failure, &str) {
+    match state(rig) {
+        RunState::Failed {
+            failure, reason, ..
+        } => (*failure, reason),
+        other @ (RunState::UnderWay | RunState::Finished { .. } | RunState::Abandoned { .. }) => {
+            panic!("it has not failed: {other:?}")
+        }
+    }
+}
+
+fn remembered<'a>(rig: &'a Rig, key: &str) -> Option<&'a str> {
+    rig.team.memory().get(key).map(|value| &**value)
+}
+
+#[test]
+fn a_coordinator_gives_rounds_until_it_is_done() {
+    let mut rig = coordinator(5);
+    assert_eq!(rig.inbox("lead"), [""; 0], "its model is asked instead");
+    says(&mut rig, "ROUTE: ada\nLook at a.rs").answer();
+    assert_eq!(rig.team.question(), None, "it waits for ada");
+    let task = rig.team.task_of(&name("ada")).expect("she has it").clone();
+    assert!(task.plan.description.contains("Look at a.rs"));
+    assert!(task.plan.description.contains("Mend it"));
+    let ended = completes(&mut rig, "ada", "it is line 7");
+    assert_eq!(ended.told(), [], "the next question tells the lead");
+
+    says(&mut rig, "ROUTE: ben").answer();
+    let task = rig.team.task_of(&name("ben")).expect("he has it").clone();
+    assert!(task.plan.description.contains("it is line 7"));
+    completes(&mut rig, "ben", "mended").answer();
+    says(&mut rig, "ROUTE: ada").answer();
+    completes(&mut rig, "ada", "checked").answer();
+    says(&mut rig, "DONE: It works.").answer();
+
+    assert!(matches!(state(&rig), RunState::Finished { answer, .. } if &**answer == "It works."));
+    assert_eq!(
+        rounds(&rig),
+        [
+            "ada: it is line 7",
+            "ben: mended",
+            "ada: checked",
+            "answered"
+        ]
+    );
+    assert_eq!(remembered(&rig, "ada"), Some("\"checked\""));
+    assert_eq!(remembered(&rig, "ben"), Some("\"mended\""));
+}
+
+#[test]
+fn what_cannot_be_followed_is_put_back_and_costs_a_round() {
+    let mut rig = coordinator(5);
+    let replies = [
+        ("I would ask ada.", "does not begin"),
+        ("ROUTE: eve", "no member \"eve\""),
+        ("ROUTE: Ada", "there are: ada, ben"),
+        ("ROUTE: lead", "no member \"lead\""),
+    ];
+    for (before, (reply, why)) in replies.into_iter().enumerate() {
+        says(&mut rig, reply).answer();
+        let rounds = rounds(&rig);
+        assert_eq!(rounds.len(), before + 1);
+        assert!(rounds[before].contains(why), "{reply}: {rounds:?}");
+    }
+    let question = rig.team.question().expect("one round is left");
+    assert_eq!(
+        (question.round, question.wants),
+        (5, Wants::Decision { max_rounds: 5 })
+    );
+    says(&mut rig, "no").answer();
+    assert_eq!(failed(&rig).0, Failure::MaxRounds);
+}
+
+#[test]
+fn a_run_without_a_round_left_fails_and_keeps_what_there_is() {
+    let mut rig = coordinator(1);
+    says(&mut rig, "ROUTE: ada").answer();
+    assert!(
+        state(&rig) == &RunState::UnderWay,
+        "her round is still hers"
+    );
+    completes(&mut rig, "ada", "half of it").answer();
+    assert_eq!(failed(&rig).0, Failure::MaxRounds);
+    assert_eq!(rounds(&rig), ["ada: half of it"]);
+    assert_eq!(remembered(&rig, "ada"), Some("\"half of it\""));
+}
+
+#[test]
+fn only_the_lead_replies_and_only_to_what_is_asked() {
+    let mut rig = coordinator(5);
+    let reply = |run, round| Call::ReplyToQuestion {
+        run: RunId(run),
+        round,
+        text: "ROUTE: ada".into(),
+    };
+    assert!(matches!(
+        rig.by("ada", reply(1, 1)).refusal(),
+        Refused::LeadOnly(_)
+    ));
+    assert_eq!(
+        rig.by("lead", reply(1, 2)).refusal(),
+        Refused::NotAsked(RunId(1), 2)
+    );
+    assert_eq!(
+        rig.by("lead", reply(2, 1)).refusal(),
+        Refused::NotAsked(RunId(2), 1)
+    );
+    rig.by("lead", reply(1, 1)).answer();
+    assert_eq!(
+        rig.by("lead", reply(1, 1)).refusal(),
+        Refused::NotAsked(RunId(1), 1),
+        "it was followed already"
+    );
+}
+
+#[test]
+fn why_a_member_did_not_do_her_round_is_its_output() {
+    let task = TaskId(1);
+    type Act = fn(&mut Rig);
+    let acts: [(Act, &str); 5] = [
+        (
+            |rig| {
+                let claim = rig.claim_of(TaskId(1));
+                let reason = "no such file".into();
+                rig.by("ada", Call::FailTask { claim, reason }).answer();
+            },
+            "no such file",
+        ),
+        (
+            |rig| {
+                let claim = rig.claim_of(TaskId(1));
+                let note = "stopped after 100 steps".into();
+                rig.by("ada", Call::ReleaseTask { claim, note }).answer();
+            },
+            "stopped after 100 steps",
+        ),
+        (
+            |rig| {
+                rig.user(Call::CancelTask { task: TaskId(1) }).answer();
+            },
+            "its task was cancelled",
+        ),
+        (
+            |rig| {
+                rig.kill("ada").answer();
+                rig.tree_is_gone("ada");
+            },
+            "it was stopped",
+        ),
+        (
+            |rig| {
+                let words = Call::LastWords {
+                    code: 5,
+                    reason: "the key is wrong".into(),
+                    hold: true,
+                };
+                rig.by("ada", words).answer();
+                rig.dies("ada");
+            },
+            "it is held: the key is wrong",
+        ),
+    ];
+    for (act, why) in acts {
+        let mut rig = coordinator(5);
+        says(&mut rig, "ROUTE: ada").answer();
+        act(&mut rig);
+        assert_eq!(rounds(&rig), [format!("ada failed: {why}")]);
+        assert!(rig.team.question().is_some(), "the coordinator decides");
+        assert!(
+            !matches!(rig.task(task).outcome, Outcome::Pending { .. }),
+            "nobody takes it up later"
+        );
+    }
+}
+
+#[test]
+fn a_member_who_dies_in_her_round_goes_on_with_it() {
+    let mut rig = coordinator(5);
+    says(&mut rig, "ROUTE: ada").answer();
+    rig.dies("ada");
+    rig.hello("ada");
+    assert_eq!(rounds(&rig), ["ada works"]);
+    completes(&mut rig, "ada", "done").answer();
+    assert_eq!(rounds(&rig), ["ada: done"]);
+}
+
+#[test]
+fn a_run_that_nobody_can_work_for_fails_with_the_reason() {
+    let mut rig = coordinator(5);
+    for member in ["ada", "ben"] {
+        assert_eq!(*state(&rig), RunState::UnderWay);
+        rig.kill(member).answer();
+        rig.tree_is_gone(member);
+    }
+    let (failure, reason) = failed(&rig);
+    assert_eq!(failure, Failure::Stuck);
+    assert_eq!(
+        reason,
+        "nobody is left to work (ada: it was stopped; ben: it was stopped)"
+    );
+}
+
+#[test]
+fn a_run_survives_down_in_the_middle_of_a_round() {
+    let plan = team(Strategy::Coordinator { max_rounds: 5 });
+    let mut rig = Rig::of(plan.clone());
+    start(&mut rig);
+    says(&mut rig, "ROUTE: ada").answer();
+    rig.user(Call::Down { force: true }).answer();
+    for member in ["ada", "ben", "lead"] {
+        rig.tree_is_gone(member);
+    }
+    assert_eq!(rounds(&rig), ["ada works"]);
+    rig.up(plan).answer();
+    for member in ["ada", "ben", "lead"] {
+        rig.hello(member);
+    }
+    completes(&mut rig, "ada", "done").answer();
+    assert_eq!(rounds(&rig), ["ada: done"]);
+}
+
+#[test]
+fn what_a_round_came_to_is_kept_while_the_lead_is_away() {
+    let mut rig = coordinator(5);
+    says(&mut rig, "ROUTE: ada").answer();
+    rig.kill("lead").answer();
+    rig.tree_is_gone("lead");
+    completes(&mut rig, "ada", "done").answer();
+    assert_eq!(rounds(&rig), ["ada: done"]);
+    rig.user(Call::Restart {
+        member: name("lead"),
+    })
+    .answer();
+    rig.hello("lead");
+    assert_eq!(rig.team.question().map(|question| question.round), Some(2));
+}
+
+#[test]
+fn another_goal_takes_the_round_away() {
+    let mut rig = coordinator(5);
+    says(&mut rig, "ROUTE: ada").answer();
+    start(&mut rig);
+    assert_eq!(rig.team.task_of(&name("ada")), None);
+    let question = rig.team.question().expect("it begins anew");
+    assert_eq!((question.run, question.round), (RunId(2), 1));
+}
+
+#[test]
+fn a_lead_that_only_asks_takes_no_tasks() {
+    let mut rig = coordinator(5);
+    let plan = TaskPlan {
+        assignee: Some(name("lead")),
+        ..task_plan("Hers")
+    };
+    let after = Vec::new();
+    let task = rig.user(Call::AddTask { plan, after }).task();
+    assert_eq!(rig.owner(task).as_deref(), None);
+}
+
+#[test]
+fn everybody_works_in_turn_and_then_the_lead_sums_up() {
+    let mut rig = collaborators();
+    assert_eq!(rig.team.question(), None);
+    completes(&mut rig, "ben", "one half").answer();
+    let task = rig.team.task_of(&name("ada")).expect("her turn").clone();
+    assert!(task.plan.description.contains("one half"));
+    completes(&mut rig, "ada", "the other").answer();
+    let question = rig.team.question().expect("a synthesis");
+    assert_eq!(question.wants, Wants::Synthesis);
+    says(&mut rig, "Both halves.").answer();
+    assert!(
+        matches!(state(&rig), RunState::Finished { answer, .. } if &**answer == "Both halves.")
+    );
+    assert_eq!(rounds(&rig), ["ben: one half", "ada: the other"]);
+}
+
+#[test]
+fn who_cannot_work_has_a_round_that_says_so() {
+    let mut rig = collaborators();
+    rig.kill("ada").answer();
+    rig.tree_is_gone("ada");
+    completes(&mut rig, "ben", "one half").answer();
+    assert_eq!(
+        rounds(&rig),
+        ["ben: one half", "ada failed: it was stopped"]
+    );
+    assert!(rig.team.question().is_some());
+    start(&mut rig);
+    rig.kill("ben").answer();
+    rig.tree_is_gone("ben");
+    assert_eq!(failed(&rig).0, Failure::Stuck, "there is nothing to sum up");
+}
+
+#[test]
+fn the_journal_tells_of_decisions_and_rounds() {
+    let mut rig = coordinator(5);
+    let told = |done: Done| -> Vec<&'static str> {
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "of all events these are told of"
+        )]
+        let kinds = done.events.iter().filter_map(|event| {
+            Some(match event {
+                Event::CoordinatorDecided { .. } => "decided",
+                Event::RoundStarted { .. } => "started",
+                Event::RoundEnded { .. } => "ended",
+                Event::Remembered { .. } => "remembered",
+                _ => return None,
+            })
+        });
+        kinds.collect()
+    };
+    assert_eq!(told(says(&mut rig, "ROUTE: ada")), ["decided", "started"]);
+    assert_eq!(
+        told(completes(&mut rig, "ada", "done")),
+        ["ended", "remembered"]
+    );
+    assert_eq!(told(says(&mut rig, "nonsense")), ["decided"]);
+    let done = says(&mut rig, "DONE: yes");
+    assert_eq!(done.outcome, Some(Ok(Answer::Run { run: RunId(1) })));
+}

@@ -1,0 +1,169 @@
+//! A run that goes by rounds never waits for nobody, whatever happens to its team.
+
+use agent_team_core::input::{Call, UpPlan};
+use agent_team_core::member::Life;
+use agent_team_core::round::{Round, Strategy, Work};
+use agent_team_core::task::Outcome;
+use proptest::prelude::*;
+use proptest::strategy::Strategy as _;
+
+use crate::plans::name;
+use crate::rig::Rig;
+use crate::rounds::{completes, says, start, team};
+
+/// What may happen to a team while it has a run.
+#[derive(Debug, Clone, Copy)]
+enum Happening {
+    Says(&'static str),
+    Completes(&'static str),
+    GivesBack(&'static str),
+    Dies(&'static str),
+    Killed(&'static str),
+    Restarted(&'static str),
+    DownAndUp,
+    Reboot,
+    Waits,
+}
+
+fn happening() -> impl prop::strategy::Strategy<Value = Happening> {
+    let member = || prop::sample::select(vec!["ada", "ben"]);
+    let anybody = || prop::sample::select(vec!["ada", "ben", "lead"]);
+    let replies = vec!["ROUTE: ada", "ROUTE: ben", "ROUTE: eve", "hm", "DONE: yes"];
+    prop_oneof![
+        4 => prop::sample::select(replies).prop_map(Happening::Says),
+        4 => member().prop_map(Happening::Completes),
+        1 => member().prop_map(Happening::GivesBack),
+        2 => anybody().prop_map(Happening::Dies),
+        1 => anybody().prop_map(Happening::Killed),
+        2 => anybody().prop_map(Happening::Restarted),
+        1 => Just(Happening::DownAndUp),
+        1 => Just(Happening::Reboot),
+        1 => Just(Happening::Waits),
+    ]
+}
+
+fn happen(rig: &mut Rig, plan: &UpPlan, what: Happening) {
+    match what {
+        Happening::Says(text) => {
+            if rig.is_ready("lead") && rig.team.question().is_some() {
+                says(rig, text).answer();
+            }
+        }
+        Happening::Completes(member) => {
+            if rig.is_ready(member) && rig.team.task_of(&name(member)).is_some() {
+                completes(rig, member, "done").answer();
+            }
+        }
+        Happening::GivesBack(member) => {
+            if rig.is_ready(member)
+                && let Some(task) = rig.team.task_of(&name(member)).map(|task| task.id)
+            {
+                let claim = rig.claim_of(task);
+                let note = "cannot".into();
+                rig.by(member, Call::ReleaseTask { claim, note }).answer();
+            }
+        }
+        Happening::Dies(member) => {
+            if rig.is_ready(member) {
+                rig.dies(member);
+            }
+        }
+        Happening::Killed(member) => {
+            rig.kill(member).answer();
+        }
+        Happening::Restarted(member) => {
+            rig.user(Call::Restart {
+                member: name(member),
+            })
+            .answer();
+        }
+        Happening::DownAndUp => {
+            rig.user(Call::Down { force: true }).answer();
+            settle(rig);
+            rig.up(plan.clone()).answer();
+        }
+        Happening::Reboot => {
+            rig.reboot();
+        }
+        Happening::Waits => {
+            rig.wait(60_000);
+        }
+    }
+    settle(rig);
+}
+
+/// Whoever is on the way arrives.
+fn settle(rig: &mut Rig) {
+    for member in ["ada", "ben", "lead"] {
+        for _ in 0..2 {
+            match rig.life(member) {
+                Life::Launching { .. } => {
+                    rig.hello(member);
+                }
+                Life::Draining { .. } => {
+                    rig.dies(member);
+                }
+                Life::Ending { .. } => {
+                    rig.tree_is_gone(member);
+                }
+                Life::Planned
+                | Life::Ready { .. }
+                | Life::Cooling { .. }
+                | Life::Held { .. }
+                | Life::Stopped => {}
+            }
+        }
+    }
+}
+
+/// While the lead is there, a run waits for her model, or for a member who has the round's task or will take it.
+fn assert_goes_on(rig: &Rig) {
+    let run = rig.team.run().expect("there is a run");
+    if !run.is_under_way() || !rig.is_ready("lead") || rig.team.question().is_some() {
+        return;
+    }
+    let Some(Round::Worked {
+        task: Some(task),
+        work: Work::UnderWay,
+        ..
+    }) = run.rounds.last()
+    else {
+        panic!("it waits for nobody: {:?}", run.rounds);
+    };
+    let task = rig.task(*task);
+    let assignee = task.plan.assignee.as_ref().expect("it is for a member");
+    match &task.outcome {
+        Outcome::InProgress { .. } => {}
+        Outcome::Pending { .. } => assert!(
+            !matches!(
+                rig.life(assignee.as_str()),
+                Life::Held { .. } | Life::Stopped
+            ),
+            "nobody takes {task:?}"
+        ),
+        other @ (Outcome::Failed { .. } | Outcome::Cancelled) => {
+            panic!("the round's task is {other:?}")
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_run_waits_for_nobody(
+        collaborate in any::<bool>(),
+        happenings in prop::collection::vec(happening(), 1..40),
+    ) {
+        let strategy = match collaborate {
+            true => Strategy::Collaborate { order: vec![name("ben")] },
+            false => Strategy::Coordinator { max_rounds: 6 },
+        };
+        let plan = team(strategy);
+        let mut rig = Rig::of(plan.clone());
+        start(&mut rig);
+        for what in happenings {
+            happen(&mut rig, &plan, what);
+            assert_goes_on(&rig);
+            prop_assert!(rig.team.run().expect("there is one").rounds.len() <= 6);
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! `mode`, and the keys of the modes that go by rounds: who decides what is done, and how a run comes to its answer.
+
+use agent_team_protocol::spec::{Engine, Strategy};
+use agent_team_protocol::template::{PLACEHOLDERS, placeholders};
+
+use super::agent::{self, Reader};
+use super::member::Member;
+use super::source::Source;
+use super::table::{At, Table, suggest};
+
+/// Who decides what is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// A lead that thinks and has tools.
+    Lead,
+    /// A lead whose model says each round who works.
+    Coordinator,
+    /// Everybody in turn, and a lead who sums up.
+    Collaborate,
+    /// The person, and the board.
+    Manual,
+}
+
+pub(super) const MODES: &[(&str, Mode)] = &[
+    ("lead", Mode::Lead),
+    ("coordinator", Mode::Coordinator),
+    ("collaborate", Mode::Collaborate),
+    ("manual", Mode::Manual),
+];
+
+/// Rounds of a run, unless the file says otherwise, and at most.
+const ROUNDS: u32 = 5;
+const ROUNDS_MAX: i32 = 100;
+
+impl Mode {
+    pub(super) fn word(self) -> &'static str {
+        let word = MODES.iter().find(|(_, mode)| *mode == self);
+        word.map_or("", |(word, _)| word)
+    }
+}
+
+/// The strategy of the lead, which is `None` where she leads with tools or there is none.
+pub(super) fn read(
+    source: &Source<'_>,
+    root: &mut Table<'_>,
+    mode: Option<At<Mode>>,
+    reader: Reader<'_>,
+) -> Option<Strategy> {
+    let rounds = root.integer("max_rounds", 1..=ROUNDS_MAX);
+    let prompt = root.string("coordinator_prompt");
+    let mode = mode.map(|found| found.value);
+    if mode != Some(Mode::Coordinator) {
+        let said = [
+            rounds.and(root.place_of("max_rounds")),
+            prompt.map(|found| found.at),
+        ];
+        for (key, at) in ["max_rounds", "coordinator_prompt"].into_iter().zip(said) {
+            if let Some(at) = at {
+                source.fault_with_hint(
+                    at,
+                    format!("`{key}` is for `mode = \"coordinator\"`"),
+                    "write mode = \"coordinator\", or leave it out",
+                );
+            }
+        }
+    }
+    match mode? {
+        Mode::Coordinator => Some(Strategy::Coordinator {
+            max_rounds: rounds.map_or(ROUNDS, i32::unsigned_abs),
+            prompt: prompt.map(|found| template(source, found, reader)),
+        }),
+        Mode::Collaborate => Some(Strategy::Collaborate),
+        Mode::Lead | Mode::Manual => None,
+    }
+}
+
+/// What a coordinator's model is asked with: every placeholder known.
+fn template(source: &Source<'_>, found: At<&str>, reader: Reader<'_>) -> String {
+    for (_, word) in placeholders(found.value) {
+        if !PLACEHOLDERS.contains(&word) {
+            source.fault_with_hint(
+                source.find(found.at, &["{", word]).unwrap_or(found.at),
+                format!("`coordinator_prompt`: there is nothing to put in place of {{{word}}}"),
+                suggest(word, &PLACEHOLDERS),
+            );
+        }
+    }
+    agent::prompt(source, found, reader.variables)
+}
+
+/// Rounds need somebody to work in them, and a lead who is asked alone has no use for tools.
+pub(super) fn check(source: &Source<'_>, mode: Option<At<Mode>>, members: &[Member]) {
+    let Some(At { value: mode, at }) = mode else {
+        return;
+    };
+    match mode {
+        Mode::Lead | Mode::Manual => return,
+        Mode::Coordinator | Mode::Collaborate => {}
+    }
+    let word = mode.word();
+    let works = |member: &Member| !member.spec.lead && member.spec.engine == Engine::Native;
+    if !members.iter().any(works) {
+        source.fault_with_hint(
+            at,
+            format!("`mode = \"{word}\"` needs members that think besides the lead"),
+            "add [[member]] with name = \"ada\" and engine = \"native\"",
+        );
+    }
+    let lead = members.iter().find(|member| member.spec.lead);
+    if let Some(At { value: key, at }) = lead.and_then(|lead| lead.tools_at) {
+        source.fault_with_hint(
+            at,
+            format!("`{key}` says nothing here: with `mode = \"{word}\"` the lead has no tools"),
+            "leave it out",
+        );
+    }
+}

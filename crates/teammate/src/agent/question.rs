@@ -1,0 +1,146 @@
+//! What a lead without tools is asked, in words. Pure. Called by `rounds`.
+
+use agent_team_protocol::spec::{Engine, Strategy};
+use agent_team_protocol::template::fill;
+use agent_team_protocol::text::visible_line;
+use agent_team_protocol::view::{
+    MemberState, MemberView, QuestionView, RoundState, RoundView, TeamView, Wants,
+};
+
+use super::ending::WORDS_MAX;
+use super::say;
+use super::transcript::without_middle;
+use crate::model::{Answer, Stop};
+use crate::team_tool::role_of;
+
+/// What stands in a question unless the team file has a template of its own.
+const TEMPLATE: &str = "\
+# The goal
+{task}
+
+# The members
+{worker_descriptions}
+
+# What there is so far
+{prior_outputs}";
+
+const DECIDE: &str = "\
+Reply with `ROUTE: <member>` as the first line and below it what that member is to do, or with `DONE: <the answer>`.";
+
+const LAST: &str = "\
+This is the last round. If you give it to a member, the run ends without an answer.";
+
+const SUM_UP: &str = "\
+Everybody has had a turn. Reply with the answer to the goal, made from these outputs: the person gets it as it is.";
+
+/// What one question is made from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asking<'a> {
+    pub(super) question: &'a QuestionView,
+    pub(super) strategy: &'a Strategy,
+    /// All so far.
+    pub(super) rounds: &'a [RoundView],
+    pub(super) team: &'a TeamView,
+    /// Bytes of the outputs, at most.
+    pub(super) most: usize,
+}
+
+impl Asking<'_> {
+    pub(super) fn text(&self) -> String {
+        let template = match self.strategy {
+            Strategy::Coordinator { prompt, .. } => prompt.as_deref().unwrap_or(TEMPLATE),
+            Strategy::Collaborate => TEMPLATE,
+        };
+        let (members, outputs) = (self.members(), self.outputs());
+        let filled = fill(template, |word| match word {
+            "worker_descriptions" => Some(members.as_str()),
+            "task" => Some(self.question.goal.as_str()),
+            "prior_outputs" => Some(outputs.as_str()),
+            _ => None,
+        });
+        let round = self.question.round;
+        match self.question.wants {
+            Wants::Decision { max_rounds } => {
+                let mut text = say::note(&format!("Round {round} of {max_rounds}."));
+                if let Some(why) = self.put_back() {
+                    text.push_str(&format!(" Your last reply could not be followed: {why}."));
+                }
+                text.push_str(&format!("\n\n{filled}\n\n{DECIDE}"));
+                if round == max_rounds {
+                    text.push_str(&format!("\n{LAST}"));
+                }
+                text
+            }
+            Wants::Synthesis => format!("{filled}\n\n{SUM_UP}"),
+        }
+    }
+
+    /// What was wrong with the reply before.
+    fn put_back(&self) -> Option<&str> {
+        let last = self.rounds.last()?;
+        let output = last.output.as_deref()?;
+        (last.state == RoundState::Unclear).then_some(output)
+    }
+
+    fn members(&self) -> String {
+        let members = self.team.members.iter();
+        let members = members.filter(|member| !member.lead && member.engine == Engine::Native);
+        let lines: Vec<_> = members.map(|member| self.member(member)).collect();
+        lines.join("\n")
+    }
+
+    fn member(&self, member: &MemberView) -> String {
+        let line = format!("- {} ({})", member.name, role_of(member, self.team));
+        match member.state {
+            MemberState::Held | MemberState::Stopped => {
+                format!("{line}: cannot work now. {}", visible_line(&member.why))
+            }
+            MemberState::Planned
+            | MemberState::Launching
+            | MemberState::Idle
+            | MemberState::Working
+            | MemberState::Waiting
+            | MemberState::Unresponsive
+            | MemberState::Draining
+            | MemberState::Cooling
+            | MemberState::Unknown => line,
+        }
+    }
+
+    fn outputs(&self) -> String {
+        let output = |round: &RoundView| round.output.clone().unwrap_or_default();
+        let worked = self.rounds.iter().filter(|round| round.member.is_some());
+        let bytes: usize = worked.clone().map(|round| output(round).len()).sum();
+        let share = match bytes > self.most {
+            true => self.most / worked.clone().count(),
+            false => usize::MAX,
+        };
+        let outputs = worked.filter_map(|round| {
+            let how = match round.state {
+                RoundState::Failed => ", not done",
+                RoundState::UnderWay
+                | RoundState::Completed
+                | RoundState::Unclear
+                | RoundState::Answered
+                | RoundState::Unknown => "",
+            };
+            let (member, number) = (round.member.as_ref()?, round.round);
+            let output = without_middle(output(round), share);
+            Some(format!("## {member}, round {number}{how}\n{output}"))
+        });
+        let outputs: Vec<_> = outputs.collect();
+        match outputs.is_empty() {
+            true => "Nothing yet.".to_owned(),
+            false => outputs.join("\n\n"),
+        }
+    }
+}
+
+/// What is passed on of an answer.
+pub(super) fn reply(answer: &Answer) -> String {
+    let mut text = without_middle(answer.text.clone(), WORDS_MAX);
+    if answer.stop == Stop::Length {
+        text.push_str("\n… cut off here: as long as an answer of this model may be");
+    }
+    text
+}

@@ -1,0 +1,341 @@
+//! Teams that go by rounds: a coordinator, and members who work in turn.
+
+use agent_team_protocol::RunId;
+use agent_team_protocol::method::{RunWait, WaitRun};
+use agent_team_protocol::view::TaskState;
+use agent_team_system::process::Signal;
+use agent_team_tests::Rig;
+use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by_model};
+use serde_json::{Value, json};
+
+/// A lead with ada and ben, each with a model of its own name. Ben stands first.
+fn team(mode: &str) -> String {
+    format!(
+        "name = \"demo\"\n{mode}\n[panes]\nplacement = \"headless\"\n[lead]\nmodel = \"openai/lead\"\n\
+         [[member]]\nname = \"ben\"\nmodel = \"openai/ben\"\n\
+         [[member]]\nname = \"ada\"\nmodel = \"openai/ada\"\n"
+    )
+}
+
+/// The team's members ask this server.
+fn rig(server: &FakeModelServer, mode: &str) -> Rig {
+    let mut rig = Rig::with_team(&team(mode));
+    rig.set("OPENAI_BASE_URL", server.base_url());
+    rig.set("OPENAI_API_KEY", "a-key-for-nobody");
+    rig
+}
+
+const COORDINATOR: &str = "mode = \"coordinator\"";
+
+/// What the lead's model was asked, in order.
+fn questions(server: &FakeModelServer) -> Vec<String> {
+    let requests = server.requests();
+    let of_lead = requests.iter().filter(|request| request.model() == "lead");
+    of_lead.map(|request| request.said()).collect()
+}
+
+#[tokio::test]
+async fn a_coordinator_says_who_works_until_there_is_an_answer() {
+    let server = FakeModelServer::start(by_model([
+        (
+            "lead",
+            vec![
+                Reply::text("ROUTE: ada\nLook for the greeting."),
+                Reply::text("ROUTE: ben"),
+                Reply::text("ROUTE: ada\nCheck it."),
+                Reply::text("DONE: It says hello,\nand that is checked."),
+            ],
+        ),
+        (
+            "ada",
+            vec![
+                Reply::text("There is no greeting."),
+                Reply::text("It says hello."),
+            ],
+        ),
+        (
+            "ben",
+            vec![
+                Reply::call(
+                    "write",
+                    json!({"path": "greeting.txt", "content": "hello\n"}),
+                ),
+                Reply::text("I have written one."),
+            ],
+        ),
+    ]))
+    .await;
+    let rig = rig(&server, COORDINATOR);
+    let output = rig
+        .run(["run", "Greet the world", "--json"])
+        .await
+        .expect(0);
+    let report = output.json();
+    assert_eq!(report["outcome"], "finished");
+    assert_eq!(
+        report["final_answer"],
+        "It says hello,\nand that is checked."
+    );
+    assert_eq!(report["rounds"], 4);
+    let output =
+        |round: u32, output: &str| json!({"round": round, "state": "completed", "output": output});
+    assert_eq!(
+        report["outputs"],
+        json!({
+            "ada": [output(1, "There is no greeting."), output(3, "It says hello.")],
+            "ben": [output(2, "I have written one.")],
+        })
+    );
+    assert_eq!(report["tasks"].as_array().map(Vec::len), Some(3));
+    let tokens = |key: &str| report[key].as_u64().expect("a number");
+    assert!(tokens("tokens_in") > 0 && tokens("tokens_out") > 0);
+    assert_eq!(tokens("tokens"), tokens("tokens_in") + tokens("tokens_out"));
+    assert_eq!(rig.read("greeting.txt").as_deref(), Some("hello\n"));
+
+    let questions = questions(&server);
+    assert!(questions[0].contains("Greet the world") && questions[0].contains("- ada (worker"));
+    assert!(questions[0].contains("Nothing yet."));
+    assert!(questions[3].contains("There is no greeting.") && questions[3].contains("round 3"));
+    let requests = server.requests();
+    let lead = requests.iter().find(|request| request.model() == "lead");
+    assert_eq!(lead.expect("it was asked").tools(), [""; 0]);
+    let ben = requests.iter().find(|request| request.model() == "ben");
+    let ben = ben.expect("he was asked").said();
+    assert!(ben.contains("There is no greeting."), "{ben}");
+    let ada = requests.iter().rfind(|request| request.model() == "ada");
+    let ada = ada.expect("she was asked").said();
+    assert!(
+        ada.contains("Check it.") && ada.contains("I have written one."),
+        "{ada}"
+    );
+}
+
+#[tokio::test]
+async fn a_reply_that_cannot_be_followed_is_put_back_and_rounds_end() {
+    let server = FakeModelServer::start(by_model([
+        (
+            "lead",
+            vec![
+                Reply::text("I would let ada do it."),
+                Reply::text("ROUTE: eve"),
+                Reply::text("ROUTE: ada"),
+            ],
+        ),
+        ("ada", vec![Reply::text("Half of it is done.")]),
+    ]))
+    .await;
+    let rig = rig(&server, "mode = \"coordinator\"\nmax_rounds = 3");
+    let output = rig
+        .run(["run", "Greet the world", "--json"])
+        .await
+        .expect(1);
+    let report = output.json();
+    assert_eq!(report["outcome"], "max_rounds");
+    assert_eq!(report["rounds"], 3);
+    assert_eq!(report["outputs"]["ada"][0]["output"], "Half of it is done.");
+    assert_eq!(report.get("final_answer"), None);
+    assert!(report["reason"].as_str().expect("why").contains("used up"));
+    let questions = questions(&server);
+    assert!(questions[1].contains("does not begin with ROUTE: or DONE:"));
+    assert!(questions[2].contains("there is no member \"eve\""));
+    assert!(questions[2].contains("This is the last round."));
+    assert_eq!(rig.processes(), []);
+}
+
+#[tokio::test]
+async fn the_question_is_what_the_team_file_says() {
+    let server =
+        FakeModelServer::start(by_model([("lead", vec![Reply::text("DONE: Hello.")])])).await;
+    let mode = "mode = \"coordinator\"\ncoordinator_prompt = \"GOAL {task} / WHO {worker_descriptions} / {x: 1}\"";
+    let rig = rig(&server, mode);
+    let output = rig
+        .run(["run", "Greet {worker_descriptions}"])
+        .await
+        .expect(0);
+    assert_eq!(output.stdout, "Hello.\n");
+    let asked = &questions(&server)[0];
+    assert!(
+        asked.contains("GOAL Greet {worker_descriptions} / WHO - "),
+        "{asked}"
+    );
+    assert!(asked.contains("/ {x: 1}"), "{asked}");
+}
+
+#[tokio::test]
+async fn everybody_works_in_turn_and_the_lead_sums_up() {
+    let server = FakeModelServer::start(by_model([
+        ("ben", vec![Reply::text("From here it is blue.")]),
+        ("ada", vec![Reply::text("From here it is green.")]),
+        ("lead", vec![Reply::text("It is blue or green.")]),
+    ]))
+    .await;
+    let rig = rig(&server, "mode = \"collaborate\"");
+    rig.ok(["up", "--detach"]).await;
+    let output = rig
+        .run(["up", "--wait", "--json", "What colour is it?"])
+        .await
+        .expect(0);
+    let report = output.json();
+    assert_eq!(report["outcome"], "finished");
+    assert_eq!(report["final_answer"], "It is blue or green.");
+    assert_eq!(report["rounds"], 2);
+    assert_eq!(report["outputs"]["ben"][0]["round"], 1);
+    assert_eq!(
+        report["outputs"]["ada"][0]["output"],
+        "From here it is green."
+    );
+    let requests = server.requests();
+    let ada = requests.iter().find(|request| request.model() == "ada");
+    let ada = ada.expect("she was asked").said();
+    assert!(ada.contains("From here it is blue."), "{ada}");
+    let asked = &questions(&server)[0];
+    assert!(
+        asked.contains("blue.") && asked.contains("green."),
+        "{asked}"
+    );
+
+    let events = rig.ok(["events", "--json"]).await.stdout;
+    let told: Vec<Value> = events
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["event"].clone())
+        .filter(|event| {
+            let kind = event["type"].as_str().unwrap_or_default();
+            kind.starts_with("STEP_") || event["name"] == "memory"
+        })
+        .collect();
+    let kinds = ["STEP_STARTED", "STEP_FINISHED", "CUSTOM"].repeat(2);
+    assert_eq!(
+        told.iter().map(|event| &event["type"]).collect::<Vec<_>>(),
+        kinds
+    );
+    assert_eq!(
+        (&told[3]["member"], &told[3]["round"]),
+        (&json!("ada"), &json!(2))
+    );
+    assert_eq!(
+        told[5]["value"],
+        json!({"key": "ada", "value": "From here it is green."})
+    );
+}
+
+#[tokio::test]
+async fn a_lead_who_is_killed_between_two_rounds_asks_nothing_twice() {
+    let server = FakeModelServer::start(by_model([
+        (
+            "lead",
+            vec![
+                Reply::text("ROUTE: ada"),
+                // Not answered before the lead is killed.
+                Reply::hang(),
+                Reply::text("DONE: Hello."),
+            ],
+        ),
+        ("ada", vec![Reply::text("Said hello.")]),
+    ]))
+    .await;
+    let rig = rig(&server, COORDINATOR);
+    rig.ok(["up", "--detach", "Greet the world"]).await;
+    server.asked("lead", 2).await;
+    rig.worker("lead").await.signal(Signal::SIGKILL).unwrap();
+    let run = rig.ask::<RunWait>(WaitRun { run: RunId(1) }).await;
+    assert_eq!(run.answer.as_deref(), Some("Hello."));
+    let questions = questions(&server);
+    assert!(questions[2].contains("Round 2 of 5") && questions[2].contains("Said hello."));
+    let task = rig.until_task_is("T-1", TaskState::Completed).await;
+    assert_eq!(task.attempts, 1, "her round is not repeated");
+}
+
+#[tokio::test]
+async fn a_member_who_is_killed_in_her_round_goes_on_with_it() {
+    let server = FakeModelServer::start(by_model([
+        (
+            "lead",
+            vec![Reply::text("ROUTE: ada"), Reply::text("DONE: Hello.")],
+        ),
+        (
+            "ada",
+            vec![
+                Reply::call(
+                    "write",
+                    json!({"path": "greeting.txt", "content": "hello\n"}),
+                ),
+                Reply::hang(),
+                Reply::text("Written."),
+            ],
+        ),
+    ]))
+    .await;
+    let rig = rig(&server, COORDINATOR);
+    rig.ok(["up", "--detach"]).await;
+    let run = async {
+        rig.run(["run", "--json", "Greet the world"])
+            .await
+            .expect(0)
+    };
+    let kill = async {
+        server.asked("ada", 2).await;
+        rig.worker("ada").await.signal(Signal::SIGKILL).unwrap();
+    };
+    let (output, ()) = tokio::join!(run, kill);
+    let report = output.json();
+    assert_eq!(report["final_answer"], "Hello.");
+    assert_eq!(
+        report["outputs"]["ada"],
+        json!([{"round": 1, "state": "completed", "output": "Written."}])
+    );
+}
+
+#[tokio::test]
+async fn what_a_member_cannot_do_the_coordinator_hears_of() {
+    let server = FakeModelServer::start(by_model([
+        (
+            "lead",
+            vec![Reply::text("ROUTE: ada"), Reply::text("DONE: Nobody may.")],
+        ),
+        ("ada", vec![Reply::error(401, "who are you?")]),
+    ]))
+    .await;
+    let rig = rig(&server, COORDINATOR);
+    let output = rig
+        .run(["run", "Greet the world", "--json"])
+        .await
+        .expect(0);
+    let ada = &output.json()["outputs"]["ada"][0];
+    assert_eq!(ada["state"], "failed");
+    assert!(
+        ada["output"]
+            .as_str()
+            .expect("why")
+            .contains("who are you?")
+    );
+    assert!(questions(&server)[1].contains("who are you?"));
+}
+
+#[tokio::test]
+async fn what_is_said_to_a_coordinator_is_heard_with_the_next_question() {
+    let server = FakeModelServer::start(by_model([
+        (
+            "lead",
+            vec![Reply::text("ROUTE: ada"), Reply::text("DONE: Hello.")],
+        ),
+        ("ada", vec![Reply::hang(), Reply::text("Said hello.")]),
+    ]))
+    .await;
+    let rig = rig(&server, COORDINATOR);
+    rig.ok(["up", "--detach"]).await;
+    let run = async {
+        rig.run(["run", "--json", "Greet the world"])
+            .await
+            .expect(0)
+    };
+    let steer = async {
+        server.asked("ada", 1).await;
+        rig.ok(["send", "lead", "Mind the moon, too"]).await;
+        rig.worker("ada").await.signal(Signal::SIGKILL).unwrap();
+    };
+    tokio::join!(run, steer);
+    let requests = server.requests();
+    let last = requests.iter().rfind(|request| request.model() == "lead");
+    let told = last.expect("it was asked").body["messages"].to_string();
+    assert!(told.contains("Mind the moon, too"), "{told}");
+}
