@@ -120,7 +120,8 @@ async fn who_has_used_her_budget_up_waits_until_it_is_raised() {
     let lead = rig.until_member_is("lead", MemberState::Waiting).await;
     assert!(matches!(lead.waiting, Some(Waiting::Budget { .. })));
     assert!(
-        lead.why.contains("lead's limits.tokens (1000) is used up"),
+        lead.why
+            .contains("agent-team config set members.lead.limits.tokens"),
         "{}",
         lead.why
     );
@@ -261,7 +262,7 @@ async fn doctor_says_which_model_is_asked_and_why_and_shows_no_key() {
 }
 
 #[tokio::test]
-async fn a_provider_of_the_team_file_is_asked_with_its_headers() {
+async fn a_key_goes_where_the_team_file_says_only_when_its_owner_says_so_too() {
     let server = FakeModelServer::start(by_model(finish("gpt-5.1"))).await;
     let provider = format!(
         "[providers.openai]\nbase_url = {:?}\nheaders = {{ x-gate = \"$GATE\" }}\n",
@@ -269,8 +270,22 @@ async fn a_provider_of_the_team_file_is_asked_with_its_headers() {
     );
     let mut rig = Rig::with_team(&format!("{TEAM}{provider}"));
     rig.set("GATE", "open sesame");
+    rig.set("OPENAI_API_KEY", "a-key-for-nobody");
+    rig.run(["run", "Do it"])
+        .await
+        .expect(1)
+        .says("OPENAI_API_KEY would go there");
+    rig.run(["doctor"])
+        .await
+        .expect(1)
+        .says("config set providers.openai.base_url");
+    assert!(server.requests().is_empty(), "nothing was sent");
+    rig.ok(["config", "set", "providers.openai.base_url", &server.base_url()])
+        .await;
     rig.ok(["run", "Do it"]).await;
-    assert_eq!(server.requests()[0].headers["x-gate"], "open sesame");
+    let headers = &server.requests()[0].headers;
+    assert_eq!(headers["x-gate"], "open sesame");
+    assert_eq!(headers["authorization"], "Bearer a-key-for-nobody");
     let journal = rig.run(["events"]).await;
     assert!(!journal.stdout.contains("open sesame"));
 }

@@ -181,8 +181,9 @@ pub(crate) enum Verb {
     /// Models, roles and limits of the team, set for yourself alone
     ///
     /// The keys are `model`, `role`, `max_steps`, `limits.tokens`, `limits.usd` and `limits.minutes`, of the team, or of
-    /// one member as in `members.ada.model`; and the model of a role, as in `roles.worker.model`. What is set is kept
-    /// beside your own settings, goes before the team file, and changes no file of the project.
+    /// one member as in `members.ada.model`; the model of a role, as in `roles.worker.model`; and where a provider is
+    /// asked with your key, as in `providers.openai.base_url`. What is set is kept beside your own settings, goes before
+    /// the team file, and changes no file of the project.
     #[command(subcommand)]
     Config(ConfigCommand),
     /// The process that runs the teams

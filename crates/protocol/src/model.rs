@@ -10,14 +10,19 @@ use std::str::FromStr;
 
 use crate::text::visible_label;
 
-/// What a provider of models is called.
-#[derive(Debug, PartialEq, Eq)]
+/// What a provider of models is called, and which variables speak of it.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ProviderName {
     /// As it stands before the slash.
     pub name: &'static str,
     pub aliases: &'static [&'static str],
     /// A model's name that begins so is this provider's also without the provider before it.
     pub prefixes: &'static [&'static str],
+    /// The environment variables that say where it is asked, the first that is set wins.
+    pub base_url_vars: &'static [&'static str],
+    /// The environment variables that hold its key, the first that is set wins; with `_FILE` behind, that name a file
+    /// which holds it.
+    pub key_vars: &'static [&'static str],
 }
 
 /// In the order in which they are looked for when no model is named.
@@ -26,56 +31,78 @@ pub static PROVIDERS: [ProviderName; 11] = [
         name: "anthropic",
         aliases: &["claude"],
         prefixes: &["claude-"],
+        base_url_vars: &["ANTHROPIC_BASE_URL"],
+        key_vars: &["ANTHROPIC_API_KEY"],
     },
     ProviderName {
         name: "openai",
         aliases: &[],
         prefixes: &["gpt-", "chatgpt-", "o1", "o3", "o4"],
+        base_url_vars: &["OPENAI_BASE_URL", "OPENAI_API_BASE"],
+        key_vars: &["OPENAI_API_KEY"],
     },
     ProviderName {
         name: "gemini",
         aliases: &["google"],
         prefixes: &["gemini-"],
+        base_url_vars: &["GEMINI_BASE_URL"],
+        key_vars: &["GEMINI_API_KEY", "GOOGLE_API_KEY"],
     },
     ProviderName {
         name: "openrouter",
         aliases: &[],
         prefixes: &[],
+        base_url_vars: &["OPENROUTER_BASE_URL"],
+        key_vars: &["OPENROUTER_API_KEY"],
     },
     ProviderName {
         name: "deepseek",
         aliases: &[],
         prefixes: &[],
+        base_url_vars: &["DEEPSEEK_BASE_URL"],
+        key_vars: &["DEEPSEEK_API_KEY"],
     },
     ProviderName {
         name: "mistral",
         aliases: &[],
         prefixes: &[],
+        base_url_vars: &["MISTRAL_BASE_URL"],
+        key_vars: &["MISTRAL_API_KEY"],
     },
     ProviderName {
         name: "groq",
         aliases: &[],
         prefixes: &[],
+        base_url_vars: &["GROQ_BASE_URL"],
+        key_vars: &["GROQ_API_KEY"],
     },
     ProviderName {
         name: "openai-compatible",
         aliases: &["compatible"],
         prefixes: &[],
+        base_url_vars: &["OPENAI_COMPATIBLE_BASE_URL"],
+        key_vars: &["OPENAI_COMPATIBLE_API_KEY"],
     },
     ProviderName {
         name: "ollama",
         aliases: &[],
         prefixes: &[],
+        base_url_vars: &["OLLAMA_HOST"],
+        key_vars: &["OLLAMA_API_KEY"],
     },
     ProviderName {
         name: "llamacpp",
         aliases: &["llama.cpp", "llama-cpp"],
         prefixes: &[],
+        base_url_vars: &["LLAMACPP_BASE_URL"],
+        key_vars: &["LLAMACPP_API_KEY", "LLAMA_API_KEY"],
     },
     ProviderName {
         name: "vllm",
         aliases: &[],
         prefixes: &[],
+        base_url_vars: &["VLLM_BASE_URL"],
+        key_vars: &["VLLM_API_KEY"],
     },
 ];
 
@@ -90,6 +117,28 @@ impl ProviderName {
         all.find(|provider| is(provider.name) || provider.aliases.iter().any(|alias| is(alias)))
     }
 }
+
+/// Whether a variable of this name holds a provider's key, or names the file of one.
+pub fn holds_key(variable: &str) -> bool {
+    let variable = variable.strip_suffix("_FILE").unwrap_or(variable);
+    PROVIDERS
+        .iter()
+        .any(|provider| provider.key_vars.contains(&variable))
+}
+
+/// Whether a variable of this name has a say in where a key goes: it holds one, says where a provider is, or which proxy
+/// is on the way there.
+pub fn leads_keys(variable: &str) -> bool {
+    let proxy = variable.to_lowercase();
+    holds_key(variable)
+        || PROXIES.contains(&proxy.as_str())
+        || PROVIDERS
+            .iter()
+            .any(|provider| provider.base_url_vars.contains(&variable))
+}
+
+/// Either case of them is read.
+const PROXIES: [&str; 4] = ["http_proxy", "https_proxy", "all_proxy", "no_proxy"];
 
 const REPLAY: &str = "replay:";
 

@@ -165,11 +165,22 @@ pub struct AgentSpec {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ProviderSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub base_url: Option<String>,
+    pub base_url: Option<BaseUrl>,
     /// Sent besides what is needed. A value `$NAME` stands for that variable of the member's environment, so that no
     /// secret is written down.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
+}
+
+/// Where a provider is asked, and whose word that is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum BaseUrl {
+    /// A file says so that comes with the project: neither the person's key nor another variable of theirs is sent there.
+    OfProject(String),
+    /// The person says so.
+    Own(String),
 }
 
 /// How a lead without tools brings a run to its answer.

@@ -263,7 +263,7 @@ fn read(
         mode.map(|found| found.value),
     );
     let table = root.table("providers", Level::Providers);
-    defaults.thinking.providers = provider::read(source, table);
+    defaults.thinking.providers = provider::read(source, table, reader.own);
     let (placement, layout) = panes(root.table("panes", Level::Panes));
     let mut limits = limits(root.table("limits", Level::Limits));
     let of_file = limits.budget;
@@ -286,6 +286,7 @@ fn read(
         .collect();
     appoint(source, mode, &mut members, &defaults, &mut roles, reader);
     strategy::check(source, mode, &members);
+    provider::check_environment(source, &members);
     check_members(source, &members, limits);
 
     let tables = root.tables("task", Level::Task);

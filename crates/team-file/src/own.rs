@@ -6,13 +6,14 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use agent_team_protocol::model::ModelName;
+use agent_team_protocol::model::{ModelName, PROVIDERS, ProviderName};
 use agent_team_protocol::spec::Budget;
 use agent_team_protocol::{MemberName, RoleName, TeamId};
 use serde::Serialize;
 
 use super::budget;
 use super::open::{ReadTextError, read_text};
+use super::provider::check_base_url;
 use super::source::Fault;
 use super::table::suggest;
 
@@ -44,6 +45,8 @@ pub enum Key {
     Member(MemberName, Item),
     /// The model of a role: of its other sides its file speaks.
     RoleModel(RoleName),
+    /// Where a provider is asked, and with that, that the person's key goes there.
+    BaseUrl(&'static ProviderName),
 }
 
 /// Why a key cannot be set.
@@ -121,23 +124,24 @@ impl Item {
             },
         }
     }
-
-    fn is_text(self) -> bool {
-        matches!(self, Self::Model | Self::Role)
-    }
 }
 
 impl Key {
-    fn item(&self) -> Item {
+    /// Whether it is a limit, which holds at once.
+    pub fn is_limit(&self) -> bool {
         match self {
-            Self::Team(item) | Self::Member(_, item) => *item,
-            Self::RoleModel(_) => Item::Model,
+            Self::Team(item) | Self::Member(_, item) => {
+                matches!(item, Item::Tokens | Item::Usd | Item::Minutes)
+            }
+            Self::RoleModel(_) | Self::BaseUrl(_) => false,
         }
     }
 
-    /// Whether it is a limit, which holds at once.
-    pub fn is_limit(&self) -> bool {
-        matches!(self.item(), Item::Tokens | Item::Usd | Item::Minutes)
+    fn is_text(&self) -> bool {
+        match self {
+            Self::Team(item) | Self::Member(_, item) => matches!(item, Item::Model | Item::Role),
+            Self::RoleModel(_) | Self::BaseUrl(_) => true,
+        }
     }
 
     /// The value as it is kept.
@@ -145,7 +149,12 @@ impl Key {
     /// # Errors
     /// When the key has no such value.
     pub fn check(&self, value: &str) -> Result<String, KeyError> {
-        self.item().check(value).map_err(|why| KeyError::Value {
+        let checked = match self {
+            Self::Team(item) | Self::Member(_, item) => item.check(value),
+            Self::RoleModel(_) => Item::Model.check(value),
+            Self::BaseUrl(_) => check_base_url(value),
+        };
+        checked.map_err(|why| KeyError::Value {
             key: self.clone(),
             value: value.to_owned(),
             why,
@@ -189,6 +198,17 @@ impl FromStr for Key {
                 }
             };
         }
+        if let Some((name, key)) = text.strip_prefix("providers.").and_then(named) {
+            if key != "base_url" {
+                return Err(unknown("of a provider only base_url can be set".to_owned()));
+            }
+            let names = PROVIDERS.each_ref().map(|provider| provider.name);
+            let provider = ProviderName::named(&name);
+            return match provider {
+                Some(provider) => Ok(Self::BaseUrl(provider)),
+                None => Err(unknown(suggest(&name, &names))),
+            };
+        }
         item(text).map(Self::Team)
     }
 }
@@ -199,6 +219,7 @@ impl fmt::Display for Key {
             Self::Team(item) => f.write_str(item.name()),
             Self::Member(name, item) => write!(f, "members.{name}.{}", item.name()),
             Self::RoleModel(name) => write!(f, "roles.{name}.model"),
+            Self::BaseUrl(provider) => write!(f, "providers.{}.base_url", provider.name),
         }
     }
 }
@@ -268,7 +289,7 @@ impl Own {
         }
         let mut text = format!("# Yours, for {whose}: written by agent-team config set.\n");
         for (key, value) in &self.values {
-            let value = match key.item().is_text() {
+            let value = match key.is_text() {
                 true => toml::Value::String(value.clone()).to_string(),
                 false => value.clone(),
             };
@@ -352,6 +373,11 @@ mod tests {
             ("members.ada.limits.tokens", "1_000", "1000"),
             ("roles.worker.model", "openai:gpt-5.1", "openai/gpt-5.1"),
             ("max_steps", "30", "30"),
+            (
+                "providers.openai.base_url",
+                " https://x.example ",
+                "https://x.example",
+            ),
         ];
         for (key, value, _) in given {
             let key: Key = key.parse().expect("a key");
@@ -378,6 +404,8 @@ mod tests {
             ("members.ada.modle", "did you mean `model`?"),
             ("roles.worker.max_steps", "only the model"),
             ("members.A.model", "members.<name>.<key>"),
+            ("providers.opnai.base_url", "did you mean `openai`?"),
+            ("providers.openai.headers", "only base_url"),
         ] {
             let error = key.parse::<Key>().expect_err(key);
             let KeyError::Unknown { hint, .. } = error else {
@@ -391,6 +419,7 @@ mod tests {
             ("max_steps", "0"),
             ("limits.tokens", "many"),
             ("limits.usd", "-1"),
+            ("providers.openai.base_url", "https://x example"),
         ] {
             let key: Key = key.parse().expect("a key");
             key.check(value).expect_err(value);

@@ -1,7 +1,8 @@
 //! What can be set with `agent-team config`, as it is and where it is from; and what is set in vain.
 
 use agent_team_protocol::MemberName;
-use agent_team_protocol::spec::{Budget, Engine};
+use agent_team_protocol::model::PROVIDERS;
+use agent_team_protocol::spec::{BaseUrl, Budget, Engine};
 
 use super::member::{Defaults, Member, Says};
 use super::own::{Item, Key, Own, Setting};
@@ -39,6 +40,13 @@ pub(super) fn list(
     ];
     let in_file = format!("{} [limits]", source.file());
     all.extend(lister.limits(of_file, &in_file, Key::Team));
+    let in_file = |name: &str| format!("{} [providers.{name}]", source.file());
+    all.extend(PROVIDERS.iter().filter_map(|provider| {
+        let spec = thinking.providers.get(provider.name)?;
+        let (BaseUrl::OfProject(url) | BaseUrl::Own(url)) = spec.base_url.as_ref()?;
+        let from = in_file(provider.name);
+        Some(lister.setting(Key::BaseUrl(provider), Some(url.clone()), from))
+    }));
     for member in members {
         let name = &member.spec.name;
         let key = |item| Key::Member(name.clone(), item);
@@ -95,7 +103,7 @@ pub(super) fn in_vain(members: &[Member], roles: &Roles, own: &Own) -> Vec<Fault
             let unknown = roles.known(role).is_none();
             unknown.then(|| format!("there is no role {role}"))
         }
-        Key::Team(_) => None,
+        Key::Team(_) | Key::BaseUrl(_) => None,
         Key::RoleModel(name) => {
             let unknown = roles.get(name).is_none();
             unknown.then(|| format!("there is no role {name}"))

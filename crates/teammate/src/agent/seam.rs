@@ -24,9 +24,7 @@ use crate::tool::{Options, Tool, domain_tools};
 use crate::worker::LastWords;
 
 /// The model that this member thinks with: the one that is named, else the first that can be asked. `secrets` are kept
-/// out of a recording, as keys are.
-/// The model that this member thinks with: the one that is named, else the first that can be asked. `settings` is the
-/// user's `config.toml`.
+/// out of a recording, as keys are; `settings` is the user's `config.toml`.
 ///
 /// # Errors
 /// When there is none, or it cannot be asked at all: no restart helps.
@@ -54,7 +52,7 @@ pub(crate) async fn model_of(
     let Some(record) = &agent.record else {
         return Ok(Arc::from(model));
     };
-    let vars = PROVIDERS.iter().flat_map(|provider| provider.key_vars);
+    let vars = PROVIDERS.iter().flat_map(|provider| provider.key_vars());
     secrets.extend(vars.filter_map(|var| environment.get(*var).cloned()));
     match Recorder::open(model, record, member, secrets) {
         Ok(recorder) => Ok(Arc::new(recorder)),

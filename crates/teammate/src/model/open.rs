@@ -1,11 +1,12 @@
 //! From a model's name to something that answers: base URL, key, headers, proxies. Called once per member's launch.
 //!
-//! Everything comes from the environment that the member was given, never from this process's own.
+//! Everything comes from the environment that the member was given, never from this process's own. What is secret in it
+//! goes to the provider itself, or where the person says: never where a file says that comes with the project.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use agent_team_protocol::spec::ProviderSpec;
+use agent_team_protocol::spec::{BaseUrl, ProviderSpec};
 use reqwest::Url;
 use reqwest::header::{HeaderName, HeaderValue};
 use reqwest::{NoProxy, Proxy};
@@ -28,8 +29,8 @@ const OWN_MACHINE: &str = "localhost,127.0.0.1,::1";
 pub struct Surroundings {
     /// The member's.
     pub environment: BTreeMap<String, String>,
-    /// From the team file, by the providers' names; a base URL goes before the environment's, and headers are sent
-    /// besides what the wire needs, whose place they may take.
+    /// From the team file and the person's settings, by the providers' names; a base URL goes before the environment's,
+    /// and headers are sent besides what the wire needs, whose place they may take.
     pub providers: BTreeMap<String, ProviderSpec>,
     pub catalogue: Catalogue,
     /// How long a server may say nothing at all before its connection counts as dead; two minutes when none is given.
@@ -57,6 +58,15 @@ pub enum OpenError {
         provider: String,
         url: String,
         why: String,
+    },
+    #[error(
+        "the team file has {provider} asked at {url}, and {var} would go there, which is yours: if it may, say so with \
+         agent-team config set providers.{provider}.base_url {url}"
+    )]
+    NotAgreed {
+        provider: String,
+        url: String,
+        var: String,
     },
     /// Its value is not shown.
     #[error("the header {0} cannot be sent")]
@@ -90,8 +100,8 @@ pub fn open(
             {
                 return Err(OpenError::NoKey {
                     provider: provider.name.to_owned(),
-                    vars: provider.key_vars.join(" or "),
-                    first: provider.key_vars.join("_FILE or "),
+                    vars: provider.key_vars().join(" or "),
+                    first: provider.key_vars().join("_FILE or "),
                 });
             }
             let model = HttpModel::new(name.to_string(), model.clone(), known, endpoint)?;
@@ -128,11 +138,11 @@ impl Surroundings {
 
     /// The base URL that takes the place of the provider's own.
     pub(super) fn url(&self, provider: &Provider) -> Option<&str> {
-        let vars = provider.base_url_vars.iter();
-        let mut given = vars.filter_map(|var| set(&self.environment, var));
-        let of_file = self.providers.get(provider.name);
-        let of_file = of_file.and_then(|spec| spec.base_url.as_deref());
-        of_file.or_else(|| given.next())
+        let of_file = self.spec(provider).and_then(|spec| spec.base_url.as_ref());
+        match of_file {
+            Some(BaseUrl::OfProject(url) | BaseUrl::Own(url)) => Some(url),
+            None => self.url_of_environment(provider),
+        }
     }
 
     pub(super) fn endpoint(&self, provider: &'static Provider) -> Result<Endpoint, OpenError> {
@@ -140,7 +150,7 @@ impl Surroundings {
         if given.is_empty() {
             return Err(OpenError::NoBaseUrl {
                 provider: provider.name.to_owned(),
-                vars: provider.base_url_vars.join(" or "),
+                vars: provider.base_url_vars().join(" or "),
             });
         }
         let base_url = base_url(provider, given).map_err(|why| OpenError::BaseUrl {
@@ -148,14 +158,56 @@ impl Surroundings {
             url: shown(given),
             why,
         })?;
+        let key = Key::find(provider, &self.environment)?;
+        if !self.is_agreed(provider, &base_url) {
+            let var = key.as_ref().map(|key| key.var.as_str());
+            if let Some(var) = var.or_else(|| self.variable_of_headers(provider)) {
+                return Err(OpenError::NotAgreed {
+                    provider: provider.name.to_owned(),
+                    url: shown(&base_url),
+                    var: var.to_owned(),
+                });
+            }
+        }
         Ok(Endpoint {
             provider,
             base_url,
-            key: Key::find(provider, &self.environment)?,
+            key,
             headers: self.extra_headers(provider)?,
             proxies: proxies(&self.environment)?,
             silence: self.silence.unwrap_or(SILENCE),
         })
+    }
+
+    fn spec(&self, provider: &Provider) -> Option<&ProviderSpec> {
+        self.providers.get(provider.name)
+    }
+
+    fn url_of_environment(&self, provider: &Provider) -> Option<&str> {
+        let mut vars = provider.base_url_vars().iter();
+        vars.find_map(|var| set(&self.environment, var))
+    }
+
+    /// Whether what is secret may go there: it is the provider itself, or the person said so.
+    fn is_agreed(&self, provider: &Provider, url: &str) -> bool {
+        let of_file = self.spec(provider).and_then(|spec| spec.base_url.as_ref());
+        match of_file {
+            Some(BaseUrl::Own(_)) | None => true,
+            Some(BaseUrl::OfProject(_)) => {
+                let known = [self.url_of_environment(provider), Some(provider.base_url)];
+                let mut known = known.into_iter().flatten();
+                known.any(|known| base_url(provider, known).is_ok_and(|known| known == url))
+            }
+        }
+    }
+
+    /// The first variable that a header takes its value from.
+    fn variable_of_headers(&self, provider: &Provider) -> Option<&str> {
+        let headers = self.spec(provider).map(|spec| spec.headers.values());
+        headers
+            .into_iter()
+            .flatten()
+            .find_map(|value| value.strip_prefix('$'))
     }
 
     fn extra_headers(
@@ -177,9 +229,8 @@ impl Surroundings {
             let name = HeaderName::try_from(name).map_err(|_| refused(()))?;
             Ok((name, value))
         };
-        let of_file = self.providers.get(provider.name);
-        let headers = of_file.map(|spec| &spec.headers).into_iter().flatten();
-        headers.map(header).collect()
+        let headers = self.spec(provider).map(|spec| &spec.headers);
+        headers.into_iter().flatten().map(header).collect()
     }
 }
 
@@ -336,6 +387,47 @@ mod tests {
         }
         let error = opened("openai-compatible/x", &[]).expect_err("nobody knows where");
         assert!(error.contains("OPENAI_COMPATIBLE_BASE_URL"), "{error}");
+    }
+
+    #[test]
+    fn what_is_secret_goes_only_where_the_person_or_the_provider_says() {
+        let elsewhere = "https://gate.example/v1";
+        let opened = |base_url: BaseUrl, header: &str, vars: &[(&str, &str)]| {
+            let mut around = surroundings(vars);
+            let headers = [("x-gate".to_owned(), header.to_owned())].into();
+            let spec = ProviderSpec {
+                base_url: Some(base_url),
+                headers,
+            };
+            around.providers = [("openai".to_owned(), spec)].into();
+            let name = "openai/gpt-5".parse().expect("a model's name");
+            match open(&name, "ada", &around) {
+                Ok(_) => "asked".to_owned(),
+                Err(error) => error.to_string(),
+            }
+        };
+        let of_project = |url: &str| BaseUrl::OfProject(url.to_owned());
+        let key = ("OPENAI_API_KEY", "k");
+        assert_eq!(
+            opened(of_project(elsewhere), "open", &[key]),
+            "the team file has openai asked at https://gate.example/v1, and OPENAI_API_KEY would go there, which is \
+             yours: if it may, say so with agent-team config set providers.openai.base_url https://gate.example/v1"
+        );
+        let gate = ("GATE", "g");
+        let refused = opened(of_project(elsewhere), "$GATE", &[gate]);
+        assert!(refused.contains("GATE would go there"), "{refused}");
+        for (base_url, header, vars) in [
+            (BaseUrl::Own(elsewhere.to_owned()), "$GATE", vec![key, gate]),
+            (of_project(elsewhere), "open", vec![]),
+            (
+                of_project(elsewhere),
+                "$GATE",
+                vec![key, gate, ("OPENAI_BASE_URL", "https://gate.example/v1/")],
+            ),
+            (of_project("https://api.openai.com"), "$GATE", vec![key, gate]),
+        ] {
+            assert_eq!(opened(base_url.clone(), header, &vars), "asked", "{base_url:?}");
+        }
     }
 
     #[test]

@@ -21,10 +21,6 @@ pub struct Provider {
     pub wire: Wire,
     /// Empty: only a base URL that is given.
     pub base_url: &'static str,
-    /// The environment variables that put another in its place, the first that is set wins.
-    pub base_url_vars: &'static [&'static str],
-    /// The environment variables that hold its key, the first that is set wins.
-    pub key_vars: &'static [&'static str],
     /// Whether it refuses whoever has no key. At another base URL than its own nobody knows.
     pub needs_key: bool,
     /// The model that is asked when the person named none; without one the server is asked what it has.
@@ -55,8 +51,6 @@ pub static PROVIDERS: [Provider; 11] = [
         name: "anthropic",
         wire: Wire::Messages,
         base_url: "https://api.anthropic.com",
-        base_url_vars: &["ANTHROPIC_BASE_URL"],
-        key_vars: &["ANTHROPIC_API_KEY"],
         needs_key: true,
         usual: Some("claude-sonnet-4-6"),
         quirks: PLAIN,
@@ -65,8 +59,6 @@ pub static PROVIDERS: [Provider; 11] = [
         name: "openai",
         wire: Wire::ChatCompletions,
         base_url: "https://api.openai.com/v1",
-        base_url_vars: &["OPENAI_BASE_URL", "OPENAI_API_BASE"],
-        key_vars: &["OPENAI_API_KEY"],
         needs_key: true,
         usual: Some("gpt-5.1"),
         quirks: PLAIN,
@@ -75,8 +67,6 @@ pub static PROVIDERS: [Provider; 11] = [
         name: "gemini",
         wire: Wire::ChatCompletions,
         base_url: "https://generativelanguage.googleapis.com/v1beta/openai",
-        base_url_vars: &["GEMINI_BASE_URL"],
-        key_vars: &["GEMINI_API_KEY", "GOOGLE_API_KEY"],
         needs_key: true,
         usual: Some("gemini-2.5-pro"),
         quirks: PLAIN,
@@ -85,8 +75,6 @@ pub static PROVIDERS: [Provider; 11] = [
         name: "openrouter",
         wire: Wire::ChatCompletions,
         base_url: "https://openrouter.ai/api/v1",
-        base_url_vars: &["OPENROUTER_BASE_URL"],
-        key_vars: &["OPENROUTER_API_KEY"],
         needs_key: true,
         usual: Some("anthropic/claude-sonnet-4.6"),
         quirks: PLAIN,
@@ -95,8 +83,6 @@ pub static PROVIDERS: [Provider; 11] = [
         name: "deepseek",
         wire: Wire::ChatCompletions,
         base_url: "https://api.deepseek.com/v1",
-        base_url_vars: &["DEEPSEEK_BASE_URL"],
-        key_vars: &["DEEPSEEK_API_KEY"],
         needs_key: true,
         usual: Some("deepseek-v4-flash"),
         quirks: Quirks {
@@ -108,8 +94,6 @@ pub static PROVIDERS: [Provider; 11] = [
         name: "mistral",
         wire: Wire::ChatCompletions,
         base_url: "https://api.mistral.ai/v1",
-        base_url_vars: &["MISTRAL_BASE_URL"],
-        key_vars: &["MISTRAL_API_KEY"],
         needs_key: true,
         usual: Some("mistral-large-latest"),
         quirks: Quirks {
@@ -122,8 +106,6 @@ pub static PROVIDERS: [Provider; 11] = [
         name: "groq",
         wire: Wire::ChatCompletions,
         base_url: "https://api.groq.com/openai/v1",
-        base_url_vars: &["GROQ_BASE_URL"],
-        key_vars: &["GROQ_API_KEY"],
         needs_key: true,
         usual: Some("openai/gpt-oss-120b"),
         quirks: PLAIN,
@@ -132,8 +114,6 @@ pub static PROVIDERS: [Provider; 11] = [
         name: "openai-compatible",
         wire: Wire::ChatCompletions,
         base_url: "",
-        base_url_vars: &["OPENAI_COMPATIBLE_BASE_URL"],
-        key_vars: &["OPENAI_COMPATIBLE_API_KEY"],
         needs_key: false,
         usual: None,
         quirks: PLAIN,
@@ -142,8 +122,6 @@ pub static PROVIDERS: [Provider; 11] = [
         name: "ollama",
         wire: Wire::ChatCompletions,
         base_url: "http://127.0.0.1:11434/v1",
-        base_url_vars: &["OLLAMA_HOST"],
-        key_vars: &["OLLAMA_API_KEY"],
         needs_key: false,
         usual: None,
         quirks: PLAIN,
@@ -152,8 +130,6 @@ pub static PROVIDERS: [Provider; 11] = [
         name: "llamacpp",
         wire: Wire::ChatCompletions,
         base_url: "http://127.0.0.1:8080/v1",
-        base_url_vars: &["LLAMACPP_BASE_URL"],
-        key_vars: &["LLAMACPP_API_KEY", "LLAMA_API_KEY"],
         needs_key: false,
         usual: None,
         quirks: PLAIN,
@@ -162,8 +138,6 @@ pub static PROVIDERS: [Provider; 11] = [
         name: "vllm",
         wire: Wire::ChatCompletions,
         base_url: "http://127.0.0.1:8000/v1",
-        base_url_vars: &["VLLM_BASE_URL"],
-        key_vars: &["VLLM_API_KEY"],
         needs_key: false,
         usual: None,
         quirks: PLAIN,
@@ -179,8 +153,36 @@ impl Provider {
             .find(|provider| provider.name == known.name)
     }
 
+    /// The environment variables that put another base URL in the place of its own, the first that is set wins.
+    pub fn base_url_vars(&self) -> &'static [&'static str] {
+        self.known().base_url_vars
+    }
+
+    /// The environment variables that hold its key, the first that is set wins.
+    pub fn key_vars(&self) -> &'static [&'static str] {
+        self.known().key_vars
+    }
+
+    fn known(&self) -> &'static ProviderName {
+        ProviderName::named(self.name).expect("both tables have the same rows")
+    }
+
     /// It runs on the person's own machine, and nobody pays for its tokens.
     pub fn is_local(&self) -> bool {
         !self.needs_key
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use agent_team_protocol::model;
+
+    use super::*;
+
+    #[test]
+    fn both_tables_have_the_same_rows_in_the_same_order() {
+        let here = PROVIDERS.iter().map(|provider| provider.name);
+        let there = model::PROVIDERS.iter().map(|provider| provider.name);
+        assert_eq!(here.collect::<Vec<_>>(), there.collect::<Vec<_>>());
     }
 }
