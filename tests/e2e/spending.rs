@@ -280,8 +280,13 @@ async fn a_key_goes_where_the_team_file_says_only_when_its_owner_says_so_too() {
         .expect(1)
         .says("config set providers.openai.base_url");
     assert!(server.requests().is_empty(), "nothing was sent");
-    rig.ok(["config", "set", "providers.openai.base_url", &server.base_url()])
-        .await;
+    rig.ok([
+        "config",
+        "set",
+        "providers.openai.base_url",
+        &server.base_url(),
+    ])
+    .await;
     rig.ok(["run", "Do it"]).await;
     let headers = &server.requests()[0].headers;
     assert_eq!(headers["x-gate"], "open sesame");

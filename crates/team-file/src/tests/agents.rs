@@ -274,7 +274,10 @@ fn a_file_of_the_project_does_not_say_where_keys_go() {
         let said = told(&thinks);
         assert!(said.starts_with(&says), "{said}");
         let said = told(&format!("mode = \"lead\"\n[defaults]\n{env}"));
-        assert!(said.contains(variable), "of the lead that nobody named: {said}");
+        assert!(
+            said.contains(variable),
+            "of the lead that nobody named: {said}"
+        );
         let runs = format!("[[member]]\nname = \"ada\"\nengine = \"command\"\n{env}");
         read_in(project().path(), &runs).expect("a program may need it");
     }

@@ -424,9 +424,17 @@ mod tests {
                 "$GATE",
                 vec![key, gate, ("OPENAI_BASE_URL", "https://gate.example/v1/")],
             ),
-            (of_project("https://api.openai.com"), "$GATE", vec![key, gate]),
+            (
+                of_project("https://api.openai.com"),
+                "$GATE",
+                vec![key, gate],
+            ),
         ] {
-            assert_eq!(opened(base_url.clone(), header, &vars), "asked", "{base_url:?}");
+            assert_eq!(
+                opened(base_url.clone(), header, &vars),
+                "asked",
+                "{base_url:?}"
+            );
         }
     }
 
