@@ -61,12 +61,14 @@ pub enum OpenError {
     },
     #[error(
         "the team file has {provider} asked at {url}, and {var} would go there, which is yours: if it may, say so with \
-         agent-team config set providers.{provider}.base_url {url}"
+         agent-team config set providers.{provider}.base_url {url}, or set {agrees} to it"
     )]
     NotAgreed {
         provider: String,
         url: String,
         var: String,
+        /// The variable in which the person may say it.
+        agrees: String,
     },
     /// Its value is not shown.
     #[error("the header {0} cannot be sent")]
@@ -166,6 +168,7 @@ impl Surroundings {
                     provider: provider.name.to_owned(),
                     url: shown(&base_url),
                     var: var.to_owned(),
+                    agrees: provider.base_url_vars().join(" or "),
                 });
             }
         }
@@ -411,7 +414,8 @@ mod tests {
         assert_eq!(
             opened(of_project(elsewhere), "open", &[key]),
             "the team file has openai asked at https://gate.example/v1, and OPENAI_API_KEY would go there, which is \
-             yours: if it may, say so with agent-team config set providers.openai.base_url https://gate.example/v1"
+             yours: if it may, say so with agent-team config set providers.openai.base_url https://gate.example/v1, or \
+             set OPENAI_BASE_URL or OPENAI_API_BASE to it"
         );
         let gate = ("GATE", "g");
         let refused = opened(of_project(elsewhere), "$GATE", &[gate]);
