@@ -169,3 +169,66 @@ async fn a_lead_spawns_only_the_roles_that_she_may() {
         "it is not even offered"
     );
 }
+
+#[tokio::test]
+async fn a_run_in_a_team_that_is_up_is_its_leads_and_leaves_it_up() {
+    let server = FakeModelServer::start(by_model(greeting())).await;
+    let rig = rig(&server);
+    rig.ok(["up", "--detach"]).await;
+    let before = rig.member("lead").await.launch;
+    let told = rig.ok(["run", "Greet the world"]).await;
+    assert_eq!(told.stdout, "The greeting is written.\n");
+    let lead = rig.member("lead").await;
+    assert_eq!(lead.launch, before, "the lead who was there answered");
+    assert!(lead.pid.is_some(), "and she is still there");
+}
+
+#[tokio::test]
+async fn what_a_run_is_to_remember_is_recalled_and_not_by_the_next() {
+    let recalled = |answer: &str| {
+        [
+            Reply::call("recall", json!({"key": "style"})),
+            Reply::call("finish", json!({"answer": answer})),
+        ]
+    };
+    let script = [recalled("one"), recalled("two")].concat();
+    let server = FakeModelServer::start(by_model([("lead", script)])).await;
+    let rig = rig(&server);
+    rig.ok(["run", "--memory", "style={\"tone\": \"terse\"}", "Do it"])
+        .await;
+    rig.ok(["run", "Do it again"]).await;
+    let requests = server.requests();
+    let results: Vec<_> = requests.iter().flat_map(|asked| asked.results()).collect();
+    let told: Vec<_> = results.iter().map(|(_, text)| text.as_str()).collect();
+    assert!(
+        told.iter().any(|text| text.contains("\"terse\"")),
+        "{told:?}"
+    );
+    let nothing = "Nothing is remembered under";
+    assert!(told.iter().any(|text| text.contains(nothing)), "{told:?}");
+    rig.run(["run", "--memory", "style=terse", "Do it"])
+        .await
+        .expect(2)
+        .says("is not JSON");
+}
+
+#[tokio::test]
+async fn a_model_is_shown_in_one_form_however_it_is_given() {
+    let server = FakeModelServer::start(by_model([("lead", Vec::new())])).await;
+    let rig = rig(&server);
+    rig.ok(["up", "--detach"]).await;
+    for (name, given, shown) in [
+        ("ben", "gpt-5.1", "openai/gpt-5.1"),
+        ("cleo", "OpenAI:gpt-5.1", "openai/gpt-5.1"),
+        ("dora", "openai/x/y:free", "openai/x/y:free"),
+    ] {
+        rig.ok(["spawn", "worker", "--name", name, "--model", given])
+            .await;
+        let model = rig.member(name).await.model;
+        assert_eq!(model.as_deref(), Some(shown), "{given}");
+    }
+    rig.run(["spawn", "worker", "--model", "qwen3"])
+        .await
+        .expect(2)
+        .says("which provider has \"qwen3\"");
+}

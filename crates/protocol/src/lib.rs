@@ -12,8 +12,10 @@ pub mod id;
 pub mod initialize;
 pub mod launch;
 pub mod method;
+pub mod model;
 pub mod notification;
 pub mod request;
+pub mod result;
 pub mod rpc;
 #[cfg(test)]
 mod schema;
