@@ -54,7 +54,11 @@ async fn a_command_waits_until_it_is_allowed_and_runs_once() {
         "echo ran >> ran.txt"
     );
     let shown = rig.ok(["requests", "show", "P-1"]).await;
-    assert!(shown.stdout.contains("echo ran >> ran.txt"), "{}", shown.stdout);
+    assert!(
+        shown.stdout.contains("echo ran >> ran.txt"),
+        "{}",
+        shown.stdout
+    );
     assert_eq!(rig.read("ran.txt"), None);
 
     rig.ok(["requests", "allow", "P-1"]).await;
@@ -91,20 +95,43 @@ async fn a_rule_for_the_team_lets_pass_what_it_covers_as_words() {
     rig.until_member("ada", asks).await;
     rig.refused(
         2,
-        ["requests", "allow", "P-1", "--for", "team", "--as", "Bash(ls:*)", "--json"],
+        [
+            "requests",
+            "allow",
+            "P-1",
+            "--for",
+            "team",
+            "--as",
+            "Bash(ls:*)",
+            "--json",
+        ],
     )
     .await;
-    rig.ok(["requests", "allow", "P-1", "--for", "team", "--as", "Bash(touch:*)"])
-        .await;
+    rig.ok([
+        "requests",
+        "allow",
+        "P-1",
+        "--for",
+        "team",
+        "--as",
+        "Bash(touch:*)",
+    ])
+    .await;
     // The second writes a file besides, which no rule allows.
     let second = |member: &MemberView| {
-        member.waiting == Some(Waiting::Permission { request: RequestId(2) })
+        member.waiting
+            == Some(Waiting::Permission {
+                request: RequestId(2),
+            })
     };
     rig.until_member("ada", second).await;
     assert!(rig.read("one").is_some());
     rig.ok(["requests", "deny", "P-2"]).await;
     let third = |member: &MemberView| {
-        member.waiting == Some(Waiting::Permission { request: RequestId(3) })
+        member.waiting
+            == Some(Waiting::Permission {
+                request: RequestId(3),
+            })
     };
     rig.until_member("ada", third).await;
     assert_eq!(rig.read("four"), None);
@@ -115,7 +142,10 @@ async fn a_rule_for_the_team_lets_pass_what_it_covers_as_words() {
 async fn a_request_outlives_the_supervisor() {
     let (server, rig) = team(vec![bash("echo ran >> ran.txt"), Reply::text("Done.")]).await;
     rig.until_member("ada", asks).await;
-    rig.supervisor().await.signal(Signal::Kill).expect("it is killed");
+    rig.supervisor()
+        .await
+        .signal(Signal::Kill)
+        .expect("it is killed");
     let team = rig.ask::<TeamShow>(Nothing {}).await;
     assert!(team.members.iter().any(asks));
     rig.ok(["requests", "allow", "P-1"]).await;

@@ -98,6 +98,14 @@ impl Request {
         self.state == RequestState::Pending
     }
 
+    /// It may yet be carried out.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(
+            self.state,
+            RequestState::Pending | RequestState::Allowed { .. }
+        )
+    }
+
     /// Nothing changes about it any more.
     pub(crate) fn is_over(&self) -> bool {
         match self.state {
@@ -141,15 +149,7 @@ impl Requests {
     /// What the member asked before with the same call, as long as it may still be carried out.
     pub(crate) fn open(&self, member: &MemberName, digest: &str) -> Option<&Request> {
         self.iter().find(|request| {
-            let open = match request.state {
-                RequestState::Pending | RequestState::Allowed { .. } => true,
-                RequestState::Begun { .. }
-                | RequestState::Ended
-                | RequestState::Unknown
-                | RequestState::Denied { .. }
-                | RequestState::Withdrawn => false,
-            };
-            open && request.member == *member && &*request.digest == digest
+            request.is_open() && request.member == *member && &*request.digest == digest
         })
     }
 
@@ -186,11 +186,7 @@ impl Requests {
     /// A member that does not go on waits for nothing.
     pub(crate) fn withdraw_all(&mut self, member: &MemberName) {
         for request in self.all.values_mut() {
-            let waits = matches!(
-                request.state,
-                RequestState::Pending | RequestState::Allowed { .. }
-            );
-            if waits && request.member == *member {
+            if request.is_open() && request.member == *member {
                 request.state = RequestState::Withdrawn;
             }
         }

@@ -149,19 +149,21 @@ impl Turn<'_> {
     /// Nobody waits for it any more.
     pub(super) fn withdraw_request(&mut self, by: &Origin, id: RequestId) -> Decided {
         let (request, _) = self.own_request(by, id)?;
-        if matches!(
-            request.state,
-            RequestState::Pending | RequestState::Allowed { .. }
-        ) {
+        if request.is_open() {
             self.record(Event::RequestWithdrawn { request: id });
         }
         Ok(Answer::Done.into())
     }
 
-    /// Her turn is over: what she asked in it, she waits for no more.
+    /// Her turn is over: what she asked in it she waits for no more, and what she was allowed and did not do, she may
+    /// not do later.
     pub(super) fn withdraw_waiting(&mut self, name: &MemberName) {
-        let pending = self.team.requests.pending();
-        let hers: Vec<RequestId> = pending
+        let open = self
+            .team
+            .requests
+            .iter()
+            .filter(|request| request.is_open());
+        let hers: Vec<RequestId> = open
             .filter(|request| request.member == *name)
             .map(|request| request.id)
             .collect();

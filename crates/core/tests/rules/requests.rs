@@ -1,6 +1,6 @@
 //! Who may do what after asking: only a decision allows, the first one wins, and nothing is carried out twice.
 
-use agent_team_core::input::{Call, Decree};
+use agent_team_core::input::{Call, Decree, Growth};
 use agent_team_core::request::{RequestState, Scope};
 use agent_team_core::{Answer, Refused};
 use agent_team_protocol::id::{LaunchId, RequestId};
@@ -186,6 +186,22 @@ fn what_nobody_waits_for_is_withdrawn() {
         rig.user(allow(stopped)).refusal(),
         Refused::Decided { .. }
     ));
+}
+
+#[test]
+fn what_was_allowed_and_not_done_in_a_turn_is_not_done_later() {
+    let mut rig = Rig::of(file(&["ada"]));
+    let waits = asked(&mut rig, "ada", "waits");
+    let allowed = asked(&mut rig, "ada", "allowed");
+    rig.user(allow(allowed)).answer();
+    let over = Growth {
+        rests: Some("".into()),
+        ..Growth::default()
+    };
+    rig.by("ada", Call::Append(over)).answer();
+    for request in [waits, allowed] {
+        assert_eq!(state(&rig, request), RequestState::Withdrawn);
+    }
 }
 
 #[test]
