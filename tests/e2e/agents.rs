@@ -3,7 +3,7 @@
 use agent_team_protocol::view::TaskState;
 use agent_team_system::process::Signal;
 use agent_team_tests::Rig;
-use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by_model};
+use agent_team_tests::fake_model_server::{FakeModelServer, Reply, Request, by_model};
 use serde_json::json;
 
 /// A lead and ada, each with a model of its own name.
@@ -168,6 +168,29 @@ async fn a_lead_spawns_only_the_roles_that_she_may() {
         !of_lead[0].system().contains("- debugger"),
         "it is not even offered"
     );
+}
+
+#[tokio::test]
+async fn without_a_team_file_and_a_key_a_local_server_is_enough() {
+    let server = FakeModelServer::start(|asked: &Request| match asked.path.as_str() {
+        "/v1/models" => Reply::models(&["qwen3:8b"]),
+        _ => Reply::call("finish", json!({"answer": "Because of a semicolon."})),
+    })
+    .await;
+    let mut rig = Rig::new();
+    rig.set("OLLAMA_HOST", server.base_url());
+    let told = rig.json(["run", "Why does the build fail?"]).await;
+    assert_eq!(told["final_answer"], "Because of a semicolon.");
+    let members = told["members"].as_array().expect("a list");
+    let names: Vec<_> = members.iter().map(|member| &member["name"]).collect();
+    assert_eq!(names, ["lead", "worker-1", "worker-2", "worker-3"]);
+    let asked = server.requests();
+    let chat = asked.iter().find(|asked| !asked.body.is_null());
+    assert_eq!(chat.expect("she was asked").model(), "qwen3:8b");
+    rig.run(["doctor"])
+        .await
+        .expect(0)
+        .says("ollama/qwen3:8b (ollama answers at");
 }
 
 #[tokio::test]

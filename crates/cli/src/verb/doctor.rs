@@ -134,8 +134,15 @@ pub(super) async fn run(output: Output) -> Result<ExitCode, Failure> {
     }
     checks.push(tmux::check());
     let (project, loaded) = project();
+    let has_file = project.ok.is_some();
     checks.push(project);
-    checks.push(model::check(loaded.as_ref()));
+    checks.extend(model::checks(loaded.as_ref()).into_iter().map(|check| {
+        match check.ok {
+            // Nobody asked for agents yet, and teams of commands need no model.
+            Some(false) if !has_file => Check { ok: None, ..check },
+            Some(_) | None => check,
+        }
+    }));
     let document = Document { checks };
     output.show(&document, || {
         document.checks.iter().map(Check::text).collect()

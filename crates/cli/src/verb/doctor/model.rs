@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::Check;
 
-const NAME: &str = "models";
+const NAME: &str = "model";
 
 /// What the worker's program says of a model.
 #[derive(Debug, Deserialize)]
@@ -21,23 +21,22 @@ struct Explained {
     why: String,
 }
 
-pub(super) fn check(loaded: Option<&Loaded>) -> Check {
+/// One for members that ask the same model.
+pub(super) fn checks(loaded: Option<&Loaded>) -> Vec<Check> {
+    let neutral = |detail| vec![Check::neutral(NAME, detail)];
     let Some(loaded) = loaded else {
-        return Check::neutral(NAME, "the team file says nothing until it can be read");
+        return neutral("the team file says nothing until it can be read");
     };
     let thinks = |member: &&MemberSpec| member.engine == Engine::Native;
-    let thinking: Vec<_> = loaded.spec.members.iter().filter(thinks).collect();
-    if thinking.is_empty() {
-        return Check::neutral(NAME, "nobody in this team asks one");
-    }
-    // Members alike are told of together.
     let mut alike: BTreeMap<_, Vec<&MemberSpec>> = BTreeMap::new();
-    for member in thinking {
+    for member in loaded.spec.members.iter().filter(thinks) {
         let model = member.agent.model.as_deref();
         alike.entry((model, &member.env)).or_default().push(member);
     }
-    let mut told = Vec::new();
-    for ((model, env), members) in alike {
+    if alike.is_empty() {
+        return neutral("nobody in this team asks one");
+    }
+    let check = |((model, env), members): ((Option<&str>, _), Vec<&MemberSpec>)| {
         let names: Vec<_> = members.iter().map(|member| member.name.as_str()).collect();
         let names = names.join(", ");
         let asks = AgentSpec {
@@ -49,18 +48,14 @@ pub(super) fn check(loaded: Option<&Loaded>) -> Check {
             Ok(Explained { model: name, why }) => {
                 let from = model.map(|_| from(&loaded.settings, &members));
                 let from = from.map(|from| format!("named in {from}; "));
-                told.push(format!(
-                    "{names}: {name} ({}{why})",
-                    from.unwrap_or_default()
-                ));
+                let from = from.unwrap_or_default();
+                Check::good(NAME, format!("{names}: {name} ({from}{why})"))
             }
-            Err(why) => {
-                let check = Check::bad(NAME, format!("{names}: {why}"));
-                return check.hint("agent-team config set model PROVIDER/MODEL names another");
-            }
+            Err(why) => Check::bad(NAME, format!("{names}: {why}"))
+                .hint("agent-team config set model PROVIDER/MODEL names another"),
         }
-    }
-    Check::good(NAME, told.join(" · "))
+    };
+    alike.into_iter().map(check).collect()
 }
 
 /// Where the model of the first of these is named.
