@@ -144,7 +144,7 @@ async fn a_request_outlives_the_supervisor() {
     rig.until_member("ada", asks).await;
     rig.supervisor()
         .await
-        .signal(Signal::Kill)
+        .signal(Signal::SIGKILL)
         .expect("it is killed");
     let team = rig.ask::<TeamShow>(Nothing {}).await;
     assert!(team.members.iter().any(asks));

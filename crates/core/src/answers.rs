@@ -62,6 +62,8 @@ pub enum Answer {
     Request {
         request: RequestId,
     },
+    CallAllowed,
+    CallDenied,
     /// Items of the caller's transcript.
     Length {
         length: u64,

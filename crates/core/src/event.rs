@@ -224,6 +224,20 @@ pub enum Event {
         standing: Standing,
     },
 
+    /// The rules let this call pass.
+    CallAllowed {
+        member: MemberName,
+        digest: Arc<str>,
+        call: Arc<str>,
+        why: Arc<str>,
+    },
+    /// The rules forbid this call.
+    CallDenied {
+        member: MemberName,
+        digest: Arc<str>,
+        call: Arc<str>,
+        why: Arc<str>,
+    },
     RequestAsked {
         request: RequestId,
         member: MemberName,

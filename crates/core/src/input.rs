@@ -166,11 +166,12 @@ pub enum Call {
         key: Arc<str>,
         value: Arc<str>,
     },
-    /// May I do this? The caller's own policy has no answer.
+    /// May I do this?
     Ask {
         digest: Arc<str>,
         /// JSON of the call.
         call: Arc<str>,
+        ruling: Ruling,
     },
     Decide {
         request: RequestId,
@@ -192,6 +193,19 @@ pub enum Call {
         member: Option<MemberName>,
         budget: Budget,
     },
+}
+
+/// What the policy says to a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ruling {
+    Allow {
+        why: Arc<str>,
+    },
+    Deny {
+        why: Arc<str>,
+    },
+    /// Somebody has to decide.
+    Ask,
 }
 
 /// What somebody says to a request.

@@ -576,6 +576,8 @@ impl Team {
                 self.memory.insert(key.clone(), value.clone());
             }
 
+            // Of these the journal alone knows.
+            Event::CallAllowed { .. } | Event::CallDenied { .. } => {}
             Event::RequestAsked {
                 request,
                 member,

@@ -197,7 +197,11 @@ impl<'a> Turn<'a> {
             }
             Call::Append(growth) => self.append(by, growth),
             Call::Remember { key, value } => self.remember(key, value),
-            Call::Ask { digest, call } => self.ask(by, digest, call),
+            Call::Ask {
+                digest,
+                call,
+                ruling,
+            } => self.ask(by, digest, call, ruling),
             Call::Decide {
                 request,
                 decree,

@@ -7,7 +7,7 @@ use agent_team_protocol::id::{LaunchId, MemberName, Party, RequestId};
 use super::{Decided, TEXT_MAX, Turn, check_size, party};
 use crate::answers::Answer;
 use crate::event::Event;
-use crate::input::{Decree, Origin};
+use crate::input::{Decree, Origin, Ruling};
 use crate::refusal::Refused;
 use crate::request::{PENDING_MAX, Request, RequestState, Scope};
 
@@ -15,12 +15,41 @@ use crate::request::{PENDING_MAX, Request, RequestState, Scope};
 const CALL_MAX: usize = 256 << 10;
 
 impl Turn<'_> {
-    /// The same call that is still open is the same request.
-    pub(super) fn ask(&mut self, by: &Origin, digest: Arc<str>, call: Arc<str>) -> Decided {
+    /// What the rules decide is recorded; the rest waits for somebody. The same call that is still open is the same
+    /// request.
+    pub(super) fn ask(
+        &mut self,
+        by: &Origin,
+        digest: Arc<str>,
+        call: Arc<str>,
+        ruling: Ruling,
+    ) -> Decided {
         let Origin::Member { name, .. } = by else {
-            return Err(Refused::NotPermitted("do this without asking"));
+            return Err(Refused::NotPermitted("ask for a member"));
         };
         check_size("the call", &call, CALL_MAX)?;
+        let member = name.clone();
+        match ruling {
+            Ruling::Allow { why } => {
+                self.record(Event::CallAllowed {
+                    member,
+                    digest,
+                    call,
+                    why,
+                });
+                return Ok(Answer::CallAllowed.into());
+            }
+            Ruling::Deny { why } => {
+                self.record(Event::CallDenied {
+                    member,
+                    digest,
+                    call,
+                    why,
+                });
+                return Ok(Answer::CallDenied.into());
+            }
+            Ruling::Ask => {}
+        }
         if let Some(open) = self.team.requests.open(name, &digest) {
             let request = open.id;
             return Ok(Answer::Request { request }.into());
@@ -33,7 +62,7 @@ impl Turn<'_> {
         let request = RequestId(self.team.requests.last + 1);
         self.record(Event::RequestAsked {
             request,
-            member: name.clone(),
+            member,
             digest,
             call,
         });

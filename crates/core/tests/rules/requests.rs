@@ -1,6 +1,6 @@
 //! Who may do what after asking: only a decision allows, the first one wins, and nothing is carried out twice.
 
-use agent_team_core::input::{Call, Decree, Growth};
+use agent_team_core::input::{Call, Decree, Growth, Ruling};
 use agent_team_core::request::{RequestState, Scope};
 use agent_team_core::{Answer, Refused};
 use agent_team_protocol::id::{LaunchId, RequestId};
@@ -13,6 +13,7 @@ fn ask(digest: &str) -> Call {
     Call::Ask {
         digest: digest.into(),
         call: "{}".into(),
+        ruling: Ruling::Ask,
     }
 }
 
@@ -49,6 +50,24 @@ fn deny(request: RequestId) -> Call {
 fn state(rig: &Rig, request: RequestId) -> RequestState {
     let request = rig.team.requests().get(request);
     request.expect("it is remembered").state.clone()
+}
+
+#[test]
+fn what_the_rules_decide_is_on_record_and_waits_for_nobody() {
+    let mut rig = Rig::of(file(&["ada"]));
+    let ruled = |ruling| Call::Ask {
+        digest: "d".into(),
+        call: "{}".into(),
+        ruling,
+    };
+    let why: std::sync::Arc<str> = "a rule".into();
+    let allow = ruled(Ruling::Allow { why: why.clone() });
+    assert_eq!(rig.by("ada", allow).answer(), Answer::CallAllowed);
+    let revision = rig.team.revision();
+    let deny = ruled(Ruling::Deny { why });
+    assert_eq!(rig.by("ada", deny).answer(), Answer::CallDenied);
+    assert!(rig.team.revision() > revision);
+    assert_eq!(rig.team.requests().iter().count(), 0);
 }
 
 #[test]

@@ -116,24 +116,6 @@ impl Driver {
             return;
         };
         let urgent = request.is_urgent();
-        self.turn.urgent |= urgent;
-        let request = match request.asked {
-            Asked::Ask(ask) => {
-                let request = Request {
-                    asked: Asked::ShowTeam,
-                    ..request
-                };
-                return self.ask_permission(request, ask);
-            }
-            Asked::Decide(decide) => {
-                let request = Request {
-                    asked: Asked::ShowTeam,
-                    ..request
-                };
-                return self.decide(request, *decide);
-            }
-            asked => Request { asked, ..request },
-        };
         let Request {
             by,
             caller,
@@ -163,6 +145,11 @@ impl Driver {
                 self.call(by, key, reply, shape, *call);
             }
             Asked::Up(wanted) => self.up(by, key, reply, *wanted),
+            Asked::Ask(ask) => self.ask_permission(by, key, reply, &ask),
+            Asked::Decide(decide) => {
+                self.turn.urgent |= urgent;
+                self.decide(by, key, reply, *decide);
+            }
             Asked::Spawn(spawn) => {
                 let allowed = match &by {
                     Origin::Member { name, .. } => {
@@ -284,6 +271,14 @@ impl Driver {
                 });
             }
             (Answer::Request { request }, _) => reply.ok(&Permission::Asked { request }),
+            (Answer::CallAllowed, Shape::Permit(permission @ Permission::Allowed { .. }))
+            | (Answer::CallDenied, Shape::Permit(permission @ Permission::Denied { .. })) => {
+                reply.ok(&permission);
+            }
+            (Answer::CallAllowed | Answer::CallDenied, _) => {
+                let text = "the rules have changed since this was first asked: ask anew";
+                reply.refuse(Refusal::new(ErrorCode::NotAllowed, text));
+            }
             (Answer::Run { run }, _) => reply.ok(&RunAnswer { run }),
             (Answer::Length { length }, Shape::Append(member)) => reply.ok(&TranscriptAnswer {
                 length,

@@ -26,13 +26,6 @@ use crate::{convert, view};
 impl Driver {
     /// Answers a question from the state, which is what is stored.
     pub(super) fn read(&mut self, request: Request) {
-        if let Asked::Ask(ask) = request.asked {
-            let request = Request {
-                asked: Asked::ShowTeam,
-                ..request
-            };
-            return self.permit(request, ask);
-        }
         let reply = request.reply;
         match request.asked {
             Asked::WaitForRequest(id) => self.wait_for_request(reply, &request.by, id),

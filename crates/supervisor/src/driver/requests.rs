@@ -1,109 +1,76 @@
 //! Permission requests: what the policy says of a call, and what a decision covers. The core is told both.
 
-use agent_team_core::input::Decree;
+use agent_team_core::input::{self, Decree};
 use agent_team_core::request::{self, Grant, RequestState};
 use agent_team_core::{Call, CallKey, Origin};
 use agent_team_policy::{Decision as Judgement, Ground, Mode, RuleBook, Ruling};
 use agent_team_protocol::request::{
     AskRequest, DecideRequest, Decided, Decision, ListRequests, Permission, RequestListAnswer,
+    RequestView,
 };
 use agent_team_protocol::{ErrorCode, MemberName, Refusal, RequestId};
 
 use super::Driver;
-use super::calls::{Asked, Request};
 use super::waiters::{Shape, Waiter};
 use crate::outbox::Reply;
 use crate::permission;
 
 impl Driver {
-    /// What the rules let pass or forbid is told once everything they rest on is stored; the rest is asked.
-    pub(super) fn ask_permission(&mut self, request: Request, ask: Box<AskRequest>) {
-        let Origin::Member { name, .. } = &request.by else {
+    /// What the rules let pass or forbid is told as soon as it is on record; the rest is asked.
+    pub(super) fn ask_permission(
+        &mut self,
+        by: Origin,
+        key: Option<CallKey>,
+        reply: Reply,
+        ask: &AskRequest,
+    ) {
+        let Origin::Member { name, .. } = &by else {
             let text = "only a member asks for permission";
-            return request
-                .reply
-                .refuse(Refusal::new(ErrorCode::NotPermitted, text));
+            return reply.refuse(Refusal::new(ErrorCode::NotPermitted, text));
         };
-        let call = match permission::call(&ask) {
+        let call = match permission::call(ask) {
             Ok(call) => call,
-            Err(refusal) => return request.reply.refuse(refusal),
+            Err(refusal) => return reply.refuse(refusal),
         };
         let judgement = self.judge(name, &call, None);
-        if judgement.ruling != Ruling::Ask {
-            let asked = Asked::Ask(ask);
-            self.turn
-                .after
-                .push(super::After::Read(Request { asked, ..request }));
-            return;
-        }
-        let Request {
-            by,
-            caller,
-            key,
-            digest,
-            reply,
-            ..
-        } = request;
-        let key = key.map(|key| CallKey {
-            caller,
-            key,
-            digest,
-        });
+        let why = judgement.to_string();
+        let (ruling, shape) = match judgement.ruling {
+            Ruling::Allow => {
+                let run = judgement.run.map(permission::runnable);
+                let why = why.into();
+                let shape = Shape::Permit(Permission::Allowed { run });
+                (input::Ruling::Allow { why }, shape)
+            }
+            Ruling::Deny => {
+                let shape = Shape::Permit(Permission::Denied { why: why.clone() });
+                (input::Ruling::Deny { why: why.into() }, shape)
+            }
+            Ruling::Ask => (input::Ruling::Ask, Shape::Plain),
+        };
         let call = Call::Ask {
             digest: agent_team_policy::Digest::of(&call).to_string().into(),
-            call: serde_json::to_string(&ask)
+            call: serde_json::to_string(ask)
                 .expect("it was read from JSON")
                 .into(),
+            ruling,
         };
-        self.call(by, key, reply, Shape::Plain, call);
+        self.call(by, key, reply, shape, call);
     }
 
-    /// The same once what it rests on is stored.
-    pub(super) fn permit(&mut self, request: Request, ask: Box<AskRequest>) {
-        let judged = match (&request.by, permission::call(&ask)) {
-            (Origin::Member { name, .. }, Ok(call)) => self.judge(name, &call, None),
-            (_, Err(refusal)) => return request.reply.refuse(refusal),
-            (Origin::User, Ok(_)) => {
-                let refusal = Refusal::internal("the user was taken for a member");
-                return request.reply.refuse(refusal);
-            }
-        };
-        match judged.ruling {
-            Ruling::Allow => request.reply.ok(&Permission::Allowed {
-                run: judged.run.map(permission::runnable),
-            }),
-            Ruling::Deny => request.reply.ok(&Permission::Denied {
-                why: judged.to_string(),
-            }),
-            // A grant has ended meanwhile: it begins anew.
-            Ruling::Ask => {
-                let asked = Asked::Ask(ask);
-                let again = super::Message::Called(Request { asked, ..request });
-                let _driver_gone = self.to_self.send(again);
-            }
-        }
-    }
-
-    pub(super) fn decide(&mut self, request: Request, decide: DecideRequest) {
-        let Request {
-            by,
-            caller,
-            key,
-            digest,
-            reply,
-            ..
-        } = request;
-        let (decree, covers) = match self.decree(decide.clone()) {
+    pub(super) fn decide(
+        &mut self,
+        by: Origin,
+        key: Option<CallKey>,
+        reply: Reply,
+        decide: DecideRequest,
+    ) {
+        let request = decide.request;
+        let (decree, covers) = match self.decree(decide) {
             Ok(decided) => decided,
             Err(refusal) => return reply.refuse(refusal),
         };
-        let key = key.map(|key| CallKey {
-            caller,
-            key,
-            digest,
-        });
         let call = Call::Decide {
-            request: decide.request,
+            request,
             decree,
             covers,
         };
@@ -260,10 +227,7 @@ impl Driver {
         }
     }
 
-    fn request_view(
-        &self,
-        request: &request::Request,
-    ) -> Result<agent_team_protocol::request::RequestView, Refusal> {
+    fn request_view(&self, request: &request::Request) -> Result<RequestView, Refusal> {
         let ask = permission::stored(&request.call)?;
         let call = permission::call(&ask)?;
         let judgement = self.judge(&request.member, &call, None);

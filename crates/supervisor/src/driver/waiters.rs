@@ -3,6 +3,7 @@
 use agent_team_core::member::Life;
 use agent_team_core::task::Outcome as TaskOutcome;
 use agent_team_protocol::method::{DownAnswer, Outcome, UpAnswer, WaitAnswer};
+use agent_team_protocol::request::Permission;
 use agent_team_protocol::view::{Fate, Placement, Receipt, ReceiptKind};
 use agent_team_protocol::{ErrorCode, LaunchId, MemberName, Refusal, RequestId, RunId};
 use agent_team_system::private_file;
@@ -24,6 +25,8 @@ pub(super) enum Shape {
     Down,
     /// What this member's model saw and said is stored.
     Append(MemberName),
+    /// What the rules say to a call.
+    Permit(Permission),
 }
 
 #[derive(Debug)]

@@ -36,7 +36,7 @@ pub enum Permission {
 pub(super) struct Permit {
     /// What a line is carried out as, in place of what was asked.
     pub(super) run: Option<RunnableView>,
-    open: Option<Open>,
+    _open: Option<Open>,
 }
 
 /// A request that is not over. Dropping it says that nobody waits for it, or that it was carried out as far as it went.
@@ -105,14 +105,14 @@ impl Permission {
         open.begun = true;
         Ok(Permit {
             run: None,
-            open: Some(open),
+            _open: Some(open),
         })
     }
 }
 
 impl Permit {
     fn free(run: Option<RunnableView>) -> Self {
-        Self { run, open: None }
+        Self { run, _open: None }
     }
 }
 

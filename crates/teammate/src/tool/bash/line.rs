@@ -43,7 +43,8 @@ impl Line {
                 write(&mut script, &mut words, command);
             }
         }
-        let mut args: Vec<OsString> = vec!["-c".into(), script.into(), "bash".into()];
+        // Privileged: neither `BASH_ENV` nor functions of the environment come before the words.
+        let mut args: Vec<OsString> = vec!["-p".into(), "-c".into(), script.into(), "bash".into()];
         args.extend(words.into_iter().map(OsString::from));
         Self {
             args,
@@ -120,6 +121,7 @@ mod tests {
         };
         let line = Line::words(run);
         let expected = [
+            "-p",
             "-c",
             "env -- \"${1}\" \"${2}\" \"${3}\" 1>\"${4}\" 2>&1 | env -- \"${5}\" || env -- \"${6}\"",
             "bash",
