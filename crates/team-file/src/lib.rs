@@ -11,6 +11,7 @@ mod mcp;
 mod member;
 mod open;
 mod role;
+mod search;
 mod source;
 mod strategy;
 mod table;
@@ -231,6 +232,13 @@ fn read(
     let limits = limits(root.table("limits", Level::Limits));
     let hooks = hooks(root.table("hooks", Level::Hooks));
     let servers = mcp::read(source, root.table("mcp", Level::Mcp));
+    let search = search::read(source, root.table("search", Level::Search));
+    let (search, of_settings) = match (search, settings.map(search::of_settings)) {
+        (Some(search), _) => (Some(search), Vec::new()),
+        (None, None) => (None, Vec::new()),
+        (None, Some(Ok(search))) => (search, Vec::new()),
+        (None, Some(Err(faults))) => (None, faults),
+    };
 
     let lead = root
         .table("lead", Level::Lead)
@@ -275,6 +283,7 @@ fn read(
         .filter(|role| role.engine == Engine::Native);
     for agent in of_members.chain(of_roles.map(|role| &mut role.agent)) {
         agent.mcp.clone_from(&servers);
+        agent.search.clone_from(&search);
     }
     let spec = name.map(|name| TeamSpec {
         name,
@@ -287,7 +296,9 @@ fn read(
         members,
         tasks,
     });
-    (spec, roles.faults, roles.warnings)
+    let mut faults = roles.faults;
+    faults.extend(of_settings);
+    (spec, faults, roles.warnings)
 }
 
 /// A team that thinks has a lead that thinks: the one of the file, else one of our own.

@@ -21,6 +21,7 @@ mod agent;
 pub mod desk;
 mod engine;
 pub mod hosted;
+mod http;
 mod launch;
 mod link;
 mod log;
