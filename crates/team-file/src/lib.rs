@@ -97,6 +97,8 @@ pub struct Reading<'a> {
     pub settings: Option<&'a Path>,
     /// The values of `{{name}}`. `None`: they are not known yet, and nothing is filled in.
     pub variables: Option<&'a Variables>,
+    /// What the user sets, in place of what is kept below `settings`: to see what it would come to.
+    pub own: Option<&'a Own>,
 }
 
 /// A team file as read.
@@ -160,7 +162,7 @@ pub fn roles(
     let document = document(&source, &text).map_err(LoadTeamError::Faults)?;
     let mut root = Table::new(&source, document.get_ref(), Level::Root, 0);
     let name = team_name(&source, &mut root, &project);
-    let (own, of_own) = own(name.as_ref(), &project, reading.settings);
+    let (own, of_own) = own(name.as_ref(), &project, reading);
     let reader = Reader {
         project: &project,
         variables: reading.variables,
@@ -207,7 +209,7 @@ fn parse(
     let document = document(&source, text)?;
     let mut root = Table::new(&source, document.get_ref(), Level::Root, 0);
     let name = team_name(&source, &mut root, project);
-    let (own, of_own) = own(name.as_ref(), project, reading.settings);
+    let (own, of_own) = own(name.as_ref(), project, reading);
     let reader = Reader {
         project,
         variables: reading.variables,
@@ -224,8 +226,11 @@ fn parse(
 }
 
 /// The user's own layer for the team of this name.
-fn own(name: Option<&TeamName>, project: &Path, settings: Option<&Path>) -> (Own, Option<Fault>) {
-    let (Some(name), Some(settings)) = (name, settings) else {
+fn own(name: Option<&TeamName>, project: &Path, reading: Reading<'_>) -> (Own, Option<Fault>) {
+    if let Some(own) = reading.own {
+        return (own.clone(), None);
+    }
+    let (Some(name), Some(settings)) = (name, reading.settings) else {
         return (Own::default(), None);
     };
     match Own::load(settings, &TeamId::new(name, project)) {

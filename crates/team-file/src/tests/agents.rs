@@ -43,6 +43,7 @@ fn sheets(
         here: &project,
         settings,
         variables: None,
+        own: None,
     };
     roles(file.then_some(path.as_path()), &project, reading)
 }
