@@ -610,6 +610,7 @@ fn the_search_of_the_file_goes_before_the_users_own() {
             here: project.path(),
             settings: Some(home.path()),
             variables: None,
+            own: None,
         };
         let spec = crate::of_text(&text, project.path(), reading);
         spec.map(|spec| spec.members[0].agent.search.clone())
