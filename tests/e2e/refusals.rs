@@ -17,6 +17,17 @@ fn rig(server: &FakeModelServer, more: &str) -> Rig {
     rig
 }
 
+/// Each call is refused for its reason.
+fn assert_refused<'a>(
+    calls: &[(&str, Value, &str)],
+    results: impl IntoIterator<Item = &'a String>,
+) {
+    for ((tool, _, why), result) in calls.iter().zip(results) {
+        assert!(result.starts_with("error: "), "{tool}: {why}\n{result}");
+        assert!(result.contains(why), "{tool}: {why}\n{result}");
+    }
+}
+
 /// What each call of this model's came to, in their order.
 fn results(server: &FakeModelServer, model: &str) -> Vec<String> {
     let requests = server.requests();
@@ -46,11 +57,15 @@ async fn what_the_lead_cannot_have_says_why_and_what_to_do() {
         ("create_task", json!({"title": "Test", "for": "bob"}), "bob"),
         ("create_task", json!({"title": ""}), "title"),
         ("spawn_teammate", json!({"role": "wizard"}), "wizard"),
-        ("spawn_teammate", json!({"name": "ada"}), "ada"),
+        (
+            "spawn_teammate",
+            json!({"name": "ada"}),
+            "a member called ada is there already",
+        ),
         (
             "spawn_teammate",
             json!({"name": "cleo"}),
-            "limits.teammates",
+            "its limit is 2\nWhat to do: give the work to a teammate who is there",
         ),
         ("stop_teammate", json!({"name": "bob"}), "bob"),
         ("resume_teammate", json!({"name": "bob"}), "bob"),
@@ -80,7 +95,7 @@ async fn what_the_lead_cannot_have_says_why_and_what_to_do() {
         (
             "send_message",
             json!({"to": "ada", "text": "x".repeat((64 << 10) + 1)}),
-            "64 KiB",
+            "the message is 65537 bytes long, and the limit is 65536",
         ),
         (
             "read_messages",
@@ -92,7 +107,11 @@ async fn what_the_lead_cannot_have_says_why_and_what_to_do() {
             json!({"key": "nothing"}),
             "Nothing is remembered under \"nothing\"",
         ),
-        ("remember", json!({"key": "k".repeat(257), "value": 1}), "256"),
+        (
+            "remember",
+            json!({"key": "k".repeat(257), "value": 1}),
+            "256",
+        ),
         ("list_tasks", json!({"task": "T-9"}), "T-9"),
     ];
     let mut replies: Vec<Reply> = calls
@@ -111,12 +130,7 @@ async fn what_the_lead_cannot_have_says_why_and_what_to_do() {
 
     let results = results(&server, "lead");
     assert!(!results[0].starts_with("error: "), "{}", results[0]);
-    for ((tool, input, why), result) in calls.iter().zip(&results) {
-        assert!(result.contains(why), "{tool} {input}\n{result}");
-    }
-    for ((tool, input, _), result) in calls.iter().zip(&results).skip(1) {
-        assert!(result.starts_with("error: "), "{tool} {input}\n{result}");
-    }
+    assert_refused(&calls[1..], &results[1..]);
     let refused = &results[calls.len()];
     assert!(
         refused.contains("T-1") && refused.contains("force"),
@@ -127,17 +141,19 @@ async fn what_the_lead_cannot_have_says_why_and_what_to_do() {
 #[tokio::test]
 async fn a_teammate_has_no_say_over_what_is_not_hers() {
     let of_the_lead = [
-        Reply::call("create_task", json!({"title": "Build", "for": "ada"})),
+        Reply::call("create_task", json!({"title": "Build"})),
         Reply::call("create_task", json!({"title": "Test", "after": ["T-1"]})),
         Reply::call("create_task", json!({"title": "Tell", "role": "reviewer"})),
+        Reply::call("assign_task", json!({"task": "T-1", "member": "ada"})),
         Reply::call("wait", json!({"for": "tasks", "ids": ["T-1"]})),
         Reply::call("finish", json!({"answer": "Done.", "force": true})),
     ];
-    let calls: [(&str, Value, &str); 12] = [
-        ("claim_task", json!({"task": "T-9"}), "T-9"),
-        ("claim_task", json!({"task": "T-2"}), "T-2"),
-        ("claim_task", json!({"task": "T-3"}), "reviewer"),
-        ("claim_task", json!({}), "Refused ("),
+    let calls: [(&str, Value, &str); 9] = [
+        (
+            "claim_task",
+            json!({"task": "T-2"}),
+            "ada holds T-1 already\nWhat to do: list_tasks shows",
+        ),
         (
             "update_task",
             json!({"task": "T-3", "title": "Mine"}),
@@ -160,13 +176,38 @@ async fn a_teammate_has_no_say_over_what_is_not_hers() {
         (
             "complete_task",
             json!({"task": "T-1", "result": "x".repeat((64 << 10) + 1)}),
-            "64 KiB",
+            "the result is 65537 bytes long, and the limit is 65536",
         ),
     ];
-    let mut of_ada: Vec<Reply> = calls
-        .iter()
-        .map(|(tool, input, _)| Reply::call(tool, input.clone()))
-        .collect();
+    // Once she has nothing, it is about the task.
+    let others: [(&str, Value, &str); 4] = [
+        (
+            "claim_task",
+            json!({"task": "T-9"}),
+            "there is no task T-9\nWhat to do: list_tasks shows the board",
+        ),
+        ("claim_task", json!({"task": "T-2"}), "T-2 waits for T-1"),
+        (
+            "claim_task",
+            json!({"task": "T-3"}),
+            "T-3 is for the role reviewer",
+        ),
+        (
+            "fail_task",
+            json!({"task": "T-1", "reason": "no"}),
+            "You do not own T-1.",
+        ),
+    ];
+    let replies = |calls: &[(&str, Value, &str)]| -> Vec<Reply> {
+        let calls = calls.iter();
+        calls
+            .map(|(tool, input, _)| Reply::call(tool, input.clone()))
+            .collect()
+    };
+    let mut of_ada = replies(&calls);
+    of_ada.push(Reply::call("release_task", json!({"task": "T-1"})));
+    of_ada.extend(replies(&others));
+    of_ada.push(Reply::call("claim_task", json!({"task": "T-1"})));
     of_ada.push(Reply::call(
         "complete_task",
         json!({"task": "T-1", "result": "built"}),
@@ -177,8 +218,8 @@ async fn a_teammate_has_no_say_over_what_is_not_hers() {
     let rig = rig(&server, "");
     rig.run(["run", "Build it"]).await.expect(0);
     let results = results(&server, "ada");
-    for ((tool, input, why), result) in calls.iter().zip(&results) {
-        assert!(result.starts_with("error: "), "{tool} {input}\n{result}");
-        assert!(result.contains(why), "{tool} {input}\n{result}");
-    }
+    assert_refused(&calls, &results);
+    let released = &results[calls.len()];
+    assert!(!released.starts_with("error: "), "{released}");
+    assert_refused(&others, &results[calls.len() + 1..]);
 }

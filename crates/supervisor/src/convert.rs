@@ -425,7 +425,8 @@ fn hint(refused: &Refused) -> Option<String> {
             "agent-team send lead \"…\" speaks to her; agent-team down ends the team".to_owned()
         }
         Refused::TasksOpen { .. } => {
-            "wait for them, cancel them, or finish with `force` and say what is left open".to_owned()
+            "wait for them, cancel them, or finish with `force` and say what is left open"
+                .to_owned()
         }
         Refused::NobodyToTell => "agent-team up starts the members".to_owned(),
         _ => return None,

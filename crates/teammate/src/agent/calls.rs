@@ -322,7 +322,8 @@ pub(super) fn first_line(text: &str, failed: bool) -> String {
     let mut line = format!("  {sign} {}", visible_label(first.unwrap_or("done"), SHOWN));
     let more = text.lines().count().saturating_sub(1);
     if more > 0 {
-        line.push_str(&format!(" (+{more} lines)"));
+        let lines = if more == 1 { "line" } else { "lines" };
+        line.push_str(&format!(" (+{more} {lines})"));
     }
     line
 }

@@ -38,9 +38,7 @@ fn fill<'a, 'b>(
             .strip_prefix('{')
             .and_then(|text| text.split_once('}'))
         {
-            Some((name, after)) if !name.is_empty() && name_at(name) == name.len() => {
-                (name, after)
-            }
+            Some((name, after)) if !name.is_empty() && name_at(name) == name.len() => (name, after),
             Some(_) | None => after.split_at(name_at(after)),
         };
         if name.is_empty() {
