@@ -2,7 +2,7 @@
 //! `messages`, which keeps them when the provider has searched the web: only so the next request can carry the pages
 //! back that it found.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::super::Answer;
 use super::draft::as_object;
@@ -15,13 +15,25 @@ pub(super) struct Blocks(Vec<Block>);
 struct Block {
     /// The provider's number of it.
     index: u64,
-    value: Value,
+    value: Map<String, Value>,
     /// Arguments, while they come in pieces.
     input: String,
 }
 
+impl Block {
+    fn text(&self, field: &str) -> &str {
+        self.value.get(field).and_then(Value::as_str).unwrap_or("")
+    }
+
+    fn is(&self, kind: &str) -> bool {
+        self.text("type") == kind
+    }
+}
+
 impl Blocks {
+    /// What is no object is no block.
     pub(super) fn begin(&mut self, index: u64, value: Value) {
+        let Value::Object(value) = value else { return };
         let input = String::new();
         self.0.push(Block {
             index,
@@ -34,10 +46,10 @@ impl Blocks {
         let block = self.0.iter_mut().rfind(|block| block.index == index);
         let Some(block) = block else { return };
         let mut grow = |field: &str| {
-            if let (Some(more), Value::Object(value)) = (delta[field].as_str(), &mut block.value) {
-                let before = value.get(field).and_then(Value::as_str).unwrap_or("");
+            if let Some(more) = delta[field].as_str() {
+                let before = block.text(field);
                 let grown = format!("{before}{more}");
-                value.insert(field.to_owned(), grown.into());
+                block.value.insert(field.to_owned(), grown.into());
             }
         };
         match delta["type"].as_str().unwrap_or("") {
@@ -48,19 +60,26 @@ impl Blocks {
                 let more = delta["partial_json"].as_str();
                 block.input.push_str(more.unwrap_or(""));
             }
-            "citations_delta" => match &mut block.value["citations"] {
-                Value::Array(citations) => citations.push(delta["citation"].clone()),
-                other => *other = json!([delta["citation"]]),
-            },
+            "citations_delta" => {
+                let citation = delta["citation"].clone();
+                match block.value.get_mut("citations").map(Value::as_array_mut) {
+                    Some(Some(citations)) => citations.push(citation),
+                    Some(None) | None => {
+                        block
+                            .value
+                            .insert("citations".to_owned(), json!([citation]));
+                    }
+                }
+            }
             _ => {}
         }
     }
 
     /// What the search `id` asks for.
     pub(super) fn query(&self, id: &str) -> String {
-        let search = self.0.iter().find(|block| block.value["id"] == id);
+        let search = self.0.iter().find(|block| block.text("id") == id);
         let input = search.map(|block| match block.input.is_empty() {
-            true => block.value["input"].clone(),
+            true => block.value.get("input").cloned().unwrap_or_default(),
             false => as_object(&block.input),
         });
         let query = input.as_ref().and_then(|input| input["query"].as_str());
@@ -69,23 +88,23 @@ impl Blocks {
 
     /// All blocks as the next request carries them back, if one of them is a search; its calls are those of `answer`.
     pub(super) fn finish(self, answer: &Answer) -> Option<Vec<Value>> {
-        let is = |block: &Block, kind: &str| block.value["type"] == kind;
-        if !self.0.iter().any(|block| is(block, "server_tool_use")) {
+        if !self.0.iter().any(|block| block.is("server_tool_use")) {
             return None;
         }
         let mut calls = answer.calls.iter();
         let blocks = self.0.into_iter().filter_map(|mut block| {
-            if is(&block, "tool_use") {
+            let input = "input".to_owned();
+            if block.is("tool_use") {
                 // Under the id that its result will name.
                 let call = calls.next()?;
-                block.value["id"] = call.id.clone().into();
-                block.value["input"] = as_object(&call.input);
+                block.value.insert("id".to_owned(), call.id.clone().into());
+                block.value.insert(input, as_object(&call.input));
             } else if !block.input.is_empty() {
-                block.value["input"] = as_object(&block.input);
+                block.value.insert(input, as_object(&block.input));
             }
-            let blank = block.value["text"].as_str().map(str::trim) == Some("");
             // Blank texts are refused.
-            (!(is(&block, "text") && blank)).then_some(block.value)
+            let blank = block.is("text") && block.text("text").trim().is_empty();
+            (!blank).then_some(Value::Object(block.value))
         });
         Some(blocks.collect())
     }
