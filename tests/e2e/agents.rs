@@ -3,7 +3,7 @@
 use agent_team_protocol::view::TaskState;
 use agent_team_system::process::Signal;
 use agent_team_tests::Rig;
-use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by_model};
+use agent_team_tests::fake_model_server::{FakeModelServer, Reply, Request, by_model};
 use serde_json::json;
 
 /// A lead and ada, each with a model of its own name.
@@ -168,4 +168,90 @@ async fn a_lead_spawns_only_the_roles_that_she_may() {
         !of_lead[0].system().contains("- debugger"),
         "it is not even offered"
     );
+}
+
+#[tokio::test]
+async fn without_a_team_file_and_a_key_a_local_server_is_enough() {
+    let server = FakeModelServer::start(|asked: &Request| match asked.path.as_str() {
+        "/v1/models" => Reply::models(&["qwen3:8b"]),
+        _ => Reply::call("finish", json!({"answer": "Because of a semicolon."})),
+    })
+    .await;
+    let mut rig = Rig::new();
+    rig.set("OLLAMA_HOST", server.base_url());
+    let told = rig.json(["run", "Why does the build fail?"]).await;
+    assert_eq!(told["final_answer"], "Because of a semicolon.");
+    let members = told["members"].as_array().expect("a list");
+    let names: Vec<_> = members.iter().map(|member| &member["name"]).collect();
+    assert_eq!(names, ["lead", "worker-1", "worker-2", "worker-3"]);
+    let asked = server.requests();
+    let chat = asked.iter().find(|asked| !asked.body.is_null());
+    assert_eq!(chat.expect("she was asked").model(), "qwen3:8b");
+    rig.run(["doctor"])
+        .await
+        .expect(0)
+        .says("ollama/qwen3:8b (ollama answers at");
+}
+
+#[tokio::test]
+async fn a_run_in_a_team_that_is_up_is_its_leads_and_leaves_it_up() {
+    let server = FakeModelServer::start(by_model(greeting())).await;
+    let rig = rig(&server);
+    rig.ok(["up", "--detach"]).await;
+    let before = rig.member("lead").await.launch;
+    let told = rig.ok(["run", "Greet the world"]).await;
+    assert_eq!(told.stdout, "The greeting is written.\n");
+    let lead = rig.member("lead").await;
+    assert_eq!(lead.launch, before, "the lead who was there answered");
+    assert!(lead.pid.is_some(), "and she is still there");
+}
+
+#[tokio::test]
+async fn what_a_run_is_to_remember_is_recalled_and_not_by_the_next() {
+    let recalled = |answer: &str| {
+        [
+            Reply::call("recall", json!({"key": "style"})),
+            Reply::call("finish", json!({"answer": answer})),
+        ]
+    };
+    let script = [recalled("one"), recalled("two")].concat();
+    let server = FakeModelServer::start(by_model([("lead", script)])).await;
+    let rig = rig(&server);
+    rig.ok(["run", "--memory", "style={\"tone\": \"terse\"}", "Do it"])
+        .await;
+    rig.ok(["run", "Do it again"]).await;
+    let requests = server.requests();
+    let results: Vec<_> = requests.iter().flat_map(|asked| asked.results()).collect();
+    let told: Vec<_> = results.iter().map(|(_, text)| text.as_str()).collect();
+    assert!(
+        told.iter().any(|text| text.contains("\"terse\"")),
+        "{told:?}"
+    );
+    let nothing = "Nothing is remembered under";
+    assert!(told.iter().any(|text| text.contains(nothing)), "{told:?}");
+    rig.run(["run", "--memory", "style=terse", "Do it"])
+        .await
+        .expect(2)
+        .says("is not JSON");
+}
+
+#[tokio::test]
+async fn a_model_is_shown_in_one_form_however_it_is_given() {
+    let server = FakeModelServer::start(by_model([("lead", Vec::new())])).await;
+    let rig = rig(&server);
+    rig.ok(["up", "--detach"]).await;
+    for (name, given, shown) in [
+        ("ben", "gpt-5.1", "openai/gpt-5.1"),
+        ("cleo", "OpenAI:gpt-5.1", "openai/gpt-5.1"),
+        ("dora", "openai/x/y:free", "openai/x/y:free"),
+    ] {
+        rig.ok(["spawn", "worker", "--name", name, "--model", given])
+            .await;
+        let model = rig.member(name).await.model;
+        assert_eq!(model.as_deref(), Some(shown), "{given}");
+    }
+    rig.run(["spawn", "worker", "--model", "qwen3"])
+        .await
+        .expect(2)
+        .says("which provider has \"qwen3\"");
 }

@@ -18,15 +18,20 @@ const ENCODED: &str = "aHVudGVyMi1vZi10aGUtZGVwbG95";
 
 /// Every file below a directory in which the value stands.
 fn holders(directory: &Path) -> Vec<String> {
+    holders_of(&[VALUE, ENCODED], directory)
+}
+
+/// Every file below a directory in which one of these stands.
+fn holders_of(texts: &[&str], directory: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            found.extend(holders(&path));
+            found.extend(holders_of(texts, &path));
         } else if path.is_file() {
             let bytes = fs::read(&path).unwrap();
             let holds = |text: &str| bytes.windows(text.len()).any(|at| at == text.as_bytes());
-            if holds(VALUE) || holds(ENCODED) {
+            if texts.iter().any(|text| holds(text)) {
                 found.push(path.display().to_string());
             }
         }
@@ -114,6 +119,49 @@ async fn a_secret_reaches_tools_and_is_shown_to_nobody() {
         "state, logs, kept outputs and all"
     );
     assert!(!rig.read("run.jsonl").unwrap().contains(VALUE));
+}
+
+#[tokio::test]
+async fn a_models_key_is_in_its_requests_and_nowhere_else() {
+    const KEY: &str = "sk-of-nobody-at-all";
+    let server = FakeModelServer::start(in_turn([
+        Reply::call("todo", json!({"items": []})),
+        Reply::call("finish", json!({"answer": "Done."})),
+        Reply::hang(),
+    ]))
+    .await;
+    let mut rig = Rig::with_team(
+        "mode = \"lead\"\n[panes]\nplacement = \"headless\"\n[lead]\nmodel = \"openai/lead\"\n",
+    );
+    rig.set("OPENAI_BASE_URL", server.base_url());
+    rig.set("OPENAI_API_KEY", KEY);
+    let told = rig
+        .run(["run", "--record", "run.jsonl", "--events", "Do it"])
+        .await
+        .expect(0);
+    assert!(!told.stdout.contains(KEY) && !told.stderr.contains(KEY));
+    assert_eq!(
+        server.requests()[0].headers["authorization"],
+        format!("Bearer {KEY}")
+    );
+    assert_eq!(
+        holders_of(&[KEY], rig.root()),
+        [""; 0],
+        "state, logs, recording"
+    );
+
+    rig.ok(["up", "--detach", "Do it again"]).await;
+    server.asked("lead", 3).await;
+    for found in rig.processes() {
+        assert!(!found.command.contains(KEY), "{found:?}");
+    }
+    let kept = rig.directories().environment_file("any");
+    let kept = kept.parent().expect("it is in a directory");
+    for holder in holders_of(&[KEY], rig.root()) {
+        assert!(Path::new(&holder).starts_with(kept), "{holder}");
+    }
+    rig.ok(["down", "--force"]).await;
+    assert_eq!(holders_of(&[KEY], rig.root()), [""; 0], "nor is it kept");
 }
 
 #[tokio::test]

@@ -120,7 +120,8 @@ async fn who_has_used_her_budget_up_waits_until_it_is_raised() {
     let lead = rig.until_member_is("lead", MemberState::Waiting).await;
     assert!(matches!(lead.waiting, Some(Waiting::Budget { .. })));
     assert!(
-        lead.why.contains("lead's limits.tokens (1000) is used up"),
+        lead.why
+            .contains("agent-team config set members.lead.limits.tokens"),
         "{}",
         lead.why
     );
@@ -132,8 +133,10 @@ async fn who_has_used_her_budget_up_waits_until_it_is_raised() {
     rig.ok(["restart", "lead"]).await;
     rig.until_member_is("lead", MemberState::Waiting).await;
     assert_eq!(server.requests().len(), 1);
-    rig.set_team(&LIMITED.replace("1_000", "100_000"));
-    rig.ok(["up", "--detach"]).await;
+    rig.run(["config", "set", "members.lead.limits.tokens", "100000"])
+        .await
+        .expect(0)
+        .says("it holds from now on");
     server.asked("lead", 2).await;
     let again = &server.requests()[1];
     assert_eq!(again.results().len(), 1, "nothing of her work is lost");
@@ -170,4 +173,143 @@ async fn a_lead_who_waits_for_others_is_shown_to() {
     rig.ok(["up", "--detach", "Do it"]).await;
     let lead = rig.until_member_is("lead", MemberState::Waiting).await;
     assert!(lead.why.contains("waits for messages"), "{}", lead.why);
+}
+
+#[tokio::test]
+async fn a_limit_that_is_raised_in_the_file_holds_with_the_next_up() {
+    let server = FakeModelServer::start(by_model([("lead", finish_in_two_steps())])).await;
+    let rig = rig(&server, LIMITED);
+    rig.ok(["up", "--detach", "Do it"]).await;
+    let lead = rig.until_member_is("lead", MemberState::Waiting).await;
+    rig.set_team(&LIMITED.replace("1_000", "100_000"));
+    rig.ok(["up", "--detach"]).await;
+    server.asked("lead", 2).await;
+    assert_eq!(rig.member("lead").await.launch, lead.launch);
+}
+
+#[tokio::test]
+async fn a_model_that_the_user_sets_is_asked_at_the_next_launch() {
+    let server = FakeModelServer::start(by_model(finish("mine"))).await;
+    let rig = rig(&server, TEAM);
+    let file = rig.read(".agent-team/team.toml");
+    let get = rig.json(["config", "get", "members.lead.model"]).await;
+    assert_eq!(get["settings"][0]["from"], ".agent-team/team.toml:5");
+    rig.run(["config", "set", "members.lead.model", "openai:mine"])
+        .await
+        .expect(0)
+        .says("members.lead.model is openai/mine");
+    rig.ok(["run", "Do it"]).await;
+    assert_eq!(server.requests()[0].model(), "mine");
+    assert_eq!(
+        rig.read(".agent-team/team.toml"),
+        file,
+        "it is the user's own"
+    );
+    rig.ok(["config", "reset", "members.lead.model"]).await;
+    let get = rig.json(["config", "get", "members.lead.model"]).await;
+    assert_eq!(get["settings"][0]["value"], "openai/gpt-5.1");
+}
+
+#[tokio::test]
+async fn what_cannot_be_set_is_refused_and_nothing_is_written() {
+    let rig = Rig::with_team(TEAM);
+    for (key, value, says) in [
+        ("modle", "x", "did you mean `model`?"),
+        ("model", "qwen3", "which provider has"),
+        ("members.zoe.model", "openai/x", "there is no member zoe"),
+        ("members.lead.role", "poet", "there is no role poet"),
+        ("limits.usd", "much", "a number above 0"),
+    ] {
+        rig.run(["config", "set", key, value])
+            .await
+            .expect(2)
+            .says(says);
+    }
+    if let Ok(mut left) = std::fs::read_dir(rig.directories().config.join("teams")) {
+        assert!(left.next().is_none());
+    }
+    rig.run(["config", "reset", "model"])
+        .await
+        .expect(4)
+        .says("nothing to take back");
+}
+
+#[tokio::test]
+async fn doctor_says_which_model_is_asked_and_why_and_shows_no_key() {
+    let server = FakeModelServer::start(by_model(finish("gpt-5.1"))).await;
+    let named = rig(&server, TEAM);
+    let said = named.run(["doctor"]).await.expect(0).stdout;
+    for part in [
+        "lead: openai/gpt-5.1",
+        "team.toml:5",
+        "OPENAI_API_KEY is set",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert!(!said.contains("a-key-for-nobody"), "{said}");
+
+    let mut unnamed = Rig::with_team(&TEAM.replace("model = \"openai/gpt-5.1\"\n", ""));
+    unnamed.set("OLLAMA_HOST", "127.0.0.1:1");
+    unnamed.set("LLAMACPP_BASE_URL", "http://127.0.0.1:1");
+    unnamed.set("VLLM_BASE_URL", "http://127.0.0.1:1");
+    unnamed
+        .run(["doctor"])
+        .await
+        .expect(1)
+        .says("there is no model to think with: set a key");
+    unnamed.set_team(&format!(
+        "{TEAM}[[member]]\nname = \"ada\"\nmodel = \"groq/qwen\"\n"
+    ));
+    let said = unnamed.run(["doctor"]).await.expect(1).stdout;
+    for part in [
+        "lead: openai needs a key: set OPENAI_API_KEY",
+        "ada: groq needs a key: set GROQ_API_KEY",
+    ] {
+        assert!(said.contains(part), "each is told of: {said}");
+    }
+    std::fs::remove_file(unnamed.project().join(".agent-team/team.toml")).expect("it was there");
+    unnamed
+        .run(["doctor"])
+        .await
+        .expect(0)
+        .says("there is no model to think with: set a key");
+    unnamed.set_team(&TEAM.replace("model = \"openai/gpt-5.1\"\n", ""));
+    unnamed.set("ANTHROPIC_API_KEY", "a-key-for-nobody");
+    let said = unnamed.run(["doctor"]).await.expect(0).stdout;
+    assert!(said.contains("ANTHROPIC_API_KEY is set"), "{said}");
+    assert!(!said.contains("a-key-for-nobody"), "{said}");
+}
+
+#[tokio::test]
+async fn a_key_goes_where_the_team_file_says_only_when_its_owner_says_so_too() {
+    let server = FakeModelServer::start(by_model(finish("gpt-5.1"))).await;
+    let provider = format!(
+        "[providers.openai]\nbase_url = {:?}\nheaders = {{ x-gate = \"$GATE\" }}\n",
+        server.base_url()
+    );
+    let mut rig = Rig::with_team(&format!("{TEAM}{provider}"));
+    rig.set("GATE", "open sesame");
+    rig.set("OPENAI_API_KEY", "a-key-for-nobody");
+    rig.run(["run", "Do it"])
+        .await
+        .expect(1)
+        .says("OPENAI_API_KEY would go there");
+    rig.run(["doctor"])
+        .await
+        .expect(1)
+        .says("config set providers.openai.base_url");
+    assert!(server.requests().is_empty(), "nothing was sent");
+    rig.ok([
+        "config",
+        "set",
+        "providers.openai.base_url",
+        &server.base_url(),
+    ])
+    .await;
+    rig.ok(["run", "Do it"]).await;
+    let headers = &server.requests()[0].headers;
+    assert_eq!(headers["x-gate"], "open sesame");
+    assert_eq!(headers["authorization"], "Bearer a-key-for-nobody");
+    let journal = rig.run(["events"]).await;
+    assert!(!journal.stdout.contains("open sesame"));
 }

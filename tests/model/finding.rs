@@ -1,9 +1,12 @@
 //! How a model is found: which one when none is named, and through which proxy.
 
+use agent_team_teammate::model::Model;
 use agent_team_teammate::model::choose::choose;
 use agent_team_teammate::model::open::Surroundings;
+use agent_team_teammate::model::provider::PROVIDERS;
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, in_turn};
 use agent_team_tests::within;
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpListener;
 
 use crate::{KEY, first_answer, model_of};
@@ -82,6 +85,95 @@ async fn a_key_that_cannot_be_used_is_said_and_no_other_takes_its_place() {
         error,
         "cannot read the key that ANTHROPIC_API_KEY_FILE names"
     );
+}
+
+/// Where they are asked and what their keys stand in are their documented names.
+#[tokio::test]
+async fn every_provider_is_asked_where_its_variable_says_with_its_own_key() {
+    for (provider, url_var, key_var) in [
+        ("anthropic", "ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY"),
+        ("openai", "OPENAI_BASE_URL", "OPENAI_API_KEY"),
+        ("gemini", "GEMINI_BASE_URL", "GEMINI_API_KEY"),
+        ("openrouter", "OPENROUTER_BASE_URL", "OPENROUTER_API_KEY"),
+        ("deepseek", "DEEPSEEK_BASE_URL", "DEEPSEEK_API_KEY"),
+        ("mistral", "MISTRAL_BASE_URL", "MISTRAL_API_KEY"),
+        ("groq", "GROQ_BASE_URL", "GROQ_API_KEY"),
+        (
+            "openai-compatible",
+            "OPENAI_COMPATIBLE_BASE_URL",
+            "OPENAI_COMPATIBLE_API_KEY",
+        ),
+        ("ollama", "OLLAMA_HOST", "OLLAMA_API_KEY"),
+        ("llamacpp", "LLAMACPP_BASE_URL", "LLAMACPP_API_KEY"),
+        ("vllm", "VLLM_BASE_URL", "VLLM_API_KEY"),
+    ] {
+        let server = FakeModelServer::start(in_turn([Reply::text("here")])).await;
+        let of_others = ("SOME_API_KEY", "sk-of-others");
+        let vars = [(url_var, &*server.base_url()), (key_var, KEY), of_others];
+        let model = model_of(&format!("{provider}:m"), &surroundings(&vars));
+        assert_eq!(model.name(), format!("{provider}/m"));
+        let answered = first_answer(&*model).await.expect("an answer");
+        assert_eq!(answered.text, "here", "{provider}");
+        let asked = &server.requests()[0];
+        let (path, header, key) = match provider {
+            "anthropic" => ("/v1/messages", "x-api-key", KEY.to_owned()),
+            _ => (
+                "/v1/chat/completions",
+                "authorization",
+                format!("Bearer {KEY}"),
+            ),
+        };
+        assert_eq!(
+            (asked.path.as_str(), asked.model()),
+            (path, "m"),
+            "{provider}"
+        );
+        assert_eq!(asked.headers[header], key, "{provider}");
+    }
+    assert_eq!(PROVIDERS.len(), 11, "a new one belongs into this list");
+}
+
+#[tokio::test]
+async fn an_encrypted_connection_is_asked_of_the_proxy_too_and_what_it_excepts_is_not() {
+    let proxy = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = proxy.local_addr().expect("it is bound").to_string();
+    let vars = [
+        ("HTTPS_PROXY", address.as_str()),
+        ("OPENAI_API_KEY", KEY),
+        ("OPENAI_BASE_URL", "https://models.example/v1"),
+    ];
+    let model = model_of("gpt-5.1", &surroundings(&vars));
+    assert_eq!(tunnel(&*model, &proxy).await, "CONNECT models.example:443");
+
+    // Every address of 127.0.0.0/8 is this machine on Linux, and only 127.0.0.1 is never sent to a proxy unasked.
+    if cfg!(target_os = "linux") {
+        let own = TcpListener::bind("127.0.0.2:0").await.expect("a port");
+        let base_url = format!("http://{}/v1", own.local_addr().expect("it is bound"));
+        let vars = [
+            ("HTTP_PROXY", address.as_str()),
+            ("OPENAI_COMPATIBLE_BASE_URL", &base_url),
+            ("NO_PROXY", "models.example, 127.0.0.2"),
+        ];
+        let model = model_of("compatible/m", &surroundings(&vars));
+        assert_eq!(tunnel(&*model, &own).await, "POST /v1/chat/completions");
+    }
+}
+
+/// How the first connection begins that the model makes to this listener.
+async fn tunnel(model: &dyn Model, listener: &TcpListener) -> String {
+    let connection = async {
+        let (stream, _) = listener.accept().await.expect("a connection");
+        let mut line = String::new();
+        let read = BufReader::new(stream).read_line(&mut line).await;
+        read.expect("it asks for something");
+        line
+    };
+    let line = tokio::select! {
+        line = within("a connection", connection) => line,
+        answer = first_answer(model) => panic!("nobody answers: {answer:?}"),
+    };
+    let request = line.trim_end().rsplit_once(' ');
+    request.expect("a request line").0.to_owned()
 }
 
 #[tokio::test]

@@ -13,6 +13,8 @@ mod finding;
 mod recording;
 mod wire;
 
+use agent_team_protocol::model::{PROVIDERS, ProviderName};
+use agent_team_protocol::spec::{BaseUrl, ProviderSpec};
 use agent_team_teammate::model::open::{Surroundings, open};
 use agent_team_teammate::model::{Answer, Delta, Item, Model, ModelError, Prompt, ToolSpec};
 use agent_team_tests::fake_model_server::FakeModelServer;
@@ -35,9 +37,16 @@ fn surroundings(base_url: &str) -> Surroundings {
         "MISTRAL_API_KEY",
     ];
     let keys = keys.map(|var| (var.to_owned(), KEY.to_owned()));
+    let there = |provider: &ProviderName| {
+        let spec = ProviderSpec {
+            base_url: Some(BaseUrl::Own(base_url.to_owned())),
+            ..ProviderSpec::default()
+        };
+        (provider.name.to_owned(), spec)
+    };
     Surroundings {
         environment: keys.into(),
-        base_url: Some(base_url.to_owned()),
+        providers: PROVIDERS.iter().map(there).collect(),
         ..Surroundings::default()
     }
 }

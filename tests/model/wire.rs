@@ -139,7 +139,9 @@ async fn a_transcript_is_sent_as_each_wire_wants_it() {
     ] {
         let server = FakeModelServer::start(in_turn([Reply::text("ok")])).await;
         let mut around = surroundings(&server.base_url());
-        around.headers = vec![("X-Gate".to_owned(), "open".to_owned())];
+        for spec in around.providers.values_mut() {
+            spec.headers.insert("X-Gate".to_owned(), "open".to_owned());
+        }
         let model = model_of(name, &around);
         let (answered, _) = answer(&*model, &transcript(), &[tool("read"), tool("grep")]).await;
         answered.expect("an answer");

@@ -402,7 +402,7 @@ impl TeamBuilder {
             return Err(BuildError::Wanted(vec![sentence.to_owned()]));
         }
         let loaded = agent_team_file::load(file, reading);
-        let mut spec = loaded.map_err(BuildError::File)?.spec;
+        let mut spec = loaded.map_err(unreadable)?.spec;
         if let Some(ModelChoice::Named(name)) = &self.model {
             for member in &mut spec.members {
                 member.agent.model.get_or_insert_with(|| name.clone());
@@ -434,6 +434,22 @@ fn unfit(faults: Vec<Fault>) -> BuildError {
         None => fault.message,
     };
     BuildError::Wanted(faults.into_iter().map(sentence).collect())
+}
+
+/// What is wrong with a team file that somebody wrote: each fault with its place.
+fn unreadable(error: LoadTeamError) -> BuildError {
+    match error {
+        LoadTeamError::Faults(faults) => {
+            let sentence = |fault: Fault| match &fault.hint {
+                Some(hint) => format!("{fault} ({hint})"),
+                None => fault.to_string(),
+            };
+            BuildError::Wanted(faults.into_iter().map(sentence).collect())
+        }
+        other @ (LoadTeamError::Missing(_)
+        | LoadTeamError::Unreadable(..)
+        | LoadTeamError::Project { .. }) => BuildError::File(other),
+    }
 }
 
 impl From<MoveInError> for BuildError {

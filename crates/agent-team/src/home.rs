@@ -83,16 +83,14 @@ impl Line {
 
     /// The whole board, page by page.
     pub(crate) async fn tasks(&self) -> Result<Vec<TaskView>, CallFailed> {
-        let mut tasks: Vec<TaskView> = Vec::new();
-        loop {
-            let after = tasks.last().map_or(0, |task| task.id.0);
-            let page = self.ask::<TaskList>(ListTasks { after }).await?;
-            let is_last = !page.more || page.tasks.is_empty();
+        let mut tasks = Vec::new();
+        let mut wanted = Some(ListTasks::default());
+        while let Some(list) = wanted {
+            let page = self.ask::<TaskList>(list).await?;
+            wanted = page.next();
             tasks.extend(page.tasks);
-            if is_last {
-                return Ok(tasks);
-            }
         }
+        Ok(tasks)
     }
 
     /// The same over a connection of its own, with what is said over it.

@@ -10,6 +10,7 @@ use agent_team_protocol::method::{
     TaskCancel, TaskChanges, TaskClaim, TaskComplete, TaskFail, TaskRelease, TaskRetry, TaskShow,
     TaskUpdate, TeamShow, UpdateTask,
 };
+use agent_team_protocol::result::RunResult;
 use agent_team_protocol::spec::TaskSpec;
 use agent_team_protocol::view::{MemberView, MessageView, Receipt, TaskView};
 use agent_team_protocol::{
@@ -20,7 +21,7 @@ use serde_json::Value;
 use crate::builder::TeamBuilder;
 use crate::heard::Heard;
 use crate::home::{CallFailed, Home, Line};
-use crate::result::{self, RunResult};
+use crate::result;
 use crate::stream::RunStream;
 
 /// Messages that [`Messages::list`] gives at most.

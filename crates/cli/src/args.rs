@@ -38,6 +38,7 @@ Administration:
   init         Write a team file for this project
   team         The teams on this machine
   role         The roles that members can have, and where each is from
+  config       Models, roles and limits of the team, set for yourself alone
   supervisor   The process that runs the teams
   doctor       Check the installation
   completions  Completions for a shell
@@ -177,6 +178,14 @@ pub(crate) enum Verb {
     /// The roles that members can have, and where each is from
     #[command(subcommand)]
     Role(RoleCommand),
+    /// Models, roles and limits of the team, set for yourself alone
+    ///
+    /// The keys are `model`, `role`, `max_steps`, `limits.tokens`, `limits.usd` and `limits.minutes`, of the team, or of
+    /// one member as in `members.ada.model`; the model of a role, as in `roles.worker.model`; and where a provider is
+    /// asked with your key, as in `providers.openai.base_url`. What is set is kept beside your own settings, goes before
+    /// the team file, and changes no file of the project.
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// The process that runs the teams
     #[command(subcommand)]
     Supervisor(SupervisorCommand),
@@ -340,6 +349,20 @@ pub(crate) enum RoleCommand {
     List,
     /// One role: what it says, where it is from, and what of the same name it hides
     Show { role: RoleName },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Every setting, or one, and where it is from
+    Get { key: Option<String> },
+    /// Set one; a limit holds at once, the others from the next launch on
+    Set {
+        /// Such as `model`, `members.ada.limits.tokens` or `roles.worker.model`
+        key: String,
+        value: String,
+    },
+    /// Take back what was set
+    Reset { key: String },
 }
 
 #[derive(Debug, Clone, Copy, Subcommand)]

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::io::Write;
 
-use agent_team_file::{Fault, LoadTeamError};
+use agent_team_file::{Fault, KeyError, LoadTeamError, OwnError};
 use agent_team_protocol::exit::ExitCode;
 use agent_team_protocol::text::{visible, visible_line};
 use agent_team_protocol::{ErrorCode, Refusal};
@@ -263,6 +263,31 @@ impl From<DirectoriesError> for Failure {
             "the directories of agent-team cannot be used",
         )
         .because(&error)
+    }
+}
+
+impl From<KeyError> for Failure {
+    fn from(error: KeyError) -> Self {
+        let failure = Self::usage(error.to_string());
+        match error {
+            KeyError::Unknown { hint, .. } => failure.hint(hint),
+            KeyError::Value { .. } => failure,
+        }
+    }
+}
+
+impl From<OwnError> for Failure {
+    fn from(error: OwnError) -> Self {
+        match error {
+            OwnError::Fault(fault) => LoadTeamError::Faults(vec![fault]).into(),
+            error @ (OwnError::Read(..) | OwnError::Write(..)) => {
+                let failure = Self::new("io", ExitCode::Failed, error.to_string());
+                match error.source() {
+                    Some(source) => failure.because(source),
+                    None => failure,
+                }
+            }
+        }
     }
 }
 

@@ -95,7 +95,19 @@ impl Session {
     /// # Errors
     /// One lives and does not answer.
     pub(crate) async fn of_running_supervisor() -> Result<Option<Self>, Failure> {
-        let mut session = Self::new(None, Start::Never);
+        Self::of_running(None).await
+    }
+
+    /// About a team, if a supervisor runs that may have it.
+    ///
+    /// # Errors
+    /// One lives and does not answer.
+    pub(crate) async fn of_running_team(team: TeamRef) -> Result<Option<Self>, Failure> {
+        Self::of_running(Some(team)).await
+    }
+
+    async fn of_running(team: Option<TeamRef>) -> Result<Option<Self>, Failure> {
+        let mut session = Self::new(team, Start::Never);
         session.connection = session.connect_to_running(&prepared_directories()?).await?;
         Ok(session.connection.is_some().then_some(session))
     }
@@ -161,16 +173,14 @@ impl Session {
 
     /// The whole board, page by page.
     pub(crate) async fn board(&mut self) -> Result<Vec<TaskView>, Failure> {
-        let mut tasks: Vec<TaskView> = Vec::new();
-        loop {
-            let after = tasks.last().map_or(0, |task| task.id.0);
-            let page = self.ask::<TaskList>(ListTasks { after }).await?;
-            let is_last = !page.more || page.tasks.is_empty();
+        let mut tasks = Vec::new();
+        let mut wanted = Some(ListTasks::default());
+        while let Some(list) = wanted {
+            let page = self.ask::<TaskList>(list).await?;
+            wanted = page.next();
             tasks.extend(page.tasks);
-            if is_last {
-                return Ok(tasks);
-            }
         }
+        Ok(tasks)
     }
 
     /// What the supervisor said of itself.

@@ -270,13 +270,13 @@ impl fmt::Display for OutOfBudget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { measure, of, limit } = self;
         let (key, limit) = (measure.key(), measure.amount(*limit));
-        let whose = match of {
-            Some(name) => format!("{name}'s"),
-            None => "the team's".to_owned(),
+        let (whose, prefix) = match of {
+            Some(name) => (format!("{name}'s"), format!("members.{name}.")),
+            None => ("the team's".to_owned(), String::new()),
         };
         write!(
             f,
-            "{whose} {key} ({limit}) is used up; raise it in the team file, then agent-team up lets work go on"
+            "{whose} {key} ({limit}) is used up; agent-team config set {prefix}{key} MORE lets work go on"
         )
     }
 }

@@ -12,7 +12,9 @@ pub mod id;
 pub mod initialize;
 pub mod launch;
 pub mod method;
+pub mod model;
 pub mod notification;
+pub mod result;
 pub mod rpc;
 #[cfg(test)]
 mod schema;

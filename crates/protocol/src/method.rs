@@ -483,6 +483,14 @@ pub struct TaskListAnswer {
     pub more: bool,
 }
 
+impl TaskListAnswer {
+    /// What asks for the next page, unless this is the last.
+    pub fn next(&self) -> Option<ListTasks> {
+        let last = self.tasks.last().filter(|_| self.more)?;
+        Some(ListTasks { after: last.id.0 })
+    }
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StartRun {
@@ -546,6 +554,20 @@ pub struct RoundListAnswer {
     /// There are more after the last of these.
     #[serde(default)]
     pub more: bool,
+}
+
+impl ListRounds {
+    /// What asks for the first page.
+    pub fn of(run: RunId) -> Self {
+        Self { run, after: 0 }
+    }
+
+    /// What asks for the page after this one, unless it is the last.
+    pub fn next(self, page: &RoundListAnswer) -> Option<Self> {
+        let last = page.rounds.last().filter(|_| page.more)?;
+        let after = last.round;
+        Some(Self { after, ..self })
+    }
 }
 
 /// Longest item of a transcript, in bytes of its JSON.

@@ -149,12 +149,38 @@ pub struct AgentSpec {
     /// Offers the tools that need permissions without asking for any.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub bypass: bool,
+    /// How providers are asked, by their canonical names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub providers: BTreeMap<String, ProviderSpec>,
     /// How it leads, if not with tools. The lead's alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub strategy: Option<Strategy>,
     /// A file to which every exchange with the model is appended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub record: Option<PathBuf>,
+}
+
+/// How a provider of models is asked, where that differs from what it usually is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ProviderSpec {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_url: Option<BaseUrl>,
+    /// Sent besides what is needed. A value `$NAME` stands for that variable of the member's environment, so that no
+    /// secret is written down.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+}
+
+/// Where a provider is asked, and whose word that is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum BaseUrl {
+    /// A file says so that comes with the project: neither the person's key nor another variable of theirs is sent there.
+    OfProject(String),
+    /// The person says so.
+    Own(String),
 }
 
 /// How a lead without tools brings a run to its answer.

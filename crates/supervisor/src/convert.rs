@@ -10,6 +10,7 @@ use agent_team_core::round;
 use agent_team_core::run::Spent;
 use agent_team_core::{Refused, Team};
 use agent_team_protocol::method::{self, Spawn};
+use agent_team_protocol::model::ModelName;
 use agent_team_protocol::spec::{
     self, AgentSpec, ClaimPolicy, Colour, Engine, MemberSpec, PlacementChoice, RoleSpec, Strategy,
     TaskSpec, TeamSpec,
@@ -226,6 +227,12 @@ pub(crate) fn spawn_plan(
             .hint(format!("this team's roles are: {}", names.join(", "))));
         }
     };
+    let model = spawn.model.as_deref().map(str::parse::<ModelName>);
+    let model = model.transpose().map_err(|error| {
+        let text = format!("{error}");
+        Refusal::new(ErrorCode::Invalid, text)
+    })?;
+    let model = model.map(|model| model.to_string());
     let mut taken = team
         .members()
         .map(|member| settings::colour(&member.plan))
@@ -244,7 +251,7 @@ pub(crate) fn spawn_plan(
         claim: ClaimPolicy::Ready,
         placement: spawn.placement,
         budget: spec::Budget::default(),
-        agent: spawned(role.agent, spawn.model, spawn.prompt, spawn.tools),
+        agent: spawned(role.agent, model, spawn.prompt, spawn.tools),
     };
     Ok(MemberPlanByHand {
         name: spawn.name,

@@ -1,10 +1,13 @@
 //! How a member of the native engine thinks: the keys of `[lead]`, `[[member]]` and `[roles.<name>]` that say so, and
 //! what role, member and `[defaults]` make together.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use agent_team_protocol::spec::AgentSpec;
+use agent_team_protocol::model::ModelName;
+use agent_team_protocol::spec::{AgentSpec, ProviderSpec};
 
+use super::own::Own;
 use super::source::Source;
 use super::table::{At, Table, suggest};
 use super::variables::{self, Variables};
@@ -55,6 +58,8 @@ pub(super) struct Thinking {
     pub(super) max_steps: Option<u32>,
     pub(super) tools: Option<Vec<String>>,
     pub(super) deny_tools: Vec<String>,
+    /// Of `[defaults]` alone: what the whole file says.
+    pub(super) providers: BTreeMap<String, ProviderSpec>,
     /// The first of these keys that is about tools and where it stands.
     pub(super) tools_at: Option<At<&'static str>>,
     /// The first of these keys and where it stands. `None`: nothing is said.
@@ -67,6 +72,8 @@ pub(super) struct Reader<'a> {
     pub(super) project: &'a Path,
     /// `None`: the values come later, and variables stay as they are.
     pub(super) variables: Option<&'a Variables>,
+    /// The user's own layer, which goes before everything.
+    pub(super) own: &'a Own,
 }
 
 impl Thinking {
@@ -145,6 +152,7 @@ impl Thinking {
             may_spawn: None,
             mcp: Vec::new(),
             bypass: false,
+            providers: defaults.providers.clone(),
             strategy: None,
             record: None,
         }
@@ -157,7 +165,7 @@ pub(super) fn max_steps(table: &mut Table<'_>) -> Option<u32> {
     steps.map(i32::unsigned_abs)
 }
 
-/// A model as written; a recording becomes the path that every member finds.
+/// A model in its canonical form; a recording becomes the path that every member finds.
 pub(super) fn model(source: &Source<'_>, found: At<&str>, project: &Path) -> Option<String> {
     let text = found.value.trim();
     if let Some(file) = text.strip_prefix(REPLAY) {
@@ -172,15 +180,17 @@ pub(super) fn model(source: &Source<'_>, found: At<&str>, project: &Path) -> Opt
         }
         return Some(format!("{REPLAY}{}", path.display()));
     }
-    if text.is_empty() || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        source.fault_with_hint(
-            found.at,
-            format!("{:?} is no model's name", found.value),
-            "write provider/model, such as \"anthropic/claude-sonnet-4-6\", or \"replay:FILE\"",
-        );
-        return None;
+    match text.parse::<ModelName>() {
+        Ok(name) => Some(name.to_string()),
+        Err(error) => {
+            source.fault_with_hint(
+                found.at,
+                format!("`model`: {error}"),
+                "write provider/model, such as \"anthropic/claude-sonnet-4-6\", or \"replay:FILE\"",
+            );
+            None
+        }
     }
-    Some(text.to_owned())
 }
 
 /// A prompt with its variables filled in.

@@ -10,7 +10,10 @@ mod later;
 mod mcp;
 mod member;
 mod open;
+mod own;
+mod provider;
 mod role;
+mod settings;
 mod source;
 mod strategy;
 mod table;
@@ -22,10 +25,10 @@ mod variables;
 use std::collections::HashMap;
 use std::path::Path;
 
-use agent_team_protocol::TeamName;
 use agent_team_protocol::spec::{
     ClaimPolicy, Colour, Engine, Hooks, Layout, Limits, PlacementChoice, TeamSpec,
 };
+use agent_team_protocol::{TeamId, TeamName, with_causes};
 use toml::de::DeTable;
 
 use agent::Reader;
@@ -38,6 +41,7 @@ use table::{At, Level, Table};
 
 pub use member::check_variable;
 pub use open::find;
+pub use own::{Item, Key, KeyError, Own, OwnError, Setting};
 pub use role::{Layer, Place, RoleSheet};
 pub use source::Fault;
 pub use variables::{Variables, is_variable};
@@ -98,8 +102,10 @@ pub struct Reading<'a> {
 #[derive(Debug)]
 pub struct Loaded {
     pub spec: TeamSpec,
-    /// What the roles of other programs say in vain.
+    /// What the roles of other programs say in vain, and the user's own layer.
     pub warnings: Vec<Fault>,
+    /// What can be set with `agent-team config`, as it is.
+    pub settings: Vec<Setting>,
 }
 
 /// Reads a team file, and the roles that its project and its user have.
@@ -152,13 +158,17 @@ pub fn roles(
     let source = Source::new(shown, &text);
     let document = document(&source, &text).map_err(LoadTeamError::Faults)?;
     let mut root = Table::new(&source, document.get_ref(), Level::Root, 0);
+    let name = team_name(&source, &mut root, &project);
+    let (own, of_own) = own(name.as_ref(), &project, reading.settings);
     let reader = Reader {
         project: &project,
         variables: reading.variables,
+        own: &own,
     };
     let table = root.table("roles", Level::Roles);
     let roles = Roles::read(&source, table, reading.settings, reader);
-    let faults = source.take_faults();
+    let mut faults = source.take_faults();
+    faults.extend(of_own);
     if faults.is_empty() {
         Ok(roles.sheets())
     } else {
@@ -194,41 +204,70 @@ fn parse(
 ) -> Result<Loaded, Vec<Fault>> {
     let source = Source::new(file, text);
     let document = document(&source, text)?;
-    let root = Table::new(&source, document.get_ref(), Level::Root, 0);
+    let mut root = Table::new(&source, document.get_ref(), Level::Root, 0);
+    let name = team_name(&source, &mut root, project);
+    let (own, of_own) = own(name.as_ref(), project, reading.settings);
     let reader = Reader {
         project,
         variables: reading.variables,
+        own: &own,
     };
-    let (spec, of_roles, warnings) = read(&source, root, reading.settings, reader);
+    let (loaded, of_roles) = read(&source, name, root, reading.settings, reader);
     let mut faults = source.take_faults();
     faults.extend(of_roles);
-    match spec {
-        Some(spec) if faults.is_empty() => Ok(Loaded { spec, warnings }),
+    faults.extend(of_own);
+    match loaded {
+        Some(loaded) if faults.is_empty() => Ok(loaded),
         Some(_) | None => Err(faults),
     }
 }
 
-/// The team, if it has a name; what is wrong is with the source, or for role files beside it, before their warnings.
+/// The user's own layer for the team of this name.
+fn own(name: Option<&TeamName>, project: &Path, settings: Option<&Path>) -> (Own, Option<Fault>) {
+    let (Some(name), Some(settings)) = (name, settings) else {
+        return (Own::default(), None);
+    };
+    match Own::load(settings, &TeamId::new(name, project)) {
+        Ok(own) => (own, None),
+        Err(OwnError::Fault(fault)) => (Own::default(), Some(fault)),
+        Err(error @ (OwnError::Read(..) | OwnError::Write(..))) => {
+            let fault = Fault {
+                file: settings.display().to_string(),
+                line: 1,
+                column: 1,
+                message: with_causes(&error),
+                hint: None,
+            };
+            (Own::default(), Some(fault))
+        }
+    }
+}
+
+/// The team, if it has a name; what is wrong is with the source, or for role files beside it.
 fn read(
     source: &Source<'_>,
+    name: Option<TeamName>,
     mut root: Table<'_>,
     settings: Option<&Path>,
     reader: Reader<'_>,
-) -> (Option<TeamSpec>, Vec<Fault>, Vec<Fault>) {
+) -> (Option<Loaded>, Vec<Fault>) {
     let project = reader.project;
-    let name = team_name(source, &mut root, project);
     let mode = root.word("mode", MODES);
     let strategy = strategy::read(source, &mut root, mode, reader);
     let mut roles = Roles::read(source, root.table("roles", Level::Roles), settings, reader);
-    let defaults = Defaults::read(
+    let mut defaults = Defaults::read(
         source,
         root.table("defaults", Level::Defaults),
         &roles,
-        project,
+        reader,
         mode.map(|found| found.value),
     );
+    let table = root.table("providers", Level::Providers);
+    defaults.thinking.providers = provider::read(source, table, reader.own);
     let (placement, layout) = panes(root.table("panes", Level::Panes));
-    let limits = limits(root.table("limits", Level::Limits));
+    let mut limits = limits(root.table("limits", Level::Limits));
+    let of_file = limits.budget;
+    limits.budget = reader.own.budget(of_file, Key::Team);
     let hooks = hooks(root.table("hooks", Level::Hooks));
     let servers = mcp::read(source, root.table("mcp", Level::Mcp));
 
@@ -245,8 +284,9 @@ fn read(
             member::read(source, table, level, &defaults, &mut roles, reader)
         })
         .collect();
-    appoint(source, mode, &mut members, &defaults, &mut roles, project);
+    appoint(source, mode, &mut members, &defaults, &mut roles, reader);
     strategy::check(source, mode, &members);
+    provider::check_environment(source, &members);
     check_members(source, &members, limits);
 
     let tables = root.tables("task", Level::Task);
@@ -260,7 +300,10 @@ fn read(
     let tasks = task::read(source, tables, &members, &roles);
     root.finish();
 
+    let settings = settings::list(source, &defaults, of_file, &members, &roles, reader.own);
+    let mut warnings = settings::in_vain(&members, &roles, reader.own);
     let mut roles = roles.finish(defaults.engine, &defaults.thinking);
+    warnings.extend(roles.warnings);
     let mut members: Vec<_> = members
         .into_iter()
         .map(|member| member.finish(&defaults, &strategy))
@@ -287,7 +330,12 @@ fn read(
         members,
         tasks,
     });
-    (spec, roles.faults, roles.warnings)
+    let loaded = spec.map(|spec| Loaded {
+        spec,
+        warnings,
+        settings,
+    });
+    (loaded, roles.faults)
 }
 
 /// A team that thinks has a lead that thinks: the one of the file, else one of our own.
@@ -297,7 +345,7 @@ fn appoint(
     members: &mut Vec<Member>,
     defaults: &Defaults,
     roles: &mut Roles,
-    project: &Path,
+    reader: Reader<'_>,
 ) {
     let thinks = |member: &Member| member.spec.engine == Engine::Native;
     let usual = if defaults.engine == Engine::Native || members.iter().any(thinks) {
@@ -310,7 +358,7 @@ fn appoint(
         return;
     }
     match members.iter_mut().find(|member| member.spec.lead) {
-        None => members.insert(0, Member::lead(defaults, roles, project)),
+        None => members.insert(0, Member::lead(defaults, roles, reader)),
         Some(lead) => match (lead.engine_at, lead.spec.engine) {
             (_, Engine::Native) => {}
             (None, Engine::Command) => lead.spec.engine = Engine::Native,

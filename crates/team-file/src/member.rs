@@ -9,6 +9,7 @@ use agent_team_protocol::{MemberName, RoleName};
 
 use super::agent::{self, Reader, Thinking};
 use super::budget;
+use super::own::{Item, Key, Own};
 use super::role::{LEAD, Roles, WORKER};
 use super::source::Source;
 use super::strategy::Mode;
@@ -25,6 +26,7 @@ pub(super) struct Defaults {
     env: BTreeMap<String, String>,
     /// `None`: the lead thinks of what she does, the others take what is ready.
     claim: Option<ClaimPolicy>,
+    pub(super) says: Says,
 }
 
 impl Defaults {
@@ -32,9 +34,10 @@ impl Defaults {
         source: &Source<'_>,
         table: Option<Table<'_>>,
         roles: &Roles,
-        project: &Path,
+        reader: Reader<'_>,
         mode: Option<Mode>,
     ) -> Self {
+        let Reader { project, own, .. } = reader;
         let mut defaults = Self {
             role: None,
             engine: match mode {
@@ -45,8 +48,10 @@ impl Defaults {
             cwd: project.to_owned(),
             env: BTreeMap::new(),
             claim: None,
+            says: Says::default(),
         };
         let Some(mut table) = table else {
+            defaults.put_before(own, roles);
             return defaults;
         };
         defaults.role = table
@@ -73,9 +78,42 @@ impl Defaults {
         if let Some(claim) = table.word("claim", CLAIMS) {
             defaults.claim = Some(claim.value);
         }
+        defaults.says = Says {
+            at: table.at,
+            role: defaults.role.is_some(),
+            model: defaults.thinking.model.is_some(),
+            max_steps: defaults.thinking.max_steps.is_some(),
+            limits: false,
+        };
         table.finish();
+        defaults.put_before(own, roles);
         defaults
     }
+
+    /// What the user says of the whole team.
+    fn put_before(&mut self, own: &Own, roles: &Roles) {
+        let thinking = &mut self.thinking;
+        if let Some(model) = own.get(&Key::Team(Item::Model)) {
+            thinking.model = Some(model.to_owned());
+        }
+        if let Some(steps) = own.number(&Key::Team(Item::MaxSteps)) {
+            thinking.max_steps = Some(steps);
+        }
+        if let Some(role) = own.get(&Key::Team(Item::Role)) {
+            self.role = roles.known(role).or(self.role.take());
+        }
+    }
+}
+
+/// Which of the settings a table of the team file says itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Says {
+    /// Where the table begins.
+    pub(super) at: usize,
+    pub(super) role: bool,
+    pub(super) model: bool,
+    pub(super) max_steps: bool,
+    pub(super) limits: bool,
 }
 
 /// A member and where the file names her.
@@ -91,18 +129,25 @@ pub(super) struct Member {
     /// `None`: as [`Defaults::claim`] says.
     claim: Option<ClaimPolicy>,
     /// How she thinks, if she does.
-    agent: AgentSpec,
+    pub(super) agent: AgentSpec,
+    pub(super) says: Says,
 }
 
 impl Member {
     /// The lead of a file that names none.
-    pub(super) fn lead(defaults: &Defaults, roles: &mut Roles, project: &Path) -> Self {
-        let role: RoleName = LEAD.parse().expect("it follows the rule");
+    pub(super) fn lead(defaults: &Defaults, roles: &mut Roles, reader: Reader<'_>) -> Self {
+        let Reader { project, own, .. } = reader;
+        let name: MemberName = LEAD.parse().expect("it follows the rule");
+        let role = own.get(&Key::Member(name.clone(), Item::Role));
+        let role = role.and_then(|role| roles.known(role));
+        let role = role.unwrap_or_else(|| LEAD.parse().expect("it follows the rule"));
+        let mut thinking = Thinking::default();
+        put_before(own, &name, &mut thinking);
         let of_role = roles.used(&role);
         Self {
             at: 0,
             spec: MemberSpec {
-                name: LEAD.parse().expect("it follows the rule"),
+                name: name.clone(),
                 lead: true,
                 engine: Engine::Native,
                 colour: of_role.colour,
@@ -112,12 +157,13 @@ impl Member {
                 claim: ClaimPolicy::Assigned,
                 placement: None,
                 agent: AgentSpec::default(),
-                budget: Budget::default(),
+                budget: own.budget(Budget::default(), of_member(&name)),
             },
             tools_at: None,
             engine_at: None,
             claim: None,
-            agent: of_role.agent(&Thinking::default(), &defaults.thinking),
+            agent: of_role.agent(&thinking, &defaults.thinking),
+            says: Says::default(),
         }
     }
 
@@ -156,9 +202,10 @@ pub(super) fn read(
     roles: &mut Roles,
     reader: Reader<'_>,
 ) -> Option<Member> {
-    let project = reader.project;
+    let Reader { project, own, .. } = reader;
     let lead = level == Level::Lead;
     let at = table.at;
+    let table_at = at;
     let name = match table.string("name") {
         Some(found) => name(source, found, lead).map(|value| At {
             value,
@@ -173,11 +220,17 @@ pub(super) fn read(
             None
         }
     };
-    let role = match table.string("role") {
+    let role_said = table.string("role");
+    let role = match role_said {
         Some(found) => roles.find(source, found),
         None if lead => None,
         None => defaults.role.clone(),
     };
+    let role_of_own = name.as_ref().and_then(|name| {
+        let role = own.get(&Key::Member(name.value.clone(), Item::Role))?;
+        roles.known(role)
+    });
+    let role = role_of_own.or(role);
     let role = role.unwrap_or_else(|| {
         let name = if lead { LEAD } else { WORKER };
         name.parse().expect("built-in names follow the rule")
@@ -211,6 +264,15 @@ pub(super) fn read(
     let placement = table.word("placement", PLACEMENTS).map(|found| found.value);
     table.finish();
     let At { value: name, at } = name?;
+    let says = Says {
+        at: table_at,
+        role: role_said.is_some(),
+        model: thinking.model.is_some(),
+        max_steps: thinking.max_steps.is_some(),
+        limits: !budget.is_empty(),
+    };
+    put_before(own, &name, &mut thinking);
+    let budget = own.budget(budget, of_member(&name));
     let mut agent = of_role.agent(&thinking, &defaults.thinking);
     agent.may_spawn = may_spawn.or(agent.may_spawn);
     let spec = MemberSpec {
@@ -237,7 +299,23 @@ pub(super) fn read(
         engine_at: engine.map(|found| found.at),
         claim,
         agent,
+        says,
     })
+}
+
+/// What the user says of one member.
+fn put_before(own: &Own, member: &MemberName, thinking: &mut Thinking) {
+    let key = of_member(member);
+    if let Some(model) = own.get(&key(Item::Model)) {
+        thinking.model = Some(model.to_owned());
+    }
+    if let Some(steps) = own.number(&key(Item::MaxSteps)) {
+        thinking.max_steps = Some(steps);
+    }
+}
+
+fn of_member(member: &MemberName) -> impl Fn(Item) -> Key {
+    move |item| Key::Member(member.clone(), item)
 }
 
 fn name(source: &Source<'_>, found: At<&str>, lead: bool) -> Option<MemberName> {

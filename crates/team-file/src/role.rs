@@ -18,6 +18,7 @@ use serde::Serialize;
 use toml::de::DeTable;
 
 use super::agent::{EDITING, Reader, Thinking};
+use super::own::Key;
 use super::source::{Fault, Source};
 use super::table::{At, Level, Table, suggest};
 use super::{ENGINES, colours};
@@ -61,7 +62,7 @@ pub struct Place {
 
 #[derive(Debug)]
 pub(super) struct Role {
-    place: Place,
+    pub(super) place: Place,
     /// Of the same name, farther away.
     hides: Vec<Place>,
     pub(super) description: String,
@@ -69,6 +70,8 @@ pub(super) struct Role {
     engine: Option<Engine>,
     pub(super) colour: Option<Colour>,
     pub(super) thinking: Thinking,
+    /// The user's own layer, when its model is from there.
+    pub(super) model_from: Option<String>,
     /// Whom a lead of it may spawn, and where that is written. `None`: everybody.
     may_spawn: Option<At<Vec<RoleName>>>,
     /// Members of it change nothing themselves.
@@ -90,6 +93,7 @@ impl Role {
             engine: None,
             colour: None,
             thinking: Thinking::default(),
+            model_from: None,
             may_spawn: None,
             coordinate: false,
             faults: Vec::new(),
@@ -150,8 +154,23 @@ impl Roles {
         for (name, role) in built_in::all(reader) {
             roles.add(name, role);
         }
+        for (name, role) in &mut roles.0 {
+            if let Some(model) = reader.own.get(&Key::RoleModel(name.clone())) {
+                role.thinking.model = Some(model.to_owned());
+                role.model_from = Some(reader.own.place());
+            }
+        }
         roles.check_may_spawn(source);
         roles
+    }
+
+    /// The name of a role that is there.
+    pub(super) fn known(&self, name: &str) -> Option<RoleName> {
+        self.0.keys().find(|role| role.as_str() == name).cloned()
+    }
+
+    pub(super) fn get(&self, name: &RoleName) -> Option<&Role> {
+        self.0.get(name)
     }
 
     /// Once all roles are known: those that others name must be there.
@@ -229,13 +248,13 @@ impl Roles {
 
     /// The role of a member or of a task, as written.
     pub(super) fn find(&self, source: &Source<'_>, name: At<&str>) -> Option<RoleName> {
-        let found = self.0.keys().find(|role| role.as_str() == name.value);
+        let found = self.known(name.value);
         if found.is_none() {
             let known: Vec<_> = self.0.keys().map(RoleName::as_str).collect();
             let message = format!("there is no role {:?}", name.value);
             source.fault_with_hint(name.at, message, suggest(name.value, &known));
         }
-        found.cloned()
+        found
     }
 
     /// The role that a member has.

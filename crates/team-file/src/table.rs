@@ -20,6 +20,8 @@ pub(super) enum Level {
     Panes,
     Roles,
     Role,
+    Providers,
+    Provider,
     Task,
     Hooks,
     Mcp,

@@ -10,6 +10,7 @@ use super::open::FILE_MAX;
 use super::{Fault, LoadTeamError, Loaded, Reading, Variables, parse, slug};
 
 mod agents;
+mod own;
 
 /// A project with a directory `web` and a file `notes`.
 fn project() -> tempfile::TempDir {

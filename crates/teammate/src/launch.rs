@@ -5,10 +5,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use agent_team_protocol::launch::{LAUNCH_MARKER, LaunchFile};
+use agent_team_protocol::model::holds_key;
 use agent_team_system::directories::Directories;
 use agent_team_system::private_file;
-
-use crate::model::key::holds_key;
 
 /// Names the member to what runs for her.
 const MEMBER_VARIABLE: &str = "AGENT_TEAM_MEMBER";

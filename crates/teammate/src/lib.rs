@@ -46,7 +46,7 @@ use std::time::Duration;
 use agent_team_protocol::exit::ExitCode;
 use agent_team_protocol::initialize::Initialize;
 use agent_team_protocol::launch::LaunchFile;
-use agent_team_protocol::spec::Engine;
+use agent_team_protocol::spec::{AgentSpec, Engine};
 use agent_team_protocol::text::visible_line;
 use agent_team_system::directories::Directories;
 use agent_team_system::process::ProcessId;
@@ -181,6 +181,26 @@ async fn model_of(launch: &LaunchFile, settings: &Path) -> Result<Arc<dyn Model>
         settings,
     )
     .await
+}
+
+/// Which model an agent with this process's environment would ask, and why, as a JSON object; `asks` is an `AgentSpec`
+/// as JSON. Of a key only the name of its variable is told.
+///
+/// # Errors
+/// Why there is none, for a person.
+pub fn explain_model(asks: &str) -> Result<String, String> {
+    let agent: AgentSpec = serde_json::from_str(asks).map_err(|error| error.to_string())?;
+    let directories = Directories::from_environment().map_err(|error| error.to_string())?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| error.to_string())?;
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let settings = directories.settings_file();
+    let explained = seam::explain(&agent, environment.collect(), &settings);
+    let (model, why) = runtime.block_on(explained)?;
+    Ok(serde_json::json!({ "model": model, "why": why }).to_string())
 }
 
 /// Thinks with this model and the tools that the launch names, or says why it cannot. Gives the exit code.

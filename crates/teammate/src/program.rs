@@ -33,6 +33,20 @@ pub fn main(engine: Engine, run: fn(&Path) -> Result<Ran, RunError>) -> ExitCode
     }
 }
 
+/// Prints what was asked for, or why there is none.
+pub fn answer(engine: Engine, answer: Result<String, String>) -> ExitCode {
+    match answer {
+        Ok(text) => {
+            say(&mut std::io::stdout(), &text);
+            Exit::Done.into()
+        }
+        Err(why) => {
+            complain(engine.worker(), &why);
+            Exit::NotFound.into()
+        }
+    }
+}
+
 fn ended(name: &str, ran: Result<Ran, RunError>, file: &Path) -> ExitCode {
     match ran {
         Ok(Ran::Exited(code)) => code.into(),

@@ -262,10 +262,9 @@ mod tests {
             ),
         ]);
         assert!(
-            found
-                .iter()
-                .any(|said| said.starts_with("agent-team-cli reaches agent-team-supervisor")
-                    && said.contains("through agent-team-file")),
+            found.iter().any(|said| said
+                .starts_with("agent-team-cli reaches agent-team-supervisor")
+                && said.contains("through agent-team-file")),
             "{found:?}"
         );
     }

@@ -1,5 +1,7 @@
 //! From a goal to its answer.
 
+use std::sync::{Arc, Mutex};
+
 use agent_team::model::Item;
 use agent_team::protocol::view::RunState;
 use agent_team::{BuildError, Member, Mode, RunError, TaskSpec, Team};
@@ -86,6 +88,97 @@ async fn a_model_by_name_is_asked_over_http_with_what_the_builder_says_of_it() {
     let asked = &server.requests()[0];
     assert!(asked.system().contains("Be terse."));
     assert_eq!(asked.headers["authorization"], "Bearer sk-test");
+}
+
+#[tokio::test]
+async fn a_secret_reaches_tools_and_neither_a_model_nor_the_journal() {
+    let told = Arc::new(Mutex::new(String::new()));
+    let seen = Arc::clone(&told);
+    let model = ScriptedModel::new("scripted/curious", move |prompt| {
+        match prompt.items.last() {
+            Some(Item::Said { .. }) => call(
+                "bash",
+                json!({ "command": "printf %s \"$TOKEN\" > out.txt; echo \"it is $TOKEN\"" }),
+            ),
+            Some(Item::Returned { results }) if results[0].text.contains("it is") => {
+                seen.lock().unwrap().push_str(&results[0].text);
+                call("finish", json!({ "answer": results[0].text }))
+            }
+            _ => text("Done."),
+        }
+    });
+    let (project, store) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let team = Team::builder()
+        .project(project.path())
+        .store(store.path())
+        .model(model)
+        .secret("TOKEN", "open-sesame-42")
+        .bypass_permissions();
+    let team = within("the team", team.build()).await.unwrap();
+    let result = within("the answer", team.run("look")).await.unwrap();
+    team.shutdown().await.unwrap();
+    let written = std::fs::read_to_string(project.path().join("out.txt")).unwrap();
+    assert_eq!(written, "open-sesame-42");
+    let told = told.lock().unwrap().clone();
+    assert!(told.contains("it is [secret TOKEN]"), "{told}");
+    let answer = result.final_answer.unwrap();
+    assert!(!answer.contains("open-sesame"), "{answer}");
+    let mut places = vec![store.path().to_owned()];
+    let mut files = 0;
+    while let Some(place) = places.pop() {
+        if place.is_dir() {
+            let entries = std::fs::read_dir(&place).unwrap();
+            places.extend(entries.map(|entry| entry.unwrap().path()));
+        } else if place.is_file() {
+            files += 1;
+            let bytes = std::fs::read(&place).unwrap();
+            let holds = bytes.windows(11).any(|bytes| bytes == b"open-sesame");
+            assert!(!holds, "{}", place.display());
+        }
+    }
+    assert!(files > 0, "the journal is in the store");
+}
+
+#[tokio::test]
+async fn a_team_file_says_what_the_builder_would() {
+    let project = tempfile::tempdir().unwrap();
+    let file = project.path().join(".agent-team/team.toml");
+    std::fs::create_dir(file.parent().unwrap()).unwrap();
+    let write = |text: &str| std::fs::write(&file, text).unwrap();
+    write(
+        "name = \"payments\"\n[lead]\nname = \"boss\"\nprompt = \"Be {{tone}}.\"\n\
+         [[member]]\nname = \"ada\"\nengine = \"native\"\n",
+    );
+    let system = Arc::new(Mutex::new(String::new()));
+    let seen = Arc::clone(&system);
+    let model = ScriptedModel::new("scripted/of-file", move |prompt| {
+        seen.lock().unwrap().push_str(prompt.system);
+        match prompt.items.last() {
+            Some(Item::Said { .. }) => call("finish", json!({ "answer": "as the file says" })),
+            _ => text("Done."),
+        }
+    });
+    let team = Team::builder()
+        .file(&file)
+        .model(model.clone())
+        .variable("tone", "terse");
+    let team = within("the team", team.build()).await.unwrap();
+    assert!(team.id().as_str().starts_with("payments"), "{}", team.id());
+    let result = within("the answer", team.run("say how")).await.unwrap();
+    assert_eq!(result.final_answer.as_deref(), Some("as the file says"));
+    let names: Vec<_> = result.members.iter().map(|it| it.name.as_str()).collect();
+    assert_eq!(names, ["boss", "ada"]);
+    assert!(system.lock().unwrap().contains("Be terse."));
+    team.shutdown().await.unwrap();
+
+    let both = Team::builder().file(&file).member(Member::new("ben"));
+    let error = both.build().await.unwrap_err();
+    assert!(matches!(error, BuildError::Wanted(_)), "{error:?}");
+    write("nmae = \"payments\"\n");
+    let error = Team::builder().file(&file).model(model).build().await;
+    let told = error.unwrap_err().to_string();
+    assert!(told.contains("team.toml:1:1: "), "{told}");
+    assert!(told.contains("did you mean `name`?"), "{told}");
 }
 
 #[tokio::test]

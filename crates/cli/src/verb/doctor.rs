@@ -1,6 +1,7 @@
 //! `doctor`: looks at the installation and at this project, and says what to do about what is wrong. It starts no
 //! supervisor and mends nothing.
 
+mod model;
 mod tmux;
 
 use std::path::Path;
@@ -132,7 +133,16 @@ pub(super) async fn run(output: Output) -> Result<ExitCode, Failure> {
         Err(error) => checks.push(Check::failed("directories", error.into())),
     }
     checks.push(tmux::check());
-    checks.push(project());
+    let (project, loaded) = project();
+    let has_file = project.ok.is_some();
+    checks.push(project);
+    checks.extend(model::checks(loaded.as_ref()).into_iter().map(|check| {
+        match check.ok {
+            // Nobody asked for agents yet, and teams of commands need no model.
+            Some(false) if !has_file => Check { ok: None, ..check },
+            Some(_) | None => check,
+        }
+    }));
     let document = Document { checks };
     output.show(&document, || {
         document.checks.iter().map(Check::text).collect()
@@ -222,28 +232,32 @@ async fn running() -> Check {
     }
 }
 
-fn project() -> Check {
+fn project() -> (Check, Option<agent_team_file::Loaded>) {
     const NAME: &str = "team file";
     let here = match session::current_directory() {
         Ok(here) => here,
-        Err(failure) => return Check::failed(NAME, failure),
+        Err(failure) => return (Check::failed(NAME, failure), None),
     };
-    let Some(file) = agent_team_file::find(&here) else {
-        return Check::neutral(NAME, "none in this directory or above it")
-            .hint("write one with: agent-team init");
-    };
+    let file = agent_team_file::find(&here);
     let directories = Directories::from_environment().ok();
     let reading = agent_team_file::Reading {
         here: &here,
         settings: directories.as_ref().map(|all| all.config.as_path()),
         variables: None,
     };
+    let Some(file) = file else {
+        let none = Check::neutral(NAME, "none in this directory or above it")
+            .hint("write one with: agent-team init");
+        return (none, agent_team_file::of_workers(1, reading).ok());
+    };
     match agent_team_file::load(&file, reading) {
-        Ok(agent_team_file::Loaded { spec, .. }) => {
+        Ok(loaded) => {
+            let spec = &loaded.spec;
             let members = text::count(spec.members.len() as u64, "member");
             let tasks = text::count(spec.tasks.len() as u64, "task");
-            Check::good(NAME, format!("{}: {members}, {tasks}", spec.name))
+            let check = Check::good(NAME, format!("{}: {members}, {tasks}", spec.name));
+            (check, Some(loaded))
         }
-        Err(error) => Check::failed(NAME, error.into()),
+        Err(error) => (Check::failed(NAME, error.into()), None),
     }
 }

@@ -4,19 +4,14 @@
 use std::time::Instant;
 
 use agent_team_protocol::method::{ListRounds, Nothing, RunRounds, RunWait, TeamShow, WaitRun};
-use agent_team_protocol::view::{RoundView, RunState, RunView, TaskView};
+use agent_team_protocol::result::RunResult;
+use agent_team_protocol::view::{RunState, RunView, TaskView};
 use agent_team_protocol::{Revision, RunId};
 
-use super::waiting::{self, Outputs, Report, Waited};
+use super::waiting::{self, Waited};
 use crate::error::Failure;
 use crate::output::{Output, text};
 use crate::session::Session;
-
-/// What came of a run.
-pub(super) struct Ended {
-    pub(super) view: RunView,
-    pub(super) report: Report<RunState>,
-}
 
 /// Waits until the run has ended. `None`: the person did not want to wait any more. `after` is the revision from which
 /// on its progress is told.
@@ -26,7 +21,7 @@ pub(super) async fn wait(
     run: RunId,
     after: Revision,
     began: Instant,
-) -> Result<Option<Ended>, Failure> {
+) -> Result<Option<RunResult>, Failure> {
     let waiter = session.another();
     let finished = session.wait_for::<RunWait>(WaitRun { run });
     match waiting::until(&waiter, output, after, finished).await? {
@@ -41,61 +36,41 @@ pub(super) async fn ended(
     view: RunView,
     tasks: Vec<TaskView>,
     began: Instant,
-) -> Result<Ended, Failure> {
-    let rounds = rounds(session, view.run).await?;
-    let team = session.ask::<TeamShow>(Nothing {}).await?;
-    let outputs = match rounds.is_empty() {
-        true => Outputs::last(&team.members),
-        false => Outputs::by_round(rounds),
-    };
-    let mut report = Report::new(team.team, view.state, outputs, team.members, tasks, began);
-    report.rounds = view.rounds;
-    report.final_answer.clone_from(&view.answer);
-    report.reason.clone_from(&view.reason);
-    Ok(Ended { view, report })
-}
-
-/// All rounds of a run; none where the lead leads with tools.
-async fn rounds(session: &mut Session, run: RunId) -> Result<Vec<RoundView>, Failure> {
-    let mut rounds: Vec<RoundView> = Vec::new();
-    loop {
-        let after = rounds.last().map_or(0, |round| round.round);
-        let page = session.ask::<RunRounds>(ListRounds { run, after }).await?;
-        let is_last = !page.more || page.rounds.is_empty();
+) -> Result<RunResult, Failure> {
+    let mut rounds = Vec::new();
+    let mut wanted = Some(ListRounds::of(view.run));
+    while let Some(list) = wanted {
+        let page = session.ask::<RunRounds>(list).await?;
+        wanted = list.next(&page);
         rounds.extend(page.rounds);
-        if is_last {
-            return Ok(rounds);
-        }
     }
+    let team = session.ask::<TeamShow>(Nothing {}).await?;
+    let total_ms = waiting::elapsed_ms(began);
+    Ok(RunResult::of_run(view, rounds, team, tasks, total_ms))
 }
 
-impl Ended {
-    /// The answer alone on stdout, everything else beside it.
-    pub(super) fn show(&self, output: Output) -> Result<(), Failure> {
-        self.note(output);
-        output.show(&self.report, || told(&self.view))
-    }
-
-    /// How it went, for the person.
-    pub(super) fn note(&self, output: Output) {
-        if output.is_json() {
-            return;
-        }
-        output.note(&self.report.summary());
-        if let Some(reason) = &self.view.reason {
-            output.note(&format!("no answer: {}", text::line(reason)));
-        }
-    }
-
-    pub(super) fn is_answered(&self) -> bool {
-        self.view.state == RunState::Finished
-    }
-}
-
-fn told(view: &RunView) -> String {
-    match &view.answer {
+/// The answer alone on stdout, everything else beside it.
+pub(super) fn show(result: &RunResult, output: Output) -> Result<(), Failure> {
+    note(result, output);
+    output.show(result, || match &result.final_answer {
         Some(answer) if answer.ends_with('\n') => answer.clone(),
         Some(answer) => format!("{answer}\n"),
         None => String::new(),
+    })
+}
+
+/// How it went, for the person.
+pub(super) fn note(result: &RunResult, output: Output) {
+    if output.is_json() {
+        return;
     }
+    output.note(&waiting::summary(result));
+    if let Some(reason) = &result.reason {
+        output.note(&format!("no answer: {}", text::line(reason)));
+    }
+}
+
+/// Whether there is an answer.
+pub(super) fn is_answered(result: &RunResult) -> bool {
+    result.outcome == RunState::Finished
 }

@@ -2,6 +2,7 @@
 
 mod attach;
 mod completions;
+mod config;
 mod doctor;
 mod down;
 mod events;
@@ -62,6 +63,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Task(command) => task::run(&global, output, command).await,
         Verb::Team(command) => team::run(&global, output, command).await,
         Verb::Role(command) => role::run(&global, output, command).await,
+        Verb::Config(command) => config::run(&global, output, command).await,
         Verb::Supervisor(command) => supervisor::run(output, command).await,
         Verb::Doctor => doctor::run(output).await,
         Verb::Init { template, list } => init::run(output, template, list),

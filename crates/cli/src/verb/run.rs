@@ -113,7 +113,7 @@ async fn carry_out(
             return Ok(ExitCode::from(waiting::INTERRUPTED));
         }
     };
-    let ended = goal::ended(&mut session, view, tasks, began).await?;
+    let result = goal::ended(&mut session, view, tasks, began).await?;
     let gone = if ours {
         end(session, output).await?
     } else {
@@ -121,12 +121,12 @@ async fn carry_out(
     };
     match stream {
         Some(stream) => {
-            ended.note(output);
-            stream.end(&ended.report)?;
+            goal::note(&result, output);
+            stream.end(&result)?;
         }
-        None => ended.show(output)?,
+        None => goal::show(&result, output)?,
     }
-    Ok(match ended.is_answered() {
+    Ok(match goal::is_answered(&result) {
         true => gone.into(),
         false => ExitCode::FAILURE,
     })

@@ -10,6 +10,7 @@ use agent_team_protocol::method::{
     ChangeKind, Nothing, Outcome, RunStart, SECRET_MIN, StartRun, TeamList, TeamUp, TeamWait, Up,
     UpAnswer,
 };
+use agent_team_protocol::result::RunResult;
 use agent_team_protocol::rpc::TeamRef;
 use agent_team_protocol::spec::{PlacementChoice, TeamSpec};
 use agent_team_protocol::view::{Placement, TeamEntry};
@@ -18,7 +19,7 @@ use agent_team_system::directories::Directories;
 use agent_team_system::private_file;
 use owo_colors::Style;
 
-use super::waiting::{self, Outputs, Report, Waited};
+use super::waiting::{self, Waited};
 use super::{attach, goal};
 use crate::args::{self, Global, Panes};
 use crate::error::{self, Failure};
@@ -26,7 +27,7 @@ use crate::output::{Output, member, task, text};
 use crate::session::{self, Session};
 
 /// Workers of a team without a file, unless it is said how many.
-const WORKERS: u32 = 3;
+pub(super) const WORKERS: u32 = 3;
 
 pub(super) async fn run(
     global: &Global,
@@ -113,11 +114,11 @@ async fn wait_for_answer(
     after: Revision,
     began: Instant,
 ) -> Result<ExitCode, Failure> {
-    let Some(ended) = goal::wait(&mut session, output, run, after, began).await? else {
+    let Some(result) = goal::wait(&mut session, output, run, after, began).await? else {
         return Ok(interrupted(output));
     };
-    ended.show(output)?;
-    Ok(match ended.is_answered() {
+    goal::show(&result, output)?;
+    Ok(match goal::is_answered(&result) {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     })
@@ -137,18 +138,18 @@ async fn wait(mut session: Session, output: Output, after: Revision) -> Result<E
         Waited::Ended { answer, tasks } => (answer, tasks),
         Waited::Interrupted => return Ok(interrupted(output)),
     };
-    let outputs = Outputs::last(&answer.members);
     let (team, members) = (answer.team, answer.members);
-    let report = Report::new(team, answer.outcome, outputs, members, tasks, began);
-    output.show(&report, || {
-        let table = if report.tasks.is_empty() {
+    let total_ms = waiting::elapsed_ms(began);
+    let result = RunResult::of_board(team, answer.outcome, members, tasks, total_ms);
+    output.show(&result, || {
+        let table = if result.tasks.is_empty() {
             String::new()
         } else {
-            task::table(&report.tasks)
+            task::table(&result.tasks)
         };
-        format!("{table}{}\n", report.summary())
+        format!("{table}{}\n", waiting::summary(&result))
     })?;
-    Ok(match report.outcome {
+    Ok(match result.outcome {
         Outcome::Completed => ExitCode::SUCCESS,
         Outcome::Failed => ExitCode::FAILURE,
     })

@@ -1,16 +1,14 @@
 //! Waiting for a team, with progress on stderr, and what came of its work. Called by `up --wait` and `run`.
 
-use std::collections::BTreeMap;
 use std::pin::pin;
 use std::time::Instant;
 
 use agent_team_protocol::method::{Nothing, OneTask, TaskShow, TeamShow};
 use agent_team_protocol::notification::EventNotice;
-use agent_team_protocol::view::{
-    MemberState, MemberView, RoundState, RoundView, TaskState, TaskView, Usage,
-};
-use agent_team_protocol::{MemberName, Party, Revision, TaskId, TeamId};
-use serde::{Deserialize, Serialize};
+use agent_team_protocol::result::RunResult;
+use agent_team_protocol::view::{MemberState, MemberView, TaskState, TaskView, Usage};
+use agent_team_protocol::{Party, Revision, TaskId};
+use serde::Deserialize;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::error::Failure;
@@ -78,117 +76,19 @@ pub(super) fn interrupt() -> Result<Signal, Failure> {
         .map_err(|error| Failure::io("interrupts cannot be heard", &error))
 }
 
-/// What came of a team's work, for `up --wait` and `run`.
-#[derive(Serialize)]
-pub(super) struct Report<O> {
-    pub(super) team: TeamId,
-    pub(super) outcome: O,
-    /// The lead's.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) final_answer: Option<String>,
-    /// Why there is none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) reason: Option<String>,
-    outputs: Outputs,
-    pub(super) rounds: u32,
-    pub(super) tasks: Vec<TaskView>,
-    members: Vec<MemberView>,
-    /// Read and written together.
-    tokens: u64,
-    tokens_in: u64,
-    tokens_out: u64,
-    /// US dollars. `None`: nobody knows the price of some of it.
-    cost: Option<f64>,
-    #[serde(skip)]
-    usage: Usage,
-    durations: Durations,
+/// `demo: 3 completed in 2 s`, and what models cost if any was asked.
+pub(super) fn summary<O>(result: &RunResult<O>) -> String {
+    let counts = task::counts(task::count(&result.tasks));
+    let took = time::duration(result.durations.total_ms);
+    let usage: Usage = result.members.iter().map(|member| member.usage).sum();
+    let spent = usage::sentence(&usage).map(|spent| format!(", {spent}"));
+    let spent = spent.unwrap_or_default();
+    format!("{}: {counts} in {took}{spent}", result.team)
 }
 
-/// What the members said that they did.
-#[derive(Serialize)]
-#[serde(untagged)]
-pub(super) enum Outputs {
-    /// What each one's last task came to, in a line.
-    Last(BTreeMap<MemberName, String>),
-    /// What each one's rounds came to.
-    ByRound(BTreeMap<MemberName, Vec<RoundOutput>>),
-}
-
-#[derive(Serialize)]
-pub(super) struct RoundOutput {
-    round: u32,
-    state: RoundState,
-    output: String,
-}
-
-impl Outputs {
-    pub(super) fn last(members: &[MemberView]) -> Self {
-        let output = |member: &MemberView| Some((member.name.clone(), member.last_result.clone()?));
-        Self::Last(members.iter().filter_map(output).collect())
-    }
-
-    pub(super) fn by_round(rounds: Vec<RoundView>) -> Self {
-        let mut outputs: BTreeMap<MemberName, Vec<RoundOutput>> = BTreeMap::new();
-        for round in rounds {
-            if let (Some(member), Some(output)) = (round.member, round.output) {
-                outputs.entry(member).or_default().push(RoundOutput {
-                    round: round.round,
-                    state: round.state,
-                    output,
-                });
-            }
-        }
-        Self::ByRound(outputs)
-    }
-}
-
-#[derive(Serialize)]
-struct Durations {
-    total_ms: u64,
-}
-
-impl<O> Report<O> {
-    pub(super) fn new(
-        team: TeamId,
-        outcome: O,
-        outputs: Outputs,
-        members: Vec<MemberView>,
-        tasks: Vec<TaskView>,
-        began: Instant,
-    ) -> Self {
-        let usage: Usage = members.iter().map(|member| member.usage).sum();
-        Self {
-            team,
-            outcome,
-            final_answer: None,
-            reason: None,
-            outputs,
-            rounds: 0,
-            tasks,
-            tokens: usage.tokens(),
-            tokens_in: usage.input,
-            tokens_out: usage.output,
-            cost: usage.usd(),
-            usage,
-            members,
-            durations: Durations {
-                total_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
-            },
-        }
-    }
-
-    /// `demo: 3 completed in 2 s`, and what models cost if any was asked.
-    pub(super) fn summary(&self) -> String {
-        let counts = task::counts(task::count(&self.tasks));
-        let took = time::duration(self.durations.total_ms);
-        let spent = usage::sentence(&self.usage);
-        let spent = spent.map(|spent| format!(", {spent}"));
-        format!(
-            "{}: {counts} in {took}{}",
-            self.team,
-            spent.unwrap_or_default()
-        )
-    }
+/// Since then, in milliseconds.
+pub(super) fn elapsed_ms(began: Instant) -> u64 {
+    u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 async fn listen(progress: &mut Option<Progress>) -> Result<Notice, Failure> {

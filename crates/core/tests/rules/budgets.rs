@@ -109,7 +109,7 @@ fn at_100_percent_she_alone_waits_and_the_person_is_asked() {
     let (to, text) = done.told().pop().expect("the person is asked");
     assert!(to.contains(&Party::User));
     assert!(
-        text.contains("ada's limits.tokens (100) is used up; raise it in the team file"),
+        text.contains("agent-team config set members.ada.limits.tokens"),
         "{text}"
     );
     assert_eq!(waits(&rig, "ada"), Some(Measure::Tokens));

@@ -43,9 +43,11 @@ mod tests {
     #[test]
     fn every_built_in_role_is_whole() {
         let (project, variables) = (std::path::Path::new("/"), Variables::new());
+        let own = crate::own::Own::default();
         let reader = Reader {
             project,
             variables: Some(&variables),
+            own: &own,
         };
         let roles: Vec<_> = all(reader).collect();
         assert_eq!(roles.len(), FILES.len());

@@ -2,6 +2,7 @@
 //! tools, models and keys in ours. What has no counterpart here is a warning, and never makes a role reach further
 //! than it did there.
 
+use agent_team_protocol::model::ModelName;
 use agent_team_protocol::spec::Colour;
 
 use super::super::agent::{READING, is_tool};
@@ -118,17 +119,16 @@ fn model(source: &Source<'_>, value: &str, at: usize) -> Option<String> {
     if let Some((_, model)) = MODELS.iter().find(|(alias, _)| *alias == value) {
         return model.map(str::to_owned);
     }
-    if value.starts_with("claude-") {
-        return Some(format!("anthropic/{value}"));
+    match value.parse::<ModelName>() {
+        Ok(name) => Some(name.to_string()),
+        Err(_) => {
+            source.fault(
+                at,
+                format!("`model: {value}` is not known; the team's model stands in"),
+            );
+            None
+        }
     }
-    let is_name = value.contains('/') && !value.contains(char::is_whitespace);
-    if !is_name {
-        source.fault(
-            at,
-            format!("`model: {value}` is not known; the team's model stands in"),
-        );
-    }
-    is_name.then(|| value.to_owned())
 }
 
 fn items(field: &Field<'_>) -> Vec<At<String>> {

@@ -20,6 +20,9 @@ pub struct RoleSheet {
     pub engine: Option<Engine>,
     /// `None`: the team's.
     pub model: Option<String>,
+    /// The file that the model is from, when it is not the role's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model_from: Option<String>,
     pub max_steps: Option<u32>,
     /// `None`: all.
     pub tools: Option<Vec<String>>,
@@ -46,6 +49,7 @@ impl RoleSheet {
             place: role.place.place,
             hides: role.hides,
             model: agent.model,
+            model_from: role.model_from,
             max_steps: agent.max_steps,
             tools: agent.tools,
             deny_tools: agent.deny_tools,

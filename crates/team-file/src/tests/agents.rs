@@ -10,7 +10,7 @@ use agent_team_protocol::spec::{
 use super::super::{LoadTeamError, RoleSheet, roles};
 use super::{Loaded, Reading, Variables, parse, project, read_in, reading, told, told_in};
 
-fn member<'a>(spec: &'a TeamSpec, name: &str) -> &'a MemberSpec {
+pub(super) fn member<'a>(spec: &'a TeamSpec, name: &str) -> &'a MemberSpec {
     let mut members = spec.members.iter();
     members
         .find(|member| member.name.as_str() == name)
@@ -106,6 +106,7 @@ fn a_member_thinks_as_her_role_and_her_own_table_say() {
             may_spawn: None,
             mcp: Vec::new(),
             bypass: false,
+            providers: Default::default(),
             strategy: None,
             record: None,
         }
@@ -241,7 +242,7 @@ fn what_cannot_be_thought_is_told_with_its_place() {
             "team.toml:2:7: `usd` must be a number above 0\nteam.toml:3:10: `tokens` must be a whole number, not a fraction",
         ),
         (
-            "[roles.x]\nengine = \"command\"\nmodel = \"a/b\"".to_owned(),
+            "[roles.x]\nengine = \"command\"\nmodel = \"openai/b\"".to_owned(),
             "team.toml:3:9: `model` is for members that think, and `engine = \"command\"` runs commands | write engine = \"native\", or leave `engine` out",
         ),
         (
@@ -250,7 +251,7 @@ fn what_cannot_be_thought_is_told_with_its_place() {
         ),
         (
             format!("{ada}model = \"gpt 5\""),
-            "team.toml:3:9: \"gpt 5\" is no model's name | write provider/model, such as \"anthropic/claude-sonnet-4-6\", or \"replay:FILE\"",
+            "team.toml:3:9: `model`: a model's name holds no spaces or control characters: \"gpt 5\" | write provider/model, such as \"anthropic/claude-sonnet-4-6\", or \"replay:FILE\"",
         ),
         (
             format!("{ada}model = \"replay:runs/one.jsonl\""),
@@ -344,7 +345,7 @@ fn a_foreign_role_is_mapped_and_warns_of_what_it_cannot_have() {
                 [[member]]\nname = \"ada\"\nrole = \"code-helper\"\n\
                 [[member]]\nname = \"bob\"\nrole = \"same\"\n\
                 [[member]]\nname = \"cid\"\nrole = \"looker\"\n";
-    let Loaded { spec, warnings } = read_with(project.path(), text, &[]);
+    let Loaded { spec, warnings, .. } = read_with(project.path(), text, &[]);
     let ada = &member(&spec, "ada").agent;
     assert_eq!(ada.model.as_deref(), Some("anthropic/claude-sonnet-4-6"));
     assert_eq!(ada.prompt, "Keep {{this}}.", "its braces are its own");

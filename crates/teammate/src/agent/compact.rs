@@ -6,7 +6,6 @@
 use std::fmt::Write;
 
 use agent_team_protocol::method::{ListTasks, Nothing, TaskList, TeamShow};
-use agent_team_protocol::view::TaskView;
 
 use super::inbox::Interruption;
 use super::mind::{End, Mind, unless_stopped};
@@ -105,18 +104,13 @@ impl Mind {
     async fn digest(&self) -> Option<String> {
         let team = self.desk.call::<TeamShow>(&Nothing {}).await.ok()?;
         let mut tasks = Vec::new();
-        loop {
-            let after = tasks.last().map_or(0, |task: &TaskView| task.id.0);
-            let page = self
-                .desk
-                .call::<TaskList>(&ListTasks { after })
-                .await
-                .ok()?;
+        let mut wanted = Some(ListTasks::default());
+        while let Some(list) = wanted {
+            let page = self.desk.call::<TaskList>(&list).await.ok()?;
+            wanted = page.next();
             tasks.extend(page.tasks);
-            if !page.more {
-                return Some(digest(&self.desk, &team, &tasks));
-            }
         }
+        Some(digest(&self.desk, &team, &tasks))
     }
 }
 

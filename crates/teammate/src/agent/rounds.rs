@@ -132,20 +132,15 @@ impl Mind {
 
     /// All rounds so far.
     async fn rounds(&self, question: &QuestionView) -> Result<Vec<RoundView>, End> {
-        let mut rounds: Vec<RoundView> = Vec::new();
-        loop {
-            let list = ListRounds {
-                run: question.run,
-                after: rounds.last().map_or(0, |round| round.round),
-            };
+        let mut rounds = Vec::new();
+        let mut wanted = Some(ListRounds::of(question.run));
+        while let Some(list) = wanted {
             let page = self.desk.call::<RunRounds>(&list).await;
             let page = page.map_err(|refusal| cannot("its rounds cannot be listed", &refusal))?;
-            let is_last = !page.more || page.rounds.is_empty();
+            wanted = list.next(&page);
             rounds.extend(page.rounds);
-            if is_last {
-                return Ok(rounds);
-            }
         }
+        Ok(rounds)
     }
 
     /// The answer, stored with the end of the turn that it is.

@@ -15,6 +15,7 @@ use crate::desk::Desk;
 use crate::model::Model;
 use crate::model::catalogue::Catalogue;
 use crate::model::choose::choose;
+use crate::model::name::ModelName;
 use crate::model::open::{Surroundings, open};
 use crate::model::provider::PROVIDERS;
 use crate::model::recording::Recorder;
@@ -23,9 +24,7 @@ use crate::tool::{Options, Tool, domain_tools};
 use crate::worker::LastWords;
 
 /// The model that this member thinks with: the one that is named, else the first that can be asked. `secrets` are kept
-/// out of a recording, as keys are.
-/// The model that this member thinks with: the one that is named, else the first that can be asked. `settings` is the
-/// user's `config.toml`.
+/// out of a recording, as keys are; `settings` is the user's `config.toml`.
 ///
 /// # Errors
 /// When there is none, or it cannot be asked at all: no restart helps.
@@ -39,6 +38,7 @@ pub(crate) async fn model_of(
     let surroundings = Surroundings {
         environment: environment.clone(),
         catalogue: Catalogue::with(settings).map_err(|error| unfit(&error))?,
+        providers: agent.providers.clone(),
         ..Surroundings::default()
     };
     let name = match &agent.model {
@@ -52,12 +52,36 @@ pub(crate) async fn model_of(
     let Some(record) = &agent.record else {
         return Ok(Arc::from(model));
     };
-    let vars = PROVIDERS.iter().flat_map(|provider| provider.key_vars);
+    let vars = PROVIDERS.iter().flat_map(|provider| provider.key_vars());
     secrets.extend(vars.filter_map(|var| environment.get(*var).cloned()));
     match Recorder::open(model, record, member, secrets) {
         Ok(recorder) => Ok(Arc::new(recorder)),
         Err(error) => Err(unfit(&error)),
     }
+}
+
+/// The model that would be asked, and why it can be.
+pub(crate) async fn explain(
+    agent: &AgentSpec,
+    environment: BTreeMap<String, String>,
+    settings: &Path,
+) -> Result<(String, String), String> {
+    let surroundings = Surroundings {
+        environment,
+        catalogue: Catalogue::with(settings).map_err(|error| with_causes(&error))?,
+        providers: agent.providers.clone(),
+        ..Surroundings::default()
+    };
+    let Some(name) = &agent.model else {
+        let choice = choose(&surroundings).await;
+        let choice = choice.map_err(|error| with_causes(&error))?;
+        return Ok((choice.name.to_string(), choice.why));
+    };
+    let name: ModelName = name.parse().map_err(|error| with_causes(&error))?;
+    let why = surroundings
+        .why(&name)
+        .map_err(|error| with_causes(&error))?;
+    Ok((name.to_string(), why))
 }
 
 fn unfit(error: &dyn std::error::Error) -> LastWords {

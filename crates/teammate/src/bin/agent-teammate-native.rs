@@ -1,10 +1,21 @@
 //! The worker of a member that thinks: with HTTP, TLS and search, which no other program carries.
+//!
+//! `--model` says which model an agent would ask that stdin describes, both as JSON: `agent-team doctor` shows it.
 
+use std::ffi::OsStr;
 use std::process::ExitCode;
 
 use agent_team_protocol::spec::Engine;
-use agent_team_teammate::{program, run_agent};
+use agent_team_teammate::{explain_model, program, run_agent};
 
 fn main() -> ExitCode {
+    if std::env::args_os().nth(1).as_deref() == Some(OsStr::new("--model")) {
+        let asks = std::io::read_to_string(std::io::stdin().lock());
+        let explained = asks.map_err(|error| error.to_string());
+        return program::answer(
+            Engine::Native,
+            explained.and_then(|asks| explain_model(&asks)),
+        );
+    }
     program::main(Engine::Native, run_agent)
 }

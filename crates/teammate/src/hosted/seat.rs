@@ -82,15 +82,14 @@ impl Seat {
     /// # Errors
     /// When this member ends.
     pub async fn tasks(&self) -> Result<Vec<TaskView>, Refusal> {
-        let mut tasks: Vec<TaskView> = Vec::new();
-        loop {
-            let after = tasks.last().map_or(0, |task| task.id.0);
-            let page = self.call::<TaskList>(&ListTasks { after }).await?;
+        let mut tasks = Vec::new();
+        let mut wanted = Some(ListTasks::default());
+        while let Some(list) = wanted {
+            let page = self.call::<TaskList>(&list).await?;
+            wanted = page.next();
             tasks.extend(page.tasks);
-            if !page.more {
-                return Ok(tasks);
-            }
         }
+        Ok(tasks)
     }
 
     /// Puts a task on the board.

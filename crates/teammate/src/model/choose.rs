@@ -84,7 +84,7 @@ pub async fn choose(surroundings: &Surroundings) -> Result<Choice, ChooseError> 
     }
     let keys = PROVIDERS.iter().filter(|provider| provider.needs_key);
     let keys: Vec<_> = keys
-        .filter_map(|provider| provider.key_vars.first().copied())
+        .filter_map(|provider| provider.key_vars().first().copied())
         .collect();
     let local = PROVIDERS.iter().filter(|provider| provider.is_local());
     let servers = local.filter(|provider| !provider.base_url.is_empty());

@@ -6,17 +6,10 @@ use std::path::Path;
 
 use agent_team_system::private_file;
 
-use super::provider::{PROVIDERS, Provider};
+use super::provider::Provider;
 
 /// What stands where a key stood.
 const HIDDEN: &str = "[key]";
-
-/// Whether a variable of this name holds a provider's key, or names the file of one.
-pub(crate) fn holds_key(name: &str) -> bool {
-    let name = name.strip_suffix("_FILE").unwrap_or(name);
-    let mut vars = PROVIDERS.iter().flat_map(|provider| provider.key_vars);
-    vars.any(|var| *var == name)
-}
 
 /// A provider's key. It is shown nowhere.
 #[derive(Clone, PartialEq, Eq)]
@@ -51,7 +44,7 @@ impl Key {
         provider: &Provider,
         environment: &BTreeMap<String, String>,
     ) -> Result<Option<Self>, KeyError> {
-        for var in provider.key_vars {
+        for var in provider.key_vars() {
             if let Some(key) = set(environment, var) {
                 return Self::of(key, var).map(Some);
             }

@@ -1,20 +1,12 @@
-//! What a person writes for a model, in its canonical form. Called by whoever reads a team file, a flag or a setting.
-//!
-//! `provider/model` is canonical. `provider:model` and bare names that only one provider has are understood too;
-//! `replay:FILE` is a recording. Nothing here asks whether a provider knows the model.
+//! A model's name with the provider that serves it. Read from what a person wrote by `protocol::model`.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 
-use agent_team_protocol::text::visible_label;
+use agent_team_protocol::model::{self, ModelNameError};
 
 use super::provider::{PROVIDERS, Provider};
-
-const REPLAY: &str = "replay:";
-
-/// Columns of a wrong name that an error repeats.
-const SHOWN: usize = 60;
 
 /// A model, or a recording in its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,98 +19,28 @@ pub enum ModelName {
     Replay(PathBuf),
 }
 
-/// Why a text names no model.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ModelNameError {
-    #[error("a model is named provider/model, such as {}", example())]
-    Empty,
-    #[error("no provider is called \"{0}\": there are {1}")]
-    UnknownProvider(String, String),
-    #[error("which provider has \"{0}\"? Write provider/{0}, with one of {1}")]
-    WhoseIsIt(String, String),
-    #[error("{0} which model? Write {0}/<model>")]
-    NoModel(String),
-    #[error("replay: what? Write replay:<file>")]
-    NoFile,
-    #[error("a model's name holds no spaces or control characters: \"{0}\"")]
-    Characters(String),
-}
-
 impl FromStr for ModelName {
     type Err = ModelNameError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let text = text.trim();
-        if let Some(file) = text.strip_prefix(REPLAY) {
-            return match file {
-                "" => Err(ModelNameError::NoFile),
-                file => Ok(Self::Replay(Path::new(file).to_owned())),
-            };
-        }
-        if text.is_empty() {
-            return Err(ModelNameError::Empty);
-        }
-        let shown = || visible_label(text, SHOWN);
-        if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
-            return Err(ModelNameError::Characters(shown()));
-        }
-        let Some((before, model)) = text.split_once(['/', ':']) else {
-            return bare(text);
-        };
-        let Some(provider) = Provider::named(before) else {
-            let before = visible_label(before, SHOWN);
-            let known = nearest_first(&before);
-            return Err(ModelNameError::UnknownProvider(before, known));
-        };
-        if model.is_empty() {
-            return Err(ModelNameError::NoModel(provider.name.to_owned()));
-        }
-        Ok(Self::Of {
-            provider,
-            model: model.to_owned(),
+        Ok(match text.parse()? {
+            model::ModelName::Of { provider, model } => Self::Of {
+                provider: PROVIDERS
+                    .iter()
+                    .find(|known| known.name == provider.name)
+                    .expect("a test holds the two tables together"),
+                model,
+            },
+            model::ModelName::Replay(file) => Self::Replay(file),
         })
     }
-}
-
-fn bare(model: &str) -> Result<ModelName, ModelNameError> {
-    if let Some(provider) = Provider::named(model) {
-        return Err(ModelNameError::NoModel(provider.name.to_owned()));
-    }
-    let provider = PROVIDERS.iter().find(|provider| {
-        let begins = |prefix: &&str| model.starts_with(*prefix);
-        provider.prefixes.iter().any(begins)
-    });
-    match provider {
-        Some(provider) => Ok(ModelName::Of {
-            provider,
-            model: model.to_owned(),
-        }),
-        None => {
-            let shown = visible_label(model, SHOWN);
-            let known = nearest_first(&shown);
-            Err(ModelNameError::WhoseIsIt(shown, known))
-        }
-    }
-}
-
-/// Every provider's name, those most like `name` first.
-fn nearest_first(name: &str) -> String {
-    let name = name.to_lowercase();
-    let mut names = PROVIDERS.each_ref().map(|provider| provider.name);
-    names.sort_by_key(|known| strsim::damerau_levenshtein(known, &name));
-    names.join(", ")
-}
-
-fn example() -> String {
-    let [first, ..] = &PROVIDERS;
-    format!("{}/{}", first.name, first.usual.unwrap_or("<model>"))
 }
 
 impl fmt::Display for ModelName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Of { provider, model } => write!(f, "{}/{model}", provider.name),
-            Self::Replay(file) => write!(f, "{REPLAY}{}", file.display()),
+            Self::Replay(file) => write!(f, "replay:{}", file.display()),
         }
     }
 }
@@ -127,70 +49,18 @@ impl fmt::Display for ModelName {
 mod tests {
     use super::*;
 
-    fn canonical(text: &str) -> String {
-        match text.parse::<ModelName>() {
-            Ok(name) => name.to_string(),
-            Err(error) => error.to_string(),
-        }
-    }
-
     #[test]
-    fn every_way_to_write_a_model_has_one_canonical_form() {
-        for (written, shown) in [
-            ("anthropic/claude-sonnet-4-6", "anthropic/claude-sonnet-4-6"),
-            (
-                " anthropic:claude-sonnet-4-6 ",
-                "anthropic/claude-sonnet-4-6",
-            ),
-            ("claude-opus-4-5", "anthropic/claude-opus-4-5"),
-            ("OpenAI/gpt-5", "openai/gpt-5"),
-            ("gpt-4o", "openai/gpt-4o"),
-            ("o3-mini", "openai/o3-mini"),
-            ("google/gemini-2.5-pro", "gemini/gemini-2.5-pro"),
-            ("gemini-2.5-flash", "gemini/gemini-2.5-flash"),
-            ("llama.cpp/qwen3", "llamacpp/qwen3"),
-            ("ollama/qwen3:8b", "ollama/qwen3:8b"),
-            ("ollama:qwen3:8b", "ollama/qwen3:8b"),
-            (
-                "openrouter/anthropic/claude-sonnet-4.6",
-                "openrouter/anthropic/claude-sonnet-4.6",
-            ),
-            ("replay:a/b c.jsonl", "replay:a/b c.jsonl"),
-        ] {
-            assert_eq!(canonical(written), shown, "{written}");
-            assert_eq!(canonical(shown), shown, "{shown}");
-        }
-    }
-
-    #[test]
-    fn a_wrong_provider_is_told_the_known_ones_nearest_first() {
-        let error = canonical("antropic/claude");
-        assert!(
-            error.starts_with("no provider is called \"antropic\": there are anthropic, "),
-            "{error}"
-        );
-        assert_eq!(
-            PROVIDERS.iter().find(|p| !error.contains(p.name)),
-            None,
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn what_names_no_model_is_told_what_would() {
-        for (written, says) in [
-            ("", "anthropic/claude-sonnet-4-6"),
-            ("qwen3", "Write provider/qwen3, with one of "),
-            ("openai", "openai which model?"),
-            ("openai/", "openai which model?"),
-            ("replay:", "replay:<file>"),
-            ("openai/gpt 5", "holds no spaces"),
-            ("openai/gpt\u{1b}[2J", "holds no spaces"),
-            ("gpt-5\u{202e}/x", "no provider is called"),
-        ] {
-            let error = canonical(written);
-            assert!(error.contains(says), "{written}: {error}");
-            assert!(!error.contains(['\u{1b}', '\u{202e}']), "{error:?}");
+    fn who_has_a_name_can_be_asked_and_who_can_be_asked_has_a_name() {
+        let asked = PROVIDERS.iter().map(|provider| provider.name);
+        let named = model::PROVIDERS.iter().map(|provider| provider.name);
+        assert!(asked.eq(named), "in one order");
+        let usual = PROVIDERS.iter().filter_map(|provider| {
+            let model = provider.usual?;
+            Some(format!("{}/{model}", provider.name))
+        });
+        for name in usual {
+            let parsed = name.parse::<ModelName>().expect("a model's name");
+            assert_eq!(parsed.to_string(), name);
         }
     }
 }

@@ -1,10 +1,12 @@
 //! From a model's name to something that answers: base URL, key, headers, proxies. Called once per member's launch.
 //!
-//! Everything comes from the environment that the member was given, never from this process's own.
+//! Everything comes from the environment that the member was given, never from this process's own. What is secret in it
+//! goes to the provider itself, or where the person says: never where a file says that comes with the project.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use agent_team_protocol::spec::{BaseUrl, ProviderSpec};
 use reqwest::Url;
 use reqwest::header::{HeaderName, HeaderValue};
 use reqwest::{NoProxy, Proxy};
@@ -27,10 +29,9 @@ const OWN_MACHINE: &str = "localhost,127.0.0.1,::1";
 pub struct Surroundings {
     /// The member's.
     pub environment: BTreeMap<String, String>,
-    /// From the team file; goes before the environment's.
-    pub base_url: Option<String>,
-    /// Sent with every request besides what the wire needs, whose place they may take.
-    pub headers: Vec<(String, String)>,
+    /// From the team file and the person's settings, by the providers' names; a base URL goes before the environment's,
+    /// and headers are sent besides what the wire needs, whose place they may take.
+    pub providers: BTreeMap<String, ProviderSpec>,
     pub catalogue: Catalogue,
     /// How long a server may say nothing at all before its connection counts as dead; two minutes when none is given.
     pub silence: Option<Duration>,
@@ -58,9 +59,22 @@ pub enum OpenError {
         url: String,
         why: String,
     },
+    #[error(
+        "the team file has {provider} asked at {url}, and {var} would go there, which is yours: if it may, say so with \
+         agent-team config set providers.{provider}.base_url {url}, or set {agrees} to it"
+    )]
+    NotAgreed {
+        provider: String,
+        url: String,
+        var: String,
+        /// The variable in which the person may say it.
+        agrees: String,
+    },
     /// Its value is not shown.
     #[error("the header {0} cannot be sent")]
     Header(String),
+    #[error("the header {header} is to hold ${var}, which is not set")]
+    Variable { header: String, var: String },
     #[error("{0} does not name a proxy")]
     Proxy(String),
     #[error(transparent)]
@@ -88,8 +102,8 @@ pub fn open(
             {
                 return Err(OpenError::NoKey {
                     provider: provider.name.to_owned(),
-                    vars: provider.key_vars.join(" or "),
-                    first: provider.key_vars.join("_FILE or "),
+                    vars: provider.key_vars().join(" or "),
+                    first: provider.key_vars().join("_FILE or "),
                 });
             }
             let model = HttpModel::new(name.to_string(), model.clone(), known, endpoint)?;
@@ -99,11 +113,38 @@ pub fn open(
 }
 
 impl Surroundings {
+    /// Why a model can be asked, for a person: where its key or its server is.
+    ///
+    /// # Errors
+    /// As [`open`].
+    pub fn why(&self, name: &ModelName) -> Result<String, OpenError> {
+        open(name, "doctor", self)?;
+        let ModelName::Of { provider, .. } = name else {
+            return Ok("a recording".to_owned());
+        };
+        let endpoint = self.endpoint(provider)?;
+        let at = self.url(provider).map(|_| shown(&endpoint.base_url));
+        let key = endpoint
+            .key
+            .as_ref()
+            .map(|key| format!("{} is set", key.var));
+        let told: Vec<_> = key
+            .into_iter()
+            .chain(at.map(|url| format!("asked at {url}")))
+            .collect();
+        Ok(match told.is_empty() {
+            true => format!("asked at {}", shown(&endpoint.base_url)),
+            false => told.join(", "),
+        })
+    }
+
     /// The base URL that takes the place of the provider's own.
     pub(super) fn url(&self, provider: &Provider) -> Option<&str> {
-        let vars = provider.base_url_vars.iter();
-        let mut given = vars.filter_map(|var| set(&self.environment, var));
-        self.base_url.as_deref().or_else(|| given.next())
+        let of_file = self.spec(provider).and_then(|spec| spec.base_url.as_ref());
+        match of_file {
+            Some(BaseUrl::OfProject(url) | BaseUrl::Own(url)) => Some(url),
+            None => self.url_of_environment(provider),
+        }
     }
 
     pub(super) fn endpoint(&self, provider: &'static Provider) -> Result<Endpoint, OpenError> {
@@ -111,7 +152,7 @@ impl Surroundings {
         if given.is_empty() {
             return Err(OpenError::NoBaseUrl {
                 provider: provider.name.to_owned(),
-                vars: provider.base_url_vars.join(" or "),
+                vars: provider.base_url_vars().join(" or "),
             });
         }
         let base_url = base_url(provider, given).map_err(|why| OpenError::BaseUrl {
@@ -119,26 +160,80 @@ impl Surroundings {
             url: shown(given),
             why,
         })?;
+        let key = Key::find(provider, &self.environment)?;
+        if !self.is_agreed(provider, &base_url) {
+            let var = key.as_ref().map(|key| key.var.as_str());
+            if let Some(var) = var.or_else(|| self.variable_of_headers(provider)) {
+                return Err(OpenError::NotAgreed {
+                    provider: provider.name.to_owned(),
+                    url: shown(&base_url),
+                    var: var.to_owned(),
+                    agrees: provider.base_url_vars().join(" or "),
+                });
+            }
+        }
         Ok(Endpoint {
             provider,
             base_url,
-            key: Key::find(provider, &self.environment)?,
-            headers: self.extra_headers()?,
+            key,
+            headers: self.extra_headers(provider)?,
             proxies: proxies(&self.environment)?,
             silence: self.silence.unwrap_or(SILENCE),
         })
     }
 
-    fn extra_headers(&self) -> Result<Vec<(HeaderName, HeaderValue)>, OpenError> {
-        let header = |(name, value): &(String, String)| {
+    fn spec(&self, provider: &Provider) -> Option<&ProviderSpec> {
+        self.providers.get(provider.name)
+    }
+
+    fn url_of_environment(&self, provider: &Provider) -> Option<&str> {
+        let mut vars = provider.base_url_vars().iter();
+        vars.find_map(|var| set(&self.environment, var))
+    }
+
+    /// Whether what is secret may go there: it is the provider itself, or the person said so.
+    fn is_agreed(&self, provider: &Provider, url: &str) -> bool {
+        let of_file = self.spec(provider).and_then(|spec| spec.base_url.as_ref());
+        match of_file {
+            Some(BaseUrl::Own(_)) | None => true,
+            Some(BaseUrl::OfProject(_)) => {
+                let known = [self.url_of_environment(provider), Some(provider.base_url)];
+                let mut known = known.into_iter().flatten();
+                known.any(|known| base_url(provider, known).is_ok_and(|known| known == url))
+            }
+        }
+    }
+
+    /// The first variable that a header takes its value from.
+    fn variable_of_headers(&self, provider: &Provider) -> Option<&str> {
+        let headers = self.spec(provider).map(|spec| spec.headers.values());
+        headers
+            .into_iter()
+            .flatten()
+            .find_map(|value| value.strip_prefix('$'))
+    }
+
+    fn extra_headers(
+        &self,
+        provider: &Provider,
+    ) -> Result<Vec<(HeaderName, HeaderValue)>, OpenError> {
+        let header = |(name, value): (&String, &String)| {
             let refused = |_| OpenError::Header(name.clone());
+            let value = match value.strip_prefix('$') {
+                Some(var) => set(&self.environment, var).ok_or_else(|| OpenError::Variable {
+                    header: name.clone(),
+                    var: var.to_owned(),
+                })?,
+                None => value,
+            };
             let mut value = HeaderValue::try_from(value).map_err(|_| refused(()))?;
             // It may be a key.
             value.set_sensitive(true);
             let name = HeaderName::try_from(name).map_err(|_| refused(()))?;
             Ok((name, value))
         };
-        self.headers.iter().map(header).collect()
+        let headers = self.spec(provider).map(|spec| &spec.headers);
+        headers.into_iter().flatten().map(header).collect()
     }
 }
 
@@ -215,6 +310,15 @@ mod tests {
         }
     }
 
+    /// A provider that is sent a header besides.
+    fn gate(provider: &str, value: &str) -> BTreeMap<String, ProviderSpec> {
+        let spec = ProviderSpec {
+            base_url: None,
+            headers: [("x-gate".to_owned(), value.to_owned())].into(),
+        };
+        [(provider.to_owned(), spec)].into()
+    }
+
     fn opened(name: &str, vars: &[(&str, &str)]) -> Result<String, String> {
         let name = name.parse().expect("a model's name");
         match open(&name, "ada", &surroundings(vars)) {
@@ -289,13 +393,63 @@ mod tests {
     }
 
     #[test]
+    fn what_is_secret_goes_only_where_the_person_or_the_provider_says() {
+        let elsewhere = "https://gate.example/v1";
+        let opened = |base_url: BaseUrl, header: &str, vars: &[(&str, &str)]| {
+            let mut around = surroundings(vars);
+            let headers = [("x-gate".to_owned(), header.to_owned())].into();
+            let spec = ProviderSpec {
+                base_url: Some(base_url),
+                headers,
+            };
+            around.providers = [("openai".to_owned(), spec)].into();
+            let name = "openai/gpt-5".parse().expect("a model's name");
+            match open(&name, "ada", &around) {
+                Ok(_) => "asked".to_owned(),
+                Err(error) => error.to_string(),
+            }
+        };
+        let of_project = |url: &str| BaseUrl::OfProject(url.to_owned());
+        let key = ("OPENAI_API_KEY", "k");
+        assert_eq!(
+            opened(of_project(elsewhere), "open", &[key]),
+            "the team file has openai asked at https://gate.example/v1, and OPENAI_API_KEY would go there, which is \
+             yours: if it may, say so with agent-team config set providers.openai.base_url https://gate.example/v1, or \
+             set OPENAI_BASE_URL or OPENAI_API_BASE to it"
+        );
+        let gate = ("GATE", "g");
+        let refused = opened(of_project(elsewhere), "$GATE", &[gate]);
+        assert!(refused.contains("GATE would go there"), "{refused}");
+        for (base_url, header, vars) in [
+            (BaseUrl::Own(elsewhere.to_owned()), "$GATE", vec![key, gate]),
+            (of_project(elsewhere), "open", vec![]),
+            (
+                of_project(elsewhere),
+                "$GATE",
+                vec![key, gate, ("OPENAI_BASE_URL", "https://gate.example/v1/")],
+            ),
+            (
+                of_project("https://api.openai.com"),
+                "$GATE",
+                vec![key, gate],
+            ),
+        ] {
+            assert_eq!(
+                opened(base_url.clone(), header, &vars),
+                "asked",
+                "{base_url:?}"
+            );
+        }
+    }
+
+    #[test]
     fn no_secret_is_in_what_is_shown() {
         let mut around = surroundings(&[
             ("ANTHROPIC_API_KEY", "sk-ant-secret"),
             ("ANTHROPIC_BASE_URL", "http://u:secret@127.0.0.1:9"),
             ("HTTPS_PROXY", "http://u:secret@127.0.0.1:8"),
         ]);
-        around.headers = vec![("x-gate".to_owned(), "secret".to_owned())];
+        around.providers = gate("anthropic", "secret");
         let name: ModelName = "claude-x".parse().expect("a name");
         let model = open(&name, "ada", &around).expect("nothing is missing");
         assert_eq!(model.name(), "anthropic/claude-x");
@@ -306,10 +460,18 @@ mod tests {
     #[test]
     fn what_cannot_be_sent_or_asked_is_said_without_its_value() {
         let mut around = surroundings(&[("OPENAI_API_KEY", "k")]);
-        around.headers = vec![("x-gate".to_owned(), "se\ncret".to_owned())];
+        around.providers = gate("openai", "se\ncret");
         let name: ModelName = "gpt-5".parse().expect("a name");
         let error = open(&name, "ada", &around).expect_err("no header holds it");
         assert_eq!(error.to_string(), "the header x-gate cannot be sent");
+        around.providers = gate("openai", "$GATE");
+        let error = open(&name, "ada", &around).expect_err("nobody knows what to send");
+        assert_eq!(
+            error.to_string(),
+            "the header x-gate is to hold $GATE, which is not set"
+        );
+        around.environment.insert("GATE".to_owned(), "k".to_owned());
+        open(&name, "ada", &around).expect("nothing is missing");
         let error = opened(
             "gpt-5",
             &[("OPENAI_API_KEY", "k"), ("https_proxy", "http://:secret@")],

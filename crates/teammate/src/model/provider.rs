@@ -1,6 +1,8 @@
 //! The providers that models are asked of, as data. Read by `name`, `open` and `choose`.
 //!
-//! A new one that speaks either wire is a row here and nothing else.
+//! A new one that speaks either wire is a row here, and one in `protocol::model`.
+
+use agent_team_protocol::model::ProviderName;
 
 /// The interface that a provider speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,20 +16,13 @@ pub enum Wire {
 /// One row: who serves models, and how it is asked.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Provider {
-    /// As it stands before the slash.
+    /// As `protocol::model` has it.
     pub name: &'static str,
-    pub aliases: &'static [&'static str],
     pub wire: Wire,
     /// Empty: only a base URL that is given.
     pub base_url: &'static str,
-    /// The environment variables that put another in its place, the first that is set wins.
-    pub base_url_vars: &'static [&'static str],
-    /// The environment variables that hold its key, the first that is set wins.
-    pub key_vars: &'static [&'static str],
     /// Whether it refuses whoever has no key. At another base URL than its own nobody knows.
     pub needs_key: bool,
-    /// A model's name that begins so is this provider's also without the provider before it.
-    pub prefixes: &'static [&'static str],
     /// The model that is asked when the person named none; without one the server is asked what it has.
     pub usual: Option<&'static str>,
     pub quirks: Quirks,
@@ -54,61 +49,41 @@ const PLAIN: Quirks = Quirks {
 pub static PROVIDERS: [Provider; 11] = [
     Provider {
         name: "anthropic",
-        aliases: &["claude"],
         wire: Wire::Messages,
         base_url: "https://api.anthropic.com",
-        base_url_vars: &["ANTHROPIC_BASE_URL"],
-        key_vars: &["ANTHROPIC_API_KEY"],
         needs_key: true,
-        prefixes: &["claude-"],
         usual: Some("claude-sonnet-4-6"),
         quirks: PLAIN,
     },
     Provider {
         name: "openai",
-        aliases: &[],
         wire: Wire::ChatCompletions,
         base_url: "https://api.openai.com/v1",
-        base_url_vars: &["OPENAI_BASE_URL", "OPENAI_API_BASE"],
-        key_vars: &["OPENAI_API_KEY"],
         needs_key: true,
-        prefixes: &["gpt-", "chatgpt-", "o1", "o3", "o4"],
         usual: Some("gpt-5.1"),
         quirks: PLAIN,
     },
     Provider {
         name: "gemini",
-        aliases: &["google"],
         wire: Wire::ChatCompletions,
         base_url: "https://generativelanguage.googleapis.com/v1beta/openai",
-        base_url_vars: &["GEMINI_BASE_URL"],
-        key_vars: &["GEMINI_API_KEY", "GOOGLE_API_KEY"],
         needs_key: true,
-        prefixes: &["gemini-"],
         usual: Some("gemini-2.5-pro"),
         quirks: PLAIN,
     },
     Provider {
         name: "openrouter",
-        aliases: &[],
         wire: Wire::ChatCompletions,
         base_url: "https://openrouter.ai/api/v1",
-        base_url_vars: &["OPENROUTER_BASE_URL"],
-        key_vars: &["OPENROUTER_API_KEY"],
         needs_key: true,
-        prefixes: &[],
         usual: Some("anthropic/claude-sonnet-4.6"),
         quirks: PLAIN,
     },
     Provider {
         name: "deepseek",
-        aliases: &[],
         wire: Wire::ChatCompletions,
         base_url: "https://api.deepseek.com/v1",
-        base_url_vars: &["DEEPSEEK_BASE_URL"],
-        key_vars: &["DEEPSEEK_API_KEY"],
         needs_key: true,
-        prefixes: &[],
         usual: Some("deepseek-v4-flash"),
         quirks: Quirks {
             takes_thoughts: true,
@@ -117,13 +92,9 @@ pub static PROVIDERS: [Provider; 11] = [
     },
     Provider {
         name: "mistral",
-        aliases: &[],
         wire: Wire::ChatCompletions,
         base_url: "https://api.mistral.ai/v1",
-        base_url_vars: &["MISTRAL_BASE_URL"],
-        key_vars: &["MISTRAL_API_KEY"],
         needs_key: true,
-        prefixes: &[],
         usual: Some("mistral-large-latest"),
         quirks: Quirks {
             usage_on_request: false,
@@ -133,61 +104,41 @@ pub static PROVIDERS: [Provider; 11] = [
     },
     Provider {
         name: "groq",
-        aliases: &[],
         wire: Wire::ChatCompletions,
         base_url: "https://api.groq.com/openai/v1",
-        base_url_vars: &["GROQ_BASE_URL"],
-        key_vars: &["GROQ_API_KEY"],
         needs_key: true,
-        prefixes: &[],
         usual: Some("openai/gpt-oss-120b"),
         quirks: PLAIN,
     },
     Provider {
         name: "openai-compatible",
-        aliases: &["compatible"],
         wire: Wire::ChatCompletions,
         base_url: "",
-        base_url_vars: &["OPENAI_COMPATIBLE_BASE_URL"],
-        key_vars: &["OPENAI_COMPATIBLE_API_KEY"],
         needs_key: false,
-        prefixes: &[],
         usual: None,
         quirks: PLAIN,
     },
     Provider {
         name: "ollama",
-        aliases: &[],
         wire: Wire::ChatCompletions,
         base_url: "http://127.0.0.1:11434/v1",
-        base_url_vars: &["OLLAMA_HOST"],
-        key_vars: &["OLLAMA_API_KEY"],
         needs_key: false,
-        prefixes: &[],
         usual: None,
         quirks: PLAIN,
     },
     Provider {
         name: "llamacpp",
-        aliases: &["llama.cpp", "llama-cpp"],
         wire: Wire::ChatCompletions,
         base_url: "http://127.0.0.1:8080/v1",
-        base_url_vars: &["LLAMACPP_BASE_URL"],
-        key_vars: &["LLAMACPP_API_KEY", "LLAMA_API_KEY"],
         needs_key: false,
-        prefixes: &[],
         usual: None,
         quirks: PLAIN,
     },
     Provider {
         name: "vllm",
-        aliases: &[],
         wire: Wire::ChatCompletions,
         base_url: "http://127.0.0.1:8000/v1",
-        base_url_vars: &["VLLM_BASE_URL"],
-        key_vars: &["VLLM_API_KEY"],
         needs_key: false,
-        prefixes: &[],
         usual: None,
         quirks: PLAIN,
     },
@@ -196,17 +147,42 @@ pub static PROVIDERS: [Provider; 11] = [
 impl Provider {
     /// The one of this name or alias, however it is capitalised.
     pub fn named(name: &str) -> Option<&'static Self> {
-        PROVIDERS.iter().find(|provider| {
-            provider.name.eq_ignore_ascii_case(name)
-                || provider
-                    .aliases
-                    .iter()
-                    .any(|alias| alias.eq_ignore_ascii_case(name))
-        })
+        let known = ProviderName::named(name)?;
+        PROVIDERS
+            .iter()
+            .find(|provider| provider.name == known.name)
+    }
+
+    /// The environment variables that put another base URL in the place of its own, the first that is set wins.
+    pub fn base_url_vars(&self) -> &'static [&'static str] {
+        self.known().base_url_vars
+    }
+
+    /// The environment variables that hold its key, the first that is set wins.
+    pub fn key_vars(&self) -> &'static [&'static str] {
+        self.known().key_vars
+    }
+
+    fn known(&self) -> &'static ProviderName {
+        ProviderName::named(self.name).expect("both tables have the same rows")
     }
 
     /// It runs on the person's own machine, and nobody pays for its tokens.
     pub fn is_local(&self) -> bool {
         !self.needs_key
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use agent_team_protocol::model;
+
+    use super::*;
+
+    #[test]
+    fn both_tables_have_the_same_rows_in_the_same_order() {
+        let here = PROVIDERS.iter().map(|provider| provider.name);
+        let there = model::PROVIDERS.iter().map(|provider| provider.name);
+        assert_eq!(here.collect::<Vec<_>>(), there.collect::<Vec<_>>());
     }
 }

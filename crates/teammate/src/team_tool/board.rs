@@ -257,16 +257,14 @@ fn is_in(task: &TaskView, state: Shown) -> bool {
 
 /// Every task, by number.
 pub(super) async fn whole_board(seat: &Seat) -> Result<Vec<TaskView>, ToolError> {
-    let mut tasks: Vec<TaskView> = Vec::new();
-    loop {
-        let after = tasks.last().map_or(0, |task| task.id.0);
-        let page = seat.call::<TaskList>(ListTasks { after }).await?;
-        let is_last = !page.more || page.tasks.is_empty();
+    let mut tasks = Vec::new();
+    let mut wanted = Some(ListTasks::default());
+    while let Some(list) = wanted {
+        let page = seat.call::<TaskList>(list).await?;
+        wanted = page.next();
         tasks.extend(page.tasks);
-        if is_last {
-            return Ok(tasks);
-        }
     }
+    Ok(tasks)
 }
 
 fn overlaps(answer: &TaskAnswer) -> String {

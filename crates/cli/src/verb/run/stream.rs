@@ -4,14 +4,14 @@ use std::pin::pin;
 
 use agent_team_protocol::envelope::{AgUi, Envelope, Envelopes};
 use agent_team_protocol::method::{Nothing, TeamShow};
+use agent_team_protocol::result::RunResult;
 use agent_team_protocol::view::RunView;
 use agent_team_protocol::{Revision, RunId, TeamId};
-use serde::Serialize;
 
 use crate::error::Failure;
 use crate::output::Output;
 use crate::session::{Notice, Session, Subscription};
-use crate::verb::waiting::{self, Report, Waited};
+use crate::verb::waiting::{self, Waited};
 
 /// What of a run is told from its beginning to its end, and nothing after it.
 #[derive(Debug)]
@@ -93,12 +93,12 @@ impl Stream {
     }
 
     /// Tells the end, with what came of the run.
-    pub(super) fn end(self, report: &Report<impl Serialize>) -> Result<(), Failure> {
+    pub(super) fn end(self, result: &RunResult) -> Result<(), Failure> {
         let Some(mut end) = self.end else {
             return Ok(());
         };
-        if let AgUi::RunFinished { result, .. } = &mut end.event {
-            *result = serde_json::to_value(report).expect("views have a JSON form");
+        if let AgUi::RunFinished { result: told, .. } = &mut end.event {
+            *told = serde_json::to_value(result).expect("views have a JSON form");
         }
         print(&end)
     }

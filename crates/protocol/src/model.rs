@@ -1,0 +1,320 @@
+//! What a person writes for a model, in its canonical form. Called by whoever reads a team file, a flag or a setting,
+//! and by the worker that asks the model.
+//!
+//! `provider/model` is canonical. `provider:model` and bare names that only one provider has are understood too;
+//! `replay:FILE` is a recording. Nothing here asks whether a provider knows the model.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use crate::text::visible_label;
+
+/// What a provider of models is called, and which variables speak of it.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ProviderName {
+    /// As it stands before the slash.
+    pub name: &'static str,
+    pub aliases: &'static [&'static str],
+    /// A model's name that begins so is this provider's also without the provider before it.
+    pub prefixes: &'static [&'static str],
+    /// The environment variables that say where it is asked, the first that is set wins.
+    pub base_url_vars: &'static [&'static str],
+    /// The environment variables that hold its key, the first that is set wins; with `_FILE` behind, that name a file
+    /// which holds it.
+    pub key_vars: &'static [&'static str],
+}
+
+/// In the order in which they are looked for when no model is named.
+pub static PROVIDERS: [ProviderName; 11] = [
+    ProviderName {
+        name: "anthropic",
+        aliases: &["claude"],
+        prefixes: &["claude-"],
+        base_url_vars: &["ANTHROPIC_BASE_URL"],
+        key_vars: &["ANTHROPIC_API_KEY"],
+    },
+    ProviderName {
+        name: "openai",
+        aliases: &[],
+        prefixes: &["gpt-", "chatgpt-", "o1", "o3", "o4"],
+        base_url_vars: &["OPENAI_BASE_URL", "OPENAI_API_BASE"],
+        key_vars: &["OPENAI_API_KEY"],
+    },
+    ProviderName {
+        name: "gemini",
+        aliases: &["google"],
+        prefixes: &["gemini-"],
+        base_url_vars: &["GEMINI_BASE_URL"],
+        key_vars: &["GEMINI_API_KEY", "GOOGLE_API_KEY"],
+    },
+    ProviderName {
+        name: "openrouter",
+        aliases: &[],
+        prefixes: &[],
+        base_url_vars: &["OPENROUTER_BASE_URL"],
+        key_vars: &["OPENROUTER_API_KEY"],
+    },
+    ProviderName {
+        name: "deepseek",
+        aliases: &[],
+        prefixes: &[],
+        base_url_vars: &["DEEPSEEK_BASE_URL"],
+        key_vars: &["DEEPSEEK_API_KEY"],
+    },
+    ProviderName {
+        name: "mistral",
+        aliases: &[],
+        prefixes: &[],
+        base_url_vars: &["MISTRAL_BASE_URL"],
+        key_vars: &["MISTRAL_API_KEY"],
+    },
+    ProviderName {
+        name: "groq",
+        aliases: &[],
+        prefixes: &[],
+        base_url_vars: &["GROQ_BASE_URL"],
+        key_vars: &["GROQ_API_KEY"],
+    },
+    ProviderName {
+        name: "openai-compatible",
+        aliases: &["compatible"],
+        prefixes: &[],
+        base_url_vars: &["OPENAI_COMPATIBLE_BASE_URL"],
+        key_vars: &["OPENAI_COMPATIBLE_API_KEY"],
+    },
+    ProviderName {
+        name: "ollama",
+        aliases: &[],
+        prefixes: &[],
+        base_url_vars: &["OLLAMA_HOST"],
+        key_vars: &["OLLAMA_API_KEY"],
+    },
+    ProviderName {
+        name: "llamacpp",
+        aliases: &["llama.cpp", "llama-cpp"],
+        prefixes: &[],
+        base_url_vars: &["LLAMACPP_BASE_URL"],
+        key_vars: &["LLAMACPP_API_KEY", "LLAMA_API_KEY"],
+    },
+    ProviderName {
+        name: "vllm",
+        aliases: &[],
+        prefixes: &[],
+        base_url_vars: &["VLLM_BASE_URL"],
+        key_vars: &["VLLM_API_KEY"],
+    },
+];
+
+/// A model for an example.
+const EXAMPLE: &str = "anthropic/claude-sonnet-4-6";
+
+impl ProviderName {
+    /// The one of this name or alias, however it is capitalised.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        let is = |known: &str| known.eq_ignore_ascii_case(name);
+        let mut all = PROVIDERS.iter();
+        all.find(|provider| is(provider.name) || provider.aliases.iter().any(|alias| is(alias)))
+    }
+}
+
+/// Whether a variable of this name holds a provider's key, or names the file of one.
+pub fn holds_key(variable: &str) -> bool {
+    let variable = variable.strip_suffix("_FILE").unwrap_or(variable);
+    PROVIDERS
+        .iter()
+        .any(|provider| provider.key_vars.contains(&variable))
+}
+
+/// Whether a variable of this name has a say in where a key goes: it holds one, says where a provider is, or which proxy
+/// is on the way there.
+pub fn leads_keys(variable: &str) -> bool {
+    let proxy = variable.to_lowercase();
+    holds_key(variable)
+        || PROXIES.contains(&proxy.as_str())
+        || PROVIDERS
+            .iter()
+            .any(|provider| provider.base_url_vars.contains(&variable))
+}
+
+/// Either case of them is read.
+const PROXIES: [&str; 4] = ["http_proxy", "https_proxy", "all_proxy", "no_proxy"];
+
+const REPLAY: &str = "replay:";
+
+/// Columns of a wrong name that an error repeats.
+const SHOWN: usize = 60;
+
+/// A model, or a recording in its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModelName {
+    Of {
+        provider: &'static ProviderName,
+        /// As the provider calls it; may hold slashes and colons itself.
+        model: String,
+    },
+    Replay(PathBuf),
+}
+
+/// Why a text names no model.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ModelNameError {
+    #[error("a model is named provider/model, such as {EXAMPLE}")]
+    Empty,
+    #[error("no provider is called \"{0}\": there are {1}")]
+    UnknownProvider(String, String),
+    #[error("which provider has \"{0}\"? Write provider/{0}, with one of {1}")]
+    WhoseIsIt(String, String),
+    #[error("{0} which model? Write {0}/<model>")]
+    NoModel(String),
+    #[error("replay: what? Write replay:<file>")]
+    NoFile,
+    #[error("a model's name holds no spaces or control characters: \"{0}\"")]
+    Characters(String),
+}
+
+impl FromStr for ModelName {
+    type Err = ModelNameError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let text = text.trim();
+        if let Some(file) = text.strip_prefix(REPLAY) {
+            return match file {
+                "" => Err(ModelNameError::NoFile),
+                file => Ok(Self::Replay(Path::new(file).to_owned())),
+            };
+        }
+        if text.is_empty() {
+            return Err(ModelNameError::Empty);
+        }
+        let shown = || visible_label(text, SHOWN);
+        if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            return Err(ModelNameError::Characters(shown()));
+        }
+        let Some((before, model)) = text.split_once(['/', ':']) else {
+            return bare(text);
+        };
+        let Some(provider) = ProviderName::named(before) else {
+            let before = visible_label(before, SHOWN);
+            let known = nearest_first(&before);
+            return Err(ModelNameError::UnknownProvider(before, known));
+        };
+        if model.is_empty() {
+            return Err(ModelNameError::NoModel(provider.name.to_owned()));
+        }
+        Ok(Self::Of {
+            provider,
+            model: model.to_owned(),
+        })
+    }
+}
+
+fn bare(model: &str) -> Result<ModelName, ModelNameError> {
+    if let Some(provider) = ProviderName::named(model) {
+        return Err(ModelNameError::NoModel(provider.name.to_owned()));
+    }
+    let provider = PROVIDERS.iter().find(|provider| {
+        let begins = |prefix: &&str| model.starts_with(*prefix);
+        provider.prefixes.iter().any(begins)
+    });
+    match provider {
+        Some(provider) => Ok(ModelName::Of {
+            provider,
+            model: model.to_owned(),
+        }),
+        None => {
+            let shown = visible_label(model, SHOWN);
+            let known = nearest_first(&shown);
+            Err(ModelNameError::WhoseIsIt(shown, known))
+        }
+    }
+}
+
+/// Every provider's name, those most like `name` first.
+fn nearest_first(name: &str) -> String {
+    let name = name.to_lowercase();
+    let mut names = PROVIDERS.each_ref().map(|provider| provider.name);
+    names.sort_by_key(|known| strsim::damerau_levenshtein(known, &name));
+    names.join(", ")
+}
+
+impl fmt::Display for ModelName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Of { provider, model } => write!(f, "{}/{model}", provider.name),
+            Self::Replay(file) => write!(f, "{REPLAY}{}", file.display()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn canonical(text: &str) -> String {
+        match text.parse::<ModelName>() {
+            Ok(name) => name.to_string(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn every_way_to_write_a_model_has_one_canonical_form() {
+        for (written, shown) in [
+            ("anthropic/claude-sonnet-4-6", "anthropic/claude-sonnet-4-6"),
+            (
+                " anthropic:claude-sonnet-4-6 ",
+                "anthropic/claude-sonnet-4-6",
+            ),
+            ("claude-opus-4-5", "anthropic/claude-opus-4-5"),
+            ("OpenAI/gpt-5", "openai/gpt-5"),
+            ("gpt-4o", "openai/gpt-4o"),
+            ("o3-mini", "openai/o3-mini"),
+            ("google/gemini-2.5-pro", "gemini/gemini-2.5-pro"),
+            ("gemini-2.5-flash", "gemini/gemini-2.5-flash"),
+            ("llama.cpp/qwen3", "llamacpp/qwen3"),
+            ("ollama/qwen3:8b", "ollama/qwen3:8b"),
+            ("ollama:qwen3:8b", "ollama/qwen3:8b"),
+            (
+                "openrouter/anthropic/claude-sonnet-4.6",
+                "openrouter/anthropic/claude-sonnet-4.6",
+            ),
+            ("replay:a/b c.jsonl", "replay:a/b c.jsonl"),
+        ] {
+            assert_eq!(canonical(written), shown, "{written}");
+            assert_eq!(canonical(shown), shown, "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_provider_is_told_the_known_ones_nearest_first() {
+        let error = canonical("antropic/claude");
+        assert!(
+            error.starts_with("no provider is called \"antropic\": there are anthropic, "),
+            "{error}"
+        );
+        assert_eq!(
+            PROVIDERS.iter().find(|p| !error.contains(p.name)),
+            None,
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn what_names_no_model_is_told_what_would() {
+        for (written, says) in [
+            ("", "anthropic/claude-sonnet-4-6"),
+            ("qwen3", "Write provider/qwen3, with one of "),
+            ("openai", "openai which model?"),
+            ("openai/", "openai which model?"),
+            ("replay:", "replay:<file>"),
+            ("openai/gpt 5", "holds no spaces"),
+            ("openai/gpt\u{1b}[2J", "holds no spaces"),
+            ("gpt-5\u{202e}/x", "no provider is called"),
+        ] {
+            let error = canonical(written);
+            assert!(error.contains(says), "{written}: {error}");
+            assert!(!error.contains(['\u{1b}', '\u{202e}']), "{error:?}");
+        }
+    }
+}

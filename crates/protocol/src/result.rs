@@ -1,0 +1,164 @@
+//! What came of a team's work, as one document: `run --json` and `up --wait --json` print it, and the embedding library
+//! returns it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::view::{
+    MemberView, RoundState, RoundView, RunState, RunView, TaskView, TeamView, Usage,
+};
+use crate::{MemberName, TeamId};
+
+/// What came of a run; or of waiting for a board, whose outcome is another one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct RunResult<O = RunState> {
+    pub team: TeamId,
+    pub outcome: O,
+    /// The lead's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub final_answer: Option<String>,
+    /// Why there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    pub outputs: Outputs,
+    /// Rounds of the run, where the team goes by rounds.
+    pub rounds: u32,
+    pub tasks: Vec<TaskView>,
+    pub members: Vec<MemberView>,
+    /// Read and written by all models of the team so far.
+    pub tokens: u64,
+    pub tokens_in: u64,
+    pub tokens_out: u64,
+    /// US dollars. `None`: nobody knows the price of some of it.
+    pub cost: Option<f64>,
+    pub durations: Durations,
+}
+
+/// What the members said that they did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Outputs {
+    /// What each one's last task came to, in a line: where the lead leads with tools.
+    Last(BTreeMap<MemberName, String>),
+    /// What each one's rounds came to.
+    ByRound(BTreeMap<MemberName, Vec<RoundOutput>>),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct RoundOutput {
+    /// From 1.
+    pub round: u32,
+    pub state: RoundState,
+    /// The result, or why there is none.
+    pub output: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Durations {
+    pub total_ms: u64,
+}
+
+impl RunResult {
+    /// Of a run that has ended, with its rounds, and team and board as they are then.
+    pub fn of_run(
+        run: RunView,
+        rounds: Vec<RoundView>,
+        team: TeamView,
+        tasks: Vec<TaskView>,
+        total_ms: u64,
+    ) -> Self {
+        let mut result = Self::of_board(team.team, run.state, team.members, tasks, total_ms);
+        result.final_answer = run.answer;
+        result.reason = run.reason;
+        result.rounds = run.rounds;
+        if !rounds.is_empty() {
+            result.outputs = Outputs::by_round(rounds);
+        }
+        result
+    }
+}
+
+impl<O> RunResult<O> {
+    /// Of a board on which nothing is left that can run.
+    pub fn of_board(
+        team: TeamId,
+        outcome: O,
+        members: Vec<MemberView>,
+        tasks: Vec<TaskView>,
+        total_ms: u64,
+    ) -> Self {
+        let usage: Usage = members.iter().map(|member| member.usage).sum();
+        Self {
+            team,
+            outcome,
+            final_answer: None,
+            reason: None,
+            outputs: Outputs::last(&members),
+            rounds: 0,
+            tasks,
+            members,
+            tokens: usage.tokens(),
+            tokens_in: usage.input,
+            tokens_out: usage.output,
+            cost: usage.usd(),
+            durations: Durations { total_ms },
+        }
+    }
+}
+
+impl Outputs {
+    fn last(members: &[MemberView]) -> Self {
+        let output = |member: &MemberView| Some((member.name.clone(), member.last_result.clone()?));
+        Self::Last(members.iter().filter_map(output).collect())
+    }
+
+    fn by_round(rounds: Vec<RoundView>) -> Self {
+        let mut outputs: BTreeMap<MemberName, Vec<RoundOutput>> = BTreeMap::new();
+        for round in rounds {
+            if let (Some(member), Some(output)) = (round.member, round.output) {
+                outputs.entry(member).or_default().push(RoundOutput {
+                    round: round.round,
+                    state: round.state,
+                    output,
+                });
+            }
+        }
+        Self::ByRound(outputs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round(round: u32, member: Option<&str>, output: Option<&str>) -> RoundView {
+        serde_json::from_value(serde_json::json!({
+            "round": round,
+            "member": member,
+            "state": "completed",
+            "output": output,
+        }))
+        .expect("a round")
+    }
+
+    #[test]
+    fn a_member_that_is_asked_again_overwrites_nothing() {
+        let rounds = vec![
+            round(1, Some("ada"), Some("one")),
+            round(2, None, Some("nobody")),
+            round(3, Some("ada"), Some("three")),
+            round(4, Some("ben"), None),
+        ];
+        let Outputs::ByRound(outputs) = Outputs::by_round(rounds) else {
+            panic!("they are by round");
+        };
+        let told: Vec<_> = outputs.into_iter().collect();
+        assert_eq!(told.len(), 1);
+        let texts = told[0].1.iter().map(|it| (it.round, it.output.as_str()));
+        assert_eq!(texts.collect::<Vec<_>>(), [(1, "one"), (3, "three")]);
+    }
+}

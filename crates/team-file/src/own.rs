@@ -1,0 +1,441 @@
+//! The user's own layer for one team: what `agent-team config set` wrote down. It goes before the team file and the
+//! roles, and is never committed: `teams/<team-id>.toml` in the directory of the user's settings, a line for each key.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use agent_team_protocol::model::{ModelName, PROVIDERS, ProviderName};
+use agent_team_protocol::spec::Budget;
+use agent_team_protocol::{MemberName, RoleName, TeamId};
+use serde::Serialize;
+
+use super::budget;
+use super::open::{ReadTextError, read_text};
+use super::provider::check_base_url;
+use super::source::Fault;
+use super::table::suggest;
+
+/// What can be set of the team, of a member or of a role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Item {
+    Model,
+    Role,
+    MaxSteps,
+    Tokens,
+    Usd,
+    Minutes,
+}
+
+const ITEMS: [(&str, Item); 6] = [
+    ("model", Item::Model),
+    ("role", Item::Role),
+    ("max_steps", Item::MaxSteps),
+    ("limits.tokens", Item::Tokens),
+    ("limits.usd", Item::Usd),
+    ("limits.minutes", Item::Minutes),
+];
+
+/// A key as a person types it: `model`, `members.ada.model`, `roles.worker.model`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Key {
+    /// Of every member that says nothing else.
+    Team(Item),
+    Member(MemberName, Item),
+    /// The model of a role: of its other sides its file speaks.
+    RoleModel(RoleName),
+    /// Where a provider is asked, and with that, that the person's key goes there.
+    BaseUrl(&'static ProviderName),
+}
+
+/// Why a key cannot be set.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    #[error("there is no setting {key:?}")]
+    Unknown { key: String, hint: String },
+    #[error("{key} cannot be {value:?}: {why}")]
+    Value {
+        key: Key,
+        value: String,
+        why: String,
+    },
+}
+
+/// Why the layer cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum OwnError {
+    #[error("{} cannot be read", .0.display())]
+    Read(PathBuf, #[source] ReadTextError),
+    #[error("{}", .0)]
+    Fault(Fault),
+    #[error("{} cannot be written", .0.display())]
+    Write(PathBuf, #[source] std::io::Error),
+}
+
+/// One setting as it is, and where it is from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Setting {
+    pub key: String,
+    /// `None`: nothing is set, and `from` says what then.
+    pub value: Option<String>,
+    /// A file with its line, or a sentence.
+    pub from: String,
+}
+
+/// The layer of one team.
+#[derive(Debug, Clone, Default)]
+pub struct Own {
+    file: PathBuf,
+    /// Each in its canonical form.
+    values: BTreeMap<Key, String>,
+}
+
+impl Item {
+    fn name(self) -> &'static str {
+        let named = ITEMS.iter().find(|(_, item)| *item == self);
+        named.map_or("", |(name, _)| name)
+    }
+
+    /// A value in its canonical form.
+    fn check(self, value: &str) -> Result<String, String> {
+        let value = value.trim();
+        match self {
+            Self::Model => match value.parse::<ModelName>() {
+                Ok(ModelName::Replay(_)) => Err("a recording stands in the team file".to_owned()),
+                Ok(name) => Ok(name.to_string()),
+                Err(error) => Err(error.to_string()),
+            },
+            Self::Role => match value.parse::<RoleName>() {
+                Ok(role) => Ok(role.to_string()),
+                Err(error) => Err(error.to_string()),
+            },
+            Self::MaxSteps => match value.parse::<u32>() {
+                Ok(steps @ 1..) => Ok(steps.to_string()),
+                Ok(0) | Err(_) => Err("it is a whole number from 1 on".to_owned()),
+            },
+            Self::Tokens => match value.replace('_', "").parse::<u64>() {
+                Ok(tokens @ 1..) => Ok(tokens.to_string()),
+                Ok(0) | Err(_) => Err("it is a whole number from 1 on".to_owned()),
+            },
+            Self::Usd | Self::Minutes => match value.trim_start_matches('$').parse::<f64>() {
+                Ok(number) if number.is_finite() && number > 0.0 => Ok(number.to_string()),
+                Ok(_) | Err(_) => Err("it is a number above 0".to_owned()),
+            },
+        }
+    }
+}
+
+impl Key {
+    /// Whether it is a limit, which holds at once.
+    pub fn is_limit(&self) -> bool {
+        match self {
+            Self::Team(item) | Self::Member(_, item) => {
+                matches!(item, Item::Tokens | Item::Usd | Item::Minutes)
+            }
+            Self::RoleModel(_) | Self::BaseUrl(_) => false,
+        }
+    }
+
+    fn is_text(&self) -> bool {
+        match self {
+            Self::Team(item) | Self::Member(_, item) => matches!(item, Item::Model | Item::Role),
+            Self::RoleModel(_) | Self::BaseUrl(_) => true,
+        }
+    }
+
+    /// The value as it is kept.
+    ///
+    /// # Errors
+    /// When the key has no such value.
+    pub fn check(&self, value: &str) -> Result<String, KeyError> {
+        let checked = match self {
+            Self::Team(item) | Self::Member(_, item) => item.check(value),
+            Self::RoleModel(_) => Item::Model.check(value),
+            Self::BaseUrl(_) => check_base_url(value),
+        };
+        checked.map_err(|why| KeyError::Value {
+            key: self.clone(),
+            value: value.to_owned(),
+            why,
+        })
+    }
+}
+
+impl FromStr for Key {
+    type Err = KeyError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let unknown = |hint: String| KeyError::Unknown {
+            key: text.to_owned(),
+            hint,
+        };
+        let item = |name: &str| {
+            let found = ITEMS.iter().find(|(known, _)| *known == name);
+            let names = ITEMS.map(|(name, _)| name);
+            found
+                .map(|(_, item)| *item)
+                .ok_or_else(|| unknown(suggest(name, &names)))
+        };
+        let named = |rest: &str| {
+            rest.split_once('.')
+                .map(|(name, item)| (name.to_owned(), item.to_owned()))
+        };
+        if let Some((name, key)) = text.strip_prefix("members.").and_then(named) {
+            let name = name
+                .parse()
+                .map_err(|error| unknown(format!("members.<name>.<key>: {error}")))?;
+            return Ok(Self::Member(name, item(&key)?));
+        }
+        if let Some((name, key)) = text.strip_prefix("roles.").and_then(named) {
+            let name = name
+                .parse()
+                .map_err(|error| unknown(format!("roles.<name>.model: {error}")))?;
+            return match item(&key)? {
+                Item::Model => Ok(Self::RoleModel(name)),
+                Item::Role | Item::MaxSteps | Item::Tokens | Item::Usd | Item::Minutes => {
+                    Err(unknown("of a role only the model can be set".to_owned()))
+                }
+            };
+        }
+        if let Some((name, key)) = text.strip_prefix("providers.").and_then(named) {
+            if key != "base_url" {
+                return Err(unknown("of a provider only base_url can be set".to_owned()));
+            }
+            let names = PROVIDERS.each_ref().map(|provider| provider.name);
+            let provider = ProviderName::named(&name);
+            return match provider {
+                Some(provider) => Ok(Self::BaseUrl(provider)),
+                None => Err(unknown(suggest(&name, &names))),
+            };
+        }
+        item(text).map(Self::Team)
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Team(item) => f.write_str(item.name()),
+            Self::Member(name, item) => write!(f, "members.{name}.{}", item.name()),
+            Self::RoleModel(name) => write!(f, "roles.{name}.model"),
+            Self::BaseUrl(provider) => write!(f, "providers.{}.base_url", provider.name),
+        }
+    }
+}
+
+impl Own {
+    /// The layer of this team; an empty one without its file.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be read.
+    pub fn load(settings: &Path, team: &TeamId) -> Result<Self, OwnError> {
+        let file = settings
+            .join("teams")
+            .join(team.as_str())
+            .with_added_extension("toml");
+        let text = match read_text(&file) {
+            Ok(text) => text,
+            Err(ReadTextError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => {
+                String::new()
+            }
+            Err(error) => return Err(OwnError::Read(file, error)),
+        };
+        let fault = |line: usize, message: String, hint: Option<String>| {
+            OwnError::Fault(Fault {
+                file: file.display().to_string(),
+                line,
+                column: 1,
+                message,
+                hint,
+            })
+        };
+        let table: toml::Table = toml::from_str(&text).map_err(|error| {
+            let at = error.span().map_or(0, |span| span.start);
+            let line = text[..at].lines().count().max(1);
+            fault(line, error.message().to_owned(), None)
+        })?;
+        let mut leaves = Vec::new();
+        flatten("", &table, &mut leaves);
+        let mut values = BTreeMap::new();
+        for (name, value) in leaves {
+            // It was written a line for each key.
+            let line = text.lines().position(|line| line.starts_with(&*name));
+            let at = |error: KeyError| {
+                let hint = match &error {
+                    KeyError::Unknown { hint, .. } => Some(hint.clone()),
+                    KeyError::Value { .. } => None,
+                };
+                fault(line.map_or(1, |line| line + 1), error.to_string(), hint)
+            };
+            let key: Key = name.parse().map_err(at)?;
+            let value = key.check(&value).map_err(at)?;
+            values.insert(key, value);
+        }
+        Ok(Self { file, values })
+    }
+
+    /// Writes it, or takes the file away when nothing is left.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn save(&self, whose: &str) -> Result<(), OwnError> {
+        let failed = |error| OwnError::Write(self.file.clone(), error);
+        if self.values.is_empty() {
+            return match std::fs::remove_file(&self.file) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed(error)),
+                Ok(()) | Err(_) => Ok(()),
+            };
+        }
+        let mut text = format!("# Yours, for {whose}: written by agent-team config set.\n");
+        for (key, value) in &self.values {
+            let value = match key.is_text() {
+                true => toml::Value::String(value.clone()).to_string(),
+                false => value.clone(),
+            };
+            text.push_str(&format!("{key} = {value}\n"));
+        }
+        let parent = self.file.parent().unwrap_or(Path::new("."));
+        std::fs::create_dir_all(parent).map_err(failed)?;
+        // A half-written file is nobody's setting.
+        let new = self.file.with_added_extension("new");
+        std::fs::write(&new, text).map_err(failed)?;
+        std::fs::rename(&new, &self.file).map_err(failed)
+    }
+
+    /// As a person would type it.
+    pub fn place(&self) -> String {
+        self.file.display().to_string()
+    }
+
+    /// `value` as [`Key::check`] gave it; `None` takes the key away. Says what it was.
+    pub fn set(&mut self, key: Key, value: Option<String>) -> Option<String> {
+        match value {
+            Some(value) => self.values.insert(key, value),
+            None => self.values.remove(&key),
+        }
+    }
+
+    pub fn get(&self, key: &Key) -> Option<&str> {
+        self.values.get(key).map(String::as_str)
+    }
+
+    pub fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.values.keys()
+    }
+
+    /// A value that is not text.
+    pub(super) fn number<T: FromStr>(&self, key: &Key) -> Option<T> {
+        self.get(key)?.parse().ok()
+    }
+
+    /// A budget with what is set here before what is not.
+    pub(super) fn budget(&self, given: Budget, key: impl Fn(Item) -> Key) -> Budget {
+        let amount = |item| self.number::<f64>(&key(item));
+        Budget {
+            tokens: self.number(&key(Item::Tokens)).or(given.tokens),
+            micro_usd: amount(Item::Usd).map(budget::micro_usd).or(given.micro_usd),
+            work_ms: amount(Item::Minutes).map(budget::work_ms).or(given.work_ms),
+        }
+    }
+}
+
+fn flatten(before: &str, table: &toml::Table, leaves: &mut Vec<(String, String)>) {
+    for (name, value) in table {
+        let name = format!("{before}{name}");
+        match value {
+            toml::Value::Table(table) => flatten(&format!("{name}."), table, leaves),
+            toml::Value::String(text) => leaves.push((name, text.clone())),
+            toml::Value::Integer(_)
+            | toml::Value::Float(_)
+            | toml::Value::Boolean(_)
+            | toml::Value::Datetime(_)
+            | toml::Value::Array(_) => leaves.push((name, value.to_string())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn team() -> TeamId {
+        TeamId::new(&"demo".parse().expect("a name"), Path::new("/project"))
+    }
+
+    #[test]
+    fn what_is_set_is_there_again_and_gone_when_it_is_reset() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut own = Own::load(dir.path(), &team()).expect("there is none yet");
+        let given = [
+            ("model", "claude-opus-4-5", "anthropic/claude-opus-4-5"),
+            ("members.ada.limits.usd", "$2.50", "2.5"),
+            ("members.ada.limits.tokens", "1_000", "1000"),
+            ("roles.worker.model", "openai:gpt-5.1", "openai/gpt-5.1"),
+            ("max_steps", "30", "30"),
+            (
+                "providers.openai.base_url",
+                " https://x.example ",
+                "https://x.example",
+            ),
+        ];
+        for (key, value, _) in given {
+            let key: Key = key.parse().expect("a key");
+            let value = key.check(value).expect("a value");
+            own.set(key, Some(value));
+        }
+        own.save("demo").expect("it can be written");
+        let mut again = Own::load(dir.path(), &team()).expect("it can be read");
+        for (key, _, kept) in given {
+            let parsed: Key = key.parse().expect("a key");
+            assert_eq!(parsed.to_string(), key);
+            assert_eq!(again.get(&parsed), Some(kept));
+            again.set(parsed, None);
+        }
+        let file = again.place();
+        again.save("demo").expect("it can be written");
+        assert!(!Path::new(&file).exists(), "nothing is left of it");
+    }
+
+    #[test]
+    fn what_cannot_be_set_is_refused_with_what_can() {
+        for (key, says) in [
+            ("modle", "did you mean `model`?"),
+            ("members.ada.modle", "did you mean `model`?"),
+            ("roles.worker.max_steps", "only the model"),
+            ("members.A.model", "members.<name>.<key>"),
+            ("providers.opnai.base_url", "did you mean `openai`?"),
+            ("providers.openai.headers", "only base_url"),
+        ] {
+            let error = key.parse::<Key>().expect_err(key);
+            let KeyError::Unknown { hint, .. } = error else {
+                panic!("{error}");
+            };
+            assert!(hint.contains(says), "{key}: {hint}");
+        }
+        for (key, value) in [
+            ("model", "qwen3"),
+            ("model", "replay:x"),
+            ("max_steps", "0"),
+            ("limits.tokens", "many"),
+            ("limits.usd", "-1"),
+            ("providers.openai.base_url", "https://x example"),
+        ] {
+            let key: Key = key.parse().expect("a key");
+            key.check(value).expect_err(value);
+        }
+    }
+
+    #[test]
+    fn a_file_with_what_nobody_knows_is_refused_with_its_line() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = Own::load(dir.path(), &team()).expect("none").place();
+        std::fs::create_dir_all(dir.path().join("teams")).expect("it can be written");
+        std::fs::write(&file, "model = \"gpt-5.1\"\nmodle = \"x\"\n").expect("it can be written");
+        let error = Own::load(dir.path(), &team()).expect_err("a slip of the pen");
+        assert_eq!(
+            error.to_string(),
+            format!("{file}:2:1: there is no setting \"modle\"")
+        );
+    }
+}

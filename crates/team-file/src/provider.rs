@@ -1,0 +1,95 @@
+//! `[providers.<name>]`: where a provider of models is asked, and what it is told besides. The file comes with the
+//! project: it may not lead away what is the person's.
+
+use std::collections::BTreeMap;
+
+use agent_team_protocol::model::{PROVIDERS, ProviderName, leads_keys};
+use agent_team_protocol::spec::{BaseUrl, Engine, ProviderSpec};
+
+use super::member::Member;
+use super::own::{Key, Own};
+use super::source::Source;
+use super::table::{Level, Table, suggest};
+
+/// Headers that say where a request goes or ends: not a team file's to say.
+const OF_THE_REQUEST: [&str; 4] = ["connection", "content-length", "host", "transfer-encoding"];
+
+/// Providers as the file has them, and `own` before it.
+pub(super) fn read(
+    source: &Source<'_>,
+    table: Option<Table<'_>>,
+    own: &Own,
+) -> BTreeMap<String, ProviderSpec> {
+    let mut providers = BTreeMap::new();
+    let tables = table.map(|table| table.named_tables(Level::Provider));
+    for (name, mut table) in tables.unwrap_or_default() {
+        let base_url = table.string("base_url").and_then(|found| {
+            let checked = check_base_url(found.value);
+            checked
+                .map_err(|why| source.fault(found.at, format!("`base_url`: {why}")))
+                .ok()
+        });
+        let headers = table.string_map("headers", check_header);
+        table.finish();
+        match ProviderName::named(name.value) {
+            Some(provider) => {
+                let base_url = base_url.map(BaseUrl::OfProject);
+                let spec = ProviderSpec { base_url, headers };
+                providers.insert(provider.name.to_owned(), spec);
+            }
+            None => {
+                let known: Vec<_> = PROVIDERS.iter().map(|known| known.name).collect();
+                let message = format!("there is no provider {:?}", name.value);
+                source.fault_with_hint(name.at, message, suggest(name.value, &known));
+            }
+        }
+    }
+    for provider in &PROVIDERS {
+        if let Some(url) = own.get(&Key::BaseUrl(provider)) {
+            let spec: &mut ProviderSpec = providers.entry(provider.name.to_owned()).or_default();
+            spec.base_url = Some(BaseUrl::Own(url.to_owned()));
+        }
+    }
+    providers
+}
+
+/// A base URL as it is kept. Whether it is one is known to who asks there.
+pub(super) fn check_base_url(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let never = |c: char| c.is_whitespace() || c.is_control();
+    if text.is_empty() || text.contains(never) {
+        return Err("it is a URL, such as https://gateway.example/v1".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// Where keys go is not said by the environment that the file gives to who thinks, either.
+pub(super) fn check_environment(source: &Source<'_>, members: &[Member]) {
+    for Member { at, spec, .. } in members {
+        let thinks = spec.engine == Engine::Native;
+        for name in spec.env.keys().filter(|name| thinks && leads_keys(name)) {
+            source.fault_with_hint(
+                *at,
+                format!(
+                    "`env`: {name} has a say in where your keys go, and is not the team file's"
+                ),
+                "set it in your own environment, or base_url below [providers.<name>]",
+            );
+        }
+    }
+}
+
+/// What could not be sent is found before anybody is started.
+fn check_header(name: &str, value: &str) -> Result<(), String> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    if name.is_empty() || !name.chars().all(is_name) {
+        return Err(format!("{name:?} cannot be a header"));
+    }
+    if OF_THE_REQUEST.contains(&name.to_lowercase().as_str()) {
+        return Err(format!("{name} is not a header to be set"));
+    }
+    if value.chars().any(char::is_control) {
+        return Err(format!("the value of {name} holds a control character"));
+    }
+    Ok(())
+}

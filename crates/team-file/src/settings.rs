@@ -1,0 +1,174 @@
+//! What can be set with `agent-team config`, as it is and where it is from; and what is set in vain.
+
+use agent_team_protocol::MemberName;
+use agent_team_protocol::model::PROVIDERS;
+use agent_team_protocol::spec::{BaseUrl, Budget, Engine};
+
+use super::member::{Defaults, Member, Says};
+use super::own::{Item, Key, Own, Setting};
+use super::role::Roles;
+use super::source::{Fault, Source};
+
+/// What stands in for a model that nobody names, and for steps that nobody counts.
+const FIRST_MODEL: &str = "the first provider whose key or server is found";
+const STEPS: (&str, &str) = ("100", "built in");
+
+/// Every setting: the team's, then each member's.
+pub(super) fn list(
+    source: &Source<'_>,
+    defaults: &Defaults,
+    of_file: Budget,
+    members: &[Member],
+    roles: &Roles,
+    own: &Own,
+) -> Vec<Setting> {
+    let lister = Lister { source, own };
+    let steps = |steps: Option<u32>| steps.map(|steps| steps.to_string());
+    let team = defaults.says;
+    let thinking = &defaults.thinking;
+    let mut all = vec![
+        lister.setting(
+            Key::Team(Item::Model),
+            thinking.model.clone(),
+            lister.said(team.model, team, FIRST_MODEL),
+        ),
+        lister.setting(
+            Key::Team(Item::MaxSteps),
+            steps(thinking.max_steps).or(Some(STEPS.0.to_owned())),
+            lister.said(team.max_steps, team, STEPS.1),
+        ),
+    ];
+    let in_file = format!("{} [limits]", source.file());
+    all.extend(lister.limits(of_file, &in_file, Key::Team));
+    let in_file = |name: &str| format!("{} [providers.{name}]", source.file());
+    all.extend(PROVIDERS.iter().filter_map(|provider| {
+        let spec = thinking.providers.get(provider.name)?;
+        let (BaseUrl::OfProject(url) | BaseUrl::Own(url)) = spec.base_url.as_ref()?;
+        let from = in_file(provider.name);
+        Some(lister.setting(Key::BaseUrl(provider), Some(url.clone()), from))
+    }));
+    for member in members {
+        let name = &member.spec.name;
+        let key = |item| Key::Member(name.clone(), item);
+        let says = member.says;
+        let role = roles.get(&member.spec.role);
+        let standing = match (member.spec.lead, team.role) {
+            (true, _) | (false, false) => "built in".to_owned(),
+            (false, true) => lister.said(true, team, ""),
+        };
+        all.push(lister.setting(
+            key(Item::Role),
+            Some(member.spec.role.to_string()),
+            lister.said(says.role, says, &standing),
+        ));
+        if member.spec.engine == Engine::Command {
+            continue;
+        }
+        let of_role = |says: bool, from: Option<&String>| {
+            let place = role.map(|role| role.place.place.clone());
+            let place = from.cloned().or(place).unwrap_or_default();
+            says.then(|| format!("role {}: {place}", member.spec.role))
+        };
+        let model_of_role =
+            role.and_then(|role| of_role(role.thinking.model.is_some(), role.model_from.as_ref()));
+        let steps_of_role = role.and_then(|role| of_role(role.thinking.max_steps.is_some(), None));
+        let inherited = |of_role: Option<String>, of_team: bool, nobody: &str| {
+            let of_team = if of_team { "the team's" } else { nobody };
+            of_role.unwrap_or_else(|| of_team.to_owned())
+        };
+        let from = inherited(model_of_role, thinking.model.is_some(), FIRST_MODEL);
+        all.push(lister.setting(
+            key(Item::Model),
+            member.agent.model.clone(),
+            lister.said(says.model, says, &from),
+        ));
+        let from = inherited(steps_of_role, thinking.max_steps.is_some(), STEPS.1);
+        all.push(lister.setting(
+            key(Item::MaxSteps),
+            steps(member.agent.max_steps).or(Some(STEPS.0.to_owned())),
+            lister.said(says.max_steps, says, &from),
+        ));
+        let in_file = lister.said(says.limits, says, "no limit");
+        all.extend(lister.limits(member.spec.budget, &in_file, key));
+    }
+    all
+}
+
+/// What the user set of members and roles that are not there, or that it says nothing to.
+pub(super) fn in_vain(members: &[Member], roles: &Roles, own: &Own) -> Vec<Fault> {
+    let member = |name: &MemberName| members.iter().find(|member| member.spec.name == *name);
+    let why = |key: &Key| match key {
+        Key::Team(Item::Role) => {
+            let role = own.get(key)?;
+            let unknown = roles.known(role).is_none();
+            unknown.then(|| format!("there is no role {role}"))
+        }
+        Key::Team(_) | Key::BaseUrl(_) => None,
+        Key::RoleModel(name) => {
+            let unknown = roles.get(name).is_none();
+            unknown.then(|| format!("there is no role {name}"))
+        }
+        Key::Member(name, item) => match member(name) {
+            None => Some(format!("there is no member {name}")),
+            Some(_) if *item == Item::Role => {
+                let role = own.get(key)?;
+                let unknown = roles.known(role).is_none();
+                unknown.then(|| format!("there is no role {role}"))
+            }
+            Some(member) => (member.spec.engine == Engine::Command)
+                .then(|| format!("{name} runs commands, and asks no model")),
+        },
+    };
+    let keys = own.keys().filter_map(|key| Some((key, why(key)?)));
+    keys.map(|(key, why)| Fault {
+        file: own.place(),
+        line: 1,
+        column: 1,
+        message: format!("{key} is set in vain: {why}"),
+        hint: Some(format!("agent-team config reset {key} takes it away")),
+    })
+    .collect()
+}
+
+struct Lister<'a> {
+    source: &'a Source<'a>,
+    own: &'a Own,
+}
+
+impl Lister<'_> {
+    fn setting(&self, key: Key, value: Option<String>, from: String) -> Setting {
+        let from = match self.own.get(&key) {
+            Some(_) => self.own.place(),
+            None => from,
+        };
+        Setting {
+            key: key.to_string(),
+            value,
+            from,
+        }
+    }
+
+    /// Where a table of the team file says it, else `otherwise`.
+    fn said(&self, is_said: bool, says: Says, otherwise: &str) -> String {
+        match is_said {
+            true => format!("{}:{}", self.source.file(), self.source.line(says.at)),
+            false => otherwise.to_owned(),
+        }
+    }
+
+    fn limits(&self, budget: Budget, in_file: &str, key: impl Fn(Item) -> Key) -> [Setting; 3] {
+        let usd = |micro: u64| (micro as f64 / 1e6).to_string();
+        let minutes = |ms: u64| (ms as f64 / 60_000.0).to_string();
+        [
+            (Item::Tokens, budget.tokens.map(|tokens| tokens.to_string())),
+            (Item::Usd, budget.micro_usd.map(usd)),
+            (Item::Minutes, budget.work_ms.map(minutes)),
+        ]
+        .map(|(item, value)| {
+            let key = key(item);
+            let value = self.own.get(&key).map(str::to_owned).or(value);
+            let from = if value.is_some() { in_file } else { "no limit" };
+            self.setting(key, value, from.to_owned())
+        })
+    }
+}

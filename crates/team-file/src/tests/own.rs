@@ -1,0 +1,153 @@
+//! Models, the providers that are asked for them, and what the user sets before the file.
+
+use std::path::Path;
+
+use agent_team_protocol::TeamId;
+use agent_team_protocol::spec::BaseUrl;
+
+use super::super::{Fault, Key, Own, roles};
+use super::agents::member;
+use super::{Loaded, Reading, parse, project, read_in, told};
+
+#[test]
+fn models_are_shown_in_one_form_however_they_are_written() {
+    let spec = read_in(
+        project().path(),
+        "[lead]\nmodel = \"claude-opus-4-5\"\n[[member]]\nname = \"ada\"\nmodel = \"OpenAI:gpt-5.1\"\n",
+    )
+    .unwrap();
+    let model = |name| member(&spec, name).agent.model.as_deref();
+    assert_eq!(model("lead"), Some("anthropic/claude-opus-4-5"));
+    assert_eq!(model("ada"), Some("openai/gpt-5.1"));
+}
+
+#[test]
+fn a_provider_is_asked_as_the_file_says() {
+    let spec = read_in(
+        project().path(),
+        "mode = \"lead\"\n[providers.google]\nbase_url = \"https://gate.example\"\nheaders = { x-key = \"$GATE\" }\n",
+    )
+    .unwrap();
+    let provider = &member(&spec, "lead").agent.providers["gemini"];
+    let of_project = BaseUrl::OfProject("https://gate.example".to_owned());
+    assert_eq!(provider.base_url, Some(of_project));
+    assert_eq!(provider.headers["x-key"], "$GATE");
+    let wrong = told("[lead]\n[providers.opnai]\nheaders = { \"x y\" = \"1\" }");
+    assert_eq!(
+        wrong,
+        "team.toml:2:12: there is no provider \"opnai\" | did you mean `openai`?\n\
+         team.toml:3:13: \"x y\" cannot be a header"
+    );
+}
+
+#[test]
+fn a_file_of_the_project_does_not_say_where_keys_go() {
+    for variable in [
+        "OPENAI_BASE_URL",
+        "OLLAMA_HOST",
+        "OPENAI_API_KEY",
+        "GEMINI_API_KEY_FILE",
+        "HTTP_PROXY",
+        "all_proxy",
+    ] {
+        let env = format!("env = {{ {variable} = \"x\" }}\n");
+        let thinks = format!("[[member]]\nname = \"ada\"\nengine = \"native\"\n{env}");
+        let says = format!("team.toml:2:8: `env`: {variable} has a say in where your keys go");
+        let said = told(&thinks);
+        assert!(said.starts_with(&says), "{said}");
+        let said = told(&format!("mode = \"lead\"\n[defaults]\n{env}"));
+        assert!(
+            said.contains(variable),
+            "of the lead that nobody named: {said}"
+        );
+        let runs = format!("[[member]]\nname = \"ada\"\nengine = \"command\"\n{env}");
+        read_in(project().path(), &runs).expect("a program may need it");
+    }
+    assert_eq!(
+        told("mode = \"lead\"\n[providers.openai]\nbase_url = \"\"\nheaders = { Host = \"x\" }"),
+        "team.toml:3:12: `base_url`: it is a URL, such as https://gateway.example/v1\n\
+         team.toml:4:13: Host is not a header to be set"
+    );
+}
+
+/// The team as its file and the user want it.
+fn with_own(project: &Path, settings: &Path, text: &str) -> Result<Loaded, Vec<Fault>> {
+    let project = project.canonicalize().unwrap();
+    let reading = Reading {
+        here: &project,
+        settings: Some(settings),
+        variables: None,
+    };
+    parse("team.toml", text, &project, reading)
+}
+
+#[test]
+fn what_the_user_sets_goes_before_the_file_and_says_where_it_is_from() {
+    let (project, settings) = (project(), tempfile::tempdir().unwrap());
+    let text = "name = \"demo\"\n[defaults]\nmodel = \"openai/gpt-5\"\n[limits]\ntokens = 5\n[lead]\n\
+                [[member]]\nname = \"ada\"\nrole = \"reviewer\"\nmodel = \"openai/gpt-4o\"\n\
+                [[member]]\nname = \"ben\"\nengine = \"native\"\n\
+                [providers.openai]\nbase_url = \"https://theirs.example\"\nheaders = { x = \"1\" }\n";
+    let team = TeamId::new(
+        &"demo".parse().unwrap(),
+        &project.path().canonicalize().unwrap(),
+    );
+    let mut own = Own::load(settings.path(), &team).unwrap();
+    for (key, value) in [
+        ("model", "claude-opus-4-5"),
+        ("members.ada.role", "planner"),
+        ("members.ben.limits.usd", "2"),
+        ("roles.planner.model", "openai/gpt-5.1"),
+        ("limits.minutes", "3"),
+        ("providers.openai.base_url", "https://mine.example"),
+        ("members.gone.model", "openai/gpt-5"),
+    ] {
+        let key: Key = key.parse().unwrap();
+        let value = key.check(value).unwrap();
+        own.set(key, Some(value));
+    }
+    own.save("demo").unwrap();
+    let Loaded {
+        spec,
+        settings: told,
+        warnings,
+    } = with_own(project.path(), settings.path(), text).unwrap();
+    let model = |name| member(&spec, name).agent.model.as_deref();
+    assert_eq!(model("lead"), Some("anthropic/claude-opus-4-5"));
+    assert_eq!(model("ada"), Some("openai/gpt-4o"), "her own stands");
+    assert_eq!(member(&spec, "ada").role.as_str(), "planner");
+    assert_eq!(member(&spec, "ben").budget.micro_usd, Some(2_000_000));
+    assert_eq!(spec.limits.budget.tokens, Some(5));
+    assert_eq!(spec.limits.budget.work_ms, Some(180_000));
+    let openai = &member(&spec, "ada").agent.providers["openai"];
+    let own_url = BaseUrl::Own("https://mine.example".to_owned());
+    assert_eq!(openai.base_url, Some(own_url));
+    assert_eq!(openai.headers["x"], "1", "the file's headers stay");
+    let from = |key: &str| {
+        let setting = told.iter().find(|setting| setting.key == key);
+        setting.unwrap_or_else(|| panic!("{key}")).from.clone()
+    };
+    assert_eq!(from("model"), own.place());
+    assert_eq!(from("members.lead.model"), "the team's");
+    assert_eq!(from("members.ada.model"), "team.toml:7");
+    assert_eq!(from("members.ada.role"), own.place());
+    assert_eq!(from("members.ben.role"), "built in");
+    assert_eq!(from("limits.tokens"), "team.toml [limits]");
+    assert_eq!(from("limits.usd"), "no limit");
+    assert_eq!(from("providers.openai.base_url"), own.place());
+    let warnings: Vec<_> = warnings.iter().map(|it| it.message.as_str()).collect();
+    assert_eq!(
+        warnings,
+        ["members.gone.model is set in vain: there is no member gone"]
+    );
+    let reading = Reading {
+        here: project.path(),
+        settings: Some(settings.path()),
+        variables: None,
+    };
+    std::fs::write(project.path().join(".agent-team/team.toml"), text).unwrap();
+    let file = project.path().join(".agent-team/team.toml");
+    let sheets = roles(Some(&file), project.path(), reading).unwrap();
+    let planner = sheets.iter().find(|sheet| sheet.name.as_str() == "planner");
+    assert_eq!(planner.unwrap().model.as_deref(), Some("openai/gpt-5.1"));
+}
