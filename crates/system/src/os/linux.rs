@@ -47,7 +47,8 @@ pub(crate) fn boot_id() -> io::Result<String> {
 pub(crate) fn stat(pid: u32) -> io::Result<Option<Stat>> {
     // The kernel gives the whole line to one read that has room for it; about 300 bytes are usual.
     let mut line = [0; 1024];
-    let read = fs::File::open(format!("/proc/{pid}/stat")).and_then(|mut file| file.read(&mut line));
+    let read =
+        fs::File::open(format!("/proc/{pid}/stat")).and_then(|mut file| file.read(&mut line));
     match gone_is_none(read)? {
         None => Ok(None),
         Some(bytes) => parse_stat(&line[..bytes]).map(Some).ok_or_else(|| {
