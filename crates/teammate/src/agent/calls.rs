@@ -338,9 +338,12 @@ pub(super) fn header(call: &ToolCall) -> String {
 
 /// What a call's result is shown with.
 pub(super) fn first_line(text: &str, failed: bool) -> String {
-    let first = text.lines().find(|line| !line.trim().is_empty());
+    let mut lines = text.lines().map(str::trim);
+    let first = lines.find(|line| !line.is_empty()).unwrap_or("done");
+    // What files and listings are set apart with would show as an escape.
+    let first = first.replace('\t', "  ");
     let sign = if failed { "✗" } else { "⎿" };
-    let mut line = format!("  {sign} {}", visible_label(first.unwrap_or("done"), SHOWN));
+    let mut line = format!("  {sign} {}", visible_label(&first, SHOWN));
     let more = text.lines().count().saturating_sub(1);
     if more > 0 {
         let lines = if more == 1 { "line" } else { "lines" };
@@ -408,6 +411,16 @@ mod tests {
         assert_eq!(unseen("it hangs"), Some("it hangs"), "it is something else");
         assert_eq!(super::unseen("all of it", None), Some("all of it"));
         assert_eq!(unseen(""), Some(""));
+    }
+
+    #[test]
+    fn a_result_is_shown_by_its_first_line() {
+        assert_eq!(
+            first_line("\n     1\t//! Counts.\n     2\tuse std;\n", false),
+            "  ⎿ 1  //! Counts. (+2 lines)"
+        );
+        assert_eq!(first_line("it hangs\nwait", true), "  ✗ it hangs (+1 line)");
+        assert_eq!(first_line("", false), "  ⎿ done");
     }
 
     #[test]
