@@ -35,7 +35,7 @@ Members:
 Work:
   send         Send a message to a member, or to all
   messages     The messages of the team, or of one member
-  requests     What members ask permission for: list, show, allow, deny
+  requests     What members ask permission for: list, show, allow, deny, watch
   task         The board: add, list, show, claim, complete, ...
 Administration:
   init         Write a team file for this project
