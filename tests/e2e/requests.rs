@@ -68,6 +68,18 @@ async fn a_command_waits_until_it_is_allowed_and_runs_once() {
     let ended = request(&rig, 1).await;
     assert_eq!(ended.state, RequestState::Ended);
     rig.refused(4, ["requests", "allow", "P-1", "--json"]).await;
+
+    let audit = rig.ok(["audit", "--member", "ada"]).await.stdout;
+    let lines: Vec<&str> = audit.lines().collect();
+    let told = |line: usize, what: &str| {
+        let expected = format!("P-1  ada  {what}  bash: echo ran >> ran.txt");
+        assert!(lines[line].ends_with(&expected), "{audit}");
+    };
+    told(0, "asked");
+    told(1, "allowed by user for once");
+    told(2, "begun");
+    told(3, "ended");
+    assert_eq!(lines.len(), 4, "{audit}");
 }
 
 #[tokio::test]

@@ -36,6 +36,7 @@ Work:
   send         Send a message to a member, or to all
   messages     The messages of the team, or of one member
   requests     What members ask permission for: list, show, allow, deny, watch
+  audit        Who let what be done
   task         The board: add, list, show, claim, complete, ...
 Administration:
   init         Write a team file for this project
@@ -176,6 +177,12 @@ pub(crate) enum Verb {
     Requests {
         #[command(subcommand)]
         command: Option<RequestsCommand>,
+    },
+    /// Who let what be done: every decision about a permission, from the journal
+    Audit {
+        /// Of this member alone
+        #[arg(long)]
+        member: Option<MemberName>,
     },
     /// The board
     #[command(subcommand)]
