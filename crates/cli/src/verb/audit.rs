@@ -74,7 +74,7 @@ struct Entry {
     what: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     request: Option<RequestId>,
-    #[serde(flatten)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     subject: Option<Subject>,
     /// Who decided; none: the rules did.
     #[serde(skip_serializing_if = "Option::is_none")]
