@@ -236,6 +236,62 @@ async fn a_key_in_the_pane_decides_and_a_decision_elsewhere_ends_the_asking() {
 }
 
 #[tokio::test]
+async fn rules_of_the_team_file_hold_whatever_is_allowed() {
+    let replies = vec![
+        bash("echo no; rm -rf src"),
+        bash("touch asked"),
+        bash("touch asked"),
+        Reply::text("Done."),
+    ];
+    let lead = ("lead", vec![Reply::text("I see.")]);
+    let server = FakeModelServer::start(by_model([lead, ("ada", replies)])).await;
+    let rig = rig(&server);
+    let file = rig.read(".agent-team/team.toml").expect("the rig wrote it");
+    let rules = "[permissions]\ndeny = [\"Bash(rm:*)\"]\nask = [\"Bash(touch:*)\"]\n";
+    rig.set_team(&format!("{file}{rules}"));
+    rig.refused(2, ["up", "--detach", "--bypass", "--json"])
+        .await;
+    rig.ok(["up", "--detach"]).await;
+    rig.ok(["send", "ada", "Go on"]).await;
+    rig.until_member("ada", asks).await;
+    let denied = server.requests().iter().rev().find_map(|request| {
+        let (_, result) = request.results().into_iter().next()?;
+        Some(result)
+    });
+    let denied = denied.expect("the first call has a result");
+    assert!(
+        denied.contains("rm -rf src: denied by Bash(rm:*) (the team file)"),
+        "{denied}"
+    );
+    // No rule of a grant lets pass what the team wants to be asked about.
+    let allow = [
+        "requests",
+        "allow",
+        "P-1",
+        "--for",
+        "team",
+        "--as",
+        "Bash(touch:*)",
+        "--json",
+    ];
+    let refusal = rig.refused(2, allow).await;
+    assert_eq!(refusal["error"]["code"], "not_covered");
+    rig.ok(["requests", "allow", "P-1"]).await;
+    let second = |member: &MemberView| {
+        let request = RequestId(2);
+        member.waiting == Some(Waiting::Permission { request })
+    };
+    rig.until_member("ada", second).await;
+    assert!(rig.read("asked").is_some());
+    let audit = rig.ok(["audit"]).await.stdout;
+    let first = audit.lines().next().expect("a line");
+    assert!(
+        first.contains("ada  denied by rule  bash: echo no; rm -rf src"),
+        "{audit}"
+    );
+}
+
+#[tokio::test]
 async fn one_grant_for_the_team_lets_eight_go_on_and_the_ninth_still_asks() {
     let replies = |request: &Request| {
         let (model, done) = (request.model(), !request.results().is_empty());

@@ -54,6 +54,7 @@ pub(crate) fn up_plan(spec: TeamSpec, place: Place, team: &Team) -> UpPlan {
                 place,
                 layout: spec.layout,
                 hooks,
+                permissions: spec.permissions,
                 roles: spec.roles,
             }),
         },

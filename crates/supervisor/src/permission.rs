@@ -12,6 +12,7 @@ use agent_team_protocol::request::{
     self as wire, AskRequest, OfferView, RequestView, RunnableCommand, RunnableJoin,
     RunnableRedirect, RunnableStep, RunnableTarget, RunnableView, Scope,
 };
+use agent_team_protocol::spec::{Permissions, TeamSpec};
 use agent_team_protocol::{ErrorCode, Refusal};
 
 /// What a member wants to do, for the policy.
@@ -58,6 +59,42 @@ pub(crate) fn add(book: &mut RuleBook, grant: &Grant) {
             tracing::warn!(request = %grant.request, %error, "a grant covers nothing");
         }
     }
+}
+
+/// The rules of the team's own file.
+pub(crate) fn add_own(book: &mut RuleBook, permissions: &Permissions) {
+    for (effect, rules) in effects(permissions) {
+        for rule in rules {
+            if let Err(error) = book.add(effect, rule, Source::TeamFile) {
+                tracing::error!(%error, "a rule of the team file holds nobody back");
+            }
+        }
+    }
+}
+
+fn effects(permissions: &Permissions) -> [(Effect, &[String]); 2] {
+    [
+        (Effect::Deny, &permissions.deny),
+        (Effect::Ask, &permissions.ask),
+    ]
+}
+
+/// Whether the rules of this team can hold whom they are for.
+pub(crate) fn check(spec: &TeamSpec) -> Result<(), Refusal> {
+    for (effect, rules) in effects(&spec.permissions) {
+        for rule in rules {
+            Rule::parse(rule, effect)
+                .map_err(|error| Refusal::new(ErrorCode::Invalid, error.to_string()))?;
+        }
+    }
+    let of_members = spec.members.iter().map(|member| &member.agent);
+    let mut agents = of_members.chain(spec.roles.iter().map(|role| &role.agent));
+    if spec.permissions != Permissions::default() && agents.any(|agent| agent.bypass) {
+        let text = "with --bypass nobody is asked, and the rules of [permissions] would not hold";
+        return Err(Refusal::new(ErrorCode::Invalid, text)
+            .hint("leave out --bypass, or the rules in the team file"));
+    }
+    Ok(())
 }
 
 /// What is wrong with the first of these that is no rule.

@@ -11,6 +11,7 @@ mod mcp;
 mod member;
 mod open;
 mod own;
+mod permissions;
 mod provider;
 mod role;
 mod settings;
@@ -269,6 +270,7 @@ fn read(
     let of_file = limits.budget;
     limits.budget = reader.own.budget(of_file, Key::Team);
     let hooks = hooks(root.table("hooks", Level::Hooks));
+    let permissions = permissions::read(source, root.table("permissions", Level::Permissions));
     let servers = mcp::read(source, root.table("mcp", Level::Mcp));
 
     let lead = root
@@ -326,6 +328,7 @@ fn read(
         layout,
         limits,
         hooks,
+        permissions,
         roles: roles.specs,
         members,
         tasks,

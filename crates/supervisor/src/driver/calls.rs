@@ -19,6 +19,7 @@ use super::waiters::{Shape, Waiter};
 use super::{After, Driver, WantedTeam, now};
 use crate::convert;
 use crate::outbox::Reply;
+use crate::permission;
 use crate::settings::{Place, TeamSettings, Terminal};
 
 /// One call for one team.
@@ -209,6 +210,9 @@ impl Driver {
         {
             // A team that is up stays where it is.
             place = settings.place;
+        }
+        if let Err(refusal) = permission::check(&spec) {
+            return reply.refuse(refusal);
         }
         let plan = convert::up_plan(spec, place.clone(), &self.team);
         // What is refused must leave no environment behind: that is what marks a team as up.

@@ -14,6 +14,7 @@ use super::Driver;
 use super::waiters::{Shape, Waiter};
 use crate::outbox::Reply;
 use crate::permission;
+use crate::settings::TeamSettings;
 
 impl Driver {
     /// What the rules let pass or forbid is told as soon as it is on record; the rest is asked.
@@ -153,6 +154,9 @@ impl Driver {
     ) -> Judgement {
         let grants = self.team.requests().grants().iter().chain(more);
         let mut book = RuleBook::new();
+        if let Some(settings) = TeamSettings::of(self.team.plan()) {
+            permission::add_own(&mut book, &settings.permissions);
+        }
         for grant in grants.filter(|grant| grant.is_for(member)) {
             permission::add(&mut book, grant);
         }
