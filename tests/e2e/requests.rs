@@ -47,7 +47,7 @@ async fn a_command_waits_until_it_is_allowed_and_runs_once() {
             request: RequestId(1)
         })
     );
-    let listed = rig.json(["requests", "--json"]).await;
+    let listed = rig.json(["requests"]).await;
     assert_eq!(listed["requests"][0]["id"], "P-1");
     assert_eq!(
         listed["requests"][0]["input"]["command"],
@@ -67,7 +67,7 @@ async fn a_command_waits_until_it_is_allowed_and_runs_once() {
     rig.until_member_is("ada", MemberState::Idle).await;
     let ended = request(&rig, 1).await;
     assert_eq!(ended.state, RequestState::Ended);
-    rig.refused(4, ["requests", "allow", "P-1", "--json"]).await;
+    rig.refused(4, ["requests", "allow", "P-1"]).await;
 
     let audit = rig.ok(["audit", "--member", "ada"]).await.stdout;
     let lines: Vec<&str> = audit.lines().collect();
@@ -249,7 +249,7 @@ async fn rules_of_the_team_file_hold_whatever_is_allowed() {
     let file = rig.read(".agent-team/team.toml").expect("the rig wrote it");
     let rules = "[permissions]\ndeny = [\"Bash(rm:*)\"]\nask = [\"Bash(touch:*)\"]\n";
     rig.set_team(&format!("{file}{rules}"));
-    rig.refused(2, ["up", "--detach", "--bypass", "--json"])
+    rig.refused(2, ["up", "--detach", "--bypass"])
         .await;
     rig.ok(["up", "--detach"]).await;
     rig.ok(["send", "ada", "Go on"]).await;
@@ -315,7 +315,7 @@ async fn one_grant_for_the_team_lets_eight_go_on_and_the_ninth_still_asks() {
     rig.ok(["up", "--detach"]).await;
     rig.ok(["send", "all", "Go on"]).await;
     let listed = until("nine requests", async || {
-        let listed = rig.json(["requests", "--json"]).await;
+        let listed = rig.json(["requests"]).await;
         let all = listed["requests"].as_array().expect("a list").len() == 9;
         all.then_some(listed)
     })
@@ -325,7 +325,7 @@ async fn one_grant_for_the_team_lets_eight_go_on_and_the_ninth_still_asks() {
     let first = requests.iter().find(same).expect("one of the eight");
     let first = first["id"].as_str().expect("an id").to_owned();
     rig.ok(["requests", "allow", &first, "--for", "team"]).await;
-    let left = rig.json(["requests", "--json"]).await;
+    let left = rig.json(["requests"]).await;
     let left = left["requests"].as_array().expect("a list").clone();
     assert_eq!(left.len(), 1, "{left:?}");
     assert_eq!(left[0]["member"], "w9");
