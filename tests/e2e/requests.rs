@@ -115,7 +115,6 @@ async fn a_rule_for_the_team_lets_pass_what_it_covers_as_words() {
             "team",
             "--as",
             "Bash(ls:*)",
-            "--json",
         ],
     )
     .await;
@@ -249,8 +248,7 @@ async fn rules_of_the_team_file_hold_whatever_is_allowed() {
     let file = rig.read(".agent-team/team.toml").expect("the rig wrote it");
     let rules = "[permissions]\ndeny = [\"Bash(rm:*)\"]\nask = [\"Bash(touch:*)\"]\n";
     rig.set_team(&format!("{file}{rules}"));
-    rig.refused(2, ["up", "--detach", "--bypass"])
-        .await;
+    rig.refused(2, ["up", "--detach", "--bypass"]).await;
     rig.ok(["up", "--detach"]).await;
     rig.ok(["send", "ada", "Go on"]).await;
     rig.until_member("ada", asks).await;
@@ -272,7 +270,6 @@ async fn rules_of_the_team_file_hold_whatever_is_allowed() {
         "team",
         "--as",
         "Bash(touch:*)",
-        "--json",
     ];
     let refusal = rig.refused(2, allow).await;
     assert_eq!(refusal["error"]["code"], "not_covered");

@@ -14,6 +14,7 @@ mod own;
 mod permissions;
 mod provider;
 mod role;
+mod search;
 mod settings;
 mod source;
 mod strategy;
@@ -97,6 +98,8 @@ pub struct Reading<'a> {
     pub settings: Option<&'a Path>,
     /// The values of `{{name}}`. `None`: they are not known yet, and nothing is filled in.
     pub variables: Option<&'a Variables>,
+    /// What the user sets, in place of what is kept below `settings`: to see what it would come to.
+    pub own: Option<&'a Own>,
 }
 
 /// A team file as read.
@@ -160,7 +163,7 @@ pub fn roles(
     let document = document(&source, &text).map_err(LoadTeamError::Faults)?;
     let mut root = Table::new(&source, document.get_ref(), Level::Root, 0);
     let name = team_name(&source, &mut root, &project);
-    let (own, of_own) = own(name.as_ref(), &project, reading.settings);
+    let (own, of_own) = own(name.as_ref(), &project, reading);
     let reader = Reader {
         project: &project,
         variables: reading.variables,
@@ -207,7 +210,7 @@ fn parse(
     let document = document(&source, text)?;
     let mut root = Table::new(&source, document.get_ref(), Level::Root, 0);
     let name = team_name(&source, &mut root, project);
-    let (own, of_own) = own(name.as_ref(), project, reading.settings);
+    let (own, of_own) = own(name.as_ref(), project, reading);
     let reader = Reader {
         project,
         variables: reading.variables,
@@ -224,8 +227,11 @@ fn parse(
 }
 
 /// The user's own layer for the team of this name.
-fn own(name: Option<&TeamName>, project: &Path, settings: Option<&Path>) -> (Own, Option<Fault>) {
-    let (Some(name), Some(settings)) = (name, settings) else {
+fn own(name: Option<&TeamName>, project: &Path, reading: Reading<'_>) -> (Own, Option<Fault>) {
+    if let Some(own) = reading.own {
+        return (own.clone(), None);
+    }
+    let (Some(name), Some(settings)) = (name, reading.settings) else {
         return (Own::default(), None);
     };
     match Own::load(settings, &TeamId::new(name, project)) {
@@ -272,6 +278,13 @@ fn read(
     let hooks = hooks(root.table("hooks", Level::Hooks));
     let permissions = permissions::read(source, root.table("permissions", Level::Permissions));
     let servers = mcp::read(source, root.table("mcp", Level::Mcp));
+    let search = search::read(source, root.table("search", Level::Search));
+    let (search, of_settings) = match (search, settings.map(search::of_settings)) {
+        (Some(search), _) => (Some(search), Vec::new()),
+        (None, None) => (None, Vec::new()),
+        (None, Some(Ok(search))) => (search, Vec::new()),
+        (None, Some(Err(faults))) => (None, faults),
+    };
 
     let lead = root
         .table("lead", Level::Lead)
@@ -320,6 +333,7 @@ fn read(
         .filter(|role| role.engine == Engine::Native);
     for agent in of_members.chain(of_roles.map(|role| &mut role.agent)) {
         agent.mcp.clone_from(&servers);
+        agent.search.clone_from(&search);
     }
     let spec = name.map(|name| TeamSpec {
         name,
@@ -338,7 +352,9 @@ fn read(
         warnings,
         settings,
     });
-    (loaded, roles.faults)
+    let mut faults = roles.faults;
+    faults.extend(of_settings);
+    (loaded, faults)
 }
 
 /// A team that thinks has a lead that thinks: the one of the file, else one of our own.

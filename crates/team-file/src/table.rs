@@ -27,6 +27,7 @@ pub(super) enum Level {
     Permissions,
     Mcp,
     McpServer,
+    Search,
 }
 
 /// A value and where it stands.
