@@ -53,6 +53,9 @@ fn calls(rig: &Rig) -> Vec<(&'static str, Value, Rule, Rule)> {
     let claim = json!({ "task": "T-1", "generation": 1, "text": "mine" });
     let request = json!({ "request": "P-1" });
     let allow = json!({ "request": "P-1", "decision": { "kind": "allow", "scope": "once" } });
+    let ask = json!({
+        "tool": "bash", "arguments": { "command": "x" }, "directory": rig.project(),
+    });
     vec![
         ("team/up", up, Never, Never),
         ("team/down", json!({ "force": true }), Never, Never),
@@ -140,19 +143,17 @@ fn calls(rig: &Rig) -> Vec<(&'static str, Value, Rule, Rule)> {
             Own,
         ),
         ("run/rounds", json!({ "run": "R-1", "after": 0 }), May, May),
-        (
-            "request/ask",
-            json!({ "tool": "bash", "arguments": { "command": "x" }, "directory": rig.project() }),
-            May,
-            May,
-        ),
+        ("request/ask", ask.clone(), May, May),
         ("request/wait", request.clone(), Never, Never),
         ("request/begin", request.clone(), Never, Never),
         ("request/end", request.clone(), Never, Never),
         ("request/withdraw", request.clone(), Never, Never),
         ("request/list", json!({ "all": true }), Never, May),
-        ("request/show", request, Never, May),
+        ("request/show", request.clone(), Never, May),
         ("request/decide", allow, Never, Never),
+        ("rule/list", json!({}), Never, Never),
+        ("rule/check", json!({ "call": ask }), Never, Never),
+        ("rule/revoke", request.clone(), Never, Never),
         ("transcript/append", json!({ "items": [] }), May, May),
         (
             "transcript/read",

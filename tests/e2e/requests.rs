@@ -138,6 +138,12 @@ async fn a_rule_for_the_team_lets_pass_what_it_covers_as_words() {
     rig.until_member("ada", second).await;
     assert!(rig.read("one").is_some());
     rig.ok(["requests", "deny", "P-2"]).await;
+    let check = ["rules", "check", "--", "touch five && rm six"];
+    let explained = rig.ok(check).await.stdout;
+    assert_eq!(
+        explained,
+        "ask\n  allow  touch five: allowed by Bash(touch:*) (grant P-1)\n  ask    rm six: no rule allows it\n"
+    );
     let third = |member: &MemberView| {
         member.waiting
             == Some(Waiting::Permission {
@@ -146,6 +152,9 @@ async fn a_rule_for_the_team_lets_pass_what_it_covers_as_words() {
     };
     rig.until_member("ada", third).await;
     assert_eq!(rig.read("four"), None);
+    rig.ok(["rules", "revoke", "P-1"]).await;
+    let rules = rig.json(["rules", "list"]).await;
+    assert_eq!(rules["rules"], json!([]));
     drop(server);
 }
 

@@ -169,6 +169,10 @@ impl Requests {
         self.grants.push(grant);
     }
 
+    pub(crate) fn revoke(&mut self, request: RequestId) {
+        self.grants.retain(|grant| grant.request != request);
+    }
+
     pub(crate) fn end_grants(&mut self) {
         self.grants.clear();
     }

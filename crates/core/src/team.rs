@@ -622,6 +622,7 @@ impl Team {
                 self.requests.set(*request, RequestState::Begun { launch });
             }
             Event::RequestEnded { request } => self.requests.set(*request, RequestState::Ended),
+            Event::GrantRevoked { request } => self.requests.revoke(*request),
             Event::GrantsEnded {} => self.requests.end_grants(),
             Event::RequestKept { request } => self.requests.insert(request.clone()),
             Event::GrantKept { grant } => self.requests.grant(grant.clone()),

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use agent_team_core::request::{self, Grant, Request, RequestState};
 use agent_team_policy::shell::{Join, Target};
 use agent_team_policy::{
-    Call, Decision, Digest, Effect, Offer, Place, Places, Rule, RuleBook, RuleError, Runnable,
-    Source,
+    Call, Decision, Digest, Effect, Offer, Place, Places, Rule, RuleBook, RuleError, Ruling,
+    Runnable, Source,
 };
 use agent_team_protocol::request::{
     self as wire, AskRequest, OfferView, RequestView, RunnableCommand, RunnableJoin,
     RunnableRedirect, RunnableStep, RunnableTarget, RunnableView, Scope,
 };
+use agent_team_protocol::rule::{JudgementView, PartView, RuleView, RulingView};
 use agent_team_protocol::spec::{Permissions, TeamSpec};
 use agent_team_protocol::{ErrorCode, Refusal};
 
@@ -95,6 +96,57 @@ pub(crate) fn check(spec: &TeamSpec) -> Result<(), Refusal> {
             .hint("leave out --bypass, or the rules in the team file"));
     }
     Ok(())
+}
+
+/// Deny, then ask, then allow, as they are looked at.
+pub(crate) fn rules(own: &Permissions, grants: &[Grant]) -> Vec<RuleView> {
+    let mut views = Vec::new();
+    for (effect, rules) in effects(own) {
+        views.extend(rules.iter().map(|rule| RuleView {
+            effect: ruling(effect),
+            rule: Some(rule.clone()),
+            request: None,
+            member: None,
+        }));
+    }
+    for grant in grants {
+        let view = |rule: Option<&Arc<str>>| RuleView {
+            effect: RulingView::Allow,
+            rule: rule.map(|rule| rule.to_string()),
+            request: Some(grant.request),
+            member: grant.member.clone(),
+        };
+        if grant.rules.is_empty() {
+            views.push(view(None));
+        }
+        views.extend(grant.rules.iter().map(|rule| view(Some(rule))));
+    }
+    views
+}
+
+fn ruling(effect: Effect) -> RulingView {
+    match effect {
+        Effect::Allow => RulingView::Allow,
+        Effect::Ask => RulingView::Ask,
+        Effect::Deny => RulingView::Deny,
+    }
+}
+
+pub(crate) fn judgement(judged: &Decision) -> JudgementView {
+    let view = |ruling: Ruling| match ruling {
+        Ruling::Allow => RulingView::Allow,
+        Ruling::Ask => RulingView::Ask,
+        Ruling::Deny => RulingView::Deny,
+    };
+    let parts = judged.parts.iter().map(|part| PartView {
+        what: part.what.to_string(),
+        decision: view(part.ruling),
+        why: part.why.to_string(),
+    });
+    JudgementView {
+        decision: view(judged.ruling),
+        parts: parts.collect(),
+    }
 }
 
 /// What is wrong with the first of these that is no rule.

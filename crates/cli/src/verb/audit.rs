@@ -59,6 +59,9 @@ enum Fact {
     RequestEnded {
         request: RequestId,
     },
+    GrantRevoked {
+        request: RequestId,
+    },
     GrantsEnded {},
     #[serde(other)]
     Other,
@@ -70,7 +73,7 @@ struct Entry {
     revision: Revision,
     /// Unix time in milliseconds.
     at: u64,
-    /// `allowed`, `denied`, `asked`, `withdrawn`, `begun`, `ended` or `grants_ended`.
+    /// `allowed`, `denied`, `asked`, `withdrawn`, `begun`, `ended`, `revoked` or `grants_ended`.
     what: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     request: Option<RequestId>,
@@ -216,6 +219,10 @@ fn entry(event: &EventNotice, subjects: &mut BTreeMap<RequestId, Subject>) -> Op
         }
         Fact::RequestEnded { request } => {
             entry.what = "ended";
+            entry.request = Some(request);
+        }
+        Fact::GrantRevoked { request } => {
+            entry.what = "revoked";
             entry.request = Some(request);
         }
         Fact::GrantsEnded {} => entry.what = "grants_ended",

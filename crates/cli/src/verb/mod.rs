@@ -16,6 +16,7 @@ mod messages;
 mod ps;
 mod requests;
 mod role;
+mod rules;
 mod run;
 mod send;
 mod spawn;
@@ -62,6 +63,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
             reply_to,
         } => send::run(&global, output, to, text, urgent, reply_to).await,
         Verb::Messages { member, limit } => messages::run(&global, output, member, limit).await,
+        Verb::Rules(command) => rules::run(&global, output, command).await,
         Verb::Audit { member } => audit::run(&global, output, member).await,
         Verb::Requests { command } => requests::run(&global, output, command).await,
         Verb::Task(command) => task::run(&global, output, command).await,

@@ -10,6 +10,7 @@ use agent_team_protocol::method::{
     UpAnswer,
 };
 use agent_team_protocol::request::{AskRequest, DecideRequest, Decision, ListRequests, Permission};
+use agent_team_protocol::rule::CheckRules;
 use agent_team_protocol::spec::TeamSpec;
 use agent_team_protocol::view::Placement;
 use agent_team_protocol::{ErrorCode, MemberName, Refusal, RequestId, RunId, TaskId, TeamId};
@@ -54,6 +55,8 @@ pub(crate) enum Asked {
     Decide(Box<DecideRequest>),
     ListRequests(ListRequests),
     ShowRequest(RequestId),
+    ListRules,
+    CheckRules(Box<CheckRules>),
     ListRounds(ListRounds),
     ReadTranscript(ReadTranscript),
     Recall(GetMemory),
@@ -79,6 +82,8 @@ impl Request {
             Asked::WaitForRequest(_)
             | Asked::ListRequests(_)
             | Asked::ShowRequest(_)
+            | Asked::ListRules
+            | Asked::CheckRules(_)
             | Asked::ShowTeam
             | Asked::ShowMember(_)
             | Asked::FindLog(_)

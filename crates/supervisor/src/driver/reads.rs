@@ -34,6 +34,8 @@ impl Driver {
             Asked::WaitForRequest(id) => self.wait_for_request(reply, &request.by, id),
             Asked::ListRequests(list) => self.list_requests(reply, &request.by, &list),
             Asked::ShowRequest(id) => self.show_request(reply, &request.by, id),
+            Asked::ListRules => self.list_rules(reply),
+            Asked::CheckRules(check) => self.check_rules(reply, &check),
             Asked::ShowTeam => reply.ok(&self.team_view()),
             Asked::ShowMember(name) => match self.member_answer(&name) {
                 Some(answer) => reply.ok(&answer),
@@ -300,6 +302,7 @@ fn check_reader(by: &Origin, asked: &Asked) -> Result<(), Refusal> {
         Asked::FindLog(_) => "look for logs",
         Asked::Attach(_) => "look into panes",
         Asked::Subscribe(_) => "see every event",
+        Asked::ListRules | Asked::CheckRules(_) => "see the rules",
         Asked::Wait | Asked::WaitForRun(_) => "wait for the team",
         Asked::ListMessages(list) if list.of != Some(Party::Member(name.clone())) => {
             "read messages that are not this member's"
