@@ -6,7 +6,7 @@ use std::sync::Arc;
 use agent_team_protocol::id::{LaunchId, MemberName, MessageId, Party, Revision, RunId, TaskId};
 
 use crate::answers::{AnsweredCall, Answers};
-use crate::budget::{Account, Budget, OutOfBudget};
+use crate::budget::Account;
 use crate::decide::Turn;
 use crate::effect::Effect;
 use crate::event::{Event, Record};
@@ -114,21 +114,6 @@ impl Team {
     /// The accounts of the whole team, with the members who left it.
     pub fn account(&self) -> (&Account, &Spent) {
         (&self.account, &self.spent)
-    }
-
-    /// Why this member asks her model nothing for now.
-    pub fn out_of_budget(&self, member: &Member) -> Option<OutOfBudget> {
-        let own = member.plan.budget.as_ref()?;
-        let of = |measure, of, budget: &Budget| OutOfBudget {
-            measure,
-            of,
-            limit: budget.limit(measure).unwrap_or(0),
-        };
-        match (member.account.spent(), self.account.spent()) {
-            (Some(measure), _) => Some(of(measure, Some(member.plan.name.as_str().into()), own)),
-            (None, Some(measure)) => Some(of(measure, None, &self.plan.budget)),
-            (None, None) => None,
-        }
     }
 
     pub fn plan(&self) -> &TeamPlan {
