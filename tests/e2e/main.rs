@@ -16,6 +16,7 @@ mod down;
 mod envelopes;
 mod history;
 mod hostile;
+mod impersonation;
 mod mcp;
 mod members;
 mod messages;

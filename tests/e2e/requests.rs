@@ -7,9 +7,9 @@ use agent_team_protocol::request::{
 use agent_team_protocol::view::{MemberState, MemberView, Waiting};
 use agent_team_protocol::{ErrorCode, RequestId};
 use agent_team_system::process::Signal;
-use agent_team_tests::Rig;
-use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by_model};
-use serde_json::json;
+use agent_team_tests::fake_model_server::{FakeModelServer, Reply, Request, by_model};
+use agent_team_tests::{Rig, tmux, until, within};
+use serde_json::{Value, json};
 
 use crate::agents::rig;
 
@@ -68,6 +68,18 @@ async fn a_command_waits_until_it_is_allowed_and_runs_once() {
     let ended = request(&rig, 1).await;
     assert_eq!(ended.state, RequestState::Ended);
     rig.refused(4, ["requests", "allow", "P-1"]).await;
+
+    let audit = rig.ok(["audit", "--member", "ada"]).await.stdout;
+    let lines: Vec<&str> = audit.lines().collect();
+    let told = |line: usize, what: &str| {
+        let expected = format!("P-1  ada  {what}  bash: echo ran >> ran.txt");
+        assert!(lines[line].ends_with(&expected), "{audit}");
+    };
+    told(0, "asked");
+    told(1, "allowed by user for once");
+    told(2, "begun");
+    told(3, "ended");
+    assert_eq!(lines.len(), 4, "{audit}");
 }
 
 #[tokio::test]
@@ -126,6 +138,12 @@ async fn a_rule_for_the_team_lets_pass_what_it_covers_as_words() {
     rig.until_member("ada", second).await;
     assert!(rig.read("one").is_some());
     rig.ok(["requests", "deny", "P-2"]).await;
+    let check = ["rules", "check", "--", "touch five && rm six"];
+    let explained = rig.ok(check).await.stdout;
+    assert_eq!(
+        explained,
+        "ask\n  allow  touch five: allowed by Bash(touch:*) (grant P-1)\n  ask    rm six: no rule allows it\n"
+    );
     let third = |member: &MemberView| {
         member.waiting
             == Some(Waiting::Permission {
@@ -134,6 +152,9 @@ async fn a_rule_for_the_team_lets_pass_what_it_covers_as_words() {
     };
     rig.until_member("ada", third).await;
     assert_eq!(rig.read("four"), None);
+    rig.ok(["rules", "revoke", "P-1"]).await;
+    let rules = rig.json(["rules", "list"]).await;
+    assert_eq!(rules["rules"], json!([]));
     drop(server);
 }
 
@@ -168,4 +189,183 @@ async fn a_decision_about_something_else_than_was_seen_is_refused() {
     assert_eq!(refusal.code, ErrorCode::AlreadyDecided);
     assert_eq!(request(&rig, 1).await.state, RequestState::Pending);
     assert_eq!(rig.read("ran.txt"), None);
+}
+
+#[tokio::test]
+async fn a_key_in_the_pane_decides_and_a_decision_elsewhere_ends_the_asking() {
+    if !tmux::is_here() {
+        return;
+    }
+    let replies = vec![
+        bash("echo elsewhere >> ran.txt"),
+        bash("echo here >> ran.txt"),
+        Reply::text("Done."),
+    ];
+    let lead = ("lead", vec![Reply::text("I see.")]);
+    let server = FakeModelServer::start(by_model([lead, ("ada", replies)])).await;
+    let rig = rig(&server);
+    let file = rig.read(".agent-team/team.toml").expect("the rig wrote it");
+    rig.set_team(&file.replace("headless", "tmux"));
+    rig.ok(["up", "--detach"]).await;
+    rig.ok(["send", "ada", "Go on"]).await;
+    let pane = rig.until_member("ada", asks).await.pane.expect("a pane");
+    let tmux = rig.tmux();
+    let shown = tmux.until_shown(&pane, "P-1? y once").await;
+    assert!(shown.contains("echo elsewhere >> ran.txt"), "{shown}");
+    let label = format!("{pane} #{{@agent_team_label}}");
+    until("the border to say that she waits", async || {
+        let labels = tmux.panes(&label.replace(&pane, "#{pane_id}")).await;
+        let hers = labels.iter().find(|label| label.starts_with(&pane))?;
+        hers.contains("waiting").then_some(())
+    })
+    .await;
+    rig.ok(["requests", "allow", "P-1"]).await;
+
+    let shown = tmux.until_shown(&pane, "P-2? y once").await;
+    let (before, _) = shown.split_once("P-2 ada asks").expect("the second");
+    assert!(!before.ends_with("P-1? y once"), "{shown}");
+    assert_eq!(rig.read("ran.txt").as_deref(), Some("elsewhere\n"));
+    // A key that comes while the request is new is not an answer, and each such key makes it new again.
+    let once = std::time::Duration::from_millis(600);
+    within("the key to be taken", async {
+        loop {
+            tmux.ask(["send-keys", "-t", &pane, "y"]).await;
+            let decided = tokio::time::timeout(once, server.asked("ada", 3)).await;
+            if decided.is_ok() {
+                return;
+            }
+        }
+    })
+    .await;
+    assert_eq!(rig.read("ran.txt").as_deref(), Some("elsewhere\nhere\n"));
+    let second = request(&rig, 2).await;
+    assert_eq!(second.state, RequestState::Ended);
+    tmux.until_shown(&pane, "ada ▸").await;
+}
+
+#[tokio::test]
+async fn rules_of_the_team_file_hold_whatever_is_allowed() {
+    let replies = vec![
+        bash("echo no; rm -rf src"),
+        bash("touch asked"),
+        bash("touch asked"),
+        Reply::text("Done."),
+    ];
+    let lead = ("lead", vec![Reply::text("I see.")]);
+    let server = FakeModelServer::start(by_model([lead, ("ada", replies)])).await;
+    let rig = rig(&server);
+    let file = rig.read(".agent-team/team.toml").expect("the rig wrote it");
+    let rules = "[permissions]\ndeny = [\"Bash(rm:*)\"]\nask = [\"Bash(touch:*)\"]\n";
+    rig.set_team(&format!("{file}{rules}"));
+    rig.refused(2, ["up", "--detach", "--bypass"]).await;
+    rig.ok(["up", "--detach"]).await;
+    rig.ok(["send", "ada", "Go on"]).await;
+    rig.until_member("ada", asks).await;
+    let denied = server.requests().iter().rev().find_map(|request| {
+        let (_, result) = request.results().into_iter().next()?;
+        Some(result)
+    });
+    let denied = denied.expect("the first call has a result");
+    assert!(
+        denied.contains("rm -rf src: denied by Bash(rm:*) (the team file)"),
+        "{denied}"
+    );
+    // No rule of a grant lets pass what the team wants to be asked about.
+    let allow = [
+        "requests",
+        "allow",
+        "P-1",
+        "--for",
+        "team",
+        "--as",
+        "Bash(touch:*)",
+    ];
+    let refusal = rig.refused(2, allow).await;
+    assert_eq!(refusal["error"]["code"], "not_covered");
+    rig.ok(["requests", "allow", "P-1"]).await;
+    let second = |member: &MemberView| {
+        let request = RequestId(2);
+        member.waiting == Some(Waiting::Permission { request })
+    };
+    rig.until_member("ada", second).await;
+    assert!(rig.read("asked").is_some());
+    let audit = rig.ok(["audit"]).await.stdout;
+    let first = audit.lines().next().expect("a line");
+    assert!(
+        first.contains("ada  denied by rule  bash: echo no; rm -rf src"),
+        "{audit}"
+    );
+}
+
+#[tokio::test]
+async fn one_grant_for_the_team_lets_eight_go_on_and_the_ninth_still_asks() {
+    let replies = |request: &Request| {
+        let (model, done) = (request.model(), !request.results().is_empty());
+        match model {
+            "ninth" if !done => bash("echo other >> ran.txt"),
+            "one" if !done => bash("echo same >> ran.txt"),
+            _ => Reply::text("Done."),
+        }
+    };
+    let server = FakeModelServer::start(replies).await;
+    let rig = rig(&server);
+    let mut file = String::from("name = \"demo\"\nmode = \"lead\"\n");
+    file.push_str("[panes]\nplacement = \"headless\"\n[lead]\nmodel = \"openai/lead\"\n");
+    for number in 1..=9 {
+        let model = if number == 9 { "ninth" } else { "one" };
+        file.push_str(&format!(
+            "[[member]]\nname = \"w{number}\"\nengine = \"native\"\nmodel = \"openai/{model}\"\n"
+        ));
+    }
+    rig.set_team(&file);
+    rig.ok(["up", "--detach"]).await;
+    rig.ok(["send", "all", "Go on"]).await;
+    let listed = until("nine requests", async || {
+        let listed = rig.json(["requests"]).await;
+        let all = listed["requests"].as_array().expect("a list").len() == 9;
+        all.then_some(listed)
+    })
+    .await;
+    let same = |request: &&Value| request["input"]["command"] == "echo same >> ran.txt";
+    let requests = listed["requests"].as_array().expect("a list");
+    let first = requests.iter().find(same).expect("one of the eight");
+    let first = first["id"].as_str().expect("an id").to_owned();
+    rig.ok(["requests", "allow", &first, "--for", "team"]).await;
+    let left = rig.json(["requests"]).await;
+    let left = left["requests"].as_array().expect("a list").clone();
+    assert_eq!(left.len(), 1, "{left:?}");
+    assert_eq!(left[0]["member"], "w9");
+    server.asked("one", 16).await;
+    assert_eq!(rig.read("ran.txt"), Some("same\n".repeat(8)));
+
+    // One transaction: nobody ever sees it granted and another one waiting.
+    let mut events = rig.events().await;
+    events.until("request_allowed", &[]).await;
+    for _ in 1..8 {
+        let next = events.next().await.expect("the connection lasts");
+        assert_eq!(next.kind, "request_allowed");
+    }
+}
+
+#[tokio::test]
+async fn who_watches_is_told_of_each_request_once_and_its_program_with_them() {
+    let (_server, rig) = team(vec![
+        bash("echo one > ran.txt"),
+        bash("echo two > ran.txt"),
+        Reply::text("Done."),
+    ])
+    .await;
+    rig.until_member("ada", asks).await;
+    let exec = "cat >> told.json; echo >> told.json; echo $AGENT_TEAM_REQUEST >> told.txt";
+    let mut watch = rig.start(["requests", "watch", "--exec", exec]);
+    watch.line_with("P-1 ada").await;
+    rig.ok(["requests", "deny", "P-1"]).await;
+    watch.line_with("P-2 ada").await;
+    until("the program to be told", async || {
+        (rig.read("told.txt")? == "P-1\nP-2\n").then_some(())
+    })
+    .await;
+    let told = rig.read("told.json").expect("it was written");
+    let told: Value = serde_json::from_str(told.lines().next().expect("a line")).expect("JSON");
+    assert_eq!(told["input"]["command"], "echo one > ran.txt");
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use agent_team_protocol::method::{CallerTerminal, TeamUp, Up};
 use agent_team_protocol::spec::{
-    AgentSpec, Budget, ClaimPolicy, Engine, Hooks, Layout, Limits, MemberSpec, PlacementChoice,
-    TeamSpec,
+    AgentSpec, Budget, ClaimPolicy, Engine, Hooks, Layout, Limits, MemberSpec, Permissions,
+    PlacementChoice, TeamSpec,
 };
 use agent_team_protocol::view::{MemberState, TaskState};
 use agent_team_system::client::CallError;
@@ -404,6 +404,7 @@ async fn a_fresh_start_that_is_refused_keeps_what_is_there() {
             layout: Layout::Tiled,
             limits: Limits::default(),
             hooks: Hooks::default(),
+            permissions: Permissions::default(),
             roles: Vec::new(),
             members: vec![member("ada"), member("ada")],
             tasks: Vec::new(),

@@ -6,9 +6,11 @@ use agent_team_protocol::{MemberName, MessageId, Recipient, Revision, RoleName};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod requests;
+mod rules;
 mod task;
 
 pub(crate) use requests::{RequestsCommand, Scope};
+pub(crate) use rules::RulesCommand;
 pub(crate) use task::{TaskCommand, TaskFields};
 
 /// The verbs by what they are for. Clap cannot group subcommands; a test holds this list to the enum below.
@@ -35,7 +37,9 @@ Members:
 Work:
   send         Send a message to a member, or to all
   messages     The messages of the team, or of one member
-  requests     What members ask permission for: list, show, allow, deny
+  requests     What members ask permission for: list, show, allow, deny, watch
+  rules        What is allowed, asked and denied: list, check, revoke
+  audit        Who let what be done
   task         The board: add, list, show, claim, complete, ...
 Administration:
   init         Write a team file for this project
@@ -176,6 +180,15 @@ pub(crate) enum Verb {
     Requests {
         #[command(subcommand)]
         command: Option<RequestsCommand>,
+    },
+    /// What is allowed, asked and denied, and why
+    #[command(subcommand)]
+    Rules(RulesCommand),
+    /// Who let what be done: every decision about a permission, from the journal
+    Audit {
+        /// Of this member alone
+        #[arg(long)]
+        member: Option<MemberName>,
     },
     /// The board
     #[command(subcommand)]

@@ -271,6 +271,10 @@ pub enum Event {
     RequestEnded {
         request: RequestId,
     },
+    /// The user takes back what this decision granted.
+    GrantRevoked {
+        request: RequestId,
+    },
     /// The team goes down: what was granted holds no longer.
     GrantsEnded {},
 

@@ -188,6 +188,10 @@ pub enum Call {
     WithdrawRequest {
         request: RequestId,
     },
+    /// What the decision of this request granted holds no longer.
+    RevokeGrant {
+        request: RequestId,
+    },
     /// The member's limits, or the team's.
     SetBudget {
         member: Option<MemberName>,

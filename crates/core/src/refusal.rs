@@ -43,6 +43,8 @@ pub enum Refused {
     AlreadyClaimed { task: TaskId, owner: Party },
     #[error("there is no request {0}")]
     UnknownRequest(RequestId),
+    #[error("{0} grants nothing")]
+    UnknownGrant(RequestId),
     #[error("{request} {how}")]
     Decided { request: RequestId, how: String },
     #[error("{request} may not be carried out: it {how}")]

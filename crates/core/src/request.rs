@@ -198,6 +198,9 @@ impl Requests {
                 self.set(request, RequestState::Begun { launch });
             }
             Event::RequestEnded { request } => self.set(request, RequestState::Ended),
+            Event::GrantRevoked { request } => {
+                self.grants.retain(|grant| grant.request != request);
+            }
             Event::GrantsEnded {} => self.grants.clear(),
             Event::RequestKept { request } => self.insert(request),
             Event::GrantKept { grant } => self.grants.push(grant),

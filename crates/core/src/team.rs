@@ -567,6 +567,7 @@ impl Team {
             | Event::RequestWithdrawn { .. }
             | Event::RequestBegun { .. }
             | Event::RequestEnded { .. }
+            | Event::GrantRevoked { .. }
             | Event::GrantsEnded {}
             | Event::RequestKept { .. }
             | Event::GrantKept { .. } => self.requests.apply(record),

@@ -83,6 +83,11 @@ pub(crate) struct Standing {
 }
 
 impl Rule {
+    /// It speaks of what `bash` runs.
+    pub fn is_for_commands(&self) -> bool {
+        matches!(self.pattern, Pattern::Bash(_))
+    }
+
     /// For rules that allow: this command, and nothing else that it would run.
     pub(crate) fn allows_command(&self, argv: &[String], standing: Standing) -> bool {
         let Pattern::Bash(command) = &self.pattern else {

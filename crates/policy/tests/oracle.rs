@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 /// Bash calls it for each program, as none is found. It writes the arguments and their number, and fails for names with
-/// an `f`. The only builtin that the lines could name is off. The only builtin that the lines could name is off.
+/// an `f`. The only builtin that the lines could name is off.
 const STUB: &str = r#"
 enable -n [
 command_not_found_handle() {

@@ -120,6 +120,7 @@ codes! {
     UnknownMessage => NotFound,
     UnknownTask => NotFound,
     UnknownRequest => NotFound,
+    UnknownGrant => NotFound,
     UnknownRole => NotFound,
     UnknownRun => NotFound,
 

@@ -17,6 +17,7 @@ pub mod notification;
 pub mod request;
 pub mod result;
 pub mod rpc;
+pub mod rule;
 #[cfg(test)]
 mod schema;
 pub mod spec;

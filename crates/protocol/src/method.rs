@@ -15,6 +15,7 @@ use crate::request::{
     AskRequest, DecideRequest, Decided, ListRequests, OneRequest, Permission, RequestListAnswer,
     RequestView,
 };
+use crate::rule::{CheckRules, JudgementView, RuleListAnswer};
 use crate::spec::{Budget, Engine, PlacementChoice, TaskSpec, TeamSpec};
 use crate::view::{
     MemberView, MessageView, Placement, QuestionView, Receipt, RoundView, RunView, SupervisorView,
@@ -133,6 +134,13 @@ methods! {
     RequestShow = "request/show" (OneRequest) -> RequestView;
     /// Client; the lead may deny what others ask.
     RequestDecide = "request/decide" (DecideRequest) -> Nothing;
+
+    /// The rules of the team file and of decisions, in the order in which they are looked at. Client.
+    RuleList = "rule/list" (Nothing) -> RuleListAnswer;
+    /// What the rules say to a call that nobody makes. Client.
+    RuleCheck = "rule/check" (CheckRules) -> JudgementView;
+    /// What the decision of this request granted holds no longer. Client.
+    RuleRevoke = "rule/revoke" (OneRequest) -> Nothing;
 
     /// Stores what a member's model saw and said, and acknowledges the messages among it, in one. Member.
     TranscriptAppend = "transcript/append" (AppendTranscript) -> TranscriptAnswer;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::id::{MemberName, Party, RequestId};
+use crate::text::{visible, visible_line};
 
 /// Arguments of `request/ask`: one call of a tool, before it is carried out.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -210,6 +211,28 @@ pub struct RequestView {
     pub why: Vec<String>,
     /// What may be allowed in its place, from the narrowest on.
     pub offers: Vec<OfferView>,
+}
+
+impl RequestView {
+    /// What would be done, all of it and as nothing but text: this is what a person decides about, wherever they are
+    /// asked. In lines, without a newline at the end.
+    pub fn whole(&self) -> String {
+        let input: serde_json::Value = serde_json::from_str(self.input.get()).unwrap_or_default();
+        let mut text = visible_line(&self.tool).into_owned();
+        for (name, value) in input.as_object().into_iter().flatten() {
+            let value = match value.as_str() {
+                Some(text) => visible(text).replace('\n', "\n      "),
+                None => visible(&value.to_string()).into_owned(),
+            };
+            text.push_str(&format!("\n  {}\n      {value}", visible_line(name)));
+        }
+        let directory = self.directory.display().to_string();
+        text.push_str(&format!("\n  in\n      {}", visible_line(&directory)));
+        for why in &self.why {
+            text.push_str(&format!("\nasked because  {}", visible_line(why)));
+        }
+        text
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

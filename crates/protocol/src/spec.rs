@@ -18,10 +18,23 @@ pub struct TeamSpec {
     pub layout: Layout,
     pub limits: Limits,
     pub hooks: Hooks,
+    #[serde(default)]
+    pub permissions: Permissions,
     /// What `spawn ROLE` can make, by name; `worker` is always there.
     pub roles: Vec<RoleSpec>,
     pub members: Vec<MemberSpec>,
     pub tasks: Vec<TaskSpec>,
+}
+
+/// Rules that hold every member back, such as `Bash(git push:*)`, as the team file has them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Permissions {
+    /// Asked about, whatever was allowed before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ask: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deny: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -54,6 +54,7 @@ pub(crate) fn up_plan(spec: TeamSpec, place: Place, team: &Team) -> UpPlan {
                 place,
                 layout: spec.layout,
                 hooks,
+                permissions: spec.permissions,
                 roles: spec.roles,
             }),
         },
@@ -389,6 +390,7 @@ pub(crate) fn refusal(refused: &Refused) -> Refusal {
         Refused::SpendsNothing(_) => ErrorCode::WrongState,
         Refused::NotPermitted(_) | Refused::LeadOnly(_) => ErrorCode::NotPermitted,
         Refused::UnknownRequest(_) => ErrorCode::UnknownRequest,
+        Refused::UnknownGrant(_) => ErrorCode::UnknownGrant,
         Refused::Decided { .. } => ErrorCode::AlreadyDecided,
         Refused::NotAllowed { .. } => ErrorCode::NotAllowed,
         Refused::RulesForOnce => ErrorCode::Invalid,
@@ -408,6 +410,7 @@ fn hint(refused: &Refused) -> Option<String> {
         Refused::UnknownMember(_) => "agent-team ps lists the members".to_owned(),
         Refused::UnknownMessage(_) => "agent-team messages shows them".to_owned(),
         Refused::UnknownRequest(_) => "agent-team requests lists what waits".to_owned(),
+        Refused::UnknownGrant(_) => "agent-team rules list shows what is granted".to_owned(),
         Refused::RulesForOnce => "--for member or --for team, or without --as".to_owned(),
         Refused::UnknownTask(_) => "agent-team task list shows the board".to_owned(),
         Refused::TooManyMembers { .. } => {

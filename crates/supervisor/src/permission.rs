@@ -5,13 +5,15 @@ use std::sync::Arc;
 use agent_team_core::request::{self, Grant, Request, RequestState};
 use agent_team_policy::shell::{Join, Target};
 use agent_team_policy::{
-    Call, Decision, Digest, Effect, Offer, Place, Places, Rule, RuleBook, RuleError, Runnable,
-    Source,
+    Call, Decision, Digest, Effect, Offer, Place, Places, Rule, RuleBook, RuleError, Ruling,
+    Runnable, Source,
 };
 use agent_team_protocol::request::{
     self as wire, AskRequest, OfferView, RequestView, RunnableCommand, RunnableJoin,
     RunnableRedirect, RunnableStep, RunnableTarget, RunnableView, Scope,
 };
+use agent_team_protocol::rule::{JudgementView, PartView, RuleView, RulingView};
+use agent_team_protocol::spec::{Permissions, TeamSpec};
 use agent_team_protocol::{ErrorCode, Refusal};
 
 /// What a member wants to do, for the policy.
@@ -57,6 +59,93 @@ pub(crate) fn add(book: &mut RuleBook, grant: &Grant) {
         if let Err(error) = book.add(Effect::Allow, rule, source) {
             tracing::warn!(request = %grant.request, %error, "a grant covers nothing");
         }
+    }
+}
+
+/// The rules of the team's own file.
+pub(crate) fn add_own(book: &mut RuleBook, permissions: &Permissions) {
+    for (effect, rules) in effects(permissions) {
+        for rule in rules {
+            if let Err(error) = book.add(effect, rule, Source::TeamFile) {
+                tracing::error!(%error, "a rule of the team file holds nobody back");
+            }
+        }
+    }
+}
+
+fn effects(permissions: &Permissions) -> [(Effect, &[String]); 2] {
+    [
+        (Effect::Deny, &permissions.deny),
+        (Effect::Ask, &permissions.ask),
+    ]
+}
+
+/// Whether the rules of this team can hold whom they are for.
+pub(crate) fn check(spec: &TeamSpec) -> Result<(), Refusal> {
+    for (effect, rules) in effects(&spec.permissions) {
+        for rule in rules {
+            Rule::parse(rule, effect)
+                .map_err(|error| Refusal::new(ErrorCode::Invalid, error.to_string()))?;
+        }
+    }
+    let of_members = spec.members.iter().map(|member| &member.agent);
+    let mut agents = of_members.chain(spec.roles.iter().map(|role| &role.agent));
+    if spec.permissions != Permissions::default() && agents.any(|agent| agent.bypass) {
+        let text = "with --bypass nobody is asked, and the rules of [permissions] would not hold";
+        return Err(Refusal::new(ErrorCode::Invalid, text)
+            .hint("leave out --bypass, or the rules in the team file"));
+    }
+    Ok(())
+}
+
+/// Deny, then ask, then allow, as they are looked at.
+pub(crate) fn rules(own: &Permissions, grants: &[Grant]) -> Vec<RuleView> {
+    let mut views = Vec::new();
+    for (effect, rules) in effects(own) {
+        views.extend(rules.iter().map(|rule| RuleView {
+            effect: ruling(effect),
+            rule: Some(rule.clone()),
+            request: None,
+            member: None,
+        }));
+    }
+    for grant in grants {
+        let view = |rule: Option<&Arc<str>>| RuleView {
+            effect: RulingView::Allow,
+            rule: rule.map(|rule| rule.to_string()),
+            request: Some(grant.request),
+            member: grant.member.clone(),
+        };
+        if grant.rules.is_empty() {
+            views.push(view(None));
+        }
+        views.extend(grant.rules.iter().map(|rule| view(Some(rule))));
+    }
+    views
+}
+
+fn ruling(effect: Effect) -> RulingView {
+    match effect {
+        Effect::Allow => RulingView::Allow,
+        Effect::Ask => RulingView::Ask,
+        Effect::Deny => RulingView::Deny,
+    }
+}
+
+pub(crate) fn judgement(judged: &Decision) -> JudgementView {
+    let view = |ruling: Ruling| match ruling {
+        Ruling::Allow => RulingView::Allow,
+        Ruling::Ask => RulingView::Ask,
+        Ruling::Deny => RulingView::Deny,
+    };
+    let parts = judged.parts.iter().map(|part| PartView {
+        what: part.what.to_string(),
+        decision: view(part.ruling),
+        why: part.why.to_string(),
+    });
+    JudgementView {
+        decision: view(judged.ruling),
+        parts: parts.collect(),
     }
 }
 

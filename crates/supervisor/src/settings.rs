@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use agent_team_core::plan::{MemberPlan, TeamPlan};
-use agent_team_protocol::spec::{AgentSpec, Colour, Engine, Hooks, Layout, RoleSpec};
+use agent_team_protocol::spec::{AgentSpec, Colour, Engine, Hooks, Layout, Permissions, RoleSpec};
 use serde::{Deserialize, Serialize};
 
 /// A team's settings, in `TeamPlan::settings`.
@@ -14,6 +14,8 @@ pub(crate) struct TeamSettings {
     pub(crate) place: Place,
     pub(crate) layout: Layout,
     pub(crate) hooks: Hooks,
+    #[serde(default)]
+    pub(crate) permissions: Permissions,
     pub(crate) roles: Vec<RoleSpec>,
 }
 

@@ -29,6 +29,7 @@ pub mod log_file;
 #[cfg_attr(target_os = "linux", path = "os/linux.rs")]
 #[cfg_attr(target_os = "macos", path = "os/macos.rs")]
 mod os;
+pub mod path;
 pub mod private_file;
 pub mod process;
 pub mod pty;

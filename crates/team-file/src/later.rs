@@ -5,7 +5,10 @@ use super::table::Level;
 
 /// Keys, by table.
 const KEYS: &[(Level, &[&str])] = &[
-    (Level::Root, &["permissions"]),
+    (
+        Level::Permissions,
+        &["allow", "mode", "approve", "default_scope"],
+    ),
     (Level::Lead, &["plan", "command"]),
     (Level::Member, &["plan", "command"]),
     (Level::Role, &["plan"]),

@@ -11,6 +11,7 @@ mod mcp;
 mod member;
 mod open;
 mod own;
+mod permissions;
 mod provider;
 mod role;
 mod search;
@@ -275,6 +276,7 @@ fn read(
     let of_file = limits.budget;
     limits.budget = reader.own.budget(of_file, Key::Team);
     let hooks = hooks(root.table("hooks", Level::Hooks));
+    let permissions = permissions::read(source, root.table("permissions", Level::Permissions));
     let servers = mcp::read(source, root.table("mcp", Level::Mcp));
     let search = search::read(source, root.table("search", Level::Search));
     let (search, of_settings) = match (search, settings.map(search::of_settings)) {
@@ -340,6 +342,7 @@ fn read(
         layout,
         limits,
         hooks,
+        permissions,
         roles: roles.specs,
         members,
         tasks,

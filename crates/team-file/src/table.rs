@@ -24,6 +24,7 @@ pub(super) enum Level {
     Provider,
     Task,
     Hooks,
+    Permissions,
     Mcp,
     McpServer,
     Search,

@@ -297,7 +297,15 @@ fn every_fault_is_told_with_its_place_and_what_to_do() {
         // Known, and not carried out yet.
         (
             "[permissions]\nmode = \"default\"",
-            "team.toml:1:2: `permissions` is not carried out by this build yet",
+            "team.toml:2:1: `mode` is not carried out by this build yet",
+        ),
+        (
+            "[permissions]\nallow = [\"Bash(ls:*)\"]",
+            "team.toml:2:1: `allow` is not carried out by this build yet",
+        ),
+        (
+            "[permissions]\ndeny = [\"Bash(rm:*)\", \"Read(.env)\"]",
+            "team.toml:2:24: `Read(.env)` is not carried out by this build yet | rules for commands are, such as Bash(git push:*)",
         ),
         (
             "[lead]\nplan = \"required\"",

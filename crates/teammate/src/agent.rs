@@ -39,6 +39,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use agent_team_protocol::RequestId;
 use agent_team_protocol::notification::{Assignment, MemberWaits, TaskOutput};
 use agent_team_protocol::spec::AgentSpec;
 use agent_team_protocol::view::Waiting;
@@ -65,7 +66,7 @@ use crate::pane::{PaneEvent, Room};
 use crate::sleep_until;
 use crate::team_tool::{Arrivals, Claims, Shared};
 use crate::tool::{Bench, Tool};
-use crate::typed::Added;
+use crate::typed::{Act, Acted, Done};
 use crate::worker::{OUTPUT_PAUSE, Parts, TERM_GRACE, next_signal, output_due, refused};
 
 /// What thinks and what it thinks with.
@@ -99,6 +100,8 @@ pub(crate) struct Agent {
     pane_lost: bool,
     /// What the supervisor was told that the mind waits for.
     waits: Option<Waiting>,
+    /// The request that a tool waits for.
+    asks: Option<RequestId>,
 }
 
 enum Event {
@@ -108,7 +111,7 @@ enum Event {
     Ended(End),
     OutputDue(mpsc::OwnedPermit<TaskOutput>),
     Pane(PaneEvent),
-    Added(Added),
+    Acted(Acted),
     Signal(SignalEvent),
     Deadline,
 }
@@ -206,6 +209,7 @@ impl Agent {
             output_at: Instant::now(),
             pane_lost: false,
             waits: None,
+            asks: None,
         }
     }
 
@@ -251,7 +255,7 @@ impl Agent {
             event = link.next() => Event::Link(event),
             Some(call) = self.calls.recv() => Event::Call(call),
             event = pane.next() => Event::Pane(event),
-            Some(added) = typed.added.recv() => Event::Added(added),
+            Some(acted) = typed.acted.recv() => Event::Acted(acted),
             () = sleep_until(deadline) => Event::Deadline,
             Some(permit) = due => Event::OutputDue(permit),
             (told, room) = next_told(&mut self.shown, room) => Event::Told(told, room),
@@ -269,8 +273,9 @@ impl Agent {
                 permit.send(self.output());
             }
             Event::Pane(event) => self.pane_event(event),
-            Event::Added(Ok(_)) => {}
-            Event::Added(Err(refusal)) => self.note(&refused("not sent", &refusal)),
+            Event::Acted(Ok(Done::Told | Done::Task(_))) => {}
+            Event::Acted(Ok(Done::Shown(view))) => self.show_request(*view),
+            Event::Acted(Err(failed)) => self.note(&refused(failed.what, &failed.refusal)),
             Event::Signal(SignalEvent::Shutdown) => self.stop(TERM_GRACE, "terminated".into()),
             Event::Signal(SignalEvent::Interrupt) => self.parts.pane.interrupt(),
             Event::Signal(SignalEvent::Hangup) => self.lose_pane(),
@@ -342,10 +347,14 @@ impl Agent {
                 for line in lines {
                     if !line.trim().is_empty() {
                         // The task that takes them ends with this process only.
-                        let _ended = self.parts.typed.lines.send(line);
+                        let _ended = self.parts.typed.acts.send(Act::Line(line));
                     }
                 }
                 self.parts.pane.prompt();
+            }
+            PaneEvent::Decided(decide) => {
+                // As above.
+                let _ended = self.parts.typed.acts.send(Act::Decide(decide));
             }
             // The terminal is never a task's here, and no message waits for it.
             PaneEvent::Keys(_) | PaneEvent::Shown(_) => {}

@@ -1,18 +1,23 @@
 //! What the person sees of this member, and what they type to it. Called by the worker.
 //!
-//! Between tasks the terminal edits lines at a prompt; while a task runs it is raw, and every key is the task's. The
+//! Between tasks the terminal edits lines at a prompt; while a task runs it is raw, and every key is the task's; while a
+//! request of this member waits for somebody, one key answers it. The
 //! pane is a view: it may be lost at any time, and everything here does nothing then. No write of ours can fail aloud.
 
+mod dialog;
 pub(crate) mod paint;
 mod terminal;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent_team_protocol::{MemberName, MessageId};
+use agent_team_protocol::request::{DecideRequest, RequestView};
+use agent_team_protocol::{MemberName, MessageId, RequestId};
 use agent_team_system::terminal::{self as tty, Tty};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
+use self::dialog::{Dialog, Pressed};
 use self::paint::{Paint, Style};
 use self::terminal::{Command, Event, Terminal};
 use crate::engine::Size;
@@ -32,6 +37,8 @@ pub(crate) enum PaneEvent {
     Keys(Vec<u8>),
     /// These messages are in the pane now.
     Shown(Vec<MessageId>),
+    /// One key, at a request.
+    Decided(DecideRequest),
     Gone,
 }
 
@@ -54,6 +61,12 @@ enum View {
     Prompt {
         /// The beginning of a line whose end has not come: more than the terminal edits at once.
         typed: Vec<u8>,
+    },
+    /// A request takes the prompt's place, and every key is for it.
+    Request {
+        dialog: Dialog,
+        /// Since when all of it is on the screen and no key has come.
+        quiet: Option<Instant>,
     },
     Task {
         position: Position,
@@ -139,8 +152,26 @@ impl Pane {
                 (Event::EndOfInput, View::Prompt { .. }) => {
                     self.line("to leave this pane, detach: the prefix key, then d (in tmux: ^B d)");
                 }
-                (Event::Typed(_), View::Quiet)
-                | (Event::EndOfInput, View::Quiet | View::Task { .. }) => {}
+                (Event::Typed(keys), View::Request { dialog, quiet }) => {
+                    let quiet_for = quiet.as_ref().map(Instant::elapsed);
+                    match dialog.pressed(&keys, quiet_for) {
+                        Pressed::Decided(decide) => {
+                            self.end_request(decide.request);
+                            return PaneEvent::Decided(decide);
+                        }
+                        Pressed::Later => {
+                            let request = dialog.request();
+                            self.end_request(request);
+                            self.line(&format!("{request} goes on waiting: agent-team requests"));
+                        }
+                        // Who is still typing what they began before is not answering.
+                        Pressed::Nothing => *quiet = quiet.map(|_| Instant::now()),
+                    }
+                }
+                (Event::Raw, View::Request { quiet, .. }) => *quiet = Some(Instant::now()),
+                (Event::Raw, View::Quiet | View::Prompt { .. } | View::Task { .. })
+                | (Event::Typed(_), View::Quiet)
+                | (Event::EndOfInput, View::Quiet | View::Request { .. } | View::Task { .. }) => {}
                 (Event::Shown(messages), _) => {
                     self.unshown.retain(|message| !messages.contains(message));
                     return PaneEvent::Shown(messages);
@@ -188,7 +219,35 @@ impl Pane {
     }
 
     fn prompt_text(&self) -> String {
-        self.paint.accent(&format!("{} ▸ ", self.member))
+        let prompt = match &self.view {
+            View::Request { dialog, .. } => dialog.prompt(),
+            View::Quiet | View::Prompt { .. } | View::Task { .. } => format!("{} ▸ ", self.member),
+        };
+        self.paint.accent(&prompt)
+    }
+
+    /// Asks about this request in the prompt's place. What was typed there and not sent is dropped.
+    pub(crate) fn ask(&mut self, view: RequestView) {
+        if self.terminal.is_none() {
+            return;
+        }
+        let text = self.paint.styled(Style::Accent, &dialog::text(&view));
+        let text = text.replace('\n', "\r\n");
+        self.view = View::Request {
+            dialog: Dialog::of(view),
+            quiet: None,
+        };
+        let bytes = self.above_prompt(&text);
+        self.show(bytes, Vec::new(), None);
+        self.command(Command::Raw);
+    }
+
+    /// Nobody needs to answer it any more.
+    pub(crate) fn end_request(&mut self, request: RequestId) {
+        if matches!(&self.view, View::Request { dialog, .. } if dialog.request() == request) {
+            self.command(Command::Cooked);
+            self.prompt();
+        }
     }
 
     /// Shows one line of ours; `text` is harmless already.
@@ -210,7 +269,7 @@ impl Pane {
     fn put(&mut self, text: &str, messages: Vec<MessageId>) {
         let text = self.paint.accent(text).replace('\n', "\r\n");
         let bytes = match &mut self.view {
-            View::Quiet | View::Prompt { .. } => self.above_prompt(&text),
+            View::Quiet | View::Prompt { .. } | View::Request { .. } => self.above_prompt(&text),
             View::Task { position, held } => {
                 if !fits(position) {
                     held.push(Held { text, messages });
@@ -224,7 +283,9 @@ impl Pane {
 
     fn above_prompt(&self, text: &str) -> Vec<u8> {
         match self.view {
-            View::Prompt { .. } => format!("\r\x1b[K{text}\r\n{}", self.prompt_text()).into_bytes(),
+            View::Prompt { .. } | View::Request { .. } => {
+                format!("\r\x1b[K{text}\r\n{}", self.prompt_text()).into_bytes()
+            }
             View::Quiet | View::Task { .. } => format!("{text}\r\n").into_bytes(),
         }
     }
@@ -383,7 +444,7 @@ mod tests {
     fn held(pane: &Pane) -> usize {
         match &pane.view {
             View::Task { held, .. } => held.len(),
-            View::Quiet | View::Prompt { .. } => 0,
+            View::Quiet | View::Prompt { .. } | View::Request { .. } => 0,
         }
     }
 

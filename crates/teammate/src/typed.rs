@@ -1,15 +1,18 @@
-//! What the person types at the prompt: for a member that runs commands a task of the board, for one that thinks a
-//! message. Called by the worker.
+//! What the person does in the pane: a line at the prompt is for a member that runs commands a task of the board, for
+//! one that thinks a message; a key at a request is a decision. Called by the worker.
 //!
 //! It travels over connections of its own, as a client: a member's connection never carries the user's words.
 
 use agent_team_protocol::initialize::Initialize;
 use agent_team_protocol::launch::LaunchFile;
-use agent_team_protocol::method::{AddTask, MessageSend, Method, SendMessage, TaskAdd};
+use agent_team_protocol::method::{
+    AddTask, MessageSend, Method, RequestDecide, RequestShow, SendMessage, TaskAdd,
+};
+use agent_team_protocol::request::{DecideRequest, OneRequest, RequestView};
 use agent_team_protocol::rpc::{Call, TeamRef};
 use agent_team_protocol::spec::{Engine, TaskSpec};
 use agent_team_protocol::text::visible_label;
-use agent_team_protocol::{MemberName, Recipient, Refusal, TaskId, TeamId};
+use agent_team_protocol::{MemberName, Recipient, Refusal, RequestId, TaskId, TeamId};
 use agent_team_system::client::CallError;
 use agent_team_system::daemon;
 use agent_team_system::directories::Directories;
@@ -18,25 +21,49 @@ use tokio::sync::mpsc;
 /// Longest title of a typed task, in characters.
 const TITLE: usize = 60;
 
-/// Connections that one line is tried over: its key makes that safe.
+/// Connections that one act is tried over: its key makes that safe.
 const ATTEMPTS: u32 = 2;
 
-/// What became of a line: the task that it was made, or nothing more to say of it.
-pub(crate) type Added = Result<Option<TaskId>, Refusal>;
+/// What is to be done for the person.
+#[derive(Debug)]
+pub(crate) enum Act {
+    Line(String),
+    /// Look up what they are to decide.
+    Show(RequestId),
+    Decide(DecideRequest),
+}
+
+/// What became of it.
+#[derive(Debug)]
+pub(crate) enum Done {
+    Task(TaskId),
+    /// A message, which arrives by itself, or a decision.
+    Told,
+    Shown(Box<RequestView>),
+}
+
+/// What was not done, and why.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    pub(crate) what: &'static str,
+    pub(crate) refusal: Refusal,
+}
+
+pub(crate) type Acted = Result<Done, Failed>;
 
 /// The worker's side.
 #[derive(Debug)]
 pub(crate) struct Typed {
-    // Unbounded both: a person types the lines.
-    pub(crate) lines: mpsc::UnboundedSender<String>,
-    pub(crate) added: mpsc::UnboundedReceiver<Added>,
+    // Unbounded both: a person acts.
+    pub(crate) acts: mpsc::UnboundedSender<Act>,
+    pub(crate) acted: mpsc::UnboundedReceiver<Acted>,
 }
 
 impl Typed {
     /// Must be called within the worker's runtime.
     pub(crate) fn start(directories: Directories, launch: &LaunchFile) -> Self {
-        let (lines, worker) = mpsc::unbounded_channel();
-        let (to_worker, added) = mpsc::unbounded_channel();
+        let (acts, worker) = mpsc::unbounded_channel();
+        let (to_worker, acted) = mpsc::unbounded_channel();
         let client = Client {
             directories,
             // Random, and this worker's alone, as the launch is.
@@ -46,7 +73,7 @@ impl Typed {
             engine: launch.engine,
         };
         tokio::spawn(client.run(worker, to_worker));
-        Self { lines, added }
+        Self { acts, acted }
     }
 }
 
@@ -61,18 +88,26 @@ struct Client {
 impl Client {
     async fn run(
         self,
-        mut lines: mpsc::UnboundedReceiver<String>,
-        added: mpsc::UnboundedSender<Added>,
+        mut acts: mpsc::UnboundedReceiver<Act>,
+        acted: mpsc::UnboundedSender<Acted>,
     ) {
         let mut count: u64 = 0;
-        while let Some(line) = lines.recv().await {
+        while let Some(act) = acts.recv().await {
             count += 1;
-            let key = count.to_string();
-            let outcome = match self.engine {
+            let (what, outcome) = self.act(act, count.to_string()).await;
+            let outcome = outcome.map_err(|refusal| Failed { what, refusal });
+            let _worker_gone = acted.send(outcome);
+        }
+    }
+
+    /// What it came to, and how to say that it came to nothing.
+    async fn act(&self, act: Act, key: String) -> (&'static str, Result<Done, Refusal>) {
+        match act {
+            Act::Line(line) => match self.engine {
                 Engine::Command => {
                     let spec = task(&line, self.member.clone());
                     let added = self.call::<TaskAdd>(key, AddTask { spec }).await;
-                    added.map(|added| Some(added.task))
+                    ("not added", added.map(|added| Done::Task(added.task)))
                 }
                 Engine::Native => {
                     let message = SendMessage {
@@ -82,10 +117,17 @@ impl Client {
                         reply_to: None,
                     };
                     let sent = self.call::<MessageSend>(key, message).await;
-                    sent.map(|_arrives_by_itself| None)
+                    ("not sent", sent.map(|_| Done::Told))
                 }
-            };
-            let _worker_gone = added.send(outcome);
+            },
+            Act::Show(request) => {
+                let shown = self.call::<RequestShow>(key, OneRequest { request }).await;
+                ("not shown", shown.map(|view| Done::Shown(Box::new(view))))
+            }
+            Act::Decide(decide) => {
+                let decided = self.call::<RequestDecide>(key, decide).await;
+                ("not decided", decided.map(|_| Done::Told))
+            }
         }
     }
 

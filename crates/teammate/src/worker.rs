@@ -39,7 +39,7 @@ use crate::log::MemberLog;
 use crate::pane::paint::{self, Paint};
 use crate::pane::{Pane, PaneEvent, Room};
 use crate::sleep_until;
-use crate::typed::{Added, Typed};
+use crate::typed::{Act, Acted, Done, Typed};
 
 pub(crate) use self::report::refused;
 pub(crate) use self::state::{LastWords, Reconciled, reconcile};
@@ -81,7 +81,7 @@ enum Event {
     /// The supervisor can be shown more output.
     OutputDue(mpsc::OwnedPermit<TaskOutput>),
     Pane(PaneEvent),
-    Added(Added),
+    Acted(Acted),
     Signal(SignalEvent),
     Deadline,
 }
@@ -137,7 +137,7 @@ impl Worker {
             signal = next_signal(signals) => Event::Signal(signal),
             event = link.next() => Event::Link(event),
             event = pane.next() => Event::Pane(event),
-            Some(added) = typed.added.recv() => Event::Added(added),
+            Some(acted) = typed.acted.recv() => Event::Acted(acted),
             () = sleep_until(deadline) => Event::Deadline,
             Some(permit) = output_due(output_at, output) => Event::OutputDue(permit),
             (event, room) = task_event(task, room) => Event::Task(event, room),
@@ -156,9 +156,10 @@ impl Worker {
             Event::Task(TaskEvent::Ended(outcome), _) => self.ended(outcome),
             Event::OutputDue(permit) => self.show_output(permit),
             Event::Pane(event) => self.pane_event(event),
-            Event::Added(Ok(None)) => {}
-            Event::Added(Ok(Some(task))) => self.note(&format!("{task} added")),
-            Event::Added(Err(refusal)) => self.note(&refused("not added", &refusal)),
+            Event::Acted(Ok(Done::Task(task))) => self.note(&format!("{task} added")),
+            // Who runs commands asks nobody.
+            Event::Acted(Ok(Done::Told | Done::Shown(_))) => {}
+            Event::Acted(Err(failed)) => self.note(&refused(failed.what, &failed.refusal)),
             Event::Signal(SignalEvent::Shutdown) => self.stop(TERM_GRACE, "terminated".into()),
             Event::Signal(SignalEvent::Interrupt) => self.parts.pane.interrupt(),
             Event::Signal(SignalEvent::Hangup) => self.lose_pane(),
@@ -257,7 +258,7 @@ impl Worker {
                 for line in lines {
                     if !line.trim().is_empty() {
                         // The task that takes them ends with this process only.
-                        let _ended = self.parts.typed.lines.send(line);
+                        let _ended = self.parts.typed.acts.send(Act::Line(line));
                     }
                 }
                 self.parts.pane.prompt();
@@ -268,6 +269,8 @@ impl Worker {
                 }
             }
             PaneEvent::Shown(messages) => self.acknowledge(messages),
+            // Who runs commands asks nobody.
+            PaneEvent::Decided(_) => {}
             PaneEvent::Gone => self.lose_pane(),
         }
     }

@@ -11,6 +11,12 @@ pub(crate) enum RequestsCommand {
         #[arg(long)]
         all: bool,
     },
+    /// Each request as soon as it waits, until this is interrupted
+    Watch {
+        /// Run by `sh` for each, with the request as JSON on its standard input and its id in AGENT_TEAM_REQUEST
+        #[arg(long, value_name = "COMMAND")]
+        exec: Option<String>,
+    },
     /// One request whole: what would be done, why it is asked, and what can be allowed
     Show { request: RequestId },
     /// Let it be carried out

@@ -1,6 +1,7 @@
 //! The verbs, one file each, under the names that are typed.
 
 mod attach;
+mod audit;
 mod completions;
 mod config;
 mod doctor;
@@ -15,6 +16,7 @@ mod messages;
 mod ps;
 mod requests;
 mod role;
+mod rules;
 mod run;
 mod send;
 mod spawn;
@@ -61,6 +63,8 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
             reply_to,
         } => send::run(&global, output, to, text, urgent, reply_to).await,
         Verb::Messages { member, limit } => messages::run(&global, output, member, limit).await,
+        Verb::Rules(command) => rules::run(&global, output, command).await,
+        Verb::Audit { member } => audit::run(&global, output, member).await,
         Verb::Requests { command } => requests::run(&global, output, command).await,
         Verb::Task(command) => task::run(&global, output, command).await,
         Verb::Team(command) => team::run(&global, output, command).await,

@@ -1,12 +1,14 @@
 //! `requests …`: what members ask permission for, and the decisions about it.
 
+mod watch;
+
 use std::process::ExitCode;
 
 use agent_team_protocol::method::{RequestDecide, RequestList, RequestShow};
 use agent_team_protocol::request::{
     DecideRequest, Decision, ListRequests, OneRequest, RequestState, RequestView, Scope,
 };
-use agent_team_protocol::text::{visible, visible_line};
+use agent_team_protocol::text::visible_line;
 use agent_team_protocol::{ErrorCode, RequestId};
 use owo_colors::OwoColorize;
 use serde::Serialize;
@@ -47,6 +49,7 @@ pub(super) async fn run(
             let decision = Decision::Allow { scope, rules };
             decide(&mut session, output, request, decision).await
         }
+        RequestsCommand::Watch { exec } => watch::run(session, output, exec).await,
         RequestsCommand::Deny { request, reason } => {
             let reason = super::text_or_stdin(reason, ErrorCode::Invalid)?;
             decide(&mut session, output, request, Decision::Deny { reason }).await
@@ -109,29 +112,18 @@ fn brief(view: &RequestView) -> String {
 
 fn sheet(view: &RequestView) -> String {
     let mut text = format!(
-        "{}  {}\nasked by   {}, {}\nin         {}\n",
+        "{}  {}\nasked by   {}, {}\n",
         view.id.bold(),
         state(view.state),
         view.member,
         time::ago(view.asked_at),
-        visible_line(&view.directory.display().to_string()),
     );
     if let Some(by) = &view.decided_by {
         let reason = view.reason.as_deref().unwrap_or_default();
         text.push_str(&format!("decided by {by} {}\n", visible_line(reason)));
     }
-    let whole: serde_json::Value = serde_json::from_str(view.input.get()).unwrap_or_default();
-    text.push_str(&format!("{}\n", visible_line(&view.tool)));
-    for (name, value) in whole.as_object().into_iter().flatten() {
-        let value = match value.as_str() {
-            Some(text) => visible(text).replace('\n', "\n      "),
-            None => visible(&value.to_string()).into_owned(),
-        };
-        text.push_str(&format!("  {}\n      {value}\n", visible_line(name)));
-    }
-    for why in &view.why {
-        text.push_str(&format!("asked because  {}\n", visible_line(why)));
-    }
+    text.push_str(&view.whole());
+    text.push('\n');
     if view.state == RequestState::Pending {
         for offer in &view.offers {
             let rules: String = offer

@@ -210,6 +210,9 @@ impl<'a> Turn<'a> {
             Call::BeginRequest { request } => self.begin_request(by, request),
             Call::EndRequest { request } => self.end_request(by, request),
             Call::WithdrawRequest { request } => self.withdraw_request(by, request),
+            Call::RevokeGrant { request } => self
+                .user_only(by, "revoke grants")
+                .and_then(|()| self.revoke_grant(request)),
             Call::SetBudget { member, budget } => self
                 .user_only(by, "set limits")
                 .and_then(|()| self.set_budget(member, budget)),

@@ -175,6 +175,15 @@ impl Turn<'_> {
         Ok(Answer::Done.into())
     }
 
+    pub(super) fn revoke_grant(&mut self, id: RequestId) -> Decided {
+        let mut grants = self.team.requests.grants().iter();
+        if !grants.any(|grant| grant.request == id) {
+            return Err(Refused::UnknownGrant(id));
+        }
+        self.record(Event::GrantRevoked { request: id });
+        Ok(Answer::Done.into())
+    }
+
     /// Nobody waits for it any more.
     pub(super) fn withdraw_request(&mut self, by: &Origin, id: RequestId) -> Decided {
         let (request, _) = self.own_request(by, id)?;

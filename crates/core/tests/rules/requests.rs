@@ -224,6 +224,22 @@ fn what_was_allowed_and_not_done_in_a_turn_is_not_done_later() {
 }
 
 #[test]
+fn what_is_revoked_holds_no_longer_and_only_the_user_revokes() {
+    let mut rig = Rig::of(file(&["ada"]));
+    let request = asked(&mut rig, "ada", "d");
+    let revoke = || Call::RevokeGrant { request };
+    assert_eq!(rig.user(revoke()).refusal(), Refused::UnknownGrant(request));
+    rig.user(allow_for(request, Scope::Team, &[])).answer();
+    for by in ["ada", "lead"] {
+        let refusal = rig.by(by, revoke()).refusal();
+        assert!(matches!(refusal, Refused::NotPermitted(_)));
+    }
+    rig.user(revoke()).answer();
+    assert!(rig.team.requests().grants().is_empty());
+    assert!(matches!(state(&rig, request), RequestState::Allowed { .. }));
+}
+
+#[test]
 fn grants_end_with_the_team() {
     let mut rig = Rig::of(file(&["ada"]));
     let request = asked(&mut rig, "ada", "d");

@@ -170,6 +170,7 @@ pub(super) enum Fact {
     CallDenied {},
     RequestBegun {},
     RequestEnded {},
+    GrantRevoked {},
     GrantsEnded {},
     TeamPlanned {},
     Booted {},

@@ -397,6 +397,7 @@ impl Envelopes {
             | Fact::CallDenied {}
             | Fact::RequestBegun {}
             | Fact::RequestEnded {}
+            | Fact::GrantRevoked {}
             | Fact::GrantsEnded {}
             | Fact::RequestKept {}
             | Fact::GrantKept {}

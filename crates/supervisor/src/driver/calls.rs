@@ -10,6 +10,7 @@ use agent_team_protocol::method::{
     UpAnswer,
 };
 use agent_team_protocol::request::{AskRequest, DecideRequest, Decision, ListRequests, Permission};
+use agent_team_protocol::rule::CheckRules;
 use agent_team_protocol::spec::TeamSpec;
 use agent_team_protocol::view::Placement;
 use agent_team_protocol::{ErrorCode, MemberName, Refusal, RequestId, RunId, TaskId, TeamId};
@@ -19,6 +20,7 @@ use super::waiters::{Shape, Waiter};
 use super::{After, Driver, WantedTeam, now};
 use crate::convert;
 use crate::outbox::Reply;
+use crate::permission;
 use crate::settings::{Place, TeamSettings, Terminal};
 
 /// One call for one team.
@@ -53,6 +55,8 @@ pub(crate) enum Asked {
     Decide(Box<DecideRequest>),
     ListRequests(ListRequests),
     ShowRequest(RequestId),
+    ListRules,
+    CheckRules(Box<CheckRules>),
     ListRounds(ListRounds),
     ReadTranscript(ReadTranscript),
     Recall(GetMemory),
@@ -78,6 +82,8 @@ impl Request {
             Asked::WaitForRequest(_)
             | Asked::ListRequests(_)
             | Asked::ShowRequest(_)
+            | Asked::ListRules
+            | Asked::CheckRules(_)
             | Asked::ShowTeam
             | Asked::ShowMember(_)
             | Asked::FindLog(_)
@@ -209,6 +215,9 @@ impl Driver {
         {
             // A team that is up stays where it is.
             place = settings.place;
+        }
+        if let Err(refusal) = permission::check(&spec) {
+            return reply.refuse(refusal);
         }
         let plan = convert::up_plan(spec, place.clone(), &self.team);
         // What is refused must leave no environment behind: that is what marks a team as up.

@@ -7,6 +7,7 @@ use agent_team_protocol::view::CommitView;
 use agent_team_protocol::{ErrorCode, Refusal, Revision, with_causes};
 use agent_team_store::{Batch, CommitError, Committed};
 
+use super::calls::Asked;
 use super::committer::Submitted;
 use super::{After, Driver, Flight, Message, Notice, RECENT_MAX, Request, Storage, Turn};
 use crate::seams::{self, Seam};
@@ -226,7 +227,7 @@ impl Driver {
             Storage::Failed(_) if request.is_read() => Some(request),
             Storage::Failed(why) => {
                 let refusal = Refusal::new(ErrorCode::StorageFailed, why.clone()).hint(NO_MORE);
-                if request.is_urgent() {
+                if request.is_urgent() && !matches!(request.asked, Asked::Decide(_)) {
                     self.end_unstored();
                 }
                 request.reply.refuse(refusal);

@@ -27,10 +27,15 @@ impl Driver {
     /// Answers a question from the state, which is what is stored.
     pub(super) fn read(&mut self, request: Request) {
         let reply = request.reply;
+        if let Err(refusal) = check_reader(&request.by, &request.asked) {
+            return reply.refuse(refusal);
+        }
         match request.asked {
             Asked::WaitForRequest(id) => self.wait_for_request(reply, &request.by, id),
             Asked::ListRequests(list) => self.list_requests(reply, &request.by, &list),
             Asked::ShowRequest(id) => self.show_request(reply, &request.by, id),
+            Asked::ListRules => self.list_rules(reply),
+            Asked::CheckRules(check) => self.check_rules(reply, &check),
             Asked::ShowTeam => reply.ok(&self.team_view()),
             Asked::ShowMember(name) => match self.member_answer(&name) {
                 Some(answer) => reply.ok(&answer),
@@ -286,6 +291,45 @@ impl Driver {
             }
         });
     }
+}
+
+/// A member is told what is its own and what the team shares.
+fn check_reader(by: &Origin, asked: &Asked) -> Result<(), Refusal> {
+    let Origin::Member { name, .. } = by else {
+        return Ok(());
+    };
+    let what = match asked {
+        Asked::FindLog(_) => "look for logs",
+        Asked::Attach(_) => "look into panes",
+        Asked::Subscribe(_) => "see every event",
+        Asked::ListRules | Asked::CheckRules(_) => "see the rules",
+        Asked::Wait | Asked::WaitForRun(_) => "wait for the team",
+        Asked::ListMessages(list) if list.of != Some(Party::Member(name.clone())) => {
+            "read messages that are not this member's"
+        }
+        // These look at who asks themselves, or show what everybody may see.
+        Asked::ListMessages(_)
+        | Asked::WaitForRequest(_)
+        | Asked::ListRequests(_)
+        | Asked::ShowRequest(_)
+        | Asked::ShowTeam
+        | Asked::ShowMember(_)
+        | Asked::ListTasks(_)
+        | Asked::ShowTask(_)
+        | Asked::WaitForQuestion
+        | Asked::ListRounds(_)
+        | Asked::ReadTranscript(_)
+        | Asked::Recall(_)
+        | Asked::Change(_)
+        | Asked::Up(_)
+        | Asked::Spawn(_)
+        | Asked::Ask(_)
+        | Asked::Decide(_) => {
+            return Ok(());
+        }
+    };
+    let text = format!("only the user may {what}");
+    Err(Refusal::new(ErrorCode::NotPermitted, text))
 }
 
 /// The newest of these that fit into a frame however their texts are escaped; one at least.

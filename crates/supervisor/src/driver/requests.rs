@@ -8,12 +8,14 @@ use agent_team_protocol::request::{
     AskRequest, DecideRequest, Decided, Decision, ListRequests, Permission, RequestListAnswer,
     RequestView,
 };
+use agent_team_protocol::rule::{CheckRules, RuleListAnswer};
 use agent_team_protocol::{ErrorCode, MemberName, Refusal, RequestId};
 
 use super::Driver;
 use super::waiters::{Shape, Waiter};
 use crate::outbox::Reply;
 use crate::permission;
+use crate::settings::TeamSettings;
 
 impl Driver {
     /// What the rules let pass or forbid is told as soon as it is on record; the rest is asked.
@@ -32,7 +34,7 @@ impl Driver {
             Ok(call) => call,
             Err(refusal) => return reply.refuse(refusal),
         };
-        let judgement = self.judge(name, &call, None);
+        let judgement = self.judge(Some(name), &call, None);
         let why = judgement.to_string();
         let (ruling, shape) = match judgement.ruling {
             Ruling::Allow => {
@@ -117,7 +119,7 @@ impl Driver {
             permission::stored(&other.call)
                 .and_then(|ask| permission::call(&ask))
                 .is_ok_and(|call| {
-                    self.judge(&other.member, &call, Some(&grant)).ruling == Ruling::Allow
+                    self.judge(Some(&other.member), &call, Some(&grant)).ruling == Ruling::Allow
                 })
         });
         let covers = covered.map(|other| other.id).collect();
@@ -134,7 +136,7 @@ impl Driver {
             return Err(Refusal::new(ErrorCode::Invalid, error.to_string()));
         }
         let call = permission::call(&permission::stored(&request.call)?)?;
-        let judgement = self.judge(&request.member, &call, Some(grant));
+        let judgement = self.judge(Some(&request.member), &call, Some(grant));
         if judgement.ruling == Ruling::Allow {
             return Ok(());
         }
@@ -144,16 +146,37 @@ impl Driver {
             .hint(format!("with it the decision would be: {judgement}")))
     }
 
-    /// What the rules say of a member's call, with one more grant perhaps.
+    pub(super) fn list_rules(&self, reply: Reply) {
+        let own = TeamSettings::of(self.team.plan()).map(|settings| settings.permissions);
+        reply.ok(&RuleListAnswer {
+            rules: permission::rules(&own.unwrap_or_default(), self.team.requests().grants()),
+        });
+    }
+
+    pub(super) fn check_rules(&self, reply: Reply, check: &CheckRules) {
+        match permission::call(&check.call) {
+            Ok(call) => {
+                let judgement = self.judge(check.member.as_ref(), &call, None);
+                reply.ok(&permission::judgement(&judgement));
+            }
+            Err(refusal) => reply.refuse(refusal),
+        }
+    }
+
+    /// What the rules say of a call, with one more grant perhaps. Without a member only what is granted to everybody
+    /// counts.
     fn judge(
         &self,
-        member: &MemberName,
+        member: Option<&MemberName>,
         call: &agent_team_policy::Call,
         more: Option<&Grant>,
     ) -> Judgement {
         let grants = self.team.requests().grants().iter().chain(more);
         let mut book = RuleBook::new();
-        for grant in grants.filter(|grant| grant.is_for(member)) {
+        if let Some(settings) = TeamSettings::of(self.team.plan()) {
+            permission::add_own(&mut book, &settings.permissions);
+        }
+        for grant in grants.filter(|grant| is_for(grant, member)) {
             permission::add(&mut book, grant);
         }
         let ground = Ground {
@@ -230,13 +253,20 @@ impl Driver {
     fn request_view(&self, request: &request::Request) -> Result<RequestView, Refusal> {
         let ask = permission::stored(&request.call)?;
         let call = permission::call(&ask)?;
-        let judgement = self.judge(&request.member, &call, None);
+        let judgement = self.judge(Some(&request.member), &call, None);
         let ground = Ground {
             project: self.identity.project.clone(),
             home: None,
         };
         let offers = agent_team_policy::offers(&call, &ground);
         Ok(permission::view(request, ask, &judgement, offers))
+    }
+}
+
+fn is_for(grant: &Grant, member: Option<&MemberName>) -> bool {
+    match member {
+        Some(member) => grant.is_for(member),
+        None => grant.member.is_none(),
     }
 }
 

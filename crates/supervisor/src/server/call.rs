@@ -255,6 +255,12 @@ pub(super) fn destination(method: &str, call: &Envelope<'_>) -> Result<Destinati
             call.args::<m::RequestDecide>()?,
         )))),
 
+        m::RuleList::NAME => read(Asked::ListRules),
+        m::RuleCheck::NAME => read(Asked::CheckRules(Box::new(call.args::<m::RuleCheck>()?))),
+        m::RuleRevoke::NAME => change(Call::RevokeGrant {
+            request: call.args::<m::RuleRevoke>()?.request,
+        }),
+
         m::TranscriptAppend::NAME => change(Call::Append(convert::growth(
             call.args::<m::TranscriptAppend>()?,
         )?)),

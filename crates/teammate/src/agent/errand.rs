@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use agent_team_protocol::initialize::Welcome;
 use agent_team_protocol::method::{
-    EndTask, MemberExit, Method, TaskComplete, TaskFail, TaskRelease,
+    EndTask, MemberExit, Method, RequestWait, TaskComplete, TaskFail, TaskRelease,
 };
 use agent_team_protocol::notification::{Abandon, Assignment, MemberWaits};
+use agent_team_protocol::request::{OneRequest, RequestState, RequestView};
 use agent_team_protocol::text::{visible, visible_line};
-use agent_team_protocol::{ErrorCode, Refusal};
+use agent_team_protocol::{ErrorCode, Refusal, RequestId};
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -20,6 +21,7 @@ use crate::desk::DeskCall;
 use crate::engine::Claim;
 use crate::link::{Notice, Request, Ticket};
 use crate::pane::paint::Paint;
+use crate::typed::Act;
 use crate::worker::{LastWords, Reconciled, reconcile};
 
 /// What of a grace is kept for storing what was done and for the last words, of a short one half.
@@ -34,6 +36,8 @@ pub(super) enum Errand {
         answer: oneshot::Sender<Result<Box<RawValue>, Refusal>>,
         /// It ends this claim.
         ends: Option<Claim>,
+        /// It is answered when this request is decided.
+        asks: Option<RequestId>,
     },
     Exit,
 }
@@ -155,9 +159,14 @@ impl Agent {
             answer,
         } = call;
         let ends = ended_claim(method, &args);
+        let asks = awaited_request(method, &args);
+        if let Some(request) = asks {
+            self.wait_for_request(request);
+        }
         self.tell_before_asking();
         let ticket = self.parts.link.request(Request { method, args });
-        self.errands.insert(ticket, Errand::Call { answer, ends });
+        self.errands
+            .insert(ticket, Errand::Call { answer, ends, asks });
     }
 
     /// What led to a request is told before what comes of it. While earlier output still waits to be sent, it is told
@@ -173,7 +182,10 @@ impl Agent {
 
     pub(super) fn answered(&mut self, ticket: Ticket, outcome: Result<Box<RawValue>, Refusal>) {
         match self.errands.remove(&ticket) {
-            Some(Errand::Call { answer, ends }) => {
+            Some(Errand::Call { answer, ends, asks }) => {
+                if let Some(request) = asks {
+                    self.request_over(request);
+                }
                 if let Some(claim) = ends
                     && outcome.as_ref().map_or_else(is_stale, |_| true)
                 {
@@ -189,6 +201,27 @@ impl Agent {
             }
             None => {}
         }
+    }
+
+    /// Has the person in the pane asked, as soon as what is asked is known.
+    fn wait_for_request(&mut self, request: RequestId) {
+        self.asks = Some(request);
+        if self.parts.pane.is_open() {
+            // The task that looks it up ends with this process only.
+            let _ended = self.parts.typed.acts.send(Act::Show(request));
+        }
+    }
+
+    pub(super) fn show_request(&mut self, view: RequestView) {
+        if self.asks == Some(view.id) && view.state == RequestState::Pending {
+            self.parts.pane.ask(view);
+        }
+    }
+
+    /// Decided, here or elsewhere, or nobody waits for it any more.
+    fn request_over(&mut self, request: RequestId) {
+        self.asks.take_if(|asks| *asks == request);
+        self.parts.pane.end_request(request);
     }
 
     pub(super) fn stop(&mut self, grace: Duration, reason: String) {
@@ -278,6 +311,14 @@ fn ended_claim(method: &str, args: &RawValue) -> Option<Claim> {
         task: ended.task,
         generation: ended.generation?,
     })
+}
+
+/// The request whose decision this call waits for.
+fn awaited_request(method: &str, args: &RawValue) -> Option<RequestId> {
+    let one: OneRequest = (method == RequestWait::NAME)
+        .then(|| serde_json::from_str(args.get()).ok())
+        .flatten()?;
+    Some(one.request)
 }
 
 fn is_stale(refusal: &Refusal) -> bool {

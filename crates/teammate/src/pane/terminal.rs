@@ -41,6 +41,8 @@ pub(super) enum Event {
     /// ^D at the beginning of a line.
     EndOfInput,
     Shown(Vec<MessageId>),
+    /// All that was shown before is on the screen, and what is typed from now on comes key by key.
+    Raw,
     Gone,
 }
 
@@ -105,7 +107,11 @@ async fn run(
                 None => return,
                 Some(Command::Raw) => {
                     raw = true;
-                    take_over(&mut tty).await
+                    let taken = take_over(&mut tty).await;
+                    if taken {
+                        let _gone = events.send(Event::Raw);
+                    }
+                    taken
                 }
                 Some(Command::Cooked) => {
                     raw = false;

@@ -13,9 +13,9 @@ use agent_team_protocol::request::{
     AskRequest, Decided, OneRequest, Permission as Answer, PlaceSpec, RunnableView,
 };
 use agent_team_protocol::{Refusal, RequestId};
+use agent_team_system::path::resolve;
 use serde_json::Value;
 
-use super::place::resolve;
 use super::{Bench, ToolError, off_thread};
 use crate::desk::Desk;
 

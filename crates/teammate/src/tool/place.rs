@@ -10,6 +10,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 
+use agent_team_system::path::resolve;
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
@@ -189,29 +190,6 @@ fn normal(path: &Path) -> PathBuf {
         }
     }
     normal
-}
-
-/// Follows every link of what exists; what does not exist yet is appended as it is.
-pub(super) fn resolve(path: &Path) -> io::Result<PathBuf> {
-    let mut existing = path;
-    loop {
-        match existing.canonicalize() {
-            Ok(resolved) => {
-                let rest = path.strip_prefix(existing).expect("it is an ancestor");
-                if rest.as_os_str().is_empty() {
-                    return Ok(resolved);
-                }
-                return Ok(resolved.join(rest));
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if existing.symlink_metadata().is_ok() {
-                    return Err(io::Error::other("a symbolic link that leads to nothing"));
-                }
-                existing = existing.parent().ok_or(error)?;
-            }
-            Err(error) => return Err(error),
-        }
-    }
 }
 
 fn outside(bench: &Bench, given: &str) -> ToolError {

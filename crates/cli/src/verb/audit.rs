@@ -1,0 +1,271 @@
+//! `audit`: who let what be done, from the journal, where every decision is written before anything follows from it.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use agent_team_protocol::notification::EventNotice;
+use agent_team_protocol::text::visible_line;
+use agent_team_protocol::{MemberName, Party, RequestId, Revision};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::args::Global;
+use crate::error::Failure;
+use crate::output::{Output, time};
+use crate::session::{Notice, Session, Subscription};
+
+/// What of the journal is a decision, or what came of one.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "kind", content = "data", rename_all = "snake_case")]
+enum Fact {
+    CallAllowed {
+        member: MemberName,
+        digest: String,
+        call: String,
+        why: String,
+    },
+    CallDenied {
+        member: MemberName,
+        digest: String,
+        call: String,
+        why: String,
+    },
+    RequestAsked {
+        request: RequestId,
+        member: MemberName,
+        digest: String,
+        call: String,
+    },
+    RequestAllowed {
+        request: RequestId,
+        scope: String,
+        by: Party,
+        #[serde(default)]
+        rules: Vec<String>,
+        #[serde(default)]
+        through: Option<RequestId>,
+    },
+    RequestDenied {
+        request: RequestId,
+        by: Party,
+        reason: String,
+    },
+    RequestWithdrawn {
+        request: RequestId,
+    },
+    RequestBegun {
+        request: RequestId,
+    },
+    RequestEnded {
+        request: RequestId,
+    },
+    GrantRevoked {
+        request: RequestId,
+    },
+    GrantsEnded {},
+    #[serde(other)]
+    Other,
+}
+
+/// A line of the audit; with `--json` an object.
+#[derive(Debug, Serialize)]
+struct Entry {
+    revision: Revision,
+    /// Unix time in milliseconds.
+    at: u64,
+    /// `allowed`, `denied`, `asked`, `withdrawn`, `begun`, `ended`, `revoked` or `grants_ended`.
+    what: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request: Option<RequestId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<Subject>,
+    /// Who decided; none: the rules did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<Party>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rules: Vec<String>,
+    /// The request whose grant covered it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    through: Option<RequestId>,
+    /// The reason that was given, or the rules that decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+}
+
+/// What it was about.
+#[derive(Debug, Clone, Serialize)]
+struct Subject {
+    member: MemberName,
+    digest: String,
+    /// Tool, arguments and directory.
+    call: Value,
+}
+
+impl Subject {
+    fn new(member: MemberName, digest: String, call: &str) -> Self {
+        let call = serde_json::from_str(call).unwrap_or_default();
+        Self {
+            member,
+            digest,
+            call,
+        }
+    }
+}
+
+pub(super) async fn run(
+    global: &Global,
+    output: Output,
+    member: Option<MemberName>,
+) -> Result<ExitCode, Failure> {
+    let session = Session::of_team(global)?;
+    let mut events = Subscription::new(session, Revision(0), false).await?;
+    let mut subjects = BTreeMap::new();
+    let mut last = Revision(0);
+    while last < events.head() {
+        let Notice::Event(event) = events.next().await? else {
+            continue;
+        };
+        last = event.revision;
+        let Some(entry) = entry(&event, &mut subjects) else {
+            continue;
+        };
+        let of = entry.subject.as_ref().map(|subject| &subject.member);
+        if member.is_none() || of == member.as_ref() {
+            output.item(&entry, || line(&entry))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `subjects`: what each request so far was about.
+fn entry(event: &EventNotice, subjects: &mut BTreeMap<RequestId, Subject>) -> Option<Entry> {
+    let fact: Fact = serde_json::from_str(event.event.get()).ok()?;
+    let mut entry = Entry {
+        revision: event.revision,
+        at: event.at,
+        what: "",
+        request: None,
+        subject: None,
+        by: None,
+        scope: None,
+        rules: Vec::new(),
+        through: None,
+        why: None,
+    };
+    match fact {
+        Fact::CallAllowed {
+            member,
+            digest,
+            call,
+            why,
+        } => {
+            entry.what = "allowed";
+            entry.subject = Some(Subject::new(member, digest, &call));
+            entry.why = Some(why);
+        }
+        Fact::CallDenied {
+            member,
+            digest,
+            call,
+            why,
+        } => {
+            entry.what = "denied";
+            entry.subject = Some(Subject::new(member, digest, &call));
+            entry.why = Some(why);
+        }
+        Fact::RequestAsked {
+            request,
+            member,
+            digest,
+            call,
+        } => {
+            entry.what = "asked";
+            entry.request = Some(request);
+            subjects.insert(request, Subject::new(member, digest, &call));
+        }
+        Fact::RequestAllowed {
+            request,
+            scope,
+            by,
+            rules,
+            through,
+        } => {
+            entry.what = "allowed";
+            entry.request = Some(request);
+            entry.by = Some(by);
+            entry.scope = Some(scope);
+            entry.rules = rules;
+            entry.through = through;
+        }
+        Fact::RequestDenied {
+            request,
+            by,
+            reason,
+        } => {
+            entry.what = "denied";
+            entry.request = Some(request);
+            entry.by = Some(by);
+            entry.why = Some(reason);
+        }
+        Fact::RequestWithdrawn { request } => {
+            entry.what = "withdrawn";
+            entry.request = Some(request);
+        }
+        Fact::RequestBegun { request } => {
+            entry.what = "begun";
+            entry.request = Some(request);
+        }
+        Fact::RequestEnded { request } => {
+            entry.what = "ended";
+            entry.request = Some(request);
+        }
+        Fact::GrantRevoked { request } => {
+            entry.what = "revoked";
+            entry.request = Some(request);
+        }
+        Fact::GrantsEnded {} => entry.what = "grants_ended",
+        Fact::Other => return None,
+    }
+    if let Some(request) = &entry.request {
+        entry.subject = subjects.get(request).cloned();
+    }
+    Some(entry)
+}
+
+/// `2026-11-21T03:42:19Z  P-1  ada  allowed by user for team as Bash(cargo test:*)  bash: cargo test`
+fn line(entry: &Entry) -> String {
+    let mut parts = vec![time::utc(entry.at)];
+    parts.extend(entry.request.map(|request| request.to_string()));
+    let subject = entry.subject.as_ref();
+    parts.extend(subject.map(|subject| subject.member.to_string()));
+    let mut what = entry.what.replace('_', " ");
+    match &entry.by {
+        Some(by) => what.push_str(&format!(" by {by}")),
+        None if entry.request.is_none() && subject.is_some() => what.push_str(" by rule"),
+        None => {}
+    }
+    if let Some(scope) = &entry.scope {
+        what.push_str(&format!(" for {scope}"));
+    }
+    if let Some(through) = entry.through {
+        what.push_str(&format!(" through {through}"));
+    }
+    if !entry.rules.is_empty() {
+        what.push_str(&format!(" as {}", entry.rules.join(" ")));
+    }
+    parts.push(what);
+    if let Some(subject) = subject {
+        let (tool, input) = (&subject.call["tool"], &subject.call["arguments"]);
+        let told = match input["command"].as_str() {
+            Some(command) => command.to_owned(),
+            None => input.to_string(),
+        };
+        parts.push(format!("{}: {told}", tool.as_str().unwrap_or("?")));
+    }
+    if let Some(why) = entry.why.as_deref().filter(|why| !why.is_empty()) {
+        parts.push(format!("({why})"));
+    }
+    format!("{}\n", visible_line(&parts.join("  ")))
+}

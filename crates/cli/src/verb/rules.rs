@@ -1,0 +1,144 @@
+//! `rules …`: what lets pass and what holds back, and why something would be decided so.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use agent_team_policy::{Action, Place};
+use agent_team_protocol::method::{Nothing, RuleCheck, RuleList, RuleRevoke};
+use agent_team_protocol::request::{AskRequest, OneRequest, PlaceSpec};
+use agent_team_protocol::rule::{CheckRules, JudgementView, RuleView, RulingView};
+use agent_team_protocol::text::visible_line;
+use agent_team_system::path;
+use serde::Serialize;
+use serde_json::value::to_raw_value;
+
+use crate::args::{Global, RulesCommand};
+use crate::error::Failure;
+use crate::output::Output;
+use crate::session::{Session, current_directory};
+
+#[derive(Serialize)]
+struct Rules {
+    rules: Vec<RuleView>,
+}
+
+/// The design's names: `commands` are all the parts of a line.
+#[derive(Serialize)]
+struct Checked {
+    decision: RulingView,
+    commands: Vec<Command>,
+}
+
+#[derive(Serialize)]
+struct Command {
+    command: String,
+    decision: RulingView,
+    why: String,
+}
+
+pub(super) async fn run(
+    global: &Global,
+    output: Output,
+    command: RulesCommand,
+) -> Result<ExitCode, Failure> {
+    let mut session = Session::of_team(global)?;
+    match command {
+        RulesCommand::List => {
+            let rules = session.ask::<RuleList>(Nothing {}).await?.rules;
+            let document = Rules { rules };
+            output.show(&document, || match document.rules.as_slice() {
+                [] => "there are no rules: what is no mere reading is asked\n".into(),
+                rules => rules.iter().map(line).collect(),
+            })?;
+        }
+        RulesCommand::Check { member, command } => {
+            let call = call(&command.join(" "), &current_directory()?);
+            let check = CheckRules { call, member };
+            let judged = session.ask::<RuleCheck>(check).await?;
+            let document = checked(judged);
+            output.show(&document, || explanation(&document))?;
+        }
+        RulesCommand::Revoke { request } => {
+            session.call::<RuleRevoke>(OneRequest { request }).await?;
+            let document = serde_json::json!({ "revoked": request });
+            output.show(&document, || format!("{request} grants nothing any more\n"))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What a member would ask before it ran this here.
+fn call(line: &str, directory: &Path) -> AskRequest {
+    let arguments = serde_json::json!({ "command": line });
+    let places = Action::of("bash", &arguments).paths().into_iter();
+    AskRequest {
+        tool: "bash".into(),
+        arguments: to_raw_value(&arguments).expect("it is JSON"),
+        directory: directory.to_owned(),
+        places: places
+            .filter_map(|given| {
+                let path = Place::lexical(directory, &given);
+                let resolved = path::resolve(&path).ok()?;
+                Some(PlaceSpec {
+                    given,
+                    path,
+                    resolved,
+                })
+            })
+            .collect(),
+    }
+}
+
+fn checked(judged: JudgementView) -> Checked {
+    let parts = judged.parts.into_iter().map(|part| Command {
+        command: part.what,
+        decision: part.decision,
+        why: part.why,
+    });
+    Checked {
+        decision: judged.decision,
+        commands: parts.collect(),
+    }
+}
+
+fn explanation(checked: &Checked) -> String {
+    let mut text = format!("{}\n", word(checked.decision));
+    for Command {
+        command,
+        decision,
+        why,
+    } in &checked.commands
+    {
+        let decision = word(*decision);
+        let why = visible_line(why);
+        text.push_str(&format!(
+            "  {decision:5}  {}: {why}\n",
+            visible_line(command)
+        ));
+    }
+    text
+}
+
+/// `allow  Bash(cargo test:*)  for everybody, by P-4`
+fn line(view: &RuleView) -> String {
+    let rule = view.rule.as_deref().unwrap_or("exactly what was asked");
+    let whom = match &view.member {
+        Some(member) => member.to_string(),
+        None => "everybody".into(),
+    };
+    let source = match view.request {
+        Some(request) => format!("by {request}"),
+        None => "by the team file".into(),
+    };
+    let (effect, rule) = (word(view.effect), visible_line(rule));
+    format!("{effect:5}  {rule}  for {whom}, {source}\n")
+}
+
+fn word(ruling: RulingView) -> &'static str {
+    match ruling {
+        RulingView::Allow => "allow",
+        RulingView::Ask => "ask",
+        RulingView::Deny => "deny",
+        RulingView::Unknown => "?",
+    }
+}

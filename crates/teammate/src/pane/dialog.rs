@@ -1,0 +1,197 @@
+//! A request that waits for somebody, as the pane asks about it, and what each key says then. Called by the pane. Pure.
+//!
+//! It is rendered from the request as the supervisor keeps it, never from the model's words, and what a key decides is
+//! bound to the digest of what was shown.
+
+use std::time::Duration;
+
+use agent_team_protocol::RequestId;
+use agent_team_protocol::request::{DecideRequest, Decision, OfferView, RequestView, Scope};
+use agent_team_protocol::text::visible_line;
+
+/// No key counts before all of the request has been on the screen for so long without one.
+const QUIET: Duration = Duration::from_millis(300);
+
+/// Offers that have a key of their own.
+const OFFERS: usize = 9;
+
+const ESCAPE: u8 = 0x1b;
+const CONTROL_C: u8 = 0x03;
+
+#[derive(Debug)]
+pub(crate) struct Dialog {
+    request: RequestId,
+    digest: String,
+    offers: Vec<OfferView>,
+}
+
+/// What the person did.
+#[derive(Debug)]
+pub(super) enum Pressed {
+    Decided(DecideRequest),
+    /// Not here and not now: the request goes on waiting.
+    Later,
+    /// No key, or one too early to have been meant.
+    Nothing,
+}
+
+impl Dialog {
+    pub(crate) fn of(view: RequestView) -> Self {
+        Self {
+            request: view.id,
+            digest: view.digest,
+            offers: view.offers.into_iter().take(OFFERS).collect(),
+        }
+    }
+
+    pub(super) fn request(&self) -> RequestId {
+        self.request
+    }
+
+    /// `quiet`: how long all of it has been on the screen without a key.
+    pub(super) fn pressed(&self, keys: &[u8], quiet: Option<Duration>) -> Pressed {
+        let (&[key], Some(QUIET..)) = (keys, quiet) else {
+            return Pressed::Nothing;
+        };
+        let decision = match key {
+            b'y' => Decision::Allow {
+                scope: Scope::Once,
+                rules: Vec::new(),
+            },
+            b'n' => Decision::Deny {
+                reason: String::new(),
+            },
+            ESCAPE | CONTROL_C => return Pressed::Later,
+            digit => {
+                let offer = usize::from(digit).checked_sub(usize::from(b'1'));
+                let Some(offer) = offer.and_then(|offer| self.offers.get(offer)) else {
+                    return Pressed::Nothing;
+                };
+                Decision::Allow {
+                    scope: Scope::Team,
+                    rules: offer.rules.clone(),
+                }
+            }
+        };
+        Pressed::Decided(DecideRequest {
+            request: self.request,
+            digest: Some(self.digest.clone()),
+            decision,
+        })
+    }
+
+    /// Stands where the prompt stood.
+    pub(super) fn prompt(&self) -> String {
+        let offers = match self.offers.len() {
+            0 => "",
+            1 => "1 team · ",
+            _ => "1-9 team · ",
+        };
+        format!("{}? y once · {offers}n no · esc later ▸ ", self.request)
+    }
+}
+
+/// The request and what can be said to it, in lines.
+pub(crate) fn text(view: &RequestView) -> String {
+    let mut text = format!("── {} {} asks: {}", view.id, view.member, view.whole());
+    for (number, offer) in (1..).zip(view.offers.iter().take(OFFERS)) {
+        let rules = offer.rules.join(" ");
+        let rules = match rules.as_str() {
+            "" => String::new(),
+            rules => format!("  {}", visible_line(rules)),
+        };
+        text.push_str(&format!(
+            "\n  {number}  for the team: {}{rules}",
+            visible_line(&offer.covers)
+        ));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use agent_team_protocol::request::RequestState;
+    use serde_json::value::to_raw_value;
+
+    fn view() -> RequestView {
+        let input = serde_json::json!({ "command": "ls\x1b[2J\nrm -rf build" });
+        RequestView {
+            id: RequestId(4),
+            member: "ada".parse().unwrap(),
+            tool: "bash".into(),
+            input: to_raw_value(&input).unwrap(),
+            directory: "/project".into(),
+            state: RequestState::Pending,
+            digest: "d".repeat(64),
+            scope: None,
+            decided_by: None,
+            reason: None,
+            asked_at: 0,
+            why: vec!["rm: no rule allows it".into()],
+            offers: vec![
+                OfferView {
+                    rules: Vec::new(),
+                    covers: "exactly this".into(),
+                },
+                OfferView {
+                    rules: vec!["Bash(rm:*)".into()],
+                    covers: "every rm".into(),
+                },
+            ],
+        }
+    }
+
+    fn decision(key: &str, quiet: Option<Duration>) -> Option<Decision> {
+        match Dialog::of(view()).pressed(key.as_bytes(), quiet) {
+            Pressed::Decided(decide) => {
+                assert_eq!(decide.digest, Some("d".repeat(64)));
+                Some(decide.decision)
+            }
+            Pressed::Later | Pressed::Nothing => None,
+        }
+    }
+
+    #[test]
+    fn a_key_decides_once_all_has_been_seen_for_a_while() {
+        let once = Some(Decision::Allow {
+            scope: Scope::Once,
+            rules: Vec::new(),
+        });
+        assert_eq!(decision("y", Some(QUIET)), once);
+        assert_eq!(decision("y", Some(QUIET - Duration::from_millis(1))), None);
+        assert_eq!(decision("y", None), None);
+    }
+
+    #[test]
+    fn what_is_pasted_or_no_answer_decides_nothing() {
+        for keys in ["yes", "yy", "Y", "0", "3", "\r", " ", ""] {
+            assert_eq!(decision(keys, Some(QUIET)), None, "{keys:?}");
+        }
+    }
+
+    #[test]
+    fn a_digit_is_the_offer_of_its_line() {
+        let rules = |key| match decision(key, Some(QUIET)) {
+            Some(Decision::Allow {
+                scope: Scope::Team,
+                rules,
+            }) => rules,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(rules("1"), [""; 0]);
+        assert_eq!(rules("2"), ["Bash(rm:*)"]);
+        let text = text(&view());
+        assert!(
+            text.contains("2  for the team: every rm  Bash(rm:*)"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn all_of_it_is_shown_as_nothing_but_text() {
+        let text = text(&view());
+        assert!(text.contains("ls\\e[2J\n      rm -rf build"), "{text}");
+        assert!(!text.contains('\x1b'));
+    }
+}
