@@ -16,8 +16,8 @@ use agent_team_protocol::method::{
     TeamDown, TeamUp, Up,
 };
 use agent_team_protocol::spec::{
-    AgentSpec, Budget, ClaimPolicy, Engine, Hooks, Layout, Limits, MemberSpec, PlacementChoice,
-    TaskSpec, TeamSpec,
+    AgentSpec, Budget, ClaimPolicy, Engine, Hooks, Layout, Limits, MemberSpec, Permissions,
+    PlacementChoice, TaskSpec, TeamSpec,
 };
 use agent_team_protocol::view::SupervisorView;
 use anyhow::{Context as _, Result, ensure};
@@ -277,6 +277,7 @@ pub(super) fn team(
             ..Limits::default()
         },
         hooks: Hooks::default(),
+        permissions: Permissions::default(),
         roles: Vec::new(),
         members: members.iter().map(member).collect::<Result<_>>()?,
         tasks: Vec::new(),

@@ -50,7 +50,7 @@ impl Dialog {
 
     /// `quiet`: how long all of it has been on the screen without a key.
     pub(super) fn pressed(&self, keys: &[u8], quiet: Option<Duration>) -> Pressed {
-        let (&[key], Some(QUIET..)) = (keys, quiet) else {
+        let (&[key], Some(_)) = (keys, quiet.filter(|quiet| *quiet >= QUIET)) else {
             return Pressed::Nothing;
         };
         let decision = match key {
