@@ -21,9 +21,20 @@ use super::{Bench, ToolError, Version};
 pub(super) enum Purpose {
     /// Also of outputs that were cut.
     Reading,
-    /// Never of what git keeps: its configuration and hooks are programs.
+    /// Never of what is guarded.
     Writing,
 }
+
+/// What no tool writes into, and why.
+const GUARDED: [(&str, &str); 2] = [
+    // Its configuration and hooks are programs.
+    (".git", "belongs to git: it is changed by git alone"),
+    // Its rules and hooks hold the one who would change them.
+    (
+        ".agent-team",
+        "says what the team may do: it is changed by a person",
+    ),
+];
 
 /// A place that the model may use. It need not exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,11 +79,13 @@ impl Place {
             .strip_prefix(root)
             .expect("it was found by this prefix")
             .to_owned();
-        let of_git = |part: Component<'_>| part.as_os_str().eq_ignore_ascii_case(".git");
-        if purpose == Purpose::Writing && relative.components().any(of_git) {
-            return Err(ToolError::Failed(format!(
-                "{given} belongs to git: it is changed by git alone"
-            )));
+        if purpose == Purpose::Writing {
+            for (directory, whose) in GUARDED {
+                let is_it = |part: Component<'_>| part.as_os_str().eq_ignore_ascii_case(directory);
+                if relative.components().any(is_it) {
+                    return Err(ToolError::Failed(format!("{given} {whose}")));
+                }
+            }
         }
         Ok(Place {
             root: root.clone(),

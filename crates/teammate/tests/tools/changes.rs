@@ -77,7 +77,7 @@ async fn a_replaced_file_keeps_its_mode_and_its_readers() {
 }
 
 #[tokio::test]
-async fn what_belongs_to_git_is_not_written() {
+async fn what_is_guarded_is_not_written() {
     let rig = Rig::new();
     rig.put(".git/config", "[core]\n");
     rig.text("read", json!({"path": ".git/config"})).await;
@@ -91,6 +91,12 @@ async fn what_belongs_to_git_is_not_written() {
             .refusal("write", json!({"path": path, "content": "x"}))
             .await;
         assert!(refusal.contains("belongs to git"), "{refusal}");
+    }
+    for path in [".agent-team/team.toml", "sub/.Agent-Team/roles/x.md"] {
+        let refusal = rig
+            .refusal("write", json!({"path": path, "content": "x"}))
+            .await;
+        assert!(refusal.contains("changed by a person"), "{refusal}");
     }
 }
 
