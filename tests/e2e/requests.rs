@@ -174,6 +174,42 @@ async fn a_request_outlives_the_supervisor() {
 }
 
 #[tokio::test]
+async fn who_was_killed_while_it_waited_asks_the_same_request_again() {
+    let again = || bash("echo ran >> ran.txt");
+    let (server, rig) = team(vec![again(), again(), Reply::text("Done.")]).await;
+    rig.until_member("ada", asks).await;
+    let ada = rig.worker("ada").await;
+    ada.signal(Signal::SIGKILL).expect("it is killed");
+    server.asked("ada", 2).await;
+    rig.until_member("ada", asks).await;
+    let listed = rig.json(["requests", "list", "--all"]).await;
+    assert_eq!(listed["requests"].as_array().expect("a list").len(), 1);
+    assert_eq!(rig.read("ran.txt"), None);
+    rig.ok(["requests", "allow", "P-1"]).await;
+    server.asked("ada", 3).await;
+    assert_eq!(rig.read("ran.txt").as_deref(), Some("ran\n"));
+}
+
+#[tokio::test]
+async fn what_was_being_carried_out_when_its_worker_died_is_not_done_again() {
+    let line = "echo ran >> ran.txt; sleep 1000";
+    let (server, rig) = team(vec![bash(line), Reply::text("Hm.")]).await;
+    rig.until_member("ada", asks).await;
+    rig.ok(["requests", "allow", "P-1"]).await;
+    rig.written("ran.txt").await;
+    let ada = rig.worker("ada").await;
+    ada.signal(Signal::SIGKILL).expect("it is killed");
+    server.asked("ada", 2).await;
+    assert_eq!(request(&rig, 1).await.state, RequestState::Lost);
+    assert_eq!(rig.read("ran.txt").as_deref(), Some("ran\n"));
+    let shown = rig.ok(["requests", "show", "P-1"]).await.stdout;
+    assert!(
+        shown.contains("whether it was carried out is unknown"),
+        "{shown}"
+    );
+}
+
+#[tokio::test]
 async fn a_decision_about_something_else_than_was_seen_is_refused() {
     let (_server, rig) = team(vec![bash("echo ran > ran.txt"), Reply::text("Done.")]).await;
     rig.until_member("ada", asks).await;
