@@ -96,6 +96,22 @@ async fn a_denial_reaches_the_model_as_text_and_nothing_runs() {
 }
 
 #[tokio::test]
+async fn a_page_is_fetched_after_asking_and_its_host_is_offered() {
+    let url = "http://127.0.0.1:9/page";
+    let fetch = Reply::call("fetch", json!({ "url": url }));
+    let (server, rig) = team(vec![fetch, Reply::text("Done.")]).await;
+    rig.until_member("ada", asks).await;
+    let shown = request(&rig, 1).await;
+    let offered = shown.offers.iter().flat_map(|offer| &offer.rules);
+    assert!(offered.eq(["WebFetch(domain:127.0.0.1)"]), "{shown:?}");
+    rig.ok(["requests", "allow", "P-1"]).await;
+    server.asked("ada", 2).await;
+    let requests = server.requests();
+    let told = requests.last().expect("it was asked").results();
+    assert!(told[0].1.contains("of this machine"), "{told:?}");
+}
+
+#[tokio::test]
 async fn a_rule_for_the_team_lets_pass_what_it_covers_as_words() {
     let (server, rig) = team(vec![
         bash("touch one"),

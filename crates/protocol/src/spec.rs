@@ -200,7 +200,7 @@ pub enum BaseUrl {
 }
 
 /// Tools that ask for a permission, where nothing is bypassed.
-const ASKING: [&str; 3] = ["bash", "bash_output", "bash_kill"];
+const ASKING: [&str; 4] = ["bash", "bash_output", "bash_kill", "fetch"];
 
 impl AgentSpec {
     /// Nobody is there who could be asked: what asks is not offered, so that nothing waits for ever.

@@ -137,7 +137,7 @@ impl Version {
 /// Which tools there are, and how far they reach.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// For programs. The network is offered with `Bypass` alone: where a page leads, nobody has been asked about.
+    /// For programs and for pages of the web.
     pub permission: Permission,
     /// `fetch` may ask this machine and its local network.
     pub private_addresses: bool,
@@ -155,12 +155,10 @@ pub fn domain_tools(options: Options) -> Vec<Box<dyn Tool>> {
         Box::new(git::GitDiff::new()),
         Box::new(todo::Todo::new()),
     ];
-    let bypass = matches!(options.permission, Permission::Bypass);
     if !matches!(options.permission, Permission::Never) {
-        tools.extend(bash::tools(options.permission));
-    }
-    if bypass {
-        tools.push(Box::new(fetch::Fetch::new(options.private_addresses)));
+        tools.extend(bash::tools(options.permission.clone()));
+        let fetch = fetch::Fetch::new(options.permission, options.private_addresses);
+        tools.push(Box::new(fetch));
     }
     tools
 }

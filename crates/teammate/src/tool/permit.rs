@@ -48,6 +48,10 @@ struct Open {
 }
 
 impl Permission {
+    pub(super) fn is_asked(&self) -> bool {
+        matches!(self, Permission::Asked(_))
+    }
+
     /// Waits until the call may be carried out.
     ///
     /// # Errors

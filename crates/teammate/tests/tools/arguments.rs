@@ -11,7 +11,7 @@ fn names(options: Options) -> Vec<String> {
 }
 
 #[test]
-fn programs_and_the_network_are_offered_with_bypass_alone() {
+fn programs_and_the_network_are_offered_where_somebody_may_allow_them() {
     let held = names(Options::default());
     let all = names(Options {
         permission: Permission::Bypass,

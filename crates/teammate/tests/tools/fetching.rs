@@ -1,7 +1,11 @@
 //! `fetch`, from a server of the test's own.
 
+use agent_team_protocol::method::{Method, RequestAsk};
+use agent_team_protocol::request::Permission as Answer;
+use agent_team_teammate::desk::Desk;
 use agent_team_teammate::tool::{Options, Permission, domain_tools};
 use serde_json::json;
+use serde_json::value::to_raw_value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -61,6 +65,7 @@ fn answer(path: &str) -> Vec<u8> {
         "/latin" => ok("text/plain; charset=ISO-8859-1", b"caf\xe9"),
         "/image" => ok("image/png", b"\x89PNG\0"),
         "/moved" => moved("/page"),
+        "/away" => moved("http://elsewhere.invalid/page"),
         "/loop" => moved("/loop"),
         "/file" => moved("file:///etc/hostname"),
         "/deep" => ok("text/html", "<div><b>x".repeat(200_000).as_bytes()),
@@ -133,6 +138,33 @@ async fn size_and_depth_are_bounded() {
         .text("fetch", json!({"url": format!("{base}/deep")}))
         .await;
     assert!(deep.contains("**x"), "{deep}");
+}
+
+#[tokio::test]
+async fn what_was_allowed_for_one_host_is_not_followed_to_another() {
+    let mut rig = Rig::new();
+    let base = server().await;
+    let (desk, mut calls) = Desk::new("ada".parse().unwrap(), "worker".parse().unwrap(), false);
+    tokio::spawn(async move {
+        while let Some(call) = calls.recv().await {
+            assert_eq!(call.method, RequestAsk::NAME);
+            let allowed = to_raw_value(&Answer::Allowed { run: None }).unwrap();
+            let _gone = call.answer.send(Ok(allowed));
+        }
+    });
+    rig.tools = domain_tools(Options {
+        permission: Permission::Asked(desk),
+        private_addresses: true,
+    });
+    let same = json!({"url": format!("{base}/moved")});
+    assert!(rig.text("fetch", same).await.contains("Head"));
+    let other = json!({"url": format!("{base}/away")});
+    let refusal = rig.refusal("fetch", other).await;
+    assert!(refusal.contains("leads to another host"), "{refusal}");
+    assert!(
+        refusal.contains("http://elsewhere.invalid/page"),
+        "{refusal}"
+    );
 }
 
 #[tokio::test]
