@@ -83,9 +83,9 @@ pub(crate) struct Standing {
 }
 
 impl Rule {
-    /// It speaks of what `bash` runs.
-    pub fn is_for_commands(&self) -> bool {
-        matches!(self.pattern, Pattern::Bash(_))
+    /// It speaks of what is run or of what is fetched, not of files or of other programs' tools.
+    pub fn is_about_commands_or_pages(&self) -> bool {
+        matches!(self.pattern, Pattern::Bash(_) | Pattern::Fetch(_))
     }
 
     /// For rules that allow: this command, and nothing else that it would run.

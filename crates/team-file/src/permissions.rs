@@ -28,11 +28,11 @@ pub(super) fn read(source: &Source<'_>, table: Option<Table<'_>>) -> Permissions
 /// Says what is wrong with a rule that is not.
 fn is_carried_out(source: &Source<'_>, rule: At<&str>, effect: Effect) -> bool {
     match Rule::parse(rule.value, effect) {
-        Ok(parsed) if parsed.is_for_commands() => return true,
+        Ok(parsed) if parsed.is_about_commands_or_pages() => return true,
         Ok(_) => source.fault_with_hint(
             rule.at,
             later::sentence(rule.value),
-            "rules for commands are, such as Bash(git push:*)",
+            "rules about commands and pages are, such as Bash(git push:*)",
         ),
         Err(error) => source.fault(rule.at, error.to_string()),
     }
