@@ -305,7 +305,7 @@ fn every_fault_is_told_with_its_place_and_what_to_do() {
         ),
         (
             "[permissions]\ndeny = [\"Bash(rm:*)\", \"Read(.env)\"]",
-            "team.toml:2:24: `Read(.env)` is not carried out by this build yet | rules about commands and pages are, such as Bash(git push:*)",
+            "team.toml:2:23: `Read(.env)` is not carried out by this build yet | rules about commands and pages are, such as Bash(git push:*)",
         ),
         (
             "[lead]\nplan = \"required\"",
