@@ -215,8 +215,9 @@ impl Tool for BashKill {
 /// Starts a command on its own.
 fn shell(bench: &Bench, line: Line) -> Result<Program, ToolError> {
     let shell = find_bash(&bench.env);
+    let env = line.env(&bench.env);
     let directory = line.directory.unwrap_or_else(|| bench.cwd.clone());
-    Program::start(shell.clone(), line.args, bench.env.clone(), directory)
+    Program::start(shell.clone(), line.args, env, directory)
         .map_err(|error| ToolError::Failed(format!("{} did not start: {error}", shell.display())))
 }
 

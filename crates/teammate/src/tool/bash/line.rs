@@ -13,6 +13,8 @@ pub(super) struct Line {
     pub(super) args: Vec<OsString>,
     /// In place of the member's own.
     pub(super) directory: Option<PathBuf>,
+    /// Nothing of the environment may run or change what a word means.
+    strict: bool,
 }
 
 impl Line {
@@ -21,6 +23,7 @@ impl Line {
         Self {
             args: vec!["-c".into(), command.into()],
             directory: None,
+            strict: false,
         }
     }
 
@@ -43,13 +46,26 @@ impl Line {
                 write(&mut script, &mut words, command);
             }
         }
-        // Privileged: neither `BASH_ENV` nor functions of the environment come before the words.
-        let mut args: Vec<OsString> = vec!["-p".into(), "-c".into(), script.into(), "bash".into()];
+        let mut args: Vec<OsString> = vec!["-c".into(), script.into(), "bash".into()];
         args.extend(words.into_iter().map(OsString::from));
         Self {
             args,
             directory: Some(run.directory),
+            strict: true,
         }
+    }
+
+    /// Of the member's environment, what its shell is given.
+    pub(super) fn env(&self, env: &[(OsString, OsString)]) -> Vec<(OsString, OsString)> {
+        // A script or a function that bash would read before the words.
+        let comes_before = |name: &OsString| {
+            let name = name.as_encoded_bytes();
+            name == b"BASH_ENV" || name == b"ENV" || name.starts_with(b"BASH_FUNC_")
+        };
+        let kept = env
+            .iter()
+            .filter(|(name, _)| !self.strict || !comes_before(name));
+        kept.cloned().collect()
     }
 }
 
@@ -94,6 +110,22 @@ mod tests {
     }
 
     #[test]
+    fn nothing_of_the_environment_comes_before_the_words() {
+        let env = [
+            ("PATH", "/bin"),
+            ("BASH_ENV", "/x"),
+            ("BASH_FUNC_ls%%", "() { :; }"),
+        ];
+        let env = env.map(|(name, value)| (OsString::from(name), OsString::from(value)));
+        let run = RunnableView {
+            directory: "/p".into(),
+            steps: Vec::new(),
+        };
+        assert_eq!(Line::words(run).env(&env), env[..1]);
+        assert_eq!(Line::text("ls").env(&env), env);
+    }
+
+    #[test]
     fn no_word_is_in_the_script() {
         let mut first = command(&["a b", "$(x)", "';'"]);
         first.redirects = vec![
@@ -121,7 +153,6 @@ mod tests {
         };
         let line = Line::words(run);
         let expected = [
-            "-p",
             "-c",
             "env -- \"${1}\" \"${2}\" \"${3}\" 1>\"${4}\" 2>&1 | env -- \"${5}\" || env -- \"${6}\"",
             "bash",
