@@ -187,25 +187,6 @@ fn filter(sandbox: &Sandbox, network: Network) -> io::Result<BpfProgram> {
 
 /// Bubblewrap's arguments. What is mounted later covers what was before: the deeper a place, the later.
 fn bubblewrap(profile: &Profile, spec: &ProgramSpec) -> Vec<OsString> {
-    enum Mount<'a> {
-        Empty(&'a Path),
-        Writable(&'a Path),
-        ReadOnly(&'a Path),
-    }
-    let there = |paths: &'_ [PathBuf]| -> Vec<PathBuf> {
-        paths.iter().filter(|path| path.exists()).cloned().collect()
-    };
-    let (hidden, protected) = (there(&profile.hidden), there(&profile.protected));
-    let temporary = PathBuf::from("/tmp");
-    let mut mounts = vec![Mount::Empty(&temporary)];
-    mounts.extend(hidden.iter().map(|path| Mount::Empty(path)));
-    mounts.extend(profile.writable.iter().map(|path| Mount::Writable(path)));
-    mounts.extend(protected.iter().map(|path| Mount::ReadOnly(path)));
-    mounts.sort_by_key(|mount| match mount {
-        Mount::Empty(path) | Mount::Writable(path) | Mount::ReadOnly(path) => {
-            path.components().count()
-        }
-    });
     let mut args: Vec<OsString> = [
         "--unshare-user-try",
         "--unshare-pid",
@@ -227,20 +208,51 @@ fn bubblewrap(profile: &Profile, spec: &ProgramSpec) -> Vec<OsString> {
     if profile.network == Network::None {
         args.push("--unshare-net".into());
     }
-    for mount in mounts {
+    let there = |path: &&PathBuf| path.exists();
+    let hidden = profile.hidden.iter().filter(there);
+    let protected = profile.protected.iter().filter(there);
+    // What is mounted somewhere cannot be renamed, but what leads there can, unless it is mounted, too.
+    let leading = protected.clone().flat_map(|path| {
+        let writable = |of: &&Path| {
+            let mut writable = profile.writable.iter();
+            writable.any(|writable| of.starts_with(writable) && of != writable)
+        };
+        path.ancestors().skip(1).filter(writable)
+    });
+    let mut mounts: Vec<(&Path, Mount)> = Vec::new();
+    mounts.extend(hidden.map(|path| (path.as_path(), Mount::Empty)));
+    mounts.extend(
+        profile
+            .writable
+            .iter()
+            .map(|path| (path.as_path(), Mount::Writable)),
+    );
+    mounts.extend(leading.map(|path| (path, Mount::Writable)));
+    mounts.extend(
+        protected
+            .clone()
+            .map(|path| (path.as_path(), Mount::ReadOnly)),
+    );
+    mounts.sort_by_key(|(path, _)| path.components().count());
+    for (path, mount) in mounts {
         match mount {
-            Mount::Empty(path) if path.is_dir() => args.extend(["--tmpfs".into(), path.into()]),
-            Mount::Empty(path) => {
-                args.extend(["--ro-bind".into(), "/dev/null".into(), path.into()])
-            }
-            Mount::Writable(path) => args.extend(["--bind".into(), path.into(), path.into()]),
-            Mount::ReadOnly(path) => args.extend(["--ro-bind".into(), path.into(), path.into()]),
+            Mount::Empty if path.is_dir() => args.extend(["--tmpfs".into(), path.into()]),
+            Mount::Empty => args.extend(["--ro-bind".into(), "/dev/null".into(), path.into()]),
+            Mount::Writable => args.extend(["--bind".into(), path.into(), path.into()]),
+            Mount::ReadOnly => args.extend(["--ro-bind".into(), path.into(), path.into()]),
         }
     }
     args.extend(["--chdir".into(), spec.cwd.clone().into(), "--".into()]);
     args.push(spec.program.clone().into());
     args.extend(spec.args.iter().cloned());
     args
+}
+
+/// What is at a place of the view that bubblewrap makes.
+enum Mount {
+    Empty,
+    Writable,
+    ReadOnly,
 }
 
 /// Landlock's rules, in a descriptor.
