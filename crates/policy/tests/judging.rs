@@ -31,6 +31,7 @@ fn call(tool: &str, arguments: Value) -> Call {
         tool: tool.to_owned(),
         arguments,
         directory: place("."),
+        confined: true,
         environment: Default::default(),
         places: Places(paths.iter().map(|path| place(path)).collect()),
     }

@@ -9,11 +9,13 @@
 //! - files by name or content: `walk`
 //! - the tools of somebody else: `mcp`
 //! - running programs and ending them, and what they print: `program`, `capture`
+//! - what they may do: `permit` (who is asked), `confine` (what they are held to)
 
 pub(crate) mod arguments;
 mod bash;
 mod capture;
 mod change;
+pub mod confine;
 mod edit;
 mod fetch;
 mod file;
@@ -36,11 +38,12 @@ use std::ffi::OsString;
 use std::fs::Metadata;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use serde_json::Value;
 
+use self::confine::Confinement;
 use crate::model::ToolSpec;
 use crate::secret::Secrets;
 
@@ -124,6 +127,8 @@ impl Version {
 pub struct Options {
     /// For programs. The network is offered with `Bypass` alone: where a page leads, nobody has been asked about.
     pub permission: Permission,
+    /// Holds the commands that no call asks to run outside of it. `None`: nothing holds them.
+    pub confinement: Option<Arc<Confinement>>,
     /// `fetch` may ask this machine and its local network.
     pub private_addresses: bool,
 }
@@ -142,7 +147,7 @@ pub fn domain_tools(options: Options) -> Vec<Box<dyn Tool>> {
     ];
     let bypass = matches!(options.permission, Permission::Bypass);
     if !matches!(options.permission, Permission::Never) {
-        tools.extend(bash::tools(options.permission));
+        tools.extend(bash::tools(options.permission, options.confinement));
     }
     if bypass {
         tools.push(Box::new(fetch::Fetch::new(options.private_addresses)));

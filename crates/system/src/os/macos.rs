@@ -379,6 +379,12 @@ impl Sandbox {
         "sandbox-exec"
     }
 
+    /// Whether a program of its own stands between us and what it holds.
+    pub fn is_program(&self) -> bool {
+        // It becomes the program that it holds.
+        false
+    }
+
     /// Whether [`Profile::protected`] holds.
     pub fn protects(&self) -> bool {
         true

@@ -6,12 +6,15 @@
 //! person's name stays as it is: git's hooks and configuration, and what tells agents and editors what to run.
 
 use std::ffi::{OsStr, OsString};
-use std::fs;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use agent_team_system::directories::Directories;
 use agent_team_system::sandbox::{self, Network, Profile, Sandbox};
+use agent_team_system::spawn::{Child, ProgramSpec};
 
 /// Below the home directory.
 const SECRET: [&str; 35] = [
@@ -103,12 +106,29 @@ impl Confinement {
                 writable.push(git);
             }
         }
-        let mut hidden = vec![ours.state.clone(), ours.run.clone(), ours.config.clone(), "/tmp".into()];
-        hidden.extend(variable("HOME").into_iter().flat_map(|home| below(Path::new(home), &SECRET)));
-        hidden.extend(["TMPDIR", "XDG_RUNTIME_DIR"].into_iter().filter_map(variable).map(PathBuf::from));
+        let mut hidden = vec![
+            ours.state.clone(),
+            ours.run.clone(),
+            ours.config.clone(),
+            "/tmp".into(),
+        ];
+        hidden.extend(
+            variable("HOME")
+                .into_iter()
+                .flat_map(|home| below(Path::new(home), &SECRET)),
+        );
+        hidden.extend(
+            ["TMPDIR", "XDG_RUNTIME_DIR"]
+                .into_iter()
+                .filter_map(variable)
+                .map(PathBuf::from),
+        );
         let resolved = |paths: Vec<PathBuf>| -> Vec<PathBuf> {
             // What is not there needs no hiding, and one that leads elsewhere is hidden there.
-            paths.into_iter().filter_map(|path| path.canonicalize().ok()).collect()
+            paths
+                .into_iter()
+                .filter_map(|path| path.canonicalize().ok())
+                .collect()
         };
         Confinement {
             profile: Profile {
@@ -123,21 +143,43 @@ impl Confinement {
         }
     }
 
-    /// The sandbox of this machine. The first call takes some 10 ms.
+    /// The sandbox of this machine with this profile. The first call takes some 10 ms.
     ///
     /// # Errors
     /// Why there is none, for a person.
-    pub(super) fn sandbox(&self) -> Result<&Sandbox, &str> {
-        let found = self.found.get_or_init(|| sandbox::find(&self.path).map_err(|none| none.to_string()));
-        found.as_ref().map_err(String::as_str)
+    pub(super) fn held(&self) -> Result<Held<'_>, &str> {
+        let find = || sandbox::find(&self.path).map_err(|none| none.to_string());
+        match self.found.get_or_init(find) {
+            Ok(sandbox) => Ok(Held {
+                sandbox,
+                confinement: self,
+            }),
+            Err(why) => Err(why),
+        }
+    }
+}
+
+/// Programs are started through this.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Held<'a> {
+    sandbox: &'a Sandbox,
+    confinement: &'a Confinement,
+}
+
+impl Held<'_> {
+    /// Starts a program in a session of its own, without input, its stdout and stderr in `output`.
+    pub(super) fn spawn(&self, spec: &ProgramSpec, output: OwnedFd) -> io::Result<Child> {
+        let mut spec = spec.clone();
+        spec.env.retain(|(name, _)| name != "TMPDIR");
+        let temporary = self.confinement.temporary.clone();
+        spec.env.push(("TMPDIR".into(), temporary.into()));
+        let stdio = [File::open("/dev/null")?.into(), output.try_clone()?, output];
+        self.sandbox.spawn(&self.confinement.profile, &spec, stdio)
     }
 
-    pub(super) fn profile(&self) -> &Profile {
-        &self.profile
-    }
-
-    pub(super) fn temporary(&self) -> &Path {
-        &self.temporary
+    /// What is started is the sandbox's own program, which starts the one that was meant.
+    pub(super) fn is_wrapped(&self) -> bool {
+        self.sandbox.is_program()
     }
 }
 
@@ -153,8 +195,13 @@ fn git_directory(project: &Path) -> Option<PathBuf> {
         return Some(link);
     }
     let text = fs::read_to_string(&link).ok()?;
-    let own = project.join(text.strip_prefix("gitdir:")?.trim()).canonicalize().ok()?;
+    let own = project
+        .join(text.strip_prefix("gitdir:")?.trim())
+        .canonicalize()
+        .ok()?;
     let back = fs::read_to_string(own.join("gitdir")).ok()?;
-    let worktrees = own.parent().filter(|parent| parent.ends_with("worktrees"))?;
+    let worktrees = own
+        .parent()
+        .filter(|parent| parent.ends_with("worktrees"))?;
     (Path::new(back.trim()) == link).then_some(worktrees.parent()?.to_owned())
 }

@@ -141,6 +141,7 @@ async fn this_machine_is_not_reached_unless_that_is_allowed() {
     let base = server().await;
     rig.tools = domain_tools(Options {
         permission: Permission::Bypass,
+        confinement: None,
         private_addresses: false,
     });
     let port = base.rsplit(':').next().unwrap();

@@ -104,6 +104,11 @@ impl Sandbox {
         }
     }
 
+    /// Whether a program of its own stands between us and what it holds.
+    pub fn is_program(&self) -> bool {
+        matches!(self, Sandbox::Bubblewrap(_))
+    }
+
     /// Whether [`Profile::protected`] holds.
     pub fn protects(&self) -> bool {
         matches!(self, Sandbox::Bubblewrap(_))
