@@ -116,13 +116,17 @@ async fn the_tools_of_a_server_are_offered_and_answer() {
     assert!(results[4].len() < 31_000 && results[4].contains("300000 bytes in all, kept in"));
     assert_eq!(results[5].trim_end(), "error: no such table");
     assert_eq!(results[6].trim_end(), "[secret DEPLOY]");
-    for text in &results[7..9] {
-        assert!(
-            text.contains("near did not answer") && text.contains("exit 3"),
-            "{text}"
-        );
-        assert!(text.contains("out of memory"), "{text}");
-    }
+    let text = &results[7];
+    assert!(
+        text.contains("near did not answer") && text.contains("exit 3"),
+        "{text}"
+    );
+    assert!(text.contains("out of memory"), "{text}");
+    assert_eq!(
+        results[8].trim_end(),
+        "you said again",
+        "it was started again"
+    );
     assert_eq!(
         results[9].trim_end(),
         "you said still here",
@@ -150,11 +154,11 @@ async fn a_server_that_does_not_behave_is_told_of_and_missed_by_nobody_else() {
     rig.run(["run", "--bypass", "Use them"]).await.expect(0);
     let system = server.requests()[0].system();
     for trouble in [
-        "- absent: no-such-program did not start",
-        "- broken: it has ended (exit 7); it said: no database",
-        "- babbling: it has ended (exit 0); it prints what is no message on stdout: Welcome to babble",
-        "- nowhere: Client error: ",
-        "- chatty: it prints what is no message on stdout: Listening on stdio",
+        "- MCP server absent: no-such-program did not start",
+        "- MCP server broken: it has ended (exit 7); it said: no database",
+        "- MCP server babbling: it has ended (exit 0); it prints what is no message on stdout: Welcome to babble",
+        "- MCP server nowhere: Client error: ",
+        "- MCP server chatty: it prints what is no message on stdout: Listening on stdio",
     ] {
         assert!(system.contains(trouble), "{trouble}\n---\n{system}");
     }
@@ -181,4 +185,64 @@ async fn without_bypass_no_server_is_started_and_that_is_said() {
             .iter()
             .all(|tool| !tool.starts_with("mcp__"))
     );
+}
+
+#[tokio::test]
+async fn a_server_that_ends_again_and_again_is_left_alone() {
+    let die = || Reply::call("mcp__near__die", json!({}));
+    let server = FakeModelServer::start(in_turn([
+        die(),
+        die(),
+        die(),
+        die(),
+        die(),
+        Reply::call("finish", json!({"answer": "Done."})),
+    ]))
+    .await;
+    let near = format!("[mcp.near]\ncommand = {:?}\n", program());
+    let rig = rig(&server, &near);
+    rig.run(["run", "--bypass", "Use it"]).await.expect(0);
+    let results = results(&server);
+    for text in &results[..4] {
+        assert!(
+            text.contains("near did not answer: it has ended (exit 3)"),
+            "{text}"
+        );
+    }
+    assert!(
+        results[4].contains(
+            "near has ended 4 times, each time soon after it was started: it is left alone"
+        ),
+        "{}",
+        results[4]
+    );
+    assert_eq!(rig.processes(), []);
+}
+
+#[tokio::test]
+async fn a_server_at_a_url_is_sent_headers_and_asked_through_the_proxy() {
+    let server = FakeModelServer::start(in_turn([
+        Reply::call("mcp__far__headers", json!({})),
+        Reply::call("finish", json!({"answer": "Done."})),
+    ]))
+    .await;
+    // It takes requests for other hosts as its own, as a proxy does.
+    let (_http, url) = over_http();
+    let proxy = url.trim_end_matches("/mcp").to_owned();
+    let far = "[mcp.far]\nurl = \"http://mcp.invalid/mcp\"\n\
+        headers = { Authorization = \"Bearer ${DEPLOY}\", x-toolset = \"repos\" }\n\
+        [mcp.keyless]\nurl = \"http://mcp.invalid/mcp\"\nheaders = { x-api-key = \"$ABSENT\" }\n";
+    let mut rig = rig(&server, far);
+    rig.set("http_proxy", proxy);
+    rig.set("DEPLOY", "hunter2-of-the-deploy");
+    rig.run(["run", "--bypass", "--secret", "DEPLOY", "Use it"])
+        .await
+        .expect(0);
+    assert_eq!(
+        results(&server)[0].trim_end(),
+        "mcp.invalid yolped-eht-fo-2retnuh reraeB soper"
+    );
+    let system = server.requests()[0].system();
+    let trouble = "- MCP server keyless: the header x-api-key is to hold $ABSENT, which is not set";
+    assert!(system.contains(trouble), "{system}");
 }

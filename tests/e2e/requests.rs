@@ -47,7 +47,7 @@ async fn a_command_waits_until_it_is_allowed_and_runs_once() {
             request: RequestId(1)
         })
     );
-    let listed = rig.json(["requests", "--json"]).await;
+    let listed = rig.json(["requests"]).await;
     assert_eq!(listed["requests"][0]["id"], "P-1");
     assert_eq!(
         listed["requests"][0]["input"]["command"],
@@ -67,7 +67,7 @@ async fn a_command_waits_until_it_is_allowed_and_runs_once() {
     rig.until_member_is("ada", MemberState::Idle).await;
     let ended = request(&rig, 1).await;
     assert_eq!(ended.state, RequestState::Ended);
-    rig.refused(4, ["requests", "allow", "P-1", "--json"]).await;
+    rig.refused(4, ["requests", "allow", "P-1"]).await;
 }
 
 #[tokio::test]
@@ -103,7 +103,6 @@ async fn a_rule_for_the_team_lets_pass_what_it_covers_as_words() {
             "team",
             "--as",
             "Bash(ls:*)",
-            "--json",
         ],
     )
     .await;

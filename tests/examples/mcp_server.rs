@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::sync::Arc;
 
+use hyper::http::request::Parts;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use rmcp::model::{
@@ -48,6 +49,7 @@ impl ServerHandler for Tools {
             tool("much", &nothing),
             tool("fail", &nothing),
             tool("secret", &nothing),
+            tool("headers", &nothing),
             tool("die", &nothing),
         ]))
     }
@@ -55,7 +57,7 @@ impl ServerHandler for Tools {
     async fn call_tool(
         &self,
         request: CallToolRequestParams,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let text = |text: String| CallToolResult::success(vec![ContentBlock::text(text)]);
         let result = match &*request.name {
@@ -78,6 +80,22 @@ impl ServerHandler for Tools {
             "much" => text("a line of much\n".repeat(20_000)),
             "fail" => CallToolResult::error(vec![ContentBlock::text("no such table")]),
             "secret" => text(std::env::var("DEPLOY").unwrap_or_default()),
+            "headers" => {
+                let sent = context.extensions.get::<Parts>();
+                let sent = |name| Some(sent?.headers.get(name)?.to_str().ok()?.to_owned());
+                // Backwards, so that nobody on the way can tell a secret.
+                let backwards = |name| {
+                    sent(name).map_or(String::new(), |value| {
+                        value.chars().rev().collect::<String>()
+                    })
+                };
+                let host = sent("host").unwrap_or_default();
+                text(format!(
+                    "{host} {} {}",
+                    backwards("authorization"),
+                    backwards("x-toolset")
+                ))
+            }
             "die" => {
                 let _nobody_reads = writeln!(std::io::stderr(), "out of memory");
                 std::process::exit(3);
@@ -102,7 +120,8 @@ async fn serve_http() -> anyhow::Result<()> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     writeln!(std::io::stdout(), "http://{}/mcp", listener.local_addr()?)?;
     let sessions = Arc::new(LocalSessionManager::default());
-    let config = StreamableHttpServerConfig::default();
+    // Tests ask for it under other names too.
+    let config = StreamableHttpServerConfig::default().disable_allowed_hosts();
     let service = StreamableHttpService::new(|| Ok(Tools), sessions, config);
     loop {
         let (stream, _) = listener.accept().await?;

@@ -85,6 +85,7 @@ async fn answer(
         system: "You are ada.",
         items,
         tools,
+        search: false,
     };
     let mut told = |delta| deltas.push(delta);
     let answer = within("an answer", model.answer(prompt, &mut told)).await;
@@ -104,6 +105,7 @@ async fn told_until(model: &dyn Model, enough: impl Fn(&Delta) -> bool) -> Vec<D
         system: "",
         items: &items,
         tools: &[],
+        search: false,
     };
     let mut told = |delta| tell.send(delta).expect("it is heard");
     let mut answering = model.answer(prompt, &mut told);
@@ -141,9 +143,11 @@ async fn first_failure(model: &dyn Model) -> String {
 fn text(deltas: &[Delta]) -> String {
     let text = deltas.iter().filter_map(|delta| match delta {
         Delta::Text(text) => Some(text.as_str()),
-        Delta::Thought(_) | Delta::Call { .. } | Delta::Input { .. } | Delta::Waiting { .. } => {
-            None
-        }
+        Delta::Thought(_)
+        | Delta::Call { .. }
+        | Delta::Input { .. }
+        | Delta::Searched { .. }
+        | Delta::Waiting { .. } => None,
     });
     text.collect()
 }

@@ -344,6 +344,7 @@ impl TeamBuilder {
             here: &project,
             settings: None,
             variables: Some(&self.variables),
+            own: None,
         };
         self.wanted.defaults.model = match &self.model {
             Some(ModelChoice::Named(name)) => Some(name.clone()),

@@ -146,6 +146,9 @@ pub struct AgentSpec {
     /// Servers whose tools it is offered besides.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mcp: Vec<McpServer>,
+    /// Who searches the web for it. `None`: its model's provider, where that is known to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<Search>,
     /// Offers the tools that need permissions without asking for any.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub bypass: bool,
@@ -217,6 +220,27 @@ pub enum Strategy {
     Collaborate,
 }
 
+/// Who searches the web for agents.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(tag = "api", rename_all = "snake_case")]
+pub enum Search {
+    /// They have no `web_search`.
+    Nobody,
+    /// A model's own provider, at whatever base URL it is asked.
+    Provider,
+    /// A server of SearXNG whose settings allow JSON; `url` is without `/search`.
+    Searxng { url: String },
+    /// Brave's Search API.
+    Brave {
+        /// `None`: Brave's own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        url: Option<String>,
+        /// The variable of a member's programs that holds the key.
+        key: String,
+    },
+}
+
 /// A server of the Model Context Protocol. Its tools are called `mcp__<name>__<tool>`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -238,7 +262,13 @@ pub enum McpTransport {
         env: BTreeMap<String, String>,
     },
     /// Streamable HTTP.
-    Http { url: String },
+    Http {
+        url: String,
+        /// Sent with every request. `$NAME` or `${NAME}` in a value stands for that variable of the member's programs,
+        /// so that no secret is written down.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        headers: BTreeMap<String, String>,
+    },
 }
 
 /// What does a member's work.

@@ -448,6 +448,9 @@ pub struct DriverView {
     /// Records in the commit under way.
     pub committing: u32,
     pub subscribers: u32,
+    /// Commits of this driver so far.
+    #[serde(default)]
+    pub commits: u64,
     pub last_commit: Option<CommitView>,
     /// `stored`, or why nothing can be stored now.
     pub storage: String,

@@ -431,6 +431,10 @@ fn hint(refused: &Refused) -> Option<String> {
         Refused::RunUnderWay(_) => {
             "agent-team send lead \"…\" speaks to her; agent-team down ends the team".to_owned()
         }
+        Refused::TasksOpen { .. } => {
+            "wait for them, cancel them, or finish with `force` and say what is left open"
+                .to_owned()
+        }
         Refused::NobodyToTell => "agent-team up starts the members".to_owned(),
         _ => return None,
     })

@@ -15,7 +15,7 @@ use toml::de::{DeTable, DeValue};
 const DURABILITY: &str = "durability";
 
 /// Others read these, and tell what is wrong with them: whoever reads a team file, and a worker that thinks.
-const OTHERS: [&str; 2] = ["roles", "models"];
+const OTHERS: [&str; 3] = ["roles", "models", "search"];
 
 /// What the design knows and this build does not carry out yet.
 const LATER: [&str; 1] = ["permissions"];

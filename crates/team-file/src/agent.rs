@@ -151,6 +151,7 @@ impl Thinking {
             deny_tools: with_parts(&deny_tools),
             may_spawn: None,
             mcp: Vec::new(),
+            search: None,
             bypass: false,
             providers: defaults.providers.clone(),
             strategy: None,

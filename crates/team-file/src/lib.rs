@@ -13,6 +13,7 @@ mod open;
 mod own;
 mod provider;
 mod role;
+mod search;
 mod settings;
 mod source;
 mod strategy;
@@ -96,6 +97,8 @@ pub struct Reading<'a> {
     pub settings: Option<&'a Path>,
     /// The values of `{{name}}`. `None`: they are not known yet, and nothing is filled in.
     pub variables: Option<&'a Variables>,
+    /// What the user sets, in place of what is kept below `settings`: to see what it would come to.
+    pub own: Option<&'a Own>,
 }
 
 /// A team file as read.
@@ -159,7 +162,7 @@ pub fn roles(
     let document = document(&source, &text).map_err(LoadTeamError::Faults)?;
     let mut root = Table::new(&source, document.get_ref(), Level::Root, 0);
     let name = team_name(&source, &mut root, &project);
-    let (own, of_own) = own(name.as_ref(), &project, reading.settings);
+    let (own, of_own) = own(name.as_ref(), &project, reading);
     let reader = Reader {
         project: &project,
         variables: reading.variables,
@@ -206,7 +209,7 @@ fn parse(
     let document = document(&source, text)?;
     let mut root = Table::new(&source, document.get_ref(), Level::Root, 0);
     let name = team_name(&source, &mut root, project);
-    let (own, of_own) = own(name.as_ref(), project, reading.settings);
+    let (own, of_own) = own(name.as_ref(), project, reading);
     let reader = Reader {
         project,
         variables: reading.variables,
@@ -223,8 +226,11 @@ fn parse(
 }
 
 /// The user's own layer for the team of this name.
-fn own(name: Option<&TeamName>, project: &Path, settings: Option<&Path>) -> (Own, Option<Fault>) {
-    let (Some(name), Some(settings)) = (name, settings) else {
+fn own(name: Option<&TeamName>, project: &Path, reading: Reading<'_>) -> (Own, Option<Fault>) {
+    if let Some(own) = reading.own {
+        return (own.clone(), None);
+    }
+    let (Some(name), Some(settings)) = (name, reading.settings) else {
         return (Own::default(), None);
     };
     match Own::load(settings, &TeamId::new(name, project)) {
@@ -270,6 +276,13 @@ fn read(
     limits.budget = reader.own.budget(of_file, Key::Team);
     let hooks = hooks(root.table("hooks", Level::Hooks));
     let servers = mcp::read(source, root.table("mcp", Level::Mcp));
+    let search = search::read(source, root.table("search", Level::Search));
+    let (search, of_settings) = match (search, settings.map(search::of_settings)) {
+        (Some(search), _) => (Some(search), Vec::new()),
+        (None, None) => (None, Vec::new()),
+        (None, Some(Ok(search))) => (search, Vec::new()),
+        (None, Some(Err(faults))) => (None, faults),
+    };
 
     let lead = root
         .table("lead", Level::Lead)
@@ -318,6 +331,7 @@ fn read(
         .filter(|role| role.engine == Engine::Native);
     for agent in of_members.chain(of_roles.map(|role| &mut role.agent)) {
         agent.mcp.clone_from(&servers);
+        agent.search.clone_from(&search);
     }
     let spec = name.map(|name| TeamSpec {
         name,
@@ -335,7 +349,9 @@ fn read(
         warnings,
         settings,
     });
-    (loaded, roles.faults)
+    let mut faults = roles.faults;
+    faults.extend(of_settings);
+    (loaded, faults)
 }
 
 /// A team that thinks has a lead that thinks: the one of the file, else one of our own.

@@ -9,6 +9,14 @@ use super::table::{At, Level, Table};
 /// Bytes of a server's name: with its tools' it must fit into what providers take.
 const NAME_MAX: usize = 24;
 
+/// Headers that hold nothing but secrets.
+const PROOFS: [&str; 4] = [
+    "authorization",
+    "cookie",
+    "proxy-authorization",
+    "x-api-key",
+];
+
 pub(super) fn read(source: &Source<'_>, table: Option<Table<'_>>) -> Vec<McpServer> {
     let servers = table
         .map(|table| table.named_tables(Level::McpServer))
@@ -37,10 +45,15 @@ fn server(source: &Source<'_>, name: At<&str>, mut table: Table<'_>) -> Option<M
     let url = table.string("url");
     let args = table.strings("args");
     let env = table.string_map("env", check_variable);
+    let headers = table.string_map("headers", check_header);
     table.finish();
     let via = match (command, url) {
         (Some(command), None) if command.value.trim().is_empty() => {
             source.fault(command.at, "`command` is empty");
+            return None;
+        }
+        (Some(command), None) if !headers.is_empty() => {
+            source.fault(command.at, "`headers` goes with `url`, not with `command`");
             return None;
         }
         (Some(command), None) => McpTransport::Program {
@@ -64,6 +77,7 @@ fn server(source: &Source<'_>, name: At<&str>, mut table: Table<'_>) -> Option<M
             }
             McpTransport::Http {
                 url: url.value.to_owned(),
+                headers,
             }
         }
         (Some(_), Some(url)) => {
@@ -83,4 +97,18 @@ fn server(source: &Source<'_>, name: At<&str>, mut table: Table<'_>) -> Option<M
         name: name.value.to_owned(),
         via,
     })
+}
+
+/// A file that is committed is no place for what proves who somebody is.
+fn check_header(name: &str, value: &str) -> Result<(), String> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+    if name.is_empty() || !name.chars().all(is_plain) || value.contains(char::is_control) {
+        return Err(format!("{name:?} with this value cannot be a header"));
+    }
+    if PROOFS.iter().any(|proof| name.eq_ignore_ascii_case(proof)) && !value.contains('$') {
+        return Err(format!(
+            "`{name}` must not stand in the file as it is: write $NAME in its place, and give the value with --secret NAME"
+        ));
+    }
+    Ok(())
 }

@@ -3,6 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -299,7 +302,7 @@ impl Own {
         std::fs::create_dir_all(parent).map_err(failed)?;
         // A half-written file is nobody's setting.
         let new = self.file.with_added_extension("new");
-        std::fs::write(&new, text).map_err(failed)?;
+        write_for_us_alone(&new, &text).map_err(failed)?;
         std::fs::rename(&new, &self.file).map_err(failed)
     }
 
@@ -308,12 +311,12 @@ impl Own {
         self.file.display().to_string()
     }
 
-    /// `value` as [`Key::check`] gave it; `None` takes the key away. Says what it was.
-    pub fn set(&mut self, key: Key, value: Option<String>) -> Option<String> {
+    /// `value` as [`Key::check`] gave it; `None` takes the key away.
+    pub fn set(&mut self, key: Key, value: Option<String>) {
         match value {
             Some(value) => self.values.insert(key, value),
             None => self.values.remove(&key),
-        }
+        };
     }
 
     pub fn get(&self, key: &Key) -> Option<&str> {
@@ -340,6 +343,13 @@ impl Own {
     }
 }
 
+/// A base URL may hold a password.
+fn write_for_us_alone(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    options.open(path)?.write_all(text.as_bytes())
+}
+
 fn flatten(before: &str, table: &toml::Table, leaves: &mut Vec<(String, String)>) {
     for (name, value) in table {
         let name = format!("{before}{name}");
@@ -357,6 +367,8 @@ fn flatten(before: &str, table: &toml::Table, leaves: &mut Vec<(String, String)>
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt;
+
     use super::*;
 
     fn team() -> TeamId {
@@ -385,6 +397,8 @@ mod tests {
             own.set(key, Some(value));
         }
         own.save("demo").expect("it can be written");
+        let mode = std::fs::metadata(own.place()).expect("it is there").mode();
+        assert_eq!(mode & 0o077, 0, "it is ours alone");
         let mut again = Own::load(dir.path(), &team()).expect("it can be read");
         for (key, _, kept) in given {
             let parsed: Key = key.parse().expect("a key");

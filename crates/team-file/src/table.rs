@@ -26,6 +26,7 @@ pub(super) enum Level {
     Hooks,
     Mcp,
     McpServer,
+    Search,
 }
 
 /// A value and where it stands.

@@ -41,6 +41,7 @@ fn reading<T>(here: &Path, variables: &Variables, read: impl FnOnce(Reading<'_>)
         here,
         settings: None,
         variables: Some(variables),
+        own: None,
     })
 }
 

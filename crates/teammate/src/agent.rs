@@ -137,6 +137,7 @@ impl Agent {
                 agent,
                 model,
                 specs: toolbox.specs(),
+                search: false,
                 toolbox,
                 system: String::new(),
                 desk,

@@ -21,6 +21,7 @@ mod agent;
 pub mod desk;
 mod engine;
 pub mod hosted;
+mod http;
 mod launch;
 mod link;
 mod log;
@@ -55,7 +56,9 @@ use agent_team_system::spawn;
 use agent_team_system::tree::Tree;
 use signal_hook::consts::{SIGQUIT, SIGTSTP};
 use tokio::task::LocalSet;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::agent::{Agent, Makings, seam};
 use crate::desk::Desk;
@@ -362,10 +365,12 @@ fn reap() {
     });
 }
 
-/// A trace beside the member's log, when `RUST_LOG` asks for one, in our environment or the member's.
+/// A trace beside the member's log, when `RUST_LOG` asks for one, in our environment or the member's. It may name
+/// targets and levels: the rest of its syntax would make every worker carry a regular expression engine.
 fn start_tracing(launch: &LaunchFile) {
-    let filter = std::env::var("RUST_LOG").ok();
-    let Some(filter) = filter.or_else(|| launch.environment.get("RUST_LOG").cloned()) else {
+    let wanted = std::env::var("RUST_LOG").ok();
+    let wanted = wanted.or_else(|| launch.environment.get("RUST_LOG").cloned());
+    let Some(targets) = wanted.and_then(|wanted| wanted.parse::<Targets>().ok()) else {
         return;
     };
     let file = OpenOptions::new()
@@ -374,10 +379,12 @@ fn start_tracing(launch: &LaunchFile) {
         .mode(0o600)
         .open(launch.log.with_extension("trace"));
     if let Ok(file) = file {
-        tracing_subscriber::fmt()
-            .with_env_filter(EnvFilter::new(filter))
+        let lines = tracing_subscriber::fmt::layer()
             .with_ansi(false)
-            .with_writer(Mutex::new(file))
+            .with_writer(Mutex::new(file));
+        tracing_subscriber::registry()
+            .with(targets)
+            .with(lines)
             .init();
     }
 }

@@ -48,6 +48,8 @@ pub struct Prompt<'a> {
     pub system: &'a str,
     pub items: &'a [Item],
     pub tools: &'a [ToolSpec],
+    /// The provider may search the web for it. Without effect where [`Model::searches`] says that it never does.
+    pub search: bool,
 }
 
 /// A tool as it is offered to a model.
@@ -69,9 +71,20 @@ pub struct Answer {
     pub text: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub calls: Vec<ToolCall>,
+    /// All of it as its provider gave it, where it holds what the rest does not: searches of the provider's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verbatim: Option<Verbatim>,
     pub stop: Stop,
     #[serde(default)]
     pub usage: Usage,
+}
+
+/// An answer in its provider's own blocks, which must be shown to the same model again as they are.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Verbatim {
+    /// Who gave it, `provider/model`: any other model is shown the rest of the answer.
+    pub by: String,
+    pub blocks: Vec<serde_json::Value>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -119,6 +132,18 @@ pub enum Stop {
     Length,
     /// The provider refused to say more.
     Refused,
+    /// The provider was busy with searches for long and wants to be asked again, for it to go on.
+    Paused,
+}
+
+/// Whether a model's provider searches the web for it, when it may.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Searches {
+    #[default]
+    Never,
+    /// The model is asked at a base URL that is not its provider's own: nobody knows.
+    Perhaps,
+    Yes,
 }
 
 /// Tokens of one answer, or the sum of several.
@@ -149,6 +174,12 @@ pub enum Delta {
     Input {
         id: String,
         fragment: String,
+    },
+    /// The provider has searched the web: the query, and what it found, or why it found nothing.
+    Searched {
+        id: String,
+        query: String,
+        found: String,
     },
     /// The provider is asked again later; all that was told of this answer is void.
     Waiting {
@@ -224,6 +255,11 @@ pub trait Model: Send + Sync + std::fmt::Debug {
     /// What its tokens cost. Without one nobody knows, and what it spends is told as unknown.
     fn price(&self) -> Option<Price> {
         None
+    }
+
+    /// Whether its provider searches the web.
+    fn searches(&self) -> Searches {
+        Searches::Never
     }
 
     /// Asks for one answer. `told` hears of it while it comes, and must not block.

@@ -25,7 +25,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use agent_team_protocol::method::Method;
-use agent_team_protocol::{Refusal, TaskId};
+use agent_team_protocol::{ErrorCode, Refusal, TaskId};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -181,14 +181,24 @@ where
     })
 }
 
-/// A refusal of the supervisor's, for a model.
+/// A refusal of the supervisor's, for a model: what a person would do about it, it does with its tools.
 fn refused(refusal: &Refusal) -> ToolError {
     let code = serde_json::to_value(refusal.code).unwrap_or_default();
     let code = code.as_str().unwrap_or("refused");
-    let hint = refusal
-        .hint
-        .as_ref()
-        .map(|hint| format!("\nWhat to do: {hint}"))
-        .unwrap_or_default();
+    #[expect(clippy::wildcard_enum_match_arm, reason = "most hints suit both")]
+    let hint = match refusal.code {
+        ErrorCode::UnknownMember => Some("list_teammates shows who is there"),
+        ErrorCode::UnknownTask => Some("list_tasks shows the board"),
+        ErrorCode::UnknownMessage => Some("read_messages with `all` shows them"),
+        ErrorCode::AlreadyClaimed => Some(
+            "list_tasks shows who has which; complete_task, fail_task or release_task ends what you have yourself",
+        ),
+        ErrorCode::TooManyMembers => Some(
+            "give the work to a teammate who is there, or end one with stop_teammate; only the person can raise the limit",
+        ),
+        _ => refusal.hint.as_deref(),
+    };
+    let hint = hint.map(|hint| format!("\nWhat to do: {hint}"));
+    let hint = hint.unwrap_or_default();
     ToolError::Failed(format!("Refused ({code}): {}{hint}", refusal.message))
 }

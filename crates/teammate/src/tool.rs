@@ -7,7 +7,7 @@
 //! - what becomes of a model's arguments: `arguments`
 //! - which paths may be used, and how they are opened: `place`; replacing a file: `file`, `change` (diffs)
 //! - files by name or content: `walk`
-//! - the tools of somebody else: `mcp`
+//! - the tools of somebody else: `mcp`; who searches the web: `web_search`
 //! - running programs and ending them, and what they print: `program`, `capture`
 //! - what they may do: `permit` (who is asked), `confine` (what they are held to)
 
@@ -29,6 +29,7 @@ mod program;
 mod read;
 mod todo;
 mod walk;
+pub(crate) mod web_search;
 mod write;
 
 pub use permit::Permission;
@@ -41,6 +42,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
+use agent_team_protocol::spec::AgentSpec;
 use serde_json::Value;
 
 use self::confine::Confinement;
@@ -105,6 +107,19 @@ pub struct Bench {
     pub seen: Mutex<HashMap<PathBuf, Version>>,
 }
 
+impl Bench {
+    /// The value of a variable that programs are given, unless it is empty. It may be a secret.
+    fn variable(&self, name: &str) -> Option<&str> {
+        variable(&self.env, name)
+    }
+}
+
+fn variable<'a>(env: &'a [(OsString, OsString)], name: &str) -> Option<&'a str> {
+    let found = env.iter().find(|(variable, _)| variable == name);
+    let value = found.and_then(|(_, value)| value.to_str());
+    value.map(str::trim).filter(|value| !value.is_empty())
+}
+
 /// A file's state when the model saw it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Version {
@@ -153,6 +168,12 @@ pub fn domain_tools(options: Options) -> Vec<Box<dyn Tool>> {
         tools.push(Box::new(fetch::Fetch::new(options.private_addresses)));
     }
     tools
+}
+
+/// Whether role and member let a member have the tool of this name.
+pub(crate) fn may_use(agent: &AgentSpec, name: &str) -> bool {
+    let names = |list: &[String]| list.iter().any(|tool| tool == name);
+    agent.tools.as_deref().is_none_or(names) && !names(&agent.deny_tools)
 }
 
 /// Does what may block away from the runtime's thread. It goes on when the future is dropped.

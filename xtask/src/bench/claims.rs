@@ -4,6 +4,7 @@
 //! without completions between. After each round the claims are released again, which is not measured.
 
 use std::collections::HashSet;
+use std::path::Path;
 
 use agent_team_protocol::TeamId;
 use agent_team_protocol::id::TaskId;
@@ -111,12 +112,14 @@ impl Board {
         Ok(())
     }
 
-    /// Claims per second.
-    fn round(&self, swarm: &mut Swarm) -> Result<f64> {
+    /// Claims per second, and how many records a commit had.
+    fn round(&self, home: &Path, swarm: &mut Swarm) -> Result<(f64, f64)> {
         let count = self.ready.min(CLAIMS);
+        let watched = Watched::start(home)?;
         let (took, claimed) = self.claim_timed(swarm, 1, count)?;
+        let batch = watched.batch()?;
         self.release(swarm, &claimed)?;
-        Ok(count as f64 / took)
+        Ok((count as f64 / took, batch as f64))
     }
 
     fn shown(&self) -> String {
@@ -183,20 +186,20 @@ fn rate(
     durability: Durability,
 ) -> Result<Row> {
     let mut swarm = Swarm::connect(&installation.socket()?, &format!("c{claimants}"), claimants)?;
-    let (mut rates, mut limits) = (Vec::new(), Vec::new());
-    board.round(&mut swarm)?;
-    let watched = Watched::start(&installation.home)?;
+    let (mut rates, mut limits, mut batches) = (Vec::new(), Vec::new(), Vec::new());
+    board.round(&installation.home, &mut swarm)?;
     // A small board is claimed more often, so that as many claims are measured.
     let repeats = (1_000 / board.ready).clamp(1, 10);
     for _ in 0..bench.pick(3, 3) {
         let mut rounds = Vec::new();
         for _ in 0..repeats {
-            rounds.push(board.round(&mut swarm)?);
+            let (rate, batch) = board.round(&installation.home, &mut swarm)?;
+            rounds.push(rate);
+            batches.push(batch);
         }
         rates.push(Figure::of(rounds).median);
     }
-    // Releases commit more at once than claims: a claimant has one call in flight, so a commit has one claim of each.
-    let batch = watched.batch()?.min(claimants);
+    let batch = Figure::of(batches).median as usize;
     let journal = Rows::newest(&installation.database(&board.team), 5_000)?;
     for _ in 0..rates.len() {
         limits.push(journal.written_per_second(&bench.directory, batch, durability)?);
@@ -210,7 +213,7 @@ fn rate(
     let (rate, limit) = (Figure::of(rates), Figure::of(limits));
     let (target, note) = if is_the_target {
         let sockets =
-            SocketsAlone::measure::<TaskClaim>(bench, claimants, || ClaimTask { task: None })?;
+            SocketsAlone::measure::<TaskClaim>(bench, claimants, 1, || ClaimTask { task: None })?;
         (Target::RatioAtLeast(0.4), sockets.beside(&rate, &limit))
     } else {
         (Target::None, String::new())

@@ -241,18 +241,20 @@ fn one_pair(bench: &Bench) -> Result<Row> {
         batches.push(batch as f64);
     }
     installation.down(&pair.team)?;
+    let (rate, limit) = (Figure::of(rates), Figure::of(limits));
+    let to = || message(Recipient::Member("bob".parse().expect("a plain name")));
+    let sockets = SocketsAlone::measure::<MessageSend>(bench, 1, WINDOW, to)?;
     let note = format!(
-        "{WINDOW} calls in flight, about {:.0} records to a commit; {refusals:.0} times the inbox was full",
-        percentile(&batches, 50.0)
+        "{WINDOW} calls in flight, about {:.0} records to a commit; {refusals:.0} times the inbox was full; {}",
+        percentile(&batches, 50.0),
+        sockets.beside(&rate, &limit)
     );
-    Ok(Row::new(
-        "messages stored, one pair, process",
-        Unit::PerSecond,
-        Figure::of(rates),
+    Ok(
+        Row::new("messages stored, one pair, process", Unit::PerSecond, rate)
+            .limit("SQLite loop", limit)
+            .target(Target::RatioAtLeast(0.4))
+            .note(note),
     )
-    .limit("SQLite loop", Figure::of(limits))
-    .target(Target::RatioAtLeast(0.4))
-    .note(note))
 }
 
 fn many_senders(bench: &Bench) -> Result<Row> {
@@ -281,7 +283,7 @@ fn many_senders(bench: &Bench) -> Result<Row> {
     }
     installation.down(&pair.team)?;
     let (rate, limit) = (Figure::of(rates), Figure::of(limits));
-    let sockets = SocketsAlone::measure::<MessageSend>(bench, SENDERS, to)?;
+    let sockets = SocketsAlone::measure::<MessageSend>(bench, SENDERS, 1, to)?;
     let note = format!(
         "one call in flight each, about {:.0} records to a commit; {}",
         percentile(&batches, 50.0),
@@ -295,43 +297,35 @@ fn many_senders(bench: &Bench) -> Result<Row> {
     )
 }
 
-/// Asks the supervisor now and then, while it works, how large its commits are.
+/// How large the supervisor's commits are, from when this was made until it is asked.
 pub(super) struct Watched {
-    stop: std::sync::mpsc::Sender<()>,
-    thread: std::thread::JoinHandle<Result<Vec<f64>>>,
+    wire: super::wire::Wire,
+    /// Records and commits before.
+    before: (u64, u64),
 }
 
 impl Watched {
-    const EVERY: std::time::Duration = std::time::Duration::from_millis(20);
-
     pub(super) fn start(home: &Path) -> Result<Self> {
         let mut wire = super::rig::connect(home, "watcher")?;
-        let (stop, stopped) = std::sync::mpsc::channel::<()>();
-        let thread = std::thread::spawn(move || {
-            let mut sizes = Vec::new();
-            while let Err(std::sync::mpsc::RecvTimeoutError::Timeout) =
-                stopped.recv_timeout(Self::EVERY)
-            {
-                let view = wire.call::<agent_team_protocol::method::SupervisorStatus>(
-                    None,
-                    agent_team_protocol::method::Nothing {},
-                )?;
-                sizes.extend(
-                    view.teams
-                        .iter()
-                        .filter_map(|team| team.last_commit)
-                        .map(|commit| f64::from(commit.records)),
-                );
-            }
-            Ok(sizes)
-        });
-        Ok(Self { stop, thread })
+        let before = Self::count(&mut wire)?;
+        Ok(Self { wire, before })
     }
 
-    /// The median, and at least 1.
-    pub(super) fn batch(self) -> Result<usize> {
-        drop(self.stop);
-        let sizes = self.thread.join().expect("the watcher does not panic")?;
-        Ok((percentile(&sizes, 50.0) as usize).max(1))
+    /// The mean, and at least 1.
+    pub(super) fn batch(mut self) -> Result<usize> {
+        let (records, commits) = Self::count(&mut self.wire)?;
+        let (records, commits) = (records - self.before.0, commits - self.before.1);
+        Ok(usize::try_from(records / commits.max(1))?.max(1))
+    }
+
+    fn count(wire: &mut super::wire::Wire) -> Result<(u64, u64)> {
+        let view = wire.call::<agent_team_protocol::method::SupervisorStatus>(
+            None,
+            agent_team_protocol::method::Nothing {},
+        )?;
+        let counted = view.teams.iter();
+        Ok(counted.fold((0, 0), |(records, commits), team| {
+            (records + team.revision.0, commits + team.commits)
+        }))
     }
 }

@@ -138,10 +138,11 @@ pub(super) struct SocketsAlone {
 }
 
 impl SocketsAlone {
-    /// Of `callers` with one call in flight each.
+    /// Of `callers` with `window` calls in flight each.
     pub(super) fn measure<M: Method>(
         bench: &Bench,
         callers: usize,
+        window: usize,
         args: impl Fn() -> M::Args,
     ) -> Result<Self> {
         const CALLS: usize = 20_000;
@@ -156,7 +157,7 @@ impl SocketsAlone {
         let team = TeamId::new(&"nobody".parse()?, Path::new("/nowhere"));
         let mut rates = Vec::new();
         for _ in 0..bench.pick(5, 3) {
-            let took = swarm.run::<M>(&team, 1, CALLS, &args, |_| {})?;
+            let took = swarm.run::<M>(&team, window, CALLS, &args, |_| {})?;
             rates.push(CALLS as f64 / took.as_secs_f64());
         }
         drop(swarm);

@@ -51,7 +51,7 @@ pub(super) async fn run(
 }
 
 async fn get(global: &Global, output: Output, key: Option<String>) -> Result<(), Failure> {
-    let loaded = load(global).await?;
+    let loaded = load(global, None).await?;
     warn(output, &loaded);
     let mut settings = loaded.settings;
     if let Some(key) = key {
@@ -81,7 +81,7 @@ async fn change(
     key: Key,
     value: Option<String>,
 ) -> Result<(), Failure> {
-    let before = load(global).await?;
+    let before = load(global, None).await?;
     let spec = &before.spec;
     let team = TeamId::new(&spec.name, &spec.project);
     let directories = Directories::from_environment()?;
@@ -94,16 +94,8 @@ async fn change(
     }
     let is_reset = value.is_none();
     let whose = format!("{} in {}", spec.name, spec.project.display());
-    let was = own.set(key.clone(), value);
-    own.save(&whose)?;
-    let after = match load(global).await {
-        Ok(after) => after,
-        Err(failure) => {
-            own.set(key, was);
-            own.save(&whose)?;
-            return Err(failure);
-        }
-    };
+    own.set(key.clone(), value);
+    let after = load(global, Some(&own)).await?;
     let name = key.to_string();
     let in_vain = after.warnings.iter().find(|warning| {
         let said = format!("{name} is set in vain: ");
@@ -112,10 +104,9 @@ async fn change(
     if let (Some(warning), false) = (in_vain, is_reset) {
         let (_, why) = warning.message.split_once(": ").unwrap_or_default();
         let failure = Failure::of(ErrorCode::Invalid, format!("{name} cannot be set: {why}"));
-        own.set(key, was);
-        own.save(&whose)?;
         return Err(failure.hint("agent-team config get lists what can be set"));
     }
+    own.save(&whose)?;
     let now = match key.is_limit() {
         true => put_to_work(&team, &key, &after).await?,
         false => false,
@@ -165,13 +156,14 @@ fn concerned(key: &Key, loaded: &Loaded) -> (Option<MemberName>, Budget) {
 }
 
 /// The team of this project, or what a goal would bring up without a team file.
-async fn load(global: &Global) -> Result<Loaded, Failure> {
+async fn load(global: &Global, own: Option<&Own>) -> Result<Loaded, Failure> {
     let here = session::current_directory()?;
     let directories = Directories::from_environment()?;
     let reading = Reading {
         here: &here,
         settings: Some(&directories.config),
         variables: None,
+        own,
     };
     let file = match &global.team {
         Some(name) => Some(up::known_file(global, name).await?),

@@ -178,6 +178,7 @@ mod tests {
                 here: project.path(),
                 settings: None,
                 variables: None,
+                own: None,
             };
             let spec = agent_team_file::load(&path, reading)
                 .unwrap_or_else(|error| panic!("{}: {error:?}", template.name))

@@ -93,9 +93,10 @@ async fn decide(
 
 /// Two lines.
 fn brief(view: &RequestView) -> String {
-    let state = match view.state {
-        RequestState::Pending => String::new(),
-        state => format!(", {}", self::state(state)),
+    let state = if view.state == RequestState::Pending {
+        String::new()
+    } else {
+        format!(", {}", state(view.state))
     };
     format!(
         "{} {}, {}{state}\n  {}\n",

@@ -53,6 +53,7 @@ async fn known(global: &Global) -> Result<Vec<RoleSheet>, Failure> {
         here: &here,
         settings: Some(&directories.config),
         variables: None,
+        own: None,
     };
     Ok(agent_team_file::roles(
         file.as_deref(),

@@ -274,6 +274,7 @@ async fn of_file(
         here: &here,
         settings: Some(&directories.config),
         variables: Some(variables),
+        own: None,
     };
     let warned = |loaded: Loaded| {
         for warning in &loaded.warnings {

@@ -116,6 +116,7 @@ impl Driver {
             took_us: u64::try_from(committed.took.as_micros()).unwrap_or(u64::MAX),
             ago_ms: 0,
         };
+        self.commits += 1;
         self.last_commit = Some((commit, Instant::now()));
         for entry in committed.entries {
             self.publish(&entry);

@@ -165,6 +165,7 @@ pub(crate) struct Driver {
     flight: Option<Flight>,
     storage: Storage,
     since_snapshot: u64,
+    commits: u64,
     last_commit: Option<(CommitView, Instant)>,
 
     pending: HashMap<ReplyTo, (Reply, Shape)>,
@@ -288,6 +289,7 @@ impl Driver {
             turn: Turn::default(),
             flight: None,
             storage: Storage::Stored,
+            commits: 0,
             last_commit: None,
             pending: HashMap::new(),
             next_reply: 0,
@@ -513,6 +515,7 @@ impl Driver {
                 Some(Flight::Probe) | None => 0,
             },
             subscribers: u32::try_from(self.subscribers.len()).unwrap_or(u32::MAX),
+            commits: self.commits,
             last_commit: self.last_commit.map(|(commit, at)| CommitView {
                 ago_ms: u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX),
                 ..commit

@@ -9,7 +9,7 @@ mod sandbox;
 mod session;
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 
@@ -48,9 +48,13 @@ pub(crate) fn boot_id() -> io::Result<String> {
 }
 
 pub(crate) fn stat(pid: u32) -> io::Result<Option<Stat>> {
-    match gone_is_none(fs::read(format!("/proc/{pid}/stat")))? {
+    // The kernel gives the whole line to one read that has room for it; about 300 bytes are usual.
+    let mut line = [0; 1024];
+    let read =
+        fs::File::open(format!("/proc/{pid}/stat")).and_then(|mut file| file.read(&mut line));
+    match gone_is_none(read)? {
         None => Ok(None),
-        Some(line) => parse_stat(&line).map(Some).ok_or_else(|| {
+        Some(bytes) => parse_stat(&line[..bytes]).map(Some).ok_or_else(|| {
             io::Error::new(
                 io::ErrorKind::InvalidData,
                 format!("/proc/{pid}/stat does not parse"),

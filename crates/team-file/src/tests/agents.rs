@@ -43,6 +43,7 @@ fn sheets(
         here: &project,
         settings,
         variables: None,
+        own: None,
     };
     roles(file.then_some(path.as_path()), &project, reading)
 }
@@ -105,6 +106,7 @@ fn a_member_thinks_as_her_role_and_her_own_table_say() {
             deny_tools: strings(&["fetch", "web_search"]),
             may_spawn: None,
             mcp: Vec::new(),
+            search: None,
             bypass: false,
             providers: Default::default(),
             strategy: None,
@@ -538,7 +540,7 @@ fn every_agent_is_offered_the_servers_of_the_file() {
     let project = project();
     let file = "mode = \"lead\"\n[[member]]\nname = \"ada\"\n\
         [mcp.db]\ncommand = \"db-mcp\"\nargs = [\"--ro\"]\nenv = { DB = \"x\" }\n\
-        [mcp.docs]\nurl = \"https://docs.example/mcp\"\n";
+        [mcp.docs]\nurl = \"https://docs.example/mcp\"\nheaders = { Authorization = \"Bearer $DOCS\" }\n";
     let spec = read_in(project.path(), file).unwrap();
     let expected = [
         McpServer {
@@ -553,6 +555,7 @@ fn every_agent_is_offered_the_servers_of_the_file() {
             name: "docs".to_owned(),
             via: McpTransport::Http {
                 url: "https://docs.example/mcp".to_owned(),
+                headers: [("Authorization".to_owned(), "Bearer $DOCS".to_owned())].into(),
             },
         },
     ];
@@ -576,10 +579,83 @@ fn a_server_that_cannot_be_is_a_fault() {
             "[mcp.x]\nurl = \"http://b\"\nargs = [\"a\"]",
             "go with `command`",
         ),
+        (
+            "[mcp.x]\ncommand = \"a\"\nheaders = { a = \"b\" }",
+            "`headers` goes with `url`",
+        ),
+        (
+            "[mcp.x]\nurl = \"http://b\"\nheaders = { authorization = \"Bearer s3cret\" }",
+            "`authorization` must not stand in the file as it is",
+        ),
+        (
+            "[mcp.x]\nurl = \"http://b\"\nheaders = { \"a b\" = \"c\" }",
+            "cannot be a header",
+        ),
         ("[mcp.x]\ncomand = \"a\"", "unknown key `comand`"),
     ] {
         let faults = read_in(project.path(), &format!("mode = \"lead\"\n{file}\n")).unwrap_err();
         let told = format!("{faults:?}");
         assert!(told.contains(why), "{file}: {told}");
+    }
+}
+
+#[test]
+fn the_search_of_the_file_goes_before_the_users_own() {
+    use agent_team_protocol::spec::Search;
+    let (project, home) = (project(), tempfile::tempdir().unwrap());
+    let of = |file: &str, own: &str| {
+        std::fs::write(home.path().join("config.toml"), own).unwrap();
+        let text = format!("mode = \"lead\"\n{file}");
+        let reading = Reading {
+            here: project.path(),
+            settings: Some(home.path()),
+            variables: None,
+            own: None,
+        };
+        let spec = crate::of_text(&text, project.path(), reading);
+        spec.map(|spec| spec.members[0].agent.search.clone())
+            .map_err(|faults| faults.iter().map(ToString::to_string).collect::<String>())
+    };
+    let searxng = |url: &str| {
+        Some(Search::Searxng {
+            url: url.to_owned(),
+        })
+    };
+    let own = "[search]\napi = \"searxng\"\nurl = \"http://here\"\n";
+    assert_eq!(of("", "").unwrap(), None);
+    assert_eq!(of("", own).unwrap(), searxng("http://here"));
+    let file = "[search]\napi = \"none\"\n";
+    assert_eq!(of(file, own).unwrap(), Some(Search::Nobody));
+    let brave = Search::Brave {
+        url: None,
+        key: "BRAVE_API_KEY".to_owned(),
+    };
+    assert_eq!(of("[search]\napi = \"brave\"\n", "").unwrap(), Some(brave));
+    for (search, why) in [
+        ("", "`[search]` does not say what is spoken"),
+        ("api = \"bing\"", "\"bing\" is not a value of `api`"),
+        ("api = \"searxng\"", "`url` is missing"),
+        (
+            "api = \"searxng\"\nurl = \"here\"",
+            "must begin with http://",
+        ),
+        (
+            "api = \"searxng\"\nurl = \"http://u:p@here\"",
+            "must not hold a name or a password",
+        ),
+        (
+            "api = \"provider\"\nurl = \"http://here\"",
+            "`url` means nothing with this `api`",
+        ),
+        (
+            "api = \"brave\"\nkey = \"BSAs3cret\"",
+            "`key` is the name of a variable, not a key",
+        ),
+    ] {
+        let text = format!("[search]\n{search}\n");
+        for fault in [of(&text, "").unwrap_err(), of("", &text).unwrap_err()] {
+            assert!(fault.contains(why), "{search}: {fault}");
+            assert!(!fault.contains("s3cret"), "{fault}");
+        }
     }
 }

@@ -77,6 +77,7 @@ fn with_own(project: &Path, settings: &Path, text: &str) -> Result<Loaded, Vec<F
         here: &project,
         settings: Some(settings),
         variables: None,
+        own: None,
     };
     parse("team.toml", text, &project, reading)
 }
@@ -144,6 +145,7 @@ fn what_the_user_sets_goes_before_the_file_and_says_where_it_is_from() {
         here: project.path(),
         settings: Some(settings.path()),
         variables: None,
+        own: None,
     };
     std::fs::write(project.path().join(".agent-team/team.toml"), text).unwrap();
     let file = project.path().join(".agent-team/team.toml");

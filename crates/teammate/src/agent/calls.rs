@@ -299,7 +299,8 @@ fn waits_for(call: &ToolCall) -> Option<Waiting> {
     })
 }
 
-fn header(call: &ToolCall) -> String {
+/// What a call is shown with.
+pub(super) fn header(call: &ToolCall) -> String {
     let arguments = match serde_json::from_str(&call.input) {
         Ok(Value::Object(arguments)) => {
             let argument = |(name, value): (String, Value)| match value.as_str() {
@@ -314,6 +315,19 @@ fn header(call: &ToolCall) -> String {
     format!("● {}({})", call.name, visible_label(&arguments, SHOWN))
 }
 
+/// What a call's result is shown with.
+pub(super) fn first_line(text: &str, failed: bool) -> String {
+    let first = text.lines().find(|line| !line.trim().is_empty());
+    let sign = if failed { "✗" } else { "⎿" };
+    let mut line = format!("  {sign} {}", visible_label(first.unwrap_or("done"), SHOWN));
+    let more = text.lines().count().saturating_sub(1);
+    if more > 0 {
+        let lines = if more == 1 { "line" } else { "lines" };
+        line.push_str(&format!(" (+{more} {lines})"));
+    }
+    line
+}
+
 /// Shows what a call came to, and makes it what the model is told.
 fn shown(call: &ToolCall, outcome: &Outcome, screen: &Screen) -> ToolResult {
     let (text, failed) = match outcome {
@@ -325,14 +339,7 @@ fn shown(call: &ToolCall, outcome: &Outcome, screen: &Screen) -> ToolResult {
         }
         Err(error) => (error.to_string(), true),
     };
-    let first = text.lines().find(|line| !line.trim().is_empty());
-    let sign = if failed { "✗" } else { "⎿" };
-    let mut line = format!("  {sign} {}", visible_label(first.unwrap_or("done"), SHOWN));
-    let more = text.lines().count().saturating_sub(1);
-    if more > 0 {
-        line.push_str(&format!(" (+{more} lines)"));
-    }
-    screen.lines(Style::Dim, &line);
+    screen.lines(Style::Dim, &first_line(&text, failed));
     let result = ToolResult {
         id: call.id.clone(),
         text,

@@ -69,6 +69,7 @@ impl Mind {
                 system: SYSTEM,
                 items: &items,
                 tools: &[],
+                search: false,
             };
             let (model, inbox) = (&*self.model, &mut self.inbox);
             let stepped = ask(model, prompt, inbox, &self.screen, Voice::Silent).await;

@@ -11,7 +11,7 @@ use agent_team_protocol::notification::Said;
 use tokio::sync::Notify;
 
 use super::transcript::without_middle;
-use crate::model::{Answer, ToolResult};
+use crate::model::{Answer, ToolCall, ToolResult};
 
 /// Bytes that may wait to be taken, at most; then pieces are left out.
 const WAITING_MAX: usize = 128 << 10;
@@ -199,6 +199,20 @@ impl Speech<'_> {
         });
     }
 
+    /// A call that somebody else has carried out, and what it came to.
+    pub(super) fn searched(&mut self, call: &ToolCall, found: String) {
+        self.call(&call.id, &call.name);
+        // It is none of the answer's.
+        self.calls -= 1;
+        self.input(&call.id, &call.input);
+        self.end_call();
+        self.live.returned(&ToolResult {
+            id: call.id.clone(),
+            text: found,
+            failed: false,
+        });
+    }
+
     /// Another attempt follows: this one is over.
     pub(super) fn start_over(&mut self) {
         self.pause();
@@ -240,7 +254,6 @@ impl Drop for Speech<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ToolCall;
 
     fn live() -> Live {
         Live::new("0123456789")

@@ -30,10 +30,11 @@ use super::step::{Stepped, Voice, ask};
 use super::transcript::{Mark, Transcript, raw, spent, stored};
 use super::{say, seam};
 use crate::desk::Desk;
-use crate::model::{Answer, Item, Model, ModelError, Prompt, ToolResult, ToolSpec};
+use crate::model::{Answer, Item, Model, ModelError, Prompt, Stop, ToolResult, ToolSpec};
 use crate::pane::paint::Style;
 use crate::team_tool::Shared;
-use crate::tool::mcp;
+use crate::tool::web_search::Search;
+use crate::tool::{mcp, web_search};
 use crate::worker::LastWords;
 
 /// Bytes of JSON that go into one append, unless a single item has more.
@@ -60,6 +61,8 @@ pub(super) struct Mind {
     pub(super) toolbox: Toolbox,
     /// The toolbox's, as the model is offered them.
     pub(super) specs: Vec<ToolSpec>,
+    /// Its provider may search the web.
+    pub(super) search: bool,
     pub(super) system: String,
     pub(super) desk: Desk,
     pub(super) shared: Shared,
@@ -97,18 +100,24 @@ impl Mind {
         }
     }
 
-    /// Connects its MCP servers. One that cannot be used is told of, and missed by nobody else.
+    /// Connects what is not of this program: its MCP servers, and what searches the web. What cannot be used is told
+    /// of, and missed by nobody else.
     async fn connect(&mut self) -> Result<String, End> {
-        if self.agent.mcp.is_empty() || !self.agent.bypass {
+        if !self.agent.bypass {
             return Ok(String::new());
         }
-        let offered = tokio::select! {
+        let mut offered = tokio::select! {
             offered = mcp::connect(&self.agent, self.toolbox.bench()) => offered,
             () = self.inbox.told_to_stop() => return Err(End::Stopped),
         };
+        match web_search::of(&self.agent, self.model.searches(), self.toolbox.bench()) {
+            Ok(Search::Nobody) => {}
+            Ok(Search::Provider) => self.search = true,
+            Ok(Search::Tool(tool)) => offered.tools.push(tool),
+            Err(why) => offered.troubles.push(format!("web_search: {why}")),
+        }
         for trouble in &offered.troubles {
-            self.screen
-                .lines(Style::Accent, &format!("MCP server {trouble}"));
+            self.screen.lines(Style::Accent, trouble);
         }
         self.toolbox.add(offered.tools);
         self.specs = self.toolbox.specs();
@@ -186,6 +195,10 @@ impl Mind {
                 report.clone_from(&answer.text);
             }
             let turn = match answer.calls.is_empty() {
+                true if answer.stop == Stop::Paused && !is_last => {
+                    self.store_answer(answer).await?;
+                    Turn::GoesOn
+                }
                 true => self.conclude(answer, &report, is_last).await?,
                 false if is_last => self.refuse_calls(answer).await?,
                 false => self.call(answer).await?,
@@ -270,6 +283,7 @@ impl Mind {
             system: &self.system,
             items: self.transcript.items(),
             tools: &self.specs,
+            search: self.search,
         };
         let stepped = ask(
             &*self.model,
@@ -286,6 +300,7 @@ impl Mind {
             system: &self.system,
             items: self.transcript.items(),
             tools: &self.specs,
+            search: self.search,
         }
     }
 

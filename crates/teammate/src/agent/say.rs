@@ -64,7 +64,7 @@ pub(super) fn troubles(lines: &[String]) -> String {
     }
     let lines: Vec<_> = lines.iter().map(|line| format!("\n- {line}")).collect();
     format!(
-        "\n# MCP servers in trouble\nTheir tools may be missing; do without, or say so.{}\n",
+        "\n# Tools in trouble\nSome are missing; do without, or say so.{}\n",
         lines.concat()
     )
 }

@@ -21,7 +21,7 @@ use crate::model::provider::PROVIDERS;
 use crate::model::recording::Recorder;
 use crate::team_tool::{Briefing, Shared, system_prompt, team_tools};
 use crate::tool::confine::Confinement;
-use crate::tool::{Options, Permission, Tool, domain_tools};
+use crate::tool::{Options, Permission, Tool, domain_tools, may_use};
 use crate::worker::LastWords;
 
 /// The model that this member thinks with: the one that is named, else the first that can be asked. `secrets` are kept
@@ -108,14 +108,7 @@ pub(crate) fn tools_of(
         confinement,
         private_addresses: false,
     });
-    tools.retain(|tool| {
-        let name = &tool.spec().name;
-        let named = agent
-            .tools
-            .as_ref()
-            .is_none_or(|names| names.contains(name));
-        named && !agent.deny_tools.contains(name)
-    });
+    tools.retain(|tool| may_use(agent, &tool.spec().name));
     tools.extend(team_tools(desk, shared));
     tools
 }

@@ -2,11 +2,14 @@
 
 use agent_team_protocol::view::Waiting;
 use agent_team_system::clock;
+use serde_json::json;
 
+use super::calls::{first_line, header};
 use super::inbox::{Inbox, Interruption};
 use super::screen::Screen;
-use crate::model::{Answer, Delta, Model, ModelError, Prompt};
+use crate::model::{Answer, Delta, Model, ModelError, Prompt, ToolCall};
 use crate::pane::paint::Style;
+use crate::tool::web_search;
 
 /// What asking came to.
 #[derive(Debug)]
@@ -72,6 +75,19 @@ pub(super) async fn ask(
             // The pane shows calls when they are carried out.
             Delta::Call { id, name } => speech.call(&id, &name),
             Delta::Input { id, fragment } => speech.input(&id, &fragment),
+            // Nobody here carries it out: it is over.
+            Delta::Searched { id, query, found } => {
+                thoughts.end();
+                words.end();
+                let call = ToolCall {
+                    id,
+                    name: web_search::NAME.to_owned(),
+                    input: json!({ "query": query }).to_string(),
+                };
+                screen.lines(Style::Accent, &header(&call));
+                screen.lines(Style::Dim, &first_line(&found, false));
+                speech.searched(&call, found);
+            }
         }
     };
     let stepped = tokio::select! {

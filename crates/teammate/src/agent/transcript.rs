@@ -78,7 +78,12 @@ impl Transcript {
     }
 
     pub(super) fn push(&mut self, item: Item) {
-        if let Item::Answered(Answer { usage, .. }) = &item
+        // The counts of one that searched are of all that was read on the way, often more than once.
+        if let Item::Answered(Answer {
+            usage,
+            verbatim: None,
+            ..
+        }) = &item
             && usage.input > 0
         {
             self.counted = Some((self.items.len() + 1, usage.input + usage.output));
@@ -194,6 +199,10 @@ fn bytes(item: &Item) -> usize {
     match item {
         Item::Said { text } => text.len(),
         Item::Answered(answer) => {
+            if let Some(verbatim) = &answer.verbatim {
+                let blocks = verbatim.blocks.iter().map(|block| block.to_string().len());
+                return blocks.sum();
+            }
             let thoughts = answer.thoughts.iter().map(|thought| thought.text.len());
             let calls = answer
                 .calls
@@ -225,8 +234,9 @@ fn shorten(item: &mut Item) {
     let longest = match item {
         Item::Said { text } => Some(text),
         Item::Answered(answer) => {
-            // A provider takes its own thoughts back whole or not at all.
+            // A provider takes what is its own back whole or not at all.
             answer.thoughts.clear();
+            answer.verbatim = None;
             let inputs = answer.calls.iter_mut().map(|call| &mut call.input);
             inputs
                 .chain([&mut answer.text])
@@ -313,6 +323,7 @@ mod tests {
         system: "",
         items: &[],
         tools: &[],
+        search: false,
     };
 
     #[test]

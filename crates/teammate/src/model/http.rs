@@ -13,6 +13,7 @@ mod failure;
 mod messages;
 mod pause;
 mod sse;
+mod verbatim;
 
 use std::fmt;
 use std::time::Duration;
@@ -20,7 +21,6 @@ use std::time::Duration;
 use reqwest::header::{
     ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue,
 };
-use reqwest::redirect;
 use reqwest::{Client, Proxy, Response};
 use serde_json::Value;
 use tokio::time::timeout;
@@ -31,10 +31,7 @@ use self::sse::Unreadable;
 use super::catalogue::{Known, Price};
 use super::key::Key;
 use super::provider::{Provider, Wire};
-use super::{Answer, Answering, Delta, Model, ModelError, Prompt};
-
-/// A server that has not taken the connection by then is not there.
-const CONNECT: Duration = Duration::from_secs(10);
+use super::{Answer, Answering, Delta, Model, ModelError, Prompt, Searches};
 
 /// Nothing at all for this long is no thinking, but a connection that died; a person may know better.
 pub(super) const SILENCE: Duration = Duration::from_secs(120);
@@ -51,6 +48,7 @@ pub(super) struct Endpoint {
     pub(super) provider: &'static Provider,
     /// With the version in its path, without a slash at its end.
     pub(super) base_url: String,
+    pub(super) searches: Searches,
     pub(super) key: Option<Key>,
     /// What the person wants to be sent besides, in lower case.
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
@@ -249,19 +247,10 @@ fn no_stream(asked: &Asked<'_>, body: &[u8]) -> ModelError {
 }
 
 impl Endpoint {
-    /// A client that goes where it is told: it follows no redirect, which would carry the key along, and knows no
-    /// proxies but the member's.
     pub(super) fn client(&self) -> Result<Client, ClientError> {
-        // Whoever installs it first has installed the same.
-        let _installed = rustls::crypto::ring::default_provider().install_default();
-        let builder = Client::builder()
-            .connect_timeout(CONNECT)
-            .redirect(redirect::Policy::none())
-            .user_agent(concat!("agent-team/", env!("CARGO_PKG_VERSION")))
-            .no_proxy();
         let proxies = self.proxies.iter().cloned();
         Ok(proxies
-            .fold(builder, |builder, proxy| builder.proxy(proxy))
+            .fold(crate::http::client(), |builder, proxy| builder.proxy(proxy))
             .build()?)
     }
 
@@ -325,6 +314,10 @@ impl Model for HttpModel {
 
     fn price(&self) -> Option<Price> {
         self.known.price
+    }
+
+    fn searches(&self) -> Searches {
+        self.endpoint.searches
     }
 
     fn answer<'a>(

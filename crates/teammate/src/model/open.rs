@@ -9,19 +9,16 @@ use std::time::Duration;
 use agent_team_protocol::spec::{BaseUrl, ProviderSpec};
 use reqwest::Url;
 use reqwest::header::{HeaderName, HeaderValue};
-use reqwest::{NoProxy, Proxy};
 
-use super::Model;
 use super::catalogue::Catalogue;
 use super::http::{ClientError, Endpoint, HttpModel, SILENCE, shown};
 use super::key::{Key, KeyError, set};
 use super::name::ModelName;
 use super::patience::Patience;
-use super::provider::Provider;
+use super::provider::{Provider, Wire};
 use super::recording::{Replay, ReplayError};
-
-/// What goes to no proxy: a proxy cannot reach it.
-const OWN_MACHINE: &str = "localhost,127.0.0.1,::1";
+use super::{Model, Searches};
+use crate::http::{NoProxy, proxies};
 
 /// What a model is opened with.
 #[expect(missing_debug_implementations, reason = "it holds secrets")]
@@ -75,8 +72,8 @@ pub enum OpenError {
     Header(String),
     #[error("the header {header} is to hold ${var}, which is not set")]
     Variable { header: String, var: String },
-    #[error("{0} does not name a proxy")]
-    Proxy(String),
+    #[error(transparent)]
+    Proxy(#[from] NoProxy),
     #[error(transparent)]
     Client(#[from] ClientError),
     #[error(transparent)]
@@ -160,6 +157,7 @@ impl Surroundings {
             url: shown(given),
             why,
         })?;
+        let is_own = self::base_url(provider, provider.base_url).is_ok_and(|own| own == base_url);
         let key = Key::find(provider, &self.environment)?;
         if !self.is_agreed(provider, &base_url) {
             let var = key.as_ref().map(|key| key.var.as_str());
@@ -174,10 +172,15 @@ impl Surroundings {
         }
         Ok(Endpoint {
             provider,
+            searches: match provider.wire {
+                Wire::ChatCompletions => Searches::Never,
+                Wire::Messages if is_own => Searches::Yes,
+                Wire::Messages => Searches::Perhaps,
+            },
             base_url,
             key,
             headers: self.extra_headers(provider)?,
-            proxies: proxies(&self.environment)?,
+            proxies: proxies(|var| set(&self.environment, var))?,
             silence: self.silence.unwrap_or(SILENCE),
         })
     }
@@ -263,9 +266,9 @@ fn base_url(provider: &Provider, given: &str) -> Result<String, String> {
     }
     let path = url.path().trim_end_matches('/').to_owned();
     let versioned = match provider.wire {
-        super::provider::Wire::ChatCompletions => !path.is_empty(),
+        Wire::ChatCompletions => !path.is_empty(),
         // Its own tools append the version whatever stands before it.
-        super::provider::Wire::Messages => path.ends_with("/v1"),
+        Wire::Messages => path.ends_with("/v1"),
     };
     let path = if versioned {
         path
@@ -274,28 +277,6 @@ fn base_url(provider: &Provider, given: &str) -> Result<String, String> {
     };
     url.set_path(&path);
     Ok(url.to_string())
-}
-
-/// What the usual variables say, in either case.
-fn proxies(environment: &BTreeMap<String, String>) -> Result<Vec<Proxy>, OpenError> {
-    let either =
-        |var: &str| set(environment, var).or_else(|| set(environment, &var.to_uppercase()));
-    let except = format!("{},{OWN_MACHINE}", either("no_proxy").unwrap_or(""));
-    let mut proxies = Vec::new();
-    type Make = fn(&str) -> reqwest::Result<Proxy>;
-    let ways: [(&str, Make); 3] = [
-        ("https_proxy", |url| Proxy::https(url)),
-        ("http_proxy", |url| Proxy::http(url)),
-        ("all_proxy", |url| Proxy::all(url)),
-    ];
-    for (var, make) in ways {
-        if let Some(url) = either(var) {
-            // Its text may hold a password, so that neither it nor the cause is shown.
-            let proxy = make(url).map_err(|_| OpenError::Proxy(var.to_owned()))?;
-            proxies.push(proxy.no_proxy(NoProxy::from_string(&except)));
-        }
-    }
-    Ok(proxies)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::catalogue::Price;
-use super::{Answer, Answering, Delta, Model, ModelError, Prompt};
+use super::{Answer, Answering, Delta, Model, ModelError, Prompt, Searches};
 use agent_team_protocol::with_causes;
 
 /// Attempts at one answer. With the pauses between them a server is given three minutes to come back.
@@ -105,6 +105,10 @@ impl Model for Patience {
         self.inner.price()
     }
 
+    fn searches(&self) -> Searches {
+        self.inner.searches()
+    }
+
     fn answer<'a>(
         &'a self,
         prompt: Prompt<'a>,
@@ -126,6 +130,7 @@ mod tests {
         system: "",
         items: &[],
         tools: &[],
+        search: false,
     };
 
     /// Fails as it is told to, the last one first, and answers then.

@@ -10,7 +10,6 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, LOCATION};
-use reqwest::redirect::Policy;
 use reqwest::{Client, Response, Url};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -23,8 +22,6 @@ use crate::model::ToolSpec;
 
 /// For all of it, redirections included.
 const TIMEOUT: Duration = Duration::from_secs(30);
-
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 const REDIRECTIONS_MAX: usize = 5;
 
@@ -65,13 +62,7 @@ impl Fetch {
 
     fn client(&self) -> Result<&Client, ToolError> {
         let client = self.client.get_or_init(|| {
-            // Whoever was first has set the same one.
-            let _already = rustls::crypto::ring::default_provider().install_default();
-            let builder = Client::builder()
-                .user_agent(concat!("agent-team/", env!("CARGO_PKG_VERSION")))
-                .connect_timeout(CONNECT_TIMEOUT)
-                .redirect(Policy::none())
-                .no_proxy();
+            let builder = crate::http::client();
             let builder = if self.private_addresses {
                 builder
             } else {

@@ -1,17 +1,20 @@
 //! The tools of MCP servers, offered under `mcp__<server>__<tool>`. Called by the mind before its first step.
 //!
 //! ```text
-//! program: started ─┐
-//!                   ├─► initialize ──► tools/list ──► offered ──call──► answer, or why there is none
+//! program: started ─┐                                         ┌──────── gone: connected anew ◄───────┐
+//!                   ├─► initialize ──► tools/list ──► offered ─┴─call──► answer, or why there is none ─┘
 //! url ──────────────┘        └── fails, or takes too long: told to the model and the person, nothing offered
 //! ```
 //! A server is somebody else's program: whatever it does (dies, hangs, prints nonsense) is an error of one call, never
 //! the end of the member. What it calls itself and its tools is data; a program ends with the last of its tools, with
 //! everything that it started.
 //!
-//! - starting one, speaking to it, why it does not answer: `server`; what an answer becomes: `answer`
+//! - one that is offered, and connected anew: `server`; starting and asking one, why it does not answer: `connection`
+//! - what one at a URL is sent besides: `headers`; what an answer becomes: `answer`
 
 mod answer;
+mod connection;
+mod headers;
 mod server;
 
 use std::collections::BTreeSet;
@@ -23,12 +26,10 @@ use rmcp::model::{CallToolRequestParams, CallToolResponse, Tool as ForeignTool};
 use serde_json::Value;
 use tokio::task::JoinSet;
 
+use self::connection::Origin;
 use self::server::Server;
 use super::{Bench, Running, Tool, ToolError};
 use crate::model::ToolSpec;
-
-/// Until a server has said what it offers. One that is downloaded first takes its time.
-const START_LIMIT: Duration = Duration::from_secs(30);
 
 /// Of one call.
 const CALL_LIMIT: Duration = Duration::from_secs(300);
@@ -51,13 +52,10 @@ pub struct Offered {
 pub async fn connect(agent: &AgentSpec, bench: &Bench) -> Offered {
     let mut connecting = JoinSet::new();
     for (place, server) in agent.mcp.iter().enumerate() {
-        let starting = Server::start(server, bench);
         let (name, secrets) = (server.name.clone(), bench.secrets.clone());
+        let origin = Origin::new(server, bench);
         connecting.spawn(async move {
-            let found = match starting {
-                Ok(starting) => starting.offered(START_LIMIT).await,
-                Err(error) => Err(error),
-            };
+            let found = Server::connect(origin).await;
             let hidden = |why: String| secrets.hide(&why).into_owned();
             (place, name, found.map_err(hidden))
         });
@@ -68,8 +66,15 @@ pub async fn connect(agent: &AgentSpec, bench: &Bench) -> Offered {
     let mut names = BTreeSet::new();
     for (_, name, found) in found {
         match found {
-            Ok((server, tools)) => offered.add(agent, &mut names, &Arc::new(server), tools),
-            Err(why) => offered.troubles.push(format!("{name}: {why}")),
+            Ok((server, tools, stray)) => {
+                if let Some(printed) = stray {
+                    offered.troubles.push(format!(
+                        "MCP server {name}: it prints what is no message on stdout: {printed}"
+                    ));
+                }
+                offered.add(agent, &mut names, &Arc::new(server), tools);
+            }
+            Err(why) => offered.troubles.push(format!("MCP server {name}: {why}")),
         }
     }
     offered
@@ -83,26 +88,23 @@ impl Offered {
         server: &Arc<Server>,
         tools: Vec<ForeignTool>,
     ) {
-        if let Some(printed) = server.stray() {
-            self.troubles.push(format!(
-                "{}: it prints what is no message on stdout: {printed}",
-                server.name
-            ));
-        }
         if tools.len() > TOOLS_MAX {
             self.troubles.push(format!(
-                "{}: of its {} tools only {TOOLS_MAX} are offered",
-                server.name,
+                "MCP server {}: of its {} tools only {TOOLS_MAX} are offered",
+                server.name(),
                 tools.len()
             ));
         }
         for tool in tools.into_iter().take(TOOLS_MAX) {
-            let name = name_of(&server.name, &tool.name);
-            if !may_use(agent, &server.name, &name) {
+            let name = name_of(server.name(), &tool.name);
+            if !may_use(agent, server.name(), &name) {
                 continue;
             }
             if !names.insert(name.clone()) {
-                let clash = format!("{}: two of its tools would be called {name}", server.name);
+                let clash = format!(
+                    "MCP server {}: two of its tools would be called {name}",
+                    server.name()
+                );
                 self.troubles.push(clash);
                 continue;
             }
@@ -165,7 +167,7 @@ impl McpTool {
             Ok(answered) => answered.map_err(ToolError::Failed),
             Err(_) => Err(ToolError::Failed(format!(
                 "the MCP server {} did not answer within {} s; unknown whether it was done",
-                self.server.name,
+                self.server.name(),
                 CALL_LIMIT.as_secs()
             ))),
         }

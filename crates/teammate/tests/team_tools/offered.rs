@@ -148,11 +148,22 @@ async fn arguments_that_do_not_fit_are_told_by_field_and_reach_nobody() {
 
 #[tokio::test]
 async fn a_refusal_says_why_and_what_to_do() {
-    let rig = Rig::new(true, |_, _| {
-        Err(no(ErrorCode::TooManyMembers, "the team has 10 members"))
-    });
-    assert_eq!(
-        rig.refused("spawn_teammate", json!({})).await,
-        "Refused (too_many_members): the team has 10 members\nWhat to do: do something else"
-    );
+    for (code, hint) in [
+        (ErrorCode::RunUnderWay, "do something else"),
+        // A person would type a command there.
+        (
+            ErrorCode::UnknownMember,
+            "list_teammates shows who is there",
+        ),
+    ] {
+        let rig = Rig::new(true, move |_, _| Err(no(code, "it cannot be")));
+        let name = serde_json::to_value(code).unwrap();
+        assert_eq!(
+            rig.refused("spawn_teammate", json!({})).await,
+            format!(
+                "Refused ({}): it cannot be\nWhat to do: {hint}",
+                name.as_str().unwrap()
+            )
+        );
+    }
 }

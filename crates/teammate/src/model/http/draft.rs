@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::super::{Answer, Delta, Item, Prompt, Stop, Thought, ToolCall, Usage};
+use super::super::{Answer, Delta, Item, Prompt, Stop, Thought, ToolCall, Usage, Verbatim};
 
 /// Who hears of an answer while it comes.
 pub(super) type Told<'a> = &'a mut (dyn FnMut(Delta) + Send);
@@ -41,6 +41,13 @@ impl Draft {
         if !fragment.is_empty() {
             self.answer.text.push_str(fragment);
             told(Delta::Text(fragment.to_owned()));
+        }
+    }
+
+    /// What follows stands apart from the text so far.
+    pub(super) fn paragraph(&mut self, told: Told<'_>) {
+        if !self.answer.text.is_empty() && !self.answer.text.ends_with("\n\n") {
+            self.text("\n\n", told);
         }
     }
 
@@ -109,6 +116,14 @@ impl Draft {
 
     /// The answer, if it was said why it ended.
     pub(super) fn finish(self) -> Option<Answer> {
+        self.finish_with(|_| None)
+    }
+
+    /// The same, with the provider's own blocks if there are any to be kept.
+    pub(super) fn finish_with(
+        self,
+        blocks: impl FnOnce(&Answer) -> Option<Vec<serde_json::Value>>,
+    ) -> Option<Answer> {
         let mut answer = self.answer;
         for call in &mut answer.calls {
             // So do those write who need no arguments.
@@ -123,8 +138,15 @@ impl Draft {
         answer.stop = match self.stop? {
             Stop::Finished | Stop::Calls if answer.calls.is_empty() => Stop::Finished,
             Stop::Finished => Stop::Calls,
-            stop @ (Stop::Calls | Stop::Length | Stop::Refused) => stop,
+            // One that wants its calls carried out cannot be what is waited for.
+            Stop::Paused if !answer.calls.is_empty() => Stop::Calls,
+            stop @ (Stop::Calls | Stop::Length | Stop::Refused | Stop::Paused) => stop,
         };
+        let blocks = blocks(&answer);
+        answer.verbatim = blocks.map(|blocks| Verbatim {
+            by: self.by,
+            blocks,
+        });
         answer.usage = self.usage;
         Some(answer)
     }

@@ -3,15 +3,21 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::super::{Answer, Item, Prompt, Stop, Thought};
+use super::super::{Answer, Delta, Item, Prompt, Stop, Thought};
 use super::draft::{Draft, Told, as_object};
+use super::verbatim::Blocks;
 use super::{Broken, Decode, Progress};
+
+/// The provider's own search, and how often one answer may use it: each time costs.
+const SEARCH: &str = "web_search_20250305";
+const SEARCHES_MAX: u32 = 8;
 
 /// The body of a request for an answer of at most `output` tokens. `by` is the model's name in thoughts.
 pub(super) fn request(model: &str, by: &str, output: u64, prompt: &Prompt<'_>) -> Value {
     let mut messages = messages(by, prompt);
     // What went before is read from the cache: up to here the next prompt is the same.
-    let last = messages.last_mut();
+    let told = |message: &&mut Value| message["role"] == "user";
+    let last = messages.iter_mut().rfind(told);
     let block = last.and_then(|message| message["content"].as_array_mut()?.last_mut());
     if let Some(block) = block {
         block["cache_control"] = cached();
@@ -26,18 +32,19 @@ pub(super) fn request(model: &str, by: &str, output: u64, prompt: &Prompt<'_>) -
         body["system"] =
             json!([{ "type": "text", "text": prompt.system, "cache_control": cached() }]);
     }
-    if !prompt.tools.is_empty() {
-        body["tools"] = prompt
-            .tools
-            .iter()
-            .map(|tool| {
-                json!({
-                    "name": tool.name,
-                    "description": tool.description,
-                    "input_schema": tool.input,
-                })
-            })
-            .collect();
+    let tools = prompt.tools.iter().map(|tool| {
+        json!({
+            "name": tool.name,
+            "description": tool.description,
+            "input_schema": tool.input,
+        })
+    });
+    let search = prompt
+        .search
+        .then(|| json!({ "type": SEARCH, "name": "web_search", "max_uses": SEARCHES_MAX }));
+    let tools: Vec<Value> = tools.chain(search).collect();
+    if !tools.is_empty() {
+        body["tools"] = tools.into();
     }
     body
 }
@@ -85,6 +92,9 @@ fn text_block(text: &str) -> Option<Value> {
 }
 
 fn answered(by: &str, answer: &Answer) -> Vec<Value> {
+    if let Some(own) = answer.verbatim.as_ref().filter(|own| own.by == by) {
+        return own.blocks.clone();
+    }
     let own = answer.thoughts.iter().filter(|thought| thought.by == by);
     let calls = answer.calls.iter().map(|call| {
         json!({
@@ -116,6 +126,9 @@ pub(super) struct Reading {
     /// The calls under way: the index of their block, and which call it is.
     calls: Vec<(u64, usize)>,
     counted: Counted,
+    blocks: Blocks,
+    /// The pages that the answer names as its sources, as the person is shown them.
+    sources: Vec<String>,
 }
 
 impl Reading {
@@ -124,11 +137,15 @@ impl Reading {
             draft,
             calls: Vec::new(),
             counted: Counted::default(),
+            blocks: Blocks::default(),
+            sources: Vec::new(),
         }
     }
 
-    fn begin(&mut self, index: u64, block: Block, told: Told<'_>) {
-        match block {
+    fn begin(&mut self, index: u64, block: Value, told: Told<'_>) -> Result<(), Broken> {
+        let known = Block::deserialize(&block).map_err(|error| nonsense(&error))?;
+        self.blocks.begin(index, block);
+        match known {
             Block::Text { text } => self.draft.text(&text, told),
             Block::Thinking {
                 thinking,
@@ -152,12 +169,26 @@ impl Reading {
                     self.draft.input(call, &input.to_string(), told);
                 }
             }
+            Block::WebSearchToolResult {
+                tool_use_id,
+                content,
+            } => {
+                self.draft.paragraph(told);
+                told(Delta::Searched {
+                    query: self.blocks.query(&tool_use_id),
+                    id: tool_use_id,
+                    found: found(&content),
+                });
+            }
             Block::Unknown => {}
         }
+        Ok(())
     }
 
-    fn go_on(&mut self, index: u64, delta: BlockDelta, told: Told<'_>) {
-        match delta {
+    fn go_on(&mut self, index: u64, delta: &Value, told: Told<'_>) -> Result<(), Broken> {
+        let known = BlockDelta::deserialize(delta).map_err(|error| nonsense(&error))?;
+        self.blocks.go_on(index, delta);
+        match known {
             BlockDelta::TextDelta { text } => self.draft.text(&text, told),
             BlockDelta::ThinkingDelta { thinking } => self.draft.think(&thinking, told),
             BlockDelta::SignatureDelta { signature } => {
@@ -173,7 +204,23 @@ impl Reading {
                     self.draft.input(*call, &partial_json, told);
                 }
             }
+            BlockDelta::CitationsDelta { citation } => {
+                let source = page(&citation);
+                if !self.sources.contains(&source) && !source.is_empty() {
+                    self.sources.push(source);
+                }
+            }
             BlockDelta::Unknown => {}
+        }
+        Ok(())
+    }
+
+    /// Whoever reads the answer is shown where it comes from; the model has that in its own blocks.
+    fn name_sources(&mut self, told: Told<'_>) {
+        if !self.sources.is_empty() {
+            let sources = std::mem::take(&mut self.sources).join("\n- ");
+            self.draft.paragraph(told);
+            self.draft.text(&format!("Sources:\n- {sources}"), told);
         }
     }
 
@@ -201,15 +248,14 @@ impl Reading {
 
 impl Decode for Reading {
     fn event(&mut self, data: &str, told: Told<'_>) -> Result<Progress, Broken> {
-        let event: Event =
-            serde_json::from_str(data).map_err(|error| Broken::Nonsense(error.to_string()))?;
+        let event: Event = serde_json::from_str(data).map_err(|error| nonsense(&error))?;
         match event {
             Event::MessageStart { message } => self.count(message.usage.unwrap_or_default()),
             Event::ContentBlockStart {
                 index,
                 content_block,
-            } => self.begin(index, content_block, told),
-            Event::ContentBlockDelta { index, delta } => self.go_on(index, delta, told),
+            } => self.begin(index, content_block, told)?,
+            Event::ContentBlockDelta { index, delta } => self.go_on(index, &delta, told)?,
             Event::MessageDelta { delta, usage } => {
                 self.count(usage.unwrap_or_default());
                 if let Some(reason) = delta.stop_reason {
@@ -217,11 +263,15 @@ impl Decode for Reading {
                         "tool_use" => Stop::Calls,
                         "max_tokens" | "model_context_window_exceeded" => Stop::Length,
                         "refusal" => Stop::Refused,
+                        "pause_turn" => Stop::Paused,
                         _ => Stop::Finished,
                     });
                 }
             }
-            Event::MessageStop => return Ok(Progress::Ended),
+            Event::MessageStop => {
+                self.name_sources(told);
+                return Ok(Progress::Ended);
+            }
             Event::Error { error } => return Err(Broken::Error(error)),
             Event::Unknown => {}
         }
@@ -233,8 +283,31 @@ impl Decode for Reading {
             return None;
         }
         self.draft.stop.get_or_insert(Stop::Finished);
-        self.draft.finish()
+        let Self { draft, blocks, .. } = *self;
+        draft.finish_with(|answer| blocks.finish(answer))
     }
+}
+
+fn nonsense(error: &serde_json::Error) -> Broken {
+    Broken::Nonsense(error.to_string())
+}
+
+/// What a search found, a line for each page, or why it found nothing.
+fn found(content: &Value) -> String {
+    let pages = content.as_array().into_iter().flatten();
+    let pages: Vec<String> = pages.map(page).filter(|page| !page.is_empty()).collect();
+    match (content["error_code"].as_str(), pages.is_empty()) {
+        (Some(code), _) => format!("the provider's search failed: {code}"),
+        (None, true) => "(it found nothing)".to_owned(),
+        (None, false) => pages.join("\n"),
+    }
+}
+
+/// Title and address of a page.
+fn page(page: &Value) -> String {
+    let field = |name: &str| page[name].as_str().unwrap_or("").trim();
+    let page = format!("{} {}", field("title"), field("url"));
+    page.trim().to_owned()
 }
 
 #[derive(Debug, Deserialize)]
@@ -245,11 +318,11 @@ enum Event {
     },
     ContentBlockStart {
         index: u64,
-        content_block: Block,
+        content_block: Value,
     },
     ContentBlockDelta {
         index: u64,
-        delta: BlockDelta,
+        delta: Value,
     },
     MessageDelta {
         delta: MessageDelta,
@@ -290,6 +363,12 @@ enum Block {
         #[serde(default)]
         input: Value,
     },
+    WebSearchToolResult {
+        tool_use_id: String,
+        #[serde(default)]
+        content: Value,
+    },
+    /// A search that is asked for, too: what it came to is told.
     #[serde(other)]
     Unknown,
 }
@@ -308,6 +387,9 @@ enum BlockDelta {
     },
     InputJsonDelta {
         partial_json: String,
+    },
+    CitationsDelta {
+        citation: Value,
     },
     #[serde(other)]
     Unknown,

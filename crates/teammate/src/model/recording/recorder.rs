@@ -11,7 +11,7 @@ use std::sync::Mutex;
 use serde_json::Value;
 
 use super::super::catalogue::Price;
-use super::super::{Answer, Answering, Delta, Model, ModelError, Prompt};
+use super::super::{Answer, Answering, Delta, Model, ModelError, Prompt, Searches};
 use super::{Exchange, Header, Outcome, Shape, read};
 
 /// What stands where a secret stood.
@@ -174,6 +174,10 @@ impl Model for Recorder {
 
     fn price(&self) -> Option<Price> {
         self.inner.price()
+    }
+
+    fn searches(&self) -> Searches {
+        self.inner.searches()
     }
 
     fn answer<'a>(

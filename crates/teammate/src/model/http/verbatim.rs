@@ -1,0 +1,111 @@
+//! An answer of Messages in its provider's own blocks, put together again from the pieces of a stream. Called by
+//! `messages`, which keeps them when the provider has searched the web: only so the next request can carry the pages
+//! back that it found.
+
+use serde_json::{Map, Value, json};
+
+use super::super::Answer;
+use super::draft::as_object;
+
+/// The blocks so far, in their order.
+#[derive(Debug, Default)]
+pub(super) struct Blocks(Vec<Block>);
+
+#[derive(Debug)]
+struct Block {
+    /// The provider's number of it.
+    index: u64,
+    value: Map<String, Value>,
+    /// Arguments, while they come in pieces.
+    input: String,
+}
+
+impl Block {
+    fn text(&self, field: &str) -> &str {
+        self.value.get(field).and_then(Value::as_str).unwrap_or("")
+    }
+
+    fn is(&self, kind: &str) -> bool {
+        self.text("type") == kind
+    }
+}
+
+impl Blocks {
+    /// What is no object is no block.
+    pub(super) fn begin(&mut self, index: u64, value: Value) {
+        let Value::Object(value) = value else { return };
+        let input = String::new();
+        self.0.push(Block {
+            index,
+            value,
+            input,
+        });
+    }
+
+    pub(super) fn go_on(&mut self, index: u64, delta: &Value) {
+        let block = self.0.iter_mut().rfind(|block| block.index == index);
+        let Some(block) = block else { return };
+        let mut grow = |field: &str| {
+            if let Some(more) = delta[field].as_str() {
+                let before = block.text(field);
+                let grown = format!("{before}{more}");
+                block.value.insert(field.to_owned(), grown.into());
+            }
+        };
+        match delta["type"].as_str().unwrap_or("") {
+            "text_delta" => grow("text"),
+            "thinking_delta" => grow("thinking"),
+            "signature_delta" => grow("signature"),
+            "input_json_delta" => {
+                let more = delta["partial_json"].as_str();
+                block.input.push_str(more.unwrap_or(""));
+            }
+            "citations_delta" => {
+                let citation = delta["citation"].clone();
+                match block.value.get_mut("citations").map(Value::as_array_mut) {
+                    Some(Some(citations)) => citations.push(citation),
+                    Some(None) | None => {
+                        block
+                            .value
+                            .insert("citations".to_owned(), json!([citation]));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What the search `id` asks for.
+    pub(super) fn query(&self, id: &str) -> String {
+        let search = self.0.iter().find(|block| block.text("id") == id);
+        let input = search.map(|block| match block.input.is_empty() {
+            true => block.value.get("input").cloned().unwrap_or_default(),
+            false => as_object(&block.input),
+        });
+        let query = input.as_ref().and_then(|input| input["query"].as_str());
+        query.unwrap_or("").to_owned()
+    }
+
+    /// All blocks as the next request carries them back, if one of them is a search; its calls are those of `answer`.
+    pub(super) fn finish(self, answer: &Answer) -> Option<Vec<Value>> {
+        if !self.0.iter().any(|block| block.is("server_tool_use")) {
+            return None;
+        }
+        let mut calls = answer.calls.iter();
+        let blocks = self.0.into_iter().filter_map(|mut block| {
+            let input = "input".to_owned();
+            if block.is("tool_use") {
+                // Under the id that its result will name.
+                let call = calls.next()?;
+                block.value.insert("id".to_owned(), call.id.clone().into());
+                block.value.insert(input, as_object(&call.input));
+            } else if !block.input.is_empty() {
+                block.value.insert(input, as_object(&block.input));
+            }
+            // Blank texts are refused.
+            let blank = block.is("text") && block.text("text").trim().is_empty();
+            (!blank).then_some(Value::Object(block.value))
+        });
+        Some(blocks.collect())
+    }
+}
