@@ -132,7 +132,7 @@ set -eu
 EOF
 chmod +x scripts/*.sh .agent-team/hooks/*.sh
 
-printf '/target\n/report.md\n/.agent-team/idle.log\n' >.gitignore
+printf '/target\n/report.md\n/.agent-team/idle.log\n/.agent-team/demo.jsonl\n' >.gitignore
 
 cat >.agent-team/team.toml <<'EOF'
 name = "tally"

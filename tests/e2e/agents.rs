@@ -1,6 +1,6 @@
 //! Agents: a lead and teammates whose models are scripted, from a goal to its answer.
 
-use agent_team_protocol::view::TaskState;
+use agent_team_protocol::view::{MemberState, TaskState};
 use agent_team_system::process::Signal;
 use agent_team_tests::Rig;
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, Request, by_model};
@@ -204,6 +204,10 @@ async fn a_run_in_a_team_that_is_up_is_its_leads_and_leaves_it_up() {
     let lead = rig.member("lead").await;
     assert_eq!(lead.launch, before, "the lead who was there answered");
     assert!(lead.pid.is_some(), "and she is still there");
+    rig.until_member_is("lead", MemberState::Idle).await;
+    let requests = server.requests();
+    let of_lead = requests.iter().filter(|asked| asked.model() == "lead");
+    assert_eq!(of_lead.count(), 3, "after `finish` nothing is asked");
 }
 
 #[tokio::test]

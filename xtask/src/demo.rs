@@ -80,7 +80,13 @@ impl Demo<'_> {
     }
 
     fn show(&self) -> Result<()> {
-        println!("── in a moment you are among the team; Ctrl-b d leaves it running");
+        println!(
+            "── {}",
+            match std::env::var_os("TMUX") {
+                Some(_) => "in a moment the team has a window of your tmux",
+                None => "in a moment you are among the team; Ctrl-b d leaves it running",
+            }
+        );
         match self.team {
             Team::Agents => check(&mut self.agent_team(&["up", "--bypass", &goal()?]))?,
             Team::Commands => check(&mut self.agent_team(&["up"]))?,

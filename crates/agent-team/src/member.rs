@@ -37,6 +37,39 @@ impl From<Arc<dyn Model>> for ModelChoice {
     }
 }
 
+/// What a member and a role are told in the same words.
+macro_rules! told_alike {
+    () => {
+        /// What a model is told: a member's besides what its role says. `{{name}}` is a variable of the builder's.
+        #[must_use]
+        pub fn prompt(mut self, prompt: impl Into<String>) -> Self {
+            self.prompt = Some(prompt.into());
+            self
+        }
+
+        /// Answers of a model for one task or turn, at most.
+        #[must_use]
+        pub fn max_steps(mut self, steps: u32) -> Self {
+            self.max_steps = Some(steps);
+            self
+        }
+
+        /// Of the tools of the domain, only these.
+        #[must_use]
+        pub fn tools<T: Into<String>>(mut self, tools: impl IntoIterator<Item = T>) -> Self {
+            self.tools = Some(tools.into_iter().map(Into::into).collect());
+            self
+        }
+
+        /// Of the tools of the domain, not these.
+        #[must_use]
+        pub fn deny_tools<T: Into<String>>(mut self, tools: impl IntoIterator<Item = T>) -> Self {
+            self.deny_tools = Some(tools.into_iter().map(Into::into).collect());
+            self
+        }
+    };
+}
+
 /// A member as wanted; what is left out is its role's.
 #[derive(Debug, Clone, Serialize)]
 pub struct Member {
@@ -70,17 +103,12 @@ impl Member {
         }
     }
 
+    told_alike!();
+
     /// A built-in role, one of the project's role files, or one that the builder was given.
     #[must_use]
     pub fn role(mut self, role: impl Into<String>) -> Self {
         self.role = Some(role.into());
-        self
-    }
-
-    /// What it is told besides its role's prompt; `{{name}}` is a variable of the builder's.
-    #[must_use]
-    pub fn prompt(mut self, prompt: impl Into<String>) -> Self {
-        self.prompt = Some(prompt.into());
         self
     }
 
@@ -92,27 +120,6 @@ impl Member {
             ModelChoice::Own(_) => None,
         };
         self.model = Some(model);
-        self
-    }
-
-    /// Answers of its model for one task or turn, at most.
-    #[must_use]
-    pub fn max_steps(mut self, steps: u32) -> Self {
-        self.max_steps = Some(steps);
-        self
-    }
-
-    /// Of the tools of the domain, only these.
-    #[must_use]
-    pub fn tools<T: Into<String>>(mut self, tools: impl IntoIterator<Item = T>) -> Self {
-        self.tools = Some(tools.into_iter().map(Into::into).collect());
-        self
-    }
-
-    /// Of the tools of the domain, not these.
-    #[must_use]
-    pub fn deny_tools<T: Into<String>>(mut self, tools: impl IntoIterator<Item = T>) -> Self {
-        self.deny_tools = Some(tools.into_iter().map(Into::into).collect());
         self
     }
 
@@ -152,6 +159,8 @@ impl Role {
         }
     }
 
+    told_alike!();
+
     /// In a line, for whoever chooses who does what.
     #[must_use]
     pub fn description(mut self, description: impl Into<String>) -> Self {
@@ -159,38 +168,10 @@ impl Role {
         self
     }
 
-    /// What its members are told; `{{name}}` is a variable of the builder's.
-    #[must_use]
-    pub fn prompt(mut self, prompt: impl Into<String>) -> Self {
-        self.prompt = Some(prompt.into());
-        self
-    }
-
     /// `provider/model`, or `replay:FILE`.
     #[must_use]
     pub fn model(mut self, name: impl Into<String>) -> Self {
         self.model = Some(name.into());
-        self
-    }
-
-    /// Answers of a model for one task or turn, at most.
-    #[must_use]
-    pub fn max_steps(mut self, steps: u32) -> Self {
-        self.max_steps = Some(steps);
-        self
-    }
-
-    /// Of the tools of the domain, only these.
-    #[must_use]
-    pub fn tools<T: Into<String>>(mut self, tools: impl IntoIterator<Item = T>) -> Self {
-        self.tools = Some(tools.into_iter().map(Into::into).collect());
-        self
-    }
-
-    /// Of the tools of the domain, not these.
-    #[must_use]
-    pub fn deny_tools<T: Into<String>>(mut self, tools: impl IntoIterator<Item = T>) -> Self {
-        self.deny_tools = Some(tools.into_iter().map(Into::into).collect());
         self
     }
 

@@ -17,6 +17,9 @@ use serde::{Deserialize, Serialize};
 
 use agent_team_protocol::id::{LaunchId, MemberName, Party, RequestId};
 
+use crate::event::{Event, Record};
+use crate::member::Next;
+
 /// Requests of one member that may wait at once.
 pub(crate) const PENDING_MAX: usize = 64;
 
@@ -153,28 +156,93 @@ impl Requests {
         })
     }
 
-    pub(crate) fn insert(&mut self, request: Request) {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the team hands over what is about requests"
+    )]
+    pub(crate) fn apply(&mut self, record: &Record) {
+        match record.event.clone() {
+            Event::RequestAsked {
+                request,
+                member,
+                digest,
+                call,
+            } => self.insert(Request {
+                id: request,
+                member,
+                digest,
+                call,
+                asked_at: record.at,
+                state: RequestState::Pending,
+            }),
+            Event::RequestAllowed {
+                request,
+                scope,
+                by,
+                rules,
+                through,
+            } => {
+                if through.is_none() && scope != Scope::Once {
+                    self.grant(request, scope, rules);
+                }
+                let allowed = RequestState::Allowed { scope, by, through };
+                self.set(request, allowed);
+            }
+            Event::RequestDenied {
+                request,
+                by,
+                reason,
+            } => self.set(request, RequestState::Denied { by, reason }),
+            Event::RequestWithdrawn { request } => self.set(request, RequestState::Withdrawn),
+            Event::RequestBegun { request, launch } => {
+                self.set(request, RequestState::Begun { launch });
+            }
+            Event::RequestEnded { request } => self.set(request, RequestState::Ended),
+            Event::GrantsEnded {} => self.grants.clear(),
+            Event::RequestKept { request } => self.insert(request),
+            Event::GrantKept { grant } => self.grants.push(grant),
+            _ => {}
+        }
+    }
+
+    fn insert(&mut self, request: Request) {
         self.last = self.last.max(request.id.0);
         self.all.insert(request.id, request);
     }
 
-    pub(crate) fn set(&mut self, id: RequestId, state: RequestState) {
+    fn set(&mut self, id: RequestId, state: RequestState) {
         if let Some(request) = self.all.get_mut(&id) {
             request.state = state;
         }
         self.forget_finished();
     }
 
-    pub(crate) fn grant(&mut self, grant: Grant) {
-        self.grants.push(grant);
+    fn grant(&mut self, id: RequestId, scope: Scope, rules: Vec<Arc<str>>) {
+        let Some(request) = self.all.get(&id) else {
+            return;
+        };
+        self.grants.push(Grant {
+            request: id,
+            member: match scope {
+                Scope::Once | Scope::Member => Some(request.member.clone()),
+                Scope::Team => None,
+            },
+            digest: request.digest.clone(),
+            rules,
+        });
     }
 
-    pub(crate) fn end_grants(&mut self) {
-        self.grants.clear();
+    /// What she had begun is lost with her launch. Who goes on may ask again, and has what was decided meanwhile.
+    pub(crate) fn end(&mut self, member: &MemberName, next: &Next) {
+        self.lose(member);
+        match next {
+            Next::Launch | Next::Cool { .. } => {}
+            Next::Hold { .. } | Next::Stop => self.withdraw_all(member),
+        }
     }
 
     /// What a member had begun, nobody can tell of any more.
-    pub(crate) fn lose(&mut self, member: &MemberName) {
+    fn lose(&mut self, member: &MemberName) {
         for request in self.all.values_mut() {
             if request.member == *member && matches!(request.state, RequestState::Begun { .. }) {
                 request.state = RequestState::Unknown;
@@ -184,7 +252,7 @@ impl Requests {
     }
 
     /// A member that does not go on waits for nothing.
-    pub(crate) fn withdraw_all(&mut self, member: &MemberName) {
+    fn withdraw_all(&mut self, member: &MemberName) {
         for request in self.all.values_mut() {
             if request.is_open() && request.member == *member {
                 request.state = RequestState::Withdrawn;

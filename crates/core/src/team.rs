@@ -3,20 +3,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use agent_team_protocol::id::{
-    LaunchId, MemberName, MessageId, Party, RequestId, Revision, RunId, TaskId,
-};
+use agent_team_protocol::id::{LaunchId, MemberName, MessageId, Party, Revision, RunId, TaskId};
 
 use crate::answers::{AnsweredCall, Answers};
-use crate::budget::{Account, Budget, OutOfBudget};
+use crate::budget::Account;
 use crate::decide::Turn;
 use crate::effect::Effect;
 use crate::event::{Event, Record};
 use crate::input::Input;
 use crate::mail::{Lane, Unread};
-use crate::member::{Launch, Life, Member, Next};
+use crate::member::{Launch, Life, Member};
 use crate::plan::TeamPlan;
-use crate::request::{Grant, Request, RequestState, Requests, Scope};
+use crate::request::Requests;
 use crate::restarts::Restarts;
 use crate::round::{Decision, Round, RoundEnd, Work};
 use crate::run::{Memory, Mind, Run, RunState, Spent};
@@ -116,21 +114,6 @@ impl Team {
     /// The accounts of the whole team, with the members who left it.
     pub fn account(&self) -> (&Account, &Spent) {
         (&self.account, &self.spent)
-    }
-
-    /// Why this member asks her model nothing for now.
-    pub fn out_of_budget(&self, member: &Member) -> Option<OutOfBudget> {
-        let own = member.plan.budget.as_ref()?;
-        let of = |measure, of, budget: &Budget| OutOfBudget {
-            measure,
-            of,
-            limit: budget.limit(measure).unwrap_or(0),
-        };
-        match (member.account.spent(), self.account.spent()) {
-            (Some(measure), _) => Some(of(measure, Some(member.plan.name.as_str().into()), own)),
-            (None, Some(measure)) => Some(of(measure, None, &self.plan.budget)),
-            (None, None) => None,
-        }
     }
 
     pub fn plan(&self) -> &TeamPlan {
@@ -334,14 +317,14 @@ impl Team {
                 next,
             } => {
                 self.answers.forget_launch(launch);
-                self.end_requests(member, next);
+                self.requests.end(member, next);
                 self.live(member, tick, |member| {
                     member.restarts = restarts.clone();
                     next.clone().into()
                 });
             }
             Event::MemberParked { member, next } => {
-                self.end_requests(member, next);
+                self.requests.end(member, next);
                 self.live(member, tick, |_| next.clone().into())
             }
             Event::MemberIdle { member } => {
@@ -578,53 +561,15 @@ impl Team {
 
             // Of these the journal alone knows.
             Event::CallAllowed { .. } | Event::CallDenied { .. } => {}
-            Event::RequestAsked {
-                request,
-                member,
-                digest,
-                call,
-            } => self.requests.insert(Request {
-                id: *request,
-                member: member.clone(),
-                digest: digest.clone(),
-                call: call.clone(),
-                asked_at: record.at,
-                state: RequestState::Pending,
-            }),
-            Event::RequestAllowed {
-                request,
-                scope,
-                by,
-                rules,
-                through,
-            } => {
-                if through.is_none() && *scope != Scope::Once {
-                    self.grant(*request, *scope, rules.clone());
-                }
-                let (scope, by, through) = (*scope, by.clone(), *through);
-                let allowed = RequestState::Allowed { scope, by, through };
-                self.requests.set(*request, allowed);
-            }
-            Event::RequestDenied {
-                request,
-                by,
-                reason,
-            } => {
-                let (by, reason) = (by.clone(), reason.clone());
-                self.requests
-                    .set(*request, RequestState::Denied { by, reason });
-            }
-            Event::RequestWithdrawn { request } => {
-                self.requests.set(*request, RequestState::Withdrawn);
-            }
-            Event::RequestBegun { request, launch } => {
-                let launch = launch.clone();
-                self.requests.set(*request, RequestState::Begun { launch });
-            }
-            Event::RequestEnded { request } => self.requests.set(*request, RequestState::Ended),
-            Event::GrantsEnded {} => self.requests.end_grants(),
-            Event::RequestKept { request } => self.requests.insert(request.clone()),
-            Event::GrantKept { grant } => self.requests.grant(grant.clone()),
+            Event::RequestAsked { .. }
+            | Event::RequestAllowed { .. }
+            | Event::RequestDenied { .. }
+            | Event::RequestWithdrawn { .. }
+            | Event::RequestBegun { .. }
+            | Event::RequestEnded { .. }
+            | Event::GrantsEnded {}
+            | Event::RequestKept { .. }
+            | Event::GrantKept { .. } => self.requests.apply(record),
 
             Event::Counted {
                 revision,
@@ -720,32 +665,6 @@ impl Team {
     fn tells_lead(&self, to: &[Party]) -> bool {
         self.lead()
             .is_some_and(|lead| to.contains(&Party::Member(lead.plan.name.clone())))
-    }
-
-    /// What she had begun is lost with her launch. Who goes on may ask again, and has what was decided meanwhile.
-    fn end_requests(&mut self, member: &MemberName, next: &Next) {
-        self.requests.lose(member);
-        match next {
-            Next::Launch | Next::Cool { .. } => {}
-            Next::Hold { .. } | Next::Stop => self.requests.withdraw_all(member),
-        }
-    }
-
-    fn grant(&mut self, id: RequestId, scope: Scope, rules: Vec<Arc<str>>) {
-        let Some(request) = self.requests.get(id) else {
-            return;
-        };
-        let member = match scope {
-            Scope::Once | Scope::Member => Some(request.member.clone()),
-            Scope::Team => None,
-        };
-        let digest = request.digest.clone();
-        self.requests.grant(Grant {
-            request: id,
-            member,
-            digest,
-            rules,
-        });
     }
 
     fn change_run(&mut self, id: RunId, change: impl FnOnce(&mut Run)) {

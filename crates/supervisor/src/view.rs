@@ -252,6 +252,9 @@ fn why(
                 (None, None) if member.mind.active => {
                     format!("{name} is in a turn, without a task{trouble}")
                 }
+                (None, None) if member.plan.lead => format!(
+                    "{name} has been idle for {age}: she waits for a goal, or for what her team tells her{trouble}"
+                ),
                 (None, None) => {
                     format!("{name} has been idle for {age}: no ready task is its to take{trouble}")
                 }

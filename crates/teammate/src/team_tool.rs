@@ -30,6 +30,7 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+pub(crate) use members::FINISH;
 pub(crate) use wait::NAME as WAIT;
 
 pub use arrivals::Arrivals;

@@ -14,7 +14,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
 use super::inbox::{Inbox, Interruption};
-use super::screen::Screen;
+use super::screen::{Ends, Screen};
 use super::transcript::without_middle;
 use crate::model::{ToolCall, ToolResult, ToolSpec};
 use crate::pane::paint::Style;
@@ -139,14 +139,17 @@ impl Toolbox {
                         let shown = |text: &str| watch.push(&hiding().text(text));
                         let outcome = tool.run(input, &bench, &shown).await;
                         watch.push(&hiding().rest_of_text());
-                        without_secrets(outcome, &bench)
+                        Done {
+                            outcome: without_secrets(outcome, &bench),
+                            seen: watch.seen(),
+                        }
                     })
                 }
                 (None, _) => {
                     let error = self.unknown(&call.name);
-                    running.tasks.spawn(async { Err(error) })
+                    running.tasks.spawn(async { Done::without(error) })
                 }
-                (Some(_), Err(error)) => running.tasks.spawn(async { Err(error) }),
+                (Some(_), Err(error)) => running.tasks.spawn(async { Done::without(error) }),
             };
             running.indices.insert(handle.id(), index);
         }
@@ -164,6 +167,22 @@ impl Toolbox {
 
 type Outcome = Result<Output, ToolError>;
 
+/// What a call came to, and what the person has seen of that already, while it ran.
+struct Done {
+    outcome: Outcome,
+    seen: Option<Ends>,
+}
+
+impl Done {
+    /// Nothing was begun.
+    fn without(error: ToolError) -> Self {
+        Self {
+            outcome: Err(error),
+            seen: None,
+        }
+    }
+}
+
 /// What the model is told of it, and the person is shown.
 fn without_secrets(outcome: Outcome, bench: &Bench) -> Outcome {
     let hide = |text: String| bench.secrets.hide(&text).into_owned();
@@ -180,7 +199,7 @@ fn without_secrets(outcome: Outcome, bench: &Bench) -> Outcome {
 /// Calls that run side by side. Dropping it ends them.
 #[derive(Default)]
 struct Running {
-    tasks: JoinSet<Outcome>,
+    tasks: JoinSet<Done>,
     indices: HashMap<Id, usize>,
 }
 
@@ -235,17 +254,17 @@ impl Round<'_> {
         }
     }
 
-    fn settle(&mut self, indices: &HashMap<Id, usize>, joined: Result<(Id, Outcome), JoinError>) {
-        let (id, outcome) = match joined {
+    fn settle(&mut self, indices: &HashMap<Id, usize>, joined: Result<(Id, Done), JoinError>) {
+        let (id, done) = match joined {
             Ok(done) => done,
             Err(error) if error.is_cancelled() => return,
             Err(error) => {
                 let text = "the tool has a bug: it panicked. Go another way.".to_owned();
-                (error.id(), Err(ToolError::Failed(text)))
+                (error.id(), Done::without(ToolError::Failed(text)))
             }
         };
         if let Some(&index) = indices.get(&id) {
-            self.results[index] = Some(shown(&self.calls[index], &outcome, self.screen));
+            self.results[index] = Some(shown(&self.calls[index], &done, self.screen));
         }
     }
 
@@ -260,8 +279,8 @@ impl Round<'_> {
                 } else {
                     format!("not carried out, because {why}")
                 };
-                let outcome = Err(ToolError::Failed(text));
-                shown(&self.calls[index], &outcome, self.screen)
+                let done = Done::without(ToolError::Failed(text));
+                shown(&self.calls[index], &done, self.screen)
             })
         });
         results.collect()
@@ -307,7 +326,9 @@ pub(super) fn header(call: &ToolCall) -> String {
                 Some(text) => format!("{name}: {text}"),
                 None => format!("{name}: {value}"),
             };
-            let arguments: Vec<String> = arguments.into_iter().map(argument).collect();
+            let mut arguments: Vec<String> = arguments.into_iter().map(argument).collect();
+            // The short ones say which one it is about, and the long ones are cut off.
+            arguments.sort_by_key(String::len);
             arguments.join(", ")
         }
         Ok(_) | Err(_) => call.input.clone(),
@@ -317,9 +338,12 @@ pub(super) fn header(call: &ToolCall) -> String {
 
 /// What a call's result is shown with.
 pub(super) fn first_line(text: &str, failed: bool) -> String {
-    let first = text.lines().find(|line| !line.trim().is_empty());
+    let mut lines = text.lines().map(str::trim);
+    let first = lines.find(|line| !line.is_empty()).unwrap_or("done");
+    // What files and listings are set apart with would show as an escape.
+    let first = first.replace('\t', "  ");
     let sign = if failed { "✗" } else { "⎿" };
-    let mut line = format!("  {sign} {}", visible_label(first.unwrap_or("done"), SHOWN));
+    let mut line = format!("  {sign} {}", visible_label(&first, SHOWN));
     let more = text.lines().count().saturating_sub(1);
     if more > 0 {
         let lines = if more == 1 { "line" } else { "lines" };
@@ -328,9 +352,21 @@ pub(super) fn first_line(text: &str, failed: bool) -> String {
     line
 }
 
+/// What is left to be shown of a text whose output was seen while it came: how it ended, as some tools add.
+fn unseen<'a>(text: &'a str, seen: Option<&Ends>) -> Option<&'a str> {
+    let (Some(seen), Some(all)) = (seen, Ends::of(text)) else {
+        return Some(text);
+    };
+    if seen.first != all.first {
+        return Some(text);
+    }
+    let last = text.trim_end().lines().next_back();
+    last.filter(|last| *last != seen.last)
+}
+
 /// Shows what a call came to, and makes it what the model is told.
-fn shown(call: &ToolCall, outcome: &Outcome, screen: &Screen) -> ToolResult {
-    let (text, failed) = match outcome {
+fn shown(call: &ToolCall, done: &Done, screen: &Screen) -> ToolResult {
+    let (text, failed) = match &done.outcome {
         Ok(output) => {
             if let Some(diff) = &output.diff {
                 screen.lines(Style::Diff, diff);
@@ -339,7 +375,9 @@ fn shown(call: &ToolCall, outcome: &Outcome, screen: &Screen) -> ToolResult {
         }
         Err(error) => (error.to_string(), true),
     };
-    screen.lines(Style::Dim, &first_line(&text, failed));
+    if let Some(unseen) = unseen(&text, done.seen.as_ref()) {
+        screen.lines(Style::Dim, &first_line(unseen, failed));
+    }
     let result = ToolResult {
         id: call.id.clone(),
         text,
@@ -359,6 +397,39 @@ mod tests {
             name: "read".into(),
             input: input.into(),
         }
+    }
+
+    #[test]
+    fn of_what_was_seen_while_it_came_only_the_end_is_shown_again() {
+        let seen = Ends::of("\nrunning 2 tests\n..\nok\n");
+        let unseen = |text| unseen(text, seen.as_ref());
+        assert_eq!(
+            unseen("\nrunning 2 tests\n..\nok\n(exit 0)"),
+            Some("(exit 0)")
+        );
+        assert_eq!(unseen("\nrunning 2 tests\n..\nok\n"), None);
+        assert_eq!(unseen("it hangs"), Some("it hangs"), "it is something else");
+        assert_eq!(super::unseen("all of it", None), Some("all of it"));
+        assert_eq!(unseen(""), Some(""));
+    }
+
+    #[test]
+    fn a_result_is_shown_by_its_first_line() {
+        assert_eq!(
+            first_line("\n     1\t//! Counts.\n     2\tuse std;\n", false),
+            "  ⎿ 1  //! Counts. (+2 lines)"
+        );
+        assert_eq!(first_line("it hangs\nwait", true), "  ✗ it hangs (+1 line)");
+        assert_eq!(first_line("", false), "  ⎿ done");
+    }
+
+    #[test]
+    fn the_short_arguments_are_shown_first() {
+        let call = ToolCall {
+            name: "write".into(),
+            ..call(r#"{"content": "//! A test.", "path": "a.rs"}"#)
+        };
+        assert_eq!(header(&call), "● write(path: a.rs, content: //! A test.)");
     }
 
     #[test]

@@ -141,7 +141,7 @@ impl Mind {
         self.rest(note).await
     }
 
-    async fn rest(&mut self, report: String) -> Result<(), End> {
+    pub(super) async fn rest(&mut self, report: String) -> Result<(), End> {
         let report = without_middle(report, WORDS_MAX);
         self.append_mark(Mark::Rested, Usage::default(), Some(Rest { report }))
             .await

@@ -32,7 +32,7 @@ use super::{say, seam};
 use crate::desk::Desk;
 use crate::model::{Answer, Item, Model, ModelError, Prompt, Stop, ToolResult, ToolSpec};
 use crate::pane::paint::Style;
-use crate::team_tool::Shared;
+use crate::team_tool::{FINISH, Shared};
 use crate::tool::web_search::Search;
 use crate::tool::{mcp, web_search};
 use crate::worker::LastWords;
@@ -314,14 +314,21 @@ impl Mind {
             .await;
         // Shown by these calls, and read once their results are stored.
         let read = self.shared.arrivals.shown();
+        let mut done = calls.iter().zip(&carried_out.results);
+        let finished = done.any(|(call, result)| call.name == FINISH && !result.failed);
         let returned = Item::Returned {
             results: carried_out.results,
         };
         self.append(vec![returned], read, Usage::default()).await?;
-        match carried_out.stopped {
-            true => Err(End::Stopped),
-            false => Ok(Turn::GoesOn),
+        if carried_out.stopped {
+            return Err(End::Stopped);
         }
+        // The run has its answer: another one, to nobody, would only cost.
+        if finished && self.inbox.task().is_none() && !self.inbox.has_task() {
+            self.rest(String::new()).await?;
+            return Ok(Turn::Over);
+        }
+        Ok(Turn::GoesOn)
     }
 
     /// The last step is for a report: what it calls all the same is not carried out.

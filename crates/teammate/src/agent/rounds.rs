@@ -17,7 +17,7 @@ use agent_team_protocol::method::{
     ITEM_MAX, ListRounds, Nothing, ReplyToRun, Rest, RunQuestion, RunReply, RunRounds, TeamShow,
 };
 use agent_team_protocol::spec::Strategy;
-use agent_team_protocol::view::{QuestionView, RoundView, Usage};
+use agent_team_protocol::view::{QuestionView, RoundView, Usage, Wants};
 use agent_team_protocol::{ErrorCode, with_causes};
 
 use super::mind::{End, Mind, cannot};
@@ -90,7 +90,15 @@ impl Mind {
         let team = self.desk.call::<TeamShow>(&Nothing {}).await;
         let team = team.map_err(|refusal| cannot("its team cannot be shown", &refusal))?;
         self.system = seam::system_of(&self.desk, &self.agent, &team, self.toolbox.cwd());
-        if let Some(ended) = rounds.last().and_then(paint::round) {
+        let (begins, news) = match question.wants {
+            Wants::Decision { .. } => (rounds.is_empty(), rounds.len().saturating_sub(1)),
+            // It is the only question of its run.
+            Wants::Synthesis => (true, 0),
+        };
+        if begins {
+            self.screen.lines(Style::Accent, &paint::goal(question));
+        }
+        for ended in rounds[news..].iter().filter_map(paint::round) {
             self.screen.lines(Style::Dim, &ended);
         }
         self.screen.lines(Style::Accent, &paint::question(question));

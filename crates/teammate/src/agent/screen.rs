@@ -5,7 +5,7 @@
 //! print is bounded, and left out where nobody takes it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use agent_team_protocol::TaskId;
 use agent_team_protocol::notification::TaskSession;
@@ -124,7 +124,7 @@ impl Screen {
     pub(super) fn watch(&self) -> Watch<'_> {
         Watch {
             screen: self,
-            line: Mutex::default(),
+            watched: Mutex::default(),
         }
     }
 
@@ -170,27 +170,72 @@ impl Drop for Stream<'_> {
 #[derive(Debug)]
 pub(super) struct Watch<'a> {
     screen: &'a Screen,
-    line: Mutex<String>,
+    watched: Mutex<Watched>,
+}
+
+#[derive(Debug, Default)]
+struct Watched {
+    /// What has not been shown yet.
+    line: String,
+    ends: Option<Ends>,
+}
+
+/// The first and the last line of a text that are not blank.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Ends {
+    pub(super) first: String,
+    pub(super) last: String,
+}
+
+impl Ends {
+    pub(super) fn of(text: &str) -> Option<Self> {
+        let mut lines = text.lines().filter(|line| !line.trim().is_empty());
+        let first = lines.next()?;
+        Some(Self {
+            first: first.to_owned(),
+            last: lines.next_back().unwrap_or(first).to_owned(),
+        })
+    }
 }
 
 impl Watch<'_> {
     pub(super) fn push(&self, text: &str) {
-        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
-        line.push_str(text);
-        let whole = whole_lines(&line);
-        if whole > 0 {
-            let lines: String = line.drain(..whole).collect();
+        let mut watched = self.lock();
+        watched.line.push_str(text);
+        let whole = whole_lines(&watched.line);
+        self.show(&mut watched, whole);
+    }
+
+    /// Shows the rest. What was seen in all, if anything was.
+    pub(super) fn seen(&self) -> Option<Ends> {
+        let mut watched = self.lock();
+        if !watched.line.trim().is_empty() {
+            let rest = watched.line.len();
+            self.show(&mut watched, rest);
+        }
+        watched.ends.clone()
+    }
+
+    fn show(&self, watched: &mut Watched, bytes: usize) {
+        let lines: String = watched.line.drain(..bytes).collect();
+        if !lines.is_empty() {
             self.screen.watched_lines(&lines);
         }
+        match (&mut watched.ends, Ends::of(&lines)) {
+            (Some(before), Some(ends)) => before.last = ends.last,
+            (none @ None, ends) => *none = ends,
+            (Some(_), None) => {}
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Watched> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Watch<'_> {
     fn drop(&mut self) {
-        let line = self.line.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if !line.trim().is_empty() {
-            self.screen.watched_lines(line);
-        }
+        self.seen();
     }
 }
 

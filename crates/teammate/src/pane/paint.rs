@@ -5,11 +5,11 @@
 
 use std::time::Duration;
 
-use agent_team_protocol::TaskId;
 use agent_team_protocol::notification::{Assignment, DeliveredMessage};
 use agent_team_protocol::spec::Colour;
 use agent_team_protocol::text::{visible, visible_label};
 use agent_team_protocol::view::{QuestionView, RoundView, Wants};
+use agent_team_protocol::{Party, TaskId};
 
 /// Longest part of a line that comes from elsewhere, in characters.
 const LABEL: usize = 120;
@@ -48,6 +48,11 @@ pub(crate) fn message(message: &DeliveredMessage) -> String {
     format!("✉ {}: {}", message.from, visible(&message.text))
 }
 
+/// What a run that goes by rounds is for.
+pub(crate) fn goal(question: &QuestionView) -> String {
+    format!("✉ {}: {}", Party::User, visible(&question.goal))
+}
+
 /// Of a run that goes by rounds.
 pub(crate) fn question(question: &QuestionView) -> String {
     match question.wants {
@@ -61,11 +66,15 @@ pub(crate) fn question(question: &QuestionView) -> String {
     }
 }
 
-/// What a member's round came to.
+/// What a round came to: a member's work, or a reply that could not be followed.
 pub(crate) fn round(round: &RoundView) -> Option<String> {
-    let (member, output) = (round.member.as_ref()?, round.output.as_deref()?);
+    let output = round.output.as_deref()?;
     let first = output.trim().lines().next().unwrap_or_default();
-    Some(format!("◀ {member}: {}", visible_label(first, LABEL)))
+    let first = visible_label(first, LABEL);
+    Some(match &round.member {
+        Some(member) => format!("◀ {member}: {first}"),
+        None => format!("✗ nobody was given that round: {first}"),
+    })
 }
 
 fn duration(duration: Duration) -> String {

@@ -18,6 +18,9 @@ use super::{Seat, changing, reading};
 use crate::tool::{Tool, ToolError};
 
 /// The role of who is spawned without one.
+/// The tool that ends a run.
+pub(crate) const FINISH: &str = "finish";
+
 const WORKER: &str = "worker";
 
 /// Columns of a role's description.
@@ -47,7 +50,7 @@ pub(super) fn tools_of_the_lead(seat: &Arc<Seat>) -> [Box<dyn Tool>; 4] {
         ),
         changing(
             seat,
-            "finish",
+            FINISH,
             "Ends the run with the answer that the person gets. With tasks that are not finished it is refused once, \
              with their list.",
             finish,

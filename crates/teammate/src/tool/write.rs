@@ -59,9 +59,10 @@ impl Tool for WriteFile {
                 let name = at.shown();
                 let done = if old.is_some() { "replaced" } else { "made" };
                 let lines = content.lines().count();
+                let noun = if lines == 1 { "line" } else { "lines" };
                 let old = old.as_ref().map(|old| old.bytes.as_slice());
                 let output = Output {
-                    text: format!("{done} {name}: {lines} lines"),
+                    text: format!("{done} {name}: {lines} {noun}"),
                     diff: Some(change::diff(&name, old, content.as_bytes())),
                 };
                 Ok((version, output))

@@ -94,6 +94,32 @@ async fn a_question_and_its_answer_are_stored_before_the_reply_is_passed_on() {
     let told = asked.told();
     assert!(told.contains("hello said"), "{told}");
     assert_eq!(told.matches("Greet the world").count(), 1, "{told}");
+    asked.say("Ben, I think.");
+    scene.stores().await;
+    replies(&mut scene).await;
+
+    let unclear = RoundView {
+        round: 2,
+        state: RoundState::Unclear,
+        member: None,
+        task: None,
+        output: Some("it does not begin with ROUTE: or DONE:".into()),
+    };
+    asks(&mut scene, 3, &[worked(1, "hello said"), unclear]).await;
+    scene.stores().await;
+    scene.asked().await;
+    let shown = [
+        "✉ user: Greet the world",
+        "── R-1 round 1 of 5",
+        "ROUTE: ben",
+        "◀ ben: hello said",
+        "── R-1 round 2 of 5",
+        "Ben, I think.",
+        "✗ nobody was given that round: it does not begin with ROUTE: or DONE:",
+        "── R-1 round 3 of 5",
+    ];
+    let log = scene.supervisor.log();
+    assert_eq!(log.lines().collect::<Vec<_>>(), shown);
 }
 
 #[tokio::test]
