@@ -5,9 +5,9 @@ use super::{Network, Profile, seatbelt};
 #[test]
 fn a_profile_for_macos_has_its_places_from_the_root_down() {
     let told = seatbelt::profile(&Profile {
-        writable: vec!["/Users/me/\"our\" code".into(), "/tmp/ours".into()],
-        protected: vec!["/Users/me/\"our\" code/.git/hooks".into()],
-        hidden: vec!["/Users/me/.ssh".into(), "/tmp".into()],
+        writable: vec!["/srv/me/\"our\" code".into(), "/tmp/ours".into()],
+        protected: vec!["/srv/me/\"our\" code/.git/hooks".into()],
+        hidden: vec!["/srv/me/.ssh".into(), "/tmp".into()],
         network: Network::None,
     });
     let places = told.split_once("/dev/tty\"))\n").expect("its base").1;
@@ -15,9 +15,9 @@ fn a_profile_for_macos_has_its_places_from_the_root_down() {
         places,
         "(deny file-read* file-write* (subpath \"/tmp\"))\n\
          (allow file-read* file-write* (subpath \"/tmp/ours\"))\n\
-         (deny file-read* file-write* (subpath \"/Users/me/.ssh\"))\n\
-         (allow file-read* file-write* (subpath \"/Users/me/\\\"our\\\" code\"))\n\
-         (deny file-write* (subpath \"/Users/me/\\\"our\\\" code/.git/hooks\"))\n"
+         (deny file-read* file-write* (subpath \"/srv/me/.ssh\"))\n\
+         (allow file-read* file-write* (subpath \"/srv/me/\\\"our\\\" code\"))\n\
+         (deny file-write* (subpath \"/srv/me/\\\"our\\\" code/.git/hooks\"))\n"
     );
     assert!(told.starts_with("(version 1)\n(deny default)\n"), "{told}");
 }
