@@ -232,6 +232,7 @@ async fn nobody_acts_as_another_or_as_the_user() {
         tool: "bash".into(),
         arguments: to_raw_value(&json!({ "command": "make" })).expect("JSON"),
         directory: rig.project(),
+        confined: true,
         places: Vec::new(),
     };
     let asked = bob.call::<RequestAsk>(ask, "3").await.expect("asked");

@@ -19,6 +19,8 @@ pub struct Call {
     pub arguments: Value,
     /// Where it runs.
     pub directory: Place,
+    /// Whether a sandbox holds the programs that it starts.
+    pub confined: bool,
     /// What it would change of the member's environment.
     pub environment: BTreeMap<String, String>,
     /// What [`Action::paths`] asks for. What is missing is not allowed by any rule.

@@ -18,11 +18,16 @@ impl Digest {
     }
 }
 
-/// One JSON document: the tool, its arguments, the directory and what is changed of the environment, with the keys of
-/// every object in order. Two calls have the same one exactly when they would do the same.
+/// One JSON document: the tool, its arguments, whether it is confined, the directory and what is changed of the
+/// environment, with the keys of every object in order. Two calls have the same one exactly when they would do the same.
 pub fn canonical(call: &Call) -> String {
     let mut text = String::from("{\"arguments\":");
     write(&mut text, &call.arguments);
+    text.push_str(if call.confined {
+        ",\"confined\":true"
+    } else {
+        ",\"confined\":false"
+    });
     text.push_str(",\"directory\":");
     let directory = call.directory.resolved.as_os_str().as_encoded_bytes();
     match std::str::from_utf8(directory) {

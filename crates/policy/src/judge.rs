@@ -77,9 +77,14 @@ impl Judge<'_> {
                 vec![self.settle(What::Tool(self.call.tool.clone()), findings)]
             }
         };
-        if !self.call.environment.is_empty() {
+        let runs = matches!(self.call.action(), Action::Run(_));
+        let beyond = [
+            (runs && !self.call.confined).then_some("no sandbox holds it"),
+            (!self.call.environment.is_empty()).then_some("a changed environment"),
+        ];
+        for complex in beyond.into_iter().flatten() {
             let mut findings = Findings::new(Changes::Anything);
-            findings.complex = Some("a changed environment");
+            findings.complex = Some(complex);
             parts.push(self.settle(What::Tool(self.call.tool.clone()), findings));
         }
         self.pass_what_was_granted(&mut parts);

@@ -31,6 +31,7 @@ fn call(tool: &str, arguments: Value) -> Call {
         tool: tool.to_owned(),
         arguments,
         directory: place("."),
+        confined: true,
         environment: Default::default(),
         places: Places(paths.iter().map(|path| place(path)).collect()),
     }
@@ -143,6 +144,9 @@ fn an_exact_grant_holds_for_this_call_alone_and_against_no_denial() {
     let mut elsewhere = complex.clone();
     elsewhere.directory = place("src");
     assert_eq!(decide(&elsewhere, Mode::Default).ruling, Ruling::Ask);
+    let mut unconfined = complex.clone();
+    unconfined.confined = false;
+    assert_eq!(decide(&unconfined, Mode::Default).ruling, Ruling::Ask);
     let mut changed = complex.clone();
     changed.environment.insert("PATH".into(), ".".into());
     assert_eq!(decide(&changed, Mode::Default).ruling, Ruling::Ask);
@@ -151,6 +155,33 @@ fn an_exact_grant_holds_for_this_call_alone_and_against_no_denial() {
     assert_eq!(
         book.judge(&denied, &ground(), Mode::Default).ruling,
         Ruling::Deny
+    );
+}
+
+#[test]
+fn what_no_sandbox_would_hold_is_not_covered_by_a_rule() {
+    let book = book(&[(Effect::Allow, "Bash(make:*)"), (Effect::Allow, "Read")]);
+    let mut make = bash("make");
+    assert_eq!(
+        book.judge(&make, &ground(), Mode::Default).ruling,
+        Ruling::Allow
+    );
+    make.confined = false;
+    let decision = book.judge(&make, &ground(), Mode::Default);
+    assert_eq!(decision.ruling, Ruling::Ask);
+    assert!(
+        decision.to_string().contains("no sandbox holds it"),
+        "{decision}"
+    );
+    assert_eq!(
+        book.judge(&make, &ground(), Mode::Bypass).ruling,
+        Ruling::Allow
+    );
+    let mut read = call("read", json!({ "path": "a" }));
+    read.confined = false;
+    assert_eq!(
+        book.judge(&read, &ground(), Mode::Default).ruling,
+        Ruling::Allow
     );
 }
 
@@ -188,7 +219,7 @@ fn the_canonical_form_is_frozen() {
     write.environment.insert("A".into(), "\"".into());
     assert_eq!(
         canonical(&write),
-        r#"{"arguments":{"b":{"a":[true,null,1.5],"z":1},"content":"é\n\u0001","path":"a"},"directory":"/p","environment":{"A":"\"","B":"2"},"tool":"write"}"#
+        r#"{"arguments":{"b":{"a":[true,null,1.5],"z":1},"content":"é\n\u0001","path":"a"},"confined":true,"directory":"/p","environment":{"A":"\"","B":"2"},"tool":"write"}"#
     );
     let digest = Digest::of(&write);
     assert_eq!(digest.to_string().parse(), Ok(digest));

@@ -24,6 +24,7 @@ fn call(tool: &str, arguments: serde_json::Value, places: Vec<Place>) -> Call {
         tool: tool.to_owned(),
         arguments,
         directory: project,
+        confined: true,
         environment: Default::default(),
         places: Places(places),
     }

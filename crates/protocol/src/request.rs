@@ -18,6 +18,9 @@ pub struct AskRequest {
     pub arguments: Box<RawValue>,
     /// Where it would run. Canonical.
     pub directory: PathBuf,
+    /// Whether a sandbox holds the programs that it starts.
+    #[serde(default)]
+    pub confined: bool,
     /// Where the paths in it lead.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub places: Vec<PlaceSpec>,

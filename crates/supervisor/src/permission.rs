@@ -33,6 +33,7 @@ pub(crate) fn call(ask: &AskRequest) -> Result<Call, Refusal> {
             path: ask.directory.clone(),
             resolved: ask.directory.clone(),
         },
+        confined: ask.confined,
         environment: Default::default(),
         places: Places(places.collect()),
     })

@@ -9,11 +9,13 @@
 //! - files by name or content: `walk`
 //! - the tools of somebody else: `mcp`; who searches the web: `web_search`
 //! - running programs and ending them, and what they print: `program`, `capture`
+//! - what they may do: `permit` (who is asked), `confine` (what they are held to)
 
 pub(crate) mod arguments;
 mod bash;
 mod capture;
 mod change;
+pub mod confine;
 mod edit;
 mod fetch;
 mod file;
@@ -37,12 +39,13 @@ use std::ffi::OsString;
 use std::fs::Metadata;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use agent_team_protocol::spec::AgentSpec;
 use serde_json::Value;
 
+use self::confine::Confinement;
 use crate::model::ToolSpec;
 use crate::secret::Secrets;
 
@@ -139,6 +142,8 @@ impl Version {
 pub struct Options {
     /// For programs and for pages of the web.
     pub permission: Permission,
+    /// Holds the commands that no call asks to run outside of it. `None`: nothing holds them.
+    pub confinement: Option<Arc<Confinement>>,
     /// `fetch` may ask this machine and its local network.
     pub private_addresses: bool,
 }
@@ -156,7 +161,7 @@ pub fn domain_tools(options: Options) -> Vec<Box<dyn Tool>> {
         Box::new(todo::Todo::new()),
     ];
     if !matches!(options.permission, Permission::Never) {
-        tools.extend(bash::tools(options.permission.clone()));
+        tools.extend(bash::tools(options.permission.clone(), options.confinement));
         let fetch = fetch::Fetch::new(options.permission, options.private_addresses);
         tools.push(Box::new(fetch));
     }

@@ -8,7 +8,7 @@ use agent_team_protocol::method::{Nothing, RuleCheck, RuleList, RuleRevoke};
 use agent_team_protocol::request::{AskRequest, OneRequest, PlaceSpec};
 use agent_team_protocol::rule::{CheckRules, JudgementView, RuleView, RulingView};
 use agent_team_protocol::text::visible_line;
-use agent_team_system::path;
+use agent_team_system::{path, sandbox};
 use serde::Serialize;
 use serde_json::value::to_raw_value;
 
@@ -75,6 +75,7 @@ fn call(line: &str, directory: &Path) -> AskRequest {
         tool: "bash".into(),
         arguments: to_raw_value(&arguments).expect("it is JSON"),
         directory: directory.to_owned(),
+        confined: sandbox::find(&std::env::var_os("PATH").unwrap_or_default()).is_ok(),
         places: places
             .filter_map(|given| {
                 let path = Place::lexical(directory, &given);

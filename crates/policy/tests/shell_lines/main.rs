@@ -96,6 +96,7 @@ fn judged(line: &str, mode: Mode) -> agent_team_policy::Decision {
         tool: "bash".to_owned(),
         arguments,
         directory: place("."),
+        confined: true,
         environment: Default::default(),
         places: Places(paths.iter().map(|path| place(path)).collect()),
     };

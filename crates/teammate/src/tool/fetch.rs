@@ -153,7 +153,8 @@ impl Tool for Fetch {
             let url = Url::parse(&url)
                 .map_err(|error| ToolError::Input(format!("`url`: {url:?}: {error}")))?;
             let name = &self.spec.name;
-            let _permit = self.permission.ask(name, &input, bench, shown).await?;
+            let permission = &self.permission;
+            let _permit = permission.ask(name, &input, false, bench, shown).await?;
             let page = tokio::time::timeout(TIMEOUT, self.get(url.clone()))
                 .await
                 .map_err(|_elapsed| {

@@ -52,7 +52,7 @@ impl Permission {
         matches!(self, Permission::Asked(_))
     }
 
-    /// Waits until the call may be carried out.
+    /// Waits until the call may be carried out. `confined`: a sandbox will hold what it starts.
     ///
     /// # Errors
     /// When it may not; the text tells the model why.
@@ -60,6 +60,7 @@ impl Permission {
         &self,
         tool: &str,
         arguments: &Value,
+        confined: bool,
         bench: &Bench,
         shown: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<Permit, ToolError> {
@@ -76,6 +77,7 @@ impl Permission {
             arguments: serde_json::value::to_raw_value(arguments)
                 .map_err(|error| ToolError::Input(error.to_string()))?,
             directory: bench.cwd.clone(),
+            confined,
             places: places(Action::of(tool, arguments).paths(), bench).await?,
         };
         let request = match desk.call::<RequestAsk>(&ask).await.map_err(refused)? {

@@ -50,6 +50,7 @@ impl Rig {
             },
             tools: domain_tools(Options {
                 permission: Permission::Bypass,
+                confinement: None,
                 private_addresses: true,
             }),
             shown: Mutex::new(String::new()),

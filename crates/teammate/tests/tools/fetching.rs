@@ -154,6 +154,7 @@ async fn what_was_allowed_for_one_host_is_not_followed_to_another() {
     });
     rig.tools = domain_tools(Options {
         permission: Permission::Asked(desk),
+        confinement: None,
         private_addresses: true,
     });
     let same = json!({"url": format!("{base}/moved")});
@@ -173,6 +174,7 @@ async fn this_machine_is_not_reached_unless_that_is_allowed() {
     let base = server().await;
     rig.tools = domain_tools(Options {
         permission: Permission::Bypass,
+        confinement: None,
         private_addresses: false,
     });
     let port = base.rsplit(':').next().unwrap();

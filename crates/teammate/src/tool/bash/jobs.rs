@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::super::capture::Capture;
+use super::super::confine::Held;
 use super::super::{Bench, ToolError};
 use super::line::Line;
 use super::shell;
@@ -46,6 +47,7 @@ impl Jobs {
         &self,
         bench: &Bench,
         line: Line,
+        held: Option<&Held<'_>>,
         limit: Option<Duration>,
     ) -> Result<u32, ToolError> {
         let mut jobs = lock(&self.jobs);
@@ -61,7 +63,7 @@ impl Jobs {
                 running.join(", ")
             )));
         }
-        let job = Job::start(bench, line, limit)?;
+        let job = Job::start(bench, line, held, limit)?;
         jobs.last += 1;
         let id = jobs.last;
         jobs.by_id.insert(id, Arc::new(job));
@@ -88,8 +90,13 @@ impl Jobs {
 }
 
 impl Job {
-    fn start(bench: &Bench, line: Line, limit: Option<Duration>) -> Result<Job, ToolError> {
-        let mut program = shell(bench, line)?;
+    fn start(
+        bench: &Bench,
+        line: Line,
+        held: Option<&Held<'_>>,
+        limit: Option<Duration>,
+    ) -> Result<Job, ToolError> {
+        let mut program = shell(bench, line, held)?;
         let capture = Arc::new(Mutex::new(Capture::new(bench)));
         let (tell, progress) = watch::channel(None);
         let (stop, mut told_to_stop) = watch::channel(false);
