@@ -44,7 +44,8 @@ pub(super) async fn until<T>(
         Some(Progress::new(session, after).await?)
     };
     let mut interrupt = interrupt()?;
-    let mut look = tokio::time::interval(LOOK);
+    // What passes at once is not worth a line.
+    let mut look = tokio::time::interval_at(tokio::time::Instant::now() + LOOK, LOOK);
     let mut ended = pin!(ended);
     let answer = loop {
         tokio::select! {
