@@ -23,6 +23,7 @@ mod panes;
 mod placement;
 mod refusals;
 mod regression;
+mod requests;
 mod rounds;
 mod seams;
 mod search;

@@ -379,6 +379,7 @@ impl TeamBuilder {
             .collect();
         for agent in agents {
             agent.bypass |= self.bypass;
+            agent.asks_nobody();
             if let Some(ModelChoice::Own(model)) = &self.model {
                 agent.model.get_or_insert_with(|| model.name().to_owned());
                 crew.models.insert(model.name().to_owned(), model.clone());

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use agent_team_protocol::{MemberName, MessageId, Recipient, Revision, RoleName};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod requests;
 mod task;
 
+pub(crate) use requests::{RequestsCommand, Scope};
 pub(crate) use task::{TaskCommand, TaskFields};
 
 /// The verbs by what they are for. Clap cannot group subcommands; a test holds this list to the enum below.
@@ -33,6 +35,7 @@ Members:
 Work:
   send         Send a message to a member, or to all
   messages     The messages of the team, or of one member
+  requests     What members ask permission for: list, show, allow, deny
   task         The board: add, list, show, claim, complete, ...
 Administration:
   init         Write a team file for this project
@@ -168,6 +171,11 @@ pub(crate) enum Verb {
         /// The newest so many
         #[arg(long, value_name = "N", default_value_t = 100)]
         limit: u32,
+    },
+    /// What members ask permission for
+    Requests {
+        #[command(subcommand)]
+        command: Option<RequestsCommand>,
     },
     /// The board
     #[command(subcommand)]

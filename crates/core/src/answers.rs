@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use agent_team_protocol::id::{
-    Generation, LaunchId, MemberName, MessageId, Party, RunId, TaskId, stable_hash,
+    Generation, LaunchId, MemberName, MessageId, Party, RequestId, RunId, TaskId, stable_hash,
 };
 
 use crate::refusal::Refused;
@@ -59,6 +59,11 @@ pub enum Answer {
     Run {
         run: RunId,
     },
+    Request {
+        request: RequestId,
+    },
+    CallAllowed,
+    CallDenied,
     /// Items of the caller's transcript.
     Length {
         length: u64,

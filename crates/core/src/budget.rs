@@ -14,7 +14,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::member::Member;
 use crate::run::Spent;
+use crate::team::Team;
 use crate::time::Tick;
 
 /// Limits of one member or of the team; each is at least 1.
@@ -278,6 +280,23 @@ impl fmt::Display for OutOfBudget {
             f,
             "{whose} {key} ({limit}) is used up; agent-team config set {prefix}{key} MORE lets work go on"
         )
+    }
+}
+
+impl Team {
+    /// Why this member asks her model nothing for now.
+    pub fn out_of_budget(&self, member: &Member) -> Option<OutOfBudget> {
+        let own = member.plan.budget.as_ref()?;
+        let of = |measure, of, budget: &Budget| OutOfBudget {
+            measure,
+            of,
+            limit: budget.limit(measure).unwrap_or(0),
+        };
+        match (member.account.spent(), self.account.spent()) {
+            (Some(measure), _) => Some(of(measure, Some(member.plan.name.as_str().into()), own)),
+            (None, Some(measure)) => Some(of(measure, None, &self.plan.budget)),
+            (None, None) => None,
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use agent_team_protocol::id::{
-    Generation, LaunchId, MemberName, MessageId, Party, Revision, RunId, TaskId,
+    Generation, LaunchId, MemberName, MessageId, Party, RequestId, Revision, RunId, TaskId,
 };
 
 use crate::answers::AnsweredCall;
@@ -17,6 +17,7 @@ use crate::budget::{Account, Measure, Standing};
 use crate::mail::Lane;
 use crate::member::{Next, ProcessStamp, Then};
 use crate::plan::{MemberPlan, TaskPlan, TeamPlan};
+use crate::request::{Grant, Request, Scope};
 use crate::restarts::Restarts;
 use crate::round::{Decision, RoundEnd};
 use crate::run::{Failure, Mind, Spent};
@@ -223,7 +224,63 @@ pub enum Event {
         standing: Standing,
     },
 
+    /// The rules let this call pass.
+    CallAllowed {
+        member: MemberName,
+        digest: Arc<str>,
+        call: Arc<str>,
+        why: Arc<str>,
+    },
+    /// The rules forbid this call.
+    CallDenied {
+        member: MemberName,
+        digest: Arc<str>,
+        call: Arc<str>,
+        why: Arc<str>,
+    },
+    RequestAsked {
+        request: RequestId,
+        member: MemberName,
+        digest: Arc<str>,
+        call: Arc<str>,
+    },
+    /// A scope of more than once is a grant, unless it goes through that of another request.
+    RequestAllowed {
+        request: RequestId,
+        scope: Scope,
+        by: Party,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        rules: Vec<Arc<str>>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        through: Option<RequestId>,
+    },
+    RequestDenied {
+        request: RequestId,
+        by: Party,
+        reason: Arc<str>,
+    },
+    /// Nobody waits for it any more.
+    RequestWithdrawn {
+        request: RequestId,
+    },
+    /// What was allowed is used up.
+    RequestBegun {
+        request: RequestId,
+        launch: LaunchId,
+    },
+    RequestEnded {
+        request: RequestId,
+    },
+    /// The team goes down: what was granted holds no longer.
+    GrantsEnded {},
+
     // Snapshots alone hold these.
+    RequestKept {
+        request: Request,
+    },
+    GrantKept {
+        grant: Grant,
+    },
     /// Where the numbering stands, and how many tasks were completed and left memory.
     Counted {
         revision: Revision,
@@ -231,6 +288,8 @@ pub enum Event {
         messages: u64,
         completed: u64,
         spawned: Vec<(Arc<str>, u64)>,
+        #[serde(default, skip_serializing_if = "is_zero")]
+        requests: u64,
     },
     /// The newest task of a key of the team file, completed as this plan.
     KeyCompleted {
@@ -280,4 +339,12 @@ pub enum Event {
     CallAnswered {
         call: AnsweredCall,
     },
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes what it asks about by reference"
+)]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use agent_team_protocol::id::{
-    Generation, LaunchId, MemberName, MessageId, Recipient, RoleName, RunId, TaskId,
+    Generation, LaunchId, MemberName, MessageId, Recipient, RequestId, RoleName, RunId, TaskId,
 };
 
 use crate::answers::CallKey;
 use crate::budget::Budget;
 use crate::member::ProcessStamp;
 use crate::plan::{FileTask, MemberPlan, TaskPlan, TeamPlan};
+use crate::request::Scope;
 use crate::run::{Memory, Spent};
 
 /// The driver's own name for one waiting caller. Never stored.
@@ -165,10 +166,58 @@ pub enum Call {
         key: Arc<str>,
         value: Arc<str>,
     },
+    /// May I do this?
+    Ask {
+        digest: Arc<str>,
+        /// JSON of the call.
+        call: Arc<str>,
+        ruling: Ruling,
+    },
+    Decide {
+        request: RequestId,
+        decree: Decree,
+        /// Others that wait and that it covers, as the policy says.
+        covers: Vec<RequestId>,
+    },
+    BeginRequest {
+        request: RequestId,
+    },
+    EndRequest {
+        request: RequestId,
+    },
+    WithdrawRequest {
+        request: RequestId,
+    },
     /// The member's limits, or the team's.
     SetBudget {
         member: Option<MemberName>,
         budget: Budget,
+    },
+}
+
+/// What the policy says to a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ruling {
+    Allow {
+        why: Arc<str>,
+    },
+    Deny {
+        why: Arc<str>,
+    },
+    /// Somebody has to decide.
+    Ask,
+}
+
+/// What somebody says to a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decree {
+    /// Without rules exactly this call.
+    Allow {
+        scope: Scope,
+        rules: Vec<Arc<str>>,
+    },
+    Deny {
+        reason: Arc<str>,
     },
 }
 

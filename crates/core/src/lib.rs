@@ -17,6 +17,7 @@ pub mod mail;
 pub mod member;
 pub mod plan;
 pub mod refusal;
+pub mod request;
 pub mod restarts;
 pub mod round;
 pub mod run;

@@ -1,6 +1,6 @@
 //! Why a call changes nothing, said to a person.
 
-use agent_team_protocol::id::{Generation, MemberName, MessageId, Party, RunId, TaskId};
+use agent_team_protocol::id::{Generation, MemberName, MessageId, Party, RequestId, RunId, TaskId};
 
 /// A refusal. Its text is a sentence without a full stop.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -41,6 +41,16 @@ pub enum Refused {
     InboxFull(MemberName),
     #[error("{task} belongs to {owner} already")]
     AlreadyClaimed { task: TaskId, owner: Party },
+    #[error("there is no request {0}")]
+    UnknownRequest(RequestId),
+    #[error("{request} {how}")]
+    Decided { request: RequestId, how: String },
+    #[error("{request} may not be carried out: it {how}")]
+    NotAllowed { request: RequestId, how: String },
+    #[error("a rule reaches further than once")]
+    RulesForOnce,
+    #[error("{0} requests of this member wait already")]
+    TooManyRequests(usize),
     #[error("{task} waits for {}", list(by))]
     Blocked { task: TaskId, by: Vec<TaskId> },
     #[error("{task} is {state}, so it cannot be {wanted}")]

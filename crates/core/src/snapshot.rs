@@ -84,6 +84,14 @@ impl Team {
         for (at, event) in self.run_events() {
             put(now, at, event);
         }
+        for request in self.requests.iter() {
+            let request = request.clone();
+            put(now, 0, Event::RequestKept { request });
+        }
+        for grant in self.requests.grants() {
+            let grant = grant.clone();
+            put(now, 0, Event::GrantKept { grant });
+        }
         for member in self.members.values() {
             let (member, account) = (member.plan.name.clone(), member.account);
             put(now, 0, Event::AccountKept { member, account });
@@ -106,6 +114,7 @@ impl Team {
                     .iter()
                     .map(|(role, last)| (role.clone(), *last))
                     .collect(),
+                requests: self.requests.last,
             },
         );
         records

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use agent_team_protocol::id::{LaunchId, MemberName, MessageId, Party, Revision, RunId, TaskId};
 
 use crate::answers::{AnsweredCall, Answers};
-use crate::budget::{Account, Budget, OutOfBudget};
+use crate::budget::Account;
 use crate::decide::Turn;
 use crate::effect::Effect;
 use crate::event::{Event, Record};
@@ -14,6 +14,7 @@ use crate::input::Input;
 use crate::mail::{Lane, Unread};
 use crate::member::{Launch, Life, Member};
 use crate::plan::TeamPlan;
+use crate::request::Requests;
 use crate::restarts::Restarts;
 use crate::round::{Decision, Round, RoundEnd, Work};
 use crate::run::{Memory, Mind, Run, RunState, Spent};
@@ -32,6 +33,7 @@ pub struct Team {
     pub(crate) account: Account,
     /// By all members that ever were.
     pub(crate) spent: Spent,
+    pub(crate) requests: Requests,
     pub(crate) last_message: u64,
     /// The highest number that an unnamed spawn of each role was given.
     pub(crate) spawned: BTreeMap<Arc<str>, u64>,
@@ -114,21 +116,6 @@ impl Team {
         (&self.account, &self.spent)
     }
 
-    /// Why this member asks her model nothing for now.
-    pub fn out_of_budget(&self, member: &Member) -> Option<OutOfBudget> {
-        let own = member.plan.budget.as_ref()?;
-        let of = |measure, of, budget: &Budget| OutOfBudget {
-            measure,
-            of,
-            limit: budget.limit(measure).unwrap_or(0),
-        };
-        match (member.account.spent(), self.account.spent()) {
-            (Some(measure), _) => Some(of(measure, Some(member.plan.name.as_str().into()), own)),
-            (None, Some(measure)) => Some(of(measure, None, &self.plan.budget)),
-            (None, None) => None,
-        }
-    }
-
     pub fn plan(&self) -> &TeamPlan {
         &self.plan
     }
@@ -168,6 +155,10 @@ impl Team {
 
     pub fn memory(&self) -> &Memory {
         &self.memory
+    }
+
+    pub fn requests(&self) -> &Requests {
+        &self.requests
     }
 
     pub fn board(&self) -> &Board {
@@ -260,6 +251,7 @@ impl Team {
             }
             Event::MemberRemoved { member } => {
                 self.members.remove(member);
+                self.requests.forget(member);
                 self.keep_team_time(tick);
             }
             Event::MemberWanted { member } => self.live(member, tick, |member| {
@@ -325,12 +317,14 @@ impl Team {
                 next,
             } => {
                 self.answers.forget_launch(launch);
+                self.requests.end(member, next);
                 self.live(member, tick, |member| {
                     member.restarts = restarts.clone();
                     next.clone().into()
                 });
             }
             Event::MemberParked { member, next } => {
+                self.requests.end(member, next);
                 self.live(member, tick, |_| next.clone().into())
             }
             Event::MemberIdle { member } => {
@@ -565,14 +559,28 @@ impl Team {
                 self.memory.insert(key.clone(), value.clone());
             }
 
+            // Of these the journal alone knows.
+            Event::CallAllowed { .. } | Event::CallDenied { .. } => {}
+            Event::RequestAsked { .. }
+            | Event::RequestAllowed { .. }
+            | Event::RequestDenied { .. }
+            | Event::RequestWithdrawn { .. }
+            | Event::RequestBegun { .. }
+            | Event::RequestEnded { .. }
+            | Event::GrantsEnded {}
+            | Event::RequestKept { .. }
+            | Event::GrantKept { .. } => self.requests.apply(record),
+
             Event::Counted {
                 revision,
                 tasks,
                 messages,
                 completed,
                 spawned,
+                requests,
             } => {
                 self.revision = *revision;
+                self.requests.last = *requests;
                 self.board.last = *tasks;
                 self.board.completed = *completed;
                 self.last_message = *messages;

@@ -7,13 +7,14 @@ use agent_team_core::{Event, Record, Team};
 use agent_team_protocol::id::{Generation, TaskId};
 
 /// What each version wrote; the later ones have only what they added.
-const VERSIONS: [&str; 6] = [
+const VERSIONS: [&str; 7] = [
     include_str!("../../../tests/fixtures/journal/v1.jsonl"),
     include_str!("../../../tests/fixtures/journal/v2.jsonl"),
     include_str!("../../../tests/fixtures/journal/v3.jsonl"),
     include_str!("../../../tests/fixtures/journal/v4.jsonl"),
     include_str!("../../../tests/fixtures/journal/v5.jsonl"),
     include_str!("../../../tests/fixtures/journal/v6.jsonl"),
+    include_str!("../../../tests/fixtures/journal/v7.jsonl"),
 ];
 
 fn lines() -> impl Iterator<Item = &'static str> {

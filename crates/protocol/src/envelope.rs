@@ -13,6 +13,7 @@
 //! | `messages_read` | `{messages}` | this member has read them |
 //! | `task_refused` | `{task, reason, refusals}` | a hook did not let it complete |
 //! | `usage` | `{input, output, cached, micro_usd, unpriced}` | what this member's model has spent so far |
+//! | `permission` | `{request, state, …}` | `pending` with the `call`, `allowed` or `denied` with `by`, or `withdrawn` |
 //! | `budget` | `{measure, standing}` | how much of a limit is used up: `within`, `warned` or `spent` |
 //! | `memory` | `{key, value}` | the team remembers this under this key |
 //! | `coordinator_decision` | `{member \| done \| unclear, text, round}` | what the lead's model replied in a run that goes by rounds |

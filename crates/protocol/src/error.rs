@@ -119,6 +119,7 @@ codes! {
     UnknownMember => NotFound,
     UnknownMessage => NotFound,
     UnknownTask => NotFound,
+    UnknownRequest => NotFound,
     UnknownRole => NotFound,
     UnknownRun => NotFound,
 
@@ -155,6 +156,13 @@ codes! {
     ShuttingDown => Refused,
     /// Nobody works at the run any more; it goes on when the lead does.
     LeadEnded => Failed,
+
+    /// Somebody decided it before.
+    AlreadyDecided => Refused,
+    /// The rules given do not cover what was asked.
+    NotCovered => Usage,
+    /// It was not allowed, or is used up.
+    NotAllowed => Denied,
 
     /// Only the user, the lead or the owner may do this.
     NotPermitted => Denied,

@@ -173,6 +173,10 @@ number! {
     MessageId, "M-", "message's id"
 }
 number! {
+    /// A permission request, `P-<n>`.
+    RequestId, "P-", "request's id"
+}
+number! {
     /// A goal that the lead was given, `R-<n>`.
     RunId, "R-", "run's id"
 }

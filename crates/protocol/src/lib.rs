@@ -14,6 +14,7 @@ pub mod launch;
 pub mod method;
 pub mod model;
 pub mod notification;
+pub mod request;
 pub mod result;
 pub mod rpc;
 #[cfg(test)]
@@ -25,6 +26,6 @@ pub mod view;
 
 pub use error::{ErrorCode, Refusal, with_causes};
 pub use id::{
-    Generation, LaunchId, MemberName, MessageId, Party, Recipient, Revision, RoleName, RunId,
-    TaskId, TeamId, TeamName,
+    Generation, LaunchId, MemberName, MessageId, Party, Recipient, RequestId, Revision, RoleName,
+    RunId, TaskId, TeamId, TeamName,
 };

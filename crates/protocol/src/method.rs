@@ -11,6 +11,10 @@ use crate::id::{
     Generation, MemberName, MessageId, Party, Recipient, Revision, RoleName, RunId, TaskId, TeamId,
 };
 use crate::notification::{Allowance, Ping};
+use crate::request::{
+    AskRequest, DecideRequest, Decided, ListRequests, OneRequest, Permission, RequestListAnswer,
+    RequestView,
+};
 use crate::spec::{Budget, Engine, PlacementChoice, TaskSpec, TeamSpec};
 use crate::view::{
     MemberView, MessageView, Placement, QuestionView, Receipt, RoundView, RunView, SupervisorView,
@@ -114,6 +118,21 @@ methods! {
     RunReply = "run/reply" (ReplyToRun) -> RunAnswer;
     /// The rounds of a run, a page at a time.
     RunRounds = "run/rounds" (ListRounds) -> RoundListAnswer;
+
+    /// May I do this? Answers at once. Member.
+    RequestAsk = "request/ask" (AskRequest) -> Permission;
+    /// Answers when the request is decided. The member that asked.
+    RequestWait = "request/wait" (OneRequest) -> Decided;
+    /// What was allowed is carried out from here on, and used up. The member that asked.
+    RequestBegin = "request/begin" (OneRequest) -> Nothing;
+    /// It was carried out, whatever came of it. The member that asked.
+    RequestEnd = "request/end" (OneRequest) -> Nothing;
+    /// Nobody waits for it any more. The member that asked.
+    RequestWithdraw = "request/withdraw" (OneRequest) -> Nothing;
+    RequestList = "request/list" (ListRequests) -> RequestListAnswer;
+    RequestShow = "request/show" (OneRequest) -> RequestView;
+    /// Client; the lead may deny what others ask.
+    RequestDecide = "request/decide" (DecideRequest) -> Nothing;
 
     /// Stores what a member's model saw and said, and acknowledges the messages among it, in one. Member.
     TranscriptAppend = "transcript/append" (AppendTranscript) -> TranscriptAnswer;

@@ -186,6 +186,23 @@ pub enum BaseUrl {
     Own(String),
 }
 
+/// Tools that ask for a permission, where nothing is bypassed.
+const ASKING: [&str; 3] = ["bash", "bash_output", "bash_kill"];
+
+impl AgentSpec {
+    /// Nobody is there who could be asked: what asks is not offered, so that nothing waits for ever.
+    pub fn asks_nobody(&mut self) {
+        if self.bypass {
+            return;
+        }
+        for tool in ASKING {
+            if !self.deny_tools.iter().any(|denied| denied == tool) {
+                self.deny_tools.push(tool.to_owned());
+            }
+        }
+    }
+}
+
 /// How a lead without tools brings a run to its answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{
-    Generation, LaunchId, MemberName, MessageId, Party, Revision, RoleName, RunId, TaskId, TeamId,
-    TeamName,
+    Generation, LaunchId, MemberName, MessageId, Party, RequestId, Revision, RoleName, RunId,
+    TaskId, TeamId, TeamName,
 };
 use crate::spec::{Colour, Engine};
 
@@ -94,6 +94,8 @@ pub enum Waiting {
         /// Such as "tasks T-3, T-4" or "a message".
         what: String,
     },
+    /// A permission request of its own.
+    Permission { request: RequestId },
     #[serde(other)]
     Unknown,
 }

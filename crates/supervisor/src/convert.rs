@@ -388,6 +388,11 @@ pub(crate) fn refusal(refused: &Refused) -> Refusal {
         Refused::MemoryFull(_) => ErrorCode::MemoryFull,
         Refused::SpendsNothing(_) => ErrorCode::WrongState,
         Refused::NotPermitted(_) | Refused::LeadOnly(_) => ErrorCode::NotPermitted,
+        Refused::UnknownRequest(_) => ErrorCode::UnknownRequest,
+        Refused::Decided { .. } => ErrorCode::AlreadyDecided,
+        Refused::NotAllowed { .. } => ErrorCode::NotAllowed,
+        Refused::RulesForOnce => ErrorCode::Invalid,
+        Refused::TooManyRequests(_) => ErrorCode::WrongState,
         Refused::StaleLaunch => ErrorCode::Unauthenticated,
     };
     let refusal = Refusal::new(code, refused.to_string());
@@ -402,6 +407,8 @@ fn hint(refused: &Refused) -> Option<String> {
     Some(match refused {
         Refused::UnknownMember(_) => "agent-team ps lists the members".to_owned(),
         Refused::UnknownMessage(_) => "agent-team messages shows them".to_owned(),
+        Refused::UnknownRequest(_) => "agent-team requests lists what waits".to_owned(),
+        Refused::RulesForOnce => "--for member or --for team, or without --as".to_owned(),
         Refused::UnknownTask(_) => "agent-team task list shows the board".to_owned(),
         Refused::TooManyMembers { .. } => {
             "stop one, or raise limits.teammates in the team file".to_owned()

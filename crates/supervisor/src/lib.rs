@@ -13,6 +13,7 @@ mod hooks;
 mod launch;
 mod log;
 mod outbox;
+mod permission;
 mod seams;
 mod server;
 mod settings;

@@ -69,7 +69,13 @@ pub(crate) fn member(team: &Team, member: &Member, outside: Outside, now: Tick) 
         task: task.map(|task| task.id),
         pane: outside.pane,
         unread: u32::try_from(member.inbox.len()).unwrap_or(u32::MAX),
-        requests: 0,
+        requests: u32::try_from(
+            team.requests()
+                .pending()
+                .filter(|request| request.member == member.plan.name)
+                .count(),
+        )
+        .unwrap_or(u32::MAX),
         restarts: u32::try_from(member.restarts.recent(now)).unwrap_or(u32::MAX),
         last_result: member.last_result.as_deref().map(str::to_owned),
     }
@@ -155,7 +161,14 @@ pub(crate) fn waiting(team: &Team, member: &Member, said: Option<&Waiting>) -> O
         Some(out) => has_work().then(|| Waiting::Budget {
             why: out.to_string(),
         }),
-        None => said.cloned(),
+        None => {
+            let mut pending = team.requests().pending();
+            let own = pending.find(|request| request.member == member.plan.name);
+            own.map(|request| Waiting::Permission {
+                request: request.id,
+            })
+            .or_else(|| said.cloned())
+        }
     }
 }
 
@@ -219,6 +232,9 @@ fn why(
                 Waiting::RateLimit { until, why } => Some(format!(
                     " for its model, which is asked again in {}: {why}",
                     duration(until.saturating_sub(clock::wall_ms()))
+                )),
+                Waiting::Permission { request } => Some(format!(
+                    " for permission: agent-team requests show {request}"
                 )),
                 Waiting::Reply { what } => Some(format!(" for {what}")),
                 Waiting::Unknown => None,

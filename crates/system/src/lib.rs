@@ -7,6 +7,7 @@
 //! A reader who looks for …
 //! - who a process is, and waiting for its end: [`process`]; ending all that a launch started: [`tree`]
 //! - starting programs: [`spawn`] (daemons, sessions), [`pty`] (with a terminal of their own)
+//! - holding a program to what it may do: [`sandbox`]
 //! - the person's own terminal: [`terminal`]; signals to this process: [`signals`]
 //! - files and places: [`directories`], [`private_file`], [`log_file`], [`lock`], [`disk`]
 //! - talking to the supervisor: [`socket`], [`connection`] (frames), [`client`] (calls), [`daemon`]
@@ -33,6 +34,7 @@ pub mod private_file;
 pub mod process;
 pub mod pty;
 mod readiness;
+pub mod sandbox;
 pub mod signals;
 pub mod socket;
 pub mod spawn;

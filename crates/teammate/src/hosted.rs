@@ -110,7 +110,7 @@ impl HostedLaunch {
         let parts = self.parts().await?;
         let model = match model {
             Some(model) => Ok(model),
-            None => model_of(&self.launch, &parts.settings).await,
+            None => model_of(&self.launch, &parts.directories.settings_file()).await,
         };
         Ok(think(&self.launch, parts, model).await)
     }

@@ -36,7 +36,7 @@ mod vt;
 mod worker;
 
 use std::collections::HashMap;
-use std::fs::{DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
@@ -71,6 +71,7 @@ use crate::pane::Pane;
 use crate::secret::Secrets;
 use crate::team_tool::Shared;
 use crate::tool::Bench;
+use crate::tool::confine::Confinement;
 use crate::typed::Typed;
 use crate::worker::{LastWords, Parts, Worker};
 
@@ -120,7 +121,7 @@ pub fn run_agent(launch_file: &Path) -> Result<Ran, RunError> {
         let place = Arc::clone(&parts.place);
         let model = match unfit {
             Some(words) => Err(words),
-            None => model_of(launch, &parts.settings).await,
+            None => model_of(launch, &parts.directories.settings_file()).await,
         };
         let code = think(launch, parts, model).await;
         end_tree(&place).await;
@@ -206,18 +207,40 @@ pub fn explain_model(asks: &str) -> Result<String, String> {
 
 /// Thinks with this model and the tools that the launch names, or says why it cannot. Gives the exit code.
 async fn think(launch: &LaunchFile, parts: Parts, model: Result<Arc<dyn Model>, LastWords>) -> u8 {
-    let tools = |desk: &Desk, shared: &Shared| seam::tools_of(&launch.agent, desk, shared);
+    let unusable = |error: io::Error| LastWords {
+        code: ExitCode::Failed as u8,
+        reason: format!("the directory of its outputs cannot be used: {error}"),
+        hold: true,
+    };
     let makings = model.and_then(|model| {
-        makings(launch, &parts.place, model, tools).map_err(|error| LastWords {
-            code: ExitCode::Failed as u8,
-            reason: format!("the directory of its outputs cannot be used: {error}"),
-            hold: true,
-        })
+        let confinement = confinement(launch, &parts).map_err(unusable)?;
+        let tools =
+            |desk: &Desk, shared: &Shared| seam::tools_of(&launch.agent, desk, shared, confinement);
+        makings(launch, &parts.place, model, tools).map_err(unusable)
     });
     match makings {
         Ok(makings) => Agent::new(parts, makings).run().await,
         Err(words) => Worker::new(parts, Some(words)).run().await,
     }
+}
+
+/// What its commands are held to, unless nobody is asked about them either.
+fn confinement(launch: &LaunchFile, parts: &Parts) -> io::Result<Option<Arc<Confinement>>> {
+    if launch.agent.bypass {
+        return Ok(None);
+    }
+    let temporary = launch.log.with_extension("tmp");
+    match fs::remove_dir_all(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&temporary)?;
+    let (temporary, ours) = (temporary.canonicalize()?, &parts.directories);
+    let confinement = Confinement::new(&launch.project, temporary, &parts.place.env, ours);
+    Ok(Some(Arc::new(confinement)))
 }
 
 fn makings<T>(
@@ -302,7 +325,7 @@ fn parts(
         alone: launch.engine == Engine::Command,
     });
     Parts {
-        settings: directories.settings_file(),
+        directories: directories.clone(),
         log: MemberLog::new(launch.log.clone()),
         link,
         typed: Typed::start(directories, launch),

@@ -9,11 +9,13 @@
 //! - files by name or content: `walk`
 //! - the tools of somebody else: `mcp`; who searches the web: `web_search`
 //! - running programs and ending them, and what they print: `program`, `capture`
+//! - what they may do: `permit` (who is asked), `confine` (what they are held to)
 
 pub(crate) mod arguments;
 mod bash;
 mod capture;
 mod change;
+pub mod confine;
 mod edit;
 mod fetch;
 mod file;
@@ -21,6 +23,7 @@ mod git;
 mod glob;
 mod grep;
 pub mod mcp;
+mod permit;
 mod place;
 mod program;
 mod read;
@@ -29,17 +32,20 @@ mod walk;
 pub(crate) mod web_search;
 mod write;
 
+pub use permit::Permission;
+
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::Metadata;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use agent_team_protocol::spec::AgentSpec;
 use serde_json::Value;
 
+use self::confine::Confinement;
 use crate::model::ToolSpec;
 use crate::secret::Secrets;
 
@@ -132,10 +138,12 @@ impl Version {
 }
 
 /// Which tools there are, and how far they reach.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// Also the tools that no rule holds back: programs and the network.
-    pub bypass: bool,
+    /// For programs. The network is offered with `Bypass` alone: where a page leads, nobody has been asked about.
+    pub permission: Permission,
+    /// Holds the commands that no call asks to run outside of it. `None`: nothing holds them.
+    pub confinement: Option<Arc<Confinement>>,
     /// `fetch` may ask this machine and its local network.
     pub private_addresses: bool,
 }
@@ -152,8 +160,11 @@ pub fn domain_tools(options: Options) -> Vec<Box<dyn Tool>> {
         Box::new(git::GitDiff::new()),
         Box::new(todo::Todo::new()),
     ];
-    if options.bypass {
-        tools.extend(bash::tools());
+    let bypass = matches!(options.permission, Permission::Bypass);
+    if !matches!(options.permission, Permission::Never) {
+        tools.extend(bash::tools(options.permission, options.confinement));
+    }
+    if bypass {
         tools.push(Box::new(fetch::Fetch::new(options.private_addresses)));
     }
     tools

@@ -19,13 +19,13 @@ mod state;
 mod transition;
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use agent_team_protocol::MessageId;
 use agent_team_protocol::initialize::Welcome;
 use agent_team_protocol::notification::{TaskOutput, TaskSession};
+use agent_team_system::directories::Directories;
 use agent_team_system::process::ProcessId;
 use agent_team_system::signals::{SignalEvent, Signals};
 use tokio::sync::mpsc;
@@ -61,8 +61,7 @@ pub(crate) struct Parts {
     pub(crate) signals: Option<Signals>,
     /// `NO_COLOR` does not forbid it.
     pub(crate) coloured: bool,
-    /// The user's `config.toml`.
-    pub(crate) settings: PathBuf,
+    pub(crate) directories: Directories,
 }
 
 pub(crate) struct Worker {

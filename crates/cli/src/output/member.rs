@@ -36,6 +36,7 @@ fn state_and_cause(member: &MemberView) -> String {
             let left = until.saturating_sub(clock::wall_ms()).div_ceil(1000) * 1000;
             format!(" (model, {})", time::duration(left))
         }
+        Waiting::Permission { request } => format!(" ({request})"),
         Waiting::Reply { .. } => " (others)".to_owned(),
         Waiting::Unknown => String::new(),
     });

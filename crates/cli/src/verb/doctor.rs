@@ -12,6 +12,7 @@ use agent_team_protocol::initialize::BUILD;
 use agent_team_protocol::spec::Engine;
 use agent_team_system::daemon;
 use agent_team_system::directories::Directories;
+use agent_team_system::sandbox;
 use owo_colors::OwoColorize;
 use serde::Serialize;
 
@@ -133,6 +134,7 @@ pub(super) async fn run(output: Output) -> Result<ExitCode, Failure> {
         Err(error) => checks.push(Check::failed("directories", error.into())),
     }
     checks.push(tmux::check());
+    checks.push(sandbox());
     let (project, loaded) = project();
     let has_file = project.ok.is_some();
     checks.push(project);
@@ -207,6 +209,25 @@ fn room(state: &Path) -> Check {
             NAME,
             format!("how much room is left cannot be told: {error}"),
         ),
+    }
+}
+
+/// What holds the commands of agents, by trying it.
+fn sandbox() -> Check {
+    const NAME: &str = "sandbox";
+    let better = "install bubblewrap";
+    match sandbox::find(&std::env::var_os("PATH").unwrap_or_default()) {
+        Ok(sandbox) if sandbox.protects() => Check::good(NAME, sandbox.to_string()),
+        Ok(sandbox) => Check::good(
+            NAME,
+            format!("{sandbox}; git's hooks in a project are not protected"),
+        )
+        .hint(format!("{better}, which protects them")),
+        Err(none) => Check::neutral(
+            NAME,
+            format!("none, so that every command of an agent is asked about: {none}"),
+        )
+        .hint(better),
     }
 }
 

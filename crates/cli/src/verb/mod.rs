@@ -13,6 +13,7 @@ mod man;
 mod member;
 mod messages;
 mod ps;
+mod requests;
 mod role;
 mod run;
 mod send;
@@ -60,6 +61,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
             reply_to,
         } => send::run(&global, output, to, text, urgent, reply_to).await,
         Verb::Messages { member, limit } => messages::run(&global, output, member, limit).await,
+        Verb::Requests { command } => requests::run(&global, output, command).await,
         Verb::Task(command) => task::run(&global, output, command).await,
         Verb::Team(command) => team::run(&global, output, command).await,
         Verb::Role(command) => role::run(&global, output, command).await,

@@ -33,7 +33,11 @@ pub(super) async fn run(
     let began = Instant::now();
     let memory = memory(&args.memory)?;
     let goal = super::text_or_stdin(args.goal.clone(), ErrorCode::MessageTooLarge)?;
-    let spec = up::wanted(global, output, &args.start, true).await?;
+    let mut spec = up::wanted(global, output, &args.start, true).await?;
+    let members = spec.members.iter_mut().map(|member| &mut member.agent);
+    for agent in members.chain(spec.roles.iter_mut().map(|role| &mut role.agent)) {
+        agent.asks_nobody();
+    }
     let team = TeamId::new(&spec.name, &spec.project);
     let carried_out = carry_out(output, &args, goal, memory, spec, &team, began).await;
     if args.events

@@ -34,7 +34,7 @@ fn an_unknown_verb_or_option_is_a_usage_error() {
     let rig = Rig::new();
     for arguments in [
         &["upp"][..],
-        &["requests"],
+        &["requests", "grant"],
         &["ps", "--nope"],
         &["why"],
         &["why", "Ada"],

@@ -112,6 +112,9 @@ impl Turn<'_> {
 
     pub(super) fn down(&mut self, force: bool) -> Decided {
         self.end_all(if force { 0 } else { GRACE_MS }, "the team went down");
+        if !self.team.requests.grants().is_empty() {
+            self.record(Event::GrantsEnded {});
+        }
         Ok(Answer::Done.into())
     }
 

@@ -6,6 +6,7 @@
 mod budgets;
 mod lifecycle;
 mod messages;
+mod requests;
 mod resume;
 mod rounds;
 mod runs;
@@ -196,6 +197,19 @@ impl<'a> Turn<'a> {
             }
             Call::Append(growth) => self.append(by, growth),
             Call::Remember { key, value } => self.remember(key, value),
+            Call::Ask {
+                digest,
+                call,
+                ruling,
+            } => self.ask(by, digest, call, ruling),
+            Call::Decide {
+                request,
+                decree,
+                covers,
+            } => self.decide(by, request, decree, &covers),
+            Call::BeginRequest { request } => self.begin_request(by, request),
+            Call::EndRequest { request } => self.end_request(by, request),
+            Call::WithdrawRequest { request } => self.withdraw_request(by, request),
             Call::SetBudget { member, budget } => self
                 .user_only(by, "set limits")
                 .and_then(|()| self.set_budget(member, budget)),

@@ -105,6 +105,9 @@ impl Turn<'_> {
                 items,
             });
         }
+        if rests.is_some() {
+            self.withdraw_waiting(name);
+        }
         if let Some(report) = rests
             && !mind.reported
             && !report.is_empty()

@@ -8,6 +8,7 @@ mod ending;
 mod messages;
 #[path = "../plans/mod.rs"]
 mod plans;
+mod requests;
 mod restarts;
 mod rig;
 mod rounds;

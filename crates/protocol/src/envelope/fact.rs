@@ -5,7 +5,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::id::{Generation, MemberName, MessageId, Party, RoleName, RunId, TaskId};
+use crate::id::{Generation, MemberName, MessageId, Party, RequestId, RoleName, RunId, TaskId};
 use crate::view::Usage;
 
 #[derive(Debug, Deserialize)]
@@ -144,7 +144,33 @@ pub(super) enum Fact {
         standing: String,
     },
 
+    RequestAsked {
+        request: RequestId,
+        member: MemberName,
+        call: String,
+    },
+    RequestAllowed {
+        request: RequestId,
+        by: Party,
+        scope: String,
+        #[serde(default)]
+        rules: Vec<String>,
+    },
+    RequestDenied {
+        request: RequestId,
+        by: Party,
+        reason: String,
+    },
+    RequestWithdrawn {
+        request: RequestId,
+    },
+
     // Nothing that a watcher needs to know.
+    CallAllowed {},
+    CallDenied {},
+    RequestBegun {},
+    RequestEnded {},
+    GrantsEnded {},
     TeamPlanned {},
     Booted {},
     MemberIdle {},
@@ -155,6 +181,8 @@ pub(super) enum Fact {
     TasksKept {},
     TaskKept {},
     MemberKept {},
+    RequestKept {},
+    GrantKept {},
     AccountKept {},
     TeamAccountKept {},
     MessageKept {},

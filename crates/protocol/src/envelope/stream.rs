@@ -360,7 +360,47 @@ impl Envelopes {
                 vec![self.custom(member.as_ref(), "budget", value, origin)]
             }
 
-            Fact::TeamPlanned {}
+            Fact::RequestAsked {
+                request,
+                member,
+                call,
+            } => {
+                let value = json!({ "request": request, "state": "pending", "call": json(&call) });
+                vec![self.custom(Some(&member), "permission", value, origin)]
+            }
+            Fact::RequestAllowed {
+                request,
+                by,
+                scope,
+                rules,
+            } => {
+                let state = "allowed";
+                let value = json!({ "request": request, "state": state, "by": by, "scope": scope, "rules": rules });
+                vec![self.custom(None, "permission", value, origin)]
+            }
+            Fact::RequestDenied {
+                request,
+                by,
+                reason,
+            } => {
+                let state = "denied";
+                let value =
+                    json!({ "request": request, "state": state, "by": by, "reason": reason });
+                vec![self.custom(None, "permission", value, origin)]
+            }
+            Fact::RequestWithdrawn { request } => {
+                let value = json!({ "request": request, "state": "withdrawn" });
+                vec![self.custom(None, "permission", value, origin)]
+            }
+
+            Fact::CallAllowed {}
+            | Fact::CallDenied {}
+            | Fact::RequestBegun {}
+            | Fact::RequestEnded {}
+            | Fact::GrantsEnded {}
+            | Fact::RequestKept {}
+            | Fact::GrantKept {}
+            | Fact::TeamPlanned {}
             | Fact::Booted {}
             | Fact::MemberIdle {}
             | Fact::Counted {}

@@ -267,6 +267,7 @@ const JOURNALS: &[&str] = &[
     include_str!("../../../../tests/fixtures/journal/v4.jsonl"),
     include_str!("../../../../tests/fixtures/journal/v5.jsonl"),
     include_str!("../../../../tests/fixtures/journal/v6.jsonl"),
+    include_str!("../../../../tests/fixtures/journal/v7.jsonl"),
 ];
 
 #[test]

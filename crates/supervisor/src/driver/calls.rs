@@ -9,9 +9,10 @@ use agent_team_protocol::method::{
     ReadTranscript, RunAnswer, SendAnswer, Spawn, Subscribe, TaskAnswer, TranscriptAnswer,
     UpAnswer,
 };
+use agent_team_protocol::request::{AskRequest, DecideRequest, Decision, ListRequests, Permission};
 use agent_team_protocol::spec::TeamSpec;
 use agent_team_protocol::view::Placement;
-use agent_team_protocol::{ErrorCode, MemberName, Refusal, RunId, TaskId, TeamId};
+use agent_team_protocol::{ErrorCode, MemberName, Refusal, RequestId, RunId, TaskId, TeamId};
 use agent_team_system::private_file;
 
 use super::waiters::{Shape, Waiter};
@@ -47,6 +48,11 @@ pub(crate) enum Asked {
     Wait,
     WaitForRun(RunId),
     WaitForQuestion,
+    Ask(Box<AskRequest>),
+    WaitForRequest(RequestId),
+    Decide(Box<DecideRequest>),
+    ListRequests(ListRequests),
+    ShowRequest(RequestId),
     ListRounds(ListRounds),
     ReadTranscript(ReadTranscript),
     Recall(GetMemory),
@@ -67,8 +73,12 @@ impl Request {
                         | Call::LastWords { .. }
                 )
             }
-            Asked::Up(_) | Asked::Spawn(_) => false,
-            Asked::ShowTeam
+            Asked::Decide(decide) => !matches!(decide.decision, Decision::Allow { .. }),
+            Asked::Up(_) | Asked::Spawn(_) | Asked::Ask(_) => false,
+            Asked::WaitForRequest(_)
+            | Asked::ListRequests(_)
+            | Asked::ShowRequest(_)
+            | Asked::ShowTeam
             | Asked::ShowMember(_)
             | Asked::FindLog(_)
             | Asked::ListMessages(_)
@@ -88,7 +98,7 @@ impl Request {
     pub(super) fn is_read(&self) -> bool {
         !matches!(
             self.asked,
-            Asked::Change(_) | Asked::Up(_) | Asked::Spawn(_)
+            Asked::Change(_) | Asked::Up(_) | Asked::Spawn(_) | Asked::Ask(_) | Asked::Decide(_)
         )
     }
 }
@@ -135,6 +145,11 @@ impl Driver {
                 self.call(by, key, reply, shape, *call);
             }
             Asked::Up(wanted) => self.up(by, key, reply, *wanted),
+            Asked::Ask(ask) => self.ask_permission(by, key, reply, &ask),
+            Asked::Decide(decide) => {
+                self.turn.urgent |= urgent;
+                self.decide(by, key, reply, *decide);
+            }
             Asked::Spawn(spawn) => {
                 let allowed = match &by {
                     Origin::Member { name, .. } => {
@@ -163,7 +178,14 @@ impl Driver {
         }
     }
 
-    fn call(&mut self, by: Origin, key: Option<CallKey>, reply: Reply, shape: Shape, call: Call) {
+    pub(super) fn call(
+        &mut self,
+        by: Origin,
+        key: Option<CallKey>,
+        reply: Reply,
+        shape: Shape,
+        call: Call,
+    ) {
         let to = ReplyTo(self.next_reply);
         self.next_reply += 1;
         self.pending.insert(to, (reply, shape));
@@ -247,6 +269,15 @@ impl Driver {
                     generation,
                     overlaps,
                 });
+            }
+            (Answer::Request { request }, _) => reply.ok(&Permission::Asked { request }),
+            (Answer::CallAllowed, Shape::Permit(permission @ Permission::Allowed { .. }))
+            | (Answer::CallDenied, Shape::Permit(permission @ Permission::Denied { .. })) => {
+                reply.ok(&permission);
+            }
+            (Answer::CallAllowed | Answer::CallDenied, _) => {
+                let text = "the rules have changed since this was first asked: ask anew";
+                reply.refuse(Refusal::new(ErrorCode::NotAllowed, text));
             }
             (Answer::Run { run }, _) => reply.ok(&RunAnswer { run }),
             (Answer::Length { length }, Shape::Append(member)) => reply.ok(&TranscriptAnswer {

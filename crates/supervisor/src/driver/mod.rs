@@ -16,6 +16,7 @@ mod effects;
 mod hello;
 mod members;
 mod reads;
+mod requests;
 mod shown;
 mod subscribers;
 mod waiters;

@@ -28,6 +28,9 @@ impl Driver {
     pub(super) fn read(&mut self, request: Request) {
         let reply = request.reply;
         match request.asked {
+            Asked::WaitForRequest(id) => self.wait_for_request(reply, &request.by, id),
+            Asked::ListRequests(list) => self.list_requests(reply, &request.by, &list),
+            Asked::ShowRequest(id) => self.show_request(reply, &request.by, id),
             Asked::ShowTeam => reply.ok(&self.team_view()),
             Asked::ShowMember(name) => match self.member_answer(&name) {
                 Some(answer) => reply.ok(&answer),
@@ -53,7 +56,11 @@ impl Driver {
             Asked::Wait => self.waiters.push(Waiter::Quiet { reply }),
             Asked::Attach(attach) => self.attach(reply, attach),
             Asked::Subscribe(subscribe) => self.subscribe(reply, subscribe),
-            Asked::Change(_) | Asked::Up(_) | Asked::Spawn(_) => {
+            Asked::Change(_)
+            | Asked::Up(_)
+            | Asked::Spawn(_)
+            | Asked::Ask(_)
+            | Asked::Decide(_) => {
                 reply.refuse(Refusal::internal("a change came as a question"));
             }
         }

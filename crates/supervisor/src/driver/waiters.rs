@@ -3,8 +3,9 @@
 use agent_team_core::member::Life;
 use agent_team_core::task::Outcome as TaskOutcome;
 use agent_team_protocol::method::{DownAnswer, Outcome, UpAnswer, WaitAnswer};
+use agent_team_protocol::request::Permission;
 use agent_team_protocol::view::{Fate, Placement, Receipt, ReceiptKind};
-use agent_team_protocol::{ErrorCode, LaunchId, MemberName, Refusal, RunId};
+use agent_team_protocol::{ErrorCode, LaunchId, MemberName, Refusal, RequestId, RunId};
 use agent_team_system::private_file;
 use tokio::sync::oneshot;
 
@@ -24,6 +25,8 @@ pub(super) enum Shape {
     Down,
     /// What this member's model saw and said is stored.
     Append(MemberName),
+    /// What the rules say to a call.
+    Permit(Permission),
 }
 
 #[derive(Debug)]
@@ -34,6 +37,8 @@ pub(super) enum Waiter {
     Up { reply: Reply, answer: UpAnswer },
     /// Until it is not under way any more.
     Run { reply: Reply, run: RunId },
+    /// Until somebody decides it.
+    Request { reply: Reply, request: RequestId },
     /// Until a run wants to be told something by the lead's model.
     Question { reply: Reply },
     /// Until nothing is in progress and nothing can be taken.
@@ -94,6 +99,12 @@ impl Driver {
                     reply.refuse(Refusal::new(ErrorCode::UnknownRun, text));
                 }
             },
+            Waiter::Request { reply, request } => {
+                match super::requests::decided(self.team.requests().get(request)) {
+                    Some(decided) => reply.ok(&decided),
+                    None => return Some(Waiter::Request { reply, request }),
+                }
+            }
             Waiter::Question { reply } => match view::question(&self.team) {
                 Some(question) => reply.ok(&question),
                 None => return Some(Waiter::Question { reply }),
@@ -229,6 +240,7 @@ impl Driver {
                 Waiter::Member { reply, .. }
                 | Waiter::Up { reply, .. }
                 | Waiter::Run { reply, .. }
+                | Waiter::Request { reply, .. }
                 | Waiter::Question { reply }
                 | Waiter::Quiet { reply } => {
                     reply.refuse(refusal.clone());

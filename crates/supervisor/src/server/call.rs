@@ -234,6 +234,27 @@ pub(super) fn destination(method: &str, call: &Envelope<'_>) -> Result<Destinati
         m::RunRounds::NAME => read(Asked::ListRounds(call.args::<m::RunRounds>()?)),
         m::RunWait::NAME => read(Asked::WaitForRun(call.args::<m::RunWait>()?.run)),
 
+        m::RequestAsk::NAME => Ok(Destination::Team(Asked::Ask(Box::new(
+            call.args::<m::RequestAsk>()?,
+        )))),
+        m::RequestWait::NAME => read(Asked::WaitForRequest(
+            call.args::<m::RequestWait>()?.request,
+        )),
+        m::RequestBegin::NAME => change(Call::BeginRequest {
+            request: call.args::<m::RequestBegin>()?.request,
+        }),
+        m::RequestEnd::NAME => change(Call::EndRequest {
+            request: call.args::<m::RequestEnd>()?.request,
+        }),
+        m::RequestWithdraw::NAME => change(Call::WithdrawRequest {
+            request: call.args::<m::RequestWithdraw>()?.request,
+        }),
+        m::RequestList::NAME => read(Asked::ListRequests(call.args::<m::RequestList>()?)),
+        m::RequestShow::NAME => read(Asked::ShowRequest(call.args::<m::RequestShow>()?.request)),
+        m::RequestDecide::NAME => Ok(Destination::Team(Asked::Decide(Box::new(
+            call.args::<m::RequestDecide>()?,
+        )))),
+
         m::TranscriptAppend::NAME => change(Call::Append(convert::growth(
             call.args::<m::TranscriptAppend>()?,
         )?)),

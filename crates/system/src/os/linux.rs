@@ -3,6 +3,8 @@
 //! Called only from within this crate, where each name gets its meaning; nothing here decides
 //! which process is whose. "It is gone" is always a value (`None`), never an error.
 
+#[path = "linux/sandbox.rs"]
+mod sandbox;
 #[path = "linux/session.rs"]
 mod session;
 
@@ -17,6 +19,7 @@ use nix::time::{ClockId, clock_gettime};
 use rustix::process::PidfdFlags;
 use rustix::pty::OpenptFlags;
 
+pub use self::sandbox::Sandbox;
 pub(crate) use self::session::spawn_session;
 
 /// One line of the process table.

@@ -8,13 +8,14 @@
 //! marker), and a signal that is bound to a process rather than to its pid (the start time is
 //! compared right before).
 
-use std::ffi::CStr;
+use std::ffi::{CStr, OsStr, OsString};
 use std::fs;
 use std::io;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::ptr;
 
 use nix::errno::Errno;
@@ -27,6 +28,7 @@ use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 use rustix::pty::OpenptFlags;
 
+use crate::sandbox::{Profile, seatbelt};
 use crate::spawn::{ProgramSpec, before_exec};
 
 /// One line of the process table.
@@ -359,5 +361,48 @@ impl AsRawFd for Handle {
 impl From<Handle> for OwnedFd {
     fn from(handle: Handle) -> OwnedFd {
         handle.queue.into()
+    }
+}
+
+/// A way to hold programs to a profile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sandbox {
+    Seatbelt,
+}
+
+impl Sandbox {
+    pub(crate) fn all(_path: &OsStr) -> Vec<Sandbox> {
+        vec![Sandbox::Seatbelt]
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        "sandbox-exec"
+    }
+
+    /// Whether a program of its own stands between us and what it holds.
+    pub fn is_program(&self) -> bool {
+        // It becomes the program that it holds.
+        false
+    }
+
+    /// Whether [`Profile::protected`] holds.
+    pub fn protects(&self) -> bool {
+        true
+    }
+
+    /// The command that runs a program held to `profile`.
+    pub(crate) fn command(&self, profile: &Profile, spec: &ProgramSpec) -> io::Result<Command> {
+        let mut args: Vec<OsString> = vec!["-p".into(), seatbelt::profile(profile).into()];
+        args.push(spec.program.clone().into());
+        args.extend(spec.args.iter().cloned());
+        let wrapped = ProgramSpec {
+            program: "/usr/bin/sandbox-exec".into(),
+            args,
+            env: spec.env.clone(),
+            cwd: spec.cwd.clone(),
+        };
+        let mut command = wrapped.command();
+        before_exec(&mut command, || Ok(()));
+        Ok(command)
     }
 }

@@ -9,6 +9,8 @@ mod file;
 mod process;
 mod pty;
 mod rig;
+#[cfg(target_os = "linux")]
+mod sandbox;
 mod socket;
 mod spawn;
 mod terminal;

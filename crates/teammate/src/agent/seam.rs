@@ -20,7 +20,8 @@ use crate::model::open::{Surroundings, open};
 use crate::model::provider::PROVIDERS;
 use crate::model::recording::Recorder;
 use crate::team_tool::{Briefing, Shared, system_prompt, team_tools};
-use crate::tool::{Options, Tool, domain_tools, may_use};
+use crate::tool::confine::Confinement;
+use crate::tool::{Options, Permission, Tool, domain_tools, may_use};
 use crate::worker::LastWords;
 
 /// The model that this member thinks with: the one that is named, else the first that can be asked. `secrets` are kept
@@ -93,9 +94,18 @@ fn unfit(error: &dyn std::error::Error) -> LastWords {
 }
 
 /// What this member can call: the team's tools, and of the domain's those that its role names and does not deny.
-pub(crate) fn tools_of(agent: &AgentSpec, desk: &Desk, shared: &Shared) -> Vec<Box<dyn Tool>> {
+pub(crate) fn tools_of(
+    agent: &AgentSpec,
+    desk: &Desk,
+    shared: &Shared,
+    confinement: Option<Arc<Confinement>>,
+) -> Vec<Box<dyn Tool>> {
     let mut tools = domain_tools(Options {
-        bypass: agent.bypass,
+        permission: match agent.bypass {
+            true => Permission::Bypass,
+            false => Permission::Asked(desk.clone()),
+        },
+        confinement,
         private_addresses: false,
     });
     tools.retain(|tool| may_use(agent, &tool.spec().name));

@@ -1,6 +1,7 @@
 //! `bash`, `bash_output` and `bash_kill`: shell commands, waited for or in the background.
 
 mod jobs;
+mod line;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -12,7 +13,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use self::jobs::{Job, Jobs};
+use self::line::Line;
 use super::capture::Capture;
+use super::confine::{Confinement, Held};
+use super::permit::Permission;
 use super::program::Program;
 use super::{Bench, Output, Running, Tool, ToolError, arguments};
 use crate::model::ToolSpec;
@@ -34,6 +38,9 @@ struct BashArguments {
     /// Return at once with the id of a job that goes on. Default: false.
     #[serde(default)]
     background: bool,
+    /// Run outside the sandbox, which the person is asked about. Default: false.
+    #[serde(default)]
+    outside_sandbox: bool,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -54,7 +61,10 @@ struct KillArguments {
 }
 
 /// The three tools, which share their jobs.
-pub(super) fn tools() -> [Box<dyn Tool>; 3] {
+pub(super) fn tools(
+    permission: Permission,
+    confinement: Option<Arc<Confinement>>,
+) -> [Box<dyn Tool>; 3] {
     let jobs = Arc::new(Jobs::default());
     [
         Box::new(Bash {
@@ -62,9 +72,13 @@ pub(super) fn tools() -> [Box<dyn Tool>; 3] {
                 "bash",
                 "Runs a shell command in the working directory; each call begins there anew. When the command is \
                  over, everything that it started is ended. What must go on longer, such as a server, is run with \
-                 `background`. A long output loses its middle; the whole is kept in a file.",
+                 `background`. A long output loses its middle; the whole is kept in a file. Where there is a sandbox, \
+                 commands write in the project and in $TMPDIR alone, and have no network; what cannot do without \
+                 asks for `outside_sandbox`.",
             ),
             jobs: Arc::clone(&jobs),
+            permission,
+            confinement,
         }),
         Box::new(BashOutput {
             spec: arguments::spec::<OutputArguments>(
@@ -87,6 +101,18 @@ pub(super) fn tools() -> [Box<dyn Tool>; 3] {
 struct Bash {
     spec: ToolSpec,
     jobs: Arc<Jobs>,
+    permission: Permission,
+    confinement: Option<Arc<Confinement>>,
+}
+
+impl Bash {
+    /// What holds a command.
+    fn held(&self, outside: bool, shown: &(dyn Fn(&str) + Send + Sync)) -> Option<Held<'_>> {
+        let confinement = self.confinement.as_ref().filter(|_| !outside)?;
+        let held = confinement.held();
+        held.inspect_err(|why| shown(&format!("there is no sandbox here: {why}\n")))
+            .ok()
+    }
 }
 
 impl Tool for Bash {
@@ -105,7 +131,7 @@ impl Tool for Bash {
         shown: &'a (dyn Fn(&str) + Send + Sync),
     ) -> Running<'a> {
         Box::pin(async move {
-            let arguments: BashArguments = arguments::parse(&self.spec, input)?;
+            let arguments: BashArguments = arguments::parse(&self.spec, input.clone())?;
             let limit = match arguments.timeout_seconds {
                 Some(seconds @ 1..=TIMEOUT_MAX) => Some(Duration::from_secs(seconds)),
                 Some(seconds) => {
@@ -117,13 +143,26 @@ impl Tool for Bash {
                 None if arguments.background => None,
                 None => Some(Duration::from_secs(TIMEOUT)),
             };
+            if arguments.command.contains('\0') {
+                return Err(ToolError::Input("`command` has a NUL".to_owned()));
+            }
+            let name = &self.spec.name;
+            let held = self.held(arguments.outside_sandbox, shown);
+            let asked = self
+                .permission
+                .ask(name, &input, held.is_some(), bench, shown);
+            let mut permit = asked.await?;
+            let line = match permit.run.take() {
+                Some(run) => Line::words(run),
+                None => Line::text(&arguments.command),
+            };
             if arguments.background {
-                let id = self.jobs.start(bench, &arguments.command, limit)?;
+                let id = self.jobs.start(bench, line, held.as_ref(), limit)?;
                 return Ok(said(format!(
                     "job {id} runs: bash_output shows what it prints, bash_kill ends it"
                 )));
             }
-            let mut program = shell(bench, &arguments.command)?;
+            let mut program = shell(bench, line, held.as_ref())?;
             let mut capture = Capture::new(bench);
             let ended = program
                 .finish(limit, std::future::pending(), |bytes| {
@@ -199,13 +238,15 @@ impl Tool for BashKill {
 }
 
 /// Starts a command on its own.
-fn shell(bench: &Bench, command: &str) -> Result<Program, ToolError> {
-    if command.contains('\0') {
-        return Err(ToolError::Input("`command` has a NUL".to_owned()));
-    }
+fn shell(bench: &Bench, line: Line, held: Option<&Held<'_>>) -> Result<Program, ToolError> {
     let shell = find_bash(&bench.env);
-    let args: Vec<OsString> = vec!["-c".into(), command.into()];
-    Program::start(shell.clone(), args, bench.env.clone(), bench.cwd.clone())
+    let env = line.env(&bench.env);
+    let directory = line.directory.unwrap_or_else(|| bench.cwd.clone());
+    let program = match held {
+        Some(held) => Program::start_held(held, shell.clone(), line.args, env, directory),
+        None => Program::start(shell.clone(), line.args, env, directory),
+    };
+    program
         .map_err(|error| ToolError::Failed(format!("{} did not start: {error}", shell.display())))
 }
 

@@ -192,7 +192,7 @@ fn normal(path: &Path) -> PathBuf {
 }
 
 /// Follows every link of what exists; what does not exist yet is appended as it is.
-fn resolve(path: &Path) -> io::Result<PathBuf> {
+pub(super) fn resolve(path: &Path) -> io::Result<PathBuf> {
     let mut existing = path;
     loop {
         match existing.canonicalize() {

@@ -27,6 +27,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::time::{Instant, timeout_at};
 
+use super::confine::Held;
 use super::unique;
 
 /// Names the call to what runs for it.
@@ -93,6 +94,23 @@ impl Program {
         })
     }
 
+    /// The same, held by a sandbox.
+    pub(super) fn start_held(
+        held: &Held<'_>,
+        program: PathBuf,
+        args: Vec<OsString>,
+        env: Vec<(OsString, OsString)>,
+        cwd: PathBuf,
+    ) -> io::Result<Program> {
+        let mut program = Self::start_with(program, args, env, cwd, |spec, output| {
+            held.spawn(spec, output)
+        })?;
+        if let Some(running) = &mut program.running {
+            running.below.is_wrapped = held.is_wrapped();
+        }
+        Ok(program)
+    }
+
     /// The same with its stdin and its stdout for whoever talks to it; its output is its stderr then.
     pub(super) fn start_talking(
         program: PathBuf,
@@ -133,6 +151,7 @@ impl Program {
         let child = spawn(&spec, printed_to.into())?;
         let below = Below {
             leader: child.process,
+            is_wrapped: false,
             launch: launch.unwrap_or_default(),
             mark: format!("{CALL_MARKER}={call}"),
         };
@@ -261,6 +280,8 @@ impl Drop for Program {
 #[derive(Clone, Debug)]
 struct Below {
     leader: ProcessId,
+    /// The leader is the sandbox's program, at whose end nothing within has a moment left.
+    is_wrapped: bool,
     /// The launch's marker; empty when there is none.
     launch: String,
     /// `NAME=value`, in the environment of what the call started.
@@ -300,6 +321,9 @@ impl Below {
     /// Signals each process once, also those that are forked meanwhile.
     fn signal(&self, signal: Signal) -> io::Result<()> {
         let mut signalled: Vec<ProcessId> = Vec::new();
+        if self.is_wrapped && signal != Signal::SIGKILL {
+            signalled.push(self.leader);
+        }
         for _ in 0..KILL_ROUNDS {
             let mut survivors = self.survivors()?;
             survivors.retain(|process| !signalled.contains(process));

@@ -1,6 +1,6 @@
 //! What is offered to a model, and what it is told about arguments that do not fit.
 
-use agent_team_teammate::tool::{Options, ToolError, domain_tools};
+use agent_team_teammate::tool::{Options, Permission, ToolError, domain_tools};
 use serde_json::{Value, json};
 
 use crate::bench::Rig;
@@ -14,7 +14,7 @@ fn names(options: Options) -> Vec<String> {
 fn programs_and_the_network_are_offered_with_bypass_alone() {
     let held = names(Options::default());
     let all = names(Options {
-        bypass: true,
+        permission: Permission::Bypass,
         ..Options::default()
     });
     let files = [

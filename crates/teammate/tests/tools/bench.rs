@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use agent_team_teammate::secret::Secrets;
-use agent_team_teammate::tool::{Bench, Options, Output, Tool, ToolError, domain_tools};
+use agent_team_teammate::tool::{
+    Bench, Options, Output, Permission, Tool, ToolError, domain_tools,
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -47,7 +49,8 @@ impl Rig {
                 seen: Mutex::new(HashMap::new()),
             },
             tools: domain_tools(Options {
-                bypass: true,
+                permission: Permission::Bypass,
+                confinement: None,
                 private_addresses: true,
             }),
             shown: Mutex::new(String::new()),

@@ -1,6 +1,6 @@
 //! `fetch`, from a server of the test's own.
 
-use agent_team_teammate::tool::{Options, domain_tools};
+use agent_team_teammate::tool::{Options, Permission, domain_tools};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -140,7 +140,8 @@ async fn this_machine_is_not_reached_unless_that_is_allowed() {
     let mut rig = Rig::new();
     let base = server().await;
     rig.tools = domain_tools(Options {
-        bypass: true,
+        permission: Permission::Bypass,
+        confinement: None,
         private_addresses: false,
     });
     let port = base.rsplit(':').next().unwrap();

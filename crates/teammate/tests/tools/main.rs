@@ -6,6 +6,7 @@ mod arguments;
 mod bash;
 mod bench;
 mod changes;
+mod confined;
 mod fetching;
 mod git;
 mod reading;

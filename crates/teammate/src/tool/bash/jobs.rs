@@ -9,7 +9,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::super::capture::Capture;
+use super::super::confine::Held;
 use super::super::{Bench, ToolError};
+use super::line::Line;
 use super::shell;
 
 /// Jobs that run at once.
@@ -44,7 +46,8 @@ impl Jobs {
     pub(super) fn start(
         &self,
         bench: &Bench,
-        command: &str,
+        line: Line,
+        held: Option<&Held<'_>>,
         limit: Option<Duration>,
     ) -> Result<u32, ToolError> {
         let mut jobs = lock(&self.jobs);
@@ -60,7 +63,7 @@ impl Jobs {
                 running.join(", ")
             )));
         }
-        let job = Job::start(bench, command, limit)?;
+        let job = Job::start(bench, line, held, limit)?;
         jobs.last += 1;
         let id = jobs.last;
         jobs.by_id.insert(id, Arc::new(job));
@@ -87,8 +90,13 @@ impl Jobs {
 }
 
 impl Job {
-    fn start(bench: &Bench, command: &str, limit: Option<Duration>) -> Result<Job, ToolError> {
-        let mut program = shell(bench, command)?;
+    fn start(
+        bench: &Bench,
+        line: Line,
+        held: Option<&Held<'_>>,
+        limit: Option<Duration>,
+    ) -> Result<Job, ToolError> {
+        let mut program = shell(bench, line, held)?;
         let capture = Arc::new(Mutex::new(Capture::new(bench)));
         let (tell, progress) = watch::channel(None);
         let (stop, mut told_to_stop) = watch::channel(false);

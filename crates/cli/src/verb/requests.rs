@@ -1,0 +1,183 @@
+//! `requests …`: what members ask permission for, and the decisions about it.
+
+use std::process::ExitCode;
+
+use agent_team_protocol::method::{RequestDecide, RequestList, RequestShow};
+use agent_team_protocol::request::{
+    DecideRequest, Decision, ListRequests, OneRequest, RequestState, RequestView, Scope,
+};
+use agent_team_protocol::text::{visible, visible_line};
+use agent_team_protocol::{ErrorCode, RequestId};
+use owo_colors::OwoColorize;
+use serde::Serialize;
+
+use crate::args::{self, Global, RequestsCommand};
+use crate::error::Failure;
+use crate::output::{Output, time};
+use crate::session::Session;
+
+#[derive(Serialize)]
+struct Document {
+    requests: Vec<RequestView>,
+}
+
+pub(super) async fn run(
+    global: &Global,
+    output: Output,
+    command: Option<RequestsCommand>,
+) -> Result<ExitCode, Failure> {
+    let mut session = Session::of_team(global)?;
+    match command.unwrap_or(RequestsCommand::List { all: false }) {
+        RequestsCommand::List { all } => list(&mut session, output, all).await,
+        RequestsCommand::Show { request } => {
+            let view = show(&mut session, request).await?;
+            output.show(&view, || sheet(&view))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        RequestsCommand::Allow {
+            request,
+            scope,
+            rules,
+        } => {
+            let scope = match scope {
+                args::Scope::Once => Scope::Once,
+                args::Scope::Member => Scope::Member,
+                args::Scope::Team => Scope::Team,
+            };
+            let decision = Decision::Allow { scope, rules };
+            decide(&mut session, output, request, decision).await
+        }
+        RequestsCommand::Deny { request, reason } => {
+            let reason = super::text_or_stdin(reason, ErrorCode::Invalid)?;
+            decide(&mut session, output, request, Decision::Deny { reason }).await
+        }
+    }
+}
+
+async fn list(session: &mut Session, output: Output, all: bool) -> Result<ExitCode, Failure> {
+    let answer = session.ask::<RequestList>(ListRequests { all }).await?;
+    let document = Document {
+        requests: answer.requests,
+    };
+    output.show(&document, || match document.requests.as_slice() {
+        [] => "nothing waits for a decision\n".into(),
+        requests => requests.iter().map(brief).collect(),
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn show(session: &mut Session, request: RequestId) -> Result<RequestView, Failure> {
+    session.ask::<RequestShow>(OneRequest { request }).await
+}
+
+/// Decides about what the request is now: its digest goes along.
+async fn decide(
+    session: &mut Session,
+    output: Output,
+    request: RequestId,
+    decision: Decision,
+) -> Result<ExitCode, Failure> {
+    let view = show(session, request).await?;
+    let decide = DecideRequest {
+        request,
+        digest: Some(view.digest.clone()),
+        decision,
+    };
+    session.call::<RequestDecide>(decide).await?;
+    let view = show(session, request).await?;
+    output.show(&view, || {
+        format!("{request} is {}: {}\n", state(view.state), what(&view))
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Two lines.
+fn brief(view: &RequestView) -> String {
+    let state = if view.state == RequestState::Pending {
+        String::new()
+    } else {
+        format!(", {}", state(view.state))
+    };
+    format!(
+        "{} {}, {}{state}\n  {}\n",
+        view.id.bold(),
+        view.member,
+        time::ago(view.asked_at),
+        what(view)
+    )
+}
+
+fn sheet(view: &RequestView) -> String {
+    let mut text = format!(
+        "{}  {}\nasked by   {}, {}\nin         {}\n",
+        view.id.bold(),
+        state(view.state),
+        view.member,
+        time::ago(view.asked_at),
+        visible_line(&view.directory.display().to_string()),
+    );
+    if let Some(by) = &view.decided_by {
+        let reason = view.reason.as_deref().unwrap_or_default();
+        text.push_str(&format!("decided by {by} {}\n", visible_line(reason)));
+    }
+    let whole: serde_json::Value = serde_json::from_str(view.input.get()).unwrap_or_default();
+    text.push_str(&format!("{}\n", visible_line(&view.tool)));
+    for (name, value) in whole.as_object().into_iter().flatten() {
+        let value = match value.as_str() {
+            Some(text) => visible(text).replace('\n', "\n      "),
+            None => visible(&value.to_string()).into_owned(),
+        };
+        text.push_str(&format!("  {}\n      {value}\n", visible_line(name)));
+    }
+    for why in &view.why {
+        text.push_str(&format!("asked because  {}\n", visible_line(why)));
+    }
+    if view.state == RequestState::Pending {
+        for offer in &view.offers {
+            let rules: String = offer
+                .rules
+                .iter()
+                .map(|rule| format!(" --as {}", shell_word(rule)))
+                .collect();
+            let scope = if offer.rules.is_empty() {
+                ""
+            } else {
+                " --for team"
+            };
+            text.push_str(&format!(
+                "agent-team requests allow {}{scope}{}\n    allows {}\n",
+                view.id,
+                visible_line(&rules),
+                visible_line(&offer.covers)
+            ));
+        }
+    }
+    text
+}
+
+/// The tool and what it is given, on one line.
+fn what(view: &RequestView) -> String {
+    let input: serde_json::Value = serde_json::from_str(view.input.get()).unwrap_or_default();
+    let told = match input["command"].as_str() {
+        Some(command) => command.to_owned(),
+        None => input.to_string(),
+    };
+    visible_line(&format!("{}: {told}", view.tool)).into_owned()
+}
+
+fn state(state: RequestState) -> &'static str {
+    match state {
+        RequestState::Pending => "waiting",
+        RequestState::Allowed => "allowed",
+        RequestState::Begun => "allowed, and being carried out",
+        RequestState::Ended => "allowed and carried out",
+        RequestState::Lost => "allowed; whether it was carried out is unknown",
+        RequestState::Denied => "denied",
+        RequestState::Withdrawn => "withdrawn",
+        RequestState::Unknown => "unknown",
+    }
+}
+
+fn shell_word(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
+}

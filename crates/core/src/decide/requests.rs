@@ -1,0 +1,235 @@
+//! Permission requests: asked by members, decided by the user, carried out at most once.
+
+use std::sync::Arc;
+
+use agent_team_protocol::id::{LaunchId, MemberName, Party, RequestId};
+
+use super::{Decided, TEXT_MAX, Turn, check_size, party};
+use crate::answers::Answer;
+use crate::event::Event;
+use crate::input::{Decree, Origin, Ruling};
+use crate::refusal::Refused;
+use crate::request::{PENDING_MAX, Request, RequestState, Scope};
+
+/// Bytes of a call that can be asked about.
+const CALL_MAX: usize = 256 << 10;
+
+impl Turn<'_> {
+    /// What the rules decide is recorded; the rest waits for somebody. The same call that is still open is the same
+    /// request.
+    pub(super) fn ask(
+        &mut self,
+        by: &Origin,
+        digest: Arc<str>,
+        call: Arc<str>,
+        ruling: Ruling,
+    ) -> Decided {
+        let Origin::Member { name, .. } = by else {
+            return Err(Refused::NotPermitted("ask for a member"));
+        };
+        check_size("the call", &call, CALL_MAX)?;
+        let member = name.clone();
+        match ruling {
+            Ruling::Allow { why } => {
+                self.record(Event::CallAllowed {
+                    member,
+                    digest,
+                    call,
+                    why,
+                });
+                return Ok(Answer::CallAllowed.into());
+            }
+            Ruling::Deny { why } => {
+                self.record(Event::CallDenied {
+                    member,
+                    digest,
+                    call,
+                    why,
+                });
+                return Ok(Answer::CallDenied.into());
+            }
+            Ruling::Ask => {}
+        }
+        if let Some(open) = self.team.requests.open(name, &digest) {
+            let request = open.id;
+            return Ok(Answer::Request { request }.into());
+        }
+        let pending = self.team.requests.pending();
+        let waiting = pending.filter(|request| request.member == *name).count();
+        if waiting >= PENDING_MAX {
+            return Err(Refused::TooManyRequests(waiting));
+        }
+        let request = RequestId(self.team.requests.last + 1);
+        self.record(Event::RequestAsked {
+            request,
+            member,
+            digest,
+            call,
+        });
+        let text = format!("{name} asks for permission: agent-team requests show {request}");
+        self.tell([Party::User], text);
+        Ok(Answer::Request { request }.into())
+    }
+
+    /// `covers`: what else waits and would not have been asked had this been decided before.
+    pub(super) fn decide(
+        &mut self,
+        by: &Origin,
+        id: RequestId,
+        decree: Decree,
+        covers: &[RequestId],
+    ) -> Decided {
+        let request = self.request(id)?;
+        match (by, &decree) {
+            (Origin::User, _) => {}
+            // The lead may say no to others, and nothing else.
+            (Origin::Member { name, .. }, Decree::Deny { .. })
+                if self.member(name)?.plan.lead && request.member != *name => {}
+            (Origin::Member { .. }, _) => return Err(Refused::NotPermitted("decide requests")),
+        }
+        if !request.is_pending() {
+            return Err(Refused::Decided {
+                request: id,
+                how: how(request),
+            });
+        }
+        let by = party(by);
+        match decree {
+            Decree::Deny { reason } => {
+                check_size("the reason", &reason, TEXT_MAX)?;
+                self.record(Event::RequestDenied {
+                    request: id,
+                    by,
+                    reason,
+                });
+            }
+            Decree::Allow { scope, rules } => {
+                if scope == Scope::Once && !rules.is_empty() {
+                    return Err(Refused::RulesForOnce);
+                }
+                self.record(Event::RequestAllowed {
+                    request: id,
+                    scope,
+                    by: by.clone(),
+                    rules,
+                    through: None,
+                });
+                if scope != Scope::Once {
+                    self.settle_covered(id, scope, &by, covers);
+                }
+            }
+        }
+        Ok(Answer::Done.into())
+    }
+
+    fn settle_covered(
+        &mut self,
+        granted: RequestId,
+        scope: Scope,
+        by: &Party,
+        covers: &[RequestId],
+    ) {
+        let member = self
+            .team
+            .requests
+            .get(granted)
+            .map(|request| request.member.clone());
+        for id in covers {
+            let Some(request) = self.team.requests.get(*id).filter(|it| it.is_pending()) else {
+                continue;
+            };
+            if scope == Scope::Member && Some(&request.member) != member.as_ref() {
+                continue;
+            }
+            self.record(Event::RequestAllowed {
+                request: *id,
+                scope,
+                by: by.clone(),
+                rules: Vec::new(),
+                through: Some(granted),
+            });
+        }
+    }
+
+    /// From here on it is used up.
+    pub(super) fn begin_request(&mut self, by: &Origin, id: RequestId) -> Decided {
+        let (request, launch) = self.own_request(by, id)?;
+        if !matches!(request.state, RequestState::Allowed { .. }) {
+            return Err(Refused::NotAllowed {
+                request: id,
+                how: how(request),
+            });
+        }
+        self.record(Event::RequestBegun {
+            request: id,
+            launch,
+        });
+        Ok(Answer::Done.into())
+    }
+
+    pub(super) fn end_request(&mut self, by: &Origin, id: RequestId) -> Decided {
+        let (request, launch) = self.own_request(by, id)?;
+        if request.state == (RequestState::Begun { launch }) {
+            self.record(Event::RequestEnded { request: id });
+        }
+        Ok(Answer::Done.into())
+    }
+
+    /// Nobody waits for it any more.
+    pub(super) fn withdraw_request(&mut self, by: &Origin, id: RequestId) -> Decided {
+        let (request, _) = self.own_request(by, id)?;
+        if request.is_open() {
+            self.record(Event::RequestWithdrawn { request: id });
+        }
+        Ok(Answer::Done.into())
+    }
+
+    /// Her turn is over: what she asked in it she waits for no more, and what she was allowed and did not do, she may
+    /// not do later.
+    pub(super) fn withdraw_waiting(&mut self, name: &MemberName) {
+        let open = self
+            .team
+            .requests
+            .iter()
+            .filter(|request| request.is_open());
+        let hers: Vec<RequestId> = open
+            .filter(|request| request.member == *name)
+            .map(|request| request.id)
+            .collect();
+        for request in hers {
+            self.record(Event::RequestWithdrawn { request });
+        }
+    }
+
+    fn request(&self, id: RequestId) -> Result<&Request, Refused> {
+        self.team
+            .requests
+            .get(id)
+            .ok_or(Refused::UnknownRequest(id))
+    }
+
+    fn own_request(&self, by: &Origin, id: RequestId) -> Result<(&Request, LaunchId), Refused> {
+        let request = self.request(id)?;
+        match by {
+            Origin::Member { name, launch } if request.member == *name => {
+                Ok((request, launch.clone()))
+            }
+            // Whose it is, is nobody else's business.
+            Origin::Member { .. } => Err(Refused::UnknownRequest(id)),
+            Origin::User => Err(Refused::NotPermitted("act for a member")),
+        }
+    }
+}
+
+/// What became of a request, to be said after its id.
+fn how(request: &Request) -> String {
+    match &request.state {
+        RequestState::Pending => "waits for a decision".to_owned(),
+        RequestState::Allowed { by, .. } => format!("was allowed by {by}"),
+        RequestState::Begun { .. } => "was allowed, and is being carried out".to_owned(),
+        RequestState::Ended => "was allowed and carried out".to_owned(),
+        RequestState::Unknown => "was allowed; whether it was carried out is unknown".to_owned(),
+        RequestState::Denied { by, .. } => format!("was denied by {by}"),
+        RequestState::Withdrawn => "was withdrawn: nobody waits for it any more".to_owned(),
+    }
+}

@@ -1,0 +1,278 @@
+//! Permission requests: what a member wants to do and may not by itself, and what somebody decided about it.
+//!
+//! ```text
+//!            ┌─ allow ──► Allowed ── begin ──► Begun ── end ────────────► Ended
+//! Pending ───┼─ deny ───► Denied                 └── its launch died ───► Unknown
+//!            └─ nobody waits any more ──► Withdrawn ◄── Allowed, never begun
+//! ```
+//! Only a decision leads to `Allowed`: there is no timer, no default and no other way. The first decision wins. What was
+//! allowed is used up before it is carried out, so that after a crash in between nobody does it a second time.
+//!
+//! What a call is and which calls a grant covers is not known in here: both come with the decision.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use agent_team_protocol::id::{LaunchId, MemberName, Party, RequestId};
+
+use crate::event::{Event, Record};
+use crate::member::Next;
+
+/// Requests of one member that may wait at once.
+pub(crate) const PENDING_MAX: usize = 64;
+
+/// Finished requests that are remembered; all of them are in the journal.
+const FINISHED_KEPT: usize = 200;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    pub id: RequestId,
+    pub member: MemberName,
+    /// Of the call, as it was shown: what is allowed is this and nothing else.
+    pub digest: Arc<str>,
+    /// JSON, which the core never looks into.
+    pub call: Arc<str>,
+    /// Unix time in milliseconds.
+    pub asked_at: u64,
+    pub state: RequestState,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RequestState {
+    Pending,
+    Allowed {
+        scope: Scope,
+        by: Party,
+        /// The request whose grant covers it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        through: Option<RequestId>,
+    },
+    /// It is being carried out.
+    Begun {
+        launch: LaunchId,
+    },
+    Ended,
+    /// It was begun, and nobody knows how far it came.
+    Unknown,
+    Denied {
+        by: Party,
+        reason: Arc<str>,
+    },
+    /// Nobody waits for it any more.
+    Withdrawn,
+}
+
+/// How far a decision reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    Once,
+    /// Every such call of this member, until the team goes down.
+    Member,
+    /// Of everybody.
+    Team,
+}
+
+/// What a decision lets pass from now on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// Whose decision it came from.
+    pub request: RequestId,
+    /// `None`: everybody's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub member: Option<MemberName>,
+    /// Without rules, exactly the calls of this digest.
+    pub digest: Arc<str>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<Arc<str>>,
+}
+
+impl Grant {
+    pub fn is_for(&self, member: &MemberName) -> bool {
+        self.member.as_ref().is_none_or(|name| name == member)
+    }
+}
+
+impl Request {
+    pub fn is_pending(&self) -> bool {
+        self.state == RequestState::Pending
+    }
+
+    /// It may yet be carried out.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(
+            self.state,
+            RequestState::Pending | RequestState::Allowed { .. }
+        )
+    }
+
+    /// Nothing changes about it any more.
+    pub(crate) fn is_over(&self) -> bool {
+        match self.state {
+            RequestState::Pending | RequestState::Allowed { .. } | RequestState::Begun { .. } => {
+                false
+            }
+            RequestState::Ended
+            | RequestState::Unknown
+            | RequestState::Denied { .. }
+            | RequestState::Withdrawn => true,
+        }
+    }
+}
+
+/// A team's requests and grants.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Requests {
+    pub(crate) last: u64,
+    all: BTreeMap<RequestId, Request>,
+    grants: Vec<Grant>,
+}
+
+impl Requests {
+    /// Oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &Request> {
+        self.all.values()
+    }
+
+    pub fn get(&self, id: RequestId) -> Option<&Request> {
+        self.all.get(&id)
+    }
+
+    pub fn pending(&self) -> impl Iterator<Item = &Request> {
+        self.iter().filter(|request| request.is_pending())
+    }
+
+    pub fn grants(&self) -> &[Grant] {
+        &self.grants
+    }
+
+    /// What the member asked before with the same call, as long as it may still be carried out.
+    pub(crate) fn open(&self, member: &MemberName, digest: &str) -> Option<&Request> {
+        self.iter().find(|request| {
+            request.is_open() && request.member == *member && &*request.digest == digest
+        })
+    }
+
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the team hands over what is about requests"
+    )]
+    pub(crate) fn apply(&mut self, record: &Record) {
+        match record.event.clone() {
+            Event::RequestAsked {
+                request,
+                member,
+                digest,
+                call,
+            } => self.insert(Request {
+                id: request,
+                member,
+                digest,
+                call,
+                asked_at: record.at,
+                state: RequestState::Pending,
+            }),
+            Event::RequestAllowed {
+                request,
+                scope,
+                by,
+                rules,
+                through,
+            } => {
+                if through.is_none() && scope != Scope::Once {
+                    self.grant(request, scope, rules);
+                }
+                let allowed = RequestState::Allowed { scope, by, through };
+                self.set(request, allowed);
+            }
+            Event::RequestDenied {
+                request,
+                by,
+                reason,
+            } => self.set(request, RequestState::Denied { by, reason }),
+            Event::RequestWithdrawn { request } => self.set(request, RequestState::Withdrawn),
+            Event::RequestBegun { request, launch } => {
+                self.set(request, RequestState::Begun { launch });
+            }
+            Event::RequestEnded { request } => self.set(request, RequestState::Ended),
+            Event::GrantsEnded {} => self.grants.clear(),
+            Event::RequestKept { request } => self.insert(request),
+            Event::GrantKept { grant } => self.grants.push(grant),
+            _ => {}
+        }
+    }
+
+    fn insert(&mut self, request: Request) {
+        self.last = self.last.max(request.id.0);
+        self.all.insert(request.id, request);
+    }
+
+    fn set(&mut self, id: RequestId, state: RequestState) {
+        if let Some(request) = self.all.get_mut(&id) {
+            request.state = state;
+        }
+        self.forget_finished();
+    }
+
+    fn grant(&mut self, id: RequestId, scope: Scope, rules: Vec<Arc<str>>) {
+        let Some(request) = self.all.get(&id) else {
+            return;
+        };
+        self.grants.push(Grant {
+            request: id,
+            member: match scope {
+                Scope::Once | Scope::Member => Some(request.member.clone()),
+                Scope::Team => None,
+            },
+            digest: request.digest.clone(),
+            rules,
+        });
+    }
+
+    /// What she had begun is lost with her launch. Who goes on may ask again, and has what was decided meanwhile.
+    pub(crate) fn end(&mut self, member: &MemberName, next: &Next) {
+        self.lose(member);
+        match next {
+            Next::Launch | Next::Cool { .. } => {}
+            Next::Hold { .. } | Next::Stop => self.withdraw_all(member),
+        }
+    }
+
+    /// What a member had begun, nobody can tell of any more.
+    fn lose(&mut self, member: &MemberName) {
+        for request in self.all.values_mut() {
+            if request.member == *member && matches!(request.state, RequestState::Begun { .. }) {
+                request.state = RequestState::Unknown;
+            }
+        }
+        self.forget_finished();
+    }
+
+    /// A member that does not go on waits for nothing.
+    fn withdraw_all(&mut self, member: &MemberName) {
+        for request in self.all.values_mut() {
+            if request.is_open() && request.member == *member {
+                request.state = RequestState::Withdrawn;
+            }
+        }
+        self.forget_finished();
+    }
+
+    fn forget_finished(&mut self) {
+        let over = self.all.values().filter(|request| request.is_over());
+        let over: Vec<RequestId> = over.map(|request| request.id).collect();
+        for id in over.iter().take(over.len().saturating_sub(FINISHED_KEPT)) {
+            self.all.remove(id);
+        }
+    }
+
+    /// She left the team.
+    pub(crate) fn forget(&mut self, member: &MemberName) {
+        self.withdraw_all(member);
+        self.grants
+            .retain(|grant| grant.member.as_ref() != Some(member));
+    }
+}

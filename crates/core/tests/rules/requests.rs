@@ -1,0 +1,342 @@
+//! Who may do what after asking: only a decision allows, the first one wins, and nothing is carried out twice.
+
+use agent_team_core::input::{Call, Decree, Growth, Ruling};
+use agent_team_core::request::{RequestState, Scope};
+use agent_team_core::{Answer, Refused};
+use agent_team_protocol::id::{LaunchId, RequestId};
+use proptest::prelude::*;
+
+use crate::plans::name;
+use crate::rig::{Rig, file};
+
+fn ask(digest: &str) -> Call {
+    Call::Ask {
+        digest: digest.into(),
+        call: "{}".into(),
+        ruling: Ruling::Ask,
+    }
+}
+
+fn asked(rig: &mut Rig, member: &str, digest: &str) -> RequestId {
+    let answer = rig.by(member, ask(digest)).answer();
+    let Answer::Request { request } = answer else {
+        panic!("not a request: {answer:?}");
+    };
+    request
+}
+
+fn decide(request: RequestId, decree: Decree, covers: &[RequestId]) -> Call {
+    Call::Decide {
+        request,
+        decree,
+        covers: covers.to_vec(),
+    }
+}
+
+fn allow(request: RequestId) -> Call {
+    allow_for(request, Scope::Once, &[])
+}
+
+fn allow_for(request: RequestId, scope: Scope, covers: &[RequestId]) -> Call {
+    let rules = Vec::new();
+    decide(request, Decree::Allow { scope, rules }, covers)
+}
+
+fn deny(request: RequestId) -> Call {
+    let reason = "not now".into();
+    decide(request, Decree::Deny { reason }, &[])
+}
+
+fn state(rig: &Rig, request: RequestId) -> RequestState {
+    let request = rig.team.requests().get(request);
+    request.expect("it is remembered").state.clone()
+}
+
+#[test]
+fn what_the_rules_decide_is_on_record_and_waits_for_nobody() {
+    let mut rig = Rig::of(file(&["ada"]));
+    let ruled = |ruling| Call::Ask {
+        digest: "d".into(),
+        call: "{}".into(),
+        ruling,
+    };
+    let why: std::sync::Arc<str> = "a rule".into();
+    let allow = ruled(Ruling::Allow { why: why.clone() });
+    assert_eq!(rig.by("ada", allow).answer(), Answer::CallAllowed);
+    let revision = rig.team.revision();
+    let deny = ruled(Ruling::Deny { why });
+    assert_eq!(rig.by("ada", deny).answer(), Answer::CallDenied);
+    assert!(rig.team.revision() > revision);
+    assert_eq!(rig.team.requests().iter().count(), 0);
+}
+
+#[test]
+fn what_was_allowed_is_used_up_before_it_is_carried_out() {
+    let mut rig = Rig::of(file(&["ada"]));
+    let request = asked(&mut rig, "ada", "d");
+    assert!(matches!(
+        rig.by("ada", Call::BeginRequest { request }).refusal(),
+        Refused::NotAllowed { .. }
+    ));
+    rig.user(allow(request)).answer();
+    rig.by("ada", Call::BeginRequest { request }).answer();
+    assert!(matches!(
+        rig.by("ada", Call::BeginRequest { request }).refusal(),
+        Refused::NotAllowed { .. }
+    ));
+    rig.by("ada", Call::EndRequest { request }).answer();
+    assert_eq!(state(&rig, request), RequestState::Ended);
+    assert_ne!(asked(&mut rig, "ada", "d"), request, "once is once");
+}
+
+#[test]
+fn what_a_dead_worker_had_begun_is_unknown_and_not_done_again() {
+    let mut rig = Rig::of(file(&["ada"]));
+    let request = asked(&mut rig, "ada", "d");
+    rig.user(allow(request)).answer();
+    rig.by("ada", Call::BeginRequest { request }).answer();
+    rig.dies("ada");
+    assert_eq!(state(&rig, request), RequestState::Unknown);
+    rig.hello("ada");
+    assert_ne!(asked(&mut rig, "ada", "d"), request);
+}
+
+#[test]
+fn a_request_and_its_decision_outlive_the_worker_that_asked() {
+    let mut rig = Rig::of(file(&["ada"]));
+    let request = asked(&mut rig, "ada", "d");
+    rig.dies("ada");
+    rig.user(allow(request)).answer();
+    rig.hello("ada");
+    assert_eq!(asked(&mut rig, "ada", "d"), request);
+    rig.by("ada", Call::BeginRequest { request }).answer();
+}
+
+#[test]
+fn the_first_decision_wins() {
+    let mut rig = Rig::of(file(&["ada"]));
+    let request = asked(&mut rig, "ada", "d");
+    rig.user(deny(request)).answer();
+    assert!(matches!(
+        rig.user(allow(request)).refusal(),
+        Refused::Decided { .. }
+    ));
+    assert!(matches!(state(&rig, request), RequestState::Denied { .. }));
+}
+
+#[test]
+fn members_decide_nothing_and_the_lead_may_only_say_no_to_others() {
+    let mut rig = Rig::of(file(&["ada", "bob"]));
+    let request = asked(&mut rig, "ada", "d");
+    let own = asked(&mut rig, "lead", "d");
+    for by in ["ada", "bob", "lead"] {
+        assert!(matches!(
+            rig.by(by, allow(request)).refusal(),
+            Refused::NotPermitted(_)
+        ));
+    }
+    assert!(matches!(
+        rig.by("lead", deny(own)).refusal(),
+        Refused::NotPermitted(_)
+    ));
+    assert!(matches!(
+        rig.by("bob", deny(request)).refusal(),
+        Refused::NotPermitted(_)
+    ));
+    rig.by("lead", deny(request)).answer();
+}
+
+#[test]
+fn nobody_acts_for_another() {
+    let mut rig = Rig::of(file(&["ada", "bob"]));
+    let request = asked(&mut rig, "ada", "d");
+    rig.user(allow(request)).answer();
+    for call in [
+        Call::BeginRequest { request },
+        Call::EndRequest { request },
+        Call::WithdrawRequest { request },
+    ] {
+        let refusal = rig.by("bob", call).refusal();
+        assert_eq!(refusal, Refused::UnknownRequest(request));
+    }
+    assert!(matches!(
+        rig.user(ask("d")).refusal(),
+        Refused::NotPermitted(_)
+    ));
+}
+
+#[test]
+fn a_grant_settles_what_it_covers_in_the_same_step() {
+    let mut rig = Rig::of(file(&["ada", "bob", "eve"]));
+    let requests = ["ada", "bob", "eve"].map(|member| asked(&mut rig, member, "d"));
+    let other = asked(&mut rig, "bob", "other");
+    rig.user(allow_for(requests[0], Scope::Team, &requests[1..]))
+        .answer();
+    for request in requests {
+        assert!(matches!(state(&rig, request), RequestState::Allowed { .. }));
+    }
+    assert_eq!(state(&rig, other), RequestState::Pending);
+    assert_eq!(rig.team.requests().grants().len(), 1);
+}
+
+#[test]
+fn a_grant_for_a_member_settles_nothing_of_another() {
+    let mut rig = Rig::of(file(&["ada", "bob"]));
+    let request = asked(&mut rig, "ada", "d");
+    let other = asked(&mut rig, "bob", "d");
+    rig.user(allow_for(request, Scope::Member, &[other]))
+        .answer();
+    assert_eq!(state(&rig, other), RequestState::Pending);
+    let grant = &rig.team.requests().grants()[0];
+    assert!(grant.is_for(&name("ada")) && !grant.is_for(&name("bob")));
+}
+
+#[test]
+fn what_nobody_waits_for_is_withdrawn() {
+    let mut rig = Rig::of(file(&["ada"]));
+    let request = asked(&mut rig, "ada", "d");
+    rig.by("ada", Call::WithdrawRequest { request }).answer();
+    assert_eq!(state(&rig, request), RequestState::Withdrawn);
+    let stopped = asked(&mut rig, "ada", "d");
+    rig.kill("ada");
+    rig.dies("ada");
+    assert_eq!(state(&rig, stopped), RequestState::Withdrawn);
+    assert!(matches!(
+        rig.user(allow(stopped)).refusal(),
+        Refused::Decided { .. }
+    ));
+}
+
+#[test]
+fn what_was_allowed_and_not_done_in_a_turn_is_not_done_later() {
+    let mut rig = Rig::of(file(&["ada"]));
+    let waits = asked(&mut rig, "ada", "waits");
+    let allowed = asked(&mut rig, "ada", "allowed");
+    rig.user(allow(allowed)).answer();
+    let over = Growth {
+        rests: Some("".into()),
+        ..Growth::default()
+    };
+    rig.by("ada", Call::Append(over)).answer();
+    for request in [waits, allowed] {
+        assert_eq!(state(&rig, request), RequestState::Withdrawn);
+    }
+}
+
+#[test]
+fn grants_end_with_the_team() {
+    let mut rig = Rig::of(file(&["ada"]));
+    let request = asked(&mut rig, "ada", "d");
+    rig.user(allow_for(request, Scope::Team, &[])).answer();
+    rig.user(Call::Down { force: true }).answer();
+    assert!(rig.team.requests().grants().is_empty());
+}
+
+#[derive(Debug, Clone)]
+enum Move {
+    Ask(usize, usize),
+    Begin(usize, u64),
+    End(usize, u64),
+    Withdraw(usize, u64),
+    /// By somebody, of whom only the last is the user.
+    Decide(usize, u64, bool),
+    Die(usize),
+}
+
+fn moves() -> impl Strategy<Value = Vec<Move>> {
+    let (member, request) = (0..3_usize, 1..6_u64);
+    let step = prop_oneof![
+        3 => (member.clone(), 0..3_usize).prop_map(|(who, what)| Move::Ask(who, what)),
+        3 => (member.clone(), request.clone()).prop_map(|(who, id)| Move::Begin(who, id)),
+        2 => (member.clone(), request.clone()).prop_map(|(who, id)| Move::End(who, id)),
+        1 => (member.clone(), request.clone()).prop_map(|(who, id)| Move::Withdraw(who, id)),
+        3 => (0..4_usize, request, any::<bool>())
+            .prop_map(|(who, id, yes)| Move::Decide(who, id, yes)),
+        1 => member.prop_map(Move::Die),
+    ];
+    prop::collection::vec(step, 1..40)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_is_begun_without_the_users_word_and_nothing_twice(moves in moves()) {
+        const MEMBERS: [&str; 3] = ["ada", "bob", "lead"];
+        let mut rig = Rig::of(file(&["ada", "bob"]));
+        let mut allowed = std::collections::BTreeSet::new();
+        let mut begun = std::collections::BTreeSet::new();
+        let mut over = std::collections::BTreeMap::new();
+        for step in moves {
+            match step {
+                Move::Ask(who, what) => {
+                    rig.by(MEMBERS[who], ask(["a", "b", "c"][what])).answer();
+                }
+                Move::Begin(who, id) => {
+                    let request = RequestId(id);
+                    let done = rig.by(MEMBERS[who], Call::BeginRequest { request });
+                    if matches!(done.outcome, Some(Ok(_))) {
+                        prop_assert!(allowed.contains(&id), "P-{id} was never allowed");
+                        prop_assert!(begun.insert(id), "P-{id} was begun twice");
+                    }
+                }
+                Move::End(who, id) => {
+                    let request = RequestId(id);
+                    rig.by(MEMBERS[who], Call::EndRequest { request });
+                }
+                Move::Withdraw(who, id) => {
+                    let request = RequestId(id);
+                    rig.by(MEMBERS[who], Call::WithdrawRequest { request });
+                }
+                Move::Decide(who, id, yes) => {
+                    let request = RequestId(id);
+                    let call = if yes { allow(request) } else { deny(request) };
+                    match MEMBERS.get(who) {
+                        Some(member) => {
+                            let done = rig.by(member, call);
+                            prop_assert!(!yes || !matches!(done.outcome, Some(Ok(_))));
+                        }
+                        None => {
+                            let done = rig.user(call);
+                            if yes && matches!(done.outcome, Some(Ok(_))) {
+                                allowed.insert(id);
+                            }
+                        }
+                    }
+                }
+                Move::Die(who) => {
+                    // Each life is as quick as the last one's end lets it be.
+                    rig.wait(120_000);
+                    rig.dies(MEMBERS[who]);
+                    rig.hello(MEMBERS[who]);
+                }
+            }
+            for request in rig.team.requests().iter() {
+                let final_now = matches!(
+                    request.state,
+                    RequestState::Ended
+                        | RequestState::Unknown
+                        | RequestState::Denied { .. }
+                        | RequestState::Withdrawn
+                );
+                match over.get(&request.id) {
+                    Some(before) => prop_assert_eq!(before, &request.state),
+                    None if final_now => {
+                        over.insert(request.id, request.state.clone());
+                    }
+                    None => {}
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_stale_launch_asks_nothing() {
+    let mut rig = Rig::of(file(&["ada"]));
+    let gone = LaunchId::from_bits(7);
+    assert_eq!(
+        rig.by_launch("ada", gone, ask("d")).refusal(),
+        Refused::StaleLaunch
+    );
+}

@@ -1,0 +1,122 @@
+//! What a decision binds to: the canonical form of a call, and its digest. What was shown is what runs.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use super::call::Call;
+
+/// SHA-256 of a call's canonical form. It prints as 64 hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Digest([u8; 32]);
+
+impl Digest {
+    pub fn of(call: &Call) -> Digest {
+        Digest(Sha256::digest(canonical(call)).into())
+    }
+}
+
+/// One JSON document: the tool, its arguments, whether it is confined, the directory and what is changed of the
+/// environment, with the keys of every object in order. Two calls have the same one exactly when they would do the same.
+pub fn canonical(call: &Call) -> String {
+    let mut text = String::from("{\"arguments\":");
+    write(&mut text, &call.arguments);
+    text.push_str(if call.confined {
+        ",\"confined\":true"
+    } else {
+        ",\"confined\":false"
+    });
+    text.push_str(",\"directory\":");
+    let directory = call.directory.resolved.as_os_str().as_encoded_bytes();
+    match std::str::from_utf8(directory) {
+        Ok(directory) => write_string(&mut text, directory),
+        // Bytes that are no text stay apart from every text.
+        Err(_) => {
+            let bytes = directory.iter().map(|byte| Value::from(*byte)).collect();
+            write(&mut text, &Value::Array(bytes));
+        }
+    }
+    text.push_str(",\"environment\":{");
+    for (index, (name, value)) in call.environment.iter().enumerate() {
+        if index > 0 {
+            text.push(',');
+        }
+        write_string(&mut text, name);
+        text.push(':');
+        write_string(&mut text, value);
+    }
+    text.push_str("},\"tool\":");
+    write_string(&mut text, &call.tool);
+    text.push('}');
+    text
+}
+
+fn write(text: &mut String, value: &Value) {
+    match value {
+        Value::Object(object) => {
+            // The map is only ordered as long as no crate asks for another one.
+            let mut keys: Vec<&String> = object.keys().collect();
+            keys.sort_unstable();
+            text.push('{');
+            for (index, key) in keys.into_iter().enumerate() {
+                if index > 0 {
+                    text.push(',');
+                }
+                write_string(text, key);
+                text.push(':');
+                write(text, &object[key]);
+            }
+            text.push('}');
+        }
+        Value::Array(items) => {
+            text.push('[');
+            for (index, item) in items.iter().enumerate() {
+                if index > 0 {
+                    text.push(',');
+                }
+                write(text, item);
+            }
+            text.push(']');
+        }
+        Value::String(string) => write_string(text, string),
+        Value::Null | Value::Bool(_) | Value::Number(_) => text.push_str(&value.to_string()),
+    }
+}
+
+fn write_string(text: &mut String, string: &str) {
+    text.push_str(&Value::from(string).to_string());
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// A text is no digest.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a digest is 64 hexadecimal digits")]
+pub struct NoDigest;
+
+impl FromStr for Digest {
+    type Err = NoDigest;
+
+    fn from_str(text: &str) -> Result<Self, NoDigest> {
+        let digits = text.as_bytes();
+        if digits.len() != 64
+            || !digits
+                .iter()
+                .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+        {
+            return Err(NoDigest);
+        }
+        let mut bytes = [0; 32];
+        for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+            let pair = std::str::from_utf8(pair).map_err(|_| NoDigest)?;
+            *byte = u8::from_str_radix(pair, 16).map_err(|_| NoDigest)?;
+        }
+        Ok(Digest(bytes))
+    }
+}

@@ -1,0 +1,98 @@
+//! Hosts: of an address that is asked for, and in rules. Called by the rules and the judge.
+
+use super::rule::{Fault, Reach};
+
+/// `example.com`, or `*.example.com` for what is below.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DomainPattern {
+    domain: String,
+    below: bool,
+}
+
+impl DomainPattern {
+    /// Reads what stands after `domain:`, which is at byte `at` of the specifier.
+    pub(crate) fn parse(text: &str, at: usize) -> Result<Self, Fault> {
+        let (domain, below) = match text.strip_prefix("*.") {
+            Some(domain) => (domain, true),
+            None => (text, false),
+        };
+        if domain.contains("://") || domain.contains('/') {
+            return Err(Fault::new(
+                at,
+                "it is an address, not a host",
+                "`domain:example.com`",
+            ));
+        }
+        if !domain.is_ascii() {
+            return Err(Fault::new(
+                at,
+                "hosts are compared as they are asked for",
+                "the name that begins with `xn--`",
+            ));
+        }
+        match normal(domain) {
+            Some(domain) => Ok(Self { domain, below }),
+            None => Err(Fault::new(
+                at,
+                "it is no host's name",
+                "`domain:example.com`, or `domain:*.example.com` for what is below it",
+            )),
+        }
+    }
+
+    /// A rule that forbids a host also forbids what is below it.
+    pub(crate) fn fits(&self, host: &str, reach: Reach) -> bool {
+        let below = host
+            .strip_suffix(&self.domain)
+            .is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'));
+        match reach {
+            Reach::Narrow | Reach::Wide if self.below => below,
+            Reach::Narrow => host == self.domain,
+            Reach::Wide => below || host == self.domain,
+        }
+    }
+
+    /// For an address whose host cannot be told.
+    pub(crate) fn is_named_in(&self, address: &str) -> bool {
+        address.to_ascii_lowercase().contains(&self.domain)
+    }
+}
+
+/// The host that an address leads to, when every program would take it for the same.
+pub(crate) fn host_of(address: &str) -> Option<String> {
+    let lower = address.get(..8).unwrap_or(address).to_ascii_lowercase();
+    let rest = if lower.starts_with("https://") {
+        &address[8..]
+    } else if lower.starts_with("http://") {
+        &address[7..]
+    } else {
+        return None;
+    };
+    if address
+        .chars()
+        .any(|c| c.is_control() || c.is_whitespace() || c == '\\')
+    {
+        return None;
+    }
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let authority = &rest[..end];
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) => (host, port),
+        None => (authority, ""),
+    };
+    // An address of numbers has its brackets, so that a colon before a port is the only one.
+    let plain = port.bytes().all(|b| b.is_ascii_digit());
+    plain.then(|| normal(host))?
+}
+
+/// In small letters and without the dot at the end.
+fn normal(host: &str) -> Option<String> {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    (host.len() <= 253 && host.split('.').all(is_label)).then(|| host.to_ascii_lowercase())
+}

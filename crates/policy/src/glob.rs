@@ -1,0 +1,169 @@
+//! Paths in rules: gitignore's patterns, from the project, from `~` or from the root. Called by the rules.
+//!
+//! What forbids reaches below what it names and does not tell capital letters from small ones; what allows reaches below
+//! a name that is spelt out, and no further.
+
+use std::path::{Path, PathBuf};
+
+use globset::{GlobBuilder, GlobMatcher};
+
+use super::place::{Ground, Place};
+use super::rule::{Fault, Reach};
+
+#[derive(Debug, Clone)]
+pub(crate) struct PathPattern {
+    base: Base,
+    narrow: Vec<GlobMatcher>,
+    wide: Vec<GlobMatcher>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Base {
+    Project,
+    Home,
+    Root,
+}
+
+impl PathPattern {
+    /// Reads what stands between the parentheses.
+    pub(crate) fn parse(text: &str) -> Result<Self, Fault> {
+        let (base, begin) = if text.starts_with("//") {
+            (Base::Root, 2)
+        } else if text == "~" {
+            (Base::Home, 1)
+        } else if text.starts_with("~/") {
+            (Base::Home, 2)
+        } else if let Some(rest) = text.strip_prefix('/') {
+            let instead = format!("`//{rest}` from the root, or `{rest}` from the project");
+            let what = "one `/` could mean the project or the root";
+            return Err(Fault::new(0, what, instead));
+        } else if text.starts_with('~') {
+            let what = "other people's homes are not known";
+            return Err(Fault::new(0, what, "`//` and the whole path"));
+        } else {
+            (Base::Project, 0)
+        };
+        let body = &text[begin..];
+        check(text, begin)?;
+        let anchored = base != Base::Project
+            || body.starts_with("./")
+            || body.trim_end_matches('/').contains('/');
+        let body = body.strip_prefix("./").unwrap_or(body);
+        let below_only = body.ends_with('/');
+        let body = body.trim_end_matches('/');
+        let body = if body.is_empty() || body == "." {
+            "**"
+        } else {
+            body
+        };
+        let itself = if anchored || body == "**" {
+            body.to_owned()
+        } else {
+            format!("**/{body}")
+        };
+        let below = format!("{itself}/**");
+        // A directory goes with all that is below it.
+        let whole = itself.strip_suffix("/**").unwrap_or(&itself).to_owned();
+        let last = body.rsplit('/').next().unwrap_or(body);
+        let spelt_out = !last.contains(['*', '?', '[', '{']);
+        let narrow = match (below_only, spelt_out) {
+            (true, _) => vec![&below],
+            (false, true) => vec![&itself, &below],
+            (false, false) => vec![&itself],
+        };
+        let compile = |patterns: Vec<&String>, fold: bool| {
+            patterns
+                .into_iter()
+                .map(|pattern| {
+                    GlobBuilder::new(pattern)
+                        .literal_separator(true)
+                        .backslash_escape(false)
+                        .case_insensitive(fold)
+                        .build()
+                        .map(|glob| glob.compile_matcher())
+                })
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(|error| {
+                    Fault::new(
+                        begin,
+                        format!("it is no pattern: {}", error.kind()),
+                        "a path, with `*` or `**` where anything may stand",
+                    )
+                })
+        };
+        Ok(Self {
+            base,
+            narrow: compile(narrow, false)?,
+            wide: compile(vec![&itself, &below, &whole], true)?,
+        })
+    }
+
+    /// For what allows, both ways must lead into it; for what forbids, either.
+    pub(crate) fn fits(&self, place: &Place, ground: &Ground, reach: Reach) -> bool {
+        let fits = |path: &PathBuf| self.fits_path(path, ground, reach);
+        match reach {
+            Reach::Narrow => fits(&place.path) && fits(&place.resolved),
+            Reach::Wide => fits(&place.path) || fits(&place.resolved),
+        }
+    }
+
+    pub(crate) fn fits_path(&self, path: &Path, ground: &Ground, reach: Reach) -> bool {
+        let base = match self.base {
+            Base::Project => &ground.project,
+            Base::Home => match &ground.home {
+                Some(home) => home,
+                None => return false,
+            },
+            Base::Root => Path::new("/"),
+        };
+        let Ok(relative) = path.strip_prefix(base) else {
+            return false;
+        };
+        let globs = match reach {
+            Reach::Narrow => &self.narrow,
+            Reach::Wide => &self.wide,
+        };
+        globs.iter().any(|glob| glob.is_match(relative))
+    }
+}
+
+fn check(text: &str, begin: usize) -> Result<(), Fault> {
+    let mut at = begin;
+    for part in text[begin..].split('/') {
+        let fault = |what: &str, instead: &str| Err(Fault::new(at, what, instead));
+        if part == ".." {
+            return fault(
+                "`..` never matches: paths are compared without it",
+                "`//` and the whole path",
+            );
+        }
+        if part == "." && at > begin {
+            return fault("`.` never matches within a path", "the path without it");
+        }
+        if part.contains("**") && part != "**" {
+            return fault(
+                "`**` stands for whole directories",
+                "`src/**` for what is below src, `src*` for names that begin so",
+            );
+        }
+        if let Some(odd) = part.find('\\') {
+            return Err(Fault::new(
+                at + odd,
+                "a backslash never matches",
+                "`[*]` for a plain `*`",
+            ));
+        }
+        if part.starts_with('!') {
+            return fault("a rule has no exceptions", "a rule under `deny` or `ask`");
+        }
+        at += part.len() + 1;
+    }
+    if text[begin..].contains("//") {
+        return Err(Fault::new(
+            begin,
+            "`//` never matches within a path",
+            "one `/`",
+        ));
+    }
+    Ok(())
+}

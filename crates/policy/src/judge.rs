@@ -1,0 +1,248 @@
+//! Deny, then ask, then allow, then the mode. Called by the supervisor for every call that a member makes.
+//!
+//! A call is taken apart into what it does: each command, each file that it reads or writes, each address. Each part is
+//! judged by the same steps, and the strictest answer is the call's. Nothing returns early with a yes.
+
+mod line;
+
+use super::book::{Effect, Entry, RuleBook};
+use super::call::{Action, Call};
+use super::decision::{Decision, Part, Ruling, Runnable, What, Why};
+use super::digest::Digest;
+use super::domain;
+use super::mode::Mode;
+use super::place::Ground;
+use super::rule::Reach;
+
+impl RuleBook {
+    /// Decides about a call of a member in this mode.
+    pub fn judge(&self, call: &Call, ground: &Ground, mode: Mode) -> Decision {
+        let judge = Judge {
+            book: self,
+            call,
+            ground,
+            mode,
+        };
+        judge.decide()
+    }
+}
+
+struct Judge<'a> {
+    book: &'a RuleBook,
+    call: &'a Call,
+    ground: &'a Ground,
+    mode: Mode,
+}
+
+/// What the rules say about a part, and what holds without them.
+struct Findings {
+    deny: Option<Why>,
+    ask: Option<Why>,
+    allow: Option<Why>,
+    /// Asked even when nothing else is.
+    protected: bool,
+    changes: Changes,
+    /// Why it could never be allowed by a rule.
+    complex: Option<&'static str>,
+}
+
+/// What a part could change.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Changes {
+    Nothing,
+    /// A file of the project.
+    Project,
+    Anything,
+}
+
+impl Judge<'_> {
+    fn decide(&self) -> Decision {
+        let mut run = None;
+        let mut parts = match self.call.action() {
+            Action::Run(line) => {
+                let (parts, runnable) = self.line(&line);
+                run = runnable;
+                parts
+            }
+            Action::Read(path) => vec![self.read(&path)],
+            Action::Edit(path) => vec![self.edit(&path)],
+            Action::Fetch(address) => vec![self.fetch(address)],
+            Action::Mcp(tool) => vec![self.mcp(tool)],
+            Action::Own => {
+                let why = Why::BuiltIn("it touches nothing but the member's own");
+                vec![self.tool(Ruling::Allow, why)]
+            }
+            Action::Unknown => {
+                let findings = Findings::new(Changes::Anything);
+                vec![self.settle(What::Tool(self.call.tool.clone()), findings)]
+            }
+        };
+        let runs = matches!(self.call.action(), Action::Run(_));
+        let beyond = [
+            (runs && !self.call.confined).then_some("no sandbox holds it"),
+            (!self.call.environment.is_empty()).then_some("a changed environment"),
+        ];
+        for complex in beyond.into_iter().flatten() {
+            let mut findings = Findings::new(Changes::Anything);
+            findings.complex = Some(complex);
+            parts.push(self.settle(What::Tool(self.call.tool.clone()), findings));
+        }
+        self.pass_what_was_granted(&mut parts);
+        for part in &mut parts {
+            if part.ruling == Ruling::Ask && self.mode == Mode::DontAsk {
+                part.ruling = Ruling::Deny;
+                part.why = Why::Mode(Mode::DontAsk);
+            }
+        }
+        let ruling = parts.iter().map(|part| part.ruling).max();
+        let ruling = ruling.unwrap_or(Ruling::Ask);
+        Decision {
+            run: run.filter(|_| ruling == Ruling::Allow),
+            ruling,
+            parts,
+        }
+    }
+
+    /// Somebody has seen exactly this call and allowed it; what is denied stays so.
+    fn pass_what_was_granted(&self, parts: &mut [Part]) {
+        if parts.iter().all(|part| part.ruling != Ruling::Ask) {
+            return;
+        }
+        let Some(source) = self.book.granted(&Digest::of(self.call)) else {
+            return;
+        };
+        for part in parts.iter_mut().filter(|part| part.ruling == Ruling::Ask) {
+            part.ruling = Ruling::Allow;
+            part.why = Why::Exact(source);
+        }
+    }
+
+    fn read(&self, path: &str) -> Part {
+        let place = self.call.place(path);
+        let known = self.call.known(path).is_some();
+        let find = |effect, reach| {
+            self.book
+                .find(effect, |rule| rule.fits_read(&place, self.ground, reach))
+        };
+        let mut findings = Findings::new(Changes::Nothing);
+        findings.deny = find(Effect::Deny, Reach::Wide).map(why);
+        findings.ask = find(Effect::Ask, Reach::Wide).map(why);
+        if known {
+            let inside = place
+                .is_inside(self.ground)
+                .then_some(Why::BuiltIn("reading in the project is always allowed"));
+            findings.allow = find(Effect::Allow, Reach::Narrow).map(why).or(inside);
+        }
+        self.settle(What::Read(path.to_owned()), findings)
+    }
+
+    fn edit(&self, path: &str) -> Part {
+        let place = self.call.place(path);
+        let known = self.call.known(path).is_some();
+        let find = |effect, reach| {
+            self.book
+                .find(effect, |rule| rule.fits_edit(&place, self.ground, reach))
+        };
+        let inside = known && place.is_inside(self.ground);
+        let mut findings = Findings::new(if inside {
+            Changes::Project
+        } else {
+            Changes::Anything
+        });
+        findings.deny = find(Effect::Deny, Reach::Wide).map(why);
+        findings.ask = find(Effect::Ask, Reach::Wide).map(why);
+        findings.protected = place.is_protected();
+        if known {
+            findings.allow = find(Effect::Allow, Reach::Narrow).map(why);
+        }
+        self.settle(What::Edit(path.to_owned()), findings)
+    }
+
+    fn fetch(&self, address: String) -> Part {
+        let host = domain::host_of(&address);
+        let find = |effect, reach| {
+            self.book.find(effect, |rule| {
+                rule.fits_host(host.as_deref(), &address, reach)
+            })
+        };
+        let mut findings = Findings::new(Changes::Nothing);
+        findings.deny = find(Effect::Deny, Reach::Wide).map(why);
+        findings.ask = find(Effect::Ask, Reach::Wide).map(why);
+        findings.allow = find(Effect::Allow, Reach::Narrow).map(why);
+        self.settle(What::Fetch(address), findings)
+    }
+
+    fn mcp(&self, tool: String) -> Part {
+        let find = |effect, reach| self.book.find(effect, |rule| rule.fits_mcp(&tool, reach));
+        let mut findings = Findings::new(Changes::Anything);
+        findings.deny = find(Effect::Deny, Reach::Wide).map(why);
+        findings.ask = find(Effect::Ask, Reach::Wide).map(why);
+        findings.allow = find(Effect::Allow, Reach::Narrow).map(why);
+        self.settle(What::Tool(tool), findings)
+    }
+
+    fn tool(&self, ruling: Ruling, why: Why) -> Part {
+        Part {
+            what: What::Tool(self.call.tool.clone()),
+            ruling,
+            why,
+        }
+    }
+
+    /// The one place where rules, what always holds and the mode meet.
+    fn settle(&self, what: What, findings: Findings) -> Part {
+        let (ruling, why) = self.weigh(findings);
+        Part { what, ruling, why }
+    }
+
+    fn weigh(&self, findings: Findings) -> (Ruling, Why) {
+        let mode = Why::Mode(self.mode);
+        if let Some(why) = findings.deny {
+            return (Ruling::Deny, why);
+        }
+        if self.mode == Mode::Plan && findings.changes != Changes::Nothing {
+            return (Ruling::Deny, mode);
+        }
+        if findings.protected {
+            let why = "it decides about us, about other tools or about what a shell does next";
+            return (Ruling::Ask, Why::BuiltIn(why));
+        }
+        if self.mode == Mode::Bypass {
+            return (Ruling::Allow, mode);
+        }
+        if let Some(why) = findings.ask {
+            return (Ruling::Ask, why);
+        }
+        if let Some(why) = findings.complex {
+            return (Ruling::Ask, Why::Complex(why));
+        }
+        if let Some(why) = findings.allow {
+            return (Ruling::Allow, why);
+        }
+        if self.mode == Mode::AcceptEdits && findings.changes == Changes::Project {
+            return (Ruling::Allow, mode);
+        }
+        (Ruling::Ask, Why::NoRule)
+    }
+}
+
+impl Findings {
+    fn new(changes: Changes) -> Self {
+        Self {
+            deny: None,
+            ask: None,
+            allow: None,
+            protected: false,
+            changes,
+            complex: None,
+        }
+    }
+}
+
+fn why(entry: &Entry) -> Why {
+    Why::Rule {
+        effect: entry.effect,
+        rule: entry.rule.to_string(),
+        source: entry.source,
+    }
+}

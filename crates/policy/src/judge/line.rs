@@ -1,0 +1,178 @@
+//! A line for bash: each command, each redirection, each path. Called by the judge.
+
+use super::{Changes, Findings, Judge, Part, Runnable, What, Why, why};
+use crate::book::{Effect, Entry};
+use crate::call::{join, moves, paths_in};
+use crate::program::{self, Form};
+use crate::rule::{Reach, Rule, Standing};
+use crate::shell::{self, Command, Line, Target};
+use crate::words;
+
+/// Programs that only say something, whatever their arguments are.
+const SAYING: &[&str] = &["echo", "false", "pwd", "true"];
+
+impl Judge<'_> {
+    /// What a line does, and what it is carried out as when all of that is allowed.
+    pub(super) fn line(&self, text: &str) -> (Vec<Part>, Option<Runnable>) {
+        let line = match shell::read(text.as_bytes()) {
+            Ok(line) => line,
+            Err(complex) => return (vec![self.complex(text, complex.why)], None),
+        };
+        let Some((to, moved)) = moves(&line) else {
+            let why = "a `cd` that is not at its beginning, or not followed by `&&`";
+            return (vec![self.complex(text, why)], None);
+        };
+        let mut parts = Vec::new();
+        if !self.call.directory.is_inside(self.ground) {
+            let mut findings = Findings::new(Changes::Anything);
+            findings.complex = Some("a directory outside of the project");
+            parts.push(self.settle(What::Text(text.to_owned()), findings));
+        }
+        for step in &line.steps[..moved] {
+            parts.push(self.cd(&step.pipeline[0], to.as_deref()));
+        }
+        for step in &line.steps[moved..] {
+            for (index, command) in step.pipeline.iter().enumerate() {
+                let fed = index > 0
+                    || command
+                        .redirects
+                        .iter()
+                        .any(|redirect| matches!(redirect.to, Target::Read(_)));
+                let standing = Standing {
+                    fed,
+                    moved: moved > 0,
+                };
+                parts.push(self.command(command, to.as_deref(), standing));
+                parts.extend(self.redirects(command, to.as_deref()));
+            }
+        }
+        let directory = match &to {
+            Some(to) => self.call.place(to),
+            None => self.call.directory.clone(),
+        };
+        let run = Runnable {
+            directory: directory.resolved,
+            line: Line {
+                steps: line.steps[moved..].to_vec(),
+            },
+        };
+        (parts, Some(run))
+    }
+
+    /// Text that only bash understands. Rules that forbid are looked for in its words.
+    fn complex(&self, text: &str, reason: &'static str) -> Part {
+        let words = words::of(text);
+        let find = |effect| {
+            self.book
+                .find(effect, |rule| rule.catches_words(&words))
+                .or_else(|| self.find_path(effect, None, &words, true))
+                .map(why)
+        };
+        let mut findings = Findings::new(Changes::Anything);
+        findings.deny = find(Effect::Deny);
+        findings.ask = find(Effect::Ask);
+        findings.protected = words
+            .iter()
+            .any(|word| self.call.place(word).is_protected());
+        findings.complex = Some(reason);
+        self.settle(What::Text(text.to_owned()), findings)
+    }
+
+    fn cd(&self, command: &Command, to: Option<&str>) -> Part {
+        let known = to.and_then(|to| self.call.known(to));
+        let mut findings = Findings::new(Changes::Nothing);
+        findings.deny = self.forbids(Effect::Deny, command, to);
+        findings.ask = self.forbids(Effect::Ask, command, to);
+        if known.is_some_and(|place| place.is_inside(self.ground)) {
+            findings.allow = Some(Why::BuiltIn("it stays in the project"));
+        }
+        self.settle(What::Command(command.argv.clone()), findings)
+    }
+
+    fn command(&self, command: &Command, to: Option<&str>, standing: Standing) -> Part {
+        let argv = &command.argv;
+        let says = SAYING.contains(&argv[0].as_str());
+        let mut findings = Findings::new(if says {
+            Changes::Nothing
+        } else {
+            Changes::Anything
+        });
+        findings.deny = self.forbids(Effect::Deny, command, to);
+        findings.ask = self.forbids(Effect::Ask, command, to);
+        findings.protected = program::writes(argv)
+            && self
+                .paths(argv, to)
+                .any(|path| self.call.place(&path).is_protected());
+        findings.allow = self
+            .book
+            .find(Effect::Allow, |rule| rule.allows_command(argv, standing))
+            .map(why)
+            .or_else(|| says.then_some(Why::BuiltIn("it only says something")));
+        self.settle(What::Command(argv.clone()), findings)
+    }
+
+    /// The rule that a command falls under: as a command, or for a file that it is given.
+    fn forbids(&self, effect: Effect, command: &Command, to: Option<&str>) -> Option<Why> {
+        let argv = &command.argv;
+        let by_command = self.book.find(effect, |rule| rule.catches_command(argv));
+        let by_path = || self.find_path(effect, to, &argv[1..], program::writes(argv));
+        let by_word = || {
+            if program::form(argv) == Form::Plain {
+                return None;
+            }
+            // What it runs may do anything with the files that it names.
+            self.find_path(effect, to, &words::of(&argv[1..].join(" ")), true)
+        };
+        by_command.or_else(by_path).or_else(by_word).map(why)
+    }
+
+    fn paths<'a>(
+        &'a self,
+        argv: &'a [String],
+        to: Option<&'a str>,
+    ) -> impl Iterator<Item = String> {
+        argv[1..]
+            .iter()
+            .flat_map(|argument| paths_in(argument))
+            .map(move |path| join(to, path))
+    }
+
+    /// The rule about a file that is among these words: reading it, and writing it for who may do so.
+    fn find_path(
+        &self,
+        effect: Effect,
+        to: Option<&str>,
+        words: &[String],
+        writes: bool,
+    ) -> Option<&Entry> {
+        let places: Vec<_> = words
+            .iter()
+            .flat_map(|word| paths_in(word))
+            .map(|path| self.call.place(&join(to, path)))
+            .collect();
+        let fits = |rule: &Rule| {
+            places.iter().any(|place| {
+                rule.names_read(place, self.ground)
+                    || (writes && rule.fits_edit(place, self.ground, Reach::Wide))
+            })
+        };
+        self.book.find(effect, fits)
+    }
+
+    fn redirects(&self, command: &Command, to: Option<&str>) -> Vec<Part> {
+        let mut parts = Vec::new();
+        for redirect in &command.redirects {
+            match &redirect.to {
+                // It keeps nothing and gives nothing.
+                Target::Read(path) | Target::Write(path) | Target::Append(path)
+                    if path == "/dev/null" => {}
+                Target::Read(path) => parts.push(self.read(&join(to, path))),
+                Target::Write(path) | Target::Append(path) => {
+                    parts.push(self.edit(&join(to, path)));
+                }
+                Target::Fd(_) => {}
+            }
+        }
+        parts
+    }
+}

@@ -1,0 +1,173 @@
+//! What a person is offered beside "this once": rules made of the request itself. Called where a request is shown.
+//!
+//! An offered rule always covers what was asked, and never begins with something that runs what its arguments say.
+
+use std::path::Path;
+
+use super::book::{Effect, RuleBook, Source};
+use super::call::{Action, Call};
+use super::decision::{Ruling, quoted};
+use super::domain::host_of;
+use super::mode::Mode;
+use super::place::{Ground, Place};
+use super::program;
+use super::shell::{self, Command};
+
+/// Something to allow. The exact request is always the first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offer {
+    /// One for each part of the request; none stands for the exact request, by its digest.
+    pub rules: Vec<String>,
+    /// What that allows, as a sentence without its subject.
+    pub covers: String,
+}
+
+/// From the narrowest to the widest.
+pub fn offers(call: &Call, ground: &Ground) -> Vec<Offer> {
+    let mut offers = vec![Offer {
+        rules: Vec::new(),
+        covers: "exactly this request, again".to_owned(),
+    }];
+    if !call.environment.is_empty() {
+        return offers;
+    }
+    match call.action() {
+        Action::Run(line) => offers.extend(commands(&line)),
+        Action::Edit(path) => offers.extend(files("Edit", "changing", &call.place(&path), ground)),
+        Action::Read(path) => offers.extend(files("Read", "reading", &call.place(&path), ground)),
+        Action::Fetch(address) => offers.extend(host_of(&address).map(|host| Offer {
+            rules: vec![format!("WebFetch(domain:{host})")],
+            covers: format!("every address of {host}"),
+        })),
+        Action::Mcp(tool) => offers.push(Offer {
+            covers: format!("{tool} with any arguments"),
+            rules: vec![tool],
+        }),
+        Action::Own | Action::Unknown => {}
+    }
+    offers.retain(|offer| offer.rules.is_empty() || covers(&offer.rules, call, ground));
+    offers
+}
+
+/// With these rules alone the call would not have been a request.
+fn covers(rules: &[String], call: &Call, ground: &Ground) -> bool {
+    let mut book = RuleBook::new();
+    rules
+        .iter()
+        .all(|rule| book.add(Effect::Allow, rule, Source::BuiltIn).is_ok())
+        && book.judge(call, ground, Mode::Default).ruling == Ruling::Allow
+}
+
+/// Each command exactly, and each by how it begins.
+fn commands(line: &str) -> Vec<Offer> {
+    let Ok(line) = shell::read(line.as_bytes()) else {
+        return Vec::new();
+    };
+    let commands: Vec<&Command> = line
+        .commands()
+        .filter(|command| command.argv[0] != "cd")
+        .collect();
+    // What else it would write is not a command's.
+    if commands.is_empty() || commands.iter().any(|command| !command.redirects.is_empty()) {
+        return Vec::new();
+    }
+    let mut offers = Vec::new();
+    if commands
+        .iter()
+        .all(|command| program::form(&command.argv) != program::Form::Evaluates)
+    {
+        let text = |command: &&Command| words(&command.argv);
+        let texts: Vec<String> = commands.iter().map(text).collect();
+        offers.push(Offer {
+            rules: unique(texts.iter().map(|text| format!("Bash({text})"))),
+            covers: format!("{} in any directory of the project", listed(&texts)),
+        });
+    }
+    let prefixes: Option<Vec<String>> = commands
+        .iter()
+        .map(|command| prefix(&command.argv).map(words))
+        .collect();
+    if let Some(prefixes) = prefixes {
+        offers.push(Offer {
+            rules: unique(prefixes.iter().map(|prefix| format!("Bash({prefix}:*)"))),
+            covers: format!("every command that begins with {}", listed(&prefixes)),
+        });
+    }
+    offers
+}
+
+/// The program and what it is told to do, without what it is told to do it with.
+fn prefix(argv: &[String]) -> Option<&[String]> {
+    let is_verb = |word: &&String| {
+        word.starts_with(|c: char| c.is_ascii_lowercase())
+            && word
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == ':')
+    };
+    let most = match argv.get(1).map(String::as_str) {
+        Some("run" | "exec") => 2,
+        _ => 1,
+    };
+    let verbs = argv[1..].iter().take(most).take_while(is_verb).count();
+    let prefix = &argv[..=verbs];
+    (!program::is_too_wide(prefix) && program::reaches(prefix.len(), argv)).then_some(prefix)
+}
+
+/// The file, and what is in its directory.
+fn files(tool: &str, doing: &str, place: &Place, ground: &Ground) -> Vec<Offer> {
+    if place.is_protected() || place.path != place.resolved {
+        return Vec::new();
+    }
+    let from = |path: &Path| -> Option<String> {
+        let text = match path.strip_prefix(&ground.project) {
+            Ok(relative) => format!("./{}", relative.to_str()?),
+            Err(_) => format!("/{}", path.to_str()?),
+        };
+        let plain = |c: char| !"*?[]{}\\()!~".contains(c) && !c.is_control();
+        text.chars().all(plain).then_some(text)
+    };
+    let mut offers = Vec::new();
+    if let Some(file) = from(&place.path) {
+        offers.push(Offer {
+            rules: vec![format!("{tool}({file})")],
+            covers: format!("{doing} {}", place.path.display()),
+        });
+    }
+    let directory = place.path.parent().filter(|directory| {
+        // All of the project, a home or the disk is no directory of the request's.
+        *directory != ground.project
+            && !ground.project.starts_with(directory)
+            && ground
+                .home
+                .as_deref()
+                .is_none_or(|home| !home.starts_with(directory))
+    });
+    if let Some((directory, text)) = directory.and_then(|path| Some((path, from(path)?))) {
+        let text = text.strip_prefix("./").unwrap_or(&text);
+        offers.push(Offer {
+            rules: vec![format!("{tool}({text}/**)")],
+            covers: format!("{doing} everything below {}", directory.display()),
+        });
+    }
+    offers
+}
+
+fn words(argv: &[String]) -> String {
+    let words: Vec<String> = argv.iter().map(|word| quoted(word)).collect();
+    words.join(" ")
+}
+
+fn listed(texts: &[String]) -> String {
+    let quoted: Vec<String> = texts.iter().map(|text| format!("`{text}`")).collect();
+    quoted.join(", ")
+}
+
+fn unique(rules: impl Iterator<Item = String>) -> Vec<String> {
+    let mut kept: Vec<String> = Vec::new();
+    for rule in rules {
+        if !kept.contains(&rule) {
+            kept.push(rule);
+        }
+    }
+    kept
+}

@@ -1,0 +1,104 @@
+//! Paths, as data: what was written, where that leads, and where it leads once links are followed.
+//!
+//! The caller looks at the file system; nothing in this crate does.
+
+use std::ffi::OsStr;
+use std::path::{Component, Path, PathBuf};
+
+/// What relative and `~` rules start from. Both canonical.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ground {
+    pub project: PathBuf,
+    /// Without one, rules that begin with `~` hold nowhere.
+    pub home: Option<PathBuf>,
+}
+
+/// A path of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// As the call says it.
+    pub given: String,
+    /// Absolute, without `.` and `..`, by the text alone: see [`Place::lexical`].
+    pub path: PathBuf,
+    /// Every link of what exists followed; what does not exist yet is appended.
+    pub resolved: PathBuf,
+}
+
+impl Place {
+    /// Where a text leads from a directory when there are no links.
+    pub fn lexical(directory: &Path, given: &str) -> PathBuf {
+        let mut normal = PathBuf::new();
+        for part in directory.join(given).components() {
+            match part {
+                Component::CurDir => {}
+                Component::ParentDir => {
+                    normal.pop();
+                }
+                Component::Prefix(_) | Component::RootDir | Component::Normal(_) => {
+                    normal.push(part);
+                }
+            }
+        }
+        normal
+    }
+
+    /// Both ways lead into the project.
+    pub(crate) fn is_inside(&self, ground: &Ground) -> bool {
+        self.path.starts_with(&ground.project) && self.resolved.starts_with(&ground.project)
+    }
+
+    /// One of the ways leads to what decides about us, about other tools, or about what a shell does next.
+    pub(crate) fn is_protected(&self) -> bool {
+        [&self.path, &self.resolved]
+            .into_iter()
+            .any(|path| path.components().any(|part| is_protected(part.as_os_str())))
+    }
+}
+
+/// The places that a call names, found by how it says them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Places(pub Vec<Place>);
+
+impl Places {
+    pub(crate) fn find(&self, given: &str) -> Option<&Place> {
+        self.0.iter().find(|place| place.given == given)
+    }
+}
+
+/// Directories and files that are programs or permissions to somebody, wherever they are.
+const PROTECTED: &[&str] = &[
+    ".agent-team",
+    ".bash_login",
+    ".bash_logout",
+    ".bash_profile",
+    ".bashrc",
+    ".claude",
+    ".codex",
+    ".cursor",
+    ".devcontainer",
+    ".envrc",
+    ".gemini",
+    ".git",
+    ".gitconfig",
+    ".gitmodules",
+    ".husky",
+    ".idea",
+    ".mcp.json",
+    ".npmrc",
+    ".nyzhi",
+    ".pre-commit-config.yaml",
+    ".profile",
+    ".qwen",
+    ".ssh",
+    ".vscode",
+    ".zlogin",
+    ".zprofile",
+    ".zshenv",
+    ".zshrc",
+];
+
+fn is_protected(name: &OsStr) -> bool {
+    PROTECTED
+        .iter()
+        .any(|protected| name.eq_ignore_ascii_case(protected))
+}

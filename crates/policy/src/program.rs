@@ -1,0 +1,307 @@
+//! What is known of programs: which run others, which run what they are told in an argument, and which write the files
+//! that they are given. Called by the rules and by what is offered as a rule.
+//!
+//! A program that is not in here is taken for one that does only its own work: the person who allows it answers for
+//! that. What is in here can only take away from what a rule allows, never add to it.
+
+mod table;
+
+use self::table::{
+    BUILTINS, DESTROYERS, EVALUATORS, INTERPRETERS, OPAQUE, OPTIONS, RUNNERS, RUNNING, SHELLS,
+    SUBCOMMANDS, WRITERS,
+};
+
+/// What a command does beside its program's own work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    Plain,
+    /// It runs the command that begins at this argument. What is `clear` changes nothing else about it, so that a rule
+    /// for the inner command holds; otherwise a rule must name both.
+    Wraps {
+        inner: usize,
+        clear: bool,
+    },
+    /// It runs what an argument or its input says, or what this table does not understand: no prefix can say what.
+    Evaluates,
+}
+
+/// The last part of a program's path, in small letters: some file systems do not tell them apart.
+pub(crate) fn name(program: &str) -> String {
+    let last = program.rsplit('/').next().unwrap_or(program);
+    last.to_ascii_lowercase()
+}
+
+pub(crate) fn form<S: AsRef<str>>(argv: &[S]) -> Form {
+    let Some(program) = argv.first() else {
+        return Form::Evaluates;
+    };
+    let name = name(program.as_ref());
+    let name = name.as_str();
+    let args: Vec<&str> = argv[1..].iter().map(AsRef::as_ref).collect();
+    let first = args.first().copied();
+    if BUILTINS.contains(&name) || EVALUATORS.contains(&name) || name.starts_with("ld-linux") {
+        return Form::Evaluates;
+    }
+    if takes(OPTIONS, name, &args) || is_told(SUBCOMMANDS, name, first) {
+        return Form::Evaluates;
+    }
+    if is_told(RUNNING, name, first) {
+        return after_options(&args, 1, |_| false);
+    }
+    match name {
+        // They look at names; bash's own, with `-v`, evaluate one.
+        "printf" | "test" | "[" if first == Some("-v") => Form::Evaluates,
+        "sed" => sed(&args),
+        "make" | "gmake" => make(&args),
+        "git" => git(&args),
+        "tar" | "bsdtar" => tar(&args, first),
+        "timeout" | "gtimeout" => timeout(&args),
+        "nice" => nice(&args),
+        "nohup" => after_options(&args, 0, |_| false).cleared(),
+        "stdbuf" => after_options(&args, 0, |option| {
+            option.len() > 2 && ["-i", "-o", "-e"].iter().any(|of| option.starts_with(of))
+        })
+        .cleared(),
+        _ if OPAQUE.contains(&name) => after_options(&args, 0, |_| false),
+        _ if RUNNERS.contains(&name) => {
+            after_options(&args, 0, |option| option == "-y" || option == "--yes")
+        }
+        _ if SHELLS.contains(&name) => script(first),
+        _ if is_interpreter(name) => match (first, args.get(1)) {
+            (Some("--version" | "-V"), None) => Form::Plain,
+            (Some("-m"), Some(_)) if name.starts_with("py") => Form::Wraps {
+                inner: 2,
+                clear: false,
+            },
+            _ => script(first),
+        },
+        _ => Form::Plain,
+    }
+}
+
+/// It writes, removes or replaces the files in its arguments.
+pub(crate) fn writes(argv: &[String]) -> bool {
+    argv.first()
+        .is_some_and(|program| WRITERS.contains(&name(program).as_str()))
+}
+
+/// Its first argument is a program.
+pub(crate) fn runs_files(program: &str) -> bool {
+    let name = name(program);
+    SHELLS.contains(&name.as_str()) || is_interpreter(&name)
+}
+
+/// A rule for everything that begins so would allow more than anyone means by it.
+pub(crate) fn is_too_wide<S: AsRef<str>>(words: &[S]) -> bool {
+    let Some(program) = words.first() else {
+        return true;
+    };
+    let name = name(program.as_ref());
+    DESTROYERS.contains(&name.as_str())
+        || WRITERS.contains(&name.as_str())
+        || runs_files(&name)
+        || form(words) != Form::Plain
+        || !may_be_plain(words)
+}
+
+/// Some command that begins so can be allowed by a rule for everything that begins so.
+pub(crate) fn may_be_plain<S: AsRef<str>>(words: &[S]) -> bool {
+    // What makes a plain command of those that often are none.
+    let goes_on: [&[&str]; 5] = [&[], &["x"], &["-n", "1p"], &["1", "x"], &["x", "x"]];
+    goes_on.iter().any(|rest| {
+        let argv: Vec<&str> = words
+            .iter()
+            .map(AsRef::as_ref)
+            .chain(rest.iter().copied())
+            .collect();
+        reaches(words.len(), &argv)
+    })
+}
+
+/// A prefix of so many words says all that this command runs.
+pub(crate) fn reaches<S: AsRef<str>>(words: usize, argv: &[S]) -> bool {
+    match form(argv) {
+        Form::Plain => words > 0,
+        Form::Evaluates => false,
+        Form::Wraps { inner, .. } => words > inner && reaches(words - inner, &argv[inner..]),
+    }
+}
+
+impl Form {
+    fn cleared(self) -> Form {
+        match self {
+            Form::Wraps { inner, .. } => Form::Wraps { inner, clear: true },
+            Form::Plain | Form::Evaluates => self,
+        }
+    }
+}
+
+/// The inner command stands after so many arguments and the options; what option is not `known` hides it.
+fn after_options(args: &[&str], skip: usize, known: impl Fn(&str) -> bool) -> Form {
+    let rest = args.get(skip..).unwrap_or_default();
+    let options = rest.iter().take_while(|word| known(word)).count();
+    wraps(args, skip + options)
+}
+
+/// The inner command is this argument, unless that is an option, an assignment or nothing.
+fn wraps(args: &[&str], at: usize) -> Form {
+    match args.get(at) {
+        Some(word) if !word.starts_with(['-', '+']) && !word.contains('=') => Form::Wraps {
+            inner: at + 1,
+            clear: false,
+        },
+        _ => Form::Evaluates,
+    }
+}
+
+fn timeout(args: &[&str]) -> Form {
+    let mut at = 0;
+    while let Some(word) = args.get(at) {
+        match *word {
+            "-k" | "-s" | "--kill-after" | "--signal" => at += 2,
+            "--foreground" | "--preserve-status" | "-v" | "--verbose" => at += 1,
+            word if word.starts_with("--kill-after=") || word.starts_with("--signal=") => at += 1,
+            _ => break,
+        }
+    }
+    let is_duration = |word: &&&str| {
+        let number = word.trim_end_matches(['s', 'm', 'h', 'd']);
+        !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit() || b == b'.')
+    };
+    match args.get(at).filter(is_duration) {
+        Some(_) => wraps(args, at + 1).cleared(),
+        None => Form::Evaluates,
+    }
+}
+
+fn nice(args: &[&str]) -> Form {
+    let is_number = |word: &str| {
+        let digits = word.strip_prefix('-').unwrap_or(word);
+        !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit())
+    };
+    let at = match args {
+        ["-n" | "--adjustment", level, ..] if is_number(level) => 2,
+        [level, ..] if level.starts_with('-') && is_number(level) => 1,
+        [level, ..] if level.strip_prefix("--adjustment=").is_some_and(is_number) => 1,
+        _ => 0,
+    };
+    wraps(args, at).cleared()
+}
+
+/// Only `sed -n 5p` and `sed -n 5,9p` are known to do nothing but print.
+fn sed(args: &[&str]) -> Form {
+    let prints = |script: &str| {
+        script.strip_suffix('p').is_some_and(|lines| {
+            !lines.is_empty() && lines.bytes().all(|b| b.is_ascii_digit() || b == b',')
+        })
+    };
+    match args {
+        ["-n", script, files @ ..]
+            if prints(script) && !files.iter().any(|file| file.starts_with('-')) =>
+        {
+            Form::Plain
+        }
+        _ => Form::Evaluates,
+    }
+}
+
+fn make(args: &[&str]) -> Form {
+    let odd = |word: &&str| {
+        word.contains('=')
+            || abbreviates(word, "--eval")
+            || starts_any(word, &["-E", "-f", "-I"])
+            || abbreviates(word, "--file")
+            || abbreviates(word, "--makefile")
+            || abbreviates(word, "--include-dir")
+    };
+    if args.iter().any(odd) {
+        return Form::Evaluates;
+    }
+    Form::Plain
+}
+
+/// Before the subcommand, options change what git runs and where; a remote can be a command.
+fn git(args: &[&str]) -> Form {
+    let args = args.strip_prefix(&["--no-pager"]).unwrap_or(args);
+    let subcommand = args.first().copied();
+    let before = match subcommand {
+        Some("--version" | "--help") | None => false,
+        Some(word) => word.starts_with('-'),
+    };
+    let short: &[&str] = match subcommand {
+        Some("rebase") => &["-x"],
+        Some("grep") => &["-O"],
+        Some("clone" | "init") => &["-c", "-u"],
+        Some("archive") => &["-o"],
+        _ => &[],
+    };
+    let odd = |word: &&str| starts_any(word, short) || word.contains("ext::");
+    if before || is_told(SUBCOMMANDS, "git", subcommand) || args.iter().any(odd) {
+        return Form::Evaluates;
+    }
+    Form::Plain
+}
+
+/// Options stand together in the first word, with or without a dash.
+fn tar(args: &[&str], first: Option<&str>) -> Form {
+    let cluster = |word: &str| !word.starts_with("--") && word.contains(['I', 'F']);
+    let dashed = |word: &&str| word.starts_with('-') && cluster(word);
+    if first.is_some_and(cluster) || args.iter().any(dashed) || takes(OPTIONS, "tar", args) {
+        return Form::Evaluates;
+    }
+    Form::Plain
+}
+
+/// A file to be run, not a text.
+fn script(first: Option<&str>) -> Form {
+    match first {
+        Some(word) if !word.starts_with(['-', '+']) && !word.is_empty() => Form::Plain,
+        _ => Form::Evaluates,
+    }
+}
+
+/// Also with a version, as in `python3.12`.
+fn is_interpreter(name: &str) -> bool {
+    let plain = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.' || c == '-');
+    INTERPRETERS.contains(&plain)
+}
+
+fn is_told(table: &[(&str, &[&str])], name: &str, first: Option<&str>) -> bool {
+    let told = |words: &&[&str]| first.is_some_and(|word| words.contains(&word));
+    of(table, name).is_some_and(|words| told(&words))
+}
+
+fn takes(table: &[(&str, &[&str])], name: &str, args: &[&str]) -> bool {
+    let Some(options) = of(table, name) else {
+        return false;
+    };
+    args.iter().any(|word| {
+        options.iter().any(|option| {
+            if option.starts_with("--") {
+                abbreviates(word, option)
+            } else if option.len() == 2 {
+                // Options of one letter may stand together, and before their value.
+                word.starts_with('-') && !word.starts_with("--") && word.contains(&option[1..])
+            } else {
+                word.split('=').next() == Some(option) || word.strip_prefix('-') == Some(option)
+            }
+        })
+    })
+}
+
+/// `--up` and `--up=x` stand for `--upload-pack` to programs that take abbreviations.
+fn abbreviates(word: &str, option: &str) -> bool {
+    let name = word.split('=').next().unwrap_or(word);
+    name.len() > 2 && option.starts_with(name)
+}
+
+fn starts_any(word: &str, options: &[&str]) -> bool {
+    options.iter().any(|option| word.starts_with(option))
+}
+
+fn of<'a>(table: &[(&str, &'a [&'a str])], name: &str) -> Option<&'a [&'a str]> {
+    table
+        .iter()
+        .find(|(program, _)| *program == name)
+        .map(|(_, words)| *words)
+}

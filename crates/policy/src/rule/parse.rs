@@ -1,0 +1,215 @@
+//! From a rule's text to the rule, or to what is wrong with it. Called where rules are loaded.
+
+use super::command::CommandPattern;
+use super::{Fault, Pattern, Rule, RuleError};
+use crate::book::Effect;
+use crate::domain::DomainPattern;
+use crate::glob::PathPattern;
+use crate::program;
+use crate::shell;
+
+/// Names that people know from elsewhere, and what they are here.
+const FOREIGN: &[(&str, &str)] = &[
+    ("Write", "Edit"),
+    ("MultiEdit", "Edit"),
+    ("NotebookEdit", "Edit"),
+    ("Glob", "Read"),
+    ("Grep", "Read"),
+    ("LS", "Read"),
+    ("NotebookRead", "Read"),
+    ("Fetch", "WebFetch"),
+    ("Shell", "Bash"),
+];
+
+const TOOLS: &[&str] = &["Bash", "Read", "Edit", "WebFetch"];
+
+impl Rule {
+    /// Reads a rule. What may be written depends on whether it allows or forbids.
+    ///
+    /// # Errors
+    /// When it is no rule, or could never decide anything.
+    pub fn parse(text: &str, effect: Effect) -> Result<Rule, RuleError> {
+        let text = text.trim();
+        match pattern(text, effect) {
+            Ok(pattern) => Ok(Rule {
+                text: text.to_owned(),
+                pattern,
+            }),
+            Err(fault) => Err(RuleError {
+                rule: text.to_owned(),
+                at: fault.at,
+                what: fault.what,
+                instead: fault.instead,
+            }),
+        }
+    }
+}
+
+fn pattern(text: &str, effect: Effect) -> Result<Pattern, Fault> {
+    if let Some(at) = text.find(|c: char| c.is_control()) {
+        return Err(Fault::new(
+            at,
+            "a control character",
+            "one line of plain text",
+        ));
+    }
+    let (tool, specifier) = match text.find('(') {
+        None => (text, None),
+        Some(open) => match text[open + 1..].strip_suffix(')') {
+            Some(specifier) => (&text[..open], Some((specifier, open + 1))),
+            None => {
+                return Err(Fault::new(
+                    text.len(),
+                    "the last `)` is missing",
+                    format!("`{text})`"),
+                ));
+            }
+        },
+    };
+    if let Some((specifier, at)) = specifier
+        && specifier.trim().is_empty()
+    {
+        let instead = format!("`{tool}` for all of it, or say what between the parentheses");
+        return Err(Fault::new(at, "nothing fits an empty specifier", instead));
+    }
+    let inside = |(text, at): (&str, usize), parse: fn(&str) -> Result<PathPattern, Fault>| {
+        parse(text).map_err(|fault| fault.after(at))
+    };
+    match tool {
+        "Bash" => {
+            let command = specifier
+                .filter(|(text, _)| !matches!(*text, "*" | ":*"))
+                .map(|(text, at)| command(text, effect).map_err(|fault| fault.after(at)))
+                .transpose()?;
+            Ok(Pattern::Bash(command))
+        }
+        "Read" => {
+            let path = specifier.map(|specifier| inside(specifier, PathPattern::parse));
+            Ok(Pattern::Read(path.transpose()?))
+        }
+        "Edit" => {
+            let path = specifier.map(|specifier| inside(specifier, PathPattern::parse));
+            Ok(Pattern::Edit(path.transpose()?))
+        }
+        "WebFetch" => {
+            let Some((text, at)) = specifier else {
+                return Ok(Pattern::Fetch(None));
+            };
+            let Some(domain) = text.strip_prefix("domain:") else {
+                return Err(Fault::new(
+                    at,
+                    "only hosts are compared",
+                    "`WebFetch(domain:example.com)`",
+                ));
+            };
+            let domain = DomainPattern::parse(domain, "domain:".len());
+            Ok(Pattern::Fetch(Some(
+                domain.map_err(|fault| fault.after(at))?,
+            )))
+        }
+        tool if tool.starts_with("mcp__") => mcp(tool, specifier),
+        tool => Err(unknown(tool)),
+    }
+}
+
+fn unknown(tool: &str) -> Fault {
+    let fold = |(foreign, _): &&(&str, &str)| foreign.eq_ignore_ascii_case(tool);
+    if let Some((_, ours)) = FOREIGN.iter().find(fold) {
+        let what = format!("{ours} covers every way of doing this");
+        return Fault::new(0, what, format!("`{ours}`, or `{ours}(…)`"));
+    }
+    if let Some(ours) = TOOLS.iter().find(|ours| ours.eq_ignore_ascii_case(tool)) {
+        return Fault::new(
+            0,
+            "tools in rules begin with a capital letter",
+            format!("`{ours}`"),
+        );
+    }
+    Fault::new(
+        0,
+        format!("there is no tool {tool:?}"),
+        "Bash, Read, Edit, WebFetch or mcp__<server>__<tool>",
+    )
+}
+
+fn mcp(tool: &str, specifier: Option<(&str, usize)>) -> Result<Pattern, Fault> {
+    if let Some((_, at)) = specifier {
+        return Err(Fault::new(
+            at,
+            "MCP tools are allowed or forbidden whole",
+            format!("`{tool}`"),
+        ));
+    }
+    let name = tool.strip_suffix("__*").unwrap_or(tool);
+    let rest = &name["mcp__".len()..];
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if let Some(odd) = rest.find(|c| !plain(c)) {
+        return Err(Fault::new(
+            "mcp__".len() + odd,
+            "no server or tool has this in its name",
+            "`mcp__<server>__<tool>`, or `mcp__<server>` for all of its tools",
+        ));
+    }
+    match rest.split_once("__") {
+        _ if rest.is_empty() => {}
+        Some((server, tool)) if server.is_empty() || tool.is_empty() => {}
+        Some(_) if name.len() < tool.len() => {}
+        Some(_) => return Ok(Pattern::McpTool(name.to_owned())),
+        None => return Ok(Pattern::McpServer(name.to_owned())),
+    }
+    Err(Fault::new(
+        "mcp__".len(),
+        "it names no server or no tool",
+        "`mcp__<server>__<tool>`, or `mcp__<server>` for all of its tools",
+    ))
+}
+
+/// The text of a command, with `:*` at its end for whatever follows.
+fn command(text: &str, effect: Effect) -> Result<CommandPattern, Fault> {
+    let (body, more) = match text.strip_suffix(":*").or_else(|| text.strip_suffix(" *")) {
+        Some(body) => (body, true),
+        None => (text, false),
+    };
+    let line = shell::read(body.as_bytes()).map_err(|complex| {
+        let instead = if body.trim_start().starts_with('*') {
+            "`Bash` for every command".to_owned()
+        } else if body.as_bytes().get(complex.at) == Some(&b'*') {
+            format!(
+                "`*` only at the end, as in `Bash({}:*)`",
+                body[..complex.at].trim_end()
+            )
+        } else {
+            "one command of plain words, with odd characters in single quotes".to_owned()
+        };
+        let what = format!("it never fits, because it has {}", complex.why);
+        Fault::new(complex.at, what, instead)
+    })?;
+    let mut commands = line.commands();
+    let (Some(command), None) = (commands.next(), commands.next()) else {
+        let what = "it never fits: each command of a line is judged by itself";
+        return Err(Fault::new(0, what, "one rule for each command"));
+    };
+    if !command.redirects.is_empty() {
+        let what = "it never fits: where output goes is judged as a change of that file";
+        return Err(Fault::new(
+            0,
+            what,
+            "`Bash(…)` without it, and `Edit(…)` for the file",
+        ));
+    }
+    let words = command.argv.clone();
+    if effect == Effect::Allow && more && !program::may_be_plain(&words) {
+        let what = format!(
+            "`{}` runs what its arguments say, which no beginning of a command tells",
+            words[0]
+        );
+        let instead = match words[0].as_str() {
+            "cd" => "nothing: `cd` within the project needs no rule".to_owned(),
+            _ => format!(
+                "the whole command without `:*`, or the program that it runs too, as in `Bash({body} ls:*)`"
+            ),
+        };
+        return Err(Fault::new(0, what, instead));
+    }
+    Ok(CommandPattern { words, more })
+}

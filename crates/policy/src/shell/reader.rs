@@ -1,0 +1,338 @@
+//! The reader itself: one pass, every character looked at once, no way back and no early yes.
+
+use super::lexical;
+use super::{COMMANDS_MAX, Command, Complex, Join, Line, Redirect, Step, Target};
+
+/// Reads a line, or a command in a rule.
+///
+/// # Errors
+/// When the text is not literal; then nothing about it may be assumed.
+pub fn read(bytes: &[u8]) -> Result<Line, Complex> {
+    let text = lexical::check(bytes)?;
+    let mut reader = Reader {
+        // A line break at the very end separates nothing.
+        text: text.trim_end_matches(['\n', ' ', '\t']),
+        at: 0,
+    };
+    reader.line()
+}
+
+/// What bash takes for syntax where a command begins.
+const KEYWORDS: &[&str] = &[
+    "case", "coproc", "do", "done", "elif", "else", "esac", "fi", "for", "function", "if", "in",
+    "select", "then", "time", "until", "while", "]]",
+];
+
+struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+enum Token {
+    Word(Word),
+    Redirect { fd: Option<u8>, kind: Kind },
+    And,
+    Or,
+    Semicolon,
+    Pipe,
+    End,
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Read,
+    Write,
+    Append,
+    Fd(u8),
+}
+
+struct Word {
+    at: usize,
+    text: String,
+    /// Some of it stood in quotes.
+    quoted: bool,
+}
+
+impl Reader<'_> {
+    fn line(&mut self) -> Result<Line, Complex> {
+        let mut steps = Vec::new();
+        let mut pipeline = Vec::new();
+        let mut join = Join::Then;
+        let mut commands = 0;
+        loop {
+            let (command, end) = self.command()?;
+            let Some(command) = command else {
+                // `a;` ends here; `a &&` and `a |` do not.
+                let complete = pipeline.is_empty() && join == Join::Then && !steps.is_empty();
+                if complete && matches!(end, Token::End) {
+                    return Ok(Line { steps });
+                }
+                return Err(complex(self.at, "a command is missing"));
+            };
+            commands += 1;
+            if commands > COMMANDS_MAX {
+                return Err(complex(self.at, "more than 64 commands"));
+            }
+            pipeline.push(command);
+            let next = match end {
+                Token::Pipe => continue,
+                Token::And => Some(Join::And),
+                Token::Or => Some(Join::Or),
+                Token::Semicolon => Some(Join::Then),
+                Token::End => None,
+                Token::Word(_) | Token::Redirect { .. } => {
+                    unreachable!("a command goes on after them")
+                }
+            };
+            steps.push(Step {
+                join,
+                pipeline: std::mem::take(&mut pipeline),
+            });
+            match next {
+                Some(next) => join = next,
+                None => return Ok(Line { steps }),
+            }
+        }
+    }
+
+    /// A command, unless there is none, and what ended it.
+    fn command(&mut self) -> Result<(Option<Command>, Token), Complex> {
+        let mut command = Command {
+            argv: Vec::new(),
+            redirects: Vec::new(),
+        };
+        let begin = self.at;
+        let end = loop {
+            match self.token()? {
+                Token::Word(word) => {
+                    if command.argv.is_empty() {
+                        Self::check_program(&word)?;
+                    }
+                    command.argv.push(word.text);
+                }
+                Token::Redirect { fd, kind } => {
+                    let redirect = self.redirect(fd, kind)?;
+                    command.redirects.push(redirect);
+                }
+                end @ (Token::And | Token::Or | Token::Semicolon | Token::Pipe | Token::End) => {
+                    break end;
+                }
+            }
+        };
+        if !command.argv.is_empty() {
+            return Ok((Some(command), end));
+        }
+        if command.redirects.is_empty() {
+            return Ok((None, end));
+        }
+        Err(complex(begin, "a redirection without a command"))
+    }
+
+    fn check_program(word: &Word) -> Result<(), Complex> {
+        if word.text.is_empty() {
+            return Err(complex(word.at, "a program without a name"));
+        }
+        if !word.quoted && KEYWORDS.contains(&word.text.as_str()) {
+            return Err(complex(word.at, "a keyword of the shell"));
+        }
+        if word.text.contains('=') {
+            return Err(complex(word.at, "an assignment before the command"));
+        }
+        Ok(())
+    }
+
+    fn redirect(&mut self, fd: Option<u8>, kind: Kind) -> Result<Redirect, Complex> {
+        let at = self.at;
+        let usual = if matches!(kind, Kind::Read) { 0 } else { 1 };
+        let fd = fd.unwrap_or(usual);
+        let fits = match kind {
+            Kind::Read => fd == 0,
+            Kind::Write | Kind::Append | Kind::Fd(_) => fd == 1 || fd == 2,
+        };
+        if !fits {
+            return Err(complex(at, "a redirection of an unusual descriptor"));
+        }
+        if let Kind::Fd(same) = kind {
+            let to = Target::Fd(same);
+            return Ok(Redirect { fd, to });
+        }
+        let Token::Word(word) = self.token()? else {
+            return Err(complex(at, "a redirection to nothing"));
+        };
+        if word.text.is_empty() {
+            return Err(complex(at, "a redirection to nothing"));
+        }
+        let to = match kind {
+            Kind::Read => Target::Read(word.text),
+            Kind::Write => Target::Write(word.text),
+            Kind::Append => Target::Append(word.text),
+            Kind::Fd(same) => Target::Fd(same),
+        };
+        Ok(Redirect { fd, to })
+    }
+
+    fn token(&mut self) -> Result<Token, Complex> {
+        while self.peek().is_some_and(|c| c == ' ' || c == '\t') {
+            self.at += 1;
+        }
+        let at = self.at;
+        let Some(c) = self.peek() else {
+            return Ok(Token::End);
+        };
+        match c {
+            '&' if self.takes("&&") => Ok(Token::And),
+            '&' => Err(complex(
+                at,
+                "`&`: in the background, or both outputs at once",
+            )),
+            '|' if self.takes("||") => Ok(Token::Or),
+            '|' if self.takes("|&") => Err(complex(at, "`|&`")),
+            '|' => self.take(Token::Pipe),
+            ';' if self.takes(";;") => Err(complex(at, "`;;`")),
+            ';' => self.take(Token::Semicolon),
+            '<' | '>' => self.redirection(None),
+            '#' => Err(complex(at, "a comment")),
+            '\n' => Err(complex(at, "a line break outside quotes")),
+            _ => self.word(),
+        }
+    }
+
+    /// From the `<` or `>` on.
+    fn redirection(&mut self, fd: Option<u8>) -> Result<Token, Complex> {
+        let at = self.at;
+        for (odd, why) in [
+            ("<<", "a here-document"),
+            ("<(", "a process substitution"),
+            (">(", "a process substitution"),
+            ("<>", "`<>`"),
+            ("<&", "`<&`"),
+            (">|", "`>|`"),
+        ] {
+            if self.takes(odd) {
+                return Err(complex(at, why));
+            }
+        }
+        let kind = if self.takes(">&") {
+            let same = match self.peek() {
+                Some('1') => 1,
+                Some('2') => 2,
+                _ => return Err(complex(at, "`>&` to something else than 1 or 2")),
+            };
+            self.at += 1;
+            if self.peek().is_some_and(|c| !ends_word(c)) {
+                return Err(complex(at, "`>&` to something else than 1 or 2"));
+            }
+            Kind::Fd(same)
+        } else if self.takes(">>") {
+            Kind::Append
+        } else if self.takes(">") {
+            Kind::Write
+        } else {
+            self.at += 1;
+            Kind::Read
+        };
+        Ok(Token::Redirect { fd, kind })
+    }
+
+    fn word(&mut self) -> Result<Token, Complex> {
+        let at = self.at;
+        let mut text = String::new();
+        let mut quoted = false;
+        while let Some(c) = self.peek() {
+            match c {
+                '\'' | '"' => {
+                    quoted = true;
+                    self.quoted(c, &mut text)?;
+                    continue;
+                }
+                '(' | ')' => return Err(complex(self.at, "a parenthesis")),
+                c if ends_word(c) => break,
+                '\\' => return Err(complex(self.at, "a backslash outside single quotes")),
+                '$' => return Err(complex(self.at, "an expansion (`$`)")),
+                '`' => return Err(complex(self.at, "a command substitution")),
+                '*' | '?' | '[' => {
+                    return Err(complex(self.at, "a pattern for file names"));
+                }
+                '{' | '}' => return Err(complex(self.at, "a brace")),
+                '!' => return Err(complex(self.at, "`!` outside single quotes")),
+                // Within a name it is itself, as in HEAD~1; bash expands it at the start, and after `=` and `:`.
+                '~' if !self.follows_name(at) => {
+                    return Err(complex(self.at, "an expansion (`~`)"));
+                }
+                c => text.push(c),
+            }
+            self.at += c.len_utf8();
+        }
+        let is_number = !quoted && !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        if is_number && self.peek().is_some_and(|c| c == '<' || c == '>') {
+            let fd = match text.as_str() {
+                "0" => 0,
+                "1" => 1,
+                "2" => 2,
+                _ => return Err(complex(at, "a redirection of an unusual descriptor")),
+            };
+            return self.redirection(Some(fd));
+        }
+        Ok(Token::Word(Word { at, text, quoted }))
+    }
+
+    /// Between two quotes of a kind.
+    fn quoted(&mut self, quote: char, text: &mut String) -> Result<(), Complex> {
+        let open = self.at;
+        self.at += 1;
+        while let Some(c) = self.peek() {
+            let why = match c {
+                c if c == quote => {
+                    self.at += 1;
+                    return Ok(());
+                }
+                '$' | '`' if quote == '"' => "an expansion within quotes",
+                '\\' if quote == '"' => "a backslash outside single quotes",
+                '!' if quote == '"' => "`!` outside single quotes",
+                c => {
+                    text.push(c);
+                    self.at += c.len_utf8();
+                    continue;
+                }
+            };
+            return Err(complex(self.at, why));
+        }
+        Err(complex(open, "a quote that is not closed"))
+    }
+
+    /// The character before this one belongs to the word that begins at `word`, and is a letter or a digit of it.
+    fn follows_name(&self, word: usize) -> bool {
+        self.text[word..self.at]
+            .chars()
+            .next_back()
+            .is_some_and(|c| c.is_ascii_alphanumeric())
+    }
+
+    fn peek(&self) -> Option<char> {
+        self.text[self.at..].chars().next()
+    }
+
+    fn takes(&mut self, operator: &str) -> bool {
+        let found = self.text[self.at..].starts_with(operator);
+        if found {
+            self.at += operator.len();
+        }
+        found
+    }
+
+    fn take(&mut self, token: Token) -> Result<Token, Complex> {
+        self.at += 1;
+        Ok(token)
+    }
+}
+
+fn complex(at: usize, why: &'static str) -> Complex {
+    Complex { at, why }
+}
+
+fn ends_word(c: char) -> bool {
+    matches!(
+        c,
+        ' ' | '\t' | '\n' | ';' | '&' | '|' | '<' | '>' | '(' | ')'
+    )
+}

@@ -1,0 +1,428 @@
+//! The order of judgement, modes, digests and offers, as properties.
+
+use std::path::{Path, PathBuf};
+
+use agent_team_policy::{
+    Action, Call, Digest, Effect, Ground, Mode, Place, Places, Rule, RuleBook, Ruling, Source,
+    canonical, offers, shell,
+};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+fn ground() -> Ground {
+    Ground {
+        project: PathBuf::from("/p"),
+        home: None,
+    }
+}
+
+fn place(given: &str) -> Place {
+    let path = Place::lexical(Path::new("/p"), given);
+    Place {
+        given: given.to_owned(),
+        resolved: path.clone(),
+        path,
+    }
+}
+
+fn call(tool: &str, arguments: Value) -> Call {
+    let paths = Action::of(tool, &arguments).paths();
+    Call {
+        tool: tool.to_owned(),
+        arguments,
+        directory: place("."),
+        confined: true,
+        environment: Default::default(),
+        places: Places(paths.iter().map(|path| place(path)).collect()),
+    }
+}
+
+fn bash(line: &str) -> Call {
+    call("bash", json!({ "command": line }))
+}
+
+fn book(rules: &[(Effect, &str)]) -> RuleBook {
+    let mut book = RuleBook::new();
+    for (effect, rule) in rules {
+        book.add(*effect, rule, Source::TeamFile)
+            .unwrap_or_else(|error| panic!("{error}"));
+    }
+    book
+}
+
+fn ruling(rules: &[(Effect, &str)], call: &Call, mode: Mode) -> Ruling {
+    book(rules).judge(call, &ground(), mode).ruling
+}
+
+#[test]
+fn each_mode_decides_what_no_rule_does() {
+    let calls = [
+        ("read", call("read", json!({"path": "src/a"}))),
+        ("look", call("grep", json!({"pattern": "x"}))),
+        ("own", call("todo", json!({}))),
+        ("read outside", call("read", json!({"path": "/etc/x"}))),
+        ("fetch", call("fetch", json!({"url": "https://x.org"}))),
+        ("edit", call("edit", json!({"path": "src/a"}))),
+        ("edit outside", call("write", json!({"path": "/etc/x"}))),
+        ("protected", call("write", json!({"path": ".git/hooks/x"}))),
+        ("run", bash("make")),
+        ("complex", bash("make $X")),
+        ("say", bash("echo x")),
+        ("mcp", call("mcp__a__b", json!({}))),
+        ("unknown", call("launch", json!({}))),
+        ("no path", call("write", json!({"path": 1}))),
+    ];
+    use Ruling::{Allow as Y, Ask as A, Deny as N};
+    for (mode, expected) in [
+        (Mode::Plan, [Y, Y, Y, A, A, N, N, N, N, N, Y, N, N, N]),
+        (Mode::DontAsk, [Y, Y, Y, N, N, N, N, N, N, N, Y, N, N, N]),
+        (Mode::Default, [Y, Y, Y, A, A, A, A, A, A, A, Y, A, A, A]),
+        (
+            Mode::AcceptEdits,
+            [Y, Y, Y, A, A, Y, A, A, A, A, Y, A, A, A],
+        ),
+        (Mode::Bypass, [Y, Y, Y, Y, Y, Y, Y, A, Y, Y, Y, Y, Y, Y]),
+    ] {
+        for ((name, call), expected) in calls.iter().zip(expected) {
+            assert_eq!(ruling(&[], call, mode), expected, "{name} in {mode}");
+        }
+    }
+}
+
+#[test]
+fn deny_comes_before_ask_and_ask_before_allow_whatever_is_more_specific() {
+    let make = bash("make all");
+    let all = [
+        (Effect::Allow, "Bash(make all)"),
+        (Effect::Ask, "Bash(make:*)"),
+        (Effect::Deny, "Bash"),
+    ];
+    assert_eq!(ruling(&all[..1], &make, Mode::Default), Ruling::Allow);
+    assert_eq!(ruling(&all[..2], &make, Mode::Default), Ruling::Ask);
+    assert_eq!(ruling(&all[..2], &make, Mode::Bypass), Ruling::Allow);
+    assert_eq!(ruling(&all[..2], &make, Mode::DontAsk), Ruling::Deny);
+    for mode in Mode::ALL {
+        assert_eq!(ruling(&all, &make, mode), Ruling::Deny, "{mode}");
+    }
+}
+
+#[test]
+fn a_teammates_mode_is_never_wider_than_its_leads() {
+    for lead in Mode::ALL {
+        for teammate in Mode::ALL {
+            let narrowed = teammate.narrowed_by(lead);
+            assert!(narrowed <= lead && narrowed <= teammate);
+        }
+    }
+    assert_eq!(Mode::Bypass.narrowed_by(Mode::Plan), Mode::Plan);
+    assert!("auto".parse::<Mode>().is_err());
+    for mode in Mode::ALL {
+        assert_eq!(mode.name().parse(), Ok(mode));
+    }
+}
+
+#[test]
+fn an_exact_grant_holds_for_this_call_alone_and_against_no_denial() {
+    let complex = bash("make $X > log");
+    let mut book = book(&[
+        (Effect::Ask, "Bash(make:*)"),
+        (Effect::Deny, "Bash(curl:*)"),
+    ]);
+    book.grant(Digest::of(&complex), Source::Grant(4));
+    let decide = |call: &Call, mode| book.judge(call, &ground(), mode);
+    let decision = decide(&complex, Mode::Default);
+    assert_eq!(decision.ruling, Ruling::Allow);
+    // It was seen as a text, and is handed to bash as that text.
+    assert_eq!(decision.run, None);
+    assert!(decision.to_string().contains("grant P-4"), "{decision}");
+    assert_eq!(decide(&complex, Mode::DontAsk).ruling, Ruling::Allow);
+    assert_eq!(decide(&complex, Mode::Plan).ruling, Ruling::Deny);
+    assert_eq!(
+        decide(&bash("make $X > log2"), Mode::Default).ruling,
+        Ruling::Ask
+    );
+    let mut elsewhere = complex.clone();
+    elsewhere.directory = place("src");
+    assert_eq!(decide(&elsewhere, Mode::Default).ruling, Ruling::Ask);
+    let mut unconfined = complex.clone();
+    unconfined.confined = false;
+    assert_eq!(decide(&unconfined, Mode::Default).ruling, Ruling::Ask);
+    let mut changed = complex.clone();
+    changed.environment.insert("PATH".into(), ".".into());
+    assert_eq!(decide(&changed, Mode::Default).ruling, Ruling::Ask);
+    let denied = bash("curl $X");
+    book.grant(Digest::of(&denied), Source::Grant(5));
+    assert_eq!(
+        book.judge(&denied, &ground(), Mode::Default).ruling,
+        Ruling::Deny
+    );
+}
+
+#[test]
+fn what_no_sandbox_would_hold_is_not_covered_by_a_rule() {
+    let book = book(&[(Effect::Allow, "Bash(make:*)"), (Effect::Allow, "Read")]);
+    let mut make = bash("make");
+    assert_eq!(
+        book.judge(&make, &ground(), Mode::Default).ruling,
+        Ruling::Allow
+    );
+    make.confined = false;
+    let decision = book.judge(&make, &ground(), Mode::Default);
+    assert_eq!(decision.ruling, Ruling::Ask);
+    assert!(
+        decision.to_string().contains("no sandbox holds it"),
+        "{decision}"
+    );
+    assert_eq!(
+        book.judge(&make, &ground(), Mode::Bypass).ruling,
+        Ruling::Allow
+    );
+    let mut read = call("read", json!({ "path": "a" }));
+    read.confined = false;
+    assert_eq!(
+        book.judge(&read, &ground(), Mode::Default).ruling,
+        Ruling::Allow
+    );
+}
+
+#[test]
+fn a_changed_environment_is_not_covered_by_a_rule() {
+    let mut make = bash("make");
+    make.environment.insert("LD_PRELOAD".into(), "x".into());
+    assert_eq!(
+        ruling(&[(Effect::Allow, "Bash")], &make, Mode::Default),
+        Ruling::Ask
+    );
+}
+
+#[test]
+fn a_line_that_begins_outside_of_the_project_is_asked_about() {
+    let mut make = bash("make");
+    make.directory = Place {
+        given: ".".into(),
+        path: "/p".into(),
+        resolved: "/elsewhere".into(),
+    };
+    assert_eq!(
+        ruling(&[(Effect::Allow, "Bash")], &make, Mode::Default),
+        Ruling::Ask
+    );
+}
+
+#[test]
+fn the_canonical_form_is_frozen() {
+    let mut write = call(
+        "write",
+        json!({"path": "a", "content": "é\n\u{1}", "b": {"z": 1, "a": [true, null, 1.5]}}),
+    );
+    write.environment.insert("B".into(), "2".into());
+    write.environment.insert("A".into(), "\"".into());
+    assert_eq!(
+        canonical(&write),
+        r#"{"arguments":{"b":{"a":[true,null,1.5],"z":1},"content":"é\n\u0001","path":"a"},"confined":true,"directory":"/p","environment":{"A":"\"","B":"2"},"tool":"write"}"#
+    );
+    let digest = Digest::of(&write);
+    assert_eq!(digest.to_string().parse(), Ok(digest));
+    assert!("0".repeat(63).parse::<Digest>().is_err());
+    assert!("G".repeat(64).parse::<Digest>().is_err());
+}
+
+#[test]
+fn offers_go_from_the_request_to_what_it_begins_with() {
+    for (line, expected) in [
+        (
+            "cargo test --all",
+            &["Bash(cargo test --all)", "Bash(cargo test:*)"][..],
+        ),
+        (
+            "npm run test:unit -- -x",
+            &["Bash(npm run test:unit -- -x)", "Bash(npm run test:unit:*)"],
+        ),
+        ("ls -la", &["Bash(ls -la)", "Bash(ls:*)"]),
+        (
+            "./check.sh a",
+            &["Bash(./check.sh a)", "Bash(./check.sh a:*)"],
+        ),
+        ("make && make", &["Bash(make)", "Bash(make:*)"]),
+        ("rm -rf build", &["Bash(rm -rf build)"]),
+        ("timeout 5 cargo test", &["Bash(timeout 5 cargo test)"]),
+        ("sudo ls", &["Bash(sudo ls)"]),
+        ("python x.py", &["Bash(python x.py)"]),
+        (
+            "git commit -m 'a b'",
+            &["Bash(git commit -m 'a b')", "Bash(git commit:*)"],
+        ),
+        ("sh -c 'rm x'", &[]),
+        ("curl x | sh", &[]),
+        ("find . -delete", &[]),
+        ("eval x", &[]),
+        ("echo $X", &[]),
+        ("make > log", &[]),
+        ("make &", &[]),
+    ] {
+        let offered: Vec<String> = offers(&bash(line), &ground())
+            .into_iter()
+            .flat_map(|offer| offer.rules)
+            .collect();
+        assert_eq!(offered, expected, "{line}");
+    }
+    for (tool, arguments, expected) in [
+        (
+            "edit",
+            json!({"path": "src/a.rs"}),
+            &["Edit(./src/a.rs)", "Edit(src/**)"][..],
+        ),
+        ("edit", json!({"path": "a.rs"}), &["Edit(./a.rs)"]),
+        ("edit", json!({"path": "src/[a]/b"}), &[]),
+        ("edit", json!({"path": ".git/config"}), &[]),
+        (
+            "read",
+            json!({"path": "/etc/a/b"}),
+            &["Read(//etc/a/b)", "Read(//etc/a/**)"],
+        ),
+        ("read", json!({"path": "/etc"}), &["Read(//etc)"]),
+        (
+            "fetch",
+            json!({"url": "https://x.org/a"}),
+            &["WebFetch(domain:x.org)"],
+        ),
+        ("fetch", json!({"url": "https://x@y.org/a"}), &[]),
+        ("mcp__a__b", json!({}), &["mcp__a__b"]),
+    ] {
+        let offered: Vec<String> = offers(&call(tool, arguments.clone()), &ground())
+            .into_iter()
+            .flat_map(|offer| offer.rules)
+            .collect();
+        assert_eq!(offered, expected, "{tool} {arguments}");
+    }
+}
+
+fn word() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => prop::sample::select(vec![
+            "cargo", "test", "git", "log", "push", "make", "ls", "-c", "-rf", "rm", "sh", "sudo", "timeout", "5",
+            "nice", "python", "-m", "x.py", "./x", "src/a", "npx", "env", "xargs", "find", "-exec", "echo", "cd",
+            "npm", "run", "'a b'", "tee", "out/x", "sed", "tar", "A=b",
+        ])
+        .prop_map(str::to_owned),
+        1 => "[a-z./'\"$*-]{1,4}",
+    ]
+}
+
+fn line() -> impl Strategy<Value = String> {
+    let command = prop::collection::vec(word(), 1..5).prop_map(|words| words.join(" "));
+    let join = prop::sample::select(vec![" && ", " || ", "; ", " | ", " > ", " & ", "\n"]);
+    (command, prop::collection::vec((join, word()), 0..3)).prop_map(|(first, rest)| {
+        rest.into_iter()
+            .fold(first, |line, (join, word)| format!("{line}{join}{word}"))
+    })
+}
+
+fn rule() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just("Bash".to_owned()),
+        Just("Edit".to_owned()),
+        Just("Edit(out/**)".to_owned()),
+        prop::collection::vec(word(), 1..4).prop_map(|words| format!("Bash({})", words.join(" "))),
+        prop::collection::vec(word(), 1..4)
+            .prop_map(|words| format!("Bash({}:*)", words.join(" "))),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_rule_ever_allows_a_line_that_is_not_literal(line in line(), rules in prop::collection::vec(rule(), 0..6)) {
+        let mut book = RuleBook::new();
+        for rule in &rules {
+            let _useless = book.add(Effect::Allow, rule, Source::UserSettings);
+        }
+        for mode in [Mode::Plan, Mode::DontAsk, Mode::Default, Mode::AcceptEdits] {
+            let decision = book.judge(&bash(&line), &ground(), mode);
+            if shell::read(line.as_bytes()).is_err() {
+                prop_assert_ne!(decision.ruling, Ruling::Allow);
+            }
+            prop_assert_eq!(decision.run.is_some(), decision.ruling == Ruling::Allow);
+        }
+    }
+
+    #[test]
+    fn one_more_command_is_never_allowed_along(line in line(), rules in prop::collection::vec(rule(), 0..6), join in prop::sample::select(vec!["&&", "||", ";", "|", "&", "\n"])) {
+        let mut book = RuleBook::new();
+        for rule in rules.iter().filter(|rule| !matches!(rule.as_str(), "Bash" | "Bash(*)")) {
+            let _useless = book.add(Effect::Allow, rule, Source::UserSettings);
+        }
+        let more = bash(&format!("{line}{join} whoami"));
+        prop_assert_ne!(book.judge(&more, &ground(), Mode::Default).ruling, Ruling::Allow);
+    }
+
+    #[test]
+    fn a_denial_survives_every_other_rule(line in line(), deny in rule(), others in prop::collection::vec((rule(), prop::sample::select(vec![Effect::Allow, Effect::Ask])), 0..6)) {
+        let mut book = RuleBook::new();
+        let added = book.add(Effect::Deny, &deny, Source::TeamFile);
+        if added.is_err() || book.judge(&bash(&line), &ground(), Mode::Bypass).ruling != Ruling::Deny {
+            return Ok(());
+        }
+        for (rule, effect) in &others {
+            let _useless = book.add(*effect, rule, Source::UserSettings);
+        }
+        book.grant(Digest::of(&bash(&line)), Source::Grant(1));
+        for mode in Mode::ALL {
+            prop_assert_eq!(book.judge(&bash(&line), &ground(), mode).ruling, Ruling::Deny);
+        }
+    }
+
+    #[test]
+    fn what_an_allow_rule_lets_pass_the_same_deny_rule_stops(line in line(), rule in rule()) {
+        let mut allow = RuleBook::new();
+        let mut deny = RuleBook::new();
+        if allow.add(Effect::Allow, &rule, Source::TeamFile).is_err() {
+            return Ok(());
+        }
+        deny.add(Effect::Deny, &rule, Source::TeamFile).expect("what may be allowed may be forbidden");
+        let call = bash(&line);
+        let without = RuleBook::new().judge(&call, &ground(), Mode::Default).ruling;
+        if without == Ruling::Ask && allow.judge(&call, &ground(), Mode::Default).ruling == Ruling::Allow {
+            prop_assert_eq!(deny.judge(&call, &ground(), Mode::Bypass).ruling, Ruling::Deny);
+        }
+    }
+
+    #[test]
+    fn a_narrower_mode_allows_nothing_more(line in line(), rules in prop::collection::vec((rule(), prop::sample::select(vec![Effect::Allow, Effect::Ask, Effect::Deny])), 0..6)) {
+        let mut book = RuleBook::new();
+        for (rule, effect) in &rules {
+            let _useless = book.add(*effect, rule, Source::UserSettings);
+        }
+        let allows = Mode::ALL.map(|mode| book.judge(&bash(&line), &ground(), mode).ruling == Ruling::Allow);
+        prop_assert!(allows.is_sorted(), "{:?} {:?}", line, allows);
+    }
+
+    #[test]
+    fn what_is_offered_covers_what_was_asked(line in line()) {
+        let call = bash(&line);
+        for offer in offers(&call, &ground()) {
+            let mut book = RuleBook::new();
+            if offer.rules.is_empty() {
+                book.grant(Digest::of(&call), Source::Grant(1));
+            }
+            for rule in &offer.rules {
+                prop_assert!(Rule::parse(rule, Effect::Allow).is_ok(), "{}", rule);
+                book.add(Effect::Allow, rule, Source::Grant(1)).expect("it was parsed");
+            }
+            let decision = book.judge(&call, &ground(), Mode::Default);
+            prop_assert_eq!(decision.ruling, Ruling::Allow, "{} does not cover {:?}", offer.rules.join(" "), line);
+        }
+    }
+
+    #[test]
+    fn another_argument_is_another_digest(a in "[a-z]{0,3}", b in "[a-z]{0,3}") {
+        let one = Digest::of(&call("bash", json!({"command": a, "background": b})));
+        let other = Digest::of(&call("bash", json!({"background": b, "command": a})));
+        prop_assert_eq!(one, other);
+        if a != b {
+            let swapped = Digest::of(&call("bash", json!({"command": b, "background": a})));
+            prop_assert_ne!(one, swapped);
+        }
+    }
+}

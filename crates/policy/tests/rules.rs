@@ -1,0 +1,423 @@
+//! Rules: which texts are rules, what is said about the others, and what each covers.
+
+use std::path::{Path, PathBuf};
+
+use agent_team_policy::{
+    Call, Effect, Ground, Mode, Place, Places, Rule, RuleBook, Ruling, Source,
+};
+use serde_json::json;
+
+fn ground() -> Ground {
+    Ground {
+        project: PathBuf::from("/p"),
+        home: Some(PathBuf::from("/h/u")),
+    }
+}
+
+fn call(tool: &str, arguments: serde_json::Value, places: Vec<Place>) -> Call {
+    let project = Place {
+        given: ".".to_owned(),
+        path: PathBuf::from("/p"),
+        resolved: PathBuf::from("/p"),
+    };
+    Call {
+        tool: tool.to_owned(),
+        arguments,
+        directory: project,
+        confined: true,
+        environment: Default::default(),
+        places: Places(places),
+    }
+}
+
+/// A call about a path that leads where another does.
+fn file(tool: &str, path: &str, resolved: Option<&str>) -> Call {
+    let lexical = Place::lexical(Path::new("/p"), path);
+    let place = Place {
+        given: path.to_owned(),
+        resolved: resolved.map_or_else(|| lexical.clone(), PathBuf::from),
+        path: lexical,
+    };
+    call(tool, json!({ "path": path }), vec![place])
+}
+
+fn ruling(rules: &[(Effect, &str)], call: &Call, mode: Mode) -> Ruling {
+    let mut book = RuleBook::new();
+    for (effect, rule) in rules {
+        book.add(*effect, rule, Source::UserSettings)
+            .unwrap_or_else(|error| panic!("{error}"));
+    }
+    book.judge(call, &ground(), mode).ruling
+}
+
+#[test]
+fn a_text_that_is_no_rule_is_told_what_where_and_what_instead() {
+    for (text, at, instead) in [
+        ("", 0, "Bash, Read, Edit"),
+        ("Basch(ls)", 0, "Bash, Read, Edit"),
+        ("bash(ls)", 0, "`Bash`"),
+        ("Write(src/**)", 0, "`Edit`"),
+        ("Grep", 0, "`Read`"),
+        ("Bash(ls", 7, "`Bash(ls)`"),
+        ("Bash()", 5, "`Bash` for all of it"),
+        ("Read( )", 5, "`Read` for all of it"),
+        ("Bash(ls && cat)", 5, "one rule for each command"),
+        ("Bash(ls > x)", 5, "Edit("),
+        ("Bash(ls $X)", 8, "single quotes"),
+        ("Bash(ls 'x)", 8, "single quotes"),
+        ("Bash(**)", 5, "write `Bash` for"),
+        ("Bash(git * main)", 9, "`Bash(git:*)`"),
+        ("Bash(git log*)", 12, "`Bash(git log:*)`"),
+        ("Bash(X=1 ls)", 5, "single quotes"),
+        ("Bash(sudo:*)", 5, "the whole command"),
+        ("Bash(sh -c:*)", 5, "the whole command"),
+        ("Bash(bash -c:*)", 5, "the whole command"),
+        ("Bash(eval:*)", 5, "the whole command"),
+        ("Bash(xargs:*)", 5, "the whole command"),
+        ("Bash(env:*)", 5, "the whole command"),
+        ("Bash(timeout:*)", 5, "the whole command"),
+        ("Bash(npx:*)", 5, "the whole command"),
+        ("Bash(python -c:*)", 5, "the whole command"),
+        ("Bash(python -m:*)", 5, "the whole command"),
+        ("Bash(find . -exec:*)", 5, "the whole command"),
+        ("Bash(git -c:*)", 5, "the whole command"),
+        ("Bash(awk:*)", 5, "the whole command"),
+        ("Bash(cd:*)", 5, "needs no rule"),
+        ("Edit(/etc/x)", 5, "`//etc/x` from the root"),
+        ("Edit(~other/x)", 5, "`//`"),
+        ("Edit(../x)", 5, "`//`"),
+        ("Edit(src/../x)", 9, "`//`"),
+        ("Edit(src/./x)", 9, "without it"),
+        ("Edit(src//x)", 5, "one `/`"),
+        ("Edit(src**)", 5, "`src/**`"),
+        ("Edit(a\\b)", 6, "`[*]`"),
+        ("Edit(!x)", 5, "under `deny`"),
+        ("Edit([a)", 5, "a path"),
+        ("Edit({a)", 5, "a path"),
+        ("WebFetch(example.com)", 9, "WebFetch(domain:example.com)"),
+        ("WebFetch(domain:)", 16, "domain:example.com"),
+        (
+            "WebFetch(domain:https://example.com)",
+            16,
+            "domain:example.com",
+        ),
+        ("WebFetch(domain:a.*.com)", 16, "below it"),
+        ("WebFetch(domain:bücher.de)", 16, "xn--"),
+        ("mcp__", 5, "mcp__<server>"),
+        ("mcp____x", 5, "mcp__<server>"),
+        ("mcp__a__", 5, "mcp__<server>"),
+        ("mcp__a b", 6, "mcp__<server>"),
+        ("mcp__a__b__*", 5, "mcp__<server>"),
+        ("mcp__a(x)", 7, "`mcp__a`"),
+        ("Bash(l\u{1b}s)", 6, "plain text"),
+        ("Bash(l\u{202e}s)", 6, "single quotes"),
+    ] {
+        let error = match Rule::parse(text, Effect::Allow) {
+            Ok(rule) => panic!("{text:?} is taken for {rule}"),
+            Err(error) => error,
+        };
+        assert_eq!((error.at, error.rule.as_str()), (at, text), "{error}");
+        let said = error.to_string();
+        assert!(said.contains(instead), "{text:?}: {said}");
+        assert!(
+            said.starts_with(&format!("`{text}`, at character ")),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn what_may_not_be_allowed_may_be_forbidden() {
+    for text in [
+        "Bash(sudo:*)",
+        "Bash(sh -c:*)",
+        "Bash(eval:*)",
+        "Bash(npx:*)",
+        "Bash(cd:*)",
+    ] {
+        for effect in [Effect::Deny, Effect::Ask] {
+            assert!(Rule::parse(text, effect).is_ok(), "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_rule_prints_as_it_was_written() {
+    for text in [
+        "Bash",
+        "Bash(*)",
+        "Bash(npm run test:*)",
+        "Bash(npm run *)",
+        "Read",
+        "Edit(src/**)",
+        "Edit(~/x)",
+        "Edit(//tmp/*)",
+        "WebFetch(domain:*.example.com)",
+        "mcp__a",
+        "mcp__a__*",
+        "mcp__a__b",
+    ] {
+        let rule = Rule::parse(&format!(" {text} "), Effect::Allow)
+            .unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(rule.to_string(), text);
+    }
+}
+
+#[test]
+fn paths_are_gitignores() {
+    for (pattern, fits, not) in [
+        (
+            "src/**",
+            &["src/a", "src/a/b"][..],
+            &["src", "srcs/a", "a/src/b", "/q/src/a"][..],
+        ),
+        (
+            "src",
+            &["src", "src/a", "a/src", "a/src/b"],
+            &["srcs", "a/srcs"],
+        ),
+        ("src/", &["src/a", "a/src/b"], &["src"]),
+        ("./src", &["src", "src/a"], &["a/src"]),
+        (
+            "*.rs",
+            &["a.rs", "a/b.rs", ".rs"],
+            &["a.rs/b", "a.rsx", "/q/a.rs"],
+        ),
+        ("src/*.rs", &["src/a.rs"], &["a/src/a.rs", "src/a/b.rs"]),
+        ("src/*", &["src/a"], &["src/a/b", "src"]),
+        (
+            "src/**/a",
+            &["src/a", "src/b/a", "src/b/c/a", "src/a/x"],
+            &["src/ab"],
+        ),
+        ("**/a", &["a", "b/a", "b/a/c"], &["ab"]),
+        ("a?c", &["abc", "x/abc"], &["ac", "a/c"]),
+        ("[ab].c", &["a.c", "x/b.c"], &["c.c"]),
+        ("{a,b}/*.c", &["a/x.c", "b/x.c"], &["c/x.c", "{a,b}/x.c"]),
+        ("//etc/**", &["/etc/x"], &["etc/x", "/etcx"]),
+        ("//p/src", &["src", "src/a"], &["a/src"]),
+        ("~/x", &["/h/u/x", "/h/u/x/y"], &["x", "/h/x"]),
+        ("~", &["/h/u/x"], &["/h/x", "x"]),
+        ("**", &["a", "a/b", ".git/x"], &[]),
+        (".env", &[".env", "a/.env"], &[".envrc", "x.env", ".ENV"]),
+    ] {
+        let rule = format!("Edit({pattern})");
+        let grade = |path: &str| {
+            // Protected files are asked about whatever allows them.
+            let call = file("write", path, None);
+            let book = [(Effect::Allow, rule.as_str())];
+            ruling(&book, &call, Mode::DontAsk)
+        };
+        for path in fits.iter().filter(|path| !path.contains(".git")) {
+            assert_eq!(grade(path), Ruling::Allow, "{rule} and {path}");
+        }
+        for path in not {
+            assert_eq!(grade(path), Ruling::Deny, "{rule} and {path}");
+        }
+    }
+}
+
+#[test]
+fn what_forbids_reaches_below_and_takes_small_letters_for_capital_ones() {
+    for (pattern, path) in [
+        ("src/*", "src/a/b"),
+        ("src/**", "src"),
+        ("src/", "src"),
+        ("*.d", "a.d/b"),
+        (".env", ".ENV"),
+        ("Src/**", "src/a"),
+        ("src", "SRC/a"),
+    ] {
+        let rule = format!("Edit({pattern})");
+        let book = [(Effect::Deny, rule.as_str()), (Effect::Allow, "Edit")];
+        assert_eq!(
+            ruling(&book, &file("edit", path, None), Mode::Bypass),
+            Ruling::Deny,
+            "{rule} {path}"
+        );
+    }
+}
+
+#[test]
+fn both_ways_must_be_allowed_and_either_is_denied() {
+    let through = file("edit", "link/a", Some("/p/src/a"));
+    let out = file("edit", "src/a", Some("/etc/a"));
+    let allow = |rule| [(Effect::Allow, rule)];
+    assert_eq!(
+        ruling(&allow("Edit(src/**)"), &through, Mode::Default),
+        Ruling::Ask
+    );
+    assert_eq!(
+        ruling(&allow("Edit(link/**)"), &through, Mode::Default),
+        Ruling::Ask
+    );
+    assert_eq!(
+        ruling(&allow("Edit(**)"), &through, Mode::Default),
+        Ruling::Allow
+    );
+    assert_eq!(
+        ruling(&allow("Edit(src/**)"), &out, Mode::Default),
+        Ruling::Ask
+    );
+    assert_eq!(ruling(&[], &out, Mode::AcceptEdits), Ruling::Ask);
+    for rule in ["Edit(src/**)", "Edit(//etc/**)"] {
+        assert_eq!(
+            ruling(&[(Effect::Deny, rule)], &out, Mode::Bypass),
+            Ruling::Deny
+        );
+    }
+}
+
+#[test]
+fn a_place_that_was_not_looked_up_or_is_not_the_paths_is_not_allowed() {
+    let rules = [(Effect::Allow, "Edit(src/**)")];
+    let unknown = call("write", json!({ "path": "src/a" }), Vec::new());
+    assert_eq!(ruling(&rules, &unknown, Mode::AcceptEdits), Ruling::Ask);
+    let mut lies = file("write", "../x", None);
+    lies.places.0[0].path = PathBuf::from("/p/src/a");
+    lies.places.0[0].resolved = PathBuf::from("/p/src/a");
+    assert_eq!(ruling(&rules, &lies, Mode::AcceptEdits), Ruling::Ask);
+}
+
+#[test]
+fn hosts_are_compared_whole() {
+    let fetch = |url: &str| call("fetch", json!({ "url": url }), Vec::new());
+    for (rule, url, expected) in [
+        ("domain:example.com", "https://example.com/x", Ruling::Allow),
+        ("domain:example.com", "http://example.com", Ruling::Allow),
+        (
+            "domain:example.com",
+            "HTTPS://EXAMPLE.COM./x",
+            Ruling::Allow,
+        ),
+        (
+            "domain:example.com",
+            "https://example.com:8080/x?y#z",
+            Ruling::Allow,
+        ),
+        ("domain:Example.com", "https://example.com?x", Ruling::Allow),
+        (
+            "domain:*.example.com",
+            "https://a.example.com/",
+            Ruling::Allow,
+        ),
+        (
+            "domain:*.example.com",
+            "https://a.b.example.com/",
+            Ruling::Allow,
+        ),
+        ("domain:*.example.com", "https://example.com/", Ruling::Ask),
+        ("domain:example.com", "https://a.example.com/", Ruling::Ask),
+        ("domain:example.com", "https://badexample.com/", Ruling::Ask),
+        (
+            "domain:example.com",
+            "https://example.com.evil.org/",
+            Ruling::Ask,
+        ),
+        (
+            "domain:example.com",
+            "https://example.com@evil.org/",
+            Ruling::Ask,
+        ),
+        (
+            "domain:example.com",
+            "https://example.com:x@evil.org/",
+            Ruling::Ask,
+        ),
+        (
+            "domain:example.com",
+            "https://evil.org/https://example.com",
+            Ruling::Ask,
+        ),
+        (
+            "domain:example.com",
+            "https://evil.org#example.com",
+            Ruling::Ask,
+        ),
+        (
+            "domain:example.com",
+            "https://evil.org\\@example.com/",
+            Ruling::Ask,
+        ),
+        (
+            "domain:example.com",
+            "https://example.com\u{0}.evil.org/",
+            Ruling::Ask,
+        ),
+        ("domain:example.com", "https://example%2ecom/", Ruling::Ask),
+        ("domain:example.com", "https:///example.com/", Ruling::Ask),
+        ("domain:example.com", " https://example.com/", Ruling::Ask),
+        ("domain:example.com", "https://example.com\t/", Ruling::Ask),
+        ("domain:example.com", "ftp://example.com/", Ruling::Ask),
+        ("domain:example.com", "file:///etc/passwd", Ruling::Ask),
+        ("domain:example.com", "https://ｅxample.com/", Ruling::Ask),
+    ] {
+        let rule = format!("WebFetch({rule})");
+        let rules = [(Effect::Allow, rule.as_str())];
+        assert_eq!(
+            ruling(&rules, &fetch(url), Mode::Default),
+            expected,
+            "{rule} and {url}"
+        );
+    }
+    for url in [
+        "https://example.com/",
+        "https://a.example.com/",
+        "https://example.com@evil.org/",
+        "ftp://EXAMPLE.com/",
+    ] {
+        let rules = [
+            (Effect::Deny, "WebFetch(domain:example.com)"),
+            (Effect::Allow, "WebFetch"),
+        ];
+        assert_eq!(
+            ruling(&rules, &fetch(url), Mode::Bypass),
+            Ruling::Deny,
+            "{url}"
+        );
+    }
+    assert_eq!(
+        ruling(
+            &[(Effect::Allow, "WebFetch")],
+            &fetch("https://x.org/"),
+            Mode::Default
+        ),
+        Ruling::Allow
+    );
+    assert_eq!(
+        ruling(
+            &[(Effect::Allow, "WebFetch")],
+            &fetch("data:x"),
+            Mode::Default
+        ),
+        Ruling::Ask
+    );
+}
+
+#[test]
+fn tools_of_servers_are_allowed_one_by_one_or_all() {
+    let tool = |name: &str| call(name, json!({}), Vec::new());
+    for (rule, name, expected) in [
+        ("mcp__db__read", "mcp__db__read", Ruling::Allow),
+        ("mcp__db__read", "mcp__db__read_all", Ruling::Ask),
+        ("mcp__db__read", "mcp__db2__read", Ruling::Ask),
+        ("mcp__db", "mcp__db__drop", Ruling::Allow),
+        ("mcp__db__*", "mcp__db__drop", Ruling::Allow),
+        ("mcp__db", "mcp__db2__drop", Ruling::Ask),
+        ("mcp__db", "mcp__db_x__drop", Ruling::Ask),
+        // Of the server `db_`, perhaps.
+        ("mcp__db", "mcp__db___drop", Ruling::Ask),
+        ("Bash", "mcp__db__drop", Ruling::Ask),
+    ] {
+        assert_eq!(
+            ruling(&[(Effect::Allow, rule)], &tool(name), Mode::Default),
+            expected,
+            "{rule} {name}"
+        );
+    }
+    let denied = [(Effect::Deny, "mcp__db"), (Effect::Allow, "mcp__db__read")];
+    assert_eq!(
+        ruling(&denied, &tool("mcp__db__read"), Mode::Bypass),
+        Ruling::Deny
+    );
+}

@@ -1,0 +1,149 @@
+//! Lines of shell and what is decided about each, by one book of rules. Every class of bypass that has been seen in
+//! agents' command lines is in here; a line is added for each new one.
+
+mod complex;
+mod denied;
+mod literal;
+
+use std::path::{Path, PathBuf};
+
+use agent_team_policy::{
+    Action, Call, Effect, Ground, Mode, Place, Places, RuleBook, Ruling, Source,
+};
+use serde_json::json;
+
+const ALLOW: &[&str] = &[
+    "Bash(cargo test:*)",
+    "Bash(cargo build)",
+    "Bash(npm run test:*)",
+    "Bash(git status:*)",
+    "Bash(git log:*)",
+    "Bash(git diff:*)",
+    "Bash(git rebase:*)",
+    "Bash(git clone:*)",
+    "Bash(git commit:*)",
+    "Bash(ls:*)",
+    "Bash(cat:*)",
+    "Bash(find:*)",
+    "Bash(rg:*)",
+    "Bash(sed:*)",
+    "Bash(sort:*)",
+    "Bash(tar:*)",
+    "Bash(make:*)",
+    "Bash(go test:*)",
+    "Bash(python:*)",
+    "Bash(python -m pytest:*)",
+    "Bash(bash:*)",
+    "Bash(tee:*)",
+    "Bash(./scripts/check.sh:*)",
+    "Bash(sudo systemctl status:*)",
+    "Bash(npx prettier:*)",
+    "Bash(sh -c 'exit 0')",
+    "Bash(man:*)",
+    "Bash(base64:*)",
+    "Bash(rsync:*)",
+    "Edit(out/**)",
+];
+
+const ASK: &[&str] = &["Bash(git push:*)", "Edit(out/asked/**)"];
+
+const DENY: &[&str] = &[
+    "Bash(rm:*)",
+    "Bash(curl:*)",
+    "Bash(git reset --hard:*)",
+    "Bash(shutdown now)",
+    "Edit(out/never/**)",
+    "Read(.env)",
+];
+
+fn ground() -> Ground {
+    Ground {
+        project: PathBuf::from("/p"),
+        home: Some(PathBuf::from("/h/u")),
+    }
+}
+
+/// In a project where `link` leads to `/etc` and `dotenv` to `.env`.
+fn place(given: &str) -> Place {
+    let path = Place::lexical(Path::new("/p"), given);
+    let resolved = match path.strip_prefix("/p/link") {
+        Ok(rest) => Path::new("/etc").join(rest),
+        Err(_) if path == Path::new("/p/dotenv") => PathBuf::from("/p/.env"),
+        Err(_) => path.clone(),
+    };
+    Place {
+        given: given.to_owned(),
+        path,
+        resolved,
+    }
+}
+
+fn judged(line: &str, mode: Mode) -> agent_team_policy::Decision {
+    let mut book = RuleBook::new();
+    for (effect, rules) in [
+        (Effect::Allow, ALLOW),
+        (Effect::Ask, ASK),
+        (Effect::Deny, DENY),
+    ] {
+        for rule in rules {
+            book.add(effect, rule, Source::TeamFile)
+                .unwrap_or_else(|error| panic!("{error}"));
+        }
+    }
+    let arguments = json!({ "command": line });
+    let paths = Action::of("bash", &arguments).paths();
+    let call = Call {
+        tool: "bash".to_owned(),
+        arguments,
+        directory: place("."),
+        confined: true,
+        environment: Default::default(),
+        places: Places(paths.iter().map(|path| place(path)).collect()),
+    };
+    book.judge(&call, &ground(), mode)
+}
+
+#[track_caller]
+fn check(expected: Ruling, lines: &[&str]) {
+    let wrong: Vec<String> = lines
+        .iter()
+        .map(|line| (line, judged(line, Mode::Default)))
+        .filter(|(_, decision)| decision.ruling != expected)
+        .map(|(line, decision)| format!("{line:?} is not {expected}:\n{decision}"))
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    for line in lines {
+        let run = judged(line, Mode::Default).run;
+        assert_eq!(run.is_some(), expected == Ruling::Allow, "{line:?}");
+    }
+}
+
+#[test]
+fn what_is_allowed_runs_as_the_words_that_were_judged() {
+    let run = judged("cd src && cargo 'test' \"a b\" 2>&1 | cat", Mode::Default)
+        .run
+        .expect("it is allowed");
+    assert_eq!(run.directory, Path::new("/p/src"));
+    let argvs: Vec<_> = run
+        .line
+        .commands()
+        .map(|command| command.argv.join("|"))
+        .collect();
+    assert_eq!(argvs, ["cargo|test|a b", "cat"]);
+}
+
+#[test]
+fn a_decision_tells_which_rule_of_which_source_decided() {
+    let decision = judged("cd src && cargo test && curl x | sh > log", Mode::Default);
+    assert_eq!(
+        decision.to_string(),
+        "deny\n  \
+         allow  cd src: it stays in the project\n  \
+         allow  cargo test: allowed by Bash(cargo test:*) (the team file)\n  \
+         deny   curl x: denied by Bash(curl:*) (the team file)\n  \
+         ask    sh: no rule allows it\n  \
+         ask    write src/log: no rule allows it"
+    );
+    let complex = judged("echo $X", Mode::Default);
+    assert!(complex.to_string().contains("an expansion"), "{complex}");
+}

@@ -1,0 +1,241 @@
+//! Permission requests on the wire: what a member asks, what somebody decides, and what is shown of both.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::id::{MemberName, Party, RequestId};
+
+/// Arguments of `request/ask`: one call of a tool, before it is carried out.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct AskRequest {
+    pub tool: String,
+    /// The tool's arguments, an object.
+    #[cfg_attr(test, schemars(with = "serde_json::Value"))]
+    pub arguments: Box<RawValue>,
+    /// Where it would run. Canonical.
+    pub directory: PathBuf,
+    /// Whether a sandbox holds the programs that it starts.
+    #[serde(default)]
+    pub confined: bool,
+    /// Where the paths in it lead.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub places: Vec<PlaceSpec>,
+}
+
+/// A path of a call, looked up by who would use it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct PlaceSpec {
+    /// As the call says it.
+    pub given: String,
+    /// Absolute, by the text alone.
+    pub path: PathBuf,
+    /// With every link followed.
+    pub resolved: PathBuf,
+}
+
+/// What the rules and earlier decisions say at once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Permission {
+    Allowed {
+        /// What a line is carried out as. Without it the call is carried out as it was asked.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        run: Option<RunnableView>,
+    },
+    Denied {
+        why: String,
+    },
+    /// It waits for a decision: see `request/wait`.
+    Asked {
+        request: RequestId,
+    },
+    /// Of a newer supervisor: not allowed.
+    #[serde(other)]
+    Unknown,
+}
+
+/// Literal commands, to be started as these argument lists.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct RunnableView {
+    pub directory: PathBuf,
+    pub steps: Vec<RunnableStep>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct RunnableStep {
+    pub join: RunnableJoin,
+    pub pipeline: Vec<RunnableCommand>,
+}
+
+/// When a step runs, by the status of the last that ran.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum RunnableJoin {
+    Then,
+    And,
+    Or,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct RunnableCommand {
+    pub argv: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub redirects: Vec<RunnableRedirect>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct RunnableRedirect {
+    pub fd: u8,
+    pub to: RunnableTarget,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum RunnableTarget {
+    Read(String),
+    Write(String),
+    Append(String),
+    Fd(u8),
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct OneRequest {
+    pub request: RequestId,
+}
+
+/// What became of a request that nobody decides any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Decided {
+    /// It may be begun.
+    Allowed,
+    Denied {
+        by: Party,
+        reason: String,
+    },
+    /// Withdrawn, or over: it may not be carried out.
+    Over,
+    #[serde(other)]
+    Unknown,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ListRequests {
+    /// Also those that are decided.
+    #[serde(default)]
+    pub all: bool,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct RequestListAnswer {
+    /// Oldest first.
+    pub requests: Vec<RequestView>,
+}
+
+/// Arguments of `request/decide`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct DecideRequest {
+    pub request: RequestId,
+    /// The digest of what the person saw: another request's decision is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    pub decision: Decision,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Decision {
+    Allow {
+        scope: Scope,
+        /// Rules in place of the exact call; they must cover it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        rules: Vec<String>,
+    },
+    Deny {
+        reason: String,
+    },
+    /// Of a newer client: denied.
+    #[serde(other)]
+    Unknown,
+}
+
+/// How far a decision reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    Once,
+    /// Such calls of this member, until the team goes down.
+    Member,
+    /// Of everybody.
+    Team,
+}
+
+/// One request, as `requests` shows it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct RequestView {
+    pub id: RequestId,
+    pub member: MemberName,
+    pub tool: String,
+    /// The tool's arguments.
+    #[cfg_attr(test, schemars(with = "serde_json::Value"))]
+    pub input: Box<RawValue>,
+    pub directory: PathBuf,
+    pub state: RequestState,
+    pub digest: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Scope>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decided_by: Option<Party>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Unix time in milliseconds.
+    pub asked_at: u64,
+    /// Why it is asked, a line for each part of it.
+    pub why: Vec<String>,
+    /// What may be allowed in its place, from the narrowest on.
+    pub offers: Vec<OfferView>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct OfferView {
+    /// None: exactly this call.
+    pub rules: Vec<String>,
+    pub covers: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum RequestState {
+    Pending,
+    Allowed,
+    /// It is being carried out.
+    Begun,
+    Ended,
+    /// It was begun, and nobody knows how far it came.
+    Lost,
+    Denied,
+    Withdrawn,
+    #[serde(other)]
+    Unknown,
+}

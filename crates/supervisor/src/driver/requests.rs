@@ -1,0 +1,260 @@
+//! Permission requests: what the policy says of a call, and what a decision covers. The core is told both.
+
+use agent_team_core::input::{self, Decree};
+use agent_team_core::request::{self, Grant, RequestState};
+use agent_team_core::{Call, CallKey, Origin};
+use agent_team_policy::{Decision as Judgement, Ground, Mode, RuleBook, Ruling};
+use agent_team_protocol::request::{
+    AskRequest, DecideRequest, Decided, Decision, ListRequests, Permission, RequestListAnswer,
+    RequestView,
+};
+use agent_team_protocol::{ErrorCode, MemberName, Refusal, RequestId};
+
+use super::Driver;
+use super::waiters::{Shape, Waiter};
+use crate::outbox::Reply;
+use crate::permission;
+
+impl Driver {
+    /// What the rules let pass or forbid is told as soon as it is on record; the rest is asked.
+    pub(super) fn ask_permission(
+        &mut self,
+        by: Origin,
+        key: Option<CallKey>,
+        reply: Reply,
+        ask: &AskRequest,
+    ) {
+        let Origin::Member { name, .. } = &by else {
+            let text = "only a member asks for permission";
+            return reply.refuse(Refusal::new(ErrorCode::NotPermitted, text));
+        };
+        let call = match permission::call(ask) {
+            Ok(call) => call,
+            Err(refusal) => return reply.refuse(refusal),
+        };
+        let judgement = self.judge(name, &call, None);
+        let why = judgement.to_string();
+        let (ruling, shape) = match judgement.ruling {
+            Ruling::Allow => {
+                let run = judgement.run.map(permission::runnable);
+                let why = why.into();
+                let shape = Shape::Permit(Permission::Allowed { run });
+                (input::Ruling::Allow { why }, shape)
+            }
+            Ruling::Deny => {
+                let shape = Shape::Permit(Permission::Denied { why: why.clone() });
+                (input::Ruling::Deny { why: why.into() }, shape)
+            }
+            Ruling::Ask => (input::Ruling::Ask, Shape::Plain),
+        };
+        let call = Call::Ask {
+            digest: agent_team_policy::Digest::of(&call).to_string().into(),
+            call: serde_json::to_string(ask)
+                .expect("it was read from JSON")
+                .into(),
+            ruling,
+        };
+        self.call(by, key, reply, shape, call);
+    }
+
+    pub(super) fn decide(
+        &mut self,
+        by: Origin,
+        key: Option<CallKey>,
+        reply: Reply,
+        decide: DecideRequest,
+    ) {
+        let request = decide.request;
+        let (decree, covers) = match self.decree(decide) {
+            Ok(decided) => decided,
+            Err(refusal) => return reply.refuse(refusal),
+        };
+        let call = Call::Decide {
+            request,
+            decree,
+            covers,
+        };
+        self.call(by, key, reply, Shape::Plain, call);
+    }
+
+    /// A decision in the core's words, and what else it covers.
+    fn decree(&self, decide: DecideRequest) -> Result<(Decree, Vec<RequestId>), Refusal> {
+        let request = self.find_request(decide.request)?;
+        if decide
+            .digest
+            .is_some_and(|digest| *digest != *request.digest)
+        {
+            let text = format!("{} is not what you saw: look at it again", request.id);
+            return Err(Refusal::new(ErrorCode::AlreadyDecided, text));
+        }
+        let (scope, rules) = match decide.decision {
+            Decision::Allow { scope, rules } => (permission::scope(scope), rules),
+            Decision::Deny { reason } => {
+                let reason = reason.into();
+                return Ok((Decree::Deny { reason }, Vec::new()));
+            }
+            Decision::Unknown => {
+                let reason = "it was decided in a way that this build does not know".into();
+                return Ok((Decree::Deny { reason }, Vec::new()));
+            }
+        };
+        let grant = Grant {
+            request: request.id,
+            member: match scope {
+                request::Scope::Once | request::Scope::Member => Some(request.member.clone()),
+                request::Scope::Team => None,
+            },
+            digest: request.digest.clone(),
+            rules: rules.into_iter().map(Into::into).collect(),
+        };
+        self.check_covers(request, &grant)?;
+        let others = self
+            .team
+            .requests()
+            .pending()
+            .filter(|other| other.id != request.id && grant.is_for(&other.member));
+        let covered = others.filter(|other| {
+            permission::stored(&other.call)
+                .and_then(|ask| permission::call(&ask))
+                .is_ok_and(|call| {
+                    self.judge(&other.member, &call, Some(&grant)).ruling == Ruling::Allow
+                })
+        });
+        let covers = covered.map(|other| other.id).collect();
+        let rules = grant.rules;
+        Ok((Decree::Allow { scope, rules }, covers))
+    }
+
+    /// Rules that do not let pass what they were given for would look as if they did.
+    fn check_covers(&self, request: &request::Request, grant: &Grant) -> Result<(), Refusal> {
+        if grant.rules.is_empty() {
+            return Ok(());
+        }
+        if let Some(error) = permission::fault(&grant.rules) {
+            return Err(Refusal::new(ErrorCode::Invalid, error.to_string()));
+        }
+        let call = permission::call(&permission::stored(&request.call)?)?;
+        let judgement = self.judge(&request.member, &call, Some(grant));
+        if judgement.ruling == Ruling::Allow {
+            return Ok(());
+        }
+        let rules: Vec<&str> = grant.rules.iter().map(|rule| &**rule).collect();
+        let text = format!("{} does not cover {}", rules.join(", "), request.id);
+        Err(Refusal::new(ErrorCode::NotCovered, text)
+            .hint(format!("with it the decision would be: {judgement}")))
+    }
+
+    /// What the rules say of a member's call, with one more grant perhaps.
+    fn judge(
+        &self,
+        member: &MemberName,
+        call: &agent_team_policy::Call,
+        more: Option<&Grant>,
+    ) -> Judgement {
+        let grants = self.team.requests().grants().iter().chain(more);
+        let mut book = RuleBook::new();
+        for grant in grants.filter(|grant| grant.is_for(member)) {
+            permission::add(&mut book, grant);
+        }
+        let ground = Ground {
+            project: self.identity.project.clone(),
+            home: None,
+        };
+        book.judge(call, &ground, Mode::Default)
+    }
+
+    fn find_request(&self, id: RequestId) -> Result<&request::Request, Refusal> {
+        self.team
+            .requests()
+            .get(id)
+            .ok_or_else(|| crate::convert::refusal(&agent_team_core::Refused::UnknownRequest(id)))
+    }
+
+    pub(super) fn wait_for_request(&mut self, reply: Reply, by: &Origin, id: RequestId) {
+        match (by, self.find_request(id)) {
+            (Origin::Member { name, .. }, Ok(request)) if request.member == *name => {
+                let request = id;
+                self.waiters.push(Waiter::Request { reply, request });
+            }
+            (Origin::Member { .. }, _) => {
+                let refused = agent_team_core::Refused::UnknownRequest(id);
+                reply.refuse(crate::convert::refusal(&refused));
+            }
+            (Origin::User, _) => {
+                let text = "a request is waited for by who asked";
+                reply.refuse(Refusal::new(ErrorCode::NotPermitted, text));
+            }
+        }
+    }
+
+    pub(super) fn list_requests(&self, reply: Reply, by: &Origin, list: &ListRequests) {
+        if let Err(refusal) = self.may_see_requests(by) {
+            return reply.refuse(refusal);
+        }
+        let shown = self
+            .team
+            .requests()
+            .iter()
+            .filter(|request| list.all || request.is_pending());
+        let views: Result<Vec<_>, _> = shown.map(|request| self.request_view(request)).collect();
+        match views {
+            Ok(requests) => reply.ok(&RequestListAnswer { requests }),
+            Err(refusal) => reply.refuse(refusal),
+        }
+    }
+
+    pub(super) fn show_request(&self, reply: Reply, by: &Origin, id: RequestId) {
+        let view = self
+            .may_see_requests(by)
+            .and_then(|()| self.find_request(id))
+            .and_then(|request| self.request_view(request));
+        match view {
+            Ok(view) => reply.ok(&view),
+            Err(refusal) => reply.refuse(refusal),
+        }
+    }
+
+    /// The user decides, and the lead is to know what her team waits for.
+    fn may_see_requests(&self, by: &Origin) -> Result<(), Refusal> {
+        let lead = self.team.lead().map(|lead| &lead.plan.name);
+        match by {
+            Origin::User => Ok(()),
+            Origin::Member { name, .. } if lead == Some(name) => Ok(()),
+            Origin::Member { .. } => {
+                let text = "a member does not see the requests of others";
+                Err(Refusal::new(ErrorCode::NotPermitted, text))
+            }
+        }
+    }
+
+    fn request_view(&self, request: &request::Request) -> Result<RequestView, Refusal> {
+        let ask = permission::stored(&request.call)?;
+        let call = permission::call(&ask)?;
+        let judgement = self.judge(&request.member, &call, None);
+        let ground = Ground {
+            project: self.identity.project.clone(),
+            home: None,
+        };
+        let offers = agent_team_policy::offers(&call, &ground);
+        Ok(permission::view(request, ask, &judgement, offers))
+    }
+}
+
+/// What who waits for a request is told, as soon as it is decided.
+pub(super) fn decided(request: Option<&request::Request>) -> Option<Decided> {
+    Some(match request.map(|request| &request.state) {
+        Some(RequestState::Pending) => return None,
+        Some(RequestState::Allowed { .. }) => Decided::Allowed,
+        Some(RequestState::Denied { by, reason }) => Decided::Denied {
+            by: by.clone(),
+            reason: reason.to_string(),
+        },
+        Some(
+            RequestState::Begun { .. }
+            | RequestState::Ended
+            | RequestState::Unknown
+            | RequestState::Withdrawn,
+        )
+        | None => Decided::Over,
+    })
+}

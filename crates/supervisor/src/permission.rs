@@ -1,0 +1,162 @@
+//! Between the policy's types, the core's and the wire's, which know nothing of each other.
+
+use std::sync::Arc;
+
+use agent_team_core::request::{self, Grant, Request, RequestState};
+use agent_team_policy::shell::{Join, Target};
+use agent_team_policy::{
+    Call, Decision, Digest, Effect, Offer, Place, Places, Rule, RuleBook, RuleError, Runnable,
+    Source,
+};
+use agent_team_protocol::request::{
+    self as wire, AskRequest, OfferView, RequestView, RunnableCommand, RunnableJoin,
+    RunnableRedirect, RunnableStep, RunnableTarget, RunnableView, Scope,
+};
+use agent_team_protocol::{ErrorCode, Refusal};
+
+/// What a member wants to do, for the policy.
+pub(crate) fn call(ask: &AskRequest) -> Result<Call, Refusal> {
+    let arguments = serde_json::from_str(ask.arguments.get())
+        .map_err(|error| Refusal::new(ErrorCode::InvalidParams, error.to_string()))?;
+    let places = ask.places.iter().map(|place| Place {
+        given: place.given.clone(),
+        path: place.path.clone(),
+        resolved: place.resolved.clone(),
+    });
+    Ok(Call {
+        tool: ask.tool.clone(),
+        arguments,
+        directory: Place {
+            given: ".".to_owned(),
+            path: ask.directory.clone(),
+            resolved: ask.directory.clone(),
+        },
+        confined: ask.confined,
+        environment: Default::default(),
+        places: Places(places.collect()),
+    })
+}
+
+/// The same as the core keeps it.
+pub(crate) fn stored(call: &str) -> Result<AskRequest, Refusal> {
+    serde_json::from_str(call).map_err(|error| Refusal::internal(error.to_string()))
+}
+
+/// What a decision lets pass, for the policy.
+pub(crate) fn add(book: &mut RuleBook, grant: &Grant) {
+    let source = Source::Grant(grant.request.0);
+    if grant.rules.is_empty() {
+        match grant.digest.parse::<Digest>() {
+            Ok(digest) => book.grant(digest, source),
+            Err(error) => {
+                tracing::error!(request = %grant.request, %error, "a grant covers nothing")
+            }
+        }
+    }
+    for rule in &grant.rules {
+        // A rule of a build that knew more covers nothing in this one.
+        if let Err(error) = book.add(Effect::Allow, rule, source) {
+            tracing::warn!(request = %grant.request, %error, "a grant covers nothing");
+        }
+    }
+}
+
+/// What is wrong with the first of these that is no rule.
+pub(crate) fn fault(rules: &[Arc<str>]) -> Option<RuleError> {
+    rules
+        .iter()
+        .find_map(|rule| Rule::parse(rule, Effect::Allow).err())
+}
+
+pub(crate) fn scope(scope: Scope) -> request::Scope {
+    match scope {
+        Scope::Once => request::Scope::Once,
+        Scope::Member => request::Scope::Member,
+        Scope::Team => request::Scope::Team,
+    }
+}
+
+pub(crate) fn runnable(run: Runnable) -> RunnableView {
+    let redirect = |redirect: agent_team_policy::shell::Redirect| RunnableRedirect {
+        fd: redirect.fd,
+        to: match redirect.to {
+            Target::Read(path) => RunnableTarget::Read(path),
+            Target::Write(path) => RunnableTarget::Write(path),
+            Target::Append(path) => RunnableTarget::Append(path),
+            Target::Fd(fd) => RunnableTarget::Fd(fd),
+        },
+    };
+    let command = |command: agent_team_policy::shell::Command| RunnableCommand {
+        argv: command.argv,
+        redirects: command.redirects.into_iter().map(redirect).collect(),
+    };
+    let steps = run.line.steps.into_iter().map(|step| RunnableStep {
+        join: match step.join {
+            Join::Then => RunnableJoin::Then,
+            Join::And => RunnableJoin::And,
+            Join::Or => RunnableJoin::Or,
+        },
+        pipeline: step.pipeline.into_iter().map(command).collect(),
+    });
+    RunnableView {
+        directory: run.directory,
+        steps: steps.collect(),
+    }
+}
+
+pub(crate) fn view(
+    request: &Request,
+    ask: AskRequest,
+    judgement: &Decision,
+    offers: Vec<Offer>,
+) -> RequestView {
+    let wire_scope = |scope: request::Scope| match scope {
+        request::Scope::Once => Scope::Once,
+        request::Scope::Member => Scope::Member,
+        request::Scope::Team => Scope::Team,
+    };
+    let (state, scope, by, reason) = match &request.state {
+        RequestState::Pending => (wire::RequestState::Pending, None, None, None),
+        RequestState::Allowed { scope, by, .. } => (
+            wire::RequestState::Allowed,
+            Some(wire_scope(*scope)),
+            Some(by.clone()),
+            None,
+        ),
+        RequestState::Begun { .. } => (wire::RequestState::Begun, None, None, None),
+        RequestState::Ended => (wire::RequestState::Ended, None, None, None),
+        RequestState::Unknown => (wire::RequestState::Lost, None, None, None),
+        RequestState::Denied { by, reason } => (
+            wire::RequestState::Denied,
+            None,
+            Some(by.clone()),
+            Some(reason.to_string()),
+        ),
+        RequestState::Withdrawn => (wire::RequestState::Withdrawn, None, None, None),
+    };
+    RequestView {
+        id: request.id,
+        member: request.member.clone(),
+        tool: ask.tool,
+        input: ask.arguments,
+        directory: ask.directory,
+        state,
+        digest: request.digest.to_string(),
+        scope,
+        decided_by: by,
+        reason,
+        asked_at: request.asked_at,
+        why: judgement
+            .parts
+            .iter()
+            .map(|part| format!("{}: {}", part.what, part.why))
+            .collect(),
+        offers: offers
+            .into_iter()
+            .map(|offer| OfferView {
+                rules: offer.rules,
+                covers: offer.covers,
+            })
+            .collect(),
+    }
+}

@@ -1,0 +1,304 @@
+//! What a program that is held to a profile can and cannot do, tried by programs that try it. Each sandbox that this
+//! machine has is tried; which these are is printed, with the reason for each that it lacks.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{Read, Seek};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+
+use agent_team_system::sandbox::{self, Network, Profile, Sandbox};
+use agent_team_system::spawn::ProgramSpec;
+use tempfile::TempDir;
+
+/// Names what the test binary is to try, when a sandbox runs it.
+const ATTEMPT: &str = "AGENT_TEAM_TEST_ATTEMPT";
+
+/// What the test binary ends with when the attempt was refused as not permitted.
+const REFUSED: i32 = 77;
+
+/// The best sandbox of this machine, and the one that it would have without bubblewrap.
+#[expect(
+    clippy::print_stdout,
+    reason = "what could not be tried here is in the report of the tests"
+)]
+fn sandboxes() -> Vec<Sandbox> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut found: Vec<Sandbox> = Vec::new();
+    for path in [path, OsString::new()] {
+        match sandbox::find(&path) {
+            Ok(sandbox) if !found.contains(&sandbox) => found.push(sandbox),
+            Ok(_) => {}
+            Err(none) => println!("skipped: {none}"),
+        }
+    }
+    let names: Vec<String> = found.iter().map(Sandbox::to_string).collect();
+    println!("tried: {}", names.join(", "));
+    found
+}
+
+/// A place of work, and one beside it.
+struct Places {
+    dir: TempDir,
+}
+
+impl Places {
+    fn new() -> Places {
+        let dir = tempfile::tempdir().unwrap();
+        for place in ["work/.git/hooks", "home/.ssh", "home/code"] {
+            fs::create_dir_all(dir.path().join(place)).unwrap();
+        }
+        fs::write(dir.path().join("home/.ssh/key"), "secret").unwrap();
+        fs::write(dir.path().join("home/code/main.c"), "int main;").unwrap();
+        Places { dir }
+    }
+
+    fn path(&self, of: &str) -> PathBuf {
+        fs::canonicalize(self.dir.path()).unwrap().join(of)
+    }
+
+    fn profile(&self, network: Network) -> Profile {
+        Profile {
+            writable: vec![self.path("work")],
+            protected: vec![self.path("work/.git/hooks")],
+            hidden: vec![self.path("home/.ssh"), self.path("home/.gnupg")],
+            network,
+        }
+    }
+
+    /// Runs a shell script with the place of both, and gives what it printed.
+    async fn sh(&self, sandbox: &Sandbox, script: &str) -> (ExitStatus, String) {
+        let args = ["-c", script, "sh"].map(OsString::from);
+        let args = args.into_iter().chain([self.path("").into()]).collect();
+        self.run(sandbox, Network::None, "/bin/sh".into(), args, None)
+            .await
+    }
+
+    /// Has the test binary attempt something.
+    async fn attempt(
+        &self,
+        sandbox: &Sandbox,
+        network: Network,
+        what: String,
+    ) -> (ExitStatus, String) {
+        let args = [
+            "--exact",
+            "sandbox::attempts_what_another_test_says",
+            "--nocapture",
+        ];
+        let args = args.map(OsString::from).into();
+        self.run(
+            sandbox,
+            network,
+            std::env::current_exe().unwrap(),
+            args,
+            Some(what),
+        )
+        .await
+    }
+
+    async fn run(
+        &self,
+        sandbox: &Sandbox,
+        network: Network,
+        program: PathBuf,
+        args: Vec<OsString>,
+        attempt: Option<String>,
+    ) -> (ExitStatus, String) {
+        let spec = ProgramSpec {
+            program,
+            args,
+            env: std::env::var_os("PATH")
+                .map(|path| ("PATH".into(), path))
+                .into_iter()
+                .chain(attempt.map(|what| (ATTEMPT.into(), what.into())))
+                .collect(),
+            cwd: self.path("work"),
+        };
+        let mut printed = tempfile::tempfile().unwrap();
+        let output = || printed.try_clone().unwrap().into();
+        let stdio = [File::open("/dev/null").unwrap().into(), output(), output()];
+        let mut child = sandbox.spawn(&self.profile(network), &spec, stdio).unwrap();
+        let status = child.wait().await.unwrap();
+        let mut text = String::new();
+        printed.rewind().unwrap();
+        printed.read_to_string(&mut text).unwrap();
+        (status, text)
+    }
+}
+
+/// Runs within a sandbox, for the tests below; by itself it attempts nothing.
+#[test]
+#[expect(
+    clippy::exit,
+    reason = "the exit code tells a refusal from any other failure"
+)]
+fn attempts_what_another_test_says() {
+    let Ok(attempt) = std::env::var(ATTEMPT) else {
+        return;
+    };
+    let (what, with) = attempt.split_once(' ').unwrap();
+    let done = match what {
+        "connect" => UnixStream::connect(with).map(drop),
+        "tcp" => TcpStream::connect(with).map(drop),
+        "pair" => UnixStream::pair().map(drop),
+        "signal" => {
+            let pid = rustix::process::Pid::from_raw(with.parse().unwrap()).unwrap();
+            rustix::process::test_kill_process(pid).map_err(Into::into)
+        }
+        _ => unreachable!("{what} is no attempt"),
+    };
+    match done {
+        Ok(()) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            std::process::exit(REFUSED)
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[tokio::test]
+async fn what_is_writable_is_written_and_nothing_else() {
+    for sandbox in sandboxes() {
+        let places = Places::new();
+        let script = r#"
+            echo 1 > "$1/work/new" && mkdir "$1/work/below" && mv "$1/work/new" "$1/work/below/moved" || exit 1
+            echo 2 > "$1/home/code/new"; echo 3 >> "$1/home/code/main.c"; rm "$1/home/code/main.c"
+            mv "$1/work/below/moved" "$1/home/code/moved"; mkdir "$1/made"
+            exit 0"#;
+        let (status, printed) = places.sh(&sandbox, script).await;
+        assert!(status.success(), "{sandbox}: {printed}");
+        let read = |path: &str| fs::read_to_string(places.path(path)).ok();
+        assert_eq!(
+            read("work/below/moved").as_deref(),
+            Some("1\n"),
+            "{sandbox}"
+        );
+        assert_eq!(
+            read("home/code/main.c").as_deref(),
+            Some("int main;"),
+            "{sandbox}"
+        );
+        assert_eq!(
+            fs::read_dir(places.path("home/code")).unwrap().count(),
+            1,
+            "{sandbox}"
+        );
+        assert!(!places.path("made").exists(), "{sandbox}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_hidden_cannot_be_read_or_replaced_and_what_is_beside_it_can() {
+    for sandbox in sandboxes() {
+        let places = Places::new();
+        let script = r#"cat "$1/home/.ssh/key"; ln "$1/home/.ssh/key" "$1/work/key"; cat "$1/work/key"
+            ln -s "$1/home/.ssh" "$1/work/link"; cat "$1/work/link/key"; mv "$1/home/.ssh" "$1/work/ssh"
+            cat "$1/work/ssh/key"; cat "$1/home/code/main.c""#;
+        let (status, printed) = places.sh(&sandbox, script).await;
+        assert!(status.success(), "{sandbox}: {printed}");
+        assert!(!printed.contains("secret"), "{sandbox}: {printed}");
+        assert!(printed.contains("int main;"), "{sandbox}: {printed}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_protected_within_a_writable_place_stays_as_it_is() {
+    for sandbox in sandboxes().into_iter().filter(Sandbox::protects) {
+        let places = Places::new();
+        let script = r#"echo evil > "$1/work/.git/hooks/post-commit"
+            mv "$1/work/.git/hooks" "$1/work/.git/old"; mv "$1/work/.git" "$1/work/git"; exit 0"#;
+        let (_, printed) = places.sh(&sandbox, script).await;
+        let hooks = fs::read_dir(places.path("work/.git/hooks")).expect(&printed);
+        assert_eq!(hooks.count(), 0, "{sandbox}: {printed}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_outside_can_be_asked_over_a_socket_with_a_path() {
+    for sandbox in sandboxes() {
+        let places = Places::new();
+        let socket = places.path("work/socket");
+        let _listener = UnixListener::bind(&socket).unwrap();
+        for network in [Network::None, Network::Host] {
+            let attempt = format!("connect {}", socket.display());
+            let (status, printed) = places.attempt(&sandbox, network, attempt).await;
+            assert_eq!(status.code(), Some(REFUSED), "{sandbox}: {printed}");
+        }
+        let (status, printed) = places
+            .attempt(&sandbox, Network::None, "pair -".to_owned())
+            .await;
+        assert!(status.success(), "{sandbox}, a pair of its own: {printed}");
+    }
+}
+
+#[tokio::test]
+async fn the_network_is_there_only_when_the_profile_says_so() {
+    for sandbox in sandboxes() {
+        let places = Places::new();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let attempt = format!("tcp {}", listener.local_addr().unwrap());
+        let (status, printed) = places
+            .attempt(&sandbox, Network::None, attempt.clone())
+            .await;
+        assert!(!status.success(), "{sandbox}: {printed}");
+        let (status, printed) = places.attempt(&sandbox, Network::Host, attempt).await;
+        assert!(status.success(), "{sandbox}: {printed}");
+    }
+}
+
+#[tokio::test]
+async fn processes_outside_cannot_be_signalled_or_looked_into() {
+    for sandbox in sandboxes() {
+        let places = Places::new();
+        let pid = std::process::id();
+        let attempt = format!("signal {pid}");
+        let (status, printed) = places.attempt(&sandbox, Network::None, attempt).await;
+        assert!(!status.success(), "{sandbox}: {printed}");
+        let script = format!("cat /proc/{pid}/environ");
+        let (_, printed) = places.sh(&sandbox, &script).await;
+        assert!(!printed.contains("CARGO"), "{sandbox}: {printed}");
+    }
+}
+
+#[tokio::test]
+async fn a_program_has_no_terminal_to_type_into() {
+    for sandbox in sandboxes() {
+        let (_, printed) = Places::new()
+            .sh(&sandbox, "tty < /dev/tty && echo typed")
+            .await;
+        assert!(!printed.contains("typed"), "{sandbox}: {printed}");
+    }
+}
+
+#[tokio::test]
+async fn a_place_that_is_not_there_is_no_place_to_write() {
+    for sandbox in sandboxes() {
+        let places = Places::new();
+        let mut profile = places.profile(Network::None);
+        profile.writable.push(places.path("missing"));
+        let spec = ProgramSpec {
+            program: "/bin/sh".into(),
+            args: vec!["-c".into(), "exit 0".into()],
+            env: Vec::new(),
+            cwd: places.path("work"),
+        };
+        let null = || File::open("/dev/null").unwrap().into();
+        let ran = match sandbox.spawn(&profile, &spec, [null(), null(), null()]) {
+            Ok(mut child) => child.wait().await.unwrap().success(),
+            Err(_) => false,
+        };
+        assert!(!ran, "{sandbox}");
+    }
+}
+
+#[test]
+fn what_there_is_no_sandbox_for_is_told_of() {
+    let missing = Path::new("/nowhere");
+    match sandbox::find(missing.as_os_str()) {
+        Ok(sandbox) => assert!(!sandbox.to_string().contains("bubblewrap"), "{sandbox}"),
+        Err(none) => assert!(none.to_string().contains("Landlock"), "{none}"),
+    }
+}
