@@ -221,7 +221,13 @@ impl Progress {
                         output.note(&text::line(&member.why));
                     }
                 }
-                Some(Waiting::Reply { .. } | Waiting::Budget { .. } | Waiting::Unknown) | None => {
+                Some(
+                    Waiting::Reply { .. }
+                    | Waiting::Budget { .. }
+                    | Waiting::Permission { .. }
+                    | Waiting::Unknown,
+                )
+                | None => {
                     self.waiting.remove(&member.name);
                 }
             }
