@@ -36,7 +36,7 @@ const EDGES: &[Edge] = &[
     },
     Edge {
         from: "agent-team-file",
-        never: Never::OursBut(&["agent-team-protocol"]),
+        never: Never::OursBut(&["agent-team-protocol", "agent-team-policy"]),
         why: "reading what is wanted touches no team",
     },
     Edge {
