@@ -131,6 +131,29 @@ async fn a_run_whose_lead_only_rests_ends_when_everybody_is_idle() {
 }
 
 #[tokio::test]
+async fn a_run_says_what_keeps_its_lead_from_going_on() {
+    let lead = vec![
+        Reply::error(429, "slow down").header("retry-after", "3"),
+        Reply::html(200, "<h1>Welcome to the proxy</h1>"),
+        Reply::text("I do not know."),
+    ];
+    let server = FakeModelServer::start(by_model([("lead", lead), ("ada", Vec::new())])).await;
+    let rig = rig(&server);
+    let output = rig.run(["run", "Greet the world"]).await.expect(1);
+    let told = &output.stderr;
+    assert!(
+        told.contains("lead waits for its model, which is asked again in"),
+        "{told}"
+    );
+    assert!(told.contains("slow down"), "{told}");
+    assert!(told.contains("lead: cannot go on: "), "{told}");
+    assert!(
+        told.contains("with --fresh it begins anew"),
+        "the team is gone: {told}"
+    );
+}
+
+#[tokio::test]
 async fn a_lead_spawns_only_the_roles_that_she_may() {
     let server = FakeModelServer::start(by_model([
         (

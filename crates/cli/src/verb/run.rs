@@ -99,10 +99,11 @@ async fn carry_out(
     let (view, tasks) = match waited {
         Ok(Waited::Ended { answer, tasks }) => (answer, tasks),
         Err(failure) => {
-            if ours {
-                end(session, output).await?;
+            if !ours {
+                return Err(failure);
             }
-            return Err(failure);
+            end(session, output).await?;
+            return Err(without_lead(failure));
         }
         Ok(Waited::Interrupted) => {
             if ours {
@@ -134,6 +135,16 @@ async fn carry_out(
         true => gone.into(),
         false => ExitCode::FAILURE,
     })
+}
+
+/// What can be done about a lead who brings nothing to its end is another thing once her team was ended too.
+fn without_lead(failure: Failure) -> Failure {
+    match failure {
+        Failure::Told(told) if told.code == "lead_ended" => Failure::Told(told).hint(
+            "agent-team logs lead says what she did; the next run goes on from there, with --fresh it begins anew",
+        ),
+        other @ (Failure::Told(_) | Failure::BrokenPipe) => other,
+    }
 }
 
 /// The team's revision, if it is up.

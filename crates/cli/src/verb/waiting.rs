@@ -1,13 +1,14 @@
 //! Waiting for a team, with progress on stderr, and what came of its work. Called by `up --wait` and `run`.
 
+use std::collections::BTreeSet;
 use std::pin::pin;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use agent_team_protocol::method::{Nothing, OneTask, TaskShow, TeamShow};
 use agent_team_protocol::notification::EventNotice;
 use agent_team_protocol::result::RunResult;
-use agent_team_protocol::view::{MemberState, MemberView, TaskState, TaskView, Usage};
-use agent_team_protocol::{Party, Revision, TaskId};
+use agent_team_protocol::view::{MemberState, MemberView, TaskState, TaskView, Usage, Waiting};
+use agent_team_protocol::{MemberName, Party, Revision, TaskId};
 use serde::Deserialize;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -18,6 +19,9 @@ use crate::session::{Notice, Session, Subscription};
 
 /// How a shell counts the end by an interrupt.
 pub(super) const INTERRUPTED: u8 = 130;
+
+/// What members wait for is no event: it is looked at.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// What waiting came to.
 pub(super) enum Waited<T> {
@@ -40,6 +44,8 @@ pub(super) async fn until<T>(
         Some(Progress::new(session, after).await?)
     };
     let mut interrupt = interrupt()?;
+    // What passes at once is not worth a line.
+    let mut look = tokio::time::interval_at(tokio::time::Instant::now() + LOOK, LOOK);
     let mut ended = pin!(ended);
     let answer = loop {
         tokio::select! {
@@ -49,6 +55,13 @@ pub(super) async fn until<T>(
                 return Ok(Waited::Interrupted);
             }
             answer = &mut ended => break answer,
+            _ = look.tick(), if progress.is_some() => {
+                if let Some(shown) = &mut progress
+                    && shown.look(output).await.is_err()
+                {
+                    progress = None;
+                }
+            }
             heard = listen(&mut progress) => {
                 // Without progress the wait is as good; why there is none, its own answer says.
                 let shown = match (&mut progress, heard) {
@@ -112,6 +125,8 @@ struct Progress {
     line: StatusLine,
     /// The last event that was heard.
     last: Revision,
+    /// Who was told of as waiting for a model.
+    waiting: BTreeSet<MemberName>,
 }
 
 /// The part of an event that progress goes by. Kinds that are not known here are passed over.
@@ -142,6 +157,7 @@ impl Progress {
             session: session.another(),
             line: StatusLine::new(),
             last: after,
+            waiting: BTreeSet::new(),
         };
         progress.paint().await?;
         Ok(progress)
@@ -158,10 +174,16 @@ impl Progress {
         let Ok(event) = serde_json::from_str::<Event>(event.get()) else {
             return Ok(());
         };
-        // Whoever waits is the one who is asked: that a budget is used up, that a member is held.
-        if event.data.from == Some(Party::System) && event.data.to.contains(&Party::User) {
+        // Whoever waits is the one who is told: that a budget is used up, that a member is held, what one asks.
+        if let Some(from) = event.data.from
+            && event.data.to.contains(&Party::User)
+        {
+            let told = match from {
+                Party::System => event.data.text,
+                from @ (Party::User | Party::Member(_)) => format!("{from}: {}", event.data.text),
+            };
             self.line.clear();
-            output.note(&text::line(&event.data.text));
+            output.note(&text::line(&told));
         }
         if let ("task_completed" | "task_failed", Some(task)) =
             (event.kind.as_str(), event.data.task)
@@ -186,6 +208,31 @@ impl Progress {
         for task in unheard {
             output.note(&task::line(task));
         }
+    }
+
+    /// Tells of each member whose model does not answer, once until it does.
+    async fn look(&mut self, output: Output) -> Result<(), Failure> {
+        let team = self.session.ask::<TeamShow>(Nothing {}).await?;
+        for member in team.members {
+            match member.waiting {
+                Some(Waiting::RateLimit { .. }) => {
+                    if self.waiting.insert(member.name) {
+                        self.line.clear();
+                        output.note(&text::line(&member.why));
+                    }
+                }
+                Some(
+                    Waiting::Reply { .. }
+                    | Waiting::Budget { .. }
+                    | Waiting::Permission { .. }
+                    | Waiting::Unknown,
+                )
+                | None => {
+                    self.waiting.remove(&member.name);
+                }
+            }
+        }
+        self.paint().await
     }
 
     /// `3 completed, 1 in progress · ada T-4, bob T-5`

@@ -2,7 +2,7 @@
 
 use agent_team_protocol::id::{LaunchId, MemberName, Party};
 
-use super::{Decided, Turn, first_line};
+use super::{Decided, Turn, reason_line};
 use crate::answers::Answer;
 use crate::effect::{Effect, Scan};
 use crate::event::Event;
@@ -294,7 +294,7 @@ impl Turn<'_> {
         if let Life::Ready { .. } = member.life {
             let then = if hold {
                 Then::Hold {
-                    reason: first_line(reason),
+                    reason: reason_line(reason),
                 }
             } else if code == 0 && !member.plan.lead {
                 Then::Stop
@@ -374,12 +374,12 @@ impl Turn<'_> {
         }
         match fault {
             StartFault::Failed(why) => {
-                let reason = format!("it could not be started: {}", first_line(&why));
+                let reason = format!("it could not be started: {}", reason_line(&why));
                 self.end_launch(&name, &reason, Then::Recover { ready_since: None });
             }
             StartFault::Unfit(why) => {
                 let then = Then::Hold {
-                    reason: first_line(&why),
+                    reason: reason_line(&why),
                 };
                 self.end_launch(&name, "it cannot be started", then);
             }

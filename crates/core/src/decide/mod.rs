@@ -308,8 +308,17 @@ fn check_size(what: &'static str, text: &str, limit: usize) -> Result<(), Refuse
 
 /// The first line of a text, short enough for a notice.
 fn first_line(text: &str) -> Arc<str> {
+    cut(text, 200)
+}
+
+/// The same of why something is not as it should be, which may end with the ways out.
+fn reason_line(text: &str) -> Arc<str> {
+    cut(text, 600)
+}
+
+fn cut(text: &str, characters: usize) -> Arc<str> {
     let line = text.lines().next().unwrap_or_default();
-    match line.char_indices().nth(200) {
+    match line.char_indices().nth(characters) {
         Some((at, _)) => format!("{}…", &line[..at]).into(),
         None => line.into(),
     }

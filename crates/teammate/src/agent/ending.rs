@@ -5,10 +5,12 @@
 //! again.
 
 use agent_team_protocol::exit::ExitCode;
-use agent_team_protocol::method::{EndTask, Rest, TEXT_MAX, TaskComplete, TaskRelease};
+use agent_team_protocol::method::{
+    EndTask, MessageSend, Rest, SendMessage, TEXT_MAX, TaskComplete, TaskRelease,
+};
 use agent_team_protocol::notification::Assignment;
 use agent_team_protocol::view::Usage;
-use agent_team_protocol::{ErrorCode, Refusal, with_causes};
+use agent_team_protocol::{ErrorCode, Recipient, Refusal, with_causes};
 
 use super::inbox::Interruption;
 use super::mind::{End, Mind, Turn};
@@ -124,10 +126,11 @@ impl Mind {
 
     /// Gives the task back, if there is one, and rests.
     pub(super) async fn let_go(&mut self, why: &str, report: &str) -> Result<(), End> {
-        let mut note = format!("{} {why}", self.desk.member);
+        let mut said = why.to_owned();
         if !report.is_empty() {
-            note.push_str(&format!(". Its last words: {report}"));
+            said.push_str(&format!(". Its last words: {report}"));
         }
+        let mut note = format!("{} {said}", self.desk.member);
         if let Some(task) = self.inbox.task().cloned() {
             let released = self.desk.call::<TaskRelease>(&ending(&task, &note)).await;
             match released {
@@ -138,7 +141,24 @@ impl Mind {
         }
         let line = format!("✗ {why}");
         self.screen.lines(Style::Accent, &line);
+        if self.desk.lead {
+            self.tell_the_person(&said).await;
+        }
         self.rest(note).await
+    }
+
+    /// What others report to the lead has nobody else to go to when it is hers.
+    async fn tell_the_person(&self, text: &str) {
+        let message = SendMessage {
+            to: Recipient::User,
+            text: without_middle(text.to_owned(), WORDS_MAX),
+            urgent: false,
+            reply_to: None,
+        };
+        if let Err(refusal) = self.desk.call::<MessageSend>(&message).await {
+            self.screen
+                .lines(Style::Accent, &refused("not told to you", &refusal));
+        }
     }
 
     pub(super) async fn rest(&mut self, report: String) -> Result<(), End> {
