@@ -7,7 +7,7 @@
 //! | | |
 //! |---|---|
 //! | bubblewrap | a view of the files, process ids and network of its own. The whole profile holds |
-//! | Landlock | the kernel refuses instead of hiding. It cannot take back below a directory what it gave there: `protected` does not hold, and other processes show in `/proc` |
+//! | Landlock | the kernel refuses instead of hiding. It cannot take back below a directory what it gave there, so `protected` does not hold; it does not know of modes, owners and times, which can be changed everywhere; there are no pseudo-terminals; before Linux 6.12 other processes can be signalled |
 //! | sandbox-exec | macOS, from its documentation: never run by us |
 //!
 //! On Linux both also refuse, by system call, whatever could ask somebody outside to act: sockets with a path (tmux,

@@ -11,6 +11,7 @@ use std::process::ExitStatus;
 
 use agent_team_system::sandbox::{self, Network, Profile, Sandbox};
 use agent_team_system::spawn::ProgramSpec;
+use rustix::pty::OpenptFlags;
 use tempfile::TempDir;
 
 /// Names what the test binary is to try, when a sandbox runs it.
@@ -264,12 +265,44 @@ async fn processes_outside_cannot_be_signalled_or_looked_into() {
 }
 
 #[tokio::test]
-async fn a_program_has_no_terminal_to_type_into() {
+async fn a_program_has_no_terminal_of_anybody() {
+    let master = rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    rustix::pty::grantpt(&master).unwrap();
+    rustix::pty::unlockpt(&master).unwrap();
+    let terminal = rustix::pty::ptsname(&master, Vec::new()).unwrap();
+    let terminal = terminal.to_str().unwrap();
     for sandbox in sandboxes() {
+        let script = format!("(: > {terminal}) && echo opened; (: < {terminal}) && echo opened");
+        let (_, printed) = Places::new().sh(&sandbox, &script).await;
+        assert!(!printed.contains("opened"), "{sandbox}: {printed}");
         let (_, printed) = Places::new()
             .sh(&sandbox, "tty < /dev/tty && echo typed")
             .await;
         assert!(!printed.contains("typed"), "{sandbox}: {printed}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_hidden_within_a_writable_place_is_hidden_or_nothing_runs() {
+    for sandbox in sandboxes() {
+        let places = Places::new();
+        let mut profile = places.profile(Network::None);
+        profile.writable = vec![places.path("home")];
+        let printed = places.path("home/code/printed");
+        let script = format!("cat ../.ssh/key > {}", printed.display());
+        let spec = ProgramSpec {
+            program: "/bin/sh".into(),
+            args: vec!["-c".into(), script.into()],
+            env: vec![("PATH".into(), "/usr/bin:/bin".into())],
+            cwd: places.path("home/code"),
+        };
+        let null = || File::open("/dev/null").unwrap().into();
+        match sandbox.spawn(&profile, &spec, [null(), null(), null()]) {
+            Ok(mut child) => drop(child.wait().await.unwrap()),
+            Err(error) => assert!(error.to_string().contains("cannot hide"), "{error}"),
+        }
+        let printed = fs::read_to_string(printed).unwrap_or_default();
+        assert!(!printed.contains("secret"), "{sandbox}");
     }
 }
 

@@ -76,6 +76,7 @@ const PROTECTED_OF_GIT: [&str; 3] = ["hooks", "config", "config.worktree"];
 /// How one member's commands are held.
 #[derive(Debug)]
 pub struct Confinement {
+    /// What is hidden and protected is by its name: see [`there`].
     profile: Profile,
     /// Where they put what is temporary.
     temporary: PathBuf,
@@ -123,18 +124,11 @@ impl Confinement {
                 .filter_map(variable)
                 .map(PathBuf::from),
         );
-        let resolved = |paths: Vec<PathBuf>| -> Vec<PathBuf> {
-            // What is not there needs no hiding, and one that leads elsewhere is hidden there.
-            paths
-                .into_iter()
-                .filter_map(|path| path.canonicalize().ok())
-                .collect()
-        };
         Confinement {
             profile: Profile {
                 writable,
-                protected: resolved(protected),
-                hidden: resolved(hidden),
+                protected,
+                hidden,
                 network: Network::None,
             },
             temporary,
@@ -173,14 +167,26 @@ impl Held<'_> {
         spec.env.retain(|(name, _)| name != "TMPDIR");
         let temporary = self.confinement.temporary.clone();
         spec.env.push(("TMPDIR".into(), temporary.into()));
+        let profile = &self.confinement.profile;
+        let profile = Profile {
+            protected: there(&profile.protected),
+            hidden: there(&profile.hidden),
+            ..profile.clone()
+        };
         let stdio = [File::open("/dev/null")?.into(), output.try_clone()?, output];
-        self.sandbox.spawn(&self.confinement.profile, &spec, stdio)
+        self.sandbox.spawn(&profile, &spec, stdio)
     }
 
     /// What is started is the sandbox's own program, which starts the one that was meant.
     pub(super) fn is_wrapped(&self) -> bool {
         self.sandbox.is_program()
     }
+}
+
+/// Of these places, what is there now, and where it leads.
+fn there(places: &[PathBuf]) -> Vec<PathBuf> {
+    let resolved = places.iter().filter_map(|place| place.canonicalize().ok());
+    resolved.collect()
 }
 
 fn below<'a>(directory: &'a Path, names: &'a [&str]) -> impl Iterator<Item = PathBuf> + 'a {

@@ -85,8 +85,10 @@ async fn a_command_outside_the_sandbox_does_what_its_person_could() {
 #[tokio::test]
 async fn what_proves_who_its_person_is_a_command_cannot_read() {
     let Some(rig) = confined().await else { return };
+    // Also what came after the launch.
+    fs::write(rig.outside(".netrc"), "secret").unwrap();
     let printed = rig
-        .text("bash", json!({ "command": "cat ~/.ssh/id" }))
+        .text("bash", json!({ "command": "cat ~/.ssh/id ~/.netrc" }))
         .await;
     assert!(!printed.contains("secret"), "{printed}");
 }

@@ -32,16 +32,13 @@ const LANDLOCK: ABI = ABI::V6;
 /// Without these Landlock does not keep what it is asked to: renaming between directories, and truncating.
 const LANDLOCK_NEEDED: ABI = ABI::V3;
 
-/// Devices that harm nobody.
-const DEVICES: [&str; 8] = [
+/// The devices that may be used: the others are disks, and terminals that somebody types into.
+const DEVICES: [&str; 5] = [
     "/dev/null",
     "/dev/zero",
     "/dev/full",
     "/dev/random",
     "/dev/urandom",
-    "/dev/tty",
-    "/dev/ptmx",
-    "/dev/pts",
 ];
 
 /// Calls that look into other processes, change the kernel, or go around the filter.
@@ -275,6 +272,15 @@ fn rules(profile: &Profile) -> io::Result<OwnedFd> {
         });
     let mut rules = created.map_err(io::Error::other)?;
     for path in &profile.writable {
+        if let Some(hidden) = profile
+            .hidden
+            .iter()
+            .find(|hidden| hidden.starts_with(path))
+        {
+            let (hidden, path) = (hidden.display(), path.display());
+            let text = format!("Landlock cannot hide {hidden} within {path}");
+            return Err(io::Error::new(io::ErrorKind::Unsupported, text));
+        }
         let place = open(path)?.ok_or_else(|| {
             io::Error::new(
                 io::ErrorKind::NotFound,
@@ -286,7 +292,7 @@ fn rules(profile: &Profile) -> io::Result<OwnedFd> {
     }
     for path in DEVICES.map(Path::new) {
         if let Some(device) = open(path)? {
-            rules = allow(rules, device, path.is_dir(), AccessFs::from_all(LANDLOCK))?;
+            rules = allow(rules, device, false, AccessFs::from_all(LANDLOCK))?;
         }
     }
     // The names in a directory may be known where what they name may not.
@@ -294,7 +300,10 @@ fn rules(profile: &Profile) -> io::Result<OwnedFd> {
     if let Some(root) = open(root)? {
         rules = allow(rules, root, true, AccessFs::ReadDir.into())?;
     }
-    rules = allow_reading(rules, root, &profile.hidden)?;
+    let devices = Path::new("/dev");
+    let mut hidden: Vec<&Path> = profile.hidden.iter().map(PathBuf::as_path).collect();
+    hidden.push(devices);
+    rules = allow_reading(rules, root, &hidden)?;
     let descriptor: Option<OwnedFd> = rules.into();
     descriptor
         .ok_or_else(|| io::Error::new(io::ErrorKind::Unsupported, "this kernel has no Landlock"))
@@ -305,7 +314,7 @@ fn rules(profile: &Profile) -> io::Result<OwnedFd> {
 fn allow_reading(
     mut rules: RulesetCreated,
     directory: &Path,
-    hidden: &[PathBuf],
+    hidden: &[&Path],
 ) -> io::Result<RulesetCreated> {
     // One that cannot be listed leads nobody anywhere.
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
