@@ -130,24 +130,22 @@ impl Mind {
         if !report.is_empty() {
             said.push_str(&format!(". Its last words: {report}"));
         }
-        let mut note = format!("{} {said}", self.desk.member);
         if let Some(task) = self.inbox.task().cloned() {
+            let note = format!("{} {said}", self.desk.member);
             let released = self.desk.call::<TaskRelease>(&ending(&task, &note)).await;
             match released {
-                Ok(_) => note.push_str(&format!("\nIt has given {} back.", task.task)),
+                Ok(_) => said.push_str(&format!("\nIt has given {} back.", task.task)),
                 Err(refusal) => self.say_lost(&task, &refusal),
             }
             self.shared.claims.forget(task.task, task.generation);
         }
         let line = format!("✗ {why}");
         self.screen.lines(Style::Accent, &line);
-        if self.desk.lead {
-            self.tell_the_person(&said).await;
-        }
-        self.rest(note).await
+        self.tell_the_person(&said).await;
+        self.rest(format!("{} {said}", self.desk.member)).await
     }
 
-    /// What others report to the lead has nobody else to go to when it is hers.
+    /// The lead hears of it by the report.
     async fn tell_the_person(&self, text: &str) {
         let message = SendMessage {
             to: Recipient::User,

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use agent_team_protocol::method::{
-    AppendTranscript, Exit, MemberExit, Nothing, ReadTranscript, TaskAnswer, TeamShow,
-    TranscriptAnswer, TranscriptAppend, TranscriptPage, TranscriptRead,
+    AppendTranscript, Exit, MemberExit, MessageSend, Nothing, ReadTranscript, SendAnswer,
+    TaskAnswer, TeamShow, TranscriptAnswer, TranscriptAppend, TranscriptPage, TranscriptRead,
 };
 use agent_team_protocol::notification::{Allowance, Assignment, Deliver, DeliveredMessage};
 use agent_team_protocol::spec::{AgentSpec, Engine};
 use agent_team_protocol::view::{TaskCounts, TeamState, TeamView, Usage};
-use agent_team_protocol::{Generation, MessageId, Party, Revision, TaskId};
+use agent_team_protocol::{Generation, MessageId, Party, Recipient, Revision, TaskId};
 use agent_team_teammate::hosted::HostedLaunch;
 use agent_team_teammate::model::Item;
 use agent_team_teammate::{Ran, RunError};
@@ -190,6 +190,18 @@ impl Scene {
                 return rests.report;
             }
         }
+    }
+
+    /// What it writes to the user, which is accepted.
+    pub(crate) async fn tells_the_person(&mut self) -> String {
+        let sent = self.member.asked::<MessageSend>().await;
+        assert_eq!(sent.args().to, Recipient::User);
+        let answer = SendAnswer {
+            id: MessageId(9),
+            to: vec![Party::User],
+        };
+        self.member.answer(&sent, &answer).await;
+        sent.args().text.clone()
     }
 
     /// Gives it a task and lets it store that.

@@ -141,6 +141,8 @@ async fn at_the_step_limit_the_task_is_given_back_with_a_report() {
     let release = scene.member.asked::<TaskRelease>().await;
     assert!(release.args().text.contains("Half of it is done."));
     scene.member.answer(&release, &changed()).await;
+    let told = scene.tells_the_person().await;
+    assert!(told.contains("2 steps") && told.contains("T-3"), "{told}");
     let report = scene.rests().await;
     assert!(
         report.contains("2 steps") && report.contains("T-3"),
@@ -262,6 +264,7 @@ async fn a_model_that_cannot_be_reached_costs_the_task_and_not_the_member() {
     let release = scene.member.asked::<TaskRelease>().await;
     assert!(release.args().text.contains("overloaded"));
     scene.member.answer(&release, &changed()).await;
+    assert!(scene.tells_the_person().await.contains("overloaded"));
     let report = scene.rests().await;
     assert!(report.contains("cannot go on") && report.contains("overloaded"));
     scene.deliver(1, "try again", false).await;
