@@ -3,9 +3,11 @@
 //! Both ends are stub members, each its own process, blocked on its socket. The limit has the same two processes at the
 //! ends of a bare relay, a third one; rounds alternate.
 
+use std::io::Write;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Child, Command};
+use std::time::Instant;
 
 use agent_team_protocol::TeamId;
 use agent_team_protocol::id::Recipient;
@@ -163,15 +165,37 @@ pub(super) fn latency(bench: &Bench) -> Result<Vec<Row>> {
         .enumerate()
         {
             let text = format!("message {text}, {}", durability.name());
-            rows.push(
-                Row::new(text, Unit::Microseconds, column(&measured, which))
-                    .limit(what, column(&limits, which))
-                    .target(target),
-            );
+            let row = Row::new(text, Unit::Microseconds, column(&measured, which))
+                .limit(what, column(&limits, which))
+                .target(target);
+            rows.push(match (durability, which) {
+                (Durability::Power, 0) => {
+                    let rows = Rows::newest(&installation.database(&ours.team), count)?;
+                    row.note(syncs_alone(bench, &rows)?)
+                }
+                (Durability::Power | Durability::Process, _) => row,
+            });
         }
         installation.down(&ours.team)?;
     }
     Ok(rows)
+}
+
+/// What one sync costs SQLite and a plain file, with nobody else there.
+fn syncs_alone(bench: &Bench, rows: &Rows) -> Result<String> {
+    let per_second = rows.written_per_second(&bench.directory, 1, Durability::Power)?;
+    let mut file = tempfile::tempfile_in(&bench.directory)?;
+    let count = bench.pick(SYNCED_EXCHANGES, SYNCED_EXCHANGES / 2);
+    let started = Instant::now();
+    for _ in 0..count {
+        file.write_all(&[0; 64])?;
+        file.sync_data()?;
+    }
+    let append = started.elapsed().as_secs_f64() * 1e6 / count as f64;
+    Ok(format!(
+        "of which SQLite alone takes {:.0} µs to commit one such row, and an append alone {append:.0} µs",
+        1e6 / per_second
+    ))
 }
 
 pub(super) fn history(bench: &Bench) -> Result<Vec<Row>> {
