@@ -21,7 +21,7 @@ pub enum Source {
     UserSettings,
     /// The decision of request P-n.
     Grant(u64),
-    /// What the user lets the lead approve.
+    /// What the user lets the lead allow others.
     Delegation,
 }
 
@@ -32,7 +32,7 @@ impl fmt::Display for Source {
             Source::TeamFile => f.write_str("the team file"),
             Source::UserSettings => f.write_str("the user's settings"),
             Source::Grant(request) => write!(f, "grant P-{request}"),
-            Source::Delegation => f.write_str("what the lead may approve"),
+            Source::Delegation => f.write_str("what the lead may allow"),
         }
     }
 }

@@ -178,10 +178,11 @@ pub enum Decision {
 }
 
 /// How far a decision reaches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
+    #[default]
     Once,
     /// Such calls of this member, until the team goes down.
     Member,

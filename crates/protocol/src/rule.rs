@@ -19,12 +19,15 @@ pub struct RuleView {
     /// `None`: exactly what the request asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
-    /// Whose decision made it; `None`: it is of the team file.
+    /// Whose decision made it; `None`: it is of a file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<RequestId>,
     /// Whom it is for; `None`: everybody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub member: Option<MemberName>,
+    /// The file that it stands in, unless a decision made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +37,8 @@ pub enum RulingView {
     Allow,
     Ask,
     Deny,
+    /// The lead may allow it to others.
+    Approve,
     #[serde(other)]
     Unknown,
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{MemberName, RoleName, TeamName};
+use crate::permissions::{Permissions, Stance};
 
 /// A team as wanted. Every default of the team file is filled in.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -18,23 +19,18 @@ pub struct TeamSpec {
     pub layout: Layout,
     pub limits: Limits,
     pub hooks: Hooks,
+    /// The team file's.
     #[serde(default)]
     pub permissions: Permissions,
+    /// The person's own, for every team and for this one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub own_permissions: Vec<Permissions>,
+    #[serde(default)]
+    pub stance: Stance,
     /// What `spawn ROLE` can make, by name; `worker` is always there.
     pub roles: Vec<RoleSpec>,
     pub members: Vec<MemberSpec>,
     pub tasks: Vec<TaskSpec>,
-}
-
-/// Rules that hold every member back, such as `Bash(git push:*)`, as the team file has them.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Permissions {
-    /// Asked about, whatever was allowed before.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub ask: Vec<String>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub deny: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -197,23 +193,6 @@ pub enum BaseUrl {
     OfProject(String),
     /// The person says so.
     Own(String),
-}
-
-/// Tools that ask for a permission, where nothing is bypassed.
-const ASKING: [&str; 4] = ["bash", "bash_output", "bash_kill", "fetch"];
-
-impl AgentSpec {
-    /// Nobody is there who could be asked: what asks is not offered, so that nothing waits for ever.
-    pub fn asks_nobody(&mut self) {
-        if self.bypass {
-            return;
-        }
-        for tool in ASKING {
-            if !self.deny_tools.iter().any(|denied| denied == tool) {
-                self.deny_tools.push(tool.to_owned());
-            }
-        }
-    }
 }
 
 /// How a lead without tools brings a run to its answer.

@@ -55,6 +55,8 @@ pub(crate) fn up_plan(spec: TeamSpec, place: Place, team: &Team) -> UpPlan {
                 layout: spec.layout,
                 hooks,
                 permissions: spec.permissions,
+                own_permissions: spec.own_permissions,
+                stance: spec.stance,
                 roles: spec.roles,
             }),
         },

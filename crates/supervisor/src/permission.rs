@@ -5,7 +5,7 @@ use std::sync::Arc;
 use agent_team_core::request::{self, Grant, Request, RequestState};
 use agent_team_policy::shell::{Join, Target};
 use agent_team_policy::{
-    Call, Decision, Digest, Effect, Offer, Place, Places, Rule, RuleBook, RuleError, Ruling,
+    Call, Decision, Digest, Effect, Mode, Offer, Place, Places, Rule, RuleBook, RuleError, Ruling,
     Runnable, Source,
 };
 use agent_team_protocol::request::{
@@ -13,8 +13,11 @@ use agent_team_protocol::request::{
     RunnableRedirect, RunnableStep, RunnableTarget, RunnableView, Scope,
 };
 use agent_team_protocol::rule::{JudgementView, PartView, RuleView, RulingView};
-use agent_team_protocol::spec::{Permissions, TeamSpec};
+use agent_team_protocol::permissions::{self, Permissions};
+use agent_team_protocol::spec::TeamSpec;
 use agent_team_protocol::{ErrorCode, Refusal};
+
+use crate::settings::TeamSettings;
 
 /// What a member wants to do, for the policy.
 pub(crate) fn call(ask: &AskRequest) -> Result<Call, Refusal> {
@@ -63,52 +66,81 @@ pub(crate) fn add(book: &mut RuleBook, grant: &Grant) {
     }
 }
 
-/// The rules of the team's own file.
-pub(crate) fn add_own(book: &mut RuleBook, permissions: &Permissions) {
-    for (effect, rules) in effects(permissions) {
-        for rule in rules {
-            if let Err(error) = book.add(effect, rule, Source::TeamFile) {
-                tracing::error!(%error, "a rule of the team file holds nobody back");
+/// The rules of the team file and of the user's settings.
+pub(crate) fn add_own(book: &mut RuleBook, settings: &TeamSettings) {
+    for (source, permissions) in sources(&settings.permissions, &settings.own_permissions) {
+        for (effect, rules) in effects(permissions) {
+            for rule in rules {
+                if let Err(error) = book.add(effect, rule, source) {
+                    tracing::error!(%error, "a rule holds for nobody");
+                }
             }
         }
     }
 }
 
-fn effects(permissions: &Permissions) -> [(Effect, &[String]); 2] {
+fn sources<'a>(
+    file: &'a Permissions,
+    own: &'a [Permissions],
+) -> impl Iterator<Item = (Source, &'a Permissions)> {
+    let own = own.iter().map(|own| (Source::UserSettings, own));
+    own.chain([(Source::TeamFile, file)])
+}
+
+fn effects(permissions: &Permissions) -> [(Effect, &[String]); 3] {
     [
         (Effect::Deny, &permissions.deny),
         (Effect::Ask, &permissions.ask),
+        (Effect::Allow, &permissions.allow),
     ]
 }
 
 /// Whether the rules of this team can hold whom they are for.
 pub(crate) fn check(spec: &TeamSpec) -> Result<(), Refusal> {
-    for (effect, rules) in effects(&spec.permissions) {
-        for rule in rules {
-            Rule::parse(rule, effect)
-                .map_err(|error| Refusal::new(ErrorCode::Invalid, error.to_string()))?;
+    let sources = || sources(&spec.permissions, &spec.own_permissions);
+    for (_, permissions) in sources() {
+        let delegated = [(Effect::Allow, permissions.approve.as_slice())];
+        for (effect, rules) in effects(permissions).into_iter().chain(delegated) {
+            for rule in rules {
+                Rule::parse(rule, effect)
+                    .map_err(|error| Refusal::new(ErrorCode::Invalid, error.to_string()))?;
+            }
         }
     }
     let of_members = spec.members.iter().map(|member| &member.agent);
     let mut agents = of_members.chain(spec.roles.iter().map(|role| &role.agent));
-    if spec.permissions != Permissions::default() && agents.any(|agent| agent.bypass) {
-        let text = "with --bypass nobody is asked, and the rules of [permissions] would not hold";
+    let holding = sources().find(|(_, permissions)| permissions.holds_back());
+    if let (Some((_, holding)), true) = (holding, agents.any(|agent| agent.bypass)) {
+        let text = format!(
+            "with --bypass nobody is asked, and the rules of [permissions] in {} would not hold",
+            holding.from
+        );
         return Err(Refusal::new(ErrorCode::Invalid, text)
-            .hint("leave out --bypass, or the rules in the team file"));
+            .hint("leave out --bypass, or take its deny and ask rules away"));
     }
     Ok(())
 }
 
 /// Deny, then ask, then allow, as they are looked at.
-pub(crate) fn rules(own: &Permissions, grants: &[Grant]) -> Vec<RuleView> {
+pub(crate) fn rules(settings: &TeamSettings, grants: &[Grant]) -> Vec<RuleView> {
     let mut views = Vec::new();
-    for (effect, rules) in effects(own) {
-        views.extend(rules.iter().map(|rule| RuleView {
-            effect: ruling(effect),
-            rule: Some(rule.clone()),
-            request: None,
-            member: None,
-        }));
+    for (source, permissions) in sources(&settings.permissions, &settings.own_permissions) {
+        let from = match source {
+            _ if permissions.from.is_empty() => source.to_string(),
+            _ => permissions.from.clone(),
+        };
+        let delegated = permissions.approve.as_slice();
+        let of_lead = (RulingView::Approve, delegated);
+        let all = effects(permissions).map(|(effect, rules)| (ruling(effect), rules));
+        for (effect, rules) in all.into_iter().chain([of_lead]) {
+            views.extend(rules.iter().map(|rule| RuleView {
+                effect,
+                rule: Some(rule.clone()),
+                request: None,
+                member: None,
+                from: Some(from.clone()),
+            }));
+        }
     }
     for grant in grants {
         let view = |rule: Option<&Arc<str>>| RuleView {
@@ -116,13 +148,30 @@ pub(crate) fn rules(own: &Permissions, grants: &[Grant]) -> Vec<RuleView> {
             rule: rule.map(|rule| rule.to_string()),
             request: Some(grant.request),
             member: grant.member.clone(),
+            from: None,
         };
         if grant.rules.is_empty() {
             views.push(view(None));
         }
         views.extend(grant.rules.iter().map(|rule| view(Some(rule))));
     }
+    views.sort_by_key(|view| match view.effect {
+        RulingView::Deny => 0,
+        RulingView::Ask => 1,
+        RulingView::Allow => 2,
+        RulingView::Approve | RulingView::Unknown => 3,
+    });
     views
+}
+
+pub(crate) fn mode(mode: permissions::Mode) -> Mode {
+    match mode {
+        permissions::Mode::Plan => Mode::Plan,
+        permissions::Mode::DontAsk => Mode::DontAsk,
+        permissions::Mode::Default => Mode::Default,
+        permissions::Mode::AcceptEdits => Mode::AcceptEdits,
+        permissions::Mode::Bypass => Mode::Bypass,
+    }
 }
 
 fn ruling(effect: Effect) -> RulingView {

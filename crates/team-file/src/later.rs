@@ -5,10 +5,6 @@ use super::table::Level;
 
 /// Keys, by table.
 const KEYS: &[(Level, &[&str])] = &[
-    (
-        Level::Permissions,
-        &["allow", "mode", "approve", "default_scope"],
-    ),
     (Level::Lead, &["plan", "command"]),
     (Level::Member, &["plan", "command"]),
     (Level::Role, &["plan"]),

@@ -344,7 +344,7 @@ impl Own {
 }
 
 /// A base URL may hold a password.
-fn write_for_us_alone(path: &Path, text: &str) -> std::io::Result<()> {
+pub(super) fn write_for_us_alone(path: &Path, text: &str) -> std::io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
     options.open(path)?.write_all(text.as_bytes())

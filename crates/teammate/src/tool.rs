@@ -138,9 +138,8 @@ impl Version {
 }
 
 /// Which tools there are, and how far they reach.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Options {
-    /// For programs and for pages of the web.
     pub permission: Permission,
     /// Holds the commands that no call asks to run outside of it. `None`: nothing holds them.
     pub confinement: Option<Arc<Confinement>>,
@@ -152,19 +151,17 @@ pub struct Options {
 pub fn domain_tools(options: Options) -> Vec<Box<dyn Tool>> {
     let mut tools: Vec<Box<dyn Tool>> = vec![
         Box::new(read::ReadFile::new()),
-        Box::new(write::WriteFile::new()),
-        Box::new(edit::EditFile::new()),
+        Box::new(write::WriteFile::new(options.permission.clone())),
+        Box::new(edit::EditFile::new(options.permission.clone())),
         Box::new(glob::Glob::new()),
         Box::new(grep::Grep::new()),
         Box::new(git::GitStatus::new()),
         Box::new(git::GitDiff::new()),
         Box::new(todo::Todo::new()),
     ];
-    if !matches!(options.permission, Permission::Never) {
-        tools.extend(bash::tools(options.permission.clone(), options.confinement));
-        let fetch = fetch::Fetch::new(options.permission, options.private_addresses);
-        tools.push(Box::new(fetch));
-    }
+    tools.extend(bash::tools(options.permission.clone(), options.confinement));
+    let fetch = fetch::Fetch::new(options.permission, options.private_addresses);
+    tools.push(Box::new(fetch));
     tools
 }
 

@@ -24,6 +24,7 @@ mod stats;
 mod supervisor;
 mod task;
 mod team;
+mod trust;
 mod up;
 mod waiting;
 mod why;

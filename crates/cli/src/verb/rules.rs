@@ -127,9 +127,10 @@ fn line(view: &RuleView) -> String {
         Some(member) => member.to_string(),
         None => "everybody".into(),
     };
-    let source = match view.request {
-        Some(request) => format!("by {request}"),
-        None => "by the team file".into(),
+    let source = match (view.request, &view.from) {
+        (Some(request), _) => format!("by {request}"),
+        (None, Some(from)) => format!("by {}", visible_line(from)),
+        (None, None) => "by the team file".into(),
     };
     let (effect, rule) = (word(view.effect), visible_line(rule));
     format!("{effect:5}  {rule}  for {whom}, {source}\n")
@@ -140,6 +141,7 @@ fn word(ruling: RulingView) -> &'static str {
         RulingView::Allow => "allow",
         RulingView::Ask => "ask",
         RulingView::Deny => "deny",
+        RulingView::Approve => "approve",
         RulingView::Unknown => "?",
     }
 }

@@ -3,7 +3,8 @@
 use agent_team_core::input::{self, Decree};
 use agent_team_core::request::{self, Grant, RequestState};
 use agent_team_core::{Call, CallKey, Origin};
-use agent_team_policy::{Decision as Judgement, Ground, Mode, RuleBook, Ruling};
+use agent_team_policy::{Decision as Judgement, Ground, RuleBook, Ruling, Why};
+use agent_team_protocol::permissions::Stance;
 use agent_team_protocol::request::{
     AskRequest, DecideRequest, Decided, Decision, ListRequests, Permission, RequestListAnswer,
     RequestView,
@@ -147,10 +148,11 @@ impl Driver {
     }
 
     pub(super) fn list_rules(&self, reply: Reply) {
-        let own = TeamSettings::of(self.team.plan()).map(|settings| settings.permissions);
-        reply.ok(&RuleListAnswer {
-            rules: permission::rules(&own.unwrap_or_default(), self.team.requests().grants()),
-        });
+        let settings = TeamSettings::of(self.team.plan());
+        let rules = settings
+            .map(|settings| permission::rules(&settings, self.team.requests().grants()))
+            .unwrap_or_default();
+        reply.ok(&RuleListAnswer { rules });
     }
 
     pub(super) fn check_rules(&self, reply: Reply, check: &CheckRules) {
@@ -173,8 +175,10 @@ impl Driver {
     ) -> Judgement {
         let grants = self.team.requests().grants().iter().chain(more);
         let mut book = RuleBook::new();
+        let mut stance = Stance::default();
         if let Some(settings) = TeamSettings::of(self.team.plan()) {
-            permission::add_own(&mut book, &settings.permissions);
+            permission::add_own(&mut book, &settings);
+            stance = settings.stance;
         }
         for grant in grants.filter(|grant| is_for(grant, member)) {
             permission::add(&mut book, grant);
@@ -183,7 +187,11 @@ impl Driver {
             project: self.identity.project.clone(),
             home: None,
         };
-        book.judge(call, &ground, Mode::Default)
+        let judgement = book.judge(call, &ground, permission::mode(stance.mode));
+        match stance.unattended {
+            true => judgement.without_asking(&Why::BuiltIn("nobody is there to be asked")),
+            false => judgement,
+        }
     }
 
     fn find_request(&self, id: RequestId) -> Result<&request::Request, Refusal> {

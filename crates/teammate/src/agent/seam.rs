@@ -93,6 +93,14 @@ fn unfit(error: &dyn std::error::Error) -> LastWords {
     }
 }
 
+/// Who is asked before this member does what may need a permission.
+pub(crate) fn permission_of(agent: &AgentSpec, desk: &Desk) -> Permission {
+    match agent.bypass {
+        true => Permission::Bypass,
+        false => Permission::Asked(desk.clone()),
+    }
+}
+
 /// What this member can call: the team's tools, and of the domain's those that its role names and does not deny.
 pub(crate) fn tools_of(
     agent: &AgentSpec,
@@ -101,10 +109,7 @@ pub(crate) fn tools_of(
     confinement: Option<Arc<Confinement>>,
 ) -> Vec<Box<dyn Tool>> {
     let mut tools = domain_tools(Options {
-        permission: match agent.bypass {
-            true => Permission::Bypass,
-            false => Permission::Asked(desk.clone()),
-        },
+        permission: permission_of(agent, desk),
         confinement,
         private_addresses: false,
     });

@@ -1,4 +1,5 @@
-//! May this call be carried out? Called by the tools that change what the project does not hold, before they begin.
+//! May this call be carried out? Called by the tools that change something or reach out of the project, before they
+//! begin.
 //!
 //! The supervisor decides, and this waits for it however long that takes: no answer is no permission. What somebody
 //! allowed is told to be begun before anything is done, so that nobody does it a second time after a crash.
@@ -20,11 +21,8 @@ use super::{Bench, ToolError, off_thread};
 use crate::desk::Desk;
 
 /// What holds for the tools that need a permission.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub enum Permission {
-    /// They are not offered.
-    #[default]
-    Never,
     /// Nobody is asked: the user wants it so.
     Bypass,
     /// The supervisor is asked for every call.
@@ -67,10 +65,6 @@ impl Permission {
         let desk = match self {
             Permission::Bypass => return Ok(Permit::free(None)),
             Permission::Asked(desk) => desk,
-            Permission::Never => {
-                let text = format!("{tool} needs a permission, which nobody here can give");
-                return Err(ToolError::Failed(text));
-            }
         };
         let ask = AskRequest {
             tool: tool.to_owned(),
