@@ -77,11 +77,9 @@ impl Action {
             Action::Run(line) => {
                 shell::read(line.as_bytes()).map_or_else(|_| Vec::new(), |line| of(&line))
             }
-            Action::Fetch(_)
-            | Action::Search
-            | Action::Mcp(_)
-            | Action::Own
-            | Action::Unknown => Vec::new(),
+            Action::Fetch(_) | Action::Search | Action::Mcp(_) | Action::Own | Action::Unknown => {
+                Vec::new()
+            }
         };
         paths.truncate(PATHS_MAX);
         paths

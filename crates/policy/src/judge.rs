@@ -67,9 +67,9 @@ impl Judge<'_> {
             Action::Read(path) => vec![self.read(&path)],
             Action::Edit(path) => vec![self.edit(&path)],
             Action::Fetch(address) => vec![self.fetch(address)],
-            Action::Search => vec![self.by_name("web_search", Changes::Nothing, |rule, _| {
-                rule.fits_search()
-            })],
+            Action::Search => {
+                vec![self.by_name("web_search", Changes::Nothing, |rule, _| rule.fits_search())]
+            }
             Action::Mcp(tool) => vec![self.by_name(&tool, Changes::Anything, |rule, reach| {
                 rule.fits_mcp(&tool, reach)
             })],

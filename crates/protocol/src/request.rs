@@ -223,7 +223,10 @@ impl RequestView {
     pub fn whole(&self) -> String {
         let input: serde_json::Value = serde_json::from_str(self.input.get()).unwrap_or_default();
         let mut text = visible_line(&self.tool).into_owned();
-        for (name, value) in input.as_object().into_iter().flatten() {
+        let mut fields: Vec<_> = input.as_object().into_iter().flatten().collect();
+        // What is long comes last.
+        fields.sort_by_key(|(_, value)| value.as_str().is_some_and(|text| text.contains('\n')));
+        for (name, value) in fields {
             let value = match value.as_str() {
                 Some(text) => visible(text).replace('\n', "\n      "),
                 None => visible(&value.to_string()).into_owned(),

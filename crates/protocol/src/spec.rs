@@ -158,7 +158,10 @@ pub struct AgentSpec {
     /// Who searches the web for it. `None`: its model's provider, where that is known to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub search: Option<Search>,
-    /// Offers the tools that need permissions without asking for any.
+    /// Its model's provider may search the web by itself, which nobody can be asked about each time.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub provider_may_search: bool,
+    /// Carries out everything without asking, and without a sandbox.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub bypass: bool,
     /// How providers are asked, by their canonical names.

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use agent_team_core::request::{self, Grant, Request, RequestState};
 use agent_team_policy::shell::{Join, Target};
 use agent_team_policy::{
-    Call, Decision, Digest, Effect, Mode, Offer, Place, Places, Rule, RuleBook, RuleError, Ruling,
-    Runnable, Source,
+    Call, Decision, Digest, Effect, Ground, Mode, Offer, Place, Places, Rule, RuleBook, RuleError,
+    Ruling, Runnable, Source,
 };
+use agent_team_protocol::permissions::{self, Permissions};
 use agent_team_protocol::request::{
     self as wire, AskRequest, OfferView, RequestView, RunnableCommand, RunnableJoin,
     RunnableRedirect, RunnableStep, RunnableTarget, RunnableView, Scope,
 };
 use agent_team_protocol::rule::{JudgementView, PartView, RuleView, RulingView};
-use agent_team_protocol::permissions::{self, Permissions};
 use agent_team_protocol::spec::TeamSpec;
 use agent_team_protocol::{ErrorCode, Refusal};
 
@@ -68,7 +68,11 @@ pub(crate) fn add(book: &mut RuleBook, grant: &Grant) {
 
 /// The rules of the team file and of the user's settings.
 pub(crate) fn add_own(book: &mut RuleBook, settings: &TeamSettings) {
-    for (source, permissions) in sources(&settings.permissions, &settings.own_permissions) {
+    add_all(book, &settings.permissions, &settings.own_permissions);
+}
+
+fn add_all(book: &mut RuleBook, file: &Permissions, own: &[Permissions]) {
+    for (source, permissions) in sources(file, own) {
         for (effect, rules) in effects(permissions) {
             for rule in rules {
                 if let Err(error) = book.add(effect, rule, source) {
@@ -121,13 +125,41 @@ pub(crate) fn check(spec: &TeamSpec) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Tells the agents of what the rules let pass for good, where no single call can be asked about.
+pub(crate) fn tell(spec: &mut TeamSpec) {
+    let mut book = RuleBook::new();
+    add_all(&mut book, &spec.permissions, &spec.own_permissions);
+    let here = Place {
+        given: ".".to_owned(),
+        path: spec.project.clone(),
+        resolved: spec.project.clone(),
+    };
+    let search = Call {
+        tool: "web_search".to_owned(),
+        arguments: serde_json::json!({}),
+        directory: here,
+        confined: false,
+        environment: Default::default(),
+        places: Places::default(),
+    };
+    let ground = Ground {
+        project: spec.project.clone(),
+        home: None,
+    };
+    let judgement = book.judge(&search, &ground, mode(spec.stance.mode));
+    let members = spec.members.iter_mut().map(|member| &mut member.agent);
+    for agent in members.chain(spec.roles.iter_mut().map(|role| &mut role.agent)) {
+        agent.provider_may_search = judgement.ruling == Ruling::Allow;
+    }
+}
+
 /// Deny, then ask, then allow, as they are looked at.
 pub(crate) fn rules(settings: &TeamSettings, grants: &[Grant]) -> Vec<RuleView> {
     let mut views = Vec::new();
     for (source, permissions) in sources(&settings.permissions, &settings.own_permissions) {
-        let from = match source {
-            _ if permissions.from.is_empty() => source.to_string(),
-            _ => permissions.from.clone(),
+        let from = match permissions.from.as_str() {
+            "" => source.to_string(),
+            from => from.to_owned(),
         };
         let delegated = permissions.approve.as_slice();
         let of_lead = (RulingView::Approve, delegated);

@@ -59,9 +59,7 @@ pub(super) fn read(source: &Source<'_>, table: Option<Table<'_>>) -> Said {
     let said = Said {
         rules,
         mode: table.word("mode", &Mode::NAMES).map(|found| found.value),
-        default_scope: table
-            .word("default_scope", SCOPES)
-            .map(|found| found.value),
+        default_scope: table.word("default_scope", SCOPES).map(|found| found.value),
     };
     table.finish();
     said
@@ -133,7 +131,10 @@ pub(super) fn widening(
         && scope != Scope::Once
     {
         let named = SCOPES.iter().find(|(_, known)| *known == scope);
-        lines.push(format!("default_scope = {:?}", named.map_or("", |named| named.0)));
+        lines.push(format!(
+            "default_scope = {:?}",
+            named.map_or("", |named| named.0)
+        ));
     }
     let rules = |key: &str, rules: &[String]| -> Vec<String> {
         rules.iter().map(|rule| format!("{key} {rule}")).collect()
@@ -163,7 +164,9 @@ fn file_of(settings: &Path, team: &TeamId) -> PathBuf {
 
 fn server(server: &McpServer) -> String {
     let pairs = |pairs: &std::collections::BTreeMap<String, String>| -> String {
-        let pairs = pairs.iter().map(|(name, value)| format!(" {name}={value:?}"));
+        let pairs = pairs
+            .iter()
+            .map(|(name, value)| format!(" {name}={value:?}"));
         pairs.collect()
     };
     match &server.via {

@@ -152,6 +152,8 @@ fn what(view: &RequestView) -> String {
     let input: serde_json::Value = serde_json::from_str(view.input.get()).unwrap_or_default();
     let told = match input["command"].as_str() {
         Some(command) => command.to_owned(),
+        // Of a change the whole is in `requests show`.
+        None if input["diff"].is_string() => input["path"].as_str().unwrap_or_default().to_owned(),
         None => input.to_string(),
     };
     visible_line(&format!("{}: {told}", view.tool)).into_owned()

@@ -11,8 +11,8 @@ use agent_team_protocol::exit::ExitCode as Exit;
 use agent_team_protocol::method::{
     Down, Nothing, RunStart, RunWait, StartRun, TeamDown, TeamList, TeamShow, TeamUp, Up, WaitRun,
 };
-use agent_team_protocol::rpc::TeamRef;
 use agent_team_protocol::permissions::Mode;
+use agent_team_protocol::rpc::TeamRef;
 use agent_team_protocol::spec::{Engine, PlacementChoice, TeamSpec};
 use agent_team_protocol::view::{TeamEntry, TeamState};
 use agent_team_protocol::{ErrorCode, Revision, TeamId};

@@ -205,7 +205,7 @@ impl Driver {
 
     fn up(&mut self, by: Origin, key: Option<CallKey>, reply: Reply, wanted: WantedTeam) {
         let WantedTeam {
-            spec,
+            mut spec,
             environment,
             mut place,
             dry_run,
@@ -219,6 +219,7 @@ impl Driver {
         if let Err(refusal) = permission::check(&spec) {
             return reply.refuse(refusal);
         }
+        permission::tell(&mut spec);
         let plan = convert::up_plan(spec, place.clone(), &self.team);
         // What is refused must leave no environment behind: that is what marks a team as up.
         let answer = match would_answer(&self.team, &self.identity.team, &place, plan.clone()) {

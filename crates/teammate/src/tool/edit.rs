@@ -81,11 +81,7 @@ impl Tool for EditFile {
     }
 }
 
-fn edit(
-    place: Place,
-    known: Option<Version>,
-    arguments: &Arguments,
-) -> Result<Change, ToolError> {
+fn edit(place: Place, known: Option<Version>, arguments: &Arguments) -> Result<Change, ToolError> {
     let name = place.shown();
     let Some(file) = Existing::read(&place, known)? else {
         return Err(ToolError::Failed(format!(

@@ -9,8 +9,8 @@ use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 
-use rustix::fs::{AtFlags, Mode, OFlags};
 use agent_team_policy::Digest;
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use serde_json::json;
 
@@ -121,9 +121,10 @@ impl Change {
         bench: &Bench,
         shown: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<Output, ToolError> {
-        let mut asked = json!({ "path": given, "diff": bench.secrets.hide(&self.diff.text) });
-        if !self.diff.whole {
-            // What is too long to be shown is decided about as well.
+        let diff = bench.secrets.hide(&self.diff.text);
+        let mut asked = json!({ "path": given, "diff": diff });
+        if !self.diff.whole || diff != self.diff.text {
+            // What is not shown is decided about as well.
             asked["sha256"] = Digest::of_bytes(&self.new).to_string().into();
         }
         let _permit = permission.ask(tool, &asked, false, bench, shown).await?;
@@ -145,11 +146,7 @@ impl Change {
 ///
 /// # Errors
 /// When the file is no longer `old`, or the system refuses.
-fn replace(
-    place: &Place,
-    old: Option<&Existing>,
-    bytes: &[u8],
-) -> Result<Version, ToolError> {
+fn replace(place: &Place, old: Option<&Existing>, bytes: &[u8]) -> Result<Version, ToolError> {
     let name = place.name()?;
     let wrong = |error: std::io::Error| failed(&place.shown(), &error);
     let directory = place

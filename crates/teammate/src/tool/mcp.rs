@@ -145,12 +145,7 @@ struct McpTool {
 }
 
 impl McpTool {
-    fn new(
-        server: &Arc<Server>,
-        permission: Permission,
-        name: String,
-        tool: ForeignTool,
-    ) -> Self {
+    fn new(server: &Arc<Server>, permission: Permission, name: String, tool: ForeignTool) -> Self {
         let hints = tool.annotations.as_ref();
         Self {
             spec: ToolSpec {

@@ -59,13 +59,22 @@ pub(crate) fn of(
     if !super::may_use(agent, NAME) {
         return Ok(Search::Nobody);
     }
-    let endpoint = |api, url: &str| Ok(Search::Tool(Box::new(WebSearch::new(
-        api, url, permission, bench,
-    )?)));
+    let provider_may = agent.bypass || agent.provider_may_search;
+    let endpoint = |api, url: &str| {
+        Ok(Search::Tool(Box::new(WebSearch::new(
+            api, url, permission, bench,
+        )?)))
+    };
     match (&agent.search, searches) {
         (Some(Wanted::Nobody), _) | (None, Searches::Never | Searches::Perhaps) => {
             Ok(Search::Nobody)
         }
+        (None, Searches::Yes) if !provider_may => Ok(Search::Nobody),
+        (Some(Wanted::Provider), Searches::Yes | Searches::Perhaps) if !provider_may => Err(
+            "this model's provider searches by itself, and nobody could be asked about each search: allow WebSearch in \
+             [permissions], or name another api in [search]"
+                .into(),
+        ),
         (Some(Wanted::Provider), Searches::Never) => Err(
             "no search of this model's provider is known here; name another api in [search]".into(),
         ),
