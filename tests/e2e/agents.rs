@@ -23,6 +23,7 @@ model = \"openai/ada\"
 /// The team's members ask this server.
 pub(crate) fn rig(server: &FakeModelServer) -> Rig {
     let mut rig = Rig::with_team(TEAM);
+    rig.set_settings("[permissions]\nmode = \"accept-edits\"\n");
     rig.set("OPENAI_BASE_URL", server.base_url());
     rig.set("OPENAI_API_KEY", "a-key-for-nobody");
     rig
@@ -79,7 +80,10 @@ async fn a_recorded_run_is_played_back_without_a_model() {
             .replace("openai/ada", "replay:run.jsonl"),
     );
     played.write("run.jsonl", &recording);
-    let output = played.run(["run", "Greet the world"]).await.expect(0);
+    let output = played
+        .run(["run", "--mode", "accept-edits", "Greet the world"])
+        .await
+        .expect(0);
     assert_eq!(output.stdout, "The greeting is written.\n");
     assert_eq!(played.read("greeting.txt").as_deref(), Some("hello\n"));
 }

@@ -13,6 +13,7 @@ mod cli;
 mod crash;
 mod demo;
 mod down;
+mod edits;
 mod envelopes;
 mod history;
 mod hostile;
@@ -33,6 +34,7 @@ mod spending;
 mod storage;
 mod team_at_work;
 mod teams;
+mod trust;
 mod up;
 mod wire;
 
