@@ -154,6 +154,7 @@ fn calls(rig: &Rig) -> Vec<(&'static str, Value, Rule, Rule)> {
         ("rule/list", json!({}), Never, Never),
         ("rule/check", json!({ "call": ask }), Never, Never),
         ("rule/revoke", request.clone(), Never, Never),
+        ("rule/forget", json!({ "rule": "Bash(ls)" }), Never, Never),
         ("transcript/append", json!({ "items": [] }), May, May),
         (
             "transcript/read",

@@ -249,6 +249,7 @@ async fn a_decision_about_something_else_than_was_seen_is_refused() {
             scope: Scope::Once,
             rules: Vec::new(),
         },
+        via: None,
     };
     let refusal = rig.user().await.refused::<RequestDecide>(decide).await;
     assert_eq!(refusal.code, ErrorCode::AlreadyDecided);

@@ -188,8 +188,10 @@ pub(crate) enum Verb {
     /// Who let what be done: every decision about a permission, from the journal
     Audit {
         /// Of this member alone
-        #[arg(long)]
+        #[arg(long, global = true)]
         member: Option<MemberName>,
+        #[command(subcommand)]
+        command: Option<AuditCommand>,
     },
     /// The board
     #[command(subcommand)]
@@ -283,6 +285,12 @@ pub(crate) struct Run {
     /// What the team's shared memory holds at the start; may be repeated
     #[arg(long, value_name = "KEY=JSON")]
     pub(crate) memory: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Print each decision with what came of it, an object of JSON a line; secrets of a team that is up are left out
+    Export,
 }
 
 /// How a team is started, whatever for.

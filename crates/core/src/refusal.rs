@@ -51,6 +51,10 @@ pub enum Refused {
     NotAllowed { request: RequestId, how: String },
     #[error("a rule reaches further than once")]
     RulesForOnce,
+    #[error("only rules hold always")]
+    AlwaysWithoutRules,
+    #[error("{0} has no task that this could end with")]
+    NoTask(MemberName),
     #[error("{0} requests of this member wait already")]
     TooManyRequests(usize),
     #[error("{task} waits for {}", list(by))]

@@ -157,6 +157,8 @@ pub struct DecideRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
     pub decision: Decision,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<Channel>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -184,10 +186,51 @@ pub enum Decision {
 pub enum Scope {
     #[default]
     Once,
+    /// Such calls of this member, as long as it works on the task that it has.
+    Task,
     /// Such calls of this member, until the team goes down.
     Member,
     /// Of everybody.
     Team,
+    /// The same, and the person's settings keep it for the next time: the client writes them.
+    Always,
+}
+
+impl Scope {
+    /// As they are written.
+    pub const NAMES: [(&'static str, Scope); 5] = [
+        ("once", Scope::Once),
+        ("task", Scope::Task),
+        ("member", Scope::Member),
+        ("team", Scope::Team),
+        ("always", Scope::Always),
+    ];
+
+    pub fn name(self) -> &'static str {
+        let named = Self::NAMES.iter().find(|(_, scope)| *scope == self);
+        named.map_or("", |(name, _)| name)
+    }
+}
+
+/// What a person decides with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Channel {
+    Pane,
+    Cli,
+    #[serde(other)]
+    Other,
+}
+
+impl Channel {
+    pub fn name(self) -> &'static str {
+        match self {
+            Channel::Pane => "pane",
+            Channel::Cli => "cli",
+            Channel::Other => "other",
+        }
+    }
 }
 
 /// One request, as `requests` shows it.
@@ -215,6 +258,9 @@ pub struct RequestView {
     pub why: Vec<String>,
     /// What may be allowed in its place, from the narrowest on.
     pub offers: Vec<OfferView>,
+    /// How far a decision reaches when nobody says how far.
+    #[serde(default)]
+    pub default_scope: Scope,
 }
 
 impl RequestView {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::id::{MemberName, RequestId};
-use crate::request::AskRequest;
+use crate::request::{AskRequest, Scope};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -22,6 +22,9 @@ pub struct RuleView {
     /// Whose decision made it; `None`: it is of a file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<RequestId>,
+    /// How far that decision reaches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Scope>,
     /// Whom it is for; `None`: everybody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub member: Option<MemberName>,
@@ -41,6 +44,13 @@ pub enum RulingView {
     Approve,
     #[serde(other)]
     Unknown,
+}
+
+/// Arguments of `rule/forget`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ForgetRule {
+    pub rule: String,
 }
 
 /// Arguments of `rule/check`.

@@ -158,6 +158,9 @@ pub struct AgentSpec {
     /// Who searches the web for it. `None`: its model's provider, where that is known to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub search: Option<Search>,
+    /// Rules about files that it may not read without asking: the rest of the project it may.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub guarded: Vec<String>,
     /// Its model's provider may search the web by itself, which nobody can be asked about each time.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub provider_may_search: bool,

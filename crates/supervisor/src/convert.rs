@@ -395,7 +395,8 @@ pub(crate) fn refusal(refused: &Refused) -> Refusal {
         Refused::UnknownGrant(_) => ErrorCode::UnknownGrant,
         Refused::Decided { .. } => ErrorCode::AlreadyDecided,
         Refused::NotAllowed { .. } => ErrorCode::NotAllowed,
-        Refused::RulesForOnce => ErrorCode::Invalid,
+        Refused::RulesForOnce | Refused::AlwaysWithoutRules => ErrorCode::Invalid,
+        Refused::NoTask(_) => ErrorCode::WrongState,
         Refused::TooManyRequests(_) => ErrorCode::WrongState,
         Refused::StaleLaunch => ErrorCode::Unauthenticated,
     };
@@ -414,6 +415,10 @@ fn hint(refused: &Refused) -> Option<String> {
         Refused::UnknownRequest(_) => "agent-team requests lists what waits".to_owned(),
         Refused::UnknownGrant(_) => "agent-team rules list shows what is granted".to_owned(),
         Refused::RulesForOnce => "--for member or --for team, or without --as".to_owned(),
+        Refused::AlwaysWithoutRules => {
+            "say with --as what it is: requests show offers rules".to_owned()
+        }
+        Refused::NoTask(_) => "--for member reaches until the team goes down".to_owned(),
         Refused::UnknownTask(_) => "agent-team task list shows the board".to_owned(),
         Refused::TooManyMembers { .. } => {
             "stop one, or raise limits.teammates in the team file".to_owned()

@@ -1,5 +1,6 @@
 //! Between the policy's types, the core's and the wire's, which know nothing of each other.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use agent_team_core::request::{self, Grant, Request, RequestState};
@@ -18,6 +19,14 @@ use agent_team_protocol::spec::TeamSpec;
 use agent_team_protocol::{ErrorCode, Refusal};
 
 use crate::settings::TeamSettings;
+
+/// What rules about files start from. The home is the user's, whose process this is.
+pub(crate) fn ground(project: &Path) -> Ground {
+    Ground {
+        project: project.to_owned(),
+        home: std::env::home_dir().and_then(|home| home.canonicalize().ok()),
+    }
+}
 
 /// What a member wants to do, for the policy.
 pub(crate) fn call(ask: &AskRequest) -> Result<Call, Refusal> {
@@ -99,6 +108,17 @@ fn effects(permissions: &Permissions) -> [(Effect, &[String]); 3] {
     ]
 }
 
+/// What the person lets the lead allow others: only what nothing forbids and nobody wants to be asked about.
+pub(crate) fn add_delegated(book: &mut RuleBook, settings: &TeamSettings) {
+    for (_, permissions) in sources(&settings.permissions, &settings.own_permissions) {
+        for rule in &permissions.approve {
+            if let Err(error) = book.add(Effect::Allow, rule, Source::Delegation) {
+                tracing::error!(%error, "a rule holds for nobody");
+            }
+        }
+    }
+}
+
 /// Whether the rules of this team can hold whom they are for.
 pub(crate) fn check(spec: &TeamSpec) -> Result<(), Refusal> {
     let sources = || sources(&spec.permissions, &spec.own_permissions);
@@ -142,14 +162,18 @@ pub(crate) fn tell(spec: &mut TeamSpec) {
         environment: Default::default(),
         places: Places::default(),
     };
-    let ground = Ground {
-        project: spec.project.clone(),
-        home: None,
-    };
+    let ground = ground(&spec.project);
     let judgement = book.judge(&search, &ground, mode(spec.stance.mode));
+    let guarded: Vec<String> = book
+        .entries()
+        .iter()
+        .filter(|entry| entry.effect != Effect::Allow && entry.rule.is_about_reading())
+        .map(|entry| entry.rule.to_string())
+        .collect();
     let members = spec.members.iter_mut().map(|member| &mut member.agent);
     for agent in members.chain(spec.roles.iter_mut().map(|role| &mut role.agent)) {
         agent.provider_may_search = judgement.ruling == Ruling::Allow;
+        agent.guarded.clone_from(&guarded);
     }
 }
 
@@ -169,6 +193,7 @@ pub(crate) fn rules(settings: &TeamSettings, grants: &[Grant]) -> Vec<RuleView> 
                 effect,
                 rule: Some(rule.clone()),
                 request: None,
+                scope: None,
                 member: None,
                 from: Some(from.clone()),
             }));
@@ -179,6 +204,7 @@ pub(crate) fn rules(settings: &TeamSettings, grants: &[Grant]) -> Vec<RuleView> 
             effect: RulingView::Allow,
             rule: rule.map(|rule| rule.to_string()),
             request: Some(grant.request),
+            scope: Some(reach(grant)),
             member: grant.member.clone(),
             from: None,
         };
@@ -241,8 +267,30 @@ pub(crate) fn fault(rules: &[Arc<str>]) -> Option<RuleError> {
 pub(crate) fn scope(scope: Scope) -> request::Scope {
     match scope {
         Scope::Once => request::Scope::Once,
+        Scope::Task => request::Scope::Task,
         Scope::Member => request::Scope::Member,
         Scope::Team => request::Scope::Team,
+        Scope::Always => request::Scope::Always,
+    }
+}
+
+fn shown(scope: request::Scope) -> Scope {
+    match scope {
+        request::Scope::Once => Scope::Once,
+        request::Scope::Task => Scope::Task,
+        request::Scope::Member => Scope::Member,
+        request::Scope::Team => Scope::Team,
+        request::Scope::Always => Scope::Always,
+    }
+}
+
+/// How far a grant reaches.
+fn reach(grant: &Grant) -> Scope {
+    match (&grant.member, grant.task) {
+        _ if grant.always => Scope::Always,
+        (None, _) => Scope::Team,
+        (Some(_), Some(_)) => Scope::Task,
+        (Some(_), None) => Scope::Member,
     }
 }
 
@@ -279,17 +327,13 @@ pub(crate) fn view(
     ask: AskRequest,
     judgement: &Decision,
     offers: Vec<Offer>,
+    default_scope: Scope,
 ) -> RequestView {
-    let wire_scope = |scope: request::Scope| match scope {
-        request::Scope::Once => Scope::Once,
-        request::Scope::Member => Scope::Member,
-        request::Scope::Team => Scope::Team,
-    };
     let (state, scope, by, reason) = match &request.state {
         RequestState::Pending => (wire::RequestState::Pending, None, None, None),
         RequestState::Allowed { scope, by, .. } => (
             wire::RequestState::Allowed,
-            Some(wire_scope(*scope)),
+            Some(shown(*scope)),
             Some(by.clone()),
             None,
         ),
@@ -328,5 +372,6 @@ pub(crate) fn view(
                 covers: offer.covers,
             })
             .collect(),
+        default_scope,
     }
 }

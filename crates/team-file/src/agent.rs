@@ -152,6 +152,7 @@ impl Thinking {
             may_spawn: None,
             mcp: Vec::new(),
             search: None,
+            guarded: Vec::new(),
             provider_may_search: false,
             bypass: false,
             providers: defaults.providers.clone(),

@@ -44,7 +44,7 @@ use table::{At, Level, Table};
 pub use member::check_variable;
 pub use open::find;
 pub use own::{Item, Key, KeyError, Own, OwnError, Setting};
-pub use permissions::Widening;
+pub use permissions::{Widening, allow_always, revoke_always};
 pub use role::{Layer, Place, RoleSheet};
 pub use source::Fault;
 pub use variables::{Variables, is_variable};

@@ -8,17 +8,21 @@ use std::path::{Path, PathBuf};
 
 use agent_team_policy::{Digest, Effect, Rule};
 use agent_team_protocol::TeamId;
+use agent_team_protocol::text::position;
 use agent_team_protocol::permissions::{Mode, Permissions, Stance};
 use agent_team_protocol::request::Scope;
 use agent_team_protocol::spec::{Hooks, McpServer, McpTransport};
 use toml::de::DeTable;
 
-use super::open::read_text;
+use super::open::{ReadTextError, read_text};
+use super::own::{OwnError, write_own};
 use super::source::{Fault, Source};
 use super::table::{At, Level, Table};
 
+/// A decision that says nothing about how far it reaches cannot be one for always.
 const SCOPES: &[(&str, Scope)] = &[
     ("once", Scope::Once),
+    ("task", Scope::Task),
     ("member", Scope::Member),
     ("team", Scope::Team),
 ];
@@ -130,11 +134,7 @@ pub(super) fn widening(
     if let (false, Some(scope)) = (says_scope, file.default_scope)
         && scope != Scope::Once
     {
-        let named = SCOPES.iter().find(|(_, known)| *known == scope);
-        lines.push(format!(
-            "default_scope = {:?}",
-            named.map_or("", |named| named.0)
-        ));
+        lines.push(format!("default_scope = {:?}", scope.name()));
     }
     let rules = |key: &str, rules: &[String]| -> Vec<String> {
         rules.iter().map(|rule| format!("{key} {rule}")).collect()
@@ -160,6 +160,86 @@ pub(super) fn widening(
 fn file_of(settings: &Path, team: &TeamId) -> PathBuf {
     let teams = settings.join("teams");
     teams.join(format!("{team}.permissions.toml"))
+}
+
+/// Allows these for the user in every team of this name and project, from the next `up` on. Gives the file.
+///
+/// # Errors
+/// When the file is no TOML, or cannot be written.
+pub fn allow_always(
+    settings: &Path,
+    team: &TeamId,
+    rules: &[String],
+) -> Result<PathBuf, OwnError> {
+    let file = file_of(settings, team);
+    change(&file, |allowed| {
+        for rule in rules {
+            if !allowed.contains(rule) {
+                allowed.push(rule.clone());
+            }
+        }
+    })?;
+    Ok(file)
+}
+
+/// Takes one of them back. False: it was none.
+///
+/// # Errors
+/// As for [`allow_always`].
+pub fn revoke_always(settings: &Path, team: &TeamId, rule: &str) -> Result<bool, OwnError> {
+    let mut revoked = false;
+    change(&file_of(settings, team), |allowed| {
+        let before = allowed.len();
+        allowed.retain(|allowed| allowed != rule);
+        revoked = allowed.len() < before;
+    })?;
+    Ok(revoked)
+}
+
+/// What else the file says stays.
+fn change(file: &Path, change: impl FnOnce(&mut Vec<String>)) -> Result<(), OwnError> {
+    let text = match read_text(file) {
+        Ok(text) => text,
+        Err(ReadTextError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => {
+            String::new()
+        }
+        Err(error) => return Err(OwnError::Read(file.to_owned(), error)),
+    };
+    let fault = |at: usize, message: &str| {
+        let (line, column) = position(&text, at);
+        OwnError::Fault(Fault {
+            file: file.display().to_string(),
+            line,
+            column,
+            message: message.to_owned(),
+            hint: None,
+        })
+    };
+    let mut whole: toml::Table = toml::from_str(&text)
+        .map_err(|error| fault(error.span().map_or(0, |span| span.start), error.message()))?;
+    let mut permissions = whole.remove("permissions");
+    let permissions = permissions.get_or_insert_with(|| toml::Value::Table(toml::Table::new()));
+    let Some(table) = permissions.as_table_mut() else {
+        return Err(fault(0, "`permissions` is no table"));
+    };
+    let allowed = table.get("allow").and_then(toml::Value::as_array);
+    let mut rules: Vec<String> = allowed
+        .into_iter()
+        .flatten()
+        .filter_map(|rule| rule.as_str().map(str::to_owned))
+        .collect();
+    let before = rules.clone();
+    change(&mut rules);
+    if rules == before {
+        return Ok(());
+    }
+    let rules = rules.into_iter().map(toml::Value::String).collect();
+    table.insert("allow".to_owned(), toml::Value::Array(rules));
+    whole.insert("permissions".to_owned(), permissions.clone());
+    write_own(
+        file,
+        &format!("# Yours, for this project's team: see agent-team rules list.\n{whole}"),
+    )
 }
 
 fn server(server: &McpServer) -> String {

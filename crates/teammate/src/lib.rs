@@ -67,6 +67,7 @@ use crate::launch::TakeLaunchError;
 use crate::link::{Link, Reach};
 use crate::log::MemberLog;
 use crate::model::Model;
+use crate::tool::guard::Guard;
 use crate::pane::Pane;
 use crate::secret::Secrets;
 use crate::team_tool::Shared;
@@ -254,6 +255,9 @@ fn makings<T>(
         .recursive(true)
         .mode(0o700)
         .create(&outputs)?;
+    let home = place.env.iter().find(|(name, _)| name == "HOME");
+    let home = home.and_then(|(_, home)| Path::new(home).canonicalize().ok());
+    let guard = Guard::new(&launch.agent.guarded, launch.project.clone(), home);
     let (desk, calls) = Desk::new(launch.member.clone(), launch.role.clone(), launch.lead);
     let bench = Bench {
         project: launch.project.clone(),
@@ -263,6 +267,7 @@ fn makings<T>(
         outputs: outputs.canonicalize()?,
         output_max: OUTPUT_MAX,
         seen: Mutex::new(HashMap::new()),
+        guard,
     };
     Ok(Makings {
         agent: launch.agent.clone(),

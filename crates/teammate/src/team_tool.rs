@@ -17,6 +17,7 @@ mod lines;
 mod members;
 mod memory;
 mod messages;
+mod requests;
 mod system_prompt;
 mod wait;
 
@@ -70,6 +71,7 @@ pub fn team_tools(desk: &Desk, shared: &Shared) -> Vec<Box<dyn Tool>> {
         tools.extend(members::tools_of_the_lead(&seat));
         tools.extend(board::tools_of_the_lead(&seat));
         tools.push(wait::tool(&seat));
+        tools.extend(requests::tools_of_the_lead(&seat));
     }
     tools.extend(messages::tools(&seat));
     tools.push(members::list(&seat));

@@ -8,6 +8,7 @@ use super::{Decided, TEXT_MAX, Turn, check_size, party};
 use crate::answers::Answer;
 use crate::event::Event;
 use crate::input::{Decree, Origin, Ruling};
+use crate::plan::TeamPlan;
 use crate::refusal::Refused;
 use crate::request::{PENDING_MAX, Request, RequestState, Scope};
 
@@ -78,10 +79,20 @@ impl Turn<'_> {
         id: RequestId,
         decree: Decree,
         covers: &[RequestId],
+        via: Option<Arc<str>>,
     ) -> Decided {
         let request = self.request(id)?;
         match (by, &decree) {
             (Origin::User, _) => {}
+            // What the user lets her, once, and never for herself.
+            (
+                Origin::Member { name, .. },
+                Decree::Allow {
+                    scope: Scope::Once,
+                    rules,
+                    delegated: true,
+                },
+            ) if rules.is_empty() && self.member(name)?.plan.lead && request.member != *name => {}
             // The lead may say no to others, and nothing else.
             (Origin::Member { name, .. }, Decree::Deny { .. })
                 if self.member(name)?.plan.lead && request.member != *name => {}
@@ -93,6 +104,7 @@ impl Turn<'_> {
                 how: how(request),
             });
         }
+        let member = request.member.clone();
         let by = party(by);
         match decree {
             Decree::Deny { reason } => {
@@ -101,21 +113,33 @@ impl Turn<'_> {
                     request: id,
                     by,
                     reason,
+                    via,
                 });
             }
-            Decree::Allow { scope, rules } => {
+            Decree::Allow { scope, rules, .. } => {
                 if scope == Scope::Once && !rules.is_empty() {
                     return Err(Refused::RulesForOnce);
                 }
+                if scope == Scope::Always && rules.is_empty() {
+                    return Err(Refused::AlwaysWithoutRules);
+                }
+                let task = self.team.task_of(&member).map(|task| task.id);
+                let task = match (scope, task) {
+                    (Scope::Task, None) => return Err(Refused::NoTask(member)),
+                    (Scope::Task, task) => task,
+                    (Scope::Once | Scope::Member | Scope::Team | Scope::Always, _) => None,
+                };
                 self.record(Event::RequestAllowed {
                     request: id,
                     scope,
                     by: by.clone(),
                     rules,
                     through: None,
+                    task,
+                    via: via.clone(),
                 });
                 if scope != Scope::Once {
-                    self.settle_covered(id, scope, &by, covers);
+                    self.settle_covered(id, scope, (&by, via), covers);
                 }
             }
         }
@@ -126,7 +150,7 @@ impl Turn<'_> {
         &mut self,
         granted: RequestId,
         scope: Scope,
-        by: &Party,
+        (by, via): (&Party, Option<Arc<str>>),
         covers: &[RequestId],
     ) {
         let member = self
@@ -138,7 +162,8 @@ impl Turn<'_> {
             let Some(request) = self.team.requests.get(*id).filter(|it| it.is_pending()) else {
                 continue;
             };
-            if scope == Scope::Member && Some(&request.member) != member.as_ref() {
+            let of_one = matches!(scope, Scope::Task | Scope::Member);
+            if of_one && Some(&request.member) != member.as_ref() {
                 continue;
             }
             self.record(Event::RequestAllowed {
@@ -147,6 +172,8 @@ impl Turn<'_> {
                 by: by.clone(),
                 rules: Vec::new(),
                 through: Some(granted),
+                task: None,
+                via: via.clone(),
             });
         }
     }
@@ -181,6 +208,17 @@ impl Turn<'_> {
             return Err(Refused::UnknownGrant(id));
         }
         self.record(Event::GrantRevoked { request: id });
+        Ok(Answer::Done.into())
+    }
+
+    pub(super) fn settle_plan(&mut self, settings: Arc<str>) -> Decided {
+        if self.team.plan.settings != settings {
+            let plan = TeamPlan {
+                settings,
+                ..self.team.plan.clone()
+            };
+            self.record(Event::TeamPlanned { plan });
+        }
         Ok(Answer::Done.into())
     }
 

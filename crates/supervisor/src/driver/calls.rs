@@ -53,6 +53,7 @@ pub(crate) enum Asked {
     Ask(Box<AskRequest>),
     WaitForRequest(RequestId),
     Decide(Box<DecideRequest>),
+    ForgetRule(String),
     ListRequests(ListRequests),
     ShowRequest(RequestId),
     ListRules,
@@ -78,6 +79,7 @@ impl Request {
                 )
             }
             Asked::Decide(decide) => !matches!(decide.decision, Decision::Allow { .. }),
+            Asked::ForgetRule(_) => true,
             Asked::Up(_) | Asked::Spawn(_) | Asked::Ask(_) => false,
             Asked::WaitForRequest(_)
             | Asked::ListRequests(_)
@@ -104,7 +106,12 @@ impl Request {
     pub(super) fn is_read(&self) -> bool {
         !matches!(
             self.asked,
-            Asked::Change(_) | Asked::Up(_) | Asked::Spawn(_) | Asked::Ask(_) | Asked::Decide(_)
+            Asked::Change(_)
+                | Asked::Up(_)
+                | Asked::Spawn(_)
+                | Asked::Ask(_)
+                | Asked::Decide(_)
+                | Asked::ForgetRule(_)
         )
     }
 }
@@ -152,6 +159,7 @@ impl Driver {
             }
             Asked::Up(wanted) => self.up(by, key, reply, *wanted),
             Asked::Ask(ask) => self.ask_permission(by, key, reply, &ask),
+            Asked::ForgetRule(rule) => self.forget_rule(by, key, reply, &rule),
             Asked::Decide(decide) => {
                 self.turn.urgent |= urgent;
                 self.decide(by, key, reply, *decide);

@@ -65,7 +65,8 @@ impl Driver {
             | Asked::Up(_)
             | Asked::Spawn(_)
             | Asked::Ask(_)
-            | Asked::Decide(_) => {
+            | Asked::Decide(_)
+            | Asked::ForgetRule(_) => {
                 reply.refuse(Refusal::internal("a change came as a question"));
             }
         }
@@ -324,7 +325,8 @@ fn check_reader(by: &Origin, asked: &Asked) -> Result<(), Refusal> {
         | Asked::Up(_)
         | Asked::Spawn(_)
         | Asked::Ask(_)
-        | Asked::Decide(_) => {
+        | Asked::Decide(_)
+        | Asked::ForgetRule(_) => {
             return Ok(());
         }
     };

@@ -107,6 +107,7 @@ fn a_member_thinks_as_her_role_and_her_own_table_say() {
             may_spawn: None,
             mcp: Vec::new(),
             search: None,
+            guarded: Vec::new(),
             provider_may_search: false,
             bypass: false,
             providers: Default::default(),

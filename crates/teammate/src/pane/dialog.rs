@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use agent_team_protocol::RequestId;
-use agent_team_protocol::request::{DecideRequest, Decision, OfferView, RequestView, Scope};
+use agent_team_protocol::request::{Channel, DecideRequest, Decision, OfferView, RequestView, Scope};
 use agent_team_protocol::text::visible_line;
 
 /// No key counts before all of the request has been on the screen for so long without one.
@@ -23,6 +23,8 @@ pub(crate) struct Dialog {
     request: RequestId,
     digest: String,
     offers: Vec<OfferView>,
+    /// What `y` reaches.
+    scope: Scope,
 }
 
 /// What the person did.
@@ -40,6 +42,7 @@ impl Dialog {
         Self {
             request: view.id,
             digest: view.digest,
+            scope: view.default_scope,
             offers: view.offers.into_iter().take(OFFERS).collect(),
         }
     }
@@ -55,7 +58,7 @@ impl Dialog {
         };
         let decision = match key {
             b'y' => Decision::Allow {
-                scope: Scope::Once,
+                scope: self.scope,
                 rules: Vec::new(),
             },
             b'n' => Decision::Deny {
@@ -77,6 +80,7 @@ impl Dialog {
             request: self.request,
             digest: Some(self.digest.clone()),
             decision,
+            via: Some(Channel::Pane),
         })
     }
 
@@ -87,7 +91,8 @@ impl Dialog {
             1 => "1 team · ",
             _ => "1-9 team · ",
         };
-        format!("{}? y once · {offers}n no · esc later ▸ ", self.request)
+        let scope = self.scope.name();
+        format!("{}? y {scope} · {offers}n no · esc later ▸ ", self.request)
     }
 }
 
@@ -139,6 +144,7 @@ mod tests {
                     covers: "every rm".into(),
                 },
             ],
+            default_scope: Scope::Once,
         }
     }
 

@@ -50,6 +50,21 @@ impl Permission {
         matches!(self, Permission::Asked(_))
     }
 
+    /// The same for a tool that only reads this file, which for the most may simply be read.
+    pub(super) async fn ask_to_read(
+        &self,
+        tool: &str,
+        given: &str,
+        bench: &Bench,
+        shown: &(dyn Fn(&str) + Send + Sync),
+    ) -> Result<(), ToolError> {
+        if bench.guard.covers_given(&bench.cwd, given) {
+            let arguments = serde_json::json!({ "path": given });
+            let _permit = self.ask(tool, &arguments, false, bench, shown).await?;
+        }
+        Ok(())
+    }
+
     /// Waits until the call may be carried out. `confined`: a sandbox will hold what it starts.
     ///
     /// # Errors
