@@ -63,7 +63,10 @@ async fn a_file_that_changed_while_the_request_waited_stays_as_it_is() {
     rig.ok(["requests", "allow", "P-1"]).await;
     server.asked("ada", 3).await;
     assert!(result(&server).contains("has changed since you read it"));
-    assert_eq!(rig.read("src/kept.rs").as_deref(), Some("a person was here\n"));
+    assert_eq!(
+        rig.read("src/kept.rs").as_deref(),
+        Some("a person was here\n")
+    );
 }
 
 #[tokio::test]
@@ -76,7 +79,10 @@ async fn what_is_guarded_is_refused_and_nobody_is_asked() {
     let (server, rig) = team("[permissions]\nallow = [\"Edit\"]\n", replies).await;
     server.asked("ada", 3).await;
     assert!(result(&server).contains("says what the team may do"));
-    assert_eq!(rig.json(["requests", "list", "--all"]).await["requests"], json!([]));
+    assert_eq!(
+        rig.json(["requests", "list", "--all"]).await["requests"],
+        json!([])
+    );
 }
 
 #[tokio::test]
@@ -106,7 +112,11 @@ async fn each_mode_does_with_an_edit_what_it_says() {
             rig.until_member("ada", |ada| ada.requests > 0).await;
         } else {
             server.asked("ada", 2).await;
-            assert!(result(&server).contains(says), "{settings}{}", result(&server));
+            assert!(
+                result(&server).contains(says),
+                "{settings}{}",
+                result(&server)
+            );
         }
         assert_eq!(rig.read("src/new.rs").is_some(), written, "{settings}");
     }
@@ -149,7 +159,15 @@ async fn a_directory_grant_settles_edits_of_eight_different_files() {
     };
     let first = requests.iter().find(in_src).expect("one of the eight");
     let first = first["id"].as_str().expect("an id");
-    let allow = ["requests", "allow", first, "--for", "team", "--as", "Edit(src/**)"];
+    let allow = [
+        "requests",
+        "allow",
+        first,
+        "--for",
+        "team",
+        "--as",
+        "Edit(src/**)",
+    ];
     rig.ok(allow).await;
     let left = rig.json(["requests"]).await;
     let left = left["requests"].as_array().expect("a list").clone();
@@ -161,4 +179,76 @@ async fn a_directory_grant_settles_edits_of_eight_different_files() {
         assert_eq!(written.as_deref(), Some("mine\n"));
     }
     assert_eq!(rig.read("other/w9.txt"), None);
+}
+
+#[tokio::test]
+async fn a_file_that_rules_guard_is_asked_about_and_found_by_nobody() {
+    let replies = vec![
+        Reply::call("grep", json!({ "pattern": "hunter" })),
+        Reply::call("glob", json!({ "pattern": "**/*.txt" })),
+        Reply::call("read", json!({ "path": "src/../keys/one.txt" })),
+        Reply::call("read", json!({ "path": "keys/two.txt" })),
+        Reply::text("Done."),
+    ];
+    let lead = ("lead", vec![Reply::text("I see.")]);
+    let server = FakeModelServer::start(by_model([lead, ("ada", replies)])).await;
+    let rig = rig(&server);
+    rig.set_settings("[permissions]\nask = [\"Read(keys/two.txt)\"]\n");
+    let file = rig.read(".agent-team/team.toml").expect("the rig wrote it");
+    rig.set_team(&format!(
+        "{file}[permissions]\ndeny = [\"Read(keys/one.txt)\"]\n"
+    ));
+    for (name, text) in [
+        ("keys/one.txt", "hunter1\n"),
+        ("keys/two.txt", "hunter2\n"),
+        ("src/open.txt", "hunter3\n"),
+    ] {
+        rig.write(name, text);
+    }
+    rig.ok(["up", "--detach"]).await;
+    rig.ok(["send", "ada", "Go on"]).await;
+    rig.until_member("ada", |ada| ada.requests > 0).await;
+    rig.ok(["requests", "allow", "P-1"]).await;
+    server.asked("ada", 5).await;
+    let requests = server.requests();
+    let last = requests.last().expect("it was asked").results();
+    let results: Vec<&str> = last.iter().map(|(_, text)| text.as_str()).collect();
+    let [grepped, globbed, one, two] = results.as_slice() else {
+        panic!("{results:?}");
+    };
+    for listed in [grepped, globbed] {
+        assert!(listed.contains("src/open.txt"), "{listed}");
+        assert!(!listed.contains("keys/"), "{listed}");
+    }
+    assert!(one.contains("denied by Read(keys/one.txt)"), "{one}");
+    assert!(two.contains("hunter2"), "{two}");
+}
+
+#[tokio::test]
+async fn a_run_that_nobody_watches_denies_what_it_would_ask_and_says_so_once() {
+    let edit = || write("new.txt", "new\n");
+    let finish = || Reply::call("finish", json!({ "answer": "Done." }));
+    for (arguments, written) in [
+        (["run", "--mode", "default", "Do it"], false),
+        (["run", "--mode", "accept-edits", "Do it"], true),
+    ] {
+        let bash = Reply::call("bash", json!({ "command": "touch ran" }));
+        let lead = ("lead", vec![edit(), bash, finish()]);
+        let server = FakeModelServer::start(by_model([lead, ("ada", Vec::new())])).await;
+        let rig = rig(&server);
+        let run = rig.run(arguments).await.expect(0);
+        assert_eq!(
+            run.stderr.matches("nobody is asked").count(),
+            1,
+            "{}",
+            run.stderr
+        );
+        assert_eq!(rig.read("new.txt").is_some(), written);
+        assert_eq!(rig.read("ran"), None);
+        let told = server.requests().last().expect("it was asked").results();
+        assert!(
+            told[1].1.contains("nobody is there to be asked"),
+            "{told:?}"
+        );
+    }
 }

@@ -253,10 +253,11 @@ impl Requests {
 
     /// What was granted for a task ends with it. `works_on`: the task that a member has.
     pub(crate) fn end_with_tasks(&mut self, works_on: impl Fn(&MemberName) -> Option<TaskId>) {
-        self.grants.retain(|grant| match (&grant.member, grant.task) {
-            (Some(member), Some(task)) => works_on(member) == Some(task),
-            (None, _) | (_, None) => true,
-        });
+        self.grants
+            .retain(|grant| match (&grant.member, grant.task) {
+                (Some(member), Some(task)) => works_on(member) == Some(task),
+                (None, _) | (_, None) => true,
+            });
     }
 
     /// What she had begun is lost with her launch. Who goes on may ask again, and has what was decided meanwhile.

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 
 use agent_team_policy::{Digest, Effect, Rule};
 use agent_team_protocol::TeamId;
-use agent_team_protocol::text::position;
 use agent_team_protocol::permissions::{Mode, Permissions, Stance};
 use agent_team_protocol::request::Scope;
 use agent_team_protocol::spec::{Hooks, McpServer, McpTransport};
+use agent_team_protocol::text::position;
 use toml::de::DeTable;
 
 use super::open::{ReadTextError, read_text};
@@ -166,11 +166,7 @@ fn file_of(settings: &Path, team: &TeamId) -> PathBuf {
 ///
 /// # Errors
 /// When the file is no TOML, or cannot be written.
-pub fn allow_always(
-    settings: &Path,
-    team: &TeamId,
-    rules: &[String],
-) -> Result<PathBuf, OwnError> {
+pub fn allow_always(settings: &Path, team: &TeamId, rules: &[String]) -> Result<PathBuf, OwnError> {
     let file = file_of(settings, team);
     change(&file, |allowed| {
         for rule in rules {

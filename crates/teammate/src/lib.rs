@@ -67,12 +67,12 @@ use crate::launch::TakeLaunchError;
 use crate::link::{Link, Reach};
 use crate::log::MemberLog;
 use crate::model::Model;
-use crate::tool::guard::Guard;
 use crate::pane::Pane;
 use crate::secret::Secrets;
 use crate::team_tool::Shared;
 use crate::tool::Bench;
 use crate::tool::confine::Confinement;
+use crate::tool::guard::Guard;
 use crate::typed::Typed;
 use crate::worker::{LastWords, Parts, Worker};
 

@@ -4,9 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use agent_team_policy::{Action, Place};
-use agent_team_protocol::method::{
-    Nothing, RuleCheck, RuleForget, RuleList, RuleRevoke, TeamShow,
-};
+use agent_team_protocol::method::{Nothing, RuleCheck, RuleForget, RuleList, RuleRevoke, TeamShow};
 use agent_team_protocol::request::{AskRequest, OneRequest, PlaceSpec, Scope};
 use agent_team_protocol::rule::{CheckRules, ForgetRule, JudgementView, RuleView, RulingView};
 use agent_team_protocol::text::visible_line;

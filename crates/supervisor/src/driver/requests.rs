@@ -4,8 +4,8 @@ use agent_team_core::input::{self, Decree};
 use agent_team_core::request::{self, Grant, RequestState};
 use agent_team_core::{Call, CallKey, Origin};
 use agent_team_policy::{Decision as Judgement, Ground, RuleBook, Ruling, Why};
-use agent_team_protocol::permissions::Stance;
 use agent_team_protocol::method::Nothing;
+use agent_team_protocol::permissions::Stance;
 use agent_team_protocol::request::{
     AskRequest, DecideRequest, Decided, Decision, ListRequests, Permission, RequestListAnswer,
     RequestView, Scope,

@@ -6,7 +6,9 @@
 use std::time::Duration;
 
 use agent_team_protocol::RequestId;
-use agent_team_protocol::request::{Channel, DecideRequest, Decision, OfferView, RequestView, Scope};
+use agent_team_protocol::request::{
+    Channel, DecideRequest, Decision, OfferView, RequestView, Scope,
+};
 use agent_team_protocol::text::visible_line;
 
 /// No key counts before all of the request has been on the screen for so long without one.

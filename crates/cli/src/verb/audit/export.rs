@@ -59,7 +59,9 @@ pub(super) fn lines(team: &TeamId, entries: &[Entry], secrets: &Secrets) -> Vec<
         };
         ends.extend(entry.request.map(|request| (request, end)));
     }
-    let decisions = entries.iter().filter_map(|entry| decision(team, entry, &ends));
+    let decisions = entries
+        .iter()
+        .filter_map(|entry| decision(team, entry, &ends));
     let line = |decision| serde_json::to_string(&decision).expect("it has a JSON form");
     decisions.map(|it| secrets.hide(line(it))).collect()
 }
