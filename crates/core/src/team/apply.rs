@@ -32,8 +32,8 @@ impl Team {
             requests, board, ..
         } = self;
         requests.end_with_tasks(|member| {
-            let mut hers = board.claims(&Party::Member(member.clone()));
-            hers.next().map(|task| task.id)
+            let member = Party::Member(member.clone());
+            board.claims(&member).next().map(|task| task.id)
         });
     }
 

@@ -325,7 +325,7 @@ impl Driver {
             .unwrap_or_default();
         let scope = match scope {
             Scope::Task if self.team.task_of(&request.member).is_none() => Scope::Once,
-            scope => scope,
+            Scope::Once | Scope::Task | Scope::Member | Scope::Team | Scope::Always => scope,
         };
         Ok(permission::view(request, ask, &judgement, offers, scope))
     }
