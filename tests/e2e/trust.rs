@@ -35,7 +35,7 @@ async fn without_a_terminal_it_is_refused_with_the_digest_which_is_then_remember
     assert_eq!(refusal["code"], "untrusted");
     let message = refusal["message"].as_str().expect("a message");
     assert!(
-        message.contains("\n  hook teammate_idle runs touch ran"),
+        message.contains("hook teammate_idle runs touch ran"),
         "{message}"
     );
     assert_eq!(rig.processes(), [], "nothing was started");

@@ -161,6 +161,9 @@ pub struct AgentSpec {
     /// Rules about files that it may not read without asking: the rest of the project it may.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub guarded: Vec<String>,
+    /// The person lets it, as the lead, allow some of what others ask.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub may_allow: bool,
     /// Its model's provider may search the web by itself, which nobody can be asked about each time.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub provider_may_search: bool,

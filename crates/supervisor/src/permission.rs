@@ -145,7 +145,7 @@ pub(crate) fn check(spec: &TeamSpec) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Tells the agents of what the rules let pass for good, where no single call can be asked about.
+/// Tells the agents what of the rules they have to know by themselves.
 pub(crate) fn tell(spec: &mut TeamSpec) {
     let mut book = RuleBook::new();
     add_all(&mut book, &spec.permissions, &spec.own_permissions);
@@ -164,6 +164,8 @@ pub(crate) fn tell(spec: &mut TeamSpec) {
     };
     let ground = ground(&spec.project);
     let judgement = book.judge(&search, &ground, mode(spec.stance.mode));
+    let delegates = sources(&spec.permissions, &spec.own_permissions)
+        .any(|(_, permissions)| !permissions.approve.is_empty());
     let guarded: Vec<String> = book
         .entries()
         .iter()
@@ -174,6 +176,7 @@ pub(crate) fn tell(spec: &mut TeamSpec) {
     for agent in members.chain(spec.roles.iter_mut().map(|role| &mut role.agent)) {
         agent.provider_may_search = judgement.ruling == Ruling::Allow;
         agent.guarded.clone_from(&guarded);
+        agent.may_allow = delegates;
     }
 }
 

@@ -153,6 +153,7 @@ impl Thinking {
             mcp: Vec::new(),
             search: None,
             guarded: Vec::new(),
+            may_allow: false,
             provider_may_search: false,
             bypass: false,
             providers: defaults.providers.clone(),

@@ -4,14 +4,15 @@
 //! A file of the project may hold back everybody. What of it lets pass, or has something run, is set apart here as
 //! [`Widening`]: it holds nobody's word before the person has trusted it.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use agent_team_policy::{Digest, Effect, Rule};
-use agent_team_protocol::TeamId;
 use agent_team_protocol::permissions::{Mode, Permissions, Stance};
 use agent_team_protocol::request::Scope;
 use agent_team_protocol::spec::{Hooks, McpServer, McpTransport};
 use agent_team_protocol::text::position;
+use agent_team_protocol::{TeamId, with_causes};
 use toml::de::DeTable;
 
 use super::open::{ReadTextError, read_text};
@@ -87,8 +88,17 @@ pub(super) fn of_user(settings: &Path, team: Option<&TeamId>) -> (Vec<Said>, Vec
     let (mut said, mut faults) = (Vec::new(), Vec::new());
     for file in files.into_iter().flatten() {
         let shown = file.display().to_string();
-        // A file that cannot be read at all stops the supervisor, which says so.
-        let Ok(text) = read_text(&file) else { continue };
+        let text = match read_text(&file) {
+            Ok(text) => text,
+            Err(ReadTextError::Io(error)) if error.kind() == ErrorKind::NotFound => continue,
+            Err(error) => {
+                // What it forbids would hold nobody back.
+                let source = Source::new(shown, "");
+                source.fault(0, with_causes(&error));
+                faults.extend(source.into_faults());
+                continue;
+            }
+        };
         let source = Source::new(shown, &text);
         match DeTable::parse(&text) {
             Ok(document) => {
@@ -196,9 +206,7 @@ pub fn revoke_always(settings: &Path, team: &TeamId, rule: &str) -> Result<bool,
 fn change(file: &Path, change: impl FnOnce(&mut Vec<String>)) -> Result<(), OwnError> {
     let text = match read_text(file) {
         Ok(text) => text,
-        Err(ReadTextError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => {
-            String::new()
-        }
+        Err(ReadTextError::Io(error)) if error.kind() == ErrorKind::NotFound => String::new(),
         Err(error) => return Err(OwnError::Read(file.to_owned(), error)),
     };
     let fault = |at: usize, message: &str| {

@@ -71,13 +71,21 @@ pub fn team_tools(desk: &Desk, shared: &Shared) -> Vec<Box<dyn Tool>> {
         tools.extend(members::tools_of_the_lead(&seat));
         tools.extend(board::tools_of_the_lead(&seat));
         tools.push(wait::tool(&seat));
-        tools.extend(requests::tools_of_the_lead(&seat));
     }
     tools.extend(messages::tools(&seat));
     tools.push(members::list(&seat));
     tools.extend(board::tools(&seat));
     tools.extend(memory::tools(&seat));
     tools
+}
+
+/// What a lead has besides, whom the person lets allow some of what others ask.
+pub(crate) fn request_tools(desk: &Desk, shared: &Shared) -> [Box<dyn Tool>; 3] {
+    let seat = Arc::new(Seat {
+        desk: desk.clone(),
+        shared: shared.clone(),
+    });
+    requests::tools(&seat)
 }
 
 /// Where one member's team tools sit.

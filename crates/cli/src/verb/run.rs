@@ -13,7 +13,7 @@ use agent_team_protocol::method::{
 };
 use agent_team_protocol::permissions::Mode;
 use agent_team_protocol::rpc::TeamRef;
-use agent_team_protocol::spec::{Engine, PlacementChoice, TeamSpec};
+use agent_team_protocol::spec::{PlacementChoice, TeamSpec};
 use agent_team_protocol::view::{TeamEntry, TeamState};
 use agent_team_protocol::{ErrorCode, Revision, TeamId};
 use agent_team_system::terminal;
@@ -39,12 +39,7 @@ pub(super) async fn run(
     let began = Instant::now();
     let memory = memory(&args.memory)?;
     let goal = super::text_or_stdin(args.goal.clone(), ErrorCode::MessageTooLarge)?;
-    let mut spec = up::wanted(global, output, &args.start, true).await?;
-    let thinks = spec.members.iter().any(|it| it.engine == Engine::Native);
-    if thinks && spec.stance.mode != Mode::Bypass && !terminal::is_terminal(std::io::stderr()) {
-        spec.stance.unattended = true;
-        output.note(ALONE);
-    }
+    let spec = up::wanted(global, output, &args.start, true).await?;
     let team = TeamId::new(&spec.name, &spec.project);
     let carried_out = carry_out(output, &args, goal, memory, spec, &team, began).await;
     if args.events
@@ -173,6 +168,11 @@ async fn start(
 ) -> Result<Revision, Failure> {
     up::check_lead(&spec)?;
     spec.placement = PlacementChoice::Headless;
+    let asks = spec.stance.mode != Mode::Bypass;
+    if asks && !terminal::is_terminal(std::io::stderr()) {
+        spec.stance.unattended = true;
+        output.note(ALONE);
+    }
     let up = Up {
         environment: up::environment(output, &args.start.env)?,
         secrets: up::secrets(&args.start.secret)?,

@@ -14,9 +14,11 @@ use agent_team_system::directories::Directories;
 use agent_team_system::{private_file, terminal};
 
 use crate::error::Failure;
+use crate::output::Output;
 
 /// Goes on when nothing needs trust, or it is there: from before, typed, or given now.
 pub(super) fn check(
+    output: Output,
     widening: Option<&Widening>,
     team: &TeamId,
     typed: Option<&str>,
@@ -29,21 +31,12 @@ pub(super) fn check(
     if is_remembered(&file, widening) {
         return Ok(());
     }
-    match typed {
-        Some(typed) if typed == widening.digest => {}
-        Some(_) => {
-            let text = format!("{}\nis not what --trust names", told(widening));
-            return Err(untrusted(text, widening));
-        }
-        None if may_ask() => {
-            if !ask(widening)? {
-                return Err(untrusted(
-                    "it is not trusted, and nothing was started".to_owned(),
-                    widening,
-                ));
-            }
-        }
-        None => return Err(untrusted(told(widening), widening)),
+    let is_trusted = match typed {
+        Some(typed) => typed == widening.digest,
+        None => !output.is_json() && may_ask() && ask(widening)?,
+    };
+    if !is_trusted {
+        return Err(untrusted(output, widening));
     }
     directories.prepare()?;
     remember(&file, widening).map_err(|error| Failure::io("the trust cannot be remembered", &error))
@@ -83,9 +76,15 @@ fn told(widening: &Widening) -> String {
     text
 }
 
-fn untrusted(text: String, widening: &Widening) -> Failure {
+/// A program is told in one sentence, a person in lines.
+fn untrusted(output: Output, widening: &Widening) -> Failure {
+    output.note(&told(widening));
+    let mut text = "the team file is not trusted, and nothing was started".to_owned();
+    if output.is_json() {
+        text.push_str(&format!(": {}", widening.lines.join("; ")));
+    }
     Failure::new("untrusted", ExitCode::Refused, text).hint(format!(
-        "if you trust that, do the same with --trust {}",
+        "if you trust it, do the same with --trust {}",
         widening.digest
     ))
 }

@@ -256,7 +256,7 @@ pub(super) async fn wanted(
         output.note(&text::line(&format!("warning: {warning}")));
     }
     let team = TeamId::new(&spec.name, &spec.project);
-    trust::check(widening.as_ref(), &team, args.trust.as_deref())?;
+    trust::check(output, widening.as_ref(), &team, args.trust.as_deref())?;
     if let Some(mode) = args.mode() {
         spec.stance.mode = mode;
     }

@@ -108,6 +108,7 @@ fn a_member_thinks_as_her_role_and_her_own_table_say() {
             mcp: Vec::new(),
             search: None,
             guarded: Vec::new(),
+            may_allow: false,
             provider_may_search: false,
             bypass: false,
             providers: Default::default(),

@@ -19,7 +19,7 @@ use crate::model::name::ModelName;
 use crate::model::open::{Surroundings, open};
 use crate::model::provider::PROVIDERS;
 use crate::model::recording::Recorder;
-use crate::team_tool::{Briefing, Shared, system_prompt, team_tools};
+use crate::team_tool::{Briefing, Shared, request_tools, system_prompt, team_tools};
 use crate::tool::confine::Confinement;
 use crate::tool::{Options, Permission, Tool, domain_tools, may_use};
 use crate::worker::LastWords;
@@ -115,6 +115,9 @@ pub(crate) fn tools_of(
     });
     tools.retain(|tool| may_use(agent, &tool.spec().name));
     tools.extend(team_tools(desk, shared));
+    if desk.lead && agent.may_allow {
+        tools.extend(request_tools(desk, shared));
+    }
     tools
 }
 

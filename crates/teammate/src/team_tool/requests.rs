@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::{Seat, changing, reading};
 use crate::tool::{Tool, ToolError};
 
-pub(super) fn tools_of_the_lead(seat: &Arc<Seat>) -> [Box<dyn Tool>; 3] {
+pub(super) fn tools(seat: &Arc<Seat>) -> [Box<dyn Tool>; 3] {
     [
         reading(
             seat,
