@@ -500,45 +500,36 @@ async fn what_is_allowed_always_is_kept_in_the_users_own_settings_until_it_is_re
     if !there_is_a_sandbox().await {
         return;
     }
-    let replies = vec![
-        bash("touch one"),
-        bash("touch two"),
-        bash("touch three"),
-        Reply::text("Done."),
-    ];
-    let (server, rig) = team(replies).await;
+    let rule = "Bash(touch one)";
+    let always = ["requests", "allow", "P-1", "--for", "always", "--as", rule];
+    let check = ["rules", "check", "--", "touch one"];
+    let replies = vec![bash("touch one"), bash("touch two"), Reply::text("Done.")];
+    let (_server, rig) = team(replies).await;
     rig.until_member("ada", asks).await;
     rig.refused(2, ["requests", "allow", "P-1", "--for", "always"])
         .await;
-    rig.ok([
-        "requests",
-        "allow",
-        "P-1",
-        "--for",
-        "always",
-        "--as",
-        "Bash(touch one)",
-    ])
-    .await;
+    rig.ok(always).await;
     rig.until_member("ada", |ada| waits_for(ada, 2)).await;
+    let listed = rig.json(["rules", "list"]).await;
+    assert_eq!(listed["rules"][0]["scope"], "always");
     let committed = rig.read(".agent-team/team.toml").expect("it is there");
     assert!(!committed.contains("touch"), "{committed}");
+
     rig.ok(["down"]).await;
     rig.ok(["up", "--detach"]).await;
-    let rules = rig.json(["rules", "list"]).await;
-    assert_eq!(rules["rules"][0]["rule"], "Bash(touch one)");
-    let from = rules["rules"][0]["from"].as_str().expect("a file");
+    let listed = rig.json(["rules", "list"]).await;
+    assert_eq!(listed["rules"][0]["rule"], rule);
+    let from = listed["rules"][0]["from"].as_str().expect("a file");
     assert!(
         from.starts_with(rig.home().to_str().expect("text")),
         "{from}"
     );
-    let explained = rig.ok(["rules", "check", "--", "touch one"]).await.stdout;
+    let explained = rig.ok(check).await.stdout;
     assert!(explained.contains("(the user's settings)"), "{explained}");
 
-    rig.ok(["rules", "revoke", "Bash(touch one)"]).await;
+    rig.ok(["rules", "revoke", rule]).await;
     assert_eq!(rig.json(["rules", "list"]).await["rules"], json!([]));
-    let explained = rig.ok(["rules", "check", "--", "touch one"]).await.stdout;
+    let explained = rig.ok(check).await.stdout;
     assert!(explained.starts_with("ask"), "{explained}");
-    rig.refused(3, ["rules", "revoke", "Bash(touch one)"]).await;
-    drop(server);
+    rig.refused(3, ["rules", "revoke", rule]).await;
 }

@@ -70,23 +70,27 @@ async fn revoke(session: &mut Session, output: Output, what: String) -> Result<(
     let team = session.ask::<TeamShow>(Nothing {}).await?.team;
     let settings = Directories::from_environment()?.config;
     let document = serde_json::json!({ "revoked": what });
+    let mut rules = session.ask::<RuleList>(Nothing {}).await?.rules;
+    rules.retain(|view| view.scope == Some(Scope::Always));
     let Ok(request) = what.parse::<RequestId>() else {
         if !agent_team_file::revoke_always(&settings, &team, &what)? {
             let text = format!("you did not allow {what} always for this project");
             let failure = Failure::of(ErrorCode::UnknownGrant, text);
             return Err(failure.hint("agent-team rules list shows what is allowed, and where"));
         }
+        // The decision that made it may still hold.
+        rules.retain(|view| view.rule.as_ref() == Some(&what));
+        for request in rules.into_iter().filter_map(|view| view.request) {
+            session.call::<RuleRevoke>(OneRequest { request }).await?;
+        }
         let rule = what.clone();
         session.call::<RuleForget>(ForgetRule { rule }).await?;
         let told = format!("{} is allowed no longer\n", visible_line(&what));
         return output.show(&document, || told);
     };
-    let rules = session.ask::<RuleList>(Nothing {}).await?.rules;
     session.call::<RuleRevoke>(OneRequest { request }).await?;
-    let always = rules
-        .into_iter()
-        .filter(|view| view.request == Some(request) && view.scope == Some(Scope::Always));
-    for rule in always.filter_map(|view| view.rule) {
+    rules.retain(|view| view.request == Some(request));
+    for rule in rules.into_iter().filter_map(|view| view.rule) {
         agent_team_file::revoke_always(&settings, &team, &rule)?;
     }
     output.show(&document, || format!("{request} grants nothing any more\n"))

@@ -31,9 +31,10 @@ pub(super) fn check(
     if is_remembered(&file, widening) {
         return Ok(());
     }
+    output.note(&told(widening));
     let is_trusted = match typed {
         Some(typed) => typed == widening.digest,
-        None => !output.is_json() && may_ask() && ask(widening)?,
+        None => !output.is_json() && may_ask() && ask()?,
     };
     if !is_trusted {
         return Err(untrusted(output, widening));
@@ -55,10 +56,10 @@ fn may_ask() -> bool {
 }
 
 /// No answer is no.
-fn ask(widening: &Widening) -> Result<bool, Failure> {
+fn ask() -> Result<bool, Failure> {
     let failed = |error: std::io::Error| Failure::io("the terminal cannot be asked", &error);
     let mut stderr = anstream::stderr();
-    write!(stderr, "{}\nTrust this? [y/N] ", told(widening)).map_err(failed)?;
+    write!(stderr, "Trust this? [y/N] ").map_err(failed)?;
     stderr.flush().map_err(failed)?;
     let mut answer = String::new();
     std::io::stdin()
@@ -78,7 +79,6 @@ fn told(widening: &Widening) -> String {
 
 /// A program is told in one sentence, a person in lines.
 fn untrusted(output: Output, widening: &Widening) -> Failure {
-    output.note(&told(widening));
     let mut text = "the team file is not trusted, and nothing was started".to_owned();
     if output.is_json() {
         text.push_str(&format!(": {}", widening.lines.join("; ")));

@@ -198,7 +198,7 @@ fn what_is_allowed_for_a_task_ends_with_it() {
         Refused::NoTask(name("ada"))
     );
     let task = rig.add("One");
-    rig.claim("ada", task);
+    assert_eq!(rig.owner(task).as_deref(), Some("ada"));
     let other = asked(&mut rig, "ada", "e");
     rig.user(allow_for(request, Scope::Task, &[other])).answer();
     assert!(matches!(state(&rig, other), RequestState::Allowed { .. }));
