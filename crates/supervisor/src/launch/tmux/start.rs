@@ -14,7 +14,7 @@ use super::fill::{Room, Step};
 use super::server::{OWN_SERVER, Server};
 use super::survey::{Pane, Window};
 use super::{Panes, room};
-use crate::launch::{LaunchOrder, Running};
+use crate::launch::{LaunchOrder, ProgramTask, Running};
 use crate::settings::TmuxSession;
 
 /// What the steps have come to.
@@ -42,9 +42,11 @@ impl Panes {
         };
         let team = &self.team;
         let is_known = |order: &LaunchOrder| {
-            self.survey
-                .as_ref()
-                .is_some_and(|survey| survey.of_member(team, order.member.as_str()).is_some())
+            // Who is to be shown may be shown already.
+            let starts = matches!(order.task, ProgramTask::Launch { .. });
+            let survey = self.survey.as_ref().filter(|_| starts);
+            survey
+.is_some_and(|survey| survey.of_member(team, order.member.as_str()).is_some())
         };
         if !orders.iter().all(is_known) {
             // A window may have another size by now than when we looked.
@@ -85,6 +87,10 @@ impl Panes {
 
     /// One call of tmux for orders that wait.
     async fn step(&mut self, progress: &mut Progress<'_>) -> Result<(), TmuxError> {
+        self.find_shown(progress).await?;
+        if progress.waiting().next().is_none() {
+            return Ok(());
+        }
         let step = self.next_step(progress).await?;
         let (printed, outcome) = if let Some(Room::Session) = step.room {
             let _sole = OWN_SERVER.lock().await;
@@ -130,6 +136,21 @@ impl Panes {
             }
             (outcome, _) => outcome,
         }
+    }
+
+    /// A worker that is still in its pane is not driven out of it by who would show it there.
+    async fn find_shown(&mut self, progress: &mut Progress<'_>) -> Result<(), TmuxError> {
+        let team = self.team.clone();
+        let survey = self.survey().await?;
+        for (order, born) in progress.orders.iter().zip(&mut progress.born) {
+            if let ProgramTask::Hold { worker, .. } = &order.task
+                && let Some(pane) = survey.of_member(&team, order.member.as_str())
+                && pane.pid == *worker
+            {
+                *born = Some(pane.clone());
+            }
+        }
+        Ok(())
     }
 
     async fn next_step(&mut self, progress: &Progress<'_>) -> Result<Step, TmuxError> {
