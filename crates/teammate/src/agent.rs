@@ -367,9 +367,7 @@ impl Agent {
 
     fn lose_pane(&mut self) {
         if self.parts.pane.is_open() {
-            self.parts.pane.lose();
-            self.parts.tell_whereabouts();
-            self.note("the pane is gone: going on without it");
+            self.parts.lose_pane();
         }
     }
 

@@ -66,7 +66,7 @@ enum Whereabouts {
     /// Where it was started.
     AsStarted,
     /// On a terminal that somebody lends.
-    Lent(PaneShown),
+    Lent(PaneShown, Hold),
     Lost,
 }
 
@@ -148,7 +148,7 @@ impl Pane {
         let terminal = Terminal::start(tty, Some(holder))?;
         let unshown = self.lose();
         self.terminal = Some(terminal);
-        self.whereabouts = Whereabouts::Lent(shown);
+        self.whereabouts = Whereabouts::Lent(shown, show.hold);
         self.show(recent.replace('\n', "\r\n").into_bytes(), Vec::new(), None);
         match &self.view {
             View::Quiet => {}
@@ -178,7 +178,7 @@ impl Pane {
     pub(crate) fn whereabouts(&self) -> Option<Notice> {
         match &self.whereabouts {
             Whereabouts::AsStarted => None,
-            Whereabouts::Lent(shown) => Some(Notice::PaneShown(shown.clone())),
+            Whereabouts::Lent(shown, _) => Some(Notice::PaneShown(shown.clone())),
             Whereabouts::Lost => Some(Notice::PaneLost),
         }
     }
@@ -242,6 +242,11 @@ impl Pane {
                 (Event::Gone, _) => return PaneEvent::Gone,
             }
         }
+    }
+
+    /// Whether it is the member's own, rather than a person's terminal for a while.
+    pub(crate) fn is_own(&self) -> bool {
+        !matches!(self.whereabouts, Whereabouts::Lent(_, Hold::Attached | Hold::ReadOnly))
     }
 
     /// Goes on without a terminal. Returns the messages that it never came to show.

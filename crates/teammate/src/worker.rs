@@ -74,6 +74,17 @@ impl Parts {
         }
     }
 
+    /// Goes on without a terminal. Returns the messages that it never came to show.
+    pub(crate) fn lose_pane(&mut self) -> Vec<MessageId> {
+        if self.pane.is_own() {
+            // A log that cannot be written stops nothing; it has said so itself.
+            let _logged = self.log.line("the pane is gone: going on without it");
+        }
+        let unshown = self.pane.lose();
+        self.tell_whereabouts();
+        unshown
+    }
+
     /// Goes to a terminal that somebody lends, with what was shown last. Returns the messages that the one before never
     /// came to show.
     pub(crate) fn move_pane(&mut self, show: &ShowPane) -> Vec<MessageId> {
@@ -307,9 +318,7 @@ impl Worker {
 
     fn lose_pane(&mut self) {
         if self.parts.pane.is_open() {
-            let unshown = self.parts.pane.lose();
-            self.parts.tell_whereabouts();
-            self.note("the pane is gone: going on without it");
+            let unshown = self.parts.lose_pane();
             self.acknowledge(unshown);
         }
     }

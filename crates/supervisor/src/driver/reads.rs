@@ -19,7 +19,7 @@ use super::calls::{Asked, Request};
 use super::waiters::Waiter;
 use super::{Driver, now};
 use crate::outbox::Reply;
-use crate::settings::TeamSettings;
+use crate::settings::{Place, TeamSettings, Terminal};
 use crate::{convert, view};
 
 impl Driver {
@@ -95,7 +95,15 @@ impl Driver {
     pub(super) fn placement(&self) -> String {
         TeamSettings::of(self.team.plan()).map_or_else(
             || "never brought up".to_owned(),
-            |settings| settings.place.reason,
+            |settings| {
+                let Place { terminal, reason } = settings.place;
+                let place = match terminal {
+                    Terminal::Headless => "headless",
+                    Terminal::Hosted => "hosted",
+                    Terminal::Tmux(_) => "in tmux",
+                };
+                format!("{place}: {reason}")
+            },
         )
     }
 

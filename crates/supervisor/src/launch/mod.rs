@@ -410,7 +410,7 @@ pub(crate) fn no_pane(member: Option<&MemberName>) -> Refusal {
         Some(member) => Refusal::new(code, format!("{member} has no pane: it runs headless"))
             .hint(format!("agent-team logs -f {member} shows what it prints")),
         None => Refusal::new(code, "the team has no panes: its members run headless")
-            .hint("agent-team events -f shows what happens; agent-team up --panes tmux after a down gives panes"),
+            .hint("agent-team attach MEMBER shows one of them here; agent-team up --panes tmux after a down gives panes"),
     }
 }
 

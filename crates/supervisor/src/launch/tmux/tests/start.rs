@@ -64,23 +64,25 @@ async fn words_reach_the_worker_as_they_are_and_start_nothing_else() {
             "new\nline".to_owned(),
             "#{pane_id} $HOME".to_owned(),
         ];
-        let mut orders = Vec::new();
+        let (mut orders, mut files) = (Vec::new(), Vec::new());
         for (n, name) in names.iter().enumerate() {
             let mut order = rig.order(&format!("m{n}"));
-            order.file = rig.server.directory.path().join(name);
+            let file = rig.server.directory.path().join(name);
+            order.task = ProgramTask::Launch { file: file.clone() };
             order.label = label(&format!("{touch}#[fg=red];"));
+            files.push(file);
             orders.push(order);
         }
         for outcome in rig.panes.start(&orders).await {
             outcome.unwrap();
         }
-        for order in &orders {
+        for (order, file) in orders.iter().zip(&files) {
             let expected = format!(
                 "--launch|{}|{}|/|{inherited}|",
-                order.file.display(),
+                file.display(),
                 order.launch
             );
-            assert_eq!(said(&order.file).await, expected);
+            assert_eq!(said(file).await, expected);
         }
         // Drawn as it is drawn in a border.
         let drawn = rig.server.tmux(&[
