@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::id::{
-    Generation, LaunchId, MemberName, MessageId, Party, Recipient, Revision, RoleName, RunId, TaskId, TeamId,
+    Generation, LaunchId, MemberName, MessageId, Party, Recipient, Revision, RoleName, RunId,
+    TaskId, TeamId,
 };
 use crate::notification::{Allowance, Ping, ShowPane};
 use crate::request::{

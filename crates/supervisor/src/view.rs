@@ -225,7 +225,9 @@ fn why(
             let trouble = match (outside.unresponsive, outside.lost_pane) {
                 (true, true) => ", but has lost its pane and does not answer",
                 (true, false) => ", but does not answer",
-                (false, true) => "; it goes on without a pane, and agent-team panes reopen gives it one",
+                (false, true) => {
+                    "; it goes on without a pane, and agent-team panes reopen gives it one"
+                }
                 (false, false) => "",
             };
             let waits = waiting.and_then(|waiting| match waiting {

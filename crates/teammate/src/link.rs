@@ -25,8 +25,8 @@ use std::time::{Duration, Instant};
 use agent_team_protocol::initialize::{Initialize, Welcome};
 use agent_team_protocol::method::Method;
 use agent_team_protocol::notification::{
-    Abandon, Allowance, Assignment, Deliver, MemberWaits, PaneLost, PaneShown, ShowPane, StopMember,
-    TaskOutput, TaskSession,
+    Abandon, Allowance, Assignment, Deliver, MemberWaits, PaneLost, PaneShown, ShowPane,
+    StopMember, TaskOutput, TaskSession,
 };
 use agent_team_protocol::rpc::Call;
 use agent_team_protocol::{ErrorCode, Refusal, with_causes};

@@ -246,7 +246,10 @@ impl Pane {
 
     /// Whether it is the member's own, rather than a person's terminal for a while.
     pub(crate) fn is_own(&self) -> bool {
-        !matches!(self.whereabouts, Whereabouts::Lent(_, Hold::Attached | Hold::ReadOnly))
+        !matches!(
+            self.whereabouts,
+            Whereabouts::Lent(_, Hold::Attached | Hold::ReadOnly)
+        )
     }
 
     /// Goes on without a terminal. Returns the messages that it never came to show.

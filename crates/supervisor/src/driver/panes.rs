@@ -16,9 +16,9 @@ use agent_team_system::process::ProcessId;
 use tokio::sync::oneshot;
 
 use super::Driver;
-use super::members::{Live, is_this_process};
+use super::members::is_this_process;
 use super::reads::unknown_member;
-use crate::launch::{FoundPane, Lend, LaunchOrder, Order, ProgramTask};
+use crate::launch::{FoundPane, LaunchOrder, Lend, Order, ProgramTask};
 use crate::outbox::Reply;
 
 impl Driver {
@@ -152,7 +152,9 @@ impl Driver {
             None => Ok(self.without_panes()),
             Some(name) => match self.team.member(&name) {
                 None => return reply.refuse(unknown_member(&name)),
-                Some(member) => self.pane_for(member).map(|order| order.into_iter().collect()),
+                Some(member) => self
+                    .pane_for(member)
+                    .map(|order| order.into_iter().collect()),
             },
         };
         let orders: Vec<_> = match orders {
@@ -202,8 +204,9 @@ impl Driver {
             Placement::Hosted => return Err(no_own_process(name)),
         }
         let Some((launch, live)) = self.live_launch(name) else {
-            return Err(refused(format!("{name} is not running"))
-                .hint(format!("agent-team restart {name} starts {name}, in a pane")));
+            return Err(refused(format!("{name} is not running")).hint(format!(
+                "agent-team restart {name} starts {name}, in a pane"
+            )));
         };
         if live.pane.is_some() {
             return Ok(None);

@@ -6,8 +6,8 @@ use std::collections::btree_map::Entry;
 
 use agent_team_core::Origin;
 use agent_team_protocol::method::{
-    ListMessages, ListRounds, ListTasks, LogAnswer, Memory, MessageListAnswer,
-    ReadTranscript, RoundListAnswer, TranscriptPage,
+    ListMessages, ListRounds, ListTasks, LogAnswer, Memory, MessageListAnswer, ReadTranscript,
+    RoundListAnswer, TranscriptPage,
 };
 use agent_team_protocol::view::{MessageState, MessageView, TaskView, TeamView};
 use agent_team_protocol::{ErrorCode, MemberName, Party, Refusal, Revision, RunId, TaskId};

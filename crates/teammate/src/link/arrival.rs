@@ -2,7 +2,8 @@
 
 use agent_team_protocol::method::{MemberPing, Method, Nothing};
 use agent_team_protocol::notification::{
-    Abandon, Allowance, Assignment, Deliver, Goodbye, GoodbyeReason, Notification, ShowPane, StopMember,
+    Abandon, Allowance, Assignment, Deliver, Goodbye, GoodbyeReason, Notification, ShowPane,
+    StopMember,
 };
 use agent_team_protocol::{ErrorCode, Refusal};
 use agent_team_system::client::{Arrival, Client};

@@ -202,12 +202,7 @@ async fn take_over(tty: &mut Tty) -> bool {
 }
 
 /// Passes on what is typed; returns when the terminal has gone, or is to be given back. Safe to cancel.
-async fn read_on(
-    tty: &Tty,
-    raw: bool,
-    hold: Option<Hold>,
-    events: &mpsc::UnboundedSender<Event>,
-) {
+async fn read_on(tty: &Tty, raw: bool, hold: Option<Hold>, events: &mpsc::UnboundedSender<Event>) {
     let mut buffer = [0; READ_BYTES];
     loop {
         let typed = match tty.read(&mut buffer).await {

@@ -45,8 +45,7 @@ impl Panes {
             // Who is to be shown may be shown already.
             let starts = matches!(order.task, ProgramTask::Launch { .. });
             let survey = self.survey.as_ref().filter(|_| starts);
-            survey
-.is_some_and(|survey| survey.of_member(team, order.member.as_str()).is_some())
+            survey.is_some_and(|survey| survey.of_member(team, order.member.as_str()).is_some())
         };
         if !orders.iter().all(is_known) {
             // A window may have another size by now than when we looked.

@@ -22,7 +22,11 @@ async fn attaching_from_outside_is_a_command_for_the_callers_terminal() {
     let Some(binary) = tmux_or_skip() else { return };
     let mut rig = Rig::own(binary);
     assert_eq!(
-        rig.panes.attach(None, None, false, None).await.unwrap_err().code,
+        rig.panes
+            .attach(None, None, false, None)
+            .await
+            .unwrap_err()
+            .code,
         ErrorCode::NoPane
     );
     let running = rig.start(&["lead", "ada"]).await;
