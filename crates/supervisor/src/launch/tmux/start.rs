@@ -6,14 +6,17 @@
 use std::collections::BTreeSet;
 
 use agent_team_core::member::ProcessStamp;
+use agent_team_protocol::MemberName;
+use agent_team_protocol::spec::Layout;
 use agent_team_protocol::view::Placement;
 use agent_team_system::process::ProcessId;
 
+use super::Panes;
 use super::call::TmuxError;
 use super::fill::{Room, Step};
+use super::room::Frame;
 use super::server::{OWN_SERVER, Server};
 use super::survey::{Pane, Window};
-use super::{Panes, room};
 use crate::launch::{LaunchOrder, ProgramTask, Running};
 use crate::settings::TmuxSession;
 
@@ -172,18 +175,18 @@ impl Panes {
             return self.respawns(progress, &old);
         }
         let windows = survey.windows_of(&team);
-        let seats =
-            |window: &Window| room::capacity(layout, window.size).saturating_sub(window.panes);
-        let open = windows
-            .iter()
-            .find(|window| seats(window) > 0 && !progress.full.contains(&window.id));
-        if let Some(window) = open {
-            return self.fill(
-                progress,
-                Room::Beside(window.clone()),
-                window.size,
-                seats(window),
-            );
+        let frame = |size, others: usize| Frame {
+            layout,
+            size,
+            first: others == 0,
+        };
+        let open = windows.iter().enumerate().find_map(|(others, window)| {
+            let frame = frame(window.size, others);
+            let seats = frame.capacity().saturating_sub(window.panes);
+            (seats > 0 && !progress.full.contains(&window.id)).then_some((window, frame, seats))
+        });
+        if let Some((window, frame, seats)) = open {
+            return self.fill(progress, Room::Beside(window.clone()), frame, seats);
         }
         let session = match session {
             TmuxSession::Users(id) => Some(id),
@@ -193,25 +196,26 @@ impl Panes {
             .as_deref()
             .and_then(|session| survey.size_in(session))
             .unwrap_or(default_size);
-        let room = match session {
-            Some(session) => Room::NewWindow {
-                name: self.window_name(windows.len()),
+        let frame = frame(size, windows.len());
+        let room = match (session, progress.waiting().next()) {
+            (Some(session), Some(first)) => Room::NewWindow {
+                name: self.window_name(windows.len(), &progress.orders[first].member),
                 session,
             },
-            None => Room::Session,
+            (_, _) => Room::Session,
         };
-        self.fill(progress, room, size, room::capacity(layout, size))
+        self.fill(progress, room, frame, frame.capacity())
     }
 
-    /// On our own server the session is named for the team already.
-    pub(super) fn window_name(&self, others: usize) -> String {
-        let name = match self.session {
-            TmuxSession::Own => "team",
-            TmuxSession::Users(_) => self.team.as_str(),
-        };
-        match others {
-            0 => name.to_owned(),
-            others => format!("{name}-{}", others + 1),
+    /// On our own server the session is named for the team already. `first` is who is in it first.
+    pub(super) fn window_name(&self, others: usize, first: &MemberName) -> String {
+        match (self.layout, &self.session, others) {
+            (Layout::Windows, TmuxSession::Own, _) => first.to_string(),
+            (Layout::Windows, TmuxSession::Users(_), _) => format!("{} {first}", self.team),
+            (_, TmuxSession::Own, 0) => "team".to_owned(),
+            (_, TmuxSession::Own, others) => format!("team-{}", others + 1),
+            (_, TmuxSession::Users(_), 0) => self.team.to_string(),
+            (_, TmuxSession::Users(_), others) => format!("{}-{}", self.team, others + 1),
         }
     }
 

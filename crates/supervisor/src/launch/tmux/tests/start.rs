@@ -245,6 +245,100 @@ async fn nobodys_pane_is_made_too_small() {
 }
 
 #[tokio::test]
+async fn the_lead_stands_beside_a_grid_of_the_others_in_their_order() {
+    let Some(binary) = tmux_or_skip() else { return };
+    let mut rig = Rig::own(binary);
+    let places = "#{@agent_team_member} #{pane_left},#{pane_top} #{pane_width}x#{pane_height}";
+    rig.start(&["lead", "ada"]).await;
+    assert_eq!(
+        rig.server.panes(places),
+        ["lead 0,1 100x48", "ada 101,1 99x48"]
+    );
+    rig.start(&["bob", "cyd", "dan"]).await;
+    let grid = [
+        "lead 0,1 60x48",
+        "ada 61,1 69x23",
+        "bob 61,25 69x24",
+        "cyd 131,1 69x23",
+        "dan 131,25 69x24",
+    ];
+    assert_eq!(rig.server.panes(places), grid);
+}
+
+#[tokio::test]
+async fn what_a_person_has_zoomed_stays_so() {
+    let Some(binary) = tmux_or_skip() else { return };
+    let mut rig = Rig::own(binary);
+    let running = rig.start(&["lead", "ada"]).await;
+    let ada = id(&running[1]);
+    rig.server.tmux(&["resize-pane", "-Z", "-t", ada]);
+    rig.start(&["bob"]).await;
+    let zoomed = rig
+        .server
+        .panes("#{window_zoomed_flag} #{pane_active} #{pane_id}");
+    assert!(zoomed.contains(&format!("1 1 {ada}")), "{zoomed:?}");
+}
+
+#[tokio::test]
+async fn each_has_a_window_of_their_own_where_that_is_the_layout() {
+    let Some(binary) = tmux_or_skip() else { return };
+    for users in [false, true] {
+        let (server, session, prefix) = match users {
+            false => (Server::none(binary.clone()), TmuxSession::Own, ""),
+            true => (
+                Server::start(binary.clone()),
+                TmuxSession::Users("$0".to_owned()),
+                "demo-12345678 ",
+            ),
+        };
+        let mut rig = Rig::over(server, session, Layout::Windows, (80, 24));
+        rig.start(&["lead", "ada"]).await;
+        rig.start(&["bob"]).await;
+        let windows = rig.server.panes("#{window_name}|#{@agent_team_member}");
+        for member in ["lead", "ada", "bob"] {
+            let own = format!("{prefix}{member}|{member}");
+            assert!(windows.contains(&own), "{windows:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_is_still_in_its_pane_is_not_driven_out_by_who_would_show_it() {
+    let Some(binary) = tmux_or_skip() else { return };
+    let mut rig = Rig::own(binary);
+    let running = rig.start(&["lead", "ada"]).await;
+    let hold = |mut order: LaunchOrder, worker: u32| {
+        order.task = ProgramTask::Hold {
+            worker,
+            arguments: vec!["--hold".into(), rig_said(&order)],
+        };
+        order
+    };
+    let there = hold(rig.order("ada"), running[1].process.pid);
+    let shown = rig.panes.start(&[there]).await.remove(0).unwrap();
+    assert_eq!(shown.process, running[1].process);
+    assert!(is_alive(&running[1]));
+    // Who is elsewhere is shown where her pane was.
+    let elsewhere = hold(rig.order("ada"), std::process::id());
+    let said_to = std::path::PathBuf::from(rig_said(&elsewhere));
+    let shown = rig.panes.start(&[elsewhere]).await.remove(0).unwrap();
+    assert_eq!(id(&shown), id(&running[1]));
+    assert_ne!(shown.process, running[1].process);
+    let words = said(&said_to).await;
+    // Nothing of it is the launch's, which is ended with every task.
+    assert!(
+        words.starts_with("--hold|") && words.contains("||/|"),
+        "{words}"
+    );
+}
+
+/// Where the program of an order writes what it was given.
+fn rig_said(order: &LaunchOrder) -> std::ffi::OsString {
+    let name = format!("agent-team-held-{}-{}", std::process::id(), order.launch);
+    std::env::temp_dir().join(name).into()
+}
+
+#[tokio::test]
 async fn a_large_team_goes_in_more_calls_than_one() {
     let Some(binary) = tmux_or_skip() else { return };
     let mut rig = Rig::over(
