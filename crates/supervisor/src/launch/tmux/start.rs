@@ -16,7 +16,7 @@ use super::call::TmuxError;
 use super::fill::{Room, Step};
 use super::room::Frame;
 use super::server::{OWN_SERVER, Server};
-use super::survey::{Pane, Window};
+use super::survey::Pane;
 use crate::launch::{LaunchOrder, ProgramTask, Running};
 use crate::settings::TmuxSession;
 

@@ -307,20 +307,19 @@ async fn a_worker_that_is_still_in_its_pane_is_not_driven_out_by_who_would_show_
     let Some(binary) = tmux_or_skip() else { return };
     let mut rig = Rig::own(binary);
     let running = rig.start(&["lead", "ada"]).await;
+    let directory = rig.server.directory.path().to_owned();
     let hold = |mut order: LaunchOrder, worker: u32| {
-        order.task = ProgramTask::Hold {
-            worker,
-            arguments: vec!["--hold".into(), rig_said(&order)],
-        };
-        order
+        let said = directory.join(order.launch.as_str());
+        let arguments = vec!["--hold".into(), said.clone().into()];
+        order.task = ProgramTask::Hold { worker, arguments };
+        (order, said)
     };
-    let there = hold(rig.order("ada"), running[1].process.pid);
+    let (there, _) = hold(rig.order("ada"), running[1].process.pid);
     let shown = rig.panes.start(&[there]).await.remove(0).unwrap();
     assert_eq!(shown.process, running[1].process);
     assert!(is_alive(&running[1]));
     // Who is elsewhere is shown where her pane was.
-    let elsewhere = hold(rig.order("ada"), std::process::id());
-    let said_to = std::path::PathBuf::from(rig_said(&elsewhere));
+    let (elsewhere, said_to) = hold(rig.order("ada"), std::process::id());
     let shown = rig.panes.start(&[elsewhere]).await.remove(0).unwrap();
     assert_eq!(id(&shown), id(&running[1]));
     assert_ne!(shown.process, running[1].process);
@@ -330,12 +329,6 @@ async fn a_worker_that_is_still_in_its_pane_is_not_driven_out_by_who_would_show_
         words.starts_with("--hold|") && words.contains("||/|"),
         "{words}"
     );
-}
-
-/// Where the program of an order writes what it was given.
-fn rig_said(order: &LaunchOrder) -> std::ffi::OsString {
-    let name = format!("agent-team-held-{}-{}", std::process::id(), order.launch);
-    std::env::temp_dir().join(name).into()
 }
 
 #[tokio::test]
