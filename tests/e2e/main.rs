@@ -25,6 +25,7 @@ mod panes;
 mod placement;
 mod refusals;
 mod regression;
+mod reopen;
 mod requests;
 mod rounds;
 mod seams;
