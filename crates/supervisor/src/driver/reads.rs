@@ -65,6 +65,7 @@ impl Driver {
             | Asked::Up(_)
             | Asked::Spawn(_)
             | Asked::Ask(_)
+        | Asked::Propose(_)
             | Asked::Decide(_) => {
                 reply.refuse(Refusal::internal("a change came as a question"));
             }
