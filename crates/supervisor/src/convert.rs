@@ -424,7 +424,8 @@ fn hint(refused: &Refused) -> Option<String> {
         Refused::UnknownGrant(_) => "agent-team rules list shows what is granted".to_owned(),
         Refused::RulesForOnce => "--for member or --for team, or without --as".to_owned(),
         Refused::ApprovedOnce => {
-            "leave --for and --as out: it approves this plan, and what the member asks is asked".to_owned()
+            "leave --for and --as out: it approves this plan, and what the member asks is asked"
+                .to_owned()
         }
         Refused::UnknownTask(_) => "agent-team task list shows the board".to_owned(),
         Refused::TooManyMembers { .. } => {

@@ -11,8 +11,8 @@ use agent_team_protocol::Party;
 use agent_team_protocol::notification::Assignment;
 use agent_team_protocol::spec::{Engine, RoleSpec};
 use agent_team_protocol::view::{
-    MemberState, MemberView, Placement, PlanState, PlanView, QuestionView, RoleView, RoundState, RoundView, RunState,
-    RunView, TaskCounts, TaskState, TaskView, Usage, Waiting, Wants,
+    MemberState, MemberView, Placement, PlanState, PlanView, QuestionView, RoleView, RoundState,
+    RoundView, RunState, RunView, TaskCounts, TaskState, TaskView, Usage, Waiting, Wants,
 };
 use agent_team_system::clock;
 

@@ -65,7 +65,7 @@ impl Driver {
             | Asked::Up(_)
             | Asked::Spawn(_)
             | Asked::Ask(_)
-        | Asked::Propose(_)
+            | Asked::Propose(_)
             | Asked::Decide(_) => {
                 reply.refuse(Refusal::internal("a change came as a question"));
             }
@@ -325,6 +325,7 @@ fn check_reader(by: &Origin, asked: &Asked) -> Result<(), Refusal> {
         | Asked::Up(_)
         | Asked::Spawn(_)
         | Asked::Ask(_)
+        | Asked::Propose(_)
         | Asked::Decide(_) => {
             return Ok(());
         }

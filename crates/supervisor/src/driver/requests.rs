@@ -72,13 +72,7 @@ impl Driver {
             Ok(plan) => plan,
             Err(refusal) => return reply.refuse(refusal),
         };
-        self.call(
-            by,
-            key,
-            reply,
-            Shape::Plan,
-            Call::Propose { digest, call },
-        );
+        self.call(by, key, reply, Shape::Plan, Call::Propose { digest, call });
     }
 
     pub(super) fn decide(
