@@ -30,10 +30,10 @@ fn propose(rig: &mut Rig, text: &str) -> RequestId {
 }
 
 fn request(answer: Answer) -> RequestId {
-    match answer {
-        Answer::Request { request } => request,
-        other => panic!("not a request: {other:?}"),
-    }
+    let Answer::Request { request } = answer else {
+        panic!("not a request: {answer:?}");
+    };
+    request
 }
 
 fn ask(changes: bool) -> Call {
