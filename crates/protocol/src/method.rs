@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::id::{
-    Generation, MemberName, MessageId, Party, Recipient, Revision, RoleName, RunId, TaskId, TeamId,
+    Generation, LaunchId, MemberName, MessageId, Party, Recipient, Revision, RoleName, RunId,
+    TaskId, TeamId,
 };
-use crate::notification::{Allowance, Ping};
+use crate::notification::{Allowance, Ping, ShowPane};
 use crate::request::{
     AskRequest, DecideRequest, Decided, ListRequests, OneRequest, Permission, ProposePlan,
     RequestListAnswer, RequestView,
@@ -70,6 +71,11 @@ methods! {
     TeamWait = "team/wait" (Nothing) -> WaitAnswer;
     /// How to show the team, or one member's pane, in the caller's terminal. Client.
     TeamAttach = "team/attach" (Attach) -> AttachAnswer;
+
+    /// Gives members panes again that go on without. Client.
+    PaneReopen = "pane/reopen" (ReopenPanes) -> ReopenAnswer;
+    /// Lends the caller's terminal to a member, as long as the process that holds it lives. Client.
+    PaneHold = "pane/hold" (HoldPane) -> HoldAnswer;
 
     /// Adds a member of a role. Client, and the lead.
     MemberSpawn = "member/spawn" (Spawn) -> MemberAnswer;
@@ -308,6 +314,52 @@ pub struct AttachAnswer {
     pub argv: Vec<String>,
     /// Variables to take away before `argv` is run.
     pub unset: Vec<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ReopenPanes {
+    /// `None`: everybody who is to have one.
+    #[serde(default)]
+    pub member: Option<MemberName>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ReopenAnswer {
+    /// Of the members that were without one.
+    pub panes: Vec<Reopened>,
+}
+
+/// A member's new pane.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Reopened {
+    pub member: MemberName,
+    /// The terminal's own id, such as `%3`; `None`: there is none, because of `why`.
+    #[serde(default)]
+    pub pane: Option<String>,
+    #[serde(default)]
+    pub why: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct HoldPane {
+    pub launch: LaunchId,
+    /// What the launch's worker is to be told.
+    pub show: ShowPane,
+}
+
+/// Whom the terminal is lent to.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct HoldAnswer {
+    pub member: MemberName,
+    /// The worker, which is to hear of keys and sizes by signals.
+    pub pid: u32,
+    /// As in [`crate::notification::TaskSession`].
+    pub start_time: u64,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

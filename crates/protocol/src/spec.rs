@@ -335,10 +335,13 @@ pub enum PlacementChoice {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Layout {
+    /// The lead, or whoever is first, beside a grid of the others.
     MainVertical,
     Tiled,
     EvenHorizontal,
     EvenVertical,
+    /// Each member in a window of its own.
+    Windows,
 }
 
 /// A member's colour, one of the palette.

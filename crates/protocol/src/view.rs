@@ -46,6 +46,9 @@ pub struct MemberView {
     pub task: Option<TaskId>,
     /// The terminal's own id, such as `%3`.
     pub pane: Option<String>,
+    /// It is to have one, and goes on without.
+    #[serde(default)]
+    pub lost_pane: bool,
     pub unread: u32,
     /// Permission requests waiting for a decision.
     pub requests: u32,

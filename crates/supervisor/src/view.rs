@@ -69,6 +69,7 @@ pub(crate) fn member(team: &Team, member: &Member, outside: Outside, now: Tick) 
         launch: member.life.launch().map(|launch| launch.id.clone()),
         task: task.map(|task| task.id),
         pane: outside.pane,
+        lost_pane: outside.lost_pane,
         unread: u32::try_from(member.inbox.len()).unwrap_or(u32::MAX),
         requests: u32::try_from(
             team.requests()
@@ -254,7 +255,9 @@ fn why(
             let trouble = match (outside.unresponsive, outside.lost_pane) {
                 (true, true) => ", but has lost its pane and does not answer",
                 (true, false) => ", but does not answer",
-                (false, true) => "; it has lost its pane and goes on headless",
+                (false, true) => {
+                    "; it goes on without a pane, and agent-team panes reopen gives it one"
+                }
                 (false, false) => "",
             };
             let waits = waiting.and_then(|waiting| match waiting {

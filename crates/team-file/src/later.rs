@@ -17,7 +17,6 @@ const KEYS: &[(Level, &[&str])] = &[
 const VALUES: &[(&str, &[&str])] = &[
     ("engine", &["acp", "terminal"]),
     ("placement", &["iterm", "hosted"]),
-    ("layout", &["windows"]),
 ];
 
 pub(super) fn keys(level: Level) -> impl Iterator<Item = &'static str> {

@@ -6,7 +6,7 @@ use agent_team_core::{
     Answer, Call, CallKey, Caller, Context, Effect, Input, Origin, ReplyTo, Team,
 };
 use agent_team_protocol::method::{
-    Attach, Change, ChangeKind, GetMemory, ListMessages, ListRounds, ListTasks, Nothing,
+    Attach, Change, ChangeKind, GetMemory, HoldPane, ListMessages, ListRounds, ListTasks, Nothing,
     ReadTranscript, RunAnswer, SendAnswer, Spawn, Subscribe, TaskAnswer, TranscriptAnswer,
     UpAnswer,
 };
@@ -65,6 +65,8 @@ pub(crate) enum Asked {
     ReadTranscript(ReadTranscript),
     Recall(GetMemory),
     Attach(Attach),
+    Reopen(Option<MemberName>),
+    Hold(HoldPane),
     Subscribe(Subscribe),
 }
 
@@ -101,6 +103,8 @@ impl Request {
             | Asked::ReadTranscript(_)
             | Asked::Recall(_)
             | Asked::Attach(_)
+            | Asked::Reopen(_)
+            | Asked::Hold(_)
             | Asked::Subscribe(_) => false,
         }
     }
@@ -326,6 +330,7 @@ impl Driver {
                     placement_reason,
                     changes: changes.into_iter().map(change).collect(),
                 };
+                self.reopen_all();
                 self.waiters.push(Waiter::Up { reply, answer });
             }
             (Answer::Up { .. }, _) => {
