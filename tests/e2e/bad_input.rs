@@ -126,10 +126,10 @@ async fn what_a_member_cannot_think_with_is_told_with_its_place() {
 #[tokio::test]
 async fn what_is_not_carried_out_yet_says_so() {
     let engine = "[[member]]\nname = \"ada\"\nengine = \"acp\"\n";
-    let plan = format!("{MEMBER}plan = \"required\"\n");
+    let command = format!("{MEMBER}command = \"aider\"\n");
     refused(&[
         (engine, &["team.toml:3", "acp", "not carried out"]),
-        (&plan, &["team.toml:4", "plan", "not carried out"]),
+        (&command, &["team.toml:4", "command", "not carried out"]),
     ])
     .await;
     let rig = headless(&["ada"], "");

@@ -4,11 +4,7 @@
 use super::table::Level;
 
 /// Keys, by table.
-const KEYS: &[(Level, &[&str])] = &[
-    (Level::Lead, &["plan", "command"]),
-    (Level::Member, &["plan", "command"]),
-    (Level::Role, &["plan"]),
-];
+const KEYS: &[(Level, &[&str])] = &[(Level::Lead, &["command"]), (Level::Member, &["command"])];
 
 /// Values, by key.
 const VALUES: &[(&str, &[&str])] = &[

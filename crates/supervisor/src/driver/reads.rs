@@ -66,6 +66,7 @@ impl Driver {
             | Asked::Up(_)
             | Asked::Spawn(_)
             | Asked::Ask(_)
+            | Asked::Propose(_)
             | Asked::Decide(_)
             | Asked::ForgetRule(_) => {
                 reply.refuse(Refusal::internal("a change came as a question"));
@@ -317,6 +318,7 @@ fn check_reader(by: &Origin, asked: &Asked) -> Result<(), Refusal> {
         | Asked::Up(_)
         | Asked::Spawn(_)
         | Asked::Ask(_)
+        | Asked::Propose(_)
         | Asked::Decide(_)
         | Asked::ForgetRule(_) => {
             return Ok(());

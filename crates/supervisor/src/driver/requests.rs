@@ -3,12 +3,12 @@
 use agent_team_core::input::{self, Decree};
 use agent_team_core::request::{self, Grant, RequestState};
 use agent_team_core::{Call, CallKey, Origin};
-use agent_team_policy::{Decision as Judgement, Ground, RuleBook, Ruling, Why};
+use agent_team_policy::{Action, Decision as Judgement, Ground, RuleBook, Ruling, Why};
 use agent_team_protocol::method::Nothing;
 use agent_team_protocol::permissions::Stance;
 use agent_team_protocol::request::{
-    AskRequest, DecideRequest, Decided, Decision, ListRequests, Permission, RequestListAnswer,
-    RequestView, Scope,
+    AskRequest, DecideRequest, Decided, Decision, ListRequests, Permission, ProposePlan,
+    RequestListAnswer, RequestView, Scope,
 };
 use agent_team_protocol::rule::{CheckRules, RuleListAnswer};
 use agent_team_protocol::{ErrorCode, MemberName, Refusal, RequestId};
@@ -56,9 +56,25 @@ impl Driver {
             call: serde_json::to_string(ask)
                 .expect("it was read from JSON")
                 .into(),
+            changes: !matches!(call.action(), Action::Read(_) | Action::Own),
             ruling,
         };
         self.call(by, key, reply, shape, call);
+    }
+
+    /// Whatever the rules say, somebody decides.
+    pub(super) fn propose_plan(
+        &mut self,
+        by: Origin,
+        key: Option<CallKey>,
+        reply: Reply,
+        plan: ProposePlan,
+    ) {
+        let (digest, call) = match permission::plan(plan, &self.identity.project) {
+            Ok(plan) => plan,
+            Err(refusal) => return reply.refuse(refusal),
+        };
+        self.call(by, key, reply, Shape::Plan, Call::Propose { digest, call });
     }
 
     pub(super) fn decide(
@@ -110,6 +126,14 @@ impl Driver {
             }
         };
         let rules = rules.into_iter().map(Into::into).collect();
+        if request.plan.is_some() {
+            let decree = Decree::Allow {
+                scope,
+                rules,
+                delegated: false,
+            };
+            return Ok((decree, Vec::new()));
+        }
         let delegated = match by {
             Origin::User => false,
             Origin::Member { .. } => self.check_delegated(request)?,
@@ -120,7 +144,8 @@ impl Driver {
             .team
             .requests()
             .pending()
-            .filter(|other| other.id != request.id && grant.is_for(&other.member));
+            .filter(|other| other.id != request.id && other.plan.is_none())
+            .filter(|other| grant.is_for(&other.member));
         let covered = others.filter(|other| {
             permission::stored(&other.call)
                 .and_then(|ask| permission::call(&ask))
@@ -317,8 +342,14 @@ impl Driver {
 
     fn request_view(&self, request: &request::Request) -> Result<RequestView, Refusal> {
         let ask = permission::stored(&request.call)?;
+        if request.plan.is_some() {
+            let (why, offers) = (Vec::new(), Vec::new());
+            return Ok(permission::view(request, ask, why, offers, Scope::Once));
+        }
         let call = permission::call(&ask)?;
         let judgement = self.judge(Some(&request.member), &call, None);
+        let why = judgement.parts.iter();
+        let why = why.map(|part| format!("{}: {}", part.what, part.why));
         let offers = agent_team_policy::offers(&call, &self.ground());
         let scope = TeamSettings::of(self.team.plan())
             .map(|settings| settings.stance.default_scope)
@@ -327,7 +358,7 @@ impl Driver {
             Scope::Task if self.team.task_of(&request.member).is_none() => Scope::Once,
             Scope::Once | Scope::Task | Scope::Member | Scope::Team | Scope::Always => scope,
         };
-        Ok(permission::view(request, ask, &judgement, offers, scope))
+        Ok(permission::view(request, ask, why.collect(), offers, scope))
     }
 }
 
