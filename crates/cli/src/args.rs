@@ -346,6 +346,7 @@ pub(crate) enum Panes {
     Auto,
     Tmux,
     Headless,
+    Hosted,
 }
 
 /// Add a member of a role
