@@ -208,7 +208,7 @@ impl Driver {
         let sessions = live.sessions.clone();
         // One that is hosted is ended by who hosts it, and what it started by its other marks.
         let (hosted, gone) = oneshot::channel();
-        let is_hosted = self.is_hosted(&launch);
+        let is_hosted = self.is_hosted(&launch, root);
         if is_hosted {
             self.launcher.order(Order::End {
                 launch: launch.clone(),

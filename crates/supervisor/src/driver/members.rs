@@ -82,15 +82,15 @@ impl Driver {
         self.live.get_key_value(launch)
     }
 
-    /// Whether its worker shares a process with others, whose pid says nothing of its life. What was not started by this
-    /// supervisor is where its team wants it.
-    pub(super) fn is_hosted(&self, launch: &LaunchId) -> bool {
+    /// Whether its worker shares a process with others, whose pid says nothing of its life: with this supervisor, or with
+    /// members alone. What was not started by this supervisor is where its team wants it.
+    pub(super) fn is_hosted(&self, launch: &LaunchId, process: Option<ProcessId>) -> bool {
         let live = self.live.get(launch);
         let placement = live.and_then(|live| live.placement).or_else(|| {
             let member = self.team.member_of(launch)?;
             Some(self.wanted_placement(member))
         });
-        placement == Some(Placement::Hosted)
+        placement == Some(Placement::Hosted) || process.is_some_and(is_this_process)
     }
 
     /// The launcher was ordered to start this.
@@ -124,7 +124,7 @@ impl Driver {
             pid: process.pid,
             start_time: process.start_time,
         };
-        if self.is_hosted(&launch) {
+        if self.is_hosted(&launch, Some(process)) {
             return self.launcher.order(Order::Watch(launch));
         }
         let driver = self.to_self.clone();
@@ -331,4 +331,10 @@ impl Driver {
             connection.outbox.close();
         }
     }
+}
+
+/// A worker in this very process.
+fn is_this_process(process: ProcessId) -> bool {
+    process.pid == std::process::id()
+        && ProcessId::current().is_ok_and(|own| own.start_time == process.start_time)
 }

@@ -76,7 +76,7 @@ impl Driver {
             let refusal = format!("{name} is not connected");
             return reply.refuse(Refusal::new(ErrorCode::NoPane, refusal).hint("try it again"));
         };
-        if self.is_hosted(&hold.launch) {
+        if self.is_hosted(&hold.launch, Some(connection.process)) {
             return reply.refuse(no_own_process(&name));
         }
         let ProcessId { pid, start_time } = connection.process;
@@ -117,7 +117,7 @@ impl Driver {
     fn lend_to(&self, member: &Member, read_only: bool) -> Option<Lend> {
         let (launch, live) = self.live_launch(&member.plan.name)?;
         let worker = live.connection.as_ref()?.process;
-        if self.is_hosted(launch) {
+        if self.is_hosted(launch, Some(worker)) {
             return None;
         }
         let how = if read_only { "--watch" } else { "--attach" };
