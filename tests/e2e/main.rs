@@ -23,6 +23,7 @@ mod members;
 mod messages;
 mod panes;
 mod placement;
+mod plans;
 mod refusals;
 mod regression;
 mod reopen;

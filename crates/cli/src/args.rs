@@ -366,6 +366,9 @@ pub(crate) struct Spawn {
     /// Its model, as provider/model [default: the role's]
     #[arg(long)]
     pub(crate) model: Option<String>,
+    /// It changes nothing before a plan of it is approved
+    #[arg(long)]
+    pub(crate) plan: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -13,8 +13,8 @@ use crate::id::{
 };
 use crate::notification::{Allowance, Ping, ShowPane};
 use crate::request::{
-    AskRequest, DecideRequest, Decided, ListRequests, OneRequest, Permission, RequestListAnswer,
-    RequestView,
+    AskRequest, DecideRequest, Decided, ListRequests, OneRequest, Permission, ProposePlan,
+    RequestListAnswer, RequestView,
 };
 use crate::rule::{CheckRules, JudgementView, RuleListAnswer};
 use crate::spec::{Budget, Engine, PlacementChoice, TaskSpec, TeamSpec};
@@ -128,6 +128,9 @@ methods! {
 
     /// May I do this? Answers at once. Member.
     RequestAsk = "request/ask" (AskRequest) -> Permission;
+    /// What shall I do? A plan, as a request of its own. It takes the place of the one before, and answers at once.
+    /// Member, of those that must plan first.
+    PlanPropose = "plan/propose" (ProposePlan) -> OneRequest;
     /// Answers when the request is decided. The member that asked.
     RequestWait = "request/wait" (OneRequest) -> Decided;
     /// What was allowed is carried out from here on, and used up. The member that asked.
@@ -380,6 +383,9 @@ pub struct Spawn {
     /// Of the role's, only these.
     #[serde(default)]
     pub tools: Option<Vec<String>>,
+    /// It changes nothing before a plan of it is approved, also where its role does not say so.
+    #[serde(default)]
+    pub must_plan: bool,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -9,9 +9,8 @@ const KEYS: &[(Level, &[&str])] = &[
         Level::Permissions,
         &["allow", "mode", "approve", "default_scope"],
     ),
-    (Level::Lead, &["plan", "command"]),
-    (Level::Member, &["plan", "command"]),
-    (Level::Role, &["plan"]),
+    (Level::Lead, &["command"]),
+    (Level::Member, &["command"]),
 ];
 
 /// Values, by key.

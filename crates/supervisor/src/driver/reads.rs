@@ -66,6 +66,7 @@ impl Driver {
             | Asked::Up(_)
             | Asked::Spawn(_)
             | Asked::Ask(_)
+            | Asked::Propose(_)
             | Asked::Decide(_) => {
                 reply.refuse(Refusal::internal("a change came as a question"));
             }
@@ -316,6 +317,7 @@ fn check_reader(by: &Origin, asked: &Asked) -> Result<(), Refusal> {
         | Asked::Up(_)
         | Asked::Spawn(_)
         | Asked::Ask(_)
+        | Asked::Propose(_)
         | Asked::Decide(_) => {
             return Ok(());
         }

@@ -239,6 +239,9 @@ pub(super) fn destination(method: &str, call: &Envelope<'_>) -> Result<Destinati
         m::RequestAsk::NAME => Ok(Destination::Team(Asked::Ask(Box::new(
             call.args::<m::RequestAsk>()?,
         )))),
+        m::PlanPropose::NAME => Ok(Destination::Team(Asked::Propose(
+            call.args::<m::PlanPropose>()?,
+        ))),
         m::RequestWait::NAME => read(Asked::WaitForRequest(
             call.args::<m::RequestWait>()?.request,
         )),
