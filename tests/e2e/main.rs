@@ -16,6 +16,7 @@ mod down;
 mod edits;
 mod envelopes;
 mod history;
+mod hosted;
 mod hostile;
 mod impersonation;
 mod mcp;

@@ -1,8 +1,7 @@
 //! Who must plan first: nothing is changed before that very plan is approved, and a new plan or task locks again.
 
-use std::sync::Arc;
-
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use agent_team_core::input::{Call, Decree, Ruling, Verdict};
 use agent_team_core::request::{RequestState, Scope};
