@@ -20,10 +20,16 @@ engine = \"native\"
 model = \"openai/ada\"
 ";
 
-/// The team's members ask this server.
+/// The team's members ask this server, and edit files without asking anybody else.
 pub(crate) fn rig(server: &FakeModelServer) -> Rig {
-    let mut rig = Rig::with_team(TEAM);
+    let rig = asking(server);
     rig.set_settings("[permissions]\nmode = \"accept-edits\"\n");
+    rig
+}
+
+/// The same, in the mode in which they ask.
+pub(crate) fn asking(server: &FakeModelServer) -> Rig {
+    let mut rig = Rig::with_team(TEAM);
     rig.set("OPENAI_BASE_URL", server.base_url());
     rig.set("OPENAI_API_KEY", "a-key-for-nobody");
     rig

@@ -391,7 +391,10 @@ async fn settings_that_cannot_be_meant_are_named_with_their_file() {
         ("\ndurability = 1\n", "config.toml:2:14: `durability`"),
         ("durabilty = \"power\"\n", "did you mean `durability`?"),
         ("durability\n", "config.toml:1:"),
-        ("[permissions]\n", "not carried out"),
+        (
+            "[permissions]\nallow = [\"Bash(ls:*\"]\n",
+            "config.toml:2:10: `Bash(ls:*`",
+        ),
     ] {
         std::fs::write(config.join("config.toml"), text).unwrap();
         rig.run(["up"]).await.expect(2).says(says);

@@ -4,7 +4,7 @@ use agent_team_tests::fake_model_server::{FakeModelServer, Reply, Request, by_mo
 use agent_team_tests::{Rig, until};
 use serde_json::{Value, json};
 
-use crate::agents::rig;
+use crate::agents::asking as rig;
 
 fn write(path: &str, content: &str) -> Reply {
     Reply::call("write", json!({ "path": path, "content": content }))
@@ -22,10 +22,18 @@ async fn team(settings: &str, replies: Vec<Reply>) -> (FakeModelServer, Rig) {
     (server, rig)
 }
 
-fn result(server: &FakeModelServer) -> String {
+/// What this member was told after each of its calls.
+fn results(server: &FakeModelServer, member: &str) -> Vec<String> {
     let requests = server.requests();
-    let last = requests.last().expect("it was asked").results();
-    last.last().expect("a result").1.clone()
+    let of_member = requests.iter().filter(|request| request.model() == member);
+    of_member
+        .flat_map(|request| request.results())
+        .map(|(_, text)| text)
+        .collect()
+}
+
+fn result(server: &FakeModelServer) -> String {
+    results(server, "ada").pop().expect("a result")
 }
 
 #[tokio::test]
@@ -135,7 +143,6 @@ async fn a_directory_grant_settles_edits_of_eight_different_files() {
     };
     let server = FakeModelServer::start(replies).await;
     let rig = rig(&server);
-    rig.set_settings("");
     let mut file = String::from("name = \"demo\"\nmode = \"lead\"\n");
     file.push_str("[panes]\nplacement = \"headless\"\n[lead]\nmodel = \"openai/lead\"\n");
     for number in 1..=9 {
@@ -210,9 +217,7 @@ async fn a_file_that_rules_guard_is_asked_about_and_found_by_nobody() {
     rig.until_member("ada", |ada| ada.requests > 0).await;
     rig.ok(["requests", "allow", "P-1"]).await;
     server.asked("ada", 5).await;
-    let requests = server.requests();
-    let last = requests.last().expect("it was asked").results();
-    let results: Vec<&str> = last.iter().map(|(_, text)| text.as_str()).collect();
+    let results = results(&server, "ada");
     let [grepped, globbed, one, two] = results.as_slice() else {
         panic!("{results:?}");
     };
@@ -245,10 +250,7 @@ async fn a_run_that_nobody_watches_denies_what_it_would_ask_and_says_so_once() {
         );
         assert_eq!(rig.read("new.txt").is_some(), written);
         assert_eq!(rig.read("ran"), None);
-        let told = server.requests().last().expect("it was asked").results();
-        assert!(
-            told[1].1.contains("nobody is there to be asked"),
-            "{told:?}"
-        );
+        let told = results(&server, "lead");
+        assert!(told[1].contains("nobody is there to be asked"), "{told:?}");
     }
 }

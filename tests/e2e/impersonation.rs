@@ -49,6 +49,9 @@ fn calls(rig: &Rig) -> Vec<(&'static str, Value, Rule, Rule)> {
         "spec": spec, "environment": {}, "terminal": terminal, "dry_run": false, "fresh": true,
     });
     let bob = json!({ "member": "bob" });
+    let hold = json!({ "launch": "0", "show": {
+        "terminal": "/dev/null", "pid": 1, "start_time": 1, "as": "pane",
+    } });
     let task = json!({ "task": "T-1" });
     let claim = json!({ "task": "T-1", "generation": 1, "text": "mine" });
     let request = json!({ "request": "P-1" });
@@ -75,6 +78,8 @@ fn calls(rig: &Rig) -> Vec<(&'static str, Value, Rule, Rule)> {
             Never,
             Never,
         ),
+        ("pane/reopen", bob.clone(), Never, Never),
+        ("pane/hold", hold, Never, Never),
         ("member/spawn", json!({ "role": "nobody" }), Never, May),
         ("member/stop", json!({ "member": "ada" }), Never, Own),
         ("member/kill", bob.clone(), Never, Never),

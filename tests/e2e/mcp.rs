@@ -174,7 +174,7 @@ async fn a_server_that_does_not_behave_is_told_of_and_missed_by_nobody_else() {
 
 #[tokio::test]
 async fn a_server_is_started_once_it_is_trusted_and_its_tools_ask() {
-    let call = Reply::call("mcp__near__echo", json!({ "text": "hello" }));
+    let call = Reply::call("mcp__near__say", json!({ "text": "hello" }));
     let server = FakeModelServer::start(in_turn([call, Reply::text("Done.")])).await;
     let near = format!("[mcp.near]\ncommand = {:?}\n", program());
     let rig = untrusted(&server, &near);
@@ -184,7 +184,7 @@ async fn a_server_is_started_once_it_is_trusted_and_its_tools_ask() {
     rig.ok(["send", "lead", "Go on"]).await;
     rig.until_member("lead", |lead| lead.requests > 0).await;
     let shown = rig.ok(["requests", "show", "P-1"]).await.stdout;
-    assert!(shown.contains("--as 'mcp__near__echo'"), "{shown}");
+    assert!(shown.contains("--as 'mcp__near__say'"), "{shown}");
     rig.ok(["requests", "allow", "P-1"]).await;
     server.asked("lead", 2).await;
     assert_eq!(results(&server)[0].trim_end(), "you said hello");
