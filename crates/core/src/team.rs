@@ -147,6 +147,7 @@ impl Team {
             }
             Life::Planned
             | Life::Launching { .. }
+            | Life::Asked { .. }
             | Life::Draining { .. }
             | Life::Ending { .. }
             | Life::Cooling { .. } => true,

@@ -404,7 +404,7 @@ pub(crate) fn refusal(refused: &Refused) -> Refusal {
         Refused::NotAllowed { .. } => ErrorCode::NotAllowed,
         Refused::RulesForOnce | Refused::ApprovedOnce => ErrorCode::Invalid,
         Refused::PlanFirst => ErrorCode::PlanFirst,
-        Refused::NeedsNoPlan(_) => ErrorCode::WrongState,
+        Refused::NeedsNoPlan(_) | Refused::NotAskedToEnd => ErrorCode::WrongState,
         Refused::TooManyRequests(_) => ErrorCode::WrongState,
         Refused::StaleLaunch => ErrorCode::Unauthenticated,
     };

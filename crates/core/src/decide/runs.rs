@@ -117,6 +117,12 @@ impl Turn<'_> {
         {
             self.report(name, &report);
         }
+        if !mind.active
+            && let Life::Asked { asked, .. } = self.member(name)?.life.clone()
+        {
+            // Her turn is over, and she has said nothing against ending.
+            self.end(name, GRACE_MS, asked.then, "it was stopped");
+        }
         Ok(Answer::Length {
             length: mind.length,
         }

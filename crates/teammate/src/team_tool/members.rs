@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use agent_team_protocol::method::{
-    FinishRun, MemberRestart, MemberSpawn, MemberStop, MessageSend, Nothing, OneMember, RunFinish,
-    SendMessage, Spawn, TeamShow,
+    AnswerStop, FinishRun, MemberRestart, MemberSpawn, MemberStop, MessageSend, Nothing, OneMember,
+    RunFinish, SendMessage, Spawn, Stop, StopAnswer, TeamShow,
 };
 use agent_team_protocol::text::visible_label;
 use agent_team_protocol::view::{MemberView, RoleView, TeamView};
@@ -38,8 +38,9 @@ pub(super) fn tools_of_the_lead(seat: &Arc<Seat>) -> [Box<dyn Tool>; 4] {
         changing(
             seat,
             "stop_teammate",
-            "Asks a teammate to end and keeps her stopped; her task goes back to the board. Her conversation is kept: \
-             resume_teammate starts her again.",
+            "Asks a teammate to end and keeps her stopped; her task goes back to the board. Who is in the middle of \
+             something may object, and her reason is the answer. Her conversation is kept: resume_teammate starts her \
+             again.",
             stop,
         ),
         changing(
@@ -56,6 +57,16 @@ pub(super) fn tools_of_the_lead(seat: &Arc<Seat>) -> [Box<dyn Tool>; 4] {
             finish,
         ),
     ]
+}
+
+pub(super) fn answer_shutdown(seat: &Arc<Seat>) -> Box<dyn Tool> {
+    changing(
+        seat,
+        "answer_shutdown",
+        "Answers who asked you to end: agree, or object with the reason why you should go on. You are asked in a \
+         message; without one there is nothing to answer.",
+        answer,
+    )
 }
 
 pub(super) fn list(seat: &Arc<Seat>) -> Box<dyn Tool> {
@@ -128,9 +139,29 @@ struct One {
 }
 
 async fn stop(seat: Arc<Seat>, args: One) -> Result<String, ToolError> {
-    let one = OneMember { member: args.name };
-    let member = seat.call::<MemberStop>(one).await?.member;
+    let stop = Stop {
+        member: args.name,
+        force: false,
+    };
+    let member = seat.call::<MemberStop>(stop).await?.member;
     Ok(format!("{} is {}.", member.name, member_word(member.state)))
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Answer {
+    /// What would be lost if you ended now; who asked you is told. Left out: you agree.
+    objection: Option<String>,
+}
+
+async fn answer(seat: Arc<Seat>, args: Answer) -> Result<String, ToolError> {
+    let objection = args.objection.filter(|text| !text.trim().is_empty());
+    let objects = objection.is_some();
+    seat.call::<StopAnswer>(AnswerStop { objection }).await?;
+    Ok(match objects {
+        true => "They are told. Go on with what you were doing.".to_owned(),
+        false => "You end now: call nothing more.".to_owned(),
+    })
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
