@@ -22,6 +22,7 @@ mod members;
 mod messages;
 mod panes;
 mod placement;
+mod plans;
 mod refusals;
 mod regression;
 mod requests;
