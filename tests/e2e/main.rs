@@ -30,6 +30,7 @@ mod rounds;
 mod seams;
 mod search;
 mod secrets;
+mod shutdown;
 mod spending;
 mod storage;
 mod team_at_work;

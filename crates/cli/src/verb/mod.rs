@@ -53,7 +53,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Events { follow, after } => events::run(&global, output, follow, after).await,
         Verb::Attach { member, read_only } => attach::run(&global, output, member, read_only).await,
         Verb::Spawn(args) => spawn::run(&global, output, args).await,
-        Verb::Stop { member } => member::stop(&global, output, member).await,
+        Verb::Stop { member, force } => member::stop(&global, output, member, force).await,
         Verb::Kill { member } => member::kill(&global, output, member).await,
         Verb::Restart { member } => member::restart(&global, output, member).await,
         Verb::Send {

@@ -8,7 +8,7 @@ use super::{Decided, TEXT_MAX, Turn, check_size};
 use crate::answers::Answer;
 use crate::event::Event;
 use crate::input::{Growth, Origin};
-use crate::member::Life;
+use crate::member::{GRACE_MS, Life};
 use crate::refusal::Refused;
 use crate::round::Strategy;
 use crate::run::{MEMORY_KEY_MAX, MEMORY_KEYS_MAX, MEMORY_VALUE_MAX, Memory, Mind};
