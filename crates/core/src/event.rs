@@ -259,6 +259,8 @@ pub enum Event {
         /// It is no call but a plan.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         plan: Option<Proposed>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expires_at: Option<Tick>,
     },
     /// A scope of more than once is a grant, unless it goes through that of another request.
     RequestAllowed {

@@ -118,7 +118,8 @@ pub(crate) fn check(spec: &TeamSpec) -> Result<(), Refusal> {
     }
     let of_members = spec.members.iter().map(|member| &member.agent);
     let mut agents = of_members.chain(spec.roles.iter().map(|role| &role.agent));
-    if spec.permissions != Permissions::default() && agents.any(|agent| agent.bypass) {
+    let has_rules = effects(&spec.permissions).iter().any(|(_, rules)| !rules.is_empty());
+    if has_rules && agents.any(|agent| agent.bypass) {
         let text = "with --bypass nobody is asked, and the rules of [permissions] would not hold";
         return Err(Refusal::new(ErrorCode::Invalid, text)
             .hint("leave out --bypass, or the rules in the team file"));

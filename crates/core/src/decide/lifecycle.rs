@@ -397,6 +397,7 @@ impl Turn<'_> {
         if self.team.budget_deadlines().flatten().any(|due| due <= now) {
             self.unsettled = true;
         }
+        self.deny_unanswered();
         for name in self.names(|member| {
             member
                 .life

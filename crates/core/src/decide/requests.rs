@@ -15,6 +15,9 @@ use crate::request::{PENDING_MAX, Request, RequestState, Scope};
 /// Bytes of a call that can be asked about.
 pub(super) const CALL_MAX: usize = 256 << 10;
 
+/// Why a request is denied by time alone.
+const NOT_ANSWERED: &str = "not answered in time";
+
 impl Turn<'_> {
     /// What the rules decide is recorded; the rest waits for somebody. The same call that is still open is the same
     /// request.
@@ -92,14 +95,36 @@ impl Turn<'_> {
         plan: Option<Proposed>,
     ) -> RequestId {
         let request = RequestId(self.team.requests.last + 1);
+        let expire_ms = self.team.plan.requests_expire_ms;
+        let expires_at = expire_ms.map(|ms| self.context.now.after_ms(ms));
         self.record(Event::RequestAsked {
             request,
             member,
             digest,
             call,
             plan,
+            expires_at,
         });
         request
+    }
+
+    /// Silence is a denial, where the team has an end for it, and never consent.
+    pub(super) fn deny_unanswered(&mut self) {
+        let now = self.context.now;
+        let due = self.team.requests.pending();
+        let due: Vec<(RequestId, MemberName)> = due
+            .filter(|request| request.expires_at.is_some_and(|at| at <= now))
+            .map(|request| (request.id, request.member.clone()))
+            .collect();
+        for (request, member) in due {
+            self.record(Event::RequestDenied {
+                request,
+                by: Party::System,
+                reason: NOT_ANSWERED.into(),
+            });
+            let text = format!("{request} of {member} is denied: {NOT_ANSWERED}");
+            self.tell([Party::User], text);
+        }
     }
 
     /// `covers`: what else waits and would not have been asked had this been decided before.

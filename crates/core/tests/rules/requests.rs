@@ -250,6 +250,55 @@ fn grants_end_with_the_team() {
     assert!(rig.team.requests().grants().is_empty());
 }
 
+/// A team whose requests wait so long and no longer.
+fn expiring(ms: u64) -> Rig {
+    let mut file = file(&["ada"]);
+    file.team.requests_expire_ms = Some(ms);
+    Rig::of(file)
+}
+
+#[test]
+fn who_is_not_answered_in_time_is_denied() {
+    let mut rig = expiring(60_000);
+    let request = asked(&mut rig, "ada", "d");
+    rig.wait(59_999);
+    assert_eq!(state(&rig, request), RequestState::Pending);
+    rig.wait(1);
+    let RequestState::Denied { by, reason } = state(&rig, request) else {
+        panic!("it waits on");
+    };
+    assert_eq!(
+        (by.to_string().as_str(), &*reason),
+        ("system", "not answered in time")
+    );
+    assert!(matches!(
+        rig.user(allow(request)).refusal(),
+        Refused::Decided { .. }
+    ));
+    // What was decided before has no end.
+    let decided = asked(&mut rig, "ada", "e");
+    rig.user(allow(decided)).answer();
+    rig.wait(600_000);
+    assert!(matches!(state(&rig, decided), RequestState::Allowed { .. }));
+}
+
+#[test]
+fn without_an_end_a_request_waits_for_ever() {
+    let mut rig = Rig::of(file(&["ada"]));
+    let request = asked(&mut rig, "ada", "d");
+    rig.wait(u64::from(u32::MAX));
+    assert_eq!(state(&rig, request), RequestState::Pending);
+}
+
+#[test]
+fn the_time_of_another_boot_decides_nothing() {
+    let mut rig = expiring(60_000);
+    let request = asked(&mut rig, "ada", "d");
+    rig.reboot();
+    rig.wait(600_000);
+    assert_eq!(state(&rig, request), RequestState::Withdrawn);
+}
+
 #[derive(Debug, Clone)]
 enum Move {
     Ask(usize, usize),
