@@ -309,7 +309,7 @@ fn every_fault_is_told_with_its_place_and_what_to_do() {
         ),
         (
             "[permissions]\nexpire_minutes = 0",
-            "team.toml:2:18: `expire_minutes` must be above 0",
+            "team.toml:2:18: `expire_minutes` must be a number above 0",
         ),
         (
             "[lead]\ncommand = \"aider\"",

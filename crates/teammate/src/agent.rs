@@ -294,6 +294,10 @@ impl Agent {
                 self.shared.arrivals.deliver(deliver.messages);
                 self.tell(Input::Arrived { urgent });
             }
+            LinkEvent::Inform(inform) => {
+                self.note(&visible_line(&inform.text));
+                self.tell(Input::Informed(inform.text));
+            }
             LinkEvent::Allowance(allowance) => self.tell(Input::Allowance(allowance)),
             LinkEvent::Stop(stop) => self.stop(Duration::from_millis(stop.grace_ms), stop.reason),
             LinkEvent::Answered(ticket, outcome) => self.answered(ticket, outcome),

@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use agent_team_protocol::initialize::{Initialize, Welcome};
 use agent_team_protocol::method::Method;
 use agent_team_protocol::notification::{
-    Abandon, Allowance, Assignment, Deliver, MemberWaits, PaneLost, StopMember, TaskOutput,
+    Abandon, Allowance, Assignment, Deliver, Inform, MemberWaits, PaneLost, StopMember, TaskOutput,
     TaskSession,
 };
 use agent_team_protocol::rpc::Call;
@@ -67,6 +67,7 @@ pub(crate) enum LinkEvent {
     Deliver(Deliver),
     Stop(StopMember),
     Allowance(Allowance),
+    Inform(Inform),
     Answered(Ticket, Result<Box<RawValue>, Refusal>),
     /// The first failed attempt since the connection was there; the others follow silently.
     Unreachable(String),

@@ -180,6 +180,7 @@ impl Worker {
             LinkEvent::Deliver(deliver) => self.deliver(deliver),
             // Who runs commands asks no model.
             LinkEvent::Allowance(_) => {}
+            LinkEvent::Inform(inform) => self.note(&visible_line(&inform.text)),
             LinkEvent::Stop(stop) => self.stop(Duration::from_millis(stop.grace_ms), stop.reason),
             LinkEvent::Answered(ticket, outcome) => self.answered(ticket, outcome.map(drop)),
             LinkEvent::Unreachable(why) => {

@@ -6,6 +6,7 @@ use agent_team_protocol::id::{LaunchId, MemberName, Party, RequestId};
 
 use super::{Decided, TEXT_MAX, Turn, check_size, party};
 use crate::answers::Answer;
+use crate::effect::Effect;
 use crate::event::Event;
 use crate::input::{Decree, Origin, Ruling};
 use crate::lock::Proposed;
@@ -105,7 +106,37 @@ impl Turn<'_> {
             plan,
             expires_at,
         });
+        self.inform_lead(request, None);
         request
+    }
+
+    /// The lead knows what her teammates wait for, unless it is her own word.
+    fn inform_lead(&mut self, id: RequestId, by: Option<&Party>) {
+        let Some(lead) = self.team.lead().map(|lead| lead.plan.name.clone()) else {
+            return;
+        };
+        let request = self.team.requests.get(id);
+        let is_news = request.is_some_and(|request| request.member != lead)
+            && by != Some(&Party::Member(lead.clone()));
+        if is_news {
+            self.effect(Effect::Inform {
+                member: lead,
+                request: id,
+            });
+        }
+    }
+
+    /// A lead who begins is told what waits already.
+    pub(super) fn inform_of_pending(&mut self, lead: &MemberName) {
+        let pending = self.team.requests.pending();
+        let others: Vec<RequestId> = pending
+            .filter(|request| request.member != *lead)
+            .map(|request| request.id)
+            .collect();
+        for request in others {
+            let member = lead.clone();
+            self.effect(Effect::Inform { member, request });
+        }
     }
 
     /// Silence is a denial, where the team has an end for it, and never consent.
@@ -122,6 +153,7 @@ impl Turn<'_> {
                 by: Party::System,
                 reason: NOT_ANSWERED.into(),
             });
+            self.inform_lead(request, None);
             let text = format!("{request} of {member} is denied: {NOT_ANSWERED}");
             self.tell([Party::User], text);
         }
@@ -156,7 +188,7 @@ impl Turn<'_> {
                 check_size("the reason", &reason, TEXT_MAX)?;
                 self.record(Event::RequestDenied {
                     request: id,
-                    by,
+                    by: by.clone(),
                     reason,
                 });
             }
@@ -179,6 +211,7 @@ impl Turn<'_> {
                 }
             }
         }
+        self.inform_lead(id, Some(&by));
         Ok(Answer::Done.into())
     }
 

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use agent_team_protocol::method::{
     AnswerStop, FinishRun, MemberRestart, MemberSpawn, MemberStop, MessageSend, Nothing, OneMember,
-    RunFinish, SendMessage, Spawn, Stop, StopAnswer, TeamShow,
+    RequestDecide, RunFinish, SendMessage, Spawn, Stop, StopAnswer, TeamShow,
 };
+use agent_team_protocol::request::{DecideRequest, Decision};
 use agent_team_protocol::text::visible_label;
 use agent_team_protocol::view::{MemberView, RoleView, TeamView};
-use agent_team_protocol::{MemberName, Recipient, RoleName, TaskId};
+use agent_team_protocol::{MemberName, Recipient, RequestId, RoleName, TaskId};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -26,7 +27,7 @@ const WORKER: &str = "worker";
 /// Columns of a role's description.
 const DESCRIPTION: usize = 240;
 
-pub(super) fn tools_of_the_lead(seat: &Arc<Seat>) -> [Box<dyn Tool>; 4] {
+pub(super) fn tools_of_the_lead(seat: &Arc<Seat>) -> [Box<dyn Tool>; 5] {
     [
         changing(
             seat,
@@ -48,6 +49,13 @@ pub(super) fn tools_of_the_lead(seat: &Arc<Seat>) -> [Box<dyn Tool>; 4] {
             "resume_teammate",
             "Starts a teammate that is stopped or held again, with the conversation that she had.",
             resume,
+        ),
+        changing(
+            seat,
+            "deny_request",
+            "Denies what a teammate asks permission for, or sends her plan back; you are told of each as it comes. \
+             Allowing is the person's alone.",
+            deny,
         ),
         changing(
             seat,
@@ -193,6 +201,29 @@ async fn resume(seat: Arc<Seat>, args: Resume) -> Result<String, ToolError> {
         }
     }
     Ok(told)
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Denial {
+    /// The request, such as P-4.
+    #[schemars(with = "String")]
+    id: RequestId,
+    /// What the teammate is told, so that she finds another way.
+    reason: String,
+}
+
+async fn deny(seat: Arc<Seat>, args: Denial) -> Result<String, ToolError> {
+    let request = args.id;
+    let decide = DecideRequest {
+        request,
+        digest: None,
+        decision: Decision::Deny {
+            reason: args.reason,
+        },
+    };
+    seat.call::<RequestDecide>(decide).await?;
+    Ok(format!("{request} is denied."))
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -20,10 +20,11 @@ const EVERYBODY: [&str; 12] = [
     "recall",
 ];
 
-const LEAD: [&str; 8] = [
+const LEAD: [&str; 9] = [
     "spawn_teammate",
     "stop_teammate",
     "resume_teammate",
+    "deny_request",
     "finish",
     "create_task",
     "assign_task",
