@@ -25,6 +25,7 @@ mod placement;
 mod plans;
 mod refusals;
 mod regression;
+mod request_crashes;
 mod requests;
 mod rounds;
 mod seams;
