@@ -292,6 +292,10 @@ impl Agent {
                 self.shared.arrivals.deliver(deliver.messages);
                 self.tell(Input::Arrived { urgent });
             }
+            LinkEvent::Inform(inform) => {
+                self.note(&visible_line(&inform.text));
+                self.tell(Input::Informed(inform.text));
+            }
             LinkEvent::Allowance(allowance) => self.tell(Input::Allowance(allowance)),
             LinkEvent::Show(show) => {
                 // No message waits for the terminal here.

@@ -217,6 +217,7 @@ impl Worker {
                 self.acknowledge(unshown);
                 self.fit();
             }
+            LinkEvent::Inform(inform) => self.note(&visible_line(&inform.text)),
             LinkEvent::Stop(stop) => self.stop(Duration::from_millis(stop.grace_ms), stop.reason),
             LinkEvent::Answered(ticket, outcome) => self.answered(ticket, outcome.map(drop)),
             LinkEvent::Unreachable(why) => {
