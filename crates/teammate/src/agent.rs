@@ -42,6 +42,7 @@ use std::time::Duration;
 use agent_team_protocol::RequestId;
 use agent_team_protocol::notification::{Assignment, MemberWaits, TaskOutput};
 use agent_team_protocol::spec::AgentSpec;
+use agent_team_protocol::text::visible_line;
 use agent_team_protocol::view::Waiting;
 use agent_team_system::signals::SignalEvent;
 use tokio::sync::mpsc;

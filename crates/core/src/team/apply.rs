@@ -88,23 +88,24 @@ impl Team {
             }),
             Event::LaunchAsked { member, asked, .. } => self.live(member, tick, |member| {
                 member.objection = None;
-                match member.life.clone() {
-                    Life::Ready { launch, process } => Life::Asked {
-                        launch,
-                        process,
-                        asked: asked.clone(),
-                    },
-                    other => other,
+                let Life::Ready { launch, process } = member.life.clone() else {
+                    return member.life.clone();
+                };
+                Life::Asked {
+                    launch,
+                    process,
+                    asked: asked.clone(),
                 }
             }),
             Event::LaunchObjected { member, reason, .. } => self.live(member, tick, |member| {
                 member.objection = Some(reason.clone());
-                match member.life.clone() {
-                    Life::Asked {
-                        launch, process, ..
-                    } => Life::Ready { launch, process },
-                    other => other,
-                }
+                let Life::Asked {
+                    launch, process, ..
+                } = member.life.clone()
+                else {
+                    return member.life.clone();
+                };
+                Life::Ready { launch, process }
             }),
             Event::LaunchDraining {
                 member,
