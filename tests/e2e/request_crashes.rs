@@ -3,8 +3,8 @@
 //! tell how far it came.
 
 use agent_team_protocol::RequestId;
-use agent_team_protocol::method::{ListRequests, RequestList, RequestShow};
-use agent_team_protocol::request::{OneRequest, RequestState, RequestView};
+use agent_team_protocol::method::{RequestList, RequestShow};
+use agent_team_protocol::request::{ListRequests, OneRequest, RequestState, RequestView};
 use agent_team_protocol::view::MemberView;
 use agent_team_system::process::Signal;
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, Request};
