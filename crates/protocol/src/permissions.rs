@@ -56,6 +56,9 @@ pub struct Permissions {
     /// What the lead may allow others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub approve: Vec<String>,
+    /// Milliseconds after which a request that nobody answered is denied. `None`: it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expire_ms: Option<u64>,
 }
 
 impl Permissions {

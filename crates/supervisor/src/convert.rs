@@ -18,6 +18,7 @@ use agent_team_protocol::spec::{
 use agent_team_protocol::view::Usage;
 use agent_team_protocol::{ErrorCode, MemberName, Refusal, RoleName, TaskId};
 
+use crate::permission;
 use crate::settings::{self, MemberSettings, Place, TeamSettings, carried};
 
 /// A team as wanted, for the core. Members without a colour keep theirs, or get one that nobody has.
@@ -50,6 +51,7 @@ pub(crate) fn up_plan(spec: TeamSpec, place: Place, team: &Team) -> UpPlan {
             asks_before_completing: hooks.task_completed.is_some(),
             asks_when_idle: hooks.teammate_idle.is_some(),
             strategy,
+            requests_expire_ms: permission::expiry(&spec),
             settings: carried(&TeamSettings {
                 place,
                 layout: spec.layout,
@@ -409,7 +411,9 @@ pub(crate) fn refusal(refused: &Refused) -> Refusal {
             ErrorCode::Invalid
         }
         Refused::PlanFirst => ErrorCode::PlanFirst,
-        Refused::NeedsNoPlan(_) | Refused::NoTask(_) => ErrorCode::WrongState,
+        Refused::NeedsNoPlan(_) | Refused::NoTask(_) | Refused::NotAskedToEnd => {
+            ErrorCode::WrongState
+        }
         Refused::TooManyRequests(_) => ErrorCode::WrongState,
         Refused::StaleLaunch => ErrorCode::Unauthenticated,
     };

@@ -17,9 +17,13 @@ use agent_team_protocol::request::{
 };
 use agent_team_protocol::rule::{JudgementView, PartView, RuleView, RulingView};
 use agent_team_protocol::spec::TeamSpec;
+use agent_team_protocol::text::visible_label;
 use agent_team_protocol::{ErrorCode, Refusal};
 
 use crate::settings::TeamSettings;
+
+/// Columns of what the lead is told of a request.
+const NEWS: usize = 240;
 
 /// What rules about files start from. The home is the user's, whose process this is.
 pub(crate) fn ground(project: &Path) -> Ground {
@@ -251,6 +255,13 @@ pub(crate) fn rules(settings: &TeamSettings, grants: &[Grant]) -> Vec<RuleView> 
     views
 }
 
+/// After how long a request that nobody answers is denied: the user's word, else the file's.
+pub(crate) fn expiry(spec: &TeamSpec) -> Option<u64> {
+    let own = spec.own_permissions.iter().rev();
+    own.chain([&spec.permissions])
+        .find_map(|permissions| permissions.expire_ms)
+}
+
 pub(crate) fn mode(mode: permissions::Mode) -> Mode {
     match mode {
         permissions::Mode::Plan => Mode::Plan,
@@ -349,6 +360,39 @@ pub(crate) fn runnable(run: Runnable) -> RunnableView {
         directory: run.directory,
         steps: steps.collect(),
     }
+}
+
+/// What the lead is told of a teammate's request as it is now, in one line.
+pub(crate) fn news(request: &Request) -> Option<String> {
+    let Request { id, member, .. } = request;
+    let told = match &request.state {
+        RequestState::Pending => {
+            let ask = stored(&request.call).ok()?;
+            let input: serde_json::Value = serde_json::from_str(ask.arguments.get()).ok()?;
+            let (asks, what) = match request.plan {
+                Some(plan) => (format!("proposes plan {}", plan.number), &input["text"]),
+                None => (
+                    format!("asks for permission: {}", ask.tool),
+                    &input["command"],
+                ),
+            };
+            let what = match what.as_str() {
+                Some(text) => text.to_owned(),
+                None => input.to_string(),
+            };
+            format!("{member} {asks}: {what}")
+        }
+        RequestState::Allowed { by, .. } => format!("of {member} was allowed by {by}"),
+        RequestState::Denied { by, reason } if reason.is_empty() => {
+            format!("of {member} was denied by {by}")
+        }
+        RequestState::Denied { by, reason } => format!("of {member} was denied by {by}: {reason}"),
+        RequestState::Begun { .. }
+        | RequestState::Ended
+        | RequestState::Unknown
+        | RequestState::Withdrawn => return None,
+    };
+    Some(visible_label(&format!("{id} {told}"), NEWS))
 }
 
 pub(crate) fn view(

@@ -15,6 +15,7 @@ use agent_team_protocol::text::position;
 use agent_team_protocol::{TeamId, with_causes};
 use toml::de::DeTable;
 
+use super::budget;
 use super::open::{ReadTextError, read_text};
 use super::own::{OwnError, write_own};
 use super::source::{Fault, Source};
@@ -60,6 +61,7 @@ pub(super) fn read(source: &Source<'_>, table: Option<Table<'_>>) -> Said {
         ask: rules("ask", Effect::Ask),
         allow: rules("allow", Effect::Allow),
         approve: rules("approve", Effect::Allow),
+        expire_ms: table.amount("expire_minutes").map(budget::work_ms),
     };
     let said = Said {
         rules,

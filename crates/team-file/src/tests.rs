@@ -317,6 +317,10 @@ fn every_fault_is_told_with_its_place_and_what_to_do() {
         ),
         // Known, and not carried out yet.
         (
+            "[permissions]\nexpire_minutes = 0",
+            "team.toml:2:18: `expire_minutes` must be a number above 0",
+        ),
+        (
             "[lead]\ncommand = \"aider\"",
             "team.toml:2:1: `command` is not carried out by this build yet",
         ),
