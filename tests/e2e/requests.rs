@@ -434,7 +434,7 @@ async fn who_watches_is_told_of_each_request_once_and_its_program_with_them() {
 
 #[tokio::test]
 async fn the_lead_allows_what_the_user_lets_her_and_nothing_else() {
-    let allow = |request: &str| Reply::call("allow_request", json!({ "request": request }));
+    let allow = |request: &str| Reply::call("allow_request", json!({ "id": request }));
     let lead = vec![
         bash("touch hers"),
         allow("P-1"),

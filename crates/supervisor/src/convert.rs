@@ -42,6 +42,7 @@ pub(crate) fn up_plan(spec: TeamSpec, place: Place, team: &Team) -> UpPlan {
             member_plan(member, colour)
         })
         .collect();
+    let requests_expire_ms = permission::expiry(&spec);
     let hooks = spec.hooks;
     UpPlan {
         team: TeamPlan {
@@ -51,7 +52,7 @@ pub(crate) fn up_plan(spec: TeamSpec, place: Place, team: &Team) -> UpPlan {
             asks_before_completing: hooks.task_completed.is_some(),
             asks_when_idle: hooks.teammate_idle.is_some(),
             strategy,
-            requests_expire_ms: permission::expiry(&spec),
+            requests_expire_ms,
             settings: carried(&TeamSettings {
                 place,
                 layout: spec.layout,

@@ -84,7 +84,7 @@ pub fn team_tools(desk: &Desk, shared: &Shared) -> Vec<Box<dyn Tool>> {
 }
 
 /// What a lead has besides, whom the person lets allow some of what others ask.
-pub(crate) fn request_tools(desk: &Desk, shared: &Shared) -> [Box<dyn Tool>; 3] {
+pub(crate) fn request_tools(desk: &Desk, shared: &Shared) -> [Box<dyn Tool>; 2] {
     let seat = Arc::new(Seat {
         desk: desk.clone(),
         shared: shared.clone(),
