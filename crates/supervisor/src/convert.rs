@@ -29,6 +29,7 @@ pub(crate) fn up_plan(spec: TeamSpec, place: Place, team: &Team) -> UpPlan {
         .collect();
     taken.extend(spec.members.iter().filter_map(|member| member.colour));
     let strategy = strategy(&spec.members);
+    let requests_expire_ms = permission::expiry(&spec);
     let members = spec
         .members
         .into_iter()
@@ -42,7 +43,6 @@ pub(crate) fn up_plan(spec: TeamSpec, place: Place, team: &Team) -> UpPlan {
             member_plan(member, colour)
         })
         .collect();
-    let requests_expire_ms = permission::expiry(&spec);
     let hooks = spec.hooks;
     UpPlan {
         team: TeamPlan {
