@@ -25,6 +25,7 @@ A team:
   run          Give the lead a goal, wait for its answer, and print that
   attach       Show the team, or one member's pane, in this terminal
   ps           The members and what they are doing
+  top          The same and more on the whole screen, as it happens, with keys to act
   stats        What each member used and did, and what it cost
   why          Why a member is in the state it is in
   logs         What a member printed
@@ -108,6 +109,12 @@ pub(crate) enum Verb {
     },
     /// The members and what they are doing
     Ps,
+    /// The whole screen: members, board, requests, messages and output as they change, with keys to act
+    Top {
+        /// Print one frame as text, and end
+        #[arg(long)]
+        once: bool,
+    },
     /// What each member used and did, and what it cost
     ///
     /// Over all launches. A member works while it is in a turn of its model or on a task.

@@ -4,20 +4,19 @@
 //! request of this member waits for somebody, one key answers it. The
 //! pane is a view: it may be lost at any time, and everything here does nothing then. No write of ours can fail aloud.
 
-mod dialog;
 pub(crate) mod paint;
 mod terminal;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use agent_team_protocol::dialog::{self, Dialog, Pressed};
 use agent_team_protocol::request::{DecideRequest, RequestView};
 use agent_team_protocol::{MemberName, MessageId, RequestId};
 use agent_team_system::terminal::{self as tty, Tty};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use self::dialog::{Dialog, Pressed};
 use self::paint::{Paint, Style};
 use self::terminal::{Command, Event, Terminal};
 use crate::engine::Size;

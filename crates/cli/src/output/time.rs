@@ -2,12 +2,22 @@
 
 use agent_team_system::clock::wall_ms;
 
+const SECOND: u64 = 1000;
+const MINUTE: u64 = 60 * SECOND;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+
+/// In which unit a duration is shown that changes while it is looked at, in milliseconds: nothing below seconds.
+pub(crate) fn unit(ms: u64) -> u64 {
+    match ms {
+        0..MINUTE => SECOND,
+        MINUTE..HOUR => MINUTE,
+        HOUR.. => HOUR,
+    }
+}
+
 /// `850 ms`, `1.2 s`, `3 min`, `5 h`, `3 d`.
 pub(crate) fn duration(ms: u64) -> String {
-    const SECOND: u64 = 1000;
-    const MINUTE: u64 = 60 * SECOND;
-    const HOUR: u64 = 60 * MINUTE;
-    const DAY: u64 = 24 * HOUR;
     if ms < SECOND {
         format!("{ms} ms")
     } else if ms < 10 * SECOND {

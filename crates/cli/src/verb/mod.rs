@@ -24,6 +24,7 @@ mod stats;
 mod supervisor;
 mod task;
 mod team;
+mod top;
 mod up;
 mod waiting;
 mod why;
@@ -47,6 +48,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Run(args) => run::run(&global, output, args).await,
         Verb::Down { force } => down::run(&global, output, force).await,
         Verb::Ps => ps::run(&global, output).await,
+        Verb::Top { once } => top::run(&global, output, once).await,
         Verb::Stats => stats::run(&global, output).await,
         Verb::Why { member } => why::run(&global, output, member).await,
         Verb::Logs { member, follow } => logs::run(&global, output, member, follow).await,

@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use crate::args::{self, Global, RequestsCommand};
 use crate::error::Failure;
+use crate::output::request::what;
 use crate::output::{Output, time};
 use crate::session::Session;
 
@@ -145,16 +146,6 @@ fn sheet(view: &RequestView) -> String {
         }
     }
     text
-}
-
-/// The tool and what it is given, on one line.
-fn what(view: &RequestView) -> String {
-    let input: serde_json::Value = serde_json::from_str(view.input.get()).unwrap_or_default();
-    let told = match input["command"].as_str() {
-        Some(command) => command.to_owned(),
-        None => input.to_string(),
-    };
-    visible_line(&format!("{}: {told}", view.tool)).into_owned()
 }
 
 fn state(state: RequestState) -> &'static str {
