@@ -24,6 +24,7 @@ A team:
   down         End everything and print a receipt for each thing
   run          Give the lead a goal, wait for its answer, and print that
   attach       Show the team, or one member's pane, in this terminal
+  next         Show the pane of the member that waits for you longest
   ps           The members and what they are doing
   top          The same and more on the whole screen, as it happens, with keys to act
   stats        What each member used and did, and what it cost
@@ -148,6 +149,15 @@ pub(crate) enum Verb {
         /// Only look: nothing typed here reaches the panes
         #[arg(long)]
         read_only: bool,
+    },
+    /// Show the pane of the member that waits for you longest
+    ///
+    /// Who asks for a permission comes first, then who is held or at a limit. Within tmux it switches there, so that it
+    /// can be bound to a key. --json names the member and goes nowhere.
+    Next {
+        /// Print who waits instead, in a line, or nothing
+        #[arg(long)]
+        print: bool,
     },
     Spawn(Spawn),
     /// Ask a member to end, and keep it stopped

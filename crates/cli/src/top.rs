@@ -179,6 +179,7 @@ impl View {
             if self.top.changed && now >= self.next_frame && screen.is_written() {
                 self.draw(screen, now).map_err(io)?;
             }
+            let wake = self.wakes_at(now, screen);
             tokio::select! {
                 biased;
                 signal = signals.next() => match signal {
@@ -210,7 +211,7 @@ impl View {
                     Step::Lost => self.top.lost(true),
                     Step::Resumed => self.top.lost(false),
                 },
-                () = tokio::time::sleep_until(self.wakes_at(now, screen).into()) => {
+                () = tokio::time::sleep_until(wake.into()) => {
                     self.top.changed |= self.top.next_age(now).is_some_and(|next| Instant::now() >= now + next);
                 }
             }

@@ -113,7 +113,7 @@ pub struct Allowance {
 }
 
 /// Text that a task printed, or that a member said. Transient: shown live, never stored by the supervisor.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TaskOutput {
     /// `None`: it belongs to no task.
@@ -197,7 +197,8 @@ pub struct EventNotice {
     pub event: Box<RawValue>,
 }
 
-/// Something to show now that is not stored; `after` is the revision it follows.
+/// Something to show now that is not stored; `after` is the revision it follows. With neither `text` nor `said`: the
+/// member's view is another one, such as by what it waits for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TransientNotice {

@@ -85,7 +85,7 @@ mod tests {
         let mut stale = Stale::default();
         for event in events {
             let notice = EventNotice {
-                team: "demo-0123456789ab".parse().unwrap(),
+                team: agent_team_protocol::TeamId::from_directory_name("demo-01234567").unwrap(),
                 revision: agent_team_protocol::Revision(1),
                 at: 0,
                 event: to_raw_value(event).unwrap(),

@@ -206,6 +206,8 @@ impl Driver {
             tracing::info!(member = %live.member, "lost its pane and goes on headless");
             live.placement = Some(Placement::Headless);
             live.pane = None;
+            let member = live.member.clone();
+            self.publish_change(&member);
         }
     }
 
@@ -213,7 +215,9 @@ impl Driver {
         self.heard(launch);
         if let Some(live) = self.live.get_mut(launch) {
             live.waiting = waits.on;
+            let member = live.member.clone();
             self.relabel();
+            self.publish_change(&member);
         }
     }
 

@@ -82,6 +82,8 @@ pub(crate) enum Order {
     Place(Place, agent_team_protocol::spec::Layout),
     Start(LaunchOrder),
     Label(MemberName, Label),
+    /// Who waits for the person, in words; empty: nobody.
+    Waiting(String),
     Close(MemberName),
     /// Tells when a worker within this process ends, or at once if there is none of this launch.
     Watch(LaunchId),
@@ -119,6 +121,7 @@ impl Launcher {
             run: run.to_owned(),
             panes: None,
             hosted: host.map(|host| HostedWorkers::new(host, driver.clone())),
+            waiting: String::new(),
             driver,
         };
         tokio::task::spawn_local(task.run(taken));
@@ -143,6 +146,8 @@ impl Launcher {
 #[derive(Default)]
 struct Labels {
     waiting: Vec<(MemberName, Label)>,
+    /// Who waits for the person, where that is to be shown too.
+    summary: Option<String>,
     due: Option<Instant>,
 }
 
@@ -150,6 +155,15 @@ impl Labels {
     fn put(&mut self, member: MemberName, label: Label) {
         self.forget(&member);
         self.waiting.push((member, label));
+        self.is_due();
+    }
+
+    fn put_summary(&mut self, summary: String) {
+        self.summary = Some(summary);
+        self.is_due();
+    }
+
+    fn is_due(&mut self) {
         self.due.get_or_insert_with(|| Instant::now() + LABEL_PAUSE);
     }
 
@@ -166,6 +180,8 @@ struct Task {
     panes: Option<tmux::Panes>,
     /// `None`: every worker has a process of its own.
     hosted: Option<HostedWorkers>,
+    /// Who waits for the person.
+    waiting: String,
     driver: mpsc::UnboundedSender<Message>,
 }
 
@@ -194,6 +210,10 @@ impl Task {
                         starts.push(start);
                     }
                     Order::Label(member, label) => labels.put(member, label),
+                    Order::Waiting(summary) => {
+                        self.waiting.clone_from(&summary);
+                        labels.put_summary(summary);
+                    }
                     Order::Place(..)
                     | Order::Close(_)
                     | Order::Watch(_)
@@ -206,6 +226,10 @@ impl Task {
                     Err(_none_waits) => break None,
                 }
             };
+            if !starts.is_empty() && !self.waiting.is_empty() {
+                // What shows it may be made only now.
+                labels.put_summary(self.waiting.clone());
+            }
             self.start_all(starts).await;
             if let Some(order) = other {
                 self.show(&mut labels).await;
@@ -215,9 +239,14 @@ impl Task {
     }
 
     async fn show(&mut self, labels: &mut Labels) {
-        let Labels { waiting, due: _ } = std::mem::take(labels);
+        let Labels {
+            waiting, summary, ..
+        } = std::mem::take(labels);
         if let Some(panes) = &mut self.panes {
             panes.label(waiting).await;
+            if let Some(summary) = summary {
+                panes.tell_waiting(&summary).await;
+            }
         }
     }
 
@@ -316,7 +345,7 @@ impl Task {
                 };
                 let _asker_gone = reply.send(answer);
             }
-            Order::Start(_) | Order::Label(..) => {}
+            Order::Start(_) | Order::Label(..) | Order::Waiting(_) => {}
         }
     }
 }
