@@ -82,7 +82,13 @@ impl Terminal {
     async fn end(&self) -> String {
         let shown = self.until("the shell again").await;
         assert!(!shown.contains("MEMBER"), "{shown}");
-        let alternate = ["display-message", "-p", "-t", "%0", "#{alternate_on} #{cursor_flag}"];
+        let alternate = [
+            "display-message",
+            "-p",
+            "-t",
+            "%0",
+            "#{alternate_on} #{cursor_flag}",
+        ];
         assert_eq!(self.tmux.ask(alternate).await, "0 1");
         let read = |name| std::fs::read_to_string(self.directory.join(name)).unwrap();
         assert_eq!(read("after"), read("before"));
@@ -113,7 +119,10 @@ async fn a_team_is_shown_as_it_changes_and_obeys_keys() {
     terminal.until("said by the task").await;
 
     // A terminal of another size shows the same.
-    terminal.tmux.ask(["resize-window", "-x", "44", "-y", "12"]).await;
+    terminal
+        .tmux
+        .ask(["resize-window", "-x", "44", "-y", "12"])
+        .await;
     let shown = until("the narrow screen", async || {
         let shown = terminal.tmux.capture("%0").await;
         let narrow = shown.lines().all(|line| line.chars().count() <= 44);
@@ -121,7 +130,10 @@ async fn a_team_is_shown_as_it_changes_and_obeys_keys() {
     })
     .await;
     assert!(shown.contains("T-1"), "{shown}");
-    terminal.tmux.ask(["resize-window", "-x", "100", "-y", "30"]).await;
+    terminal
+        .tmux
+        .ask(["resize-window", "-x", "100", "-y", "30"])
+        .await;
     terminal.until(" 1 output").await;
 
     terminal.press("K").await;
@@ -145,8 +157,11 @@ async fn a_team_is_shown_as_it_changes_and_obeys_keys() {
 
     terminal.press("C-c").await;
     assert_eq!(terminal.end().await, "0");
-    rig.until_member_is(if owner == "ada" { "bob" } else { "ada" }, MemberState::Idle)
-        .await;
+    rig.until_member_is(
+        if owner == "ada" { "bob" } else { "ada" },
+        MemberState::Idle,
+    )
+    .await;
 }
 
 #[tokio::test]

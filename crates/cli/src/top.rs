@@ -45,6 +45,9 @@ const FRAME: Duration = Duration::from_millis(50);
 /// Between two looks, at least: what happens meanwhile is seen by one.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// In which a deed reaches the supervisor, which then does it also without us.
+const LEAVING: Duration = Duration::from_secs(1);
+
 /// Bytes of a member's log that are shown when it is selected.
 const TAIL: u64 = 64 << 10;
 
@@ -56,7 +59,8 @@ enum Answer {
     Done(Result<String, Failure>),
 }
 
-struct View {
+/// What is shown, and all that is under way for it.
+struct Watch {
     top: Top,
     palette: Palette,
     /// Whom questions are asked through that change nothing; `None` while one is asked.
@@ -66,6 +70,8 @@ struct View {
     answers: JoinSet<Answer>,
     /// Whose log is read, or being opened.
     followed: Option<(MemberName, Option<Log>)>,
+    /// Deeds that are not done yet.
+    deeds: usize,
     /// A frame is on its way to the terminal.
     drawn: Option<Drawn>,
 }
@@ -89,23 +95,27 @@ pub(crate) async fn run(global: &Global) -> Result<ExitCode, Failure> {
     let palette = Palette {
         colours: terminal::has_colours(),
     };
-    let mut view = View::new(&mut session, palette).await?;
+    let mut watch = Watch::new(&mut session, palette).await?;
     loop {
         let mut events =
-            Subscription::new(session.another(), view.top.team.revision, true).await?;
+            Subscription::new(session.another(), watch.top.team.revision, true).await?;
         let mut screen = Screen::enter().map_err(io)?;
-        let left = view.show(&mut session, &mut signals, &mut events, &mut screen);
+        let left = watch.show(&mut session, &mut signals, &mut events, &mut screen);
         let left = left.await?;
         // Nobody reads events while another program has the terminal.
         drop((screen, events));
         match left {
-            Left::With(code) => return Ok(code),
+            Left::With(code) => {
+                watch.finish().await?;
+                return Ok(code);
+            }
             Left::For(attach) => {
                 if let Err(failure) = become_it_for_a_while(attach) {
-                    view.top.failed(failure.sentence());
+                    watch.top.failed(failure.sentence());
                 }
                 let seen = calls::look(&mut session, stale::Stale::all()).await?;
-                view.top.seen(seen, Instant::now());
+                watch.top.seen(seen, Instant::now());
+                watch.top.more_output = true;
             }
         }
     }
@@ -118,13 +128,19 @@ pub(crate) async fn run(global: &Global) -> Result<ExitCode, Failure> {
 pub(crate) async fn once(global: &Global, columns: u16, rows: u16) -> Result<String, Failure> {
     let mut session = Session::of_team(global)?;
     let palette = Palette { colours: false };
-    let mut view = View::new(&mut session, palette).await?;
-    if let Some(member) = view.top.selected().cloned() {
+    let mut watch = Watch::new(&mut session, palette).await?;
+    if let Some(member) = watch.top.selected().cloned() {
         let path = calls::log_of(&mut session, member).await?;
         let (_, text) = Log::tail(path, TAIL)?;
-        view.top.printed(&text);
+        watch.top.printed(&text);
     }
-    Ok(draw::text(&view.top, palette, (columns, rows), Instant::now(), clock::wall_ms()))
+    Ok(draw::text(
+        &watch.top,
+        palette,
+        (columns, rows),
+        Instant::now(),
+        clock::wall_ms(),
+    ))
 }
 
 fn become_it_for_a_while(attach: AttachAnswer) -> Result<(), Failure> {
@@ -142,7 +158,7 @@ fn become_it_for_a_while(attach: AttachAnswer) -> Result<(), Failure> {
         .map_err(|error| Failure::io(format!("{program} cannot be run"), &error))
 }
 
-impl View {
+impl Watch {
     /// Everything is looked at once before anything is shown.
     async fn new(session: &mut Session, palette: Palette) -> Result<Self, Failure> {
         let now = Instant::now();
@@ -158,6 +174,7 @@ impl View {
             next_frame: now,
             answers: JoinSet::new(),
             followed: None,
+            deeds: 0,
             drawn: None,
         })
     }
@@ -308,8 +325,13 @@ impl View {
                 (_, Ok(_)) => {}
                 (_, Err(failure)) => self.top.failed(failure.sentence()),
             },
-            Answer::Done(Ok(said)) => self.top.say(said),
-            Answer::Done(Err(failure)) => self.top.failed(failure.sentence()),
+            Answer::Done(done) => {
+                self.deeds -= 1;
+                match done {
+                    Ok(said) => self.top.say(said),
+                    Err(failure) => self.top.failed(failure.sentence()),
+                }
+            }
         }
     }
 
@@ -338,7 +360,26 @@ impl View {
     fn perform(&mut self, session: &Session, deed: Deed) {
         let session = session.another();
         self.top.say("…".into());
+        self.deeds += 1;
         self.answers
             .spawn(async move { Answer::Done(calls::perform(session, deed).await) });
+    }
+
+    /// Who leaves right after a key still wants what it asked for: waits a moment for that.
+    async fn finish(&mut self) -> Result<(), Failure> {
+        let rest = async {
+            while self.deeds > 0 {
+                match self.answers.join_next().await {
+                    Some(Ok(Answer::Done(done))) => {
+                        self.deeds -= 1;
+                        done?;
+                    }
+                    Some(_) => {}
+                    None => break,
+                }
+            }
+            Ok(())
+        };
+        tokio::time::timeout(LEAVING, rest).await.unwrap_or(Ok(()))
     }
 }

@@ -29,9 +29,10 @@ impl Need {
             (MemberState::Held, _) => Some(Self::Start),
             (_, Some(Waiting::Permission { .. })) => Some(Self::Decision),
             (_, Some(Waiting::Budget { .. })) => Some(Self::Limit),
-            (_, Some(Waiting::RateLimit { .. } | Waiting::Reply { .. } | Waiting::Unknown) | None) => {
-                None
-            }
+            (
+                _,
+                Some(Waiting::RateLimit { .. } | Waiting::Reply { .. } | Waiting::Unknown) | None,
+            ) => None,
         }
     }
 
@@ -49,10 +50,12 @@ impl Need {
 pub fn next<'a>(members: &'a [MemberView], pending: &[RequestView]) -> Option<&'a MemberView> {
     let named = |name: &MemberName| members.iter().find(|member| member.name == *name);
     let oldest = pending.iter().min_by_key(|request| request.asked_at);
-    oldest.and_then(|request| named(&request.member)).or_else(|| {
-        let waiting = members.iter().filter(|member| Need::of(member).is_some());
-        waiting.max_by_key(|member| member.for_ms)
-    })
+    oldest
+        .and_then(|request| named(&request.member))
+        .or_else(|| {
+            let waiting = members.iter().filter(|member| Need::of(member).is_some());
+            waiting.max_by_key(|member| member.for_ms)
+        })
 }
 
 /// `ada asks · ben is held`, for a status line; empty when nobody waits. Of names and words alone, so it is harmless.
@@ -105,7 +108,8 @@ mod tests {
             member("cleo", "waiting", 700, 0),
             member("dora", "working", 1, 1),
         ];
-        let next_of = |pending: &[RequestView]| next(&members, pending).map(|it| it.name.to_string());
+        let next_of =
+            |pending: &[RequestView]| next(&members, pending).map(|it| it.name.to_string());
         let pending = [request(2, "ada", 20), request(1, "dora", 10)];
         assert_eq!(next_of(&pending).as_deref(), Some("dora"));
         // Of somebody who has left the team.

@@ -7,8 +7,8 @@ const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
-/// In which unit a duration is shown that changes while it is looked at, in milliseconds: nothing below seconds.
-pub(crate) fn unit(ms: u64) -> u64 {
+/// In which steps [`age`] reads differently, in milliseconds.
+pub(crate) fn age_step(ms: u64) -> u64 {
     match ms {
         0..MINUTE => SECOND,
         MINUTE..HOUR => MINUTE,
@@ -30,6 +30,14 @@ pub(crate) fn duration(ms: u64) -> String {
         format!("{} h", ms / HOUR)
     } else {
         format!("{} d", ms / DAY)
+    }
+}
+
+/// [`duration`] of what is looked at while it grows: nothing below seconds.
+pub(crate) fn age(ms: u64) -> String {
+    match ms {
+        0..MINUTE => format!("{} s", ms / SECOND),
+        MINUTE.. => duration(ms),
     }
 }
 

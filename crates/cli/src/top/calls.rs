@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use agent_team_protocol::method::{
-    Down, ListMessages, MemberAnswer, MemberKill, MemberLog, MemberRestart, MemberSpawn, MemberStop,
-    MessageList, MessageSend, Nothing, OneMember, OneTask, RequestDecide, RequestList, SendMessage,
-    Spawn, TaskShow, TeamDown, TeamShow,
-};
 use agent_team_protocol::exit::ExitCode;
+use agent_team_protocol::method::{
+    Down, ListMessages, MemberAnswer, MemberKill, MemberLog, MemberRestart, MemberSpawn,
+    MemberStop, MessageList, MessageSend, Nothing, OneMember, OneTask, RequestDecide, RequestList,
+    SendMessage, Spawn, TaskShow, TeamDown, TeamShow,
+};
 use agent_team_protocol::request::{Decision, ListRequests, Scope};
 use agent_team_protocol::view::TeamState;
 use agent_team_protocol::{MemberName, Party};

@@ -46,7 +46,11 @@ pub(super) fn draw(
     now: Instant,
     wall_ms: u64,
 ) -> Drawn {
-    let rows = [Constraint::Length(1), Constraint::Min(0), Constraint::Length(1)];
+    let rows = [
+        Constraint::Length(1),
+        Constraint::Min(0),
+        Constraint::Length(1),
+    ];
     let [head_row, middle, foot_row] = Layout::vertical(rows).areas(frame.area());
     head::head(frame, head_row, top, palette);
     head::foot(frame, foot_row, top, palette);
@@ -58,7 +62,11 @@ pub(super) fn draw(
         }
         Mode::Browse | Mode::Confirm(_) | Mode::Prompt { .. } => {
             let (members_area, view_area) = if middle.width >= WIDE {
-                let columns = [Constraint::Percentage(50), Constraint::Length(2), Constraint::Fill(1)];
+                let columns = [
+                    Constraint::Percentage(50),
+                    Constraint::Length(2),
+                    Constraint::Fill(1),
+                ];
                 let [left, _, right] = Layout::horizontal(columns).areas(middle);
                 let rows = [
                     Constraint::Length(members_height(top, left)),
@@ -92,7 +100,9 @@ pub(super) fn text(
     let backend = TestBackend::new(columns, rows);
     let terminal = Terminal::new(backend);
     let mut terminal = terminal.unwrap_or_else(|never| match never {});
-    let drawn = terminal.draw(|frame| drop(draw(frame, top, palette, now, wall_ms)));
+    let drawn = terminal.draw(|frame| {
+        draw(frame, top, palette, now, wall_ms);
+    });
     let buffer = drawn.unwrap_or_else(|never| match never {}).buffer;
     let row = |row| {
         let cells = (0..columns).map(|column| buffer[(column, row)].symbol());

@@ -53,6 +53,10 @@ pub(super) fn take(bytes: &mut Vec<u8>) -> Vec<Key> {
     keys
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "of all keys only these mean something here"
+)]
 fn key(event: Event) -> Key {
     match event {
         Event::Paste(text) => Key::Paste(text),

@@ -128,6 +128,10 @@ impl Question {
     }
 
     /// `alone`: nothing else was typed at once.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "of all keys only these mean something here"
+    )]
     pub(super) fn press(&mut self, key: &Key, alone: bool, now: Instant) -> Answered {
         if *key == Key::Escape {
             return Answered::Later;

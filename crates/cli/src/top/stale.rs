@@ -116,7 +116,8 @@ mod tests {
 
     #[test]
     fn many_tasks_are_the_board() {
-        let events = (0..200).map(|task| json!({"kind": "task_added", "data": {"task": format!("T-{task}")}}));
+        let events = (0..200)
+            .map(|task| json!({"kind": "task_added", "data": {"task": format!("T-{task}")}}));
         let stale = stale(&events.collect::<Vec<_>>());
         assert!(stale.board && stale.tasks.is_empty());
     }

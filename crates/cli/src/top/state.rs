@@ -205,7 +205,10 @@ impl Top {
     /// Whether a text is to be shown that has these parts.
     pub(super) fn passes(&self, parts: &[&str]) -> bool {
         let wanted = self.filter.to_lowercase();
-        wanted.is_empty() || parts.iter().any(|part| part.to_lowercase().contains(&wanted))
+        wanted.is_empty()
+            || parts
+                .iter()
+                .any(|part| part.to_lowercase().contains(&wanted))
     }
 
     /// How long a member has been as it is, in milliseconds.
@@ -218,8 +221,8 @@ impl Top {
     pub(super) fn next_age(&self, now: Instant) -> Option<Duration> {
         let ages = self.team.members.iter().map(|it| self.age_ms(it, now));
         let until_next = ages.map(|age| {
-            let unit = time::unit(age);
-            unit - age % unit
+            let step = time::age_step(age);
+            step - age % step
         });
         until_next.min().map(Duration::from_millis)
     }
@@ -254,7 +257,11 @@ impl Top {
         match notice {
             Notice::Event(event) => {
                 let tasks = &self.tasks;
-                let waiters = |task| tasks.get(&task).map_or_else(Vec::new, |it| it.blocks.clone());
+                let waiters = |task| {
+                    tasks
+                        .get(&task)
+                        .map_or_else(Vec::new, |it| it.blocks.clone())
+                };
                 self.stale.event(event, waiters);
             }
             Notice::Transient(TransientNotice {
@@ -283,7 +290,9 @@ impl Top {
         }
         self.output.push_str(&text::of_program(printed));
         if self.output.len() > OUTPUT_MAX {
-            let from = self.output.floor_char_boundary(self.output.len() - OUTPUT_MAX / 2);
+            let from = self
+                .output
+                .floor_char_boundary(self.output.len() - OUTPUT_MAX / 2);
             let line = self.output[from..].find('\n').map_or(0, |end| end + 1);
             self.output.drain(..from + line);
         }
@@ -321,6 +330,10 @@ impl Top {
         acts.collect()
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "of all keys only these mean something here"
+    )]
     fn key(&mut self, key: &Key, alone: bool, now: Instant) -> Option<Act> {
         if *key == Key::Control('c') {
             return Some(Act::Quit);
@@ -451,7 +464,9 @@ impl Top {
 
     fn select(&mut self, by: isize) {
         let names: Vec<_> = self.members().iter().map(|it| it.name.clone()).collect();
-        let here = names.iter().position(|name| Some(name) == self.selected.as_ref());
+        let here = names
+            .iter()
+            .position(|name| Some(name) == self.selected.as_ref());
         let last = names.len().saturating_sub(1);
         let next = here.map_or(0, |at| at.saturating_add_signed(by).min(last));
         self.select_member(names.into_iter().nth(next));
@@ -480,7 +495,9 @@ impl Top {
     /// Somebody who is shown stays selected; else the first is.
     fn keep_selection(&mut self) {
         let members = self.members();
-        let is_shown = members.iter().any(|it| Some(&it.name) == self.selected.as_ref());
+        let is_shown = members
+            .iter()
+            .any(|it| Some(&it.name) == self.selected.as_ref());
         if !is_shown {
             let first = members.first().map(|it| it.name.clone());
             self.select_member(first);
@@ -527,7 +544,12 @@ impl Top {
 
     /// A frame is on the screen; it could be scrolled by so many lines, and the question stood in so many columns and
     /// rows.
-    pub(super) fn was_shown(&mut self, scrolls: usize, question: Option<(usize, usize)>, now: Instant) {
+    pub(super) fn was_shown(
+        &mut self,
+        scrolls: usize,
+        question: Option<(usize, usize)>,
+        now: Instant,
+    ) {
         self.scroll = self.scroll.min(scrolls);
         if let (Mode::Asked(asked), Some((columns, rows))) = (&mut self.mode, question) {
             let hid_some = asked.hides_some();
@@ -543,6 +565,10 @@ pub(super) fn waiting(members: &[MemberView]) -> usize {
     waits.count()
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "of all keys only these mean something here"
+)]
 fn edit(typed: &mut String, key: &Key) {
     match key {
         Key::Char(c) => typed.push(*c),

@@ -101,7 +101,12 @@ impl Screen {
             bytes,
             typed: Vec::new(),
         };
-        queue!(screen.bytes, EnterAlternateScreen, EnableBracketedPaste, Hide)?;
+        queue!(
+            screen.bytes,
+            EnterAlternateScreen,
+            EnableBracketedPaste,
+            Hide
+        )?;
         Ok(screen)
     }
 

@@ -20,7 +20,8 @@ const WALL_MS: u64 = 1_795_232_539_000;
 const PLAIN: Palette = Palette { colours: false };
 
 /// Whatever a terminal or a reader could be fooled by.
-const HOSTILE: &str = "#(touch x)\u{1b}[2J\u{1b}]0;owned\u{7}\u{9b}31m\r\u{202e}gpj\u{200b}\u{feff}\n\t#[fg=red]";
+const HOSTILE: &str =
+    "#(touch x)\u{1b}[2J\u{1b}]0;owned\u{7}\u{9b}31m\r\u{202e}gpj\u{200b}\u{feff}\n\t#[fg=red]";
 
 fn member(name: &str, state: &str, more: Value) -> Value {
     let mut member = json!({
@@ -39,13 +40,29 @@ fn member(name: &str, state: &str, more: Value) -> Value {
 fn team(hostile: &str) -> TeamView {
     let held = format!("held: the model refuses the key {hostile}");
     let members = [
-        member("lea", "idle", json!({"role": "lead", "last_result": format!("planned {hostile}")})),
-        member("ada", "waiting", json!({
-            "requests": 1, "task": "T-2", "for_ms": 4_200, "colour": "green",
-            "waiting": {"kind": "permission", "request": "P-1"},
-        })),
-        member("ben", "working", json!({"task": "T-3", "unread": 2, "colour": "pink"})),
-        member("cleo", "held", json!({"why": held, "for_ms": 7_500_000, "usage": {"input": 0, "output": 0}})),
+        member(
+            "lea",
+            "idle",
+            json!({"role": "lead", "last_result": format!("planned {hostile}")}),
+        ),
+        member(
+            "ada",
+            "waiting",
+            json!({
+                "requests": 1, "task": "T-2", "for_ms": 4_200, "colour": "green",
+                "waiting": {"kind": "permission", "request": "P-1"},
+            }),
+        ),
+        member(
+            "ben",
+            "working",
+            json!({"task": "T-3", "unread": 2, "colour": "pink"}),
+        ),
+        member(
+            "cleo",
+            "held",
+            json!({"why": held, "for_ms": 7_500_000, "usage": {"input": 0, "output": 0}}),
+        ),
     ];
     serde_json::from_value(json!({
         "team": "payments-01234567", "name": "payments", "project": "/srv/payments", "state": "up",
@@ -74,12 +91,32 @@ fn task(id: u64, title: &str, state: &str, more: Value) -> TaskView {
 
 fn board(hostile: &str) -> Vec<TaskView> {
     vec![
-        task(1, "Read the handlers", "completed", json!({"owner": "lea", "result": format!("14 of them {hostile}")})),
-        task(2, &format!("Validate the input of all handlers{hostile}"), "in_progress", json!({"owner": "ada"})),
+        task(
+            1,
+            "Read the handlers",
+            "completed",
+            json!({"owner": "lea", "result": format!("14 of them {hostile}")}),
+        ),
+        task(
+            2,
+            &format!("Validate the input of all handlers{hostile}"),
+            "in_progress",
+            json!({"owner": "ada"}),
+        ),
         task(3, "Write the tests", "in_progress", json!({"owner": "ben"})),
-        task(4, "Run the tests", "pending", json!({"blocked": true, "after": ["T-3"]})),
+        task(
+            4,
+            "Run the tests",
+            "pending",
+            json!({"blocked": true, "after": ["T-3"]}),
+        ),
         task(5, "Document it", "pending", json!({})),
-        task(6, "Measure it", "failed", json!({"owner": "cleo", "result": "no key\nat all"})),
+        task(
+            6,
+            "Measure it",
+            "failed",
+            json!({"owner": "cleo", "result": "no key\nat all"}),
+        ),
     ]
 }
 
@@ -103,8 +140,20 @@ fn messages(hostile: &str) -> Vec<MessageView> {
         serde_json::from_value(view).unwrap()
     };
     vec![
-        message(1, "lea", "ada", format!("Begin with the handlers of refunds:\n- all of them{hostile}"), "read"),
-        message(2, "user", "ben", "stop, the schema changed".into(), "accepted"),
+        message(
+            1,
+            "lea",
+            "ada",
+            format!("Begin with the handlers of refunds:\n- all of them{hostile}"),
+            "read",
+        ),
+        message(
+            2,
+            "user",
+            "ben",
+            "stop, the schema changed".into(),
+            "accepted",
+        ),
     ]
 }
 
@@ -119,7 +168,9 @@ fn top_with(hostile: &str) -> (Top, Instant) {
         messages: Some(messages(hostile)),
     };
     top.seen(seen, now);
-    top.printed(&format!("▸ read src/handlers.rs\r\n\u{1b}[32mok\u{1b}[0m 214 lines{hostile}\n"));
+    top.printed(&format!(
+        "▸ read src/handlers.rs\r\n\u{1b}[32mok\u{1b}[0m 214 lines{hostile}\n"
+    ));
     (top, now)
 }
 
@@ -152,7 +203,12 @@ fn the_screen_at_40_80_and_200_columns() {
 #[test]
 fn each_view_and_what_stands_over_them() {
     let (mut top, now) = top();
-    for (key, name) in [("2", "board"), ("3", "requests"), ("4", "messages"), ("?", "help")] {
+    for (key, name) in [
+        ("2", "board"),
+        ("3", "requests"),
+        ("4", "messages"),
+        ("?", "help"),
+    ] {
         press(&mut top, key, now);
         assert_snapshot!(name, screen(&top, now, 80, 24));
     }
@@ -206,7 +262,10 @@ fn what_ends_something_is_asked_about_once_more() {
     press(&mut top, "j", now);
     assert_eq!(press(&mut top, "K", now), []);
     let asked = screen(&top, now, 80, 24);
-    assert!(asked.contains("kill ada and all that runs for it? y yes"), "{asked}");
+    assert!(
+        asked.contains("kill ada and all that runs for it? y yes"),
+        "{asked}"
+    );
     assert_eq!(press(&mut top, "n", now), []);
     assert_eq!(press(&mut top, "y", now), [], "nothing is asked any more");
     assert_eq!(press(&mut top, "Ky", now), [Act::Do(Deed::Kill(ada()))]);
@@ -238,7 +297,10 @@ fn a_typed_line_is_sent_to_the_member_that_is_selected() {
         [send(to(), "q and K are text tw", false)]
     );
     assert_eq!(press(&mut top, "!stop⏎", now), [send(to(), "stop", true)]);
-    assert_eq!(press(&mut top, "Shi⏎", now), [send(Recipient::All, "hi", false)]);
+    assert_eq!(
+        press(&mut top, "Shi⏎", now),
+        [send(Recipient::All, "hi", false)]
+    );
     assert_eq!(press(&mut top, "s⏎shi⎋", now), []);
 }
 
@@ -287,7 +349,10 @@ fn output_and_messages_end_at_the_bottom_and_scroll_back() {
     assert!(screen(&top, now, 80, 24).contains("line 100"));
     top.press(&[Key::PageUp], now);
     let back = screen(&top, now, 80, 24);
-    assert!(!back.contains("line 100") && back.contains("line 90"), "{back}");
+    assert!(
+        !back.contains("line 100") && back.contains("line 90"),
+        "{back}"
+    );
     top.press(&[Key::Home], now);
     let mut terminal = ratatui::Terminal::new(ratatui::backend::TestBackend::new(80, 24)).unwrap();
     let mut drawn = super::draw::Drawn::default();
@@ -338,7 +403,9 @@ fn hostile_texts_change_nothing_but_their_own_place() {
         for key in ["1", "2", "3", "4", "r"] {
             press(&mut top, key, now);
             let shown = screen(&top, now, columns, rows);
-            let raw = ['\u{1b}', '\u{7}', '\u{9b}', '\r', '\u{202e}', '\u{200b}', '\u{feff}'];
+            let raw = [
+                '\u{1b}', '\u{7}', '\u{9b}', '\r', '\u{202e}', '\u{200b}', '\u{feff}',
+            ];
             assert!(!shown.contains(raw), "{shown:?}");
             assert_eq!(shown.lines().count(), usize::from(rows));
             for line in shown.lines() {

@@ -27,10 +27,7 @@ pub(super) async fn run(
 }
 
 /// One member's pane.
-pub(super) async fn member(
-    session: &mut Session,
-    member: MemberName,
-) -> Result<ExitCode, Failure> {
+pub(super) async fn member(session: &mut Session, member: MemberName) -> Result<ExitCode, Failure> {
     become_it(ask(session, Some(member), false).await?)
 }
 

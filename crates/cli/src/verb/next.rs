@@ -28,7 +28,11 @@ pub(super) async fn run(global: &Global, output: Output, print: bool) -> Result<
     let members = session.ask::<TeamShow>(Nothing {}).await?.members;
     if print && !output.is_json() {
         let summary = attention::summary(&members);
-        let line = if summary.is_empty() { summary } else { summary + "\n" };
+        let line = if summary.is_empty() {
+            summary
+        } else {
+            summary + "\n"
+        };
         output.write(&line)?;
         return Ok(ExitCode::SUCCESS);
     }

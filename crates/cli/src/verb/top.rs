@@ -17,7 +17,9 @@ const SIZE: (u16, u16) = (80, 24);
 pub(super) async fn run(global: &Global, output: Output, once: bool) -> Result<ExitCode, Failure> {
     if output.is_json() {
         let failure = Failure::of(ErrorCode::Invalid, "top shows, and has no document");
-        return Err(failure.hint("agent-team ps --json says what is now, agent-team events --json -f what happens"));
+        return Err(failure.hint(
+            "agent-team ps --json says what is now, agent-team events --json -f what happens",
+        ));
     }
     if once {
         let (columns, rows) = terminal::size(std::io::stdout()).unwrap_or(SIZE);
@@ -26,7 +28,11 @@ pub(super) async fn run(global: &Global, output: Output, once: bool) -> Result<E
     }
     if !is_terminal() {
         let exit = agent_team_protocol::exit::ExitCode::Refused;
-        let failure = Failure::new("not_a_terminal", exit, "there is no terminal here to show it on");
+        let failure = Failure::new(
+            "not_a_terminal",
+            exit,
+            "there is no terminal here to show it on",
+        );
         return Err(failure.hint("agent-team ps says it once, and so does top --once"));
     }
     top::run(global).await

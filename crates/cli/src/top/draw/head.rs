@@ -1,6 +1,5 @@
 //! The first line, which says what the team is, and the last one, which says what can be typed now or asks for it.
 
-use agent_team_protocol::Recipient;
 use agent_team_protocol::view::{MemberState, TeamState};
 use ratatui::Frame;
 use ratatui::layout::{Position, Rect};
@@ -36,12 +35,17 @@ pub(super) fn head(frame: &mut Frame<'_>, area: Rect, top: &Top, palette: Palett
         left.push(Span::styled(text, style));
     };
     if top.lost {
-        add("the supervisor is gone, looking for it".into(), palette.bad());
+        add(
+            "the supervisor is gone, looking for it".into(),
+            palette.bad(),
+        );
     } else if team.state == TeamState::Down {
         add("down".into(), palette.bad());
     }
     let working = team.members.iter();
-    let working = working.filter(|it| it.state == MemberState::Working).count();
+    let working = working
+        .filter(|it| it.state == MemberState::Working)
+        .count();
     add(format!("{working} working"), palette.title());
     let waits = waiting(&team.members);
     if waits > 0 {
@@ -49,11 +53,18 @@ pub(super) fn head(frame: &mut Frame<'_>, area: Rect, top: &Top, palette: Palett
         add(format!("{waits} {verb} for you"), palette.calls());
     }
     if !top.filter.is_empty() {
-        add(format!("only /{}", text::line(&top.filter)), palette.calls());
+        add(
+            format!("only /{}", text::line(&top.filter)),
+            palette.calls(),
+        );
     }
     let spent = match team.usage.tokens() {
         0 => String::new(),
-        tokens => format!("{} tokens {}", usage::tokens(tokens), usage::cost(&team.usage)),
+        tokens => format!(
+            "{} tokens {}",
+            usage::tokens(tokens),
+            usage::cost(&team.usage)
+        ),
     };
     let left = Line::from(left);
     let room = usize::from(area.width).saturating_sub(left.width() + 2);
@@ -70,19 +81,28 @@ pub(super) fn foot(frame: &mut Frame<'_>, area: Rect, top: &Top, palette: Palett
             prompt(frame, area, &asked, typed, palette);
             return;
         }
-        (Mode::Confirm(deed), _) => {
-            Line::styled(format!("{} y yes · any other key no", confirm(deed)), palette.calls())
-        }
+        (Mode::Confirm(deed), _) => Line::styled(
+            format!("{} y yes · any other key no", confirm(deed)),
+            palette.calls(),
+        ),
         (Mode::Asked(question), _) if question.hides_some() => {
-            let more = format!("{}: read on with ↓ or page down · esc later", question.request());
+            let more = format!(
+                "{}: read on with ↓ or page down · esc later",
+                question.request()
+            );
             Line::styled(more, palette.calls())
         }
-        (Mode::Asked(question), _) => {
-            Line::styled(question.prompt().trim_end_matches(" ▸ ").to_owned(), palette.calls())
-        }
+        (Mode::Asked(question), _) => Line::styled(
+            question.prompt().trim_end_matches(" ▸ ").to_owned(),
+            palette.calls(),
+        ),
         (Mode::Help, _) => Line::styled("any key closes this", palette.title()),
         (Mode::Browse, Some(said)) => {
-            let style = if said.failed { palette.bad() } else { palette.good() };
+            let style = if said.failed {
+                palette.bad()
+            } else {
+                palette.good()
+            };
             Line::styled(text::line(&said.text), style)
         }
         (Mode::Browse, None) => hints(usize::from(area.width), palette),
@@ -106,10 +126,7 @@ fn asked(asks: &Prompt, top: &Top) -> String {
     match asks {
         Prompt::Send { to, urgent } => {
             let how = if *urgent { ", at once" } else { "" };
-            match to {
-                Recipient::All => format!("to all{how} ▸ "),
-                to => format!("to {to}{how} ▸ "),
-            }
+            format!("to {to}{how} ▸ ")
         }
         Prompt::Spawn => {
             let roles: Vec<_> = top.team.roles.iter().map(|it| it.name.as_str()).collect();
@@ -129,7 +146,10 @@ fn prompt(frame: &mut Frame<'_>, area: Rect, asked: &str, typed: &str, palette: 
     let room = columns.saturating_sub(asked.width() + 1);
     let mut shown = text::line(typed);
     // Blanks at the end are seen while they are typed.
-    shown.extend(std::iter::repeat_n(' ', typed.len() - typed.trim_end().len()));
+    shown.extend(std::iter::repeat_n(
+        ' ',
+        typed.len() - typed.trim_end().len(),
+    ));
     while shown.width() > room {
         shown.remove(0);
     }

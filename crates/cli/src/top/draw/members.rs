@@ -36,13 +36,19 @@ pub(super) fn members(
 ) {
     let members = top.members();
     let columns = columns(&members, area.width, top, palette, now);
-    let at = members.iter().position(|it| Some(&it.name) == top.selected());
+    let at = members
+        .iter()
+        .position(|it| Some(&it.name) == top.selected());
     // The one that is selected is always in sight.
     let rows = usize::from(area.height.saturating_sub(1)).max(1);
     let first = at.map_or(0, |at| (at + 1).saturating_sub(rows));
     let shown = members.iter().enumerate().skip(first).take(rows);
     let rows = shown.map(|(index, member)| {
-        let row = Row::new(columns.iter().map(|column| Cell::new((column.cell)(member))));
+        let row = Row::new(
+            columns
+                .iter()
+                .map(|column| Cell::new((column.cell)(member))),
+        );
         if Some(index) == at {
             row.style(palette.chosen())
         } else {
@@ -89,10 +95,7 @@ fn columns<'a>(
         Column {
             title: "FOR",
             room: Constraint::Length(7),
-            cell: Box::new(move |it| {
-                let age = top.age_ms(it, now);
-                Line::raw(time::duration(age - age % time::unit(age)).replace(".0 s", " s"))
-            }),
+            cell: Box::new(move |it| Line::raw(time::age(top.age_ms(it, now)))),
         },
     ];
     if width >= 70 {

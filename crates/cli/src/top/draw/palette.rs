@@ -12,7 +12,11 @@ pub(in crate::top) struct Palette {
 
 impl Palette {
     fn coloured(self, style: Style, colour: Color) -> Style {
-        if self.colours { style.fg(colour) } else { style }
+        if self.colours {
+            style.fg(colour)
+        } else {
+            style
+        }
     }
 
     pub(super) fn name(self, colour: Colour) -> Style {

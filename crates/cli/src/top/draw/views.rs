@@ -24,6 +24,11 @@ pub(super) fn views(
     match top.view {
         View::Board => board(frame, body, top, palette, top.scroll),
         View::Requests => requests(frame, body, top, palette, wall_ms),
+        View::Output if top.output.is_empty() => {
+            let who = top.selected().map_or("nobody", |member| member.as_str());
+            let line = Line::styled(format!("{who} has printed nothing yet"), palette.title());
+            first(frame, body, &[line], 0)
+        }
         View::Output => {
             let lines = top.output.lines().rev();
             let lines = lines.filter(|line| top.passes(&[line]));
@@ -61,10 +66,12 @@ fn titles(top: &Top, palette: Palette, columns: u16) -> Line<'static> {
             View::Requests => ("requests", count(top.requests.len())),
             View::Messages => ("messages", count(top.messages.len()).filter(|_| !short)),
         };
-        let style = match view {
-            _ if view == top.view => palette.chosen(),
-            View::Requests if !top.requests.is_empty() => palette.calls(),
-            _ => palette.title(),
+        let style = if view == top.view {
+            palette.chosen()
+        } else if view == View::Requests && !top.requests.is_empty() {
+            palette.calls()
+        } else {
+            palette.title()
         };
         let title = if short {
             format!("{number} {}{}", &title[..3], detail.unwrap_or_default())
@@ -133,7 +140,9 @@ pub(super) fn board(
             let owner = task.owner.as_ref().map(|owner| format!("  {owner}"));
             let result = match task.state {
                 TaskState::Completed | TaskState::Failed => task::telling_line(task),
-                TaskState::Pending | TaskState::InProgress | TaskState::Cancelled
+                TaskState::Pending
+                | TaskState::InProgress
+                | TaskState::Cancelled
                 | TaskState::Unknown => "",
             };
             let after = match result {
@@ -151,20 +160,14 @@ pub(super) fn board(
     scrolls
 }
 
-fn requests(
-    frame: &mut Frame<'_>,
-    area: Rect,
-    top: &Top,
-    palette: Palette,
-    wall_ms: u64,
-) -> usize {
+fn requests(frame: &mut Frame<'_>, area: Rect, top: &Top, palette: Palette, wall_ms: u64) -> usize {
     let mut rows = Vec::new();
     for view in &top.requests {
         let what = request::what(view);
         if !top.passes(&[view.member.as_str(), &what]) {
             continue;
         }
-        let age = time::duration(wall_ms.saturating_sub(view.asked_at));
+        let age = time::age(wall_ms.saturating_sub(view.asked_at));
         rows.push(Line::from(vec![
             Span::styled(view.id.to_string(), palette.calls()),
             Span::raw(format!(" {}, {age} ago", view.member)),
@@ -192,11 +195,14 @@ fn message(
         MessageState::Accepted | MessageState::Delivered | MessageState::Unknown => " · unread",
     };
     let urgent = if view.urgent { " · urgent" } else { "" };
-    let ago = time::duration(wall_ms.saturating_sub(view.at));
+    let ago = time::age(wall_ms.saturating_sub(view.at));
     let head = format!("{} → {}", view.from, view.to);
     let mut lines = vec![Line::from(vec![
         Span::styled(head, palette.strong()),
-        Span::styled(format!("  {}, {ago} ago{urgent}{state}", view.id), palette.title()),
+        Span::styled(
+            format!("  {}, {ago} ago{urgent}{state}", view.id),
+            palette.title(),
+        ),
     ])];
     let text = text::of_program(view.text.trim_end());
     for line in text.lines() {
