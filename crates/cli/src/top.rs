@@ -1,10 +1,11 @@
 //! `agent-team top`: a full-screen view of one team, as one more client of the supervisor. Called by the verb.
 //!
 //! ```text
-//!   terminal.rs  the terminal: frames out, keys in      state.rs     what is shown, what keys do (pure)
-//!   keys.rs      bytes into keys (pure)                 question.rs  an open request and its guard (pure)
-//!   calls.rs     what is asked of the supervisor        stale.rs     what events make out of date (pure)
-//!   draw.rs      one frame of the state                 wrap.rs      lines to columns (pure)
+//!   terminal.rs  the terminal: frames out, keys in      state.rs     what is shown (pure)
+//!   keys.rs      bytes into keys (pure)                 press.rs     what keys do to it (pure)
+//!   calls.rs     what is asked of the supervisor        question.rs  an open request and its guard (pure)
+//!   draw.rs      one frame of the state (pure)          stale.rs     what events make out of date (pure)
+//!   wrap.rs      lines to columns (pure)
 //! ```
 //! It looks when events tell that there is something to see, never by the clock; the clock moves ages alone. A frame
 //! is made when something changed, and no sooner than 50 ms after the one before.
@@ -12,6 +13,7 @@
 mod calls;
 mod draw;
 mod keys;
+mod press;
 mod question;
 mod stale;
 mod state;

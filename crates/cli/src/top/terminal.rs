@@ -191,3 +191,47 @@ impl Drop for Screen {
         restore();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use agent_team_system::pty::Pty;
+    use agent_team_system::spawn::ProgramSpec;
+
+    use super::*;
+
+    /// Set for the program that this test is a second time, on a terminal.
+    const PANICS: &str = "AGENT_TEAM_TEST_PANICS";
+
+    #[tokio::test]
+    async fn a_panic_puts_the_terminal_back_before_it_is_told_of() {
+        if std::env::var_os(PANICS).is_some() {
+            std::panic::set_hook(Box::new(|_| {
+                restore();
+                let _told = io::stdout().write_all(b"told\n");
+            }));
+            let _screen = Screen::enter().unwrap();
+            panic!("on purpose");
+        }
+        let name = std::thread::current().name().unwrap_or_default().to_owned();
+        let pty = Pty::open(80, 24).unwrap();
+        let mut env: Vec<_> = std::env::vars_os().collect();
+        env.push((PANICS.into(), "1".into()));
+        let spec = ProgramSpec {
+            program: std::env::current_exe().unwrap(),
+            args: ["--exact", &name, "--nocapture"].map(Into::into).to_vec(),
+            env,
+            cwd: std::env::temp_dir(),
+        };
+        let mut child = pty.spawn(&spec).unwrap();
+        let mut seen = Vec::new();
+        let mut buffer = [0; 4096];
+        while let Ok(read @ 1..) = pty.read(&mut buffer).await {
+            seen.extend_from_slice(&buffer[..read]);
+        }
+        assert!(!child.wait().await.unwrap().success());
+        let seen = String::from_utf8_lossy(&seen);
+        let (_, after) = seen.split_once("\u{1b}[?1049l").expect("it is left");
+        // The terminal makes lines of its own again.
+        assert!(after.contains("told\r\n"), "{seen:?}");
+    }
+}

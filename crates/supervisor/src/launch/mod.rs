@@ -393,5 +393,9 @@ mod tests {
         assert_eq!(labels.due, due, "they wait no longer for a newer one");
         labels.forget(&bob);
         assert_eq!(labels.waiting, [(ada, label("working"))]);
+        labels.put_summary("ada asks".into());
+        labels.put_summary(String::new());
+        assert_eq!(labels.summary.as_deref(), Some(""));
+        assert_eq!(labels.due, due);
     }
 }

@@ -14,8 +14,7 @@ use super::Palette;
 use crate::output::{member, text, time, usage};
 use crate::top::state::Top;
 
-/// Columns for a task's id, unread messages, tokens and money, where there is room for them.
-const TASK: u16 = 7;
+/// Columns for unread messages, tokens and money, where there is room for them.
 const UNREAD: u16 = 6;
 const TOKENS: u16 = 7;
 const COST: u16 = 8;
@@ -130,11 +129,7 @@ fn columns<'a>(
     }
     columns.push(Column {
         title: "TASK",
-        room: if width >= 60 {
-            Constraint::Fill(1)
-        } else {
-            Constraint::Length(TASK)
-        },
+        room: Constraint::Fill(1),
         cell: Box::new(move |it| {
             let Some(id) = it.task else {
                 return Line::raw(doing(it));

@@ -1,5 +1,6 @@
 //! What stands below the members: the selected member's output, the board, the requests, the messages.
 
+use agent_team_protocol::Party;
 use agent_team_protocol::view::{MessageState, MessageView, TaskState};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -192,6 +193,8 @@ fn message(
 ) -> Vec<Line<'static>> {
     let state = match view.state {
         MessageState::Read => "",
+        // The person reads without saying so.
+        _ if view.to == Party::User => "",
         MessageState::Accepted | MessageState::Delivered | MessageState::Unknown => " · unread",
     };
     let urgent = if view.urgent { " · urgent" } else { "" };
