@@ -96,9 +96,9 @@ async fn a_denial_reaches_the_model_as_text_and_nothing_runs() {
 }
 
 /// Without one nothing is let pass by a rule, and there is nothing to try.
-fn there_is_a_sandbox() -> bool {
+async fn there_is_a_sandbox() -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let none = agent_team_system::sandbox::find(&path).err();
+    let none = agent_team_system::sandbox::find(&path).await.err();
     none.inspect(|none| eprintln!("skipped: {none}")).is_none()
 }
 
@@ -129,7 +129,7 @@ async fn a_page_is_fetched_after_asking_and_its_host_is_offered() {
 
 #[tokio::test]
 async fn a_rule_for_the_team_lets_pass_what_it_covers_as_words() {
-    if !there_is_a_sandbox() {
+    if !there_is_a_sandbox().await {
         return;
     }
     let (_server, rig) = team(vec![
@@ -166,7 +166,7 @@ async fn a_rule_for_the_team_lets_pass_what_it_covers_as_words() {
 
 #[tokio::test]
 async fn what_a_rule_covers_is_asked_about_when_no_sandbox_would_hold_it() {
-    if !there_is_a_sandbox() {
+    if !there_is_a_sandbox().await {
         return;
     }
     let outside = json!({ "command": "touch two", "outside_sandbox": true });

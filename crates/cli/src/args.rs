@@ -25,6 +25,7 @@ A team:
   run          Give the lead a goal, wait for its answer, and print that
   attach       Show the team, or one member's pane, in this terminal
   next         Show the pane of the member that waits for you longest
+  panes        Give members a pane again that go on without
   ps           The members and what they are doing
   top          The same and more on the whole screen, as it happens, with keys to act
   stats        What each member used and did, and what it cost
@@ -159,6 +160,9 @@ pub(crate) enum Verb {
         #[arg(long)]
         print: bool,
     },
+    /// Where the members are shown
+    #[command(subcommand)]
+    Panes(PanesCommand),
     Spawn(Spawn),
     /// Ask a member to end, and keep it stopped
     Stop {
@@ -247,6 +251,15 @@ pub(crate) enum Verb {
         /// Write one page per verb into this directory
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PanesCommand {
+    /// Give members that go on without a pane one again, without restarting them
+    Reopen {
+        /// Only this one
+        member: Option<MemberName>,
     },
 }
 
@@ -369,6 +382,9 @@ pub(crate) struct Spawn {
     /// Its model, as provider/model [default: the role's]
     #[arg(long)]
     pub(crate) model: Option<String>,
+    /// It changes nothing before a plan of it is approved
+    #[arg(long)]
+    pub(crate) plan: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -11,7 +11,7 @@ const NAMED: usize = 3;
 /// What a member needs from the person before it goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
-    /// A decision about a permission request.
+    /// A decision about a permission request or a plan.
     Decision,
     /// A higher limit.
     Limit,
@@ -27,7 +27,7 @@ impl Need {
         }
         match (member.state, &member.waiting) {
             (MemberState::Held, _) => Some(Self::Start),
-            (_, Some(Waiting::Permission { .. })) => Some(Self::Decision),
+            (_, Some(Waiting::Permission { .. } | Waiting::Plan { .. })) => Some(Self::Decision),
             (_, Some(Waiting::Budget { .. })) => Some(Self::Limit),
             (
                 _,

@@ -18,15 +18,16 @@
 
 use std::ffi::OsStr;
 use std::fmt;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::process::Stdio;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use crate::os;
+use crate::process::Signal;
 use crate::spawn::{Child, ProgramSpec};
 
 pub use os::Sandbox;
@@ -84,7 +85,7 @@ impl Sandbox {
     }
 
     /// Sees for itself that writing inside works, and that writing outside and reading what is hidden do not.
-    fn try_out(&self, path: &OsStr) -> io::Result<()> {
+    async fn try_out(&self, path: &OsStr) -> io::Result<()> {
         let trial = Trial::new()?;
         let profile = Profile {
             writable: vec![trial.inside()],
@@ -103,28 +104,20 @@ impl Sandbox {
             env: vec![("PATH".into(), path.to_owned())],
             cwd: trial.inside(),
         };
-        let mut child = self
-            .command(&profile, &spec)?
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()?;
-        let deadline = Instant::now() + TRIAL_LIMIT;
-        let status = loop {
-            match child.try_wait()? {
-                Some(status) => break status,
-                None if Instant::now() < deadline => thread::sleep(Duration::from_millis(1)),
-                None => {
-                    child.kill()?;
-                    child.wait()?;
-                    return Err(io::Error::other("it does not end"));
-                }
-            }
+        let errors = trial.root.join("errors");
+        let null = || File::options().read(true).write(true).open("/dev/null");
+        let stdio = [
+            null()?.into(),
+            null()?.into(),
+            File::create(&errors)?.into(),
+        ];
+        let mut child = self.spawn(&profile, &spec, stdio)?;
+        let Ok(status) = timeout(TRIAL_LIMIT, child.wait()).await else {
+            child.signal(Signal::SIGKILL)?;
+            child.wait().await?;
+            return Err(io::Error::other("it does not end"));
         };
-        let mut said = String::new();
-        if let Some(mut errors) = child.stderr.take() {
-            io::Read::read_to_string(&mut errors, &mut said)?;
-        }
+        let (status, said) = (status?, fs::read_to_string(errors)?);
         match (status.success(), said.lines().next()) {
             (true, _) => trial.held(),
             (false, Some(said)) => Err(io::Error::other(said.to_owned())),
@@ -133,14 +126,15 @@ impl Sandbox {
     }
 }
 
-/// The best sandbox of this machine. `path` is the `PATH` in which its programs are looked for. Takes some 10 ms.
+/// The best sandbox of this machine. `path` is the `PATH` in which its programs are looked for. Takes some 10 ms. Must
+/// be called within a tokio runtime.
 ///
 /// # Errors
 /// Says of each that was tried why it is none.
-pub fn find(path: &OsStr) -> Result<Sandbox, NoSandbox> {
+pub async fn find(path: &OsStr) -> Result<Sandbox, NoSandbox> {
     let mut tried = Vec::new();
     for sandbox in Sandbox::all(path) {
-        match sandbox.try_out(path) {
+        match sandbox.try_out(path).await {
             Ok(()) => return Ok(sandbox),
             Err(error) => tried.push((sandbox, error)),
         }

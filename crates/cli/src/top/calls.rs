@@ -102,6 +102,7 @@ pub(super) async fn perform(mut session: Session, deed: Deed) -> Result<String, 
                 model: None,
                 prompt: None,
                 tools: None,
+                must_plan: false,
             };
             after(session.call::<MemberSpawn>(spawn).await?)
         }

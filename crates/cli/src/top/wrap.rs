@@ -10,7 +10,8 @@ const TAB: &str = "    ";
 pub(super) fn wrap(line: &str, columns: usize) -> impl Iterator<Item = String> + use<> {
     let line = line.replace('\t', TAB);
     let indent = line.len() - line.trim_start_matches(' ').len();
-    let indent = indent.min(columns / 2);
+    // The widest character always has room behind it.
+    let indent = indent.min(columns.saturating_sub(2) / 2);
     let mut rows = vec![String::new()];
     let mut width = 0;
     for c in line.chars() {

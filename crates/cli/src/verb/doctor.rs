@@ -134,7 +134,7 @@ pub(super) async fn run(output: Output) -> Result<ExitCode, Failure> {
         Err(error) => checks.push(Check::failed("directories", error.into())),
     }
     checks.push(tmux::check());
-    checks.push(sandbox());
+    checks.push(sandbox().await);
     let (project, loaded) = project();
     let has_file = project.ok.is_some();
     checks.push(project);
@@ -213,10 +213,10 @@ fn room(state: &Path) -> Check {
 }
 
 /// What holds the commands of agents, by trying it.
-fn sandbox() -> Check {
+async fn sandbox() -> Check {
     const NAME: &str = "sandbox";
     let better = "install bubblewrap";
-    match sandbox::find(&std::env::var_os("PATH").unwrap_or_default()) {
+    match sandbox::find(&std::env::var_os("PATH").unwrap_or_default()).await {
         Ok(sandbox) if sandbox.protects() => Check::good(NAME, sandbox.to_string()),
         Ok(sandbox) => Check::good(
             NAME,

@@ -14,6 +14,7 @@ mod man;
 mod member;
 mod messages;
 mod next;
+mod panes;
 mod ps;
 mod requests;
 mod role;
@@ -56,6 +57,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Events { follow, after } => events::run(&global, output, follow, after).await,
         Verb::Attach { member, read_only } => attach::run(&global, output, member, read_only).await,
         Verb::Next { print } => next::run(&global, output, print).await,
+        Verb::Panes(command) => panes::run(&global, output, command).await,
         Verb::Spawn(args) => spawn::run(&global, output, args).await,
         Verb::Stop { member } => member::stop(&global, output, member).await,
         Verb::Kill { member } => member::kill(&global, output, member).await,

@@ -90,7 +90,7 @@ async fn decide(
     session.call::<RequestDecide>(decide).await?;
     let view = show(session, request).await?;
     output.show(&view, || {
-        format!("{request} is {}: {}\n", state(view.state), what(&view))
+        format!("{request} is {}: {}\n", state(&view), what(&view))
     })?;
     Ok(ExitCode::SUCCESS)
 }
@@ -100,7 +100,7 @@ fn brief(view: &RequestView) -> String {
     let state = if view.state == RequestState::Pending {
         String::new()
     } else {
-        format!(", {}", state(view.state))
+        format!(", {}", state(view))
     };
     format!(
         "{} {}, {}{state}\n  {}\n",
@@ -115,7 +115,7 @@ fn sheet(view: &RequestView) -> String {
     let mut text = format!(
         "{}  {}\nasked by   {}, {}\n",
         view.id.bold(),
-        state(view.state),
+        state(view),
         view.member,
         time::ago(view.asked_at),
     );
@@ -125,6 +125,13 @@ fn sheet(view: &RequestView) -> String {
     }
     text.push_str(&view.whole());
     text.push('\n');
+    if view.state == RequestState::Pending && view.plan.is_some() {
+        text.push_str(&format!(
+            "agent-team requests allow {0}\n    approves this plan\n\
+             agent-team requests deny {0} --reason \"…\"\n    sends it back, with what is to be changed\n",
+            view.id
+        ));
+    }
     if view.state == RequestState::Pending {
         for offer in &view.offers {
             let rules: String = offer
@@ -148,8 +155,10 @@ fn sheet(view: &RequestView) -> String {
     text
 }
 
-fn state(state: RequestState) -> &'static str {
-    match state {
+fn state(view: &RequestView) -> &'static str {
+    match view.state {
+        RequestState::Allowed if view.plan.is_some() => "approved",
+        RequestState::Denied if view.plan.is_some() => "sent back",
         RequestState::Pending => "waiting",
         RequestState::Allowed => "allowed",
         RequestState::Begun => "allowed, and being carried out",

@@ -52,7 +52,7 @@ pub(super) async fn run(
             })?;
         }
         RulesCommand::Check { member, command } => {
-            let call = call(&command.join(" "), &current_directory()?);
+            let call = call(&command.join(" "), &current_directory()?).await;
             let check = CheckRules { call, member };
             let judged = session.ask::<RuleCheck>(check).await?;
             let document = checked(judged);
@@ -68,14 +68,15 @@ pub(super) async fn run(
 }
 
 /// What a member would ask before it ran this here.
-fn call(line: &str, directory: &Path) -> AskRequest {
+async fn call(line: &str, directory: &Path) -> AskRequest {
     let arguments = serde_json::json!({ "command": line });
     let places = Action::of("bash", &arguments).paths().into_iter();
+    let sandbox = sandbox::find(&std::env::var_os("PATH").unwrap_or_default()).await;
     AskRequest {
         tool: "bash".into(),
         arguments: to_raw_value(&arguments).expect("it is JSON"),
         directory: directory.to_owned(),
-        confined: sandbox::find(&std::env::var_os("PATH").unwrap_or_default()).is_ok(),
+        confined: sandbox.is_ok(),
         places: places
             .filter_map(|given| {
                 let path = Place::lexical(directory, &given);

@@ -25,11 +25,11 @@ const REFUSED: i32 = 77;
     clippy::print_stdout,
     reason = "what could not be tried here is in the report of the tests"
 )]
-fn sandboxes() -> Vec<Sandbox> {
+async fn sandboxes() -> Vec<Sandbox> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut found: Vec<Sandbox> = Vec::new();
     for path in [path, OsString::new()] {
-        match sandbox::find(&path) {
+        match sandbox::find(&path).await {
             Ok(sandbox) if !found.contains(&sandbox) => found.push(sandbox),
             Ok(_) => {}
             Err(none) => println!("skipped: {none}"),
@@ -162,7 +162,7 @@ fn attempts_what_another_test_says() {
 
 #[tokio::test]
 async fn what_is_writable_is_written_and_nothing_else() {
-    for sandbox in sandboxes() {
+    for sandbox in sandboxes().await {
         let places = Places::new();
         let script = r#"
             echo 1 > "$1/work/new" && mkdir "$1/work/below" && mv "$1/work/new" "$1/work/below/moved" || exit 1
@@ -193,7 +193,7 @@ async fn what_is_writable_is_written_and_nothing_else() {
 
 #[tokio::test]
 async fn what_is_hidden_cannot_be_read_or_replaced_and_what_is_beside_it_can() {
-    for sandbox in sandboxes() {
+    for sandbox in sandboxes().await {
         let places = Places::new();
         let script = r#"cat "$1/home/.ssh/key"; ln "$1/home/.ssh/key" "$1/work/key"; cat "$1/work/key"
             ln -s "$1/home/.ssh" "$1/work/link"; cat "$1/work/link/key"; mv "$1/home/.ssh" "$1/work/ssh"
@@ -207,7 +207,7 @@ async fn what_is_hidden_cannot_be_read_or_replaced_and_what_is_beside_it_can() {
 
 #[tokio::test]
 async fn what_is_protected_within_a_writable_place_stays_as_it_is() {
-    for sandbox in sandboxes().into_iter().filter(Sandbox::protects) {
+    for sandbox in sandboxes().await.into_iter().filter(Sandbox::protects) {
         let places = Places::new();
         let script = r#"echo evil > "$1/work/.git/hooks/post-commit"
             mv "$1/work/.git/hooks" "$1/work/.git/old"; mv "$1/work/.git" "$1/work/git"; exit 0"#;
@@ -219,7 +219,7 @@ async fn what_is_protected_within_a_writable_place_stays_as_it_is() {
 
 #[tokio::test]
 async fn nobody_outside_can_be_asked_over_a_socket_with_a_path() {
-    for sandbox in sandboxes() {
+    for sandbox in sandboxes().await {
         let places = Places::new();
         let socket = places.path("work/socket");
         let _listener = UnixListener::bind(&socket).unwrap();
@@ -237,7 +237,7 @@ async fn nobody_outside_can_be_asked_over_a_socket_with_a_path() {
 
 #[tokio::test]
 async fn the_network_is_there_only_when_the_profile_says_so() {
-    for sandbox in sandboxes() {
+    for sandbox in sandboxes().await {
         let places = Places::new();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let attempt = format!("tcp {}", listener.local_addr().unwrap());
@@ -252,7 +252,7 @@ async fn the_network_is_there_only_when_the_profile_says_so() {
 
 #[tokio::test]
 async fn processes_outside_cannot_be_signalled_or_looked_into() {
-    for sandbox in sandboxes() {
+    for sandbox in sandboxes().await {
         let places = Places::new();
         let pid = std::process::id();
         let attempt = format!("signal {pid}");
@@ -271,7 +271,7 @@ async fn a_program_has_no_terminal_of_anybody() {
     rustix::pty::unlockpt(&master).unwrap();
     let terminal = rustix::pty::ptsname(&master, Vec::new()).unwrap();
     let terminal = terminal.to_str().unwrap();
-    for sandbox in sandboxes() {
+    for sandbox in sandboxes().await {
         let script = format!("(: > {terminal}) && echo opened; (: < {terminal}) && echo opened");
         let (_, printed) = Places::new().sh(&sandbox, &script).await;
         assert!(!printed.contains("opened"), "{sandbox}: {printed}");
@@ -284,7 +284,7 @@ async fn a_program_has_no_terminal_of_anybody() {
 
 #[tokio::test]
 async fn what_is_hidden_within_a_writable_place_is_hidden_or_nothing_runs() {
-    for sandbox in sandboxes() {
+    for sandbox in sandboxes().await {
         let places = Places::new();
         let mut profile = places.profile(Network::None);
         profile.writable = vec![places.path("home")];
@@ -308,7 +308,7 @@ async fn what_is_hidden_within_a_writable_place_is_hidden_or_nothing_runs() {
 
 #[tokio::test]
 async fn a_place_that_is_not_there_is_no_place_to_write() {
-    for sandbox in sandboxes() {
+    for sandbox in sandboxes().await {
         let places = Places::new();
         let mut profile = places.profile(Network::None);
         profile.writable.push(places.path("missing"));
@@ -327,10 +327,10 @@ async fn a_place_that_is_not_there_is_no_place_to_write() {
     }
 }
 
-#[test]
-fn what_there_is_no_sandbox_for_is_told_of() {
+#[tokio::test]
+async fn what_there_is_no_sandbox_for_is_told_of() {
     let missing = Path::new("/nowhere");
-    match sandbox::find(missing.as_os_str()) {
+    match sandbox::find(missing.as_os_str()).await {
         Ok(sandbox) => assert!(!sandbox.to_string().contains("bubblewrap"), "{sandbox}"),
         Err(none) => assert!(none.to_string().contains("Landlock"), "{none}"),
     }

@@ -107,9 +107,9 @@ struct Bash {
 
 impl Bash {
     /// What holds a command.
-    fn held(&self, outside: bool, shown: &(dyn Fn(&str) + Send + Sync)) -> Option<Held<'_>> {
+    async fn held(&self, outside: bool, shown: &(dyn Fn(&str) + Send + Sync)) -> Option<Held<'_>> {
         let confinement = self.confinement.as_ref().filter(|_| !outside)?;
-        let held = confinement.held();
+        let held = confinement.held().await;
         held.inspect_err(|why| shown(&format!("there is no sandbox here: {why}\n")))
             .ok()
     }
@@ -147,7 +147,7 @@ impl Tool for Bash {
                 return Err(ToolError::Input("`command` has a NUL".to_owned()));
             }
             let name = &self.spec.name;
-            let held = self.held(arguments.outside_sandbox, shown);
+            let held = self.held(arguments.outside_sandbox, shown).await;
             let asked = self
                 .permission
                 .ask(name, &input, held.is_some(), bench, shown);

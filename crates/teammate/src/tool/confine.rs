@@ -10,11 +10,11 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
 use agent_team_system::directories::Directories;
 use agent_team_system::sandbox::{self, Network, Profile, Sandbox};
 use agent_team_system::spawn::{Child, ProgramSpec};
+use tokio::sync::OnceCell;
 
 /// Below the home directory.
 const SECRET: [&str; 35] = [
@@ -83,7 +83,7 @@ pub struct Confinement {
     /// Where the sandbox's program is looked for.
     path: OsString,
     /// Tried when it is needed first; it stays what it is.
-    found: OnceLock<Result<Sandbox, String>>,
+    found: OnceCell<Result<Sandbox, String>>,
 }
 
 impl Confinement {
@@ -133,7 +133,7 @@ impl Confinement {
             },
             temporary,
             path: variable("PATH").map(OsStr::to_owned).unwrap_or_default(),
-            found: OnceLock::new(),
+            found: OnceCell::new(),
         }
     }
 
@@ -141,9 +141,12 @@ impl Confinement {
     ///
     /// # Errors
     /// Why there is none, for a person.
-    pub(super) fn held(&self) -> Result<Held<'_>, &str> {
-        let find = || sandbox::find(&self.path).map_err(|none| none.to_string());
-        match self.found.get_or_init(find) {
+    pub(super) async fn held(&self) -> Result<Held<'_>, &str> {
+        let find = async || {
+            let found = sandbox::find(&self.path).await;
+            found.map_err(|none| none.to_string())
+        };
+        match self.found.get_or_init(find).await {
             Ok(sandbox) => Ok(Held {
                 sandbox,
                 confinement: self,
