@@ -37,6 +37,7 @@ impl Driver {
             if [worker, holder].contains(&Some(pid)) {
                 live.placement = Some(Placement::Tmux);
                 live.pane = Some(id);
+                self.publish_change(&member);
             }
         }
     }

@@ -324,7 +324,11 @@ impl Task {
 
     async fn show_workers(&mut self, orders: &[LaunchOrder]) -> Vec<Reopened> {
         let outcomes = match &mut self.panes {
-            Some(panes) => panes.start(orders).await,
+            Some(panes) => {
+                let outcomes = panes.start(orders).await;
+                panes.tell_waiting(&self.waiting).await;
+                outcomes
+            }
             None => {
                 let none = |order: &LaunchOrder| Err(no_pane(Some(&order.member)).message);
                 orders.iter().map(none).collect()
