@@ -105,7 +105,7 @@ async fn a_team_is_shown_as_it_changes_and_obeys_keys() {
     rig.ok(["up"]).await;
     rig.until_member_is("bob", MemberState::Idle).await;
     let terminal = Terminal::with_top(&rig).await;
-    let shown = terminal.until("the board").await;
+    let shown = terminal.until("ada has printed nothing yet").await;
     assert!(shown.contains("ada") && shown.contains("bob"), "{shown}");
 
     let line = "echo said by the task; mkfifo gate; cat gate";

@@ -115,7 +115,7 @@ pub(crate) async fn run(global: &Global) -> Result<ExitCode, Failure> {
                 if let Err(failure) = become_it_for_a_while(attach) {
                     watch.top.failed(failure.sentence());
                 }
-                let seen = calls::look(&mut session, stale::Stale::all()).await?;
+                let seen = calls::look(&mut session, stale::Stale::all(), 0).await?;
                 watch.top.seen(seen, Instant::now());
                 watch.top.more_output = true;
             }
@@ -167,7 +167,7 @@ impl Watch {
         let team = session.ask::<TeamShow>(Nothing {}).await?;
         let mut top = Top::new(team, now);
         let stale = std::mem::take(&mut top.stale);
-        top.seen(calls::look(session, stale).await?, now);
+        top.seen(calls::look(session, stale, 0).await?, now);
         Ok(Self {
             top,
             palette,
@@ -293,9 +293,10 @@ impl Watch {
         }
         if let Some(mut session) = self.looks.take() {
             let stale = std::mem::take(&mut self.top.stale);
+            let known = self.top.requests.len();
             self.next_look = now + LOOK;
             self.answers.spawn(async move {
-                let seen = calls::look(&mut session, stale).await;
+                let seen = calls::look(&mut session, stale, known).await;
                 Answer::Looked(session, seen.map(Box::new))
             });
         }

@@ -21,9 +21,15 @@ use crate::session::Session;
 /// The newest messages that are shown.
 const MESSAGES: u32 = 200;
 
-/// Looks up what is out of date. The team is looked at each time.
-pub(super) async fn look(session: &mut Session, stale: Stale) -> Result<Seen, Failure> {
+/// Looks up what is out of date. The team is looked at each time, and may show requests whose events are still on their
+/// way; `known`: how many were.
+pub(super) async fn look(
+    session: &mut Session,
+    stale: Stale,
+    known: usize,
+) -> Result<Seen, Failure> {
     let team = session.ask::<TeamShow>(Nothing {}).await?;
+    let pending: u32 = team.members.iter().map(|member| member.requests).sum();
     let tasks = if stale.board {
         session.board().await?
     } else {
@@ -33,7 +39,7 @@ pub(super) async fn look(session: &mut Session, stale: Stale) -> Result<Seen, Fa
         }
         tasks
     };
-    let requests = if stale.requests {
+    let requests = if stale.requests || known != pending as usize {
         let list = ListRequests { all: false };
         Some(session.ask::<RequestList>(list).await?.requests)
     } else {
