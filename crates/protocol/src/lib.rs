@@ -10,6 +10,7 @@ pub mod dialog;
 pub mod envelope;
 pub mod error;
 pub mod exit;
+pub mod host;
 pub mod id;
 pub mod initialize;
 pub mod launch;
