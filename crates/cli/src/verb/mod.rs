@@ -59,7 +59,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Next { print } => next::run(&global, output, print).await,
         Verb::Panes(command) => panes::run(&global, output, command).await,
         Verb::Spawn(args) => spawn::run(&global, output, args).await,
-        Verb::Stop { member } => member::stop(&global, output, member).await,
+        Verb::Stop { member, force } => member::stop(&global, output, member, force).await,
         Verb::Kill { member } => member::kill(&global, output, member).await,
         Verb::Restart { member } => member::restart(&global, output, member).await,
         Verb::Send {
