@@ -112,7 +112,13 @@ pub(super) async fn perform(mut session: Session, deed: Deed) -> Result<String, 
             };
             after(session.call::<MemberSpawn>(spawn).await?)
         }
-        Deed::Stop(member) => after(session.call::<MemberStop>(OneMember { member }).await?),
+        Deed::Stop(member) => {
+            let stop = Stop {
+                member,
+                force: false,
+            };
+            after(session.call::<MemberStop>(stop).await?)
+        }
         Deed::Kill(member) => after(session.call::<MemberKill>(OneMember { member }).await?),
         Deed::Restart(member) => after(session.call::<MemberRestart>(OneMember { member }).await?),
         Deed::Down => {
