@@ -6,7 +6,7 @@ use agent_team_protocol::exit::ExitCode;
 use agent_team_protocol::method::{
     Down, ListMessages, MemberAnswer, MemberKill, MemberLog, MemberRestart, MemberSpawn,
     MemberStop, MessageList, MessageSend, Nothing, OneMember, OneTask, RequestDecide, RequestList,
-    SendMessage, Spawn, TaskShow, TeamDown, TeamShow,
+    SendMessage, Spawn, Stop, TaskShow, TeamDown, TeamShow,
 };
 use agent_team_protocol::request::{Decision, ListRequests, Scope};
 use agent_team_protocol::view::TeamState;
