@@ -39,6 +39,7 @@ mod spending;
 mod storage;
 mod team_at_work;
 mod teams;
+mod top;
 mod trust;
 mod up;
 mod wire;

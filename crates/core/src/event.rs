@@ -274,7 +274,7 @@ pub enum Event {
         /// With which a scope of a task ends.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         task: Option<TaskId>,
-        /// What the person decided with: `pane` or `cli`.
+        /// What the person decided with: `pane`, `cli` or `top`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         via: Option<Arc<str>>,
     },

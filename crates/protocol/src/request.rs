@@ -160,7 +160,7 @@ pub struct RequestListAnswer {
 }
 
 /// Arguments of `request/decide`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DecideRequest {
     pub request: RequestId,
@@ -230,6 +230,7 @@ impl Scope {
 pub enum Channel {
     Pane,
     Cli,
+    Top,
     #[serde(other)]
     Other,
 }
@@ -239,6 +240,7 @@ impl Channel {
         match self {
             Channel::Pane => "pane",
             Channel::Cli => "cli",
+            Channel::Top => "top",
             Channel::Other => "other",
         }
     }

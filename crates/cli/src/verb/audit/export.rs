@@ -30,7 +30,7 @@ pub(super) struct Decision<'a> {
     request: Option<RequestId>,
     /// `rules`, `user`, or the lead by her name.
     by: String,
-    /// `rules`, `pane`, `cli`, `lead`, or `other`.
+    /// `rules`, `pane`, `cli`, `top`, `lead`, or `other`.
     channel: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     scope: Option<&'a str>,
