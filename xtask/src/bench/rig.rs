@@ -2,7 +2,7 @@
 //!
 //! Nothing outside the given directory is touched. An [`Installation`] ends its teams and its supervisor when dropped.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::net::UnixListener;
@@ -235,6 +235,7 @@ pub(super) fn up(spec: TeamSpec, environment: BTreeMap<String, String>) -> Up {
     Up {
         spec,
         environment,
+        named: BTreeSet::new(),
         secrets: BTreeMap::new(),
         terminal: CallerTerminal {
             path,

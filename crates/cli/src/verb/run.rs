@@ -166,8 +166,10 @@ async fn start(
 ) -> Result<Revision, Failure> {
     up::check_lead(&spec)?;
     spec.placement = PlacementChoice::Headless;
+    let (environment, named) = up::environment(output, &args.start.env)?;
     let up = Up {
-        environment: up::environment(output, &args.start.env)?,
+        environment,
+        named,
         secrets: up::secrets(&args.start.secret)?,
         spec,
         terminal: session::caller_terminal(),
