@@ -310,7 +310,7 @@ async fn who_has_spent_a_budget_waits_until_it_is_raised() {
         let notice = async {
             while let Some(envelope) = stream.next().await {
                 let event = serde_json::to_string(&envelope.event).unwrap();
-                if event.contains("boss waits") {
+                if event.contains(" waits: ") {
                     return;
                 }
             }
