@@ -143,6 +143,10 @@ async fn a_message_appears_in_its_members_pane() {
 async fn attach_to_a_team_without_panes_says_what_to_do() {
     let rig = headless(&["ada"], "");
     rig.ok(["up"]).await;
+    let (code, seen) = rig.on_terminal(["attach"]).end().await;
+    assert_eq!(code, 4, "{seen}");
+    assert!(seen.contains("attach MEMBER"), "{seen}");
+    rig.ok(["stop", "ada"]).await;
     let (code, seen) = rig.on_terminal(["attach", "ada"]).end().await;
     assert_eq!(code, 4, "{seen}");
     assert!(seen.contains("logs"), "{seen}");

@@ -126,13 +126,13 @@ async fn what_a_member_cannot_think_with_is_told_with_its_place() {
 #[tokio::test]
 async fn what_is_not_carried_out_yet_says_so() {
     let engine = "[[member]]\nname = \"ada\"\nengine = \"acp\"\n";
-    let plan = format!("{MEMBER}plan = \"required\"\n");
+    let command = format!("{MEMBER}command = \"aider\"\n");
     let mode = format!("{MEMBER}[permissions]\nmode = \"default\"\n");
     let allow = format!("{MEMBER}[permissions]\nallow = [\"Bash(ls)\"]\n");
     let edits = format!("{MEMBER}[permissions]\ndeny = [\"Edit(src/**)\"]\n");
     refused(&[
         (engine, &["team.toml:3", "acp", "not carried out"]),
-        (&plan, &["team.toml:4", "plan", "not carried out"]),
+        (&command, &["team.toml:4", "command", "not carried out"]),
         (&mode, &["team.toml:5", "mode", "not carried out"]),
         (&allow, &["team.toml:5", "allow", "not carried out"]),
         (&edits, &["team.toml:5", "Edit(src/**)", "not carried out"]),

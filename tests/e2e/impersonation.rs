@@ -144,6 +144,7 @@ fn calls(rig: &Rig) -> Vec<(&'static str, Value, Rule, Rule)> {
         ),
         ("run/rounds", json!({ "run": "R-1", "after": 0 }), May, May),
         ("request/ask", ask.clone(), May, May),
+        ("plan/propose", json!({ "text": "t" }), May, May),
         ("request/wait", request.clone(), Never, Never),
         ("request/begin", request.clone(), Never, Never),
         ("request/end", request.clone(), Never, Never),

@@ -121,8 +121,7 @@ async fn a_member_whose_pane_is_closed_goes_on_without_it() {
     assert_eq!((after.pid, after.launch), (before.pid, before.launch));
     assert_eq!(after.task, before.task);
     let why = rig.ok(["why", "ada"]).await;
-    why.says("T-1")
-        .says("it has lost its pane and goes on headless");
+    why.says("T-1").says("it goes on without a pane");
     rig.until_member_is("bob", MemberState::Idle).await;
     tokio::task::spawn_blocking(move || fs::write(gate, ""))
         .await

@@ -311,6 +311,7 @@ impl Members<'_> {
             model: None,
             prompt: None,
             tools: None,
+            must_plan: false,
         };
         Ok(self.0.call::<MemberSpawn>(spawn).await?.member)
     }

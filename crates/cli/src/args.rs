@@ -24,6 +24,7 @@ A team:
   down         End everything and print a receipt for each thing
   run          Give the lead a goal, wait for its answer, and print that
   attach       Show the team, or one member's pane, in this terminal
+  panes        Give members a pane again that go on without
   ps           The members and what they are doing
   stats        What each member used and did, and what it cost
   why          Why a member is in the state it is in
@@ -142,6 +143,9 @@ pub(crate) enum Verb {
         #[arg(long)]
         read_only: bool,
     },
+    /// Where the members are shown
+    #[command(subcommand)]
+    Panes(PanesCommand),
     Spawn(Spawn),
     /// Ask a member to end, and keep it stopped
     Stop {
@@ -230,6 +234,15 @@ pub(crate) enum Verb {
         /// Write one page per verb into this directory
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PanesCommand {
+    /// Give members that go on without a pane one again, without restarting them
+    Reopen {
+        /// Only this one
+        member: Option<MemberName>,
     },
 }
 
@@ -353,6 +366,9 @@ pub(crate) struct Spawn {
     /// Its model, as provider/model [default: the role's]
     #[arg(long)]
     pub(crate) model: Option<String>,
+    /// It changes nothing before a plan of it is approved
+    #[arg(long)]
+    pub(crate) plan: bool,
 }
 
 #[derive(Debug, Subcommand)]

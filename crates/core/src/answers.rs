@@ -64,6 +64,8 @@ pub enum Answer {
     },
     CallAllowed,
     CallDenied,
+    /// Of the caller no plan is approved: she may change nothing.
+    PlanFirst,
     /// Items of the caller's transcript.
     Length {
         length: u64,

@@ -14,6 +14,7 @@ use agent_team_protocol::id::{
 
 use crate::answers::AnsweredCall;
 use crate::budget::{Account, Measure, Standing};
+use crate::lock::{Lock, Proposed};
 use crate::mail::Lane;
 use crate::member::{Next, ProcessStamp, Then};
 use crate::plan::{MemberPlan, TaskPlan, TeamPlan};
@@ -243,6 +244,9 @@ pub enum Event {
         member: MemberName,
         digest: Arc<str>,
         call: Arc<str>,
+        /// It is no call but a plan.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        plan: Option<Proposed>,
     },
     /// A scope of more than once is a grant, unless it goes through that of another request.
     RequestAllowed {
@@ -334,6 +338,11 @@ pub enum Event {
     TeamAccountKept {
         account: Account,
         spent: Spent,
+    },
+    /// Whether a member may change anything. After the run, which changes it.
+    LockKept {
+        member: MemberName,
+        lock: Lock,
     },
     /// The lane of a message whose sender has become the lead since, or is her no more.
     MessageKept {

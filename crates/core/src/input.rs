@@ -171,7 +171,15 @@ pub enum Call {
         digest: Arc<str>,
         /// JSON of the call.
         call: Arc<str>,
+        /// It does more than look.
+        changes: bool,
         ruling: Ruling,
+    },
+    /// Somebody is to approve a plan.
+    Propose {
+        digest: Arc<str>,
+        /// JSON of the plan as a call, to be shown like one.
+        call: Arc<str>,
     },
     Decide {
         request: RequestId,

@@ -13,6 +13,7 @@ pub mod effect;
 pub mod event;
 mod globs;
 pub mod input;
+pub mod lock;
 pub mod mail;
 pub mod member;
 pub mod plan;

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use agent_team_protocol::id::LaunchId;
 
 use crate::budget::Account;
+use crate::lock::Lock;
 use crate::mail::Inbox;
 use crate::plan::MemberPlan;
 use crate::restarts::Restarts;
@@ -46,6 +47,7 @@ pub struct Member {
     pub last_result: Option<Arc<str>>,
     pub mind: Mind,
     pub account: Account,
+    pub lock: Lock,
     /// The idle hook was asked since she last worked.
     pub(crate) told_idle: bool,
     /// This launch held a task, so that there may be processes besides its worker.
@@ -225,6 +227,7 @@ impl Member {
             last_result: None,
             mind: Mind::default(),
             account: Account::default(),
+            lock: Lock::default(),
             told_idle: false,
             worked: false,
         }
@@ -232,6 +235,11 @@ impl Member {
 
     pub fn is_stopped(&self) -> bool {
         self.life == Life::Stopped
+    }
+
+    /// She may change nothing before a plan of hers is approved.
+    pub fn is_locked(&self) -> bool {
+        self.plan.must_plan && self.lock.open.is_none()
     }
 
     /// She is out of the team as soon as she has ended.

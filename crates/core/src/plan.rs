@@ -27,6 +27,9 @@ pub struct MemberPlan {
     /// What she may spend. `None`: she asks no model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Budget>,
+    /// She may change nothing before a plan of hers is approved: see [`crate::lock`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub must_plan: bool,
 }
 
 /// Which ready tasks an idle member takes by herself.

@@ -2,6 +2,9 @@
 
 use agent_team_protocol::id::{Generation, MemberName, MessageId, Party, RequestId, RunId, TaskId};
 
+/// Said to a member that is locked.
+pub const PLAN_FIRST: &str = "a plan must be approved before anything is changed";
+
 /// A refusal. Its text is a sentence without a full stop.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
@@ -51,6 +54,12 @@ pub enum Refused {
     NotAllowed { request: RequestId, how: String },
     #[error("a rule reaches further than once")]
     RulesForOnce,
+    #[error("a plan is approved once, and for itself alone")]
+    ApprovedOnce,
+    #[error("{PLAN_FIRST}")]
+    PlanFirst,
+    #[error("{0} needs no plan")]
+    NeedsNoPlan(MemberName),
     #[error("{0} requests of this member wait already")]
     TooManyRequests(usize),
     #[error("{task} waits for {}", list(by))]

@@ -5,6 +5,8 @@
 //! Pending ───┼─ deny ───► Denied                 └── its launch died ───► Unknown
 //!            └─ nobody waits any more ──► Withdrawn ◄── Allowed, never begun
 //! ```
+//! A plan that a member must have approved is a request, too, and over as soon as it is decided: see [`crate::lock`].
+//!
 //! Only a decision leads to `Allowed`: there is no timer, no default and no other way. The first decision wins. What was
 //! allowed is used up before it is carried out, so that after a crash in between nobody does it a second time.
 //!
@@ -18,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use agent_team_protocol::id::{LaunchId, MemberName, Party, RequestId};
 
 use crate::event::{Event, Record};
+use crate::lock::Proposed;
 use crate::member::Next;
 
 /// Requests of one member that may wait at once.
@@ -34,6 +37,9 @@ pub struct Request {
     pub digest: Arc<str>,
     /// JSON, which the core never looks into.
     pub call: Arc<str>,
+    /// It is no call but a plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Proposed>,
     /// Unix time in milliseconds.
     pub asked_at: u64,
     pub state: RequestState,
@@ -101,20 +107,16 @@ impl Request {
         self.state == RequestState::Pending
     }
 
-    /// It may yet be carried out.
+    /// It may yet be decided, or carried out.
     pub(crate) fn is_open(&self) -> bool {
-        matches!(
-            self.state,
-            RequestState::Pending | RequestState::Allowed { .. }
-        )
+        !self.is_over() && !matches!(self.state, RequestState::Begun { .. })
     }
 
     /// Nothing changes about it any more.
     pub(crate) fn is_over(&self) -> bool {
         match self.state {
-            RequestState::Pending | RequestState::Allowed { .. } | RequestState::Begun { .. } => {
-                false
-            }
+            RequestState::Allowed { .. } => self.plan.is_some(),
+            RequestState::Pending | RequestState::Begun { .. } => false,
             RequestState::Ended
             | RequestState::Unknown
             | RequestState::Denied { .. }
@@ -149,6 +151,12 @@ impl Requests {
         &self.grants
     }
 
+    /// The plan of hers that nobody has decided yet.
+    pub fn pending_plan(&self, member: &MemberName) -> Option<&Request> {
+        self.pending()
+            .find(|request| request.plan.is_some() && request.member == *member)
+    }
+
     /// What the member asked before with the same call, as long as it may still be carried out.
     pub(crate) fn open(&self, member: &MemberName, digest: &str) -> Option<&Request> {
         self.iter().find(|request| {
@@ -167,11 +175,13 @@ impl Requests {
                 member,
                 digest,
                 call,
+                plan,
             } => self.insert(Request {
                 id: request,
                 member,
                 digest,
                 call,
+                plan,
                 asked_at: record.at,
                 state: RequestState::Pending,
             }),

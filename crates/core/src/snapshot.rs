@@ -6,6 +6,7 @@ use std::sync::Arc;
 use agent_team_protocol::id::{MemberName, MessageId, Party, TaskId};
 
 use crate::event::{Event, Record};
+use crate::lock::Lock;
 use crate::mail::{Lane, Unread};
 use crate::member::{Life, Member, Next, Then};
 use crate::round::{Decision, Round, RoundEnd, Work};
@@ -95,6 +96,12 @@ impl Team {
         for member in self.members.values() {
             let (member, account) = (member.plan.name.clone(), member.account);
             put(now, 0, Event::AccountKept { member, account });
+        }
+        for member in self.members.values() {
+            if member.lock != Lock::default() {
+                let (member, lock) = (member.plan.name.clone(), member.lock);
+                put(now, 0, Event::LockKept { member, lock });
+            }
         }
         let (account, spent) = (self.account, self.spent);
         put(now, 0, Event::TeamAccountKept { account, spent });

@@ -7,7 +7,7 @@ use agent_team_core::{Event, Record, Team};
 use agent_team_protocol::id::{Generation, TaskId};
 
 /// What each version wrote; the later ones have only what they added.
-const VERSIONS: [&str; 8] = [
+const VERSIONS: [&str; 9] = [
     include_str!("../../../tests/fixtures/journal/v1.jsonl"),
     include_str!("../../../tests/fixtures/journal/v2.jsonl"),
     include_str!("../../../tests/fixtures/journal/v3.jsonl"),
@@ -16,6 +16,7 @@ const VERSIONS: [&str; 8] = [
     include_str!("../../../tests/fixtures/journal/v6.jsonl"),
     include_str!("../../../tests/fixtures/journal/v7.jsonl"),
     include_str!("../../../tests/fixtures/journal/v8.jsonl"),
+    include_str!("../../../tests/fixtures/journal/v9.jsonl"),
 ];
 
 fn lines() -> impl Iterator<Item = &'static str> {

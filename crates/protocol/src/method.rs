@@ -8,12 +8,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::id::{
-    Generation, MemberName, MessageId, Party, Recipient, Revision, RoleName, RunId, TaskId, TeamId,
+    Generation, LaunchId, MemberName, MessageId, Party, Recipient, Revision, RoleName, RunId,
+    TaskId, TeamId,
 };
-use crate::notification::{Allowance, Ping};
+use crate::notification::{Allowance, Ping, ShowPane};
 use crate::request::{
-    AskRequest, DecideRequest, Decided, ListRequests, OneRequest, Permission, RequestListAnswer,
-    RequestView,
+    AskRequest, DecideRequest, Decided, ListRequests, OneRequest, Permission, ProposePlan,
+    RequestListAnswer, RequestView,
 };
 use crate::rule::{CheckRules, JudgementView, RuleListAnswer};
 use crate::spec::{Budget, Engine, PlacementChoice, TaskSpec, TeamSpec};
@@ -71,6 +72,11 @@ methods! {
     /// How to show the team, or one member's pane, in the caller's terminal. Client.
     TeamAttach = "team/attach" (Attach) -> AttachAnswer;
 
+    /// Gives members panes again that go on without. Client.
+    PaneReopen = "pane/reopen" (ReopenPanes) -> ReopenAnswer;
+    /// Lends the caller's terminal to a member, as long as the process that holds it lives. Client.
+    PaneHold = "pane/hold" (HoldPane) -> HoldAnswer;
+
     /// Adds a member of a role. Client, and the lead.
     MemberSpawn = "member/spawn" (Spawn) -> MemberAnswer;
     /// Asks a member to end, ends it after the grace, and keeps it stopped. Client, and the lead.
@@ -122,6 +128,9 @@ methods! {
 
     /// May I do this? Answers at once. Member.
     RequestAsk = "request/ask" (AskRequest) -> Permission;
+    /// What shall I do? A plan, as a request of its own. It takes the place of the one before, and answers at once.
+    /// Member, of those that must plan first.
+    PlanPropose = "plan/propose" (ProposePlan) -> OneRequest;
     /// Answers when the request is decided. The member that asked.
     RequestWait = "request/wait" (OneRequest) -> Decided;
     /// What was allowed is carried out from here on, and used up. The member that asked.
@@ -312,6 +321,52 @@ pub struct AttachAnswer {
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ReopenPanes {
+    /// `None`: everybody who is to have one.
+    #[serde(default)]
+    pub member: Option<MemberName>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ReopenAnswer {
+    /// Of the members that were without one.
+    pub panes: Vec<Reopened>,
+}
+
+/// A member's new pane.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Reopened {
+    pub member: MemberName,
+    /// The terminal's own id, such as `%3`; `None`: there is none, because of `why`.
+    #[serde(default)]
+    pub pane: Option<String>,
+    #[serde(default)]
+    pub why: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct HoldPane {
+    pub launch: LaunchId,
+    /// What the launch's worker is to be told.
+    pub show: ShowPane,
+}
+
+/// Whom the terminal is lent to.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct HoldAnswer {
+    pub member: MemberName,
+    /// The worker, which is to hear of keys and sizes by signals.
+    pub pid: u32,
+    /// As in [`crate::notification::TaskSession`].
+    pub start_time: u64,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Spawn {
     pub role: RoleName,
     /// `None`: `<role>-<n>`.
@@ -331,6 +386,9 @@ pub struct Spawn {
     /// Of the role's, only these.
     #[serde(default)]
     pub tools: Option<Vec<String>>,
+    /// It changes nothing before a plan of it is approved, also where its role does not say so.
+    #[serde(default)]
+    pub must_plan: bool,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

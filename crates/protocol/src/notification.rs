@@ -1,5 +1,7 @@
 //! Frames that want no answer.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -34,10 +36,12 @@ notifications! {
     "message/deliver" => Deliver,
     "member/stop" => StopMember,
     "member/allowance" => Allowance,
+    "pane/show" => ShowPane,
     // Member to supervisor.
     "task/output" => TaskOutput,
     "task/session" => TaskSession,
     "member/pane_lost" => PaneLost,
+    "pane/shown" => PaneShown,
     "member/waits" => MemberWaits,
     // Supervisor to subscriber.
     "event" => EventNotice,
@@ -112,6 +116,34 @@ pub struct Allowance {
     pub waits: Option<String>,
 }
 
+/// The member is to show itself on this terminal, which its holder keeps open, and on no other any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ShowPane {
+    /// The terminal's device.
+    pub terminal: PathBuf,
+    /// Of the holder: when it ends, the terminal is somebody else's again.
+    pub pid: u32,
+    /// As in [`TaskSession`].
+    pub start_time: u64,
+    #[serde(rename = "as")]
+    pub hold: Hold,
+}
+
+/// What a terminal is that a holder lends to a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Hold {
+    /// The member's own pane.
+    Pane,
+    /// A person's own terminal, which a key gives back to them.
+    Attached,
+    /// The same, and no other key means anything.
+    #[serde(other)]
+    ReadOnly,
+}
+
 /// Text that a task printed, or that a member said. Transient: shown live, never stored by the supervisor.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -174,6 +206,15 @@ pub struct TaskSession {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PaneLost {}
+
+/// The member shows itself on the terminal that this process holds open. Said again on every connect.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct PaneShown {
+    pub pid: u32,
+    /// As in [`TaskSession`].
+    pub start_time: u64,
+}
 
 /// What the member waits for from now on, with something to do. Transient: shown live, never stored.
 #[derive(Debug, Clone, Serialize, Deserialize)]

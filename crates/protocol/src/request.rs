@@ -26,6 +26,17 @@ pub struct AskRequest {
     pub places: Vec<PlaceSpec>,
 }
 
+/// Arguments of `plan/propose`: what a member would do, for a person to read.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ProposePlan {
+    /// At most [`TEXT_MAX`](crate::method::TEXT_MAX) bytes.
+    pub text: String,
+}
+
+/// What a plan is called where calls of tools are shown.
+pub const PROPOSE_PLAN: &str = "propose_plan";
+
 /// A path of a call, looked up by who would use it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -200,6 +211,9 @@ pub struct RequestView {
     #[cfg_attr(test, schemars(with = "serde_json::Value"))]
     pub input: Box<RawValue>,
     pub directory: PathBuf,
+    /// It is no call but this plan of the member, which only its own decision approves. From 1 on, for each member.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<u64>,
     pub state: RequestState,
     pub digest: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -221,6 +235,10 @@ impl RequestView {
     /// asked. In lines, without a newline at the end.
     pub fn whole(&self) -> String {
         let input: serde_json::Value = serde_json::from_str(self.input.get()).unwrap_or_default();
+        if let Some(number) = self.plan {
+            let plan = input["text"].as_str().unwrap_or_default();
+            return format!("plan {number}\n{}", visible(plan.trim_end()));
+        }
         let mut text = visible_line(&self.tool).into_owned();
         for (name, value) in input.as_object().into_iter().flatten() {
             let value = match value.as_str() {

@@ -180,6 +180,9 @@ pub struct AgentSpec {
     pub tools: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deny_tools: Vec<String>,
+    /// It changes nothing before a plan of it is approved.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub must_plan: bool,
     /// Roles that it may spawn, as the lead. `None`: all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub may_spawn: Option<Vec<RoleName>>,
@@ -359,10 +362,13 @@ pub enum PlacementChoice {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Layout {
+    /// The lead, or whoever is first, beside a grid of the others.
     MainVertical,
     Tiled,
     EvenHorizontal,
     EvenVertical,
+    /// Each member in a window of its own.
+    Windows,
 }
 
 /// A member's colour, one of the palette.

@@ -46,13 +46,49 @@ pub struct MemberView {
     pub task: Option<TaskId>,
     /// The terminal's own id, such as `%3`.
     pub pane: Option<String>,
+    /// It is to have one, and goes on without.
+    #[serde(default)]
+    pub lost_pane: bool,
     pub unread: u32,
     /// Permission requests waiting for a decision.
     pub requests: u32,
+    /// Of a member that must plan first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<PlanView>,
     /// Restarts that count against the intensity now.
     pub restarts: u32,
     /// How her last finished task ended, in one line.
     pub last_result: Option<String>,
+}
+
+/// How far a member that must plan first has come with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct PlanView {
+    /// Of the last plan; 0 before the first.
+    pub number: u64,
+    #[serde(flatten)]
+    pub state: PlanState,
+}
+
+/// What became of a member's last plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum PlanState {
+    /// There is none for what it does now.
+    Missing,
+    Waiting {
+        request: RequestId,
+    },
+    SentBack {
+        by: Party,
+        reason: String,
+    },
+    /// It may change something.
+    Approved,
+    #[serde(other)]
+    Unknown,
 }
 
 /// A member's state, as a word.
@@ -96,6 +132,8 @@ pub enum Waiting {
     },
     /// A permission request of its own.
     Permission { request: RequestId },
+    /// Somebody's word about its plan.
+    Plan { request: RequestId, number: u64 },
     #[serde(other)]
     Unknown,
 }

@@ -97,6 +97,7 @@ fn member_plan(spec: MemberSpec, colour: Colour) -> MemberPlan {
         takes: takes(spec.engine, spec.claim),
         foreign: is_foreign(spec.engine),
         by_hand: false,
+        must_plan: spec.agent.must_plan && spec.engine == Engine::Native,
         settings: carried(&MemberSettings {
             engine: spec.engine,
             cwd: spec.cwd,
@@ -239,6 +240,11 @@ pub(crate) fn spawn_plan(
         .map(|member| settings::colour(&member.plan))
         .collect();
     let engine = spawn.engine.unwrap_or(role.engine);
+    if spawn.must_plan && engine == Engine::Command {
+        let text = "a member that runs commands plans nothing";
+        return Err(Refusal::new(ErrorCode::Invalid, text)
+            .hint("spawn a role that thinks, or one of the native engine"));
+    }
     let colour = role.colour.unwrap_or_else(|| free_colour(&mut taken));
     let spec = MemberSpec {
         // Not looked at: `MemberPlanByHand` says so.
@@ -252,7 +258,10 @@ pub(crate) fn spawn_plan(
         claim: ClaimPolicy::Ready,
         placement: spawn.placement,
         budget: spec::Budget::default(),
-        agent: spawned(role.agent, model, spawn.prompt, spawn.tools),
+        agent: AgentSpec {
+            must_plan: role.agent.must_plan || spawn.must_plan,
+            ..spawned(role.agent, model, spawn.prompt, spawn.tools)
+        },
     };
     Ok(MemberPlanByHand {
         name: spawn.name,
@@ -393,7 +402,9 @@ pub(crate) fn refusal(refused: &Refused) -> Refusal {
         Refused::UnknownGrant(_) => ErrorCode::UnknownGrant,
         Refused::Decided { .. } => ErrorCode::AlreadyDecided,
         Refused::NotAllowed { .. } => ErrorCode::NotAllowed,
-        Refused::RulesForOnce => ErrorCode::Invalid,
+        Refused::RulesForOnce | Refused::ApprovedOnce => ErrorCode::Invalid,
+        Refused::PlanFirst => ErrorCode::PlanFirst,
+        Refused::NeedsNoPlan(_) => ErrorCode::WrongState,
         Refused::TooManyRequests(_) => ErrorCode::WrongState,
         Refused::StaleLaunch => ErrorCode::Unauthenticated,
     };
@@ -412,6 +423,10 @@ fn hint(refused: &Refused) -> Option<String> {
         Refused::UnknownRequest(_) => "agent-team requests lists what waits".to_owned(),
         Refused::UnknownGrant(_) => "agent-team rules list shows what is granted".to_owned(),
         Refused::RulesForOnce => "--for member or --for team, or without --as".to_owned(),
+        Refused::ApprovedOnce => {
+            "leave --for and --as out: it approves this plan, and what the member asks is asked"
+                .to_owned()
+        }
         Refused::UnknownTask(_) => "agent-team task list shows the board".to_owned(),
         Refused::TooManyMembers { .. } => {
             "stop one, or raise limits.teammates in the team file".to_owned()

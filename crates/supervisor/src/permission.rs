@@ -1,5 +1,6 @@
 //! Between the policy's types, the core's and the wire's, which know nothing of each other.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use agent_team_core::request::{self, Grant, Request, RequestState};
@@ -8,9 +9,10 @@ use agent_team_policy::{
     Call, Decision, Digest, Effect, Offer, Place, Places, Rule, RuleBook, RuleError, Ruling,
     Runnable, Source,
 };
+use agent_team_protocol::method::TEXT_MAX;
 use agent_team_protocol::request::{
-    self as wire, AskRequest, OfferView, RequestView, RunnableCommand, RunnableJoin,
-    RunnableRedirect, RunnableStep, RunnableTarget, RunnableView, Scope,
+    self as wire, AskRequest, OfferView, PROPOSE_PLAN, ProposePlan, RequestView, RunnableCommand,
+    RunnableJoin, RunnableRedirect, RunnableStep, RunnableTarget, RunnableView, Scope,
 };
 use agent_team_protocol::rule::{JudgementView, PartView, RuleView, RulingView};
 use agent_team_protocol::spec::{Permissions, TeamSpec};
@@ -37,6 +39,31 @@ pub(crate) fn call(ask: &AskRequest) -> Result<Call, Refusal> {
         environment: Default::default(),
         places: Places(places.collect()),
     })
+}
+
+/// A plan as a call that nobody makes, so that it is kept, bound and shown like one: its digest, and what the core
+/// keeps.
+pub(crate) fn plan(plan: ProposePlan, project: &Path) -> Result<(Arc<str>, Arc<str>), Refusal> {
+    if plan.text.trim().is_empty() {
+        return Err(Refusal::new(ErrorCode::Invalid, "the plan is empty"));
+    }
+    let (bytes, limit) = (plan.text.len(), TEXT_MAX);
+    if bytes > limit {
+        let text = format!("the plan is {bytes} bytes long, and the limit is {limit}");
+        return Err(Refusal::new(ErrorCode::Invalid, text));
+    }
+    let arguments = serde_json::value::to_raw_value(&serde_json::json!({ "text": plan.text }))
+        .map_err(|error| Refusal::internal(error.to_string()))?;
+    let ask = AskRequest {
+        tool: PROPOSE_PLAN.to_owned(),
+        arguments,
+        directory: project.to_owned(),
+        confined: false,
+        places: Vec::new(),
+    };
+    let digest = Digest::of(&call(&ask)?).to_string();
+    let ask = serde_json::to_string(&ask).map_err(|error| Refusal::internal(error.to_string()))?;
+    Ok((digest.into(), ask.into()))
 }
 
 /// The same as the core keeps it.
@@ -196,7 +223,7 @@ pub(crate) fn runnable(run: Runnable) -> RunnableView {
 pub(crate) fn view(
     request: &Request,
     ask: AskRequest,
-    judgement: &Decision,
+    why: Vec<String>,
     offers: Vec<Offer>,
 ) -> RequestView {
     let wire_scope = |scope: request::Scope| match scope {
@@ -229,17 +256,14 @@ pub(crate) fn view(
         tool: ask.tool,
         input: ask.arguments,
         directory: ask.directory,
+        plan: request.plan.map(|plan| plan.number),
         state,
         digest: request.digest.to_string(),
         scope,
         decided_by: by,
         reason,
         asked_at: request.asked_at,
-        why: judgement
-            .parts
-            .iter()
-            .map(|part| format!("{}: {}", part.what, part.why))
-            .collect(),
+        why,
         offers: offers
             .into_iter()
             .map(|offer| OfferView {

@@ -368,6 +368,7 @@ fn notified(
             notification::TaskOutput::NAME => Message::Output(launch, read(params)?),
             notification::TaskSession::NAME => Message::Session(launch, read(params)?),
             notification::PaneLost::NAME => Message::PaneLost(launch),
+            notification::PaneShown::NAME => Message::PaneShown(launch, read(params)?),
             notification::MemberWaits::NAME => Message::Waits(launch, read(params)?),
             _ => return Ok(()),
         },

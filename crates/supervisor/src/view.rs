@@ -2,6 +2,7 @@
 
 use agent_team_core::CompletedTask;
 use agent_team_core::member::{Life, Member};
+use agent_team_core::request::RequestState;
 use agent_team_core::round::{self, Round, Work};
 use agent_team_core::run::{self, Failure, Run, Spent};
 use agent_team_core::task::{Outcome, Task};
@@ -10,8 +11,8 @@ use agent_team_protocol::Party;
 use agent_team_protocol::notification::Assignment;
 use agent_team_protocol::spec::{Engine, RoleSpec};
 use agent_team_protocol::view::{
-    MemberState, MemberView, Placement, QuestionView, RoleView, RoundState, RoundView, RunState,
-    RunView, TaskCounts, TaskState, TaskView, Usage, Waiting, Wants,
+    MemberState, MemberView, Placement, PlanState, PlanView, QuestionView, RoleView, RoundState,
+    RoundView, RunState, RunView, TaskCounts, TaskState, TaskView, Usage, Waiting, Wants,
 };
 use agent_team_system::clock;
 
@@ -68,6 +69,7 @@ pub(crate) fn member(team: &Team, member: &Member, outside: Outside, now: Tick) 
         launch: member.life.launch().map(|launch| launch.id.clone()),
         task: task.map(|task| task.id),
         pane: outside.pane,
+        lost_pane: outside.lost_pane,
         unread: u32::try_from(member.inbox.len()).unwrap_or(u32::MAX),
         requests: u32::try_from(
             team.requests()
@@ -76,6 +78,7 @@ pub(crate) fn member(team: &Team, member: &Member, outside: Outside, now: Tick) 
                 .count(),
         )
         .unwrap_or(u32::MAX),
+        plan: plan(team, member),
         restarts: u32::try_from(member.restarts.recent(now)).unwrap_or(u32::MAX),
         last_result: member.last_result.as_deref().map(str::to_owned),
     }
@@ -164,12 +167,40 @@ pub(crate) fn waiting(team: &Team, member: &Member, said: Option<&Waiting>) -> O
         None => {
             let mut pending = team.requests().pending();
             let own = pending.find(|request| request.member == member.plan.name);
-            own.map(|request| Waiting::Permission {
-                request: request.id,
+            own.map(|request| match request.plan {
+                Some(plan) => Waiting::Plan {
+                    request: request.id,
+                    number: plan.number,
+                },
+                None => Waiting::Permission {
+                    request: request.id,
+                },
             })
             .or_else(|| said.cloned())
         }
     }
+}
+
+/// How far who must plan first has come with it.
+fn plan(team: &Team, member: &Member) -> Option<PlanView> {
+    if !member.plan.must_plan {
+        return None;
+    }
+    let number = member.lock.plans;
+    let mut requests = team.requests().iter();
+    let last = requests.find(|request| {
+        request.member == member.plan.name && request.plan.is_some_and(|it| it.number == number)
+    });
+    let state = match last.map(|request| (request.id, &request.state)) {
+        _ if !member.is_locked() => PlanState::Approved,
+        Some((request, RequestState::Pending)) => PlanState::Waiting { request },
+        Some((_, RequestState::Denied { by, reason })) => PlanState::SentBack {
+            by: by.clone(),
+            reason: reason.to_string(),
+        },
+        Some(_) | None => PlanState::Missing,
+    };
+    Some(PlanView { number, state })
 }
 
 pub(crate) fn usage(spent: Spent) -> Usage {
@@ -224,7 +255,9 @@ fn why(
             let trouble = match (outside.unresponsive, outside.lost_pane) {
                 (true, true) => ", but has lost its pane and does not answer",
                 (true, false) => ", but does not answer",
-                (false, true) => "; it has lost its pane and goes on headless",
+                (false, true) => {
+                    "; it goes on without a pane, and agent-team panes reopen gives it one"
+                }
                 (false, false) => "",
             };
             let waits = waiting.and_then(|waiting| match waiting {
@@ -235,6 +268,9 @@ fn why(
                 )),
                 Waiting::Permission { request } => Some(format!(
                     " for permission: agent-team requests show {request}"
+                )),
+                Waiting::Plan { request, number } => Some(format!(
+                    " for a word about its plan {number}: agent-team requests show {request}"
                 )),
                 Waiting::Reply { what } => Some(format!(" for {what}")),
                 Waiting::Unknown => None,

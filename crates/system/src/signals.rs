@@ -62,6 +62,22 @@ impl Signals {
     }
 }
 
+/// SIGQUIT, which a terminal makes of ^\\. From [`QuitKey::listen`] on it ends this process no more.
+#[derive(Debug)]
+pub struct QuitKey(Signal);
+
+impl QuitKey {
+    /// Must be called within a tokio runtime.
+    pub fn listen() -> io::Result<QuitKey> {
+        signal(SignalKind::quit()).map(QuitKey)
+    }
+
+    /// Returns when it was pressed. Safe to cancel.
+    pub async fn pressed(&mut self) {
+        self.0.recv().await;
+    }
+}
+
 /// From now on a second SIGINT ends this process at once, whatever it is busy with, with exit
 /// status 130. The first one still arrives as [`SignalEvent::Interrupt`].
 pub fn second_interrupt_exits() -> io::Result<()> {

@@ -5,9 +5,11 @@
 //! opened anew, by name, and only that descriptor is non-blocking. Its modes are shared too: they
 //! are put back when the guard goes.
 
+use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -34,29 +36,48 @@ pub fn controlling_tty_name() -> io::Result<Option<PathBuf>> {
     os::controlling_terminal()
 }
 
-/// A terminal in raw mode: every key arrives at once and as typed, nothing is echoed, output is not
-/// translated (a line ends in CR LF). Dropping it restores the modes that it found.
+/// Path of the terminal that this descriptor is of.
+pub fn name(descriptor: impl AsFd) -> io::Result<PathBuf> {
+    let name = rustix::termios::ttyname(descriptor, Vec::new())?;
+    Ok(PathBuf::from(OsString::from_vec(name.into_bytes())))
+}
+
+/// The modes of a terminal, as they were when this was made. Dropping it restores them.
 #[derive(Debug)]
-pub struct RawMode {
+pub struct Modes {
     terminal: OwnedFd,
     found: Termios,
 }
 
-impl RawMode {
-    pub fn enter(terminal: impl AsFd) -> io::Result<RawMode> {
+impl Modes {
+    pub fn of(terminal: impl AsFd) -> io::Result<Modes> {
         let terminal = terminal.as_fd().try_clone_to_owned()?;
         let found = tcgetattr(&terminal)?;
-        let mut raw = found.clone();
-        cfmakeraw(&mut raw);
-        tcsetattr(&terminal, SetArg::TCSANOW, &raw)?;
-        Ok(RawMode { terminal, found })
+        Ok(Modes { terminal, found })
     }
 }
 
-impl Drop for RawMode {
+impl Drop for Modes {
     fn drop(&mut self) {
         // A terminal that is gone has no modes to restore.
         let _restored = tcsetattr(&self.terminal, SetArg::TCSANOW, &self.found);
+    }
+}
+
+/// A terminal in raw mode: every key arrives at once and as typed, nothing is echoed, output is not
+/// translated (a line ends in CR LF). Dropping it restores the modes that it found.
+#[derive(Debug)]
+pub struct RawMode {
+    _found: Modes,
+}
+
+impl RawMode {
+    pub fn enter(terminal: impl AsFd) -> io::Result<RawMode> {
+        let found = Modes::of(terminal)?;
+        let mut raw = found.found.clone();
+        cfmakeraw(&mut raw);
+        tcsetattr(&found.terminal, SetArg::TCSANOW, &raw)?;
+        Ok(RawMode { _found: found })
     }
 }
 
@@ -96,6 +117,11 @@ impl Tty {
 
     pub fn size(&self) -> Option<(u16, u16)> {
         size(self.file.get_ref())
+    }
+
+    /// The same terminal, for who only asks for its [`size`].
+    pub fn another(&self) -> io::Result<OwnedFd> {
+        self.file.get_ref().as_fd().try_clone_to_owned()
     }
 
     /// Switches to raw mode, until [`Tty::cooked`] or drop.

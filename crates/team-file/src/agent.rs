@@ -27,6 +27,9 @@ const TOOLS: [&str; 11] = [
     "write",
 ];
 
+/// What `plan` may be: without it nothing is asked.
+pub(super) const PLANS: &[(&str, ())] = &[("required", ())];
+
 /// Tools that belong to another one, and come and go with it.
 const PARTS: &[(&str, &[&str])] = &[("bash", &["bash_kill", "bash_output"])];
 
@@ -58,6 +61,8 @@ pub(super) struct Thinking {
     pub(super) max_steps: Option<u32>,
     pub(super) tools: Option<Vec<String>>,
     pub(super) deny_tools: Vec<String>,
+    /// It says `plan = "required"`.
+    pub(super) must_plan: bool,
     /// Of `[defaults]` alone: what the whole file says.
     pub(super) providers: BTreeMap<String, ProviderSpec>,
     /// The first of these keys that is about tools and where it stands.
@@ -100,6 +105,10 @@ impl Thinking {
             let at = found.first().map_or(table.at, |tool| tool.at);
             thinking.say_of_tools("deny_tools", at);
             thinking.deny_tools = tools(source, "deny_tools", &found);
+        }
+        if let Some(found) = table.word("plan", PLANS) {
+            thinking.say_of_tools("plan", found.at);
+            thinking.must_plan = true;
         }
         thinking
     }
@@ -149,6 +158,7 @@ impl Thinking {
                 .or(self.tools.as_ref())
                 .map(|tools| with_parts(tools)),
             deny_tools: with_parts(&deny_tools),
+            must_plan: self.must_plan || own.must_plan,
             may_spawn: None,
             mcp: Vec::new(),
             search: None,

@@ -9,16 +9,14 @@ const KEYS: &[(Level, &[&str])] = &[
         Level::Permissions,
         &["allow", "mode", "approve", "default_scope"],
     ),
-    (Level::Lead, &["plan", "command"]),
-    (Level::Member, &["plan", "command"]),
-    (Level::Role, &["plan"]),
+    (Level::Lead, &["command"]),
+    (Level::Member, &["command"]),
 ];
 
 /// Values, by key.
 const VALUES: &[(&str, &[&str])] = &[
     ("engine", &["acp", "terminal"]),
     ("placement", &["iterm", "hosted"]),
-    ("layout", &["windows"]),
 ];
 
 pub(super) fn keys(level: Level) -> impl Iterator<Item = &'static str> {

@@ -67,7 +67,12 @@ const LAYOUTS: &[(&str, Layout)] = &[
     ("tiled", Layout::Tiled),
     ("even-horizontal", Layout::EvenHorizontal),
     ("even-vertical", Layout::EvenVertical),
+    ("windows", Layout::Windows),
 ];
+
+/// A team of more has a window for each member, unless its file says otherwise.
+const BESIDE_EACH_OTHER: usize = 12;
+
 fn colours() -> [(&'static str, Colour); Colour::PALETTE.len()] {
     Colour::PALETTE.map(|colour| (colour.name(), colour))
 }
@@ -335,6 +340,10 @@ fn read(
         agent.mcp.clone_from(&servers);
         agent.search.clone_from(&search);
     }
+    let layout = layout.unwrap_or(match members.len() {
+        0..=BESIDE_EACH_OTHER => Layout::MainVertical,
+        _ => Layout::Windows,
+    });
     let spec = name.map(|name| TeamSpec {
         name,
         project: project.to_owned(),
@@ -446,15 +455,14 @@ fn slug(text: &str) -> TeamName {
         .unwrap_or_else(|_| "team".parse().expect("it follows the rule"))
 }
 
-fn panes(table: Option<Table<'_>>) -> (PlacementChoice, Layout) {
-    let (mut placement, mut layout) = (PlacementChoice::Auto, Layout::MainVertical);
+/// The layout: `None`, where the file leaves it to the number of members.
+fn panes(table: Option<Table<'_>>) -> (PlacementChoice, Option<Layout>) {
+    let (mut placement, mut layout) = (PlacementChoice::Auto, None);
     if let Some(mut table) = table {
         placement = table
             .word("placement", PLACEMENTS)
             .map_or(placement, |found| found.value);
-        layout = table
-            .word("layout", LAYOUTS)
-            .map_or(layout, |found| found.value);
+        layout = table.word("layout", LAYOUTS).map(|found| found.value);
         table.finish();
     }
     (placement, layout)

@@ -122,6 +122,26 @@ files = ["src/**"]
 "#;
 
 #[test]
+fn a_team_of_more_than_twelve_has_a_window_for_each_unless_it_says_otherwise() {
+    let project = project();
+    let layout = |members: usize, panes: &str| {
+        let mut file = format!(
+            "name = \"many\"\n{panes}[limits]\nteammates = 20\n[defaults]\nengine = \"command\"\n"
+        );
+        for member in 0..members {
+            file.push_str(&format!("[[member]]\nname = \"m{member}\"\n"));
+        }
+        read_in(project.path(), &file).unwrap().layout
+    };
+    assert_eq!(layout(12, ""), Layout::MainVertical);
+    assert_eq!(layout(13, ""), Layout::Windows);
+    let tiled = "[panes]\nlayout = \"tiled\"\n";
+    assert_eq!(layout(13, tiled), Layout::Tiled);
+    let windows = "[panes]\nlayout = \"windows\"\n";
+    assert_eq!(layout(2, windows), Layout::Windows);
+}
+
+#[test]
 fn a_good_file_gives_the_team_it_describes() {
     let project = project();
     let spec = read_in(project.path(), GOOD).unwrap();
@@ -234,7 +254,7 @@ fn every_fault_is_told_with_its_place_and_what_to_do() {
         ),
         (
             "[roles.x]\nclaim = \"ready\"",
-            "team.toml:2:1: unknown key `claim` | known here: description, engine, colour, model, prompt, max_steps, tools, deny_tools, may_spawn, coordinate, plan",
+            "team.toml:2:1: unknown key `claim` | known here: description, engine, colour, model, prompt, max_steps, tools, deny_tools, plan, may_spawn, coordinate",
         ),
         // Wrong types.
         (
@@ -308,16 +328,12 @@ fn every_fault_is_told_with_its_place_and_what_to_do() {
             "team.toml:2:23: `Read(.env)` is not carried out by this build yet | rules about commands and pages are, such as Bash(git push:*)",
         ),
         (
-            "[lead]\nplan = \"required\"",
-            "team.toml:2:1: `plan` is not carried out by this build yet",
+            "[lead]\ncommand = \"aider\"",
+            "team.toml:2:1: `command` is not carried out by this build yet",
         ),
         (
             "[defaults]\nengine = \"acp\"",
             "team.toml:2:10: `engine = \"acp\"` is not carried out by this build yet",
-        ),
-        (
-            "[panes]\nlayout = \"windows\"",
-            "team.toml:2:10: `layout = \"windows\"` is not carried out by this build yet",
         ),
         (
             "[panes]\nplacement = \"iterm\"",
@@ -328,8 +344,12 @@ fn every_fault_is_told_with_its_place_and_what_to_do() {
             "team.toml:2:14: there is no role \"workr\" | did you mean `worker`?",
         ),
         (
-            "[roles.x]\nplan = \"required\"",
-            "team.toml:2:1: `plan` is not carried out by this build yet",
+            "[roles.x]\nplan = \"requird\"",
+            "team.toml:2:8: \"requird\" is not a value of `plan` | did you mean `required`?",
+        ),
+        (
+            "[[member]]\nname = \"ada\"\nengine = \"command\"\nplan = \"required\"",
+            "team.toml:4:8: `plan` is for members that think, and `engine = \"command\"` runs commands | write engine = \"native\", or leave `engine` out",
         ),
         // Values.
         (
@@ -476,7 +496,7 @@ fn every_fault_is_told_with_its_place_and_what_to_do() {
 
 #[test]
 fn all_faults_are_told_at_once_in_the_order_of_the_file() {
-    let text = "nam = 1\n[[task]]\ntitle = 3\n[[member]]\nname = \"Ada\"\nplan = \"x\"\n";
+    let text = "nam = 1\n[[task]]\ntitle = 3\n[[member]]\nname = \"Ada\"\ncommand = \"x\"\n";
     let lines: Vec<_> = told(text)
         .lines()
         .map(|line| line.split(": ").take(2).collect::<Vec<_>>().join(": "))
@@ -488,7 +508,7 @@ fn all_faults_are_told_at_once_in_the_order_of_the_file() {
             "team.toml:2:1: a task needs a title | add title = \"Run the tests\"",
             "team.toml:3:9: `title` must be a string, not a whole number",
             "team.toml:5:8: \"Ada\" is not a member's name",
-            "team.toml:6:1: `plan` is not carried out by this build yet",
+            "team.toml:6:1: `command` is not carried out by this build yet",
         ]
     );
 }
@@ -531,7 +551,7 @@ fn a_role_file_is_a_role_and_its_faults_count_when_a_member_has_it() {
     fs::write(roles.join("plain.md"), "You are plain.\n").unwrap();
     fs::write(
         roles.join("agent.md"),
-        "---\ndescription: x\nplan: required\ntools:\n  - Read\nmodle: big\n---\n",
+        "---\ndescription: x\nplan: requird\ntools:\n  - Read\nmodle: big\n---\n",
     )
     .unwrap();
     fs::write(roles.join("README.md"), "About these roles.\n").unwrap();
@@ -557,7 +577,7 @@ fn a_role_file_is_a_role_and_its_faults_count_when_a_member_has_it() {
     let told = told_in(project.path(), &member("agent"));
     assert_eq!(
         told,
-        ".agent-team/roles/agent.md:3:1: `plan` is not carried out by this build yet\n\
+        ".agent-team/roles/agent.md:3:1: \"requird\" is not a value of `plan` | did you mean `required`?\n\
          .agent-team/roles/agent.md:5:5: `tools`: there is no tool \"Read\" | did you mean `read`?\n\
          .agent-team/roles/agent.md:6:1: unknown key `modle` | did you mean `model`?"
     );

@@ -97,7 +97,6 @@ pub(crate) struct Agent {
     output: Coalescer,
     live: Live,
     output_at: Instant,
-    pane_lost: bool,
     /// What the supervisor was told that the mind waits for.
     waits: Option<Waiting>,
     /// The request that a tool waits for.
@@ -207,7 +206,6 @@ impl Agent {
             output: Coalescer::default(),
             live,
             output_at: Instant::now(),
-            pane_lost: false,
             waits: None,
             asks: None,
         }
@@ -295,6 +293,11 @@ impl Agent {
                 self.tell(Input::Arrived { urgent });
             }
             LinkEvent::Allowance(allowance) => self.tell(Input::Allowance(allowance)),
+            LinkEvent::Show(show) => {
+                // No message waits for the terminal here.
+                self.parts.move_pane(&show);
+                self.look_up_request();
+            }
             LinkEvent::Stop(stop) => self.stop(Duration::from_millis(stop.grace_ms), stop.reason),
             LinkEvent::Answered(ticket, outcome) => self.answered(ticket, outcome),
             LinkEvent::Unreachable(why) => {
@@ -364,10 +367,7 @@ impl Agent {
 
     fn lose_pane(&mut self) {
         if self.parts.pane.is_open() {
-            self.parts.pane.lose();
-            self.pane_lost = true;
-            self.parts.link.notify(Notice::PaneLost);
-            self.note("the pane is gone: going on without it");
+            self.parts.lose_pane();
         }
     }
 

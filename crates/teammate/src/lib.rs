@@ -13,6 +13,7 @@
 //! - what a model can do in its team, and what it is told of it: `team_tool`
 //! - the same inside another program, and work that is that program's own: `hosted`
 //! - what stands in the pane, and what is typed there: `pane`, `typed`
+//! - how it comes by a terminal again: `hold`
 //! - what its programs are given and nobody is shown: `secret`
 //!
 //! Nothing runs before the supervisor has answered; nothing that runs outlives its claim.
@@ -20,6 +21,7 @@
 mod agent;
 pub mod desk;
 mod engine;
+pub mod hold;
 pub mod hosted;
 mod http;
 mod launch;

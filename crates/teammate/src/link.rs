@@ -25,8 +25,8 @@ use std::time::{Duration, Instant};
 use agent_team_protocol::initialize::{Initialize, Welcome};
 use agent_team_protocol::method::Method;
 use agent_team_protocol::notification::{
-    Abandon, Allowance, Assignment, Deliver, MemberWaits, PaneLost, StopMember, TaskOutput,
-    TaskSession,
+    Abandon, Allowance, Assignment, Deliver, MemberWaits, PaneLost, PaneShown, ShowPane,
+    StopMember, TaskOutput, TaskSession,
 };
 use agent_team_protocol::rpc::Call;
 use agent_team_protocol::{ErrorCode, Refusal, with_causes};
@@ -67,6 +67,7 @@ pub(crate) enum LinkEvent {
     Deliver(Deliver),
     Stop(StopMember),
     Allowance(Allowance),
+    Show(ShowPane),
     Answered(Ticket, Result<Box<RawValue>, Refusal>),
     /// The first failed attempt since the connection was there; the others follow silently.
     Unreachable(String),
@@ -120,6 +121,7 @@ pub(crate) enum Notice {
     /// In its place among the requests.
     Output(TaskOutput),
     PaneLost,
+    PaneShown(PaneShown),
     Waits(MemberWaits),
 }
 
@@ -428,6 +430,7 @@ async fn announce(client: &Client, notice: Notice) {
         Notice::Session(session) => client.notify(&session).await,
         Notice::Output(output) => client.notify(&output).await,
         Notice::PaneLost => client.notify(&PaneLost {}).await,
+        Notice::PaneShown(shown) => client.notify(&shown).await,
         Notice::Waits(waits) => client.notify(&waits).await,
     };
     if sent.is_err() {

@@ -3,10 +3,14 @@
 //! A log that cannot be written (full disk) never stops a task; what must be in it to count, a message, does not count
 //! then.
 
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 
 use agent_team_system::log_file::LogFile;
+
+/// Bytes at the end of the log that are looked at for its last lines.
+const RECENT_BYTES: u64 = 16 << 10;
 
 #[derive(Debug)]
 pub(crate) struct MemberLog {
@@ -36,6 +40,23 @@ impl MemberLog {
             }
         }
         written
+    }
+
+    /// The last lines, at most so many; nothing when they cannot be read.
+    pub(crate) fn recent(&self, lines: usize) -> String {
+        let tail = || {
+            let mut file = File::open(self.file.path())?;
+            let length = file.metadata()?.len();
+            file.seek(SeekFrom::Start(length.saturating_sub(RECENT_BYTES)))?;
+            let mut bytes = Vec::new();
+            file.take(RECENT_BYTES).read_to_end(&mut bytes)?;
+            io::Result::Ok(String::from_utf8_lossy(&bytes).into_owned())
+        };
+        let text = tail().unwrap_or_default();
+        let mut starts = text.match_indices('\n').map(|(at, _)| at + 1).rev();
+        // The last one begins behind the end, or is under way.
+        let from = starts.nth(lines).unwrap_or(0);
+        text[from..].to_owned()
     }
 
     /// Appends one line of ours, on a line of its own.

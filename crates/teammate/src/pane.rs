@@ -5,12 +5,15 @@
 //! pane is a view: it may be lost at any time, and everything here does nothing then. No write of ours can fail aloud.
 
 mod dialog;
+mod holder;
 pub(crate) mod paint;
 mod terminal;
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use agent_team_protocol::notification::{Hold, PaneShown, ShowPane};
 use agent_team_protocol::request::{DecideRequest, RequestView};
 use agent_team_protocol::{MemberName, MessageId, RequestId};
 use agent_team_system::terminal::{self as tty, Tty};
@@ -18,9 +21,11 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use self::dialog::{Dialog, Pressed};
+use self::holder::Holder;
 use self::paint::{Paint, Style};
 use self::terminal::{Command, Event, Terminal};
 use crate::engine::Size;
+use crate::link::Notice;
 use crate::vt::Position;
 
 pub(crate) use self::terminal::Room;
@@ -52,6 +57,17 @@ pub(crate) struct Pane {
     unshown: Vec<MessageId>,
     /// The terminal takes nothing, and output passes it by.
     behind: bool,
+    whereabouts: Whereabouts,
+}
+
+/// Where this is shown, as the supervisor is to know it.
+#[derive(Debug, Clone)]
+enum Whereabouts {
+    /// Where it was started.
+    AsStarted,
+    /// On a terminal that somebody lends.
+    Lent(PaneShown, Hold),
+    Lost,
 }
 
 #[derive(Debug)]
@@ -97,11 +113,12 @@ impl Pane {
         let terminal = tty::is_terminal(std::io::stdin()).then(Tty::open);
         let terminal = terminal.and_then(|opened| {
             opened
+                .and_then(|tty| Terminal::start(tty, None))
                 .inspect_err(|error| tracing::warn!(%error, "the pane's terminal cannot be opened"))
                 .ok()
         });
         Self {
-            terminal: terminal.map(Terminal::start),
+            terminal,
             ..Self::none(member)
         }
     }
@@ -115,6 +132,54 @@ impl Pane {
             terminal: None,
             unshown: Vec::new(),
             behind: false,
+            whereabouts: Whereabouts::AsStarted,
+        }
+    }
+
+    /// Moves to a terminal that somebody lends; `recent` is what was shown last, as harmless text. Returns the messages
+    /// that the terminal before never came to show. Must be called within the worker's [`tokio::task::LocalSet`].
+    ///
+    /// # Errors
+    /// When there is no such terminal any more. Nothing has changed then.
+    pub(crate) fn move_to(&mut self, show: &ShowPane, recent: &str) -> io::Result<Vec<MessageId>> {
+        let holder = Holder::of(show)?;
+        let tty = Tty::open_path(&show.terminal)?;
+        let shown = holder.shown();
+        let terminal = Terminal::start(tty, Some(holder))?;
+        let unshown = self.lose();
+        self.terminal = Some(terminal);
+        self.whereabouts = Whereabouts::Lent(shown, show.hold);
+        self.show(recent.replace('\n', "\r\n").into_bytes(), Vec::new(), None);
+        match &self.view {
+            View::Quiet => {}
+            // Who asks is asked for the request again.
+            View::Prompt { .. } | View::Request { .. } => {
+                self.view = View::Quiet;
+                self.prompt();
+            }
+            View::Task { position, .. } => {
+                let full_screen = position.alternate_screen;
+                self.command(Command::Raw);
+                if full_screen {
+                    self.show(b"\x1b[?1049h".to_vec(), Vec::new(), None);
+                }
+            }
+        }
+        if show.hold != Hold::Pane {
+            self.line(&format!(
+                "{} is here until ^\\ (Control and backslash)",
+                self.member
+            ));
+        }
+        Ok(unshown)
+    }
+
+    /// What the supervisor is to be told of where this is shown; `None` when that is where it was started.
+    pub(crate) fn whereabouts(&self) -> Option<Notice> {
+        match &self.whereabouts {
+            Whereabouts::AsStarted => None,
+            Whereabouts::Lent(shown, _) => Some(Notice::PaneShown(shown.clone())),
+            Whereabouts::Lost => Some(Notice::PaneLost),
         }
     }
 
@@ -123,9 +188,7 @@ impl Pane {
     }
 
     pub(crate) fn size(&self) -> Option<Size> {
-        self.terminal
-            .as_ref()
-            .and_then(|_| tty::size(std::io::stdin()))
+        self.terminal.as_ref().and_then(Terminal::size)
     }
 
     pub(crate) fn set_paint(&mut self, paint: Paint) {
@@ -181,9 +244,21 @@ impl Pane {
         }
     }
 
+    /// Whether it is the member's own, rather than a person's terminal for a while.
+    pub(crate) fn is_own(&self) -> bool {
+        !matches!(
+            self.whereabouts,
+            Whereabouts::Lent(_, Hold::Attached | Hold::ReadOnly)
+        )
+    }
+
     /// Goes on without a terminal. Returns the messages that it never came to show.
     pub(crate) fn lose(&mut self) -> Vec<MessageId> {
-        self.terminal = None;
+        if let Some(terminal) = self.terminal.take() {
+            terminal.abandon();
+        }
+        self.behind = false;
+        self.whereabouts = Whereabouts::Lost;
         std::mem::take(&mut self.unshown)
     }
 
@@ -438,6 +513,7 @@ mod tests {
             terminal: None,
             unshown: Vec::new(),
             behind: false,
+            whereabouts: Whereabouts::AsStarted,
         }
     }
 

@@ -33,6 +33,17 @@ pub fn main(engine: Engine, run: fn(&Path) -> Result<Ran, RunError>) -> ExitCode
     }
 }
 
+/// Ends the program, or says why it did nothing.
+pub fn done(engine: Engine, done: Result<(), String>) -> ExitCode {
+    match done {
+        Ok(()) => Exit::Done.into(),
+        Err(why) => {
+            complain(engine.worker(), &why);
+            Exit::Failed.into()
+        }
+    }
+}
+
 /// Prints what was asked for, or why there is none.
 pub fn answer(engine: Engine, answer: Result<String, String>) -> ExitCode {
     match answer {

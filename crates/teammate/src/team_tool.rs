@@ -6,6 +6,7 @@
 //! A reader who looks for …
 //! - the names that a model sees: [`team_tools`]
 //! - the lead's members and her run: `members`; tasks: `board`; talking: `messages`; shared memory: `memory`
+//! - what must be approved before anything is changed: `plan`
 //! - what ends a `wait`: `wait`
 //! - what the engine and the tools share: [`Claims`], [`Arrivals`], [`Verify`]
 //! - what a model is told before anything else, and after its conversation was cut: [`system_prompt`], [`digest`]
@@ -17,6 +18,7 @@ mod lines;
 mod members;
 mod memory;
 mod messages;
+mod plan;
 mod system_prompt;
 mod wait;
 
@@ -37,6 +39,7 @@ pub use arrivals::Arrivals;
 pub use claims::Claims;
 pub use lines::message_line;
 pub(crate) use members::role_of;
+pub(crate) use plan::{plan_standing, plan_tool};
 pub use system_prompt::{Briefing, digest, system_prompt};
 
 use crate::desk::Desk;

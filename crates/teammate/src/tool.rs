@@ -9,7 +9,7 @@
 //! - files by name or content: `walk`
 //! - the tools of somebody else: `mcp`; who searches the web: `web_search`
 //! - running programs and ending them, and what they print: `program`, `capture`
-//! - what they may do: `permit` (who is asked), `confine` (what they are held to)
+//! - what they may do: `permit` (who is asked), `plan_first` (what waits for a plan), `confine` (what they are held to)
 
 pub(crate) mod arguments;
 mod bash;
@@ -25,6 +25,7 @@ mod grep;
 pub mod mcp;
 mod permit;
 mod place;
+mod plan_first;
 mod program;
 mod read;
 mod todo;
@@ -32,7 +33,9 @@ mod walk;
 pub(crate) mod web_search;
 mod write;
 
+pub(crate) use permit::Open;
 pub use permit::Permission;
+pub(crate) use plan_first::plan_first;
 
 use std::collections::HashMap;
 use std::ffi::OsString;

@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use agent_team_protocol::MessageId;
 use agent_team_protocol::initialize::Welcome;
-use agent_team_protocol::notification::{TaskOutput, TaskSession};
+use agent_team_protocol::notification::{ShowPane, TaskOutput, TaskSession};
 use agent_team_system::directories::Directories;
 use agent_team_system::process::ProcessId;
 use agent_team_system::signals::{SignalEvent, Signals};
@@ -50,6 +50,9 @@ pub(crate) const TERM_GRACE: Duration = Duration::from_secs(1);
 /// At most one `task/output` per this time.
 pub(crate) const OUTPUT_PAUSE: Duration = Duration::from_millis(50);
 
+/// Lines that a terminal shows of what was there before it.
+const RECENT_LINES: usize = 40;
+
 /// What a worker is made of.
 pub(crate) struct Parts {
     pub(crate) place: Arc<Place>,
@@ -64,6 +67,41 @@ pub(crate) struct Parts {
     pub(crate) directories: Directories,
 }
 
+impl Parts {
+    pub(crate) fn tell_whereabouts(&self) {
+        if let Some(notice) = self.pane.whereabouts() {
+            self.link.notify(notice);
+        }
+    }
+
+    /// Goes on without a terminal. Returns the messages that it never came to show.
+    pub(crate) fn lose_pane(&mut self) -> Vec<MessageId> {
+        if self.pane.is_own() {
+            // A log that cannot be written stops nothing; it has said so itself.
+            let _logged = self.log.line("the pane is gone: going on without it");
+        }
+        let unshown = self.pane.lose();
+        self.tell_whereabouts();
+        unshown
+    }
+
+    /// Goes to a terminal that somebody lends, with what was shown last. Returns the messages that the one before never
+    /// came to show.
+    pub(crate) fn move_pane(&mut self, show: &ShowPane) -> Vec<MessageId> {
+        if self.signals.is_none() {
+            // Sizes and keys would come to the whole process, whose members are several.
+            return Vec::new();
+        }
+        let moved = self.pane.move_to(show, &self.log.recent(RECENT_LINES));
+        self.tell_whereabouts();
+        moved.unwrap_or_else(|error| {
+            let terminal = show.terminal.display();
+            tracing::warn!(%terminal, %error, "cannot be shown there");
+            Vec::new()
+        })
+    }
+}
+
 pub(crate) struct Worker {
     parts: Parts,
     state: State,
@@ -71,7 +109,6 @@ pub(crate) struct Worker {
     asked: HashMap<Ticket, Asked>,
     /// Messages that are shown or acknowledged right now: they may be offered again meanwhile.
     in_hand: BTreeSet<MessageId>,
-    pane_lost: bool,
 }
 
 enum Event {
@@ -93,7 +130,6 @@ impl Worker {
             state: State::Idle,
             asked: HashMap::new(),
             in_hand: BTreeSet::new(),
-            pane_lost: false,
         };
         if let Some(words) = unfit {
             worker.note(&words.reason);
@@ -162,11 +198,7 @@ impl Worker {
             Event::Signal(SignalEvent::Shutdown) => self.stop(TERM_GRACE, "terminated".into()),
             Event::Signal(SignalEvent::Interrupt) => self.parts.pane.interrupt(),
             Event::Signal(SignalEvent::Hangup) => self.lose_pane(),
-            Event::Signal(SignalEvent::WindowChanged) => {
-                if let (Some(size), Some(task)) = (self.parts.pane.size(), self.state.task()) {
-                    task.run.controls.resize(size);
-                }
-            }
+            Event::Signal(SignalEvent::WindowChanged) => self.fit(),
             Event::Signal(SignalEvent::Info) => tracing::info!(state = self.state.name(), "asked"),
             Event::Deadline => self.deadline(),
         }
@@ -180,6 +212,11 @@ impl Worker {
             LinkEvent::Deliver(deliver) => self.deliver(deliver),
             // Who runs commands asks no model.
             LinkEvent::Allowance(_) => {}
+            LinkEvent::Show(show) => {
+                let unshown = self.parts.move_pane(&show);
+                self.acknowledge(unshown);
+                self.fit();
+            }
             LinkEvent::Stop(stop) => self.stop(Duration::from_millis(stop.grace_ms), stop.reason),
             LinkEvent::Answered(ticket, outcome) => self.answered(ticket, outcome.map(drop)),
             LinkEvent::Unreachable(why) => {
@@ -194,9 +231,7 @@ impl Worker {
         if self.parts.coloured {
             self.parts.pane.set_paint(Paint::named(&welcome.colour));
         }
-        if self.pane_lost {
-            self.parts.link.notify(Notice::PaneLost);
-        }
+        self.parts.tell_whereabouts();
         if let State::Idle = self.state {
             self.parts.pane.open_prompt();
         }
@@ -274,12 +309,16 @@ impl Worker {
         }
     }
 
+    /// The task's terminal is as large as the pane.
+    fn fit(&mut self) {
+        if let (Some(size), Some(task)) = (self.parts.pane.size(), self.state.task()) {
+            task.run.controls.resize(size);
+        }
+    }
+
     fn lose_pane(&mut self) {
         if self.parts.pane.is_open() {
-            let unshown = self.parts.pane.lose();
-            self.pane_lost = true;
-            self.parts.link.notify(Notice::PaneLost);
-            self.note("the pane is gone: going on without it");
+            let unshown = self.parts.lose_pane();
             self.acknowledge(unshown);
         }
     }

@@ -37,6 +37,7 @@ fn state_and_cause(member: &MemberView) -> String {
             format!(" (model, {})", time::duration(left))
         }
         Waiting::Permission { request } => format!(" ({request})"),
+        Waiting::Plan { request, number } => format!(" ({request}, plan {number})"),
         Waiting::Reply { .. } => " (others)".to_owned(),
         Waiting::Unknown => String::new(),
     });

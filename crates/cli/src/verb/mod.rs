@@ -13,6 +13,7 @@ mod logs;
 mod man;
 mod member;
 mod messages;
+mod panes;
 mod ps;
 mod requests;
 mod role;
@@ -52,6 +53,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Logs { member, follow } => logs::run(&global, output, member, follow).await,
         Verb::Events { follow, after } => events::run(&global, output, follow, after).await,
         Verb::Attach { member, read_only } => attach::run(&global, output, member, read_only).await,
+        Verb::Panes(command) => panes::run(&global, output, command).await,
         Verb::Spawn(args) => spawn::run(&global, output, args).await,
         Verb::Stop { member } => member::stop(&global, output, member).await,
         Verb::Kill { member } => member::kill(&global, output, member).await,

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use agent_team_protocol::method::{Nothing, TeamShow};
-use agent_team_protocol::view::{MemberView, TeamView};
+use agent_team_protocol::view::{MemberView, TeamState, TeamView};
 use agent_team_protocol::{Revision, TeamId};
 use serde::Serialize;
 
@@ -16,6 +16,8 @@ use crate::session::Session;
 struct Document<'a> {
     team: &'a TeamId,
     revision: Revision,
+    /// Which placement was chosen, and why.
+    placement: &'a str,
     members: &'a [MemberView],
 }
 
@@ -26,12 +28,41 @@ pub(super) async fn run(global: &Global, output: Output) -> Result<ExitCode, Fai
     let document = Document {
         team: &team.team,
         revision: team.revision,
+        placement: &team.placement,
         members: &team.members,
     };
     output.show(&document, || {
-        format!("{}{}", head(&team), member::table(&team.members))
+        let table = member::table(&team.members);
+        format!(
+            "{}{}{table}{}",
+            head(&team),
+            places(&team),
+            unshown(&team.members)
+        )
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where the members are, of a team that is up.
+fn places(team: &TeamView) -> String {
+    match team.state {
+        TeamState::Up => format!("{}\n", text::line(&team.placement)),
+        TeamState::Down => String::new(),
+    }
+}
+
+/// Who goes on without a pane, and how to get it back.
+fn unshown(members: &[MemberView]) -> String {
+    let names = members.iter().filter(|member| member.lost_pane);
+    let names: Vec<_> = names.map(|member| member.name.as_str()).collect();
+    match names.as_slice() {
+        [] => String::new(),
+        [name] => format!("{name} goes on without a pane: agent-team panes reopen {name}\n"),
+        names => format!(
+            "{} go on without panes: agent-team panes reopen\n",
+            names.join(", ")
+        ),
+    }
 }
 
 /// One line about the team.

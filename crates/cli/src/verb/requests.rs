@@ -89,7 +89,7 @@ async fn decide(
     session.call::<RequestDecide>(decide).await?;
     let view = show(session, request).await?;
     output.show(&view, || {
-        format!("{request} is {}: {}\n", state(view.state), what(&view))
+        format!("{request} is {}: {}\n", state(&view), what(&view))
     })?;
     Ok(ExitCode::SUCCESS)
 }
@@ -99,7 +99,7 @@ fn brief(view: &RequestView) -> String {
     let state = if view.state == RequestState::Pending {
         String::new()
     } else {
-        format!(", {}", state(view.state))
+        format!(", {}", state(view))
     };
     format!(
         "{} {}, {}{state}\n  {}\n",
@@ -114,7 +114,7 @@ fn sheet(view: &RequestView) -> String {
     let mut text = format!(
         "{}  {}\nasked by   {}, {}\n",
         view.id.bold(),
-        state(view.state),
+        state(view),
         view.member,
         time::ago(view.asked_at),
     );
@@ -124,6 +124,13 @@ fn sheet(view: &RequestView) -> String {
     }
     text.push_str(&view.whole());
     text.push('\n');
+    if view.state == RequestState::Pending && view.plan.is_some() {
+        text.push_str(&format!(
+            "agent-team requests allow {0}\n    approves this plan\n\
+             agent-team requests deny {0} --reason \"…\"\n    sends it back, with what is to be changed\n",
+            view.id
+        ));
+    }
     if view.state == RequestState::Pending {
         for offer in &view.offers {
             let rules: String = offer
@@ -147,9 +154,19 @@ fn sheet(view: &RequestView) -> String {
     text
 }
 
-/// The tool and what it is given, on one line.
+/// The tool and what it is given, on one line; of a plan how it begins.
 fn what(view: &RequestView) -> String {
     let input: serde_json::Value = serde_json::from_str(view.input.get()).unwrap_or_default();
+    if let Some(number) = view.plan {
+        let plan = input["text"].as_str().unwrap_or_default();
+        let mut lines = plan.lines().filter(|line| !line.trim().is_empty());
+        let first = lines.next().unwrap_or_default();
+        let more = match lines.count() {
+            0 => String::new(),
+            more => format!(" (+{more} lines)"),
+        };
+        return format!("plan {number}: {}{more}", visible_line(first));
+    }
     let told = match input["command"].as_str() {
         Some(command) => command.to_owned(),
         None => input.to_string(),
@@ -157,8 +174,10 @@ fn what(view: &RequestView) -> String {
     visible_line(&format!("{}: {told}", view.tool)).into_owned()
 }
 
-fn state(state: RequestState) -> &'static str {
-    match state {
+fn state(view: &RequestView) -> &'static str {
+    match view.state {
+        RequestState::Allowed if view.plan.is_some() => "approved",
+        RequestState::Denied if view.plan.is_some() => "sent back",
         RequestState::Pending => "waiting",
         RequestState::Allowed => "allowed",
         RequestState::Begun => "allowed, and being carried out",

@@ -22,12 +22,14 @@ pub(super) async fn run(
         engine,
         prompt,
         model,
+        plan,
     } = args;
     let engine = engine.map(known_engine).transpose()?;
     let spawn = Spawn {
         model,
         prompt,
         tools: None,
+        must_plan: plan,
         role,
         name,
         engine,

@@ -225,6 +225,7 @@ impl Progress {
                     Waiting::Reply { .. }
                     | Waiting::Budget { .. }
                     | Waiting::Permission { .. }
+                    | Waiting::Plan { .. }
                     | Waiting::Unknown,
                 )
                 | None => {

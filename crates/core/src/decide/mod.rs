@@ -6,6 +6,7 @@
 mod budgets;
 mod lifecycle;
 mod messages;
+mod proposals;
 mod requests;
 mod resume;
 mod rounds;
@@ -200,8 +201,10 @@ impl<'a> Turn<'a> {
             Call::Ask {
                 digest,
                 call,
+                changes,
                 ruling,
-            } => self.ask(by, digest, call, ruling),
+            } => self.ask(by, digest, call, changes, ruling),
+            Call::Propose { digest, call } => self.propose(by, digest, call),
             Call::Decide {
                 request,
                 decree,

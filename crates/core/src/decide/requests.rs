@@ -8,11 +8,12 @@ use super::{Decided, TEXT_MAX, Turn, check_size, party};
 use crate::answers::Answer;
 use crate::event::Event;
 use crate::input::{Decree, Origin, Ruling};
-use crate::refusal::Refused;
+use crate::lock::Proposed;
+use crate::refusal::{PLAN_FIRST, Refused};
 use crate::request::{PENDING_MAX, Request, RequestState, Scope};
 
 /// Bytes of a call that can be asked about.
-const CALL_MAX: usize = 256 << 10;
+pub(super) const CALL_MAX: usize = 256 << 10;
 
 impl Turn<'_> {
     /// What the rules decide is recorded; the rest waits for somebody. The same call that is still open is the same
@@ -22,6 +23,7 @@ impl Turn<'_> {
         by: &Origin,
         digest: Arc<str>,
         call: Arc<str>,
+        changes: bool,
         ruling: Ruling,
     ) -> Decided {
         let Origin::Member { name, .. } = by else {
@@ -29,6 +31,18 @@ impl Turn<'_> {
         };
         check_size("the call", &call, CALL_MAX)?;
         let member = name.clone();
+        // What the rules forbid is told as what they forbid, plan or no plan.
+        let is_denied = matches!(ruling, Ruling::Deny { .. });
+        if changes && !is_denied && self.member(name)?.is_locked() {
+            let why = PLAN_FIRST.into();
+            self.record(Event::CallDenied {
+                member,
+                digest,
+                call,
+                why,
+            });
+            return Ok(Answer::PlanFirst.into());
+        }
         match ruling {
             Ruling::Allow { why } => {
                 self.record(Event::CallAllowed {
@@ -54,21 +68,38 @@ impl Turn<'_> {
             let request = open.id;
             return Ok(Answer::Request { request }.into());
         }
+        self.check_pending(name)?;
+        let request = self.record_asked(member, digest, call, None);
+        let text = format!("{name} asks for permission: agent-team requests show {request}");
+        self.tell([Party::User], text);
+        Ok(Answer::Request { request }.into())
+    }
+
+    fn check_pending(&self, name: &MemberName) -> Result<(), Refused> {
         let pending = self.team.requests.pending();
         let waiting = pending.filter(|request| request.member == *name).count();
         if waiting >= PENDING_MAX {
             return Err(Refused::TooManyRequests(waiting));
         }
+        Ok(())
+    }
+
+    pub(super) fn record_asked(
+        &mut self,
+        member: MemberName,
+        digest: Arc<str>,
+        call: Arc<str>,
+        plan: Option<Proposed>,
+    ) -> RequestId {
         let request = RequestId(self.team.requests.last + 1);
         self.record(Event::RequestAsked {
             request,
             member,
             digest,
             call,
+            plan,
         });
-        let text = format!("{name} asks for permission: agent-team requests show {request}");
-        self.tell([Party::User], text);
-        Ok(Answer::Request { request }.into())
+        request
     }
 
     /// `covers`: what else waits and would not have been asked had this been decided before.
@@ -93,6 +124,7 @@ impl Turn<'_> {
                 how: how(request),
             });
         }
+        let is_plan = request.plan.is_some();
         let by = party(by);
         match decree {
             Decree::Deny { reason } => {
@@ -104,6 +136,9 @@ impl Turn<'_> {
                 });
             }
             Decree::Allow { scope, rules } => {
+                if is_plan && (scope != Scope::Once || !rules.is_empty()) {
+                    return Err(Refused::ApprovedOnce);
+                }
                 if scope == Scope::Once && !rules.is_empty() {
                     return Err(Refused::RulesForOnce);
                 }
@@ -135,7 +170,8 @@ impl Turn<'_> {
             .get(granted)
             .map(|request| request.member.clone());
         for id in covers {
-            let Some(request) = self.team.requests.get(*id).filter(|it| it.is_pending()) else {
+            let request = self.team.requests.get(*id);
+            let Some(request) = request.filter(|it| it.is_pending() && it.plan.is_none()) else {
                 continue;
             };
             if scope == Scope::Member && Some(&request.member) != member.as_ref() {
@@ -154,7 +190,7 @@ impl Turn<'_> {
     /// From here on it is used up.
     pub(super) fn begin_request(&mut self, by: &Origin, id: RequestId) -> Decided {
         let (request, launch) = self.own_request(by, id)?;
-        if !matches!(request.state, RequestState::Allowed { .. }) {
+        if request.plan.is_some() || !matches!(request.state, RequestState::Allowed { .. }) {
             return Err(Refused::NotAllowed {
                 request: id,
                 how: how(request),

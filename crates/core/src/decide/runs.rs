@@ -51,6 +51,9 @@ impl Turn<'_> {
             then_down,
             memory: memory.into_iter().collect(),
         });
+        if self.member(&lead)?.plan.must_plan {
+            self.withdraw_waiting(&lead);
+        }
         self.tell_budgets(waited);
         // In rounds her model is asked with the goal in the question.
         if self.team.plan.strategy == Strategy::Lead {

@@ -83,6 +83,9 @@ impl Turn<'_> {
     /// Gives a claim of a task under its next generation.
     pub(super) fn claim_as(&mut self, task: &Task, owner: Party) -> Generation {
         let generation = Generation(task.generation.0 + 1);
+        if let Party::Member(name) = &owner {
+            self.withdraw_for_task(name, task.id);
+        }
         self.record(Event::TaskClaimed {
             task: task.id,
             owner,

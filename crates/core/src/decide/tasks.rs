@@ -162,6 +162,7 @@ impl Turn<'_> {
     ) -> Decided {
         check_size("the result", &result, TEXT_MAX)?;
         let task = self.claimed(by, claim, "completed")?.clone();
+        self.check_unlocked(by)?;
         match verdict {
             Verdict::Unasked
                 if self.team.plan.asks_before_completing && task.refusals < REFUSALS_MAX =>

@@ -172,7 +172,10 @@ impl Team {
                     task.attempts = *attempts;
                     task.refusals = 0;
                 });
-                self.touch_worker(Some(owner.clone()), tick, |member| member.worked = true);
+                self.touch_worker(Some(owner.clone()), tick, |member| {
+                    member.worked = true;
+                    member.lock.take(*task);
+                });
                 self.somebody_works();
             }
             Event::TaskReleased {
@@ -277,6 +280,9 @@ impl Team {
                 self.account.begin(&self.spent, tick);
                 for member in self.members.values_mut() {
                     member.account.begin(&member.mind.spent, tick);
+                    if member.plan.lead {
+                        member.lock.shut();
+                    }
                 }
                 self.keep_everybodys_time(tick);
             }
@@ -366,9 +372,22 @@ impl Team {
 
             // Of these the journal alone knows.
             Event::CallAllowed { .. } | Event::CallDenied { .. } => {}
-            Event::RequestAsked { .. }
-            | Event::RequestAllowed { .. }
-            | Event::RequestDenied { .. }
+            Event::RequestAsked { member, plan, .. } => {
+                if let (Some(plan), Some(member)) = (plan, self.members.get_mut(member)) {
+                    member.lock.propose(*plan);
+                }
+                self.requests.apply(record);
+            }
+            Event::RequestAllowed { request, .. } => {
+                if let Some(request) = self.requests.get(*request)
+                    && let Some(plan) = request.plan
+                    && let Some(member) = self.members.get_mut(&request.member)
+                {
+                    member.lock.approve(plan);
+                }
+                self.requests.apply(record);
+            }
+            Event::RequestDenied { .. }
             | Event::RequestWithdrawn { .. }
             | Event::RequestBegun { .. }
             | Event::RequestEnded { .. }
@@ -439,6 +458,11 @@ impl Team {
             Event::AccountKept { member, account } => {
                 if let Some(member) = self.members.get_mut(member) {
                     member.account = *account;
+                }
+            }
+            Event::LockKept { member, lock } => {
+                if let Some(member) = self.members.get_mut(member) {
+                    member.lock = *lock;
                 }
             }
             Event::TeamAccountKept { account, spent } => {

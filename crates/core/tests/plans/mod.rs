@@ -30,6 +30,7 @@ pub(crate) fn member_plan(member: &str) -> MemberPlan {
         settings: "".into(),
         colour: "".into(),
         budget: None,
+        must_plan: false,
     }
 }
 

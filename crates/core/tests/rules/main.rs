@@ -5,6 +5,7 @@ mod budgets;
 mod claims;
 mod completing;
 mod ending;
+mod locks;
 mod messages;
 #[path = "../plans/mod.rs"]
 mod plans;

@@ -13,6 +13,7 @@ fn ask(digest: &str) -> Call {
     Call::Ask {
         digest: digest.into(),
         call: "{}".into(),
+        changes: true,
         ruling: Ruling::Ask,
     }
 }
@@ -58,6 +59,7 @@ fn what_the_rules_decide_is_on_record_and_waits_for_nobody() {
     let ruled = |ruling| Call::Ask {
         digest: "d".into(),
         call: "{}".into(),
+        changes: true,
         ruling,
     };
     let why: std::sync::Arc<str> = "a rule".into();

@@ -148,6 +148,8 @@ pub(super) enum Fact {
         request: RequestId,
         member: MemberName,
         call: String,
+        #[serde(default)]
+        plan: Option<Proposed>,
     },
     RequestAllowed {
         request: RequestId,
@@ -184,10 +186,16 @@ pub(super) enum Fact {
     MemberKept {},
     RequestKept {},
     GrantKept {},
+    LockKept {},
     AccountKept {},
     TeamAccountKept {},
     MessageKept {},
     CallAnswered {},
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Proposed {
+    pub(super) number: u64,
 }
 
 #[derive(Debug, Deserialize)]

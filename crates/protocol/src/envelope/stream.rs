@@ -364,8 +364,13 @@ impl Envelopes {
                 request,
                 member,
                 call,
+                plan,
             } => {
-                let value = json!({ "request": request, "state": "pending", "call": json(&call) });
+                let mut value =
+                    json!({ "request": request, "state": "pending", "call": json(&call) });
+                if let Some(plan) = plan {
+                    value["plan"] = plan.number.into();
+                }
                 vec![self.custom(Some(&member), "permission", value, origin)]
             }
             Fact::RequestAllowed {
@@ -401,6 +406,7 @@ impl Envelopes {
             | Fact::GrantsEnded {}
             | Fact::RequestKept {}
             | Fact::GrantKept {}
+            | Fact::LockKept {}
             | Fact::TeamPlanned {}
             | Fact::Booted {}
             | Fact::MemberIdle {}

@@ -269,6 +269,7 @@ const JOURNALS: &[&str] = &[
     include_str!("../../../../tests/fixtures/journal/v6.jsonl"),
     include_str!("../../../../tests/fixtures/journal/v7.jsonl"),
     include_str!("../../../../tests/fixtures/journal/v8.jsonl"),
+    include_str!("../../../../tests/fixtures/journal/v9.jsonl"),
 ];
 
 #[test]

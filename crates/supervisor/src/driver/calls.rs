@@ -1,15 +1,18 @@
 //! What clients and members ask for: changes go to the core, questions wait until what they may see is stored.
 
 use agent_team_core::input::UpPlan;
+use agent_team_core::refusal::PLAN_FIRST;
 use agent_team_core::{
     Answer, Call, CallKey, Caller, Context, Effect, Input, Origin, ReplyTo, Team,
 };
 use agent_team_protocol::method::{
-    Attach, Change, ChangeKind, GetMemory, ListMessages, ListRounds, ListTasks, Nothing,
+    Attach, Change, ChangeKind, GetMemory, HoldPane, ListMessages, ListRounds, ListTasks, Nothing,
     ReadTranscript, RunAnswer, SendAnswer, Spawn, Subscribe, TaskAnswer, TranscriptAnswer,
     UpAnswer,
 };
-use agent_team_protocol::request::{AskRequest, DecideRequest, Decision, ListRequests, Permission};
+use agent_team_protocol::request::{
+    AskRequest, DecideRequest, Decision, ListRequests, OneRequest, Permission, ProposePlan,
+};
 use agent_team_protocol::rule::CheckRules;
 use agent_team_protocol::spec::TeamSpec;
 use agent_team_protocol::view::Placement;
@@ -51,6 +54,7 @@ pub(crate) enum Asked {
     WaitForRun(RunId),
     WaitForQuestion,
     Ask(Box<AskRequest>),
+    Propose(ProposePlan),
     WaitForRequest(RequestId),
     Decide(Box<DecideRequest>),
     ListRequests(ListRequests),
@@ -61,6 +65,8 @@ pub(crate) enum Asked {
     ReadTranscript(ReadTranscript),
     Recall(GetMemory),
     Attach(Attach),
+    Reopen(Option<MemberName>),
+    Hold(HoldPane),
     Subscribe(Subscribe),
 }
 
@@ -78,7 +84,7 @@ impl Request {
                 )
             }
             Asked::Decide(decide) => !matches!(decide.decision, Decision::Allow { .. }),
-            Asked::Up(_) | Asked::Spawn(_) | Asked::Ask(_) => false,
+            Asked::Up(_) | Asked::Spawn(_) | Asked::Ask(_) | Asked::Propose(_) => false,
             Asked::WaitForRequest(_)
             | Asked::ListRequests(_)
             | Asked::ShowRequest(_)
@@ -97,6 +103,8 @@ impl Request {
             | Asked::ReadTranscript(_)
             | Asked::Recall(_)
             | Asked::Attach(_)
+            | Asked::Reopen(_)
+            | Asked::Hold(_)
             | Asked::Subscribe(_) => false,
         }
     }
@@ -104,7 +112,12 @@ impl Request {
     pub(super) fn is_read(&self) -> bool {
         !matches!(
             self.asked,
-            Asked::Change(_) | Asked::Up(_) | Asked::Spawn(_) | Asked::Ask(_) | Asked::Decide(_)
+            Asked::Change(_)
+                | Asked::Up(_)
+                | Asked::Spawn(_)
+                | Asked::Ask(_)
+                | Asked::Propose(_)
+                | Asked::Decide(_)
         )
     }
 }
@@ -152,6 +165,7 @@ impl Driver {
             }
             Asked::Up(wanted) => self.up(by, key, reply, *wanted),
             Asked::Ask(ask) => self.ask_permission(by, key, reply, &ask),
+            Asked::Propose(plan) => self.propose_plan(by, key, reply, plan),
             Asked::Decide(decide) => {
                 self.turn.urgent |= urgent;
                 self.decide(by, key, reply, *decide);
@@ -279,6 +293,7 @@ impl Driver {
                     overlaps,
                 });
             }
+            (Answer::Request { request }, Shape::Plan) => reply.ok(&OneRequest { request }),
             (Answer::Request { request }, _) => reply.ok(&Permission::Asked { request }),
             (Answer::CallAllowed, Shape::Permit(permission @ Permission::Allowed { .. }))
             | (Answer::CallDenied, Shape::Permit(permission @ Permission::Denied { .. })) => {
@@ -288,6 +303,9 @@ impl Driver {
                 let text = "the rules have changed since this was first asked: ask anew";
                 reply.refuse(Refusal::new(ErrorCode::NotAllowed, text));
             }
+            (Answer::PlanFirst, _) => reply.ok(&Permission::Denied {
+                why: PLAN_FIRST.to_owned(),
+            }),
             (Answer::Run { run }, _) => reply.ok(&RunAnswer { run }),
             (Answer::Length { length }, Shape::Append(member)) => reply.ok(&TranscriptAnswer {
                 length,
@@ -312,6 +330,7 @@ impl Driver {
                     placement_reason,
                     changes: changes.into_iter().map(change).collect(),
                 };
+                self.reopen_all();
                 self.waiters.push(Waiter::Up { reply, answer });
             }
             (Answer::Up { .. }, _) => {

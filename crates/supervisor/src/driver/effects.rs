@@ -19,7 +19,7 @@ use super::members::is_this_process;
 use super::{Driver, Message};
 use crate::environment::Environment;
 use crate::hooks::{self, Heard, Hook};
-use crate::launch::{LaunchOrder, Order};
+use crate::launch::{LaunchOrder, Order, ProgramTask};
 use crate::settings::MemberSettings;
 use crate::view;
 
@@ -170,7 +170,7 @@ impl Driver {
             member: member.clone(),
             launch: launch.clone(),
             program,
-            file: path,
+            task: ProgramTask::Launch { file: path },
             headless: settings.headless,
             label,
         })

@@ -14,7 +14,7 @@ use agent_team_system::process::{ExitWatch, ProcessId};
 use super::attention::Attention;
 use super::hello::Hello;
 use super::{Driver, Message};
-use crate::launch::{FoundPane, Order, Started};
+use crate::launch::{Order, Started};
 use crate::outbox::Outbox;
 
 /// Bytes of text in one delivery, at most; one message may exceed it.
@@ -32,6 +32,8 @@ pub(super) struct Live {
     pub(super) sessions: Vec<ProcessId>,
     pub(super) placement: Option<Placement>,
     pub(super) pane: Option<String>,
+    /// Who lends it the terminal that it is shown on, when that is not its own.
+    pub(super) holder: Option<ProcessId>,
     /// What its worker waits for. Passing: never stored, and said again on every connect.
     pub(super) waiting: Option<Waiting>,
     pub(super) watched: bool,
@@ -68,6 +70,7 @@ impl Driver {
             sessions: Vec::new(),
             placement: None,
             pane: None,
+            holder: None,
             waiting: None,
             watched: false,
             attention: Attention::Quiet,
@@ -182,30 +185,6 @@ impl Driver {
                 pid: session.pid,
                 start_time: session.start_time,
             }];
-        }
-    }
-
-    /// The panes that an earlier supervisor made, with the workers that still are in them.
-    pub(super) fn panes_found(&mut self, panes: Vec<FoundPane>) {
-        for FoundPane { member, pid, id } in panes {
-            let launch = self.team.member(&member).and_then(|there| {
-                let launch = there.life.launch()?;
-                (there.life.process()?.pid == pid).then(|| launch.id.clone())
-            });
-            if let Some(launch) = launch {
-                let live = self.live_of(&member, &launch);
-                live.placement = Some(Placement::Tmux);
-                live.pane = Some(id);
-            }
-        }
-    }
-
-    pub(super) fn pane_lost(&mut self, launch: &LaunchId) {
-        self.heard(launch);
-        if let Some(live) = self.live.get_mut(launch) {
-            tracing::info!(member = %live.member, "lost its pane and goes on headless");
-            live.placement = Some(Placement::Headless);
-            live.pane = None;
         }
     }
 

@@ -15,6 +15,7 @@ mod committer;
 mod effects;
 mod hello;
 mod members;
+mod panes;
 mod reads;
 mod requests;
 mod shown;
@@ -29,7 +30,9 @@ use std::time::{Duration, Instant};
 
 use agent_team_core::input::{ClaimRef, StartFault, Verdict};
 use agent_team_core::{CallKey, Context, Effect, Event, Input, Origin, ReplyTo, Team, Tick};
-use agent_team_protocol::notification::{GoodbyeReason, MemberWaits, TaskOutput, TaskSession};
+use agent_team_protocol::notification::{
+    GoodbyeReason, MemberWaits, PaneShown, TaskOutput, TaskSession,
+};
 use agent_team_protocol::spec::TeamSpec;
 use agent_team_protocol::view::{CommitView, DriverView, Receipt};
 use agent_team_protocol::{ErrorCode, LaunchId, MemberName, MessageId, Refusal};
@@ -72,6 +75,7 @@ pub(crate) enum Message {
     Output(LaunchId, TaskOutput),
     Session(LaunchId, TaskSession),
     PaneLost(LaunchId),
+    PaneShown(LaunchId, PaneShown),
     Waits(LaunchId, MemberWaits),
     Started(Started),
     NotStarted {
@@ -356,6 +360,7 @@ impl Driver {
             Message::Output(launch, output) => self.output(&launch, output),
             Message::Session(launch, session) => self.session(&launch, session),
             Message::PaneLost(launch) => self.pane_lost(&launch),
+            Message::PaneShown(launch, shown) => self.pane_shown(&launch, &shown),
             Message::Waits(launch, waits) => self.waits(&launch, waits),
             Message::Started(started) => self.started(started),
             Message::NotStarted { launch, fault } => {

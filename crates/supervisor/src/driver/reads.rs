@@ -6,8 +6,8 @@ use std::collections::btree_map::Entry;
 
 use agent_team_core::Origin;
 use agent_team_protocol::method::{
-    Attach, ListMessages, ListRounds, ListTasks, LogAnswer, Memory, MessageListAnswer,
-    ReadTranscript, RoundListAnswer, TranscriptPage,
+    ListMessages, ListRounds, ListTasks, LogAnswer, Memory, MessageListAnswer, ReadTranscript,
+    RoundListAnswer, TranscriptPage,
 };
 use agent_team_protocol::view::{MessageState, MessageView, TaskView, TeamView};
 use agent_team_protocol::{ErrorCode, MemberName, Party, Refusal, Revision, RunId, TaskId};
@@ -18,9 +18,8 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::calls::{Asked, Request};
 use super::waiters::Waiter;
 use super::{Driver, now};
-use crate::launch::Order;
 use crate::outbox::Reply;
-use crate::settings::TeamSettings;
+use crate::settings::{Place, TeamSettings, Terminal};
 use crate::{convert, view};
 
 impl Driver {
@@ -60,11 +59,14 @@ impl Driver {
             Asked::Recall(get) => self.recall(reply, get.key.as_deref()),
             Asked::Wait => self.waiters.push(Waiter::Quiet { reply }),
             Asked::Attach(attach) => self.attach(reply, attach),
+            Asked::Reopen(member) => self.reopen(reply, member),
+            Asked::Hold(hold) => self.hold(reply, &hold),
             Asked::Subscribe(subscribe) => self.subscribe(reply, subscribe),
             Asked::Change(_)
             | Asked::Up(_)
             | Asked::Spawn(_)
             | Asked::Ask(_)
+            | Asked::Propose(_)
             | Asked::Decide(_) => {
                 reply.refuse(Refusal::internal("a change came as a question"));
             }
@@ -86,11 +88,24 @@ impl Driver {
             up_ms: account.up.read(now),
             working_ms: account.working.read(now),
             roles: settings.as_ref().map(view::roles).unwrap_or_default(),
-            placement: settings.map_or_else(
-                || "never brought up".to_owned(),
-                |settings| settings.place.reason,
-            ),
+            placement: self.placement(),
         }
+    }
+
+    /// Which placement was chosen, and why.
+    pub(super) fn placement(&self) -> String {
+        TeamSettings::of(self.team.plan()).map_or_else(
+            || "never brought up".to_owned(),
+            |settings| {
+                let Place { terminal, reason } = settings.place;
+                let place = match terminal {
+                    Terminal::Headless => "headless",
+                    Terminal::Hosted => "hosted",
+                    Terminal::Tmux(_) => "in tmux",
+                };
+                format!("{place}: {reason}")
+            },
+        )
     }
 
     fn list_tasks(&self, reply: Reply, list: ListTasks) {
@@ -269,28 +284,6 @@ impl Driver {
             }
         });
     }
-
-    fn attach(&self, reply: Reply, attach: Attach) {
-        if let Some(name) = &attach.member
-            && self.team.member(name).is_none()
-        {
-            return reply.refuse(unknown_member(name));
-        }
-        let (answered, answer) = tokio::sync::oneshot::channel();
-        self.launcher.order(Order::Attach {
-            member: attach.member,
-            read_only: attach.read_only,
-            tmux: attach.terminal.tmux,
-            reply: answered,
-        });
-        tokio::task::spawn_local(async move {
-            match answer.await {
-                Ok(Ok(answer)) => reply.ok(&answer),
-                Ok(Err(refusal)) => reply.refuse(refusal),
-                Err(_) => reply.refuse(Refusal::internal("the launcher is gone")),
-            }
-        });
-    }
 }
 
 /// A member is told what is its own and what the team shares.
@@ -300,7 +293,7 @@ fn check_reader(by: &Origin, asked: &Asked) -> Result<(), Refusal> {
     };
     let what = match asked {
         Asked::FindLog(_) => "look for logs",
-        Asked::Attach(_) => "look into panes",
+        Asked::Attach(_) | Asked::Reopen(_) | Asked::Hold(_) => "look into panes",
         Asked::Subscribe(_) => "see every event",
         Asked::ListRules | Asked::CheckRules(_) => "see the rules",
         Asked::Wait | Asked::WaitForRun(_) => "wait for the team",
@@ -324,6 +317,7 @@ fn check_reader(by: &Origin, asked: &Asked) -> Result<(), Refusal> {
         | Asked::Up(_)
         | Asked::Spawn(_)
         | Asked::Ask(_)
+        | Asked::Propose(_)
         | Asked::Decide(_) => {
             return Ok(());
         }

@@ -3,10 +3,10 @@
 use agent_team_core::input::{self, Decree};
 use agent_team_core::request::{self, Grant, RequestState};
 use agent_team_core::{Call, CallKey, Origin};
-use agent_team_policy::{Decision as Judgement, Ground, Mode, RuleBook, Ruling};
+use agent_team_policy::{Action, Decision as Judgement, Ground, Mode, RuleBook, Ruling};
 use agent_team_protocol::request::{
-    AskRequest, DecideRequest, Decided, Decision, ListRequests, Permission, RequestListAnswer,
-    RequestView,
+    AskRequest, DecideRequest, Decided, Decision, ListRequests, Permission, ProposePlan,
+    RequestListAnswer, RequestView,
 };
 use agent_team_protocol::rule::{CheckRules, RuleListAnswer};
 use agent_team_protocol::{ErrorCode, MemberName, Refusal, RequestId};
@@ -54,9 +54,25 @@ impl Driver {
             call: serde_json::to_string(ask)
                 .expect("it was read from JSON")
                 .into(),
+            changes: !matches!(call.action(), Action::Read(_) | Action::Own),
             ruling,
         };
         self.call(by, key, reply, shape, call);
+    }
+
+    /// Whatever the rules say, somebody decides.
+    pub(super) fn propose_plan(
+        &mut self,
+        by: Origin,
+        key: Option<CallKey>,
+        reply: Reply,
+        plan: ProposePlan,
+    ) {
+        let (digest, call) = match permission::plan(plan, &self.identity.project) {
+            Ok(plan) => plan,
+            Err(refusal) => return reply.refuse(refusal),
+        };
+        self.call(by, key, reply, Shape::Plan, Call::Propose { digest, call });
     }
 
     pub(super) fn decide(
@@ -100,6 +116,10 @@ impl Driver {
                 return Ok((Decree::Deny { reason }, Vec::new()));
             }
         };
+        if request.plan.is_some() {
+            let rules = rules.into_iter().map(Into::into).collect();
+            return Ok((Decree::Allow { scope, rules }, Vec::new()));
+        }
         let grant = Grant {
             request: request.id,
             member: match scope {
@@ -114,7 +134,8 @@ impl Driver {
             .team
             .requests()
             .pending()
-            .filter(|other| other.id != request.id && grant.is_for(&other.member));
+            .filter(|other| other.id != request.id && other.plan.is_none())
+            .filter(|other| grant.is_for(&other.member));
         let covered = others.filter(|other| {
             permission::stored(&other.call)
                 .and_then(|ask| permission::call(&ask))
@@ -252,14 +273,19 @@ impl Driver {
 
     fn request_view(&self, request: &request::Request) -> Result<RequestView, Refusal> {
         let ask = permission::stored(&request.call)?;
+        if request.plan.is_some() {
+            return Ok(permission::view(request, ask, Vec::new(), Vec::new()));
+        }
         let call = permission::call(&ask)?;
         let judgement = self.judge(Some(&request.member), &call, None);
+        let why = judgement.parts.iter();
+        let why = why.map(|part| format!("{}: {}", part.what, part.why));
         let ground = Ground {
             project: self.identity.project.clone(),
             home: None,
         };
         let offers = agent_team_policy::offers(&call, &ground);
-        Ok(permission::view(request, ask, &judgement, offers))
+        Ok(permission::view(request, ask, why.collect(), offers))
     }
 }
 

@@ -57,7 +57,7 @@ impl Driver {
         Some(view::member(&self.team, member, outside, now()))
     }
 
-    fn wanted_placement(&self, member: &agent_team_core::member::Member) -> Placement {
+    pub(super) fn wanted_placement(&self, member: &agent_team_core::member::Member) -> Placement {
         let headless = MemberSettings::of(&member.plan).is_some_and(|settings| settings.headless);
         match TeamSettings::of(self.team.plan()).map(|settings| settings.place.terminal) {
             Some(Terminal::Tmux(_)) if !headless => Placement::Tmux,

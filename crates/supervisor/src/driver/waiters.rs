@@ -27,6 +27,8 @@ pub(super) enum Shape {
     Append(MemberName),
     /// What the rules say to a call.
     Permit(Permission),
+    /// Of a plan.
+    Plan,
 }
 
 #[derive(Debug)]

@@ -12,7 +12,7 @@ use super::{LaunchOrder, Running, arguments};
 pub(super) fn start(order: &LaunchOrder) -> Result<Running, String> {
     let spec = ProgramSpec {
         program: order.program.clone(),
-        args: arguments(order).into(),
+        args: arguments(order),
         env: environment(order),
         cwd: "/".into(),
     };

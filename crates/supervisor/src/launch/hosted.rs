@@ -10,7 +10,7 @@ use agent_team_protocol::view::Placement;
 use agent_team_system::process::ProcessId;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{LaunchOrder, Running};
+use super::{LaunchOrder, ProgramTask, Running};
 use crate::driver::Message;
 use crate::embed::{Host, Hosted};
 
@@ -39,7 +39,10 @@ impl HostedWorkers {
     pub(super) fn start(&mut self, order: &LaunchOrder) -> Result<Running, String> {
         self.workers.retain(|_, worker| !*worker.gone.borrow());
         let own = ProcessId::current().map_err(|error| error.to_string())?;
-        let hosted = self.host.start(&order.member, &order.file);
+        let ProgramTask::Launch { file } = &order.task else {
+            return Err("it has no terminal to be shown on".to_owned());
+        };
+        let hosted = self.host.start(&order.member, file);
         let Hosted { end, ended } = hosted.map_err(|error| error.to_string())?;
         let (left, gone) = watch::channel(false);
         let (driver, launch) = (self.driver.clone(), order.launch.clone());

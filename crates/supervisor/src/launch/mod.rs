@@ -15,10 +15,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent_team_core::member::ProcessStamp;
-use agent_team_protocol::method::AttachAnswer;
+use agent_team_protocol::method::{AttachAnswer, Reopened};
 use agent_team_protocol::spec::{Colour, Engine};
 use agent_team_protocol::view::{Placement, Receipt};
-use agent_team_protocol::{LaunchId, MemberName, Refusal, TeamId};
+use agent_team_protocol::{ErrorCode, LaunchId, MemberName, Refusal, TeamId};
 use agent_team_system::daemon::{self, FindBinaryError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -31,16 +31,29 @@ use crate::settings::{Place, Terminal};
 /// How long what a border says may be behind: a team that starts, or a task that follows another, is one call of tmux.
 const LABEL_PAUSE: Duration = Duration::from_millis(30);
 
-/// A worker to be started, its launch file written.
+/// A worker to be started, or one that is there to be shown.
 #[derive(Debug, Clone)]
 pub(crate) struct LaunchOrder {
     pub(crate) member: MemberName,
     pub(crate) launch: LaunchId,
     /// Empty where the worker is hosted.
     pub(crate) program: PathBuf,
-    pub(crate) file: PathBuf,
+    pub(crate) task: ProgramTask,
     pub(crate) headless: bool,
     pub(crate) label: Label,
+}
+
+/// What the program of an order is there for.
+#[derive(Debug, Clone)]
+pub(crate) enum ProgramTask {
+    /// To be the worker; its launch file is written.
+    Launch { file: PathBuf },
+    /// To hold a pane open for the worker that is there.
+    Hold {
+        /// Its pid: a pane that it is still in needs no other.
+        worker: u32,
+        arguments: Vec<OsString>,
+    },
 }
 
 /// What a pane's border says.
@@ -81,6 +94,10 @@ pub(crate) enum Order {
     /// Where things are from now on.
     Place(Place, agent_team_protocol::spec::Layout),
     Start(LaunchOrder),
+    /// Panes for workers that are there without; tells of each what is shown where, or why it is not.
+    Show(Vec<LaunchOrder>, oneshot::Sender<Vec<Reopened>>),
+    /// Tells which panes there are.
+    Look,
     Label(MemberName, Label),
     Close(MemberName),
     /// Tells when a worker within this process ends, or at once if there is none of this launch.
@@ -93,8 +110,18 @@ pub(crate) enum Order {
         member: Option<MemberName>,
         read_only: bool,
         tmux: Option<String>,
+        /// Of a member that is there.
+        lend: Option<Lend>,
         reply: oneshot::Sender<Result<AttachAnswer, Refusal>>,
     },
+}
+
+/// How a member is shown in the caller's terminal where it has no pane.
+#[derive(Debug)]
+pub(crate) struct Lend {
+    /// Whose pane is the member's, by their pids.
+    pub(crate) shown_by: Vec<u32>,
+    pub(crate) answer: AttachAnswer,
 }
 
 /// The driver's end.
@@ -195,6 +222,8 @@ impl Task {
                     }
                     Order::Label(member, label) => labels.put(member, label),
                     Order::Place(..)
+                    | Order::Show(..)
+                    | Order::Look
                     | Order::Close(_)
                     | Order::Watch(_)
                     | Order::End(..)
@@ -256,6 +285,36 @@ impl Task {
         }
     }
 
+    /// Tells the driver which panes there are.
+    async fn look(&mut self) {
+        if let Some(panes) = &mut self.panes {
+            // Without a driver there is nobody to tell.
+            let _sent = self.driver.send(Message::PanesFound(panes.found().await));
+        }
+    }
+
+    async fn show_workers(&mut self, orders: &[LaunchOrder]) -> Vec<Reopened> {
+        let outcomes = match &mut self.panes {
+            Some(panes) => panes.start(orders).await,
+            None => {
+                let none = |order: &LaunchOrder| Err(no_pane(Some(&order.member)).message);
+                orders.iter().map(none).collect()
+            }
+        };
+        let shown = orders.iter().zip(outcomes).map(|(order, outcome)| {
+            let (pane, why) = match outcome {
+                Ok(running) => (running.pane, None),
+                Err(why) => (None, Some(why)),
+            };
+            Reopened {
+                member: order.member.clone(),
+                pane,
+                why,
+            }
+        });
+        shown.collect()
+    }
+
     fn tell(&self, start: LaunchOrder, outcome: Result<Running, String>) {
         // Without a driver there is nobody to tell.
         let _sent = self.driver.send(Message::Started(started(start, outcome)));
@@ -273,10 +332,17 @@ impl Task {
                         &self.run,
                     )),
                 };
+                self.look().await;
+            }
+            Order::Look => {
                 if let Some(panes) = &mut self.panes {
-                    // Without a driver there is nobody to tell.
-                    let _sent = self.driver.send(Message::PanesFound(panes.found().await));
+                    panes.forget();
                 }
+                self.look().await;
+            }
+            Order::Show(orders, reply) => {
+                let shown = self.show_workers(&orders).await;
+                let _asker_gone = reply.send(shown);
             }
             Order::Close(member) => {
                 if let Some(panes) = &mut self.panes {
@@ -304,15 +370,23 @@ impl Task {
                 member,
                 read_only,
                 tmux,
+                lend,
                 reply,
             } => {
+                let shown_by = lend.as_ref().map(|lend| &*lend.shown_by);
                 let answer = match &mut self.panes {
                     Some(panes) => {
                         panes
-                            .attach(member.as_ref(), read_only, tmux.as_deref())
+                            .attach(member.as_ref(), shown_by, read_only, tmux.as_deref())
                             .await
                     }
                     None => Err(no_pane(member.as_ref())),
+                };
+                let answer = match (answer, lend) {
+                    (Err(refusal), Some(lend)) if refusal.code == ErrorCode::NoPane => {
+                        Ok(lend.answer)
+                    }
+                    (answer, _) => answer,
                 };
                 let _asker_gone = reply.send(answer);
             }
@@ -331,18 +405,21 @@ fn started(order: LaunchOrder, outcome: Result<Running, String>) -> Started {
 
 /// Nothing to attach to.
 pub(crate) fn no_pane(member: Option<&MemberName>) -> Refusal {
-    let code = agent_team_protocol::ErrorCode::NoPane;
+    let code = ErrorCode::NoPane;
     match member {
         Some(member) => Refusal::new(code, format!("{member} has no pane: it runs headless"))
             .hint(format!("agent-team logs -f {member} shows what it prints")),
         None => Refusal::new(code, "the team has no panes: its members run headless")
-            .hint("agent-team events -f shows what happens; agent-team up --panes tmux after a down gives panes"),
+            .hint("agent-team attach MEMBER shows one of them here; agent-team up --panes tmux after a down gives panes"),
     }
 }
 
-/// The arguments of a worker.
-fn arguments(order: &LaunchOrder) -> [OsString; 2] {
-    ["--launch".into(), order.file.clone().into_os_string()]
+/// The arguments of an order's program.
+fn arguments(order: &LaunchOrder) -> Vec<OsString> {
+    match &order.task {
+        ProgramTask::Launch { file } => vec!["--launch".into(), file.into()],
+        ProgramTask::Hold { arguments, .. } => arguments.clone(),
+    }
 }
 
 #[cfg(test)]

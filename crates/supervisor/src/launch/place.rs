@@ -83,14 +83,14 @@ pub(crate) async fn choose(
 pub(crate) fn hosted() -> Place {
     Place {
         terminal: Terminal::Hosted,
-        reason: "hosted: in the process of the program that has the team".to_owned(),
+        reason: "in the process of the program that has the team".to_owned(),
     }
 }
 
 fn headless(why: &str) -> Place {
     Place {
         terminal: Terminal::Headless,
-        reason: format!("headless: {why}"),
+        reason: why.to_owned(),
     }
 }
 

@@ -106,6 +106,8 @@ pub(super) fn destination(method: &str, call: &Envelope<'_>) -> Result<Destinati
         m::TeamDelete::NAME => question(Question::Delete),
         m::TeamWait::NAME => read(Asked::Wait),
         m::TeamAttach::NAME => read(Asked::Attach(call.args::<m::TeamAttach>()?)),
+        m::PaneReopen::NAME => read(Asked::Reopen(call.args::<m::PaneReopen>()?.member)),
+        m::PaneHold::NAME => read(Asked::Hold(call.args::<m::PaneHold>()?)),
 
         m::MemberSpawn::NAME => Ok(Destination::Team(Asked::Spawn(
             call.args::<m::MemberSpawn>()?,
@@ -237,6 +239,9 @@ pub(super) fn destination(method: &str, call: &Envelope<'_>) -> Result<Destinati
         m::RequestAsk::NAME => Ok(Destination::Team(Asked::Ask(Box::new(
             call.args::<m::RequestAsk>()?,
         )))),
+        m::PlanPropose::NAME => Ok(Destination::Team(Asked::Propose(
+            call.args::<m::PlanPropose>()?,
+        ))),
         m::RequestWait::NAME => read(Asked::WaitForRequest(
             call.args::<m::RequestWait>()?.request,
         )),

@@ -14,7 +14,7 @@ use super::front_matter::{self, Field, RoleText, Value};
 use super::{Layer, Role, colours, foreign};
 
 /// Keys of our own role files.
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 11] = [
     "name",
     "description",
     "engine",
@@ -25,6 +25,7 @@ const KEYS: [&str; 10] = [
     "colour",
     "coordinate",
     "may_spawn",
+    "plan",
 ];
 
 /// The role of a file on disk. `None` when nothing in it is a role's name: a README is no role.
@@ -186,6 +187,10 @@ fn ours(
                 role.thinking.say("deny_tools", at);
                 role.thinking.deny_tools = tools(source, "deny_tools", value, at);
             }
+            ("plan", Value::Text(value)) => {
+                role.thinking.say("plan", at);
+                role.thinking.must_plan = word(source, field, value, agent::PLANS).is_some();
+            }
             ("may_spawn", value) => {
                 let names = items(source, key, value, at);
                 let names: Vec<_> = names
@@ -205,7 +210,6 @@ fn ours(
             (key, Value::List(_) | Value::Nested) if KEYS.contains(&key) => {
                 source.fault(at, format!("`{key}` must be a text in one line"));
             }
-            ("plan", _) => source.fault(at, later::sentence(key)),
             (key, _) => {
                 source.fault_with_hint(at, format!("unknown key `{key}`"), suggest(key, &KEYS));
             }

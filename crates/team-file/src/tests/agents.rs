@@ -104,6 +104,7 @@ fn a_member_thinks_as_her_role_and_her_own_table_say() {
             max_steps: Some(40),
             tools: Some(strings(&["read", "edit"])),
             deny_tools: strings(&["fetch", "web_search"]),
+            must_plan: false,
             may_spawn: None,
             mcp: Vec::new(),
             search: None,
@@ -658,4 +659,32 @@ fn the_search_of_the_file_goes_before_the_users_own() {
             assert!(!fault.contains("s3cret"), "{fault}");
         }
     }
+}
+
+#[test]
+fn who_must_plan_first_is_said_by_the_member_or_by_her_role() {
+    let text = r#"
+mode = "lead"
+[[member]]
+name = "ada"
+plan = "required"
+[[member]]
+name = "bob"
+role = "careful"
+[[member]]
+name = "cy"
+[roles.careful]
+plan = "required"
+"#;
+    let project = project();
+    let spec = read_in(project.path(), text).unwrap();
+    let must_plan: Vec<_> = spec
+        .members
+        .iter()
+        .filter(|member| member.agent.must_plan)
+        .map(|member| member.name.as_str())
+        .collect();
+    assert_eq!(must_plan, ["ada", "bob"]);
+    let roles = spec.roles.iter().filter(|role| role.agent.must_plan);
+    assert_eq!(roles.count(), 1, "who is spawned in it must, too");
 }

@@ -80,9 +80,7 @@ impl Agent {
         if self.parts.coloured {
             self.parts.pane.set_paint(Paint::named(&welcome.colour));
         }
-        if self.pane_lost {
-            self.parts.link.notify(Notice::PaneLost);
-        }
+        self.parts.tell_whereabouts();
         // What an earlier connection said holds no more, whatever its revision.
         self.tell(Input::Welcomed(welcome.allowance.clone()));
         if let Some(on) = self.waits.clone() {
@@ -206,7 +204,11 @@ impl Agent {
     /// Has the person in the pane asked, as soon as what is asked is known.
     fn wait_for_request(&mut self, request: RequestId) {
         self.asks = Some(request);
-        if self.parts.pane.is_open() {
+        self.look_up_request();
+    }
+
+    pub(super) fn look_up_request(&self) {
+        if let Some(request) = self.asks.filter(|_| self.parts.pane.is_open()) {
             // The task that looks it up ends with this process only.
             let _ended = self.parts.typed.acts.send(Act::Show(request));
         }

@@ -32,9 +32,9 @@ use super::{say, seam};
 use crate::desk::Desk;
 use crate::model::{Answer, Item, Model, ModelError, Prompt, Stop, ToolResult, ToolSpec};
 use crate::pane::paint::Style;
-use crate::team_tool::{FINISH, Shared};
+use crate::team_tool::{FINISH, Shared, plan_standing};
 use crate::tool::web_search::Search;
-use crate::tool::{mcp, web_search};
+use crate::tool::{mcp, plan_first, web_search};
 use crate::worker::LastWords;
 
 /// Bytes of JSON that go into one append, unless a single item has more.
@@ -119,6 +119,9 @@ impl Mind {
         for trouble in &offered.troubles {
             self.screen.lines(Style::Accent, trouble);
         }
+        if self.agent.must_plan {
+            offered.tools = plan_first(offered.tools, &self.desk);
+        }
         self.toolbox.add(offered.tools);
         self.specs = self.toolbox.specs();
         Ok(say::troubles(&offered.troubles))
@@ -159,7 +162,12 @@ impl Mind {
         }
         if self.transcript.is_unfinished() {
             let heard = self.inbox.take();
-            let note = say::restarted(self.inbox.task());
+            let mut note = say::restarted(self.inbox.task());
+            let mut members = team.members.iter();
+            let me = members.find(|member| member.name == self.desk.member);
+            if let Some(plan) = me.and_then(|me| me.plan.as_ref()) {
+                note.push_str(&format!(" Of your plan: {}", plan_standing(plan)));
+            }
             let note = Item::Said {
                 text: say::note(&note),
             };

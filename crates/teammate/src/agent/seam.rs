@@ -19,9 +19,9 @@ use crate::model::name::ModelName;
 use crate::model::open::{Surroundings, open};
 use crate::model::provider::PROVIDERS;
 use crate::model::recording::Recorder;
-use crate::team_tool::{Briefing, Shared, system_prompt, team_tools};
+use crate::team_tool::{Briefing, Shared, plan_tool, system_prompt, team_tools};
 use crate::tool::confine::Confinement;
-use crate::tool::{Options, Permission, Tool, domain_tools, may_use};
+use crate::tool::{Options, Permission, Tool, domain_tools, may_use, plan_first};
 use crate::worker::LastWords;
 
 /// The model that this member thinks with: the one that is named, else the first that can be asked. `secrets` are kept
@@ -109,6 +109,10 @@ pub(crate) fn tools_of(
         private_addresses: false,
     });
     tools.retain(|tool| may_use(agent, &tool.spec().name));
+    if agent.must_plan {
+        tools = plan_first(tools, desk);
+        tools.push(plan_tool(desk, shared));
+    }
     tools.extend(team_tools(desk, shared));
     tools
 }

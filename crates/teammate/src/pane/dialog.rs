@@ -22,6 +22,7 @@ const CONTROL_C: u8 = 0x03;
 pub(crate) struct Dialog {
     request: RequestId,
     digest: String,
+    is_plan: bool,
     offers: Vec<OfferView>,
 }
 
@@ -40,6 +41,7 @@ impl Dialog {
         Self {
             request: view.id,
             digest: view.digest,
+            is_plan: view.plan.is_some(),
             offers: view.offers.into_iter().take(OFFERS).collect(),
         }
     }
@@ -82,6 +84,10 @@ impl Dialog {
 
     /// Stands where the prompt stood.
     pub(super) fn prompt(&self) -> String {
+        if self.is_plan {
+            let request = self.request;
+            return format!("{request}? y approve · n send back · esc later ▸ ");
+        }
         let offers = match self.offers.len() {
             0 => "",
             1 => "1 team · ",
@@ -93,7 +99,18 @@ impl Dialog {
 
 /// The request and what can be said to it, in lines.
 pub(crate) fn text(view: &RequestView) -> String {
-    let mut text = format!("── {} {} asks: {}", view.id, view.member, view.whole());
+    let does = if view.plan.is_some() {
+        "proposes"
+    } else {
+        "asks"
+    };
+    let mut text = format!("── {} {} {does}: {}", view.id, view.member, view.whole());
+    if view.plan.is_some() {
+        text.push_str(&format!(
+            "\n  with what is to be different: agent-team requests deny {} --reason \"…\"",
+            view.id
+        ));
+    }
     for (number, offer) in (1..).zip(view.offers.iter().take(OFFERS)) {
         let rules = offer.rules.join(" ");
         let rules = match rules.as_str() {
@@ -122,6 +139,7 @@ mod tests {
             tool: "bash".into(),
             input: to_raw_value(&input).unwrap(),
             directory: "/project".into(),
+            plan: None,
             state: RequestState::Pending,
             digest: "d".repeat(64),
             scope: None,

@@ -1,13 +1,19 @@
 //! The pane's terminal itself, in a task of its own, so that a terminal that does not take its output holds nobody up.
 //! Called by [`super::Pane`] alone.
 
+use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use agent_team_protocol::MessageId;
-use agent_team_system::terminal::Tty;
+use agent_team_protocol::notification::Hold;
+use agent_team_system::terminal::{self as tty, Tty};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
+
+use super::holder::{self, Holder};
+use crate::engine::Size;
 
 /// Pieces of output on their way to the terminal, at most.
 const OUTPUT_PIECES: usize = 4;
@@ -57,20 +63,42 @@ pub(super) struct Terminal {
     // Unbounded: a person typed it.
     events: mpsc::UnboundedReceiver<Event>,
     pub(super) room: Arc<Semaphore>,
+    /// Asked for its size alone.
+    window: OwnedFd,
     task: JoinHandle<()>,
+}
+
+/// A terminal and who lends it. In this order: when it is given back, it is as it was found.
+struct Stage {
+    tty: Tty,
+    /// `None`: it is this process's own.
+    holder: Option<Holder>,
 }
 
 impl Terminal {
     /// Must be called within the worker's [`tokio::task::LocalSet`].
-    pub(super) fn start(tty: Tty) -> Self {
+    pub(super) fn start(tty: Tty, holder: Option<Holder>) -> io::Result<Self> {
         let (commands, pane) = mpsc::unbounded_channel();
         let (to_pane, events) = mpsc::unbounded_channel();
-        Self {
+        let window = tty.another()?;
+        let stage = Stage { tty, holder };
+        Ok(Self {
             commands,
             events,
             room: Arc::new(Semaphore::new(OUTPUT_PIECES)),
-            task: tokio::task::spawn_local(run(tty, pane, to_pane)),
-        }
+            window,
+            task: tokio::task::spawn_local(run(stage, pane, to_pane)),
+        })
+    }
+
+    /// `None` when it does not say.
+    pub(super) fn size(&self) -> Option<Size> {
+        tty::size(&self.window)
+    }
+
+    /// Gives it back at once, whatever is still on its way there.
+    pub(super) fn abandon(self) {
+        self.task.abort();
     }
 
     /// Safe to cancel.
@@ -95,19 +123,28 @@ impl Terminal {
 }
 
 async fn run(
-    mut tty: Tty,
+    mut stage: Stage,
     mut commands: mpsc::UnboundedReceiver<Command>,
     events: mpsc::UnboundedSender<Event>,
 ) {
-    let mut raw = false;
+    let Stage { tty, holder } = &mut stage;
+    let hold = holder.as_ref().map(|holder| holder.hold);
+    // Keys that mean nothing are not to be echoed either.
+    let read_only = hold == Some(Hold::ReadOnly);
+    let mut raw = read_only;
+    if read_only && tty.raw().is_err() {
+        let _gone = events.send(Event::Gone);
+        return;
+    }
     loop {
         let more = tokio::select! {
             biased;
             command = commands.recv() => match command {
                 None => return,
+                Some(Command::Raw | Command::Cooked) if read_only => true,
                 Some(Command::Raw) => {
                     raw = true;
-                    let taken = take_over(&mut tty).await;
+                    let taken = take_over(tty).await;
                     if taken {
                         let _gone = events.send(Event::Raw);
                     }
@@ -121,7 +158,8 @@ async fn run(
                 Some(Command::Show { bytes, shown, room }) => {
                     let written = tokio::select! {
                         written = tty.write_all(&bytes) => written.is_ok(),
-                        () = read_on(&tty, raw, &events) => false,
+                        () = read_on(tty, raw, hold, &events) => false,
+                        () = gone(holder) => false,
                     };
                     drop(room);
                     if written && !shown.is_empty() {
@@ -131,12 +169,23 @@ async fn run(
                     written
                 }
             },
-            () = read_on(&tty, raw, &events) => false,
+            () = read_on(tty, raw, hold, &events) => false,
+            () = gone(holder) => false,
         };
         if !more {
+            // Before anybody hears of it.
+            drop(stage);
             let _gone = events.send(Event::Gone);
             return;
         }
+    }
+}
+
+/// Returns when the terminal is not lent any more. Safe to cancel.
+async fn gone(holder: &mut Option<Holder>) {
+    match holder {
+        Some(holder) => holder.gone().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -152,15 +201,22 @@ async fn take_over(tty: &mut Tty) -> bool {
     }
 }
 
-/// Passes on what is typed; returns when the terminal has gone. Safe to cancel.
-async fn read_on(tty: &Tty, raw: bool, events: &mpsc::UnboundedSender<Event>) {
+/// Passes on what is typed; returns when the terminal has gone, or is to be given back. Safe to cancel.
+async fn read_on(tty: &Tty, raw: bool, hold: Option<Hold>, events: &mpsc::UnboundedSender<Event>) {
     let mut buffer = [0; READ_BYTES];
     loop {
-        let event = match tty.read(&mut buffer).await {
+        let typed = match tty.read(&mut buffer).await {
             // In cooked mode ^D reads like this too; a terminal that has gone has no size.
-            Ok(0) if !raw && tty.size().is_some() => Event::EndOfInput,
+            Ok(0) if !raw && tty.size().is_some() => None,
             Ok(0) | Err(_) => return,
-            Ok(read) => Event::Typed(buffer[..read].to_vec()),
+            Ok(read) => Some(&buffer[..read]),
+        };
+        let event = match (typed, hold) {
+            (Some(keys), Some(hold)) if holder::leaves(keys, hold) => return,
+            (None, Some(Hold::Attached | Hold::ReadOnly)) => return,
+            (Some(_), Some(Hold::ReadOnly)) => continue,
+            (Some(keys), _) => Event::Typed(keys.to_vec()),
+            (None, _) => Event::EndOfInput,
         };
         let _gone = events.send(event);
     }

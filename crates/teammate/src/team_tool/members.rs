@@ -17,10 +17,10 @@ use super::lines::{member_line, member_word};
 use super::{Seat, changing, reading};
 use crate::tool::{Tool, ToolError};
 
-/// The role of who is spawned without one.
 /// The tool that ends a run.
 pub(crate) const FINISH: &str = "finish";
 
+/// The role of who is spawned without one.
 const WORKER: &str = "worker";
 
 /// Columns of a role's description.
@@ -85,6 +85,9 @@ struct NewTeammate {
     /// A task of the board that becomes hers, such as T-3.
     #[schemars(with = "Option<String>")]
     task: Option<TaskId>,
+    /// She changes nothing before a plan of hers is approved.
+    #[serde(default)]
+    plan: bool,
 }
 
 async fn spawn(seat: Arc<Seat>, args: NewTeammate) -> Result<String, ToolError> {
@@ -97,6 +100,7 @@ async fn spawn(seat: Arc<Seat>, args: NewTeammate) -> Result<String, ToolError> 
         model: args.model,
         prompt: args.instructions,
         tools: args.tools,
+        must_plan: args.plan,
     };
     let member = seat.call::<MemberSpawn>(spawn).await?.member;
     let mut told = format!(

@@ -57,6 +57,9 @@ pub fn system_prompt(briefing: &Briefing<'_>) -> String {
     } else {
         section(&mut prompt, "Working", WORKING);
     }
+    if briefing.agent.must_plan {
+        section(&mut prompt, "Planning first", PLANNING);
+    }
     section(&mut prompt, "The board", BOARD);
     section(&mut prompt, "Talking", TALKING);
     section(&mut prompt, "Files", FILES);
@@ -108,6 +111,12 @@ Do the task that you own, wholly and nothing else, and check it before you say t
 what you are asked in messages, or end your turn: ready tasks come to you by themselves. What you find that is not \
 part of your task, tell the lead. When a decision is missing that is not yours to take, ask the lead, and go on with \
 what does not depend on it.";
+
+const PLANNING: &str = "\
+You change nothing before a plan of yours is approved: no file, no command, no page of the web, no task completed. \
+First look at what there is, then call propose_plan with what you will change and where, in which order, and how you \
+will check it. It may be sent back with what is to be different: change it and propose it again. Once it is approved, \
+carry out that plan and nothing else. A new task needs a new plan.";
 
 const BOARD: &str = "\
 - A task is ready, blocked (a task that it waits for is not completed), in_progress with exactly one owner, completed, \

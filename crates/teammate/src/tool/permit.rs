@@ -41,10 +41,26 @@ pub(super) struct Permit {
 
 /// A request that is not over. Dropping it says that nobody waits for it, or that it was carried out as far as it went.
 #[derive(Debug)]
-struct Open {
+pub(crate) struct Open {
     desk: Desk,
     request: RequestId,
     begun: bool,
+}
+
+impl Open {
+    pub(crate) fn new(desk: Desk, request: RequestId) -> Self {
+        Self {
+            desk,
+            request,
+            begun: false,
+        }
+    }
+
+    /// Waits for somebody's word, however long that takes.
+    pub(crate) async fn decided(&self) -> Result<Decided, Refusal> {
+        let request = self.request;
+        self.desk.call::<RequestWait>(&OneRequest { request }).await
+    }
 }
 
 impl Permission {
@@ -86,16 +102,11 @@ impl Permission {
             Answer::Asked { request } => request,
             Answer::Unknown => return Err(denied("the supervisor's answer is not known here")),
         };
-        let mut open = Open {
-            desk: desk.clone(),
-            request,
-            begun: false,
-        };
+        let mut open = Open::new(desk.clone(), request);
         shown(&format!(
             "{request} waits for permission: agent-team requests show {request}\n"
         ));
-        let one = OneRequest { request };
-        match desk.call::<RequestWait>(&one).await.map_err(refused)? {
+        match open.decided().await.map_err(refused)? {
             Decided::Allowed => {}
             Decided::Denied { by, reason } if reason.is_empty() => {
                 return Err(denied(&format!("{request}: by {by}")));
@@ -107,6 +118,7 @@ impl Permission {
                 return Err(denied(&format!("{request} is over: ask again if need be")));
             }
         }
+        let one = OneRequest { request };
         desk.call::<RequestBegin>(&one).await.map_err(refused)?;
         open.begun = true;
         Ok(Permit {

@@ -80,8 +80,8 @@ async fn arguments_that_do_not_fit_are_told_by_field_and_reach_nobody() {
         ),
         (
             "spawn_teammate",
-            json!({"plan": true}),
-            "unknown field `plan`",
+            json!({"approved": true}),
+            "unknown field `approved`",
         ),
         (
             "claim_task",

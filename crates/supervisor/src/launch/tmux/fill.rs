@@ -5,10 +5,11 @@ use std::path::Path;
 use agent_team_protocol::launch::LAUNCH_MARKER;
 
 use super::call::{self, CALL_MAX, Command, TmuxError, path_text};
+use super::room::Frame;
 use super::start::Progress;
 use super::survey::{FORMAT, LAUNCH_TAG, MEMBER_TAG, SESSION_TAG, TEAM_TAG, WINDOW_TAG, Window};
 use super::{Panes, label_commands, room};
-use crate::launch::LaunchOrder;
+use crate::launch::{LaunchOrder, ProgramTask};
 
 /// A border: the name in its colour, then what it does. A pane that is not ours gets its number.
 const BORDER: &str = "#{?@agent_team_member,#[fg=#{@agent_team_colour}]#[bold] #{@agent_team_member}#[default] \
@@ -20,6 +21,9 @@ const ENDED: &str =
 
 /// Bytes kept free in a call for the commands that finish a window.
 const FINISH_BYTES: usize = 512;
+
+/// Bytes that a pane takes in the words for where it is.
+const ARRANGEMENT_BYTES: usize = 40;
 
 /// Where the next panes go.
 #[derive(Debug)]
@@ -79,12 +83,17 @@ impl Panes {
         &self,
         progress: &Progress<'_>,
         room: Room,
-        size: (u16, u16),
+        frame: Frame,
         seats: usize,
     ) -> Result<Step, TmuxError> {
+        let size = frame.size;
         let (mut commands, mut orders) = (Vec::new(), Vec::new());
-        let layout =
-            Command::new("select-layout").word(room::name(room::fitting(self.layout, size)));
+        let layout = |layout: &str| Command::new("select-layout").word(layout);
+        let meanwhile = layout(frame.meanwhile());
+        let there = match &room {
+            Room::Beside(window) => window.panes,
+            Room::Session | Room::NewWindow { .. } => 0,
+        };
         // The new window is addressed by what only it is called until the call ends.
         let target = match (&room, progress.waiting().next()) {
             (Room::Session, _) => format!("={}:", self.team),
@@ -126,16 +135,23 @@ impl Panes {
                     group.push(program(split.flag("-P").option("-F", FORMAT), order)?);
                     group.extend(self.tags(None, order));
                     // Each time, or the last pane would soon be too small to split; windows are drawn only in the end.
-                    group.push(layout.clone());
+                    group.push(meanwhile.clone());
                 }
                 None => group.extend(self.tags(Some(&target), order)),
             }
-            let bytes = call::bytes(&commands) + call::bytes(&group) + FINISH_BYTES;
+            let arranged = (there + orders.len() + 1) * ARRANGEMENT_BYTES;
+            let bytes = call::bytes(&commands) + call::bytes(&group) + arranged + FINISH_BYTES;
             if !orders.is_empty() && bytes > CALL_MAX {
                 break;
             }
             commands.extend(group);
             orders.push(index);
+        }
+        // With one pane there is nothing to arrange, and no pane of this window is the current one.
+        if there + orders.len() > 1
+            && let Some(arrangement) = frame.arrangement(there + orders.len())
+        {
+            commands.push(layout(&arrangement));
         }
         match &room {
             Room::Beside(window) => {
@@ -182,10 +198,13 @@ impl Panes {
         let session = session
             .option("-x", &columns)
             .option("-y", &rows)
-            .option("-n", &self.window_name(0));
+            .option("-n", &self.window_name(0, &order.member));
         // Its `-e` would be every later pane's in the session, also of those that a person makes.
-        let mut argv = vec!["/usr/bin/env".to_owned(), marker(order)];
-        argv.extend(worker_argv(order)?);
+        let mut argv = Vec::new();
+        if let Some(marker) = marker(order) {
+            argv.extend(["/usr/bin/env".to_owned(), marker]);
+        }
+        argv.extend(argv_of(order)?);
         let mut commands = vec![
             session
                 .option("-c", "/")
@@ -211,7 +230,7 @@ impl Panes {
     }
 
     fn window_options(&self, window: &str, size: (u16, u16)) -> Vec<Command> {
-        let width = room::main_width(size).to_string();
+        let width = room::main_width(size.0.into()).to_string();
         let set = |name: &str, value: &str| Command::set("-w", Some(window), name, value);
         vec![
             set(WINDOW_TAG, self.team.as_str()),
@@ -237,20 +256,24 @@ impl Panes {
     }
 }
 
-fn marker(order: &LaunchOrder) -> String {
-    format!("{LAUNCH_MARKER}={}", order.launch)
+/// Marks a worker as the launch's. Who only holds a pane for it is no part of its tree, which ends with each task.
+fn marker(order: &LaunchOrder) -> Option<String> {
+    match order.task {
+        ProgramTask::Launch { .. } => Some(format!("{LAUNCH_MARKER}={}", order.launch)),
+        ProgramTask::Hold { .. } => None,
+    }
 }
 
-/// The worker as what a pane runs, marked as the launch's. It changes to the member's directory itself.
+/// The order's program as what a pane runs. A worker changes to its member's directory itself.
 fn program(command: Command, order: &LaunchOrder) -> Result<Command, TmuxError> {
-    let argv = worker_argv(order)?;
-    Ok(command
-        .option("-e", &marker(order))
-        .option("-c", "/")
-        .program(&argv))
+    let command = match marker(order) {
+        Some(marker) => command.option("-e", &marker),
+        None => command,
+    };
+    Ok(command.option("-c", "/").program(&argv_of(order)?))
 }
 
-fn worker_argv(order: &LaunchOrder) -> Result<Vec<String>, TmuxError> {
+fn argv_of(order: &LaunchOrder) -> Result<Vec<String>, TmuxError> {
     let mut argv = vec![path_text(&order.program)?.to_owned()];
     for word in crate::launch::arguments(order) {
         argv.push(path_text(Path::new(&word))?.to_owned());

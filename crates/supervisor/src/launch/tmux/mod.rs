@@ -102,6 +102,11 @@ impl Panes {
         Ok(self.survey.insert(survey))
     }
 
+    /// What is known may be wrong.
+    pub(crate) fn forget(&mut self) {
+        self.survey = None;
+    }
+
     /// The team's panes that are there: whose, with which process, and their ids.
     pub(crate) async fn found(&mut self) -> Vec<FoundPane> {
         let team = self.team.clone();
@@ -197,10 +202,11 @@ impl Panes {
     }
 
     /// What the caller runs to see the team, or one member's pane; nothing when its own client could be switched there.
-    /// `tmux` is its `$TMUX`.
+    /// `tmux` is its `$TMUX`; of a member that is there, its pane is one in which a process of `shown_by` is.
     pub(crate) async fn attach(
         &mut self,
         member: Option<&MemberName>,
+        shown_by: Option<&[u32]>,
         read_only: bool,
         tmux: Option<&str>,
     ) -> Result<AttachAnswer, Refusal> {
@@ -210,7 +216,9 @@ impl Panes {
         let survey = self.survey().await.map_err(refused)?;
         let server = survey.server.map(|server| server.process.pid);
         let shown = match member {
-            Some(member) => survey.of_member(&team, member.as_str()),
+            Some(member) => survey
+                .of_member(&team, member.as_str())
+                .filter(|pane| shown_by.is_none_or(|pids| pids.contains(&pane.pid))),
             None => {
                 let first = survey.windows_of(&team).into_iter().next();
                 let active = first.map_or_else(String::new, |window| window.active);
@@ -297,7 +305,9 @@ fn not_shown(member: Option<&MemberName>) -> Refusal {
         Some(member) => refusal(format!(
             "{member} has no pane: it was closed, or {member} has not been started"
         ))
-        .hint(format!("agent-team restart {member} opens a new one")),
+        .hint(format!(
+            "agent-team panes reopen {member} opens a new one for who is running"
+        )),
         None => refusal("the team has no window: nobody in it has been started in one".to_owned())
             .hint("agent-team ps shows what the members do"),
     }

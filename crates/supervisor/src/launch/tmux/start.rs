@@ -6,15 +6,18 @@
 use std::collections::BTreeSet;
 
 use agent_team_core::member::ProcessStamp;
+use agent_team_protocol::MemberName;
+use agent_team_protocol::spec::Layout;
 use agent_team_protocol::view::Placement;
 use agent_team_system::process::ProcessId;
 
+use super::Panes;
 use super::call::TmuxError;
 use super::fill::{Room, Step};
+use super::room::Frame;
 use super::server::{OWN_SERVER, Server};
-use super::survey::{Pane, Window};
-use super::{Panes, room};
-use crate::launch::{LaunchOrder, Running};
+use super::survey::Pane;
+use crate::launch::{LaunchOrder, ProgramTask, Running};
 use crate::settings::TmuxSession;
 
 /// What the steps have come to.
@@ -42,9 +45,10 @@ impl Panes {
         };
         let team = &self.team;
         let is_known = |order: &LaunchOrder| {
-            self.survey
-                .as_ref()
-                .is_some_and(|survey| survey.of_member(team, order.member.as_str()).is_some())
+            // Who is to be shown may be shown already.
+            let starts = matches!(order.task, ProgramTask::Launch { .. });
+            let survey = self.survey.as_ref().filter(|_| starts);
+            survey.is_some_and(|survey| survey.of_member(team, order.member.as_str()).is_some())
         };
         if !orders.iter().all(is_known) {
             // A window may have another size by now than when we looked.
@@ -85,6 +89,10 @@ impl Panes {
 
     /// One call of tmux for orders that wait.
     async fn step(&mut self, progress: &mut Progress<'_>) -> Result<(), TmuxError> {
+        self.find_shown(progress).await?;
+        if progress.waiting().next().is_none() {
+            return Ok(());
+        }
         let step = self.next_step(progress).await?;
         let (printed, outcome) = if let Some(Room::Session) = step.room {
             let _sole = OWN_SERVER.lock().await;
@@ -132,6 +140,21 @@ impl Panes {
         }
     }
 
+    /// A worker that is still in its pane is not driven out of it by who would show it there.
+    async fn find_shown(&mut self, progress: &mut Progress<'_>) -> Result<(), TmuxError> {
+        let team = self.team.clone();
+        let survey = self.survey().await?;
+        for (order, born) in progress.orders.iter().zip(&mut progress.born) {
+            if let ProgramTask::Hold { worker, .. } = &order.task
+                && let Some(pane) = survey.of_member(&team, order.member.as_str())
+                && pane.pid == *worker
+            {
+                *born = Some(pane.clone());
+            }
+        }
+        Ok(())
+    }
+
     async fn next_step(&mut self, progress: &Progress<'_>) -> Result<Step, TmuxError> {
         let (team, layout, default_size) = (self.team.clone(), self.layout, self.size);
         let session = self.session.clone();
@@ -152,18 +175,18 @@ impl Panes {
             return self.respawns(progress, &old);
         }
         let windows = survey.windows_of(&team);
-        let seats =
-            |window: &Window| room::capacity(layout, window.size).saturating_sub(window.panes);
-        let open = windows
-            .iter()
-            .find(|window| seats(window) > 0 && !progress.full.contains(&window.id));
-        if let Some(window) = open {
-            return self.fill(
-                progress,
-                Room::Beside(window.clone()),
-                window.size,
-                seats(window),
-            );
+        let frame = |size, others: usize| Frame {
+            layout,
+            size,
+            first: others == 0,
+        };
+        let open = windows.iter().enumerate().find_map(|(others, window)| {
+            let frame = frame(window.size, others);
+            let seats = frame.capacity().saturating_sub(window.panes);
+            (seats > 0 && !progress.full.contains(&window.id)).then_some((window, frame, seats))
+        });
+        if let Some((window, frame, seats)) = open {
+            return self.fill(progress, Room::Beside(window.clone()), frame, seats);
         }
         let session = match session {
             TmuxSession::Users(id) => Some(id),
@@ -173,25 +196,26 @@ impl Panes {
             .as_deref()
             .and_then(|session| survey.size_in(session))
             .unwrap_or(default_size);
-        let room = match session {
-            Some(session) => Room::NewWindow {
-                name: self.window_name(windows.len()),
+        let frame = frame(size, windows.len());
+        let room = match (session, progress.waiting().next()) {
+            (Some(session), Some(first)) => Room::NewWindow {
+                name: self.window_name(windows.len(), &progress.orders[first].member),
                 session,
             },
-            None => Room::Session,
+            (_, _) => Room::Session,
         };
-        self.fill(progress, room, size, room::capacity(layout, size))
+        self.fill(progress, room, frame, frame.capacity())
     }
 
-    /// On our own server the session is named for the team already.
-    pub(super) fn window_name(&self, others: usize) -> String {
-        let name = match self.session {
-            TmuxSession::Own => "team",
-            TmuxSession::Users(_) => self.team.as_str(),
-        };
-        match others {
-            0 => name.to_owned(),
-            others => format!("{name}-{}", others + 1),
+    /// On our own server the session is named for the team already. `first` is who is in it first.
+    pub(super) fn window_name(&self, others: usize, first: &MemberName) -> String {
+        match (self.layout, &self.session, others) {
+            (Layout::Windows, TmuxSession::Own, _) => first.to_string(),
+            (Layout::Windows, TmuxSession::Users(_), _) => format!("{} {first}", self.team),
+            (_, TmuxSession::Own, 0) => "team".to_owned(),
+            (_, TmuxSession::Own, others) => format!("team-{}", others + 1),
+            (_, TmuxSession::Users(_), 0) => self.team.to_string(),
+            (_, TmuxSession::Users(_), others) => format!("{}-{}", self.team, others + 1),
         }
     }
 

@@ -15,7 +15,7 @@ use agent_team_system::process::{ExitWatch, ProcessId};
 
 use super::testing::{Server, tmux_or_skip};
 use super::*;
-use crate::launch::{LaunchOrder, Running};
+use crate::launch::{LaunchOrder, ProgramTask, Running};
 
 /// Says what it was given, then does nothing.
 const WORKER: &str = "#!/bin/sh\nprintf '%s|' \"$@\" \"$AGENT_TEAM_LAUNCH\" \"$PWD\" \"${CARGO_MANIFEST_DIR-none}\" > \"$2.said\"\nexec sleep 600\n";
@@ -74,7 +74,9 @@ impl Rig {
         let launch = LaunchId::from_bits(self.launches);
         LaunchOrder {
             member: member.parse().unwrap(),
-            file: self.server.directory.path().join(launch.as_str()),
+            task: ProgramTask::Launch {
+                file: self.server.directory.path().join(launch.as_str()),
+            },
             launch,
             program: self.worker.clone(),
             headless: false,

@@ -22,14 +22,18 @@ async fn attaching_from_outside_is_a_command_for_the_callers_terminal() {
     let Some(binary) = tmux_or_skip() else { return };
     let mut rig = Rig::own(binary);
     assert_eq!(
-        rig.panes.attach(None, false, None).await.unwrap_err().code,
+        rig.panes
+            .attach(None, None, false, None)
+            .await
+            .unwrap_err()
+            .code,
         ErrorCode::NoPane
     );
     let running = rig.start(&["lead", "ada"]).await;
     let ada = "ada".parse().unwrap();
     let answer = rig
         .panes
-        .attach(Some(&ada), true, Some("/elsewhere,1,0"))
+        .attach(Some(&ada), None, true, Some("/elsewhere,1,0"))
         .await
         .unwrap();
     assert_eq!(answer.unset, ["TMUX", "TMUX_PANE"]);
@@ -60,7 +64,7 @@ async fn attaching_from_outside_is_a_command_for_the_callers_terminal() {
     }
     assert_eq!(
         rig.panes
-            .attach(Some(&"eve".parse().unwrap()), false, None)
+            .attach(Some(&"eve".parse().unwrap()), None, false, None)
             .await
             .unwrap_err()
             .code,
@@ -77,7 +81,7 @@ async fn attaching_from_inside_switches_the_client_that_looks_at_the_callers_ses
     let ada = "ada".parse().unwrap();
     assert_eq!(
         rig.panes
-            .attach(Some(&ada), false, Some(&tmux))
+            .attach(Some(&ada), None, false, Some(&tmux))
             .await
             .unwrap_err()
             .code,
@@ -85,7 +89,7 @@ async fn attaching_from_inside_switches_the_client_that_looks_at_the_callers_ses
     );
     assert_eq!(
         rig.panes
-            .attach(Some(&ada), true, Some(&tmux))
+            .attach(Some(&ada), None, true, Some(&tmux))
             .await
             .unwrap_err()
             .code,
@@ -119,7 +123,7 @@ async fn attaching_from_inside_switches_the_client_that_looks_at_the_callers_ses
 
     let answer = rig
         .panes
-        .attach(Some(&ada), false, Some(&tmux))
+        .attach(Some(&ada), None, false, Some(&tmux))
         .await
         .unwrap();
     assert!(answer.argv.is_empty() && answer.unset.is_empty());

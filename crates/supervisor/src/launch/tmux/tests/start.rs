@@ -64,23 +64,25 @@ async fn words_reach_the_worker_as_they_are_and_start_nothing_else() {
             "new\nline".to_owned(),
             "#{pane_id} $HOME".to_owned(),
         ];
-        let mut orders = Vec::new();
+        let (mut orders, mut files) = (Vec::new(), Vec::new());
         for (n, name) in names.iter().enumerate() {
             let mut order = rig.order(&format!("m{n}"));
-            order.file = rig.server.directory.path().join(name);
+            let file = rig.server.directory.path().join(name);
+            order.task = ProgramTask::Launch { file: file.clone() };
             order.label = label(&format!("{touch}#[fg=red];"));
+            files.push(file);
             orders.push(order);
         }
         for outcome in rig.panes.start(&orders).await {
             outcome.unwrap();
         }
-        for order in &orders {
+        for (order, file) in orders.iter().zip(&files) {
             let expected = format!(
                 "--launch|{}|{}|/|{inherited}|",
-                order.file.display(),
+                file.display(),
                 order.launch
             );
-            assert_eq!(said(&order.file).await, expected);
+            assert_eq!(said(file).await, expected);
         }
         // Drawn as it is drawn in a border.
         let drawn = rig.server.tmux(&[
@@ -240,6 +242,93 @@ async fn nobodys_pane_is_made_too_small() {
             "{layout:?} {size:?} {windows}"
         );
     }
+}
+
+#[tokio::test]
+async fn the_lead_stands_beside_a_grid_of_the_others_in_their_order() {
+    let Some(binary) = tmux_or_skip() else { return };
+    let mut rig = Rig::own(binary);
+    let places = "#{@agent_team_member} #{pane_left},#{pane_top} #{pane_width}x#{pane_height}";
+    rig.start(&["lead", "ada"]).await;
+    assert_eq!(
+        rig.server.panes(places),
+        ["lead 0,1 100x48", "ada 101,1 99x48"]
+    );
+    rig.start(&["bob", "cyd", "dan"]).await;
+    let grid = [
+        "lead 0,1 60x48",
+        "ada 61,1 69x23",
+        "bob 61,25 69x24",
+        "cyd 131,1 69x23",
+        "dan 131,25 69x24",
+    ];
+    assert_eq!(rig.server.panes(places), grid);
+}
+
+#[tokio::test]
+async fn what_a_person_has_zoomed_stays_so() {
+    let Some(binary) = tmux_or_skip() else { return };
+    let mut rig = Rig::own(binary);
+    let running = rig.start(&["lead", "ada"]).await;
+    let ada = id(&running[1]);
+    rig.server.tmux(&["resize-pane", "-Z", "-t", ada]);
+    rig.start(&["bob"]).await;
+    let zoomed = rig
+        .server
+        .panes("#{window_zoomed_flag} #{pane_active} #{pane_id}");
+    assert!(zoomed.contains(&format!("1 1 {ada}")), "{zoomed:?}");
+}
+
+#[tokio::test]
+async fn each_has_a_window_of_their_own_where_that_is_the_layout() {
+    let Some(binary) = tmux_or_skip() else { return };
+    for users in [false, true] {
+        let (server, session, prefix) = match users {
+            false => (Server::none(binary.clone()), TmuxSession::Own, ""),
+            true => (
+                Server::start(binary.clone()),
+                TmuxSession::Users("$0".to_owned()),
+                "demo-12345678 ",
+            ),
+        };
+        let mut rig = Rig::over(server, session, Layout::Windows, (80, 24));
+        rig.start(&["lead", "ada"]).await;
+        rig.start(&["bob"]).await;
+        let windows = rig.server.panes("#{window_name}|#{@agent_team_member}");
+        for member in ["lead", "ada", "bob"] {
+            let own = format!("{prefix}{member}|{member}");
+            assert!(windows.contains(&own), "{windows:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_is_still_in_its_pane_is_not_driven_out_by_who_would_show_it() {
+    let Some(binary) = tmux_or_skip() else { return };
+    let mut rig = Rig::own(binary);
+    let running = rig.start(&["lead", "ada"]).await;
+    let directory = rig.server.directory.path().to_owned();
+    let hold = |mut order: LaunchOrder, worker: u32| {
+        let said = directory.join(order.launch.as_str());
+        let arguments = vec!["--hold".into(), said.clone().into()];
+        order.task = ProgramTask::Hold { worker, arguments };
+        (order, said)
+    };
+    let (there, _) = hold(rig.order("ada"), running[1].process.pid);
+    let shown = rig.panes.start(&[there]).await.remove(0).unwrap();
+    assert_eq!(shown.process, running[1].process);
+    assert!(is_alive(&running[1]));
+    // Who is elsewhere is shown where her pane was.
+    let (elsewhere, said_to) = hold(rig.order("ada"), std::process::id());
+    let shown = rig.panes.start(&[elsewhere]).await.remove(0).unwrap();
+    assert_eq!(id(&shown), id(&running[1]));
+    assert_ne!(shown.process, running[1].process);
+    let words = said(&said_to).await;
+    // Nothing of it is the launch's, which is ended with every task.
+    assert!(
+        words.starts_with("--hold|") && words.contains("||/|"),
+        "{words}"
+    );
 }
 
 #[tokio::test]

@@ -1,0 +1,42 @@
+//! `panes reopen`: panes again for members that go on without.
+
+use std::process::ExitCode;
+
+use agent_team_protocol::exit;
+use agent_team_protocol::method::{PaneReopen, ReopenAnswer, ReopenPanes, Reopened};
+
+use crate::args::{Global, PanesCommand};
+use crate::error::Failure;
+use crate::output::{Output, text};
+use crate::session::Session;
+
+pub(super) async fn run(
+    global: &Global,
+    output: Output,
+    command: PanesCommand,
+) -> Result<ExitCode, Failure> {
+    let PanesCommand::Reopen { member } = command;
+    let mut session = Session::of_team(global)?;
+    let reopened = session.call::<PaneReopen>(ReopenPanes { member });
+    let answer = output.waiting_for("panes to open", reopened).await?;
+    output.show(&answer, || told(&answer))?;
+    let all = answer.panes.iter().all(|reopened| reopened.pane.is_some());
+    Ok(match all {
+        true => ExitCode::SUCCESS,
+        false => exit::ExitCode::Failed.into(),
+    })
+}
+
+fn told(answer: &ReopenAnswer) -> String {
+    if answer.panes.is_empty() {
+        return "nobody is without a pane\n".to_owned();
+    }
+    let line = |reopened: &Reopened| match &reopened.pane {
+        Some(pane) => format!("{} is shown in {}\n", reopened.member, text::line(pane)),
+        None => {
+            let why = reopened.why.as_deref().unwrap_or("nobody says why");
+            format!("{} has no pane: {}\n", reopened.member, text::line(why))
+        }
+    };
+    answer.panes.iter().map(line).collect()
+}

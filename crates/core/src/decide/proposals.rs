@@ -1,0 +1,65 @@
+//! Plans as their members propose them: see [`crate::lock`]. They are decided like every other request.
+
+use std::sync::Arc;
+
+use agent_team_protocol::id::{MemberName, Party, TaskId};
+
+use super::requests::CALL_MAX;
+use super::{Decided, Turn, check_size};
+use crate::answers::Answer;
+use crate::input::Origin;
+use crate::lock::Proposed;
+use crate::refusal::Refused;
+
+impl Turn<'_> {
+    /// A plan waits for somebody whatever the rules say. It takes the place of the one before, decided or not.
+    pub(super) fn propose(&mut self, by: &Origin, digest: Arc<str>, call: Arc<str>) -> Decided {
+        let Origin::Member { name, .. } = by else {
+            return Err(Refused::NotPermitted("propose for a member"));
+        };
+        check_size("the plan", &call, CALL_MAX)?;
+        let member = self.member(name)?;
+        if !member.plan.must_plan {
+            return Err(Refused::NeedsNoPlan(name.clone()));
+        }
+        let plan = Proposed {
+            number: member.lock.plans + 1,
+            task: self.team.task_of(name).map(|task| task.id),
+        };
+        if let Some(same) = self.team.requests.pending_plan(name)
+            && same.digest == digest
+        {
+            let request = same.id;
+            return Ok(Answer::Request { request }.into());
+        }
+        self.withdraw_waiting(name);
+        let request = self.record_asked(name.clone(), digest, call, Some(plan));
+        let number = plan.number;
+        let text = format!("{name} proposes plan {number}: agent-team requests show {request}");
+        self.tell([Party::User], text);
+        Ok(Answer::Request { request }.into())
+    }
+
+    /// Who must plan first does not come past it by saying that all is done.
+    pub(super) fn check_unlocked(&self, by: &Origin) -> Result<(), Refused> {
+        match by {
+            Origin::Member { name, .. } if self.member(name)?.is_locked() => {
+                Err(Refused::PlanFirst)
+            }
+            Origin::Member { .. } | Origin::User => Ok(()),
+        }
+    }
+
+    /// What she asked for another task, and what she was allowed for it, is nothing for this one.
+    pub(super) fn withdraw_for_task(&mut self, name: &MemberName, task: TaskId) {
+        let lock = self.team.member(name).filter(|it| it.plan.must_plan);
+        let Some(lock) = lock.map(|member| member.lock) else {
+            return;
+        };
+        let pending = self.team.requests.pending_plan(name);
+        let plan = pending.and_then(|request| request.plan).or(lock.open);
+        if plan.is_some_and(|plan| plan.task != Some(task)) {
+            self.withdraw_waiting(name);
+        }
+    }
+}

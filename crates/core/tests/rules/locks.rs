@@ -1,0 +1,356 @@
+//! Who must plan first: nothing is changed before that very plan is approved, and a new plan or task locks again.
+
+use std::collections::BTreeSet;
+
+use agent_team_core::input::{Call, Decree, Ruling, Verdict};
+use agent_team_core::request::{RequestState, Scope};
+use agent_team_core::{Answer, Refused};
+use agent_team_protocol::id::RequestId;
+use proptest::prelude::*;
+
+use crate::rig::{Rig, file};
+
+/// ada has to plan, bob has not.
+fn team() -> Rig {
+    let mut file = file(&["ada", "bob"]);
+    file.members[1].must_plan = true;
+    // They take nothing by themselves.
+    for member in &mut file.members {
+        member.takes.unassigned = false;
+    }
+    Rig::of(file)
+}
+
+fn propose(rig: &mut Rig, text: &str) -> RequestId {
+    let call = Call::Propose {
+        digest: text.into(),
+        call: "{}".into(),
+    };
+    request(rig.by("ada", call).answer())
+}
+
+fn request(answer: Answer) -> RequestId {
+    let Answer::Request { request } = answer else {
+        panic!("not a request: {answer:?}");
+    };
+    request
+}
+
+fn ask(changes: bool) -> Call {
+    Call::Ask {
+        digest: "d".into(),
+        call: "{}".into(),
+        changes,
+        ruling: Ruling::Ask,
+    }
+}
+
+fn decide(request: RequestId, decree: Decree) -> Call {
+    Call::Decide {
+        request,
+        decree,
+        covers: Vec::new(),
+    }
+}
+
+fn approve(request: RequestId) -> Call {
+    let (scope, rules) = (Scope::Once, Vec::new());
+    decide(request, Decree::Allow { scope, rules })
+}
+
+fn send_back(request: RequestId) -> Call {
+    let reason = "tests first".into();
+    decide(request, Decree::Deny { reason })
+}
+
+fn state(rig: &Rig, request: RequestId) -> RequestState {
+    let request = rig.team.requests().get(request);
+    request.expect("it is remembered").state.clone()
+}
+
+fn is_locked(rig: &Rig) -> bool {
+    rig.member("ada").is_locked()
+}
+
+#[test]
+fn until_a_plan_is_approved_only_looking_is_asked_about() {
+    let mut rig = team();
+    assert_eq!(rig.by("ada", ask(true)).answer(), Answer::PlanFirst);
+    // Whatever the rules say.
+    let allowed = Call::Ask {
+        digest: "d".into(),
+        call: "{}".into(),
+        changes: true,
+        ruling: Ruling::Allow { why: "rule".into() },
+    };
+    assert_eq!(rig.by("ada", allowed).answer(), Answer::PlanFirst);
+    request(rig.by("ada", ask(false)).answer());
+    request(rig.by("bob", ask(true)).answer());
+
+    let plan = propose(&mut rig, "one");
+    assert_eq!(rig.by("ada", ask(true)).answer(), Answer::PlanFirst);
+    rig.user(approve(plan)).answer();
+    request(rig.by("ada", ask(true)).answer());
+}
+
+#[test]
+fn a_locked_member_does_not_complete_what_it_holds() {
+    let mut rig = team();
+    let task = rig.add("Build");
+    rig.claim("ada", task);
+    let complete = |rig: &Rig| Call::CompleteTask {
+        claim: rig.claim_of(task),
+        result: "done".into(),
+        verdict: Verdict::Unasked,
+    };
+    let call = complete(&rig);
+    assert_eq!(rig.by("ada", call).refusal(), Refused::PlanFirst);
+    let plan = propose(&mut rig, "one");
+    rig.user(approve(plan)).answer();
+    let call = complete(&rig);
+    rig.by("ada", call).answer();
+}
+
+#[test]
+fn what_is_sent_back_opens_nothing_and_its_number_is_not_used_again() {
+    let mut rig = team();
+    let first = propose(&mut rig, "one");
+    rig.user(send_back(first)).answer();
+    assert!(is_locked(&rig));
+    let second = propose(&mut rig, "one");
+    assert_ne!(first, second);
+    let numbers = [first, second].map(|request| {
+        let request = rig.team.requests().get(request).expect("it is there");
+        request.plan.expect("it is a plan").number
+    });
+    assert_eq!(numbers, [1, 2]);
+}
+
+#[test]
+fn a_new_plan_takes_the_place_of_the_last_and_locks_again() {
+    let mut rig = team();
+    let first = propose(&mut rig, "one");
+    assert_eq!(propose(&mut rig, "one"), first, "it is the same plan");
+    let second = propose(&mut rig, "two");
+    assert_eq!(state(&rig, first), RequestState::Withdrawn);
+    assert!(matches!(
+        rig.user(approve(first)).refusal(),
+        Refused::Decided { .. }
+    ));
+    rig.user(approve(second)).answer();
+    assert!(!is_locked(&rig));
+    propose(&mut rig, "three");
+    assert!(is_locked(&rig));
+}
+
+#[test]
+fn a_new_task_locks_again_and_the_same_one_does_not() {
+    let mut rig = team();
+    let (build, test) = (rig.add("Build"), rig.add("Test"));
+    rig.claim("ada", build);
+    let plan = propose(&mut rig, "one");
+    rig.user(approve(plan)).answer();
+    let asked = request(rig.by("ada", ask(true)).answer());
+    rig.user(approve(asked)).answer();
+    rig.dies("ada");
+    rig.hello("ada");
+    assert!(!is_locked(&rig), "she holds the same task again");
+    let release = Call::ReleaseTask {
+        claim: rig.claim_of(build),
+        note: "later".into(),
+    };
+    rig.by("ada", release).answer();
+    rig.claim("ada", test);
+    assert!(is_locked(&rig));
+    // What she was allowed for the other one is no way past it.
+    assert_eq!(state(&rig, asked), RequestState::Withdrawn);
+}
+
+#[test]
+fn a_plan_for_another_task_is_nobodys_to_approve() {
+    let mut rig = team();
+    let plan = propose(&mut rig, "one");
+    let task = rig.add("Build");
+    rig.claim("ada", task);
+    assert_eq!(state(&rig, plan), RequestState::Withdrawn);
+    assert!(is_locked(&rig));
+}
+
+#[test]
+fn a_plan_and_its_approval_outlive_the_worker_that_proposed_it() {
+    let mut rig = team();
+    let plan = propose(&mut rig, "one");
+    rig.dies("ada");
+    rig.user(approve(plan)).answer();
+    rig.hello("ada");
+    assert!(!is_locked(&rig));
+}
+
+#[test]
+fn a_plan_is_approved_once_and_for_itself() {
+    let mut rig = team();
+    let plan = propose(&mut rig, "one");
+    for (scope, rules) in [
+        (Scope::Team, Vec::new()),
+        (Scope::Member, Vec::new()),
+        (Scope::Team, vec!["Read".into()]),
+    ] {
+        let call = decide(plan, Decree::Allow { scope, rules });
+        assert_eq!(rig.user(call).refusal(), Refused::ApprovedOnce);
+    }
+    // And nothing that is granted covers it, whatever the policy says.
+    let asked = request(rig.by("bob", ask(true)).answer());
+    let grant = Call::Decide {
+        request: asked,
+        decree: Decree::Allow {
+            scope: Scope::Team,
+            rules: Vec::new(),
+        },
+        covers: vec![plan],
+    };
+    rig.user(grant).answer();
+    assert_eq!(state(&rig, plan), RequestState::Pending);
+    // Approved, it is over: there is nothing to carry out.
+    rig.user(approve(plan)).answer();
+    let begin = Call::BeginRequest { request: plan };
+    assert!(matches!(
+        rig.by("ada", begin).refusal(),
+        Refused::NotAllowed { .. }
+    ));
+}
+
+#[test]
+fn members_propose_for_themselves_and_the_lead_approves_nothing() {
+    let mut rig = team();
+    let plan = propose(&mut rig, "one");
+    for by in ["ada", "bob", "lead"] {
+        let refusal = rig.by(by, approve(plan)).refusal();
+        assert!(matches!(refusal, Refused::NotPermitted(_)));
+    }
+    let call = || Call::Propose {
+        digest: "d".into(),
+        call: "{}".into(),
+    };
+    let refusal = rig.by("bob", call()).refusal();
+    assert!(matches!(refusal, Refused::NeedsNoPlan(_)));
+    assert!(matches!(
+        rig.user(call()).refusal(),
+        Refused::NotPermitted(_)
+    ));
+    rig.by("lead", send_back(plan)).answer();
+}
+
+#[test]
+fn a_goal_locks_the_lead_again() {
+    let mut plan = file(&[]);
+    plan.members[0].must_plan = true;
+    let mut rig = Rig::of(plan);
+    let call = Call::Propose {
+        digest: "d".into(),
+        call: "{}".into(),
+    };
+    let proposed = request(rig.by("lead", call).answer());
+    rig.user(approve(proposed)).answer();
+    assert!(!rig.member("lead").is_locked());
+    rig.user(Call::StartRun {
+        goal: "another".into(),
+        then_down: false,
+        anew: true,
+        memory: Default::default(),
+    })
+    .answer();
+    assert!(rig.member("lead").is_locked());
+}
+
+#[derive(Debug, Clone)]
+enum Move {
+    Propose(u8),
+    Ask,
+    Begin(u64),
+    /// By the user, or by the lead.
+    Decide(u64, bool, bool),
+    Claim(usize),
+    Release,
+    Die,
+}
+
+fn moves() -> impl Strategy<Value = Vec<Move>> {
+    let step = prop_oneof![
+        3 => (0..3_u8).prop_map(Move::Propose),
+        3 => Just(Move::Ask),
+        3 => (1..8_u64).prop_map(Move::Begin),
+        6 => (1..8_u64, any::<bool>(), any::<bool>())
+            .prop_map(|(id, user, yes)| Move::Decide(id, user, yes)),
+        2 => (0..3_usize).prop_map(Move::Claim),
+        1 => Just(Move::Release),
+        1 => Just(Move::Die),
+    ];
+    prop::collection::vec(step, 1..50)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_is_begun_but_under_the_last_plan_that_the_user_approved(moves in moves()) {
+        let mut rig = team();
+        let tasks = ["a", "b", "c"].map(|title| rig.add(title));
+        // What a plan was for, of those that the user approved and no newer one or task took the place of.
+        let mut approved = None;
+        let mut proposed = BTreeSet::new();
+        for step in moves {
+            let held = rig.team.task_of(&"ada".parse().unwrap()).map(|task| task.id);
+            match step {
+                Move::Propose(text) => {
+                    let known = proposed.len();
+                    proposed.insert(propose(&mut rig, &text.to_string()));
+                    if proposed.len() > known {
+                        approved = None;
+                    }
+                }
+                Move::Ask => {
+                    let answer = rig.by("ada", ask(true)).answer();
+                    prop_assert_eq!(answer == Answer::PlanFirst, approved.is_none());
+                }
+                Move::Begin(id) => {
+                    let begun = rig.by("ada", Call::BeginRequest { request: RequestId(id) });
+                    if matches!(begun.outcome, Some(Ok(_))) {
+                        prop_assert!(approved.is_some(), "P-{id} was begun without a plan");
+                        prop_assert!(!proposed.contains(&RequestId(id)));
+                    }
+                }
+                Move::Decide(id, user, yes) => {
+                    let request = RequestId(id);
+                    let call = if yes { approve(request) } else { send_back(request) };
+                    let done = if user { rig.user(call) } else { rig.by("lead", call) };
+                    if yes && matches!(done.outcome, Some(Ok(_))) {
+                        prop_assert!(user);
+                        if proposed.contains(&request) {
+                            approved = Some(held);
+                        }
+                    }
+                }
+                Move::Claim(which) => {
+                    let claim = Call::ClaimTask { task: Some(tasks[which]) };
+                    if matches!(rig.by("ada", claim).outcome, Some(Ok(_)))
+                        && approved != Some(Some(tasks[which]))
+                    {
+                        approved = None;
+                    }
+                }
+                Move::Release => {
+                    if let Some(task) = held {
+                        let call = Call::ReleaseTask { claim: rig.claim_of(task), note: "".into() };
+                        rig.by("ada", call).answer();
+                    }
+                }
+                Move::Die => {
+                    rig.wait(120_000);
+                    rig.dies("ada");
+                    rig.hello("ada");
+                }
+            }
+            prop_assert_eq!(is_locked(&rig), approved.is_none());
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! Where members are shown: which pane is whose, panes again for who lost theirs, and terminals that are lent.
+//!
+//! A pane is a view: nothing here says who lives. A member is in a pane when tmux shows there the process that is its
+//! worker, or the one of which the worker says that it lends it that terminal.
+
+use std::path::PathBuf;
+
+use agent_team_core::member::{Life, Member};
+use agent_team_protocol::method::{Attach, AttachAnswer, HoldAnswer, HoldPane, ReopenAnswer};
+use agent_team_protocol::notification::PaneShown;
+use agent_team_protocol::spec::Engine;
+use agent_team_protocol::view::Placement;
+use agent_team_protocol::{ErrorCode, LaunchId, MemberName, Refusal};
+use agent_team_system::daemon;
+use agent_team_system::process::ProcessId;
+use tokio::sync::oneshot;
+
+use super::Driver;
+use super::members::is_this_process;
+use super::reads::unknown_member;
+use crate::launch::{FoundPane, LaunchOrder, Lend, Order, ProgramTask};
+use crate::outbox::Reply;
+
+impl Driver {
+    /// The panes that there are, those among them that an earlier supervisor made.
+    pub(super) fn panes_found(&mut self, panes: Vec<FoundPane>) {
+        for FoundPane { member, pid, id } in panes {
+            let Some(there) = self.team.member(&member) else {
+                continue;
+            };
+            let worker = there.life.process().map(|process| process.pid);
+            let Some(launch) = there.life.launch().map(|launch| launch.id.clone()) else {
+                continue;
+            };
+            let live = self.live_of(&member, &launch);
+            let holder = live.holder.map(|holder| holder.pid);
+            if [worker, holder].contains(&Some(pid)) {
+                live.placement = Some(Placement::Tmux);
+                live.pane = Some(id);
+            }
+        }
+    }
+
+    pub(super) fn pane_lost(&mut self, launch: &LaunchId) {
+        self.heard(launch);
+        if let Some(live) = self.live.get_mut(launch) {
+            tracing::info!(member = %live.member, "lost its pane and goes on headless");
+            live.placement = Some(Placement::Headless);
+            live.pane = None;
+            live.holder = None;
+        }
+    }
+
+    /// Which pane that is, if it is one, tmux says.
+    pub(super) fn pane_shown(&mut self, launch: &LaunchId, shown: &PaneShown) {
+        self.heard(launch);
+        if let Some(live) = self.live.get_mut(launch) {
+            live.placement = Some(Placement::Headless);
+            live.pane = None;
+            live.holder = Some(ProcessId {
+                pid: shown.pid,
+                start_time: shown.start_time,
+            });
+            self.launcher.order(Order::Look);
+        }
+    }
+
+    /// Lends a terminal to a launch's worker.
+    pub(super) fn hold(&mut self, reply: Reply, hold: &HoldPane) {
+        let over = || Refusal::new(ErrorCode::NoPane, "who is to be shown here has ended");
+        let Some(member) = self.team.member_of(&hold.launch) else {
+            return reply.refuse(over().hint("agent-team ps shows who is there"));
+        };
+        let name = member.plan.name.clone();
+        let live = self.live.get(&hold.launch);
+        let Some(connection) = live.and_then(|live| live.connection.as_ref()) else {
+            let refusal = format!("{name} is not connected");
+            return reply.refuse(Refusal::new(ErrorCode::NoPane, refusal).hint("try it again"));
+        };
+        if is_this_process(connection.process) {
+            return reply.refuse(no_own_process(&name));
+        }
+        let ProcessId { pid, start_time } = connection.process;
+        // Who holds it is told first: the worker may let go of it at once.
+        reply.ok(&HoldAnswer {
+            member: name.clone(),
+            pid,
+            start_time,
+        });
+        self.notify(&name, &hold.show);
+    }
+
+    pub(super) fn attach(&self, reply: Reply, attach: Attach) {
+        let Attach {
+            member,
+            read_only,
+            terminal,
+        } = attach;
+        let lend = match &member {
+            None => None,
+            Some(name) => match self.team.member(name) {
+                None => return reply.refuse(unknown_member(name)),
+                Some(member) => self.lend_to(member, read_only),
+            },
+        };
+        let (answered, answer) = oneshot::channel();
+        self.launcher.order(Order::Attach {
+            member,
+            read_only,
+            tmux: terminal.tmux,
+            lend,
+            reply: answered,
+        });
+        answer_with(reply, answer, |answer| answer);
+    }
+
+    /// How the caller's terminal is lent to a member that is there.
+    fn lend_to(&self, member: &Member, read_only: bool) -> Option<Lend> {
+        let (launch, live) = self.live_launch(&member.plan.name)?;
+        let worker = live.connection.as_ref()?.process;
+        if is_this_process(worker) {
+            return None;
+        }
+        let how = if read_only { "--watch" } else { "--attach" };
+        let program = holding_program().ok()?;
+        let mut argv = vec![program];
+        argv.extend(self.holding(how, launch));
+        let argv = argv.iter().map(|word| word.to_str().map(str::to_owned));
+        let holder = live.holder.map(|holder| holder.pid);
+        Some(Lend {
+            shown_by: [Some(worker.pid), holder].into_iter().flatten().collect(),
+            answer: AttachAnswer {
+                argv: argv.collect::<Option<_>>()?,
+                unset: Vec::new(),
+            },
+        })
+    }
+
+    /// The arguments of who lends a terminal to a launch's worker.
+    fn holding(&self, how: &str, launch: &LaunchId) -> Vec<PathBuf> {
+        vec![
+            how.into(),
+            self.directories.socket(),
+            self.identity.team.as_str().into(),
+            launch.as_str().into(),
+        ]
+    }
+
+    /// Panes for who goes on without.
+    pub(super) fn reopen(&self, reply: Reply, member: Option<MemberName>) {
+        let orders = match member {
+            None => Ok(self.without_panes()),
+            Some(name) => match self.team.member(&name) {
+                None => return reply.refuse(unknown_member(&name)),
+                Some(member) => self
+                    .pane_for(member)
+                    .map(|order| order.into_iter().collect()),
+            },
+        };
+        let orders: Vec<_> = match orders {
+            Ok(orders) => orders,
+            Err(refusal) => return reply.refuse(refusal),
+        };
+        let (shown, answer) = oneshot::channel();
+        self.launcher.order(Order::Show(orders, shown));
+        answer_with(reply, answer, |panes| Ok(ReopenAnswer { panes }));
+    }
+
+    /// The same for everybody, when nobody asks what came of it.
+    pub(super) fn reopen_all(&self) {
+        let orders = self.without_panes();
+        if orders.is_empty() {
+            return;
+        }
+        let (shown, answer) = oneshot::channel();
+        self.launcher.order(Order::Show(orders, shown));
+        tokio::task::spawn_local(async move {
+            for pane in answer.await.unwrap_or_default() {
+                if let Some(why) = pane.why {
+                    tracing::warn!(member = %pane.member, why, "gets no pane");
+                }
+            }
+        });
+    }
+
+    fn without_panes(&self) -> Vec<LaunchOrder> {
+        let members = self.team.members();
+        members
+            .filter_map(|member| self.pane_for(member).ok().flatten())
+            .collect()
+    }
+
+    /// A pane for a worker that is there; `None`: it has one.
+    fn pane_for(&self, member: &Member) -> Result<Option<LaunchOrder>, Refusal> {
+        let name = &member.plan.name;
+        let refused = |why: String| Refusal::new(ErrorCode::NoPane, why);
+        match self.wanted_placement(member) {
+            Placement::Tmux => {}
+            Placement::Headless => {
+                let team = self.placement();
+                return Err(refused(format!("{name} is to have no pane: {team}"))
+                    .hint(format!("agent-team attach {name} shows {name} here")));
+            }
+            Placement::Hosted => return Err(no_own_process(name)),
+        }
+        let Some((launch, live)) = self.live_launch(name) else {
+            return Err(refused(format!("{name} is not running")).hint(format!(
+                "agent-team restart {name} starts {name}, in a pane"
+            )));
+        };
+        if live.pane.is_some() {
+            return Ok(None);
+        }
+        let worker = match (&member.life, &live.connection) {
+            (Life::Ready { .. } | Life::Draining { .. }, Some(connection)) => connection.process,
+            _ => {
+                return Err(
+                    refused(format!("{name} is not connected")).hint("try it again in a moment")
+                );
+            }
+        };
+        let failed = |why: String| Refusal::new(ErrorCode::Internal, why);
+        let program = holding_program().map_err(|error| failed(error.to_string()))?;
+        let label = self.label_of(name).ok_or_else(|| unknown_member(name))?;
+        let arguments = self.holding("--hold", launch).into_iter();
+        Ok(Some(LaunchOrder {
+            member: name.clone(),
+            launch: launch.clone(),
+            program,
+            task: ProgramTask::Hold {
+                worker: worker.pid,
+                arguments: arguments.map(Into::into).collect(),
+            },
+            headless: false,
+            label,
+        }))
+    }
+}
+
+/// It carries no engine but the smallest.
+fn holding_program() -> Result<PathBuf, daemon::FindBinaryError> {
+    daemon::sibling_binary(Engine::Command.worker())
+}
+
+fn no_own_process(name: &MemberName) -> Refusal {
+    let text = format!("{name} has no process of its own, and no terminal");
+    Refusal::new(ErrorCode::NoPane, text)
+        .hint(format!("agent-team logs -f {name} shows what it prints"))
+}
+
+/// Passes on what the launcher says.
+fn answer_with<T: 'static, A: serde::Serialize>(
+    reply: Reply,
+    answer: oneshot::Receiver<T>,
+    say: impl FnOnce(T) -> Result<A, Refusal> + 'static,
+) {
+    tokio::task::spawn_local(async move {
+        match answer.await.map(say) {
+            Ok(Ok(answer)) => reply.ok(&answer),
+            Ok(Err(refusal)) => reply.refuse(refusal),
+            Err(_) => reply.refuse(Refusal::internal("the launcher is gone")),
+        }
+    });
+}

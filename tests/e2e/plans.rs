@@ -1,0 +1,252 @@
+//! Who must plan first changes nothing before somebody has approved that very plan.
+
+use agent_team_protocol::RequestId;
+use agent_team_protocol::view::{MemberState, MemberView, PlanState, Waiting};
+use agent_team_system::process::Signal;
+use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by_model};
+use agent_team_tests::{Rig, processes, tmux, within};
+use serde_json::json;
+
+use crate::agents::rig;
+
+fn propose(text: &str) -> Reply {
+    Reply::call("propose_plan", json!({ "text": text }))
+}
+
+fn write(path: &str) -> Reply {
+    Reply::call("write", json!({ "path": path, "content": "hello\n" }))
+}
+
+/// A lead who says nothing, and ada, who must plan and whose model says this.
+async fn server(replies: Vec<Reply>) -> FakeModelServer {
+    let lead = ("lead", vec![Reply::text("I see.")]);
+    FakeModelServer::start(by_model([lead, ("ada", replies)])).await
+}
+
+async fn team(replies: Vec<Reply>) -> (FakeModelServer, Rig) {
+    let server = server(replies).await;
+    let rig = rig(&server);
+    must_plan(&rig);
+    rig.ok(["up", "--detach"]).await;
+    (server, rig)
+}
+
+fn must_plan(rig: &Rig) {
+    let file = rig.read(".agent-team/team.toml").expect("the rig wrote it");
+    rig.set_team(&format!("{file}plan = \"required\"\n"));
+}
+
+fn waits_for(member: &MemberView, id: u64, number: u64) -> bool {
+    let request = RequestId(id);
+    member.waiting == Some(Waiting::Plan { request, number })
+}
+
+/// What the model was told that its last calls came to.
+fn told(server: &FakeModelServer) -> String {
+    let requests = server.requests();
+    let last = requests.iter().rev().find(|asked| asked.model() == "ada");
+    let results = last.expect("it was asked").results();
+    results.first().expect("a result").1.clone()
+}
+
+#[tokio::test]
+async fn nothing_is_changed_before_the_plan_is_approved() {
+    let (server, rig) = team(vec![
+        write("early.txt"),
+        Reply::call("bash", json!({ "command": "touch early.txt" })),
+        propose("Write late.txt\n\nAnd check it."),
+        propose("Write late.txt, tests first."),
+        write("late.txt"),
+        Reply::text("Done."),
+    ])
+    .await;
+    rig.ok(["task", "add", "Write it"]).await;
+    let ada = rig.until_member("ada", |ada| waits_for(ada, 1, 1)).await;
+    assert_eq!(ada.state, MemberState::Waiting);
+    let held_back = told(&server);
+    assert!(
+        held_back.contains("Not carried out: no plan of yours is approved")
+            && held_back.contains("propose_plan"),
+        "{held_back}"
+    );
+    assert_eq!(rig.read("early.txt"), None);
+
+    let listed = rig.json(["requests"]).await;
+    assert_eq!(listed["requests"][0]["plan"], 1);
+    let listed = rig.ok(["requests"]).await.stdout;
+    assert!(
+        listed.contains("plan 1: Write late.txt (+1 lines)"),
+        "{listed}"
+    );
+    let shown = rig.ok(["requests", "show", "P-1"]).await.stdout;
+    assert!(
+        shown.contains("plan 1\nWrite late.txt\n\nAnd check it.\n"),
+        "{shown}"
+    );
+    // Nothing reaches further than this one.
+    rig.refused(2, ["requests", "allow", "P-1", "--for", "team"])
+        .await;
+
+    rig.ok(["requests", "deny", "P-1", "--reason", "tests first"])
+        .await;
+    rig.until_member("ada", |ada| waits_for(ada, 2, 2)).await;
+    assert!(told(&server).contains("was sent back by user: tests first"));
+    let sent_back = rig.ok(["requests", "show", "P-1"]).await.stdout;
+    assert!(sent_back.starts_with("P-1  sent back"), "{sent_back}");
+    rig.ok(["requests", "allow", "P-2"]).await;
+    rig.until_member_is("ada", MemberState::Idle).await;
+    assert_eq!(rig.read("late.txt").as_deref(), Some("hello\n"));
+    assert_eq!(rig.read("early.txt"), None);
+    let task = rig.task("T-1").await;
+    assert_eq!(task.result.as_deref(), Some("Done."));
+}
+
+#[tokio::test]
+async fn a_locked_member_does_not_complete_its_task_by_ending_its_turn() {
+    let (server, rig) = team(vec![
+        Reply::text("It is done."),
+        propose("Nothing is to be changed."),
+        Reply::text("It is done."),
+    ])
+    .await;
+    rig.ok(["task", "add", "Look at it"]).await;
+    rig.until_member("ada", |ada| waits_for(ada, 1, 1)).await;
+    let asked = server.requests();
+    let last = asked.iter().rev().find(|asked| asked.model() == "ada");
+    let said = last.expect("it was asked").said();
+    assert!(said.contains("a plan must be approved"), "{said}");
+    rig.ok(["requests", "allow", "P-1"]).await;
+    rig.until_task_is("T-1", agent_team_protocol::view::TaskState::Completed)
+        .await;
+}
+
+#[tokio::test]
+async fn a_new_task_locks_again() {
+    let (_server, rig) = team(vec![
+        propose("The first."),
+        write("one.txt"),
+        Reply::text("Done."),
+        write("two.txt"),
+        propose("The second."),
+        write("two.txt"),
+        Reply::text("Done."),
+    ])
+    .await;
+    rig.ok(["task", "add", "One"]).await;
+    rig.until_member("ada", |ada| waits_for(ada, 1, 1)).await;
+    rig.ok(["requests", "allow", "P-1"]).await;
+    rig.written("one.txt").await;
+    rig.ok(["task", "add", "Two"]).await;
+    rig.until_member("ada", |ada| waits_for(ada, 2, 2)).await;
+    assert_eq!(rig.read("two.txt"), None);
+    rig.ok(["requests", "allow", "P-2"]).await;
+    rig.written("two.txt").await;
+}
+
+#[tokio::test]
+async fn a_plan_outlives_the_supervisor_and_its_approval_the_worker() {
+    let (server, rig) = team(vec![
+        propose("Write it."),
+        // The second life begins here.
+        write("late.txt"),
+        Reply::text("Done."),
+    ])
+    .await;
+    rig.ok(["task", "add", "Write it"]).await;
+    rig.until_member("ada", |ada| waits_for(ada, 1, 1)).await;
+    let supervisor = rig.supervisor().await;
+    supervisor.signal(Signal::SIGKILL).expect("it is killed");
+    processes::ended(supervisor).await;
+    rig.until_member("ada", |ada| waits_for(ada, 1, 1)).await;
+
+    // Nobody hears of the approval: she is told when she is back.
+    let ada = rig.worker("ada").await;
+    ada.signal(Signal::SIGSTOP).expect("it is stopped");
+    rig.ok(["requests", "allow", "P-1"]).await;
+    processes::kill(ada).await;
+    server.asked("ada", 2).await;
+    rig.written("late.txt").await;
+    let asked = server.requests();
+    let after = asked.iter().filter(|asked| asked.model() == "ada").nth(1);
+    let said = after.expect("it was asked").said();
+    assert!(said.contains("your plan 1 is approved"), "{said}");
+    let ada = rig.member("ada").await;
+    assert_eq!(ada.plan.map(|plan| plan.state), Some(PlanState::Approved));
+}
+
+#[tokio::test]
+async fn who_was_killed_while_its_plan_waited_proposes_the_same_one() {
+    let again = || propose("Write it.");
+    let (server, rig) = team(vec![again(), again(), Reply::text("Done.")]).await;
+    rig.ok(["task", "add", "Write it"]).await;
+    rig.until_member("ada", |ada| waits_for(ada, 1, 1)).await;
+    processes::kill(rig.worker("ada").await).await;
+    server.asked("ada", 2).await;
+    rig.until_member("ada", |ada| waits_for(ada, 1, 1)).await;
+    let all = rig.json(["requests", "list", "--all"]).await;
+    assert_eq!(all["requests"].as_array().expect("a list").len(), 1);
+    rig.ok(["requests", "allow", "P-1"]).await;
+    rig.until_task_is("T-1", agent_team_protocol::view::TaskState::Completed)
+        .await;
+}
+
+#[tokio::test]
+async fn the_person_and_the_lead_may_spawn_who_must_plan() {
+    let lead = vec![
+        Reply::call("spawn_teammate", json!({ "name": "bob", "plan": true })),
+        Reply::text("I see."),
+    ];
+    let quiet = || vec![Reply::text("I see.")];
+    let script = by_model([("lead", lead), ("ada", quiet()), ("bob", quiet())]);
+    let server = FakeModelServer::start(script).await;
+    let rig = rig(&server);
+    rig.ok(["up", "--detach"]).await;
+    rig.ok(["send", "lead", "Go on"]).await;
+    rig.ok(["spawn", "worker", "--name", "cy", "--plan"]).await;
+    for name in ["bob", "cy"] {
+        let plan = rig.until_member(name, |it| it.plan.is_some()).await.plan;
+        let plan = plan.expect("it must plan");
+        assert_eq!((plan.number, plan.state), (0, PlanState::Missing));
+    }
+    assert_eq!(rig.member("ada").await.plan, None);
+}
+
+#[tokio::test]
+async fn a_plan_is_read_and_approved_in_the_pane() {
+    if !tmux::is_here() {
+        return;
+    }
+    let replies = vec![
+        propose("Write it.\n\nThen check it."),
+        write("late.txt"),
+        Reply::text("Done."),
+    ];
+    let server = server(replies).await;
+    let rig = rig(&server);
+    must_plan(&rig);
+    let file = rig.read(".agent-team/team.toml").expect("the rig wrote it");
+    rig.set_team(&file.replace("headless", "tmux"));
+    rig.ok(["up", "--detach"]).await;
+    rig.ok(["send", "ada", "Go on"]).await;
+    let ada = rig.until_member("ada", |ada| waits_for(ada, 1, 1)).await;
+    let pane = ada.pane.expect("a pane");
+    let tmux = rig.tmux();
+    let shown = tmux
+        .until_shown(&pane, "P-1? y approve · n send back")
+        .await;
+    assert!(shown.contains("ada proposes: plan 1"), "{shown}");
+    assert!(shown.contains("Then check it."), "{shown}");
+    // A key that comes while the plan is new is not an answer, and each such key makes it new again.
+    let once = std::time::Duration::from_millis(600);
+    within("the key to be taken", async {
+        loop {
+            tmux.ask(["send-keys", "-t", &pane, "y"]).await;
+            let decided = tokio::time::timeout(once, server.asked("ada", 2)).await;
+            if decided.is_ok() {
+                return;
+            }
+        }
+    })
+    .await;
+    rig.written("late.txt").await;
+}

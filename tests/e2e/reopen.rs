@@ -1,0 +1,241 @@
+//! Workers that lost their pane, or never had one, and are shown again without a restart.
+
+use std::fs;
+
+use agent_team_protocol::view::{MemberState, MemberView, Placement, TaskState};
+use agent_team_system::process::{ProcessId, Signal};
+use agent_team_tests::{Rig, processes, tmux, until};
+
+use crate::teams::{headless, in_panes, task};
+
+/// A key that leaves a terminal which is lent to a member: Control and backslash.
+const LEAVE: &str = "\u{1c}";
+
+/// A task that says it has begun, and ends when the test lets it.
+const GATED: &str = "mkfifo gate; echo before; cat gate; echo after";
+
+async fn open_gate(rig: &Rig) {
+    let gate = rig.project().join("gate");
+    tokio::task::spawn_blocking(move || fs::write(gate, ""))
+        .await
+        .unwrap()
+        .unwrap();
+}
+
+async fn until_gated(rig: &Rig) {
+    let gate = rig.project().join("gate");
+    until("the gate", async || gate.exists().then_some(())).await;
+}
+
+async fn until_headless(rig: &Rig, name: &str) -> MemberView {
+    rig.until_member(name, |member| {
+        member.placement == Placement::Headless && member.pane.is_none()
+    })
+    .await
+}
+
+async fn until_shown_again(rig: &Rig, name: &str) -> MemberView {
+    rig.until_member(name, |member| {
+        member.placement == Placement::Tmux && member.pane.is_some()
+    })
+    .await
+}
+
+fn assert_same_worker(before: &MemberView, after: &MemberView) {
+    assert_eq!(
+        (after.pid, &after.launch, after.restarts),
+        (before.pid, &before.launch, before.restarts)
+    );
+}
+
+#[tokio::test]
+async fn a_pane_closed_by_hand_is_opened_again_with_what_was_shown_and_the_same_worker() {
+    if !tmux::is_here() {
+        return;
+    }
+    let rig = in_panes(&["ada", "bob"], &task("Long", GATED, "for = \"ada\""));
+    rig.ok(["up"]).await;
+    let before = rig.until_member_is("ada", MemberState::Working).await;
+    until_gated(&rig).await;
+    let tmux = rig.tmux();
+    tmux.ask(["kill-pane", "-t", &before.pane.clone().unwrap()])
+        .await;
+    assert!(until_headless(&rig, "ada").await.lost_pane);
+    let ps = rig.ok(["ps"]).await;
+    ps.says("ada goes on without a pane: agent-team panes reopen ada");
+
+    rig.ok(["panes", "reopen", "ada"])
+        .await
+        .says("ada is shown in %");
+    let after = until_shown_again(&rig, "ada").await;
+    assert_same_worker(&before, &after);
+    let pane = after.pane.clone().unwrap();
+    let shown = tmux.until_shown(&pane, "before").await;
+    assert!(shown.contains("T-1 Long"), "{shown}");
+    rig.ok(["panes", "reopen"]).await.says("nobody is without");
+    open_gate(&rig).await;
+    tmux.until_shown(&pane, "T-1 completed").await;
+    // Keys go to the same worker.
+    rig.ok(["send", "ada", "still there?"]).await;
+    tmux.until_shown(&pane, "user: still there?").await;
+    tmux.ask(["send-keys", "-t", &pane, "echo typed", "Enter"])
+        .await;
+    let typed = rig.until_task_is("T-2", TaskState::Completed).await;
+    assert_eq!(typed.owner.unwrap().to_string(), "ada");
+    tmux.until_shown(&pane, "T-2 completed").await;
+
+    // It may die again, and a successor has the same pane.
+    let holder: u64 = tmux
+        .ask(["display-message", "-p", "-t", &pane, "#{pane_pid}"])
+        .await
+        .parse()
+        .unwrap();
+    assert_ne!(Some(holder), after.pid.map(u64::from));
+    processes::kill(ProcessId::of(holder.try_into().unwrap()).unwrap().unwrap()).await;
+    assert_same_worker(&before, &until_headless(&rig, "ada").await);
+    rig.ok(["panes", "reopen"]).await;
+    let again = until_shown_again(&rig, "ada").await;
+    assert_same_worker(&before, &again);
+    assert_eq!(again.pane, after.pane, "the dead pane is used again");
+    rig.ok(["restart", "ada"]).await;
+    let successor = rig
+        .until_member("ada", |ada| {
+            ada.state == MemberState::Idle && ada.launch != before.launch
+        })
+        .await;
+    assert_eq!(successor.pane, after.pane);
+    assert_eq!(tmux.panes("#{pane_id}").await.len(), 2);
+    rig.ok(["down", "--force"]).await;
+    assert_eq!(rig.processes(), []);
+}
+
+#[tokio::test]
+async fn after_the_tmux_server_was_killed_up_gives_everybody_a_pane_again() {
+    if !tmux::is_here() {
+        return;
+    }
+    let rig = in_panes(&["ada", "bob"], &task("Long", GATED, "for = \"ada\""));
+    rig.ok(["up"]).await;
+    let ada = rig.until_member_is("ada", MemberState::Working).await;
+    let bob = rig.until_member_is("bob", MemberState::Idle).await;
+    until_gated(&rig).await;
+    let tmux = rig.tmux();
+    let server = tmux.ask(["display-message", "-p", "#{pid}"]).await;
+    processes::kill(ProcessId::of(server.parse().unwrap()).unwrap().unwrap()).await;
+    until_headless(&rig, "ada").await;
+    until_headless(&rig, "bob").await;
+    // A new supervisor knows of them what they say, and no more.
+    processes::kill(rig.supervisor().await).await;
+    until_headless(&rig, "ada").await;
+    until_headless(&rig, "bob").await;
+
+    rig.ok(["up"]).await;
+    assert_same_worker(&ada, &until_shown_again(&rig, "ada").await);
+    let again = until_shown_again(&rig, "bob").await;
+    assert_same_worker(&bob, &again);
+    tmux.until_shown(&again.pane.unwrap(), "bob ▸").await;
+    open_gate(&rig).await;
+    let done = rig.until_task_is("T-1", TaskState::Completed).await;
+    assert_eq!(done.attempts, 1);
+}
+
+#[tokio::test]
+async fn a_new_supervisor_finds_members_in_the_panes_that_are_held_for_them() {
+    if !tmux::is_here() {
+        return;
+    }
+    let rig = in_panes(&["ada"], "");
+    rig.ok(["up"]).await;
+    let before = rig.until_member_is("ada", MemberState::Idle).await;
+    let tmux = rig.tmux();
+    // Another pane keeps the server.
+    tmux.ask(["split-window", "-d", "sleep", "600"]).await;
+    tmux.ask(["kill-pane", "-t", &before.pane.clone().unwrap()])
+        .await;
+    until_headless(&rig, "ada").await;
+    fs::remove_file(rig.directories().tmux_socket()).unwrap();
+    rig.ok(["panes", "reopen"]).await;
+    let held = until_shown_again(&rig, "ada").await;
+    processes::kill(rig.supervisor().await).await;
+    let adopted = until_shown_again(&rig, "ada").await;
+    assert_same_worker(&before, &adopted);
+    assert_eq!(adopted.pane, held.pane);
+    rig.ok(["panes", "reopen"]).await.says("nobody is without");
+    let panes = tmux.panes("#{@agent_team_member}").await;
+    assert_eq!(panes.iter().filter(|member| *member == "ada").count(), 1);
+    rig.ok(["down"]).await;
+}
+
+#[tokio::test]
+async fn a_headless_member_is_shown_in_the_terminal_of_who_attaches_and_goes_on_after() {
+    let rig = headless(&["ada"], &task("Long", GATED, ""));
+    rig.ok(["up"]).await;
+    let before = rig.until_member_is("ada", MemberState::Working).await;
+    until_gated(&rig).await;
+    let mut screen = rig.on_terminal(["attach", "ada"]);
+    screen.until("T-1 Long").await;
+    screen.until("before").await;
+    open_gate(&rig).await;
+    screen.until("T-1 completed").await;
+    screen.until("ada ▸").await;
+    // ^C drops what was typed, and nothing else.
+    screen.type_in("half a line\u{3}").await;
+    screen.until("ada ▸").await;
+    screen.type_in("stty size; echo typed here\r").await;
+    screen.until("typed here").await;
+    screen.until("T-2 completed").await;
+    screen.type_in(LEAVE).await;
+    let (code, _) = screen.end().await;
+    assert_eq!(code, 0);
+    let after = rig.until_member_is("ada", MemberState::Idle).await;
+    assert_same_worker(&before, &after);
+    let typed = rig.task("T-2").await.result.unwrap();
+    assert!(typed.ends_with("typed here"), "{typed}");
+}
+
+#[tokio::test]
+async fn the_key_that_leaves_does_so_in_the_middle_of_a_task_that_goes_on() {
+    let rig = headless(&["ada"], &task("Long", GATED, ""));
+    rig.ok(["up"]).await;
+    until_gated(&rig).await;
+    let mut screen = rig.on_terminal(["attach", "ada"]);
+    screen.until("ada is here until").await;
+    screen.type_in(LEAVE).await;
+    assert_eq!(screen.end().await.0, 0);
+    // Whose terminal is killed leaves too.
+    let mut screen = rig.on_terminal(["attach", "ada"]);
+    screen.until("ada is here until").await;
+    drop(screen);
+    let mut looking = rig.on_terminal(["attach", "ada", "--read-only"]);
+    looking.until("ada is here until").await;
+    looking.type_in("x").await;
+    open_gate(&rig).await;
+    looking.until("T-1 completed").await;
+    looking.type_in("touch typed\r").await;
+    rig.ok(["send", "ada", "after it"]).await;
+    looking.until("after it").await;
+    looking.type_in("\u{3}").await;
+    assert_eq!(looking.end().await.0, 0);
+    let tasks = rig.json(["task", "list"]).await;
+    assert_eq!(tasks["tasks"].as_array().map(Vec::len), Some(1));
+}
+
+#[tokio::test]
+async fn who_attaches_later_takes_the_member_over() {
+    let rig = headless(&["ada"], "");
+    rig.ok(["up"]).await;
+    rig.until_member_is("ada", MemberState::Idle).await;
+    let mut first = rig.on_terminal(["attach", "ada"]);
+    first.until("ada ▸").await;
+    let mut second = rig.on_terminal(["attach", "ada"]);
+    second.until("ada ▸").await;
+    assert_eq!(first.end().await.0, 0);
+    // The supervisor is nothing that the terminal needs.
+    processes::kill(rig.supervisor().await).await;
+    second.type_in("echo on and on\r").await;
+    second.until("T-1 completed").await;
+    // A worker that is killed leaves the terminal as it was.
+    rig.worker("ada").await.signal(Signal::SIGKILL).unwrap();
+    let (code, _) = second.end().await;
+    assert_eq!(code, 0);
+}
