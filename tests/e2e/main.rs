@@ -15,6 +15,7 @@ mod demo;
 mod down;
 mod envelopes;
 mod history;
+mod hosted;
 mod hostile;
 mod impersonation;
 mod mcp;

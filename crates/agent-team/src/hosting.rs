@@ -3,12 +3,10 @@
 //!
 //! What one of them does to its thread, blocking it or panicking, is done to nobody else.
 
-use std::any::Any;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
-use std::panic::AssertUnwindSafe;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -17,12 +15,9 @@ use agent_team_protocol::spec;
 use agent_team_protocol::{MemberName, RoleName};
 use agent_team_supervisor::embed::{Host, Hosted};
 use agent_team_teammate::RunError;
-use agent_team_teammate::hosted::{Engine, HostedLaunch};
+use agent_team_teammate::hosted::{Engine, HostedLaunch, thread};
 use agent_team_teammate::model::Model;
 use tokio::sync::oneshot;
-
-/// How long what a member's tools have going on in other threads may take to end.
-const LEFT_LIMIT: Duration = Duration::from_secs(2);
 
 /// A member that is about to work, for whoever chooses its engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,48 +97,19 @@ impl Host for Hosting {
         let alive = threads.alive.clone();
         let alive = alive.ok_or_else(|| io::Error::other("the team ends"))?;
         let worker = member.clone();
-        let thread = std::thread::Builder::new().name(format!("agent {member}"));
-        let handle = thread.spawn(move || {
-            if let Err(error) = live(&worker, &crew, launch_file, ending) {
-                tracing::error!(member = %worker, %error, "its worker cannot work");
+        let work =
+            move || async move { work(&crew, &launch_file).await.map_err(|e| e.to_string()) };
+        let over = move |worked| {
+            if let Err(error) = worked {
+                tracing::error!(member = %worker, error, "its worker cannot work");
             }
-            // Nothing of the member runs any more.
             drop(left);
             drop(alive);
-        })?;
+        };
+        let handle = thread::start(format!("agent {member}"), ending, work, over)?;
         threads.handles.retain(|handle| !handle.is_finished());
         threads.handles.push(handle);
         Ok(Hosted { end, ended })
-    }
-}
-
-/// The whole life of one worker.
-fn live(
-    member: &MemberName,
-    crew: &Crew,
-    launch_file: PathBuf,
-    ending: oneshot::Receiver<()>,
-) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let work = async {
-        tokio::select! {
-            biased;
-            // Where it stands: that is what a kill is.
-            _told = ending => Ok(()),
-            worked = work(crew, &launch_file) => worked,
-        }
-    };
-    let worked = std::panic::catch_unwind(AssertUnwindSafe(|| runtime.block_on(work)));
-    runtime.shutdown_timeout(LEFT_LIMIT);
-    match worked {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(io::Error::other(error)),
-        Err(panic) => Err(io::Error::other(format!(
-            "{member} panicked: {}",
-            panicked(&*panic)
-        ))),
     }
 }
 
@@ -168,11 +134,4 @@ async fn work(crew: &Crew, launch_file: &Path) -> Result<(), RunError> {
         }
     };
     Ok(())
-}
-
-fn panicked(panic: &(dyn Any + Send)) -> &str {
-    match panic.downcast_ref::<&str>() {
-        Some(text) => text,
-        None => panic.downcast_ref::<String>().map_or("?", String::as_str),
-    }
 }

@@ -347,6 +347,7 @@ pub(crate) enum Panes {
     Auto,
     Tmux,
     Headless,
+    Hosted,
 }
 
 /// Add a member of a role

@@ -8,6 +8,7 @@ pub mod codec;
 pub mod envelope;
 pub mod error;
 pub mod exit;
+pub mod host;
 pub mod id;
 pub mod initialize;
 pub mod launch;

@@ -355,6 +355,8 @@ pub enum PlacementChoice {
     Auto,
     Tmux,
     Headless,
+    /// Several members in one process.
+    Hosted,
 }
 
 /// How tmux lays the panes of a team's window out.

@@ -103,6 +103,7 @@ fn member_plan(spec: MemberSpec, colour: Colour) -> MemberPlan {
             cwd: spec.cwd,
             env: spec.env,
             headless: spec.placement == Some(PlacementChoice::Headless),
+            hosted: spec.placement == Some(PlacementChoice::Hosted),
             agent: spec.agent,
         }),
         colour: colour.name().into(),

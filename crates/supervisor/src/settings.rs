@@ -62,6 +62,9 @@ pub(crate) struct MemberSettings {
     pub(crate) env: BTreeMap<String, String>,
     /// Without a terminal, wherever the others are.
     pub(crate) headless: bool,
+    /// In one process with others, wherever they are.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) hosted: bool,
     #[serde(default, skip_serializing_if = "is_plain")]
     pub(crate) agent: AgentSpec,
 }

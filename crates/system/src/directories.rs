@@ -195,6 +195,11 @@ impl Directories {
         self.socket_path("tmux.sock")
     }
 
+    /// The socket of the process that hosts a team's members.
+    pub fn host_socket(&self, team_id: &str) -> PathBuf {
+        self.socket_path(&format!("host-{team_id}.sock"))
+    }
+
     pub fn teams(&self) -> PathBuf {
         self.state.join("teams")
     }

@@ -5,6 +5,7 @@
 //! What a peer may do is decided above, from its token.
 
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener as StdListener;
 use std::os::unix::net::UnixStream as StdStream;
 use std::path::Path;
@@ -38,23 +39,21 @@ impl Listener {
     /// lock is what makes it certain that nobody listens there. The socket is not removed on drop.
     /// Must be called within a tokio runtime.
     pub fn bind_replacing_stale(_held: &FileLock, path: &Path) -> io::Result<Listener> {
-        match std::fs::remove_file(path) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
-        let name = path.to_fs_name::<GenericFilePath>()?;
-        let options = ListenerOptions::new()
-            .name(name)
-            .mode(0o600)
-            .reclaim_name(false);
-        let listener = StdListener::from(options.create_sync_as::<NamedListener>()?);
+        Listener::over(bind(path)?)
+    }
+
+    /// The socket that this process was given as its stdin by who used [`bind_for`].
+    pub fn inherited() -> io::Result<Listener> {
+        let given = io::stdin().as_fd().try_clone_to_owned()?;
+        Listener::over(StdListener::from(given))
+    }
+
+    fn over(listener: StdListener) -> io::Result<Listener> {
         listener.set_nonblocking(true)?;
         Ok(Listener {
             listener: UnixListener::from_std(listener)?,
         })
     }
-
     /// The next connection of our own user; others are closed. Safe to cancel. An error (too many
     /// open files) leaves the listener usable.
     pub async fn accept(&self) -> io::Result<Stream> {
@@ -66,6 +65,29 @@ impl Listener {
             }
         }
     }
+}
+
+/// A socket for a process that is about to be started, which takes it with [`Listener::inherited`]: who connects waits
+/// for it. Only for a path that nobody else binds, in place of what a dead one left there.
+pub fn bind_for(path: &Path) -> io::Result<OwnedFd> {
+    bind(path).map(OwnedFd::from)
+}
+
+/// With mode 0600.
+fn bind(path: &Path) -> io::Result<StdListener> {
+    match std::fs::remove_file(path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let name = path.to_fs_name::<GenericFilePath>()?;
+    let options = ListenerOptions::new()
+        .name(name)
+        .mode(0o600)
+        .reclaim_name(false);
+    Ok(StdListener::from(
+        options.create_sync_as::<NamedListener>()?,
+    ))
 }
 
 /// One connection.

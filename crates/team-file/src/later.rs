@@ -14,10 +14,7 @@ const KEYS: &[(Level, &[&str])] = &[
 ];
 
 /// Values, by key.
-const VALUES: &[(&str, &[&str])] = &[
-    ("engine", &["acp", "terminal"]),
-    ("placement", &["iterm", "hosted"]),
-];
+const VALUES: &[(&str, &[&str])] = &[("engine", &["acp", "terminal"]), ("placement", &["iterm"])];
 
 pub(super) fn keys(level: Level) -> impl Iterator<Item = &'static str> {
     KEYS.iter()

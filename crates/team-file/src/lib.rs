@@ -61,6 +61,7 @@ const PLACEMENTS: &[(&str, PlacementChoice)] = &[
     ("auto", PlacementChoice::Auto),
     ("tmux", PlacementChoice::Tmux),
     ("headless", PlacementChoice::Headless),
+    ("hosted", PlacementChoice::Hosted),
 ];
 const LAYOUTS: &[(&str, Layout)] = &[
     ("main-vertical", Layout::MainVertical),

@@ -5,6 +5,7 @@
 //! whole. Dropping its future is the member's sudden death; what its programs left behind is ended by the supervisor.
 
 mod seat;
+pub mod thread;
 
 use std::io;
 use std::path::Path;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use agent_team_protocol::launch::LaunchFile;
 use agent_team_protocol::notification::{Assignment, DeliveredMessage};
 use agent_team_protocol::spec;
-use agent_team_protocol::{MemberName, RoleName};
+use agent_team_protocol::{LaunchId, MemberName, RoleName};
 use agent_team_system::directories::Directories;
 
 pub use seat::Seat;
@@ -59,26 +60,49 @@ pub type Working<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub struct HostedLaunch {
     launch: LaunchFile,
     directories: Directories,
+    reach: Reach,
 }
 
 impl HostedLaunch {
-    /// `None`: another took it, or the supervisor withdrew it.
+    /// For a program that embeds us. `None`: another took it, or the supervisor withdrew it.
     ///
     /// # Errors
     /// When the file cannot be used.
     pub fn take(launch_file: &Path) -> Result<Option<Self>, RunError> {
+        Ok(Self::take_here(launch_file)?.map(|mut taken| {
+            // What the user has set for the installation is not set for a program that embeds us.
+            taken.directories.config = taken.directories.run.join("config");
+            // Where there is no supervisor any more, the team is over.
+            taken.reach = Reach::There;
+            taken
+        }))
+    }
+
+    /// The same for a process of this installation.
+    ///
+    /// # Errors
+    /// When the file cannot be used.
+    pub fn take_here(launch_file: &Path) -> Result<Option<Self>, RunError> {
         let launch = match launch::take(launch_file) {
             Ok(launch) => launch,
             Err(TakeLaunchError::Taken(_)) => return Ok(None),
             Err(error) => return Err(RunError::Launch(Box::new(error))),
         };
-        let mut directories = launch::directories(launch_file, &launch)?;
-        // What the user has set for the installation is not set for a program that embeds us.
-        directories.config = directories.run.join("config");
+        let directories = launch::directories(launch_file, &launch)?;
         Ok(Some(Self {
             launch,
             directories,
+            reach: Reach::Start,
         }))
+    }
+
+    pub fn launch(&self) -> &LaunchId {
+        &self.launch.launch
+    }
+
+    /// Where what the member prints is kept.
+    pub fn log(&self) -> &Path {
+        &self.launch.log
     }
 
     pub fn member(&self) -> &MemberName {
@@ -152,9 +176,9 @@ impl HostedLaunch {
 
     async fn parts(&self) -> Result<Parts, RunError> {
         let (at, initialize) = (self.directories.clone(), introduction(&self.launch));
-        // It blocks on a runtime of its own, which this one does not allow here. Where there is no supervisor any more,
-        // the team is over: this process starts none.
-        let link = tokio::task::spawn_blocking(move || Link::start(at, initialize, Reach::There));
+        let reach = self.reach;
+        // It blocks on a runtime of its own, which this one does not allow here.
+        let link = tokio::task::spawn_blocking(move || Link::start(at, initialize, reach));
         let link = link.await.map_err(io::Error::other)??;
         let pane = Pane::none(self.launch.member.clone());
         Ok(parts(

@@ -11,7 +11,7 @@
 //! - pings, reconnecting, repeating what was not answered: `link`
 //! - how a task's line is run and ended: `engine`
 //! - what a model can do in its team, and what it is told of it: `team_tool`
-//! - the same inside another program, and work that is that program's own: `hosted`
+//! - the same inside another program, and work that is that program's own: `hosted`; several in one process: `host`
 //! - what stands in the pane, and what is typed there: `pane`, `typed`
 //! - how it comes by a terminal again: `hold`
 //! - what its programs are given and nobody is shown: `secret`
@@ -22,6 +22,7 @@ mod agent;
 pub mod desk;
 mod engine;
 pub mod hold;
+pub mod host;
 pub mod hosted;
 mod http;
 mod launch;
@@ -325,7 +326,8 @@ fn parts(
         cwd: launch.cwd.clone(),
         secrets: Secrets::new(&launch.secrets),
         marker: launch.launch.to_string(),
-        alone: launch.engine == Engine::Command,
+        // A hosted member's programs are not all that runs below the process.
+        alone: launch.engine == Engine::Command && signals.is_some(),
     });
     Parts {
         directories: directories.clone(),
@@ -361,7 +363,7 @@ fn go_to_work(cwd: &Path) -> Result<(), LastWords> {
 }
 
 /// What tasks left behind and has ended is this process's to reap.
-fn reap() {
+pub(crate) fn reap() {
     tokio::spawn(async {
         let error = spawn::reap_orphans().await;
         tracing::warn!(%error, "orphans are not reaped any more");

@@ -222,7 +222,7 @@ fn up_of(
     }
     let (limit, most) = match placement {
         PlacementChoice::Tmux | PlacementChoice::Auto => ("tmux alone", 1.15),
-        PlacementChoice::Headless => ("fork+exec alone", 1.5),
+        PlacementChoice::Headless | PlacementChoice::Hosted => ("fork+exec alone", 1.5),
     };
     Ok(Row::new(what, Unit::Milliseconds, Figure::of(ours))
         .limit(limit, Figure::of(limits))
@@ -266,7 +266,7 @@ fn bare_up(bench: &Bench, placement: PlacementChoice, count: usize) -> Result<Ba
     let started = Instant::now();
     match placement {
         PlacementChoice::Tmux | PlacementChoice::Auto => tmux.open(stub, &reports.socket, count)?,
-        PlacementChoice::Headless => {
+        PlacementChoice::Headless | PlacementChoice::Hosted => {
             for _ in 0..count {
                 children.push(reports.spawn(stub)?);
             }
@@ -375,7 +375,7 @@ fn restart_in(
     installation.down(&team)?;
     let limit = match placement {
         PlacementChoice::Tmux | PlacementChoice::Auto => "respawn-pane alone",
-        PlacementChoice::Headless => "fork+exec alone",
+        PlacementChoice::Headless | PlacementChoice::Hosted => "fork+exec alone",
     };
     let note: Vec<String> = STEPS
         .iter()
@@ -467,5 +467,6 @@ fn shown(placement: PlacementChoice) -> &'static str {
     match placement {
         PlacementChoice::Tmux | PlacementChoice::Auto => "tmux",
         PlacementChoice::Headless => "headless",
+        PlacementChoice::Hosted => "hosted",
     }
 }

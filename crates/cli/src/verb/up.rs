@@ -49,6 +49,7 @@ pub(super) async fn run(
             Panes::Auto => PlacementChoice::Auto,
             Panes::Tmux => PlacementChoice::Tmux,
             Panes::Headless => PlacementChoice::Headless,
+            Panes::Hosted => PlacementChoice::Hosted,
         };
     }
     let mut session = Session::to_create(TeamRef::Id(TeamId::new(&spec.name, &spec.project)));

@@ -15,7 +15,6 @@ use agent_team_system::process::ProcessId;
 use agent_team_system::tree::{Tree, TreeSurvived};
 use tokio::sync::{mpsc, oneshot};
 
-use super::members::is_this_process;
 use super::{Driver, Message};
 use crate::environment::Environment;
 use crate::hooks::{self, Heard, Hook};
@@ -121,11 +120,11 @@ impl Driver {
         token: String,
     ) -> Result<LaunchOrder, StartFault> {
         let failed = |error: std::io::Error| StartFault::Failed(error.to_string());
-        let plan = &self
+        let member_there = self
             .team
             .member(member)
-            .ok_or_else(|| StartFault::Unfit("it left the team".to_owned()))?
-            .plan;
+            .ok_or_else(|| StartFault::Unfit("it left the team".to_owned()))?;
+        let plan = &member_there.plan;
         let settings = MemberSettings::of(plan)
             .ok_or_else(|| StartFault::Unfit("its settings cannot be read".to_owned()))?;
         let program = self
@@ -171,7 +170,7 @@ impl Driver {
             launch: launch.clone(),
             program,
             task: ProgramTask::Launch { file: path },
-            headless: settings.headless,
+            placement: self.wanted_placement(member_there),
             label,
         })
     }
@@ -210,10 +209,19 @@ impl Driver {
         let live = self.live_of(member, &launch);
         let root = process.or(live.started);
         let sessions = live.sessions.clone();
-        // One that runs within this process is ended by who hosts it, and what it started by its other marks.
+        // One that is hosted is ended by who hosts it, and what it started by its other marks.
         let (hosted, gone) = oneshot::channel();
-        self.launcher.order(Order::End(launch.clone(), hosted));
-        let root = root.filter(|root| !is_this_process(*root));
+        let is_hosted = self.is_hosted(&launch, root);
+        if is_hosted {
+            self.launcher.order(Order::End {
+                launch: launch.clone(),
+                process: root,
+                gone: hosted,
+            });
+        } else {
+            drop(hosted);
+        }
+        let root = root.filter(|_| !is_hosted);
         let scan = if root.is_none() {
             Scan::Everything
         } else {
@@ -384,7 +392,7 @@ async fn wait_for_hosted(
     driver: &mpsc::UnboundedSender<Message>,
 ) {
     while tokio::time::timeout(END_LIMIT, &mut gone).await.is_err() {
-        tracing::error!("its worker within this process does not end");
+        tracing::error!("its hosted worker does not end");
         let survived = Message::TreeSurvived {
             launch: launch.clone(),
             pids: vec![std::process::id()],

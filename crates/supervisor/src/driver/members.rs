@@ -82,6 +82,17 @@ impl Driver {
         self.live.get_key_value(launch)
     }
 
+    /// Whether its worker shares a process with others, whose pid says nothing of its life: with this supervisor, or with
+    /// members alone. What was not started by this supervisor is where its team wants it.
+    pub(super) fn is_hosted(&self, launch: &LaunchId, process: Option<ProcessId>) -> bool {
+        let live = self.live.get(launch);
+        let placement = live.and_then(|live| live.placement).or_else(|| {
+            let member = self.team.member_of(launch)?;
+            Some(self.wanted_placement(member))
+        });
+        placement == Some(Placement::Hosted) || process.is_some_and(is_this_process)
+    }
+
     /// The launcher was ordered to start this.
     pub(super) fn ordered(&mut self, member: &MemberName, launch: &LaunchId) {
         self.live_of(member, launch).placing = Placing::UnderWay { hello: None };
@@ -108,15 +119,16 @@ impl Driver {
         if std::mem::replace(&mut live.watched, true) {
             return;
         }
+        let member = live.member.clone();
         let process = ProcessId {
             pid: process.pid,
             start_time: process.start_time,
         };
-        if is_this_process(process) {
+        if self.is_hosted(&launch, Some(process)) {
             return self.launcher.order(Order::Watch(launch));
         }
         let driver = self.to_self.clone();
-        let span = tracing::info_span!("launch", member = %live.member, %launch, pid = process.pid);
+        let span = tracing::info_span!("launch", %member, %launch, pid = process.pid);
         tokio::task::spawn_local(tracing::Instrument::instrument(
             async move {
                 let ended = match ExitWatch::open(process) {
@@ -321,8 +333,8 @@ impl Driver {
     }
 }
 
-/// A worker in this very process: its pid says nothing of its life.
-pub(super) fn is_this_process(process: ProcessId) -> bool {
+/// A worker in this very process.
+fn is_this_process(process: ProcessId) -> bool {
     process.pid == std::process::id()
         && ProcessId::current().is_ok_and(|own| own.start_time == process.start_time)
 }

@@ -271,7 +271,7 @@ impl Driver {
         let team = start.opened.restored.state;
         let launcher = Launcher::start(
             identity.team.clone(),
-            &start.directories.run,
+            &start.directories,
             start.host,
             to_self.clone(),
         );

@@ -16,7 +16,6 @@ use agent_team_system::process::ProcessId;
 use tokio::sync::oneshot;
 
 use super::Driver;
-use super::members::is_this_process;
 use super::reads::unknown_member;
 use crate::launch::{FoundPane, LaunchOrder, Lend, Order, ProgramTask};
 use crate::outbox::Reply;
@@ -77,7 +76,7 @@ impl Driver {
             let refusal = format!("{name} is not connected");
             return reply.refuse(Refusal::new(ErrorCode::NoPane, refusal).hint("try it again"));
         };
-        if is_this_process(connection.process) {
+        if self.is_hosted(&hold.launch, Some(connection.process)) {
             return reply.refuse(no_own_process(&name));
         }
         let ProcessId { pid, start_time } = connection.process;
@@ -118,7 +117,7 @@ impl Driver {
     fn lend_to(&self, member: &Member, read_only: bool) -> Option<Lend> {
         let (launch, live) = self.live_launch(&member.plan.name)?;
         let worker = live.connection.as_ref()?.process;
-        if is_this_process(worker) {
+        if self.is_hosted(launch, Some(worker)) {
             return None;
         }
         let how = if read_only { "--watch" } else { "--attach" };
@@ -231,7 +230,7 @@ impl Driver {
                 worker: worker.pid,
                 arguments: arguments.map(Into::into).collect(),
             },
-            headless: false,
+            placement: Placement::Tmux,
             label,
         }))
     }

@@ -58,11 +58,18 @@ impl Driver {
     }
 
     pub(super) fn wanted_placement(&self, member: &agent_team_core::member::Member) -> Placement {
-        let headless = MemberSettings::of(&member.plan).is_some_and(|settings| settings.headless);
+        let settings = MemberSettings::of(&member.plan);
+        let (headless, hosted) = settings.map_or((false, false), |settings| {
+            (settings.headless, settings.hosted)
+        });
         match TeamSettings::of(self.team.plan()).map(|settings| settings.place.terminal) {
-            Some(Terminal::Tmux(_)) if !headless => Placement::Tmux,
+            // The program that has the team within it has no other place.
+            Some(Terminal::Hosted) if self.launcher.hosts() => Placement::Hosted,
+            _ if hosted => Placement::Hosted,
+            _ if headless => Placement::Headless,
+            Some(Terminal::Tmux(_)) => Placement::Tmux,
             Some(Terminal::Hosted) => Placement::Hosted,
-            Some(_) | None => Placement::Headless,
+            Some(Terminal::Headless) | None => Placement::Headless,
         }
     }
 

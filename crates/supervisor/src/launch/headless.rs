@@ -37,10 +37,14 @@ pub(super) fn start(order: &LaunchOrder) -> Result<Running, String> {
 
 /// What the worker itself needs; the member's environment is in the launch file.
 fn environment(order: &LaunchOrder) -> Vec<(OsString, OsString)> {
-    let kept = ["PATH", "HOME", "LANG", "RUST_LOG", "RUST_BACKTRACE"];
-    let own = kept
-        .into_iter()
-        .filter_map(|name| Some((name.into(), std::env::var_os(name)?)));
-    own.chain([(LAUNCH_MARKER.into(), order.launch.as_str().into())])
+    own_environment()
+        .chain([(LAUNCH_MARKER.into(), order.launch.as_str().into())])
         .collect()
+}
+
+/// The same for a process that is no launch's alone.
+pub(super) fn own_environment() -> impl Iterator<Item = (OsString, OsString)> {
+    let kept = ["PATH", "HOME", "LANG", "RUST_LOG", "RUST_BACKTRACE"];
+    let given = |name: &str| Some((name.into(), std::env::var_os(name)?));
+    kept.into_iter().filter_map(given)
 }

@@ -5,26 +5,30 @@
 //! worker's socket and its pidfd.
 
 mod headless;
+mod host;
 mod hosted;
 pub(crate) mod place;
 pub(crate) mod tmux;
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use agent_team_core::member::ProcessStamp;
 use agent_team_protocol::method::{AttachAnswer, Reopened};
 use agent_team_protocol::spec::{Colour, Engine};
-use agent_team_protocol::view::{Placement, Receipt};
+use agent_team_protocol::view::{Fate, Placement, Receipt, ReceiptKind};
 use agent_team_protocol::{ErrorCode, LaunchId, MemberName, Refusal, TeamId};
 use agent_team_system::daemon::{self, FindBinaryError};
+use agent_team_system::directories::Directories;
+use agent_team_system::process::ProcessId;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::driver::Message;
 use crate::embed::Host;
+use crate::launch::host::HostProcess;
 use crate::launch::hosted::HostedWorkers;
 use crate::settings::{Place, Terminal};
 
@@ -39,7 +43,8 @@ pub(crate) struct LaunchOrder {
     /// Empty where the worker is hosted.
     pub(crate) program: PathBuf,
     pub(crate) task: ProgramTask,
-    pub(crate) headless: bool,
+    /// Where it is to run; beside that in tmux only where there is one.
+    pub(crate) placement: Placement,
     pub(crate) label: Label,
 }
 
@@ -100,10 +105,15 @@ pub(crate) enum Order {
     Look,
     Label(MemberName, Label),
     Close(MemberName),
-    /// Tells when a worker within this process ends, or at once if there is none of this launch.
+    /// Tells when a hosted worker ends, or at once if there is none of this launch.
     Watch(LaunchId),
-    /// Ends a worker within this process where it stands. Answered when nothing of it is left, or by silence.
-    End(LaunchId, oneshot::Sender<()>),
+    /// Ends a hosted worker where it stands, and if need be the process that hosts it. Answered when nothing of it is
+    /// left, or by silence.
+    End {
+        launch: LaunchId,
+        process: Option<ProcessId>,
+        gone: oneshot::Sender<()>,
+    },
     /// Every pane of the team, and our server when nobody else is on it.
     CloseAll(oneshot::Sender<Vec<Receipt>>),
     Attach {
@@ -135,21 +145,27 @@ pub(crate) struct Launcher {
 impl Launcher {
     pub(crate) fn start(
         team: TeamId,
-        run: &Path,
+        directories: &Directories,
         host: Option<Arc<dyn Host>>,
         driver: mpsc::UnboundedSender<Message>,
     ) -> Self {
         let hosts = host.is_some();
         let (orders, taken) = mpsc::unbounded_channel();
         let task = Task {
-            team,
-            run: run.to_owned(),
+            run: directories.run.clone(),
             panes: None,
+            process: HostProcess::new(directories.host_socket(team.as_str()), driver.clone()),
+            team,
             hosted: host.map(|host| HostedWorkers::new(host, driver.clone())),
             driver,
         };
         tokio::task::spawn_local(task.run(taken));
         Self { hosts, orders }
+    }
+
+    /// Whether workers run within this process, and nowhere else.
+    pub(crate) fn hosts(&self) -> bool {
+        self.hosts
     }
 
     /// The program that does an engine's work, empty where this one does.
@@ -191,8 +207,10 @@ struct Task {
     run: PathBuf,
     /// `None`: everybody is headless.
     panes: Option<tmux::Panes>,
-    /// `None`: every worker has a process of its own.
+    /// `None`: no worker is within this process.
     hosted: Option<HostedWorkers>,
+    /// Where hosted workers are otherwise.
+    process: HostProcess,
     driver: mpsc::UnboundedSender<Message>,
 }
 
@@ -226,7 +244,7 @@ impl Task {
                     | Order::Look
                     | Order::Close(_)
                     | Order::Watch(_)
-                    | Order::End(..)
+                    | Order::End { .. }
                     | Order::CloseAll(_)
                     | Order::Attach { .. } => break Some(order),
                 }
@@ -259,11 +277,15 @@ impl Task {
             }
             return;
         }
-        let (in_panes, headless): (Vec<_>, Vec<_>) = starts
+        let has_panes = self.panes.is_some();
+        let (in_panes, others): (Vec<_>, Vec<_>) = starts
             .into_iter()
-            .partition(|start| self.panes.is_some() && !start.headless);
-        for start in headless {
-            let running = headless::start(&start);
+            .partition(|start| has_panes && start.placement == Placement::Tmux);
+        for start in others {
+            let running = match start.placement {
+                Placement::Hosted => self.process.start(&start).await,
+                Placement::Tmux | Placement::Headless => headless::start(&start),
+            };
             self.tell(start, running);
         }
         if let Some(panes) = &mut self.panes
@@ -349,21 +371,30 @@ impl Task {
                     panes.close(&member).await;
                 }
             }
-            Order::Watch(launch) => {
-                if let Some(hosted) = &mut self.hosted {
-                    hosted.watch(launch);
-                }
-            }
-            Order::End(launch, gone) => {
-                if let Some(hosted) = &mut self.hosted {
-                    hosted.end(&launch, gone);
-                }
-            }
+            Order::Watch(launch) => match &mut self.hosted {
+                Some(hosted) => hosted.watch(launch),
+                None => self.process.watch(launch),
+            },
+            Order::End {
+                launch,
+                process,
+                gone,
+            } => match &mut self.hosted {
+                Some(hosted) => hosted.end(&launch, gone),
+                None => self.process.end(launch, process, gone),
+            },
             Order::CloseAll(reply) => {
-                let receipts = match &mut self.panes {
+                let mut receipts = match &mut self.panes {
                     Some(panes) => panes.close_all().await,
                     None => Vec::new(),
                 };
+                if !self.process.gone().await {
+                    receipts.push(Receipt {
+                        kind: ReceiptKind::Process,
+                        what: "who hosted members".to_owned(),
+                        fate: Fate::Survived,
+                    });
+                }
                 let _asker_gone = reply.send(receipts);
             }
             Order::Attach {

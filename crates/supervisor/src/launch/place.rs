@@ -66,6 +66,10 @@ pub(crate) async fn choose(
 ) -> Result<Place, Refusal> {
     match choice {
         PlacementChoice::Headless => Ok(headless("as asked")),
+        PlacementChoice::Hosted => Ok(Place {
+            terminal: Terminal::Hosted,
+            reason: "in one process, as asked".to_owned(),
+        }),
         PlacementChoice::Tmux => in_tmux(terminal, directories).await.map_err(|unusable| {
             Refusal::new(
                 ErrorCode::PlacementUnavailable,

@@ -1,12 +1,13 @@
 //! The worker of a member that thinks: with HTTP, TLS and search, which no other program carries.
 //!
-//! `--model` says which model an agent would ask that stdin describes, both as JSON: `agent-team doctor` shows it.
+//! `--model` says which model an agent would ask that stdin describes, both as JSON: `agent-team doctor` shows it. `--host` has it host members, whatever their engines.
 
 use std::ffi::OsStr;
 use std::process::ExitCode;
 
 use agent_team_protocol::spec::Engine;
-use agent_team_teammate::{explain_model, program, run_agent};
+use agent_team_protocol::with_causes;
+use agent_team_teammate::{explain_model, host, program, run_agent};
 
 fn main() -> ExitCode {
     if std::env::args_os().nth(1).as_deref() == Some(OsStr::new("--model")) {
@@ -16,6 +17,10 @@ fn main() -> ExitCode {
             Engine::Native,
             explained.and_then(|asks| explain_model(&asks)),
         );
+    }
+    if std::env::args_os().nth(1).as_deref() == Some(OsStr::new("--host")) {
+        let hosted = host::host();
+        return program::done(Engine::Native, hosted.map_err(|error| with_causes(&error)));
     }
     program::main(Engine::Native, run_agent)
 }

@@ -79,7 +79,7 @@ impl Rig {
             },
             launch,
             program: self.worker.clone(),
-            headless: false,
+            placement: agent_team_protocol::view::Placement::Tmux,
             label: label("worker, idle"),
         }
     }

@@ -1,0 +1,214 @@
+//! The process that hosts a team's members: started on need, and ended by itself with its last member. Called by the
+//! team's launcher.
+//!
+//! Every order is a connection of its own, so that a supervisor that was started anew goes on with the process that is
+//! there. A connection that ends says that the member has ended, or the whole process; that nobody listens says the same.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use agent_team_core::member::ProcessStamp;
+use agent_team_protocol::LaunchId;
+use agent_team_protocol::codec::FIRST_FRAME_MAX;
+use agent_team_protocol::host::{HostAnswer, HostOrder};
+use agent_team_protocol::spec::Engine;
+use agent_team_protocol::view::Placement;
+use agent_team_system::connection::{FrameReader, FrameWriter};
+use agent_team_system::process::{ExitWatch, ProcessId, Signal};
+use agent_team_system::socket::{Stream, bind_for};
+use agent_team_system::spawn::{ProgramSpec, spawn_session_with};
+use agent_team_system::{daemon, private_file};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{LaunchOrder, ProgramTask, Running, headless};
+use crate::driver::Message;
+
+/// How long a member that is cut off may take to be gone, before the process is killed with all that are in it.
+const END_LIMIT: Duration = Duration::from_secs(1);
+
+/// How long the process may take to end after its last member.
+const GONE_LIMIT: Duration = Duration::from_secs(5);
+
+/// How often it is tried: the process may have been ending with its last member.
+const ATTEMPTS: u32 = 3;
+
+#[derive(Debug)]
+pub(super) struct HostProcess {
+    socket: PathBuf,
+    driver: mpsc::UnboundedSender<Message>,
+}
+
+impl HostProcess {
+    pub(super) fn new(socket: PathBuf, driver: mpsc::UnboundedSender<Message>) -> Self {
+        Self { socket, driver }
+    }
+
+    pub(super) async fn start(&self, order: &LaunchOrder) -> Result<Running, String> {
+        let ProgramTask::Launch { file } = &order.task else {
+            return Err("it has no terminal to be shown on".to_owned());
+        };
+        let start = HostOrder::Start { file: file.clone() };
+        let mut fault = String::new();
+        for _ in 0..ATTEMPTS {
+            match self.ask(&start).await {
+                Ok(HostAnswer {
+                    failed: Some(why), ..
+                }) => return Err(why),
+                Ok(HostAnswer {
+                    pid, start_time, ..
+                }) => {
+                    self.watch(order.launch.clone());
+                    return Ok(Running {
+                        process: ProcessStamp { pid, start_time },
+                        placement: Placement::Hosted,
+                        pane: None,
+                    });
+                }
+                Err(error) => fault = error.to_string(),
+            }
+        }
+        Err(format!(
+            "the process that hosts members does not answer: {fault}"
+        ))
+    }
+
+    async fn ask(&self, order: &HostOrder) -> io::Result<HostAnswer> {
+        let stream = match Stream::connect(&self.socket).await {
+            Err(error) if is_nobody(&error) => {
+                self.launch()?;
+                Stream::connect(&self.socket).await?
+            }
+            connected => connected?,
+        };
+        let mut reader = send(stream, order).await?;
+        let answer = reader.next().await.map_err(io::Error::other)?;
+        let answer = answer.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
+        Ok(serde_json::from_str(&answer)?)
+    }
+
+    fn launch(&self) -> io::Result<()> {
+        let program = daemon::sibling_binary(Engine::Native.worker()).map_err(io::Error::other)?;
+        let listener = bind_for(&self.socket)?;
+        let null = std::fs::File::options().write(true).open("/dev/null")?;
+        let spec = ProgramSpec {
+            program,
+            args: vec!["--host".into()],
+            env: headless::own_environment().collect(),
+            cwd: "/".into(),
+        };
+        let stdio = [listener, null.try_clone()?.into(), null.into()];
+        let mut child = spawn_session_with(&spec, stdio)?;
+        tokio::task::spawn_local(async move {
+            if let Err(error) = child.wait().await {
+                tracing::warn!(%error, "cannot reap who hosts members");
+            }
+        });
+        Ok(())
+    }
+
+    /// Tells the driver when the member has ended.
+    pub(super) fn watch(&self, launch: LaunchId) {
+        let (socket, driver) = (self.socket.clone(), self.driver.clone());
+        tokio::task::spawn_local(async move {
+            let watch = HostOrder::Watch {
+                launch: launch.clone(),
+            };
+            match closed(&socket, &watch).await {
+                Ok(()) => {
+                    let _driver_gone = driver.send(Message::Exited(launch));
+                }
+                // Unknown is not dead: nothing is concluded from it.
+                Err(error) => tracing::error!(%launch, %error, "a hosted member cannot be watched"),
+            }
+        });
+    }
+
+    /// Cuts the member off; `process` is who hosts it. Answered when nothing of it is left there.
+    pub(super) fn end(
+        &self,
+        launch: LaunchId,
+        process: Option<ProcessId>,
+        ended: oneshot::Sender<()>,
+    ) {
+        let socket = self.socket.clone();
+        tokio::task::spawn_local(async move {
+            let order = HostOrder::End {
+                launch: launch.clone(),
+            };
+            let in_time = tokio::time::timeout(END_LIMIT, closed(&socket, &order)).await;
+            if !matches!(in_time, Ok(Ok(())))
+                && let Some(process) = process
+            {
+                tracing::warn!(%launch, pid = process.pid, "does not end: its process is killed, and the others in it start again");
+                if let Err(error) = kill(process).await {
+                    tracing::error!(pid = process.pid, %error, "who hosts members cannot be killed");
+                    return;
+                }
+            }
+            let _asker_gone = ended.send(());
+        });
+    }
+
+    /// Waits for the end of the process, whose members have ended, and removes its socket. False when it does not end.
+    pub(super) async fn gone(&self) -> bool {
+        let gone = async {
+            loop {
+                match Stream::connect(&self.socket).await {
+                    Err(error) if is_nobody(&error) => return true,
+                    Ok(stream) => {
+                        // It says nothing until it ends.
+                        let (read, _write) = stream.into_halves();
+                        let _ended = FrameReader::new(read, FIRST_FRAME_MAX).next().await;
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "who hosts members cannot be asked");
+                        return false;
+                    }
+                }
+            }
+        };
+        let in_time = matches!(tokio::time::timeout(GONE_LIMIT, gone).await, Ok(true));
+        if in_time && let Err(error) = private_file::discard(&self.socket) {
+            tracing::warn!(%error, "the socket of who hosted members stays behind");
+        }
+        in_time
+    }
+}
+
+async fn kill(process: ProcessId) -> io::Result<()> {
+    if let Some(mut watch) = ExitWatch::open(process)? {
+        watch.signal(Signal::SIGKILL)?;
+        watch.exited().await?;
+    }
+    Ok(())
+}
+
+/// Returns when the other end has closed the connection, at once if nobody listens.
+async fn closed(socket: &std::path::Path, order: &HostOrder) -> io::Result<()> {
+    let stream = match Stream::connect(socket).await {
+        Err(error) if is_nobody(&error) => return Ok(()),
+        connected => connected?,
+    };
+    let Ok(mut reader) = send(stream, order).await else {
+        // It was closed before it was heard.
+        return Ok(());
+    };
+    let _closed = reader.next().await;
+    Ok(())
+}
+
+async fn send(stream: Stream, order: &HostOrder) -> io::Result<FrameReader> {
+    let (read, write) = stream.into_halves();
+    let mut writer = FrameWriter::new(write);
+    writer.queue(&format!("{}\n", serde_json::to_string(order)?));
+    writer.flush().await?;
+    Ok(FrameReader::new(read, FIRST_FRAME_MAX))
+}
+
+fn is_nobody(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+    )
+}

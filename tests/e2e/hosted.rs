@@ -1,0 +1,165 @@
+//! Several members in one process: the same promises, and what the death of one, or of the process, means for others.
+
+use std::fs;
+
+use agent_team_protocol::view::{MemberState, Placement, TaskState};
+use agent_team_system::process::ProcessId;
+use agent_team_tests::{Rig, processes, until};
+
+use crate::teams::{file, task};
+
+fn hosted(members: &[&str], rest: &str) -> Rig {
+    Rig::with_team(&file(members, "hosted", "ready", rest))
+}
+
+/// A task that says that it has begun, and ends when the test lets it.
+fn gated(member: &str) -> String {
+    let run = format!("echo $$ > {member}.pid; mkfifo {member}; cat {member}; echo done");
+    task(member, &run, &format!("for = \"{member}\""))
+}
+
+async fn until_begun(rig: &Rig, member: &str) -> u32 {
+    let gate = rig.project().join(member);
+    until("the task to begin", async || gate.exists().then_some(())).await;
+    rig.read(&format!("{member}.pid"))
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap()
+}
+
+async fn finish(rig: &Rig, member: &str) {
+    let gate = rig.project().join(member);
+    tokio::task::spawn_blocking(move || fs::write(gate, ""))
+        .await
+        .unwrap()
+        .unwrap();
+}
+
+fn is_alive(pid: u32) -> bool {
+    ProcessId::of(pid).unwrap().is_some()
+}
+
+#[tokio::test]
+async fn members_in_one_process_work_talk_and_go_down() {
+    let rig = hosted(
+        &["ada", "bob"],
+        &[task("One", "echo one", ""), task("Two", "echo two", "")].concat(),
+    );
+    rig.run(["up", "--wait"])
+        .await
+        .expect(0)
+        .says("runs hosted: in one process");
+    let (ada, bob) = (rig.member("ada").await, rig.member("bob").await);
+    assert_eq!(
+        (ada.placement, bob.placement),
+        (Placement::Hosted, Placement::Hosted)
+    );
+    assert_eq!(ada.pid, bob.pid, "one process");
+    assert_ne!(ada.launch, bob.launch, "each a launch of her own");
+    let supervisor = rig.supervisor().await.pid;
+    assert_ne!(ada.pid, Some(supervisor));
+    rig.ok(["send", "ada", "look", "here"]).await;
+    rig.until_member("ada", |ada| ada.unread == 0).await;
+    rig.run(["logs", "ada"])
+        .await
+        .expect(0)
+        .says("user: look here");
+    rig.ok(["ps"]).await.says("hosted: in one process");
+    rig.run(["panes", "reopen", "ada"])
+        .await
+        .expect(4)
+        .says("no terminal");
+    rig.ok(["down"]).await;
+    assert_eq!(rig.processes(), [], "not even who hosted them");
+    let left = fs::read_dir(rig.directories().run).unwrap();
+    let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+    assert!(
+        !left
+            .iter()
+            .any(|name| name.to_string_lossy().starts_with("host-")),
+        "{left:?}"
+    );
+}
+
+#[tokio::test]
+async fn the_end_of_one_members_task_or_of_her_leaves_the_others_alone() {
+    let rig = hosted(
+        &["ada", "bob", "cyd"],
+        &["ada", "bob", "cyd"].map(gated).concat(),
+    );
+    rig.ok(["up"]).await;
+    let ada = until_begun(&rig, "ada").await;
+    until_begun(&rig, "bob").await;
+    let cyd = until_begun(&rig, "cyd").await;
+    let before = rig.member("cyd").await;
+    finish(&rig, "bob").await;
+    rig.until_task_is("T-2", TaskState::Completed).await;
+    assert!(
+        is_alive(ada) && is_alive(cyd),
+        "bob's task ended nobody else's"
+    );
+    rig.ok(["kill", "ada"]).await;
+    assert!(!is_alive(ada), "her children end with her");
+    assert!(is_alive(cyd));
+    rig.ok(["restart", "bob"]).await;
+    let bob = rig.until_member_is("bob", MemberState::Idle).await;
+    assert_eq!(bob.pid, before.pid, "in the same process");
+    finish(&rig, "cyd").await;
+    let done = rig.until_task_is("T-3", TaskState::Completed).await;
+    assert_eq!(done.attempts, 1);
+    let after = rig.member("cyd").await;
+    assert_eq!((after.launch, after.restarts), (before.launch, 0));
+}
+
+#[tokio::test]
+async fn when_their_process_dies_all_start_again_and_their_tasks_run_again() {
+    let rig = hosted(&["ada", "bob"], &["ada", "bob"].map(gated).concat());
+    rig.ok(["up"]).await;
+    let task = until_begun(&rig, "ada").await;
+    until_begun(&rig, "bob").await;
+    let before = rig.member("ada").await;
+    for gate in ["ada", "bob"] {
+        fs::remove_file(rig.project().join(gate)).unwrap();
+    }
+    processes::kill(rig.worker("ada").await).await;
+    for name in ["ada", "bob"] {
+        rig.until_member(name, |member| {
+            member.state == MemberState::Working && member.pid != before.pid
+        })
+        .await;
+        until_begun(&rig, name).await;
+        finish(&rig, name).await;
+    }
+    assert!(!is_alive(task));
+    for id in ["T-1", "T-2"] {
+        let done = rig.until_task_is(id, TaskState::Completed).await;
+        assert_eq!(done.attempts, 2);
+    }
+    let (ada, bob) = (rig.member("ada").await, rig.member("bob").await);
+    assert_eq!(ada.pid, bob.pid, "one process again");
+}
+
+#[tokio::test]
+async fn a_new_supervisor_goes_on_with_the_process_that_is_there() {
+    let rig = hosted(&["ada", "bob"], &["ada", "bob"].map(gated).concat());
+    rig.ok(["up"]).await;
+    until_begun(&rig, "ada").await;
+    let task = until_begun(&rig, "bob").await;
+    let before = rig.member("ada").await;
+    processes::kill(rig.supervisor().await).await;
+    finish(&rig, "ada").await;
+    let done = rig.until_task_is("T-1", TaskState::Completed).await;
+    assert_eq!(done.attempts, 1);
+    let after = rig.member("ada").await;
+    assert_eq!((after.pid, &after.launch), (before.pid, &before.launch));
+    // It is told whom to end, and to start, as by the one before.
+    rig.ok(["kill", "bob"]).await;
+    assert!(!is_alive(task));
+    assert!(is_alive(before.pid.unwrap()));
+    rig.ok(["restart", "bob"]).await;
+    let bob = rig.until_member_is("bob", MemberState::Working).await;
+    assert_eq!(bob.pid, before.pid);
+    rig.ok(["down", "--force"]).await;
+    assert_eq!(rig.processes(), []);
+}
