@@ -14,18 +14,23 @@ fn hosted(members: &[&str], rest: &str) -> Rig {
 
 /// A task that says that it has begun, and ends when the test lets it.
 fn gated(member: &str) -> String {
-    let run = format!("echo $$ > {member}.pid; mkfifo {member}; cat {member}; echo done");
+    let run = format!(
+        "echo $$ > {member}.pid; test -p {member} || mkfifo {member}; cat {member}; echo done"
+    );
     task(member, &run, &format!("for = \"{member}\""))
 }
 
+/// The shell of the member's task, once there is one that is not this.
+async fn until_begun_after(rig: &Rig, member: &str, before: Option<u32>) -> u32 {
+    until("the task to begin", async || {
+        let pid = rig.read(&format!("{member}.pid"))?.trim().parse().ok();
+        pid.filter(|pid| Some(*pid) != before && rig.project().join(member).exists())
+    })
+    .await
+}
+
 async fn until_begun(rig: &Rig, member: &str) -> u32 {
-    let gate = rig.project().join(member);
-    until("the task to begin", async || gate.exists().then_some(())).await;
-    rig.read(&format!("{member}.pid"))
-        .unwrap()
-        .trim()
-        .parse()
-        .unwrap()
+    until_begun_after(rig, member, None).await
 }
 
 async fn finish(rig: &Rig, member: &str) {
@@ -116,28 +121,24 @@ async fn the_end_of_one_members_task_or_of_her_leaves_the_others_alone() {
 async fn when_their_process_dies_all_start_again_and_their_tasks_run_again() {
     let rig = hosted(&["ada", "bob"], &["ada", "bob"].map(gated).concat());
     rig.ok(["up"]).await;
-    let task = until_begun(&rig, "ada").await;
-    until_begun(&rig, "bob").await;
-    let before = rig.member("ada").await;
-    for gate in ["ada", "bob"] {
-        fs::remove_file(rig.project().join(gate)).unwrap();
-    }
-    processes::kill(rig.worker("ada").await).await;
+    let mut tasks = Vec::new();
     for name in ["ada", "bob"] {
-        rig.until_member(name, |member| {
-            member.state == MemberState::Working && member.pid != before.pid
-        })
-        .await;
-        until_begun(&rig, name).await;
+        tasks.push((name, until_begun(&rig, name).await));
+    }
+    let before = rig.member("ada").await;
+    processes::kill(rig.worker("ada").await).await;
+    for (name, task) in tasks {
+        until_begun_after(&rig, name, Some(task)).await;
+        assert!(!is_alive(task), "two of {name}'s at once");
         finish(&rig, name).await;
     }
-    assert!(!is_alive(task));
     for id in ["T-1", "T-2"] {
         let done = rig.until_task_is(id, TaskState::Completed).await;
         assert_eq!(done.attempts, 2);
     }
     let (ada, bob) = (rig.member("ada").await, rig.member("bob").await);
     assert_eq!(ada.pid, bob.pid, "one process again");
+    assert_ne!(ada.pid, before.pid);
 }
 
 #[tokio::test]

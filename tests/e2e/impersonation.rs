@@ -56,6 +56,8 @@ fn calls(rig: &Rig) -> Vec<(&'static str, Value, Rule, Rule)> {
     let ask = json!({
         "tool": "bash", "arguments": { "command": "x" }, "directory": rig.project(),
     });
+    let show = json!({ "terminal": "/dev/tty", "pid": 1, "start_time": 1, "as": "pane" });
+    let hold = json!({ "launch": "0".repeat(32), "show": show });
     vec![
         ("team/up", up, Never, Never),
         ("team/down", json!({ "force": true }), Never, Never),
@@ -75,8 +77,11 @@ fn calls(rig: &Rig) -> Vec<(&'static str, Value, Rule, Rule)> {
             Never,
             Never,
         ),
+        ("pane/reopen", json!({}), Never, Never),
+        ("pane/hold", hold, Never, Never),
         ("member/spawn", json!({ "role": "nobody" }), Never, May),
         ("member/stop", json!({ "member": "ada" }), Never, Own),
+        ("stop/answer", json!({ "objection": "no" }), May, May),
         ("member/kill", bob.clone(), Never, Never),
         ("member/restart", bob.clone(), Never, Own),
         ("member/show", bob.clone(), May, May),

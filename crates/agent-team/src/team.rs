@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use agent_team_protocol::method::{
     AddTask, AssignTask, ClaimTask, EndTask, GetMemory, ListMessages, MemberKill, MemberRestart,
     MemberSpawn, MemberStop, MemoryGet, MessageList, MessageSend, Method, Nothing, OneMember,
-    OneTask, RunStart, SendAnswer, SendMessage, SetBudget, Spawn, StartRun, TaskAdd, TaskAnswer,
-    TaskAssign, TaskCancel, TaskChanges, TaskClaim, TaskComplete, TaskFail, TaskRelease, TaskRetry,
-    TaskShow, TaskUpdate, TeamBudget, TeamShow, UpdateTask,
+    OneTask, RunStart, SendAnswer, SendMessage, SetBudget, Spawn, StartRun, Stop, TaskAdd,
+    TaskAnswer, TaskAssign, TaskCancel, TaskChanges, TaskClaim, TaskComplete, TaskFail,
+    TaskRelease, TaskRetry, TaskShow, TaskUpdate, TeamBudget, TeamShow, UpdateTask,
 };
 use agent_team_protocol::result::RunResult;
 use agent_team_protocol::spec::{Budget, TaskSpec};
@@ -318,7 +318,10 @@ impl Members<'_> {
 
     /// Asks a member to end, ends it after a grace, and keeps it stopped.
     pub async fn stop(&self, member: MemberName) -> Result<MemberView, CallFailed> {
-        let stopped = self.0.call::<MemberStop>(OneMember { member });
+        let stopped = self.0.call::<MemberStop>(Stop {
+            member,
+            force: false,
+        });
         Ok(stopped.await?.member)
     }
 

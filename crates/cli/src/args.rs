@@ -150,6 +150,9 @@ pub(crate) enum Verb {
     /// Ask a member to end, and keep it stopped
     Stop {
         member: MemberName,
+        /// Also when it is at work and objects
+        #[arg(long)]
+        force: bool,
     },
     /// End a member's whole process tree at once, and keep it stopped
     Kill {

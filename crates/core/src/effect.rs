@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use agent_team_protocol::id::{Generation, LaunchId, MemberName, TaskId};
+use agent_team_protocol::id::{Generation, LaunchId, MemberName, RequestId, TaskId};
 
 use crate::answers::{Answer, CallKey};
 use crate::input::{ClaimRef, Origin, ReplyTo};
@@ -44,6 +44,11 @@ pub enum Effect {
     },
     /// Her inbox has something new.
     Deliver { member: MemberName },
+    /// Somebody else's request is as it is now: she is to know, and need do nothing about it.
+    Inform {
+        member: MemberName,
+        request: RequestId,
+    },
     /// Whether she may ask her model has changed.
     TellBudget { member: MemberName },
     /// Ask the hook whether the task may complete, then make the same call again with what it says.

@@ -16,7 +16,7 @@ use crate::answers::AnsweredCall;
 use crate::budget::{Account, Measure, Standing};
 use crate::lock::{Lock, Proposed};
 use crate::mail::Lane;
-use crate::member::{Next, ProcessStamp, Then};
+use crate::member::{Asked, Next, ProcessStamp, Then};
 use crate::plan::{MemberPlan, TaskPlan, TeamPlan};
 use crate::request::{Grant, Request, Scope};
 use crate::restarts::Restarts;
@@ -73,7 +73,19 @@ pub enum Event {
         launch: LaunchId,
         process: ProcessStamp,
     },
-    /// She was asked to end, and is given until `kill_at`.
+    /// She is in a turn, and was asked to end.
+    LaunchAsked {
+        member: MemberName,
+        launch: LaunchId,
+        asked: Asked,
+    },
+    /// She does not want to end, and goes on.
+    LaunchObjected {
+        member: MemberName,
+        launch: LaunchId,
+        reason: Arc<str>,
+    },
+    /// She ends, and is given until `kill_at`.
     LaunchDraining {
         member: MemberName,
         launch: LaunchId,
@@ -247,6 +259,8 @@ pub enum Event {
         /// It is no call but a plan.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         plan: Option<Proposed>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expires_at: Option<Tick>,
     },
     /// A scope of more than once is a grant, unless it goes through that of another request.
     RequestAllowed {
@@ -328,6 +342,8 @@ pub enum Event {
         since: Tick,
         told_idle: bool,
         worked: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        objection: Option<Arc<str>>,
     },
     /// What a member has used, and for how long. After the run and the mind, which change it.
     AccountKept {

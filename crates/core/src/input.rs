@@ -87,8 +87,14 @@ pub enum Call {
     Spawn {
         plan: MemberPlanByHand,
     },
+    /// She may object, unless it is forced.
     Stop {
         member: MemberName,
+        force: bool,
+    },
+    /// What she who was asked to end says. `None`: that she will.
+    AnswerStop {
+        objection: Option<Arc<str>>,
     },
     Kill {
         member: MemberName,

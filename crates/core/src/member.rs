@@ -10,6 +10,9 @@
 //!   Held    ◀──┼─ LaunchEnded ─┘ ▲                                │
 //!   Stopped ◀──┘                 └────────────────────────────────┘
 //! ```
+//! `Asked` stands between `Ready` and `Draining` for who is in a turn when somebody asks her to end: she may agree, and
+//! drains; object, and is ready again; or say nothing until `answer_by`, and drains all the same.
+//!
 //! `Ending` is where her process tree is being ended: nothing of hers is given away, and no successor starts, before
 //! `LaunchEnded` says that no process is left. Whether a ready member is idle or works is not a state of hers: it is
 //! whether she holds a claim.
@@ -18,7 +21,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use agent_team_protocol::id::LaunchId;
+use agent_team_protocol::id::{LaunchId, MessageId, Party};
 
 use crate::budget::Account;
 use crate::lock::Lock;
@@ -31,6 +34,10 @@ use crate::time::{Tick, TokenHash};
 /// How long a worker may take from its launch to its hello, in milliseconds: the slowest start of a pane seen on a
 /// loaded machine, several times over.
 pub const GIVE_UP_MS: u64 = 20_000;
+
+/// How long a member in a turn may take to say whether she objects to ending, in milliseconds: her model's answer to
+/// the question is among it.
+pub const ANSWER_MS: u64 = 30_000;
 
 /// How long a member asked to stop may finish what she does, in milliseconds.
 pub const GRACE_MS: u64 = 10_000;
@@ -48,6 +55,8 @@ pub struct Member {
     pub mind: Mind,
     pub account: Account,
     pub lock: Lock,
+    /// Why this launch did not end when it was asked to.
+    pub objection: Option<Arc<str>>,
     /// The idle hook was asked since she last worked.
     pub(crate) told_idle: bool,
     /// This launch held a task, so that there may be processes besides its worker.
@@ -65,6 +74,12 @@ pub enum Life {
     Ready {
         launch: Launch,
         process: ProcessStamp,
+    },
+    /// She was asked to end, and may object until then.
+    Asked {
+        launch: Launch,
+        process: ProcessStamp,
+        asked: Asked,
     },
     Draining {
         launch: Launch,
@@ -86,6 +101,16 @@ pub enum Life {
         reason: Arc<str>,
     },
     Stopped,
+}
+
+/// What a member that was asked to end has not answered yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    pub by: Party,
+    /// What she was asked with.
+    pub message: MessageId,
+    pub answer_by: Tick,
+    pub then: Then,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,6 +171,7 @@ impl Life {
         match self {
             Self::Launching { launch, .. }
             | Self::Ready { launch, .. }
+            | Self::Asked { launch, .. }
             | Self::Draining { launch, .. }
             | Self::Ending { launch, .. } => Some(launch),
             Self::Planned | Self::Cooling { .. } | Self::Held { .. } | Self::Stopped => None,
@@ -154,7 +180,9 @@ impl Life {
 
     pub fn process(&self) -> Option<ProcessStamp> {
         match self {
-            Self::Ready { process, .. } | Self::Draining { process, .. } => Some(*process),
+            Self::Ready { process, .. }
+            | Self::Asked { process, .. }
+            | Self::Draining { process, .. } => Some(*process),
             Self::Ending { process, .. } => *process,
             Self::Planned
             | Self::Launching { .. }
@@ -167,6 +195,7 @@ impl Life {
     /// What was decided to follow the launch.
     pub(crate) fn then(&self) -> Option<&Then> {
         match self {
+            Self::Asked { asked, .. } => Some(&asked.then),
             Self::Draining { then, .. } | Self::Ending { then, .. } => Some(then),
             Self::Planned
             | Self::Launching { .. }
@@ -180,6 +209,7 @@ impl Life {
     /// When something is to happen by itself.
     pub(crate) fn deadline(&self) -> Option<Tick> {
         match self {
+            Self::Asked { asked, .. } => Some(asked.answer_by),
             Self::Launching { give_up_at: at, .. }
             | Self::Draining { kill_at: at, .. }
             | Self::Cooling { restart_at: at } => Some(*at),
@@ -196,6 +226,7 @@ impl Life {
         match self {
             Self::Planned
             | Self::Launching { .. }
+            | Self::Asked { .. }
             | Self::Draining { .. }
             | Self::Ending { .. } => true,
             Self::Ready { .. } | Self::Cooling { .. } | Self::Held { .. } | Self::Stopped => false,
@@ -211,6 +242,8 @@ impl Life {
             Self::Draining { then, .. } | Self::Ending { then, .. } => {
                 matches!(then, Then::Restart | Then::Recover { .. })
             }
+            // Who objects goes on; until then nobody counts on her.
+            Self::Asked { .. } => false,
             Self::Held { .. } | Self::Stopped => false,
         }
     }
@@ -228,6 +261,7 @@ impl Member {
             mind: Mind::default(),
             account: Account::default(),
             lock: Lock::default(),
+            objection: None,
             told_idle: false,
             worked: false,
         }

@@ -105,6 +105,9 @@ pub struct TeamPlan {
     pub asks_when_idle: bool,
     #[serde(default, skip_serializing_if = "is_lead")]
     pub strategy: Strategy,
+    /// Milliseconds after which a request that nobody answered is denied. `None`: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests_expire_ms: Option<u64>,
     /// Placement, layout, hooks, roles. The core never looks inside.
     pub settings: Arc<str>,
 }

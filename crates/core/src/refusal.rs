@@ -94,6 +94,8 @@ pub enum Refused {
     TasksOpen { named: Vec<TaskId>, more: usize },
     #[error("{0} asks no model, and so has nothing to spend")]
     SpendsNothing(MemberName),
+    #[error("nobody asks you to end")]
+    NotAskedToEnd,
     #[error("only the lead may {0}")]
     LeadOnly(&'static str),
     #[error("the team remembers {0} things already, which is the limit")]

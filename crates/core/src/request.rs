@@ -7,7 +7,7 @@
 //! ```
 //! A plan that a member must have approved is a request, too, and over as soon as it is decided: see [`crate::lock`].
 //!
-//! Only a decision leads to `Allowed`: there is no timer, no default and no other way. The first decision wins. What was
+//! Only a decision leads to `Allowed`: there is no timer, no default and no other way. Time alone may deny. The first decision wins. What was
 //! allowed is used up before it is carried out, so that after a crash in between nobody does it a second time.
 //!
 //! What a call is and which calls a grant covers is not known in here: both come with the decision.
@@ -22,6 +22,7 @@ use agent_team_protocol::id::{LaunchId, MemberName, Party, RequestId};
 use crate::event::{Event, Record};
 use crate::lock::Proposed;
 use crate::member::Next;
+use crate::time::Tick;
 
 /// Requests of one member that may wait at once.
 pub(crate) const PENDING_MAX: usize = 64;
@@ -42,6 +43,9 @@ pub struct Request {
     pub plan: Option<Proposed>,
     /// Unix time in milliseconds.
     pub asked_at: u64,
+    /// When it is denied unless somebody has decided it. Of this boot of the machine: none outlives it undecided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Tick>,
     pub state: RequestState,
 }
 
@@ -176,12 +180,14 @@ impl Requests {
                 digest,
                 call,
                 plan,
+                expires_at,
             } => self.insert(Request {
                 id: request,
                 member,
                 digest,
                 call,
                 plan,
+                expires_at,
                 asked_at: record.at,
                 state: RequestState::Pending,
             }),
@@ -243,6 +249,13 @@ impl Requests {
             digest: request.digest.clone(),
             rules,
         });
+    }
+
+    /// When the next one is denied by time alone.
+    pub(crate) fn deadline(&self) -> Option<Tick> {
+        self.pending()
+            .filter_map(|request| request.expires_at)
+            .min()
     }
 
     /// What she had begun is lost with her launch. Who goes on may ask again, and has what was decided meanwhile.

@@ -283,6 +283,7 @@ fn member_events(member: &Member) -> Vec<Event> {
         Life::Stopped => {}
         Life::Launching { launch, .. }
         | Life::Ready { launch, .. }
+        | Life::Asked { launch, .. }
         | Life::Draining { launch, .. }
         | Life::Ending { launch, .. } => {
             let (id, token_hash) = (launch.id.clone(), launch.token_hash.clone());
@@ -305,6 +306,11 @@ fn member_events(member: &Member) -> Vec<Event> {
                 reason = "the other lives are complete by now"
             )]
             match &member.life {
+                Life::Asked { asked, .. } => events.push(Event::LaunchAsked {
+                    member: name(),
+                    launch: id,
+                    asked: asked.clone(),
+                }),
                 Life::Draining { kill_at, then, .. } => {
                     let (kill_at, then): (Tick, Then) = (*kill_at, then.clone());
                     events.push(Event::LaunchDraining {
@@ -334,6 +340,7 @@ fn member_events(member: &Member) -> Vec<Event> {
         since: member.since,
         told_idle: member.told_idle,
         worked: member.worked,
+        objection: member.objection.clone(),
     });
     events
 }

@@ -99,7 +99,8 @@ impl Team {
     /// The earliest moment at which something is to happen by itself: then `DeadlineReached` is due.
     pub fn next_deadline(&self) -> Option<Tick> {
         let lives = self.members.values().map(|member| member.life.deadline());
-        lives.chain(self.budget_deadlines()).flatten().min()
+        let others = self.budget_deadlines().chain([self.requests.deadline()]);
+        lives.chain(others).flatten().min()
     }
 
     /// When the minutes of somebody's work reach a limit.
@@ -147,6 +148,7 @@ impl Team {
             }
             Life::Planned
             | Life::Launching { .. }
+            | Life::Asked { .. }
             | Life::Draining { .. }
             | Life::Ending { .. }
             | Life::Cooling { .. } => true,

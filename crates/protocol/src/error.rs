@@ -146,6 +146,8 @@ codes! {
     PlacementUnavailable => Refused,
     NoPane => Refused,
     KeyReused => Refused,
+    /// The member was asked to end and does not want to.
+    Objected => Refused,
     /// A plan of this member must be approved before.
     PlanFirst => Refused,
     /// A hook or a `verify` line did not let the task complete.

@@ -79,8 +79,11 @@ methods! {
 
     /// Adds a member of a role. Client, and the lead.
     MemberSpawn = "member/spawn" (Spawn) -> MemberAnswer;
-    /// Asks a member to end, ends it after the grace, and keeps it stopped. Client, and the lead.
-    MemberStop = "member/stop" (OneMember) -> MemberAnswer;
+    /// Asks a member to end, ends it after the grace, and keeps it stopped; refused when it is in a turn and objects.
+    /// Client, and the lead.
+    MemberStop = "member/stop" (Stop) -> MemberAnswer;
+    /// What a member that was asked to end says to that. Member.
+    StopAnswer = "stop/answer" (AnswerStop) -> Nothing;
     /// Ends a member's whole process tree at once, and keeps it stopped. Client.
     MemberKill = "member/kill" (OneMember) -> MemberAnswer;
     /// A new launch in the same pane. Client, and the lead for who is stopped or held.
@@ -395,6 +398,23 @@ pub struct Spawn {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct OneMember {
     pub member: MemberName,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Stop {
+    pub member: MemberName,
+    /// Whatever it objects. The user alone.
+    #[serde(default)]
+    pub force: bool,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct AnswerStop {
+    /// Why it does not want to end. `None`: it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objection: Option<String>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -37,6 +37,7 @@ notifications! {
     "member/stop" => StopMember,
     "member/allowance" => Allowance,
     "pane/show" => ShowPane,
+    "member/inform" => Inform,
     // Member to supervisor.
     "task/output" => TaskOutput,
     "task/session" => TaskSession,
@@ -104,6 +105,14 @@ pub struct DeliveredMessage {
 pub struct StopMember {
     pub grace_ms: u64,
     pub reason: String,
+}
+
+/// Something that the lead is to know and need do nothing about: for its next step and its pane.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Inform {
+    /// One line, as nothing but text.
+    pub text: String,
 }
 
 /// Whether a member may ask its model. Of two over one connection that of the later revision holds.

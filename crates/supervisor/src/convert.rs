@@ -50,6 +50,7 @@ pub(crate) fn up_plan(spec: TeamSpec, place: Place, team: &Team) -> UpPlan {
             asks_before_completing: hooks.task_completed.is_some(),
             asks_when_idle: hooks.teammate_idle.is_some(),
             strategy,
+            requests_expire_ms: spec.permissions.expire_ms,
             settings: carried(&TeamSettings {
                 place,
                 layout: spec.layout,
@@ -405,7 +406,7 @@ pub(crate) fn refusal(refused: &Refused) -> Refusal {
         Refused::NotAllowed { .. } => ErrorCode::NotAllowed,
         Refused::RulesForOnce | Refused::ApprovedOnce => ErrorCode::Invalid,
         Refused::PlanFirst => ErrorCode::PlanFirst,
-        Refused::NeedsNoPlan(_) => ErrorCode::WrongState,
+        Refused::NeedsNoPlan(_) | Refused::NotAskedToEnd => ErrorCode::WrongState,
         Refused::TooManyRequests(_) => ErrorCode::WrongState,
         Refused::StaleLaunch => ErrorCode::Unauthenticated,
     };

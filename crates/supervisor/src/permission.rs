@@ -16,7 +16,11 @@ use agent_team_protocol::request::{
 };
 use agent_team_protocol::rule::{JudgementView, PartView, RuleView, RulingView};
 use agent_team_protocol::spec::{Permissions, TeamSpec};
+use agent_team_protocol::text::visible_label;
 use agent_team_protocol::{ErrorCode, Refusal};
+
+/// Columns of what the lead is told of a request.
+const NEWS: usize = 240;
 
 /// What a member wants to do, for the policy.
 pub(crate) fn call(ask: &AskRequest) -> Result<Call, Refusal> {
@@ -118,7 +122,10 @@ pub(crate) fn check(spec: &TeamSpec) -> Result<(), Refusal> {
     }
     let of_members = spec.members.iter().map(|member| &member.agent);
     let mut agents = of_members.chain(spec.roles.iter().map(|role| &role.agent));
-    if spec.permissions != Permissions::default() && agents.any(|agent| agent.bypass) {
+    let has_rules = effects(&spec.permissions)
+        .iter()
+        .any(|(_, rules)| !rules.is_empty());
+    if has_rules && agents.any(|agent| agent.bypass) {
         let text = "with --bypass nobody is asked, and the rules of [permissions] would not hold";
         return Err(Refusal::new(ErrorCode::Invalid, text)
             .hint("leave out --bypass, or the rules in the team file"));
@@ -218,6 +225,39 @@ pub(crate) fn runnable(run: Runnable) -> RunnableView {
         directory: run.directory,
         steps: steps.collect(),
     }
+}
+
+/// What the lead is told of a teammate's request as it is now, in one line.
+pub(crate) fn news(request: &Request) -> Option<String> {
+    let Request { id, member, .. } = request;
+    let told = match &request.state {
+        RequestState::Pending => {
+            let ask = stored(&request.call).ok()?;
+            let input: serde_json::Value = serde_json::from_str(ask.arguments.get()).ok()?;
+            let (asks, what) = match request.plan {
+                Some(plan) => (format!("proposes plan {}", plan.number), &input["text"]),
+                None => (
+                    format!("asks for permission: {}", ask.tool),
+                    &input["command"],
+                ),
+            };
+            let what = match what.as_str() {
+                Some(text) => text.to_owned(),
+                None => input.to_string(),
+            };
+            format!("{member} {asks}: {what}")
+        }
+        RequestState::Allowed { by, .. } => format!("of {member} was allowed by {by}"),
+        RequestState::Denied { by, reason } if reason.is_empty() => {
+            format!("of {member} was denied by {by}")
+        }
+        RequestState::Denied { by, reason } => format!("of {member} was denied by {by}: {reason}"),
+        RequestState::Begun { .. }
+        | RequestState::Ended
+        | RequestState::Unknown
+        | RequestState::Withdrawn => return None,
+    };
+    Some(visible_label(&format!("{id} {told}"), NEWS))
 }
 
 pub(crate) fn view(

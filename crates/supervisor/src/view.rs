@@ -48,7 +48,10 @@ pub(crate) fn member(team: &Team, member: &Member, outside: Outside, now: Tick) 
         Some(settings) => (settings.engine, settings.agent.model),
         None => (Engine::Command, None),
     };
-    let why = why(member, task, waiting.as_ref(), &outside, now);
+    let mut why = why(member, task, waiting.as_ref(), &outside, now);
+    if let (Life::Ready { .. }, Some(reason)) = (&member.life, &member.objection) {
+        why.push_str(&format!("; it objected to ending: {reason}"));
+    }
     MemberView {
         name: member.plan.name.clone(),
         role: member.plan.role.clone(),
@@ -229,7 +232,7 @@ pub(crate) fn state(member: &Member, works: bool, waits: bool, unresponsive: boo
         Life::Ready { .. } if waits => MemberState::Waiting,
         Life::Ready { .. } if works => MemberState::Working,
         Life::Ready { .. } => MemberState::Idle,
-        Life::Draining { .. } | Life::Ending { .. } => MemberState::Draining,
+        Life::Asked { .. } | Life::Draining { .. } | Life::Ending { .. } => MemberState::Draining,
         Life::Cooling { .. } => MemberState::Cooling,
         Life::Held { .. } => MemberState::Held,
         Life::Stopped => MemberState::Stopped,
@@ -296,6 +299,10 @@ fn why(
                 }
             }
         }
+        Life::Asked { asked, .. } => format!(
+            "{name} was asked by {} to end {age} ago, and may object",
+            asked.by
+        ),
         Life::Draining { .. } => format!("{name} was asked to end {age} ago"),
         Life::Ending { reason, .. } => format!("{name} is being ended, because {reason}"),
         Life::Cooling { restart_at } => {

@@ -4,6 +4,7 @@
 use agent_team_policy::{Effect, Rule};
 use agent_team_protocol::spec::Permissions;
 
+use super::budget;
 use super::later;
 use super::source::Source;
 use super::table::{At, Table};
@@ -20,6 +21,7 @@ pub(super) fn read(source: &Source<'_>, table: Option<Table<'_>>) -> Permissions
     let permissions = Permissions {
         ask: rules("ask", Effect::Ask),
         deny: rules("deny", Effect::Deny),
+        expire_ms: table.amount("expire_minutes").map(budget::work_ms),
     };
     table.finish();
     permissions

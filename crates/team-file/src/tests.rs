@@ -328,6 +328,10 @@ fn every_fault_is_told_with_its_place_and_what_to_do() {
             "team.toml:2:23: `Read(.env)` is not carried out by this build yet | rules about commands and pages are, such as Bash(git push:*)",
         ),
         (
+            "[permissions]\nexpire_minutes = 0",
+            "team.toml:2:18: `expire_minutes` must be a number above 0",
+        ),
+        (
             "[lead]\ncommand = \"aider\"",
             "team.toml:2:1: `command` is not carried out by this build yet",
         ),

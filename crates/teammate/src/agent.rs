@@ -42,6 +42,7 @@ use std::time::Duration;
 use agent_team_protocol::RequestId;
 use agent_team_protocol::notification::{Assignment, MemberWaits, TaskOutput};
 use agent_team_protocol::spec::AgentSpec;
+use agent_team_protocol::text::visible_line;
 use agent_team_protocol::view::Waiting;
 use agent_team_system::signals::SignalEvent;
 use tokio::sync::mpsc;
@@ -291,6 +292,10 @@ impl Agent {
                 let urgent = deliver.messages.iter().any(|message| message.urgent);
                 self.shared.arrivals.deliver(deliver.messages);
                 self.tell(Input::Arrived { urgent });
+            }
+            LinkEvent::Inform(inform) => {
+                self.note(&visible_line(&inform.text));
+                self.tell(Input::Informed(inform.text));
             }
             LinkEvent::Allowance(allowance) => self.tell(Input::Allowance(allowance)),
             LinkEvent::Show(show) => {

@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use agent_team_protocol::initialize::{Initialize, Welcome};
 use agent_team_protocol::method::Method;
 use agent_team_protocol::notification::{
-    Abandon, Allowance, Assignment, Deliver, MemberWaits, PaneLost, PaneShown, ShowPane,
+    Abandon, Allowance, Assignment, Deliver, Inform, MemberWaits, PaneLost, PaneShown, ShowPane,
     StopMember, TaskOutput, TaskSession,
 };
 use agent_team_protocol::rpc::Call;
@@ -68,6 +68,7 @@ pub(crate) enum LinkEvent {
     Stop(StopMember),
     Allowance(Allowance),
     Show(ShowPane),
+    Inform(Inform),
     Answered(Ticket, Result<Box<RawValue>, Refusal>),
     /// The first failed attempt since the connection was there; the others follow silently.
     Unreachable(String),

@@ -76,6 +76,7 @@ pub fn team_tools(desk: &Desk, shared: &Shared) -> Vec<Box<dyn Tool>> {
     }
     tools.extend(messages::tools(&seat));
     tools.push(members::list(&seat));
+    tools.push(members::answer_shutdown(&seat));
     tools.extend(board::tools(&seat));
     tools.extend(memory::tools(&seat));
     tools

@@ -25,6 +25,7 @@ use std::time::Duration;
 use agent_team_protocol::MessageId;
 use agent_team_protocol::initialize::Welcome;
 use agent_team_protocol::notification::{ShowPane, TaskOutput, TaskSession};
+use agent_team_protocol::text::visible_line;
 use agent_team_system::directories::Directories;
 use agent_team_system::process::ProcessId;
 use agent_team_system::signals::{SignalEvent, Signals};
@@ -217,6 +218,7 @@ impl Worker {
                 self.acknowledge(unshown);
                 self.fit();
             }
+            LinkEvent::Inform(inform) => self.note(&visible_line(&inform.text)),
             LinkEvent::Stop(stop) => self.stop(Duration::from_millis(stop.grace_ms), stop.reason),
             LinkEvent::Answered(ticket, outcome) => self.answered(ticket, outcome.map(drop)),
             LinkEvent::Unreachable(why) => {

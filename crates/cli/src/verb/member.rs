@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 
 use agent_team_protocol::MemberName;
-use agent_team_protocol::method::{MemberAnswer, MemberKill, MemberRestart, MemberStop, OneMember};
+use agent_team_protocol::method::{
+    MemberAnswer, MemberKill, MemberRestart, MemberStop, OneMember, Stop,
+};
 use agent_team_protocol::view::TeamState;
 
 use crate::args::Global;
@@ -15,10 +17,11 @@ pub(super) async fn stop(
     global: &Global,
     output: Output,
     member: MemberName,
+    force: bool,
 ) -> Result<ExitCode, Failure> {
     let what = format!("{member} to end by itself (agent-team kill {member} ends it at once)");
     let mut session = Session::of_team(global)?;
-    let stopped = session.call::<MemberStop>(OneMember { member });
+    let stopped = session.call::<MemberStop>(Stop { member, force });
     let answer = output.waiting_for(&what, stopped).await?;
     show(output, &answer, "stopped")
 }

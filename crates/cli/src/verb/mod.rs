@@ -55,7 +55,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Attach { member, read_only } => attach::run(&global, output, member, read_only).await,
         Verb::Panes(command) => panes::run(&global, output, command).await,
         Verb::Spawn(args) => spawn::run(&global, output, args).await,
-        Verb::Stop { member } => member::stop(&global, output, member).await,
+        Verb::Stop { member, force } => member::stop(&global, output, member, force).await,
         Verb::Kill { member } => member::kill(&global, output, member).await,
         Verb::Restart { member } => member::restart(&global, output, member).await,
         Verb::Send {

@@ -7,7 +7,7 @@ use crate::answers::Answer;
 use crate::effect::{Effect, Scan};
 use crate::event::Event;
 use crate::input::{MemberPlanByHand, Origin, StartFault};
-use crate::member::{GRACE_MS, Life, Member, Next, ProcessStamp, Then};
+use crate::member::{Asked, GRACE_MS, Life, Member, Next, ProcessStamp, Then};
 use crate::plan::MemberPlan;
 use crate::refusal::Refused;
 use crate::restarts::{INTENSITY, Verdict};
@@ -77,15 +77,6 @@ impl Turn<'_> {
         }
     }
 
-    pub(super) fn stop(&mut self, name: &MemberName) -> Decided {
-        let then = self.stop_or_leave(self.member(name)?);
-        self.end(name, GRACE_MS, then, "it was stopped");
-        Ok(Answer::Member {
-            member: name.clone(),
-        }
-        .into())
-    }
-
     pub(super) fn kill(&mut self, name: &MemberName) -> Decided {
         let then = self.stop_or_leave(self.member(name)?);
         self.end(name, 0, then, "it was killed");
@@ -129,7 +120,7 @@ impl Turn<'_> {
     }
 
     /// Who is to leave the team leaves it, however she is ended.
-    fn stop_or_leave(&self, member: &Member) -> Then {
+    pub(super) fn stop_or_leave(&self, member: &Member) -> Then {
         if member.is_leaving() {
             Then::Remove
         } else {
@@ -162,7 +153,8 @@ impl Turn<'_> {
                     self.remove(name);
                 }
             }
-            Life::Ready { launch, .. } if grace_ms > 0 => {
+            Life::Ready { launch, .. } | Life::Asked { launch, .. } if grace_ms > 0 => {
+                self.forget_asking(name);
                 let kill_at = self.context.now.after_ms(grace_ms);
                 let (member, launch) = (name.clone(), launch.id);
                 self.record(Event::LaunchDraining {
@@ -193,7 +185,10 @@ impl Turn<'_> {
                     });
                 }
             }
-            Life::Ready { .. } | Life::Draining { .. } | Life::Launching { .. } => {
+            Life::Ready { .. }
+            | Life::Asked { .. }
+            | Life::Draining { .. }
+            | Life::Launching { .. } => {
                 self.end_launch(name, reason, then);
             }
             Life::Ending {
@@ -224,6 +219,7 @@ impl Turn<'_> {
             return;
         };
         let launch = launch.id.clone();
+        self.forget_asking(name);
         self.record(Event::LaunchEnding {
             member: name.clone(),
             launch,
@@ -276,6 +272,9 @@ impl Turn<'_> {
                 launch: launch.clone(),
                 process,
             });
+            if self.team.lead().is_some_and(|lead| lead.plan.name == name) {
+                self.inform_of_pending(&name);
+            }
             self.effect(Effect::Deliver { member: name });
         }
     }
@@ -291,8 +290,12 @@ impl Turn<'_> {
             return Err(Refused::NotPermitted("end it with stop or kill"));
         };
         let member = self.member(name)?;
-        if let Life::Ready { .. } = member.life {
-            let then = if hold {
+        let asked = member.life.then().cloned();
+        if let Life::Ready { .. } | Life::Asked { .. } = member.life {
+            let then = if let Some(then) = asked {
+                // She was asked to, and does.
+                then
+            } else if hold {
                 Then::Hold {
                     reason: reason_line(reason),
                 }
@@ -303,6 +306,7 @@ impl Turn<'_> {
                     ready_since: Some(member.since),
                 }
             };
+            self.forget_asking(name);
             let kill_at = self.context.now.after_ms(LAST_WORDS_MS);
             self.record(Event::LaunchDraining {
                 member: name.clone(),
@@ -335,7 +339,11 @@ impl Turn<'_> {
                 };
                 self.end_worker(&name, launch, "its process ended without a word", then);
             }
-            Life::Draining { then, .. } => {
+            Life::Asked {
+                asked: Asked { then, .. },
+                ..
+            }
+            | Life::Draining { then, .. } => {
                 self.end_worker(&name, launch, "its process ended", then);
             }
             Life::Ending { .. }
@@ -392,6 +400,7 @@ impl Turn<'_> {
         if self.team.budget_deadlines().flatten().any(|due| due <= now) {
             self.unsettled = true;
         }
+        self.deny_unanswered();
         for name in self.names(|member| {
             member
                 .life
@@ -408,6 +417,10 @@ impl Turn<'_> {
                         "it did not get ready in time",
                         Then::Recover { ready_since: None },
                     );
+                }
+                Life::Asked { asked, .. } => {
+                    let reason = "it did not say whether it objects to ending";
+                    self.end(&name, GRACE_MS, asked.then, reason);
                 }
                 Life::Draining { then, .. } => {
                     self.end_launch(&name, "it did not end in time", then)

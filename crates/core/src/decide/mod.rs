@@ -12,6 +12,7 @@ mod resume;
 mod rounds;
 mod runs;
 mod settle;
+mod shutdown;
 mod tasks;
 mod up;
 
@@ -154,9 +155,14 @@ impl<'a> Turn<'a> {
             Call::Spawn { plan } => self
                 .user_or_lead(by, None, "spawn a member")
                 .and_then(|()| self.spawn(plan)),
-            Call::Stop { member } => self
-                .user_or_lead(by, Some(&member), "stop a member")
-                .and_then(|()| self.stop(&member)),
+            Call::Stop { member, force } => {
+                self.user_or_lead(by, Some(&member), "stop a member")?;
+                if force {
+                    self.user_only(by, "stop a member that objects")?;
+                }
+                self.stop(by, &member, force)
+            }
+            Call::AnswerStop { objection } => self.answer_stop(by, objection),
             Call::Kill { member } => self
                 .user_only(by, "kill a member")
                 .and_then(|()| self.kill(&member)),

@@ -6,6 +6,7 @@ use agent_team_protocol::id::{LaunchId, MemberName, Party, RequestId};
 
 use super::{Decided, TEXT_MAX, Turn, check_size, party};
 use crate::answers::Answer;
+use crate::effect::Effect;
 use crate::event::Event;
 use crate::input::{Decree, Origin, Ruling};
 use crate::lock::Proposed;
@@ -14,6 +15,9 @@ use crate::request::{PENDING_MAX, Request, RequestState, Scope};
 
 /// Bytes of a call that can be asked about.
 pub(super) const CALL_MAX: usize = 256 << 10;
+
+/// Why a request is denied by time alone.
+const NOT_ANSWERED: &str = "not answered in time";
 
 impl Turn<'_> {
     /// What the rules decide is recorded; the rest waits for somebody. The same call that is still open is the same
@@ -92,14 +96,67 @@ impl Turn<'_> {
         plan: Option<Proposed>,
     ) -> RequestId {
         let request = RequestId(self.team.requests.last + 1);
+        let expire_ms = self.team.plan.requests_expire_ms;
+        let expires_at = expire_ms.map(|ms| self.context.now.after_ms(ms));
         self.record(Event::RequestAsked {
             request,
             member,
             digest,
             call,
             plan,
+            expires_at,
         });
+        self.inform_lead(request, None);
         request
+    }
+
+    /// The lead knows what her teammates wait for, unless it is her own word.
+    fn inform_lead(&mut self, id: RequestId, by: Option<&Party>) {
+        let Some(lead) = self.team.lead().map(|lead| lead.plan.name.clone()) else {
+            return;
+        };
+        let request = self.team.requests.get(id);
+        let is_news = request.is_some_and(|request| request.member != lead)
+            && by != Some(&Party::Member(lead.clone()));
+        if is_news {
+            self.effect(Effect::Inform {
+                member: lead,
+                request: id,
+            });
+        }
+    }
+
+    /// A lead who begins is told what waits already.
+    pub(super) fn inform_of_pending(&mut self, lead: &MemberName) {
+        let pending = self.team.requests.pending();
+        let others: Vec<RequestId> = pending
+            .filter(|request| request.member != *lead)
+            .map(|request| request.id)
+            .collect();
+        for request in others {
+            let member = lead.clone();
+            self.effect(Effect::Inform { member, request });
+        }
+    }
+
+    /// Silence is a denial, where the team has an end for it, and never consent.
+    pub(super) fn deny_unanswered(&mut self) {
+        let now = self.context.now;
+        let due = self.team.requests.pending();
+        let due: Vec<(RequestId, MemberName)> = due
+            .filter(|request| request.expires_at.is_some_and(|at| at <= now))
+            .map(|request| (request.id, request.member.clone()))
+            .collect();
+        for (request, member) in due {
+            self.record(Event::RequestDenied {
+                request,
+                by: Party::System,
+                reason: NOT_ANSWERED.into(),
+            });
+            self.inform_lead(request, None);
+            let text = format!("{request} of {member} is denied: {NOT_ANSWERED}");
+            self.tell([Party::User], text);
+        }
     }
 
     /// `covers`: what else waits and would not have been asked had this been decided before.
@@ -131,7 +188,7 @@ impl Turn<'_> {
                 check_size("the reason", &reason, TEXT_MAX)?;
                 self.record(Event::RequestDenied {
                     request: id,
-                    by,
+                    by: by.clone(),
                     reason,
                 });
             }
@@ -154,6 +211,7 @@ impl Turn<'_> {
                 }
             }
         }
+        self.inform_lead(id, Some(&by));
         Ok(Answer::Done.into())
     }
 

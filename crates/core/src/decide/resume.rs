@@ -64,12 +64,15 @@ impl Turn<'_> {
                     reason: "asked to stop".into(),
                 });
             }
-            Life::Ready { .. } if !member.inbox.is_empty() => self.effect(Effect::Deliver {
-                member: name.clone(),
-            }),
+            Life::Ready { .. } | Life::Asked { .. } if !member.inbox.is_empty() => {
+                self.effect(Effect::Deliver {
+                    member: name.clone(),
+                })
+            }
             Life::Planned
             | Life::Launching { .. }
             | Life::Ready { .. }
+            | Life::Asked { .. }
             | Life::Cooling { .. }
             | Life::Held { .. }
             | Life::Stopped => {}

@@ -8,7 +8,7 @@ use super::{Decided, TEXT_MAX, Turn, check_size};
 use crate::answers::Answer;
 use crate::event::Event;
 use crate::input::{Growth, Origin};
-use crate::member::Life;
+use crate::member::{GRACE_MS, Life};
 use crate::refusal::Refused;
 use crate::round::Strategy;
 use crate::run::{MEMORY_KEY_MAX, MEMORY_KEYS_MAX, MEMORY_VALUE_MAX, Memory, Mind};
@@ -116,6 +116,12 @@ impl Turn<'_> {
             && !report.is_empty()
         {
             self.report(name, &report);
+        }
+        if !mind.active
+            && let Life::Asked { asked, .. } = self.member(name)?.life.clone()
+        {
+            // Her turn is over, and she has said nothing against ending.
+            self.end(name, GRACE_MS, asked.then, "it was stopped");
         }
         Ok(Answer::Length {
             length: mind.length,

@@ -175,6 +175,10 @@ impl Turn<'_> {
                 self.record(Event::MemberWanted { member: name });
                 Some(ChangeKind::Started)
             }
+            Life::Asked { .. } => {
+                self.end(&name, CHANGE_GRACE_MS, Then::Restart, "it is wanted again");
+                Some(ChangeKind::Started)
+            }
             Life::Draining { then, .. } | Life::Ending { then, .. }
                 if matches!(then, Then::Stop | Then::Remove | Then::Hold { .. }) =>
             {

@@ -71,6 +71,7 @@ impl Team {
             } => self.live(member, tick, |member| {
                 member.told_idle = false;
                 member.worked = false;
+                member.objection = None;
                 Life::Launching {
                     launch: Launch {
                         id: launch.clone(),
@@ -84,6 +85,27 @@ impl Team {
             } => self.relive(member, tick, |launch, _| Life::Ready {
                 launch,
                 process: *process,
+            }),
+            Event::LaunchAsked { member, asked, .. } => self.live(member, tick, |member| {
+                member.objection = None;
+                let Life::Ready { launch, process } = member.life.clone() else {
+                    return member.life.clone();
+                };
+                Life::Asked {
+                    launch,
+                    process,
+                    asked: asked.clone(),
+                }
+            }),
+            Event::LaunchObjected { member, reason, .. } => self.live(member, tick, |member| {
+                member.objection = Some(reason.clone());
+                let Life::Asked {
+                    launch, process, ..
+                } = member.life.clone()
+                else {
+                    return member.life.clone();
+                };
+                Life::Ready { launch, process }
             }),
             Event::LaunchDraining {
                 member,
@@ -446,6 +468,7 @@ impl Team {
                 since,
                 told_idle,
                 worked,
+                objection,
             } => {
                 if let Some(member) = self.members.get_mut(member) {
                     member.restarts = restarts.clone();
@@ -453,6 +476,7 @@ impl Team {
                     member.since = *since;
                     member.told_idle = *told_idle;
                     member.worked = *worked;
+                    member.objection.clone_from(objection);
                 }
             }
             Event::AccountKept { member, account } => {
@@ -512,7 +536,7 @@ impl Team {
         let Some(member) = self.members.get(name) else {
             return;
         };
-        let ready = matches!(member.life, Life::Ready { .. });
+        let ready = matches!(member.life, Life::Ready { .. } | Life::Asked { .. });
         let busy = member.mind.active || self.task_of(name).is_some();
         let works = ready && busy && self.out_of_budget(member).is_none();
         let is_so = (member.account.up.runs(), member.account.working.runs()) == (ready, works);

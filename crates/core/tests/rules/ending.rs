@@ -11,6 +11,7 @@ use crate::rig::{Rig, file};
 fn stop(member: &str) -> Call {
     Call::Stop {
         member: name(member),
+        force: false,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Who must plan first: nothing is changed before that very plan is approved, and a new plan or task locks again.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use agent_team_core::input::{Call, Decree, Ruling, Verdict};
 use agent_team_core::request::{RequestState, Scope};
@@ -297,14 +297,14 @@ proptest! {
         let tasks = ["a", "b", "c"].map(|title| rig.add(title));
         // What a plan was for, of those that the user approved and no newer one or task took the place of.
         let mut approved = None;
-        let mut proposed = BTreeSet::new();
+        let mut proposed = BTreeMap::new();
         for step in moves {
             let held = rig.team.task_of(&"ada".parse().unwrap()).map(|task| task.id);
             match step {
                 Move::Propose(text) => {
-                    let known = proposed.len();
-                    proposed.insert(propose(&mut rig, &text.to_string()));
-                    if proposed.len() > known {
+                    let request = propose(&mut rig, &text.to_string());
+                    // The same words while they wait are the same plan.
+                    if proposed.insert(request, held).is_none() {
                         approved = None;
                     }
                 }
@@ -316,7 +316,7 @@ proptest! {
                     let begun = rig.by("ada", Call::BeginRequest { request: RequestId(id) });
                     if matches!(begun.outcome, Some(Ok(_))) {
                         prop_assert!(approved.is_some(), "P-{id} was begun without a plan");
-                        prop_assert!(!proposed.contains(&RequestId(id)));
+                        prop_assert!(!proposed.contains_key(&RequestId(id)));
                     }
                 }
                 Move::Decide(id, user, yes) => {
@@ -325,8 +325,8 @@ proptest! {
                     let done = if user { rig.user(call) } else { rig.by("lead", call) };
                     if yes && matches!(done.outcome, Some(Ok(_))) {
                         prop_assert!(user);
-                        if proposed.contains(&request) {
-                            approved = Some(held);
+                        if let Some(task) = proposed.get(&request) {
+                            approved = Some(*task);
                         }
                     }
                 }

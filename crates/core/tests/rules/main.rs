@@ -15,4 +15,5 @@ mod rig;
 mod rounds;
 mod rounds_go_on;
 mod runs;
+mod shutdown;
 mod up;

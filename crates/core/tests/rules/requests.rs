@@ -1,5 +1,6 @@
 //! Who may do what after asking: only a decision allows, the first one wins, and nothing is carried out twice.
 
+use agent_team_core::effect::Effect;
 use agent_team_core::input::{Call, Decree, Growth, Ruling};
 use agent_team_core::request::{RequestState, Scope};
 use agent_team_core::{Answer, Refused};
@@ -248,6 +249,87 @@ fn grants_end_with_the_team() {
     rig.user(allow_for(request, Scope::Team, &[])).answer();
     rig.user(Call::Down { force: true }).answer();
     assert!(rig.team.requests().grants().is_empty());
+}
+
+/// Of whom the lead was informed in this step.
+fn informed(done: &crate::rig::Done) -> Vec<RequestId> {
+    let informed = done.effects.iter().filter_map(|effect| {
+        if let Effect::Inform { member, request } = effect {
+            assert_eq!(member.as_str(), "lead");
+            Some(*request)
+        } else {
+            None
+        }
+    });
+    informed.collect()
+}
+
+#[test]
+fn the_lead_knows_what_others_ask_and_what_others_decided() {
+    let mut rig = Rig::of(file(&["ada"]));
+    let asked_now = rig.by("ada", ask("d"));
+    let request = RequestId(1);
+    assert_eq!(informed(&asked_now), [request]);
+    assert_eq!(informed(&rig.user(deny(request))), [request]);
+    let own = rig.by("lead", ask("d"));
+    assert_eq!(informed(&own), [], "her own she knows");
+    let other = asked(&mut rig, "ada", "e");
+    rig.dies("lead");
+    assert_eq!(
+        informed(&rig.hello("lead")),
+        [other],
+        "a new launch knows it, too"
+    );
+    assert_eq!(informed(&rig.by("lead", deny(other))), [], "it is her word");
+}
+
+/// A team whose requests wait so long and no longer.
+fn expiring(ms: u64) -> Rig {
+    let mut file = file(&["ada"]);
+    file.team.requests_expire_ms = Some(ms);
+    Rig::of(file)
+}
+
+#[test]
+fn who_is_not_answered_in_time_is_denied() {
+    let mut rig = expiring(60_000);
+    let request = asked(&mut rig, "ada", "d");
+    rig.wait(59_999);
+    assert_eq!(state(&rig, request), RequestState::Pending);
+    rig.wait(1);
+    let RequestState::Denied { by, reason } = state(&rig, request) else {
+        panic!("it waits on");
+    };
+    assert_eq!(
+        (by.to_string().as_str(), &*reason),
+        ("system", "not answered in time")
+    );
+    assert!(matches!(
+        rig.user(allow(request)).refusal(),
+        Refused::Decided { .. }
+    ));
+    // What was decided before has no end.
+    let decided = asked(&mut rig, "ada", "e");
+    rig.user(allow(decided)).answer();
+    rig.wait(600_000);
+    assert!(matches!(state(&rig, decided), RequestState::Allowed { .. }));
+}
+
+#[test]
+fn without_an_end_a_request_waits_for_ever() {
+    let mut rig = Rig::of(file(&["ada"]));
+    let request = asked(&mut rig, "ada", "d");
+    rig.wait(u64::from(u32::MAX));
+    assert_eq!(state(&rig, request), RequestState::Pending);
+}
+
+#[test]
+fn the_time_of_another_boot_decides_nothing() {
+    let mut rig = expiring(60_000);
+    let request = asked(&mut rig, "ada", "d");
+    rig.reboot();
+    rig.wait(600_000);
+    assert_eq!(state(&rig, request), RequestState::Withdrawn);
 }
 
 #[derive(Debug, Clone)]

@@ -100,7 +100,7 @@ fn settle(rig: &mut Rig) {
                 Life::Launching { .. } => {
                     rig.hello(member);
                 }
-                Life::Draining { .. } => {
+                Life::Asked { .. } | Life::Draining { .. } => {
                     rig.dies(member);
                 }
                 Life::Ending { .. } => {

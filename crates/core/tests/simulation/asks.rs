@@ -63,6 +63,7 @@ impl World {
             },
             Ask::Stop(which) => Call::Stop {
                 member: member(which),
+                force: false,
             },
             Ask::Kill(which) => Call::Kill {
                 member: member(which),

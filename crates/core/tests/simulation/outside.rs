@@ -159,7 +159,7 @@ impl World {
                 }
             }
             Effect::Reply { to, .. } => drop(self.calls.waiting.remove(&to)),
-            Effect::ClosePane { .. } | Effect::TellBudget { .. } => {}
+            Effect::ClosePane { .. } | Effect::Inform { .. } | Effect::TellBudget { .. } => {}
         }
     }
 }

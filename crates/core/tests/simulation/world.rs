@@ -296,6 +296,7 @@ impl World {
                 Life::Held { .. } | Life::Stopped => {}
                 Life::Planned
                 | Life::Launching { .. }
+                | Life::Asked { .. }
                 | Life::Draining { .. }
                 | Life::Ending { .. }
                 | Life::Cooling { .. } => panic!("{name} is stuck: {:?}", member.life),
@@ -355,6 +356,7 @@ pub(crate) fn target(effect: &Effect) -> Option<&MemberName> {
         | Effect::Assign { member, .. }
         | Effect::Abandon { member, .. }
         | Effect::Deliver { member }
+        | Effect::Inform { member, .. }
         | Effect::TellBudget { member }
         | Effect::AskWhenIdle { member, .. } => Some(member),
         Effect::AskToComplete { .. } | Effect::Reply { .. } => None,

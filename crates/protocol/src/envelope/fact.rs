@@ -170,6 +170,8 @@ pub(super) enum Fact {
     // Nothing that a watcher needs to know.
     CallAllowed {},
     CallDenied {},
+    LaunchAsked {},
+    LaunchObjected {},
     RequestBegun {},
     RequestEnded {},
     GrantRevoked {},

@@ -400,6 +400,8 @@ impl Envelopes {
 
             Fact::CallAllowed {}
             | Fact::CallDenied {}
+            | Fact::LaunchAsked {}
+            | Fact::LaunchObjected {}
             | Fact::RequestBegun {}
             | Fact::RequestEnded {}
             | Fact::GrantRevoked {}

@@ -270,6 +270,7 @@ const JOURNALS: &[&str] = &[
     include_str!("../../../../tests/fixtures/journal/v7.jsonl"),
     include_str!("../../../../tests/fixtures/journal/v8.jsonl"),
     include_str!("../../../../tests/fixtures/journal/v9.jsonl"),
+    include_str!("../../../../tests/fixtures/journal/v10.jsonl"),
 ];
 
 #[test]

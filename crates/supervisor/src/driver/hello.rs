@@ -80,12 +80,14 @@ impl Driver {
                 // Of a start that was not seen, the token alone tells.
                 Some(_) | None => Ok(()),
             },
-            Life::Ready { process, .. } | Life::Draining { process, .. }
+            Life::Ready { process, .. }
+            | Life::Asked { process, .. }
+            | Life::Draining { process, .. }
                 if is_the_one(*process) =>
             {
                 Ok(())
             }
-            Life::Ready { .. } | Life::Draining { .. } => {
+            Life::Ready { .. } | Life::Asked { .. } | Life::Draining { .. } => {
                 Err(refused("another process is this launch's worker"))
             }
             Life::Ending { .. }

@@ -78,6 +78,12 @@ impl Driver {
                 if there.is_some_and(|there| there.life.is_passing()) {
                     return Some(Waiter::Member { reply, member });
                 }
+                if let Some(reason) = there.and_then(|there| there.objection.as_ref()) {
+                    let text = format!("{member} objects: {reason}");
+                    let hint = format!("agent-team stop {member} --force ends it all the same");
+                    reply.refuse(Refusal::new(ErrorCode::Objected, text).hint(hint));
+                    return None;
+                }
                 match self.member_answer(&member) {
                     Some(answer) => reply.ok(&answer),
                     None => reply.refuse(super::reads::unknown_member(&member)),
@@ -153,6 +159,7 @@ impl Driver {
                 Life::Planned
                 | Life::Launching { .. }
                 | Life::Ready { .. }
+                | Life::Asked { .. }
                 | Life::Draining { .. }
                 | Life::Ending { .. }
                 | Life::Cooling { .. },

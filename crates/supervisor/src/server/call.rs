@@ -112,8 +112,12 @@ pub(super) fn destination(method: &str, call: &Envelope<'_>) -> Result<Destinati
         m::MemberSpawn::NAME => Ok(Destination::Team(Asked::Spawn(
             call.args::<m::MemberSpawn>()?,
         ))),
-        m::MemberStop::NAME => change(Call::Stop {
-            member: call.args::<m::MemberStop>()?.member,
+        m::MemberStop::NAME => {
+            let m::Stop { member, force } = call.args::<m::MemberStop>()?;
+            change(Call::Stop { member, force })
+        }
+        m::StopAnswer::NAME => change(Call::AnswerStop {
+            objection: call.args::<m::StopAnswer>()?.objection.map(Into::into),
         }),
         m::MemberKill::NAME => change(Call::Kill {
             member: call.args::<m::MemberKill>()?.member,

@@ -131,7 +131,10 @@ impl Comes {
     fn accept(&mut self, input: Input) -> Option<Claim> {
         match input {
             // It is among the arrivals; and what the engine spends is the embedding program's to count.
-            Input::Arrived { .. } | Input::Welcomed(_) | Input::Allowance(_) => None,
+            Input::Arrived { .. }
+            | Input::Informed(_)
+            | Input::Welcomed(_)
+            | Input::Allowance(_) => None,
             Input::Task(task) => {
                 self.task = Some(task);
                 None

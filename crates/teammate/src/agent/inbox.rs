@@ -22,6 +22,8 @@ pub(super) enum Input {
     },
     Task(Assignment),
     Abandoned(Abandon),
+    /// Something to know at the next step.
+    Informed(String),
     /// As the supervisor said over a new connection.
     Welcomed(Allowance),
     Allowance(Allowance),
@@ -238,6 +240,7 @@ impl Inbox {
             }
             Input::Task(task) => self.waiting.push_back(Heard::Task(task)),
             Input::Abandoned(abandon) => self.abandoned(&abandon),
+            Input::Informed(text) => self.note(text),
             Input::Welcomed(allowance) => self.allowance = allowance,
             Input::Allowance(allowance) => self.allow(allowance),
             Input::Stop { finish_at } => self.stop(finish_at),

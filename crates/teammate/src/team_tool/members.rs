@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use agent_team_protocol::method::{
-    FinishRun, MemberRestart, MemberSpawn, MemberStop, MessageSend, Nothing, OneMember, RunFinish,
-    SendMessage, Spawn, TeamShow,
+    AnswerStop, FinishRun, MemberRestart, MemberSpawn, MemberStop, MessageSend, Nothing, OneMember,
+    RequestDecide, RunFinish, SendMessage, Spawn, Stop, StopAnswer, TeamShow,
 };
+use agent_team_protocol::request::{DecideRequest, Decision};
 use agent_team_protocol::text::visible_label;
 use agent_team_protocol::view::{MemberView, RoleView, TeamView};
-use agent_team_protocol::{MemberName, Recipient, RoleName, TaskId};
+use agent_team_protocol::{MemberName, Recipient, RequestId, RoleName, TaskId};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -26,7 +27,7 @@ const WORKER: &str = "worker";
 /// Columns of a role's description.
 const DESCRIPTION: usize = 240;
 
-pub(super) fn tools_of_the_lead(seat: &Arc<Seat>) -> [Box<dyn Tool>; 4] {
+pub(super) fn tools_of_the_lead(seat: &Arc<Seat>) -> [Box<dyn Tool>; 5] {
     [
         changing(
             seat,
@@ -38,8 +39,9 @@ pub(super) fn tools_of_the_lead(seat: &Arc<Seat>) -> [Box<dyn Tool>; 4] {
         changing(
             seat,
             "stop_teammate",
-            "Asks a teammate to end and keeps her stopped; her task goes back to the board. Her conversation is kept: \
-             resume_teammate starts her again.",
+            "Asks a teammate to end and keeps her stopped; her task goes back to the board. Who is in the middle of \
+             something may object, and her reason is the answer. Her conversation is kept: resume_teammate starts her \
+             again.",
             stop,
         ),
         changing(
@@ -50,12 +52,29 @@ pub(super) fn tools_of_the_lead(seat: &Arc<Seat>) -> [Box<dyn Tool>; 4] {
         ),
         changing(
             seat,
+            "deny_request",
+            "Denies what a teammate asks permission for, or sends her plan back; you are told of each as it comes. \
+             Allowing is the person's alone.",
+            deny,
+        ),
+        changing(
+            seat,
             FINISH,
             "Ends the run with the answer that the person gets. With tasks that are not finished it is refused once, \
              with their list.",
             finish,
         ),
     ]
+}
+
+pub(super) fn answer_shutdown(seat: &Arc<Seat>) -> Box<dyn Tool> {
+    changing(
+        seat,
+        "answer_shutdown",
+        "Answers who asked you to end: agree, or object with the reason why you should go on. You are asked in a \
+         message; without one there is nothing to answer.",
+        answer,
+    )
 }
 
 pub(super) fn list(seat: &Arc<Seat>) -> Box<dyn Tool> {
@@ -128,9 +147,29 @@ struct One {
 }
 
 async fn stop(seat: Arc<Seat>, args: One) -> Result<String, ToolError> {
-    let one = OneMember { member: args.name };
-    let member = seat.call::<MemberStop>(one).await?.member;
+    let stop = Stop {
+        member: args.name,
+        force: false,
+    };
+    let member = seat.call::<MemberStop>(stop).await?.member;
     Ok(format!("{} is {}.", member.name, member_word(member.state)))
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Answer {
+    /// What would be lost if you ended now; who asked you is told. Left out: you agree.
+    objection: Option<String>,
+}
+
+async fn answer(seat: Arc<Seat>, args: Answer) -> Result<String, ToolError> {
+    let objection = args.objection.filter(|text| !text.trim().is_empty());
+    let objects = objection.is_some();
+    seat.call::<StopAnswer>(AnswerStop { objection }).await?;
+    Ok(match objects {
+        true => "They are told. Go on with what you were doing.".to_owned(),
+        false => "You end now: call nothing more.".to_owned(),
+    })
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -162,6 +201,29 @@ async fn resume(seat: Arc<Seat>, args: Resume) -> Result<String, ToolError> {
         }
     }
     Ok(told)
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Denial {
+    /// The request, such as P-4.
+    #[schemars(with = "String")]
+    id: RequestId,
+    /// What the teammate is told, so that she finds another way.
+    reason: String,
+}
+
+async fn deny(seat: Arc<Seat>, args: Denial) -> Result<String, ToolError> {
+    let request = args.id;
+    let decide = DecideRequest {
+        request,
+        digest: None,
+        decision: Decision::Deny {
+            reason: args.reason,
+        },
+    };
+    seat.call::<RequestDecide>(decide).await?;
+    Ok(format!("{request} is denied."))
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

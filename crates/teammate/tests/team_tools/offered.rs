@@ -5,10 +5,11 @@ use serde_json::json;
 use super::rig::{Rig, no, unexpected};
 use agent_team_protocol::ErrorCode;
 
-const EVERYBODY: [&str; 11] = [
+const EVERYBODY: [&str; 12] = [
     "send_message",
     "read_messages",
     "list_teammates",
+    "answer_shutdown",
     "list_tasks",
     "claim_task",
     "update_task",
@@ -19,10 +20,11 @@ const EVERYBODY: [&str; 11] = [
     "recall",
 ];
 
-const LEAD: [&str; 8] = [
+const LEAD: [&str; 9] = [
     "spawn_teammate",
     "stop_teammate",
     "resume_teammate",
+    "deny_request",
     "finish",
     "create_task",
     "assign_task",

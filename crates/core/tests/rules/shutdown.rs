@@ -1,0 +1,201 @@
+//! Who is at work and asked to end may object; silence, force and the team's end do not wait for her word.
+
+use agent_team_core::input::{Call, ClaimRef, Growth};
+use agent_team_core::member::{ANSWER_MS, GRACE_MS, Life};
+use agent_team_core::{Answer, Refused};
+
+use crate::plans::name;
+use crate::rig::{Rig, file};
+
+fn stop(member: &str, force: bool) -> Call {
+    Call::Stop {
+        member: name(member),
+        force,
+    }
+}
+
+fn answer(objection: Option<&str>) -> Call {
+    Call::AnswerStop {
+        objection: objection.map(Into::into),
+    }
+}
+
+/// A team in which ada is in the middle of a turn.
+fn team() -> Rig {
+    let mut rig = Rig::of(file(&["ada", "bob"]));
+    turn(&mut rig, None);
+    rig
+}
+
+fn turn(rig: &mut Rig, rests: Option<&str>) {
+    let growth = Growth {
+        items: vec!["{}".into()],
+        rests: rests.map(Into::into),
+        ..Growth::default()
+    };
+    rig.by("ada", Call::Append(growth)).answer();
+}
+
+fn is_asked(rig: &Rig) -> bool {
+    matches!(rig.life("ada"), Life::Asked { .. })
+}
+
+fn drains(rig: &Rig) -> bool {
+    matches!(rig.life("ada"), Life::Draining { .. })
+}
+
+#[test]
+fn who_is_at_work_is_asked_and_an_objection_lets_her_go_on() {
+    let mut rig = team();
+    rig.by("lead", stop("ada", false)).answer();
+    assert!(is_asked(&rig));
+    let asked = rig.inbox("ada");
+    assert!(asked[0].starts_with("lead asks you to end"), "{asked:?}");
+    let objected = rig.by("ada", answer(Some("half of it is written")));
+    let told = objected.told().pop().map(|(_, text)| text.to_owned());
+    assert_eq!(
+        told.as_deref(),
+        Some("ada objects to ending: half of it is written")
+    );
+    assert!(rig.is_ready("ada"));
+    assert!(rig.inbox("ada").is_empty(), "it is answered");
+    let why = rig.member("ada").objection.clone();
+    assert_eq!(why.as_deref(), Some("half of it is written"));
+
+    // What she said then is no answer to the next one who asks.
+    rig.user(stop("ada", false)).answer();
+    assert!(is_asked(&rig) && rig.member("ada").objection.is_none());
+    rig.by("ada", answer(None)).answer();
+    assert!(drains(&rig));
+    rig.dies("ada");
+    assert!(rig.member("ada").is_stopped());
+}
+
+#[test]
+fn silence_is_no_objection() {
+    let mut rig = team();
+    rig.user(stop("ada", false)).answer();
+    rig.resume();
+    rig.wait(ANSWER_MS - 1);
+    assert!(is_asked(&rig), "a new supervisor waits on");
+    rig.wait(1);
+    assert!(drains(&rig));
+    assert!(rig.inbox("ada").is_empty(), "a later launch is not asked");
+    rig.wait(GRACE_MS);
+    assert!(matches!(rig.life("ada"), Life::Ending { .. }));
+    rig.tree_is_gone("ada");
+    assert!(rig.member("ada").is_stopped());
+}
+
+#[test]
+fn the_end_of_her_turn_is_no_objection() {
+    let mut rig = team();
+    rig.user(stop("ada", false)).answer();
+    turn(&mut rig, Some("done"));
+    assert!(drains(&rig));
+}
+
+#[test]
+fn who_has_nothing_under_way_is_not_asked() {
+    let mut rig = team();
+    turn(&mut rig, Some("done"));
+    rig.user(stop("ada", false)).answer();
+    assert!(drains(&rig));
+    rig.user(stop("bob", false)).answer();
+    assert!(matches!(rig.life("bob"), Life::Draining { .. }));
+}
+
+#[test]
+fn force_is_the_users_and_asks_nobody() {
+    let mut rig = team();
+    let refusal = rig.by("lead", stop("ada", true)).refusal();
+    assert!(matches!(refusal, Refused::NotPermitted(_)));
+    rig.user(stop("ada", true)).answer();
+    assert!(drains(&rig));
+
+    let mut rig = team();
+    rig.user(stop("ada", false)).answer();
+    rig.user(stop("ada", false)).answer();
+    assert!(is_asked(&rig), "she is asked once");
+    assert_eq!(rig.inbox("ada").len(), 1);
+    rig.user(stop("ada", true)).answer();
+    assert!(drains(&rig));
+}
+
+#[test]
+fn the_teams_end_and_a_kill_wait_for_no_answer() {
+    let mut rig = team();
+    rig.user(stop("ada", false)).answer();
+    rig.user(Call::Down { force: false }).answer();
+    assert!(drains(&rig));
+    let mut rig = team();
+    rig.user(Call::Down { force: false }).answer();
+    assert!(drains(&rig), "and asks nobody");
+
+    let mut rig = team();
+    rig.user(stop("ada", false)).answer();
+    rig.kill("ada");
+    assert!(matches!(rig.life("ada"), Life::Ending { .. }));
+}
+
+#[test]
+fn who_dies_before_she_answers_stays_stopped() {
+    let mut rig = team();
+    rig.user(stop("ada", false)).answer();
+    rig.dies("ada");
+    assert!(rig.member("ada").is_stopped());
+
+    let mut rig = team();
+    rig.user(stop("ada", false)).answer();
+    rig.reboot();
+    assert!(rig.member("ada").is_stopped());
+}
+
+#[test]
+fn who_is_asked_to_end_is_given_nothing_more() {
+    let mut rig = team();
+    rig.kill("bob");
+    rig.dies("bob");
+    rig.user(stop("ada", false)).answer();
+    let task = rig.add("Build");
+    assert!(rig.is_pending(task));
+    let claim = Call::ClaimTask { task: Some(task) };
+    assert_eq!(rig.by("ada", claim).refusal(), Refused::StaleLaunch);
+    rig.by("ada", answer(Some("not yet"))).answer();
+    assert_eq!(rig.owner(task).as_deref(), Some("ada"), "she goes on");
+    // And ends it while she is asked again.
+    rig.user(stop("ada", false)).answer();
+    let claim: ClaimRef = rig.claim_of(task);
+    let release = Call::ReleaseTask {
+        claim,
+        note: "half done".into(),
+    };
+    rig.by("ada", release).answer();
+}
+
+#[test]
+fn only_who_is_asked_answers() {
+    let mut rig = team();
+    let refusal = rig.by("ada", answer(Some("no"))).refusal();
+    assert_eq!(refusal, Refused::NotAskedToEnd);
+    rig.user(stop("ada", false)).answer();
+    assert_eq!(
+        rig.by("bob", answer(None)).refusal(),
+        Refused::NotAskedToEnd
+    );
+    assert!(matches!(
+        rig.user(answer(None)).refusal(),
+        Refused::NotPermitted(_)
+    ));
+    assert_eq!(rig.by("ada", answer(None)).answer(), Answer::Done);
+}
+
+#[test]
+fn who_is_wanted_again_starts_anew() {
+    let mut rig = team();
+    rig.user(stop("ada", false)).answer();
+    rig.up(file(&["ada", "bob"])).answer();
+    rig.dies("ada");
+    rig.hello("ada");
+    assert!(rig.is_ready("ada"));
+}

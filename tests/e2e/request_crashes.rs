@@ -1,0 +1,166 @@
+//! The crash matrix of a permission request: each of worker, supervisor and client is killed at each step of it. It is
+//! listed until somebody has decided it, never approved by itself, never carried out twice, and `lost` when nobody can
+//! tell how far it came.
+
+use agent_team_protocol::RequestId;
+use agent_team_protocol::method::{RequestList, RequestShow};
+use agent_team_protocol::request::{ListRequests, OneRequest, RequestState, RequestView};
+use agent_team_protocol::view::MemberView;
+use agent_team_system::process::Signal;
+use agent_team_tests::fake_model_server::{FakeModelServer, Reply, Request};
+use agent_team_tests::{Rig, processes, until};
+use serde_json::json;
+
+use crate::agents::rig;
+
+/// Who is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Who {
+    Worker,
+    Supervisor,
+    Client,
+}
+
+/// How far the request has come by then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
+enum Step {
+    Asked,
+    Shown,
+    Decided,
+    Begun,
+    Ended,
+}
+
+const STEPS: [Step; 5] = [
+    Step::Asked,
+    Step::Shown,
+    Step::Decided,
+    Step::Begun,
+    Step::Ended,
+];
+
+/// Says that it began, and goes on when the gate is opened.
+const LINE: &str =
+    "echo ran >> ran.txt; until test -e gate; do sleep 0.02; done; echo over >> ran.txt";
+
+/// ada's model wants to run the line, and again when she was interrupted at it.
+fn script(request: &Request) -> Reply {
+    let results = request.results();
+    let is_lost = |text: &str| text.contains("unknown whether");
+    match results.first() {
+        _ if request.model() == "lead" => Reply::text("I see."),
+        Some((_, text)) if !is_lost(text) => Reply::text("Done."),
+        Some(_) | None => Reply::call("bash", json!({ "command": LINE })),
+    }
+}
+
+fn asks(member: &MemberView) -> bool {
+    member.requests > 0
+}
+
+async fn first(rig: &Rig) -> RequestView {
+    let request = RequestId(1);
+    rig.ask::<RequestShow>(OneRequest { request }).await
+}
+
+async fn until_state(rig: &Rig, state: RequestState) {
+    until("the request to get there", async || {
+        (first(rig).await.state == state).then_some(())
+    })
+    .await;
+}
+
+async fn listed(rig: &Rig) -> Vec<RequestId> {
+    let list = ListRequests { all: false };
+    let listed = rig.ask::<RequestList>(list).await.requests;
+    listed.iter().map(|request| request.id).collect()
+}
+
+/// One cell of the matrix.
+async fn cell(who: Who, step: Step) {
+    let cell = format!("{who:?} at {step:?}");
+    let server = FakeModelServer::start(script).await;
+    let rig = rig(&server);
+    rig.ok(["up", "--detach"]).await;
+    // The client that hears of the request and may die.
+    let mut watch = rig.start(["requests", "watch"]);
+    rig.ok(["send", "ada", "Go on"]).await;
+    rig.until_member("ada", asks).await;
+    let worker = rig.worker("ada").await;
+    if step >= Step::Shown {
+        watch.line_with("P-1 ada").await;
+    }
+    if step == Step::Decided {
+        // Else she begins at once.
+        worker.signal(Signal::SIGSTOP).expect("it is stopped");
+    }
+    if step >= Step::Decided {
+        rig.ok(["requests", "allow", "P-1"]).await;
+    }
+    if step >= Step::Begun {
+        until_state(&rig, RequestState::Begun).await;
+        rig.written("ran.txt").await;
+    }
+    if step == Step::Ended {
+        rig.write("gate", "");
+        until_state(&rig, RequestState::Ended).await;
+    }
+
+    match who {
+        Who::Worker => processes::kill(worker).await,
+        Who::Supervisor => processes::kill(rig.supervisor().await).await,
+        Who::Client => processes::kill(processes::living(watch.pid())).await,
+    }
+    if step == Step::Decided && who != Who::Worker {
+        worker.signal(Signal::SIGCONT).expect("it goes on");
+    }
+
+    if step < Step::Decided {
+        // Who was killed comes back, and the person is asked still: the same, once.
+        rig.until_member("ada", asks).await;
+        assert_eq!(listed(&rig).await, [RequestId(1)], "{cell}");
+        assert_eq!(first(&rig).await.state, RequestState::Pending, "{cell}");
+        assert_eq!(rig.read("ran.txt"), None, "{cell}: nobody allowed it");
+        rig.ok(["requests", "allow", "P-1"]).await;
+    }
+    if (who, step) == (Who::Worker, Step::Begun) {
+        // How far it came nobody knows. It is not repeated: doing it anew is another request.
+        until_state(&rig, RequestState::Lost).await;
+        rig.until_member("ada", asks).await;
+        assert_eq!(listed(&rig).await, [RequestId(2)], "{cell}");
+        assert_eq!(rig.read("ran.txt").as_deref(), Some("ran\n"), "{cell}");
+        rig.refused(4, ["requests", "allow", "P-1"]).await;
+        return;
+    }
+    rig.write("gate", "");
+    until_state(&rig, RequestState::Ended).await;
+    assert_eq!(
+        rig.read("ran.txt").as_deref(),
+        Some("ran\nover\n"),
+        "{cell}: once"
+    );
+    if (who, step) != (Who::Worker, Step::Ended) {
+        assert_eq!(listed(&rig).await, [], "{cell}");
+    }
+}
+
+#[tokio::test]
+async fn a_worker_dies_at_each_step() {
+    for step in STEPS {
+        cell(Who::Worker, step).await;
+    }
+}
+
+#[tokio::test]
+async fn the_supervisor_dies_at_each_step() {
+    for step in STEPS {
+        cell(Who::Supervisor, step).await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_dies_at_each_step() {
+    for step in STEPS {
+        cell(Who::Client, step).await;
+    }
+}

@@ -1,0 +1,85 @@
+//! Asking a member to end: who is at work may object, and the reason reaches who asked.
+
+use agent_team_protocol::view::{MemberState, MemberView};
+use agent_team_tests::Rig;
+use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by_model};
+use serde_json::json;
+
+use crate::agents::rig;
+
+/// She waits for a permission, and so is in the middle of a turn.
+fn works() -> Reply {
+    Reply::call("bash", json!({ "command": "make" }))
+}
+
+fn objects() -> Reply {
+    Reply::call(
+        "answer_shutdown",
+        json!({ "objection": "half of it is written" }),
+    )
+}
+
+fn agrees() -> Reply {
+    Reply::call("answer_shutdown", json!({}))
+}
+
+fn asks(member: &MemberView) -> bool {
+    member.requests > 0
+}
+
+async fn team(lead: Vec<Reply>, ada: Vec<Reply>) -> (FakeModelServer, Rig) {
+    let server = FakeModelServer::start(by_model([("lead", lead), ("ada", ada)])).await;
+    let rig = rig(&server);
+    rig.ok(["up", "--detach"]).await;
+    rig.ok(["send", "ada", "Go on"]).await;
+    rig.until_member("ada", asks).await;
+    (server, rig)
+}
+
+#[tokio::test]
+async fn an_objection_is_what_the_asking_comes_to_and_agreeing_ends_her() {
+    let ada = vec![works(), objects(), works(), agrees(), Reply::text("Bye.")];
+    let (_server, rig) = team(vec![Reply::text("I see.")], ada).await;
+    let refused = rig.refused(4, ["stop", "ada"]).await;
+    assert_eq!(refused["code"], "objected");
+    let message = refused["message"].as_str().expect("a message");
+    assert_eq!(message, "ada objects: half of it is written");
+    let hint = refused["hint"].as_str().expect("a hint");
+    assert!(hint.contains("stop ada --force"), "{hint}");
+    // She goes on, and why is seen.
+    let ada = rig.until_member("ada", asks).await;
+    assert_eq!(ada.state, MemberState::Waiting);
+    assert!(ada.why.contains("half of it is written"), "{}", ada.why);
+
+    rig.ok(["stop", "ada"]).await;
+    assert_eq!(rig.member("ada").await.state, MemberState::Stopped);
+}
+
+#[tokio::test]
+async fn force_asks_nobody() {
+    let ada = vec![works(), objects(), Reply::text("No.")];
+    let (server, rig) = team(vec![Reply::text("I see.")], ada).await;
+    rig.ok(["stop", "ada", "--force"]).await;
+    assert_eq!(rig.member("ada").await.state, MemberState::Stopped);
+    let asked = server.requests();
+    let asked = asked.iter().filter(|asked| asked.model() == "ada");
+    assert_eq!(asked.count(), 1);
+}
+
+#[tokio::test]
+async fn the_lead_is_told_why_a_teammate_goes_on() {
+    let stop = Reply::call("stop_teammate", json!({ "name": "ada" }));
+    let ada = vec![works(), objects(), works()];
+    let (server, rig) = team(vec![stop, Reply::text("I see.")], ada).await;
+    rig.ok(["send", "lead", "End her"]).await;
+    server.asked("lead", 2).await;
+    let asked = server.requests();
+    let last = asked.iter().rev().find(|asked| asked.model() == "lead");
+    let results = last.expect("it was asked").results();
+    let told = &results.first().expect("a result").1;
+    assert!(
+        told.contains("Refused (objected): ada objects: half of it is written"),
+        "{told}"
+    );
+    rig.until_member("ada", asks).await;
+}
