@@ -67,9 +67,10 @@ fn toml_string(text: &str) -> String {
 #[tokio::test]
 async fn hostile_texts_are_shown_harmlessly_by_every_verb_and_run_nothing() {
     let rig = with_hostile_texts("headless").await;
-    let verbs: [&[&str]; 13] = [
+    let verbs: [&[&str]; 14] = [
         &["logs", "ada"],
         &["ps"],
+        &["top", "--once"],
         &["task", "list"],
         &["task", "show", "T-1"],
         &["task", "graph"],

@@ -38,6 +38,7 @@ mod spending;
 mod storage;
 mod team_at_work;
 mod teams;
+mod top;
 mod up;
 mod wire;
 

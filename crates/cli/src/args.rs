@@ -24,8 +24,10 @@ A team:
   down         End everything and print a receipt for each thing
   run          Give the lead a goal, wait for its answer, and print that
   attach       Show the team, or one member's pane, in this terminal
+  next         Show the pane of the member that waits for you longest
   panes        Give members a pane again that go on without
   ps           The members and what they are doing
+  top          The same and more on the whole screen, as it happens, with keys to act
   stats        What each member used and did, and what it cost
   why          Why a member is in the state it is in
   logs         What a member printed
@@ -109,6 +111,12 @@ pub(crate) enum Verb {
     },
     /// The members and what they are doing
     Ps,
+    /// The whole screen: members, board, requests, messages and output as they change, with keys to act
+    Top {
+        /// Print one frame as text, and end
+        #[arg(long)]
+        once: bool,
+    },
     /// What each member used and did, and what it cost
     ///
     /// Over all launches. A member works while it is in a turn of its model or on a task.
@@ -142,6 +150,15 @@ pub(crate) enum Verb {
         /// Only look: nothing typed here reaches the panes
         #[arg(long)]
         read_only: bool,
+    },
+    /// Show the pane of the member that waits for you longest
+    ///
+    /// Who asks for a permission comes first, then who is held or at a limit. Within tmux it switches there, so that it
+    /// can be bound to a key. --json names the member and goes nowhere.
+    Next {
+        /// Print who waits instead, in a line, or nothing
+        #[arg(long)]
+        print: bool,
     },
     /// Where the members are shown
     #[command(subcommand)]

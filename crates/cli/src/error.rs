@@ -116,6 +116,18 @@ impl Failure {
         }
     }
 
+    /// All of it in one line, harmless, without what to do about it.
+    pub(crate) fn sentence(&self) -> String {
+        match self {
+            Self::BrokenPipe => String::new(),
+            Self::Told(told) => {
+                let causes = told.causes.iter().map(|cause| format!(": {cause}"));
+                let text = told.message.clone() + &causes.collect::<String>();
+                visible_line(&text).into_owned()
+            }
+        }
+    }
+
     /// Tells it on stderr.
     pub(crate) fn print(&self, json: bool) {
         let Self::Told(told) = self else { return };

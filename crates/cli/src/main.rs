@@ -2,8 +2,10 @@
 
 mod args;
 mod error;
+mod log;
 mod output;
 mod session;
+mod top;
 mod verb;
 
 use std::borrow::Cow;
@@ -20,6 +22,7 @@ use error::Failure;
 
 fn main() -> ExitCode {
     panic::set_hook(Box::new(|panic| {
+        top::restore_terminal();
         Failure::bug(panic.to_string()).print(wants_json());
     }));
     panic::catch_unwind(run).unwrap_or_else(|_told| agent_team_protocol::exit::ExitCode::Bug.into())

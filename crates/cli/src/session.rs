@@ -28,7 +28,7 @@ use crate::error::{self, Failure};
 mod farewell;
 mod subscription;
 
-pub(crate) use subscription::{Notice, Subscription};
+pub(crate) use subscription::{Notice, Step, Subscription};
 
 /// How often a call is made when the supervisor goes away in the middle of it. A start that fails ends it sooner.
 const ATTEMPTS: u32 = 5;

@@ -4,7 +4,9 @@
 //! [`codec`] turns bytes into frames and back, and everything beside it is a type with a JSON form.
 //! JSON field names are a public interface: fields are added, never renamed.
 
+pub mod attention;
 pub mod codec;
+pub mod dialog;
 pub mod envelope;
 pub mod error;
 pub mod exit;

@@ -154,7 +154,7 @@ pub enum Hold {
 }
 
 /// Text that a task printed, or that a member said. Transient: shown live, never stored by the supervisor.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TaskOutput {
     /// `None`: it belongs to no task.
@@ -247,7 +247,8 @@ pub struct EventNotice {
     pub event: Box<RawValue>,
 }
 
-/// Something to show now that is not stored; `after` is the revision it follows.
+/// Something to show now that is not stored; `after` is the revision it follows. With neither `text` nor `said`: the
+/// member's view is another one, such as by what it waits for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TransientNotice {

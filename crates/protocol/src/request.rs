@@ -160,7 +160,7 @@ pub struct RequestListAnswer {
 }
 
 /// Arguments of `request/decide`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DecideRequest {
     pub request: RequestId,

@@ -152,10 +152,14 @@ impl Tty {
     /// has gone. When it is cancelled, some of them may have been shown.
     pub async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            let write = |file: &File| Ok(rustix::io::write(file, bytes)?);
-            let written = self.file.async_io(Interest::WRITABLE, write).await?;
-            bytes = &bytes[written..];
+            bytes = &bytes[self.write(bytes).await?..];
         }
         Ok(())
+    }
+
+    /// Shows as many of these bytes as the terminal takes at once, and says how many. Safe to cancel: then none were.
+    pub async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        let write = |file: &File| Ok(rustix::io::write(file, bytes)?);
+        self.file.async_io(Interest::WRITABLE, write).await
     }
 }

@@ -4,7 +4,6 @@
 //! request of this member waits for somebody, one key answers it. The
 //! pane is a view: it may be lost at any time, and everything here does nothing then. No write of ours can fail aloud.
 
-mod dialog;
 mod holder;
 pub(crate) mod paint;
 mod terminal;
@@ -13,6 +12,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use agent_team_protocol::dialog::{self, Dialog, Pressed};
 use agent_team_protocol::notification::{Hold, PaneShown, ShowPane};
 use agent_team_protocol::request::{DecideRequest, RequestView};
 use agent_team_protocol::{MemberName, MessageId, RequestId};
@@ -20,7 +20,6 @@ use agent_team_system::terminal::{self as tty, Tty};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use self::dialog::{Dialog, Pressed};
 use self::holder::Holder;
 use self::paint::{Paint, Style};
 use self::terminal::{Command, Event, Terminal};

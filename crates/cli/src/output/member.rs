@@ -29,7 +29,7 @@ fn state(state: MemberState) -> &'static str {
 }
 
 /// `waiting (model, 18 s)`
-fn state_and_cause(member: &MemberView) -> String {
+pub(crate) fn state_and_cause(member: &MemberView) -> String {
     let cause = member.waiting.as_ref().map(|waiting| match waiting {
         Waiting::Budget { .. } => " (budget)".to_owned(),
         Waiting::RateLimit { until, .. } => {

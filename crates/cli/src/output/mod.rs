@@ -7,6 +7,7 @@
 pub(crate) mod graph;
 pub(crate) mod member;
 pub(crate) mod receipt;
+pub(crate) mod request;
 pub(crate) mod status_line;
 pub(crate) mod table;
 pub(crate) mod task;

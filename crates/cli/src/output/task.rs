@@ -50,7 +50,7 @@ fn first_line(text: &str) -> &str {
 }
 
 /// The line of a result that says most: a failure begins with its reason, a program ends with what it came to.
-fn telling_line(task: &TaskView) -> &str {
+pub(crate) fn telling_line(task: &TaskView) -> &str {
     let result = task.result.as_deref().unwrap_or_default();
     if task.state == TaskState::Completed {
         let said = result.lines().rfind(|line| !line.trim().is_empty());

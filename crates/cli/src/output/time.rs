@@ -2,12 +2,22 @@
 
 use agent_team_system::clock::wall_ms;
 
+const SECOND: u64 = 1000;
+const MINUTE: u64 = 60 * SECOND;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+
+/// In which steps [`age`] reads differently, in milliseconds.
+pub(crate) fn age_step(ms: u64) -> u64 {
+    match ms {
+        0..MINUTE => SECOND,
+        MINUTE..HOUR => MINUTE,
+        HOUR.. => HOUR,
+    }
+}
+
 /// `850 ms`, `1.2 s`, `3 min`, `5 h`, `3 d`.
 pub(crate) fn duration(ms: u64) -> String {
-    const SECOND: u64 = 1000;
-    const MINUTE: u64 = 60 * SECOND;
-    const HOUR: u64 = 60 * MINUTE;
-    const DAY: u64 = 24 * HOUR;
     if ms < SECOND {
         format!("{ms} ms")
     } else if ms < 10 * SECOND {
@@ -20,6 +30,14 @@ pub(crate) fn duration(ms: u64) -> String {
         format!("{} h", ms / HOUR)
     } else {
         format!("{} d", ms / DAY)
+    }
+}
+
+/// [`duration`] of what is looked at while it grows: nothing below seconds.
+pub(crate) fn age(ms: u64) -> String {
+    match ms {
+        0..MINUTE => format!("{} s", ms / SECOND),
+        MINUTE.. => duration(ms),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Events as they happen. Called by `events`, `logs -f` and `up --wait`.
+//! Events as they happen. Called by `events`, `logs -f`, `top` and `up --wait`.
 
 use agent_team_protocol::Revision;
 use agent_team_protocol::method::{EventSubscribe, Subscribe};
@@ -13,6 +13,16 @@ use crate::error::Failure;
 pub(crate) enum Notice {
     Event(EventNotice),
     Transient(TransientNotice),
+}
+
+/// One step of a subscription.
+#[derive(Debug)]
+pub(crate) enum Step {
+    Told(Notice),
+    /// The supervisor has gone; the next step looks for another one.
+    Lost,
+    /// It was found. What is not stored and was told meanwhile is missed.
+    Resumed,
 }
 
 /// A team's events from a revision on, without a gap, also over supervisors that come and go.
@@ -61,15 +71,27 @@ impl Subscription {
     /// The supervisor was stopped, or no other one can be started.
     pub(crate) async fn next(&mut self) -> Result<Notice, Failure> {
         loop {
+            if let Step::Told(notice) = self.step().await? {
+                return Ok(notice);
+            }
+        }
+    }
+
+    /// The next thing that is told, or that becomes of the connection. Safe to cancel.
+    ///
+    /// # Errors
+    /// As [`Subscription::next`].
+    pub(crate) async fn step(&mut self) -> Result<Step, Failure> {
+        loop {
             let Some(connection) = self.session.connection.as_mut() else {
                 // Either it ended, or this was cancelled while it was being replaced.
                 self.subscribe().await?;
-                continue;
+                return Ok(Step::Resumed);
             };
             let Some(arrival) = connection.incoming.next().await else {
                 self.session.connection = None;
                 may_resume(self.last_words.take(), OnStop::End)?;
-                continue;
+                return Ok(Step::Lost);
             };
             if let Some(goodbye) = goodbye(&arrival) {
                 self.last_words = Some(goodbye);
@@ -78,7 +100,7 @@ impl Subscription {
                 if let Notice::Event(event) = &notice {
                     self.last = event.revision;
                 }
-                return Ok(notice);
+                return Ok(Step::Told(notice));
             }
         }
     }

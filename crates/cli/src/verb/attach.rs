@@ -17,15 +17,6 @@ pub(super) async fn run(
     member: Option<MemberName>,
     read_only: bool,
 ) -> Result<ExitCode, Failure> {
-    if !output.is_json() && !is_terminal() {
-        let exit = agent_team_protocol::exit::ExitCode::Refused;
-        let failure = Failure::new(
-            "not_a_terminal",
-            exit,
-            "there is no terminal here to attach",
-        );
-        return Err(failure.hint("run it in a terminal, or look with: agent-team logs MEMBER -f"));
-    }
     let mut session = Session::of_team(global)?;
     let answer = ask(&mut session, member, read_only).await?;
     if output.is_json() {
@@ -33,6 +24,11 @@ pub(super) async fn run(
         return Ok(ExitCode::SUCCESS);
     }
     become_it(answer)
+}
+
+/// One member's pane.
+pub(super) async fn member(session: &mut Session, member: MemberName) -> Result<ExitCode, Failure> {
+    become_it(ask(session, Some(member), false).await?)
 }
 
 /// The team's layout, after `up`.
@@ -56,8 +52,18 @@ async fn ask(
 fn become_it(answer: AttachAnswer) -> Result<ExitCode, Failure> {
     let AttachAnswer { argv, unset } = answer;
     let Some((program, arguments)) = argv.split_first() else {
+        // The caller's tmux client was switched there.
         return Ok(ExitCode::SUCCESS);
     };
+    if !is_terminal() {
+        let exit = agent_team_protocol::exit::ExitCode::Refused;
+        let failure = Failure::new(
+            "not_a_terminal",
+            exit,
+            "there is no terminal here to attach",
+        );
+        return Err(failure.hint("run it in a terminal, or look with: agent-team logs MEMBER -f"));
+    }
     let mut command = Command::new(program);
     command.args(arguments);
     for variable in unset {

@@ -13,6 +13,7 @@ mod logs;
 mod man;
 mod member;
 mod messages;
+mod next;
 mod panes;
 mod ps;
 mod requests;
@@ -25,6 +26,7 @@ mod stats;
 mod supervisor;
 mod task;
 mod team;
+mod top;
 mod up;
 mod waiting;
 mod why;
@@ -48,11 +50,13 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Run(args) => run::run(&global, output, args).await,
         Verb::Down { force } => down::run(&global, output, force).await,
         Verb::Ps => ps::run(&global, output).await,
+        Verb::Top { once } => top::run(&global, output, once).await,
         Verb::Stats => stats::run(&global, output).await,
         Verb::Why { member } => why::run(&global, output, member).await,
         Verb::Logs { member, follow } => logs::run(&global, output, member, follow).await,
         Verb::Events { follow, after } => events::run(&global, output, follow, after).await,
         Verb::Attach { member, read_only } => attach::run(&global, output, member, read_only).await,
+        Verb::Next { print } => next::run(&global, output, print).await,
         Verb::Panes(command) => panes::run(&global, output, command).await,
         Verb::Spawn(args) => spawn::run(&global, output, args).await,
         Verb::Stop { member, force } => member::stop(&global, output, member, force).await,

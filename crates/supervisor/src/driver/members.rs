@@ -204,7 +204,9 @@ impl Driver {
         self.heard(launch);
         if let Some(live) = self.live.get_mut(launch) {
             live.waiting = waits.on;
+            let member = live.member.clone();
             self.relabel();
+            self.publish_change(&member);
         }
     }
 

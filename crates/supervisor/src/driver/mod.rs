@@ -181,6 +181,8 @@ pub(crate) struct Driver {
     /// The newest message that each member was offered, by whichever connection.
     offered: BTreeMap<MemberName, MessageId>,
     labels: BTreeMap<MemberName, Label>,
+    /// Who waits for the person, as the launcher knows it.
+    waiting: String,
     subscribers: Vec<subscribers::Subscriber>,
     recent: VecDeque<JournalEntry>,
 }
@@ -301,6 +303,7 @@ impl Driver {
             down: None,
             live: HashMap::new(),
             labels: BTreeMap::new(),
+            waiting: String::new(),
             subscribers: Vec::new(),
             recent: VecDeque::new(),
         };

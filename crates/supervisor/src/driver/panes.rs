@@ -36,6 +36,7 @@ impl Driver {
             if [worker, holder].contains(&Some(pid)) {
                 live.placement = Some(Placement::Tmux);
                 live.pane = Some(id);
+                self.publish_change(&member);
             }
         }
     }
@@ -47,6 +48,8 @@ impl Driver {
             live.placement = Some(Placement::Headless);
             live.pane = None;
             live.holder = None;
+            let member = live.member.clone();
+            self.publish_change(&member);
         }
     }
 

@@ -1,9 +1,10 @@
 //! How members look from outside: their views, and what their panes' borders say.
 
-use agent_team_protocol::MemberName;
+use agent_team_core::member::Member;
 use agent_team_protocol::method::MemberAnswer;
 use agent_team_protocol::notification::Allowance;
-use agent_team_protocol::view::{MemberView, Placement, TeamState};
+use agent_team_protocol::view::{MemberState, MemberView, Placement, TeamState};
+use agent_team_protocol::{MemberName, attention};
 
 use super::attention::Attention;
 use super::{Driver, now};
@@ -57,7 +58,7 @@ impl Driver {
         Some(view::member(&self.team, member, outside, now()))
     }
 
-    pub(super) fn wanted_placement(&self, member: &agent_team_core::member::Member) -> Placement {
+    pub(super) fn wanted_placement(&self, member: &Member) -> Placement {
         let settings = MemberSettings::of(&member.plan);
         let (headless, hosted) = settings.map_or((false, false), |settings| {
             (settings.headless, settings.hosted)
@@ -76,11 +77,7 @@ impl Driver {
     pub(super) fn label_of(&self, name: &MemberName) -> Option<Label> {
         let member = self.team.member(name)?;
         let task = self.team.task_of(name);
-        let said = self.live_launch(name);
-        let said = said.and_then(|(_, live)| live.waiting.as_ref());
-        let waits = view::waiting(&self.team, member, said).is_some();
-        let works = task.is_some() || member.mind.active;
-        let state = view::state(member, works, waits, self.is_unresponsive(name));
+        let state = self.state_of(member);
         let state = serde_json::to_value(state).ok()?;
         let role = &member.plan.role;
         let mut text = format!("{role} · {}", state.as_str().unwrap_or_default());
@@ -91,6 +88,30 @@ impl Driver {
             colour: settings::colour(&member.plan),
             text,
         })
+    }
+
+    fn state_of(&self, member: &Member) -> MemberState {
+        let name = &member.plan.name;
+        let said = self.live_launch(name);
+        let said = said.and_then(|(_, live)| live.waiting.as_ref());
+        let waits = view::waiting(&self.team, member, said).is_some();
+        let works = self.team.task_of(name).is_some() || member.mind.active;
+        view::state(member, works, waits, self.is_unresponsive(name))
+    }
+
+    /// In words, for status lines. Whole views are made of those alone who may be among them.
+    fn who_waits(&self) -> String {
+        let may_wait = |member: &&Member| {
+            matches!(
+                self.state_of(member),
+                MemberState::Waiting | MemberState::Held | MemberState::Unresponsive
+            )
+        };
+        let members = self.team.members().filter(may_wait);
+        let views: Vec<_> = members
+            .filter_map(|member| self.member_view(&member.plan.name))
+            .collect();
+        attention::summary(&views)
     }
 
     /// Whether she may ask her model, as her worker is told.
@@ -110,7 +131,7 @@ impl Driver {
             .is_some_and(|(_, live)| live.attention == Attention::Unresponsive)
     }
 
-    /// Tells the launcher whose border says something else now.
+    /// Tells the launcher whose border says something else now, and who waits for the person.
     pub(super) fn relabel(&mut self) {
         let names: Vec<MemberName> = self
             .team
@@ -125,6 +146,11 @@ impl Driver {
                 self.labels.insert(name.clone(), label.clone());
                 self.launcher.order(Order::Label(name, label));
             }
+        }
+        let waiting = self.who_waits();
+        if self.waiting != waiting {
+            self.waiting.clone_from(&waiting);
+            self.launcher.order(Order::Waiting(waiting));
         }
     }
 }

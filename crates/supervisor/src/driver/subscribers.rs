@@ -94,6 +94,11 @@ impl Driver {
         self.send_to_subscribers(&line, false);
     }
 
+    /// Tells that a member is shown in another way, though nothing was stored.
+    pub(super) fn publish_change(&mut self, member: &MemberName) {
+        self.publish_output(member, TaskOutput::default());
+    }
+
     pub(super) fn publish_output(&mut self, member: &MemberName, output: TaskOutput) {
         if !self
             .subscribers

@@ -208,6 +208,7 @@ impl Driver {
 
     pub(super) fn panes_closed(&mut self, receipts: Vec<Receipt>) {
         self.labels.clear();
+        self.waiting.clear();
         let Some(mut down) = self.down.take() else {
             return;
         };

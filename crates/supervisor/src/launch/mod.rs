@@ -104,6 +104,8 @@ pub(crate) enum Order {
     /// Tells which panes there are.
     Look,
     Label(MemberName, Label),
+    /// Who waits for the person, in words; empty: nobody.
+    Waiting(String),
     Close(MemberName),
     /// Tells when a hosted worker ends, or at once if there is none of this launch.
     Watch(LaunchId),
@@ -157,6 +159,7 @@ impl Launcher {
             process: HostProcess::new(directories.host_socket(team.as_str()), driver.clone()),
             team,
             hosted: host.map(|host| HostedWorkers::new(host, driver.clone())),
+            waiting: String::new(),
             driver,
         };
         tokio::task::spawn_local(task.run(taken));
@@ -186,6 +189,8 @@ impl Launcher {
 #[derive(Default)]
 struct Labels {
     waiting: Vec<(MemberName, Label)>,
+    /// Who waits for the person, where that is to be shown too.
+    summary: Option<String>,
     due: Option<Instant>,
 }
 
@@ -193,6 +198,15 @@ impl Labels {
     fn put(&mut self, member: MemberName, label: Label) {
         self.forget(&member);
         self.waiting.push((member, label));
+        self.is_due();
+    }
+
+    fn put_summary(&mut self, summary: String) {
+        self.summary = Some(summary);
+        self.is_due();
+    }
+
+    fn is_due(&mut self) {
         self.due.get_or_insert_with(|| Instant::now() + LABEL_PAUSE);
     }
 
@@ -209,6 +223,8 @@ struct Task {
     panes: Option<tmux::Panes>,
     /// `None`: no worker is within this process.
     hosted: Option<HostedWorkers>,
+    /// Who waits for the person.
+    waiting: String,
     /// Where hosted workers are otherwise.
     process: HostProcess,
     driver: mpsc::UnboundedSender<Message>,
@@ -239,6 +255,10 @@ impl Task {
                         starts.push(start);
                     }
                     Order::Label(member, label) => labels.put(member, label),
+                    Order::Waiting(summary) => {
+                        self.waiting.clone_from(&summary);
+                        labels.put_summary(summary);
+                    }
                     Order::Place(..)
                     | Order::Show(..)
                     | Order::Look
@@ -253,6 +273,10 @@ impl Task {
                     Err(_none_waits) => break None,
                 }
             };
+            if !starts.is_empty() && !self.waiting.is_empty() {
+                // What shows it may be made only now.
+                labels.put_summary(self.waiting.clone());
+            }
             self.start_all(starts).await;
             if let Some(order) = other {
                 self.show(&mut labels).await;
@@ -262,9 +286,14 @@ impl Task {
     }
 
     async fn show(&mut self, labels: &mut Labels) {
-        let Labels { waiting, due: _ } = std::mem::take(labels);
+        let Labels {
+            waiting, summary, ..
+        } = std::mem::take(labels);
         if let Some(panes) = &mut self.panes {
             panes.label(waiting).await;
+            if let Some(summary) = summary {
+                panes.tell_waiting(&summary).await;
+            }
         }
     }
 
@@ -317,7 +346,11 @@ impl Task {
 
     async fn show_workers(&mut self, orders: &[LaunchOrder]) -> Vec<Reopened> {
         let outcomes = match &mut self.panes {
-            Some(panes) => panes.start(orders).await,
+            Some(panes) => {
+                let outcomes = panes.start(orders).await;
+                panes.tell_waiting(&self.waiting).await;
+                outcomes
+            }
             None => {
                 let none = |order: &LaunchOrder| Err(no_pane(Some(&order.member)).message);
                 orders.iter().map(none).collect()
@@ -421,7 +454,7 @@ impl Task {
                 };
                 let _asker_gone = reply.send(answer);
             }
-            Order::Start(_) | Order::Label(..) => {}
+            Order::Start(_) | Order::Label(..) | Order::Waiting(_) => {}
         }
     }
 }
@@ -472,5 +505,9 @@ mod tests {
         assert_eq!(labels.due, due, "they wait no longer for a newer one");
         labels.forget(&bob);
         assert_eq!(labels.waiting, [(ada, label("working"))]);
+        labels.put_summary("ada asks".into());
+        labels.put_summary(String::new());
+        assert_eq!(labels.summary.as_deref(), Some(""));
+        assert_eq!(labels.due, due);
     }
 }

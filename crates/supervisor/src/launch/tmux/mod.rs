@@ -42,6 +42,9 @@ use crate::settings::{TmuxPlace, TmuxSession};
 
 const LABEL_TAG: &str = "@agent_team_label";
 const COLOUR_TAG: &str = "@agent_team_colour";
+/// On the team's first window: who waits for the person, for status lines. A status line finds it by looking through
+/// the windows of its session, since on the user's server nothing but windows and panes is ours.
+const WAITING_TAG: &str = "@agent_team_waiting";
 
 /// The panes of one team.
 #[derive(Debug)]
@@ -199,6 +202,22 @@ impl Panes {
                 .map(|(_, member, label)| (member.clone(), label.clone())),
         );
         Ok(())
+    }
+
+    /// Has status lines say who waits for the person; nobody: an empty text. Best effort: it is looks.
+    pub(crate) async fn tell_waiting(&mut self, summary: &str) {
+        let team = self.team.clone();
+        let Ok(survey) = self.survey().await else {
+            return;
+        };
+        let windows = survey.windows_of(&team);
+        let Some(window) = windows.first() else {
+            return;
+        };
+        let set = Command::set("-w", Some(&window.id), WAITING_TAG, &label_text(summary));
+        if let Err(error) = self.tmux.run(&[set]).await {
+            tracing::debug!(%error, "status lines cannot be told who waits");
+        }
     }
 
     /// What the caller runs to see the team, or one member's pane; nothing when its own client could be switched there.

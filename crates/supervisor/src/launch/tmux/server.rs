@@ -35,8 +35,8 @@ set -g history-limit 5000
 set -g destroy-unattached off
 set -g status-left "#[bold] #{session_name} #[default] "
 set -g status-left-length 48
-set -g status-right " C-b d leaves, the team goes on "
-set -g status-right-length 40
+set -g status-right "#{W:#{?@agent_team_waiting,#[bold] #{@agent_team_waiting} #[default],}} C-b d leaves, the team goes on "
+set -g status-right-length 120
 setw -g automatic-rename off
 setw -g allow-rename off
 setw -gq allow-passthrough off

@@ -18,6 +18,28 @@ async fn labels_are_shown_and_one_missing_pane_hides_no_others() {
 }
 
 #[tokio::test]
+async fn a_status_line_can_say_who_waits_and_nothing_of_the_users_was_set_for_it() {
+    let Some(binary) = tmux_or_skip() else { return };
+    for mut rig in [Rig::own(binary.clone()), Rig::users(binary)] {
+        rig.start(&["lead", "ada"]).await;
+        let theirs = ["show-options", "-t", "$0"];
+        let before = rig.server.tmux(&theirs);
+        // As the README gives it.
+        let status = "#{W:#{?@agent_team_waiting, #{@agent_team_waiting},}}";
+        let said = |rig: &Rig| {
+            let shown = ["display-message", "-p", "-t", "$0", status];
+            rig.server.tmux(&shown)
+        };
+        assert_eq!(said(&rig), "");
+        rig.panes.tell_waiting("ada asks · #[fg=red]").await;
+        assert_eq!(said(&rig), " ada asks · # [fg=red]");
+        rig.panes.tell_waiting("").await;
+        assert_eq!(said(&rig), "");
+        assert_eq!(rig.server.tmux(&theirs), before);
+    }
+}
+
+#[tokio::test]
 async fn attaching_from_outside_is_a_command_for_the_callers_terminal() {
     let Some(binary) = tmux_or_skip() else { return };
     let mut rig = Rig::own(binary);

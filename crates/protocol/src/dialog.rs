@@ -1,16 +1,17 @@
-//! A request that waits for somebody, as the pane asks about it, and what each key says then. Called by the pane. Pure.
+//! A request that waits for somebody, as a person is asked about it on a terminal, and what each key says then. Called
+//! by the pane and by `top`, so that the same keys mean the same wherever it is asked. Pure.
 //!
 //! It is rendered from the request as the supervisor keeps it, never from the model's words, and what a key decides is
 //! bound to the digest of what was shown.
 
 use std::time::Duration;
 
-use agent_team_protocol::RequestId;
-use agent_team_protocol::request::{DecideRequest, Decision, OfferView, RequestView, Scope};
-use agent_team_protocol::text::visible_line;
+use crate::RequestId;
+use crate::request::{DecideRequest, Decision, OfferView, RequestView, Scope};
+use crate::text::visible_line;
 
 /// No key counts before all of the request has been on the screen for so long without one.
-const QUIET: Duration = Duration::from_millis(300);
+pub const QUIET: Duration = Duration::from_millis(300);
 
 /// Offers that have a key of their own.
 const OFFERS: usize = 9;
@@ -18,8 +19,9 @@ const OFFERS: usize = 9;
 const ESCAPE: u8 = 0x1b;
 const CONTROL_C: u8 = 0x03;
 
+/// One request that is put to a person.
 #[derive(Debug)]
-pub(crate) struct Dialog {
+pub struct Dialog {
     request: RequestId,
     digest: String,
     is_plan: bool,
@@ -28,7 +30,7 @@ pub(crate) struct Dialog {
 
 /// What the person did.
 #[derive(Debug)]
-pub(super) enum Pressed {
+pub enum Pressed {
     Decided(DecideRequest),
     /// Not here and not now: the request goes on waiting.
     Later,
@@ -37,7 +39,7 @@ pub(super) enum Pressed {
 }
 
 impl Dialog {
-    pub(crate) fn of(view: RequestView) -> Self {
+    pub fn of(view: RequestView) -> Self {
         Self {
             request: view.id,
             digest: view.digest,
@@ -46,12 +48,13 @@ impl Dialog {
         }
     }
 
-    pub(super) fn request(&self) -> RequestId {
+    pub fn request(&self) -> RequestId {
         self.request
     }
 
-    /// `quiet`: how long all of it has been on the screen without a key.
-    pub(super) fn pressed(&self, keys: &[u8], quiet: Option<Duration>) -> Pressed {
+    /// `keys`: what was typed at once, as a terminal sends it. `quiet`: how long all of it has been on the screen
+    /// without a key.
+    pub fn pressed(&self, keys: &[u8], quiet: Option<Duration>) -> Pressed {
         let (&[key], Some(_)) = (keys, quiet.filter(|quiet| *quiet >= QUIET)) else {
             return Pressed::Nothing;
         };
@@ -83,7 +86,7 @@ impl Dialog {
     }
 
     /// Stands where the prompt stood.
-    pub(super) fn prompt(&self) -> String {
+    pub fn prompt(&self) -> String {
         if self.is_plan {
             let request = self.request;
             return format!("{request}? y approve · n send back · esc later ▸ ");
@@ -98,7 +101,7 @@ impl Dialog {
 }
 
 /// The request and what can be said to it, in lines.
-pub(crate) fn text(view: &RequestView) -> String {
+pub fn text(view: &RequestView) -> String {
     let does = if view.plan.is_some() {
         "proposes"
     } else {
@@ -128,7 +131,7 @@ pub(crate) fn text(view: &RequestView) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use agent_team_protocol::request::RequestState;
+    use crate::request::RequestState;
     use serde_json::value::to_raw_value;
 
     fn view() -> RequestView {

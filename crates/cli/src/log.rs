@@ -1,0 +1,170 @@
+//! A member's log, read as it grows: a file that its worker appends to, and moves to `.1` when it is long. Called by
+//! `logs` and `top`. It never watches the file: its caller is told when to look.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use crate::error::Failure;
+
+/// A log being read, from where the last reading ended.
+#[derive(Debug)]
+pub(crate) struct Log {
+    path: PathBuf,
+    file: Option<File>,
+    /// Bytes at the end of the last reading that are only the beginning of a character.
+    partial: Vec<u8>,
+}
+
+impl Log {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self {
+            path,
+            file: None,
+            partial: Vec::new(),
+        }
+    }
+
+    /// The part that was moved away when the log was long.
+    pub(crate) fn rotated(path: &Path) -> Result<Self, Failure> {
+        let mut rotated = path.as_os_str().to_owned();
+        rotated.push(".1");
+        Ok(Self::new(rotated.into()))
+    }
+
+    /// One that is read on from its end, and the whole lines among its last so many bytes.
+    pub(crate) fn tail(path: PathBuf, bytes: u64) -> Result<(Self, String), Failure> {
+        let mut log = Self::new(path);
+        log.file = log.opened()?;
+        let mut skipped = 0;
+        if let Some(file) = &mut log.file {
+            let length = file.metadata().map_err(|error| failed(&error))?.len();
+            skipped = length.saturating_sub(bytes);
+            let moved = file.seek(SeekFrom::Start(skipped));
+            moved.map_err(|error| failed(&error))?;
+        }
+        let mut text = log.read()?;
+        if skipped > 0 {
+            text.drain(..text.find('\n').map_or(0, |end| end + 1));
+        }
+        Ok((log, text))
+    }
+
+    /// What was appended since the last call. Nothing, when there is no such file yet.
+    pub(crate) fn read(&mut self) -> Result<String, Failure> {
+        let mut bytes = std::mem::take(&mut self.partial);
+        self.read_file(&mut bytes)?;
+        if self.was_replaced().map_err(|error| failed(&error))? {
+            self.file = self.opened()?;
+            self.read_file(&mut bytes)?;
+        }
+        let whole = whole_characters(&bytes);
+        self.partial = bytes.split_off(whole);
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    fn read_file(&mut self, bytes: &mut Vec<u8>) -> Result<(), Failure> {
+        if let Some(file) = &mut self.file {
+            file.read_to_end(bytes).map_err(|error| failed(&error))?;
+        }
+        Ok(())
+    }
+
+    /// `None`: there is no such file yet.
+    fn opened(&self) -> Result<Option<File>, Failure> {
+        match File::open(&self.path) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failed(&error)),
+        }
+    }
+
+    /// Whether the path leads to another file than the one that is open, or to a first one.
+    fn was_replaced(&self) -> std::io::Result<bool> {
+        let Some(file) = &self.file else {
+            return Ok(true);
+        };
+        let open = file.metadata()?;
+        Ok(match self.path.metadata() {
+            Ok(now) => (now.dev(), now.ino()) != (open.dev(), open.ino()),
+            // Moved away, and the next one not begun: what is open is still all there is.
+            Err(_) => false,
+        })
+    }
+}
+
+fn failed(error: &std::io::Error) -> Failure {
+    Failure::io("the log cannot be read", error)
+}
+
+/// How many of the bytes do not end in the middle of a character.
+fn whole_characters(bytes: &[u8]) -> usize {
+    match std::str::from_utf8(bytes) {
+        Err(error) if error.error_len().is_none() => error.valid_up_to(),
+        Ok(_) => bytes.len(),
+        // Something in it is no text at all; then only the last bytes can be an unfinished character.
+        Err(_) => {
+            let tail = bytes.len().saturating_sub(3);
+            let begun = |from: &usize| {
+                std::str::from_utf8(&bytes[*from..])
+                    .is_err_and(|error| error.error_len().is_none() && error.valid_up_to() == 0)
+            };
+            (tail..bytes.len()).find(begun).unwrap_or(bytes.len())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn a_log_is_read_on_from_where_reading_ended_also_when_it_was_rotated() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ada.log");
+        let mut log = Log::new(path.clone());
+        assert_eq!(log.read().unwrap(), "");
+        let mut file = File::create(&path).unwrap();
+        file.write_all(b"one\n").unwrap();
+        assert_eq!(log.read().unwrap(), "one\n");
+        file.write_all(b"two\n").unwrap();
+        std::fs::rename(&path, directory.path().join("ada.log.1")).unwrap();
+        std::fs::write(&path, "three\n").unwrap();
+        assert_eq!(log.read().unwrap(), "two\nthree\n");
+        assert_eq!(Log::rotated(&path).unwrap().read().unwrap(), "one\ntwo\n");
+        assert_eq!(log.read().unwrap(), "");
+    }
+
+    #[test]
+    fn a_tail_is_whole_lines_and_goes_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ada.log");
+        let (_, text) = Log::tail(path.clone(), 6).unwrap();
+        assert_eq!(text, "");
+        std::fs::write(&path, "one\ntwo\nthr").unwrap();
+        let (mut log, text) = Log::tail(path.clone(), 9).unwrap();
+        assert_eq!(text, "two\nthr");
+        let mut file = File::options().append(true).open(&path).unwrap();
+        file.write_all(b"ee\n").unwrap();
+        assert_eq!(log.read().unwrap(), "ee\n");
+        assert_eq!(Log::tail(path, 100).unwrap().1, "one\ntwo\nthree\n");
+    }
+
+    #[test]
+    fn a_character_is_not_torn_apart() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ada.log");
+        let (mut log, mut file) = (Log::new(path.clone()), File::create(&path).unwrap());
+        let text = "\u{ff}é🙂".as_bytes();
+        file.write_all(b"\xff").unwrap();
+        let mut read = String::new();
+        for byte in text {
+            file.write_all(&[*byte]).unwrap();
+            read.push_str(&log.read().unwrap());
+        }
+        assert_eq!(read, "\u{fffd}\u{ff}é🙂");
+    }
+}

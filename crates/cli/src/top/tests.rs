@@ -1,0 +1,440 @@
+//! Whole screens as text, and what keys do to them.
+
+use std::time::{Duration, Instant};
+
+use agent_team_protocol::request::{Decision, RequestView};
+use agent_team_protocol::view::{MessageView, TaskView, TeamView};
+use agent_team_protocol::{Recipient, TaskId};
+use insta::assert_snapshot;
+use serde_json::{Value, json};
+use unicode_width::UnicodeWidthStr;
+
+use super::draw::{Palette, text};
+use super::keys::Key;
+use super::stale::Stale;
+use super::state::{Act, Deed, Mode, Seen, Top, View};
+
+/// The time of day in all of these.
+const WALL_MS: u64 = 1_795_232_539_000;
+
+const PLAIN: Palette = Palette { colours: false };
+
+/// Whatever a terminal or a reader could be fooled by.
+const HOSTILE: &str =
+    "#(touch x)\u{1b}[2J\u{1b}]0;owned\u{7}\u{9b}31m\r\u{202e}gpj\u{200b}\u{feff}\n\t#[fg=red]";
+
+fn member(name: &str, state: &str, more: Value) -> Value {
+    let mut member = json!({
+        "name": name, "role": "worker", "lead": name == "lea", "engine": "native",
+        "model": "openai/gpt-5.1", "usage": {"input": 12_000, "output": 345, "micro_usd": 420_000},
+        "colour": "blue", "placement": "tmux", "state": state, "why": "", "for_ms": 61_000,
+        "pid": 4711, "launch": null, "task": null, "pane": "%3", "unread": 0, "requests": 0,
+        "restarts": 0, "last_result": null,
+    });
+    for (field, value) in more.as_object().unwrap() {
+        member[field] = value.clone();
+    }
+    member
+}
+
+fn team(hostile: &str) -> TeamView {
+    let held = format!("held: the model refuses the key {hostile}");
+    let members = [
+        member(
+            "lea",
+            "idle",
+            json!({"role": "lead", "last_result": format!("planned {hostile}")}),
+        ),
+        member(
+            "ada",
+            "waiting",
+            json!({
+                "requests": 1, "task": "T-2", "for_ms": 4_200, "colour": "green",
+                "waiting": {"kind": "permission", "request": "P-1"},
+            }),
+        ),
+        member(
+            "ben",
+            "working",
+            json!({"task": "T-3", "unread": 2, "colour": "pink"}),
+        ),
+        member(
+            "cleo",
+            "held",
+            json!({"why": held, "for_ms": 7_500_000, "usage": {"input": 0, "output": 0}}),
+        ),
+    ];
+    serde_json::from_value(json!({
+        "team": "payments-01234567", "name": "payments", "project": "/srv/payments", "state": "up",
+        "revision": 90, "members": members,
+        "tasks": {"pending": 2, "in_progress": 2, "completed": 1, "failed": 1, "cancelled": 0},
+        "usage": {"input": 36_000, "output": 1_035, "micro_usd": 1_260_000},
+        "placement": "tmux: it is installed",
+        "roles": [{"name": "worker", "description": ""}, {"name": "reviewer", "description": ""}],
+    }))
+    .unwrap()
+}
+
+fn task(id: u64, title: &str, state: &str, more: Value) -> TaskView {
+    let mut task = json!({
+        "id": format!("T-{id}"), "key": title, "title": title, "description": "", "state": state,
+        "owner": null, "generation": 1, "role": null, "for": null, "after": [], "blocks": [],
+        "blocked": false, "priority": 0, "labels": [], "files": [], "run": null, "verify": null,
+        "rerun": true, "attempts": 1, "created_by": "lea", "created_at": 0, "changed_at": id,
+        "revision": id, "result": null,
+    });
+    for (field, value) in more.as_object().unwrap() {
+        task[field] = value.clone();
+    }
+    serde_json::from_value(task).unwrap()
+}
+
+fn board(hostile: &str) -> Vec<TaskView> {
+    vec![
+        task(
+            1,
+            "Read the handlers",
+            "completed",
+            json!({"owner": "lea", "result": format!("14 of them {hostile}")}),
+        ),
+        task(
+            2,
+            &format!("Validate the input of all handlers{hostile}"),
+            "in_progress",
+            json!({"owner": "ada"}),
+        ),
+        task(3, "Write the tests", "in_progress", json!({"owner": "ben"})),
+        task(
+            4,
+            "Run the tests",
+            "pending",
+            json!({"blocked": true, "after": ["T-3"]}),
+        ),
+        task(5, "Document it", "pending", json!({})),
+        task(
+            6,
+            "Measure it",
+            "failed",
+            json!({"owner": "cleo", "result": "no key\nat all"}),
+        ),
+    ]
+}
+
+fn requests(hostile: &str) -> Vec<RequestView> {
+    let command = format!("cargo test -p handlers -- --nocapture {hostile}\nrm -rf build");
+    let request = json!({
+        "id": "P-1", "member": "ada", "tool": "bash", "input": {"command": command, "timeout": 60},
+        "directory": format!("/srv/payments{hostile}"), "state": "pending", "digest": "0123",
+        "asked_at": WALL_MS - 4_200, "why": [format!("rm: no rule allows it{hostile}")],
+        "offers": [{"rules": [], "covers": "exactly this"}],
+    });
+    vec![serde_json::from_value(request).unwrap()]
+}
+
+fn messages(hostile: &str) -> Vec<MessageView> {
+    let message = |id: u64, from: &str, to: &str, text: String, state: &str| {
+        let view = json!({
+            "id": format!("M-{id}"), "from": from, "to": to, "text": text, "state": state,
+            "urgent": id == 2, "at": WALL_MS - 90_000 / id,
+        });
+        serde_json::from_value(view).unwrap()
+    };
+    vec![
+        message(
+            1,
+            "lea",
+            "ada",
+            format!("Begin with the handlers of refunds:\n- all of them{hostile}"),
+            "read",
+        ),
+        message(
+            2,
+            "user",
+            "ben",
+            "stop, the schema changed".into(),
+            "accepted",
+        ),
+    ]
+}
+
+fn top_with(hostile: &str) -> (Top, Instant) {
+    let now = Instant::now();
+    let mut top = Top::new(team(hostile), now);
+    let seen = Seen {
+        team: team(hostile),
+        tasks: board(hostile),
+        board: true,
+        requests: Some(requests(hostile)),
+        messages: Some(messages(hostile)),
+    };
+    top.seen(seen, now);
+    top.printed(&format!(
+        "▸ read src/handlers.rs\r\n\u{1b}[32mok\u{1b}[0m 214 lines{hostile}\n"
+    ));
+    (top, now)
+}
+
+fn top() -> (Top, Instant) {
+    top_with("")
+}
+
+fn screen(top: &Top, now: Instant, columns: u16, rows: u16) -> String {
+    text(top, PLAIN, (columns, rows), now, WALL_MS)
+}
+
+fn press(top: &mut Top, keys: &str, now: Instant) -> Vec<Act> {
+    let keys = keys.chars().map(|c| match c {
+        '⏎' => Key::Enter,
+        '⎋' => Key::Escape,
+        c => Key::Char(c),
+    });
+    // One after the other, as a person does.
+    keys.flat_map(|key| top.press(&[key], now)).collect()
+}
+
+#[test]
+fn the_screen_at_40_80_and_200_columns() {
+    let (top, now) = top();
+    assert_snapshot!("40", screen(&top, now, 40, 20));
+    assert_snapshot!("80", screen(&top, now, 80, 24));
+    assert_snapshot!("200", screen(&top, now, 200, 30));
+}
+
+#[test]
+fn each_view_and_what_stands_over_them() {
+    let (mut top, now) = top();
+    for (key, name) in [
+        ("2", "board"),
+        ("3", "requests"),
+        ("4", "messages"),
+        ("?", "help"),
+    ] {
+        press(&mut top, key, now);
+        assert_snapshot!(name, screen(&top, now, 80, 24));
+    }
+}
+
+#[test]
+fn a_request_is_shown_whole_before_it_is_answered() {
+    let (mut top, now) = top();
+    press(&mut top, "r", now);
+    assert_snapshot!("request_begun", screen(&top, now, 40, 8));
+    let long = now + Duration::from_secs(1);
+    top.was_shown(0, Some((40, 6)), now);
+    assert_eq!(press(&mut top, "y", long), []);
+    for page in 1..=4 {
+        top.press(&[Key::PageDown], now + page * Duration::from_secs(1));
+        top.was_shown(0, Some((40, 6)), now + page * Duration::from_secs(1));
+    }
+    let end = now + Duration::from_secs(4);
+    assert_snapshot!("request_read", screen(&top, end, 40, 8));
+    let acts = press(&mut top, "y", end + Duration::from_millis(301));
+    let [Act::Do(Deed::Decide(decide))] = acts.as_slice() else {
+        panic!("{acts:?}");
+    };
+    assert!(matches!(decide.decision, Decision::Allow { .. }));
+    assert_eq!(decide.digest.as_deref(), Some("0123"));
+    assert!(matches!(top.mode, Mode::Browse));
+}
+
+#[test]
+fn a_request_that_is_decided_elsewhere_is_asked_about_no_more() {
+    let (mut top, now) = top();
+    press(&mut top, "r", now);
+    let seen = Seen {
+        team: team(""),
+        tasks: Vec::new(),
+        board: false,
+        requests: Some(Vec::new()),
+        messages: None,
+    };
+    top.seen(seen, now);
+    assert!(matches!(top.mode, Mode::Browse));
+    assert!(screen(&top, now, 80, 24).contains("P-1 was decided elsewhere"));
+    assert_eq!(press(&mut top, "ry", now), []);
+    assert!(top.task(TaskId(5)).is_some(), "the board is still there");
+}
+
+#[test]
+fn what_ends_something_is_asked_about_once_more() {
+    let (mut top, now) = top();
+    let ada = || "ada".parse().unwrap();
+    press(&mut top, "j", now);
+    assert_eq!(press(&mut top, "K", now), []);
+    let asked = screen(&top, now, 80, 24);
+    assert!(
+        asked.contains("kill ada and all that runs for it? y yes"),
+        "{asked}"
+    );
+    assert_eq!(press(&mut top, "n", now), []);
+    assert_eq!(press(&mut top, "y", now), [], "nothing is asked any more");
+    assert_eq!(press(&mut top, "Ky", now), [Act::Do(Deed::Kill(ada()))]);
+    assert_eq!(press(&mut top, "xy", now), [Act::Do(Deed::Stop(ada()))]);
+    assert_eq!(press(&mut top, "Ry", now), [Act::Do(Deed::Restart(ada()))]);
+    assert_eq!(press(&mut top, "Qy", now), [Act::Do(Deed::Down)]);
+    // What is pasted, or typed before the question could be read.
+    assert_eq!(top.press(&[Key::Char('K'), Key::Char('y')], now), []);
+    press(&mut top, "K", now);
+    assert_eq!(top.press(&[Key::Paste("y".into())], now), []);
+}
+
+#[test]
+fn a_typed_line_is_sent_to_the_member_that_is_selected() {
+    let (mut top, now) = top();
+    let to = || Recipient::Member("ada".parse().unwrap());
+    let send = |to, text: &str, urgent| {
+        Act::Do(Deed::Send {
+            to,
+            text: text.into(),
+            urgent,
+        })
+    };
+    press(&mut top, "jsq and K are text", now);
+    assert!(screen(&top, now, 80, 24).contains("to ada ▸ q and K are text"));
+    top.press(&[Key::Paste("\ntwo".into()), Key::Backspace], now);
+    assert_eq!(
+        press(&mut top, "⏎", now),
+        [send(to(), "q and K are text tw", false)]
+    );
+    assert_eq!(press(&mut top, "!stop⏎", now), [send(to(), "stop", true)]);
+    assert_eq!(
+        press(&mut top, "Shi⏎", now),
+        [send(Recipient::All, "hi", false)]
+    );
+    assert_eq!(press(&mut top, "s⏎shi⎋", now), []);
+}
+
+#[test]
+fn a_spawn_names_a_role_and_perhaps_a_member() {
+    let (mut top, now) = top();
+    press(&mut top, "n", now);
+    assert!(screen(&top, now, 80, 24).contains("role (worker reviewer), and a name ▸"));
+    let acts = press(&mut top, "reviewer rex⏎", now);
+    let expected = Deed::Spawn {
+        role: "reviewer".parse().unwrap(),
+        name: Some("rex".parse().unwrap()),
+    };
+    assert_eq!(acts, [Act::Do(expected)]);
+    assert_eq!(press(&mut top, "nworker One⏎", now), []);
+    assert!(top.said.as_ref().is_some_and(|said| said.failed));
+}
+
+#[test]
+fn the_next_who_waits_is_selected_and_attached_to() {
+    let (mut top, now) = top();
+    assert_eq!(
+        press(&mut top, "ga", now),
+        [Act::Attach("ada".parse().unwrap())]
+    );
+}
+
+#[test]
+fn a_filter_leaves_what_has_the_text() {
+    let (mut top, now) = top();
+    press(&mut top, "/BEN⏎2", now);
+    let filtered = screen(&top, now, 80, 24);
+    assert!(filtered.contains("T-3 Write the tests"), "{filtered}");
+    assert!(!filtered.contains("lea"), "{filtered}");
+    assert_eq!(top.selected().unwrap().as_str(), "ben");
+    press(&mut top, "⎋", now);
+    assert!(screen(&top, now, 80, 24).contains("lea"));
+}
+
+#[test]
+fn output_and_messages_end_at_the_bottom_and_scroll_back() {
+    let (mut top, now) = top();
+    for line in 1..=100 {
+        top.printed(&format!("line {line}\n"));
+    }
+    assert!(screen(&top, now, 80, 24).contains("line 100"));
+    top.press(&[Key::PageUp], now);
+    let back = screen(&top, now, 80, 24);
+    assert!(
+        !back.contains("line 100") && back.contains("line 90"),
+        "{back}"
+    );
+    top.press(&[Key::Home], now);
+    let mut terminal = ratatui::Terminal::new(ratatui::backend::TestBackend::new(80, 24)).unwrap();
+    let mut drawn = super::draw::Drawn::default();
+    terminal
+        .draw(|frame| drawn = super::draw::draw(frame, &top, PLAIN, now, WALL_MS))
+        .unwrap();
+    assert_eq!(drawn.scrolls, 102 - 16);
+    top.was_shown(drawn.scrolls, None, now);
+    top.press(&[Key::PageDown], now);
+    assert_eq!(top.scroll, 102 - 16 - 10);
+}
+
+#[test]
+fn output_is_bounded() {
+    let (mut top, _) = top();
+    for _ in 0..100 {
+        top.printed(&"x".repeat(9_999));
+        top.printed("\n");
+    }
+    assert!(top.output.len() <= 256 << 10);
+    assert!(top.output.starts_with('x'), "from a line's beginning on");
+}
+
+#[test]
+fn an_age_wakes_when_it_reads_differently_and_not_before() {
+    let (top, now) = top();
+    // ada has been waiting for 4.2 s.
+    assert_eq!(top.next_age(now), Some(Duration::from_millis(800)));
+    let later = now + Duration::from_secs(120);
+    let shown = screen(&top, later, 80, 24);
+    assert!(shown.contains("2 min"), "{shown}");
+}
+
+#[test]
+fn what_a_question_said_is_gone_when_the_terminal_has_another_size() {
+    let (mut top, now) = top();
+    press(&mut top, "r", now);
+    top.was_shown(0, Some((80, 22)), now);
+    top.resized();
+    assert_eq!(press(&mut top, "y", now + Duration::from_secs(9)), []);
+    assert!(matches!(top.mode, Mode::Asked(_)));
+}
+
+#[test]
+fn hostile_texts_change_nothing_but_their_own_place() {
+    let (mut top, now) = top_with(HOSTILE);
+    for (columns, rows) in [(40, 12), (80, 24), (200, 50)] {
+        for key in ["1", "2", "3", "4", "r"] {
+            press(&mut top, key, now);
+            let shown = screen(&top, now, columns, rows);
+            let raw = [
+                '\u{1b}', '\u{7}', '\u{9b}', '\r', '\u{202e}', '\u{200b}', '\u{feff}',
+            ];
+            assert!(!shown.contains(raw), "{shown:?}");
+            assert_eq!(shown.lines().count(), usize::from(rows));
+            for line in shown.lines() {
+                assert!(line.width() <= usize::from(columns), "{line:?}");
+            }
+            press(&mut top, "⎋", now);
+        }
+    }
+}
+
+#[test]
+fn no_size_is_too_small() {
+    let (mut top, now) = top();
+    for key in ["1", "2", "3", "4", "r", "⎋?", "⎋K", "⎋s"] {
+        press(&mut top, key, now);
+        for (columns, rows) in [(1, 1), (2, 2), (5, 3), (10, 50), (300, 2)] {
+            screen(&top, now, columns, rows);
+        }
+    }
+}
+
+#[test]
+fn a_lost_supervisor_is_told_of_and_everything_is_looked_at_again() {
+    let (mut top, now) = top();
+    top.stale = Stale::default();
+    top.lost(true);
+    assert!(screen(&top, now, 80, 24).contains("the supervisor is gone"));
+    top.lost(false);
+    assert!(screen(&top, now, 80, 24).contains("connected again"));
+    assert_eq!(top.stale, Stale::all());
+    assert_eq!(top.view, View::Output);
+}

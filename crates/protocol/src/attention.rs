@@ -1,0 +1,132 @@
+//! Who of a team waits for the person, for what, and who longest. Called by whoever points at them: `next`, `top`, and
+//! the supervisor for tmux's status line. Pure.
+
+use crate::MemberName;
+use crate::request::RequestView;
+use crate::view::{MemberState, MemberView, Waiting};
+
+/// Members that [`summary`] names; the others are counted.
+const NAMED: usize = 3;
+
+/// What a member needs from the person before it goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// A decision about a permission request or a plan.
+    Decision,
+    /// A higher limit.
+    Limit,
+    /// To be started again, once what held it is mended.
+    Start,
+}
+
+impl Need {
+    /// `None`: it goes on by itself, or is where the person wanted it.
+    pub fn of(member: &MemberView) -> Option<Self> {
+        if member.requests > 0 {
+            return Some(Self::Decision);
+        }
+        match (member.state, &member.waiting) {
+            (MemberState::Held, _) => Some(Self::Start),
+            (_, Some(Waiting::Permission { .. } | Waiting::Plan { .. })) => Some(Self::Decision),
+            (_, Some(Waiting::Budget { .. })) => Some(Self::Limit),
+            (
+                _,
+                Some(Waiting::RateLimit { .. } | Waiting::Reply { .. } | Waiting::Unknown) | None,
+            ) => None,
+        }
+    }
+
+    /// Stands behind a name: `ada asks`.
+    pub fn verb(self) -> &'static str {
+        match self {
+            Self::Decision => "asks",
+            Self::Limit => "is at a limit",
+            Self::Start => "is held",
+        }
+    }
+}
+
+/// Who waits longest: first those whose requests are pending, by the age of the oldest, then the others.
+pub fn next<'a>(members: &'a [MemberView], pending: &[RequestView]) -> Option<&'a MemberView> {
+    let named = |name: &MemberName| members.iter().find(|member| member.name == *name);
+    let oldest = pending.iter().min_by_key(|request| request.asked_at);
+    oldest
+        .and_then(|request| named(&request.member))
+        .or_else(|| {
+            let waiting = members.iter().filter(|member| Need::of(member).is_some());
+            waiting.max_by_key(|member| member.for_ms)
+        })
+}
+
+/// `ada asks · ben is held`, for a status line; empty when nobody waits. Of names and words alone, so it is harmless.
+pub fn summary<'a>(members: impl IntoIterator<Item = &'a MemberView>) -> String {
+    let told = members
+        .into_iter()
+        .filter_map(|member| Some(format!("{} {}", member.name, Need::of(member)?.verb())));
+    let mut told: Vec<_> = told.collect();
+    let more = told.len().saturating_sub(NAMED);
+    told.truncate(NAMED);
+    if more > 0 {
+        told.push(format!("{more} more"));
+    }
+    told.join(" · ")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn member(name: &str, state: &str, for_ms: u64, requests: u32) -> MemberView {
+        let waiting = match state {
+            "waiting" => json!({"kind": "budget", "why": "it is spent"}),
+            _ => json!(null),
+        };
+        serde_json::from_value(json!({
+            "name": name, "role": "worker", "lead": false, "engine": "native", "model": null,
+            "colour": "blue", "placement": "headless", "state": state, "waiting": waiting,
+            "why": "", "for_ms": for_ms, "pid": null, "launch": null, "task": null, "pane": null,
+            "unread": 0, "requests": requests, "restarts": 0, "last_result": null,
+        }))
+        .unwrap()
+    }
+
+    fn request(id: u64, member: &str, asked_at: u64) -> RequestView {
+        serde_json::from_value(json!({
+            "id": format!("P-{id}"), "member": member, "tool": "bash", "input": {}, "directory": "/",
+            "state": "pending", "digest": "", "asked_at": asked_at, "why": [], "offers": [],
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn the_oldest_request_comes_first_then_who_waits_longest() {
+        let members = [
+            member("ada", "idle", 900, 0),
+            member("ben", "held", 500, 0),
+            member("cleo", "waiting", 700, 0),
+            member("dora", "working", 1, 1),
+        ];
+        let next_of =
+            |pending: &[RequestView]| next(&members, pending).map(|it| it.name.to_string());
+        let pending = [request(2, "ada", 20), request(1, "dora", 10)];
+        assert_eq!(next_of(&pending).as_deref(), Some("dora"));
+        // Of somebody who has left the team.
+        assert_eq!(next_of(&[request(3, "eve", 1)]).as_deref(), Some("cleo"));
+        assert_eq!(next_of(&[]).as_deref(), Some("cleo"));
+        assert_eq!(next(&members[..1], &[]), None);
+    }
+
+    #[test]
+    fn a_summary_names_the_first_and_counts_the_rest() {
+        assert_eq!(summary([&member("ada", "working", 0, 0)]), "");
+        let two = [member("ada", "working", 0, 2), member("ben", "held", 0, 0)];
+        assert_eq!(summary(&two), "ada asks · ben is held");
+        let five = ["a", "b", "c", "d", "e"].map(|name| member(name, "waiting", 0, 0));
+        assert_eq!(
+            summary(&five),
+            "a is at a limit · b is at a limit · c is at a limit · 2 more"
+        );
+    }
+}

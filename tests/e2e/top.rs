@@ -1,0 +1,295 @@
+//! `top` and `next`: a person with the whole team on one screen, and on the way to who waits.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use agent_team_protocol::RequestId;
+use agent_team_protocol::method::RequestShow;
+use agent_team_protocol::request::{OneRequest, RequestState};
+use agent_team_protocol::view::MemberState;
+use agent_team_system::process::Signal;
+use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by_model};
+use agent_team_tests::processes::living;
+use agent_team_tests::tmux::Tmux;
+use agent_team_tests::{Rig, tmux, until, within};
+use serde_json::{Value, json};
+
+use crate::teams::{headless, task};
+
+/// A terminal of 100 by 30 in which `top` was started from a shell.
+struct Terminal {
+    tmux: Tmux,
+    directory: PathBuf,
+}
+
+impl Terminal {
+    async fn with_top(rig: &Rig) -> Self {
+        let directory = rig.root().join("terminal");
+        std::fs::create_dir(&directory).unwrap();
+        let program = rig.binary("agent-team");
+        let shell = format!(
+            "export AGENT_TEAM_HOME='{}' HOME='{}' PATH='{}' LANG=C.UTF-8\n\
+             unset TMUX TMUX_PANE\n\
+             cd '{}'\n\
+             stty -g > '{here}/before'\n\
+             sh -c 'echo $$ > {here}/pid; exec \"{}\" top'\n\
+             echo $? > '{here}/code'\n\
+             stty -g > '{here}/after'\n\
+             echo the shell again\n\
+             exec cat\n",
+            rig.home().display(),
+            rig.root().join("home").display(),
+            std::env::var("PATH").unwrap(),
+            rig.project().display(),
+            program.display(),
+            here = directory.display(),
+        );
+        let script = directory.join("shell");
+        std::fs::write(&script, shell).unwrap();
+        let tmux = rig.users_tmux();
+        let script = script.to_str().unwrap();
+        let session = ["new-session", "-d", "-x", "100", "-y", "30", "sh", script];
+        tmux.ask(session).await;
+        Self { tmux, directory }
+    }
+
+    async fn until(&self, text: &str) -> String {
+        self.tmux.until_shown("%0", text).await
+    }
+
+    async fn until_not(&self, text: &str) {
+        let what = format!("{text:?} to be gone");
+        until(&what, async || {
+            let shown = self.tmux.capture("%0").await;
+            (!shown.contains(text)).then_some(())
+        })
+        .await;
+    }
+
+    async fn press(&self, key: &str) {
+        self.tmux.ask(["send-keys", "-t", "%0", key]).await;
+    }
+
+    async fn pid(&self) -> u64 {
+        let pid = self.directory.join("pid");
+        until("its pid", async || {
+            std::fs::read_to_string(&pid).ok()?.trim().parse().ok()
+        })
+        .await
+    }
+
+    /// Waits for the shell, and says with which code `top` ended: the terminal is as it was before it.
+    async fn end(&self) -> String {
+        let shown = self.until("the shell again").await;
+        assert!(!shown.contains("MEMBER"), "{shown}");
+        let alternate = [
+            "display-message",
+            "-p",
+            "-t",
+            "%0",
+            "#{alternate_on} #{cursor_flag}",
+        ];
+        assert_eq!(self.tmux.ask(alternate).await, "0 1");
+        let read = |name| std::fs::read_to_string(self.directory.join(name)).unwrap();
+        assert_eq!(read("after"), read("before"));
+        read("code").trim().to_owned()
+    }
+}
+
+#[tokio::test]
+async fn a_team_is_shown_as_it_changes_and_obeys_keys() {
+    if !tmux::is_here() {
+        return;
+    }
+    let rig = headless(&["ada", "bob"], "");
+    rig.ok(["up"]).await;
+    rig.until_member_is("bob", MemberState::Idle).await;
+    let terminal = Terminal::with_top(&rig).await;
+    let shown = terminal.until("ada has printed nothing yet").await;
+    assert!(shown.contains("ada") && shown.contains("bob"), "{shown}");
+
+    let line = "echo said by the task; mkfifo gate; cat gate";
+    rig.ok(["task", "add", "Wait", "--run", line]).await;
+    let shown = terminal.until("T-1 Wait").await;
+    assert!(shown.contains("1 working"), "{shown}");
+    let owner = rig.task("T-1").await.owner.unwrap().to_string();
+    if owner == "bob" {
+        terminal.press("Down").await;
+    }
+    terminal.until("said by the task").await;
+
+    // A terminal of another size shows the same.
+    terminal
+        .tmux
+        .ask(["resize-window", "-x", "44", "-y", "12"])
+        .await;
+    let shown = until("the narrow screen", async || {
+        let shown = terminal.tmux.capture("%0").await;
+        let narrow = shown.lines().all(|line| line.chars().count() <= 44);
+        (narrow && shown.contains("1 out")).then_some(shown)
+    })
+    .await;
+    assert!(shown.contains("T-1"), "{shown}");
+    terminal
+        .tmux
+        .ask(["resize-window", "-x", "100", "-y", "30"])
+        .await;
+    terminal.until(" 1 output").await;
+
+    terminal.press("K").await;
+    terminal.until(&format!("kill {owner} and all")).await;
+    terminal.press("n").await;
+    terminal.until_not("any other key no").await;
+    assert_eq!(rig.member(&owner).await.state, MemberState::Working);
+    terminal.press("K").await;
+    terminal.until(&format!("kill {owner} and all")).await;
+    terminal.press("y").await;
+    rig.until_member_is(&owner, MemberState::Stopped).await;
+    terminal.until("stopped").await;
+
+    terminal.press("s").await;
+    terminal.until(&format!("to {owner} ▸")).await;
+    terminal.press("hello there").await;
+    terminal.press("Enter").await;
+    terminal.until("is in the inbox of").await;
+    terminal.press("4").await;
+    terminal.until("hello there").await;
+
+    terminal.press("C-c").await;
+    assert_eq!(terminal.end().await, "0");
+    // The team goes on: somebody else has taken the task.
+    let other = if owner == "ada" { "bob" } else { "ada" };
+    rig.until_member_is(other, MemberState::Working).await;
+}
+
+#[tokio::test]
+async fn a_lost_supervisor_is_found_again_and_a_signal_restores_the_terminal() {
+    if !tmux::is_here() {
+        return;
+    }
+    let rig = headless(&["ada"], "");
+    rig.ok(["up"]).await;
+    let terminal = Terminal::with_top(&rig).await;
+    terminal.until("ada").await;
+    let supervisor = rig.supervisor().await;
+    supervisor.signal(Signal::SIGKILL).expect("it is killed");
+    terminal.until("connected again").await;
+    rig.ok(["task", "add", "Later", "--run", "true"]).await;
+    terminal.press("2").await;
+    terminal.until("✓ T-1 Later").await;
+    let top = living(terminal.pid().await);
+    top.signal(Signal::SIGTERM).expect("it is told");
+    assert_eq!(terminal.end().await, "143");
+}
+
+#[tokio::test]
+async fn a_stopped_supervisor_ends_it_and_says_so() {
+    if !tmux::is_here() {
+        return;
+    }
+    let rig = headless(&["ada"], "");
+    rig.ok(["up"]).await;
+    let terminal = Terminal::with_top(&rig).await;
+    terminal.until("ada").await;
+    rig.ok(["supervisor", "stop"]).await;
+    terminal.until("the supervisor was stopped").await;
+    assert_eq!(terminal.end().await, "6");
+}
+
+#[tokio::test]
+async fn it_is_for_a_terminal_or_once_as_text() {
+    let rig = headless(&["ada"], &task("Say", "echo said", ""));
+    rig.ok(["up", "--wait"]).await;
+    rig.refused(2, ["top"]).await;
+    rig.run(["top"]).await.expect(4).says("agent-team ps");
+    let frame = rig.ok(["top", "--once"]).await.stdout;
+    assert!(frame.contains("ada") && frame.contains("said"), "{frame}");
+    assert_eq!(frame.lines().count(), 24);
+}
+
+/// ada, who asks for a permission.
+async fn asking() -> (FakeModelServer, Rig) {
+    let command = json!({ "command": "echo ran >> ran.txt" });
+    let replies = vec![Reply::call("bash", command), Reply::text("Done.")];
+    let lead = ("lead", vec![Reply::text("I see.")]);
+    let server = FakeModelServer::start(by_model([lead, ("ada", replies)])).await;
+    let rig = crate::agents::rig(&server);
+    let file = rig.read(".agent-team/team.toml").expect("the rig wrote it");
+    if tmux::is_here() {
+        rig.set_team(&file.replace("headless", "tmux"));
+    }
+    rig.ok(["up", "--detach"]).await;
+    (server, rig)
+}
+
+#[tokio::test]
+async fn a_request_is_read_and_decided_with_a_key() {
+    if !tmux::is_here() {
+        return;
+    }
+    let (server, rig) = asking().await;
+    let terminal = Terminal::with_top(&rig).await;
+    terminal.until("ada").await;
+    rig.ok(["send", "ada", "Go on"]).await;
+    terminal.until("1 waits for you").await;
+    terminal.press("r").await;
+    let shown = terminal.until("P-1? y once").await;
+    assert!(shown.contains("echo ran >> ran.txt"), "{shown}");
+    assert_eq!(rig.read("ran.txt"), None);
+    // A key that comes while the request is new is not an answer, and each such key makes it new again.
+    let once = Duration::from_millis(600);
+    within("the key to be taken", async {
+        loop {
+            terminal.press("y").await;
+            let decided = tokio::time::timeout(once, server.asked("ada", 2)).await;
+            if decided.is_ok() {
+                return;
+            }
+        }
+    })
+    .await;
+    assert_eq!(rig.read("ran.txt").as_deref(), Some("ran\n"));
+    let request = RequestId(1);
+    let decided = rig.ask::<RequestShow>(OneRequest { request }).await;
+    assert_eq!(decided.state, RequestState::Ended);
+    terminal.until_not("waits for you").await;
+    terminal.press("q").await;
+    assert_eq!(terminal.end().await, "0");
+}
+
+#[tokio::test]
+async fn next_leads_to_who_waits_and_status_lines_say_who_it_is() {
+    let (_server, rig) = asking().await;
+    let nobody = rig.ok(["next"]).await;
+    assert_eq!(nobody.stdout, "nobody waits for you\n");
+    assert_eq!(rig.json(["next"]).await["member"], Value::Null);
+    assert_eq!(rig.ok(["next", "--print"]).await.stdout, "");
+    rig.ok(["send", "ada", "Go on"]).await;
+    rig.until_member("ada", |ada| ada.requests > 0).await;
+    assert_eq!(rig.json(["next"]).await["member"], "ada");
+    assert_eq!(rig.ok(["next", "--print"]).await.stdout, "ada asks\n");
+    if !tmux::is_here() {
+        return;
+    }
+    // Here is no terminal that could show her.
+    rig.run(["next"]).await.expect(4).says("no terminal");
+    let team = rig.tmux();
+    let status = ["display-message", "-p", "#{T:status-right}"];
+    until("the status line to say that ada waits", async || {
+        team.ask(status).await.contains("ada asks").then_some(())
+    })
+    .await;
+    let mut screen = rig.on_terminal(["next"]);
+    screen.until("P-1").await;
+    let ada = rig.member("ada").await.pane.unwrap();
+    let looked = ["list-clients", "-F", "#{pane_id} #{window_zoomed_flag}"];
+    until("her pane to be shown, alone", async || {
+        (team.ask(looked).await == format!("{ada} 1")).then_some(())
+    })
+    .await;
+    rig.ok(["requests", "deny", "P-1"]).await;
+    until("the status line to say it no more", async || {
+        (!team.ask(status).await.contains("ada asks")).then_some(())
+    })
+    .await;
+}
