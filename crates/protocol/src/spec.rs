@@ -94,10 +94,15 @@ impl Budget {
     #[must_use]
     pub fn minutes(self, minutes: f64) -> Self {
         Self {
-            work_ms: Some(((minutes * 60_000.0).round() as u64).max(1)),
+            work_ms: Some(milliseconds(minutes)),
             ..self
         }
     }
+}
+
+/// Of minutes; at least one.
+pub fn milliseconds(minutes: f64) -> u64 {
+    ((minutes * 60_000.0).round() as u64).max(1)
 }
 
 impl Default for Limits {

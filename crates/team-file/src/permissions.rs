@@ -2,9 +2,8 @@
 //! something needs the person's trust first, and is not carried out yet.
 
 use agent_team_policy::{Effect, Rule};
-use agent_team_protocol::spec::Permissions;
+use agent_team_protocol::spec::{Permissions, milliseconds};
 
-use super::budget;
 use super::later;
 use super::source::Source;
 use super::table::{At, Table};
@@ -21,7 +20,7 @@ pub(super) fn read(source: &Source<'_>, table: Option<Table<'_>>) -> Permissions
     let permissions = Permissions {
         ask: rules("ask", Effect::Ask),
         deny: rules("deny", Effect::Deny),
-        expire_ms: table.amount("expire_minutes").map(budget::work_ms),
+        expire_ms: table.amount("expire_minutes").map(milliseconds),
     };
     table.finish();
     permissions
