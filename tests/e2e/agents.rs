@@ -20,8 +20,15 @@ engine = \"native\"
 model = \"openai/ada\"
 ";
 
-/// The team's members ask this server.
+/// The team's members ask this server, and edit files without asking anybody else.
 pub(crate) fn rig(server: &FakeModelServer) -> Rig {
+    let rig = asking(server);
+    rig.set_settings("[permissions]\nmode = \"accept-edits\"\n");
+    rig
+}
+
+/// The same, in the mode in which they ask.
+pub(crate) fn asking(server: &FakeModelServer) -> Rig {
     let mut rig = Rig::with_team(TEAM);
     rig.set("OPENAI_BASE_URL", server.base_url());
     rig.set("OPENAI_API_KEY", "a-key-for-nobody");
@@ -79,7 +86,10 @@ async fn a_recorded_run_is_played_back_without_a_model() {
             .replace("openai/ada", "replay:run.jsonl"),
     );
     played.write("run.jsonl", &recording);
-    let output = played.run(["run", "Greet the world"]).await.expect(0);
+    let output = played
+        .run(["run", "--mode", "accept-edits", "Greet the world"])
+        .await
+        .expect(0);
     assert_eq!(output.stdout, "The greeting is written.\n");
     assert_eq!(played.read("greeting.txt").as_deref(), Some("hello\n"));
 }

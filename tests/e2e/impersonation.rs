@@ -49,6 +49,7 @@ fn calls(rig: &Rig) -> Vec<(&'static str, Value, Rule, Rule)> {
         "spec": spec, "environment": {}, "terminal": terminal, "dry_run": false, "fresh": true,
     });
     let bob = json!({ "member": "bob" });
+
     let task = json!({ "task": "T-1" });
     let claim = json!({ "task": "T-1", "generation": 1, "text": "mine" });
     let request = json!({ "request": "P-1" });
@@ -160,6 +161,7 @@ fn calls(rig: &Rig) -> Vec<(&'static str, Value, Rule, Rule)> {
         ("rule/list", json!({}), Never, Never),
         ("rule/check", json!({ "call": ask }), Never, Never),
         ("rule/revoke", request.clone(), Never, Never),
+        ("rule/forget", json!({ "rule": "Bash(ls)" }), Never, Never),
         ("transcript/append", json!({ "items": [] }), May, May),
         (
             "transcript/read",

@@ -13,6 +13,7 @@ mod cli;
 mod crash;
 mod demo;
 mod down;
+mod edits;
 mod envelopes;
 mod history;
 mod hosted;
@@ -39,6 +40,7 @@ mod storage;
 mod team_at_work;
 mod teams;
 mod top;
+mod trust;
 mod up;
 mod wire;
 

@@ -18,8 +18,14 @@ fn program() -> PathBuf {
         .join("examples/mcp_server")
 }
 
-/// A team of a lead alone, with these servers.
+/// A team of a lead alone, with these servers, which the person trusts.
 fn rig(server: &FakeModelServer, servers: &str) -> Rig {
+    let rig = untrusted(server, servers);
+    rig.trust();
+    rig
+}
+
+fn untrusted(server: &FakeModelServer, servers: &str) -> Rig {
     let mut rig = Rig::with_team(&format!(
         "mode = \"lead\"\n[panes]\nplacement = \"headless\"\n[lead]\nmodel = \"openai/lead\"\n{servers}"
     ));
@@ -167,24 +173,21 @@ async fn a_server_that_does_not_behave_is_told_of_and_missed_by_nobody_else() {
 }
 
 #[tokio::test]
-async fn without_bypass_no_server_is_started_and_that_is_said() {
-    let server =
-        FakeModelServer::start(in_turn([Reply::call("finish", json!({"answer": "Done."}))])).await;
-    let rig = rig(
-        &server,
-        "[mcp.x]\ncommand = \"touch\"\nargs = [\"started\"]\n",
-    );
-    rig.run(["run", "Do it"])
-        .await
-        .expect(0)
-        .says("offered to agents only with --bypass");
-    assert_eq!(rig.read("started"), None);
-    assert!(
-        server.requests()[0]
-            .tools()
-            .iter()
-            .all(|tool| !tool.starts_with("mcp__"))
-    );
+async fn a_server_is_started_once_it_is_trusted_and_its_tools_ask() {
+    let call = Reply::call("mcp__near__say", json!({ "text": "hello" }));
+    let server = FakeModelServer::start(in_turn([call, Reply::text("Done.")])).await;
+    let near = format!("[mcp.near]\ncommand = {:?}\n", program());
+    let rig = untrusted(&server, &near);
+    rig.refused(4, ["up", "--detach"]).await;
+    rig.trust();
+    rig.ok(["up", "--detach"]).await;
+    rig.ok(["send", "lead", "Go on"]).await;
+    rig.until_member("lead", |lead| lead.requests > 0).await;
+    let shown = rig.ok(["requests", "show", "P-1"]).await.stdout;
+    assert!(shown.contains("--as 'mcp__near__say'"), "{shown}");
+    rig.ok(["requests", "allow", "P-1"]).await;
+    server.asked("lead", 2).await;
+    assert_eq!(results(&server)[0].trim_end(), "you said hello");
 }
 
 #[tokio::test]

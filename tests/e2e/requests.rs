@@ -11,7 +11,7 @@ use agent_team_tests::fake_model_server::{FakeModelServer, Reply, Request, by_mo
 use agent_team_tests::{Rig, tmux, until, within};
 use serde_json::{Value, json};
 
-use crate::agents::rig;
+use crate::agents::asking as rig;
 
 fn bash(command: &str) -> Reply {
     Reply::call("bash", json!({ "command": command }))
@@ -249,6 +249,7 @@ async fn a_decision_about_something_else_than_was_seen_is_refused() {
             scope: Scope::Once,
             rules: Vec::new(),
         },
+        via: None,
     };
     let refusal = rig.user().await.refused::<RequestDecide>(decide).await;
     assert_eq!(refusal.code, ErrorCode::AlreadyDecided);
@@ -429,4 +430,107 @@ async fn who_watches_is_told_of_each_request_once_and_its_program_with_them() {
     let told = rig.read("told.json").expect("it was written");
     let told: Value = serde_json::from_str(told.lines().next().expect("a line")).expect("JSON");
     assert_eq!(told["input"]["command"], "echo one > ran.txt");
+}
+
+#[tokio::test]
+async fn the_lead_allows_what_the_user_lets_her_and_nothing_else() {
+    let allow = |request: &str| Reply::call("allow_request", json!({ "id": request }));
+    let lead = vec![
+        bash("touch hers"),
+        allow("P-1"),
+        Reply::text("Done."),
+        allow("P-3"),
+        Reply::text("Done."),
+    ];
+    let ada = vec![bash("touch one"), bash("rm two"), Reply::text("Done.")];
+    let server = FakeModelServer::start(by_model([("lead", lead), ("ada", ada)])).await;
+    let rig = rig(&server);
+    if !there_is_a_sandbox().await {
+        return;
+    }
+    let approve = "[permissions]\napprove = [\"Bash(touch:*)\"]\n";
+    let file = rig.read(".agent-team/team.toml").expect("the rig wrote it");
+    rig.set_team(&format!("{file}{approve}"));
+    rig.refused(4, ["up", "--detach"]).await;
+    rig.trust();
+    rig.ok(["up", "--detach"]).await;
+    rig.ok(["send", "ada", "Go on"]).await;
+    rig.until_member("ada", |ada| waits_for(ada, 1)).await;
+    rig.ok(["send", "lead", "Go on"]).await;
+    // Her own command is a request like any other.
+    rig.until_member("lead", |lead| waits_for(lead, 2)).await;
+    rig.ok(["requests", "deny", "P-2"]).await;
+    rig.until_member("ada", |ada| waits_for(ada, 3)).await;
+    rig.until_member_is("lead", MemberState::Idle).await;
+    rig.ok(["send", "lead", "Go on"]).await;
+    server.asked("lead", 5).await;
+    let requests = server.requests();
+    let hers = requests.iter().rfind(|request| request.model() == "lead");
+    let told = hers.expect("she was asked").results();
+    let refused = &told.last().expect("a result").1;
+    assert!(
+        refused.contains("nobody let the lead allow P-3"),
+        "{refused}"
+    );
+    let audit = rig.ok(["audit", "export"]).await.stdout;
+    assert!(rig.read("one").is_some());
+    assert_eq!(rig.read("hers"), None);
+    assert_eq!(request(&rig, 3).await.state, RequestState::Pending);
+    let of = |request: &str| {
+        let mut lines = audit.lines().map(serde_json::from_str::<Value>);
+        let line = lines.find_map(|line| line.ok().filter(|line| line["request"] == request));
+        line.unwrap_or_else(|| panic!("{request}: {audit}"))
+    };
+    for (key, value) in [
+        ("decision", json!("allowed")),
+        ("by", json!("lead")),
+        ("channel", json!("lead")),
+        ("scope", json!("once")),
+        ("outcome", json!("carried_out")),
+        ("input", json!({ "command": "touch one" })),
+    ] {
+        assert_eq!(of("P-1")[key], value, "{audit}");
+    }
+    let denied = of("P-2");
+    assert_eq!(denied["channel"], "cli");
+    assert_eq!(denied["outcome"], "not_carried_out");
+}
+
+#[tokio::test]
+async fn what_is_allowed_always_is_kept_in_the_users_own_settings_until_it_is_revoked() {
+    if !there_is_a_sandbox().await {
+        return;
+    }
+    let rule = "Bash(touch one)";
+    let always = ["requests", "allow", "P-1", "--for", "always", "--as", rule];
+    let check = ["rules", "check", "--", "touch one"];
+    let replies = vec![bash("touch one"), bash("touch two"), Reply::text("Done.")];
+    let (_server, rig) = team(replies).await;
+    rig.until_member("ada", asks).await;
+    rig.refused(2, ["requests", "allow", "P-1", "--for", "always"])
+        .await;
+    rig.ok(always).await;
+    rig.until_member("ada", |ada| waits_for(ada, 2)).await;
+    let listed = rig.json(["rules", "list"]).await;
+    assert_eq!(listed["rules"][0]["scope"], "always");
+    let committed = rig.read(".agent-team/team.toml").expect("it is there");
+    assert!(!committed.contains("touch"), "{committed}");
+
+    rig.ok(["down"]).await;
+    rig.ok(["up", "--detach"]).await;
+    let listed = rig.json(["rules", "list"]).await;
+    assert_eq!(listed["rules"][0]["rule"], rule);
+    let from = listed["rules"][0]["from"].as_str().expect("a file");
+    assert!(
+        from.starts_with(rig.home().to_str().expect("text")),
+        "{from}"
+    );
+    let explained = rig.ok(check).await.stdout;
+    assert!(explained.contains("(the user's settings)"), "{explained}");
+
+    rig.ok(["rules", "revoke", rule]).await;
+    assert_eq!(rig.json(["rules", "list"]).await["rules"], json!([]));
+    let explained = rig.ok(check).await.stdout;
+    assert!(explained.starts_with("ask"), "{explained}");
+    rig.refused(3, ["rules", "revoke", rule]).await;
 }

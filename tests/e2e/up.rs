@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use agent_team_protocol::method::{CallerTerminal, TeamUp, Up};
+use agent_team_protocol::permissions::{Permissions, Stance};
 use agent_team_protocol::spec::{
-    AgentSpec, Budget, ClaimPolicy, Engine, Hooks, Layout, Limits, MemberSpec, Permissions,
-    PlacementChoice, TeamSpec,
+    AgentSpec, Budget, ClaimPolicy, Engine, Hooks, Layout, Limits, MemberSpec, PlacementChoice,
+    TeamSpec,
 };
 use agent_team_protocol::view::{MemberState, TaskState};
 use agent_team_system::client::CallError;
@@ -405,6 +406,8 @@ async fn a_fresh_start_that_is_refused_keeps_what_is_there() {
             limits: Limits::default(),
             hooks: Hooks::default(),
             permissions: Permissions::default(),
+            own_permissions: Vec::new(),
+            stance: Stance::default(),
             roles: Vec::new(),
             members: vec![member("ada"), member("ada")],
             tasks: Vec::new(),

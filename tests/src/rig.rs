@@ -167,6 +167,30 @@ impl Rig {
         self.write(".agent-team/team.toml", file);
     }
 
+    /// What the person says in their own settings, for every team.
+    pub fn set_settings(&self, text: &str) {
+        let config = self.directories().config;
+        fs::create_dir_all(&config).expect("it can be written");
+        fs::write(config.join("config.toml"), text).expect("it can be written");
+    }
+
+    /// Trusts what the team file wants, as a person does who was told the digest.
+    ///
+    /// # Panics
+    /// When it wants nothing that needs trust.
+    pub fn trust(&self) {
+        let up = |more: &[&str]| {
+            let arguments = [&["up", "--dry-run", "--json"], more].concat();
+            let output = self.command(&arguments).into_std().output();
+            output.expect("the binary runs")
+        };
+        let refused: Value = serde_json::from_slice(&up(&[]).stderr).expect("it is refused");
+        let hint = refused["error"]["hint"].as_str().expect("a hint");
+        let digest = hint.rsplit(' ').next().expect("a word");
+        let trusted = up(&["--trust", digest]);
+        assert!(trusted.status.success(), "{trusted:?}");
+    }
+
     /// A second project in the same world.
     pub fn other_project(&self, name: &str, file: &str) -> PathBuf {
         let project = self.root().join(name);

@@ -43,6 +43,7 @@ pub(crate) fn run(team: Team) -> Result<()> {
             .arg(team.name()),
     )?;
     println!("── a sample project is in {}", demo.project().display());
+    demo.trust()?;
     if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
         demo.show()?;
         // The team goes on after this, so its directory stays.
@@ -77,6 +78,20 @@ impl Demo<'_> {
         // Ours is cargo's for the workspace; the sample project builds into its own.
         command.env_remove("CARGO_TARGET_DIR");
         command
+    }
+
+    /// The file is ours: its hooks are trusted as a person would who has read them.
+    fn trust(&self) -> Result<()> {
+        let refused = self.agent_team(&["up", "--dry-run", "--json"]).output()?;
+        if refused.status.success() {
+            return Ok(());
+        }
+        let told: serde_json::Value = serde_json::from_slice(&refused.stderr)?;
+        let hint = told["error"]["hint"].as_str().unwrap_or_default();
+        let digest = hint.rsplit(' ').next().unwrap_or_default();
+        println!("── agent-team up --trust {digest}");
+        let mut trusting = self.agent_team(&["up", "--dry-run", "--trust", digest]);
+        check(trusting.stdout(std::process::Stdio::null()))
     }
 
     fn show(&self) -> Result<()> {

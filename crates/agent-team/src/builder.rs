@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use agent_team_file::{Fault, LoadTeamError, Reading};
+use agent_team_file::{Fault, LoadTeamError, Reading, Widening};
 use agent_team_protocol::method::{CallerTerminal, TeamUp, Up};
+use agent_team_protocol::permissions::Mode as PermissionMode;
 use agent_team_protocol::spec::{AgentSpec, Budget, TeamSpec};
 use agent_team_protocol::{Refusal, TeamId};
 use agent_team_supervisor::embed::{Durability, ServeError};
@@ -35,6 +36,9 @@ pub enum BuildError {
         #[source]
         source: std::io::Error,
     },
+    /// The team file wants what a project may not have by itself.
+    #[error("the team file wants what needs trust:\n{}\nto trust it, give its digest: {digest}", lines.join("\n"))]
+    Untrusted { lines: Vec<String>, digest: String },
     /// Another team has this session, in this process or in another one.
     #[error("the session is in use by another team, here or in another process")]
     InUse,
@@ -73,7 +77,8 @@ pub struct TeamBuilder {
     alone: bool,
     model: Option<ModelChoice>,
     engine: Option<MakeEngine>,
-    bypass: bool,
+    permissions: Option<PermissionMode>,
+    trust: Option<String>,
     store: Option<PathBuf>,
     session: Option<Session>,
     fresh: bool,
@@ -242,9 +247,16 @@ impl TeamBuilder {
         self
     }
 
-    /// Offers the tools that need permissions (running commands, fetching pages) without asking for any.
-    pub fn bypass_permissions(mut self) -> Self {
-        self.bypass = true;
+    /// What members may do. Nobody is there to be asked: what would be asked is denied. Unless given: files of the project
+    /// are read and edited, and nothing is run or fetched; for a team file, what it says.
+    pub fn permission_mode(mut self, mode: PermissionMode) -> Self {
+        self.permissions = Some(mode);
+        self
+    }
+
+    /// Trusts what the team file wants beyond what a project may have by itself, as [`BuildError::Untrusted`] told it.
+    pub fn trust(mut self, digest: impl Into<String>) -> Self {
+        self.trust = Some(digest.into());
         self
     }
 
@@ -368,7 +380,9 @@ impl TeamBuilder {
                 let text = toml::to_string(&self.wanted)
                     .map_err(|error| BuildError::Wanted(vec![error.to_string()]))?;
                 let loaded = agent_team_file::of_text(&text, &project, reading);
-                loaded.map_err(unfit)?
+                let mut spec = loaded.map_err(unfit)?;
+                spec.stance.mode = PermissionMode::AcceptEdits;
+                spec
             }
         };
         let mut models = BTreeMap::new();
@@ -384,13 +398,17 @@ impl TeamBuilder {
                 member.agent.model = Some(name.clone());
             }
         }
+        spec.stance.unattended = true;
+        if let Some(mode) = self.permissions {
+            spec.stance.mode = mode;
+        }
+        let bypass = spec.stance.mode == PermissionMode::Bypass;
         let everybody = spec.members.iter_mut().map(|member| &mut member.agent);
         let agents: Vec<&mut AgentSpec> = everybody
             .chain(spec.roles.iter_mut().map(|role| &mut role.agent))
             .collect();
         for agent in agents {
-            agent.bypass |= self.bypass;
-            agent.asks_nobody();
+            agent.bypass = bypass;
             if let Some(ModelChoice::Own(model)) = &self.model {
                 agent.model.get_or_insert_with(|| model.name().to_owned());
                 crew.models.insert(model.name().to_owned(), model.clone());
@@ -424,8 +442,13 @@ impl TeamBuilder {
                             give either the file or these";
             return Err(BuildError::Wanted(vec![sentence.to_owned()]));
         }
-        let loaded = agent_team_file::load(file, reading);
-        let mut spec = loaded.map_err(unreadable)?.spec;
+        let loaded = agent_team_file::load(file, reading).map_err(unreadable)?;
+        if let Some(Widening { lines, digest }) = loaded.widening
+            && self.trust.as_ref() != Some(&digest)
+        {
+            return Err(BuildError::Untrusted { lines, digest });
+        }
+        let mut spec = loaded.spec;
         if let Some(ModelChoice::Named(name)) = &self.model {
             for member in &mut spec.members {
                 member.agent.model.get_or_insert_with(|| name.clone());

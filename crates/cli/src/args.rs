@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use agent_team_protocol::permissions::Mode;
 use agent_team_protocol::{MemberName, MessageId, Recipient, Revision, RoleName};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -211,8 +212,10 @@ pub(crate) enum Verb {
     /// Who let what be done: every decision about a permission, from the journal
     Audit {
         /// Of this member alone
-        #[arg(long)]
+        #[arg(long, global = true)]
         member: Option<MemberName>,
+        #[command(subcommand)]
+        command: Option<AuditCommand>,
     },
     /// The board
     #[command(subcommand)]
@@ -296,7 +299,9 @@ pub(crate) struct Up {
 
 /// Give the lead a goal, wait for its answer, and print that
 ///
-/// Without a terminal: progress goes to stderr. A team that is not up is brought up for it and ended with it.
+/// Progress goes to stderr. A team that is not up is brought up for it and ended with it. On a terminal requests for
+/// permission wait for `agent-team requests`; without one nobody is asked, and what would be asked is denied: edits need
+/// --mode accept-edits or a rule that allows them.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -313,6 +318,12 @@ pub(crate) struct Run {
     /// What the team's shared memory holds at the start; may be repeated
     #[arg(long, value_name = "KEY=JSON")]
     pub(crate) memory: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Print each decision with what came of it, an object of JSON a line; secrets of a team that is up are left out
+    Export,
 }
 
 /// How a team is started, whatever for.
@@ -338,12 +349,33 @@ pub(crate) struct Start {
     /// repeated
     #[arg(long, value_name = "NAME[=FILE]")]
     pub(crate) secret: Vec<String>,
-    /// Let agents run commands and fetch pages without asking for permission
-    #[arg(long)]
-    pub(crate) bypass: bool,
+    /// What agents may do without asking, whatever a file says: default, accept-edits, plan, dont-ask or bypass
+    #[arg(long, value_name = "MODE", value_parser = mode)]
+    mode: Option<Mode>,
+    /// The same as --mode bypass: nothing is asked, and no sandbox holds what agents run
+    #[arg(long, conflicts_with = "mode")]
+    bypass: bool,
+    /// Trust what the team file wants beyond what a project may have by itself, as it was told with this digest
+    #[arg(long, value_name = "DIGEST")]
+    pub(crate) trust: Option<String>,
     /// Append every exchange with the models to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) record: Option<PathBuf>,
+}
+
+impl Start {
+    /// What was typed.
+    pub(crate) fn mode(&self) -> Option<Mode> {
+        self.bypass.then_some(Mode::Bypass).or(self.mode)
+    }
+}
+
+fn mode(text: &str) -> Result<Mode, String> {
+    let found = Mode::NAMES.iter().find(|(name, _)| *name == text);
+    found.map(|(_, mode)| *mode).ok_or_else(|| {
+        let names = Mode::NAMES.map(|(name, _)| name);
+        format!("write one of {}", names.join(", "))
+    })
 }
 
 /// What `events --json` prints beside the names that AG-UI has.

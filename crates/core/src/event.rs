@@ -271,11 +271,19 @@ pub enum Event {
         rules: Vec<Arc<str>>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         through: Option<RequestId>,
+        /// With which a scope of a task ends.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        task: Option<TaskId>,
+        /// What the person decided with: `pane`, `cli` or `top`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        via: Option<Arc<str>>,
     },
     RequestDenied {
         request: RequestId,
         by: Party,
         reason: Arc<str>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        via: Option<Arc<str>>,
     },
     /// Nobody waits for it any more.
     RequestWithdrawn {

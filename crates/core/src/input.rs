@@ -192,6 +192,8 @@ pub enum Call {
         decree: Decree,
         /// Others that wait and that it covers, as the policy says.
         covers: Vec<RequestId>,
+        /// What the person decides with.
+        via: Option<Arc<str>>,
     },
     BeginRequest {
         request: RequestId,
@@ -205,6 +207,10 @@ pub enum Call {
     /// What the decision of this request granted holds no longer.
     RevokeGrant {
         request: RequestId,
+    },
+    /// The team's settings, of which the core knows nothing, are these from now on.
+    Settle {
+        settings: Arc<str>,
     },
     /// The member's limits, or the team's.
     SetBudget {
@@ -233,6 +239,8 @@ pub enum Decree {
     Allow {
         scope: Scope,
         rules: Vec<Arc<str>>,
+        /// The person lets the lead allow this, as the policy says.
+        delegated: bool,
     },
     Deny {
         reason: Arc<str>,

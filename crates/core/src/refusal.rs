@@ -54,6 +54,10 @@ pub enum Refused {
     NotAllowed { request: RequestId, how: String },
     #[error("a rule reaches further than once")]
     RulesForOnce,
+    #[error("only rules hold always")]
+    AlwaysWithoutRules,
+    #[error("{0} has no task that this could end with")]
+    NoTask(MemberName),
     #[error("a plan is approved once, and for itself alone")]
     ApprovedOnce,
     #[error("{PLAN_FIRST}")]

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use agent_team_protocol::id::{LaunchId, MemberName, Party, RequestId};
+use agent_team_protocol::id::{LaunchId, MemberName, Party, RequestId, TaskId};
 
 use crate::event::{Event, Record};
 use crate::lock::Proposed;
@@ -80,10 +80,14 @@ pub enum RequestState {
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
     Once,
+    /// Every such call of this member, as long as it works on the task that it has.
+    Task,
     /// Every such call of this member, until the team goes down.
     Member,
     /// Of everybody.
     Team,
+    /// The same, and the person's settings keep it for the next time.
+    Always,
 }
 
 /// What a decision lets pass from now on.
@@ -94,6 +98,12 @@ pub struct Grant {
     /// `None`: everybody's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub member: Option<MemberName>,
+    /// Only as long as the member works on this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<TaskId>,
+    /// The person's settings keep it, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub always: bool,
     /// Without rules, exactly the calls of this digest.
     pub digest: Arc<str>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -101,6 +111,21 @@ pub struct Grant {
 }
 
 impl Grant {
+    /// What a decision about this request lets pass.
+    pub fn of(request: &Request, scope: Scope, task: Option<TaskId>, rules: Vec<Arc<str>>) -> Self {
+        Self {
+            request: request.id,
+            member: match scope {
+                Scope::Once | Scope::Task | Scope::Member => Some(request.member.clone()),
+                Scope::Team | Scope::Always => None,
+            },
+            task,
+            always: scope == Scope::Always,
+            digest: request.digest.clone(),
+            rules,
+        }
+    }
+
     pub fn is_for(&self, member: &MemberName) -> bool {
         self.member.as_ref().is_none_or(|name| name == member)
     }
@@ -197,9 +222,14 @@ impl Requests {
                 by,
                 rules,
                 through,
+                task,
+                via: _,
             } => {
-                if through.is_none() && scope != Scope::Once {
-                    self.grant(request, scope, rules);
+                if through.is_none()
+                    && scope != Scope::Once
+                    && let Some(asked) = self.all.get(&request)
+                {
+                    self.grants.push(Grant::of(asked, scope, task, rules));
                 }
                 let allowed = RequestState::Allowed { scope, by, through };
                 self.set(request, allowed);
@@ -208,6 +238,7 @@ impl Requests {
                 request,
                 by,
                 reason,
+                via: _,
             } => self.set(request, RequestState::Denied { by, reason }),
             Event::RequestWithdrawn { request } => self.set(request, RequestState::Withdrawn),
             Event::RequestBegun { request, launch } => {
@@ -236,19 +267,13 @@ impl Requests {
         self.forget_finished();
     }
 
-    fn grant(&mut self, id: RequestId, scope: Scope, rules: Vec<Arc<str>>) {
-        let Some(request) = self.all.get(&id) else {
-            return;
-        };
-        self.grants.push(Grant {
-            request: id,
-            member: match scope {
-                Scope::Once | Scope::Member => Some(request.member.clone()),
-                Scope::Team => None,
-            },
-            digest: request.digest.clone(),
-            rules,
-        });
+    /// What was granted for a task ends with it. `works_on`: the task that a member has.
+    pub(crate) fn end_with_tasks(&mut self, works_on: impl Fn(&MemberName) -> Option<TaskId>) {
+        self.grants
+            .retain(|grant| match (&grant.member, grant.task) {
+                (Some(member), Some(task)) => works_on(member) == Some(task),
+                (None, _) | (_, None) => true,
+            });
     }
 
     /// When the next one is denied by time alone.

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use super::digest::Digest;
-use super::rule::{Rule, RuleError};
+use super::place::{Ground, Place};
+use super::rule::{Reach, Rule, RuleError};
 
 /// What a rule does. They are looked at in this order, whatever their sources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,7 +22,7 @@ pub enum Source {
     UserSettings,
     /// The decision of request P-n.
     Grant(u64),
-    /// What the user lets the lead approve.
+    /// What the user lets the lead allow others.
     Delegation,
 }
 
@@ -32,7 +33,7 @@ impl fmt::Display for Source {
             Source::TeamFile => f.write_str("the team file"),
             Source::UserSettings => f.write_str("the user's settings"),
             Source::Grant(request) => write!(f, "grant P-{request}"),
-            Source::Delegation => f.write_str("what the lead may approve"),
+            Source::Delegation => f.write_str("what the lead may allow"),
         }
     }
 }
@@ -79,6 +80,13 @@ impl RuleBook {
     /// In the order in which they were added.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
+    }
+
+    /// Some rule that forbids, or wants to be asked, is about reading this file.
+    pub fn holds_back_reading(&self, place: &Place, ground: &Ground) -> bool {
+        self.entries.iter().any(|entry| {
+            entry.effect != Effect::Allow && entry.rule.fits_read(place, ground, Reach::Wide)
+        })
     }
 
     /// The first rule of an effect that fits.

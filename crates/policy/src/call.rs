@@ -38,6 +38,8 @@ pub enum Action {
     Edit(String),
     /// Asks this address.
     Fetch(String),
+    /// Asks whoever searches the web for the member.
+    Search,
     /// A tool of an MCP server, by its whole name.
     Mcp(String),
     /// Touches nothing but what the member alone has.
@@ -60,6 +62,7 @@ impl Action {
             "glob" | "grep" | "git_status" | "git_diff" => path().map(Action::Read),
             "write" | "edit" => text("path").map(Action::Edit),
             "fetch" => text("url").map(Action::Fetch),
+            "web_search" => Some(Action::Search),
             "todo" | "bash_output" | "bash_kill" => Some(Action::Own),
             tool if tool.starts_with("mcp__") => Some(Action::Mcp(tool.to_owned())),
             _ => None,
@@ -74,7 +77,9 @@ impl Action {
             Action::Run(line) => {
                 shell::read(line.as_bytes()).map_or_else(|_| Vec::new(), |line| of(&line))
             }
-            Action::Fetch(_) | Action::Mcp(_) | Action::Own | Action::Unknown => Vec::new(),
+            Action::Fetch(_) | Action::Search | Action::Mcp(_) | Action::Own | Action::Unknown => {
+                Vec::new()
+            }
         };
         paths.truncate(PATHS_MAX);
         paths

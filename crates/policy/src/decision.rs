@@ -74,6 +74,23 @@ pub struct Runnable {
     pub line: Line,
 }
 
+impl Decision {
+    /// The same where nobody is asked: what would be, is denied.
+    #[must_use]
+    pub fn without_asking(mut self, why: &Why) -> Self {
+        for part in &mut self.parts {
+            if part.ruling == Ruling::Ask {
+                part.ruling = Ruling::Deny;
+                part.why = why.clone();
+            }
+        }
+        if self.ruling == Ruling::Ask {
+            self.ruling = Ruling::Deny;
+        }
+        self
+    }
+}
+
 impl Ruling {
     pub fn name(self) -> &'static str {
         match self {

@@ -8,13 +8,18 @@ use sha2::{Digest as _, Sha256};
 
 use super::call::Call;
 
-/// SHA-256 of a call's canonical form. It prints as 64 hexadecimal digits.
+/// SHA-256, mostly of a call's canonical form. It prints as 64 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest([u8; 32]);
 
 impl Digest {
     pub fn of(call: &Call) -> Digest {
-        Digest(Sha256::digest(canonical(call)).into())
+        Self::of_bytes(canonical(call).as_bytes())
+    }
+
+    /// Of anything else that a decision is bound to.
+    pub fn of_bytes(bytes: &[u8]) -> Digest {
+        Digest(Sha256::digest(bytes).into())
     }
 }
 

@@ -12,7 +12,7 @@ use super::digest::Digest;
 use super::domain;
 use super::mode::Mode;
 use super::place::Ground;
-use super::rule::Reach;
+use super::rule::{Reach, Rule};
 
 impl RuleBook {
     /// Decides about a call of a member in this mode.
@@ -67,7 +67,12 @@ impl Judge<'_> {
             Action::Read(path) => vec![self.read(&path)],
             Action::Edit(path) => vec![self.edit(&path)],
             Action::Fetch(address) => vec![self.fetch(address)],
-            Action::Mcp(tool) => vec![self.mcp(tool)],
+            Action::Search => {
+                vec![self.by_name("web_search", Changes::Nothing, |rule, _| rule.fits_search())]
+            }
+            Action::Mcp(tool) => vec![self.by_name(&tool, Changes::Anything, |rule, reach| {
+                rule.fits_mcp(&tool, reach)
+            })],
             Action::Own => {
                 let why = Why::BuiltIn("it touches nothing but the member's own");
                 vec![self.tool(Ruling::Allow, why)]
@@ -88,18 +93,16 @@ impl Judge<'_> {
             parts.push(self.settle(What::Tool(self.call.tool.clone()), findings));
         }
         self.pass_what_was_granted(&mut parts);
-        for part in &mut parts {
-            if part.ruling == Ruling::Ask && self.mode == Mode::DontAsk {
-                part.ruling = Ruling::Deny;
-                part.why = Why::Mode(Mode::DontAsk);
-            }
-        }
         let ruling = parts.iter().map(|part| part.ruling).max();
         let ruling = ruling.unwrap_or(Ruling::Ask);
-        Decision {
+        let decision = Decision {
             run: run.filter(|_| ruling == Ruling::Allow),
             ruling,
             parts,
+        };
+        match self.mode {
+            Mode::DontAsk => decision.without_asking(&Why::Mode(Mode::DontAsk)),
+            Mode::Plan | Mode::Default | Mode::AcceptEdits | Mode::Bypass => decision,
         }
     }
 
@@ -172,13 +175,14 @@ impl Judge<'_> {
         self.settle(What::Fetch(address), findings)
     }
 
-    fn mcp(&self, tool: String) -> Part {
-        let find = |effect, reach| self.book.find(effect, |rule| rule.fits_mcp(&tool, reach));
-        let mut findings = Findings::new(Changes::Anything);
+    /// A tool that is judged by nothing but its name.
+    fn by_name(&self, tool: &str, changes: Changes, fits: impl Fn(&Rule, Reach) -> bool) -> Part {
+        let find = |effect, reach| self.book.find(effect, |rule| fits(rule, reach));
+        let mut findings = Findings::new(changes);
         findings.deny = find(Effect::Deny, Reach::Wide).map(why);
         findings.ask = find(Effect::Ask, Reach::Wide).map(why);
         findings.allow = find(Effect::Allow, Reach::Narrow).map(why);
-        self.settle(What::Tool(tool), findings)
+        self.settle(What::Tool(tool.to_owned()), findings)
     }
 
     fn tool(&self, ruling: Ruling, why: Why) -> Part {

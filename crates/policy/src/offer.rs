@@ -39,6 +39,10 @@ pub fn offers(call: &Call, ground: &Ground) -> Vec<Offer> {
             rules: vec![format!("WebFetch(domain:{host})")],
             covers: format!("every address of {host}"),
         })),
+        Action::Search => offers.push(Offer {
+            rules: vec!["WebSearch".to_owned()],
+            covers: "every search of the web".to_owned(),
+        }),
         Action::Mcp(tool) => offers.push(Offer {
             covers: format!("{tool} with any arguments"),
             rules: vec![tool],

@@ -1,7 +1,8 @@
 //! Rules as people write them, and whether one fits. Called by the book.
 //!
 //! `Bash(cargo test:*)` every command that begins so · `Bash(git status)` exactly this command · `Edit(src/**)`, `Read`
-//! files · `WebFetch(domain:example.com)` a host · `mcp__server__tool`, `mcp__server` tools of MCP servers.
+//! files · `WebFetch(domain:example.com)` a host · `WebSearch` · `mcp__server__tool`, `mcp__server` tools of MCP
+//! servers.
 //!
 //! A rule that could never decide anything is an error when it is loaded: one that is silently dead looks as if it
 //! worked.
@@ -29,6 +30,7 @@ enum Pattern {
     Read(Option<PathPattern>),
     Edit(Option<PathPattern>),
     Fetch(Option<DomainPattern>),
+    Search,
     McpServer(String),
     McpTool(String),
 }
@@ -83,9 +85,9 @@ pub(crate) struct Standing {
 }
 
 impl Rule {
-    /// It speaks of what is run or of what is fetched, not of files or of other programs' tools.
-    pub fn is_about_commands_or_pages(&self) -> bool {
-        matches!(self.pattern, Pattern::Bash(_) | Pattern::Fetch(_))
+    /// It speaks of files that are read.
+    pub fn is_about_reading(&self) -> bool {
+        matches!(self.pattern, Pattern::Read(_))
     }
 
     /// For rules that allow: this command, and nothing else that it would run.
@@ -147,6 +149,10 @@ impl Rule {
             (Some(domain), Some(host)) => domain.fits(host, reach),
             (Some(domain), None) => reach == Reach::Wide && domain.is_named_in(address),
         }
+    }
+
+    pub(crate) fn fits_search(&self) -> bool {
+        matches!(self.pattern, Pattern::Search)
     }
 
     pub(crate) fn fits_mcp(&self, tool: &str, reach: Reach) -> bool {

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use crate::RequestId;
-use crate::request::{DecideRequest, Decision, OfferView, RequestView, Scope};
+use crate::request::{Channel, DecideRequest, Decision, OfferView, RequestView, Scope};
 use crate::text::visible_line;
 
 /// No key counts before all of the request has been on the screen for so long without one.
@@ -26,6 +26,10 @@ pub struct Dialog {
     digest: String,
     is_plan: bool,
     offers: Vec<OfferView>,
+    /// What `y` reaches.
+    scope: Scope,
+    /// Where the person is asked.
+    via: Channel,
 }
 
 /// What the person did.
@@ -39,10 +43,12 @@ pub enum Pressed {
 }
 
 impl Dialog {
-    pub fn of(view: RequestView) -> Self {
+    pub fn of(view: RequestView, via: Channel) -> Self {
         Self {
             request: view.id,
             digest: view.digest,
+            scope: view.default_scope,
+            via,
             is_plan: view.plan.is_some(),
             offers: view.offers.into_iter().take(OFFERS).collect(),
         }
@@ -60,7 +66,7 @@ impl Dialog {
         };
         let decision = match key {
             b'y' => Decision::Allow {
-                scope: Scope::Once,
+                scope: self.scope,
                 rules: Vec::new(),
             },
             b'n' => Decision::Deny {
@@ -82,6 +88,7 @@ impl Dialog {
             request: self.request,
             digest: Some(self.digest.clone()),
             decision,
+            via: Some(self.via),
         })
     }
 
@@ -96,7 +103,8 @@ impl Dialog {
             1 => "1 team · ",
             _ => "1-9 team · ",
         };
-        format!("{}? y once · {offers}n no · esc later ▸ ", self.request)
+        let scope = self.scope.name();
+        format!("{}? y {scope} · {offers}n no · esc later ▸ ", self.request)
     }
 }
 
@@ -160,11 +168,12 @@ mod tests {
                     covers: "every rm".into(),
                 },
             ],
+            default_scope: Scope::Once,
         }
     }
 
     fn decision(key: &str, quiet: Option<Duration>) -> Option<Decision> {
-        match Dialog::of(view()).pressed(key.as_bytes(), quiet) {
+        match Dialog::of(view(), Channel::Pane).pressed(key.as_bytes(), quiet) {
             Pressed::Decided(decide) => {
                 assert_eq!(decide.digest, Some("d".repeat(64)));
                 Some(decide.decision)

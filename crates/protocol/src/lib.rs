@@ -17,6 +17,7 @@ pub mod launch;
 pub mod method;
 pub mod model;
 pub mod notification;
+pub mod permissions;
 pub mod request;
 pub mod result;
 pub mod rpc;

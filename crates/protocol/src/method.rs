@@ -16,7 +16,7 @@ use crate::request::{
     AskRequest, DecideRequest, Decided, ListRequests, OneRequest, Permission, ProposePlan,
     RequestListAnswer, RequestView,
 };
-use crate::rule::{CheckRules, JudgementView, RuleListAnswer};
+use crate::rule::{CheckRules, ForgetRule, JudgementView, RuleListAnswer};
 use crate::spec::{Budget, Engine, PlacementChoice, TaskSpec, TeamSpec};
 use crate::view::{
     MemberView, MessageView, Placement, QuestionView, Receipt, RoundView, RunView, SupervisorView,
@@ -144,7 +144,7 @@ methods! {
     RequestWithdraw = "request/withdraw" (OneRequest) -> Nothing;
     RequestList = "request/list" (ListRequests) -> RequestListAnswer;
     RequestShow = "request/show" (OneRequest) -> RequestView;
-    /// Client; the lead may deny what others ask.
+    /// Client; the lead may deny what others ask, and allow what the user lets her.
     RequestDecide = "request/decide" (DecideRequest) -> Nothing;
 
     /// The rules of the team file and of decisions, in the order in which they are looked at. Client.
@@ -153,6 +153,8 @@ methods! {
     RuleCheck = "rule/check" (CheckRules) -> JudgementView;
     /// What the decision of this request granted holds no longer. Client.
     RuleRevoke = "rule/revoke" (OneRequest) -> Nothing;
+    /// What the user's settings allowed, they allow no longer: whoever calls has written that there. Client.
+    RuleForget = "rule/forget" (ForgetRule) -> Nothing;
 
     /// Stores what a member's model saw and said, and acknowledges the messages among it, in one. Member.
     TranscriptAppend = "transcript/append" (AppendTranscript) -> TranscriptAnswer;

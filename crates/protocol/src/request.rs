@@ -168,6 +168,8 @@ pub struct DecideRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
     pub decision: Decision,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<Channel>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -189,15 +191,59 @@ pub enum Decision {
 }
 
 /// How far a decision reaches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
+    #[default]
     Once,
+    /// Such calls of this member, as long as it works on the task that it has.
+    Task,
     /// Such calls of this member, until the team goes down.
     Member,
     /// Of everybody.
     Team,
+    /// The same, and the person's settings keep it for the next time: the client writes them.
+    Always,
+}
+
+impl Scope {
+    /// As they are written.
+    pub const NAMES: [(&'static str, Scope); 5] = [
+        ("once", Scope::Once),
+        ("task", Scope::Task),
+        ("member", Scope::Member),
+        ("team", Scope::Team),
+        ("always", Scope::Always),
+    ];
+
+    pub fn name(self) -> &'static str {
+        let named = Self::NAMES.iter().find(|(_, scope)| *scope == self);
+        named.map_or("", |(name, _)| name)
+    }
+}
+
+/// What a person decides with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Channel {
+    Pane,
+    Cli,
+    Top,
+    #[serde(other)]
+    Other,
+}
+
+impl Channel {
+    pub fn name(self) -> &'static str {
+        match self {
+            Channel::Pane => "pane",
+            Channel::Cli => "cli",
+            Channel::Top => "top",
+            Channel::Other => "other",
+        }
+    }
 }
 
 /// One request, as `requests` shows it.
@@ -228,6 +274,9 @@ pub struct RequestView {
     pub why: Vec<String>,
     /// What may be allowed in its place, from the narrowest on.
     pub offers: Vec<OfferView>,
+    /// How far a decision reaches when nobody says how far.
+    #[serde(default)]
+    pub default_scope: Scope,
 }
 
 impl RequestView {
@@ -240,7 +289,10 @@ impl RequestView {
             return format!("plan {number}\n{}", visible(plan.trim_end()));
         }
         let mut text = visible_line(&self.tool).into_owned();
-        for (name, value) in input.as_object().into_iter().flatten() {
+        let mut fields: Vec<_> = input.as_object().into_iter().flatten().collect();
+        // What is long comes last.
+        fields.sort_by_key(|(_, value)| value.as_str().is_some_and(|text| text.contains('\n')));
+        for (name, value) in fields {
             let value = match value.as_str() {
                 Some(text) => visible(text).replace('\n', "\n      "),
                 None => visible(&value.to_string()).into_owned(),

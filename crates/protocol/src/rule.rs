@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::id::{MemberName, RequestId};
-use crate::request::AskRequest;
+use crate::request::{AskRequest, Scope};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -19,12 +19,18 @@ pub struct RuleView {
     /// `None`: exactly what the request asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
-    /// Whose decision made it; `None`: it is of the team file.
+    /// Whose decision made it; `None`: it is of a file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<RequestId>,
+    /// How far that decision reaches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Scope>,
     /// Whom it is for; `None`: everybody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub member: Option<MemberName>,
+    /// The file that it stands in, unless a decision made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,8 +40,17 @@ pub enum RulingView {
     Allow,
     Ask,
     Deny,
+    /// The lead may allow it to others.
+    Approve,
     #[serde(other)]
     Unknown,
+}
+
+/// Arguments of `rule/forget`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ForgetRule {
+    pub rule: String,
 }
 
 /// Arguments of `rule/check`.

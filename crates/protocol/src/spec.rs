@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{MemberName, RoleName, TeamName};
+use crate::permissions::{Permissions, Stance};
 
 /// A team as wanted. Every default of the team file is filled in.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -18,26 +19,18 @@ pub struct TeamSpec {
     pub layout: Layout,
     pub limits: Limits,
     pub hooks: Hooks,
+    /// The team file's.
     #[serde(default)]
     pub permissions: Permissions,
+    /// The person's own, for every team and for this one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub own_permissions: Vec<Permissions>,
+    #[serde(default)]
+    pub stance: Stance,
     /// What `spawn ROLE` can make, by name; `worker` is always there.
     pub roles: Vec<RoleSpec>,
     pub members: Vec<MemberSpec>,
     pub tasks: Vec<TaskSpec>,
-}
-
-/// Rules that hold every member back, such as `Bash(git push:*)`, as the team file has them.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Permissions {
-    /// Asked about, whatever was allowed before.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub ask: Vec<String>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub deny: Vec<String>,
-    /// Milliseconds after which a request that nobody answered is denied. `None`: never.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expire_ms: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -200,7 +193,16 @@ pub struct AgentSpec {
     /// Who searches the web for it. `None`: its model's provider, where that is known to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub search: Option<Search>,
-    /// Offers the tools that need permissions without asking for any.
+    /// Rules about files that it may not read without asking: the rest of the project it may.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub guarded: Vec<String>,
+    /// The person lets it, as the lead, allow some of what others ask.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub may_allow: bool,
+    /// Its model's provider may search the web by itself, which nobody can be asked about each time.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub provider_may_search: bool,
+    /// Carries out everything without asking, and without a sandbox.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub bypass: bool,
     /// How providers are asked, by their canonical names.
@@ -235,23 +237,6 @@ pub enum BaseUrl {
     OfProject(String),
     /// The person says so.
     Own(String),
-}
-
-/// Tools that ask for a permission, where nothing is bypassed.
-const ASKING: [&str; 4] = ["bash", "bash_output", "bash_kill", "fetch"];
-
-impl AgentSpec {
-    /// Nobody is there who could be asked: what asks is not offered, so that nothing waits for ever.
-    pub fn asks_nobody(&mut self) {
-        if self.bypass {
-            return;
-        }
-        for tool in ASKING {
-            if !self.deny_tools.iter().any(|denied| denied == tool) {
-                self.deny_tools.push(tool.to_owned());
-            }
-        }
-    }
 }
 
 /// How a lead without tools brings a run to its answer.

@@ -18,6 +18,7 @@ use agent_team_protocol::spec::{
 use agent_team_protocol::view::Usage;
 use agent_team_protocol::{ErrorCode, MemberName, Refusal, RoleName, TaskId};
 
+use crate::permission;
 use crate::settings::{self, MemberSettings, Place, TeamSettings, carried};
 
 /// A team as wanted, for the core. Members without a colour keep theirs, or get one that nobody has.
@@ -28,6 +29,7 @@ pub(crate) fn up_plan(spec: TeamSpec, place: Place, team: &Team) -> UpPlan {
         .collect();
     taken.extend(spec.members.iter().filter_map(|member| member.colour));
     let strategy = strategy(&spec.members);
+    let requests_expire_ms = permission::expiry(&spec);
     let members = spec
         .members
         .into_iter()
@@ -50,12 +52,14 @@ pub(crate) fn up_plan(spec: TeamSpec, place: Place, team: &Team) -> UpPlan {
             asks_before_completing: hooks.task_completed.is_some(),
             asks_when_idle: hooks.teammate_idle.is_some(),
             strategy,
-            requests_expire_ms: spec.permissions.expire_ms,
+            requests_expire_ms,
             settings: carried(&TeamSettings {
                 place,
                 layout: spec.layout,
                 hooks,
                 permissions: spec.permissions,
+                own_permissions: spec.own_permissions,
+                stance: spec.stance,
                 roles: spec.roles,
             }),
         },
@@ -404,9 +408,13 @@ pub(crate) fn refusal(refused: &Refused) -> Refusal {
         Refused::UnknownGrant(_) => ErrorCode::UnknownGrant,
         Refused::Decided { .. } => ErrorCode::AlreadyDecided,
         Refused::NotAllowed { .. } => ErrorCode::NotAllowed,
-        Refused::RulesForOnce | Refused::ApprovedOnce => ErrorCode::Invalid,
+        Refused::RulesForOnce | Refused::ApprovedOnce | Refused::AlwaysWithoutRules => {
+            ErrorCode::Invalid
+        }
         Refused::PlanFirst => ErrorCode::PlanFirst,
-        Refused::NeedsNoPlan(_) | Refused::NotAskedToEnd => ErrorCode::WrongState,
+        Refused::NeedsNoPlan(_) | Refused::NoTask(_) | Refused::NotAskedToEnd => {
+            ErrorCode::WrongState
+        }
         Refused::TooManyRequests(_) => ErrorCode::WrongState,
         Refused::StaleLaunch => ErrorCode::Unauthenticated,
     };
@@ -425,6 +433,10 @@ fn hint(refused: &Refused) -> Option<String> {
         Refused::UnknownRequest(_) => "agent-team requests lists what waits".to_owned(),
         Refused::UnknownGrant(_) => "agent-team rules list shows what is granted".to_owned(),
         Refused::RulesForOnce => "--for member or --for team, or without --as".to_owned(),
+        Refused::AlwaysWithoutRules => {
+            "say with --as what it is: requests show offers rules".to_owned()
+        }
+        Refused::NoTask(_) => "--for member reaches until the team goes down".to_owned(),
         Refused::ApprovedOnce => {
             "leave --for and --as out: it approves this plan, and what the member asks is asked"
                 .to_owned()

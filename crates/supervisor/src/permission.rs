@@ -6,21 +6,32 @@ use std::sync::Arc;
 use agent_team_core::request::{self, Grant, Request, RequestState};
 use agent_team_policy::shell::{Join, Target};
 use agent_team_policy::{
-    Call, Decision, Digest, Effect, Offer, Place, Places, Rule, RuleBook, RuleError, Ruling,
-    Runnable, Source,
+    Call, Decision, Digest, Effect, Ground, Mode, Offer, Place, Places, Rule, RuleBook, RuleError,
+    Ruling, Runnable, Source,
 };
 use agent_team_protocol::method::TEXT_MAX;
+use agent_team_protocol::permissions::{self, Permissions};
 use agent_team_protocol::request::{
     self as wire, AskRequest, OfferView, PROPOSE_PLAN, ProposePlan, RequestView, RunnableCommand,
     RunnableJoin, RunnableRedirect, RunnableStep, RunnableTarget, RunnableView, Scope,
 };
 use agent_team_protocol::rule::{JudgementView, PartView, RuleView, RulingView};
-use agent_team_protocol::spec::{Permissions, TeamSpec};
+use agent_team_protocol::spec::TeamSpec;
 use agent_team_protocol::text::visible_label;
 use agent_team_protocol::{ErrorCode, Refusal};
 
+use crate::settings::TeamSettings;
+
 /// Columns of what the lead is told of a request.
 const NEWS: usize = 240;
+
+/// What rules about files start from. The home is the user's, whose process this is.
+pub(crate) fn ground(project: &Path) -> Ground {
+    Ground {
+        project: project.to_owned(),
+        home: std::env::home_dir().and_then(|home| home.canonicalize().ok()),
+    }
+}
 
 /// What a member wants to do, for the policy.
 pub(crate) fn call(ask: &AskRequest) -> Result<Call, Refusal> {
@@ -94,69 +105,171 @@ pub(crate) fn add(book: &mut RuleBook, grant: &Grant) {
     }
 }
 
-/// The rules of the team's own file.
-pub(crate) fn add_own(book: &mut RuleBook, permissions: &Permissions) {
-    for (effect, rules) in effects(permissions) {
-        for rule in rules {
-            if let Err(error) = book.add(effect, rule, Source::TeamFile) {
-                tracing::error!(%error, "a rule of the team file holds nobody back");
+/// The rules of the team file and of the user's settings.
+pub(crate) fn add_own(book: &mut RuleBook, settings: &TeamSettings) {
+    add_all(book, &settings.permissions, &settings.own_permissions);
+}
+
+fn add_all(book: &mut RuleBook, file: &Permissions, own: &[Permissions]) {
+    for (source, permissions) in sources(file, own) {
+        for (effect, rules) in effects(permissions) {
+            for rule in rules {
+                if let Err(error) = book.add(effect, rule, source) {
+                    tracing::error!(%error, "a rule holds for nobody");
+                }
             }
         }
     }
 }
 
-fn effects(permissions: &Permissions) -> [(Effect, &[String]); 2] {
+fn sources<'a>(
+    file: &'a Permissions,
+    own: &'a [Permissions],
+) -> impl Iterator<Item = (Source, &'a Permissions)> {
+    let own = own.iter().map(|own| (Source::UserSettings, own));
+    own.chain([(Source::TeamFile, file)])
+}
+
+fn effects(permissions: &Permissions) -> [(Effect, &[String]); 3] {
     [
         (Effect::Deny, &permissions.deny),
         (Effect::Ask, &permissions.ask),
+        (Effect::Allow, &permissions.allow),
     ]
+}
+
+/// What the person lets the lead allow others: only what nothing forbids and nobody wants to be asked about.
+pub(crate) fn add_delegated(book: &mut RuleBook, settings: &TeamSettings) {
+    for (_, permissions) in sources(&settings.permissions, &settings.own_permissions) {
+        for rule in &permissions.approve {
+            if let Err(error) = book.add(Effect::Allow, rule, Source::Delegation) {
+                tracing::error!(%error, "a rule holds for nobody");
+            }
+        }
+    }
 }
 
 /// Whether the rules of this team can hold whom they are for.
 pub(crate) fn check(spec: &TeamSpec) -> Result<(), Refusal> {
-    for (effect, rules) in effects(&spec.permissions) {
-        for rule in rules {
-            Rule::parse(rule, effect)
-                .map_err(|error| Refusal::new(ErrorCode::Invalid, error.to_string()))?;
+    let sources = || sources(&spec.permissions, &spec.own_permissions);
+    for (_, permissions) in sources() {
+        let delegated = [(Effect::Allow, permissions.approve.as_slice())];
+        for (effect, rules) in effects(permissions).into_iter().chain(delegated) {
+            for rule in rules {
+                Rule::parse(rule, effect)
+                    .map_err(|error| Refusal::new(ErrorCode::Invalid, error.to_string()))?;
+            }
         }
     }
     let of_members = spec.members.iter().map(|member| &member.agent);
     let mut agents = of_members.chain(spec.roles.iter().map(|role| &role.agent));
-    let has_rules = effects(&spec.permissions)
-        .iter()
-        .any(|(_, rules)| !rules.is_empty());
-    if has_rules && agents.any(|agent| agent.bypass) {
-        let text = "with --bypass nobody is asked, and the rules of [permissions] would not hold";
+    let holding = sources().find(|(_, permissions)| permissions.holds_back());
+    if let (Some((_, holding)), true) = (holding, agents.any(|agent| agent.bypass)) {
+        let text = format!(
+            "with --bypass nobody is asked, and the rules of [permissions] in {} would not hold",
+            holding.from
+        );
         return Err(Refusal::new(ErrorCode::Invalid, text)
-            .hint("leave out --bypass, or the rules in the team file"));
+            .hint("leave out --bypass, or take its deny and ask rules away"));
     }
     Ok(())
 }
 
+/// Tells the agents what of the rules they have to know by themselves.
+pub(crate) fn tell(spec: &mut TeamSpec) {
+    let mut book = RuleBook::new();
+    add_all(&mut book, &spec.permissions, &spec.own_permissions);
+    let here = Place {
+        given: ".".to_owned(),
+        path: spec.project.clone(),
+        resolved: spec.project.clone(),
+    };
+    let search = Call {
+        tool: "web_search".to_owned(),
+        arguments: serde_json::json!({}),
+        directory: here,
+        confined: false,
+        environment: Default::default(),
+        places: Places::default(),
+    };
+    let ground = ground(&spec.project);
+    let judgement = book.judge(&search, &ground, mode(spec.stance.mode));
+    let delegates = sources(&spec.permissions, &spec.own_permissions)
+        .any(|(_, permissions)| !permissions.approve.is_empty());
+    let guarded: Vec<String> = book
+        .entries()
+        .iter()
+        .filter(|entry| entry.effect != Effect::Allow && entry.rule.is_about_reading())
+        .map(|entry| entry.rule.to_string())
+        .collect();
+    let members = spec.members.iter_mut().map(|member| &mut member.agent);
+    for agent in members.chain(spec.roles.iter_mut().map(|role| &mut role.agent)) {
+        agent.provider_may_search = judgement.ruling == Ruling::Allow;
+        agent.guarded.clone_from(&guarded);
+        agent.may_allow = delegates;
+    }
+}
+
 /// Deny, then ask, then allow, as they are looked at.
-pub(crate) fn rules(own: &Permissions, grants: &[Grant]) -> Vec<RuleView> {
+pub(crate) fn rules(settings: &TeamSettings, grants: &[Grant]) -> Vec<RuleView> {
     let mut views = Vec::new();
-    for (effect, rules) in effects(own) {
-        views.extend(rules.iter().map(|rule| RuleView {
-            effect: ruling(effect),
-            rule: Some(rule.clone()),
-            request: None,
-            member: None,
-        }));
+    for (source, permissions) in sources(&settings.permissions, &settings.own_permissions) {
+        let from = match permissions.from.as_str() {
+            "" => source.to_string(),
+            from => from.to_owned(),
+        };
+        let delegated = permissions.approve.as_slice();
+        let of_lead = (RulingView::Approve, delegated);
+        let all = effects(permissions).map(|(effect, rules)| (ruling(effect), rules));
+        for (effect, rules) in all.into_iter().chain([of_lead]) {
+            views.extend(rules.iter().map(|rule| RuleView {
+                effect,
+                rule: Some(rule.clone()),
+                request: None,
+                scope: None,
+                member: None,
+                from: Some(from.clone()),
+            }));
+        }
     }
     for grant in grants {
         let view = |rule: Option<&Arc<str>>| RuleView {
             effect: RulingView::Allow,
             rule: rule.map(|rule| rule.to_string()),
             request: Some(grant.request),
+            scope: Some(reach(grant)),
             member: grant.member.clone(),
+            from: None,
         };
         if grant.rules.is_empty() {
             views.push(view(None));
         }
         views.extend(grant.rules.iter().map(|rule| view(Some(rule))));
     }
+    views.sort_by_key(|view| match view.effect {
+        RulingView::Deny => 0,
+        RulingView::Ask => 1,
+        RulingView::Allow => 2,
+        RulingView::Approve | RulingView::Unknown => 3,
+    });
     views
+}
+
+/// After how long a request that nobody answers is denied: the user's word, else the file's.
+pub(crate) fn expiry(spec: &TeamSpec) -> Option<u64> {
+    let own = spec.own_permissions.iter().rev();
+    own.chain([&spec.permissions])
+        .find_map(|permissions| permissions.expire_ms)
+}
+
+pub(crate) fn mode(mode: permissions::Mode) -> Mode {
+    match mode {
+        permissions::Mode::Plan => Mode::Plan,
+        permissions::Mode::DontAsk => Mode::DontAsk,
+        permissions::Mode::Default => Mode::Default,
+        permissions::Mode::AcceptEdits => Mode::AcceptEdits,
+        permissions::Mode::Bypass => Mode::Bypass,
+    }
 }
 
 fn ruling(effect: Effect) -> RulingView {
@@ -194,8 +307,30 @@ pub(crate) fn fault(rules: &[Arc<str>]) -> Option<RuleError> {
 pub(crate) fn scope(scope: Scope) -> request::Scope {
     match scope {
         Scope::Once => request::Scope::Once,
+        Scope::Task => request::Scope::Task,
         Scope::Member => request::Scope::Member,
         Scope::Team => request::Scope::Team,
+        Scope::Always => request::Scope::Always,
+    }
+}
+
+fn shown(scope: request::Scope) -> Scope {
+    match scope {
+        request::Scope::Once => Scope::Once,
+        request::Scope::Task => Scope::Task,
+        request::Scope::Member => Scope::Member,
+        request::Scope::Team => Scope::Team,
+        request::Scope::Always => Scope::Always,
+    }
+}
+
+/// How far a grant reaches.
+fn reach(grant: &Grant) -> Scope {
+    match (&grant.member, grant.task) {
+        _ if grant.always => Scope::Always,
+        (None, _) => Scope::Team,
+        (Some(_), Some(_)) => Scope::Task,
+        (Some(_), None) => Scope::Member,
     }
 }
 
@@ -265,17 +400,13 @@ pub(crate) fn view(
     ask: AskRequest,
     why: Vec<String>,
     offers: Vec<Offer>,
+    default_scope: Scope,
 ) -> RequestView {
-    let wire_scope = |scope: request::Scope| match scope {
-        request::Scope::Once => Scope::Once,
-        request::Scope::Member => Scope::Member,
-        request::Scope::Team => Scope::Team,
-    };
     let (state, scope, by, reason) = match &request.state {
         RequestState::Pending => (wire::RequestState::Pending, None, None, None),
         RequestState::Allowed { scope, by, .. } => (
             wire::RequestState::Allowed,
-            Some(wire_scope(*scope)),
+            Some(shown(*scope)),
             Some(by.clone()),
             None,
         ),
@@ -311,5 +442,6 @@ pub(crate) fn view(
                 covers: offer.covers,
             })
             .collect(),
+        default_scope,
     }
 }

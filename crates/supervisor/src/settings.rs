@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use agent_team_core::plan::{MemberPlan, TeamPlan};
-use agent_team_protocol::spec::{AgentSpec, Colour, Engine, Hooks, Layout, Permissions, RoleSpec};
+use agent_team_protocol::permissions::{Permissions, Stance};
+use agent_team_protocol::spec::{AgentSpec, Colour, Engine, Hooks, Layout, RoleSpec};
 use serde::{Deserialize, Serialize};
 
 /// A team's settings, in `TeamPlan::settings`.
@@ -16,6 +17,10 @@ pub(crate) struct TeamSettings {
     pub(crate) hooks: Hooks,
     #[serde(default)]
     pub(crate) permissions: Permissions,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) own_permissions: Vec<Permissions>,
+    #[serde(default)]
+    pub(crate) stance: Stance,
     pub(crate) roles: Vec<RoleSpec>,
 }
 

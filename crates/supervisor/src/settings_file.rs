@@ -15,10 +15,7 @@ use toml::de::{DeTable, DeValue};
 const DURABILITY: &str = "durability";
 
 /// Others read these, and tell what is wrong with them: whoever reads a team file, and a worker that thinks.
-const OTHERS: [&str; 3] = ["roles", "models", "search"];
-
-/// What the design knows and this build does not carry out yet.
-const LATER: [&str; 1] = ["permissions"];
+const OTHERS: [&str; 4] = ["roles", "models", "search", "permissions"];
 
 /// Why the settings cannot be gone by.
 #[derive(Debug, thiserror::Error)]
@@ -52,11 +49,11 @@ pub(crate) fn durability(directories: &Directories) -> Result<Durability, Settin
 }
 
 fn parse(file: &Path, text: &str) -> Result<Durability, Refusal> {
-    let fault = |code: ErrorCode, at: usize, what: &str| {
+    let invalid = |at, what: &str| {
         let (line, column) = position(text, at);
-        Refusal::new(code, format!("{}:{line}:{column}: {what}", file.display()))
+        let text = format!("{}:{line}:{column}: {what}", file.display());
+        Refusal::new(ErrorCode::Invalid, text)
     };
-    let invalid = |at, what: &str| fault(ErrorCode::Invalid, at, what);
     let table = DeTable::parse(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
         invalid(at, error.message().trim())
@@ -64,10 +61,6 @@ fn parse(file: &Path, text: &str) -> Result<Durability, Refusal> {
     let mut durability = Durability::Power;
     for (key, value) in table.get_ref() {
         let name: &str = key.get_ref();
-        if LATER.contains(&name) {
-            let what = format!("`{name}` is not carried out by this build yet");
-            return Err(fault(ErrorCode::NotCarriedOut, key.span().start, &what));
-        }
         if OTHERS.contains(&name) {
             continue;
         }
@@ -116,6 +109,7 @@ mod tests {
         assert_eq!(parse("durability = \"power\"").unwrap(), Durability::Power);
         assert_eq!(parse("[roles.x]").unwrap(), Durability::Power);
         assert_eq!(parse("[models.openai]").unwrap(), Durability::Power);
+        assert_eq!(parse("[permissions]").unwrap(), Durability::Power);
         assert_eq!(
             parse("durability = \"process\"").unwrap(),
             Durability::Process
@@ -137,10 +131,6 @@ mod tests {
             (
                 "durabilty = \"power\"",
                 "config.toml:1:1: unknown key `durabilty`",
-            ),
-            (
-                "[permissions]",
-                "config.toml:1:2: `permissions` is not carried out",
             ),
         ] {
             let refusal = parse(text).unwrap_err();

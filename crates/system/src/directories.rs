@@ -152,6 +152,7 @@ impl Directories {
         secure(&self.state)?;
         secure(&self.teams())?;
         secure(&self.state.join("log"))?;
+        secure(&self.state.join("trusted"))?;
         secure(&self.run)?;
         secure(&self.launch_files())?;
         secure(&self.run.join("env"))?;
@@ -207,6 +208,11 @@ impl Directories {
     /// Of one team: `team.db` and `log/`.
     pub fn team(&self, team_id: &str) -> PathBuf {
         self.teams().join(team_id)
+    }
+
+    /// The digest of what the person trusted of a team's file.
+    pub fn trusted(&self, team_id: &str) -> PathBuf {
+        self.state.join("trusted").join(team_id)
     }
 
     pub fn launch_files(&self) -> PathBuf {

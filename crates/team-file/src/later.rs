@@ -4,14 +4,7 @@
 use super::table::Level;
 
 /// Keys, by table.
-const KEYS: &[(Level, &[&str])] = &[
-    (
-        Level::Permissions,
-        &["allow", "mode", "approve", "default_scope"],
-    ),
-    (Level::Lead, &["command"]),
-    (Level::Member, &["command"]),
-];
+const KEYS: &[(Level, &[&str])] = &[(Level::Lead, &["command"]), (Level::Member, &["command"])];
 
 /// Values, by key.
 const VALUES: &[(&str, &[&str])] = &[("engine", &["acp", "terminal"]), ("placement", &["iterm"])];

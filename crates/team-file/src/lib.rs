@@ -44,6 +44,7 @@ use table::{At, Level, Table};
 pub use member::check_variable;
 pub use open::find;
 pub use own::{Item, Key, KeyError, Own, OwnError, Setting};
+pub use permissions::{Widening, allow_always, revoke_always};
 pub use role::{Layer, Place, RoleSheet};
 pub use source::Fault;
 pub use variables::{Variables, is_variable};
@@ -116,6 +117,8 @@ pub struct Loaded {
     pub warnings: Vec<Fault>,
     /// What can be set with `agent-team config`, as it is.
     pub settings: Vec<Setting>,
+    /// What of it holds only once the person trusts it. `None`: nothing does.
+    pub widening: Option<Widening>,
 }
 
 /// Reads a team file, and the roles that its project and its user have.
@@ -282,14 +285,21 @@ fn read(
     let of_file = limits.budget;
     limits.budget = reader.own.budget(of_file, Key::Team);
     let hooks = hooks(root.table("hooks", Level::Hooks));
+    let team = name.as_ref().map(|name| TeamId::new(name, project));
     let permissions = permissions::read(source, root.table("permissions", Level::Permissions));
+    let (own_permissions, mut of_settings) = settings
+        .map(|settings| permissions::of_user(settings, team.as_ref()))
+        .unwrap_or_default();
     let servers = mcp::read(source, root.table("mcp", Level::Mcp));
     let search = search::read(source, root.table("search", Level::Search));
-    let (search, of_settings) = match (search, settings.map(search::of_settings)) {
-        (Some(search), _) => (Some(search), Vec::new()),
-        (None, None) => (None, Vec::new()),
-        (None, Some(Ok(search))) => (search, Vec::new()),
-        (None, Some(Err(faults))) => (None, faults),
+    let search = match (search, settings.map(search::of_settings)) {
+        (Some(search), _) => Some(search),
+        (None, None) => None,
+        (None, Some(Ok(search))) => search,
+        (None, Some(Err(faults))) => {
+            of_settings.extend(faults);
+            None
+        }
     };
 
     let lead = root
@@ -341,6 +351,8 @@ fn read(
         agent.mcp.clone_from(&servers);
         agent.search.clone_from(&search);
     }
+    let widening = permissions::widening(&permissions, &own_permissions, &hooks, &servers);
+    let stance = permissions::stance(&permissions, &own_permissions);
     let layout = layout.unwrap_or(match members.len() {
         0..=BESIDE_EACH_OTHER => Layout::MainVertical,
         _ => Layout::Windows,
@@ -352,7 +364,9 @@ fn read(
         layout,
         limits,
         hooks,
-        permissions,
+        permissions: permissions.rules,
+        own_permissions: own_permissions.into_iter().map(|said| said.rules).collect(),
+        stance,
         roles: roles.specs,
         members,
         tasks,
@@ -361,6 +375,7 @@ fn read(
         spec,
         warnings,
         settings,
+        widening,
     });
     let mut faults = roles.faults;
     faults.extend(of_settings);

@@ -298,12 +298,7 @@ impl Own {
             };
             text.push_str(&format!("{key} = {value}\n"));
         }
-        let parent = self.file.parent().unwrap_or(Path::new("."));
-        std::fs::create_dir_all(parent).map_err(failed)?;
-        // A half-written file is nobody's setting.
-        let new = self.file.with_added_extension("new");
-        write_for_us_alone(&new, &text).map_err(failed)?;
-        std::fs::rename(&new, &self.file).map_err(failed)
+        write_own(&self.file, &text)
     }
 
     /// As a person would type it.
@@ -341,6 +336,15 @@ impl Own {
             self.number(&key(Item::Minutes)),
         )
     }
+}
+
+/// Puts a file of the user's own in place as a whole: a half-written one is nobody's setting.
+pub(super) fn write_own(file: &Path, text: &str) -> Result<(), OwnError> {
+    let new = file.with_added_extension("new");
+    std::fs::create_dir_all(file.parent().unwrap_or(Path::new(".")))
+        .and_then(|()| write_for_us_alone(&new, text))
+        .and_then(|()| std::fs::rename(&new, file))
+        .map_err(|error| OwnError::Write(file.to_owned(), error))
 }
 
 /// A base URL may hold a password.

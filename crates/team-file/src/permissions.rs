@@ -1,41 +1,268 @@
-//! `[permissions]`: rules that hold members back. A file of the project may do that to everybody; what would let pass
-//! something needs the person's trust first, and is not carried out yet.
+//! `[permissions]`: rules, the mode, and how far a decision reaches. In the team file, in the user's `config.toml` for
+//! every team, and in a file of the user's for this one, which holds what was allowed `always`.
+//!
+//! A file of the project may hold back everybody. What of it lets pass, or has something run, is set apart here as
+//! [`Widening`]: it holds nobody's word before the person has trusted it.
 
-use agent_team_policy::{Effect, Rule};
-use agent_team_protocol::spec::{Permissions, milliseconds};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
-use super::later;
-use super::source::Source;
-use super::table::{At, Table};
+use agent_team_policy::{Digest, Effect, Rule};
+use agent_team_protocol::permissions::{Mode, Permissions, Stance};
+use agent_team_protocol::request::Scope;
+use agent_team_protocol::spec::{Hooks, McpServer, McpTransport, milliseconds};
+use agent_team_protocol::text::position;
+use agent_team_protocol::{TeamId, with_causes};
+use toml::de::DeTable;
 
-pub(super) fn read(source: &Source<'_>, table: Option<Table<'_>>) -> Permissions {
+use super::open::{ReadTextError, read_text};
+use super::own::{OwnError, write_own};
+use super::source::{Fault, Source};
+use super::table::{At, Level, Table};
+
+/// A decision that says nothing about how far it reaches cannot be one for always.
+const SCOPES: &[(&str, Scope)] = &[
+    ("once", Scope::Once),
+    ("task", Scope::Task),
+    ("member", Scope::Member),
+    ("team", Scope::Team),
+];
+
+/// What one file says.
+#[derive(Debug, Default)]
+pub(super) struct Said {
+    pub(super) rules: Permissions,
+    mode: Option<Mode>,
+    default_scope: Option<Scope>,
+}
+
+/// What a team file would let pass or have run in the person's name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Widening {
+    /// A line for each thing, and all of it.
+    pub lines: Vec<String>,
+    /// Of these lines: another one is asked about again.
+    pub digest: String,
+}
+
+pub(super) fn read(source: &Source<'_>, table: Option<Table<'_>>) -> Said {
     let Some(mut table) = table else {
-        return Permissions::default();
+        return Said::default();
     };
     let mut rules = |key, effect| -> Vec<String> {
         let found = table.strings(key).unwrap_or_default().into_iter();
-        let fit = found.filter(|rule| is_carried_out(source, *rule, effect));
+        let fit = found.filter(|rule| is_rule(source, *rule, effect));
         fit.map(|rule| rule.value.to_owned()).collect()
     };
-    let permissions = Permissions {
-        ask: rules("ask", Effect::Ask),
+    let rules = Permissions {
+        from: source.file().to_owned(),
         deny: rules("deny", Effect::Deny),
+        ask: rules("ask", Effect::Ask),
+        allow: rules("allow", Effect::Allow),
+        approve: rules("approve", Effect::Allow),
         expire_ms: table.amount("expire_minutes").map(milliseconds),
     };
+    let said = Said {
+        rules,
+        mode: table.word("mode", &Mode::NAMES).map(|found| found.value),
+        default_scope: table.word("default_scope", SCOPES).map(|found| found.value),
+    };
     table.finish();
-    permissions
+    said
 }
 
-/// Says what is wrong with a rule that is not.
-fn is_carried_out(source: &Source<'_>, rule: At<&str>, effect: Effect) -> bool {
-    match Rule::parse(rule.value, effect) {
-        Ok(parsed) if parsed.is_about_commands_or_pages() => return true,
-        Ok(_) => source.fault_with_hint(
-            rule.at,
-            later::sentence(rule.value),
-            "rules about commands and pages are, such as Bash(git push:*)",
-        ),
-        Err(error) => source.fault(rule.at, error.to_string()),
+/// Says what is wrong with a text that is none.
+fn is_rule(source: &Source<'_>, rule: At<&str>, effect: Effect) -> bool {
+    let parsed = Rule::parse(rule.value, effect);
+    if let Err(error) = &parsed {
+        source.fault(rule.at, error.to_string());
     }
-    false
+    parsed.is_ok()
+}
+
+/// What the user's own files say: for every team, then for this one.
+pub(super) fn of_user(settings: &Path, team: Option<&TeamId>) -> (Vec<Said>, Vec<Fault>) {
+    let files = [
+        Some(settings.join("config.toml")),
+        team.map(|team| file_of(settings, team)),
+    ];
+    let (mut said, mut faults) = (Vec::new(), Vec::new());
+    for file in files.into_iter().flatten() {
+        let shown = file.display().to_string();
+        let text = match read_text(&file) {
+            Ok(text) => text,
+            Err(ReadTextError::Io(error)) if error.kind() == ErrorKind::NotFound => continue,
+            Err(error) => {
+                // What it forbids would hold nobody back.
+                let source = Source::new(shown, "");
+                source.fault(0, with_causes(&error));
+                faults.extend(source.into_faults());
+                continue;
+            }
+        };
+        let source = Source::new(shown, &text);
+        match DeTable::parse(&text) {
+            Ok(document) => {
+                let mut root = Table::new(&source, document.get_ref(), Level::Root, 0);
+                said.push(read(&source, root.table("permissions", Level::Permissions)));
+            }
+            Err(error) => {
+                let at = error.span().map_or(0, |span| span.start);
+                source.fault(at, error.message());
+            }
+        }
+        faults.extend(source.into_faults());
+    }
+    (said, faults)
+}
+
+/// What holds where no rule decides: the word of the user's file for this team, of the one for all, of the team file.
+pub(super) fn stance(file: &Said, own: &[Said]) -> Stance {
+    let nearest = || own.iter().rev().chain([file]);
+    Stance {
+        mode: nearest().find_map(|said| said.mode).unwrap_or_default(),
+        unattended: false,
+        default_scope: nearest()
+            .find_map(|said| said.default_scope)
+            .unwrap_or_default(),
+    }
+}
+
+/// What needs the person's trust of what the team file says, unless that is nothing. `own`: where their own word
+/// counts before the file's.
+pub(super) fn widening(
+    file: &Said,
+    own: &[Said],
+    hooks: &Hooks,
+    servers: &[McpServer],
+) -> Option<Widening> {
+    let mut lines = Vec::new();
+    let says_mode = own.iter().any(|said| said.mode.is_some());
+    if let (false, Some(mode @ (Mode::AcceptEdits | Mode::Bypass))) = (says_mode, file.mode) {
+        lines.push(format!("mode = {:?}", mode.name()));
+    }
+    let says_scope = own.iter().any(|said| said.default_scope.is_some());
+    if let (false, Some(scope)) = (says_scope, file.default_scope)
+        && scope != Scope::Once
+    {
+        lines.push(format!("default_scope = {:?}", scope.name()));
+    }
+    let rules = |key: &str, rules: &[String]| -> Vec<String> {
+        rules.iter().map(|rule| format!("{key} {rule}")).collect()
+    };
+    lines.extend(rules("allow", &file.rules.allow));
+    lines.extend(rules("approve", &file.rules.approve));
+    let hooks = [
+        ("task_completed", &hooks.task_completed),
+        ("teammate_idle", &hooks.teammate_idle),
+    ];
+    for (event, line) in hooks {
+        lines.extend(line.iter().map(|line| format!("hook {event} runs {line}")));
+    }
+    lines.extend(servers.iter().map(server));
+    if lines.is_empty() {
+        return None;
+    }
+    let digest = Digest::of_bytes(lines.join("\n").as_bytes()).to_string();
+    Some(Widening { lines, digest })
+}
+
+/// Where the user's rules for one team stand.
+fn file_of(settings: &Path, team: &TeamId) -> PathBuf {
+    let teams = settings.join("teams");
+    teams.join(format!("{team}.permissions.toml"))
+}
+
+/// Allows these for the user in every team of this name and project, from the next `up` on. Gives the file.
+///
+/// # Errors
+/// When the file is no TOML, or cannot be written.
+pub fn allow_always(settings: &Path, team: &TeamId, rules: &[String]) -> Result<PathBuf, OwnError> {
+    let file = file_of(settings, team);
+    change(&file, |allowed| {
+        for rule in rules {
+            if !allowed.contains(rule) {
+                allowed.push(rule.clone());
+            }
+        }
+    })?;
+    Ok(file)
+}
+
+/// Takes one of them back. False: it was none.
+///
+/// # Errors
+/// As for [`allow_always`].
+pub fn revoke_always(settings: &Path, team: &TeamId, rule: &str) -> Result<bool, OwnError> {
+    let mut revoked = false;
+    change(&file_of(settings, team), |allowed| {
+        let before = allowed.len();
+        allowed.retain(|allowed| allowed != rule);
+        revoked = allowed.len() < before;
+    })?;
+    Ok(revoked)
+}
+
+/// What else the file says stays.
+fn change(file: &Path, change: impl FnOnce(&mut Vec<String>)) -> Result<(), OwnError> {
+    let text = match read_text(file) {
+        Ok(text) => text,
+        Err(ReadTextError::Io(error)) if error.kind() == ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(OwnError::Read(file.to_owned(), error)),
+    };
+    let fault = |at: usize, message: &str| {
+        let (line, column) = position(&text, at);
+        OwnError::Fault(Fault {
+            file: file.display().to_string(),
+            line,
+            column,
+            message: message.to_owned(),
+            hint: None,
+        })
+    };
+    let mut whole: toml::Table = toml::from_str(&text)
+        .map_err(|error| fault(error.span().map_or(0, |span| span.start), error.message()))?;
+    let mut permissions = whole.remove("permissions");
+    let permissions = permissions.get_or_insert_with(|| toml::Value::Table(toml::Table::new()));
+    let Some(table) = permissions.as_table_mut() else {
+        return Err(fault(0, "`permissions` is no table"));
+    };
+    let allowed = table.get("allow").and_then(toml::Value::as_array);
+    let mut rules: Vec<String> = allowed
+        .into_iter()
+        .flatten()
+        .filter_map(|rule| rule.as_str().map(str::to_owned))
+        .collect();
+    let before = rules.clone();
+    change(&mut rules);
+    if rules == before {
+        return Ok(());
+    }
+    let rules = rules.into_iter().map(toml::Value::String).collect();
+    table.insert("allow".to_owned(), toml::Value::Array(rules));
+    whole.insert("permissions".to_owned(), permissions.clone());
+    write_own(
+        file,
+        &format!("# Yours, for this project's team: see agent-team rules list.\n{whole}"),
+    )
+}
+
+fn server(server: &McpServer) -> String {
+    let pairs = |pairs: &std::collections::BTreeMap<String, String>| -> String {
+        let pairs = pairs
+            .iter()
+            .map(|(name, value)| format!(" {name}={value:?}"));
+        pairs.collect()
+    };
+    match &server.via {
+        McpTransport::Program { command, args, env } => {
+            let args: String = args.iter().map(|arg| format!(" {arg:?}")).collect();
+            let env = pairs(env);
+            format!("MCP server {} runs{env} {command:?}{args}", server.name)
+        }
+        McpTransport::Http { url, headers } => {
+            let headers = pairs(headers);
+            format!("MCP server {} is at {url}{headers}", server.name)
+        }
+    }
 }

@@ -76,6 +76,7 @@ use crate::secret::Secrets;
 use crate::team_tool::Shared;
 use crate::tool::Bench;
 use crate::tool::confine::Confinement;
+use crate::tool::guard::Guard;
 use crate::typed::Typed;
 use crate::worker::{LastWords, Parts, Worker};
 
@@ -258,6 +259,9 @@ fn makings<T>(
         .recursive(true)
         .mode(0o700)
         .create(&outputs)?;
+    let home = place.env.iter().find(|(name, _)| name == "HOME");
+    let home = home.and_then(|(_, home)| Path::new(home).canonicalize().ok());
+    let guard = Guard::new(&launch.agent.guarded, launch.project.clone(), home);
     let (desk, calls) = Desk::new(launch.member.clone(), launch.role.clone(), launch.lead);
     let bench = Bench {
         project: launch.project.clone(),
@@ -267,6 +271,7 @@ fn makings<T>(
         outputs: outputs.canonicalize()?,
         output_max: OUTPUT_MAX,
         seen: Mutex::new(HashMap::new()),
+        guard,
     };
     Ok(Makings {
         agent: launch.agent.clone(),

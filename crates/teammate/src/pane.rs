@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use agent_team_protocol::dialog::{self, Dialog, Pressed};
 use agent_team_protocol::notification::{Hold, PaneShown, ShowPane};
-use agent_team_protocol::request::{DecideRequest, RequestView};
+use agent_team_protocol::request::{Channel, DecideRequest, RequestView};
 use agent_team_protocol::{MemberName, MessageId, RequestId};
 use agent_team_system::terminal::{self as tty, Tty};
 use tokio::sync::Semaphore;
@@ -308,7 +308,7 @@ impl Pane {
         let text = self.paint.styled(Style::Accent, &dialog::text(&view));
         let text = text.replace('\n', "\r\n");
         self.view = View::Request {
-            dialog: Dialog::of(view),
+            dialog: Dialog::of(view, Channel::Pane),
             quiet: None,
         };
         let bytes = self.above_prompt(&text);

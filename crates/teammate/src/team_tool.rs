@@ -19,6 +19,7 @@ mod members;
 mod memory;
 mod messages;
 mod plan;
+mod requests;
 mod system_prompt;
 mod wait;
 
@@ -80,6 +81,15 @@ pub fn team_tools(desk: &Desk, shared: &Shared) -> Vec<Box<dyn Tool>> {
     tools.extend(board::tools(&seat));
     tools.extend(memory::tools(&seat));
     tools
+}
+
+/// What a lead has besides, whom the person lets allow some of what others ask.
+pub(crate) fn request_tools(desk: &Desk, shared: &Shared) -> [Box<dyn Tool>; 2] {
+    let seat = Arc::new(Seat {
+        desk: desk.clone(),
+        shared: shared.clone(),
+    });
+    requests::tools(&seat)
 }
 
 /// Where one member's team tools sit.

@@ -9,7 +9,8 @@
 //! - files by name or content: `walk`
 //! - the tools of somebody else: `mcp`; who searches the web: `web_search`
 //! - running programs and ending them, and what they print: `program`, `capture`
-//! - what they may do: `permit` (who is asked), `plan_first` (what waits for a plan), `confine` (what they are held to)
+//! - what they may do: `permit` (who is asked), `guard` (what is not simply read), `plan_first` (what waits for a plan),
+//!   `confine` (what they are held to)
 
 pub(crate) mod arguments;
 mod bash;
@@ -22,6 +23,7 @@ mod file;
 mod git;
 mod glob;
 mod grep;
+pub mod guard;
 pub mod mcp;
 mod permit;
 mod place;
@@ -49,6 +51,7 @@ use agent_team_protocol::spec::AgentSpec;
 use serde_json::Value;
 
 use self::confine::Confinement;
+use self::guard::Guard;
 use crate::model::ToolSpec;
 use crate::secret::Secrets;
 
@@ -108,6 +111,8 @@ pub struct Bench {
     pub output_max: usize,
     /// The files that the model has seen, as they were then: it may not overwrite what it does not know.
     pub seen: Mutex<HashMap<PathBuf, Version>>,
+    /// What of the project is not simply read.
+    pub guard: Guard,
 }
 
 impl Bench {
@@ -141,9 +146,8 @@ impl Version {
 }
 
 /// Which tools there are, and how far they reach.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Options {
-    /// For programs and for pages of the web.
     pub permission: Permission,
     /// Holds the commands that no call asks to run outside of it. `None`: nothing holds them.
     pub confinement: Option<Arc<Confinement>>,
@@ -154,20 +158,18 @@ pub struct Options {
 /// The tools of the domain, new: what they remember is one member's.
 pub fn domain_tools(options: Options) -> Vec<Box<dyn Tool>> {
     let mut tools: Vec<Box<dyn Tool>> = vec![
-        Box::new(read::ReadFile::new()),
-        Box::new(write::WriteFile::new()),
-        Box::new(edit::EditFile::new()),
+        Box::new(read::ReadFile::new(options.permission.clone())),
+        Box::new(write::WriteFile::new(options.permission.clone())),
+        Box::new(edit::EditFile::new(options.permission.clone())),
         Box::new(glob::Glob::new()),
-        Box::new(grep::Grep::new()),
+        Box::new(grep::Grep::new(options.permission.clone())),
         Box::new(git::GitStatus::new()),
         Box::new(git::GitDiff::new()),
         Box::new(todo::Todo::new()),
     ];
-    if !matches!(options.permission, Permission::Never) {
-        tools.extend(bash::tools(options.permission.clone(), options.confinement));
-        let fetch = fetch::Fetch::new(options.permission, options.private_addresses);
-        tools.push(Box::new(fetch));
-    }
+    tools.extend(bash::tools(options.permission.clone(), options.confinement));
+    let fetch = fetch::Fetch::new(options.permission, options.private_addresses);
+    tools.push(Box::new(fetch));
     tools
 }
 

@@ -15,9 +15,10 @@ use agent_team_protocol::method::{
     AddTask, CallerTerminal, Down, Nothing, SupervisorStatus, SupervisorStop, TaskAdd, TaskAnswer,
     TeamDown, TeamUp, Up,
 };
+use agent_team_protocol::permissions::{Permissions, Stance};
 use agent_team_protocol::spec::{
-    AgentSpec, Budget, ClaimPolicy, Engine, Hooks, Layout, Limits, MemberSpec, Permissions,
-    PlacementChoice, TaskSpec, TeamSpec,
+    AgentSpec, Budget, ClaimPolicy, Engine, Hooks, Layout, Limits, MemberSpec, PlacementChoice,
+    TaskSpec, TeamSpec,
 };
 use agent_team_protocol::view::SupervisorView;
 use anyhow::{Context as _, Result, ensure};
@@ -279,6 +280,8 @@ pub(super) fn team(
         },
         hooks: Hooks::default(),
         permissions: Permissions::default(),
+        own_permissions: Vec::new(),
+        stance: Stance::default(),
         roles: Vec::new(),
         members: members.iter().map(member).collect::<Result<_>>()?,
         tasks: Vec::new(),

@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use agent_team::model::Item;
 use agent_team::protocol::view::RunState;
-use agent_team::{AgUi, Budget, BuildError, Member, Mode, RunError, TaskSpec, Team};
+use agent_team::{
+    AgUi, Budget, BuildError, Member, Mode, PermissionMode, RunError, TaskSpec, Team,
+};
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, in_turn};
 use serde_json::json;
 use tokio::sync::Notify;
@@ -114,7 +116,7 @@ async fn a_secret_reaches_tools_and_neither_a_model_nor_the_journal() {
         .store(store.path())
         .model(model)
         .secret("TOKEN", "open-sesame-42")
-        .bypass_permissions();
+        .permission_mode(PermissionMode::Bypass);
     let team = within("the team", team.build()).await.unwrap();
     let result = within("the answer", team.run("look")).await.unwrap();
     team.shutdown().await.unwrap();

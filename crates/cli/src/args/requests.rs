@@ -22,9 +22,9 @@ pub(crate) enum RequestsCommand {
     /// Let it be carried out
     Allow {
         request: RequestId,
-        /// How far this reaches, until the team goes down
-        #[arg(long = "for", value_name = "SCOPE", default_value = "once")]
-        scope: Scope,
+        /// How far this reaches [default: once, or default_scope of your settings]
+        #[arg(long = "for", value_name = "SCOPE")]
+        scope: Option<Scope>,
         /// Allow all that this rule covers, such as 'Bash(cargo test:*)', in place of exactly this; may be repeated
         #[arg(long = "as", value_name = "RULE")]
         rules: Vec<String>,
@@ -42,8 +42,12 @@ pub(crate) enum RequestsCommand {
 pub(crate) enum Scope {
     /// This one time
     Once,
-    /// Whenever this member asks it
+    /// Whenever this member asks it, as long as it works on the task that it has
+    Task,
+    /// Whenever this member asks it, until the team goes down
     Member,
-    /// Whoever asks it
+    /// Whoever asks it, until the team goes down
     Team,
+    /// The same, and every time that this project's team is up: kept in your own settings
+    Always,
 }

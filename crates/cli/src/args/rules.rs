@@ -1,6 +1,6 @@
 //! `agent-team rules …`.
 
-use agent_team_protocol::{MemberName, RequestId};
+use agent_team_protocol::MemberName;
 use clap::Subcommand;
 
 #[derive(Debug, Subcommand)]
@@ -17,5 +17,8 @@ pub(crate) enum RulesCommand {
         command: Vec<String>,
     },
     /// Take back what a decision granted
-    Revoke { request: RequestId },
+    Revoke {
+        /// The request that was decided, or a rule that you allowed always
+        what: String,
+    },
 }

@@ -18,6 +18,8 @@ pub(crate) fn what(view: &RequestView) -> String {
     }
     let told = match input["command"].as_str() {
         Some(command) => command.to_owned(),
+        // Of a change the whole is in `requests show`.
+        None if input["diff"].is_string() => input["path"].as_str().unwrap_or_default().to_owned(),
         None => input.to_string(),
     };
     visible_line(&format!("{}: {told}", view.tool)).into_owned()

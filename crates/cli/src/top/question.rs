@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use agent_team_protocol::RequestId;
 use agent_team_protocol::dialog::{self, Dialog, Pressed};
-use agent_team_protocol::request::{DecideRequest, RequestView};
+use agent_team_protocol::request::{Channel, DecideRequest, RequestView};
 
 use super::keys::Key;
 use super::wrap::wrap;
@@ -56,7 +56,7 @@ impl Question {
     pub(super) fn of(view: RequestView) -> Self {
         Self {
             text: dialog::text(&view),
-            dialog: Dialog::of(view),
+            dialog: Dialog::of(view, Channel::Top),
             scroll: 0,
             shown: None,
         }

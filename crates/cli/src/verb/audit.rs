@@ -1,15 +1,19 @@
 //! `audit`: who let what be done, from the journal, where every decision is written before anything follows from it.
 
+mod export;
+
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
+use agent_team_protocol::method::{Nothing, TeamShow};
 use agent_team_protocol::notification::EventNotice;
 use agent_team_protocol::text::visible_line;
 use agent_team_protocol::{MemberName, Party, RequestId, Revision};
+use agent_team_system::directories::Directories;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::args::Global;
+use crate::args::{AuditCommand, Global};
 use crate::error::Failure;
 use crate::output::{Output, time};
 use crate::session::{Notice, Session, Subscription};
@@ -44,11 +48,15 @@ enum Fact {
         rules: Vec<String>,
         #[serde(default)]
         through: Option<RequestId>,
+        #[serde(default)]
+        via: Option<String>,
     },
     RequestDenied {
         request: RequestId,
         by: Party,
         reason: String,
+        #[serde(default)]
+        via: Option<String>,
     },
     RequestWithdrawn {
         request: RequestId,
@@ -82,6 +90,9 @@ struct Entry {
     /// Who decided; none: the rules did.
     #[serde(skip_serializing_if = "Option::is_none")]
     by: Option<Party>,
+    /// What the person decided with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    via: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     scope: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -118,8 +129,14 @@ pub(super) async fn run(
     global: &Global,
     output: Output,
     member: Option<MemberName>,
+    command: Option<AuditCommand>,
 ) -> Result<ExitCode, Failure> {
-    let session = Session::of_team(global)?;
+    let mut session = Session::of_team(global)?;
+    let exported = match command {
+        Some(AuditCommand::Export) => Some(session.ask::<TeamShow>(Nothing {}).await?.team),
+        None => None,
+    };
+    let mut kept = Vec::new();
     let mut events = Subscription::new(session, Revision(0), false).await?;
     let mut subjects = BTreeMap::new();
     let mut last = Revision(0);
@@ -132,8 +149,18 @@ pub(super) async fn run(
             continue;
         };
         let of = entry.subject.as_ref().map(|subject| &subject.member);
-        if member.is_none() || of == member.as_ref() {
-            output.item(&entry, || line(&entry))?;
+        if member.is_some() && of != member.as_ref() {
+            continue;
+        }
+        match exported {
+            Some(_) => kept.push(entry),
+            None => output.item(&entry, || line(&entry))?,
+        }
+    }
+    if let Some(team) = exported {
+        let secrets = export::Secrets::of(&Directories::from_environment()?, &team);
+        for line in export::lines(&team, &kept, &secrets) {
+            output.write(&format!("{line}\n"))?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -149,6 +176,7 @@ fn entry(event: &EventNotice, subjects: &mut BTreeMap<RequestId, Subject>) -> Op
         request: None,
         subject: None,
         by: None,
+        via: None,
         scope: None,
         rules: Vec::new(),
         through: None,
@@ -191,10 +219,12 @@ fn entry(event: &EventNotice, subjects: &mut BTreeMap<RequestId, Subject>) -> Op
             by,
             rules,
             through,
+            via,
         } => {
             entry.what = "allowed";
             entry.request = Some(request);
             entry.by = Some(by);
+            entry.via = via;
             entry.scope = Some(scope);
             entry.rules = rules;
             entry.through = through;
@@ -203,10 +233,12 @@ fn entry(event: &EventNotice, subjects: &mut BTreeMap<RequestId, Subject>) -> Op
             request,
             by,
             reason,
+            via,
         } => {
             entry.what = "denied";
             entry.request = Some(request);
             entry.by = Some(by);
+            entry.via = via;
             entry.why = Some(reason);
         }
         Fact::RequestWithdrawn { request } => {
@@ -260,6 +292,9 @@ fn line(entry: &Entry) -> String {
         let (tool, input) = (&subject.call["tool"], &subject.call["arguments"]);
         let told = match input["command"].as_str() {
             Some(command) => command.to_owned(),
+            None if input["diff"].is_string() => {
+                input["path"].as_str().unwrap_or_default().to_owned()
+            }
             None => input.to_string(),
         };
         parts.push(format!("{}: {told}", tool.as_str().unwrap_or("?")));

@@ -27,6 +27,7 @@ mod supervisor;
 mod task;
 mod team;
 mod top;
+mod trust;
 mod up;
 mod waiting;
 mod why;
@@ -70,7 +71,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         } => send::run(&global, output, to, text, urgent, reply_to).await,
         Verb::Messages { member, limit } => messages::run(&global, output, member, limit).await,
         Verb::Rules(command) => rules::run(&global, output, command).await,
-        Verb::Audit { member } => audit::run(&global, output, member).await,
+        Verb::Audit { member, command } => audit::run(&global, output, member, command).await,
         Verb::Requests { command } => requests::run(&global, output, command).await,
         Verb::Task(command) => task::run(&global, output, command).await,
         Verb::Team(command) => team::run(&global, output, command).await,

@@ -4,19 +4,20 @@ mod watch;
 
 use std::process::ExitCode;
 
-use agent_team_protocol::method::{RequestDecide, RequestList, RequestShow};
+use agent_team_protocol::method::{Nothing, RequestDecide, RequestList, RequestShow, TeamShow};
 use agent_team_protocol::request::{
-    DecideRequest, Decision, ListRequests, OneRequest, RequestState, RequestView, Scope,
+    Channel, DecideRequest, Decision, ListRequests, OneRequest, RequestState, RequestView, Scope,
 };
 use agent_team_protocol::text::visible_line;
 use agent_team_protocol::{ErrorCode, RequestId};
+use agent_team_system::directories::Directories;
 use owo_colors::OwoColorize;
 use serde::Serialize;
 
 use crate::args::{self, Global, RequestsCommand};
 use crate::error::Failure;
 use crate::output::request::what;
-use crate::output::{Output, time};
+use crate::output::{Output, text, time};
 use crate::session::Session;
 
 #[derive(Serialize)]
@@ -42,18 +43,34 @@ pub(super) async fn run(
             scope,
             rules,
         } => {
-            let scope = match scope {
+            let scope = scope.map(|scope| match scope {
                 args::Scope::Once => Scope::Once,
+                args::Scope::Task => Scope::Task,
                 args::Scope::Member => Scope::Member,
                 args::Scope::Team => Scope::Team,
-            };
+                args::Scope::Always => Scope::Always,
+            });
+            let view = show(&mut session, request).await?;
+            let scope = scope.unwrap_or(view.default_scope);
+            let kept = rules.clone();
             let decision = Decision::Allow { scope, rules };
-            decide(&mut session, output, request, decision).await
+            let told = decide(&mut session, output, view, decision).await?;
+            if scope == Scope::Always {
+                let team = session.ask::<TeamShow>(Nothing {}).await?.team;
+                let settings = Directories::from_environment()?.config;
+                let file = agent_team_file::allow_always(&settings, &team, &kept)?;
+                output.note(&format!(
+                    "from now on for this project, by {}; rules revoke takes it back",
+                    text::line(&file.display().to_string())
+                ));
+            }
+            Ok(told)
         }
         RequestsCommand::Watch { exec } => watch::run(session, output, exec).await,
         RequestsCommand::Deny { request, reason } => {
             let reason = super::text_or_stdin(reason, ErrorCode::Invalid)?;
-            decide(&mut session, output, request, Decision::Deny { reason }).await
+            let view = show(&mut session, request).await?;
+            decide(&mut session, output, view, Decision::Deny { reason }).await
         }
     }
 }
@@ -78,14 +95,15 @@ async fn show(session: &mut Session, request: RequestId) -> Result<RequestView, 
 async fn decide(
     session: &mut Session,
     output: Output,
-    request: RequestId,
+    view: RequestView,
     decision: Decision,
 ) -> Result<ExitCode, Failure> {
-    let view = show(session, request).await?;
+    let request = view.id;
     let decide = DecideRequest {
         request,
-        digest: Some(view.digest.clone()),
+        digest: Some(view.digest),
         decision,
+        via: Some(Channel::Cli),
     };
     session.call::<RequestDecide>(decide).await?;
     let view = show(session, request).await?;

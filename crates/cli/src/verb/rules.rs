@@ -4,10 +4,12 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use agent_team_policy::{Action, Place};
-use agent_team_protocol::method::{Nothing, RuleCheck, RuleList, RuleRevoke};
-use agent_team_protocol::request::{AskRequest, OneRequest, PlaceSpec};
-use agent_team_protocol::rule::{CheckRules, JudgementView, RuleView, RulingView};
+use agent_team_protocol::method::{Nothing, RuleCheck, RuleForget, RuleList, RuleRevoke, TeamShow};
+use agent_team_protocol::request::{AskRequest, OneRequest, PlaceSpec, Scope};
+use agent_team_protocol::rule::{CheckRules, ForgetRule, JudgementView, RuleView, RulingView};
 use agent_team_protocol::text::visible_line;
+use agent_team_protocol::{ErrorCode, RequestId};
+use agent_team_system::directories::Directories;
 use agent_team_system::{path, sandbox};
 use serde::Serialize;
 use serde_json::value::to_raw_value;
@@ -58,13 +60,40 @@ pub(super) async fn run(
             let document = checked(judged);
             output.show(&document, || explanation(&document))?;
         }
-        RulesCommand::Revoke { request } => {
-            session.call::<RuleRevoke>(OneRequest { request }).await?;
-            let document = serde_json::json!({ "revoked": request });
-            output.show(&document, || format!("{request} grants nothing any more\n"))?;
-        }
+        RulesCommand::Revoke { what } => revoke(&mut session, output, what).await?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A grant by its request, with what the person's settings keep of it; or a rule of theirs by itself.
+async fn revoke(session: &mut Session, output: Output, what: String) -> Result<(), Failure> {
+    let team = session.ask::<TeamShow>(Nothing {}).await?.team;
+    let settings = Directories::from_environment()?.config;
+    let document = serde_json::json!({ "revoked": what });
+    let mut rules = session.ask::<RuleList>(Nothing {}).await?.rules;
+    rules.retain(|view| view.scope == Some(Scope::Always));
+    let Ok(request) = what.parse::<RequestId>() else {
+        if !agent_team_file::revoke_always(&settings, &team, &what)? {
+            let text = format!("you did not allow {what} always for this project");
+            let failure = Failure::of(ErrorCode::UnknownGrant, text);
+            return Err(failure.hint("agent-team rules list shows what is allowed, and where"));
+        }
+        // The decision that made it may still hold.
+        rules.retain(|view| view.rule.as_ref() == Some(&what));
+        for request in rules.into_iter().filter_map(|view| view.request) {
+            session.call::<RuleRevoke>(OneRequest { request }).await?;
+        }
+        let rule = what.clone();
+        session.call::<RuleForget>(ForgetRule { rule }).await?;
+        let told = format!("{} is allowed no longer\n", visible_line(&what));
+        return output.show(&document, || told);
+    };
+    session.call::<RuleRevoke>(OneRequest { request }).await?;
+    rules.retain(|view| view.request == Some(request));
+    for rule in rules.into_iter().filter_map(|view| view.rule) {
+        agent_team_file::revoke_always(&settings, &team, &rule)?;
+    }
+    output.show(&document, || format!("{request} grants nothing any more\n"))
 }
 
 /// What a member would ask before it ran this here.
@@ -124,13 +153,16 @@ fn explanation(checked: &Checked) -> String {
 /// `allow  Bash(cargo test:*)  for everybody, by P-4`
 fn line(view: &RuleView) -> String {
     let rule = view.rule.as_deref().unwrap_or("exactly what was asked");
-    let whom = match &view.member {
-        Some(member) => member.to_string(),
-        None => "everybody".into(),
+    let whom = match (&view.member, view.scope) {
+        (Some(member), Some(Scope::Task)) => format!("{member}'s task"),
+        (Some(member), _) => member.to_string(),
+        (None, Some(Scope::Always)) => "everybody, always".into(),
+        (None, _) => "everybody".into(),
     };
-    let source = match view.request {
-        Some(request) => format!("by {request}"),
-        None => "by the team file".into(),
+    let source = match (view.request, &view.from) {
+        (Some(request), _) => format!("by {request}"),
+        (None, Some(from)) => format!("by {}", visible_line(from)),
+        (None, None) => "by the team file".into(),
     };
     let (effect, rule) = (word(view.effect), visible_line(rule));
     format!("{effect:5}  {rule}  for {whom}, {source}\n")
@@ -141,6 +173,7 @@ fn word(ruling: RulingView) -> &'static str {
         RulingView::Allow => "allow",
         RulingView::Ask => "ask",
         RulingView::Deny => "deny",
+        RulingView::Approve => "approve",
         RulingView::Unknown => "?",
     }
 }

@@ -11,10 +11,12 @@ use agent_team_protocol::exit::ExitCode as Exit;
 use agent_team_protocol::method::{
     Down, Nothing, RunStart, RunWait, StartRun, TeamDown, TeamList, TeamShow, TeamUp, Up, WaitRun,
 };
+use agent_team_protocol::permissions::Mode;
 use agent_team_protocol::rpc::TeamRef;
 use agent_team_protocol::spec::{PlacementChoice, TeamSpec};
 use agent_team_protocol::view::{TeamEntry, TeamState};
 use agent_team_protocol::{ErrorCode, Revision, TeamId};
+use agent_team_system::terminal;
 use serde_json::value::RawValue;
 
 use self::stream::Stream;
@@ -25,6 +27,10 @@ use crate::error::Failure;
 use crate::output::{Output, receipt};
 use crate::session::{self, Session};
 
+/// Said where nobody sees a request.
+const ALONE: &str = "note: without a terminal nobody is asked for permission, and what would be asked is denied: \
+    edits, commands and pages need allow rules, --mode accept-edits (for edits) or --bypass";
+
 pub(super) async fn run(
     global: &Global,
     output: Output,
@@ -33,11 +39,7 @@ pub(super) async fn run(
     let began = Instant::now();
     let memory = memory(&args.memory)?;
     let goal = super::text_or_stdin(args.goal.clone(), ErrorCode::MessageTooLarge)?;
-    let mut spec = up::wanted(global, output, &args.start, true).await?;
-    let members = spec.members.iter_mut().map(|member| &mut member.agent);
-    for agent in members.chain(spec.roles.iter_mut().map(|role| &mut role.agent)) {
-        agent.asks_nobody();
-    }
+    let spec = up::wanted(global, output, &args.start, true).await?;
     let team = TeamId::new(&spec.name, &spec.project);
     let carried_out = carry_out(output, &args, goal, memory, spec, &team, began).await;
     if args.events
@@ -166,6 +168,11 @@ async fn start(
 ) -> Result<Revision, Failure> {
     up::check_lead(&spec)?;
     spec.placement = PlacementChoice::Headless;
+    let asks = spec.stance.mode != Mode::Bypass;
+    if asks && !terminal::is_terminal(std::io::stderr()) {
+        spec.stance.unattended = true;
+        output.note(ALONE);
+    }
     let (environment, named) = up::environment(output, &args.start.env)?;
     let up = Up {
         environment,

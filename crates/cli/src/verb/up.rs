@@ -10,6 +10,7 @@ use agent_team_protocol::method::{
     ChangeKind, Nothing, Outcome, RunStart, SECRET_MIN, StartRun, TeamList, TeamUp, TeamWait, Up,
     UpAnswer,
 };
+use agent_team_protocol::permissions::Mode;
 use agent_team_protocol::result::RunResult;
 use agent_team_protocol::rpc::TeamRef;
 use agent_team_protocol::spec::{PlacementChoice, TeamSpec};
@@ -20,7 +21,7 @@ use agent_team_system::private_file;
 use owo_colors::Style;
 
 use super::waiting::{self, Waited};
-use super::{attach, goal};
+use super::{attach, goal, trust};
 use crate::args::{self, Global, Panes};
 use crate::error::{self, Failure};
 use crate::output::{Output, member, task, text};
@@ -256,29 +257,37 @@ pub(super) async fn wanted(
     for_goal: bool,
 ) -> Result<TeamSpec, Failure> {
     let variables = variables(&args.var)?;
-    let mut spec = of_file(global, output, args, for_goal, &variables).await?;
+    let Loaded {
+        mut spec,
+        warnings,
+        widening,
+        ..
+    } = of_file(global, args, for_goal, &variables).await?;
+    for warning in &warnings {
+        output.note(&text::line(&format!("warning: {warning}")));
+    }
+    let team = TeamId::new(&spec.name, &spec.project);
+    trust::check(output, widening.as_ref(), &team, args.trust.as_deref())?;
+    if let Some(mode) = args.mode() {
+        spec.stance.mode = mode;
+    }
     let record = args.record.as_ref().map(std::path::absolute).transpose();
     let record = record.map_err(|error| Failure::io("the file to record into", &error))?;
-    let mut unoffered = false;
+    let bypass = spec.stance.mode == Mode::Bypass;
     let members = spec.members.iter_mut().map(|member| &mut member.agent);
     for agent in members.chain(spec.roles.iter_mut().map(|role| &mut role.agent)) {
-        agent.bypass |= args.bypass;
-        unoffered |= !agent.bypass && !agent.mcp.is_empty();
+        agent.bypass = bypass;
         agent.record = record.clone();
-    }
-    if unoffered {
-        output.note("note: the tools of MCP servers are offered to agents only with --bypass");
     }
     Ok(spec)
 }
 
 async fn of_file(
     global: &Global,
-    output: Output,
     args: &args::Start,
     for_goal: bool,
     variables: &Variables,
-) -> Result<TeamSpec, Failure> {
+) -> Result<Loaded, Failure> {
     let here = session::current_directory()?;
     let directories = Directories::from_environment()?;
     let reading = Reading {
@@ -287,39 +296,31 @@ async fn of_file(
         variables: Some(variables),
         own: None,
     };
-    let warned = |loaded: Loaded| {
-        for warning in &loaded.warnings {
-            output.note(&text::line(&format!("warning: {warning}")));
-        }
-        loaded.spec
-    };
     let named = args.file.as_deref().map(|file| here.join(file));
     let file = named.or_else(|| agent_team_file::find(&here));
     if file.is_none() && for_goal && global.team.is_none() {
         let workers = args.number.unwrap_or(WORKERS);
-        return Ok(warned(agent_team_file::of_workers(workers, reading)?));
+        return Ok(agent_team_file::of_workers(workers, reading)?);
     }
     if args.number.is_some() {
         return Err(Failure::usage("-n is for a goal without a team file")
             .hint("the members of this team stand in its file"));
     }
     let Some(name) = &global.team else {
-        return Ok(warned(agent_team_file::load(
-            &file.ok_or_else(nowhere)?,
-            reading,
-        )?));
+        let file = file.ok_or_else(nowhere)?;
+        return Ok(agent_team_file::load(&file, reading)?);
     };
     if let Some(file) = &file {
         let loaded = agent_team_file::load(file, reading)?;
         let spec = &loaded.spec;
         let id = TeamId::new(&spec.name, &spec.project);
         if [spec.name.as_str(), id.as_str()].contains(&name.as_str()) {
-            return Ok(warned(loaded));
+            return Ok(loaded);
         }
     }
     // Another project's team, which is known if it was up before.
     let file = known_file(global, name).await?;
-    Ok(warned(agent_team_file::load(&file, reading)?))
+    Ok(agent_team_file::load(&file, reading)?)
 }
 
 fn nowhere() -> Failure {

@@ -215,13 +215,17 @@ impl<'a> Turn<'a> {
                 request,
                 decree,
                 covers,
-            } => self.decide(by, request, decree, &covers),
+                via,
+            } => self.decide(by, request, decree, &covers, via),
             Call::BeginRequest { request } => self.begin_request(by, request),
             Call::EndRequest { request } => self.end_request(by, request),
             Call::WithdrawRequest { request } => self.withdraw_request(by, request),
             Call::RevokeGrant { request } => self
                 .user_only(by, "revoke grants")
                 .and_then(|()| self.revoke_grant(request)),
+            Call::Settle { settings } => self
+                .user_only(by, "change rules")
+                .and_then(|()| self.settle_plan(settings)),
             Call::SetBudget { member, budget } => self
                 .user_only(by, "set limits")
                 .and_then(|()| self.set_budget(member, budget)),

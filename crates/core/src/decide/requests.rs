@@ -10,6 +10,7 @@ use crate::effect::Effect;
 use crate::event::Event;
 use crate::input::{Decree, Origin, Ruling};
 use crate::lock::Proposed;
+use crate::plan::TeamPlan;
 use crate::refusal::{PLAN_FIRST, Refused};
 use crate::request::{PENDING_MAX, Request, RequestState, Scope};
 
@@ -152,6 +153,7 @@ impl Turn<'_> {
                 request,
                 by: Party::System,
                 reason: NOT_ANSWERED.into(),
+                via: None,
             });
             self.inform_lead(request, None);
             let text = format!("{request} of {member} is denied: {NOT_ANSWERED}");
@@ -166,10 +168,20 @@ impl Turn<'_> {
         id: RequestId,
         decree: Decree,
         covers: &[RequestId],
+        via: Option<Arc<str>>,
     ) -> Decided {
         let request = self.request(id)?;
         match (by, &decree) {
             (Origin::User, _) => {}
+            // What the user lets her, once, and never for herself.
+            (
+                Origin::Member { name, .. },
+                Decree::Allow {
+                    scope: Scope::Once,
+                    rules,
+                    delegated: true,
+                },
+            ) if rules.is_empty() && self.member(name)?.plan.lead && request.member != *name => {}
             // The lead may say no to others, and nothing else.
             (Origin::Member { name, .. }, Decree::Deny { .. })
                 if self.member(name)?.plan.lead && request.member != *name => {}
@@ -181,6 +193,7 @@ impl Turn<'_> {
                 how: how(request),
             });
         }
+        let member = request.member.clone();
         let is_plan = request.plan.is_some();
         let by = party(by);
         match decree {
@@ -190,24 +203,36 @@ impl Turn<'_> {
                     request: id,
                     by: by.clone(),
                     reason,
+                    via,
                 });
             }
-            Decree::Allow { scope, rules } => {
+            Decree::Allow { scope, rules, .. } => {
                 if is_plan && (scope != Scope::Once || !rules.is_empty()) {
                     return Err(Refused::ApprovedOnce);
                 }
                 if scope == Scope::Once && !rules.is_empty() {
                     return Err(Refused::RulesForOnce);
                 }
+                if scope == Scope::Always && rules.is_empty() {
+                    return Err(Refused::AlwaysWithoutRules);
+                }
+                let task = self.team.task_of(&member).map(|task| task.id);
+                let task = match (scope, task) {
+                    (Scope::Task, None) => return Err(Refused::NoTask(member)),
+                    (Scope::Task, task) => task,
+                    (Scope::Once | Scope::Member | Scope::Team | Scope::Always, _) => None,
+                };
                 self.record(Event::RequestAllowed {
                     request: id,
                     scope,
                     by: by.clone(),
                     rules,
                     through: None,
+                    task,
+                    via: via.clone(),
                 });
                 if scope != Scope::Once {
-                    self.settle_covered(id, scope, &by, covers);
+                    self.settle_covered(id, scope, (&by, via), covers);
                 }
             }
         }
@@ -219,7 +244,7 @@ impl Turn<'_> {
         &mut self,
         granted: RequestId,
         scope: Scope,
-        by: &Party,
+        (by, via): (&Party, Option<Arc<str>>),
         covers: &[RequestId],
     ) {
         let member = self
@@ -232,7 +257,8 @@ impl Turn<'_> {
             let Some(request) = request.filter(|it| it.is_pending() && it.plan.is_none()) else {
                 continue;
             };
-            if scope == Scope::Member && Some(&request.member) != member.as_ref() {
+            let of_one = matches!(scope, Scope::Task | Scope::Member);
+            if of_one && Some(&request.member) != member.as_ref() {
                 continue;
             }
             self.record(Event::RequestAllowed {
@@ -241,6 +267,8 @@ impl Turn<'_> {
                 by: by.clone(),
                 rules: Vec::new(),
                 through: Some(granted),
+                task: None,
+                via: via.clone(),
             });
         }
     }
@@ -275,6 +303,17 @@ impl Turn<'_> {
             return Err(Refused::UnknownGrant(id));
         }
         self.record(Event::GrantRevoked { request: id });
+        Ok(Answer::Done.into())
+    }
+
+    pub(super) fn settle_plan(&mut self, settings: Arc<str>) -> Decided {
+        if self.team.plan.settings != settings {
+            let plan = TeamPlan {
+                settings,
+                ..self.team.plan.clone()
+            };
+            self.record(Event::TeamPlanned { plan });
+        }
         Ok(Answer::Done.into())
     }
 

@@ -20,10 +20,21 @@ impl Team {
     pub fn apply(&mut self, record: &Record) -> Option<Task> {
         self.revision = Revision(self.revision.0 + 1);
         let completed = self.apply_event(record);
+        self.end_grants();
         if let Some(call) = &record.call {
             self.remember(record.tick, (**call).clone());
         }
         completed
+    }
+
+    fn end_grants(&mut self) {
+        let Self {
+            requests, board, ..
+        } = self;
+        requests.end_with_tasks(|member| {
+            let member = Party::Member(member.clone());
+            board.claims(&member).next().map(|task| task.id)
+        });
     }
 
     fn apply_event(&mut self, record: &Record) -> Option<Task> {

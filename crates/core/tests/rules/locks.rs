@@ -1,6 +1,7 @@
 //! Who must plan first: nothing is changed before that very plan is approved, and a new plan or task locks again.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use agent_team_core::input::{Call, Decree, Ruling, Verdict};
 use agent_team_core::request::{RequestState, Scope};
@@ -50,12 +51,20 @@ fn decide(request: RequestId, decree: Decree) -> Call {
         request,
         decree,
         covers: Vec::new(),
+        via: None,
+    }
+}
+
+fn allow(scope: Scope, rules: Vec<Arc<str>>) -> Decree {
+    Decree::Allow {
+        scope,
+        rules,
+        delegated: false,
     }
 }
 
 fn approve(request: RequestId) -> Call {
-    let (scope, rules) = (Scope::Once, Vec::new());
-    decide(request, Decree::Allow { scope, rules })
+    decide(request, allow(Scope::Once, Vec::new()))
 }
 
 fn send_back(request: RequestId) -> Call {
@@ -195,18 +204,16 @@ fn a_plan_is_approved_once_and_for_itself() {
         (Scope::Member, Vec::new()),
         (Scope::Team, vec!["Read".into()]),
     ] {
-        let call = decide(plan, Decree::Allow { scope, rules });
+        let call = decide(plan, allow(scope, rules));
         assert_eq!(rig.user(call).refusal(), Refused::ApprovedOnce);
     }
     // And nothing that is granted covers it, whatever the policy says.
     let asked = request(rig.by("bob", ask(true)).answer());
     let grant = Call::Decide {
         request: asked,
-        decree: Decree::Allow {
-            scope: Scope::Team,
-            rules: Vec::new(),
-        },
+        decree: allow(Scope::Team, Vec::new()),
         covers: vec![plan],
+        via: None,
     };
     rig.user(grant).answer();
     assert_eq!(state(&rig, plan), RequestState::Pending);

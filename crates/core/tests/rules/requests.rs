@@ -1,7 +1,7 @@
 //! Who may do what after asking: only a decision allows, the first one wins, and nothing is carried out twice.
 
 use agent_team_core::effect::Effect;
-use agent_team_core::input::{Call, Decree, Growth, Ruling};
+use agent_team_core::input::{Call, Decree, Growth, Ruling, Verdict};
 use agent_team_core::request::{RequestState, Scope};
 use agent_team_core::{Answer, Refused};
 use agent_team_protocol::id::{LaunchId, RequestId};
@@ -32,6 +32,7 @@ fn decide(request: RequestId, decree: Decree, covers: &[RequestId]) -> Call {
         request,
         decree,
         covers: covers.to_vec(),
+        via: None,
     }
 }
 
@@ -41,7 +42,13 @@ fn allow(request: RequestId) -> Call {
 
 fn allow_for(request: RequestId, scope: Scope, covers: &[RequestId]) -> Call {
     let rules = Vec::new();
-    decide(request, Decree::Allow { scope, rules }, covers)
+    let delegated = false;
+    let decree = Decree::Allow {
+        scope,
+        rules,
+        delegated,
+    };
+    decide(request, decree, covers)
 }
 
 fn deny(request: RequestId) -> Call {
@@ -147,6 +154,80 @@ fn members_decide_nothing_and_the_lead_may_only_say_no_to_others() {
         Refused::NotPermitted(_)
     ));
     rig.by("lead", deny(request)).answer();
+}
+
+#[test]
+fn the_lead_allows_once_what_the_user_lets_her_and_never_her_own() {
+    let mut rig = Rig::of(file(&["ada", "bob"]));
+    let request = asked(&mut rig, "ada", "d");
+    let own = asked(&mut rig, "lead", "d");
+    let delegated = |request, scope, rules: &[&str]| {
+        let decree = Decree::Allow {
+            scope,
+            rules: rules.iter().map(|rule| (*rule).into()).collect(),
+            delegated: true,
+        };
+        decide(request, decree, &[])
+    };
+    for (by, call) in [
+        ("lead", delegated(own, Scope::Once, &[])),
+        ("lead", delegated(request, Scope::Member, &[])),
+        ("lead", delegated(request, Scope::Team, &["Bash"])),
+        ("bob", delegated(request, Scope::Once, &[])),
+        ("ada", delegated(request, Scope::Once, &[])),
+    ] {
+        assert!(matches!(
+            rig.by(by, call).refusal(),
+            Refused::NotPermitted(_)
+        ));
+    }
+    rig.by("lead", delegated(request, Scope::Once, &[]))
+        .answer();
+    let allowed = state(&rig, request);
+    let lead = name("lead");
+    assert!(
+        matches!(&allowed, RequestState::Allowed { by, scope: Scope::Once, .. } if by.to_string() == lead.as_str()),
+        "{allowed:?}"
+    );
+    assert_eq!(rig.team.requests().grants(), []);
+}
+
+#[test]
+fn what_is_allowed_for_a_task_ends_with_it() {
+    let mut rig = Rig::of(file(&["ada"]));
+    let request = asked(&mut rig, "ada", "d");
+    assert_eq!(
+        rig.user(allow_for(request, Scope::Task, &[])).refusal(),
+        Refused::NoTask(name("ada"))
+    );
+    let task = rig.add("One");
+    assert_eq!(rig.owner(task).as_deref(), Some("ada"));
+    let other = asked(&mut rig, "ada", "e");
+    rig.user(allow_for(request, Scope::Task, &[other])).answer();
+    assert!(matches!(state(&rig, other), RequestState::Allowed { .. }));
+    let grants = rig.team.requests().grants();
+    assert_eq!(grants.len(), 1);
+    assert_eq!(grants[0].task, Some(task));
+    let mut again = agent_team_core::Team::default();
+    again.extend(rig.team.snapshot());
+    assert_eq!(again.requests(), rig.team.requests());
+    let done = Call::CompleteTask {
+        claim: rig.claim_of(task),
+        result: "done".into(),
+        verdict: Verdict::Unasked,
+    };
+    rig.by("ada", done).answer();
+    assert_eq!(rig.team.requests().grants(), []);
+}
+
+#[test]
+fn what_holds_always_is_said_as_rules() {
+    let mut rig = Rig::of(file(&["ada"]));
+    let request = asked(&mut rig, "ada", "d");
+    assert_eq!(
+        rig.user(allow_for(request, Scope::Always, &[])).refusal(),
+        Refused::AlwaysWithoutRules
+    );
 }
 
 #[test]

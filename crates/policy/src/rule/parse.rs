@@ -21,7 +21,7 @@ const FOREIGN: &[(&str, &str)] = &[
     ("Shell", "Bash"),
 ];
 
-const TOOLS: &[&str] = &["Bash", "Read", "Edit", "WebFetch"];
+const TOOLS: &[&str] = &["Bash", "Read", "Edit", "WebFetch", "WebSearch"];
 
 impl Rule {
     /// Reads a rule. What may be written depends on whether it allows or forbids.
@@ -107,6 +107,14 @@ fn pattern(text: &str, effect: Effect) -> Result<Pattern, Fault> {
                 domain.map_err(|fault| fault.after(at))?,
             )))
         }
+        "WebSearch" => match specifier {
+            None => Ok(Pattern::Search),
+            Some((_, at)) => Err(Fault::new(
+                at,
+                "searches are allowed or forbidden whole",
+                "`WebSearch`",
+            )),
+        },
         tool if tool.starts_with("mcp__") => mcp(tool, specifier),
         tool => Err(unknown(tool)),
     }
@@ -128,7 +136,7 @@ fn unknown(tool: &str) -> Fault {
     Fault::new(
         0,
         format!("there is no tool {tool:?}"),
-        "Bash, Read, Edit, WebFetch or mcp__<server>__<tool>",
+        "Bash, Read, Edit, WebFetch, WebSearch or mcp__<server>__<tool>",
     )
 }
 

@@ -57,6 +57,7 @@ pub(crate) enum Asked {
     Propose(ProposePlan),
     WaitForRequest(RequestId),
     Decide(Box<DecideRequest>),
+    ForgetRule(String),
     ListRequests(ListRequests),
     ShowRequest(RequestId),
     ListRules,
@@ -84,6 +85,7 @@ impl Request {
                 )
             }
             Asked::Decide(decide) => !matches!(decide.decision, Decision::Allow { .. }),
+            Asked::ForgetRule(_) => true,
             Asked::Up(_) | Asked::Spawn(_) | Asked::Ask(_) | Asked::Propose(_) => false,
             Asked::WaitForRequest(_)
             | Asked::ListRequests(_)
@@ -118,6 +120,7 @@ impl Request {
                 | Asked::Ask(_)
                 | Asked::Propose(_)
                 | Asked::Decide(_)
+                | Asked::ForgetRule(_)
         )
     }
 }
@@ -165,6 +168,7 @@ impl Driver {
             }
             Asked::Up(wanted) => self.up(by, key, reply, *wanted),
             Asked::Ask(ask) => self.ask_permission(by, key, reply, &ask),
+            Asked::ForgetRule(rule) => self.forget_rule(by, key, reply, &rule),
             Asked::Propose(plan) => self.propose_plan(by, key, reply, plan),
             Asked::Decide(decide) => {
                 self.turn.urgent |= urgent;
@@ -219,7 +223,7 @@ impl Driver {
 
     fn up(&mut self, by: Origin, key: Option<CallKey>, reply: Reply, wanted: WantedTeam) {
         let WantedTeam {
-            spec,
+            mut spec,
             environment,
             mut place,
             dry_run,
@@ -233,6 +237,7 @@ impl Driver {
         if let Err(refusal) = permission::check(&spec) {
             return reply.refuse(refusal);
         }
+        permission::tell(&mut spec);
         let plan = convert::up_plan(spec, place.clone(), &self.team);
         // What is refused must leave no environment behind: that is what marks a team as up.
         let answer = match would_answer(&self.team, &self.identity.team, &place, plan.clone()) {

@@ -67,7 +67,8 @@ impl Driver {
             | Asked::Spawn(_)
             | Asked::Ask(_)
             | Asked::Propose(_)
-            | Asked::Decide(_) => {
+            | Asked::Decide(_)
+            | Asked::ForgetRule(_) => {
                 reply.refuse(Refusal::internal("a change came as a question"));
             }
         }
@@ -318,7 +319,8 @@ fn check_reader(by: &Origin, asked: &Asked) -> Result<(), Refusal> {
         | Asked::Spawn(_)
         | Asked::Ask(_)
         | Asked::Propose(_)
-        | Asked::Decide(_) => {
+        | Asked::Decide(_)
+        | Asked::ForgetRule(_) => {
             return Ok(());
         }
     };

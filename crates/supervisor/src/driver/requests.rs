@@ -3,10 +3,12 @@
 use agent_team_core::input::{self, Decree};
 use agent_team_core::request::{self, Grant, RequestState};
 use agent_team_core::{Call, CallKey, Origin};
-use agent_team_policy::{Action, Decision as Judgement, Ground, Mode, RuleBook, Ruling};
+use agent_team_policy::{Action, Decision as Judgement, Ground, RuleBook, Ruling, Why};
+use agent_team_protocol::method::Nothing;
+use agent_team_protocol::permissions::Stance;
 use agent_team_protocol::request::{
     AskRequest, DecideRequest, Decided, Decision, ListRequests, Permission, ProposePlan,
-    RequestListAnswer, RequestView,
+    RequestListAnswer, RequestView, Scope,
 };
 use agent_team_protocol::rule::{CheckRules, RuleListAnswer};
 use agent_team_protocol::{ErrorCode, MemberName, Refusal, RequestId};
@@ -83,7 +85,9 @@ impl Driver {
         decide: DecideRequest,
     ) {
         let request = decide.request;
-        let (decree, covers) = match self.decree(decide) {
+        // A member's decision comes through none of the person's ways.
+        let via = decide.via.filter(|_| matches!(by, Origin::User));
+        let (decree, covers) = match self.decree(&by, decide) {
             Ok(decided) => decided,
             Err(refusal) => return reply.refuse(refusal),
         };
@@ -91,12 +95,17 @@ impl Driver {
             request,
             decree,
             covers,
+            via: via.map(|via| via.name().into()),
         };
         self.call(by, key, reply, Shape::Plain, call);
     }
 
     /// A decision in the core's words, and what else it covers.
-    fn decree(&self, decide: DecideRequest) -> Result<(Decree, Vec<RequestId>), Refusal> {
+    fn decree(
+        &self,
+        by: &Origin,
+        decide: DecideRequest,
+    ) -> Result<(Decree, Vec<RequestId>), Refusal> {
         let request = self.find_request(decide.request)?;
         if decide
             .digest
@@ -116,19 +125,20 @@ impl Driver {
                 return Ok((Decree::Deny { reason }, Vec::new()));
             }
         };
+        let rules = rules.into_iter().map(Into::into).collect();
         if request.plan.is_some() {
-            let rules = rules.into_iter().map(Into::into).collect();
-            return Ok((Decree::Allow { scope, rules }, Vec::new()));
+            let decree = Decree::Allow {
+                scope,
+                rules,
+                delegated: false,
+            };
+            return Ok((decree, Vec::new()));
         }
-        let grant = Grant {
-            request: request.id,
-            member: match scope {
-                request::Scope::Once | request::Scope::Member => Some(request.member.clone()),
-                request::Scope::Team => None,
-            },
-            digest: request.digest.clone(),
-            rules: rules.into_iter().map(Into::into).collect(),
+        let delegated = match by {
+            Origin::User => false,
+            Origin::Member { .. } => self.check_delegated(request)?,
         };
+        let grant = Grant::of(request, scope, None, rules);
         self.check_covers(request, &grant)?;
         let others = self
             .team
@@ -145,7 +155,62 @@ impl Driver {
         });
         let covers = covered.map(|other| other.id).collect();
         let rules = grant.rules;
-        Ok((Decree::Allow { scope, rules }, covers))
+        let decree = Decree::Allow {
+            scope,
+            rules,
+            delegated,
+        };
+        Ok((decree, covers))
+    }
+
+    /// Whether the lead may allow this to another.
+    fn check_delegated(&self, request: &request::Request) -> Result<bool, Refusal> {
+        let call = permission::call(&permission::stored(&request.call)?)?;
+        if self.is_delegated(&request.member, &call) {
+            return Ok(true);
+        }
+        let text = format!("nobody let the lead allow {}", request.id);
+        Err(Refusal::new(ErrorCode::NotPermitted, text)
+            .hint("it waits for the user, unless `approve` in their rules covers it"))
+    }
+
+    /// Whether somebody else than the user may allow it.
+    fn is_delegated(&self, member: &MemberName, call: &agent_team_policy::Call) -> bool {
+        let lead = self.team.lead().map(|lead| &lead.plan.name);
+        if lead.is_none_or(|lead| lead == member) {
+            return false;
+        }
+        let Some(settings) = TeamSettings::of(self.team.plan()) else {
+            return false;
+        };
+        let mut book = RuleBook::new();
+        permission::add_own(&mut book, &settings);
+        permission::add_delegated(&mut book, &settings);
+        let mode = permission::mode(settings.stance.mode);
+        book.judge(call, &self.ground(), mode).ruling == Ruling::Allow
+    }
+
+    /// What rules start from.
+    fn ground(&self) -> Ground {
+        permission::ground(&self.identity.project)
+    }
+
+    /// What the user's settings allowed, they allow no longer.
+    pub(super) fn forget_rule(
+        &mut self,
+        by: Origin,
+        key: Option<CallKey>,
+        reply: Reply,
+        rule: &str,
+    ) {
+        let Some(mut settings) = TeamSettings::of(self.team.plan()) else {
+            return reply.ok(&Nothing {});
+        };
+        for own in &mut settings.own_permissions {
+            own.allow.retain(|allowed| allowed != rule);
+        }
+        let settings = crate::settings::carried(&settings);
+        self.call(by, key, reply, Shape::Plain, Call::Settle { settings });
     }
 
     /// Rules that do not let pass what they were given for would look as if they did.
@@ -168,10 +233,11 @@ impl Driver {
     }
 
     pub(super) fn list_rules(&self, reply: Reply) {
-        let own = TeamSettings::of(self.team.plan()).map(|settings| settings.permissions);
-        reply.ok(&RuleListAnswer {
-            rules: permission::rules(&own.unwrap_or_default(), self.team.requests().grants()),
-        });
+        let settings = TeamSettings::of(self.team.plan());
+        let rules = settings
+            .map(|settings| permission::rules(&settings, self.team.requests().grants()))
+            .unwrap_or_default();
+        reply.ok(&RuleListAnswer { rules });
     }
 
     pub(super) fn check_rules(&self, reply: Reply, check: &CheckRules) {
@@ -194,17 +260,20 @@ impl Driver {
     ) -> Judgement {
         let grants = self.team.requests().grants().iter().chain(more);
         let mut book = RuleBook::new();
+        let mut stance = Stance::default();
         if let Some(settings) = TeamSettings::of(self.team.plan()) {
-            permission::add_own(&mut book, &settings.permissions);
+            permission::add_own(&mut book, &settings);
+            stance = settings.stance;
         }
         for grant in grants.filter(|grant| is_for(grant, member)) {
             permission::add(&mut book, grant);
         }
-        let ground = Ground {
-            project: self.identity.project.clone(),
-            home: None,
-        };
-        book.judge(call, &ground, Mode::Default)
+        let judgement = book.judge(call, &self.ground(), permission::mode(stance.mode));
+        let lead_may = || member.is_some_and(|member| self.is_delegated(member, call));
+        match stance.unattended && judgement.ruling == Ruling::Ask && !lead_may() {
+            true => judgement.without_asking(&Why::BuiltIn("nobody is there to be asked")),
+            false => judgement,
+        }
     }
 
     fn find_request(&self, id: RequestId) -> Result<&request::Request, Refusal> {
@@ -274,18 +343,22 @@ impl Driver {
     fn request_view(&self, request: &request::Request) -> Result<RequestView, Refusal> {
         let ask = permission::stored(&request.call)?;
         if request.plan.is_some() {
-            return Ok(permission::view(request, ask, Vec::new(), Vec::new()));
+            let (why, offers) = (Vec::new(), Vec::new());
+            return Ok(permission::view(request, ask, why, offers, Scope::Once));
         }
         let call = permission::call(&ask)?;
         let judgement = self.judge(Some(&request.member), &call, None);
         let why = judgement.parts.iter();
         let why = why.map(|part| format!("{}: {}", part.what, part.why));
-        let ground = Ground {
-            project: self.identity.project.clone(),
-            home: None,
+        let offers = agent_team_policy::offers(&call, &self.ground());
+        let scope = TeamSettings::of(self.team.plan())
+            .map(|settings| settings.stance.default_scope)
+            .unwrap_or_default();
+        let scope = match scope {
+            Scope::Task if self.team.task_of(&request.member).is_none() => Scope::Once,
+            Scope::Once | Scope::Task | Scope::Member | Scope::Team | Scope::Always => scope,
         };
-        let offers = agent_team_policy::offers(&call, &ground);
-        Ok(permission::view(request, ask, why.collect(), offers))
+        Ok(permission::view(request, ask, why.collect(), offers, scope))
     }
 }
 

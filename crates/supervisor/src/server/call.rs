@@ -266,6 +266,9 @@ pub(super) fn destination(method: &str, call: &Envelope<'_>) -> Result<Destinati
 
         m::RuleList::NAME => read(Asked::ListRules),
         m::RuleCheck::NAME => read(Asked::CheckRules(Box::new(call.args::<m::RuleCheck>()?))),
+        m::RuleForget::NAME => Ok(Destination::Team(Asked::ForgetRule(
+            call.args::<m::RuleForget>()?.rule,
+        ))),
         m::RuleRevoke::NAME => change(Call::RevokeGrant {
             request: call.args::<m::RuleRevoke>()?.request,
         }),

@@ -112,6 +112,7 @@ fn what_the_user_sets_goes_before_the_file_and_says_where_it_is_from() {
         spec,
         settings: told,
         warnings,
+        widening: _,
     } = with_own(project.path(), settings.path(), text).unwrap();
     let model = |name| member(&spec, name).agent.model.as_deref();
     assert_eq!(model("lead"), Some("anthropic/claude-opus-4-5"));

@@ -103,14 +103,13 @@ impl Mind {
     /// Connects what is not of this program: its MCP servers, and what searches the web. What cannot be used is told
     /// of, and missed by nobody else.
     async fn connect(&mut self) -> Result<String, End> {
-        if !self.agent.bypass {
-            return Ok(String::new());
-        }
+        let permission = seam::permission_of(&self.agent, &self.desk);
+        let bench = self.toolbox.bench();
         let mut offered = tokio::select! {
-            offered = mcp::connect(&self.agent, self.toolbox.bench()) => offered,
+            offered = mcp::connect(&self.agent, &permission, bench) => offered,
             () = self.inbox.told_to_stop() => return Err(End::Stopped),
         };
-        match web_search::of(&self.agent, self.model.searches(), self.toolbox.bench()) {
+        match web_search::of(&self.agent, self.model.searches(), &permission, bench) {
             Ok(Search::Nobody) => {}
             Ok(Search::Provider) => self.search = true,
             Ok(Search::Tool(tool)) => offered.tools.push(tool),

@@ -19,7 +19,7 @@ use crate::model::name::ModelName;
 use crate::model::open::{Surroundings, open};
 use crate::model::provider::PROVIDERS;
 use crate::model::recording::Recorder;
-use crate::team_tool::{Briefing, Shared, plan_tool, system_prompt, team_tools};
+use crate::team_tool::{Briefing, Shared, plan_tool, request_tools, system_prompt, team_tools};
 use crate::tool::confine::Confinement;
 use crate::tool::{Options, Permission, Tool, domain_tools, may_use, plan_first};
 use crate::worker::LastWords;
@@ -93,6 +93,14 @@ fn unfit(error: &dyn std::error::Error) -> LastWords {
     }
 }
 
+/// Who is asked before this member does what may need a permission.
+pub(crate) fn permission_of(agent: &AgentSpec, desk: &Desk) -> Permission {
+    match agent.bypass {
+        true => Permission::Bypass,
+        false => Permission::Asked(desk.clone()),
+    }
+}
+
 /// What this member can call: the team's tools, and of the domain's those that its role names and does not deny.
 pub(crate) fn tools_of(
     agent: &AgentSpec,
@@ -101,10 +109,7 @@ pub(crate) fn tools_of(
     confinement: Option<Arc<Confinement>>,
 ) -> Vec<Box<dyn Tool>> {
     let mut tools = domain_tools(Options {
-        permission: match agent.bypass {
-            true => Permission::Bypass,
-            false => Permission::Asked(desk.clone()),
-        },
+        permission: permission_of(agent, desk),
         confinement,
         private_addresses: false,
     });
@@ -114,6 +119,9 @@ pub(crate) fn tools_of(
         tools.push(plan_tool(desk, shared));
     }
     tools.extend(team_tools(desk, shared));
+    if desk.lead && agent.may_allow {
+        tools.extend(request_tools(desk, shared));
+    }
     tools
 }
 

@@ -221,6 +221,7 @@ async fn deny(seat: Arc<Seat>, args: Denial) -> Result<String, ToolError> {
         decision: Decision::Deny {
             reason: args.reason,
         },
+        via: None,
     };
     seat.call::<RequestDecide>(decide).await?;
     Ok(format!("{request} is denied."))

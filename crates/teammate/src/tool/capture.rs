@@ -279,6 +279,7 @@ mod tests {
             outputs: directory.path().to_owned(),
             output_max: 1000,
             seen: Mutex::default(),
+            guard: Default::default(),
         };
         let mut capture = Capture::new(&bench);
         let chunk = vec![b'x'; 64 << 10];

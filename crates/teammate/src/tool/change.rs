@@ -1,4 +1,4 @@
-//! What a change looks like, for the person. Called by `write` and `edit`.
+//! What a change looks like, for the person. Called for `write` and `edit`.
 
 use std::time::Duration;
 
@@ -11,7 +11,14 @@ const DIFF_MAX: usize = 64 << 10;
 const SEARCH: Duration = Duration::from_millis(300);
 
 /// A unified diff of one file.
-pub(super) fn diff(name: &str, old: Option<&[u8]>, new: &[u8]) -> String {
+#[derive(Debug)]
+pub(super) struct Diff {
+    pub(super) text: String,
+    /// It shows every byte that changes.
+    pub(super) whole: bool,
+}
+
+pub(super) fn diff(name: &str, old: Option<&[u8]>, new: &[u8]) -> Diff {
     let before = String::from_utf8_lossy(old.unwrap_or_default());
     let after = String::from_utf8_lossy(new);
     let from = match old {
@@ -27,6 +34,7 @@ pub(super) fn diff(name: &str, old: Option<&[u8]>, new: &[u8]) -> String {
         .context_radius(3)
         .header(&from, &format!("b/{name}"))
         .to_string();
+    let whole = text.len() <= DIFF_MAX && std::str::from_utf8(new).is_ok();
     if text.len() > DIFF_MAX {
         let end = text[..text.floor_char_boundary(DIFF_MAX)]
             .rfind('\n')
@@ -35,5 +43,5 @@ pub(super) fn diff(name: &str, old: Option<&[u8]>, new: &[u8]) -> String {
         text.truncate(end);
         text.push_str(&format!("… {rest} more lines of the diff are not shown\n"));
     }
-    text
+    Diff { text, whole }
 }

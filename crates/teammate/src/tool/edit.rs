@@ -6,9 +6,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::file::{Existing, replace};
+use super::file::{Change, Existing};
+use super::permit::Permission;
 use super::place::{Place, Purpose};
-use super::{Bench, Output, Running, Tool, ToolError, Version, arguments, change, off_thread};
+use super::{Bench, Running, Tool, ToolError, Version, arguments, off_thread};
 use crate::model::ToolSpec;
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -29,15 +30,17 @@ struct Arguments {
 #[derive(Debug)]
 pub(super) struct EditFile {
     spec: ToolSpec,
+    permission: Permission,
 }
 
 impl EditFile {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(permission: Permission) -> Self {
         let description = "Replaces a text in a file of the project by another. `old` must be found exactly once, or \
             `all` be set. The file must have been read before, and not have changed since. Line numbers shown by \
             read are not part of the text.";
         Self {
             spec: arguments::spec::<Arguments>("edit", description),
+            permission,
         }
     }
 }
@@ -55,7 +58,7 @@ impl Tool for EditFile {
         &'a self,
         input: Value,
         bench: &'a Bench,
-        _shown: &'a (dyn Fn(&str) + Send + Sync),
+        shown: &'a (dyn Fn(&str) + Send + Sync),
     ) -> Running<'a> {
         Box::pin(async move {
             let arguments: Arguments = arguments::parse(&self.spec, input)?;
@@ -69,21 +72,18 @@ impl Tool for EditFile {
             }
             let place = Place::find(bench, &arguments.path, Purpose::Writing)?;
             let known = bench.known(&place);
-            let at = place.clone();
-            let (version, output) = off_thread(move || edit(&at, known, &arguments)).await?;
-            bench.remember(&place, version);
-            Ok(output)
+            let given = arguments.path.clone();
+            let change = off_thread(move || edit(place, known, &arguments)).await?;
+            change
+                .carry_out("edit", &given, &self.permission, bench, shown)
+                .await
         })
     }
 }
 
-fn edit(
-    place: &Place,
-    known: Option<Version>,
-    arguments: &Arguments,
-) -> Result<(Version, Output), ToolError> {
+fn edit(place: Place, known: Option<Version>, arguments: &Arguments) -> Result<Change, ToolError> {
     let name = place.shown();
-    let Some(file) = Existing::read(place, known)? else {
+    let Some(file) = Existing::read(&place, known)? else {
         return Err(ToolError::Failed(format!(
             "{name} does not exist: to make it, use write"
         )));
@@ -122,13 +122,11 @@ fn edit(
         from = at + old.len();
     }
     bytes.extend_from_slice(&file.bytes[from..]);
-    let version = replace(place, Some(&file), &bytes)?;
-    let text = match places.len() {
+    let done = match places.len() {
         1 => format!("edited {name} at line {lines}"),
         count => format!("edited {name} at {count} places: lines {lines}"),
     };
-    let diff = Some(change::diff(&name, Some(&file.bytes), &bytes));
-    Ok((version, Output { text, diff }))
+    Ok(Change::new(place, Some(file), bytes, done))
 }
 
 /// The texts with the file's line endings, and where the old one begins.

@@ -1,6 +1,7 @@
 //! Text files as a whole: read within a limit, replaced in one step. Called by `write` and `edit`.
 //!
-//! A file is only ever replaced by a complete one, and only if it still is what the model has seen.
+//! A file is only ever replaced by a complete one, and only if it still is what the model has seen. What is asked about
+//! is the diff, and what is written afterwards are the bytes that it was made of.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -8,11 +9,15 @@ use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 
+use agent_team_policy::Digest;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
+use serde_json::json;
 
+use super::change::{Diff, diff};
+use super::permit::Permission;
 use super::place::{Place, failed};
-use super::{Bench, ToolError, Version, unique};
+use super::{Bench, Output, ToolError, Version, off_thread, unique};
 
 /// Longest file that is changed, or read without saying which lines, in bytes.
 pub(super) const WHOLE_MAX: u64 = 8 << 20;
@@ -80,15 +85,68 @@ fn check(place: &Place, now: Version, known: Option<Version>) -> Result<(), Tool
     )))
 }
 
+/// A file as it would be, which nobody has written yet.
+#[derive(Debug)]
+pub(super) struct Change {
+    place: Place,
+    old: Option<Existing>,
+    new: Vec<u8>,
+    /// What the model is told when it is done.
+    done: String,
+    diff: Diff,
+}
+
+impl Change {
+    pub(super) fn new(place: Place, old: Option<Existing>, new: Vec<u8>, done: String) -> Self {
+        let before = old.as_ref().map(|old| old.bytes.as_slice());
+        let diff = diff(&place.shown(), before, &new);
+        Self {
+            place,
+            old,
+            new,
+            done,
+            diff,
+        }
+    }
+
+    /// Writes it once that is permitted. `given`: the path as the model says it.
+    ///
+    /// # Errors
+    /// When it is not, or the file is another one by then.
+    pub(super) async fn carry_out(
+        self,
+        tool: &str,
+        given: &str,
+        permission: &Permission,
+        bench: &Bench,
+        shown: &(dyn Fn(&str) + Send + Sync),
+    ) -> Result<Output, ToolError> {
+        let diff = bench.secrets.hide(&self.diff.text);
+        let mut asked = json!({ "path": given, "diff": diff });
+        if !self.diff.whole || diff != self.diff.text {
+            // What is not shown is decided about as well.
+            asked["sha256"] = Digest::of_bytes(&self.new).to_string().into();
+        }
+        let _permit = permission.ask(tool, &asked, false, bench, shown).await?;
+        let (place, version, output) = off_thread(move || {
+            let version = replace(&self.place, self.old.as_ref(), &self.new)?;
+            let output = Output {
+                text: self.done,
+                diff: Some(self.diff.text),
+            };
+            Ok((self.place, version, output))
+        })
+        .await?;
+        bench.remember(&place, version);
+        Ok(output)
+    }
+}
+
 /// Puts `bytes` in the place of `old`, or where there is nothing, in one step; readers see the one or the other.
 ///
 /// # Errors
 /// When the file is no longer `old`, or the system refuses.
-pub(super) fn replace(
-    place: &Place,
-    old: Option<&Existing>,
-    bytes: &[u8],
-) -> Result<Version, ToolError> {
+fn replace(place: &Place, old: Option<&Existing>, bytes: &[u8]) -> Result<Version, ToolError> {
     let name = place.name()?;
     let wrong = |error: std::io::Error| failed(&place.shown(), &error);
     let directory = place

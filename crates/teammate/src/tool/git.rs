@@ -134,13 +134,46 @@ impl Tool for GitDiff {
                 }
                 args.push(against.into());
             }
-            args.push("--".into());
-            args.push(match arguments.path {
+            let of = match arguments.path {
                 Some(path) => Place::find(bench, &path, Purpose::Writing)?.path().into(),
                 None => ".".into(),
-            });
+            };
+            let of = match bench.guard.is_empty() {
+                true => vec![of],
+                false => unguarded(bench, &args, of).await?,
+            };
+            if of.is_empty() {
+                return Ok(unchanged());
+            }
+            args.push("--".into());
+            args.extend(of);
             git(bench, args, shown).await
         })
+    }
+}
+
+/// Which files such a diff would show that may simply be read.
+async fn unguarded(
+    bench: &Bench,
+    args: &[OsString],
+    of: OsString,
+) -> Result<Vec<OsString>, ToolError> {
+    let mut args = args.to_vec();
+    let names = ["--name-only", "--relative", "--no-renames", "-z", "--"];
+    args.extend(names.map(OsString::from));
+    args.push(of);
+    let names = run(bench, args, &|_| ()).await?;
+    let names = names.split('\0').filter(|name| !name.is_empty());
+    Ok(names
+        .filter(|name| !bench.guard.covers(&bench.project.join(name)))
+        .map(OsString::from)
+        .collect())
+}
+
+fn unchanged() -> Output {
+    Output {
+        text: "(nothing has changed)".to_owned(),
+        diff: None,
     }
 }
 
@@ -158,9 +191,9 @@ async fn git(
         &|_| (),
     )
     .await?;
-    let mut text = run(bench, args, shown).await?;
+    let text = run(bench, args, shown).await?;
     if text.is_empty() {
-        text.push_str("(nothing has changed)");
+        return Ok(unchanged());
     }
     Ok(Output { text, diff: None })
 }

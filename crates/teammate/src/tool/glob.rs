@@ -66,11 +66,11 @@ impl Tool for Glob {
             if !is_directory(&place) {
                 return Err(ToolError::Failed(format!("{given} is no directory")));
             }
-            let project = bench.project.clone();
+            let (project, guard) = (bench.project.clone(), bench.guard.clone());
             let room = bench.output_max.saturating_sub(200);
             let text = patiently(move |patience| {
                 let mut found: Vec<(SystemTime, String)> = Vec::new();
-                let whole = files(&place.path(), &patience, |file| {
+                let whole = files(&place.path(), &guard, &patience, |file| {
                     if matcher.is_match(&file.relative) {
                         let metadata = file.path.symlink_metadata();
                         let changed = metadata.and_then(|metadata| metadata.modified());

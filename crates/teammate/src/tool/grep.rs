@@ -15,6 +15,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::guard::Guard;
+use super::permit::Permission;
 use super::place::{Place, Purpose, is_directory};
 use super::walk::{Patience, files, patiently, pattern};
 use super::{Bench, Output, Running, Tool, ToolError, arguments};
@@ -57,14 +59,16 @@ struct Arguments {
 #[derive(Debug)]
 pub(super) struct Grep {
     spec: ToolSpec,
+    permission: Permission,
 }
 
 impl Grep {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(permission: Permission) -> Self {
         let description = "Searches the project's files for a regular expression and shows the matching lines with \
             their numbers. What git ignores and what is binary is left out.";
         Self {
             spec: arguments::spec::<Arguments>("grep", description),
+            permission,
         }
     }
 }
@@ -82,7 +86,7 @@ impl Tool for Grep {
         &'a self,
         input: Value,
         bench: &'a Bench,
-        _shown: &'a (dyn Fn(&str) + Send + Sync),
+        shown: &'a (dyn Fn(&str) + Send + Sync),
     ) -> Running<'a> {
         Box::pin(async move {
             let arguments: Arguments = arguments::parse(&self.spec, input)?;
@@ -94,6 +98,9 @@ impl Tool for Grep {
             let glob = arguments.glob.as_deref();
             let glob = glob.map(|glob| pattern("glob", glob)).transpose()?;
             let given = arguments.path.as_deref().unwrap_or(".");
+            self.permission
+                .ask_to_read("grep", given, bench, shown)
+                .await?;
             let place = Place::find(bench, given, Purpose::Reading)?;
             let search = Search {
                 matcher,
@@ -103,6 +110,7 @@ impl Tool for Grep {
                 limit: arguments.limit.unwrap_or(MATCHES).clamp(1, MATCHES_MAX),
                 room: bench.output_max.saturating_sub(200),
                 project: bench.project.clone(),
+                guard: bench.guard.clone(),
             };
             let text = patiently(move |patience| search.run(&place, &patience)).await?;
             Ok(Output { text, diff: None })
@@ -121,6 +129,7 @@ struct Search {
     /// Bytes to show them in.
     room: usize,
     project: PathBuf,
+    guard: Guard,
 }
 
 impl Search {
@@ -142,7 +151,7 @@ impl Search {
         };
         let mut finished = true;
         if is_directory(place) {
-            finished = files(&place.path(), patience, |file| {
+            finished = files(&place.path(), &self.guard, patience, |file| {
                 let wanted = self.glob.as_ref();
                 if wanted.is_some_and(|glob| !glob.is_match(&file.relative)) {
                     return ControlFlow::Continue(());

@@ -28,6 +28,7 @@ use tokio::task::JoinSet;
 
 use self::connection::Origin;
 use self::server::Server;
+use super::permit::Permission;
 use super::{Bench, Running, Tool, ToolError};
 use crate::model::ToolSpec;
 
@@ -49,7 +50,7 @@ pub struct Offered {
 }
 
 /// Connects all servers of this member, side by side. Safe to cancel: what was started ends.
-pub async fn connect(agent: &AgentSpec, bench: &Bench) -> Offered {
+pub async fn connect(agent: &AgentSpec, permission: &Permission, bench: &Bench) -> Offered {
     let mut connecting = JoinSet::new();
     for (place, server) in agent.mcp.iter().enumerate() {
         let (name, secrets) = (server.name.clone(), bench.secrets.clone());
@@ -72,7 +73,7 @@ pub async fn connect(agent: &AgentSpec, bench: &Bench) -> Offered {
                         "MCP server {name}: it prints what is no message on stdout: {printed}"
                     ));
                 }
-                offered.add(agent, &mut names, &Arc::new(server), tools);
+                offered.add(agent, permission, &mut names, &Arc::new(server), tools);
             }
             Err(why) => offered.troubles.push(format!("MCP server {name}: {why}")),
         }
@@ -84,6 +85,7 @@ impl Offered {
     fn add(
         &mut self,
         agent: &AgentSpec,
+        permission: &Permission,
         names: &mut BTreeSet<String>,
         server: &Arc<Server>,
         tools: Vec<ForeignTool>,
@@ -108,7 +110,8 @@ impl Offered {
                 self.troubles.push(clash);
                 continue;
             }
-            self.tools.push(Box::new(McpTool::new(server, name, tool)));
+            let tool = McpTool::new(server, permission.clone(), name, tool);
+            self.tools.push(Box::new(tool));
         }
     }
 }
@@ -135,13 +138,14 @@ fn may_use(agent: &AgentSpec, server: &str, tool: &str) -> bool {
 struct McpTool {
     spec: ToolSpec,
     server: Arc<Server>,
+    permission: Permission,
     /// As the server calls it.
     name: String,
     reads_only: bool,
 }
 
 impl McpTool {
-    fn new(server: &Arc<Server>, name: String, tool: ForeignTool) -> Self {
+    fn new(server: &Arc<Server>, permission: Permission, name: String, tool: ForeignTool) -> Self {
         let hints = tool.annotations.as_ref();
         Self {
             spec: ToolSpec {
@@ -150,6 +154,7 @@ impl McpTool {
                 input: Value::Object((*tool.input_schema).clone()),
             },
             server: Arc::clone(server),
+            permission,
             name: tool.name.into_owned(),
             // What it says of itself decides only what runs side by side.
             reads_only: hints
@@ -180,16 +185,20 @@ impl Tool for McpTool {
     }
 
     fn reads_only(&self) -> bool {
-        self.reads_only
+        self.reads_only && !self.permission.is_asked()
     }
 
     fn run<'a>(
         &'a self,
         input: Value,
         bench: &'a Bench,
-        _shown: &'a (dyn Fn(&str) + Send + Sync),
+        shown: &'a (dyn Fn(&str) + Send + Sync),
     ) -> Running<'a> {
-        Box::pin(async move { answer::output(self.call(input).await?, bench) })
+        Box::pin(async move {
+            let (name, permission) = (&self.spec.name, &self.permission);
+            let _permit = permission.ask(name, &input, false, bench, shown).await?;
+            answer::output(self.call(input).await?, bench)
+        })
     }
 }
 

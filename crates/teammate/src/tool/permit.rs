@@ -1,4 +1,5 @@
-//! May this call be carried out? Called by the tools that change what the project does not hold, before they begin.
+//! May this call be carried out? Called by the tools that change something or reach out of the project, before they
+//! begin.
 //!
 //! The supervisor decides, and this waits for it however long that takes: no answer is no permission. What somebody
 //! allowed is told to be begun before anything is done, so that nobody does it a second time after a crash.
@@ -20,11 +21,8 @@ use super::{Bench, ToolError, off_thread};
 use crate::desk::Desk;
 
 /// What holds for the tools that need a permission.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub enum Permission {
-    /// They are not offered.
-    #[default]
-    Never,
     /// Nobody is asked: the user wants it so.
     Bypass,
     /// The supervisor is asked for every call.
@@ -68,6 +66,21 @@ impl Permission {
         matches!(self, Permission::Asked(_))
     }
 
+    /// The same for a tool that only reads this file, which for the most may simply be read.
+    pub(super) async fn ask_to_read(
+        &self,
+        tool: &str,
+        given: &str,
+        bench: &Bench,
+        shown: &(dyn Fn(&str) + Send + Sync),
+    ) -> Result<(), ToolError> {
+        if bench.guard.covers_given(&bench.cwd, given) {
+            let arguments = serde_json::json!({ "path": given });
+            let _permit = self.ask(tool, &arguments, false, bench, shown).await?;
+        }
+        Ok(())
+    }
+
     /// Waits until the call may be carried out. `confined`: a sandbox will hold what it starts.
     ///
     /// # Errors
@@ -83,10 +96,6 @@ impl Permission {
         let desk = match self {
             Permission::Bypass => return Ok(Permit::free(None)),
             Permission::Asked(desk) => desk,
-            Permission::Never => {
-                let text = format!("{tool} needs a permission, which nobody here can give");
-                return Err(ToolError::Failed(text));
-            }
         };
         let ask = AskRequest {
             tool: tool.to_owned(),

@@ -71,6 +71,7 @@ impl Tool for PlanFirst {
                 Action::Run(_)
                 | Action::Edit(_)
                 | Action::Fetch(_)
+                | Action::Search
                 | Action::Mcp(_)
                 | Action::Unknown => self.check().await?,
             }

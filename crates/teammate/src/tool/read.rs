@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::file::{LOOKED_AT, WHOLE_MAX, is_binary};
+use super::permit::Permission;
 use super::place::{Place, Purpose, failed};
 use super::{Bench, Output, Running, Tool, ToolError, arguments, off_thread};
 use crate::model::ToolSpec;
@@ -33,14 +34,16 @@ struct Arguments {
 #[derive(Debug)]
 pub(super) struct ReadFile {
     spec: ToolSpec,
+    permission: Permission,
 }
 
 impl ReadFile {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(permission: Permission) -> Self {
         let description = "Shows a text file of the project, each line after its number and a tab. A file must be \
             read before it is edited or replaced. Of a long file, give `offset` and `limit`.";
         Self {
             spec: arguments::spec::<Arguments>("read", description),
+            permission,
         }
     }
 }
@@ -58,7 +61,7 @@ impl Tool for ReadFile {
         &'a self,
         input: Value,
         bench: &'a Bench,
-        _shown: &'a (dyn Fn(&str) + Send + Sync),
+        shown: &'a (dyn Fn(&str) + Send + Sync),
     ) -> Running<'a> {
         Box::pin(async move {
             let arguments: Arguments = arguments::parse(&self.spec, input)?;
@@ -67,6 +70,9 @@ impl Tool for ReadFile {
                     "`offset` and `limit` count from 1".to_owned(),
                 ));
             }
+            self.permission
+                .ask_to_read("read", &arguments.path, bench, shown)
+                .await?;
             let place = Place::find(bench, &arguments.path, Purpose::Reading)?;
             let room = bench.output_max;
             let asked = place.clone();

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use globset::{GlobBuilder, GlobMatcher};
 use ignore::WalkBuilder;
 
+use super::guard::Guard;
 use super::{ToolError, off_thread};
 
 /// How long a walk may take.
@@ -55,9 +56,10 @@ pub(super) struct Found {
     pub(super) relative: PathBuf,
 }
 
-/// Hands every file to `meet`, sorted by path, until that says to stop. False when the walk was not finished.
+/// Hands every file that is not guarded to `meet`, sorted by path, until that says to stop. False when the walk was not finished.
 pub(super) fn files(
     directory: &Path,
+    guard: &Guard,
     patience: &Patience,
     mut meet: impl FnMut(Found) -> std::ops::ControlFlow<()>,
 ) -> bool {
@@ -75,6 +77,9 @@ pub(super) fn files(
         }
         let Ok(entry) = entry else { continue };
         if !entry.file_type().is_some_and(|kind| kind.is_file()) {
+            continue;
+        }
+        if guard.covers(entry.path()) {
             continue;
         }
         let relative = entry.path().strip_prefix(directory);

@@ -17,6 +17,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::permit::Permission;
 use super::{Bench, Output, Running, Tool, ToolError, arguments};
 use crate::http;
 use crate::model::{Searches, ToolSpec};
@@ -49,15 +50,31 @@ pub(crate) enum Search {
 ///
 /// # Errors
 /// Why what it was given cannot search, for the model and the person.
-pub(crate) fn of(agent: &AgentSpec, searches: Searches, bench: &Bench) -> Result<Search, String> {
+pub(crate) fn of(
+    agent: &AgentSpec,
+    searches: Searches,
+    permission: &Permission,
+    bench: &Bench,
+) -> Result<Search, String> {
     if !super::may_use(agent, NAME) {
         return Ok(Search::Nobody);
     }
-    let endpoint = |api, url: &str| Ok(Search::Tool(Box::new(WebSearch::new(api, url, bench)?)));
+    let provider_may = agent.bypass || agent.provider_may_search;
+    let endpoint = |api, url: &str| {
+        Ok(Search::Tool(Box::new(WebSearch::new(
+            api, url, permission, bench,
+        )?)))
+    };
     match (&agent.search, searches) {
         (Some(Wanted::Nobody), _) | (None, Searches::Never | Searches::Perhaps) => {
             Ok(Search::Nobody)
         }
+        (None, Searches::Yes) if !provider_may => Ok(Search::Nobody),
+        (Some(Wanted::Provider), Searches::Yes | Searches::Perhaps) if !provider_may => Err(
+            "this model's provider searches by itself, and nobody could be asked about each search: allow WebSearch in \
+             [permissions], or name another api in [search]"
+                .into(),
+        ),
         (Some(Wanted::Provider), Searches::Never) => Err(
             "no search of this model's provider is known here; name another api in [search]".into(),
         ),
@@ -95,6 +112,7 @@ struct WebSearch {
     api: Api,
     url: Url,
     client: Client,
+    permission: Permission,
 }
 
 /// What an endpoint speaks.
@@ -105,7 +123,7 @@ enum Api {
 }
 
 impl WebSearch {
-    fn new(api: Api, url: &str, bench: &Bench) -> Result<Self, String> {
+    fn new(api: Api, url: &str, permission: &Permission, bench: &Bench) -> Result<Self, String> {
         let url = Url::parse(url).map_err(|error| format!("{url} is no URL: {error}"))?;
         let proxies = http::proxies(|name| bench.variable(name));
         let proxies = proxies.map_err(|error| error.to_string())?;
@@ -119,6 +137,7 @@ impl WebSearch {
             api,
             url,
             client: client.build().map_err(|error| with_causes(&error))?,
+            permission: permission.clone(),
         })
     }
 
@@ -205,21 +224,24 @@ impl Tool for WebSearch {
         &self.spec
     }
 
+    /// Those that ask for a permission do so one by one.
     fn reads_only(&self) -> bool {
-        true
+        !self.permission.is_asked()
     }
 
     fn run<'a>(
         &'a self,
         input: Value,
         bench: &'a Bench,
-        _shown: &'a (dyn Fn(&str) + Send + Sync),
+        shown: &'a (dyn Fn(&str) + Send + Sync),
     ) -> Running<'a> {
         Box::pin(async move {
-            let Arguments { query } = arguments::parse(&self.spec, input)?;
+            let Arguments { query } = arguments::parse(&self.spec, input.clone())?;
             if query.trim().is_empty() {
                 return Err(ToolError::Input("`query` is empty".to_owned()));
             }
+            let permission = &self.permission;
+            let _permit = permission.ask(NAME, &input, false, bench, shown).await?;
             let pages = tokio::time::timeout(TIMEOUT, self.ask(query.trim())).await;
             let pages = pages.map_err(|_elapsed| {
                 let why = format!("did not answer within {} s", TIMEOUT.as_secs());

@@ -4,9 +4,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::file::{Existing, replace};
+use super::file::{Change, Existing};
+use super::permit::Permission;
 use super::place::{Place, Purpose};
-use super::{Bench, Output, Running, Tool, arguments, change, off_thread};
+use super::{Bench, Running, Tool, arguments, off_thread};
 use crate::model::ToolSpec;
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -21,14 +22,16 @@ struct Arguments {
 #[derive(Debug)]
 pub(super) struct WriteFile {
     spec: ToolSpec,
+    permission: Permission,
 }
 
 impl WriteFile {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(permission: Permission) -> Self {
         let description = "Makes a file of the project, or replaces all of one. What exists must have been read \
             before, and not have changed since. To change a part of a file, use edit.";
         Self {
             spec: arguments::spec::<Arguments>("write", description),
+            permission,
         }
     }
 }
@@ -46,30 +49,24 @@ impl Tool for WriteFile {
         &'a self,
         input: Value,
         bench: &'a Bench,
-        _shown: &'a (dyn Fn(&str) + Send + Sync),
+        shown: &'a (dyn Fn(&str) + Send + Sync),
     ) -> Running<'a> {
         Box::pin(async move {
             let Arguments { path, content } = arguments::parse(&self.spec, input)?;
             let place = Place::find(bench, &path, Purpose::Writing)?;
             let known = bench.known(&place);
-            let at = place.clone();
-            let (version, output) = off_thread(move || {
-                let old = Existing::read(&at, known)?;
-                let version = replace(&at, old.as_ref(), content.as_bytes())?;
-                let name = at.shown();
+            let change = off_thread(move || {
+                let old = Existing::read(&place, known)?;
                 let done = if old.is_some() { "replaced" } else { "made" };
                 let lines = content.lines().count();
                 let noun = if lines == 1 { "line" } else { "lines" };
-                let old = old.as_ref().map(|old| old.bytes.as_slice());
-                let output = Output {
-                    text: format!("{done} {name}: {lines} {noun}"),
-                    diff: Some(change::diff(&name, old, content.as_bytes())),
-                };
-                Ok((version, output))
+                let done = format!("{done} {}: {lines} {noun}", place.shown());
+                Ok(Change::new(place, old, content.into_bytes(), done))
             })
             .await?;
-            bench.remember(&place, version);
-            Ok(output)
+            change
+                .carry_out("write", &path, &self.permission, bench, shown)
+                .await
         })
     }
 }

@@ -108,6 +108,7 @@ fn bench() -> Bench {
         outputs: PathBuf::from("/"),
         output_max: 4096,
         seen: Mutex::new(HashMap::new()),
+        guard: Default::default(),
     }
 }
 

@@ -1,37 +1,30 @@
 //! What is offered to a model, and what it is told about arguments that do not fit.
 
-use agent_team_teammate::tool::{Options, Permission, ToolError, domain_tools};
+use agent_team_teammate::tool::ToolError;
 use serde_json::{Value, json};
 
 use crate::bench::Rig;
 
-fn names(options: Options) -> Vec<String> {
-    let tools = domain_tools(options);
-    tools.iter().map(|tool| tool.spec().name.clone()).collect()
-}
-
 #[test]
-fn programs_and_the_network_are_offered_where_somebody_may_allow_them() {
-    let held = names(Options::default());
-    let all = names(Options {
-        permission: Permission::Bypass,
-        ..Options::default()
-    });
-    let files = [
-        "read",
-        "write",
-        "edit",
-        "glob",
-        "grep",
-        "git_status",
-        "git_diff",
-        "todo",
-    ];
-    assert_eq!(held, files);
-    assert_eq!(all[..files.len()], files);
+fn these_tools_are_offered_whoever_may_use_them() {
+    let offered = Rig::new().tools;
+    let names: Vec<_> = offered.iter().map(|tool| &*tool.spec().name).collect();
     assert_eq!(
-        all[files.len()..],
-        ["bash", "bash_output", "bash_kill", "fetch"]
+        names,
+        [
+            "read",
+            "write",
+            "edit",
+            "glob",
+            "grep",
+            "git_status",
+            "git_diff",
+            "todo",
+            "bash",
+            "bash_output",
+            "bash_kill",
+            "fetch"
+        ]
     );
 }
 

@@ -47,6 +47,7 @@ impl Rig {
                 outputs,
                 output_max: OUTPUT_MAX,
                 seen: Mutex::new(HashMap::new()),
+                guard: Default::default(),
             },
             tools: domain_tools(Options {
                 permission: Permission::Bypass,

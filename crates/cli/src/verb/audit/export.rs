@@ -1,0 +1,133 @@
+//! `audit export`: a line of JSON for each decision, with what came of it, for somebody else's tools.
+
+use std::collections::BTreeMap;
+
+use agent_team_protocol::{MemberName, Party, RequestId, Revision, TeamId};
+use agent_team_system::directories::Directories;
+use agent_team_system::private_file;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::Entry;
+
+/// One decision.
+#[derive(Debug, Serialize)]
+pub(super) struct Decision<'a> {
+    team: &'a TeamId,
+    revision: Revision,
+    /// Unix time in milliseconds.
+    at: u64,
+    member: &'a MemberName,
+    /// `allowed` or `denied`.
+    decision: &'static str,
+    /// What exactly: the tool, its arguments, where, and the digest of these.
+    tool: &'a Value,
+    input: &'a Value,
+    directory: &'a Value,
+    digest: &'a str,
+    /// None: no request was made of it, since a rule decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request: Option<RequestId>,
+    /// `rules`, `user`, or the lead by her name.
+    by: String,
+    /// `rules`, `pane`, `cli`, `top`, `lead`, or `other`.
+    channel: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<&'a str>,
+    /// What a decision granted besides.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    rules: &'a [String],
+    /// The request whose grant covered it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    through: Option<RequestId>,
+    /// The rules that decided, or the reason that was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<&'a str>,
+    /// `carried_out`, `begun`, `not_begun`, `withdrawn`, `not_carried_out`; of what a rule let pass `permitted`.
+    outcome: &'static str,
+}
+
+/// Each decision of the journal, as text.
+pub(super) fn lines(team: &TeamId, entries: &[Entry], secrets: &Secrets) -> Vec<String> {
+    let mut ends: BTreeMap<RequestId, &'static str> = BTreeMap::new();
+    for entry in entries {
+        let end = match entry.what {
+            "begun" => "begun",
+            "ended" => "carried_out",
+            "withdrawn" => "withdrawn",
+            _ => continue,
+        };
+        ends.extend(entry.request.map(|request| (request, end)));
+    }
+    let decisions = entries
+        .iter()
+        .filter_map(|entry| decision(team, entry, &ends));
+    let line = |decision| serde_json::to_string(&decision).expect("it has a JSON form");
+    decisions.map(|it| secrets.hide(line(it))).collect()
+}
+
+fn decision<'a>(
+    team: &'a TeamId,
+    entry: &'a Entry,
+    ends: &BTreeMap<RequestId, &'static str>,
+) -> Option<Decision<'a>> {
+    let subject = entry.subject.as_ref()?;
+    let outcome = match (entry.what, entry.request) {
+        ("allowed", None) => "permitted",
+        ("allowed", Some(request)) => ends.get(&request).copied().unwrap_or("not_begun"),
+        ("denied", _) => "not_carried_out",
+        _ => return None,
+    };
+    let (by, channel) = match (&entry.by, &entry.via) {
+        (None, _) => ("rules".to_owned(), "rules"),
+        (Some(Party::Member(lead)), _) => (lead.to_string(), "lead"),
+        (Some(by), via) => (by.to_string(), via.as_deref().unwrap_or("other")),
+    };
+    Some(Decision {
+        team,
+        revision: entry.revision,
+        at: entry.at,
+        member: &subject.member,
+        decision: entry.what,
+        tool: &subject.call["tool"],
+        input: &subject.call["arguments"],
+        directory: &subject.call["directory"],
+        digest: &subject.digest,
+        request: entry.request,
+        by,
+        channel,
+        scope: entry.scope.as_deref(),
+        rules: &entry.rules,
+        through: entry.through,
+        why: entry.why.as_deref().filter(|why| !why.is_empty()),
+        outcome,
+    })
+}
+
+/// The values that a team which is up keeps from models. They are not in the journal; what is, was said by somebody who
+/// knew one.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Secrets {
+    #[serde(default)]
+    secrets: BTreeMap<String, String>,
+}
+
+impl Secrets {
+    pub(super) fn of(directories: &Directories, team: &TeamId) -> Self {
+        let file = directories.environment_file(team.as_str());
+        let kept = private_file::read(&file).ok();
+        kept.and_then(|kept| serde_json::from_slice(&kept).ok())
+            .unwrap_or_default()
+    }
+
+    fn hide(&self, mut line: String) -> String {
+        for (name, value) in &self.secrets {
+            let escaped = Value::from(value.as_str()).to_string();
+            let escaped = escaped.trim_matches('"');
+            if !escaped.is_empty() {
+                line = line.replace(escaped, &format!("[secret {name}]"));
+            }
+        }
+        line
+    }
+}

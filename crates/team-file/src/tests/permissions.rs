@@ -1,0 +1,127 @@
+//! What the team file and the user's own files say about permissions, and what of it needs trust.
+
+use std::fs;
+use std::path::Path;
+
+use agent_team_protocol::permissions::Mode;
+use agent_team_protocol::request::Scope;
+
+use super::super::{Fault, Loaded, Reading, Variables, parse};
+use super::{project, told};
+
+fn read(project: &Path, settings: &Path, text: &str) -> Result<Loaded, Vec<Fault>> {
+    let reading = Reading {
+        here: project,
+        settings: Some(settings),
+        variables: Some(&Variables::new()),
+        own: None,
+    };
+    parse("team.toml", text, &project.canonicalize().unwrap(), reading)
+}
+
+/// With a user who says this for every team.
+fn with_user(user: &str, text: &str) -> Result<Loaded, Vec<Fault>> {
+    let (project, settings) = (project(), tempfile::tempdir().unwrap());
+    fs::write(settings.path().join("config.toml"), user).unwrap();
+    read(project.path(), settings.path(), text)
+}
+
+/// What needs trust of a file, a line for each.
+fn widens(user: &str, text: &str) -> Vec<String> {
+    let widening = with_user(user, text).unwrap().widening;
+    widening.map(|it| it.lines).unwrap_or_default()
+}
+
+#[test]
+fn what_holds_back_needs_no_trust_and_what_lets_pass_does() {
+    for text in [
+        "[permissions]\ndeny = [\"Read(.env)\"]\nask = [\"mcp__db__drop\"]",
+        "[permissions]\nmode = \"plan\"\ndefault_scope = \"once\"",
+        "[permissions]\nmode = \"dont-ask\"",
+        "[[member]]\nname = \"ada\"\n[[task]]\ntitle = \"x\"\nrun = \"make\"",
+    ] {
+        assert_eq!(widens("", text), [""; 0], "{text}");
+    }
+    let all = "
+[permissions]
+mode = \"accept-edits\"
+default_scope = \"team\"
+allow = [\"Bash(cargo test:*)\", \"WebSearch\"]
+approve = [\"Edit(src/**)\"]
+[hooks]
+task_completed = \"check.sh\"
+[mcp.db]
+command = \"db\"
+args = [\"-v\"]
+env = { A = \"b\" }
+[mcp.hub]
+url = \"https://hub.example\"
+headers = { X = \"$Y\" }
+";
+    assert_eq!(
+        widens("", all),
+        [
+            "mode = \"accept-edits\"",
+            "default_scope = \"team\"",
+            "allow Bash(cargo test:*)",
+            "allow WebSearch",
+            "approve Edit(src/**)",
+            "hook task_completed runs check.sh",
+            "MCP server db runs A=\"b\" \"db\" \"-v\"",
+            "MCP server hub is at https://hub.example X=\"$Y\"",
+        ]
+    );
+}
+
+#[test]
+fn another_word_in_what_needs_trust_is_another_digest() {
+    let digest = |text: &str| with_user("", text).unwrap().widening.unwrap().digest;
+    let one = "[permissions]\nallow = [\"Bash(ls:*)\"]";
+    assert_eq!(
+        digest(one),
+        digest(&format!("# said\n{one}\ndeny = [\"Read\"]"))
+    );
+    assert_ne!(
+        digest(one),
+        digest("[permissions]\nallow = [\"Bash(rm:*)\"]")
+    );
+    assert_ne!(
+        digest(one),
+        digest("[permissions]\napprove = [\"Bash(ls:*)\"]")
+    );
+}
+
+#[test]
+fn the_users_own_word_counts_before_the_files_and_needs_no_trust() {
+    let user = "[permissions]\nmode = \"default\"\ndefault_scope = \"member\"\nallow = [\"Edit\"]";
+    let file =
+        "[permissions]\nmode = \"bypass\"\ndefault_scope = \"team\"\ndeny = [\"Bash(rm:*)\"]";
+    assert_eq!(widens(user, file), [""; 0]);
+    let spec = with_user(user, file).unwrap().spec;
+    assert_eq!(spec.stance.mode, Mode::Default);
+    assert_eq!(spec.stance.default_scope, Scope::Member);
+    assert_eq!(spec.permissions.deny, ["Bash(rm:*)"]);
+    assert_eq!(spec.permissions.from, "team.toml");
+    assert_eq!(spec.own_permissions[0].allow, ["Edit"]);
+    assert!(spec.own_permissions[0].from.ends_with("/config.toml"));
+}
+
+#[test]
+fn a_rule_that_is_none_is_told_with_its_place_in_either_file() {
+    let slips = "[permissions]\nallow = [\"Bash(ls:*)\", \"Edit(../x)\"]\nask = [\"Wirte\"]";
+    assert!(
+        told(slips).starts_with("team.toml:2:24: `Edit(../x)`, at character 6: `..` never matches"),
+        "{}",
+        told(slips)
+    );
+    let faults = with_user(slips, "").unwrap_err();
+    let places: Vec<_> = faults
+        .iter()
+        .map(|fault| (fault.line, fault.column))
+        .collect();
+    assert_eq!(places, [(2, 24), (3, 8)]);
+    assert!(faults[0].file.ends_with("/config.toml"), "{:?}", faults[0]);
+    assert!(
+        told("[permissions]\nmode = \"accept\"").contains("\"accept\" is not a value of `mode`")
+    );
+}

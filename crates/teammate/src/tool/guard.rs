@@ -1,0 +1,59 @@
+//! Files that rules hold back from being read. Called by the tools that read: one by its name is asked about, and what
+//! looks through many passes them over.
+//!
+//! It only ever narrows: whether such a file may be read after all, the supervisor decides.
+
+use std::path::{Path, PathBuf};
+
+use agent_team_policy::{Effect, Ground, Place, RuleBook, Source};
+use agent_team_system::path::resolve;
+
+/// Nothing is held back by an empty one.
+#[derive(Debug, Clone, Default)]
+pub struct Guard {
+    book: RuleBook,
+    ground: Option<Ground>,
+}
+
+impl Guard {
+    /// `rules`: about reading, as the supervisor has checked them.
+    pub fn new(rules: &[String], project: PathBuf, home: Option<PathBuf>) -> Self {
+        let mut book = RuleBook::new();
+        for rule in rules {
+            // One that a newer supervisor knows is still asked about there.
+            if let Err(error) = book.add(Effect::Deny, rule, Source::TeamFile) {
+                tracing::warn!(%error, "a rule that guards files is not known here");
+            }
+        }
+        let ground = (!rules.is_empty()).then_some(Ground { project, home });
+        Self { book, ground }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.ground.is_none()
+    }
+
+    /// A path of a call, from its directory on.
+    pub(super) fn covers_given(&self, directory: &Path, given: &str) -> bool {
+        let path = Place::lexical(directory, given);
+        let resolved = resolve(&path).unwrap_or_else(|_| path.clone());
+        self.holds_back(path, resolved)
+    }
+
+    /// A path without links.
+    pub(super) fn covers(&self, path: &Path) -> bool {
+        !self.is_empty() && self.holds_back(path.to_owned(), path.to_owned())
+    }
+
+    fn holds_back(&self, path: PathBuf, resolved: PathBuf) -> bool {
+        let Some(ground) = &self.ground else {
+            return false;
+        };
+        let place = Place {
+            given: String::new(),
+            path,
+            resolved,
+        };
+        self.book.holds_back_reading(&place, ground)
+    }
+}
