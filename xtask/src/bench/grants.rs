@@ -57,6 +57,7 @@ pub(super) fn settled(bench: &Bench) -> Result<Vec<Row>> {
         let decide = DecideRequest {
             request: first.id,
             digest: None,
+            via: None,
             decision: Decision::Allow {
                 scope: Scope::Team,
                 rules: Vec::new(),
