@@ -47,7 +47,8 @@ async fn a_secret_reaches_tools_and_is_shown_to_nobody() {
         Reply::call(
             "bash",
             json!({"command": "printf 'it is hunter2-'; sleep 0.2; printf 'of-the-deploy, '; \
-                printf %s \"$DEPLOY\" | base64; echo \"key: $OPENAI_API_KEY\""}),
+                printf %s \"$DEPLOY\" | base64; echo \"key: $OPENAI_API_KEY\"; \
+                echo \"$UNNAMED,$NAMED,$GIVEN,$LC_ALL\""}),
         ),
         Reply::call("bash", json!({"command": whole})),
         Reply::call(
@@ -66,12 +67,19 @@ async fn a_secret_reaches_tools_and_is_shown_to_nobody() {
     rig.set("OPENAI_BASE_URL", server.base_url());
     rig.set("OPENAI_API_KEY", "a-key-for-the-model");
     rig.set("DEPLOY", VALUE);
+    for name in ["UNNAMED", "NAMED", "LC_ALL"] {
+        rig.set(name, "C.UTF-8");
+    }
     let output = rig
         .run([
             "run",
             "--bypass",
             "--secret",
             "DEPLOY",
+            "--env",
+            "NAMED",
+            "--env",
+            "GIVEN=typed",
             "--record",
             "run.jsonl",
             "Deploy it",
@@ -102,6 +110,11 @@ async fn a_secret_reaches_tools_and_is_shown_to_nobody() {
     assert!(
         text(0).contains("key: \n"),
         "a model's key is no tool's: {}",
+        text(0)
+    );
+    assert!(
+        text(0).contains("\n,C.UTF-8,typed,C.UTF-8"),
+        "of the environment tools have what is usual and what was named: {}",
         text(0)
     );
     assert!(

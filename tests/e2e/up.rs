@@ -1,6 +1,6 @@
 //! `up`: starts the team of a project, waits for it, says what it would do, and changes only what changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use agent_team_protocol::method::{CallerTerminal, TeamUp, Up};
 use agent_team_protocol::permissions::{Permissions, Stance};
@@ -413,6 +413,7 @@ async fn a_fresh_start_that_is_refused_keeps_what_is_there() {
             tasks: Vec::new(),
         },
         environment: BTreeMap::new(),
+        named: BTreeSet::new(),
         secrets: BTreeMap::new(),
         terminal: CallerTerminal::default(),
         dry_run: false,

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use agent_team_file::{Fault, LoadTeamError, Reading, Widening};
 use agent_team_protocol::method::{CallerTerminal, TeamUp, Up};
 use agent_team_protocol::permissions::Mode as PermissionMode;
-use agent_team_protocol::spec::{AgentSpec, TeamSpec};
+use agent_team_protocol::spec::{AgentSpec, Budget, TeamSpec};
 use agent_team_protocol::{Refusal, TeamId};
 use agent_team_supervisor::embed::{Durability, ServeError};
 use agent_team_teammate::hosted::Engine;
@@ -18,7 +18,7 @@ use serde::Serialize;
 use crate::heard::{Callback, Heard};
 use crate::home::{CallFailed, Home, MoveInError};
 use crate::hosting::{Crew, MakeEngine, MemberInfo};
-use crate::member::{Member, ModelChoice, Role};
+use crate::member::{BudgetTable, Member, ModelChoice, Role};
 use crate::place::{Place, Session};
 use crate::team::Team;
 
@@ -92,16 +92,18 @@ struct Wanted {
     mode: Option<Mode>,
     max_rounds: Option<u32>,
     coordinator_prompt: Option<String>,
-    limits: Option<LimitsTable>,
+    limits: LimitsTable,
     lead: Option<Member>,
     member: Vec<Member>,
     roles: BTreeMap<String, Role>,
     defaults: Defaults,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, PartialEq, Serialize)]
 struct LimitsTable {
-    teammates: u32,
+    teammates: Option<u32>,
+    #[serde(flatten)]
+    budget: BudgetTable,
 }
 
 #[derive(Debug, Serialize)]
@@ -176,7 +178,14 @@ impl TeamBuilder {
 
     /// Members that are not stopped, at most; 10 unless given.
     pub fn max_teammates(mut self, teammates: u32) -> Self {
-        self.wanted.limits = Some(LimitsTable { teammates });
+        self.wanted.limits.teammates = Some(teammates);
+        self
+    }
+
+    /// What all members may spend together on one goal. Told at 80 % of it; who has used it up waits, with the run, for
+    /// [`Team::set_budget`].
+    pub fn budget(mut self, budget: Budget) -> Self {
+        self.wanted.limits.budget = budget.into();
         self
     }
 
@@ -200,7 +209,8 @@ impl TeamBuilder {
         self
     }
 
-    /// A variable of the members' environment: of their tools, and of where keys and servers of models are found.
+    /// A variable of the members' environment: of their tools, and of where keys and servers of models are found. Of this
+    /// process's own environment tools are given what is usual alone: `PATH`, `HOME`, the languages' and builds' settings.
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.environment.insert(name.into(), value.into());
         self
@@ -300,6 +310,7 @@ impl TeamBuilder {
         };
         let home = Home::new(team, place, durability, crew).await?;
         let up = Up {
+            named: self.environment.keys().cloned().collect(),
             environment: self.surroundings(),
             secrets: self.secrets,
             spec,
@@ -410,15 +421,25 @@ impl TeamBuilder {
         let Wanted {
             name,
             mode,
+            max_rounds,
+            coordinator_prompt,
+            limits,
             lead,
             member,
             roles,
-            ..
+            defaults: _,
         } = &self.wanted;
-        let said = name.is_some() || mode.is_some() || lead.is_some();
-        if said || !member.is_empty() || !roles.is_empty() || self.project.is_some() {
-            let sentence = "name, mode, project, members and roles stand in the team file: give \
-                            either the file or these";
+        let said = name.is_some()
+            || mode.is_some()
+            || max_rounds.is_some()
+            || coordinator_prompt.is_some()
+            || *limits != LimitsTable::default()
+            || lead.is_some()
+            || !member.is_empty()
+            || !roles.is_empty();
+        if said || self.project.is_some() {
+            let sentence = "name, mode, project, limits, members and roles stand in the team file: \
+                            give either the file or these";
             return Err(BuildError::Wanted(vec![sentence.to_owned()]));
         }
         let loaded = agent_team_file::load(file, reading).map_err(unreadable)?;

@@ -157,6 +157,6 @@ pub use agent_team_protocol::envelope::{AgUi, Envelope};
 pub use agent_team_protocol::notification::{Assignment, DeliveredMessage};
 pub use agent_team_protocol::permissions::Mode as PermissionMode;
 pub use agent_team_protocol::result::{Durations, Outputs, RoundOutput, RunResult};
-pub use agent_team_protocol::spec::TaskSpec;
+pub use agent_team_protocol::spec::{Budget, TaskSpec};
 pub use agent_team_teammate::hosted::{Engine, Seat, Worked, Working};
 pub use agent_team_teammate::model::{self, Model};

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use agent_team_protocol::spec::Budget;
 use agent_team_teammate::model::Model;
 use serde::Serialize;
 
@@ -70,6 +71,24 @@ macro_rules! told_alike {
     };
 }
 
+/// The keys of a budget as they stand in a team file.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub(crate) struct BudgetTable {
+    tokens: Option<u64>,
+    usd: Option<f64>,
+    minutes: Option<f64>,
+}
+
+impl From<Budget> for BudgetTable {
+    fn from(budget: Budget) -> Self {
+        Self {
+            tokens: budget.tokens,
+            usd: budget.micro_usd.map(|millionths| millionths as f64 / 1e6),
+            minutes: budget.work_ms.map(|ms| ms as f64 / 60_000.0),
+        }
+    }
+}
+
 /// A member as wanted; what is left out is its role's.
 #[derive(Debug, Clone, Serialize)]
 pub struct Member {
@@ -85,6 +104,7 @@ pub struct Member {
     #[serde(rename = "model")]
     pub(crate) model_name: Option<String>,
     engine: Option<&'static str>,
+    limits: BudgetTable,
 }
 
 impl Member {
@@ -100,6 +120,7 @@ impl Member {
             model: None,
             model_name: None,
             engine: None,
+            limits: BudgetTable::default(),
         }
     }
 
@@ -120,6 +141,15 @@ impl Member {
             ModelChoice::Own(_) => None,
         };
         self.model = Some(model);
+        self
+    }
+
+    /// What she may spend on one goal. Who has used hers up waits for [`Members::set_budget`].
+    ///
+    /// [`Members::set_budget`]: crate::Members::set_budget
+    #[must_use]
+    pub fn budget(mut self, budget: Budget) -> Self {
+        self.limits = budget.into();
         self
     }
 

@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use agent_team_protocol::method::{
     AddTask, AssignTask, ClaimTask, EndTask, GetMemory, ListMessages, MemberKill, MemberRestart,
     MemberSpawn, MemberStop, MemoryGet, MessageList, MessageSend, Method, Nothing, OneMember,
-    OneTask, RunStart, SendAnswer, SendMessage, Spawn, StartRun, Stop, TaskAdd, TaskAnswer,
-    TaskAssign, TaskCancel, TaskChanges, TaskClaim, TaskComplete, TaskFail, TaskRelease, TaskRetry,
-    TaskShow, TaskUpdate, TeamShow, UpdateTask,
+    OneTask, RunStart, SendAnswer, SendMessage, SetBudget, Spawn, StartRun, Stop, TaskAdd,
+    TaskAnswer, TaskAssign, TaskCancel, TaskChanges, TaskClaim, TaskComplete, TaskFail,
+    TaskRelease, TaskRetry, TaskShow, TaskUpdate, TeamBudget, TeamShow, UpdateTask,
 };
 use agent_team_protocol::result::RunResult;
-use agent_team_protocol::spec::TaskSpec;
+use agent_team_protocol::spec::{Budget, TaskSpec};
 use agent_team_protocol::view::{MemberView, MessageView, Receipt, TaskView};
 use agent_team_protocol::{
     ErrorCode, MemberName, Party, Recipient, Refusal, RoleName, RunId, TaskId, TeamId,
@@ -137,6 +137,18 @@ impl Team {
         parsed
             .collect::<Result<_, serde_json::Error>>()
             .map_err(|error| CallFailed::Answer(error.to_string()))
+    }
+
+    /// What all members may spend together on one goal, from now on, in place of [`TeamBuilder::budget`]. Who waits for
+    /// more goes on.
+    ///
+    /// # Errors
+    /// When the team has ended.
+    pub async fn set_budget(&self, budget: Budget) -> Result<(), CallFailed> {
+        let member = None;
+        let set = SetBudget { member, budget };
+        self.home.line().call::<TeamBudget>(set).await?;
+        Ok(())
     }
 
     /// Ends the team: its members finish what they are at, within a grace, then everything of it is gone from this
@@ -317,6 +329,17 @@ impl Members<'_> {
     pub async fn kill(&self, member: MemberName) -> Result<MemberView, CallFailed> {
         let killed = self.0.call::<MemberKill>(OneMember { member });
         Ok(killed.await?.member)
+    }
+
+    /// What she may spend on one goal, from now on, in place of [`Member::budget`]. If she waits for more, she goes on.
+    ///
+    /// [`Member::budget`]: crate::Member::budget
+    pub async fn set_budget(&self, member: MemberName, budget: Budget) -> Result<(), CallFailed> {
+        let member = Some(member);
+        self.0
+            .call::<TeamBudget>(SetBudget { member, budget })
+            .await?;
+        Ok(())
     }
 
     /// A new launch, which goes on with the member's conversation.

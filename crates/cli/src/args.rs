@@ -341,8 +341,9 @@ pub(crate) struct Start {
     /// What `{{K}}` in prompts and role files stands for; may be repeated
     #[arg(long, value_name = "K=V")]
     pub(crate) var: Vec<String>,
-    /// A variable of the members' environment; may be repeated
-    #[arg(long, value_name = "K=V")]
+    /// A variable of the members' environment, for the tools of agents too; without a value that of your environment;
+    /// may be repeated
+    #[arg(long, value_name = "K[=V]")]
     pub(crate) env: Vec<String>,
     /// A variable for tools and tasks that no model and no log sees, from your environment or a 0600 file; may be
     /// repeated

@@ -1,6 +1,6 @@
 //! The launch file: all that a worker needs before it can speak. 0600, and whoever unlinks it owns the launch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,10 @@ pub struct LaunchFile {
     pub cwd: PathBuf,
     /// The member's whole environment; the worker's own is not passed on.
     pub environment: BTreeMap<String, String>,
+    /// Which of them the person or the team file named. An agent's tools are given these, and of the others what tools
+    /// usually need.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub named: BTreeSet<String>,
     /// Variables of what it runs, which it shows to nobody.
     #[serde(default)]
     pub secrets: BTreeMap<String, String>,

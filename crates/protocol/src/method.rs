@@ -1,6 +1,6 @@
 //! The methods, `noun/verb`: who may call them, with what, and what a success answers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;
@@ -202,6 +202,9 @@ pub struct Up {
     pub spec: TeamSpec,
     /// The members' environment. A secret: `Debug` hides it.
     pub environment: BTreeMap<String, String>,
+    /// Which of them the caller named itself, and so meant for tools.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub named: BTreeSet<String>,
     /// Variables of what the members' tools and tasks run, and of nothing else: neither a model nor a hook is told of
     /// them, and their values, of [`SECRET_MIN`] bytes at least, are hidden wherever a program prints them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

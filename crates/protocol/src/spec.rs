@@ -64,6 +64,38 @@ impl Budget {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
+
+    /// Read and written.
+    #[must_use]
+    pub fn tokens(self, tokens: u64) -> Self {
+        Self {
+            tokens: Some(tokens),
+            ..self
+        }
+    }
+
+    /// US dollars, to the millionth; at least one of these.
+    #[must_use]
+    pub fn usd(self, usd: f64) -> Self {
+        Self {
+            micro_usd: Some(((usd * 1e6).round() as u64).max(1)),
+            ..self
+        }
+    }
+
+    /// Minutes in which somebody works, to the millisecond; at least one of these.
+    #[must_use]
+    pub fn minutes(self, minutes: f64) -> Self {
+        Self {
+            work_ms: Some(milliseconds(minutes)),
+            ..self
+        }
+    }
+}
+
+/// Of minutes; at least one.
+pub fn milliseconds(minutes: f64) -> u64 {
+    ((minutes * 60_000.0).round() as u64).max(1)
 }
 
 impl Default for Limits {

@@ -61,32 +61,29 @@ pub struct MemberView {
     pub last_result: Option<String>,
 }
 
-/// How far a member that must plan first has come with it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct PlanView {
-    /// Of the last plan; 0 before the first.
-    pub number: u64,
-    #[serde(flatten)]
-    pub state: PlanState,
-}
-
-/// What became of a member's last plan.
+/// What became of the last plan of a member that must plan first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "state", rename_all = "snake_case")]
-pub enum PlanState {
+pub enum PlanView {
     /// There is none for what it does now.
-    Missing,
+    Missing {
+        /// Of the one before; 0 before the first.
+        number: u64,
+    },
     Waiting {
+        number: u64,
         request: RequestId,
     },
     SentBack {
+        number: u64,
         by: Party,
         reason: String,
     },
     /// It may change something.
-    Approved,
+    Approved {
+        number: u64,
+    },
     #[serde(other)]
     Unknown,
 }

@@ -1,7 +1,7 @@
 //! What the programs of a team are given by the caller of `up`. Kept in the team's file in the runtime directory while
 //! the team is up, and never in its journal. Called by the driver.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use agent_team_protocol::method::SECRET_MIN;
@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Environment {
     pub(crate) variables: BTreeMap<String, String>,
+    /// Which of them the caller named itself.
+    #[serde(default)]
+    pub(crate) named: BTreeSet<String>,
     /// For the members' tools and tasks alone.
     #[serde(default)]
     pub(crate) secrets: BTreeMap<String, String>,

@@ -11,8 +11,8 @@ use agent_team_protocol::Party;
 use agent_team_protocol::notification::Assignment;
 use agent_team_protocol::spec::{Engine, RoleSpec};
 use agent_team_protocol::view::{
-    MemberState, MemberView, Placement, PlanState, PlanView, QuestionView, RoleView, RoundState,
-    RoundView, RunState, RunView, TaskCounts, TaskState, TaskView, Usage, Waiting, Wants,
+    MemberState, MemberView, Placement, PlanView, QuestionView, RoleView, RoundState, RoundView,
+    RunState, RunView, TaskCounts, TaskState, TaskView, Usage, Waiting, Wants,
 };
 use agent_team_system::clock;
 
@@ -194,16 +194,16 @@ fn plan(team: &Team, member: &Member) -> Option<PlanView> {
     let last = requests.find(|request| {
         request.member == member.plan.name && request.plan.is_some_and(|it| it.number == number)
     });
-    let state = match last.map(|request| (request.id, &request.state)) {
-        _ if !member.is_locked() => PlanState::Approved,
-        Some((request, RequestState::Pending)) => PlanState::Waiting { request },
-        Some((_, RequestState::Denied { by, reason })) => PlanState::SentBack {
+    Some(match last.map(|request| (request.id, &request.state)) {
+        _ if !member.is_locked() => PlanView::Approved { number },
+        Some((request, RequestState::Pending)) => PlanView::Waiting { number, request },
+        Some((_, RequestState::Denied { by, reason })) => PlanView::SentBack {
+            number,
             by: by.clone(),
             reason: reason.to_string(),
         },
-        Some(_) | None => PlanState::Missing,
-    };
-    Some(PlanView { number, state })
+        Some(_) | None => PlanView::Missing { number },
+    })
 }
 
 pub(crate) fn usage(spent: Spent) -> Usage {

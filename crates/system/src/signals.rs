@@ -62,7 +62,7 @@ impl Signals {
     }
 }
 
-/// SIGQUIT, which a terminal makes of ^\\. From [`QuitKey::listen`] on it ends this process no more.
+/// SIGQUIT, which a terminal makes of `^\`. From [`QuitKey::listen`] on it ends this process no more.
 #[derive(Debug)]
 pub struct QuitKey(Signal);
 

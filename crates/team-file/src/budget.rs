@@ -9,19 +9,19 @@ const KEYS: [&str; 3] = ["tokens", "usd", "minutes"];
 /// Takes the keys of a budget out of a table that may hold others.
 pub(super) fn read(table: &mut Table<'_>) -> Budget {
     let [tokens, usd, minutes] = KEYS;
-    Budget {
-        tokens: table.count(tokens),
-        micro_usd: table.amount(usd).map(micro_usd),
-        work_ms: table.amount(minutes).map(work_ms),
-    }
+    let tokens = table.count(tokens);
+    let [usd, minutes] = [usd, minutes].map(|key| table.amount(key));
+    with(Budget::default(), tokens, usd, minutes)
 }
 
-/// Dollars in millionths, at least one.
-pub(super) fn micro_usd(usd: f64) -> u64 {
-    ((usd * 1e6).round() as u64).max(1)
-}
-
-/// Minutes in milliseconds, at least one.
-pub(super) fn work_ms(minutes: f64) -> u64 {
-    ((minutes * 60_000.0).round() as u64).max(1)
+/// The budget with these in place of what it says.
+pub(super) fn with(
+    budget: Budget,
+    tokens: Option<u64>,
+    usd: Option<f64>,
+    minutes: Option<f64>,
+) -> Budget {
+    let budget = tokens.map_or(budget, |tokens| budget.tokens(tokens));
+    let budget = usd.map_or(budget, |usd| budget.usd(usd));
+    minutes.map_or(budget, |minutes| budget.minutes(minutes))
 }

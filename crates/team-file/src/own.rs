@@ -329,12 +329,12 @@ impl Own {
 
     /// A budget with what is set here before what is not.
     pub(super) fn budget(&self, given: Budget, key: impl Fn(Item) -> Key) -> Budget {
-        let amount = |item| self.number::<f64>(&key(item));
-        Budget {
-            tokens: self.number(&key(Item::Tokens)).or(given.tokens),
-            micro_usd: amount(Item::Usd).map(budget::micro_usd).or(given.micro_usd),
-            work_ms: amount(Item::Minutes).map(budget::work_ms).or(given.work_ms),
-        }
+        budget::with(
+            given,
+            self.number(&key(Item::Tokens)),
+            self.number(&key(Item::Usd)),
+            self.number(&key(Item::Minutes)),
+        )
     }
 }
 

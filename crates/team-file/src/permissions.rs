@@ -10,12 +10,11 @@ use std::path::{Path, PathBuf};
 use agent_team_policy::{Digest, Effect, Rule};
 use agent_team_protocol::permissions::{Mode, Permissions, Stance};
 use agent_team_protocol::request::Scope;
-use agent_team_protocol::spec::{Hooks, McpServer, McpTransport};
+use agent_team_protocol::spec::{Hooks, McpServer, McpTransport, milliseconds};
 use agent_team_protocol::text::position;
 use agent_team_protocol::{TeamId, with_causes};
 use toml::de::DeTable;
 
-use super::budget;
 use super::open::{ReadTextError, read_text};
 use super::own::{OwnError, write_own};
 use super::source::{Fault, Source};
@@ -61,7 +60,7 @@ pub(super) fn read(source: &Source<'_>, table: Option<Table<'_>>) -> Said {
         ask: rules("ask", Effect::Ask),
         allow: rules("allow", Effect::Allow),
         approve: rules("approve", Effect::Allow),
-        expire_ms: table.amount("expire_minutes").map(budget::work_ms),
+        expire_ms: table.amount("expire_minutes").map(milliseconds),
     };
     let said = Said {
         rules,

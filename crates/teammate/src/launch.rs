@@ -6,8 +6,11 @@ use std::path::{Path, PathBuf};
 
 use agent_team_protocol::launch::{LAUNCH_MARKER, LaunchFile};
 use agent_team_protocol::model::holds_key;
+use agent_team_protocol::spec::Engine;
 use agent_team_system::directories::Directories;
 use agent_team_system::private_file;
+
+use crate::usual::is_usual;
 
 /// Names the member to what runs for her.
 const MEMBER_VARIABLE: &str = "AGENT_TEAM_MEMBER";
@@ -88,7 +91,8 @@ pub(crate) fn directories(path: &Path, file: &LaunchFile) -> io::Result<Director
 }
 
 /// The whole environment of everything that runs for this member. A provider's key is its model's alone, unless the
-/// person has made it a secret for the tools too.
+/// person has made it a secret for the tools too. What an agent runs is given no more of the person's than is usual, or
+/// was named.
 pub(crate) fn child_environment(
     file: &LaunchFile,
     term: Option<OsString>,
@@ -102,10 +106,12 @@ pub(crate) fn child_environment(
     let passed_on =
         |name: &str| !NOT_PASSED_ON.contains(&name) && !own.iter().any(|(ours, _)| *ours == name);
     let is_secret = |name: &str| file.secrets.contains_key(name);
+    let is_given =
+        |name: &str| file.engine != Engine::Native || is_usual(name) || file.named.contains(name);
     let variables = file
         .environment
         .iter()
-        .filter(|(name, _)| !holds_key(name) && !is_secret(name));
+        .filter(|(name, _)| is_given(name) && !holds_key(name) && !is_secret(name));
     let given = variables
         .chain(&file.secrets)
         .filter(|(name, _)| passed_on(name))
@@ -117,10 +123,10 @@ pub(crate) fn child_environment(
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use agent_team_protocol::id::LaunchId;
-    use agent_team_protocol::spec::{AgentSpec, Engine};
+    use agent_team_protocol::spec::AgentSpec;
     use agent_team_protocol::{TeamId, TeamName};
 
     use super::*;
@@ -138,6 +144,7 @@ mod tests {
                 .iter()
                 .map(|(name, value)| ((*name).into(), (*value).into()))
                 .collect::<BTreeMap<String, String>>(),
+            named: BTreeSet::new(),
             secrets: BTreeMap::new(),
             log: home.join("ada.log"),
             engine: Engine::Command,
@@ -196,6 +203,29 @@ mod tests {
         assert_eq!(of("KEPT"), ["yes"]);
         assert!(of("ANTHROPIC_API_KEY").is_empty());
         assert!(of("ANTHROPIC_API_KEY_FILE").is_empty());
+    }
+
+    #[test]
+    fn an_agents_tools_are_given_what_is_usual_and_what_was_named() {
+        let given = [
+            ("PATH", "/bin"),
+            ("GITHUB_TOKEN", "of the person"),
+            ("DATABASE_URL", "named"),
+            ("OPENAI_API_KEY", "named, and of the model all the same"),
+        ];
+        let mut file = launch_file("/home".as_ref(), &given);
+        file.named = ["DATABASE_URL", "OPENAI_API_KEY"].map(String::from).into();
+        let names = |file: &LaunchFile| -> BTreeSet<String> {
+            let environment = child_environment(file, None).into_iter();
+            let names = environment.map(|(name, _)| name.into_string().unwrap());
+            names
+                .filter(|name| given.iter().any(|(given, _)| given == name))
+                .collect()
+        };
+        let of = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        assert_eq!(names(&file), of(&["PATH", "GITHUB_TOKEN", "DATABASE_URL"]));
+        file.engine = Engine::Native;
+        assert_eq!(names(&file), of(&["PATH", "DATABASE_URL"]));
     }
 
     #[test]

@@ -35,6 +35,7 @@ pub mod secret;
 pub mod team_tool;
 pub mod tool;
 mod typed;
+mod usual;
 mod vt;
 mod worker;
 

@@ -7,6 +7,7 @@
 
 mod claims;
 mod events;
+mod grants;
 mod keep;
 mod messages;
 mod recovery;
@@ -84,6 +85,11 @@ const GROUPS: &[Group] = &[
         name: "board",
         does: "a claim from a large board against one from a small",
         measure: claims::board_size,
+    },
+    Group {
+        name: "grants",
+        does: "everybody who waits goes on with one decision",
+        measure: grants::settled,
     },
     Group {
         name: "up",

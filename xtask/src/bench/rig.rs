@@ -2,7 +2,7 @@
 //!
 //! Nothing outside the given directory is touched. An [`Installation`] ends its teams and its supervisor when dropped.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::net::UnixListener;
@@ -236,6 +236,7 @@ pub(super) fn up(spec: TeamSpec, environment: BTreeMap<String, String>) -> Up {
     Up {
         spec,
         environment,
+        named: BTreeSet::new(),
         secrets: BTreeMap::new(),
         terminal: CallerTerminal {
             path,
@@ -323,11 +324,19 @@ impl Commanded {
     }
 
     pub(super) fn order(&mut self, command: &str) -> Result<Vec<f64>> {
+        self.say(command)?;
+        self.hear().with_context(|| format!("during: {command}"))
+    }
+
+    pub(super) fn say(&mut self, command: &str) -> Result<()> {
         use std::io::Write as _;
-        writeln!(self.reader.get_mut(), "{command}")?;
+        Ok(writeln!(self.reader.get_mut(), "{command}")?)
+    }
+
+    pub(super) fn hear(&mut self) -> Result<Vec<f64>> {
         let mut answer = String::new();
         self.reader.read_line(&mut answer)?;
-        ensure!(!answer.is_empty(), "the stub went during: {command}");
+        ensure!(!answer.is_empty(), "the stub went");
         answer
             .split_whitespace()
             .map(|number| Ok(number.parse()?))

@@ -28,7 +28,7 @@ pub(crate) fn echo(line: &mut impl Line) -> Result<()> {
 /// Carries out what the bench says over the control socket, and answers each command with a line.
 ///
 /// `ping N` → the one-way and the round-trip time of each of N exchanges, in nanoseconds; `flood N WINDOW` → how long
-/// it took in nanoseconds, and the refusals.
+/// it took in nanoseconds, and the refusals; `ask N` → 1 once it is allowed, 0 once it is not.
 pub(crate) fn obey(line: &mut impl Line, control: &Path) -> Result<()> {
     let mut control = UnixStream::connect(control).context("the bench does not listen")?;
     writeln!(control, "{}", std::process::id())?;
@@ -42,6 +42,7 @@ pub(crate) fn obey(line: &mut impl Line, control: &Path) -> Result<()> {
                 let refusals = line.flood(count.parse()?, window.parse()?)?;
                 format!("{} {refusals}", now_ns() - begun)
             }
+            ["ask", number] => u8::from(line.ask(number.parse()?)?).to_string(),
             _ => bail!("no such command: {command}"),
         };
         writeln!(control, "{answer}")?;

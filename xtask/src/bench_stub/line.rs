@@ -18,6 +18,9 @@ pub(crate) trait Line {
     /// Sends `count` messages with at most `window` of them unanswered, and returns once all are accepted. Gives how
     /// often one was refused for the time being.
     fn flood(&mut self, count: u64, window: u64) -> Result<u64>;
+
+    /// Asks whether it may run a command of this number, and waits for a person's word.
+    fn ask(&mut self, number: u64) -> Result<bool>;
 }
 
 /// Of a clock that all processes share.
@@ -54,5 +57,9 @@ impl Line for RawLine {
 
     fn flood(&mut self, _count: u64, _window: u64) -> Result<u64> {
         anyhow::bail!("a bare line accepts nothing")
+    }
+
+    fn ask(&mut self, _number: u64) -> Result<bool> {
+        anyhow::bail!("a bare line asks nobody")
     }
 }

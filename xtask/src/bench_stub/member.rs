@@ -11,9 +11,10 @@ use agent_team_protocol::id::{MemberName, MessageId, Recipient};
 use agent_team_protocol::initialize::Initialize;
 use agent_team_protocol::launch::LaunchFile;
 use agent_team_protocol::method::{
-    Exit, MemberExit, MessageRead, MessageSend, ReadMessages, SendMessage,
+    Exit, MemberExit, MessageRead, MessageSend, ReadMessages, RequestAsk, RequestWait, SendMessage,
 };
 use agent_team_protocol::notification::{Deliver, Notification, StopMember};
+use agent_team_protocol::request::{AskRequest, Decided, OneRequest, Permission};
 use agent_team_protocol::rpc::{self, Call, Frame, Kind};
 use anyhow::{Context as _, Result, bail};
 
@@ -129,6 +130,27 @@ impl Member {
         Ok(())
     }
 
+    /// Makes a call and waits for its answer. What arrives meanwhile is left.
+    fn answered<M: agent_team_protocol::method::Method>(
+        &mut self,
+        args: M::Args,
+    ) -> Result<M::Answer> {
+        let asked = self.queue::<M>(args).to_string();
+        self.flush()?;
+        loop {
+            let mut frame = String::new();
+            if self.reader.read_line(&mut frame)? == 0 {
+                bail!("the supervisor went");
+            }
+            if let Kind::Response { id, outcome } = Frame::parse(&frame).and_then(Frame::kind)?
+                && id.get() == asked
+            {
+                let answer = outcome.map_err(|error| anyhow::anyhow!("{}", error.message))?;
+                return Ok(serde_json::from_str(answer.get())?);
+            }
+        }
+    }
+
     /// Waits for one frame. What it acknowledges leaves with the next write.
     fn hear(&mut self) -> Result<Heard> {
         let mut frame = String::new();
@@ -227,6 +249,22 @@ impl Line for Member {
             self.arrived.clear();
         }
         Ok(refused)
+    }
+
+    fn ask(&mut self, number: u64) -> Result<bool> {
+        let command = serde_json::json!({ "command": format!("command {number}") });
+        let asked: Permission = self.answered::<RequestAsk>(AskRequest {
+            tool: "bash".to_owned(),
+            arguments: serde_json::value::to_raw_value(&command)?,
+            directory: std::env::current_dir()?,
+            confined: true,
+            places: Vec::new(),
+        })?;
+        let Permission::Asked { request } = asked else {
+            bail!("decided at once: {asked:?}");
+        };
+        let decided = self.answered::<RequestWait>(OneRequest { request })?;
+        Ok(matches!(decided, Decided::Allowed))
     }
 }
 

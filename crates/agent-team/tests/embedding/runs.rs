@@ -1,10 +1,13 @@
 //! From a goal to its answer.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use agent_team::model::Item;
 use agent_team::protocol::view::RunState;
-use agent_team::{BuildError, Member, Mode, PermissionMode, RunError, TaskSpec, Team};
+use agent_team::{
+    AgUi, Budget, BuildError, Member, Mode, PermissionMode, RunError, TaskSpec, Team,
+};
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, in_turn};
 use serde_json::json;
 use tokio::sync::Notify;
@@ -280,4 +283,60 @@ async fn a_member_that_cannot_think_is_held_and_says_why() {
         members[0].why.contains("OPENAI_API_KEY"),
         "{members:?} {error:?}"
     );
+}
+
+#[tokio::test]
+async fn who_has_spent_a_budget_waits_until_it_is_raised() {
+    let small = Budget::default().tokens(5);
+    for whole_team in [false, true] {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&asked);
+        // 12 tokens an answer.
+        let model = ScriptedModel::new("scripted/spender", move |_| {
+            match counted.fetch_add(1, Ordering::SeqCst) {
+                0 => call("list_tasks", json!({})),
+                1 => call("finish", json!({ "answer": "it was dear" })),
+                _ => text("Done."),
+            }
+        });
+        let boss = Member::new("boss").model(model);
+        let team = Team::builder().max_teammates(3);
+        let team = match whole_team {
+            true => team.lead(boss).budget(small.usd(2.5).minutes(30.0)),
+            false => team.lead(boss.budget(small)),
+        };
+        let team = within("the team", team.build()).await.unwrap();
+        let mut stream = within("the run", team.run_streaming("spend"))
+            .await
+            .unwrap();
+        let notice = async {
+            while let Some(envelope) = stream.next().await {
+                let event = serde_json::to_string(&envelope.event).unwrap();
+                if event.contains(" waits: ") {
+                    return;
+                }
+            }
+            panic!("the run is over");
+        };
+        within("the notice", notice).await;
+        assert_eq!(asked.load(Ordering::SeqCst), 1);
+        let more = Budget::default().tokens(1_000);
+        if whole_team {
+            team.set_budget(more).await.unwrap();
+        } else {
+            let boss = team.members().list().await.unwrap()[0].name.clone();
+            team.members().set_budget(boss, more).await.unwrap();
+        }
+        let end = async {
+            let mut last = None;
+            while let Some(envelope) = stream.next().await {
+                last = Some(envelope.event);
+            }
+            last
+        };
+        let Some(AgUi::RunFinished { result, .. }) = within("the end", end).await else {
+            panic!("no result");
+        };
+        assert_eq!(result["final_answer"], "it was dear");
+    }
 }

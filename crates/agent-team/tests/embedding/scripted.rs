@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use agent_team::model::{Answer, Answering, Delta, Item, Model, Prompt, Stop, ToolCall, Usage};
+use agent_team::protocol::Party;
 use agent_team::{Assignment, DeliveredMessage, Engine, Seat, Worked, Working};
 use serde_json::{Value, json};
 
@@ -126,7 +127,11 @@ impl Engine for ScriptedEngine {
 
     fn hear<'a>(&'a mut self, messages: &'a [DeliveredMessage], seat: &'a Seat) -> Working<'a, ()> {
         Box::pin(async move {
-            for message in messages.iter().filter(|_| seat.is_lead()) {
+            // What the system tells her is no goal, and may come when no run is under way.
+            let goals = messages
+                .iter()
+                .filter(|message| message.from == Party::User);
+            for message in goals.filter(|_| seat.is_lead()) {
                 let answer = format!("heard: {}", message.text);
                 seat.finish(&answer, true)
                     .await

@@ -173,8 +173,10 @@ async fn start(
         spec.stance.unattended = true;
         output.note(ALONE);
     }
+    let (environment, named) = up::environment(output, &args.start.env)?;
     let up = Up {
-        environment: up::environment(output, &args.start.env)?,
+        environment,
+        named,
         secrets: up::secrets(&args.start.secret)?,
         spec,
         terminal: session::caller_terminal(),

@@ -1,6 +1,6 @@
 //! `up`: starts the team of this project, or brings it to what its file says now.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -39,7 +39,7 @@ pub(super) async fn run(
         .goal
         .map(|goal| super::text_or_stdin(goal, ErrorCode::MessageTooLarge))
         .transpose()?;
-    let environment = environment(output, &args.start.env)?;
+    let (environment, named) = environment(output, &args.start.env)?;
     let secrets = secrets(&args.start.secret)?;
     let mut spec = wanted(global, output, &args.start, goal.is_some()).await?;
     if goal.is_some() {
@@ -57,6 +57,7 @@ pub(super) async fn run(
     let up = Up {
         spec,
         environment,
+        named,
         secrets,
         terminal: session::caller_terminal(),
         dry_run: args.dry_run,
@@ -157,11 +158,11 @@ async fn wait(mut session: Session, output: Output, after: Revision) -> Result<E
     })
 }
 
-/// The members' environment: ours, and on top of it what was typed.
+/// The members' environment: ours, and on top of it what was typed, whose names come with it.
 pub(super) fn environment(
     output: Output,
     typed: &[String],
-) -> Result<BTreeMap<String, String>, Failure> {
+) -> Result<(BTreeMap<String, String>, BTreeSet<String>), Failure> {
     let (mut environment, lost) = session::environment();
     if !lost.is_empty() {
         let names: Vec<_> = lost.iter().map(|name| text::line(name)).collect();
@@ -170,16 +171,25 @@ pub(super) fn environment(
             names.join(", ")
         ));
     }
-    for pair in typed {
-        let Some((name, value)) = pair.split_once('=') else {
-            return Err(
-                Failure::usage(format!("{pair:?} is not K=V")).hint("write --env NAME=VALUE")
-            );
+    let mut named = BTreeSet::new();
+    for typed in typed {
+        let name = match typed.split_once('=') {
+            Some((name, value)) => {
+                agent_team_file::check_variable(name, value).map_err(Failure::usage)?;
+                environment.insert(name.to_owned(), value.to_owned());
+                name
+            }
+            None if environment.contains_key(typed) => typed,
+            None => {
+                return Err(
+                    Failure::usage(format!("{typed:?} is not set in your environment"))
+                        .hint("write --env NAME=VALUE, or --env NAME for one that is set"),
+                );
+            }
         };
-        agent_team_file::check_variable(name, value).map_err(Failure::usage)?;
-        environment.insert(name.to_owned(), value.to_owned());
+        named.insert(name.to_owned());
     }
-    Ok(environment)
+    Ok((environment, named))
 }
 
 /// What is given to tools and shown to nobody, from our environment or a file.

@@ -212,7 +212,11 @@ fn what_comes_later_is_refused_as_such() {
     assert!(said.err.contains("did you mean `command`?"), "{}", said.err);
     let said = rig.run(&["up", "--env", "NO"]);
     assert_eq!(said.code, 2);
-    assert!(said.err.contains("\"NO\" is not K=V"), "{}", said.err);
+    assert!(
+        said.err.contains("\"NO\" is not set in your environment"),
+        "{}",
+        said.err
+    );
     assert!(rig.nothing_was_started());
 }
 

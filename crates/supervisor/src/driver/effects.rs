@@ -141,8 +141,10 @@ impl Driver {
         let team = self.identity.team.as_str();
         let Environment {
             variables: mut environment,
+            mut named,
             secrets,
         } = self.environment()?;
+        named.extend(settings.env.keys().cloned());
         environment.extend(settings.env);
         self.directories
             .prepare_team(team)
@@ -155,6 +157,7 @@ impl Driver {
             token,
             cwd: settings.cwd,
             environment,
+            named,
             secrets,
             log: self.log_of(member),
             engine: settings.engine,

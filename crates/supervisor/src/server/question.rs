@@ -105,12 +105,17 @@ impl Server {
         let m::Up {
             spec,
             environment: variables,
+            named,
             secrets,
             terminal,
             dry_run,
             fresh,
         } = up;
-        let environment = Environment { variables, secrets };
+        let environment = Environment {
+            variables,
+            named,
+            secrets,
+        };
         environment.check()?;
         let place = if self.teams.are_hosted() {
             place::hosted()

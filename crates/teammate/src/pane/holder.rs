@@ -9,7 +9,7 @@ use std::io;
 use agent_team_protocol::notification::{Hold, PaneShown, ShowPane};
 use agent_team_system::process::{ExitWatch, ProcessId, Signal};
 
-/// ^\\: gives a person's terminal back to them. Where the terminal edits lines, it makes a signal of it for the holder.
+/// `^\`: gives a person's terminal back to them. Where the terminal edits lines, it makes a signal of it for the holder.
 const LEAVE: u8 = 0x1c;
 
 /// ^C and ^D, which say the same where nothing can be typed.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use agent_team_protocol::method::PlanPropose;
 use agent_team_protocol::request::{Decided, PROPOSE_PLAN, ProposePlan};
-use agent_team_protocol::view::{PlanState, PlanView};
+use agent_team_protocol::view::PlanView;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -59,20 +59,17 @@ async fn propose(seat: Arc<Seat>, args: Plan) -> Result<String, ToolError> {
 
 /// What its member's model is told about a plan when it has not just asked.
 pub(crate) fn plan_standing(plan: &PlanView) -> String {
-    let number = plan.number;
-    match &plan.state {
-        PlanState::Missing => format!("no plan of yours is approved for this. {PROPOSE}"),
-        PlanState::Waiting { request } => format!(
+    match plan {
+        PlanView::Missing { .. } => format!("no plan of yours is approved for this. {PROPOSE}"),
+        PlanView::Waiting { number, request } => format!(
             "your plan {number} ({request}) waits for a decision. Call propose_plan with the same words to wait for it."
         ),
-        PlanState::SentBack { by, reason } => {
+        PlanView::SentBack { number, by, reason } => {
             let why = why(reason);
             format!("your plan {number} was sent back by {by}{why}. {PROPOSE}")
         }
-        PlanState::Approved => format!("your plan {number} is approved: carry it out."),
-        PlanState::Unknown => {
-            format!("what became of your plan {number} is not known here. {PROPOSE}")
-        }
+        PlanView::Approved { number } => format!("your plan {number} is approved: carry it out."),
+        PlanView::Unknown => format!("what became of your plan is not known here. {PROPOSE}"),
     }
 }
 

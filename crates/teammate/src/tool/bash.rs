@@ -242,11 +242,7 @@ fn shell(bench: &Bench, line: Line, held: Option<&Held<'_>>) -> Result<Program, 
     let shell = find_bash(&bench.env);
     let env = line.env(&bench.env);
     let directory = line.directory.unwrap_or_else(|| bench.cwd.clone());
-    let program = match held {
-        Some(held) => Program::start_held(held, shell.clone(), line.args, env, directory),
-        None => Program::start(shell.clone(), line.args, env, directory),
-    };
-    program
+    Program::start(held, shell.clone(), line.args, env, directory)
         .map_err(|error| ToolError::Failed(format!("{} did not start: {error}", shell.display())))
 }
 

@@ -209,7 +209,7 @@ async fn run(
     env.retain(|(name, _)| !of_git(name));
     env.extend(ENVIRONMENT.map(|(name, value)| (name.into(), value.into())));
     let args = QUIET.map(OsString::from).into_iter().chain(args).collect();
-    let mut program = Program::start("git".into(), args, env, bench.project.clone())
+    let mut program = Program::start(None, "git".into(), args, env, bench.project.clone())
         .map_err(|error| ToolError::Failed(format!("git did not start: {error}")))?;
     let mut capture = Capture::new(bench);
     let ended = program

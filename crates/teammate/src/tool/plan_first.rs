@@ -5,7 +5,7 @@
 
 use agent_team_policy::Action;
 use agent_team_protocol::method::{MemberShow, OneMember};
-use agent_team_protocol::view::PlanState;
+use agent_team_protocol::view::PlanView;
 use serde_json::Value;
 
 use super::{Bench, Running, Tool, ToolError};
@@ -38,7 +38,7 @@ impl PlanFirst {
         let shown = self.desk.call::<MemberShow>(&one).await;
         let shown = shown.map_err(|refusal| ToolError::Failed(refusal.message))?;
         match shown.member.plan {
-            Some(plan) if plan.state == PlanState::Approved => Ok(()),
+            Some(PlanView::Approved { .. }) => Ok(()),
             Some(plan) => Err(held_back(&plan_standing(&plan))),
             // Not the supervisor that this member was started by.
             None => Err(held_back("the supervisor does not know of your plans")),

@@ -84,34 +84,23 @@ enum Event<'a> {
 impl Program {
     /// Must be called within a tokio runtime.
     pub(super) fn start(
+        held: Option<&Held<'_>>,
         program: PathBuf,
         args: Vec<OsString>,
         env: Vec<(OsString, OsString)>,
         cwd: PathBuf,
     ) -> io::Result<Program> {
-        Self::start_with(program, args, env, cwd, |spec, output| {
-            spawn_session(spec, Some(File::from(output)))
-        })
-    }
-
-    /// The same, held by a sandbox.
-    pub(super) fn start_held(
-        held: &Held<'_>,
-        program: PathBuf,
-        args: Vec<OsString>,
-        env: Vec<(OsString, OsString)>,
-        cwd: PathBuf,
-    ) -> io::Result<Program> {
-        let mut program = Self::start_with(program, args, env, cwd, |spec, output| {
-            held.spawn(spec, output)
+        let mut program = Self::start_with(program, args, env, cwd, |spec, output| match held {
+            Some(held) => held.spawn(spec, output),
+            None => spawn_session(spec, Some(File::from(output))),
         })?;
         if let Some(running) = &mut program.running {
-            running.below.is_wrapped = held.is_wrapped();
+            running.below.is_wrapped = held.is_some_and(Held::is_wrapped);
         }
         Ok(program)
     }
 
-    /// The same with its stdin and its stdout for whoever talks to it; its output is its stderr then.
+    /// The same, held by nothing, with its stdin and its stdout for whoever talks to it; its output is its stderr then.
     pub(super) fn start_talking(
         program: PathBuf,
         args: Vec<OsString>,

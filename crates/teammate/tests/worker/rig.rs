@@ -1,6 +1,6 @@
 //! A supervisor that does what a test says, over the real socket with the real protocol, and worker processes for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -98,6 +98,7 @@ impl ScriptedSupervisor {
             token: TOKEN.into(),
             cwd: cwd.to_owned(),
             environment: BTreeMap::from([("PATH".into(), path), ("GIVEN".into(), "yes".into())]),
+            named: BTreeSet::from(["GIVEN".into()]),
             secrets: BTreeMap::new(),
             log: self.path("ada.log"),
             engine,

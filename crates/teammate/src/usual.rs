@@ -1,0 +1,123 @@
+//! Which variables of a person's environment the tools of an agent are given without being named. Called by `launch`.
+//!
+//! What a person's shell holds is not meant for a model: access keys, tokens, addresses with passwords in them. So this
+//! is a list of what programs need to be found, to speak the person's language and to build, and what is not on it is
+//! passed on only when somebody named it.
+
+/// Where programs, homes and caches are; how programs speak; what builds are told.
+const NAMES: [&str; 81] = [
+    "ANDROID_HOME",
+    "AR",
+    "ARCHFLAGS",
+    "AS",
+    "BUNDLE_PATH",
+    "CARGO_BUILD_JOBS",
+    "CARGO_HOME",
+    "CARGO_INCREMENTAL",
+    "CARGO_TARGET_DIR",
+    "CC",
+    "CFLAGS",
+    "CGO_ENABLED",
+    "CI",
+    "CLICOLOR",
+    "CLICOLOR_FORCE",
+    "CMAKE_PREFIX_PATH",
+    "COLORTERM",
+    "CONDA_DEFAULT_ENV",
+    "CONDA_PREFIX",
+    "CPATH",
+    "CPPFLAGS",
+    "CXX",
+    "CXXFLAGS",
+    "C_INCLUDE_PATH",
+    "DEBIAN_FRONTEND",
+    "DEVELOPER_DIR",
+    "DOTNET_ROOT",
+    "FORCE_COLOR",
+    "GEM_HOME",
+    "GEM_PATH",
+    "GIT_AUTHOR_EMAIL",
+    "GIT_AUTHOR_NAME",
+    "GIT_COMMITTER_EMAIL",
+    "GIT_COMMITTER_NAME",
+    "GOARCH",
+    "GOBIN",
+    "GOCACHE",
+    "GOFLAGS",
+    "GOMODCACHE",
+    "GOOS",
+    "GOPATH",
+    "GOROOT",
+    "GRADLE_USER_HOME",
+    "HOME",
+    "HOMEBREW_PREFIX",
+    "JAVA_HOME",
+    "LANG",
+    "LANGUAGE",
+    "LD",
+    "LDFLAGS",
+    "LD_LIBRARY_PATH",
+    "LIBRARY_PATH",
+    "LOGNAME",
+    "MAKEFLAGS",
+    "MANPATH",
+    "NODE_ENV",
+    "NODE_PATH",
+    "NO_COLOR",
+    "NVM_DIR",
+    "PATH",
+    "PKG_CONFIG_PATH",
+    "PNPM_HOME",
+    "PYENV_ROOT",
+    "PYTHONPATH",
+    "RBENV_ROOT",
+    "RUSTC_WRAPPER",
+    "RUSTFLAGS",
+    "RUSTUP_HOME",
+    "RUSTUP_TOOLCHAIN",
+    "RUST_BACKTRACE",
+    "RUST_LOG",
+    "SDKROOT",
+    "SHELL",
+    "SOURCE_DATE_EPOCH",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
+    "TMPDIR",
+    "TZ",
+    "USER",
+    "VIRTUAL_ENV",
+    "ZDOTDIR",
+];
+
+/// Of what each of these begins.
+const BEGINNINGS: [&str; 2] = ["LC_", "XDG_"];
+
+pub(crate) fn is_usual(name: &str) -> bool {
+    NAMES.binary_search(&name).is_ok() || BEGINNINGS.iter().any(|start| name.starts_with(start))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_builds_need_is_usual_and_what_opens_doors_is_not() {
+        assert!(NAMES.is_sorted());
+        for name in ["PATH", "HOME", "LC_ALL", "CARGO_HOME", "XDG_CACHE_HOME"] {
+            assert!(is_usual(name), "{name}");
+        }
+        for name in [
+            "AWS_SECRET_ACCESS_KEY",
+            "GITHUB_TOKEN",
+            "DATABASE_URL",
+            "SSH_AUTH_SOCK",
+            "DBUS_SESSION_BUS_ADDRESS",
+            "DOCKER_HOST",
+            "HTTPS_PROXY",
+            "BASH_ENV",
+            "AGENT_TEAM_HOME",
+        ] {
+            assert!(!is_usual(name), "{name}");
+        }
+    }
+}
