@@ -20,6 +20,7 @@ fn team(mode: &str) -> String {
 /// The team's members ask this server.
 fn rig(server: &FakeModelServer, mode: &str) -> Rig {
     let mut rig = Rig::with_team(&team(mode));
+    rig.set_settings("[permissions]\nmode = \"accept-edits\"\n");
     rig.set("OPENAI_BASE_URL", server.base_url());
     rig.set("OPENAI_API_KEY", "a-key-for-nobody");
     rig

@@ -213,7 +213,7 @@ async fn asking() -> (FakeModelServer, Rig) {
     let replies = vec![Reply::call("bash", command), Reply::text("Done.")];
     let lead = ("lead", vec![Reply::text("I see.")]);
     let server = FakeModelServer::start(by_model([lead, ("ada", replies)])).await;
-    let rig = crate::agents::rig(&server);
+    let rig = crate::agents::asking(&server);
     let file = rig.read(".agent-team/team.toml").expect("the rig wrote it");
     if tmux::is_here() {
         rig.set_team(&file.replace("headless", "tmux"));
