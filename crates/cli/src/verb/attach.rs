@@ -17,6 +17,10 @@ pub(super) async fn run(
     member: Option<MemberName>,
     read_only: bool,
 ) -> Result<ExitCode, Failure> {
+    // Within tmux a client may be switched, which needs no terminal of ours.
+    if !output.is_json() && !is_terminal() && caller_terminal().tmux.is_none() {
+        return Err(no_terminal());
+    }
     let mut session = Session::of_team(global)?;
     let answer = ask(&mut session, member, read_only).await?;
     if output.is_json() {
@@ -56,13 +60,7 @@ fn become_it(answer: AttachAnswer) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     };
     if !is_terminal() {
-        let exit = agent_team_protocol::exit::ExitCode::Refused;
-        let failure = Failure::new(
-            "not_a_terminal",
-            exit,
-            "there is no terminal here to attach",
-        );
-        return Err(failure.hint("run it in a terminal, or look with: agent-team logs MEMBER -f"));
+        return Err(no_terminal());
     }
     let mut command = Command::new(program);
     command.args(arguments);
@@ -71,4 +69,13 @@ fn become_it(answer: AttachAnswer) -> Result<ExitCode, Failure> {
     }
     let error = command.exec();
     Err(Failure::io(format!("{program} cannot be run"), &error))
+}
+
+fn no_terminal() -> Failure {
+    Failure::new(
+        "not_a_terminal",
+        agent_team_protocol::exit::ExitCode::Refused,
+        "there is no terminal here to attach",
+    )
+    .hint("run it in a terminal, or look with: agent-team logs MEMBER -f")
 }
