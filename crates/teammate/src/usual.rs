@@ -4,8 +4,9 @@
 //! is a list of what programs need to be found, to speak the person's language and to build, and what is not on it is
 //! passed on only when somebody named it.
 
-/// Where programs, homes and caches are; how programs speak; what builds are told.
-const NAMES: [&str; 81] = [
+/// Where programs, homes, caches and the way out are; how programs speak; what builds are told.
+const NAMES: [&str; 89] = [
+    "ALL_PROXY",
     "ANDROID_HOME",
     "AR",
     "ARCHFLAGS",
@@ -51,6 +52,8 @@ const NAMES: [&str; 81] = [
     "GRADLE_USER_HOME",
     "HOME",
     "HOMEBREW_PREFIX",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
     "JAVA_HOME",
     "LANG",
     "LANGUAGE",
@@ -64,6 +67,7 @@ const NAMES: [&str; 81] = [
     "NODE_ENV",
     "NODE_PATH",
     "NO_COLOR",
+    "NO_PROXY",
     "NVM_DIR",
     "PATH",
     "PKG_CONFIG_PATH",
@@ -87,6 +91,10 @@ const NAMES: [&str; 81] = [
     "USER",
     "VIRTUAL_ENV",
     "ZDOTDIR",
+    "all_proxy",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
 ];
 
 /// Of what each of these begins.
@@ -113,7 +121,6 @@ mod tests {
             "SSH_AUTH_SOCK",
             "DBUS_SESSION_BUS_ADDRESS",
             "DOCKER_HOST",
-            "HTTPS_PROXY",
             "BASH_ENV",
             "AGENT_TEAM_HOME",
         ] {
