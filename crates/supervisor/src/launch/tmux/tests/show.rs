@@ -31,8 +31,8 @@ async fn a_status_line_can_say_who_waits_and_nothing_of_the_users_was_set_for_it
             rig.server.tmux(&shown)
         };
         assert_eq!(said(&rig), "");
-        rig.panes.tell_waiting("ada asks · #[fg=red]").await;
-        assert_eq!(said(&rig), " ada asks · # [fg=red]");
+        rig.panes.tell_waiting("ada asks: #[fg=red]").await;
+        assert_eq!(said(&rig), " ada asks: # [fg=red]");
         rig.panes.tell_waiting("").await;
         assert_eq!(said(&rig), "");
         assert_eq!(rig.server.tmux(&theirs), before);
