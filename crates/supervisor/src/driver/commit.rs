@@ -7,7 +7,7 @@ use agent_team_protocol::view::CommitView;
 use agent_team_protocol::{ErrorCode, Refusal, Revision, with_causes};
 use agent_team_store::{Batch, CommitError, Committed};
 
-use super::calls::Asked;
+use super::asked::{Asked, Change};
 use super::committer::Submitted;
 use super::{After, Driver, Flight, Message, Notice, RECENT_MAX, Request, Storage, Turn};
 use crate::seams::{self, Seam};
@@ -137,7 +137,7 @@ impl Driver {
         for one in acts.into_iter().chain(after) {
             match one {
                 After::Effect(effect) => self.effect(effect),
-                After::Read(request) => self.read(request),
+                After::Read { by, reply, query } => self.read(&by, reply, query),
                 After::Welcome(hello) => self.welcome(hello),
                 After::Pump(member) => self.pump(&member),
             }
@@ -175,7 +175,7 @@ impl Driver {
                 // Ending something is right whether or not it could be written down.
                 After::Effect(end @ Effect::EndTree { .. }) => ends.push(end),
                 After::Effect(_) | After::Pump(_) => {}
-                After::Read(request) => request.reply.refuse(refusal.clone()),
+                After::Read { reply, .. } => reply.refuse(refusal.clone()),
                 After::Welcome(hello) => hello.reply.refuse(refusal.clone()),
             }
         }
@@ -217,17 +217,19 @@ impl Driver {
 
     /// Whether a call may be taken now; otherwise it has been answered, or waits.
     pub(super) fn admit(&mut self, request: Request) -> Option<Request> {
-        match &mut self.storage {
-            Storage::Stored => Some(request),
-            Storage::Full(_) if request.is_urgent() || request.is_read() => Some(request),
-            Storage::Full(held) => {
+        let urgent = request.asked.is_urgent();
+        match (&mut self.storage, &request.asked) {
+            (Storage::Stored, _) | (Storage::Full(_) | Storage::Failed(_), Asked::Query(_)) => {
+                Some(request)
+            }
+            (Storage::Full(_), Asked::Change(_)) if urgent => Some(request),
+            (Storage::Full(held), Asked::Change(_)) => {
                 held.push(request);
                 None
             }
-            Storage::Failed(_) if request.is_read() => Some(request),
-            Storage::Failed(why) => {
+            (Storage::Failed(why), Asked::Change(change)) => {
                 let refusal = Refusal::new(ErrorCode::StorageFailed, why.clone()).hint(NO_MORE);
-                if request.is_urgent() && !matches!(request.asked, Asked::Decide(_)) {
+                if urgent && !matches!(change, Change::Decide(_)) {
                     self.end_unstored();
                 }
                 request.reply.refuse(refusal);

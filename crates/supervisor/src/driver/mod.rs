@@ -8,6 +8,7 @@
 //! Only [`Driver`] changes a `Team` (I3), and nothing leaves it that rests on an event which is not stored (I4).
 //! It never waits for a member, for tmux, for a hook or for the disk: what they have to say comes back as a message.
 
+mod asked;
 mod attention;
 mod calls;
 mod commit;
@@ -20,6 +21,7 @@ mod reads;
 mod requests;
 mod shown;
 mod subscribers;
+mod up;
 mod waiters;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -42,8 +44,9 @@ use agent_team_system::directories::Directories;
 use agent_team_system::tree::Tree;
 use tokio::sync::{mpsc, oneshot};
 
-pub(crate) use calls::{Asked, Request, preview};
+pub(crate) use asked::{Asked, Change, Query, Request};
 pub(crate) use hello::Hello;
+pub(crate) use up::preview;
 
 use crate::embed::Host;
 use crate::environment::Environment;
@@ -225,7 +228,11 @@ struct Turn {
 enum After {
     Effect(Effect),
     /// Something to be answered from the state then.
-    Read(Request),
+    Read {
+        by: Origin,
+        reply: Reply,
+        query: Query,
+    },
     Welcome(Hello),
     /// More messages may be offered.
     Pump(MemberName),

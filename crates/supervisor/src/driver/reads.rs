@@ -15,7 +15,7 @@ use agent_team_store::StoredMessage;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::calls::{Asked, Request};
+use super::asked::Query;
 use super::waiters::Waiter;
 use super::{Driver, now};
 use crate::outbox::Reply;
@@ -24,23 +24,22 @@ use crate::{convert, view};
 
 impl Driver {
     /// Answers a question from the state, which is what is stored.
-    pub(super) fn read(&mut self, request: Request) {
-        let reply = request.reply;
-        if let Err(refusal) = check_reader(&request.by, &request.asked) {
+    pub(super) fn read(&mut self, by: &Origin, reply: Reply, query: Query) {
+        if let Err(refusal) = check_reader(by, &query) {
             return reply.refuse(refusal);
         }
-        match request.asked {
-            Asked::WaitForRequest(id) => self.wait_for_request(reply, &request.by, id),
-            Asked::ListRequests(list) => self.list_requests(reply, &request.by, &list),
-            Asked::ShowRequest(id) => self.show_request(reply, &request.by, id),
-            Asked::ListRules => self.list_rules(reply),
-            Asked::CheckRules(check) => self.check_rules(reply, &check),
-            Asked::ShowTeam => reply.ok(&self.team_view()),
-            Asked::ShowMember(name) => match self.member_answer(&name) {
+        match query {
+            Query::WaitForRequest(id) => self.wait_for_request(reply, by, id),
+            Query::ListRequests(list) => self.list_requests(reply, by, &list),
+            Query::ShowRequest(id) => self.show_request(reply, by, id),
+            Query::ListRules => self.list_rules(reply),
+            Query::CheckRules(check) => self.check_rules(reply, &check),
+            Query::ShowTeam => reply.ok(&self.team_view()),
+            Query::ShowMember(name) => match self.member_answer(&name) {
                 Some(answer) => reply.ok(&answer),
                 None => reply.refuse(unknown_member(&name)),
             },
-            Asked::FindLog(name) => {
+            Query::FindLog(name) => {
                 let path = self.log_of(&name);
                 // The log of a member who left is still there to be read.
                 if self.team.member(&name).is_some() || path.exists() {
@@ -49,28 +48,19 @@ impl Driver {
                     reply.refuse(unknown_member(&name));
                 }
             }
-            Asked::ListMessages(list) => self.list_messages(reply, list),
-            Asked::ListTasks(list) => self.list_tasks(reply, list),
-            Asked::ShowTask(task) => self.show_task(reply, task),
-            Asked::WaitForRun(run) => self.wait_for_run(reply, run),
-            Asked::WaitForQuestion => self.wait_for_question(reply, &request.by),
-            Asked::ListRounds(list) => self.list_rounds(reply, list),
-            Asked::ReadTranscript(read) => self.read_transcript(reply, &request.by, read),
-            Asked::Recall(get) => self.recall(reply, get.key.as_deref()),
-            Asked::Wait => self.waiters.push(Waiter::Quiet { reply }),
-            Asked::Attach(attach) => self.attach(reply, attach),
-            Asked::Reopen(member) => self.reopen(reply, member),
-            Asked::Hold(hold) => self.hold(reply, &hold),
-            Asked::Subscribe(subscribe) => self.subscribe(reply, subscribe),
-            Asked::Change(_)
-            | Asked::Up(_)
-            | Asked::Spawn(_)
-            | Asked::Ask(_)
-            | Asked::Propose(_)
-            | Asked::Decide(_)
-            | Asked::ForgetRule(_) => {
-                reply.refuse(Refusal::internal("a change came as a question"));
-            }
+            Query::ListMessages(list) => self.list_messages(reply, list),
+            Query::ListTasks(list) => self.list_tasks(reply, list),
+            Query::ShowTask(task) => self.show_task(reply, task),
+            Query::WaitForRun(run) => self.wait_for_run(reply, run),
+            Query::WaitForQuestion => self.wait_for_question(reply, by),
+            Query::ListRounds(list) => self.list_rounds(reply, list),
+            Query::ReadTranscript(read) => self.read_transcript(reply, by, read),
+            Query::Recall(get) => self.recall(reply, get.key.as_deref()),
+            Query::Wait => self.waiters.push(Waiter::Quiet { reply }),
+            Query::Attach(attach) => self.attach(reply, attach),
+            Query::Reopen(member) => self.reopen(reply, member),
+            Query::Hold(hold) => self.hold(reply, &hold),
+            Query::Subscribe(subscribe) => self.subscribe(reply, subscribe),
         }
     }
 
@@ -288,41 +278,32 @@ impl Driver {
 }
 
 /// A member is told what is its own and what the team shares.
-fn check_reader(by: &Origin, asked: &Asked) -> Result<(), Refusal> {
+fn check_reader(by: &Origin, query: &Query) -> Result<(), Refusal> {
     let Origin::Member { name, .. } = by else {
         return Ok(());
     };
-    let what = match asked {
-        Asked::FindLog(_) => "look for logs",
-        Asked::Attach(_) | Asked::Reopen(_) | Asked::Hold(_) => "look into panes",
-        Asked::Subscribe(_) => "see every event",
-        Asked::ListRules | Asked::CheckRules(_) => "see the rules",
-        Asked::Wait | Asked::WaitForRun(_) => "wait for the team",
-        Asked::ListMessages(list) if list.of != Some(Party::Member(name.clone())) => {
+    let what = match query {
+        Query::FindLog(_) => "look for logs",
+        Query::Attach(_) | Query::Reopen(_) | Query::Hold(_) => "look into panes",
+        Query::Subscribe(_) => "see every event",
+        Query::ListRules | Query::CheckRules(_) => "see the rules",
+        Query::Wait | Query::WaitForRun(_) => "wait for the team",
+        Query::ListMessages(list) if list.of != Some(Party::Member(name.clone())) => {
             "read messages that are not this member's"
         }
         // These look at who asks themselves, or show what everybody may see.
-        Asked::ListMessages(_)
-        | Asked::WaitForRequest(_)
-        | Asked::ListRequests(_)
-        | Asked::ShowRequest(_)
-        | Asked::ShowTeam
-        | Asked::ShowMember(_)
-        | Asked::ListTasks(_)
-        | Asked::ShowTask(_)
-        | Asked::WaitForQuestion
-        | Asked::ListRounds(_)
-        | Asked::ReadTranscript(_)
-        | Asked::Recall(_)
-        | Asked::Change(_)
-        | Asked::Up(_)
-        | Asked::Spawn(_)
-        | Asked::Ask(_)
-        | Asked::Propose(_)
-        | Asked::Decide(_)
-        | Asked::ForgetRule(_) => {
-            return Ok(());
-        }
+        Query::ListMessages(_)
+        | Query::WaitForRequest(_)
+        | Query::ListRequests(_)
+        | Query::ShowRequest(_)
+        | Query::ShowTeam
+        | Query::ShowMember(_)
+        | Query::ListTasks(_)
+        | Query::ShowTask(_)
+        | Query::WaitForQuestion
+        | Query::ListRounds(_)
+        | Query::ReadTranscript(_)
+        | Query::Recall(_) => return Ok(()),
     };
     let text = format!("only the user may {what}");
     Err(Refusal::new(ErrorCode::NotPermitted, text))

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use crate::convert;
-use crate::driver::Asked;
+use crate::driver::{Asked, Change, Query};
 
 /// A call before it is known what it asks for.
 pub(super) struct Envelope<'a> {
@@ -84,8 +84,9 @@ pub(super) enum Question {
 }
 
 pub(super) fn destination(method: &str, call: &Envelope<'_>) -> Result<Destination, Refusal> {
-    let change = |call: Call| Ok(Destination::Team(Asked::Change(Box::new(call))));
-    let read = |asked: Asked| Ok(Destination::Team(asked));
+    let asked = |change: Change| Ok(Destination::Team(Asked::Change(change)));
+    let change = |call: Call| asked(Change::Call(Box::new(call)));
+    let read = |query: Query| Ok(Destination::Team(Asked::Query(query)));
     let question = |question: Question| Ok(Destination::Supervisor(question));
     let claim = |end: &m::EndTask| ClaimRef {
         task: end.task,
@@ -97,21 +98,19 @@ pub(super) fn destination(method: &str, call: &Envelope<'_>) -> Result<Destinati
             force: call.args::<m::TeamDown>()?.force,
         }),
         m::TeamList::NAME => Ok(Destination::Teams),
-        m::TeamShow::NAME => read(Asked::ShowTeam),
+        m::TeamShow::NAME => read(Query::ShowTeam),
         m::TeamBudget::NAME => {
             let m::SetBudget { member, budget } = call.args::<m::TeamBudget>()?;
             let budget = convert::budget(budget);
             change(Call::SetBudget { member, budget })
         }
         m::TeamDelete::NAME => question(Question::Delete),
-        m::TeamWait::NAME => read(Asked::Wait),
-        m::TeamAttach::NAME => read(Asked::Attach(call.args::<m::TeamAttach>()?)),
-        m::PaneReopen::NAME => read(Asked::Reopen(call.args::<m::PaneReopen>()?.member)),
-        m::PaneHold::NAME => read(Asked::Hold(call.args::<m::PaneHold>()?)),
+        m::TeamWait::NAME => read(Query::Wait),
+        m::TeamAttach::NAME => read(Query::Attach(call.args::<m::TeamAttach>()?)),
+        m::PaneReopen::NAME => read(Query::Reopen(call.args::<m::PaneReopen>()?.member)),
+        m::PaneHold::NAME => read(Query::Hold(call.args::<m::PaneHold>()?)),
 
-        m::MemberSpawn::NAME => Ok(Destination::Team(Asked::Spawn(
-            call.args::<m::MemberSpawn>()?,
-        ))),
+        m::MemberSpawn::NAME => asked(Change::Spawn(call.args::<m::MemberSpawn>()?)),
         m::MemberStop::NAME => {
             let m::Stop { member, force } = call.args::<m::MemberStop>()?;
             change(Call::Stop { member, force })
@@ -125,8 +124,8 @@ pub(super) fn destination(method: &str, call: &Envelope<'_>) -> Result<Destinati
         m::MemberRestart::NAME => change(Call::Restart {
             member: call.args::<m::MemberRestart>()?.member,
         }),
-        m::MemberShow::NAME => read(Asked::ShowMember(call.args::<m::MemberShow>()?.member)),
-        m::MemberLog::NAME => read(Asked::FindLog(call.args::<m::MemberLog>()?.member)),
+        m::MemberShow::NAME => read(Query::ShowMember(call.args::<m::MemberShow>()?.member)),
+        m::MemberLog::NAME => read(Query::FindLog(call.args::<m::MemberLog>()?.member)),
         m::MemberExit::NAME => {
             let m::Exit { code, reason, hold } = call.args::<m::MemberExit>()?;
             change(Call::LastWords { code, reason, hold })
@@ -149,7 +148,7 @@ pub(super) fn destination(method: &str, call: &Envelope<'_>) -> Result<Destinati
         m::MessageRead::NAME => change(Call::Read {
             messages: call.args::<m::MessageRead>()?.messages,
         }),
-        m::MessageList::NAME => read(Asked::ListMessages(call.args::<m::MessageList>()?)),
+        m::MessageList::NAME => read(Query::ListMessages(call.args::<m::MessageList>()?)),
 
         m::TaskAdd::NAME => {
             let spec = call.args::<m::TaskAdd>()?.spec;
@@ -159,8 +158,8 @@ pub(super) fn destination(method: &str, call: &Envelope<'_>) -> Result<Destinati
                 after,
             })
         }
-        m::TaskList::NAME => read(Asked::ListTasks(call.args::<m::TaskList>()?)),
-        m::TaskShow::NAME => read(Asked::ShowTask(call.args::<m::TaskShow>()?.task)),
+        m::TaskList::NAME => read(Query::ListTasks(call.args::<m::TaskList>()?)),
+        m::TaskShow::NAME => read(Query::ShowTask(call.args::<m::TaskShow>()?.task)),
         m::TaskUpdate::NAME => {
             let m::UpdateTask { task, changes } = call.args::<m::TaskUpdate>()?;
             change(Call::UpdateTask {
@@ -228,7 +227,7 @@ pub(super) fn destination(method: &str, call: &Envelope<'_>) -> Result<Destinati
                 force,
             })
         }
-        m::RunQuestion::NAME => read(Asked::WaitForQuestion),
+        m::RunQuestion::NAME => read(Query::WaitForQuestion),
         m::RunReply::NAME => {
             let m::ReplyToRun { run, round, text } = call.args::<m::RunReply>()?;
             change(Call::ReplyToQuestion {
@@ -237,16 +236,12 @@ pub(super) fn destination(method: &str, call: &Envelope<'_>) -> Result<Destinati
                 text: text.into(),
             })
         }
-        m::RunRounds::NAME => read(Asked::ListRounds(call.args::<m::RunRounds>()?)),
-        m::RunWait::NAME => read(Asked::WaitForRun(call.args::<m::RunWait>()?.run)),
+        m::RunRounds::NAME => read(Query::ListRounds(call.args::<m::RunRounds>()?)),
+        m::RunWait::NAME => read(Query::WaitForRun(call.args::<m::RunWait>()?.run)),
 
-        m::RequestAsk::NAME => Ok(Destination::Team(Asked::Ask(Box::new(
-            call.args::<m::RequestAsk>()?,
-        )))),
-        m::PlanPropose::NAME => Ok(Destination::Team(Asked::Propose(
-            call.args::<m::PlanPropose>()?,
-        ))),
-        m::RequestWait::NAME => read(Asked::WaitForRequest(
+        m::RequestAsk::NAME => asked(Change::Ask(Box::new(call.args::<m::RequestAsk>()?))),
+        m::PlanPropose::NAME => asked(Change::Propose(call.args::<m::PlanPropose>()?)),
+        m::RequestWait::NAME => read(Query::WaitForRequest(
             call.args::<m::RequestWait>()?.request,
         )),
         m::RequestBegin::NAME => change(Call::BeginRequest {
@@ -258,17 +253,13 @@ pub(super) fn destination(method: &str, call: &Envelope<'_>) -> Result<Destinati
         m::RequestWithdraw::NAME => change(Call::WithdrawRequest {
             request: call.args::<m::RequestWithdraw>()?.request,
         }),
-        m::RequestList::NAME => read(Asked::ListRequests(call.args::<m::RequestList>()?)),
-        m::RequestShow::NAME => read(Asked::ShowRequest(call.args::<m::RequestShow>()?.request)),
-        m::RequestDecide::NAME => Ok(Destination::Team(Asked::Decide(Box::new(
-            call.args::<m::RequestDecide>()?,
-        )))),
+        m::RequestList::NAME => read(Query::ListRequests(call.args::<m::RequestList>()?)),
+        m::RequestShow::NAME => read(Query::ShowRequest(call.args::<m::RequestShow>()?.request)),
+        m::RequestDecide::NAME => asked(Change::Decide(Box::new(call.args::<m::RequestDecide>()?))),
 
-        m::RuleList::NAME => read(Asked::ListRules),
-        m::RuleCheck::NAME => read(Asked::CheckRules(Box::new(call.args::<m::RuleCheck>()?))),
-        m::RuleForget::NAME => Ok(Destination::Team(Asked::ForgetRule(
-            call.args::<m::RuleForget>()?.rule,
-        ))),
+        m::RuleList::NAME => read(Query::ListRules),
+        m::RuleCheck::NAME => read(Query::CheckRules(Box::new(call.args::<m::RuleCheck>()?))),
+        m::RuleForget::NAME => asked(Change::ForgetRule(call.args::<m::RuleForget>()?.rule)),
         m::RuleRevoke::NAME => change(Call::RevokeGrant {
             request: call.args::<m::RuleRevoke>()?.request,
         }),
@@ -276,7 +267,7 @@ pub(super) fn destination(method: &str, call: &Envelope<'_>) -> Result<Destinati
         m::TranscriptAppend::NAME => change(Call::Append(convert::growth(
             call.args::<m::TranscriptAppend>()?,
         )?)),
-        m::TranscriptRead::NAME => read(Asked::ReadTranscript(call.args::<m::TranscriptRead>()?)),
+        m::TranscriptRead::NAME => read(Query::ReadTranscript(call.args::<m::TranscriptRead>()?)),
 
         m::MemoryPut::NAME => {
             let m::PutMemory { key, value } = call.args::<m::MemoryPut>()?;
@@ -285,9 +276,9 @@ pub(super) fn destination(method: &str, call: &Envelope<'_>) -> Result<Destinati
                 value: value.get().into(),
             })
         }
-        m::MemoryGet::NAME => read(Asked::Recall(call.args::<m::MemoryGet>()?)),
+        m::MemoryGet::NAME => read(Query::Recall(call.args::<m::MemoryGet>()?)),
 
-        m::EventSubscribe::NAME => read(Asked::Subscribe(call.args::<m::EventSubscribe>()?)),
+        m::EventSubscribe::NAME => read(Query::Subscribe(call.args::<m::EventSubscribe>()?)),
 
         m::SupervisorStatus::NAME => question(Question::Status),
         m::SupervisorStop::NAME => question(Question::Stop),

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::call::Question;
 use super::{Correspondent, Ending, Server, tell};
-use crate::driver::{self, Asked, DriverHandle, Message, WantedTeam};
+use crate::driver::{self, Asked, Change, DriverHandle, Message, WantedTeam};
 use crate::environment::Environment;
 use crate::launch::place;
 use crate::outbox::Reply;
@@ -80,7 +80,7 @@ impl Server {
             Ok(Wanted::Told(answer)) => return reply.ok(&answer),
             Err(refusal) => return reply.refuse(refusal),
         };
-        let asked = Asked::Up(wanted);
+        let asked = Asked::Change(Change::Up(wanted));
         if was_there {
             return peer.ask(&driver, key, digest, reply, asked);
         }
@@ -177,7 +177,7 @@ impl Server {
                 None,
                 0,
                 reply,
-                Asked::Change(Box::new(Call::Down { force: false })),
+                Asked::Change(Change::Call(Box::new(Call::Down { force: false }))),
             );
             match answer.await {
                 Ok(Ok(answer)) => {

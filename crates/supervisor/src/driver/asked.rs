@@ -1,0 +1,92 @@
+//! What is asked of one team's driver, as the server hands it over: changes, which the core decides, and queries, which
+//! wait until what they may see is stored.
+
+use agent_team_core::{Call, Caller, Origin};
+use agent_team_protocol::method::{
+    Attach, GetMemory, HoldPane, ListMessages, ListRounds, ListTasks, ReadTranscript, Spawn,
+    Subscribe,
+};
+use agent_team_protocol::request::{
+    AskRequest, DecideRequest, Decision, ListRequests, ProposePlan,
+};
+use agent_team_protocol::rule::CheckRules;
+use agent_team_protocol::{MemberName, RequestId, RunId, TaskId};
+
+use super::WantedTeam;
+use crate::outbox::Reply;
+
+/// One call for one team.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) by: Origin,
+    /// Who repeats its keys.
+    pub(crate) caller: Caller,
+    pub(crate) key: Option<String>,
+    /// Of the method and its arguments.
+    pub(crate) digest: u64,
+    pub(crate) reply: Reply,
+    pub(crate) asked: Asked,
+}
+
+#[derive(Debug)]
+pub(crate) enum Asked {
+    Change(Change),
+    Query(Query),
+}
+
+#[derive(Debug)]
+pub(crate) enum Change {
+    /// What the core knows as it is.
+    Call(Box<Call>),
+    Up(Box<WantedTeam>),
+    Spawn(Spawn),
+    Ask(Box<AskRequest>),
+    Propose(ProposePlan),
+    Decide(Box<DecideRequest>),
+    ForgetRule(String),
+}
+
+#[derive(Debug)]
+pub(crate) enum Query {
+    ShowTeam,
+    ShowMember(MemberName),
+    FindLog(MemberName),
+    ListMessages(ListMessages),
+    ListTasks(ListTasks),
+    ShowTask(TaskId),
+    Wait,
+    WaitForRun(RunId),
+    WaitForQuestion,
+    WaitForRequest(RequestId),
+    ListRequests(ListRequests),
+    ShowRequest(RequestId),
+    ListRules,
+    CheckRules(Box<CheckRules>),
+    ListRounds(ListRounds),
+    ReadTranscript(ReadTranscript),
+    Recall(GetMemory),
+    Attach(Attach),
+    Reopen(Option<MemberName>),
+    Hold(HoldPane),
+    Subscribe(Subscribe),
+}
+
+impl Asked {
+    /// Whether it ends something, so that it is taken whatever the disk says.
+    pub(super) fn is_urgent(&self) -> bool {
+        match self {
+            Self::Change(Change::Call(call)) => matches!(
+                **call,
+                Call::Stop { .. } | Call::Kill { .. } | Call::Down { .. } | Call::LastWords { .. }
+            ),
+            Self::Change(Change::Decide(decide)) => {
+                !matches!(decide.decision, Decision::Allow { .. })
+            }
+            Self::Change(Change::ForgetRule(_)) => true,
+            Self::Change(
+                Change::Up(_) | Change::Spawn(_) | Change::Ask(_) | Change::Propose(_),
+            )
+            | Self::Query(_) => false,
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! `up`: what is wanted becomes one change of the core, or is only told.
+
+use agent_team_core::input::UpPlan;
+use agent_team_core::{Answer, Call, CallKey, Context, Effect, Input, Origin, ReplyTo, Team};
+use agent_team_protocol::method::{Change, ChangeKind, UpAnswer};
+use agent_team_protocol::spec::TeamSpec;
+use agent_team_protocol::view::Placement;
+use agent_team_protocol::{ErrorCode, Refusal, TeamId};
+use agent_team_system::private_file;
+
+use super::waiters::{Shape, Waiter};
+use super::{Driver, WantedTeam, now};
+use crate::outbox::Reply;
+use crate::settings::{Place, TeamSettings, Terminal};
+use crate::{convert, permission};
+
+impl Driver {
+    pub(super) fn up(
+        &mut self,
+        by: Origin,
+        key: Option<CallKey>,
+        reply: Reply,
+        wanted: WantedTeam,
+    ) {
+        let WantedTeam {
+            mut spec,
+            environment,
+            mut place,
+            dry_run,
+        } = wanted;
+        if !self.team.is_down()
+            && let Some(settings) = TeamSettings::of(self.team.plan())
+        {
+            // A team that is up stays where it is.
+            place = settings.place;
+        }
+        if let Err(refusal) = permission::check(&spec) {
+            return reply.refuse(refusal);
+        }
+        permission::tell(&mut spec);
+        let plan = convert::up_plan(spec, place.clone(), &self.team);
+        // What is refused must leave no environment behind: that is what marks a team as up.
+        let answer = match would_answer(&self.team, &self.identity.team, &place, plan.clone()) {
+            Ok(answer) => answer,
+            Err(refusal) => return reply.refuse(refusal),
+        };
+        if dry_run {
+            return reply.ok(&answer);
+        }
+        let environment = serde_json::to_vec(&environment).expect("an environment has string keys");
+        let file = self
+            .directories
+            .environment_file(self.identity.team.as_str());
+        if let Err(error) = private_file::replace(&file, &environment) {
+            let text = format!(
+                "cannot keep the team's environment in {}: {error}",
+                file.display()
+            );
+            reply.refuse(Refusal::new(ErrorCode::StorageFull, text));
+            return;
+        }
+        let shape = Shape::Up {
+            placement: answer.placement,
+            placement_reason: answer.placement_reason,
+        };
+        self.call(by, key, reply, shape, Call::Up(Box::new(plan)));
+        // Before any launch of this turn is carried out.
+        self.place();
+    }
+
+    /// Answers when the members that it started are ready, or cannot be.
+    pub(super) fn up_decided(
+        &mut self,
+        reply: Reply,
+        placement: Placement,
+        placement_reason: String,
+        changes: Vec<agent_team_core::Change>,
+    ) {
+        let answer = UpAnswer {
+            team: self.identity.team.clone(),
+            revision: self.team.revision(),
+            placement,
+            placement_reason,
+            changes: changes.into_iter().map(change).collect(),
+        };
+        self.reopen_all();
+        self.waiters.push(Waiter::Up { reply, answer });
+    }
+}
+
+/// What `up` would tell of a team that begins with it.
+pub(crate) fn preview(spec: &TeamSpec, place: &Place) -> Result<UpAnswer, Refusal> {
+    let nobody = Team::default();
+    let plan = convert::up_plan(spec.clone(), place.clone(), &nobody);
+    would_answer(
+        &nobody,
+        &TeamId::new(&spec.name, &spec.project),
+        place,
+        plan,
+    )
+}
+
+/// What `up` would tell of a team as it is now. It is done on a copy.
+fn would_answer(
+    team: &Team,
+    id: &TeamId,
+    place: &Place,
+    plan: UpPlan,
+) -> Result<UpAnswer, Refusal> {
+    let context = Context {
+        now: now(),
+        wall: 0,
+        seed: [0; 32],
+    };
+    let step = team.clone().step(
+        &context,
+        Input::Called {
+            by: Origin::User,
+            key: None,
+            reply: ReplyTo(0),
+            call: Box::new(Call::Up(Box::new(plan))),
+        },
+    );
+    let outcome = step.effects.into_iter().find_map(|effect| {
+        if let Effect::Reply { outcome, .. } = effect {
+            Some(outcome)
+        } else {
+            None
+        }
+    });
+    match outcome {
+        Some(Ok(Answer::Up { changes })) => Ok(UpAnswer {
+            team: id.clone(),
+            revision: team.revision(),
+            placement: placement(&place.terminal),
+            placement_reason: place.reason.clone(),
+            changes: changes.into_iter().map(change).collect(),
+        }),
+        Some(Err(refused)) => Err(convert::refusal(&refused)),
+        Some(Ok(_)) | None => Err(Refusal::internal("up was answered as something else")),
+    }
+}
+
+fn placement(terminal: &Terminal) -> Placement {
+    match terminal {
+        Terminal::Headless => Placement::Headless,
+        Terminal::Hosted => Placement::Hosted,
+        Terminal::Tmux(_) => Placement::Tmux,
+    }
+}
+
+fn change(change: agent_team_core::Change) -> Change {
+    use agent_team_core::{ChangeKind as Core, Changed};
+    let what = match change.what {
+        Changed::Member(name) => format!("member {name}"),
+        Changed::Task(key) => format!("task {key}"),
+    };
+    let (kind, note) = match change.change {
+        Core::Started => (ChangeKind::Started, None),
+        Core::Restarted => (ChangeKind::Restarted, None),
+        Core::Stopped => (ChangeKind::Stopped, None),
+        Core::Added => (ChangeKind::Added, None),
+        Core::Updated => (ChangeKind::Updated, None),
+        Core::Cancelled => (ChangeKind::Cancelled, None),
+        Core::LeftInProgress => (ChangeKind::Left, Some("it is in progress".to_owned())),
+    };
+    Change {
+        what,
+        change: kind,
+        note,
+    }
+}
