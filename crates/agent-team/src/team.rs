@@ -303,17 +303,8 @@ impl Members<'_> {
         role: RoleName,
         name: Option<MemberName>,
     ) -> Result<MemberView, CallFailed> {
-        let spawn = Spawn {
-            role,
-            name,
-            engine: None,
-            placement: None,
-            model: None,
-            prompt: None,
-            tools: None,
-            must_plan: false,
-        };
-        Ok(self.0.call::<MemberSpawn>(spawn).await?.member)
+        let spawned = self.0.call::<MemberSpawn>(Spawn::of(role, name));
+        Ok(spawned.await?.member)
     }
 
     /// Asks a member to end, ends it after a grace, and keeps it stopped.

@@ -100,17 +100,7 @@ pub(super) async fn perform(mut session: Session, deed: Deed) -> Result<String, 
             }
         }
         Deed::Spawn { role, name } => {
-            let spawn = Spawn {
-                role,
-                name,
-                engine: None,
-                placement: None,
-                model: None,
-                prompt: None,
-                tools: None,
-                must_plan: false,
-            };
-            after(session.call::<MemberSpawn>(spawn).await?)
+            after(session.call::<MemberSpawn>(Spawn::of(role, name)).await?)
         }
         Deed::Stop(member) => {
             let stop = Stop {

@@ -28,12 +28,9 @@ pub(super) async fn run(
     let spawn = Spawn {
         model,
         prompt,
-        tools: None,
         must_plan: plan,
-        role,
-        name,
         engine,
-        placement: None,
+        ..Spawn::of(role, name)
     };
     let mut session = Session::of_team(global)?;
     let spawned = session.call::<MemberSpawn>(spawn);

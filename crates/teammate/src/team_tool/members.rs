@@ -112,14 +112,11 @@ struct NewTeammate {
 async fn spawn(seat: Arc<Seat>, args: NewTeammate) -> Result<String, ToolError> {
     let worker = || WORKER.parse().expect("a plain word is a name");
     let spawn = Spawn {
-        role: args.role.unwrap_or_else(worker),
-        name: args.name,
-        engine: None,
-        placement: None,
         model: args.model,
         prompt: args.instructions,
         tools: args.tools,
         must_plan: args.plan,
+        ..Spawn::of(args.role.unwrap_or_else(worker), args.name)
     };
     let member = seat.call::<MemberSpawn>(spawn).await?.member;
     let mut told = format!(

@@ -1,0 +1,51 @@
+//! Arguments and answers of `message/*`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{MessageId, Party, Recipient};
+use crate::view::MessageView;
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct SendMessage {
+    pub to: Recipient,
+    pub text: String,
+    #[serde(default)]
+    pub urgent: bool,
+    /// The message that this answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<MessageId>,
+}
+
+/// Longest message and longest task result, in bytes.
+pub const TEXT_MAX: usize = 64 << 10;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct SendAnswer {
+    pub id: MessageId,
+    /// Who has it in the inbox now.
+    pub to: Vec<Party>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ReadMessages {
+    pub messages: Vec<MessageId>,
+}
+
+/// Arguments of `message/list`: the newest `limit` messages, oldest first.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ListMessages {
+    /// Only those from or to this party.
+    #[serde(default)]
+    pub of: Option<Party>,
+    pub limit: u32,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct MessageListAnswer {
+    pub messages: Vec<MessageView>,
+}
