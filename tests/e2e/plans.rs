@@ -41,10 +41,14 @@ fn waits_for(member: &MemberView, id: u64, number: u64) -> bool {
     member.waiting == Some(Waiting::Plan { request, number })
 }
 
-/// What the model was told that its last calls came to.
+/// What ada's model was told that its last calls came to.
 fn told(server: &FakeModelServer) -> String {
+    told_of(server, "ada")
+}
+
+fn told_of(server: &FakeModelServer, model: &str) -> String {
     let requests = server.requests();
-    let last = requests.iter().rev().find(|asked| asked.model() == "ada");
+    let last = requests.iter().rev().find(|asked| asked.model() == model);
     let results = last.expect("it was asked").results();
     results.first().expect("a result").1.clone()
 }
@@ -99,6 +103,50 @@ async fn nothing_is_changed_before_the_plan_is_approved() {
     assert_eq!(rig.read("early.txt"), None);
     let task = rig.task("T-1").await;
     assert_eq!(task.result.as_deref(), Some("Done."));
+}
+
+#[tokio::test]
+async fn the_lead_approves_plans_where_the_person_lets_her() {
+    let allow = |request: &str| Reply::call("allow_request", json!({ "id": request }));
+    let lead = vec![
+        allow("P-1"),
+        Reply::text("Done."),
+        allow("P-2"),
+        Reply::text("Done."),
+    ];
+    let ada = vec![
+        propose("Write late.txt."),
+        propose("Write late.txt."),
+        write("late.txt"),
+        Reply::text("Done."),
+    ];
+    let server = FakeModelServer::start(by_model([("lead", lead), ("ada", ada)])).await;
+    let rig = rig(&server);
+    must_plan(&rig);
+    let file = rig.read(".agent-team/team.toml").expect("the rig wrote it");
+    let approve = |rule: &str| rig.set_team(&format!("{file}[permissions]\napprove = [{rule}]\n"));
+    approve("\"Bash(touch:*)\"");
+    rig.trust();
+    rig.ok(["up", "--detach"]).await;
+    rig.ok(["task", "add", "Write it"]).await;
+    rig.until_member("ada", |ada| waits_for(ada, 1, 1)).await;
+    rig.ok(["send", "lead", "Go on"]).await;
+    server.asked("lead", 2).await;
+    let refused = told_of(&server, "lead");
+    assert!(
+        refused.contains("nobody let the lead allow P-1"),
+        "{refused}"
+    );
+
+    rig.ok(["down"]).await;
+    approve("\"Plan\"");
+    rig.trust();
+    rig.ok(["up", "--detach"]).await;
+    rig.until_member("ada", |ada| waits_for(ada, 2, 2)).await;
+    rig.ok(["send", "lead", "Go on"]).await;
+    rig.until_task_is("T-1", agent_team_protocol::view::TaskState::Completed)
+        .await;
+    assert_eq!(rig.read("late.txt").as_deref(), Some("hello\n"));
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 //!
 //! `Bash(cargo test:*)` every command that begins so · `Bash(git status)` exactly this command · `Edit(src/**)`, `Read`
 //! files · `WebFetch(domain:example.com)` a host · `WebSearch` · `mcp__server__tool`, `mcp__server` tools of MCP
-//! servers.
+//! servers · `Plan` what a member proposes before it may change anything, where the lead may approve it.
 //!
 //! A rule that could never decide anything is an error when it is loaded: one that is silently dead looks as if it
 //! worked.
@@ -31,6 +31,7 @@ enum Pattern {
     Edit(Option<PathPattern>),
     Fetch(Option<DomainPattern>),
     Search,
+    Plan,
     McpServer(String),
     McpTool(String),
 }
@@ -88,6 +89,11 @@ impl Rule {
     /// It speaks of files that are read.
     pub fn is_about_reading(&self) -> bool {
         matches!(self.pattern, Pattern::Read(_))
+    }
+
+    /// It lets somebody approve plans. A plan is never approved by a rule alone.
+    pub fn is_about_plans(&self) -> bool {
+        matches!(self.pattern, Pattern::Plan)
     }
 
     /// For rules that allow: this command, and nothing else that it would run.

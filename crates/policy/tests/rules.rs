@@ -54,6 +54,8 @@ fn ruling(rules: &[(Effect, &str)], call: &Call, mode: Mode) -> Ruling {
 fn a_text_that_is_no_rule_is_told_what_where_and_what_instead() {
     for (text, at, instead) in [
         ("", 0, "Bash, Read, Edit"),
+        ("plan", 0, "`Plan`"),
+        ("Plan(*)", 5, "`Plan`"),
         ("Basch(ls)", 0, "Bash, Read, Edit"),
         ("bash(ls)", 0, "`Bash`"),
         ("Write(src/**)", 0, "`Edit`"),

@@ -149,6 +149,16 @@ pub(crate) fn add_delegated(book: &mut RuleBook, settings: &TeamSettings) {
     }
 }
 
+/// Whether a plan of somebody else's is the lead's to approve.
+pub(crate) fn lead_approves_plans(settings: &TeamSettings) -> bool {
+    sources(&settings.permissions, &settings.own_permissions).any(|(_, permissions)| {
+        let rules = permissions.approve.iter();
+        rules
+            .filter_map(|rule| Rule::parse(rule, Effect::Allow).ok())
+            .any(|rule| rule.is_about_plans())
+    })
+}
+
 /// Whether the rules of this team can hold whom they are for.
 pub(crate) fn check(spec: &TeamSpec) -> Result<(), Refusal> {
     let sources = || sources(&spec.permissions, &spec.own_permissions);

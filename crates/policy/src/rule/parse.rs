@@ -21,7 +21,7 @@ const FOREIGN: &[(&str, &str)] = &[
     ("Shell", "Bash"),
 ];
 
-const TOOLS: &[&str] = &["Bash", "Read", "Edit", "WebFetch", "WebSearch"];
+const TOOLS: &[&str] = &["Bash", "Read", "Edit", "WebFetch", "WebSearch", "Plan"];
 
 impl Rule {
     /// Reads a rule. What may be written depends on whether it allows or forbids.
@@ -115,6 +115,15 @@ fn pattern(text: &str, effect: Effect) -> Result<Pattern, Fault> {
                 "`WebSearch`",
             )),
         },
+        "Plan" => match (specifier, effect) {
+            (None, Effect::Allow) => Ok(Pattern::Plan),
+            (None, Effect::Deny | Effect::Ask) => Err(Fault::new(
+                0,
+                "somebody decides about every plan anyway",
+                "nothing, or `Plan` in `approve`",
+            )),
+            (Some((_, at)), _) => Err(Fault::new(at, "plans are approved whole", "`Plan`")),
+        },
         tool if tool.starts_with("mcp__") => mcp(tool, specifier),
         tool => Err(unknown(tool)),
     }
@@ -136,7 +145,7 @@ fn unknown(tool: &str) -> Fault {
     Fault::new(
         0,
         format!("there is no tool {tool:?}"),
-        "Bash, Read, Edit, WebFetch, WebSearch or mcp__<server>__<tool>",
+        "Bash, Read, Edit, WebFetch, WebSearch, mcp__<server>__<tool>, or Plan in `approve`",
     )
 }
 

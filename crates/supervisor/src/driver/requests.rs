@@ -126,18 +126,18 @@ impl Driver {
             }
         };
         let rules = rules.into_iter().map(Into::into).collect();
-        if request.plan.is_some() {
-            let decree = Decree::Allow {
-                scope,
-                rules,
-                delegated: false,
-            };
-            return Ok((decree, Vec::new()));
-        }
         let delegated = match by {
             Origin::User => false,
             Origin::Member { .. } => self.check_delegated(request)?,
         };
+        if request.plan.is_some() {
+            let decree = Decree::Allow {
+                scope,
+                rules,
+                delegated,
+            };
+            return Ok((decree, Vec::new()));
+        }
         let grant = Grant::of(request, scope, None, rules);
         self.check_covers(request, &grant)?;
         let others = self
@@ -165,8 +165,15 @@ impl Driver {
 
     /// Whether the lead may allow this to another.
     fn check_delegated(&self, request: &request::Request) -> Result<bool, Refusal> {
-        let call = permission::call(&permission::stored(&request.call)?)?;
-        if self.is_delegated(&request.member, &call) {
+        let is_delegated = match request.plan {
+            Some(_) => TeamSettings::of(self.team.plan())
+                .is_some_and(|settings| permission::lead_approves_plans(&settings)),
+            None => {
+                let call = permission::call(&permission::stored(&request.call)?)?;
+                self.is_delegated(&request.member, &call)
+            }
+        };
+        if is_delegated {
             return Ok(true);
         }
         let text = format!("nobody let the lead allow {}", request.id);
