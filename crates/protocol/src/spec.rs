@@ -184,6 +184,9 @@ pub struct AgentSpec {
     /// It changes nothing before a plan of it is approved.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub must_plan: bool,
+    /// What it runs in the sandbox reaches what this machine reaches.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub network: bool,
     /// Roles that it may spawn, as the lead. `None`: all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub may_spawn: Option<Vec<RoleName>>,

@@ -63,6 +63,8 @@ pub(super) struct Thinking {
     pub(super) deny_tools: Vec<String>,
     /// It says `plan = "required"`.
     pub(super) must_plan: bool,
+    /// Whether what it runs in the sandbox has the network.
+    pub(super) network: Option<bool>,
     /// Of `[defaults]` alone: what the whole file says.
     pub(super) providers: BTreeMap<String, ProviderSpec>,
     /// The first of these keys that is about tools and where it stands.
@@ -109,6 +111,10 @@ impl Thinking {
         if let Some(found) = table.word("plan", PLANS) {
             thinking.say_of_tools("plan", found.at);
             thinking.must_plan = true;
+        }
+        thinking.network = table.boolean("network");
+        if thinking.network.is_some() {
+            thinking.say_of_tools("network", table.at);
         }
         thinking
     }
@@ -159,6 +165,10 @@ impl Thinking {
                 .map(|tools| with_parts(tools)),
             deny_tools: with_parts(&deny_tools),
             must_plan: self.must_plan || own.must_plan,
+            network: [own, self, defaults]
+                .iter()
+                .find_map(|thinking| thinking.network)
+                .unwrap_or(false),
             may_spawn: None,
             mcp: Vec::new(),
             search: None,

@@ -332,6 +332,7 @@ fn read(
     root.finish();
 
     let settings = settings::list(source, &defaults, of_file, &members, &roles, reader.own);
+    let networked = networked(&defaults, &members, &roles);
     let mut warnings = settings::in_vain(&members, &roles, reader.own);
     let mut roles = roles.finish(defaults.engine, &defaults.thinking);
     warnings.extend(roles.warnings);
@@ -351,7 +352,8 @@ fn read(
         agent.mcp.clone_from(&servers);
         agent.search.clone_from(&search);
     }
-    let widening = permissions::widening(&permissions, &own_permissions, &hooks, &servers);
+    let widening =
+        permissions::widening(&permissions, &own_permissions, &hooks, &servers, networked);
     let stance = permissions::stance(&permissions, &own_permissions);
     let layout = layout.unwrap_or(match members.len() {
         0..=BESIDE_EACH_OTHER => Layout::MainVertical,
@@ -380,6 +382,15 @@ fn read(
     let mut faults = roles.faults;
     faults.extend(of_settings);
     (loaded, faults)
+}
+
+/// Whose commands the project's files let reach the network.
+fn networked(defaults: &Defaults, members: &[Member], roles: &Roles) -> Vec<String> {
+    let all = defaults.says.network.then(|| "all members".to_owned());
+    let members = members.iter().filter(|member| member.says.network);
+    let members = members.map(|member| format!("member {}", member.spec.name));
+    let roles = roles.networked().map(|role| format!("role {role}"));
+    all.into_iter().chain(members).chain(roles).collect()
 }
 
 /// A team that thinks has a lead that thinks: the one of the file, else one of our own.

@@ -66,6 +66,10 @@ impl Defaults {
             defaults.thinking.say("max_steps", table.at);
             defaults.thinking.max_steps = Some(steps);
         }
+        defaults.thinking.network = table.boolean("network");
+        if defaults.thinking.network.is_some() {
+            defaults.thinking.say("network", table.at);
+        }
         match engine {
             Some(engine) => defaults.engine = engine.value,
             None if defaults.thinking.said.is_some() => defaults.engine = Engine::Native,
@@ -84,6 +88,7 @@ impl Defaults {
             model: defaults.thinking.model.is_some(),
             max_steps: defaults.thinking.max_steps.is_some(),
             limits: false,
+            network: defaults.thinking.network == Some(true),
         };
         table.finish();
         defaults.put_before(own, roles);
@@ -114,6 +119,8 @@ pub(super) struct Says {
     pub(super) model: bool,
     pub(super) max_steps: bool,
     pub(super) limits: bool,
+    /// That commands have the network.
+    pub(super) network: bool,
 }
 
 /// A member and where the file names her.
@@ -270,6 +277,7 @@ pub(super) fn read(
         model: thinking.model.is_some(),
         max_steps: thinking.max_steps.is_some(),
         limits: !budget.is_empty(),
+        network: thinking.network == Some(true),
     };
     put_before(own, &name, &mut thinking);
     let budget = own.budget(budget, of_member(&name));

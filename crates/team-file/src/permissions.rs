@@ -49,9 +49,9 @@ pub(super) fn read(source: &Source<'_>, table: Option<Table<'_>>) -> Said {
     let Some(mut table) = table else {
         return Said::default();
     };
-    let mut rules = |key, effect| -> Vec<String> {
-        let found = table.strings(key).unwrap_or_default().into_iter();
-        let fit = found.filter(|rule| is_rule(source, *rule, effect));
+    let mut rules = |list, effect| -> Vec<String> {
+        let found = table.strings(list).unwrap_or_default().into_iter();
+        let fit = found.filter(|rule| is_rule(source, *rule, list, effect));
         fit.map(|rule| rule.value.to_owned()).collect()
     };
     let rules = Permissions {
@@ -72,12 +72,19 @@ pub(super) fn read(source: &Source<'_>, table: Option<Table<'_>>) -> Said {
 }
 
 /// Says what is wrong with a text that is none.
-fn is_rule(source: &Source<'_>, rule: At<&str>, effect: Effect) -> bool {
-    let parsed = Rule::parse(rule.value, effect);
-    if let Err(error) = &parsed {
-        source.fault(rule.at, error.to_string());
+fn is_rule(source: &Source<'_>, rule: At<&str>, list: &str, effect: Effect) -> bool {
+    match Rule::parse(rule.value, effect) {
+        Ok(parsed) if parsed.is_about_plans() && list != "approve" => {
+            let text = "somebody approves every plan: `Plan` stands in `approve`, for the lead";
+            source.fault(rule.at, text);
+            false
+        }
+        Ok(_) => true,
+        Err(error) => {
+            source.fault(rule.at, error.to_string());
+            false
+        }
     }
-    parsed.is_ok()
 }
 
 /// What the user's own files say: for every team, then for this one.
@@ -135,6 +142,7 @@ pub(super) fn widening(
     own: &[Said],
     hooks: &Hooks,
     servers: &[McpServer],
+    networked: Vec<String>,
 ) -> Option<Widening> {
     let mut lines = Vec::new();
     let says_mode = own.iter().any(|said| said.mode.is_some());
@@ -160,6 +168,8 @@ pub(super) fn widening(
         lines.extend(line.iter().map(|line| format!("hook {event} runs {line}")));
     }
     lines.extend(servers.iter().map(server));
+    let networked = networked.into_iter();
+    lines.extend(networked.map(|who| format!("network = true for {who}")));
     if lines.is_empty() {
         return None;
     }

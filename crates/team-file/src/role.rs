@@ -257,6 +257,16 @@ impl Roles {
         found
     }
 
+    /// Those of files that come with the project whose commands have the network.
+    pub(super) fn networked(&self) -> impl Iterator<Item = &RoleName> {
+        let of_project = |role: &Role| matches!(role.place.from, Layer::TeamFile | Layer::Project);
+        let networked = self
+            .0
+            .iter()
+            .filter(move |(_, role)| role.thinking.network == Some(true) && of_project(role));
+        networked.map(|(name, _)| name)
+    }
+
     /// The role that a member has.
     pub(super) fn used(&mut self, name: &RoleName) -> &Role {
         let role = self.0.entry(name.clone());

@@ -255,7 +255,7 @@ fn every_fault_is_told_with_its_place_and_what_to_do() {
         ),
         (
             "[roles.x]\nclaim = \"ready\"",
-            "team.toml:2:1: unknown key `claim` | known here: description, engine, colour, model, prompt, max_steps, tools, deny_tools, plan, may_spawn, coordinate",
+            "team.toml:2:1: unknown key `claim` | known here: description, engine, colour, model, prompt, max_steps, tools, deny_tools, plan, network, may_spawn, coordinate",
         ),
         // Wrong types.
         (

@@ -66,6 +66,7 @@ use crate::model::Model;
 use crate::pane::{PaneEvent, Room};
 use crate::sleep_until;
 use crate::team_tool::{Arrivals, Claims, Shared};
+use crate::tool::confine::Confinement;
 use crate::tool::{Bench, Tool};
 use crate::typed::{Act, Acted, Done};
 use crate::worker::{OUTPUT_PAUSE, Parts, TERM_GRACE, next_signal, output_due, refused};
@@ -77,6 +78,8 @@ pub(crate) struct Makings<T> {
     pub(crate) desk: Desk,
     pub(crate) calls: mpsc::UnboundedReceiver<DeskCall>,
     pub(crate) bench: Bench,
+    /// What its commands are held to. `None`: nothing.
+    pub(crate) confinement: Option<Arc<Confinement>>,
     /// Makes the tools, once there is what they share with the loop.
     pub(crate) tools: T,
 }
@@ -128,6 +131,7 @@ impl Agent {
             desk,
             calls,
             bench,
+            confinement,
             tools,
         } = makings;
         Self::around(parts, calls, |inputs, shared, screen| {
@@ -139,6 +143,7 @@ impl Agent {
             let mind = Mind {
                 agent,
                 model,
+                confinement,
                 specs: toolbox.specs(),
                 search: false,
                 toolbox,

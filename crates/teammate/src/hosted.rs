@@ -148,7 +148,7 @@ impl HostedLaunch {
         T: FnOnce(&Desk, &Shared) -> Vec<Box<dyn Tool>>,
     {
         let parts = self.parts().await?;
-        let makings = makings(&self.launch, &parts.place, model, tools)?;
+        let makings = makings(&self.launch, &parts.place, model, None, tools)?;
         Ok(Agent::new(parts, makings).run().await)
     }
 

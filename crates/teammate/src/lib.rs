@@ -55,6 +55,7 @@ use agent_team_protocol::spec::{AgentSpec, Engine};
 use agent_team_protocol::text::visible_line;
 use agent_team_system::directories::Directories;
 use agent_team_system::process::ProcessId;
+use agent_team_system::sandbox::Network;
 use agent_team_system::signals::Signals;
 use agent_team_system::spawn;
 use agent_team_system::tree::Tree;
@@ -219,9 +220,10 @@ async fn think(launch: &LaunchFile, parts: Parts, model: Result<Arc<dyn Model>, 
     };
     let makings = model.and_then(|model| {
         let confinement = confinement(launch, &parts).map_err(unusable)?;
+        let held = confinement.clone();
         let tools =
             |desk: &Desk, shared: &Shared| seam::tools_of(&launch.agent, desk, shared, confinement);
-        makings(launch, &parts.place, model, tools).map_err(unusable)
+        makings(launch, &parts.place, model, held, tools).map_err(unusable)
     });
     match makings {
         Ok(makings) => Agent::new(parts, makings).run().await,
@@ -244,7 +246,12 @@ fn confinement(launch: &LaunchFile, parts: &Parts) -> io::Result<Option<Arc<Conf
         .mode(0o700)
         .create(&temporary)?;
     let (temporary, ours) = (temporary.canonicalize()?, &parts.directories);
-    let confinement = Confinement::new(&launch.project, temporary, &parts.place.env, ours);
+    let network = match launch.agent.network {
+        true => Network::Host,
+        false => Network::None,
+    };
+    let env = &parts.place.env;
+    let confinement = Confinement::new(&launch.project, temporary, env, ours, network);
     Ok(Some(Arc::new(confinement)))
 }
 
@@ -252,6 +259,7 @@ fn makings<T>(
     launch: &LaunchFile,
     place: &Place,
     model: Arc<dyn Model>,
+    confinement: Option<Arc<Confinement>>,
     tools: T,
 ) -> io::Result<Makings<T>> {
     let outputs = launch.log.with_extension("outputs");
@@ -279,6 +287,7 @@ fn makings<T>(
         desk,
         calls,
         bench,
+        confinement,
         tools,
     })
 }

@@ -13,7 +13,7 @@
 //!   `confine` (what they are held to)
 
 pub(crate) mod arguments;
-mod bash;
+pub(crate) mod bash;
 mod capture;
 mod change;
 pub mod confine;

@@ -152,6 +152,9 @@ fn sheet(role: &RoleSheet) -> String {
     if !role.deny_tools.is_empty() {
         row("not", role.deny_tools.join(", "));
     }
+    if role.network {
+        row("network", "yes".to_owned());
+    }
     for fault in &role.faults {
         row("fault", fault.clone());
     }

@@ -14,7 +14,7 @@ use super::front_matter::{self, Field, RoleText, Value};
 use super::{Layer, Role, colours, foreign};
 
 /// Keys of our own role files.
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
     "name",
     "description",
     "engine",
@@ -26,6 +26,7 @@ const KEYS: [&str; 11] = [
     "coordinate",
     "may_spawn",
     "plan",
+    "network",
 ];
 
 /// The role of a file on disk. `None` when nothing in it is a role's name: a README is no role.
@@ -203,10 +204,11 @@ fn ours(
                 let value = super::role_names(source, &names);
                 role.may_spawn = Some(At { value, at });
             }
-            ("coordinate", Value::Text(value)) if value == "true" || value == "false" => {
-                role.coordinate = value == "true";
+            ("coordinate", value) => role.coordinate = switch(source, field, value) == Some(true),
+            ("network", value) => {
+                role.thinking.say("network", at);
+                role.thinking.network = switch(source, field, value);
             }
-            ("coordinate", _) => source.fault(at, "`coordinate` must be true or false"),
             (key, Value::List(_) | Value::Nested) if KEYS.contains(&key) => {
                 source.fault(at, format!("`{key}` must be a text in one line"));
             }
@@ -216,6 +218,18 @@ fn ours(
         }
     }
     name
+}
+
+fn switch(source: &Source<'_>, field: &Field, value: &Value) -> Option<bool> {
+    match value {
+        Value::Text(text) if text == "true" => Some(true),
+        Value::Text(text) if text == "false" => Some(false),
+        Value::Text(_) | Value::List(_) | Value::Nested => {
+            let At { value: key, at } = &field.key;
+            source.fault(*at, format!("`{key}` must be true or false"));
+            None
+        }
+    }
 }
 
 fn tools(source: &Source<'_>, key: &str, value: &Value, at: usize) -> Vec<String> {

@@ -27,6 +27,8 @@ pub struct RoleSheet {
     /// `None`: all.
     pub tools: Option<Vec<String>>,
     pub deny_tools: Vec<String>,
+    /// What it runs in the sandbox has the network.
+    pub network: bool,
     pub colour: Option<Colour>,
     pub prompt: String,
     /// Why it cannot be used.
@@ -53,6 +55,7 @@ impl RoleSheet {
             max_steps: agent.max_steps,
             tools: agent.tools,
             deny_tools: agent.deny_tools,
+            network: agent.network,
             colour: role.colour,
             prompt: agent.prompt,
         }

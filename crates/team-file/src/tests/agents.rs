@@ -105,6 +105,7 @@ fn a_member_thinks_as_her_role_and_her_own_table_say() {
             tools: Some(strings(&["read", "edit"])),
             deny_tools: strings(&["fetch", "web_search"]),
             must_plan: false,
+            network: false,
             may_spawn: None,
             mcp: Vec::new(),
             search: None,

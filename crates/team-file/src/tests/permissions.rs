@@ -54,6 +54,13 @@ task_completed = \"check.sh\"
 command = \"db\"
 args = [\"-v\"]
 env = { A = \"b\" }
+[[member]]
+name = \"ada\"
+network = true
+[roles.front]
+network = true
+[roles.back]
+network = false
 [mcp.hub]
 url = \"https://hub.example\"
 headers = { X = \"$Y\" }
@@ -69,7 +76,61 @@ headers = { X = \"$Y\" }
             "hook task_completed runs check.sh",
             "MCP server db runs A=\"b\" \"db\" \"-v\"",
             "MCP server hub is at https://hub.example X=\"$Y\"",
+            "network = true for member ada",
+            "network = true for role front",
         ]
+    );
+}
+
+#[test]
+fn the_network_is_the_nearest_words_and_off_where_nobody_speaks() {
+    let file = "
+[defaults]
+network = true
+[roles.quiet]
+network = false
+[[member]]
+name = \"ada\"
+[[member]]
+name = \"bob\"
+role = \"quiet\"
+[[member]]
+name = \"cora\"
+role = \"quiet\"
+network = true
+";
+    let of = |text: &str| -> Vec<(String, bool)> {
+        let members = with_user("", text).unwrap().spec.members.into_iter();
+        members
+            .filter(|member| !member.lead)
+            .map(|member| (member.name.to_string(), member.agent.network))
+            .collect()
+    };
+    let expected = [("ada", true), ("bob", false), ("cora", true)];
+    assert_eq!(of(file), expected.map(|(name, on)| (name.to_owned(), on)));
+    let silent = file
+        .replace("network = true", "")
+        .replace("network = false", "");
+    assert!(of(&silent).iter().all(|(_, on)| !on));
+    assert_eq!(
+        widens("", file),
+        [
+            "network = true for all members",
+            "network = true for member cora",
+        ]
+    );
+}
+
+#[test]
+fn a_plan_is_approved_by_somebody_and_never_by_a_rule() {
+    for list in ["allow", "ask", "deny"] {
+        let told = told(&format!("[permissions]\n{list} = [\"Plan\"]"));
+        assert!(told.contains("team.toml:2:"), "{told}");
+        assert!(told.contains("`approve`"), "{told}");
+    }
+    assert_eq!(
+        widens("", "[permissions]\napprove = [\"Plan\"]"),
+        ["approve Plan"]
     );
 }
 

@@ -33,6 +33,8 @@ use crate::desk::Desk;
 use crate::model::{Answer, Item, Model, ModelError, Prompt, Stop, ToolResult, ToolSpec};
 use crate::pane::paint::Style;
 use crate::team_tool::{FINISH, Shared, plan_standing};
+use crate::tool::bash::BASH;
+use crate::tool::confine::Confinement;
 use crate::tool::web_search::Search;
 use crate::tool::{mcp, plan_first, web_search};
 use crate::worker::LastWords;
@@ -58,6 +60,7 @@ pub(super) enum End {
 pub(super) struct Mind {
     pub(super) agent: AgentSpec,
     pub(super) model: Arc<dyn Model>,
+    pub(super) confinement: Option<Arc<Confinement>>,
     pub(super) toolbox: Toolbox,
     /// The toolbox's, as the model is offered them.
     pub(super) specs: Vec<ToolSpec>,
@@ -114,6 +117,13 @@ impl Mind {
             Ok(Search::Provider) => self.search = true,
             Ok(Search::Tool(tool)) => offered.tools.push(tool),
             Err(why) => offered.troubles.push(format!("web_search: {why}")),
+        }
+        if self.specs.iter().any(|spec| spec.name == BASH) {
+            let held = match &self.confinement {
+                Some(confinement) => confinement.told().await,
+                None => say::UNCONFINED.to_owned(),
+            };
+            self.screen.lines(Style::Dim, &held);
         }
         for trouble in &offered.troubles {
             self.screen.lines(Style::Accent, trouble);

@@ -80,6 +80,9 @@ pub(super) fn restarted(task: Option<&Assignment>) -> String {
     )
 }
 
+/// For the person, of a member that nobody is asked about.
+pub(super) const UNCONFINED: &str = "commands run as yours do: no sandbox, and nobody is asked";
+
 /// For a call that was under way when this member's process ended.
 pub(super) const LOST_CALL: &str = "interrupted by a restart; unknown whether it was done";
 

@@ -60,21 +60,32 @@ struct KillArguments {
     id: u32,
 }
 
+/// The name of the first of them.
+pub(crate) const BASH: &str = "bash";
+
 /// The three tools, which share their jobs.
 pub(super) fn tools(
     permission: Permission,
     confinement: Option<Arc<Confinement>>,
 ) -> [Box<dyn Tool>; 3] {
     let jobs = Arc::new(Jobs::default());
+    let networked = confinement.as_ref().is_some_and(|it| it.has_network());
+    let network = if networked {
+        ""
+    } else {
+        ", and have no network"
+    };
     [
         Box::new(Bash {
             spec: arguments::spec::<BashArguments>(
-                "bash",
-                "Runs a shell command in the working directory; each call begins there anew. When the command is \
-                 over, everything that it started is ended. What must go on longer, such as a server, is run with \
-                 `background`. A long output loses its middle; the whole is kept in a file. Where there is a sandbox, \
-                 commands write in the project and in $TMPDIR alone, and have no network; what cannot do without \
-                 asks for `outside_sandbox`.",
+                BASH,
+                &format!(
+                    "Runs a shell command in the working directory; each call begins there anew. When the command is \
+                     over, everything that it started is ended. What must go on longer, such as a server, is run with \
+                     `background`. A long output loses its middle; the whole is kept in a file. Where there is a \
+                     sandbox, commands write in the project and in $TMPDIR alone{network}; what cannot do without \
+                     asks for `outside_sandbox`."
+                ),
             ),
             jobs: Arc::clone(&jobs),
             permission,

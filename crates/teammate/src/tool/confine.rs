@@ -1,7 +1,7 @@
 //! What an agent's commands may do of what its person may. Called by `bash` for those that nobody allowed to go
 //! further.
 //!
-//! They write in the project and in a directory for what is temporary, and read what the person may read but for what
+//! They have no network unless their role says so, write in the project and in a directory for what is temporary, and read what the person may read but for what
 //! proves who that is: keys, tokens, histories, browsers, agents, and our own places. What would act later in the
 //! person's name stays as it is: git's hooks and configuration, and what tells agents and editors what to run.
 
@@ -93,6 +93,7 @@ impl Confinement {
         temporary: PathBuf,
         env: &[(OsString, OsString)],
         ours: &Directories,
+        network: Network,
     ) -> Confinement {
         let variable = |name: &str| {
             let found = env.iter().find(|(known, _)| known == name);
@@ -129,12 +130,33 @@ impl Confinement {
                 writable,
                 protected,
                 hidden,
-                network: Network::None,
+                network,
             },
             temporary,
             path: variable("PATH").map(OsStr::to_owned).unwrap_or_default(),
             found: OnceCell::new(),
         }
+    }
+
+    /// How commands are held here, in a line for the person.
+    pub(crate) async fn told(&self) -> String {
+        let network = match self.has_network() {
+            true => "with the network",
+            false => "without network",
+        };
+        match self.held().await {
+            Ok(Held { sandbox, .. }) if sandbox.protects() => {
+                format!("commands run in a sandbox ({sandbox}), {network}")
+            }
+            Ok(Held { sandbox, .. }) => format!(
+                "commands run in a sandbox ({sandbox}), {network}; git's hooks are not protected"
+            ),
+            Err(why) => format!("there is no sandbox here, so every command is asked about: {why}"),
+        }
+    }
+
+    pub(super) fn has_network(&self) -> bool {
+        self.profile.network == Network::Host
     }
 
     /// The sandbox of this machine with this profile. The first call takes some 10 ms.

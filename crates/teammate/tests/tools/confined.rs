@@ -1,11 +1,13 @@
 //! What a command can do when a sandbox holds it. Each that this machine has is tried.
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
 use agent_team_system::directories::Directories;
+use agent_team_system::sandbox::Network;
 use agent_team_teammate::tool::confine::Confinement;
 use agent_team_teammate::tool::{Options, Permission, domain_tools};
 use serde_json::json;
@@ -21,7 +23,7 @@ async fn confined() -> Option<Rig> {
     fs::write(rig.outside(".ssh/id"), "secret").unwrap();
     fs::write(rig.outside("code/main.c"), "int main;").unwrap();
     git(&rig.path(""), &["init", "-q"]);
-    hold(&mut rig);
+    hold(&mut rig, Network::None);
     let printed = rig.text("bash", json!({ "command": "true" })).await;
     assert!(printed.contains("exit 0"), "{printed}");
     let none = rig
@@ -33,7 +35,7 @@ async fn confined() -> Option<Rig> {
 }
 
 /// Makes the tools anew, as a new launch does.
-fn hold(rig: &mut Rig) {
+fn hold(rig: &mut Rig, network: Network) {
     let ours = rig.outside("ours");
     let ours = Directories {
         state: ours.join("state"),
@@ -41,7 +43,8 @@ fn hold(rig: &mut Rig) {
         config: ours.join("config"),
     };
     let temporary = rig.outside("temporary");
-    let confinement = Confinement::new(&rig.bench.project, temporary, &rig.bench.env, &ours);
+    let env = &rig.bench.env;
+    let confinement = Confinement::new(&rig.bench.project, temporary, env, &ours, network);
     rig.tools = domain_tools(Options {
         permission: Permission::Bypass,
         confinement: Some(Arc::new(confinement)),
@@ -94,6 +97,22 @@ async fn what_proves_who_its_person_is_a_command_cannot_read() {
 }
 
 #[tokio::test]
+async fn a_command_has_the_network_where_its_role_has_it() {
+    let Some(mut rig) = confined().await else {
+        return;
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let line = format!("exec 3<>/dev/tcp/127.0.0.1/{port} && echo $((6 * 7))");
+    let call = json!({ "command": format!("bash -c '{line}'") });
+    let printed = rig.text("bash", call.clone()).await;
+    assert!(!printed.contains("42\n"), "{printed}");
+    hold(&mut rig, Network::Host);
+    let printed = rig.text("bash", call).await;
+    assert!(printed.contains("42\n"), "{printed}");
+}
+
+#[tokio::test]
 async fn a_confined_job_has_a_moment_to_end() {
     let Some(rig) = confined().await else { return };
     let command = "trap 'echo bye; exit' TERM; echo ready; while :; do sleep 0.01; done";
@@ -121,7 +140,7 @@ async fn a_linked_working_tree_is_committed_in() {
         &main,
         &["worktree", "add", "-q", rig.bench.project.to_str().unwrap()],
     );
-    hold(&mut rig);
+    hold(&mut rig, Network::None);
     let command = "git -c user.name=t -c user.email=t@example.org commit -q --allow-empty -m two; git log --oneline";
     let printed = rig.text("bash", json!({ "command": command })).await;
     assert!(
@@ -139,7 +158,7 @@ async fn what_a_project_says_of_its_git_opens_nothing_outside_of_it() {
     fs::create_dir_all(&other).unwrap();
     fs::remove_dir_all(rig.path(".git")).unwrap();
     rig.put(".git", format!("gitdir: {}\n", other.display()));
-    hold(&mut rig);
+    hold(&mut rig, Network::None);
     let printed = rig
         .text("bash", json!({ "command": "echo 1 > ../code/made" }))
         .await;
