@@ -5,7 +5,7 @@ use agent_team_protocol::request::{
     DecideRequest, Decision, OneRequest, RequestState, RequestView, Scope,
 };
 use agent_team_protocol::view::{MemberState, MemberView, Waiting};
-use agent_team_protocol::{ErrorCode, RequestId};
+use agent_team_protocol::{ErrorCode, Party, RequestId};
 use agent_team_system::process::Signal;
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, Request, by_model};
 use agent_team_tests::{Rig, tmux, until, within};
@@ -40,6 +40,12 @@ async fn request(rig: &Rig, id: u64) -> RequestView {
 async fn a_command_waits_until_it_is_allowed_and_runs_once() {
     let (server, rig) = team(vec![bash("echo ran >> ran.txt"), Reply::text("Done.")]).await;
     let ada = rig.until_member("ada", asks).await;
+    let logged = rig.ok(["logs", "ada"]).await.stdout;
+    let held = match there_is_a_sandbox().await {
+        true => "commands run in a sandbox (",
+        false => "every command is asked about",
+    };
+    assert!(logged.contains(held), "{logged}");
     assert_eq!(ada.state, MemberState::Waiting);
     assert_eq!(
         ada.waiting,
@@ -533,4 +539,25 @@ async fn what_is_allowed_always_is_kept_in_the_users_own_settings_until_it_is_re
     let explained = rig.ok(check).await.stdout;
     assert!(explained.starts_with("ask"), "{explained}");
     rig.refused(3, ["rules", "revoke", rule]).await;
+}
+
+#[tokio::test]
+async fn silence_is_a_denial_that_says_so() {
+    let lead = ("lead", vec![Reply::text("I see.")]);
+    let ada = ("ada", vec![bash("touch ran"), Reply::text("Done.")]);
+    let server = FakeModelServer::start(by_model([lead, ada])).await;
+    let rig = rig(&server);
+    rig.set_settings("[permissions]\nexpire_minutes = 0.02\n");
+    rig.ok(["up", "--detach"]).await;
+    rig.ok(["send", "ada", "Go on"]).await;
+    server.asked("ada", 2).await;
+    let requests = server.requests();
+    let last = requests.iter().rfind(|request| request.model() == "ada");
+    let told = &last.expect("it was asked").results()[0].1;
+    assert!(told.contains("not answered in time"), "{told}");
+    let expired = request(&rig, 1).await;
+    assert_eq!(expired.state, RequestState::Denied);
+    assert_eq!(expired.decided_by, Some(Party::System));
+    rig.refused(4, ["requests", "allow", "P-1"]).await;
+    assert_eq!(rig.read("ran"), None);
 }

@@ -135,6 +135,49 @@ async fn a_secret_reaches_tools_and_is_shown_to_nobody() {
 }
 
 #[tokio::test]
+async fn a_request_with_a_diff_shows_no_secret_and_none_is_stored() {
+    let edit = json!({"path": "deploy.env", "old": "HOST=a", "new": "HOST=b"});
+    let server = FakeModelServer::start(in_turn([
+        Reply::call("read", json!({"path": "deploy.env"})),
+        Reply::call("edit", edit),
+        Reply::call("finish", json!({"answer": "Changed."})),
+    ]))
+    .await;
+    let mut rig = Rig::with_team(
+        "mode = \"lead\"\n[panes]\nplacement = \"headless\"\n[lead]\nmodel = \"openai/lead\"\n",
+    );
+    rig.set("OPENAI_BASE_URL", server.base_url());
+    rig.set("OPENAI_API_KEY", "a-key-for-the-model");
+    rig.set("DEPLOY", VALUE);
+    rig.write("deploy.env", &format!("HOST=a\nKEY={VALUE}\n"));
+    rig.ok(["up", "--detach", "--secret", "DEPLOY", "Change it"])
+        .await;
+    rig.until_member("lead", |lead| lead.requests > 0).await;
+    for arguments in [["requests", "show", "P-1"], ["requests", "list", "--json"]] {
+        let shown = rig.ok(arguments).await.stdout;
+        assert!(shown.contains("HOST=b"), "{shown}");
+        assert!(!shown.contains(VALUE), "{shown}");
+    }
+    rig.ok(["requests", "allow", "P-1"]).await;
+    server.asked("lead", 3).await;
+    assert_eq!(
+        rig.read("deploy.env").as_deref(),
+        Some(&*format!("HOST=b\nKEY={VALUE}\n"))
+    );
+    let audit = rig.ok(["audit", "export"]).await.stdout;
+    assert!(
+        audit.contains("HOST=b") && !audit.contains(VALUE),
+        "{audit}"
+    );
+    rig.ok(["down", "--force"]).await;
+    assert_eq!(
+        holders(&rig.home()),
+        [""; 0],
+        "journal, transcript and logs"
+    );
+}
+
+#[tokio::test]
 async fn a_models_key_is_in_its_requests_and_nowhere_else() {
     const KEY: &str = "sk-of-nobody-at-all";
     let server = FakeModelServer::start(in_turn([
