@@ -15,6 +15,7 @@ mod demo;
 mod down;
 mod edits;
 mod envelopes;
+mod face;
 mod history;
 mod hosted;
 mod hostile;

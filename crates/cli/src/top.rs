@@ -2,17 +2,15 @@
 //!
 //! ```text
 //!   terminal.rs  the terminal: frames out, keys in      state.rs     what is shown (pure)
-//!   keys.rs      bytes into keys (pure)                 press.rs     what keys do to it (pure)
-//!   calls.rs     what is asked of the supervisor        question.rs  an open request and its guard (pure)
-//!   draw.rs      one frame of the state (pure)          stale.rs     what events make out of date (pure)
-//!   wrap.rs      lines to columns (pure)
+//!   calls.rs     what is asked of the supervisor        press.rs     what keys do to it (pure)
+//!   draw.rs      one frame of the state (pure)          question.rs  an open request and its guard (pure)
+//!   wrap.rs      lines to columns (pure)                stale.rs     what events make out of date (pure)
 //! ```
 //! It looks when events tell that there is something to see, never by the clock; the clock moves ages alone. A frame
 //! is made when something changed, and no sooner than 50 ms after the one before.
 
 mod calls;
 mod draw;
-mod keys;
 mod press;
 mod question;
 mod stale;

@@ -404,6 +404,13 @@ impl Colour {
         Self::Grey,
     ];
 
+    /// As [`Colour::name`] has it; a colour of a newer version is none.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::PALETTE
+            .into_iter()
+            .find(|colour| colour.name() == name)
+    }
+
     /// Its number in the 256-colour palette of terminals.
     pub fn ansi256(self) -> u8 {
         match self {

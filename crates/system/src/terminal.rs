@@ -157,6 +157,11 @@ impl Tty {
         Ok(())
     }
 
+    /// Shows as many of these bytes as the terminal takes without waiting, and says how many.
+    pub fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(rustix::io::write(self.file.get_ref(), bytes)?)
+    }
+
     /// Shows as many of these bytes as the terminal takes at once, and says how many. Safe to cancel: then none were.
     pub async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         let write = |file: &File| Ok(rustix::io::write(file, bytes)?);

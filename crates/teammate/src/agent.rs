@@ -39,8 +39,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use agent_team_face::Tone;
 use agent_team_protocol::RequestId;
-use agent_team_protocol::notification::{Assignment, MemberWaits, TaskOutput};
+use agent_team_protocol::notification::{Assignment, MemberWaits, ShowPane, TaskOutput};
 use agent_team_protocol::spec::AgentSpec;
 use agent_team_protocol::text::visible_line;
 use agent_team_protocol::view::Waiting;
@@ -55,7 +56,7 @@ use self::errand::{Errand, Life};
 use self::inbox::{Inbox, Input};
 use self::live::Live;
 use self::mind::{End, Mind};
-use self::screen::{Screen, Told};
+use self::screen::{Ended, Screen, Told, whole_lines};
 use self::transcript::Transcript;
 use self::verify::Verifier;
 use crate::desk::{Desk, DeskCall};
@@ -63,13 +64,13 @@ use crate::engine::output::Coalescer;
 use crate::hosted::{Engine, Seat};
 use crate::link::{LinkEvent, Notice, Over, Ticket};
 use crate::model::Model;
-use crate::pane::{PaneEvent, Room};
+use crate::pane::{AgentEvent, AgentPane};
 use crate::sleep_until;
 use crate::team_tool::{Arrivals, Claims, Shared};
 use crate::tool::confine::Confinement;
 use crate::tool::{Bench, Tool};
 use crate::typed::{Act, Acted, Done};
-use crate::worker::{OUTPUT_PAUSE, Parts, TERM_GRACE, next_signal, output_due, refused};
+use crate::worker::{OUTPUT_PAUSE, Parts, TERM_GRACE, next_signal, not_shown, output_due, refused};
 
 /// What thinks and what it thinks with.
 pub(crate) struct Makings<T> {
@@ -86,6 +87,9 @@ pub(crate) struct Makings<T> {
 
 pub(crate) struct Agent {
     parts: Parts,
+    pane: AgentPane,
+    /// What is said and has not made a line for the log yet.
+    said: String,
     life: Life,
     /// `None` once it has ended.
     mind: Option<JoinHandle<End>>,
@@ -110,10 +114,10 @@ pub(crate) struct Agent {
 enum Event {
     Link(LinkEvent),
     Call(DeskCall),
-    Told(Told, Option<Room>),
+    Told(Told),
     Ended(End),
     OutputDue(mpsc::OwnedPermit<TaskOutput>),
-    Pane(PaneEvent),
+    Pane(AgentEvent),
     Acted(Acted),
     Signal(SignalEvent),
     Deadline,
@@ -121,7 +125,7 @@ enum Event {
 
 impl Agent {
     /// Must be called within the worker's runtime.
-    pub(crate) fn new<T>(parts: Parts, makings: Makings<T>) -> Self
+    pub(crate) fn new<T>(parts: Parts, pane: AgentPane, makings: Makings<T>) -> Self
     where
         T: FnOnce(&Desk, &Shared) -> Vec<Box<dyn Tool>>,
     {
@@ -134,7 +138,7 @@ impl Agent {
             confinement,
             tools,
         } = makings;
-        Self::around(parts, calls, |inputs, shared, screen| {
+        Self::around(parts, pane, calls, |inputs, shared, screen| {
             let tools = match agent.strategy {
                 Some(_) => Vec::new(),
                 None => tools(&desk, &shared),
@@ -161,11 +165,12 @@ impl Agent {
     /// The same with work that the embedding program does itself.
     pub(crate) fn with_engine(
         parts: Parts,
+        pane: AgentPane,
         desk: Desk,
         calls: mpsc::UnboundedReceiver<DeskCall>,
         engine: Box<dyn Engine>,
     ) -> Self {
-        Self::around(parts, calls, |inputs, shared, screen| {
+        Self::around(parts, pane, calls, |inputs, shared, screen| {
             let custom = Custom {
                 engine,
                 seat: Seat {
@@ -181,6 +186,7 @@ impl Agent {
 
     fn around<F>(
         parts: Parts,
+        pane: AgentPane,
         calls: mpsc::UnboundedReceiver<DeskCall>,
         mind: impl FnOnce(mpsc::UnboundedReceiver<Input>, Shared, Screen) -> F,
     ) -> Self
@@ -201,6 +207,8 @@ impl Agent {
         let mind = mind(heard, shared.clone(), screen);
         Self {
             parts,
+            pane,
+            said: String::new(),
             life: Life::Working,
             mind: Some(tokio::spawn(mind)),
             inputs,
@@ -231,12 +239,11 @@ impl Agent {
             // What it started ends with it, and before we do.
             end_of(&mut self.mind).await;
         }
-        self.parts.pane.close().await;
+        self.pane.close().await;
         code
     }
 
     async fn next(&mut self) -> Event {
-        let room = self.parts.pane.room();
         let output = self.parts.link.output.clone();
         let (waits, output_at) = (!self.output.is_empty(), self.output_at);
         let due = async {
@@ -247,12 +254,12 @@ impl Agent {
         };
         let deadline = self.life.deadline();
         let Parts {
-            pane,
             link,
             typed,
             signals,
             ..
         } = &mut self.parts;
+        let pane = &mut self.pane;
         tokio::select! {
             biased;
             signal = next_signal(signals) => Event::Signal(signal),
@@ -262,7 +269,7 @@ impl Agent {
             Some(acted) = typed.acted.recv() => Event::Acted(acted),
             () = sleep_until(deadline) => Event::Deadline,
             Some(permit) = due => Event::OutputDue(permit),
-            (told, room) = next_told(&mut self.shown, room) => Event::Told(told, room),
+            Some(told) = self.shown.recv() => Event::Told(told),
             end = end_of(&mut self.mind) => Event::Ended(end),
         }
     }
@@ -271,7 +278,7 @@ impl Agent {
         match event {
             Event::Link(event) => self.link_event(event),
             Event::Call(call) => self.make(call),
-            Event::Told(told, room) => self.show(told, room),
+            Event::Told(told) => self.show(told),
             Event::Ended(end) => self.mind_ended(end),
             Event::OutputDue(permit) => {
                 permit.send(self.output());
@@ -279,11 +286,13 @@ impl Agent {
             Event::Pane(event) => self.pane_event(event),
             Event::Acted(Ok(Done::Told | Done::Task(_))) => {}
             Event::Acted(Ok(Done::Shown(view))) => self.show_request(*view),
+            Event::Acted(Ok(Done::Printed(text))) => self.pane.face.lines(Tone::Plain, &text),
             Event::Acted(Err(failed)) => self.note(&refused(failed.what, &failed.refusal)),
             Event::Signal(SignalEvent::Shutdown) => self.stop(TERM_GRACE, "terminated".into()),
-            Event::Signal(SignalEvent::Interrupt) => self.parts.pane.interrupt(),
             Event::Signal(SignalEvent::Hangup) => self.lose_pane(),
-            Event::Signal(SignalEvent::WindowChanged | SignalEvent::Info) => {}
+            Event::Signal(SignalEvent::WindowChanged) => self.pane.fit(),
+            // ^C is a key here.
+            Event::Signal(SignalEvent::Interrupt | SignalEvent::Info) => {}
             Event::Deadline => self.deadline(),
         }
     }
@@ -304,8 +313,7 @@ impl Agent {
             }
             LinkEvent::Allowance(allowance) => self.tell(Input::Allowance(allowance)),
             LinkEvent::Show(show) => {
-                // No message waits for the terminal here.
-                self.parts.move_pane(&show);
+                self.move_pane(&show);
                 self.look_up_request();
             }
             LinkEvent::Stop(stop) => self.stop(Duration::from_millis(stop.grace_ms), stop.reason),
@@ -333,58 +341,110 @@ impl Agent {
         let _ended = self.inputs.send(input);
     }
 
-    fn show(&mut self, told: Told, room: Option<Room>) {
+    fn show(&mut self, told: Told) {
+        let now = std::time::Instant::now();
         match told {
-            Told::Lines {
-                style,
-                text,
-                weight,
-            } => {
-                self.parts.pane.lines(style, &text, room);
-                self.write_log(&text);
-                self.output.push(&text);
-                self.output.push("\n");
+            Told::Said(of, piece) => {
+                self.pane.face.say(of, &piece);
+                self.said.push_str(&piece);
+                let whole = whole_lines(&self.said);
+                let lines: String = self.said.drain(..whole).collect();
+                self.tell_lines(&lines);
+            }
+            Told::Paused => {
+                self.pane.face.pause();
+                let rest = std::mem::take(&mut self.said);
+                self.tell_lines(&rest);
+            }
+            Told::Lines { tone, text } => {
+                self.pane.face.lines(tone, &text);
+                self.tell_lines(&text);
+            }
+            Told::Thinks(thinks) => self.pane.face.thinks(thinks.then_some(now)),
+            Told::Begun { call, header } => {
+                self.pane.face.begin_call(&call, &header, now);
+                self.tell_lines(&header);
+            }
+            Told::Printed { call, text, weight } => {
+                match call {
+                    Some(call) => self.pane.face.printed(&call, &text),
+                    None => self.pane.face.lines(Tone::Dim, &text),
+                }
+                self.tell_lines(&text);
                 drop(weight);
+            }
+            Told::Ended(Ended {
+                call,
+                diff,
+                first_line,
+                unseen,
+                all,
+            }) => {
+                self.pane
+                    .face
+                    .end_call(&call, &first_line, diff.as_deref(), &all);
+                for text in diff.iter().chain(&unseen) {
+                    self.tell_lines(text);
+                }
             }
             Told::Session(session) => self.parts.link.notify(Notice::Session(session)),
             Told::Waits(on) => {
                 self.waits.clone_from(&on);
+                self.show_waits();
                 self.parts.link.notify(Notice::Waits(MemberWaits { on }));
             }
         }
     }
 
-    fn pane_event(&mut self, event: PaneEvent) {
-        match event {
-            PaneEvent::Lines(lines) => {
-                for line in lines {
-                    if !line.trim().is_empty() {
-                        // The task that takes them ends with this process only.
-                        let _ended = self.parts.typed.acts.send(Act::Line(line));
-                    }
-                }
-                self.parts.pane.prompt();
-            }
-            PaneEvent::Decided(decide) => {
-                // As above.
-                let _ended = self.parts.typed.acts.send(Act::Decide(decide));
-            }
-            // The terminal is never a task's here, and no message waits for it.
-            PaneEvent::Keys(_) | PaneEvent::Shown(_) => {}
-            PaneEvent::Gone => self.lose_pane(),
+    /// Whole lines for the log, and for whoever watches from elsewhere.
+    fn tell_lines(&mut self, text: &str) {
+        let text = text.trim_end_matches('\n');
+        if text.trim().is_empty() {
+            return;
         }
+        self.write_log(text);
+        self.output.push(text);
+        self.output.push("\n");
+    }
+
+    fn show_waits(&mut self) {
+        let waits = self.waits.is_some() || self.asks.is_some();
+        self.pane.face.waits(waits, std::time::Instant::now());
+    }
+
+    fn pane_event(&mut self, event: AgentEvent) {
+        // The task that takes them ends with this process only.
+        let _ended = match event {
+            AgentEvent::Said(text) => self.parts.typed.acts.send(Act::Line(text)),
+            AgentEvent::Decided(decide) => self.parts.typed.acts.send(Act::Decide(decide)),
+            AgentEvent::Verb(words) => return self.parts.typed.verb(words),
+            AgentEvent::Gone => return self.lose_pane(),
+        };
     }
 
     fn lose_pane(&mut self) {
-        if self.parts.pane.is_open() {
-            self.parts.lose_pane();
+        if self.pane.surface.is_open() {
+            self.parts.log_loss(&self.pane.surface);
+            self.pane.lose();
+            self.parts.tell_whereabouts(&self.pane.surface);
         }
+    }
+
+    /// Goes to a terminal that somebody lends.
+    fn move_pane(&mut self, show: &ShowPane) {
+        let Some(recent) = self.parts.recent() else {
+            return;
+        };
+        if let Err(error) = self.pane.move_to(show, &recent) {
+            not_shown(show, &error);
+        }
+        self.parts.tell_whereabouts(&self.pane.surface);
     }
 
     /// A line of ours, in the pane and in the log. `line` is harmless text.
     fn note(&mut self, line: &str) {
         self.write_log(line);
-        self.parts.pane.line(line);
+        self.pane.face.lines(Tone::Accent, line);
     }
 
     fn write_log(&mut self, line: &str) {
@@ -405,17 +465,5 @@ async fn end_of(mind: &mut Option<JoinHandle<End>>) -> End {
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         // We cut it off.
         Err(_) => End::Stopped,
-    }
-}
-
-/// The next thing to show, once the pane has room for it. Safe to cancel.
-async fn next_told(
-    shown: &mut mpsc::UnboundedReceiver<Told>,
-    room: impl Future<Output = Option<Room>>,
-) -> (Told, Option<Room>) {
-    let room = room.await;
-    match shown.recv().await {
-        Some(told) => (told, room),
-        None => std::future::pending().await,
     }
 }

@@ -25,11 +25,11 @@ use crate::desk::Desk;
 use crate::launch::{self, TakeLaunchError};
 use crate::link::{Link, Reach};
 use crate::model::Model;
-use crate::pane::Pane;
+use crate::pane::{Pane, Surface};
 use crate::team_tool::Shared;
 use crate::tool::Tool;
 use crate::worker::{Parts, Worker};
-use crate::{RunError, introduction, makings, model_of, parts, think};
+use crate::{RunError, agent_pane, introduction, makings, model_of, parts, think};
 
 /// What does a member's work in place of a model. Made anew for each of the member's launches.
 ///
@@ -136,7 +136,7 @@ impl HostedLaunch {
             Some(model) => Ok(model),
             None => model_of(&self.launch, &parts.directories.settings_file()).await,
         };
-        Ok(think(&self.launch, parts, model).await)
+        Ok(think(&self.launch, parts, Surface::none(), model).await)
     }
 
     /// Thinks with this model and these tools. Gives the exit code.
@@ -149,7 +149,8 @@ impl HostedLaunch {
     {
         let parts = self.parts().await?;
         let makings = makings(&self.launch, &parts.place, model, None, tools)?;
-        Ok(Agent::new(parts, makings).run().await)
+        let pane = agent_pane(&self.launch, &parts, Surface::none());
+        Ok(Agent::new(parts, pane, makings).run().await)
     }
 
     /// Works with this engine. Gives the exit code.
@@ -158,11 +159,14 @@ impl HostedLaunch {
     /// As [`HostedLaunch::think`].
     pub async fn work(self, engine: Box<dyn Engine>) -> Result<u8, RunError> {
         let parts = self.parts().await?;
+        let pane = agent_pane(&self.launch, &parts, Surface::none());
         let LaunchFile {
             member, role, lead, ..
         } = self.launch;
         let (desk, calls) = Desk::new(member, role, lead);
-        Ok(Agent::with_engine(parts, desk, calls, engine).run().await)
+        Ok(Agent::with_engine(parts, pane, desk, calls, engine)
+            .run()
+            .await)
     }
 
     /// Runs the lines of tasks. Gives the exit code.
@@ -171,7 +175,8 @@ impl HostedLaunch {
     /// As [`HostedLaunch::think`].
     pub async fn run_commands(self) -> Result<u8, RunError> {
         let parts = self.parts().await?;
-        Ok(Worker::new(parts, None).run().await)
+        let pane = Pane::on(Surface::none(), self.launch.member);
+        Ok(Worker::new(parts, pane, None).run().await)
     }
 
     async fn parts(&self) -> Result<Parts, RunError> {
@@ -180,12 +185,11 @@ impl HostedLaunch {
         // It blocks on a runtime of its own, which this one does not allow here.
         let link = tokio::task::spawn_blocking(move || Link::start(at, initialize, reach));
         let link = link.await.map_err(io::Error::other)??;
-        let pane = Pane::none(self.launch.member.clone());
         Ok(parts(
             &self.launch,
             self.directories.clone(),
             link,
-            pane,
+            None,
             None,
         ))
     }

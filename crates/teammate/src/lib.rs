@@ -40,6 +40,7 @@ mod vt;
 mod worker;
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -72,7 +73,7 @@ use crate::launch::TakeLaunchError;
 use crate::link::{Link, Reach};
 use crate::log::MemberLog;
 use crate::model::Model;
-use crate::pane::Pane;
+use crate::pane::{AgentPane, History, Pane, Surface};
 use crate::secret::Secrets;
 use crate::team_tool::Shared;
 use crate::tool::Bench;
@@ -83,6 +84,9 @@ use crate::worker::{LastWords, Parts, Worker};
 
 /// Bytes of a tool's output that a model is shown at most.
 const OUTPUT_MAX: usize = 30_000;
+
+/// In a team's directory: what was typed in its members' panes.
+const TYPED: &str = "typed";
 
 /// How long what the tools left running may take to be gone.
 const END_LIMIT: Duration = Duration::from_secs(2);
@@ -113,9 +117,14 @@ pub enum Ran {
 /// # Errors
 /// When the file cannot be used, or the system gives no threads, signals or directories.
 pub fn run_commands(launch_file: &Path) -> Result<Ran, RunError> {
-    run(launch_file, Engine::Command, async |_, parts, unfit| {
-        Worker::new(parts, unfit).run().await
-    })
+    run(
+        launch_file,
+        Engine::Command,
+        async |launch, parts, surface, unfit| {
+            let pane = Pane::on(surface, launch.member.clone());
+            Worker::new(parts, pane, unfit).run().await
+        },
+    )
 }
 
 /// The same for a member that thinks.
@@ -123,22 +132,26 @@ pub fn run_commands(launch_file: &Path) -> Result<Ran, RunError> {
 /// # Errors
 /// As [`run_commands`].
 pub fn run_agent(launch_file: &Path) -> Result<Ran, RunError> {
-    run(launch_file, Engine::Native, async |launch, parts, unfit| {
-        let place = Arc::clone(&parts.place);
-        let model = match unfit {
-            Some(words) => Err(words),
-            None => model_of(launch, &parts.directories.settings_file()).await,
-        };
-        let code = think(launch, parts, model).await;
-        end_tree(&place).await;
-        code
-    })
+    run(
+        launch_file,
+        Engine::Native,
+        async |launch, parts, surface, unfit| {
+            let place = Arc::clone(&parts.place);
+            let model = match unfit {
+                Some(words) => Err(words),
+                None => model_of(launch, &parts.directories.settings_file()).await,
+            };
+            let code = think(launch, parts, surface, model).await;
+            end_tree(&place).await;
+            code
+        },
+    )
 }
 
 /// `work` is given rather than chosen, so that a program holds the code of its own engine alone.
 fn run<W>(launch_file: &Path, engine: Engine, work: W) -> Result<Ran, RunError>
 where
-    W: AsyncFnOnce(&LaunchFile, Parts, Option<LastWords>) -> u8,
+    W: AsyncFnOnce(&LaunchFile, Parts, Surface, Option<LastWords>) -> u8,
 {
     let launch = match launch::take(launch_file) {
         Ok(launch) => launch,
@@ -163,9 +176,9 @@ where
     let link = Link::start(directories.clone(), introduction(&launch), Reach::Start)?;
     // Local, because a terminal's saved modes do not go from thread to thread.
     LocalSet::new().block_on(&runtime, async {
-        let parts = prepare(&launch, directories, link, signals)?;
+        let (parts, surface) = prepare(&launch, directories, link, signals)?;
         let unfit = go_to_work(&launch.cwd).err();
-        Ok(Ran::Exited(work(&launch, parts, unfit).await))
+        Ok(Ran::Exited(work(&launch, parts, surface, unfit).await))
     })
 }
 
@@ -212,7 +225,12 @@ pub fn explain_model(asks: &str) -> Result<String, String> {
 }
 
 /// Thinks with this model and the tools that the launch names, or says why it cannot. Gives the exit code.
-async fn think(launch: &LaunchFile, parts: Parts, model: Result<Arc<dyn Model>, LastWords>) -> u8 {
+async fn think(
+    launch: &LaunchFile,
+    parts: Parts,
+    surface: Surface,
+    model: Result<Arc<dyn Model>, LastWords>,
+) -> u8 {
     let unusable = |error: io::Error| LastWords {
         code: ExitCode::Failed as u8,
         reason: format!("the directory of its outputs cannot be used: {error}"),
@@ -226,9 +244,21 @@ async fn think(launch: &LaunchFile, parts: Parts, model: Result<Arc<dyn Model>, 
         makings(launch, &parts.place, model, held, tools).map_err(unusable)
     });
     match makings {
-        Ok(makings) => Agent::new(parts, makings).run().await,
-        Err(words) => Worker::new(parts, Some(words)).run().await,
+        Ok(makings) => {
+            let pane = agent_pane(launch, &parts, surface);
+            Agent::new(parts, pane, makings).run().await
+        }
+        Err(words) => {
+            let pane = Pane::on(surface, launch.member.clone());
+            Worker::new(parts, pane, Some(words)).run().await
+        }
     }
+}
+
+fn agent_pane(launch: &LaunchFile, parts: &Parts, surface: Surface) -> AgentPane {
+    let team = parts.directories.team(launch.team.as_str());
+    let history = History::new(team.join(TYPED), Arc::clone(&parts.place));
+    AgentPane::on(surface, launch.member.clone(), parts.coloured, history)
 }
 
 /// What its commands are held to, unless nobody is asked about them either.
@@ -320,21 +350,22 @@ fn prepare(
     directories: Directories,
     link: Link,
     signals: Signals,
-) -> Result<Parts, RunError> {
+) -> Result<(Parts, Surface), RunError> {
     spawn::become_subreaper()?;
-    let pane = Pane::open(launch.member.clone());
+    let surface = Surface::open();
     reap();
-    Ok(parts(launch, directories, link, pane, Some(signals)))
+    let term = std::env::var_os("TERM").filter(|_| surface.is_open());
+    let parts = parts(launch, directories, link, term, Some(signals));
+    Ok((parts, surface))
 }
 
 fn parts(
     launch: &LaunchFile,
     directories: Directories,
     link: Link,
-    pane: Pane,
+    term: Option<OsString>,
     signals: Option<Signals>,
 ) -> Parts {
-    let term = std::env::var_os("TERM").filter(|_| pane.is_open());
     let place = Arc::new(Place {
         env: launch::child_environment(launch, term),
         cwd: launch.cwd.clone(),
@@ -353,7 +384,6 @@ fn parts(
             .get("NO_COLOR")
             .is_none_or(String::is_empty),
         place,
-        pane,
         signals,
     }
 }

@@ -1,36 +1,35 @@
 //! What the person sees of this member, and what they type to it. Called by the worker.
 //!
-//! Between tasks the terminal edits lines at a prompt; while a task runs it is raw, and every key is the task's; while a
-//! request of this member waits for somebody, one key answers it. The
+//! - a member that runs commands: [`Pane`], whose terminal is its tasks'
+//! - a member that thinks: [`AgentPane`]
+//! - where either is: [`Surface`]
+//!
+//! Between tasks the terminal edits lines at a prompt; while a task runs it is raw, and every key is the task's. The
 //! pane is a view: it may be lost at any time, and everything here does nothing then. No write of ours can fail aloud.
 
+mod agent;
+mod history;
 mod holder;
 pub(crate) mod paint;
+mod surface;
 mod terminal;
 
 use std::io;
-use std::sync::Arc;
-use std::time::Duration;
 
-use agent_team_protocol::dialog::{self, Dialog, Pressed};
-use agent_team_protocol::notification::{Hold, PaneShown, ShowPane};
-use agent_team_protocol::request::{Channel, DecideRequest, RequestView};
-use agent_team_protocol::{MemberName, MessageId, RequestId};
-use agent_team_system::terminal::{self as tty, Tty};
-use tokio::sync::Semaphore;
-use tokio::time::Instant;
+use agent_team_protocol::notification::ShowPane;
+use agent_team_protocol::{MemberName, MessageId};
 
-use self::holder::Holder;
-use self::paint::{Paint, Style};
-use self::terminal::{Command, Event, Terminal};
-use crate::engine::Size;
-use crate::link::Notice;
+use self::paint::Paint;
+use self::terminal::{Command, Event};
 use crate::vt::Position;
 
+pub(crate) use self::agent::{AgentEvent, AgentPane};
+pub(crate) use self::history::History;
+pub(crate) use self::surface::Surface;
 pub(crate) use self::terminal::Room;
 
-/// How long a task waits for a terminal that takes no output, before the terminal misses some.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// For who ends the input of a pane.
+const HOW_TO_DETACH: &str = "to leave this pane, detach: the prefix key, then d (in tmux: ^B d)";
 
 /// What the person did, or what became of the pane.
 #[derive(Debug)]
@@ -41,8 +40,6 @@ pub(crate) enum PaneEvent {
     Keys(Vec<u8>),
     /// These messages are in the pane now.
     Shown(Vec<MessageId>),
-    /// One key, at a request.
-    Decided(DecideRequest),
     Gone,
 }
 
@@ -51,22 +48,11 @@ pub(crate) struct Pane {
     member: MemberName,
     paint: Paint,
     view: View,
-    terminal: Option<Terminal>,
+    pub(crate) surface: Surface,
     /// Handed over and not yet seen to be shown.
     unshown: Vec<MessageId>,
     /// The terminal takes nothing, and output passes it by.
     behind: bool,
-    whereabouts: Whereabouts,
-}
-
-/// Where this is shown, as the supervisor is to know it.
-#[derive(Debug, Clone)]
-enum Whereabouts {
-    /// Where it was started.
-    AsStarted,
-    /// On a terminal that somebody lends.
-    Lent(PaneShown, Hold),
-    Lost,
 }
 
 #[derive(Debug)]
@@ -76,12 +62,6 @@ enum View {
     Prompt {
         /// The beginning of a line whose end has not come: more than the terminal edits at once.
         typed: Vec<u8>,
-    },
-    /// A request takes the prompt's place, and every key is for it.
-    Request {
-        dialog: Dialog,
-        /// Since when all of it is on the screen and no key has come.
-        quiet: Option<Instant>,
     },
     Task {
         position: Position,
@@ -107,31 +87,14 @@ impl Held {
 }
 
 impl Pane {
-    /// The terminal that this process was started in, or none.
-    pub(crate) fn open(member: MemberName) -> Self {
-        let terminal = tty::is_terminal(std::io::stdin()).then(Tty::open);
-        let terminal = terminal.and_then(|opened| {
-            opened
-                .and_then(|tty| Terminal::start(tty, None))
-                .inspect_err(|error| tracing::warn!(%error, "the pane's terminal cannot be opened"))
-                .ok()
-        });
-        Self {
-            terminal,
-            ..Self::none(member)
-        }
-    }
-
-    /// No terminal.
-    pub(crate) fn none(member: MemberName) -> Self {
+    pub(crate) fn on(surface: Surface, member: MemberName) -> Self {
         Self {
             member,
             paint: Paint::default(),
             view: View::Quiet,
-            terminal: None,
+            surface,
             unshown: Vec::new(),
             behind: false,
-            whereabouts: Whereabouts::AsStarted,
         }
     }
 
@@ -141,18 +104,12 @@ impl Pane {
     /// # Errors
     /// When there is no such terminal any more. Nothing has changed then.
     pub(crate) fn move_to(&mut self, show: &ShowPane, recent: &str) -> io::Result<Vec<MessageId>> {
-        let holder = Holder::of(show)?;
-        let tty = Tty::open_path(&show.terminal)?;
-        let shown = holder.shown();
-        let terminal = Terminal::start(tty, Some(holder))?;
-        let unshown = self.lose();
-        self.terminal = Some(terminal);
-        self.whereabouts = Whereabouts::Lent(shown, show.hold);
+        self.surface.move_to(show)?;
+        let unshown = self.lost();
         self.show(recent.replace('\n', "\r\n").into_bytes(), Vec::new(), None);
         match &self.view {
             View::Quiet => {}
-            // Who asks is asked for the request again.
-            View::Prompt { .. } | View::Request { .. } => {
+            View::Prompt { .. } => {
                 self.view = View::Quiet;
                 self.prompt();
             }
@@ -164,30 +121,10 @@ impl Pane {
                 }
             }
         }
-        if show.hold != Hold::Pane {
-            self.line(&format!(
-                "{} is here until ^\\ (Control and backslash)",
-                self.member
-            ));
+        if let Some(line) = surface::how_to_leave(&self.member, show.hold) {
+            self.line(&line);
         }
         Ok(unshown)
-    }
-
-    /// What the supervisor is to be told of where this is shown; `None` when that is where it was started.
-    pub(crate) fn whereabouts(&self) -> Option<Notice> {
-        match &self.whereabouts {
-            Whereabouts::AsStarted => None,
-            Whereabouts::Lent(shown, _) => Some(Notice::PaneShown(shown.clone())),
-            Whereabouts::Lost => Some(Notice::PaneLost),
-        }
-    }
-
-    pub(crate) fn is_open(&self) -> bool {
-        self.terminal.is_some()
-    }
-
-    pub(crate) fn size(&self) -> Option<Size> {
-        self.terminal.as_ref().and_then(Terminal::size)
     }
 
     pub(crate) fn set_paint(&mut self, paint: Paint) {
@@ -197,10 +134,7 @@ impl Pane {
     /// The next event. Safe to cancel. Never returns without a terminal.
     pub(crate) async fn next(&mut self) -> PaneEvent {
         loop {
-            let Some(terminal) = &mut self.terminal else {
-                return std::future::pending().await;
-            };
-            match (terminal.next().await, &mut self.view) {
+            match (self.surface.next().await, &mut self.view) {
                 (Event::Typed(bytes), View::Prompt { typed }) => {
                     typed.extend_from_slice(&bytes);
                     if typed.ends_with(b"\n") {
@@ -212,28 +146,11 @@ impl Pane {
                 }
                 (Event::Typed(bytes), View::Task { .. }) => return PaneEvent::Keys(bytes),
                 (Event::EndOfInput, View::Prompt { .. }) => {
-                    self.line("to leave this pane, detach: the prefix key, then d (in tmux: ^B d)");
+                    self.line(HOW_TO_DETACH);
                 }
-                (Event::Typed(keys), View::Request { dialog, quiet }) => {
-                    let quiet_for = quiet.as_ref().map(Instant::elapsed);
-                    match dialog.pressed(&keys, quiet_for) {
-                        Pressed::Decided(decide) => {
-                            self.end_request(decide.request);
-                            return PaneEvent::Decided(decide);
-                        }
-                        Pressed::Later => {
-                            let request = dialog.request();
-                            self.end_request(request);
-                            self.line(&format!("{request} goes on waiting: agent-team requests"));
-                        }
-                        // Who is still typing what they began before is not answering.
-                        Pressed::Nothing => *quiet = quiet.map(|_| Instant::now()),
-                    }
-                }
-                (Event::Raw, View::Request { quiet, .. }) => *quiet = Some(Instant::now()),
-                (Event::Raw, View::Quiet | View::Prompt { .. } | View::Task { .. })
-                | (Event::Typed(_), View::Quiet)
-                | (Event::EndOfInput, View::Quiet | View::Request { .. } | View::Task { .. }) => {}
+                (Event::Typed(_), View::Quiet)
+                | (Event::EndOfInput, View::Quiet | View::Task { .. })
+                | (Event::Written, _) => {}
                 (Event::Shown(messages), _) => {
                     self.unshown.retain(|message| !messages.contains(message));
                     return PaneEvent::Shown(messages);
@@ -243,21 +160,14 @@ impl Pane {
         }
     }
 
-    /// Whether it is the member's own, rather than a person's terminal for a while.
-    pub(crate) fn is_own(&self) -> bool {
-        !matches!(
-            self.whereabouts,
-            Whereabouts::Lent(_, Hold::Attached | Hold::ReadOnly)
-        )
-    }
-
     /// Goes on without a terminal. Returns the messages that it never came to show.
     pub(crate) fn lose(&mut self) -> Vec<MessageId> {
-        if let Some(terminal) = self.terminal.take() {
-            terminal.abandon();
-        }
+        self.surface.lose();
+        self.lost()
+    }
+
+    fn lost(&mut self) -> Vec<MessageId> {
         self.behind = false;
-        self.whereabouts = Whereabouts::Lost;
         std::mem::take(&mut self.unshown)
     }
 
@@ -293,35 +203,7 @@ impl Pane {
     }
 
     fn prompt_text(&self) -> String {
-        let prompt = match &self.view {
-            View::Request { dialog, .. } => dialog.prompt(),
-            View::Quiet | View::Prompt { .. } | View::Task { .. } => format!("{} ▸ ", self.member),
-        };
-        self.paint.accent(&prompt)
-    }
-
-    /// Asks about this request in the prompt's place. What was typed there and not sent is dropped.
-    pub(crate) fn ask(&mut self, view: RequestView) {
-        if self.terminal.is_none() {
-            return;
-        }
-        let text = self.paint.styled(Style::Accent, &dialog::text(&view));
-        let text = text.replace('\n', "\r\n");
-        self.view = View::Request {
-            dialog: Dialog::of(view, Channel::Pane),
-            quiet: None,
-        };
-        let bytes = self.above_prompt(&text);
-        self.show(bytes, Vec::new(), None);
-        self.command(Command::Raw);
-    }
-
-    /// Nobody needs to answer it any more.
-    pub(crate) fn end_request(&mut self, request: RequestId) {
-        if matches!(&self.view, View::Request { dialog, .. } if dialog.request() == request) {
-            self.command(Command::Cooked);
-            self.prompt();
-        }
+        self.paint.accent(&format!("{} ▸ ", self.member))
     }
 
     /// Shows one line of ours; `text` is harmless already.
@@ -332,7 +214,7 @@ impl Pane {
     /// Shows messages, each as a line. They count as shown when [`PaneEvent::Shown`] says so; without a terminal they
     /// are returned, since there is nothing to wait for.
     pub(crate) fn messages(&mut self, text: &str, messages: Vec<MessageId>) -> Vec<MessageId> {
-        if self.terminal.is_none() {
+        if !self.surface.is_open() {
             return messages;
         }
         self.unshown.extend(&messages);
@@ -343,7 +225,7 @@ impl Pane {
     fn put(&mut self, text: &str, messages: Vec<MessageId>) {
         let text = self.paint.accent(text).replace('\n', "\r\n");
         let bytes = match &mut self.view {
-            View::Quiet | View::Prompt { .. } | View::Request { .. } => self.above_prompt(&text),
+            View::Quiet | View::Prompt { .. } => self.above_prompt(&text),
             View::Task { position, held } => {
                 if !fits(position) {
                     held.push(Held { text, messages });
@@ -357,26 +239,9 @@ impl Pane {
 
     fn above_prompt(&self, text: &str) -> Vec<u8> {
         match self.view {
-            View::Prompt { .. } | View::Request { .. } => {
-                format!("\r\x1b[K{text}\r\n{}", self.prompt_text()).into_bytes()
-            }
+            View::Prompt { .. } => format!("\r\x1b[K{text}\r\n{}", self.prompt_text()).into_bytes(),
             View::Quiet | View::Task { .. } => format!("{text}\r\n").into_bytes(),
         }
-    }
-
-    /// Shows whole lines of what a thinking member says and does; `text` is harmless already. Without room they pass
-    /// the terminal by.
-    pub(crate) fn lines(&mut self, style: Style, text: &str, room: Option<Room>) {
-        let missed = std::mem::replace(&mut self.behind, room.is_none() && self.terminal.is_some());
-        if room.is_none() {
-            return;
-        }
-        let mut text = self.paint.styled(style, text).replace('\n', "\r\n");
-        if missed {
-            text.insert_str(0, "… output left out above …\r\n");
-        }
-        let bytes = self.above_prompt(&text);
-        self.show(bytes, Vec::new(), room);
     }
 
     /// Gives the terminal to a task's programs.
@@ -418,19 +283,7 @@ impl Pane {
 
     /// What the next piece of output needs first; `None` when it is to pass the terminal by.
     pub(crate) fn room(&self) -> impl Future<Output = Option<Room>> + use<> {
-        let terminal = self.terminal.as_ref();
-        let room = terminal.map(|terminal| Arc::clone(&terminal.room));
-        let behind = self.behind;
-        async move {
-            let room: Arc<Semaphore> = room?;
-            if behind {
-                return room.try_acquire_owned().ok();
-            }
-            tokio::time::timeout(PATIENCE, room.acquire_owned())
-                .await
-                .ok()?
-                .ok()
-        }
+        self.surface.room(self.behind)
     }
 
     /// Shows what a program printed.
@@ -439,7 +292,7 @@ impl Pane {
             return;
         };
         position.follow(&bytes);
-        let missed = std::mem::replace(&mut self.behind, room.is_none() && self.terminal.is_some());
+        let missed = std::mem::replace(&mut self.behind, room.is_none() && self.surface.is_open());
         if room.is_none() {
             return;
         }
@@ -465,22 +318,17 @@ impl Pane {
     }
 
     fn show(&self, bytes: Vec<u8>, shown: Vec<MessageId>, room: Option<Room>) {
-        self.command(Command::Show { bytes, shown, room });
+        self.surface.show(bytes, shown, room);
     }
 
     fn command(&self, command: Command) {
-        if let Some(terminal) = &self.terminal {
-            // A terminal that has just gone says so itself.
-            let _gone = terminal.commands.send(command);
-        }
+        self.surface.command(command);
     }
 
     /// Shows what is still on its way, and gives the terminal back as it was.
     pub(crate) async fn close(&mut self) {
         self.end_task();
-        if let Some(terminal) = self.terminal.take() {
-            terminal.close().await;
-        }
+        self.surface.close().await;
     }
 }
 
@@ -502,24 +350,15 @@ mod tests {
     use super::*;
 
     fn pane() -> Pane {
-        Pane {
-            member: "ada".parse().unwrap(),
-            paint: Paint::default(),
-            view: View::Task {
-                position: Position::default(),
-                held: Vec::new(),
-            },
-            terminal: None,
-            unshown: Vec::new(),
-            behind: false,
-            whereabouts: Whereabouts::AsStarted,
-        }
+        let mut pane = Pane::on(Surface::none(), "ada".parse().unwrap());
+        pane.begin_task("a task");
+        pane
     }
 
     fn held(pane: &Pane) -> usize {
         match &pane.view {
             View::Task { held, .. } => held.len(),
-            View::Quiet | View::Prompt { .. } | View::Request { .. } => 0,
+            View::Quiet | View::Prompt { .. } => 0,
         }
     }
 

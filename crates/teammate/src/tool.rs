@@ -28,7 +28,7 @@ pub mod mcp;
 mod permit;
 mod place;
 mod plan_first;
-mod program;
+pub(crate) mod program;
 mod read;
 mod todo;
 mod walk;

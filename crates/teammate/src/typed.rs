@@ -1,7 +1,13 @@
 //! What the person does in the pane: a line at the prompt is for a member that runs commands a task of the board, for
 //! one that thinks a message; a key at a request is a decision. Called by the worker.
 //!
+//! `verb` has a verb of the command line carried out that was typed with a slash.
+//!
 //! It travels over connections of its own, as a client: a member's connection never carries the user's words.
+
+mod verb;
+
+use std::sync::Arc;
 
 use agent_team_protocol::initialize::Initialize;
 use agent_team_protocol::launch::LaunchFile;
@@ -17,6 +23,8 @@ use agent_team_system::client::CallError;
 use agent_team_system::daemon;
 use agent_team_system::directories::Directories;
 use tokio::sync::mpsc;
+
+use self::verb::Verbs;
 
 /// Longest title of a typed task, in characters.
 const TITLE: usize = 60;
@@ -40,6 +48,8 @@ pub(crate) enum Done {
     /// A message, which arrives by itself, or a decision.
     Told,
     Shown(Box<RequestView>),
+    /// What a verb printed.
+    Printed(String),
 }
 
 /// What was not done, and why.
@@ -51,12 +61,14 @@ pub(crate) struct Failed {
 
 pub(crate) type Acted = Result<Done, Failed>;
 
-/// The worker's side.
-#[derive(Debug)]
+/// The worker's side. There is no `Debug`: it holds an environment.
 pub(crate) struct Typed {
     // Unbounded both: a person acts.
     pub(crate) acts: mpsc::UnboundedSender<Act>,
     pub(crate) acted: mpsc::UnboundedReceiver<Acted>,
+    /// `None`: what is typed is lines for a shell.
+    verbs: Option<Arc<Verbs>>,
+    to_worker: mpsc::UnboundedSender<Acted>,
 }
 
 impl Typed {
@@ -64,6 +76,8 @@ impl Typed {
     pub(crate) fn start(directories: Directories, launch: &LaunchFile) -> Self {
         let (acts, worker) = mpsc::unbounded_channel();
         let (to_worker, acted) = mpsc::unbounded_channel();
+        let thinks = launch.engine == Engine::Native;
+        let verbs = thinks.then(|| Arc::new(Verbs::new(launch, &directories)));
         let client = Client {
             directories,
             // Random, and this worker's alone, as the launch is.
@@ -72,8 +86,26 @@ impl Typed {
             member: launch.member.clone(),
             engine: launch.engine,
         };
-        tokio::spawn(client.run(worker, to_worker));
-        Self { acts, acted }
+        tokio::spawn(client.run(worker, to_worker.clone()));
+        Self {
+            acts,
+            acted,
+            verbs,
+            to_worker,
+        }
+    }
+
+    /// Has `agent-team` do this, beside all that is done for the person otherwise: it may take its time.
+    pub(crate) fn verb(&self, words: Vec<String>) {
+        let Some(verbs) = self.verbs.clone() else {
+            return;
+        };
+        let to_worker = self.to_worker.clone();
+        tokio::spawn(async move {
+            let done = verbs.run(words).await.map(Done::Printed);
+            let what = "not done";
+            let _worker_gone = to_worker.send(done.map_err(|refusal| Failed { what, refusal }));
+        });
     }
 }
 

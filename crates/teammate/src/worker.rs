@@ -19,6 +19,7 @@ mod state;
 mod transition;
 
 use std::collections::{BTreeSet, HashMap};
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,7 +39,7 @@ use crate::engine::{Event as TaskEvent, Place};
 use crate::link::{Link, LinkEvent, Notice, Over, Ticket};
 use crate::log::MemberLog;
 use crate::pane::paint::{self, Paint};
-use crate::pane::{Pane, PaneEvent, Room};
+use crate::pane::{Pane, PaneEvent, Room, Surface};
 use crate::sleep_until;
 use crate::typed::{Act, Acted, Done, Typed};
 
@@ -58,7 +59,6 @@ const RECENT_LINES: usize = 40;
 pub(crate) struct Parts {
     pub(crate) place: Arc<Place>,
     pub(crate) log: MemberLog,
-    pub(crate) pane: Pane,
     pub(crate) link: Link,
     pub(crate) typed: Typed,
     /// `None`: they are not this member's.
@@ -69,42 +69,31 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
-    pub(crate) fn tell_whereabouts(&self) {
-        if let Some(notice) = self.pane.whereabouts() {
+    pub(crate) fn tell_whereabouts(&self, surface: &Surface) {
+        if let Some(notice) = surface.whereabouts() {
             self.link.notify(notice);
         }
     }
 
-    /// Goes on without a terminal. Returns the messages that it never came to show.
-    pub(crate) fn lose_pane(&mut self) -> Vec<MessageId> {
-        if self.pane.is_own() {
+    /// Before the terminal is lost.
+    pub(crate) fn log_loss(&mut self, surface: &Surface) {
+        if surface.is_own() {
             // A log that cannot be written stops nothing; it has said so itself.
             let _logged = self.log.line("the pane is gone: going on without it");
         }
-        let unshown = self.pane.lose();
-        self.tell_whereabouts();
-        unshown
     }
 
-    /// Goes to a terminal that somebody lends, with what was shown last. Returns the messages that the one before never
-    /// came to show.
-    pub(crate) fn move_pane(&mut self, show: &ShowPane) -> Vec<MessageId> {
-        if self.signals.is_none() {
-            // Sizes and keys would come to the whole process, whose members are several.
-            return Vec::new();
-        }
-        let moved = self.pane.move_to(show, &self.log.recent(RECENT_LINES));
-        self.tell_whereabouts();
-        moved.unwrap_or_else(|error| {
-            let terminal = show.terminal.display();
-            tracing::warn!(%terminal, %error, "cannot be shown there");
-            Vec::new()
-        })
+    /// What was shown last, for a terminal that somebody lends; `None` when this member can go to none.
+    pub(crate) fn recent(&self) -> Option<String> {
+        // Sizes and keys would come to the whole process, whose members are several.
+        self.signals.as_ref()?;
+        Some(self.log.recent(RECENT_LINES))
     }
 }
 
 pub(crate) struct Worker {
     parts: Parts,
+    pane: Pane,
     state: State,
     /// Requests without an answer.
     asked: HashMap<Ticket, Asked>,
@@ -125,9 +114,10 @@ enum Event {
 
 impl Worker {
     /// `unfit`: why this worker cannot work at all, which is then the only thing that it says.
-    pub(crate) fn new(parts: Parts, unfit: Option<LastWords>) -> Self {
+    pub(crate) fn new(parts: Parts, pane: Pane, unfit: Option<LastWords>) -> Self {
         let mut worker = Self {
             parts,
+            pane,
             state: State::Idle,
             asked: HashMap::new(),
             in_hand: BTreeSet::new(),
@@ -148,12 +138,12 @@ impl Worker {
             let event = self.next().await;
             self.apply(event);
         };
-        self.parts.pane.close().await;
+        self.pane.close().await;
         code
     }
 
     async fn next(&mut self) -> Event {
-        let room = self.parts.pane.room();
+        let room = self.pane.room();
         let output = self.parts.link.output.clone();
         let deadline = self.state.deadline();
         let task = self.state.task();
@@ -162,12 +152,12 @@ impl Worker {
             .filter(|task| !task.output.is_empty())
             .map(|task| task.output_at);
         let Parts {
-            pane,
             link,
             typed,
             signals,
             ..
         } = &mut self.parts;
+        let pane = &mut self.pane;
         tokio::select! {
             biased;
             signal = next_signal(signals) => Event::Signal(signal),
@@ -186,7 +176,7 @@ impl Worker {
             Event::Task(TaskEvent::Session(leader), _) => self.session(leader),
             Event::Task(TaskEvent::Output { bytes, text }, room) => self.output(bytes, &text, room),
             Event::Task(TaskEvent::Verifying(line), _) => {
-                self.parts.pane.end_program();
+                self.pane.end_program();
                 self.note(&paint::verifying(&line));
             }
             Event::Task(TaskEvent::Ended(outcome), _) => self.ended(outcome),
@@ -194,10 +184,10 @@ impl Worker {
             Event::Pane(event) => self.pane_event(event),
             Event::Acted(Ok(Done::Task(task))) => self.note(&format!("{task} added")),
             // Who runs commands asks nobody.
-            Event::Acted(Ok(Done::Told | Done::Shown(_))) => {}
+            Event::Acted(Ok(Done::Told | Done::Shown(_) | Done::Printed(_))) => {}
             Event::Acted(Err(failed)) => self.note(&refused(failed.what, &failed.refusal)),
             Event::Signal(SignalEvent::Shutdown) => self.stop(TERM_GRACE, "terminated".into()),
-            Event::Signal(SignalEvent::Interrupt) => self.parts.pane.interrupt(),
+            Event::Signal(SignalEvent::Interrupt) => self.pane.interrupt(),
             Event::Signal(SignalEvent::Hangup) => self.lose_pane(),
             Event::Signal(SignalEvent::WindowChanged) => self.fit(),
             Event::Signal(SignalEvent::Info) => tracing::info!(state = self.state.name(), "asked"),
@@ -214,7 +204,7 @@ impl Worker {
             // Who runs commands asks no model.
             LinkEvent::Allowance(_) => {}
             LinkEvent::Show(show) => {
-                let unshown = self.parts.move_pane(&show);
+                let unshown = self.move_pane(&show);
                 self.acknowledge(unshown);
                 self.fit();
             }
@@ -231,11 +221,11 @@ impl Worker {
 
     fn connected(&mut self, welcome: Welcome) {
         if self.parts.coloured {
-            self.parts.pane.set_paint(Paint::named(&welcome.colour));
+            self.pane.set_paint(Paint::named(&welcome.colour));
         }
-        self.parts.tell_whereabouts();
+        self.parts.tell_whereabouts(&self.pane.surface);
         if let State::Idle = self.state {
-            self.parts.pane.open_prompt();
+            self.pane.open_prompt();
         }
         let runs = self.state.task().map(|task| {
             if let Some(session) = &task.session {
@@ -267,7 +257,7 @@ impl Worker {
     }
 
     fn output(&mut self, bytes: Vec<u8>, text: &str, room: Option<Room>) {
-        self.parts.pane.output(bytes, room);
+        self.pane.output(bytes, room);
         // A log that cannot be written stops no task; it has said so itself.
         let _logged = self.parts.log.append(text);
         if let Some(task) = self.state.task() {
@@ -297,7 +287,7 @@ impl Worker {
                         let _ended = self.parts.typed.acts.send(Act::Line(line));
                     }
                 }
-                self.parts.pane.prompt();
+                self.pane.prompt();
             }
             PaneEvent::Keys(keys) => {
                 if let State::Running(task) | State::Draining { task, .. } = &self.state {
@@ -305,36 +295,55 @@ impl Worker {
                 }
             }
             PaneEvent::Shown(messages) => self.acknowledge(messages),
-            // Who runs commands asks nobody.
-            PaneEvent::Decided(_) => {}
             PaneEvent::Gone => self.lose_pane(),
         }
     }
 
     /// The task's terminal is as large as the pane.
     fn fit(&mut self) {
-        if let (Some(size), Some(task)) = (self.parts.pane.size(), self.state.task()) {
+        if let (Some(size), Some(task)) = (self.pane.surface.size(), self.state.task()) {
             task.run.controls.resize(size);
         }
     }
 
     fn lose_pane(&mut self) {
-        if self.parts.pane.is_open() {
-            let unshown = self.parts.lose_pane();
+        if self.pane.surface.is_open() {
+            self.parts.log_loss(&self.pane.surface);
+            let unshown = self.pane.lose();
+            self.parts.tell_whereabouts(&self.pane.surface);
             self.acknowledge(unshown);
         }
+    }
+
+    /// Goes to a terminal that somebody lends. Returns the messages that the one before never came to show.
+    fn move_pane(&mut self, show: &ShowPane) -> Vec<MessageId> {
+        let Some(recent) = self.parts.recent() else {
+            return Vec::new();
+        };
+        let moved = self.pane.move_to(show, &recent);
+        self.parts.tell_whereabouts(&self.pane.surface);
+        moved.unwrap_or_else(|error| {
+            not_shown(show, &error);
+            Vec::new()
+        })
     }
 
     /// A line of ours, in the pane and in the log. `line` is harmless text.
     fn note(&mut self, line: &str) {
         self.write_log(line);
-        self.parts.pane.line(line);
+        self.pane.line(line);
     }
 
     fn write_log(&mut self, line: &str) {
         // A log that cannot be written stops nothing; it has said so itself.
         let _logged = self.parts.log.line(line);
     }
+}
+
+/// Somebody lent a terminal that cannot be used.
+pub(crate) fn not_shown(show: &ShowPane, error: &io::Error) {
+    let terminal = show.terminal.display();
+    tracing::warn!(%terminal, %error, "cannot be shown there");
 }
 
 /// Safe to cancel.

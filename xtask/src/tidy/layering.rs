@@ -35,6 +35,16 @@ const EDGES: &[Edge] = &[
         why: "other processes build on it without us",
     },
     Edge {
+        from: "agent-team-face",
+        never: Never::OursBut(&["agent-team-protocol"]),
+        why: "what is shown is a pure machine that programs of two kinds use",
+    },
+    Edge {
+        from: "agent-team-face",
+        never: Never::These(&["tokio", "nix", "rustix", "libc", "mio"]),
+        why: "it reads no terminal, no clock and no file",
+    },
+    Edge {
         from: "agent-team-file",
         never: Never::OursBut(&["agent-team-protocol", "agent-team-policy"]),
         why: "reading what is wanted touches no team",

@@ -6,9 +6,9 @@ use agent_team_protocol::attention;
 use agent_team_protocol::request::RequestView;
 use agent_team_protocol::{MemberName, Recipient};
 
-use super::keys::Key;
 use super::question::{Answered, Question};
 use super::state::{Act, Deed, Mode, Prompt, Top, View};
+use agent_team_face::keys::Key;
 
 /// Lines that one press of a paging key moves.
 const PAGE: usize = 10;
@@ -117,7 +117,17 @@ impl Top {
                 }
             }
             Key::Enter => return selected.map(Act::Attach),
-            Key::Control(_) | Key::Backspace | Key::Paste(_) | Key::Other => {}
+            Key::Control(_)
+            | Key::NewLine
+            | Key::Backspace
+            | Key::Delete
+            | Key::DeleteWord
+            | Key::Left
+            | Key::Right
+            | Key::WordLeft
+            | Key::WordRight
+            | Key::Paste(_)
+            | Key::Other => {}
         }
         None
     }

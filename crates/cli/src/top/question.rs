@@ -9,8 +9,8 @@ use agent_team_protocol::RequestId;
 use agent_team_protocol::dialog::{self, Dialog, Pressed};
 use agent_team_protocol::request::{Channel, DecideRequest, RequestView};
 
-use super::keys::Key;
 use super::wrap::wrap;
+use agent_team_face::keys::Key;
 
 #[derive(Debug)]
 pub(super) struct Question {

@@ -20,7 +20,7 @@ use ratatui::crossterm::{queue, style};
 use ratatui::layout::Rect;
 use ratatui::{Frame, TerminalOptions, Viewport};
 
-use super::keys::{self, Key};
+use agent_team_face::keys::{self, Key};
 
 /// In which the rest of a key arrives that begins as the escape key does.
 const REST_OF_KEY: Duration = Duration::from_millis(25);

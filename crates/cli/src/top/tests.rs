@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use unicode_width::UnicodeWidthStr;
 
 use super::draw::{Palette, text};
-use super::keys::Key;
 use super::stale::Stale;
 use super::state::{Act, Deed, Mode, Seen, Top, View};
+use agent_team_face::keys::Key;
 
 /// The time of day in all of these.
 const WALL_MS: u64 = 1_795_232_539_000;

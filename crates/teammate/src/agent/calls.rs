@@ -14,10 +14,9 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
 use super::inbox::{Inbox, Interruption};
-use super::screen::{Ends, Screen};
+use super::screen::{Ended, Ends, Screen};
 use super::transcript::without_middle;
 use crate::model::{ToolCall, ToolResult, ToolSpec};
-use crate::pane::paint::Style;
 use crate::sleep_until;
 use crate::team_tool;
 use crate::tool::{Bench, Output, Tool, ToolError};
@@ -127,13 +126,13 @@ impl Toolbox {
         let mut running = Running::default();
         for index in which {
             let call = &calls[index];
-            screen.lines(Style::Accent, &header(call));
+            screen.begun(&call.id, &header(call));
             let handle = match (self.tools.get(&call.name), arguments(call)) {
                 (Some(tool), Ok(input)) => {
                     let (tool, bench) = (Arc::clone(tool), Arc::clone(&self.bench));
-                    let screen = screen.clone();
+                    let (screen, id) = (screen.clone(), call.id.clone());
                     running.tasks.spawn(async move {
-                        let watch = screen.watch();
+                        let watch = screen.watch(Some(&id));
                         let hiding = Mutex::new(bench.secrets.hiding());
                         let hiding = || hiding.lock().unwrap_or_else(PoisonError::into_inner);
                         let shown = |text: &str| watch.push(&hiding().text(text));
@@ -366,18 +365,18 @@ fn unseen<'a>(text: &'a str, seen: Option<&Ends>) -> Option<&'a str> {
 
 /// Shows what a call came to, and makes it what the model is told.
 fn shown(call: &ToolCall, done: &Done, screen: &Screen) -> ToolResult {
-    let (text, failed) = match &done.outcome {
-        Ok(output) => {
-            if let Some(diff) = &output.diff {
-                screen.lines(Style::Diff, diff);
-            }
-            (output.text.clone(), false)
-        }
-        Err(error) => (error.to_string(), true),
+    let (text, diff, failed) = match &done.outcome {
+        Ok(output) => (output.text.clone(), output.diff.clone(), false),
+        Err(error) => (error.to_string(), None, true),
     };
-    if let Some(unseen) = unseen(&text, done.seen.as_ref()) {
-        screen.lines(Style::Dim, &first_line(unseen, failed));
-    }
+    let unseen = unseen(&text, done.seen.as_ref());
+    screen.ended(Ended {
+        call: call.id.clone(),
+        diff,
+        first_line: first_line(&text, failed),
+        unseen: unseen.map(|unseen| first_line(unseen, failed)),
+        all: text.clone(),
+    });
     let result = ToolResult {
         id: call.id.clone(),
         text,

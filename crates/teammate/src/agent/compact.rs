@@ -5,6 +5,7 @@
 
 use std::fmt::Write;
 
+use agent_team_face::Tone;
 use agent_team_protocol::method::{ListTasks, Nothing, TaskList, TeamShow};
 
 use super::inbox::Interruption;
@@ -13,7 +14,6 @@ use super::say;
 use super::step::{Stepped, Voice, ask};
 use super::transcript::{Mark, spent, without_middle};
 use crate::model::{Item, ModelError, Prompt};
-use crate::pane::paint::Style;
 use crate::team_tool::digest;
 
 /// From here on the conversation is cut, in percent of the window: the rest is for the answer.
@@ -57,8 +57,7 @@ impl Mind {
         if oldest.is_empty() {
             return Ok(Room::Enough);
         }
-        self.screen
-            .lines(Style::Dim, "… summarising what is oldest");
+        self.screen.lines(Tone::Dim, "… summarising what is oldest");
         let mut text = rendered(oldest);
         let mut most = usize::try_from(self.model.window().saturating_mul(BYTES_PER_TOKEN))
             .unwrap_or(usize::MAX);

@@ -10,6 +10,7 @@
 
 use std::pin::pin;
 
+use agent_team_face::Tone;
 use agent_team_protocol::method::{EndTask, MessageRead, ReadMessages, TaskComplete, TaskFail};
 use agent_team_protocol::notification::{Assignment, DeliveredMessage};
 use agent_team_protocol::{ErrorCode, MessageId, Refusal};
@@ -20,7 +21,7 @@ use super::inbox::Input;
 use super::mind::End;
 use crate::engine::Claim;
 use crate::hosted::{Engine, Seat, Worked};
-use crate::pane::paint::{self, Style};
+use crate::pane::paint;
 
 pub(super) struct Custom {
     pub(super) engine: Box<dyn Engine>,
@@ -66,7 +67,7 @@ impl Custom {
         for message in &messages {
             self.seat
                 .screen
-                .lines(Style::Accent, &paint::message(message));
+                .lines(Tone::Accent, &paint::message(message));
         }
         let heard = self.engine.hear(&messages, &self.seat);
         self.comes.meanwhile(None, heard).await?;
@@ -78,7 +79,7 @@ impl Custom {
     }
 
     async fn work(&mut self, task: Assignment) -> Result<(), End> {
-        self.seat.screen.lines(Style::Accent, &paint::header(&task));
+        self.seat.screen.lines(Tone::Accent, &paint::header(&task));
         let Self {
             engine,
             seat,
@@ -92,7 +93,7 @@ impl Custom {
         match comes.meanwhile(Some(Claim::from(&task)), work).await? {
             Called::Returned(()) => {}
             Called::Abandoned => self.seat.screen.lines(
-                Style::Accent,
+                Tone::Accent,
                 &paint::abandoned(task.task, "it was taken away"),
             ),
         }
@@ -221,7 +222,7 @@ async fn report(seat: &Seat, task: &Assignment, worked: Worked) {
         Err(reason) => reason,
     };
     seat.screen
-        .lines(Style::Accent, &paint::failed(task.task, &reason));
+        .lines(Tone::Accent, &paint::failed(task.task, &reason));
     let kept = reason.floor_char_boundary(agent_team_protocol::method::TEXT_MAX);
     let failed = seat.call::<TaskFail>(&end(reason[..kept].to_owned())).await;
     if let Err(refusal) = failed
@@ -241,5 +242,5 @@ fn is_over(refusal: &Refusal) -> bool {
 
 fn note(seat: &Seat, what: &str, refusal: &Refusal) {
     seat.screen
-        .lines(Style::Accent, &format!("{what}: {}", refusal.message));
+        .lines(Tone::Accent, &format!("{what}: {}", refusal.message));
 }

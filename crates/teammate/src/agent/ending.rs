@@ -4,6 +4,7 @@
 //! holds what it does not work on. What came of either is its report, which reaches the lead; the next input tries
 //! again.
 
+use agent_team_face::Tone;
 use agent_team_protocol::exit::ExitCode;
 use agent_team_protocol::method::{
     EndTask, MessageSend, Rest, SendMessage, TEXT_MAX, TaskComplete, TaskRelease,
@@ -17,7 +18,6 @@ use super::mind::{End, Mind, Turn};
 use super::say;
 use super::transcript::{Mark, without_middle};
 use crate::model::{Answer, ModelError, Stop};
-use crate::pane::paint::Style;
 use crate::worker::{LastWords, refused};
 
 /// Longest result, reason or report: what is cut out of a longer one is named, which takes some room.
@@ -53,7 +53,7 @@ impl Mind {
         match self.desk.call::<TaskComplete>(&claim).await {
             Ok(_) => {
                 let line = format!("✓ {} completed", task.task);
-                self.screen.lines(Style::Accent, &line);
+                self.screen.lines(Tone::Accent, &line);
             }
             Err(refusal) if is_lost(&refusal) => self.say_lost(&task, &refusal),
             Err(refusal) => {
@@ -93,13 +93,13 @@ impl Mind {
     fn not_completed(&mut self, task: &Assignment, why: &str) {
         let first = why.lines().next().unwrap_or_default();
         let line = format!("✗ {} is not completed: {first}", task.task);
-        self.screen.lines(Style::Accent, &line);
+        self.screen.lines(Tone::Accent, &line);
         self.inbox.note(say::not_completed(task, why));
     }
 
     fn say_lost(&self, task: &Assignment, refusal: &Refusal) {
         let what = format!("{} is not taken as ended", task.task);
-        self.screen.lines(Style::Accent, &refused(&what, refusal));
+        self.screen.lines(Tone::Accent, &refused(&what, refusal));
     }
 
     /// There is no answer, and asking again does not help now.
@@ -113,7 +113,7 @@ impl Mind {
             | ModelError::Unreachable { .. }
             | ModelError::Nonsense { .. }
             | ModelError::Refused { .. } => {
-                self.screen.lines(Style::Accent, &format!("✗ {why}"));
+                self.screen.lines(Tone::Accent, &format!("✗ {why}"));
                 return self.let_go(&format!("cannot go on: {why}"), "").await;
             }
         };
@@ -140,7 +140,7 @@ impl Mind {
             self.shared.claims.forget(task.task, task.generation);
         }
         let line = format!("✗ {why}");
-        self.screen.lines(Style::Accent, &line);
+        self.screen.lines(Tone::Accent, &line);
         self.tell_the_person(&said).await;
         self.rest(format!("{} {said}", self.desk.member)).await
     }
@@ -155,7 +155,7 @@ impl Mind {
         };
         if let Err(refusal) = self.desk.call::<MessageSend>(&message).await {
             self.screen
-                .lines(Style::Accent, &refused("not told to you", &refusal));
+                .lines(Tone::Accent, &refused("not told to you", &refusal));
         }
     }
 

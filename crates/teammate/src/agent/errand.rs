@@ -9,6 +9,7 @@ use agent_team_protocol::method::{
 };
 use agent_team_protocol::notification::{Abandon, Assignment, MemberWaits};
 use agent_team_protocol::request::{OneRequest, RequestState, RequestView};
+use agent_team_protocol::spec::Colour;
 use agent_team_protocol::text::{visible, visible_line};
 use agent_team_protocol::{ErrorCode, Refusal, RequestId};
 use serde_json::value::RawValue;
@@ -20,7 +21,6 @@ use super::{Agent, End};
 use crate::desk::DeskCall;
 use crate::engine::Claim;
 use crate::link::{Notice, Request, Ticket};
-use crate::pane::paint::Paint;
 use crate::typed::Act;
 use crate::worker::{LastWords, Reconciled, reconcile};
 
@@ -77,17 +77,15 @@ impl Life {
 
 impl Agent {
     pub(super) fn connected(&mut self, welcome: Welcome) {
-        if self.parts.coloured {
-            self.parts.pane.set_paint(Paint::named(&welcome.colour));
-        }
-        self.parts.tell_whereabouts();
+        self.pane.face.set_colour(Colour::named(&welcome.colour));
+        self.parts.tell_whereabouts(&self.pane.surface);
         // What an earlier connection said holds no more, whatever its revision.
         self.tell(Input::Welcomed(welcome.allowance.clone()));
         if let Some(on) = self.waits.clone() {
             let waits = MemberWaits { on: Some(on) };
             self.parts.link.notify(Notice::Waits(waits));
         }
-        self.parts.pane.open_prompt();
+        self.pane.face.open();
         let held = self.held.as_ref().map(Claim::from);
         let held = held.filter(|held| !self.is_ending(*held));
         match reconcile(held, welcome, |claim| self.is_ending(claim)) {
@@ -204,11 +202,12 @@ impl Agent {
     /// Has the person in the pane asked, as soon as what is asked is known.
     fn wait_for_request(&mut self, request: RequestId) {
         self.asks = Some(request);
+        self.show_waits();
         self.look_up_request();
     }
 
     pub(super) fn look_up_request(&self) {
-        if let Some(request) = self.asks.filter(|_| self.parts.pane.is_open()) {
+        if let Some(request) = self.asks.filter(|_| self.pane.surface.is_open()) {
             // The task that looks it up ends with this process only.
             let _ended = self.parts.typed.acts.send(Act::Show(request));
         }
@@ -216,14 +215,15 @@ impl Agent {
 
     pub(super) fn show_request(&mut self, view: RequestView) {
         if self.asks == Some(view.id) && view.state == RequestState::Pending {
-            self.parts.pane.ask(view);
+            self.pane.face.ask(view);
         }
     }
 
     /// Decided, here or elsewhere, or nobody waits for it any more.
     fn request_over(&mut self, request: RequestId) {
         self.asks.take_if(|asks| *asks == request);
-        self.parts.pane.end_request(request);
+        self.pane.face.end_request(request);
+        self.show_waits();
     }
 
     pub(super) fn stop(&mut self, grace: Duration, reason: String) {
@@ -253,7 +253,7 @@ impl Agent {
     pub(super) fn mind_ended(&mut self, end: End) {
         while let Ok(told) = self.shown.try_recv() {
             // The last lines wait for no terminal.
-            self.show(told, None);
+            self.show(told);
         }
         let words = match (&self.life, end) {
             (Life::Working | Life::Stopping { .. }, End::Words(words)) => {

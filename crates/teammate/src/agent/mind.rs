@@ -13,6 +13,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use agent_team_face::Tone;
 use agent_team_protocol::exit::ExitCode;
 use agent_team_protocol::method::{
     AppendTranscript, Nothing, ReadTranscript, Rest, TeamShow, TranscriptAppend, TranscriptRead,
@@ -31,7 +32,6 @@ use super::transcript::{Mark, Transcript, raw, spent, stored};
 use super::{say, seam};
 use crate::desk::Desk;
 use crate::model::{Answer, Item, Model, ModelError, Prompt, Stop, ToolResult, ToolSpec};
-use crate::pane::paint::Style;
 use crate::team_tool::{FINISH, Shared, plan_standing};
 use crate::tool::bash::BASH;
 use crate::tool::confine::Confinement;
@@ -123,10 +123,10 @@ impl Mind {
                 Some(confinement) => confinement.told().await,
                 None => say::UNCONFINED.to_owned(),
             };
-            self.screen.lines(Style::Dim, &held);
+            self.screen.lines(Tone::Dim, &held);
         }
         for trouble in &offered.troubles {
-            self.screen.lines(Style::Accent, trouble);
+            self.screen.lines(Tone::Accent, trouble);
         }
         if self.agent.must_plan {
             offered.tools = plan_first(offered.tools, &self.desk);
@@ -238,7 +238,7 @@ impl Mind {
         let mut bytes = 0;
         for heard in heard {
             if let Some(header) = say::header(&heard) {
-                self.screen.lines(Style::Accent, &header);
+                self.screen.lines(Tone::Accent, &header);
             }
             let item = say::item(&heard);
             let length = stored(&mut item.clone()).get().len();

@@ -12,6 +12,7 @@
 
 use std::convert::Infallible;
 
+use agent_team_face::Tone;
 use agent_team_protocol::exit::ExitCode;
 use agent_team_protocol::method::{
     ITEM_MAX, ListRounds, Nothing, ReplyToRun, Rest, RunQuestion, RunReply, RunRounds, TeamShow,
@@ -26,7 +27,7 @@ use super::seam;
 use super::step::Stepped;
 use super::transcript::{Asked, Mark, raw, spent, stored};
 use crate::model::{Answer, Item};
-use crate::pane::paint::{self, Style};
+use crate::pane::paint;
 use crate::worker::LastWords;
 
 /// Bytes of all outputs in one question, at most.
@@ -69,7 +70,7 @@ impl Mind {
                 biased;
                 news = self.inbox.news() => match news {
                     Err(_) => return Err(End::Stopped),
-                    Ok(true) => self.screen.lines(Style::Dim, "… heard with the next question"),
+                    Ok(true) => self.screen.lines(Tone::Dim, "… heard with the next question"),
                     Ok(false) => {}
                 },
                 question = &mut asks => {
@@ -96,12 +97,12 @@ impl Mind {
             Wants::Synthesis => (true, 0),
         };
         if begins {
-            self.screen.lines(Style::Accent, &paint::goal(question));
+            self.screen.lines(Tone::Accent, &paint::goal(question));
         }
         for ended in rounds[news..].iter().filter_map(paint::round) {
-            self.screen.lines(Style::Dim, &ended);
+            self.screen.lines(Tone::Dim, &ended);
         }
-        self.screen.lines(Style::Accent, &paint::question(question));
+        self.screen.lines(Tone::Accent, &paint::question(question));
         let window = usize::try_from(self.model.window()).unwrap_or(usize::MAX);
         let mut most = window.min(OUTPUTS_MAX);
         let mark = loop {

@@ -1,12 +1,13 @@
 //! What the person may see of a thinking member, on its way to pane and log. Written by the mind and its tools, read by
 //! the worker's loop.
 //!
-//! Everything becomes harmless text here, in whole lines. What a model says goes through at its own speed; what tools
+//! Everything becomes harmless text here. What a model says goes through at its own speed; what tools
 //! print is bounded, and left out where nobody takes it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use agent_team_face::{Tone, Words};
 use agent_team_protocol::TaskId;
 use agent_team_protocol::notification::TaskSession;
 use agent_team_protocol::text::visible;
@@ -15,7 +16,6 @@ use agent_team_system::process::ProcessId;
 use tokio::sync::mpsc;
 
 use super::live::Live;
-use crate::pane::paint::Style;
 
 /// Bytes of tools' output that may be on their way at once.
 const WATCHED_MAX: usize = 64 << 10;
@@ -23,20 +23,50 @@ const WATCHED_MAX: usize = 64 << 10;
 /// From so many bytes on a line that has not ended is shown as far as its last space.
 const LONG_LINE: usize = 240;
 
-/// Something to show, or to tell the supervisor of.
+/// Something to show, or to tell the supervisor of. Every text of it is harmless.
 #[derive(Debug)]
 pub(super) enum Told {
+    /// A piece of what the model says.
+    Said(Words, String),
+    /// It says nothing more for now.
+    Paused,
     Lines {
-        style: Style,
-        /// Harmless, without a newline at its end.
+        tone: Tone,
+        /// Without a newline at its end.
+        text: String,
+    },
+    /// The model is asked, or is not any more.
+    Thinks(bool),
+    Begun {
+        call: String,
+        header: String,
+    },
+    /// What a call prints, or what runs beside all calls.
+    Printed {
+        call: Option<String>,
+        /// Without a newline at its end.
         text: String,
         /// Given back when it is shown.
-        weight: Option<Weight>,
+        weight: Weight,
     },
+    Ended(Ended),
     /// A line that is verified leads this session.
     Session(TaskSession),
     /// The mind waits for this; `None`: it goes on.
     Waits(Option<Waiting>),
+}
+
+/// A call that is over.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) call: String,
+    pub(super) diff: Option<String>,
+    /// What it folds to.
+    pub(super) first_line: String,
+    /// What was not told while it ran, as a line; `None`: all was.
+    pub(super) unseen: Option<String>,
+    /// What it said, to be looked at by who wants to.
+    pub(super) all: String,
 }
 
 /// A share of [`WATCHED_MAX`].
@@ -72,18 +102,37 @@ impl Screen {
         (screen, shown)
     }
 
-    pub(crate) fn lines(&self, style: Style, text: &str) {
-        let text = visible(text.trim_end_matches('\n')).into_owned();
-        self.tell(Told::Lines {
-            style,
-            text,
-            weight: None,
+    pub(crate) fn lines(&self, tone: Tone, text: &str) {
+        let text = harmless(text);
+        self.tell(Told::Lines { tone, text });
+    }
+
+    pub(super) fn begun(&self, call: &str, header: &str) {
+        self.tell(Told::Begun {
+            call: call.to_owned(),
+            header: harmless(header),
         });
     }
 
+    pub(super) fn ended(&self, ended: Ended) {
+        self.tell(Told::Ended(Ended {
+            call: ended.call,
+            diff: ended.diff.map(|text| harmless(&text)),
+            first_line: harmless(&ended.first_line),
+            unseen: ended.unseen.map(|text| harmless(&text)),
+            all: harmless(&ended.all),
+        }));
+    }
+
+    /// The model is asked as long as this is kept.
+    pub(super) fn thinks(&self) -> Thinks<'_> {
+        self.tell(Told::Thinks(true));
+        Thinks(self)
+    }
+
     /// Lines that nobody needs to see, when nobody takes them.
-    fn watched_lines(&self, text: &str) {
-        let text = visible(text.trim_end_matches('\n')).into_owned();
+    fn watched_lines(&self, call: Option<&String>, text: &str) {
+        let text = harmless(text);
         let bytes = text.len();
         let before = self.watched.fetch_add(bytes, Ordering::Relaxed);
         let weight = Weight {
@@ -91,11 +140,8 @@ impl Screen {
             of: Arc::clone(&self.watched),
         };
         if before + bytes <= WATCHED_MAX {
-            self.tell(Told::Lines {
-                style: Style::Dim,
-                text,
-                weight: Some(weight),
-            });
+            let call = call.cloned();
+            self.tell(Told::Printed { call, text, weight });
         }
     }
 
@@ -112,18 +158,19 @@ impl Screen {
     }
 
     /// What takes a text that comes in pieces.
-    pub(super) fn stream(&self, style: Style) -> Stream<'_> {
+    pub(super) fn stream(&self, of: Words) -> Stream<'_> {
         Stream {
             screen: self,
-            style,
-            line: String::new(),
+            of,
+            speaks: false,
         }
     }
 
-    /// What takes a tool's output while it runs.
-    pub(super) fn watch(&self) -> Watch<'_> {
+    /// What takes the output of a call, or of what runs beside them, while it runs.
+    pub(super) fn watch(&self, call: Option<&str>) -> Watch<'_> {
         Watch {
             screen: self,
+            call: call.map(str::to_owned),
             watched: Mutex::default(),
         }
     }
@@ -134,28 +181,34 @@ impl Screen {
     }
 }
 
-/// A model's words on their way. Dropping it shows what is left of them.
+/// See [`Screen::thinks`].
+#[derive(Debug)]
+pub(super) struct Thinks<'a>(&'a Screen);
+
+impl Drop for Thinks<'_> {
+    fn drop(&mut self) {
+        self.0.tell(Told::Thinks(false));
+    }
+}
+
+/// A model's words on their way. Dropping it ends them.
 #[derive(Debug)]
 pub(super) struct Stream<'a> {
     screen: &'a Screen,
-    style: Style,
-    line: String,
+    of: Words,
+    speaks: bool,
 }
 
 impl Stream<'_> {
-    pub(super) fn push(&mut self, text: &str) {
-        self.line.push_str(text);
-        let whole = whole_lines(&self.line);
-        if whole > 0 {
-            let lines: String = self.line.drain(..whole).collect();
-            self.screen.lines(self.style, &lines);
-        }
+    pub(super) fn push(&mut self, piece: &str) {
+        self.speaks = true;
+        let piece = visible(piece).into_owned();
+        self.screen.tell(Told::Said(self.of, piece));
     }
 
     pub(super) fn end(&mut self) {
-        let rest = std::mem::take(&mut self.line);
-        if !rest.trim().is_empty() {
-            self.screen.lines(self.style, &rest);
+        if std::mem::take(&mut self.speaks) {
+            self.screen.tell(Told::Paused);
         }
     }
 }
@@ -170,6 +223,7 @@ impl Drop for Stream<'_> {
 #[derive(Debug)]
 pub(super) struct Watch<'a> {
     screen: &'a Screen,
+    call: Option<String>,
     watched: Mutex<Watched>,
 }
 
@@ -219,7 +273,7 @@ impl Watch<'_> {
     fn show(&self, watched: &mut Watched, bytes: usize) {
         let lines: String = watched.line.drain(..bytes).collect();
         if !lines.is_empty() {
-            self.screen.watched_lines(&lines);
+            self.screen.watched_lines(self.call.as_ref(), &lines);
         }
         match (&mut watched.ends, Ends::of(&lines)) {
             (Some(before), Some(ends)) => before.last = ends.last,
@@ -239,8 +293,12 @@ impl Drop for Watch<'_> {
     }
 }
 
+fn harmless(text: &str) -> String {
+    visible(text.trim_end_matches('\n')).into_owned()
+}
+
 /// Bytes of the text that can be shown now.
-fn whole_lines(text: &str) -> usize {
+pub(super) fn whole_lines(text: &str) -> usize {
     match text.rfind('\n') {
         Some(newline) => newline + 1,
         None if text.len() < LONG_LINE => 0,
@@ -255,36 +313,41 @@ mod tests {
     fn texts(shown: &mut mpsc::UnboundedReceiver<Told>) -> Vec<String> {
         let mut texts = Vec::new();
         while let Ok(told) = shown.try_recv() {
-            if let Told::Lines { text, .. } = told {
-                texts.push(text);
+            match told {
+                Told::Said(_, text) | Told::Lines { text, .. } | Told::Printed { text, .. } => {
+                    texts.push(text);
+                }
+                Told::Paused
+                | Told::Thinks(_)
+                | Told::Begun { .. }
+                | Told::Ended(_)
+                | Told::Session(_)
+                | Told::Waits(_) => {}
             }
         }
         texts
     }
 
     #[test]
-    fn words_are_shown_by_the_line_and_as_nothing_but_text() {
+    fn words_are_told_as_they_come_and_as_nothing_but_text() {
         let (screen, mut shown) = Screen::new(Live::new("1"));
-        let mut stream = screen.stream(Style::Plain);
+        let mut stream = screen.stream(Words::Spoken);
         stream.push("One\x1b[2J");
-        assert!(texts(&mut shown).is_empty());
         stream.push(" two\nthr");
-        assert_eq!(texts(&mut shown), ["One\\e[2J two"]);
-        drop(stream);
-        assert_eq!(texts(&mut shown), ["thr"]);
+        assert_eq!(texts(&mut shown), ["One\\e[2J", " two\nthr"]);
     }
 
     #[test]
-    fn a_long_line_is_shown_before_it_ends() {
-        let (screen, mut shown) = Screen::new(Live::new("1"));
-        screen.stream(Style::Plain).push(&"word ".repeat(60));
-        assert!(!texts(&mut shown).is_empty());
+    fn a_long_line_is_logged_before_it_ends() {
+        assert_eq!(whole_lines("one\ntwo"), 4);
+        assert_eq!(whole_lines("word word"), 0);
+        assert_eq!(whole_lines(&"word ".repeat(60)), 300);
     }
 
     #[test]
     fn a_tool_that_prints_without_end_takes_bounded_room() {
         let (screen, mut shown) = Screen::new(Live::new("1"));
-        let watch = screen.watch();
+        let watch = screen.watch(None);
         let line = format!("{}\n", "x".repeat(1000));
         for _ in 0..10_000 {
             watch.push(&line);

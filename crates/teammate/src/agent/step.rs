@@ -1,14 +1,14 @@
 //! One answer of the model, told while it comes. Called by the mind.
 
+use agent_team_face::{Tone, Words};
 use agent_team_protocol::view::Waiting;
 use agent_team_system::clock;
 use serde_json::json;
 
 use super::calls::{first_line, header};
 use super::inbox::{Inbox, Interruption};
-use super::screen::Screen;
+use super::screen::{Ended, Screen};
 use crate::model::{Answer, Delta, Model, ModelError, Prompt, ToolCall};
-use crate::pane::paint::Style;
 use crate::tool::web_search;
 
 /// What asking came to.
@@ -35,15 +35,16 @@ pub(super) async fn ask(
     screen: &Screen,
     voice: Voice,
 ) -> Stepped {
-    let wait = |why: &str| screen.lines(Style::Accent, &format!("… waiting: {why}"));
+    let wait = |why: &str| screen.lines(Tone::Accent, &format!("… waiting: {why}"));
     match inbox.until_allowed(wait).await {
         Ok(false) => {}
         // What has come meanwhile is heard first.
         Ok(true) => return Stepped::Interrupted(Interruption::Hear("its budget was raised")),
         Err(stop) => return Stepped::Interrupted(stop),
     }
-    let mut thoughts = screen.stream(Style::Dim);
-    let mut words = screen.stream(Style::Plain);
+    let _asked = screen.thinks();
+    let mut thoughts = screen.stream(Words::Thought);
+    let mut words = screen.stream(Words::Spoken);
     let mut speech = screen.live.speech();
     let mut waits = false;
     let mut told = |delta| {
@@ -57,7 +58,7 @@ pub(super) async fn ask(
                 words.end();
                 let seconds = pause.as_secs_f64();
                 screen.lines(
-                    Style::Accent,
+                    Tone::Accent,
                     &format!("… waiting {seconds:.0} s for the model: {why}"),
                 );
                 let ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
@@ -84,8 +85,15 @@ pub(super) async fn ask(
                     name: web_search::NAME.to_owned(),
                     input: json!({ "query": query }).to_string(),
                 };
-                screen.lines(Style::Accent, &header(&call));
-                screen.lines(Style::Dim, &first_line(&found, false));
+                screen.begun(&call.id, &header(&call));
+                let first_line = first_line(&found, false);
+                screen.ended(Ended {
+                    call: call.id.clone(),
+                    diff: None,
+                    unseen: Some(first_line.clone()),
+                    first_line,
+                    all: found.clone(),
+                });
                 speech.searched(&call, found);
             }
         }
@@ -107,7 +115,7 @@ pub(super) async fn ask(
         speech.complete(answer);
     }
     if let Stepped::Interrupted(Interruption::Hear(why)) = &stepped {
-        screen.lines(Style::Accent, &format!("… interrupted: {why}"));
+        screen.lines(Tone::Accent, &format!("… interrupted: {why}"));
     }
     stepped
 }

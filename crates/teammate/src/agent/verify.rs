@@ -3,12 +3,13 @@
 
 use std::sync::Arc;
 
+use agent_team_face::Tone;
 use agent_team_protocol::notification::Assignment;
 use agent_team_protocol::{Generation, TaskId};
 
 use super::screen::Screen;
 use crate::engine::{Event, HEADLESS_SIZE, Outcome, Place, command};
-use crate::pane::paint::{self, Style};
+use crate::pane::paint;
 use crate::team_tool::{Verify, Verifying};
 
 #[derive(Debug)]
@@ -26,7 +27,7 @@ impl Verify for Verifier {
 impl Verifier {
     /// Dropping it ends the line with everything that it started.
     async fn run(&self, task: TaskId, line: &str) -> Result<(), String> {
-        self.screen.lines(Style::Accent, &paint::verifying(line));
+        self.screen.lines(Tone::Accent, &paint::verifying(line));
         let assignment = Assignment {
             task,
             generation: Generation(0),
@@ -37,7 +38,7 @@ impl Verifier {
             attempt: 1,
         };
         let mut run = command::start(Arc::clone(&self.place), assignment, HEADLESS_SIZE);
-        let watch = self.screen.watch();
+        let watch = self.screen.watch(None);
         loop {
             match run.events.recv().await {
                 Some(Event::Session(leader)) => self.screen.session(task, leader),

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use agent_team_face::Tone;
 use agent_team_protocol::method::{
     AddTask, ClaimTask, EndTask, FinishRun, GetMemory, ListTasks, MemoryGet, MemoryPut,
     MessageSend, Method, OneTask, PutMemory, RunFinish, SendAnswer, SendMessage, TaskAdd,
@@ -19,7 +20,6 @@ use serde_json::value::to_raw_value;
 
 use crate::agent::screen::Screen;
 use crate::desk::Desk;
-use crate::pane::paint::Style;
 use crate::team_tool::Shared;
 
 /// One member's place in the team: who it is, and what it may ask of the supervisor.
@@ -45,7 +45,7 @@ impl Seat {
 
     /// Shows text to whoever watches the member, and writes it to its log. Nobody is told.
     pub fn say(&self, text: &str) {
-        self.screen.lines(Style::Plain, text);
+        self.screen.lines(Tone::Plain, text);
     }
 
     /// Waits for messages that came during this call of the engine, and takes all that there are. They are read when the

@@ -94,10 +94,9 @@ pub(crate) struct Paint {
 impl Paint {
     /// `name` as in the welcome; a colour of a newer version is none.
     pub(crate) fn named(name: &str) -> Self {
-        let colour = Colour::PALETTE
-            .into_iter()
-            .find(|colour| colour.name() == name);
-        Self { colour }
+        Self {
+            colour: Colour::named(name),
+        }
     }
 
     pub(crate) fn accent(self, text: &str) -> String {
@@ -106,38 +105,6 @@ impl Paint {
             None => text.to_owned(),
         }
     }
-
-    /// Whole lines in this style. Each is coloured by itself, so that none bleeds into a prompt.
-    pub(crate) fn styled(self, style: Style, text: &str) -> String {
-        if self.colour.is_none() {
-            return text.to_owned();
-        }
-        let lines = text.split('\n').map(|line| match style {
-            Style::Plain => line.to_owned(),
-            Style::Accent => self.accent(line),
-            Style::Dim => format!("\x1b[2m{line}\x1b[m"),
-            Style::Diff => match line.as_bytes().first() {
-                Some(b'+') => format!("\x1b[32m{line}\x1b[m"),
-                Some(b'-') => format!("\x1b[31m{line}\x1b[m"),
-                Some(b'@') => format!("\x1b[36m{line}\x1b[m"),
-                Some(_) | None => line.to_owned(),
-            },
-        });
-        lines.collect::<Vec<_>>().join("\n")
-    }
-}
-
-/// What lines of a thinking member are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Style {
-    /// What it says.
-    Plain,
-    /// Who speaks to it, and what begins and ends.
-    Accent,
-    /// What may be passed over: results, output of tools.
-    Dim,
-    /// A unified diff.
-    Diff,
 }
 
 #[cfg(test)]
@@ -177,14 +144,6 @@ mod tests {
         assert_eq!(duration(Duration::from_millis(1234)), "1.2 s");
         assert_eq!(duration(Duration::from_secs(125)), "2 min 5 s");
         assert_eq!(duration(Duration::from_secs(7260)), "2 h 1 min");
-    }
-
-    #[test]
-    fn a_diff_shows_what_goes_and_what_comes() {
-        let diff = "@@ -1 +1 @@\n-old\n+new\n same";
-        let shown = Paint::named("blue").styled(Style::Diff, diff);
-        assert!(shown.contains("\x1b[31m-old\x1b[m\n\x1b[32m+new\x1b[m\n same"));
-        assert_eq!(Paint::default().styled(Style::Diff, diff), diff);
     }
 
     #[test]

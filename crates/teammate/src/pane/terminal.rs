@@ -24,6 +24,11 @@ const READ_BYTES: usize = 4096;
 /// In which a half-typed line arrives that was meant for the prompt, when a task takes the terminal.
 const LEFTOVER: Duration = Duration::from_millis(5);
 
+const MARK_PASTES: &[u8] = b"\x1b[?2004h";
+
+/// Takes that back, and away what was painted from the cursor on.
+const END: &[u8] = b"\x1b[?2004l\x1b[?25h\r\x1b[J";
+
 /// How long the last output may take when the worker exits.
 const CLOSE_LIMIT: Duration = Duration::from_millis(500);
 
@@ -37,8 +42,12 @@ pub(super) enum Command {
     },
     /// Every key goes to the task from now on.
     Raw,
+    /// Every key comes as it is typed, and what is pasted comes marked, from now on.
+    Keys,
     /// The terminal edits lines again.
     Cooked,
+    /// Say when all that was shown before is on the screen.
+    Tell,
 }
 
 #[derive(Debug)]
@@ -47,8 +56,8 @@ pub(super) enum Event {
     /// ^D at the beginning of a line.
     EndOfInput,
     Shown(Vec<MessageId>),
-    /// All that was shown before is on the screen, and what is typed from now on comes key by key.
-    Raw,
+    /// All that was shown before [`Command::Tell`] is on the screen.
+    Written,
     Gone,
 }
 
@@ -73,6 +82,17 @@ struct Stage {
     tty: Tty,
     /// `None`: it is this process's own.
     holder: Option<Holder>,
+    /// What is pasted comes marked.
+    marks_pastes: bool,
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        if self.marks_pastes {
+            // Where it cannot be written the terminal has gone.
+            let _gone = self.tty.write_now(END);
+        }
+    }
 }
 
 impl Terminal {
@@ -81,7 +101,11 @@ impl Terminal {
         let (commands, pane) = mpsc::unbounded_channel();
         let (to_pane, events) = mpsc::unbounded_channel();
         let window = tty.another()?;
-        let stage = Stage { tty, holder };
+        let stage = Stage {
+            tty,
+            holder,
+            marks_pastes: false,
+        };
         Ok(Self {
             commands,
             events,
@@ -127,7 +151,11 @@ async fn run(
     mut commands: mpsc::UnboundedReceiver<Command>,
     events: mpsc::UnboundedSender<Event>,
 ) {
-    let Stage { tty, holder } = &mut stage;
+    let Stage {
+        tty,
+        holder,
+        marks_pastes,
+    } = &mut stage;
     let hold = holder.as_ref().map(|holder| holder.hold);
     // Keys that mean nothing are not to be echoed either.
     let read_only = hold == Some(Hold::ReadOnly);
@@ -141,18 +169,24 @@ async fn run(
             biased;
             command = commands.recv() => match command {
                 None => return,
-                Some(Command::Raw | Command::Cooked) if read_only => true,
+                Some(Command::Raw | Command::Keys | Command::Cooked) if read_only => true,
+                Some(Command::Keys) => {
+                    raw = true;
+                    *marks_pastes = true;
+                    tty.raw().is_ok() && tty.write_all(MARK_PASTES).await.is_ok()
+                }
                 Some(Command::Raw) => {
                     raw = true;
-                    let taken = take_over(tty).await;
-                    if taken {
-                        let _gone = events.send(Event::Raw);
-                    }
-                    taken
+                    take_over(tty).await
                 }
                 Some(Command::Cooked) => {
                     raw = false;
                     tty.cooked();
+                    true
+                }
+                Some(Command::Tell) => {
+                    // Without a worker nobody needs to know, here and below.
+                    let _gone = events.send(Event::Written);
                     true
                 }
                 Some(Command::Show { bytes, shown, room }) => {
@@ -163,7 +197,6 @@ async fn run(
                     };
                     drop(room);
                     if written && !shown.is_empty() {
-                        // Without a worker nobody needs to know, here and below.
                         let _gone = events.send(Event::Shown(shown));
                     }
                     written

@@ -180,7 +180,7 @@ impl Confinement {
 
 /// Programs are started through this.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Held<'a> {
+pub(crate) struct Held<'a> {
     sandbox: &'a Sandbox,
     confinement: &'a Confinement,
 }

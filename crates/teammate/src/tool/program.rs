@@ -53,7 +53,7 @@ const READ_BYTES: usize = 16 << 10;
 
 /// How a program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ended {
+pub(crate) enum Ended {
     Exited(ExitStatus),
     TimedOut(Duration),
     Stopped,
@@ -61,7 +61,7 @@ pub(super) enum Ended {
 
 /// A running program. Dropping it kills everything that it started.
 #[derive(Debug)]
-pub(super) struct Program {
+pub(crate) struct Program {
     /// `None` once it was ended.
     running: Option<Running>,
     output: pipe::Receiver,
@@ -83,7 +83,7 @@ enum Event<'a> {
 
 impl Program {
     /// Must be called within a tokio runtime.
-    pub(super) fn start(
+    pub(crate) fn start(
         held: Option<&Held<'_>>,
         program: PathBuf,
         args: Vec<OsString>,
@@ -155,7 +155,7 @@ impl Program {
     ///
     /// # Errors
     /// When the system does not say how it goes on; it is ended then.
-    pub(super) async fn finish(
+    pub(crate) async fn finish(
         &mut self,
         limit: Option<Duration>,
         stop: impl Future<Output = ()>,

@@ -109,7 +109,7 @@ impl Worker {
                 self.in_hand.remove(&message.id);
                 continue;
             }
-            let read = self.parts.pane.messages(&text, vec![message.id]);
+            let read = self.pane.messages(&text, vec![message.id]);
             self.acknowledge(read);
         }
     }

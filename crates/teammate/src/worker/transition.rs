@@ -47,8 +47,8 @@ impl Worker {
     pub(super) fn begin(&mut self, assignment: Assignment) {
         let header = paint::header(&assignment);
         self.write_log(&header);
-        self.parts.pane.begin_task(&header);
-        let size = self.parts.pane.size().unwrap_or(HEADLESS_SIZE);
+        self.pane.begin_task(&header);
+        let size = self.pane.surface.size().unwrap_or(HEADLESS_SIZE);
         let now = Instant::now();
         self.state = State::Running(Task {
             run: command::start(Arc::clone(&self.parts.place), assignment, size),
@@ -109,11 +109,11 @@ impl Worker {
         if let Ok(permit) = self.parts.link.output.clone().try_reserve_owned() {
             self.show_output(permit);
         }
-        self.parts.pane.end_task();
+        self.pane.end_task();
         match mem::replace(&mut self.state, State::Idle) {
             State::Running(task) => {
                 self.report(&task, outcome);
-                self.parts.pane.prompt();
+                self.pane.prompt();
             }
             State::Draining {
                 task,
@@ -124,7 +124,7 @@ impl Worker {
                 self.leave(words, end_at.max(Instant::now() + LAST_WORDS_LIMIT));
             }
             State::Ending { then, .. } => match then {
-                Then::Idle => self.parts.pane.prompt(),
+                Then::Idle => self.pane.prompt(),
                 Then::Start(assignment) => self.begin(assignment),
                 Then::Leave(words) => self.leave(words, Instant::now() + LAST_WORDS_LIMIT),
                 Then::Vanish => self.state = State::Gone { code: 0 },

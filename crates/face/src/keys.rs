@@ -1,10 +1,10 @@
-//! What was typed, key by key. Used by [`super::terminal`]; pure.
+//! What was typed, key by key. Called by the pane and by `top`; pure.
 
 use terminput::{Event, KeyCode, KeyEvent, KeyModifiers};
 
 /// One key, or one paste.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Key {
+pub enum Key {
     Char(char),
     /// A letter with the control key.
     Control(char),
@@ -13,6 +13,15 @@ pub(super) enum Key {
     Tab,
     BackTab,
     Backspace,
+    /// In the same text: what the enter key is with Alt or Shift, and what ^J is.
+    NewLine,
+    Delete,
+    Left,
+    Right,
+    WordLeft,
+    WordRight,
+    /// The word before, to be taken away.
+    DeleteWord,
     Up,
     Down,
     PageUp,
@@ -25,7 +34,7 @@ pub(super) enum Key {
 }
 
 /// Takes the keys that are complete from what a terminal sent; the beginning of another one stays.
-pub(super) fn take(bytes: &mut Vec<u8>) -> Vec<Key> {
+pub fn take(bytes: &mut Vec<u8>) -> Vec<Key> {
     const ESCAPE: u8 = 0x1b;
     let (mut keys, mut start) = (Vec::new(), 0);
     'keys: while start < bytes.len() {
@@ -63,15 +72,26 @@ fn key(event: Event) -> Key {
         Event::Key(KeyEvent {
             code, modifiers, ..
         }) => match code {
+            KeyCode::Char('j') if modifiers == KeyModifiers::CTRL => Key::NewLine,
+            KeyCode::Char('w') if modifiers == KeyModifiers::CTRL => Key::DeleteWord,
+            KeyCode::Char('b') if modifiers == KeyModifiers::ALT => Key::WordLeft,
+            KeyCode::Char('f') if modifiers == KeyModifiers::ALT => Key::WordRight,
             KeyCode::Char(c) if modifiers.is_empty() || modifiers == KeyModifiers::SHIFT => {
                 Key::Char(c)
             }
             KeyCode::Char(c) if modifiers == KeyModifiers::CTRL => Key::Control(c),
-            KeyCode::Enter => Key::Enter,
+            KeyCode::Enter if modifiers.is_empty() => Key::Enter,
+            KeyCode::Enter => Key::NewLine,
             KeyCode::Esc => Key::Escape,
             KeyCode::Tab if modifiers.contains(KeyModifiers::SHIFT) => Key::BackTab,
             KeyCode::Tab => Key::Tab,
+            KeyCode::Backspace if modifiers.contains(KeyModifiers::ALT) => Key::DeleteWord,
             KeyCode::Backspace => Key::Backspace,
+            KeyCode::Delete => Key::Delete,
+            KeyCode::Left if modifiers.is_empty() => Key::Left,
+            KeyCode::Right if modifiers.is_empty() => Key::Right,
+            KeyCode::Left => Key::WordLeft,
+            KeyCode::Right => Key::WordRight,
             KeyCode::Up => Key::Up,
             KeyCode::Down => Key::Down,
             KeyCode::PageUp => Key::PageUp,

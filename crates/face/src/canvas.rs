@@ -1,0 +1,153 @@
+//! The terminal's last rows, which are painted over as they change; what is finished goes above them and into the
+//! terminal's own scrollback, for good. Used by the face; pure: it makes the bytes, and writes none.
+//!
+//! ```text
+//!   finished lines, the terminal's own: wrapped, searched, copied and scrolled as it likes
+//!   ├─ live rows: never wider than the screen, never more than it has
+//!   └─ the cursor stands in one of them
+//! ```
+//! It never asks the terminal where the cursor is: it knows how many rows it has painted, and a terminal that becomes
+//! narrower breaks rows where anybody can reckon.
+
+use crate::line::Line;
+
+const HIDE_CURSOR: &str = "\x1b[?25l";
+const SHOW_CURSOR: &str = "\x1b[?25h";
+/// So that a row stays one, whatever this terminal thinks of a character's width.
+const NO_WRAP: &str = "\x1b[?7l";
+const WRAP: &str = "\x1b[?7h";
+const ERASE_BELOW: &str = "\x1b[J";
+
+#[derive(Debug, Default)]
+pub(crate) struct Canvas {
+    /// 0 before anything was painted.
+    columns: usize,
+    rows: usize,
+    /// What is painted now.
+    live: Vec<Line>,
+    /// Row and column, within the live rows.
+    cursor: (usize, usize),
+}
+
+impl Canvas {
+    /// The bytes that show this; none when it stands there already.
+    pub(crate) fn paint(
+        &mut self,
+        (columns, rows): (u16, u16),
+        finished: &[Line],
+        live: Vec<Line>,
+        cursor: (usize, usize),
+        colours: bool,
+    ) -> Vec<u8> {
+        let size = (columns.max(2).into(), rows.max(1).into());
+        let resized = size != (self.columns, self.rows);
+        if !resized && finished.is_empty() && live == self.live && cursor == self.cursor {
+            return Vec::new();
+        }
+        (self.columns, self.rows) = size;
+        let mut text = self.to_the_top();
+        for line in finished {
+            text.push_str(&line.ansi(colours));
+            text.push_str("\r\n");
+        }
+        text.push_str(NO_WRAP);
+        for (number, row) in live.iter().enumerate() {
+            let end = if number == 0 { "" } else { "\r\n" };
+            text.push_str(end);
+            text.push_str(&row.ansi(colours));
+        }
+        text.push_str(WRAP);
+        let (row, column) = cursor;
+        text.push_str(&up(live.len().saturating_sub(row + 1)));
+        text.push('\r');
+        if column > 0 {
+            text.push_str(&format!("\x1b[{column}C"));
+        }
+        text.push_str(SHOW_CURSOR);
+        (self.live, self.cursor) = (live, cursor);
+        text.into_bytes()
+    }
+
+    /// Takes the live rows away, and leaves the terminal to whoever writes next.
+    pub(crate) fn leave(&mut self) -> Vec<u8> {
+        let text = format!("{}{SHOW_CURSOR}", self.to_the_top());
+        self.live.clear();
+        self.cursor = (0, 0);
+        text.into_bytes()
+    }
+
+    /// To the beginning of the first live row, with everything from there on erased.
+    fn to_the_top(&self) -> String {
+        let (row, column) = self.cursor;
+        // As many as a terminal of this width makes of them.
+        let above: usize = self.live[..row.min(self.live.len())]
+            .iter()
+            .map(|line| line.width().div_ceil(self.columns).max(1))
+            .sum();
+        let above = above + column / self.columns.max(1);
+        format!("{HIDE_CURSOR}\r{}{ERASE_BELOW}", up(above.min(self.rows)))
+    }
+}
+
+fn up(rows: usize) -> String {
+    if rows == 0 {
+        String::new()
+    } else {
+        format!("\x1b[{rows}A")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::line::Look;
+
+    fn lines(texts: &[&str]) -> Vec<Line> {
+        texts
+            .iter()
+            .map(|text| Line::of(Look::PLAIN, text))
+            .collect()
+    }
+
+    fn painted(
+        canvas: &mut Canvas,
+        columns: u16,
+        finished: &[&str],
+        live: &[&str],
+        cursor: (usize, usize),
+    ) -> String {
+        let bytes = canvas.paint((columns, 10), &lines(finished), lines(live), cursor, true);
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn what_is_finished_takes_the_place_of_what_was_live() {
+        let mut canvas = Canvas::default();
+        let first = painted(&mut canvas, 20, &[], &["tail", "▸ "], (1, 2));
+        assert_eq!(
+            first,
+            "\x1b[?25l\r\x1b[J\x1b[?7ltail\r\n▸ \x1b[?7h\r\x1b[2C\x1b[?25h"
+        );
+        let second = painted(&mut canvas, 20, &["tail end"], &["▸ "], (0, 2));
+        assert_eq!(
+            second,
+            "\x1b[?25l\r\x1b[1A\x1b[Jtail end\r\n\x1b[?7l▸ \x1b[?7h\r\x1b[2C\x1b[?25h"
+        );
+    }
+
+    #[test]
+    fn nothing_is_written_when_nothing_has_changed() {
+        let mut canvas = Canvas::default();
+        assert!(!painted(&mut canvas, 20, &[], &["▸ "], (0, 2)).is_empty());
+        assert!(painted(&mut canvas, 20, &[], &["▸ "], (0, 2)).is_empty());
+        assert!(!painted(&mut canvas, 30, &[], &["▸ "], (0, 2)).is_empty());
+    }
+
+    #[test]
+    fn a_narrower_terminal_has_broken_rows() {
+        let mut canvas = Canvas::default();
+        painted(&mut canvas, 20, &[], &["0123456789abcde", "▸ "], (1, 2));
+        let narrow = painted(&mut canvas, 6, &[], &["01234", "▸ "], (1, 2));
+        assert!(narrow.starts_with("\x1b[?25l\r\x1b[3A\x1b[J"), "{narrow:?}");
+    }
+}

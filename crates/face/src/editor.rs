@@ -1,0 +1,359 @@
+//! The text that is being typed, with its cursor and what was typed before. Used by the face; pure.
+//!
+//! It holds exactly what was typed. What stands on the screen for it is made harmless in [`Editor::rows`].
+
+use std::collections::VecDeque;
+
+use unicode_width::UnicodeWidthChar;
+
+use crate::keys::Key;
+use crate::line::{Line, Look, columns};
+
+/// Texts that are remembered.
+pub const REMEMBERED: usize = 500;
+
+/// Bytes of one text: as long as a message may be.
+const TEXT_MAX: usize = 64 << 10;
+
+#[derive(Debug, Default)]
+pub(crate) struct Editor {
+    text: String,
+    /// Byte in the text, between characters.
+    cursor: usize,
+    /// The oldest first.
+    before: VecDeque<String>,
+    /// Which of them is shown, and what was being typed then.
+    shown: Option<(usize, String)>,
+    /// What was taken away last, to be put somewhere else.
+    taken: String,
+}
+
+impl Editor {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.text.is_empty()
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.set(String::new());
+        self.shown = None;
+    }
+
+    /// `before`: what was typed earlier, the oldest first.
+    pub(crate) fn remember(&mut self, before: impl IntoIterator<Item = String>) {
+        for text in before {
+            if text.trim().is_empty() || self.before.back() == Some(&text) {
+                continue;
+            }
+            self.before.push_back(text);
+            if self.before.len() > REMEMBERED {
+                self.before.pop_front();
+            }
+        }
+    }
+
+    /// The text when it is complete: it is taken then.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "of all keys only these edit a text"
+    )]
+    pub(crate) fn press(&mut self, key: &Key) -> Option<String> {
+        match key {
+            Key::Enter if self.text[..self.cursor].ends_with('\\') => {
+                // The line goes on.
+                self.remove(self.cursor - 1..self.cursor);
+                self.insert("\n");
+            }
+            Key::Enter => {
+                let text = std::mem::take(&mut self.text);
+                self.clear();
+                self.remember([text.clone()]);
+                return Some(text);
+            }
+            Key::NewLine => self.insert("\n"),
+            Key::Char(c) => self.insert(c.encode_utf8(&mut [0; 4])),
+            Key::Tab => self.insert("\t"),
+            // Terminals send the ends of lines as the enter key.
+            Key::Paste(text) => self.insert(&text.replace("\r\n", "\n").replace('\r', "\n")),
+            Key::Left | Key::Control('b') => self.cursor = self.previous(),
+            Key::Right | Key::Control('f') => self.cursor = self.next(),
+            Key::WordLeft => self.cursor = self.word_before(),
+            Key::WordRight => self.cursor = self.word_after(),
+            Key::Home | Key::Control('a') => self.cursor = self.line_start(),
+            Key::End | Key::Control('e') => self.cursor = self.line_end(),
+            Key::Backspace | Key::Control('h') => self.remove(self.previous()..self.cursor),
+            Key::Delete | Key::Control('d') => self.remove(self.cursor..self.next()),
+            Key::DeleteWord => self.take(self.word_before()..self.cursor),
+            Key::Control('u') => self.take(self.line_start()..self.cursor),
+            Key::Control('k') => self.take(self.cursor..self.line_end()),
+            Key::Control('y') => self.insert(&self.taken.clone()),
+            Key::Up | Key::Control('p') => self.up(),
+            Key::Down | Key::Control('n') => self.down(),
+            _ => {}
+        }
+        None
+    }
+
+    fn insert(&mut self, text: &str) {
+        let room = TEXT_MAX.saturating_sub(self.text.len());
+        let text = &text[..text.floor_char_boundary(room)];
+        self.text.insert_str(self.cursor, text);
+        self.cursor += text.len();
+    }
+
+    fn remove(&mut self, range: std::ops::Range<usize>) {
+        self.cursor = range.start;
+        self.text.replace_range(range, "");
+    }
+
+    fn take(&mut self, range: std::ops::Range<usize>) {
+        if !range.is_empty() {
+            self.taken = self.text[range.clone()].to_owned();
+            self.remove(range);
+        }
+    }
+
+    fn set(&mut self, text: String) {
+        self.cursor = text.len();
+        self.text = text;
+    }
+
+    /// To the line above, or what was typed before.
+    fn up(&mut self) {
+        let start = self.line_start();
+        if start > 0 {
+            let above = self.text[..start - 1].rfind('\n').map_or(0, |at| at + 1);
+            self.cursor = self.below(above, start - 1);
+            return;
+        }
+        let at = match &self.shown {
+            Some((at, _)) => *at,
+            None => self.before.len(),
+        };
+        let Some(at) = at.checked_sub(1) else {
+            return;
+        };
+        let typed = match self.shown.take() {
+            Some((_, typed)) => typed,
+            None => std::mem::take(&mut self.text),
+        };
+        self.shown = Some((at, typed));
+        self.set(self.before[at].clone());
+    }
+
+    /// To the line below, or what was typed after.
+    fn down(&mut self) {
+        let end = self.line_end();
+        if end < self.text.len() {
+            let below_end = self.text[end + 1..].find('\n');
+            let below_end = below_end.map_or(self.text.len(), |at| end + 1 + at);
+            self.cursor = self.below(end + 1, below_end);
+            return;
+        }
+        let Some((at, typed)) = self.shown.take() else {
+            return;
+        };
+        match self.before.get(at + 1) {
+            Some(next) => {
+                let next = next.clone();
+                self.shown = Some((at + 1, typed));
+                self.set(next);
+            }
+            None => self.set(typed),
+        }
+    }
+
+    /// Where the cursor's column is in the line from `start` to `end`.
+    fn below(&self, start: usize, end: usize) -> usize {
+        let column = self.text[self.line_start()..self.cursor].chars().count();
+        let line = self.text[start..end].char_indices();
+        line.map(|(at, _)| start + at).nth(column).unwrap_or(end)
+    }
+
+    fn previous(&self) -> usize {
+        let before = self.text[..self.cursor].char_indices();
+        // What takes no column belongs to the character before it.
+        let mut own = before.rev().skip_while(|(_, c)| c.width() == Some(0));
+        own.next().map_or(0, |(at, _)| at)
+    }
+
+    fn next(&self) -> usize {
+        let after = self.text[self.cursor..].char_indices().skip(1);
+        let mut own = after.skip_while(|(_, c)| c.width() == Some(0));
+        own.next()
+            .map_or(self.text.len(), |(at, _)| self.cursor + at)
+    }
+
+    fn word_before(&self) -> usize {
+        let before = self.text[..self.cursor].trim_end_matches(|c: char| !c.is_alphanumeric());
+        before.trim_end_matches(char::is_alphanumeric).len()
+    }
+
+    fn word_after(&self) -> usize {
+        let after = &self.text[self.cursor..];
+        let rest = after.trim_start_matches(|c: char| !c.is_alphanumeric());
+        let rest = rest.trim_start_matches(char::is_alphanumeric);
+        self.text.len() - rest.len()
+    }
+
+    fn line_start(&self) -> usize {
+        self.text[..self.cursor].rfind('\n').map_or(0, |at| at + 1)
+    }
+
+    fn line_end(&self) -> usize {
+        let after = &self.text[self.cursor..];
+        after
+            .find('\n')
+            .map_or(self.text.len(), |at| self.cursor + at)
+    }
+
+    /// What stands on the screen behind the prompt, in rows of at most so many columns, and where in them the cursor is:
+    /// row and column. Of many rows the ones around the cursor, at most `rows`.
+    pub(crate) fn rows(
+        &self,
+        prompt: &Line,
+        most: usize,
+        rows: usize,
+    ) -> (Vec<Line>, (usize, usize)) {
+        let prompt = prompt.clipped(most / 2);
+        let mut indent = prompt.width();
+        let mut all = vec![prompt];
+        let mut at = (0, indent);
+        let mut width = indent;
+        for (byte, c) in self.text.char_indices() {
+            if byte == self.cursor {
+                at = (all.len() - 1, width);
+            }
+            if c == '\n' {
+                indent = indent.min(most / 2);
+                all.push(Line::of(Look::PLAIN, &" ".repeat(indent)));
+                width = indent;
+                continue;
+            }
+            let shown = Line::of(Look::PLAIN, c.encode_utf8(&mut [0; 4]));
+            let takes = if c.is_control() {
+                shown.width()
+            } else {
+                columns(c)
+            };
+            if width + takes > most {
+                all.push(Line::of(Look::PLAIN, &" ".repeat(indent)));
+                width = indent;
+                if byte == self.cursor {
+                    at = (all.len() - 1, width);
+                }
+            }
+            if let Some(row) = all.last_mut() {
+                row.append(&shown);
+            }
+            width += takes;
+        }
+        if self.cursor == self.text.len() {
+            at = (all.len() - 1, width);
+        }
+        let first = (at.0 + 1).saturating_sub(rows.max(1));
+        let shown = all.into_iter().skip(first).take(rows.max(1)).collect();
+        (shown, (at.0 - first, at.1.min(most)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn typed(keys: &[Key]) -> Editor {
+        let mut editor = Editor::default();
+        for key in keys {
+            editor.press(key);
+        }
+        editor
+    }
+
+    fn text(text: &str) -> Vec<Key> {
+        text.chars().map(Key::Char).collect()
+    }
+
+    #[test]
+    fn a_text_goes_on_behind_a_backslash_and_ends_with_enter() {
+        let mut editor = typed(&text("one\\"));
+        assert_eq!(editor.press(&Key::Enter), None);
+        for key in text("two") {
+            editor.press(&key);
+        }
+        assert_eq!(editor.press(&Key::NewLine), None);
+        let entered = editor.press(&Key::Enter);
+        assert_eq!(entered, Some("one\ntwo\n".into()));
+        assert!(editor.is_empty());
+    }
+
+    #[test]
+    fn what_is_pasted_is_not_entered_by_its_lines() {
+        let mut editor = typed(&[Key::Paste("a\r\nb\rc".into())]);
+        assert_eq!(editor.text, "a\nb\nc");
+        assert_eq!(editor.press(&Key::Enter), Some("a\nb\nc".into()));
+    }
+
+    #[test]
+    fn what_was_typed_before_comes_back_and_so_does_what_was_being_typed() {
+        let mut editor = Editor::default();
+        editor.remember(["first".into(), "second\nline".into()]);
+        editor.press(&Key::Char('x'));
+        editor.press(&Key::Up);
+        assert_eq!(editor.text, "second\nline");
+        editor.press(&Key::Up);
+        assert_eq!(editor.text, "second\nline", "within the text first");
+        editor.press(&Key::Up);
+        assert_eq!(editor.text, "first");
+        editor.press(&Key::Up);
+        assert_eq!(editor.text, "first", "there is no more");
+        editor.press(&Key::Down);
+        editor.press(&Key::Down);
+        assert_eq!(editor.text, "x");
+    }
+
+    #[test]
+    fn words_and_lines_are_moved_over_and_taken_away() {
+        let mut editor = typed(&text("one two-three"));
+        editor.press(&Key::DeleteWord);
+        assert_eq!(editor.text, "one two-");
+        editor.press(&Key::WordLeft);
+        editor.press(&Key::Control('k'));
+        assert_eq!(editor.text, "one ");
+        editor.press(&Key::Home);
+        editor.press(&Key::Control('y'));
+        assert_eq!(editor.text, "two-one ");
+        editor.press(&Key::WordRight);
+        editor.press(&Key::Control('u'));
+        assert_eq!(editor.text, " ");
+    }
+
+    #[test]
+    fn the_cursor_is_where_the_text_goes_on() {
+        let prompt = Line::of(Look::PLAIN, "ada ▸ ");
+        let editor = typed(&text("名前 and more"));
+        let (rows, at) = editor.rows(&prompt, 12, 5);
+        let rows: Vec<_> = rows.iter().map(Line::text).collect();
+        assert_eq!(rows, ["ada ▸ 名前 a", "      nd mor", "      e"]);
+        assert_eq!(at, (2, 7));
+        let (rows, at) = editor.rows(&prompt, 12, 1);
+        assert_eq!((rows.len(), at), (1, (0, 7)));
+    }
+
+    proptest! {
+        #[test]
+        fn no_keys_lose_the_cursor(pressed in proptest::collection::vec(0_usize..14, 0..60)) {
+            let keys = [
+                Key::Char('a'), Key::Char(' '), Key::Char('é'), Key::Char('\u{301}'), Key::NewLine, Key::Left, Key::Right,
+                Key::Up, Key::Down, Key::Backspace, Key::Delete, Key::DeleteWord, Key::WordRight, Key::Control('k'),
+            ];
+            let mut editor = Editor::default();
+            for key in pressed {
+                editor.press(&keys[key]);
+                prop_assert!(editor.text.is_char_boundary(editor.cursor));
+                let (rows, (row, column)) = editor.rows(&Line::of(Look::PLAIN, "▸ "), 10, 4);
+                prop_assert!(row < rows.len() && column <= 10);
+            }
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! Text with looks, in lines. What everything else here is made of; pure.
+//!
+//! A [`Line`] holds nothing but visible characters, whatever it was made from: this is where text from elsewhere
+//! becomes harmless on its way to a terminal.
+
+use agent_team_protocol::text::visible_line;
+use unicode_width::UnicodeWidthChar;
+
+/// What a tab is shown as.
+const TAB: &str = "    ";
+
+/// How text looks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Look {
+    /// One of the terminal's 256.
+    pub colour: Option<u8>,
+    pub bold: bool,
+    pub dim: bool,
+    pub italic: bool,
+    pub underlined: bool,
+    pub struck: bool,
+}
+
+impl Look {
+    pub const PLAIN: Self = Self {
+        colour: None,
+        bold: false,
+        dim: false,
+        italic: false,
+        underlined: false,
+        struck: false,
+    };
+    pub const DIM: Self = Self {
+        dim: true,
+        ..Self::PLAIN
+    };
+
+    pub const fn coloured(colour: u8) -> Self {
+        Self {
+            colour: Some(colour),
+            ..Self::PLAIN
+        }
+    }
+
+    /// What begins it on a terminal; nothing where it is plain.
+    fn sequence(self, colours: bool) -> String {
+        let mut codes = Vec::new();
+        let flags = [
+            (self.bold, "1"),
+            (self.dim, "2"),
+            (self.italic, "3"),
+            (self.underlined, "4"),
+            (self.struck, "9"),
+        ];
+        codes.extend(
+            flags
+                .iter()
+                .filter(|(is, _)| *is)
+                .map(|(_, code)| (*code).to_owned()),
+        );
+        if let Some(colour) = self.colour.filter(|_| colours) {
+            codes.push(format!("38;5;{colour}"));
+        }
+        if codes.is_empty() {
+            return String::new();
+        }
+        format!("\x1b[{}m", codes.join(";"))
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Span {
+    look: Look,
+    text: String,
+}
+
+/// One line, as long as it may be.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Line {
+    spans: Vec<Span>,
+}
+
+impl Line {
+    pub fn of(look: Look, text: &str) -> Self {
+        let mut line = Self::default();
+        line.push(look, text);
+        line
+    }
+
+    /// Each line of a text.
+    pub fn all(look: Look, text: &str) -> impl Iterator<Item = Self> {
+        text.lines().map(move |line| Self::of(look, line))
+    }
+
+    /// A unified diff, a line each.
+    pub fn diff(text: &str) -> impl Iterator<Item = Self> {
+        text.lines().map(|line| {
+            let look = match line.as_bytes().first() {
+                Some(b'+') => Look::coloured(2),
+                Some(b'-') => Look::coloured(1),
+                Some(b'@') => Look::coloured(6),
+                Some(_) | None => Look::PLAIN,
+            };
+            Self::of(look, line)
+        })
+    }
+
+    pub fn push(&mut self, look: Look, text: &str) {
+        if text.is_empty() {
+            return;
+        }
+        let text = text.replace('\t', TAB);
+        let text = visible_line(&text);
+        match self.spans.last_mut() {
+            Some(last) if last.look == look => last.text.push_str(&text),
+            Some(_) | None => self.spans.push(Span {
+                look,
+                text: text.into_owned(),
+            }),
+        }
+    }
+
+    /// A character that a line holds already.
+    fn put(&mut self, look: Look, c: char) {
+        match self.spans.last_mut() {
+            Some(last) if last.look == look => last.text.push(c),
+            Some(_) | None => self.spans.push(Span {
+                look,
+                text: c.into(),
+            }),
+        }
+    }
+
+    pub fn append(&mut self, other: &Self) {
+        for span in &other.spans {
+            self.push(span.look, &span.text);
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.spans.is_empty()
+    }
+
+    /// Columns that it takes.
+    pub fn width(&self) -> usize {
+        self.characters().map(|(_, c)| columns(c)).sum()
+    }
+
+    /// Without its looks.
+    pub fn text(&self) -> String {
+        self.spans.iter().map(|span| span.text.as_str()).collect()
+    }
+
+    /// As a terminal is to be sent it, with nothing behind it that lasts.
+    pub fn ansi(&self, colours: bool) -> String {
+        let mut text = String::new();
+        for span in &self.spans {
+            let begin = span.look.sequence(colours);
+            let end = if begin.is_empty() { "" } else { "\x1b[m" };
+            text.push_str(&begin);
+            text.push_str(&span.text);
+            text.push_str(end);
+        }
+        text
+    }
+
+    /// The first so many columns of it.
+    pub fn clipped(&self, most: usize) -> Self {
+        let mut clipped = Self::default();
+        let mut width = 0;
+        for (look, c) in self.characters() {
+            width += columns(c);
+            if width > most {
+                break;
+            }
+            clipped.put(look, c);
+        }
+        clipped
+    }
+
+    /// In rows of at most so many columns, broken between words where that can be. All but the first begin with so many
+    /// blanks.
+    pub fn wrapped(&self, most: usize, hanging: usize) -> Vec<Self> {
+        // The widest character always has room behind it.
+        let hanging = hanging.min(most.saturating_sub(2) / 2);
+        let all: Vec<(Look, char)> = self.characters().collect();
+        let mut rows = Vec::new();
+        let mut start = 0;
+        while start < all.len() {
+            let room = if rows.is_empty() {
+                most
+            } else {
+                most - hanging
+            };
+            let end = end_of_row(&all[start..], room.max(2)) + start;
+            let mut row = Self::default();
+            if !rows.is_empty() {
+                row.push(Look::PLAIN, &" ".repeat(hanging));
+            }
+            for (look, c) in &all[start..end] {
+                row.put(*look, *c);
+            }
+            rows.push(row.without_end());
+            start = end;
+        }
+        if rows.is_empty() {
+            rows.push(Self::default());
+        }
+        rows
+    }
+
+    /// Without the blanks at its end.
+    fn without_end(mut self) -> Self {
+        while let Some(last) = self.spans.last_mut() {
+            last.text.truncate(last.text.trim_end_matches(' ').len());
+            if !last.text.is_empty() {
+                break;
+            }
+            self.spans.pop();
+        }
+        self
+    }
+
+    fn characters(&self) -> impl Iterator<Item = (Look, char)> {
+        self.spans
+            .iter()
+            .flat_map(|span| span.text.chars().map(|c| (span.look, c)))
+    }
+}
+
+/// Columns that a character takes.
+pub(crate) fn columns(c: char) -> usize {
+    c.width().unwrap_or(0)
+}
+
+/// How many of these characters stand in a row with so much room: to the end of a word, where there is one.
+fn end_of_row(all: &[(Look, char)], room: usize) -> usize {
+    let (mut width, mut broken, mut in_words) = (0, None, false);
+    for (at, (_, c)) in all.iter().enumerate() {
+        width += columns(*c);
+        if width > room && *c != ' ' {
+            // A character is never divided, and a row never empty.
+            return broken.unwrap_or(at).max(1);
+        }
+        if *c != ' ' {
+            in_words = true;
+        } else if in_words {
+            broken = Some(at + 1);
+        }
+    }
+    all.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn rows(text: &str, most: usize, hanging: usize) -> Vec<String> {
+        let line = Line::of(Look::PLAIN, text);
+        let rows = line.wrapped(most, hanging);
+        rows.iter().map(Line::text).collect()
+    }
+
+    #[test]
+    fn rows_end_between_words_and_begin_below_the_first() {
+        assert_eq!(rows("one two three", 8, 2), ["one two", "  three"]);
+        assert_eq!(rows("abcdefgh", 3, 0), ["abc", "def", "gh"]);
+        assert_eq!(rows("名前名前", 5, 0), ["名前", "名前"]);
+        assert_eq!(rows("", 5, 0), [""]);
+    }
+
+    #[test]
+    fn nothing_in_a_line_can_be_more_than_text() {
+        let line = Line::of(Look::PLAIN, "a\x1b]52;c;eA==\x07\u{202e}\r\tb");
+        assert_eq!(line.ansi(true), "a\\e]52;c;eA==\\u{7}\\u{202e}\\r    b");
+    }
+
+    #[test]
+    fn without_colours_what_is_strong_stays_so() {
+        let look = Look {
+            bold: true,
+            ..Look::coloured(3)
+        };
+        let line = Line::of(look, "x");
+        assert_eq!(line.ansi(true), "\x1b[1;38;5;3mx\x1b[m");
+        assert_eq!(line.ansi(false), "\x1b[1mx\x1b[m");
+    }
+
+    proptest! {
+        #[test]
+        fn no_row_is_wider_than_the_screen_and_no_word_is_lost(text in "[ab名 é]{0,60}", most in 2_usize..30, hanging in 0_usize..6) {
+            let line = Line::of(Look::PLAIN, &text);
+            let wrapped = line.wrapped(most, hanging);
+            for row in &wrapped {
+                prop_assert!(row.width() <= most, "{row:?} in {most}");
+            }
+            let bare = |text: &str| text.replace(' ', "");
+            let all: String = wrapped.iter().map(Line::text).collect();
+            prop_assert_eq!(bare(&all), bare(&text));
+        }
+    }
+}

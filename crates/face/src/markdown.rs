@@ -1,0 +1,407 @@
+//! Markdown while it comes, as lines. Called by the face for what models say; pure.
+//!
+//! ```text
+//!   pieces ─► lines ─► blocks ─ finished ─► lines with looks, for good
+//!                        └─ the last one ─► a tail, as it looks so far
+//! ```
+//! A block is finished where no later line can change it: a heading at its end, a line of code at once, an item where the
+//! next one begins, a paragraph or a table at what is not of it. Within one block the reading is pulldown-cmark's.
+
+mod render;
+
+use crate::code::Code;
+use crate::line::{Line, Look};
+
+/// Columns that code stands in from.
+const CODE_INDENT: &str = "  ";
+
+/// Bytes of one block; what goes on beyond is another one.
+const BLOCK_MAX: usize = 64 << 10;
+
+#[derive(Debug, Default)]
+pub(crate) struct Markdown {
+    /// The line that has no end yet.
+    partial: String,
+    open: Open,
+    /// A line stands above, and something that comes after a blank line is set apart from it.
+    above: bool,
+    blank: bool,
+}
+
+/// What the next line may belong to.
+#[derive(Debug, Default)]
+enum Open {
+    #[default]
+    Nothing,
+    Block {
+        kind: Kind,
+        /// Blanks before its first line.
+        indent: usize,
+        text: String,
+    },
+    Fence {
+        mark: String,
+        indent: usize,
+        code: Code,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Paragraph,
+    Item,
+    Quote,
+    Table,
+}
+
+impl Markdown {
+    /// What is finished by this piece, in at most so many columns; code is as wide as it is.
+    pub(crate) fn push(&mut self, piece: &str, columns: usize) -> Vec<Line> {
+        let mut finished = Vec::new();
+        self.partial.push_str(piece);
+        while let Some(newline) = self.partial.find('\n') {
+            let line: String = self.partial.drain(..=newline).collect();
+            self.line(line.trim_end_matches(['\n', '\r']), columns, &mut finished);
+        }
+        if self.partial.len() > BLOCK_MAX {
+            let line = std::mem::take(&mut self.partial);
+            self.line(&line, columns, &mut finished);
+        }
+        finished
+    }
+
+    /// What is left, and then it begins anew.
+    pub(crate) fn end(&mut self, columns: usize) -> Vec<Line> {
+        let mut finished = Vec::new();
+        let rest = std::mem::take(&mut self.partial);
+        if !rest.is_empty() {
+            self.line(&rest, columns, &mut finished);
+        }
+        self.finish(columns, &mut finished);
+        *self = Self::default();
+        finished
+    }
+
+    /// What is not finished, as it looks now.
+    pub(crate) fn tail(&self, columns: usize) -> Vec<Line> {
+        match &self.open {
+            Open::Fence { .. } if self.partial.is_empty() => Vec::new(),
+            Open::Fence { indent, .. } => {
+                vec![code_line(*indent, &Line::of(Look::PLAIN, &self.partial))]
+            }
+            Open::Block { kind, indent, text } => {
+                let goes_on = *kind != Kind::Table || self.partial.is_empty();
+                let text = if goes_on {
+                    format!("{text}{}", self.partial)
+                } else {
+                    text.clone()
+                };
+                render::block(&text, *indent, columns)
+            }
+            Open::Nothing => match Start::of(&self.partial) {
+                Start::Fence { .. } | Start::Blank => Vec::new(),
+                start @ (Start::Heading | Start::Rule | Start::Of(_)) => render::block(
+                    self.partial.trim_start(),
+                    start.indent(&self.partial),
+                    columns,
+                ),
+            },
+        }
+    }
+
+    fn line(&mut self, line: &str, columns: usize, finished: &mut Vec<Line>) {
+        if let Open::Fence { mark, indent, code } = &mut self.open {
+            let inner = line.trim();
+            if inner.starts_with(mark.as_str()) && inner.chars().all(|c| mark.starts_with(c)) {
+                self.open = Open::Nothing;
+                self.blank = true;
+                return;
+            }
+            let blanks = line.len() - line.trim_start_matches(' ').len();
+            let line = code.line(&line[blanks.min(*indent)..]);
+            finished.push(code_line(*indent, &line));
+            return;
+        }
+        let start = Start::of(line);
+        if self.takes(&start, line) {
+            return;
+        }
+        self.finish(columns, finished);
+        let indent = start.indent(line);
+        match start {
+            Start::Blank => {
+                self.blank = true;
+                return;
+            }
+            Start::Fence { mark, info } => {
+                self.set_apart(finished);
+                self.open = Open::Fence {
+                    mark,
+                    indent,
+                    code: Code::of(&info),
+                };
+            }
+            Start::Heading => {
+                self.blank |= self.above;
+                self.set_apart(finished);
+                finished.extend(render::block(line, 0, columns));
+                self.blank = true;
+            }
+            Start::Rule => {
+                self.set_apart(finished);
+                finished.extend(render::block("---", 0, columns));
+            }
+            Start::Of(kind) => {
+                self.set_apart(finished);
+                self.open = Open::Block {
+                    kind,
+                    indent,
+                    text: format!("{}\n", line.trim_start()),
+                };
+            }
+        }
+        self.above = true;
+    }
+
+    /// Adds the line to the block that is open, if it is of it.
+    fn takes(&mut self, start: &Start, line: &str) -> bool {
+        let Open::Block { kind, indent, text } = &mut self.open else {
+            return false;
+        };
+        let underlines =
+            line.trim().chars().all(|c| c == '=') || line.trim().chars().all(|c| c == '-');
+        let is_of_it = text.len() < BLOCK_MAX
+            && match (*kind, start) {
+                (_, Start::Blank) => false,
+                // A heading of the other sort.
+                (Kind::Paragraph, _) if underlines => true,
+                (Kind::Paragraph, Start::Of(Kind::Table)) if text.lines().count() == 1 => {
+                    // Its first line was the head.
+                    let is_table = is_delimiter(line) && text.contains('|');
+                    if is_table {
+                        *kind = Kind::Table;
+                    }
+                    true
+                }
+                (Kind::Paragraph | Kind::Item | Kind::Quote, Start::Of(Kind::Paragraph)) => true,
+                (Kind::Paragraph | Kind::Item, Start::Of(Kind::Table)) => true,
+                (Kind::Quote, Start::Of(Kind::Quote)) => true,
+                (Kind::Table, _) => line.contains('|'),
+                (Kind::Paragraph | Kind::Item | Kind::Quote, _) => false,
+            };
+        if is_of_it {
+            let blanks = line.len() - line.trim_start_matches(' ').len();
+            text.push_str(&line[blanks.min(*indent)..]);
+            text.push('\n');
+        }
+        is_of_it
+    }
+
+    fn finish(&mut self, columns: usize, finished: &mut Vec<Line>) {
+        match std::mem::take(&mut self.open) {
+            Open::Nothing => {}
+            Open::Fence { .. } => self.blank = true,
+            Open::Block { kind, indent, text } => {
+                finished.extend(render::block(&text, indent, columns));
+                self.blank = kind == Kind::Table;
+            }
+        }
+    }
+
+    fn set_apart(&mut self, finished: &mut Vec<Line>) {
+        if std::mem::take(&mut self.blank) && self.above {
+            finished.push(Line::default());
+        }
+    }
+}
+
+fn code_line(indent: usize, line: &Line) -> Line {
+    let mut shown = Line::of(Look::PLAIN, &" ".repeat(indent));
+    shown.push(Look::PLAIN, CODE_INDENT);
+    shown.append(line);
+    shown
+}
+
+/// What a line begins, by itself.
+#[derive(Debug, PartialEq, Eq)]
+enum Start {
+    Blank,
+    Heading,
+    Rule,
+    Fence { mark: String, info: String },
+    Of(Kind),
+}
+
+impl Start {
+    fn of(line: &str) -> Self {
+        let text = line.trim();
+        let Some(first) = text.chars().next() else {
+            return Self::Blank;
+        };
+        if matches!(first, '`' | '~') {
+            let info = text.trim_start_matches(first);
+            let mark = &text[..text.len() - info.len()];
+            if mark.len() >= 3 && !(first == '`' && info.contains('`')) {
+                return Self::Fence {
+                    mark: mark.to_owned(),
+                    info: info.trim().to_owned(),
+                };
+            }
+        }
+        let hashes = text.len() - text.trim_start_matches('#').len();
+        if (1..=6).contains(&hashes) && text[hashes..].starts_with(' ') {
+            return Self::Heading;
+        }
+        let bare: String = text.chars().filter(|c| *c != ' ').collect();
+        if matches!(first, '-' | '*' | '_') && bare.len() >= 3 && bare.chars().all(|c| c == first) {
+            return Self::Rule;
+        }
+        if is_item(text) {
+            return Self::Of(Kind::Item);
+        }
+        Self::Of(match first {
+            '>' => Kind::Quote,
+            '|' => Kind::Table,
+            _ if is_delimiter(text) => Kind::Table,
+            _ => Kind::Paragraph,
+        })
+    }
+
+    fn indent(&self, line: &str) -> usize {
+        match self {
+            Self::Blank | Self::Heading | Self::Rule => 0,
+            Self::Fence { .. } | Self::Of(_) => line.len() - line.trim_start_matches(' ').len(),
+        }
+    }
+}
+
+fn is_item(text: &str) -> bool {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let mark = match digits {
+        0 => text.starts_with(['-', '*', '+']),
+        1..=9 => text[digits..].starts_with(['.', ')']),
+        _ => false,
+    };
+    mark && text[digits + 1..].starts_with([' ', '\t'])
+}
+
+/// Whether this is what stands below the head of a table.
+fn is_delimiter(line: &str) -> bool {
+    let line = line.trim();
+    line.contains('|')
+        && line.contains('-')
+        && line.chars().all(|c| matches!(c, '|' | '-' | ':' | ' '))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn texts(lines: &[Line]) -> Vec<String> {
+        lines.iter().map(Line::text).collect()
+    }
+
+    /// All of it at once.
+    fn shown(source: &str, columns: usize) -> String {
+        let mut markdown = Markdown::default();
+        let mut lines = markdown.push(source, columns);
+        lines.extend(markdown.end(columns));
+        let lines = texts(&lines);
+        lines.join("\n") + "\n"
+    }
+
+    const SAMPLE: &str = r#"# What I found
+The parser in `src/parse.rs` **never** checks the *length* of a line, see [the issue](https://example.org/7).
+
+1. Read the file
+   in one go
+2. Split it:
+   - at newlines
+   - at `;`
+
+```rust
+fn main() {
+    let x = "a"; // one
+}
+```
+
+| file | lines | what is wrong |
+|------|------:|---------------|
+| `parse.rs` | 120 | no limit |
+| `lex.rs` | 7 | ~~nothing~~ fine |
+
+| what is wrong | where it is and what is to be done about it |
+|---|---|
+| no limit | in `parse.rs`, a constant |
+| no test | everywhere |
+
+> Be careful
+> with tabs.
+
+---
+- [x] done
+- [ ] not done
+"#;
+
+    #[test]
+    fn it_reads_at_80_columns() {
+        insta::assert_snapshot!(shown(SAMPLE, 80));
+    }
+
+    #[test]
+    fn it_reads_at_40_columns() {
+        insta::assert_snapshot!(shown(SAMPLE, 40));
+    }
+
+    #[test]
+    fn a_finished_block_is_final_and_the_rest_is_the_tail() {
+        let mut markdown = Markdown::default();
+        assert_eq!(texts(&markdown.push("One **bo", 40)), [""; 0]);
+        assert_eq!(texts(&markdown.tail(40)), ["One **bo"]);
+        assert_eq!(texts(&markdown.push("ld**\n\nTwo", 40)), ["One bold"]);
+        assert_eq!(texts(&markdown.tail(40)), ["Two"]);
+        assert_eq!(texts(&markdown.end(40)), ["", "Two"]);
+    }
+
+    #[test]
+    fn a_line_of_code_is_there_as_soon_as_it_ends() {
+        let mut markdown = Markdown::default();
+        assert_eq!(texts(&markdown.push("```sh\nls\ncd", 40)), ["  ls"]);
+        assert_eq!(texts(&markdown.tail(40)), ["  cd"]);
+        assert_eq!(texts(&markdown.push(" /\n```\nSo", 40)), ["  cd /"]);
+        assert_eq!(texts(&markdown.end(40)), ["", "So"]);
+    }
+
+    proptest! {
+        /// Whatever the pieces are that it comes in.
+        #[test]
+        fn pieces_make_no_difference(cuts in proptest::collection::vec(0_usize..SAMPLE.len(), 0..12)) {
+            let mut cuts: Vec<_> = cuts.into_iter().map(|at| SAMPLE.floor_char_boundary(at)).collect();
+            cuts.extend([0, SAMPLE.len()]);
+            cuts.sort_unstable();
+            let mut markdown = Markdown::default();
+            let mut lines = Vec::new();
+            for piece in cuts.windows(2) {
+                lines.extend(markdown.push(&SAMPLE[piece[0]..piece[1]], 60));
+                markdown.tail(60);
+            }
+            lines.extend(markdown.end(60));
+            prop_assert_eq!(texts(&lines).join("\n") + "\n", shown(SAMPLE, 60));
+        }
+
+        #[test]
+        fn nothing_makes_it_panic_and_no_row_of_words_is_too_wide(source in "[-#>|`*_ \\[\\]():~0-9a\n\u{301}名!<&\\\\]{0,80}", columns in 4_usize..50) {
+            let mut markdown = Markdown::default();
+            let mut lines = markdown.push(&source, columns);
+            markdown.tail(columns);
+            lines.extend(markdown.end(columns));
+            if !source.contains('`') && !source.contains('~') && !source.contains("    ") {
+                for line in lines {
+                    prop_assert!(line.width() <= columns, "{:?} of {:?}", line.text(), source);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! The pane of a member that thinks: the [`Face`] on a [`Surface`]. Called by the agent's loop.
+//!
+//! Every key comes here as it is typed. A frame is written when something changed, one at a time, and no sooner than
+//! 50 ms after the one before; at rest nothing wakes.
+
+use std::collections::VecDeque;
+use std::io;
+use std::time::{Duration, Instant};
+
+use agent_team_face::{Act, Face, Tone, keys};
+use agent_team_protocol::MemberName;
+use agent_team_protocol::notification::ShowPane;
+use agent_team_protocol::request::DecideRequest;
+
+use super::HOW_TO_DETACH;
+use super::history::History;
+use super::surface::{Surface, how_to_leave};
+use super::terminal::{Command, Event};
+use crate::engine::Size;
+use crate::sleep_until;
+
+/// Between two frames, at least.
+const FRAME: Duration = Duration::from_millis(50);
+
+/// In which the rest of a key arrives that begins as the escape key does.
+const REST_OF_KEY: Duration = Duration::from_millis(25);
+
+/// Bytes of one key: of what is pasted at once.
+const KEY_MAX: usize = 1 << 20;
+
+/// What a terminal is that does not say.
+const SIZE: Size = (80, 24);
+
+const ESCAPE: u8 = 0x1b;
+
+/// What the person wants, or what became of the pane.
+#[derive(Debug)]
+pub(crate) enum AgentEvent {
+    /// A message to the member.
+    Said(String),
+    /// `agent-team` with these arguments.
+    Verb(Vec<String>),
+    /// One key, at a request.
+    Decided(DecideRequest),
+    Gone,
+}
+
+#[derive(Debug)]
+pub(crate) struct AgentPane {
+    member: MemberName,
+    pub(crate) surface: Surface,
+    pub(crate) face: Face,
+    history: History,
+    /// The beginning of a key, and when it is one by itself.
+    typed: Vec<u8>,
+    alone_at: Option<Instant>,
+    acts: VecDeque<Act>,
+    /// A frame is on its way.
+    painting: bool,
+    next_frame: Instant,
+}
+
+impl AgentPane {
+    pub(crate) fn on(
+        surface: Surface,
+        member: MemberName,
+        colours: bool,
+        history: History,
+    ) -> Self {
+        let mut face = Face::new(member.clone(), colours);
+        face.remember(history.read());
+        let mut pane = Self {
+            member,
+            surface,
+            face,
+            history,
+            typed: Vec::new(),
+            alone_at: None,
+            acts: VecDeque::new(),
+            painting: false,
+            next_frame: Instant::now(),
+        };
+        if pane.surface.is_open() {
+            pane.begin();
+        } else {
+            pane.face.lost();
+        }
+        pane
+    }
+
+    /// Moves to a terminal that somebody lends; `recent` is what was shown last. Must be called within the worker's
+    /// [`tokio::task::LocalSet`].
+    ///
+    /// # Errors
+    /// When there is no such terminal any more. Nothing has changed then.
+    pub(crate) fn move_to(&mut self, show: &ShowPane, recent: &str) -> io::Result<()> {
+        self.surface.move_to(show)?;
+        self.begin();
+        self.face.lines(Tone::Plain, recent);
+        if let Some(line) = how_to_leave(&self.member, show.hold) {
+            self.face.lines(Tone::Accent, &line);
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self) {
+        self.painting = false;
+        self.typed.clear();
+        self.face.moved(self.size());
+        self.surface.command(Command::Keys);
+    }
+
+    /// Goes on without a terminal.
+    pub(crate) fn lose(&mut self) {
+        self.surface.lose();
+        self.face.lost();
+    }
+
+    /// The terminal has another size.
+    pub(crate) fn fit(&mut self) {
+        self.face.fit(self.size());
+    }
+
+    fn size(&self) -> Size {
+        self.surface.size().unwrap_or(SIZE)
+    }
+
+    /// The next event. Safe to cancel. Never returns without a terminal.
+    pub(crate) async fn next(&mut self) -> AgentEvent {
+        loop {
+            if let Some(act) = self.acts.pop_front() {
+                match self.acted(act) {
+                    Some(event) => return event,
+                    None => continue,
+                }
+            }
+            let frame_at = self.frame_at();
+            let alone_at = self.alone_at;
+            tokio::select! {
+                biased;
+                event = self.surface.next() => if let Some(event) = self.event(event) {
+                    return event;
+                },
+                () = sleep_until(alone_at.map(Into::into)) => self.press(),
+                () = sleep_until(frame_at.map(Into::into)) => self.paint(),
+            }
+        }
+    }
+
+    fn frame_at(&self) -> Option<Instant> {
+        if self.painting || !self.surface.is_open() {
+            return None;
+        }
+        let wanted = self.face.next_paint(Instant::now());
+        wanted.map(|at| at.max(self.next_frame))
+    }
+
+    fn event(&mut self, event: Event) -> Option<AgentEvent> {
+        match event {
+            Event::Typed(bytes) => {
+                self.typed.extend_from_slice(&bytes);
+                if self.typed.last() == Some(&ESCAPE) {
+                    // What follows tells whether that was a key.
+                    self.alone_at = Some(Instant::now() + REST_OF_KEY);
+                } else {
+                    self.press();
+                }
+            }
+            Event::Written => {
+                self.painting = false;
+                self.face.was_painted(Instant::now());
+            }
+            // No message waits for the terminal here, and it never edits lines.
+            Event::Shown(_) | Event::EndOfInput => {}
+            Event::Gone => return Some(AgentEvent::Gone),
+        }
+        None
+    }
+
+    fn press(&mut self) {
+        self.alone_at = None;
+        let keys = keys::take(&mut self.typed);
+        if self.typed.len() > KEY_MAX {
+            self.typed.clear();
+        }
+        if !keys.is_empty() {
+            self.acts.extend(self.face.press(&keys, Instant::now()));
+        }
+    }
+
+    fn acted(&mut self, act: Act) -> Option<AgentEvent> {
+        Some(match act {
+            Act::Typed(text) => {
+                self.history.add(&text);
+                AgentEvent::Said(text)
+            }
+            Act::Run(typed, words) => {
+                self.history.add(&typed);
+                AgentEvent::Verb(words)
+            }
+            Act::Decide(decide) => AgentEvent::Decided(decide),
+            Act::Leave if self.surface.is_own() => {
+                self.face.lines(Tone::Accent, HOW_TO_DETACH);
+                return None;
+            }
+            Act::Leave => AgentEvent::Gone,
+        })
+    }
+
+    fn paint(&mut self) {
+        let now = Instant::now();
+        let bytes = self.face.paint(self.size(), now);
+        self.next_frame = now + FRAME;
+        self.painting = true;
+        self.surface.show(bytes, Vec::new(), None);
+        self.surface.command(Command::Tell);
+    }
+
+    /// Shows all that is finished, and gives the terminal back as it was.
+    pub(crate) async fn close(&mut self) {
+        let bytes = self.face.leave(self.size());
+        self.surface.show(bytes, Vec::new(), None);
+        self.surface.close().await;
+    }
+}
