@@ -20,6 +20,7 @@ mod history;
 mod hosted;
 mod hostile;
 mod impersonation;
+mod iterm;
 mod mcp;
 mod members;
 mod messages;

@@ -6,6 +6,7 @@
 //! - asking the supervisor as a client does, and waiting for events: [`user`]
 //! - a terminal with a person at it: [`screen`]
 //! - tmux, as the person's own and as the team's: [`tmux`]
+//! - iTerm2, as the person's own: [`fake_iterm2`]
 //! - a worker whose words are the test's: [`stub`]
 //! - a provider of models whose words are the test's: [`fake_model_server`]
 //! - which processes belong to a world: [`processes`]
@@ -21,6 +22,7 @@
 )]
 
 pub mod binaries;
+pub mod fake_iterm2;
 pub mod fake_model_server;
 mod logs;
 pub mod processes;

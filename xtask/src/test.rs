@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 
-use crate::run::{Failed, cargo, check, script, succeeds};
+use crate::run::{Failed, cargo, check, dev_binaries, script, succeeds};
 use crate::tidy;
 
 struct Step {
@@ -43,6 +43,11 @@ const STEPS: &[Step] = &[
         name: "tmux",
         does: "tmux 3.0 or newer, installed where we may",
         run: tmux,
+    },
+    Step {
+        name: "iterm2",
+        does: "iTerm2's own client, installed where we may",
+        run: iterm2,
     },
     Step {
         name: "nextest",
@@ -145,6 +150,12 @@ fn build() -> Result<()> {
 
 fn tmux() -> Result<()> {
     check(&mut script("install-tmux.sh"))
+}
+
+fn iterm2() -> Result<()> {
+    let binaries = dev_binaries()?;
+    let target = binaries.parent().context("it has no target directory")?;
+    check(script("install-iterm2-client.sh").arg(target.join("iterm2-client")))
 }
 
 fn nextest() -> Result<()> {

@@ -283,7 +283,7 @@ pub(crate) struct Up {
     pub(crate) goal: Option<String>,
     #[command(flatten)]
     pub(crate) start: Start,
-    /// Where the members run, whatever the file says; auto: in tmux if it can be used
+    /// Where the members run, whatever the file says; auto: in your tmux, your iTerm2, or a tmux of its own
     #[arg(long, value_name = "WHERE")]
     pub(crate) panes: Option<Panes>,
     /// Do not attach
@@ -398,6 +398,10 @@ CUSTOM events:
 pub(crate) enum Panes {
     Auto,
     Tmux,
+    /// Sessions of iTerm2's own
+    Iterm,
+    /// A tmux server of the team's, drawn by iTerm2 (tmux -CC)
+    ItermTmux,
     Headless,
     Hosted,
 }

@@ -13,6 +13,7 @@ use agent_team_protocol::initialize::{Initialize, Initialized};
 use agent_team_protocol::launch::LAUNCH_MARKER;
 use agent_team_protocol::method::{CallerTerminal, ListTasks, Method, TaskList};
 use agent_team_protocol::notification::{Goodbye, GoodbyeReason, Notification};
+use agent_team_protocol::place::CallerIterm;
 use agent_team_protocol::rpc::{self, Call, TeamRef};
 use agent_team_protocol::view::TaskView;
 use agent_team_protocol::{ErrorCode, Refusal};
@@ -317,13 +318,32 @@ pub(crate) fn current_directory() -> Result<PathBuf, Failure> {
 
 /// What the supervisor needs to know of this terminal.
 pub(crate) fn caller_terminal() -> CallerTerminal {
-    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     CallerTerminal {
         tmux: variable("TMUX"),
         tmux_pane: variable("TMUX_PANE"),
         path: variable("PATH").unwrap_or_default(),
         size: terminal::size(std::io::stdout()),
+        iterm: caller_iterm(&variable),
     }
+}
+
+/// Within tmux and over ssh too: the variables of the terminal around them are inherited, or passed on.
+fn caller_iterm(variable: &impl Fn(&str) -> Option<String>) -> Option<Box<CallerIterm>> {
+    let is = |name, value: &str| variable(name).is_some_and(|is| is == value);
+    let session = variable("ITERM_SESSION_ID");
+    let inside =
+        session.is_some() || is("TERM_PROGRAM", "iTerm.app") || is("LC_TERMINAL", "iTerm2");
+    inside.then(|| {
+        Box::new(CallerIterm {
+            session,
+            remote: variable("SSH_CONNECTION").is_some() || variable("SSH_TTY").is_some(),
+            home: variable("HOME").unwrap_or_default(),
+            suite: variable("IT2_SUITE"),
+            cookie: variable("ITERM2_COOKIE"),
+            key: variable("ITERM2_KEY"),
+        })
+    })
 }
 
 /// Whether a person can be shown a terminal program here.
@@ -332,7 +352,15 @@ pub(crate) fn is_terminal() -> bool {
 }
 
 /// Variables that belong to this process or its pane and not to the members.
-const NOT_PASSED_ON: [&str; 4] = ["TMUX", "TMUX_PANE", LAUNCH_MARKER, READY_FD];
+const NOT_PASSED_ON: [&str; 7] = [
+    "TMUX",
+    "TMUX_PANE",
+    "ITERM_SESSION_ID",
+    "ITERM2_COOKIE",
+    "ITERM2_KEY",
+    LAUNCH_MARKER,
+    READY_FD,
+];
 
 /// The members' environment: ours, and the names of the variables that are not text and so cannot be passed on.
 pub(crate) fn environment() -> (BTreeMap<String, String>, Vec<String>) {

@@ -345,11 +345,16 @@ pub enum ClaimPolicy {
 /// Where members are wanted to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum PlacementChoice {
-    /// tmux where it can be used, else headless; which and why is said.
+    /// The first that can be used: the caller's own tmux, its iTerm2, a tmux server of ours, headless. Which and why is
+    /// said.
     Auto,
     Tmux,
+    /// Sessions of iTerm2's own.
+    Iterm,
+    /// A tmux server of ours whose windows and panes iTerm2 draws as its own.
+    ItermTmux,
     Headless,
     /// Several members in one process.
     Hosted,

@@ -141,10 +141,31 @@ pub enum Waiting {
 #[serde(rename_all = "snake_case")]
 pub enum Placement {
     Tmux,
+    Iterm,
     /// In a process of its own, without a terminal.
     Headless,
     /// With others in one process.
     Hosted,
+}
+
+impl Placement {
+    /// As people are told it, after "runs".
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tmux => "in tmux",
+            Self::Iterm => "in iTerm2",
+            Self::Headless => "headless",
+            Self::Hosted => "hosted",
+        }
+    }
+
+    /// Whether a member there has a pane, which it can lose.
+    pub fn has_panes(self) -> bool {
+        match self {
+            Self::Tmux | Self::Iterm => true,
+            Self::Headless | Self::Hosted => false,
+        }
+    }
 }
 
 /// One team, as `ps` and `team show` show it.

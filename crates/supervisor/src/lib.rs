@@ -14,6 +14,7 @@ mod launch;
 mod log;
 mod outbox;
 mod permission;
+mod places;
 mod seams;
 mod server;
 mod settings;
@@ -22,3 +23,4 @@ mod teams;
 mod view;
 
 pub use boot::run;
+pub use places::tell_places;

@@ -9,6 +9,7 @@ fn main() -> ExitCode {
     match arguments[..] {
         [] => ExitCode::from(agent_team_supervisor::run(false)),
         ["--foreground"] => ExitCode::from(agent_team_supervisor::run(true)),
+        ["--places"] => ExitCode::from(agent_team_supervisor::tell_places()),
         ["--version"] => {
             let _no_stdout = writeln!(
                 std::io::stdout(),
@@ -18,8 +19,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         _ => {
-            let usage =
-                "usage: agent-teamd [--foreground | --version]; agent-team starts it by itself";
+            let usage = "usage: agent-teamd [--foreground | --places | --version]; agent-team starts it by itself";
             let _no_stderr = writeln!(std::io::stderr(), "error: {usage}");
             ExitCode::from(agent_team_protocol::exit::ExitCode::Usage as u8)
         }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use agent_team_core::plan::{MemberPlan, TeamPlan};
 use agent_team_protocol::permissions::{Permissions, Stance};
 use agent_team_protocol::spec::{AgentSpec, Colour, Engine, Hooks, Layout, RoleSpec};
+use agent_team_protocol::view::Placement;
 use serde::{Deserialize, Serialize};
 
 /// A team's settings, in `TeamPlan::settings`.
@@ -38,6 +39,19 @@ pub(crate) enum Terminal {
     Headless,
     Hosted,
     Tmux(TmuxPlace),
+    Iterm(ItermPlace),
+}
+
+impl Terminal {
+    /// Where a member is, unless it is to be somewhere else than the team.
+    pub(crate) fn placement(&self) -> Placement {
+        match self {
+            Self::Headless => Placement::Headless,
+            Self::Hosted => Placement::Hosted,
+            Self::Tmux(_) => Placement::Tmux,
+            Self::Iterm(_) => Placement::Iterm,
+        }
+    }
 }
 
 /// Which tmux server shows the team, and as what.
@@ -48,6 +62,20 @@ pub(crate) struct TmuxPlace {
     pub(crate) session: TmuxSession,
     /// Columns and rows that a window is made with.
     pub(crate) size: (u16, u16),
+    /// Attached through tmux's control mode, in which iTerm2 draws windows and panes itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) control_mode: bool,
+}
+
+/// Which iTerm2 shows the team. What lets us in is no part of it: a cookie is a secret, and used once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ItermPlace {
+    /// Where its API listens.
+    pub(crate) socket: PathBuf,
+    /// The session that the team was brought up in, beside whose tab its own ones are.
+    pub(crate) session: Option<String>,
+    /// What asks the app for a cookie, where it is installed.
+    pub(crate) osascript: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use super::table::Level;
 const KEYS: &[(Level, &[&str])] = &[(Level::Lead, &["command"]), (Level::Member, &["command"])];
 
 /// Values, by key.
-const VALUES: &[(&str, &[&str])] = &[("engine", &["acp", "terminal"]), ("placement", &["iterm"])];
+const VALUES: &[(&str, &[&str])] = &[("engine", &["acp", "terminal"])];
 
 pub(super) fn keys(level: Level) -> impl Iterator<Item = &'static str> {
     KEYS.iter()

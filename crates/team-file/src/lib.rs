@@ -61,6 +61,8 @@ const CLAIMS: &[(&str, ClaimPolicy)] = &[
 const PLACEMENTS: &[(&str, PlacementChoice)] = &[
     ("auto", PlacementChoice::Auto),
     ("tmux", PlacementChoice::Tmux),
+    ("iterm", PlacementChoice::Iterm),
+    ("iterm-tmux", PlacementChoice::ItermTmux),
     ("headless", PlacementChoice::Headless),
     ("hosted", PlacementChoice::Hosted),
 ];

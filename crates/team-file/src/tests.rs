@@ -329,8 +329,8 @@ fn every_fault_is_told_with_its_place_and_what_to_do() {
             "team.toml:2:10: `engine = \"acp\"` is not carried out by this build yet",
         ),
         (
-            "[panes]\nplacement = \"iterm\"",
-            "team.toml:2:13: `placement = \"iterm\"` is not carried out by this build yet",
+            "[panes]\nplacement = \"itrem\"",
+            "team.toml:2:13: \"itrem\" is not a value of `placement` | did you mean `iterm`?",
         ),
         (
             "[lead]\nmay_spawn = [\"workr\"]",

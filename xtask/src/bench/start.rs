@@ -221,9 +221,10 @@ fn up_of(
         worker.extend(processor_ms(&wait_until_ready(installation, &team, count)?));
         installation.down(&team)?;
     }
-    let (limit, most) = match placement {
-        PlacementChoice::Tmux | PlacementChoice::Auto => ("tmux alone", 1.15),
-        PlacementChoice::Headless | PlacementChoice::Hosted => ("fork+exec alone", 1.5),
+    let (limit, most) = if placement == PlacementChoice::Tmux {
+        ("tmux alone", 1.15)
+    } else {
+        ("fork+exec alone", 1.5)
     };
     Ok(Row::new(what, Unit::Milliseconds, Figure::of(ours))
         .limit(limit, Figure::of(limits))
@@ -265,12 +266,11 @@ fn bare_up(bench: &Bench, placement: PlacementChoice, count: usize) -> Result<Ba
     let tmux = Tmux::at(place.path());
     let mut children = Vec::new();
     let started = Instant::now();
-    match placement {
-        PlacementChoice::Tmux | PlacementChoice::Auto => tmux.open(stub, &reports.socket, count)?,
-        PlacementChoice::Headless | PlacementChoice::Hosted => {
-            for _ in 0..count {
-                children.push(reports.spawn(stub)?);
-            }
+    if placement == PlacementChoice::Tmux {
+        tmux.open(stub, &reports.socket, count)?;
+    } else {
+        for _ in 0..count {
+            children.push(reports.spawn(stub)?);
         }
     }
     let streams = (0..count)
@@ -377,9 +377,10 @@ fn restart_in(
     let rows = Rows::newest(&installation.database(&team), KILLED)?;
     let commits_per_second = rows.written_per_second(&bench.directory, 1, durability)?;
     installation.down(&team)?;
-    let limit = match placement {
-        PlacementChoice::Tmux | PlacementChoice::Auto => "respawn-pane alone",
-        PlacementChoice::Headless | PlacementChoice::Hosted => "fork+exec alone",
+    let limit = if placement == PlacementChoice::Tmux {
+        "respawn-pane alone"
+    } else {
+        "fork+exec alone"
     };
     let note: Vec<String> = STEPS
         .iter()
@@ -469,9 +470,9 @@ impl<'a> BareRestart<'a> {
 }
 
 fn shown(placement: PlacementChoice) -> &'static str {
-    match placement {
-        PlacementChoice::Tmux | PlacementChoice::Auto => "tmux",
-        PlacementChoice::Headless => "headless",
-        PlacementChoice::Hosted => "hosted",
+    if placement == PlacementChoice::Tmux {
+        "tmux"
+    } else {
+        "headless"
     }
 }

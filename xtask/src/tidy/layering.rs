@@ -114,7 +114,6 @@ pub(super) const LINKS: &[Link] = &[Link {
         "rmcp",
         "rustls",
         "tower-http",
-        "tungstenite",
         "ureq",
     ],
     why: "the supervisor links no model, TLS or web code",

@@ -1,7 +1,7 @@
 //! Members as people see them: names in their own colour, states in a colour that says how worried to be.
 
 use agent_team_protocol::spec::Colour;
-use agent_team_protocol::view::{MemberState, MemberView, Placement, Waiting};
+use agent_team_protocol::view::{MemberState, MemberView, Waiting};
 use agent_team_system::clock;
 use owo_colors::{Style, XtermColors};
 
@@ -56,13 +56,9 @@ fn state_style(state: MemberState) -> Style {
     }
 }
 
-/// Where members run, after a verb.
-pub(crate) fn placement(placement: Placement) -> &'static str {
-    match placement {
-        Placement::Tmux => "in tmux",
-        Placement::Headless => "headless",
-        Placement::Hosted => "hosted",
-    }
+/// A pane's id as far as a person needs it: iTerm2's are long, and begin differently.
+fn short(pane: &str) -> &str {
+    pane.split_once('-').map_or(pane, |(begin, _)| begin)
 }
 
 pub(crate) fn table(members: &[MemberView]) -> String {
@@ -93,7 +89,7 @@ pub(crate) fn table(members: &[MemberView]) -> String {
             or_dash(member.task.map(|task| task.to_string())),
             Cell::new(member.unread.to_string()),
             or_dash(member.pid.map(|pid| pid.to_string())),
-            or_dash(member.pane.clone()),
+            or_dash(member.pane.as_deref().map(|pane| short(pane).to_owned())),
         ];
         if spends {
             row.push(Cell::new(usage::tokens(member.usage.tokens())));

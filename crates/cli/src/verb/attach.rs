@@ -17,8 +17,9 @@ pub(super) async fn run(
     member: Option<MemberName>,
     read_only: bool,
 ) -> Result<ExitCode, Failure> {
-    // Within tmux a client may be switched, which needs no terminal of ours.
-    if !output.is_json() && !is_terminal() && caller_terminal().tmux.is_none() {
+    // tmux and iTerm2 may show it by themselves, which needs no terminal of ours.
+    let caller = caller_terminal();
+    if !output.is_json() && !is_terminal() && caller.tmux.is_none() && caller.iterm.is_none() {
         return Err(no_terminal());
     }
     let mut session = Session::of_team(global)?;
@@ -56,7 +57,7 @@ async fn ask(
 fn become_it(answer: AttachAnswer) -> Result<ExitCode, Failure> {
     let AttachAnswer { argv, unset } = answer;
     let Some((program, arguments)) = argv.split_first() else {
-        // The caller's tmux client was switched there.
+        // The caller's tmux or iTerm2 shows it.
         return Ok(ExitCode::SUCCESS);
     };
     if !is_terminal() {

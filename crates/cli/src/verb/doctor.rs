@@ -2,8 +2,9 @@
 //! supervisor and mends nothing.
 
 mod model;
-mod tmux;
+mod places;
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
@@ -26,7 +27,7 @@ const LEAST_ROOM: u64 = 64 << 20;
 
 #[derive(Debug, Serialize)]
 struct Check {
-    name: &'static str,
+    name: Cow<'static, str>,
     /// `None`: neither good nor bad.
     ok: Option<bool>,
     detail: String,
@@ -41,7 +42,7 @@ struct Document {
 impl Check {
     fn good(name: &'static str, detail: impl Into<String>) -> Self {
         Self {
-            name,
+            name: name.into(),
             ok: Some(true),
             detail: detail.into(),
             hint: None,
@@ -50,7 +51,7 @@ impl Check {
 
     fn bad(name: &'static str, detail: impl Into<String>) -> Self {
         Self {
-            name,
+            name: name.into(),
             ok: Some(false),
             detail: detail.into(),
             hint: None,
@@ -59,7 +60,7 @@ impl Check {
 
     fn neutral(name: &'static str, detail: impl Into<String>) -> Self {
         Self {
-            name,
+            name: name.into(),
             ok: None,
             detail: detail.into(),
             hint: None,
@@ -133,7 +134,7 @@ pub(super) async fn run(output: Output) -> Result<ExitCode, Failure> {
         }
         Err(error) => checks.push(Check::failed("directories", error.into())),
     }
-    checks.push(tmux::check());
+    checks.extend(places::checks());
     checks.push(sandbox().await);
     let (project, loaded) = project();
     let has_file = project.ok.is_some();

@@ -24,7 +24,7 @@ use super::waiting::{self, Waited};
 use super::{attach, goal, trust};
 use crate::args::{self, Global, Panes};
 use crate::error::{self, Failure};
-use crate::output::{Output, member, task, text};
+use crate::output::{Output, task, text};
 use crate::session::{self, Session};
 
 /// Workers of a team without a file, unless it is said how many.
@@ -49,6 +49,8 @@ pub(super) async fn run(
         spec.placement = match panes {
             Panes::Auto => PlacementChoice::Auto,
             Panes::Tmux => PlacementChoice::Tmux,
+            Panes::Iterm => PlacementChoice::Iterm,
+            Panes::ItermTmux => PlacementChoice::ItermTmux,
             Panes::Headless => PlacementChoice::Headless,
             Panes::Hosted => PlacementChoice::Hosted,
         };
@@ -87,14 +89,19 @@ pub(super) async fn run(
         };
     }
     output.show(&answer, || told(&answer, args.dry_run))?;
-    let stays =
-        args.detach || args.dry_run || output.is_json() || answer.placement != Placement::Tmux;
+    let stays = args.detach || args.dry_run || output.is_json() || !answer.placement.has_panes();
     if stays || !session::is_terminal() {
         return Ok(ExitCode::SUCCESS);
     }
-    if session::caller_terminal().tmux.is_some() {
-        // Whoever types in tmux keeps what they look at.
-        output.note("the team has a window of its own; agent-team attach goes there");
+    // Whoever types beside the team keeps what they look at.
+    let place = match answer.placement {
+        Placement::Iterm => Some("tab"),
+        Placement::Tmux if session::caller_terminal().tmux.is_some() => Some("window"),
+        Placement::Tmux | Placement::Headless | Placement::Hosted => None,
+    };
+    if let Some(place) = place {
+        let note = format!("the team has a {place} of its own; agent-team attach goes there");
+        output.note(&note);
         return Ok(ExitCode::SUCCESS);
     }
     attach::whole_team(&mut session).await
@@ -359,7 +366,7 @@ pub(super) async fn known_file(global: &Global, name: &str) -> Result<PathBuf, F
 fn told(answer: &UpAnswer, dry_run: bool) -> String {
     let verb = if dry_run { "would run" } else { "runs" };
     let (placement, reason) = (
-        member::placement(answer.placement),
+        answer.placement.name(),
         text::line(&answer.placement_reason),
     );
     let mut told = format!("{} {verb} {placement}: {reason}\n", answer.team);

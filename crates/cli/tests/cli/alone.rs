@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json as document};
 
 use crate::rig::{Rig, Said, json, said, write_program};
 
@@ -330,12 +330,19 @@ fn doctor_names_what_is_wrong_and_starts_nothing() {
     let program = programs.join("agent-team");
     fs::copy(env!("CARGO_BIN_EXE_agent-team"), &program).unwrap();
     let version = format!("#!/bin/sh\necho agent-team {}\n", env!("CARGO_PKG_VERSION"));
-    write_program(&programs.join("agent-teamd"), &version);
+    let reports = |tmux: bool| {
+        let report = |name: &str, ok: Option<bool>| document!({ "name": name, "ok": ok, "detail": "as it is" });
+        let places = document!([report("tmux", Some(tmux)), report("iterm", None)]);
+        format!(
+            "#!/bin/sh\ntest \"$1\" != --places || {{ echo '{places}'; exit; }}\n{}",
+            &version[10..]
+        )
+    };
+    write_program(&programs.join("agent-teamd"), &reports(false));
     write_program(
         &programs.join("agent-teammate"),
         "#!/bin/sh\necho agent-teammate 0.0.0\n",
     );
-    write_program(&programs.join("tmux"), "#!/bin/sh\necho tmux 2.6\n");
     rig.team_file("nam = 1\n");
     let doctor = |arguments: &[&str]| {
         let mut command = Command::new(&program);
@@ -368,6 +375,7 @@ fn doctor_names_what_is_wrong_and_starts_nothing() {
     assert_eq!(check("disk")["ok"], true);
     assert_eq!(check("supervisor")["ok"], Value::Null);
     assert_eq!(check("tmux")["ok"], false);
+    assert_eq!(check("iterm")["ok"], Value::Null);
     assert_eq!(check("team file")["ok"], false);
     assert!(
         check("team file")["detail"]
@@ -379,7 +387,7 @@ fn doctor_names_what_is_wrong_and_starts_nothing() {
 
     write_program(&programs.join("agent-teammate"), &version);
     write_program(&programs.join("agent-teammate-native"), &version);
-    write_program(&programs.join("tmux"), "#!/bin/sh\necho tmux 3.3a\n");
+    write_program(&programs.join("agent-teamd"), &reports(true));
     rig.team_file("");
     let said = doctor(&["doctor"]);
     assert_eq!(said.code, 0, "{}{}", said.out, said.err);

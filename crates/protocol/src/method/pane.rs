@@ -19,7 +19,7 @@ pub struct Attach {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AttachAnswer {
-    /// Empty: the caller's own tmux client was switched, nothing is to be run.
+    /// Empty: the caller's own tmux client or iTerm2 shows it already, nothing is to be run.
     pub argv: Vec<String>,
     /// Variables to take away before `argv` is run.
     pub unset: Vec<String>,

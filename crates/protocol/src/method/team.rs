@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::id::{MemberName, Revision, TeamId};
+use crate::place::CallerIterm;
 use crate::spec::{Budget, TeamSpec};
 use crate::view::{MemberView, Placement, Receipt, TeamEntry};
 
@@ -18,11 +19,14 @@ pub struct CallerTerminal {
     /// `$TMUX_PANE`, when set.
     #[serde(default)]
     pub tmux_pane: Option<String>,
-    /// `$PATH`: where tmux is looked for.
+    /// `$PATH`: where tmux and osascript are looked for.
     pub path: String,
     /// Columns and rows; `None` without a terminal.
     #[serde(default)]
     pub size: Option<(u16, u16)>,
+    /// `None`: it is no terminal of iTerm2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iterm: Option<Box<CallerIterm>>,
 }
 
 #[derive(Clone, Serialize, Deserialize)]

@@ -1,7 +1,7 @@
 //! Where members are shown: which pane is whose, panes again for who lost theirs, and terminals that are lent.
 //!
-//! A pane is a view: nothing here says who lives. A member is in a pane when tmux shows there the process that is its
-//! worker, or the one of which the worker says that it lends it that terminal.
+//! A pane is a view: nothing here says who lives. A member is in a pane when tmux or iTerm2 shows there the process
+//! that is its worker, or the one of which the worker says that it lends it that terminal.
 
 use std::path::PathBuf;
 
@@ -23,7 +23,13 @@ use crate::outbox::Reply;
 impl Driver {
     /// The panes that there are, those among them that an earlier supervisor made.
     pub(super) fn panes_found(&mut self, panes: Vec<FoundPane>) {
-        for FoundPane { member, pid, id } in panes {
+        for found in panes {
+            let FoundPane {
+                member,
+                pid,
+                id,
+                placement,
+            } = found;
             let Some(there) = self.team.member(&member) else {
                 continue;
             };
@@ -34,7 +40,7 @@ impl Driver {
             let live = self.live_of(&member, &launch);
             let holder = live.holder.map(|holder| holder.pid);
             if [worker, holder].contains(&Some(pid)) {
-                live.placement = Some(Placement::Tmux);
+                live.placement = Some(placement);
                 live.pane = Some(id);
                 self.publish_change(&member);
             }
@@ -53,7 +59,7 @@ impl Driver {
         }
     }
 
-    /// Which pane that is, if it is one, tmux says.
+    /// Which pane that is, if it is one, its place says.
     pub(super) fn pane_shown(&mut self, launch: &LaunchId, shown: &PaneShown) {
         self.heard(launch);
         if let Some(live) = self.live.get_mut(launch) {
@@ -109,7 +115,7 @@ impl Driver {
         self.launcher.order(Order::Attach {
             member,
             read_only,
-            tmux: terminal.tmux,
+            terminal,
             lend,
             reply: answered,
         });
@@ -196,8 +202,9 @@ impl Driver {
     fn pane_for(&self, member: &Member) -> Result<Option<LaunchOrder>, Refusal> {
         let name = &member.plan.name;
         let refused = |why: String| Refusal::new(ErrorCode::NoPane, why);
-        match self.wanted_placement(member) {
-            Placement::Tmux => {}
+        let placement = self.wanted_placement(member);
+        match placement {
+            Placement::Tmux | Placement::Iterm => {}
             Placement::Headless => {
                 let team = self.placement();
                 return Err(refused(format!("{name} is to have no pane: {team}"))
@@ -233,7 +240,7 @@ impl Driver {
                 worker: worker.pid,
                 arguments: arguments.map(Into::into).collect(),
             },
-            placement: Placement::Tmux,
+            placement,
             label,
         }))
     }

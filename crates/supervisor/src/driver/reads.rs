@@ -19,7 +19,7 @@ use super::asked::Query;
 use super::waiters::Waiter;
 use super::{Driver, now};
 use crate::outbox::Reply;
-use crate::settings::{Place, TeamSettings, Terminal};
+use crate::settings::{Place, TeamSettings};
 use crate::{convert, view};
 
 impl Driver {
@@ -89,12 +89,7 @@ impl Driver {
             || "never brought up".to_owned(),
             |settings| {
                 let Place { terminal, reason } = settings.place;
-                let place = match terminal {
-                    Terminal::Headless => "headless",
-                    Terminal::Hosted => "hosted",
-                    Terminal::Tmux(_) => "in tmux",
-                };
-                format!("{place}: {reason}")
+                format!("{}: {reason}", terminal.placement().name())
             },
         )
     }

@@ -50,7 +50,7 @@ impl Driver {
         let placement = live.and_then(|live| live.placement).unwrap_or(wanted);
         let outside = Outside {
             placement,
-            lost_pane: (wanted, placement) == (Placement::Tmux, Placement::Headless),
+            lost_pane: wanted.has_panes() && placement == Placement::Headless,
             pane: live.and_then(|live| live.pane.clone()),
             unresponsive: self.is_unresponsive(name),
             waiting: live.and_then(|live| live.waiting.clone()),
@@ -68,9 +68,8 @@ impl Driver {
             Some(Terminal::Hosted) if self.launcher.hosts() => Placement::Hosted,
             _ if hosted => Placement::Hosted,
             _ if headless => Placement::Headless,
-            Some(Terminal::Tmux(_)) => Placement::Tmux,
-            Some(Terminal::Hosted) => Placement::Hosted,
-            Some(Terminal::Headless) | None => Placement::Headless,
+            Some(terminal) => terminal.placement(),
+            None => Placement::Headless,
         }
     }
 

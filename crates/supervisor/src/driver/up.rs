@@ -11,7 +11,7 @@ use agent_team_system::private_file;
 use super::waiters::{Shape, Waiter};
 use super::{Driver, WantedTeam, now};
 use crate::outbox::Reply;
-use crate::settings::{Place, TeamSettings, Terminal};
+use crate::settings::{Place, TeamSettings};
 use crate::{convert, permission};
 
 impl Driver {
@@ -132,20 +132,12 @@ fn would_answer(
         Some(Ok(Answer::Up { changes })) => Ok(UpAnswer {
             team: id.clone(),
             revision: team.revision(),
-            placement: placement(&place.terminal),
+            placement: place.terminal.placement(),
             placement_reason: place.reason.clone(),
             changes: changes.into_iter().map(change).collect(),
         }),
         Some(Err(refused)) => Err(convert::refusal(&refused)),
         Some(Ok(_)) | None => Err(Refusal::internal("up was answered as something else")),
-    }
-}
-
-fn placement(terminal: &Terminal) -> Placement {
-    match terminal {
-        Terminal::Headless => Placement::Headless,
-        Terminal::Hosted => Placement::Hosted,
-        Terminal::Tmux(_) => Placement::Tmux,
     }
 }
 

@@ -7,6 +7,8 @@
 mod headless;
 mod host;
 mod hosted;
+mod iterm;
+mod panes;
 pub(crate) mod place;
 pub(crate) mod tmux;
 
@@ -16,7 +18,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent_team_core::member::ProcessStamp;
-use agent_team_protocol::method::{AttachAnswer, Reopened};
+use agent_team_protocol::launch::LAUNCH_MARKER;
+use agent_team_protocol::method::{AttachAnswer, CallerTerminal, Reopened};
 use agent_team_protocol::spec::{Colour, Engine};
 use agent_team_protocol::view::{Fate, Placement, Receipt, ReceiptKind};
 use agent_team_protocol::{ErrorCode, LaunchId, MemberName, Refusal, TeamId};
@@ -30,7 +33,8 @@ use crate::driver::Message;
 use crate::embed::Host;
 use crate::launch::host::HostProcess;
 use crate::launch::hosted::HostedWorkers;
-use crate::settings::{Place, Terminal};
+use crate::launch::panes::Panes;
+use crate::settings::Place;
 
 /// How long what a border says may be behind: a team that starts, or a task that follows another, is one call of tmux.
 const LABEL_PAUSE: Duration = Duration::from_millis(30);
@@ -43,7 +47,7 @@ pub(crate) struct LaunchOrder {
     /// Empty where the worker is hosted.
     pub(crate) program: PathBuf,
     pub(crate) task: ProgramTask,
-    /// Where it is to run; beside that in tmux only where there is one.
+    /// Where it is to run; in a pane only where the team has any.
     pub(crate) placement: Placement,
     pub(crate) label: Label,
 }
@@ -92,6 +96,7 @@ pub(crate) struct FoundPane {
     /// Of what runs in it.
     pub(crate) pid: u32,
     pub(crate) id: String,
+    pub(crate) placement: Placement,
 }
 
 #[derive(Debug)]
@@ -121,7 +126,7 @@ pub(crate) enum Order {
     Attach {
         member: Option<MemberName>,
         read_only: bool,
-        tmux: Option<String>,
+        terminal: CallerTerminal,
         /// Of a member that is there.
         lend: Option<Lend>,
         reply: oneshot::Sender<Result<AttachAnswer, Refusal>>,
@@ -220,7 +225,7 @@ struct Task {
     /// The runtime directory.
     run: PathBuf,
     /// `None`: everybody is headless.
-    panes: Option<tmux::Panes>,
+    panes: Option<Panes>,
     /// `None`: no worker is within this process.
     hosted: Option<HostedWorkers>,
     /// Who waits for the person.
@@ -245,7 +250,7 @@ impl Task {
                 },
             };
             let Some(mut order) = order else { return };
-            // Starts that wait together are one call of tmux.
+            // Starts that wait together are one order to the place.
             let mut starts = Vec::new();
             let other = loop {
                 match order {
@@ -309,11 +314,11 @@ impl Task {
         let has_panes = self.panes.is_some();
         let (in_panes, others): (Vec<_>, Vec<_>) = starts
             .into_iter()
-            .partition(|start| has_panes && start.placement == Placement::Tmux);
+            .partition(|start| has_panes && start.placement.has_panes());
         for start in others {
             let running = match start.placement {
                 Placement::Hosted => self.process.start(&start).await,
-                Placement::Tmux | Placement::Headless => headless::start(&start),
+                Placement::Tmux | Placement::Iterm | Placement::Headless => headless::start(&start),
             };
             self.tell(start, running);
         }
@@ -324,7 +329,7 @@ impl Task {
             let gone = panes.are_gone();
             for (start, outcome) in in_panes.into_iter().zip(outcomes) {
                 let outcome = match outcome {
-                    // The user has closed the tmux that the team was in; the team goes on.
+                    // The user has closed what the team was shown in; the team goes on.
                     Err(why) if gone => {
                         tracing::warn!(member = %start.member, why, "started headless instead of in a pane");
                         headless::start(&start)
@@ -378,15 +383,7 @@ impl Task {
     async fn one(&mut self, order: Order) {
         match order {
             Order::Place(place, layout) => {
-                self.panes = match place.terminal {
-                    Terminal::Headless | Terminal::Hosted => None,
-                    Terminal::Tmux(place) => Some(tmux::Panes::new(
-                        self.team.clone(),
-                        place,
-                        layout,
-                        &self.run,
-                    )),
-                };
+                self.panes = Panes::at(place.terminal, self.team.clone(), layout, &self.run);
                 self.look().await;
             }
             Order::Look => {
@@ -433,7 +430,7 @@ impl Task {
             Order::Attach {
                 member,
                 read_only,
-                tmux,
+                terminal,
                 lend,
                 reply,
             } => {
@@ -441,7 +438,7 @@ impl Task {
                 let answer = match &mut self.panes {
                     Some(panes) => {
                         panes
-                            .attach(member.as_ref(), shown_by, read_only, tmux.as_deref())
+                            .attach(member.as_ref(), shown_by, read_only, &terminal)
                             .await
                     }
                     None => Err(no_pane(member.as_ref())),
@@ -475,6 +472,38 @@ pub(crate) fn no_pane(member: Option<&MemberName>) -> Refusal {
             .hint(format!("agent-team logs -f {member} shows what it prints")),
         None => Refusal::new(code, "the team has no panes: its members run headless")
             .hint("agent-team attach MEMBER shows one of them here; agent-team up --panes tmux after a down gives panes"),
+    }
+}
+
+/// Nothing to attach to in a team that has panes.
+fn not_shown(member: Option<&MemberName>) -> Refusal {
+    let refusal = |what: String| Refusal::new(ErrorCode::NoPane, what);
+    match member {
+        Some(member) => refusal(format!(
+            "{member} has no pane: it was closed, or {member} has not been started"
+        ))
+        .hint(format!(
+            "agent-team panes reopen {member} opens a new one for who is running"
+        )),
+        None => refusal("the team has no window: nobody in it has been started in one".to_owned())
+            .hint("agent-team ps shows what the members do"),
+    }
+}
+
+fn pane_receipt(what: String, fate: Fate) -> Receipt {
+    Receipt {
+        kind: ReceiptKind::Pane,
+        what,
+        fate,
+    }
+}
+
+/// Marks a worker as the launch's, in its environment. Who only holds a pane for it is no part of its tree, which ends
+/// with each task.
+fn marker(order: &LaunchOrder) -> Option<String> {
+    match order.task {
+        ProgramTask::Launch { .. } => Some(format!("{LAUNCH_MARKER}={}", order.launch)),
+        ProgramTask::Hold { .. } => None,
     }
 }
 

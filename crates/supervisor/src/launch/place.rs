@@ -5,17 +5,20 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use agent_team_protocol::method::CallerTerminal;
+use agent_team_protocol::place::PlaceReport;
 use agent_team_protocol::spec::PlacementChoice;
 use agent_team_protocol::text::visible_label;
 use agent_team_protocol::{ErrorCode, Refusal};
 use agent_team_system::directories::Directories;
 
+use super::iterm;
 use super::tmux::{Inside, Tmux, TmuxError};
 use crate::settings::{Place, Terminal, TmuxPlace, TmuxSession};
 
-/// Where tmux is looked for besides the caller's PATH: a desktop's or a daemon's may be a bare one.
+/// Where programs are looked for besides the caller's PATH: a desktop's or a daemon's may be a bare one.
 const USUAL_PLACES: [&str; 6] = [
     "/opt/homebrew/bin",
     "/usr/local/bin",
@@ -32,6 +35,13 @@ const OLDEST: (u32, u32) = (3, 0);
 const SIZE: (u16, u16) = (200, 50);
 const SIZE_LEAST: (u16, u16) = (80, 24);
 
+/// How long iTerm2 may take to answer: it may ask the person, who waits for it only where it was asked for.
+const ITERM_LIMIT: Duration = Duration::from_secs(40);
+const ITERM_PROBE_LIMIT: Duration = Duration::from_secs(1);
+
+/// Said with all that is about iTerm2, until somebody has run it there.
+const UNTRIED: &str = "tried against a protocol server, not yet on a Mac";
+
 /// Why tmux cannot be used.
 #[derive(Debug, thiserror::Error)]
 enum Unusable {
@@ -41,6 +51,11 @@ enum Unusable {
     TooOld(String),
     #[error("{} cannot be asked for its version: {error}", binary.display())]
     Silent { binary: PathBuf, error: TmuxError },
+    /// Of a tmux that iTerm2 is to draw.
+    #[error("you are not inside iTerm2")]
+    Outside,
+    #[error("you are inside tmux already")]
+    Inside,
 }
 
 /// Why the caller's own tmux server cannot be used.
@@ -64,23 +79,156 @@ pub(crate) async fn choose(
     terminal: &CallerTerminal,
     directories: &Directories,
 ) -> Result<Place, Refusal> {
+    let unavailable = |what: &str, why: &dyn std::fmt::Display| {
+        Refusal::new(
+            ErrorCode::PlacementUnavailable,
+            format!("no panes in {what}: {why}"),
+        )
+    };
     match choice {
         PlacementChoice::Headless => Ok(headless("as asked")),
         PlacementChoice::Hosted => Ok(Place {
             terminal: Terminal::Hosted,
             reason: "in one process, as asked".to_owned(),
         }),
-        PlacementChoice::Tmux => in_tmux(terminal, directories).await.map_err(|unusable| {
-            Refusal::new(
-                ErrorCode::PlacementUnavailable,
-                format!("no panes in tmux: {unusable}"),
-            )
-            .hint("install tmux 3.0 or later, or use --panes headless")
+        PlacementChoice::Tmux => in_tmux(terminal, directories).await.map_err(|why| {
+            unavailable("tmux", &why).hint("install tmux 3.0 or later, or use --panes headless")
         }),
-        PlacementChoice::Auto => Ok(in_tmux(terminal, directories)
-            .await
-            .unwrap_or_else(|unusable| headless(&unusable.to_string()))),
+        PlacementChoice::Iterm => {
+            in_iterm(terminal, directories, ITERM_LIMIT)
+                .await
+                .map_err(|why| {
+                    let refusal = unavailable("iTerm2", &why);
+                    match why.hint() {
+                        Some(hint) => refusal.hint(hint),
+                        None => refusal,
+                    }
+                })
+        }
+        PlacementChoice::ItermTmux => drawn_by_iterm(terminal, directories).await.map_err(|why| {
+            unavailable("a tmux that iTerm2 draws", &why)
+                .hint("it needs a session of iTerm2 outside of tmux, and tmux 3.0 or later")
+        }),
+        PlacementChoice::Auto => Ok(auto(terminal, directories).await),
     }
+}
+
+/// The caller's own tmux, its iTerm2, a tmux server of ours, none: the first that can be used.
+async fn auto(terminal: &CallerTerminal, directories: &Directories) -> Place {
+    let tmux = in_tmux(terminal, directories).await;
+    let is_users = |place: &Place| match &place.terminal {
+        Terminal::Tmux(tmux) => tmux.session != TmuxSession::Own,
+        Terminal::Iterm(_) | Terminal::Headless | Terminal::Hosted => false,
+    };
+    if let Ok(place) = &tmux
+        && is_users(place)
+    {
+        return place.clone();
+    }
+    let why = match in_iterm(terminal, directories, ITERM_PROBE_LIMIT).await {
+        Ok(place) => return place,
+        Err(iterm::place::Unusable::Outside) => None,
+        Err(why) => Some(why),
+    };
+    let mut place = tmux.unwrap_or_else(|unusable| headless(&unusable.to_string()));
+    if let Some(why) = why {
+        place.reason = format!("{}; no panes in iTerm2: {why}", place.reason);
+        if let Some(hint) = why.hint() {
+            place.reason = format!("{} ({hint})", place.reason);
+        }
+    }
+    place
+}
+
+async fn in_iterm(
+    terminal: &CallerTerminal,
+    directories: &Directories,
+    limit: Duration,
+) -> Result<Place, iterm::place::Unusable> {
+    let place = iterm::place::choose(terminal, &directories.run, limit).await?;
+    Ok(Place {
+        terminal: Terminal::Iterm(place),
+        reason: "a tab of its own in your iTerm2".to_owned(),
+    })
+}
+
+/// A tmux server of ours, whose windows and panes the caller's iTerm2 draws. It may be on another machine.
+async fn drawn_by_iterm(
+    terminal: &CallerTerminal,
+    directories: &Directories,
+) -> Result<Place, Unusable> {
+    if terminal.iterm.is_none() {
+        return Err(Unusable::Outside);
+    }
+    if terminal.tmux.is_some() {
+        return Err(Unusable::Inside);
+    }
+    let installed = Installed::find(terminal).await?;
+    let reason = format!(
+        "a tmux server of its own ({}), drawn by your iTerm2",
+        installed.version
+    );
+    let (socket, session) = (directories.tmux_socket(), TmuxSession::Own);
+    Ok(installed.place(socket, session, true, reason))
+}
+
+/// What is said of each place to a person who asks what is there.
+pub(crate) async fn reports(
+    terminal: &CallerTerminal,
+    directories: &Directories,
+) -> Vec<PlaceReport> {
+    let report = |name: &str, ok, detail: String, hint: Option<&str>| PlaceReport {
+        name: name.to_owned(),
+        ok,
+        detail,
+        hint: hint.map(str::to_owned),
+    };
+    let tmux = match in_tmux(terminal, directories).await {
+        Ok(place) => report("tmux", Some(true), place.reason, None),
+        Err(why @ Unusable::Missing) => report(
+            "tmux",
+            None,
+            why.to_string(),
+            Some("install tmux 3.0 or newer to see members in panes; without it they run headless"),
+        ),
+        Err(why) => report(
+            "tmux",
+            Some(false),
+            why.to_string(),
+            Some("tmux 3.0 or newer is needed for panes"),
+        ),
+    };
+    let iterm = match in_iterm(terminal, directories, ITERM_LIMIT).await {
+        Ok(place) => report(
+            "iterm",
+            Some(true),
+            format!("{}; {UNTRIED}", place.reason),
+            None,
+        ),
+        Err(why @ iterm::place::Unusable::Outside) => report("iterm", None, why.to_string(), None),
+        Err(why) => report("iterm", None, format!("{why}; {UNTRIED}"), why.hint()),
+    };
+    let drawn = match drawn_by_iterm(terminal, directories).await {
+        Ok(place) => report(
+            "iterm-tmux",
+            Some(true),
+            format!("{}; {UNTRIED}", place.reason),
+            None,
+        ),
+        Err(why) => report("iterm-tmux", None, why.to_string(), None),
+    };
+    let headless = "processes of their own, without a terminal".to_owned();
+    let hosted = "members that share one process".to_owned();
+    let chosen = auto(terminal, directories).await;
+    let chosen = format!("{}: {}", chosen.terminal.placement().name(), chosen.reason);
+    vec![
+        tmux,
+        iterm,
+        drawn,
+        report("headless", Some(true), headless, None),
+        report("hosted", Some(true), hosted, None),
+        report("auto", Some(true), chosen, None),
+    ]
 }
 
 /// The place of members whose workers run within this process: there is no other.
@@ -99,17 +247,9 @@ fn headless(why: &str) -> Place {
 }
 
 async fn in_tmux(terminal: &CallerTerminal, directories: &Directories) -> Result<Place, Unusable> {
-    let binary = find(&terminal.path).ok_or(Unusable::Missing)?;
-    let version = match version_of(&binary).await {
-        Ok(version) => version,
-        Err(error) => return Err(Unusable::Silent { binary, error }),
-    };
-    if is_too_old(&version) {
-        return Err(Unusable::TooOld(version));
-    }
-    let size = terminal.size.unwrap_or(SIZE);
-    let size = (size.0.max(SIZE_LEAST.0), size.1.max(SIZE_LEAST.1));
-    let (socket, session, reason) = match users(terminal, &binary).await {
+    let installed = Installed::find(terminal).await?;
+    let version = &installed.version;
+    let (socket, session, reason) = match users(terminal, &installed.binary).await {
         Ok((socket, session)) => (
             socket,
             TmuxSession::Users(session),
@@ -120,15 +260,53 @@ async fn in_tmux(terminal: &CallerTerminal, directories: &Directories) -> Result
             (directories.tmux_socket(), TmuxSession::Own, reason)
         }
     };
-    Ok(Place {
-        terminal: Terminal::Tmux(TmuxPlace {
+    Ok(installed.place(socket, session, false, reason))
+}
+
+/// A tmux that serves.
+struct Installed {
+    binary: PathBuf,
+    version: String,
+    /// Columns and rows of the caller's terminal.
+    size: (u16, u16),
+}
+
+impl Installed {
+    async fn find(terminal: &CallerTerminal) -> Result<Self, Unusable> {
+        let binary = find("tmux", &terminal.path).ok_or(Unusable::Missing)?;
+        let version = match version_of(&binary).await {
+            Ok(version) => version,
+            Err(error) => return Err(Unusable::Silent { binary, error }),
+        };
+        if is_too_old(&version) {
+            return Err(Unusable::TooOld(version));
+        }
+        let size = terminal.size.unwrap_or(SIZE);
+        Ok(Self {
             binary,
-            socket,
-            session,
-            size,
-        }),
-        reason,
-    })
+            version,
+            size: (size.0.max(SIZE_LEAST.0), size.1.max(SIZE_LEAST.1)),
+        })
+    }
+
+    fn place(
+        self,
+        socket: PathBuf,
+        session: TmuxSession,
+        control_mode: bool,
+        reason: String,
+    ) -> Place {
+        Place {
+            terminal: Terminal::Tmux(TmuxPlace {
+                binary: self.binary,
+                socket,
+                session,
+                size: self.size,
+                control_mode,
+            }),
+            reason,
+        }
+    }
 }
 
 /// The version of an installed tmux, which is asked once: until its file changes it says the same.
@@ -207,11 +385,12 @@ fn is_too_old(version: &str) -> bool {
     (major, number().unwrap_or(0)) < OLDEST
 }
 
-fn find(path: &str) -> Option<PathBuf> {
+/// A program in the caller's PATH, or where it usually is.
+pub(super) fn find(program: &str, path: &str) -> Option<PathBuf> {
     std::env::split_paths(path)
         .filter(|directory| directory.is_absolute())
         .chain(USUAL_PLACES.map(PathBuf::from))
-        .map(|directory| directory.join("tmux"))
+        .map(|directory| directory.join(program))
         .find(|binary| is_executable(binary))
 }
 
@@ -224,7 +403,7 @@ fn is_executable(file: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     use super::*;
     use crate::launch::tmux::testing::{Server, tmux_or_skip};
@@ -405,7 +584,7 @@ mod tests {
             ),
             tmux_pane: Some("%0".to_owned()),
             path: binary.parent().unwrap().display().to_string(),
-            size: None,
+            ..CallerTerminal::default()
         };
         let place = choose(PlacementChoice::Auto, &terminal, &fixture.directories())
             .await

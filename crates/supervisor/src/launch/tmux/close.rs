@@ -1,12 +1,13 @@
 //! Panes away: one member's, or all of the team's with a receipt for each.
 
 use agent_team_protocol::MemberName;
-use agent_team_protocol::view::{Fate, Receipt, ReceiptKind};
+use agent_team_protocol::view::{Fate, Receipt};
 
 use super::call::{Command, TmuxError};
 use super::server::{OWN_SERVER, bury};
 use super::survey::{Pane, Survey};
 use super::{Panes, call};
+use crate::launch::pane_receipt;
 use crate::settings::TmuxSession;
 
 impl Panes {
@@ -114,13 +115,5 @@ impl Panes {
             Err(TmuxError::NoServer(_) | TmuxError::Skew(_)) => Ok(Survey::default()),
             looked => looked,
         }
-    }
-}
-
-fn pane_receipt(what: String, fate: Fate) -> Receipt {
-    Receipt {
-        kind: ReceiptKind::Pane,
-        what,
-        fate,
     }
 }

@@ -2,14 +2,12 @@
 
 use std::path::Path;
 
-use agent_team_protocol::launch::LAUNCH_MARKER;
-
 use super::call::{self, CALL_MAX, Command, TmuxError, path_text};
 use super::room::Frame;
 use super::start::Progress;
 use super::survey::{FORMAT, LAUNCH_TAG, MEMBER_TAG, SESSION_TAG, TEAM_TAG, WINDOW_TAG, Window};
 use super::{Panes, label_commands, room};
-use crate::launch::{LaunchOrder, ProgramTask};
+use crate::launch::{LaunchOrder, marker};
 
 /// A border: the name in its colour, then what it does. A pane that is not ours gets its number.
 const BORDER: &str = "#{?@agent_team_member,#[fg=#{@agent_team_colour}]#[bold] #{@agent_team_member}#[default] \
@@ -253,14 +251,6 @@ impl Panes {
         ];
         commands.extend(label_commands(pane, &order.label));
         commands
-    }
-}
-
-/// Marks a worker as the launch's. Who only holds a pane for it is no part of its tree, which ends with each task.
-fn marker(order: &LaunchOrder) -> Option<String> {
-    match order.task {
-        ProgramTask::Launch { .. } => Some(format!("{LAUNCH_MARKER}={}", order.launch)),
-        ProgramTask::Hold { .. } => None,
     }
 }
 

@@ -27,8 +27,9 @@ mod tests;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use agent_team_protocol::method::AttachAnswer;
+use agent_team_protocol::method::{AttachAnswer, CallerTerminal};
 use agent_team_protocol::spec::Layout;
+use agent_team_protocol::view::Placement;
 use agent_team_protocol::{ErrorCode, MemberName, Refusal, TeamId};
 
 use call::{Command, label_text};
@@ -37,7 +38,7 @@ pub(crate) use server::Inside;
 use server::{OwnFiles, Server};
 use survey::Survey;
 
-use super::{FoundPane, Label};
+use super::{FoundPane, Label, not_shown};
 use crate::settings::{TmuxPlace, TmuxSession};
 
 const LABEL_TAG: &str = "@agent_team_label";
@@ -54,6 +55,8 @@ pub(crate) struct Panes {
     /// Columns and rows of a window that is made before anybody looks at it.
     size: (u16, u16),
     layout: Layout,
+    /// Who attaches from iTerm2 has it draw windows and panes itself.
+    control_mode: bool,
     tmux: Tmux,
     /// `None` until tmux was asked, and when what it said may be wrong.
     survey: Option<Survey>,
@@ -77,6 +80,7 @@ impl Panes {
             // The terminal's last line is the status line.
             size: (columns, rows.saturating_sub(1).max(1)),
             layout,
+            control_mode: place.control_mode,
             tmux: Tmux::new(place.binary, place.socket, own),
             survey: None,
             labels: BTreeMap::new(),
@@ -122,6 +126,7 @@ impl Panes {
                         member: pane.member.parse().ok()?,
                         pid: pane.pid,
                         id: pane.id.clone(),
+                        placement: Placement::Tmux,
                     })
                 })
                 .collect(),
@@ -221,13 +226,13 @@ impl Panes {
     }
 
     /// What the caller runs to see the team, or one member's pane; nothing when its own client could be switched there.
-    /// `tmux` is its `$TMUX`; of a member that is there, its pane is one in which a process of `shown_by` is.
+    /// Of a member that is there, its pane is one in which a process of `shown_by` is.
     pub(crate) async fn attach(
         &mut self,
         member: Option<&MemberName>,
         shown_by: Option<&[u32]>,
         read_only: bool,
-        tmux: Option<&str>,
+        terminal: &CallerTerminal,
     ) -> Result<AttachAnswer, Refusal> {
         let refused = |error: TmuxError| Refusal::new(ErrorCode::NoPane, error.to_string());
         self.survey = None;
@@ -246,6 +251,7 @@ impl Panes {
         };
         let pane = shown.ok_or_else(|| not_shown(member))?.clone();
 
+        let tmux = terminal.tmux.as_deref();
         let inside = tmux
             .and_then(Inside::parse)
             .filter(|inside| Some(inside.pid) == server);
@@ -268,7 +274,8 @@ impl Panes {
             Command::new("select-window").option("-t", &window),
             Command::new("select-pane").option("-t", &pane.id),
         ];
-        if member.is_some() {
+        let draws = self.control_mode && tmux.is_none() && terminal.iterm.is_some();
+        if member.is_some() && !draws {
             // Zoomed, unless it is already.
             let zoom = format!("resize-pane -Z -t {}", pane.id);
             let look = Command::new("if-shell").flag("-F").option("-t", &pane.id);
@@ -276,8 +283,12 @@ impl Panes {
         }
         let attach = Command::new("attach-session").option("-t", &pane.session);
         commands.push(if read_only { attach.flag("-r") } else { attach });
+        let mut argv = self.tmux.argv(&commands).map_err(refused)?;
+        if draws {
+            argv.insert(1, "-CC".to_owned());
+        }
         Ok(AttachAnswer {
-            argv: self.tmux.argv(&commands).map_err(refused)?,
+            argv,
             unset: vec!["TMUX".to_owned(), "TMUX_PANE".to_owned()],
         })
     }
@@ -316,18 +327,4 @@ fn label_commands(pane: Option<&str>, label: &Label) -> [Command; 2] {
         Command::set("-p", pane, LABEL_TAG, &label_text(&label.text)),
         Command::set("-p", pane, COLOUR_TAG, &colour),
     ]
-}
-
-fn not_shown(member: Option<&MemberName>) -> Refusal {
-    let refusal = |what: String| Refusal::new(ErrorCode::NoPane, what);
-    match member {
-        Some(member) => refusal(format!(
-            "{member} has no pane: it was closed, or {member} has not been started"
-        ))
-        .hint(format!(
-            "agent-team panes reopen {member} opens a new one for who is running"
-        )),
-        None => refusal("the team has no window: nobody in it has been started in one".to_owned())
-            .hint("agent-team ps shows what the members do"),
-    }
 }

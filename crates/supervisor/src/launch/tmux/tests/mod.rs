@@ -100,8 +100,17 @@ fn panes(server: &Server, session: TmuxSession, layout: Layout, size: (u16, u16)
         socket: server.socket().to_owned(),
         session,
         size,
+        control_mode: false,
     };
     Panes::new(team(), place, layout, server.directory.path())
+}
+
+/// A caller, in tmux or not.
+fn within(tmux: Option<&str>) -> CallerTerminal {
+    CallerTerminal {
+        tmux: tmux.map(str::to_owned),
+        ..CallerTerminal::default()
+    }
 }
 
 fn team() -> TeamId {

@@ -45,7 +45,7 @@ async fn attaching_from_outside_is_a_command_for_the_callers_terminal() {
     let mut rig = Rig::own(binary);
     assert_eq!(
         rig.panes
-            .attach(None, None, false, None)
+            .attach(None, None, false, &within(None))
             .await
             .unwrap_err()
             .code,
@@ -55,7 +55,7 @@ async fn attaching_from_outside_is_a_command_for_the_callers_terminal() {
     let ada = "ada".parse().unwrap();
     let answer = rig
         .panes
-        .attach(Some(&ada), None, true, Some("/elsewhere,1,0"))
+        .attach(Some(&ada), None, true, &within(Some("/elsewhere,1,0")))
         .await
         .unwrap();
     assert_eq!(answer.unset, ["TMUX", "TMUX_PANE"]);
@@ -86,7 +86,7 @@ async fn attaching_from_outside_is_a_command_for_the_callers_terminal() {
     }
     assert_eq!(
         rig.panes
-            .attach(Some(&"eve".parse().unwrap()), None, false, None)
+            .attach(Some(&"eve".parse().unwrap()), None, false, &within(None))
             .await
             .unwrap_err()
             .code,
@@ -103,7 +103,7 @@ async fn attaching_from_inside_switches_the_client_that_looks_at_the_callers_ses
     let ada = "ada".parse().unwrap();
     assert_eq!(
         rig.panes
-            .attach(Some(&ada), None, false, Some(&tmux))
+            .attach(Some(&ada), None, false, &within(Some(&tmux)))
             .await
             .unwrap_err()
             .code,
@@ -111,7 +111,7 @@ async fn attaching_from_inside_switches_the_client_that_looks_at_the_callers_ses
     );
     assert_eq!(
         rig.panes
-            .attach(Some(&ada), None, true, Some(&tmux))
+            .attach(Some(&ada), None, true, &within(Some(&tmux)))
             .await
             .unwrap_err()
             .code,
@@ -145,7 +145,7 @@ async fn attaching_from_inside_switches_the_client_that_looks_at_the_callers_ses
 
     let answer = rig
         .panes
-        .attach(Some(&ada), None, false, Some(&tmux))
+        .attach(Some(&ada), None, false, &within(Some(&tmux)))
         .await
         .unwrap();
     assert!(answer.argv.is_empty() && answer.unset.is_empty());

@@ -1,0 +1,72 @@
+//! Sessions away: one member's, or all of the team's with a receipt for each.
+
+use agent_team_protocol::MemberName;
+use agent_team_protocol::view::{Fate, Receipt};
+
+use super::Panes;
+use super::connection::ItermError;
+use super::survey::Survey;
+use crate::launch::pane_receipt;
+
+impl Panes {
+    /// Closes the member's session. Best effort: what is left is closed with the team.
+    pub(in crate::launch) async fn close(&mut self, member: &MemberName) {
+        self.named.remove(member);
+        let closed = async {
+            let survey = self.survey().await?;
+            match survey.of_member(&self.team, member) {
+                Some(session) => self.app.close(vec![session.id.clone()]).await,
+                None => Ok(()),
+            }
+        };
+        if let Err(error) = closed.await {
+            tracing::warn!(%member, %error, "its session was not closed");
+        }
+    }
+
+    /// Closes every session that is tagged as the team's and that nobody took over. Tells of each, as it was found
+    /// afterwards.
+    pub(in crate::launch) async fn close_all(&mut self) -> Vec<Receipt> {
+        self.named.clear();
+        let before = match self.survey().await {
+            Ok(before) => before,
+            // Its sessions have gone with the app.
+            Err(ItermError::Off(_)) => Survey::default(),
+            Err(error) => {
+                let what = format!("the sessions of {} ({error})", self.team);
+                return vec![pane_receipt(what, Fate::Survived)];
+            }
+        };
+        let (kept, ours): (Vec<_>, Vec<_>) = before
+            .of_team(&self.team)
+            .partition(|session| session.is_taken_over());
+        let ids: Vec<_> = ours.iter().map(|session| session.id.clone()).collect();
+        if !ids.is_empty()
+            && let Err(error) = self.app.close(ids).await
+        {
+            tracing::warn!(%error, "not all sessions were closed");
+        }
+        let left = match self.app.sessions().await {
+            Ok(left) => Ok(left),
+            // The app ended with its last window, as some have it set.
+            Err(ItermError::Off(_)) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        };
+        let is_left = |id: &str| match &left {
+            Ok(left) => left.iter().any(|session| session.id == id),
+            Err(_) => true,
+        };
+        let ours = ours.into_iter().map(|session| {
+            let member = session.tag.as_ref().map_or("", |tag| &tag.member);
+            let fate = match is_left(&session.id) {
+                true => Fate::Survived,
+                false => Fate::Closed,
+            };
+            pane_receipt(format!("{} ({member})", session.id), fate)
+        });
+        let kept = kept
+            .into_iter()
+            .map(|session| pane_receipt(format!("{} (not ours)", session.id), Fate::Kept));
+        ours.chain(kept).collect()
+    }
+}

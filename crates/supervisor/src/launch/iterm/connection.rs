@@ -1,0 +1,305 @@
+//! The connection to iTerm2's API: a WebSocket over the app's Unix socket, one request at a time. Used by
+//! [`super::app`], and by nobody else.
+//!
+//! All teams share one, since what lets us in is used up by it: a cookie, from the environment of the caller whose
+//! session it is, or else from the app itself, which may ask the person first. It is never stored. A connection that
+//! failed is forgotten; whoever asks next makes another.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use agent_team_protocol::text::visible_label;
+use agent_team_system::daemon::is_neutral;
+use futures_util::{SinkExt, StreamExt};
+use prost::Message as _;
+use tokio::net::UnixStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::handshake::client::Request as Handshake;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::{self, Message};
+
+use super::wire::{Answer, Ask, Request, Response};
+use crate::settings::ItermPlace;
+
+/// How long a request may take.
+pub(super) const LIMIT: Duration = Duration::from_secs(5);
+
+/// How long the app may take to give a cookie: it asks the person the first time.
+const COOKIE_LIMIT: Duration = Duration::from_secs(30);
+
+/// The app wants a name and a number; it turns away old ones of its own client alone.
+const LIBRARY: &str = concat!(
+    "agent-team ",
+    env!("CARGO_PKG_VERSION_MAJOR"),
+    ".",
+    env!("CARGO_PKG_VERSION_MINOR")
+);
+
+/// Asked of the app in its own scripting language.
+const REQUEST_COOKIE: &str =
+    "tell application \"iTerm2\" to request cookie and key for app named \"agent-team\"";
+
+/// What went wrong with iTerm2.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ItermError {
+    #[error("nothing answers at {}: the app has ended, or its Python API is switched off", .0.display())]
+    Off(PathBuf),
+    #[error("iTerm2 did not answer within {} s", .0.as_secs())]
+    TimedOut(Duration),
+    #[error("iTerm2 does not let us in (401): {0}")]
+    Unauthorized(String),
+    #[error("iTerm2 finds this client too old for it (406)")]
+    TooOld,
+    #[error("iTerm2 does not take the connection: it answers {0}")]
+    Refused(u16),
+    #[error("the connection to iTerm2 was lost: {0}")]
+    Lost(String),
+    #[error("iTerm2 has no room for another session there")]
+    NoRoom,
+    #[error("the session, tab or window is gone")]
+    Gone,
+    #[error("its worker ended at once; its session shows its last words")]
+    Ended,
+    #[error("iTerm2 cannot {what}: {why}")]
+    Failed { what: &'static str, why: String },
+    #[error("{0:?} has characters that no command of iTerm2 can hold")]
+    Unquotable(String),
+}
+
+impl ItermError {
+    /// Whether nothing can be shown until the app is there again, and lets us in.
+    pub(super) fn is_away(&self) -> bool {
+        match self {
+            Self::Off(_)
+            | Self::TimedOut(_)
+            | Self::Unauthorized(_)
+            | Self::TooOld
+            | Self::Refused(_)
+            | Self::Lost(_) => true,
+            Self::NoRoom | Self::Gone | Self::Ended | Self::Failed { .. } | Self::Unquotable(_) => {
+                false
+            }
+        }
+    }
+
+    /// What the person can do about it.
+    pub(crate) fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Off(_) => {
+                Some("switch it on in iTerm2: Settings > General > Magic > Enable Python API")
+            }
+            Self::Unauthorized(_) | Self::TimedOut(_) => Some(
+                "iTerm2 may be asking you; else see System Settings > Privacy & Security > Automation",
+            ),
+            Self::TooOld => Some("install a newer agent-team, or use --panes iterm-tmux"),
+            Self::Refused(_)
+            | Self::Lost(_)
+            | Self::NoRoom
+            | Self::Gone
+            | Self::Ended
+            | Self::Failed { .. }
+            | Self::Unquotable(_) => None,
+        }
+    }
+}
+
+/// What lets a client in, once. The key tells clients apart for the person.
+#[derive(Clone)]
+pub(crate) struct Cookie {
+    pub(super) cookie: String,
+    pub(super) key: Option<String>,
+}
+
+/// One connection. What was sent before an answer was given up is passed over when it comes.
+#[derive(Clone)]
+pub(super) struct Connection(Arc<tokio::sync::Mutex<Open>>);
+
+struct Open {
+    stream: WebSocketStream<UnixStream>,
+    last_id: i64,
+}
+
+/// Those that are open, by socket.
+static OPEN: Mutex<BTreeMap<PathBuf, Connection>> = Mutex::new(BTreeMap::new());
+
+fn open() -> std::sync::MutexGuard<'static, BTreeMap<PathBuf, Connection>> {
+    // It is whole between any two of its uses.
+    OPEN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Connection {
+    /// The one that is open, or a new one. `cookie` is the caller's, if there is a caller who has one.
+    pub(super) async fn to(
+        place: &ItermPlace,
+        cookie: Option<&Cookie>,
+    ) -> Result<Self, ItermError> {
+        let known = open().get(&place.socket).cloned();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let connection = match handshake(&place.socket, cookie).await {
+            Err(error @ ItermError::Unauthorized(_)) => {
+                let Some(osascript) = &place.osascript else {
+                    return Err(error);
+                };
+                let cookie = request_cookie(osascript).await?;
+                handshake(&place.socket, Some(&cookie)).await?
+            }
+            other => other?,
+        };
+        let connection = Self(Arc::new(tokio::sync::Mutex::new(Open {
+            stream: connection,
+            last_id: 0,
+        })));
+        open().insert(place.socket.clone(), connection.clone());
+        Ok(connection)
+    }
+
+    /// Whoever asks next makes another.
+    pub(super) fn forget(&self, place: &ItermPlace) {
+        let mut open = open();
+        if open
+            .get(&place.socket)
+            .is_some_and(|known| Arc::ptr_eq(&known.0, &self.0))
+        {
+            open.remove(&place.socket);
+        }
+    }
+
+    pub(super) async fn call(&self, ask: Ask) -> Result<Answer, ItermError> {
+        within(LIMIT, self.0.lock().await.call(ask)).await
+    }
+}
+
+impl Open {
+    async fn call(&mut self, ask: Ask) -> Result<Answer, ItermError> {
+        self.last_id += 1;
+        let id = self.last_id;
+        let request = Request {
+            id: Some(id),
+            ask: Some(ask),
+        };
+        let lost = |error: tungstenite::Error| ItermError::Lost(error.to_string());
+        let bytes = request.encode_to_vec();
+        self.stream
+            .send(Message::Binary(bytes.into()))
+            .await
+            .map_err(lost)?;
+        loop {
+            let message = self.stream.next().await;
+            let message = message.ok_or_else(|| ItermError::Lost("it was closed".to_owned()))?;
+            // Pings are answered by reading them.
+            let Message::Binary(bytes) = message.map_err(lost)? else {
+                continue;
+            };
+            let response = Response::decode(bytes)
+                .map_err(|error| ItermError::Lost(format!("it does not read: {error}")))?;
+            if response.id == Some(id) {
+                return match response.answer {
+                    Some(Answer::Error(why)) => Err(failed("do that", &why)),
+                    Some(answer) => Ok(answer),
+                    None => Err(failed("do that", "its answer is of another kind")),
+                };
+            }
+        }
+    }
+}
+
+/// A refusal in the app's own words.
+pub(super) fn failed(what: &'static str, why: &str) -> ItermError {
+    ItermError::Failed {
+        what,
+        why: visible_label(why, 200),
+    }
+}
+
+async fn within<T>(
+    limit: Duration,
+    doing: impl Future<Output = Result<T, ItermError>>,
+) -> Result<T, ItermError> {
+    tokio::time::timeout(limit, doing)
+        .await
+        .unwrap_or(Err(ItermError::TimedOut(limit)))
+}
+
+async fn handshake(
+    socket: &Path,
+    cookie: Option<&Cookie>,
+) -> Result<WebSocketStream<UnixStream>, ItermError> {
+    let off = |_: io::Error| ItermError::Off(socket.to_owned());
+    let stream = UnixStream::connect(socket).await.map_err(off)?;
+    let request = upgrade(cookie).map_err(|error| ItermError::Lost(error.to_string()))?;
+    let shaking = async {
+        match tokio_tungstenite::client_async(request, stream).await {
+            Ok((stream, _)) => Ok(stream),
+            Err(tungstenite::Error::Http(answer)) => Err(match answer.status().as_u16() {
+                401 => ItermError::Unauthorized(match cookie {
+                    Some(_) => "it does not know our cookie".to_owned(),
+                    None => "it wants a cookie, and there is none in your environment".to_owned(),
+                }),
+                406 => ItermError::TooOld,
+                status => ItermError::Refused(status),
+            }),
+            Err(error) => Err(ItermError::Lost(error.to_string())),
+        }
+    };
+    within(LIMIT, shaking).await
+}
+
+/// What the app checks: a local origin, its sub-protocol, a client with a name and a version, and a cookie.
+fn upgrade(cookie: Option<&Cookie>) -> Result<Handshake, tungstenite::Error> {
+    let mut request = "ws://localhost/".into_client_request()?;
+    let headers = request.headers_mut();
+    let fixed = [
+        ("origin", "ws://localhost/"),
+        ("sec-websocket-protocol", "api.iterm2.com"),
+        ("x-iterm2-library-version", LIBRARY),
+        ("x-iterm2-advisory-name", "agent-team"),
+        ("x-iterm2-disable-auth-ui", "true"),
+    ];
+    for (name, value) in fixed {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    if let Some(Cookie { cookie, key }) = cookie {
+        headers.insert("x-iterm2-cookie", HeaderValue::from_str(cookie)?);
+        if let Some(key) = key {
+            headers.insert("x-iterm2-key", HeaderValue::from_str(key)?);
+        }
+    }
+    Ok(request)
+}
+
+/// The app is there: it has just turned us away, and so is not started by this.
+async fn request_cookie(osascript: &Path) -> Result<Cookie, ItermError> {
+    let refused = |why: &str| {
+        let why = visible_label(why.trim(), 200);
+        ItermError::Unauthorized(format!("no cookie is to be had from it: {why}"))
+    };
+    let mut script = tokio::process::Command::new(osascript);
+    script
+        .args(["-e", REQUEST_COOKIE])
+        .env_clear()
+        .envs(std::env::vars_os().filter(|(name, _)| is_neutral(name)))
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    let output = tokio::time::timeout(COOKIE_LIMIT, script.output())
+        .await
+        .map_err(|_elapsed| ItermError::TimedOut(COOKIE_LIMIT))?
+        .map_err(|error| refused(&error.to_string()))?;
+    if !output.status.success() {
+        return Err(refused(&String::from_utf8_lossy(&output.stderr)));
+    }
+    let said = String::from_utf8_lossy(&output.stdout);
+    let mut words = said.split_whitespace().map(str::to_owned);
+    let cookie = words.next().ok_or_else(|| refused("it said nothing"))?;
+    Ok(Cookie {
+        cookie,
+        key: words.next(),
+    })
+}

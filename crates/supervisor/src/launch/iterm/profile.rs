@@ -1,0 +1,146 @@
+//! What a new session is told in place of what the user's profile says: its command, name, badge and colour. Used by
+//! [`super::start`].
+//!
+//! The command is words for the app's own splitter, and no shell's. Before that the app looks in it for `$$NAME$$`,
+//! which it asks the person for, and in it, in names and in badges for `\(…)`, which it evaluates. So nothing of ours
+//! ever holds a backslash, and a dollar stands alone.
+
+use std::ffi::OsStr;
+
+use agent_team_protocol::spec::Colour;
+use agent_team_protocol::text::visible_label;
+use serde_json::{Value, json};
+
+use super::connection::ItermError;
+use super::wire::Property;
+use crate::launch::{Label, LaunchOrder, arguments, marker};
+
+/// Characters of a session's name.
+const NAME_CHARACTERS: usize = 80;
+
+pub(super) fn properties(order: &LaunchOrder) -> Result<Vec<Property>, ItermError> {
+    let property = |key: &str, value: Value| Property {
+        key: Some(key.to_owned()),
+        json_value: Some(value.to_string()),
+    };
+    Ok(vec![
+        property("Custom Command", json!("Yes")),
+        property("Command", json!(command(order)?)),
+        // A worker changes to its member's directory itself.
+        property("Custom Directory", json!("Yes")),
+        property("Working Directory", json!("/")),
+        property("Name", json!(name(order.member.as_str(), &order.label))),
+        property("Badge Text", json!(order.member.as_str())),
+        property("Use Tab Color", json!(true)),
+        property("Tab Color", colour(order.label.colour)),
+        // What a worker said last stays there to be read.
+        property("Close Sessions On End", json!(0)),
+    ])
+}
+
+/// What a session is called: who it is, and what it does.
+pub(super) fn name(member: &str, label: &Label) -> String {
+    let name = visible_label(&format!("{member} · {}", label.text), NAME_CHARACTERS);
+    // What was made visible has backslashes too.
+    name.replace('\\', "/")
+}
+
+/// The program and its arguments. The app gives its sessions its own environment, so `env` adds the launch's marker.
+fn command(order: &LaunchOrder) -> Result<String, ItermError> {
+    let mut words = Vec::new();
+    if let Some(marker) = marker(order) {
+        words.extend(["/usr/bin/env".to_owned(), quoted(marker.as_ref())?]);
+    }
+    words.push(quoted(order.program.as_os_str())?);
+    for argument in arguments(order) {
+        words.push(quoted(&argument)?);
+    }
+    Ok(words.join(" "))
+}
+
+/// One word that is read back as it is.
+pub(super) fn quoted(word: &OsStr) -> Result<String, ItermError> {
+    let text = word
+        .to_str()
+        .filter(|text| !text.is_empty() && !text.contains(|c: char| c == '\\' || c.is_control()));
+    let Some(text) = text else {
+        return Err(ItermError::Unquotable(word.to_string_lossy().into_owned()));
+    };
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%".contains(c);
+    if text.chars().all(is_plain) {
+        return Ok(text.to_owned());
+    }
+    let mut quoted = String::from("'");
+    for c in text.chars() {
+        match c {
+            '\'' => quoted.push_str("'\"'\"'"),
+            '$' => quoted.push_str("'$'"),
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('\'');
+    Ok(quoted)
+}
+
+fn colour(colour: Colour) -> Value {
+    let component = |value: u8| f64::from(value) / 255.0;
+    let (red, green, blue) = rgb(colour.ansi256());
+    json!({
+        "Red Component": component(red),
+        "Green Component": component(green),
+        "Blue Component": component(blue),
+        "Alpha Component": 1.0,
+        "Color Space": "sRGB",
+    })
+}
+
+/// A number of the 256-colour palette: above the 16 that a theme sets, a cube of 6 × 6 × 6, then greys.
+fn rgb(number: u8) -> (u8, u8, u8) {
+    const STEPS: [u8; 6] = [0, 95, 135, 175, 215, 255];
+    let step = |at: u8| STEPS[usize::from(at % 6)];
+    match number {
+        232.. => {
+            let grey = 8 + 10 * (number - 232);
+            (grey, grey, grey)
+        }
+        number => {
+            let cube = number.saturating_sub(16);
+            (step(cube / 36), step(cube / 6), step(cube))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_quoted_such_that_nothing_in_them_is_looked_for() {
+        let quoted = |word: &str| quoted(word.as_ref()).unwrap();
+        assert_eq!(quoted("/opt/agent-team_1.0/x"), "/opt/agent-team_1.0/x");
+        assert_eq!(quoted("/a b/it's"), "'/a b/it'\"'\"'s'");
+        assert_eq!(quoted("/$$A$$"), "'/'$''$'A'$''$''");
+        assert!(!quoted("$$$").contains("$$"));
+        for bad in ["", "a\\(b)", "a\nb", "\u{1b}"] {
+            assert!(super::quoted(bad.as_ref()).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_holds_nothing_that_is_evaluated() {
+        let label = Label {
+            colour: Colour::Blue,
+            text: "worker · \\(app.evil()) \u{1b}[2J\u{202e}".to_owned(),
+        };
+        let name = name("ada", &label);
+        assert!(name.starts_with("ada · worker · "), "{name}");
+        assert!(!name.contains(['\\', '\u{1b}', '\u{202e}']), "{name}");
+    }
+
+    #[test]
+    fn colours_are_those_of_the_palette() {
+        assert_eq!(rgb(Colour::Blue.ansi256()), (95, 175, 255));
+        assert_eq!(rgb(Colour::Grey.ansi256()), (168, 168, 168));
+        assert_eq!((rgb(16), rgb(231)), ((0, 0, 0), (255, 255, 255)));
+    }
+}

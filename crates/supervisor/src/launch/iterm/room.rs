@@ -1,0 +1,108 @@
+//! Where the next pane of a tab is split off. The app halves what it splits, and refuses only where next to nothing is
+//! left, so that how small a pane may be is our own rule.
+
+use agent_team_protocol::spec::Layout;
+
+use super::wire::Direction;
+
+/// A pane has at least these columns and rows.
+const LEAST: (u16, u16) = (40, 6);
+
+/// A line between two panes takes one of them.
+fn half(cells: u16) -> u16 {
+    cells.saturating_sub(1) / 2
+}
+
+/// Which pane is split, and how; `None`: the next one needs a tab of its own. `sizes` are columns and rows of the
+/// tab's panes, the first one's first; the lead, or whoever was first, is in the team's `first` tab.
+pub(super) fn next(
+    layout: Layout,
+    sizes: &[(u16, u16)],
+    first: bool,
+) -> Option<(usize, Direction)> {
+    let beside = |(columns, _): (u16, u16)| half(columns) >= LEAST.0;
+    let below = |(_, rows): (u16, u16)| half(rows) >= LEAST.1;
+    // A cell is about twice as high as wide: so both halves are more of a square than the whole.
+    let is_wide = |(columns, rows): (u16, u16)| columns >= 3 * rows;
+    let across = |size| beside(size).then_some(Direction::Vertical);
+    let down = |size| below(size).then_some(Direction::Horizontal);
+    let either = |size| match is_wide(size) {
+        true => across(size).or(down(size)),
+        false => down(size).or(across(size)),
+    };
+    let mut all: Vec<(usize, (u16, u16))> = sizes.iter().copied().enumerate().collect();
+    // The largest first; of equals the one that was there first.
+    all.sort_by_key(|(_, (columns, rows))| {
+        std::cmp::Reverse(u32::from(*columns) * u32::from(*rows))
+    });
+    let find = |how: &dyn Fn((u16, u16)) -> Option<Direction>, main: bool| {
+        let mut these = all.iter().filter(|(at, _)| main || *at != 0);
+        these.find_map(|(at, size)| Some((*at, how(*size)?)))
+    };
+    match layout {
+        Layout::Windows => None,
+        Layout::Tiled => find(&either, true),
+        Layout::EvenHorizontal => find(&across, true),
+        Layout::EvenVertical => find(&down, true),
+        // The first split makes the main pane's column, which stays as it is.
+        Layout::MainVertical if first && sizes.len() > 1 => find(&either, false),
+        Layout::MainVertical if first => find(&|size| across(size).or(down(size)), true),
+        Layout::MainVertical => find(&either, true),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Splits as long as there is room, as the app does; the sizes in the end.
+    fn fill(layout: Layout, size: (u16, u16)) -> Vec<(u16, u16)> {
+        let mut panes = vec![size];
+        while let Some((at, direction)) = next(layout, &panes, true) {
+            let (columns, rows) = panes[at];
+            let halves = match direction {
+                Direction::Vertical => (half(columns), rows),
+                Direction::Horizontal => (columns, half(rows)),
+            };
+            panes[at] = halves;
+            panes.push(halves);
+        }
+        panes
+    }
+
+    #[test]
+    fn the_lead_keeps_a_column_beside_a_grid_of_the_others() {
+        let panes = fill(Layout::MainVertical, (200, 50));
+        assert_eq!(panes[0], (99, 50));
+        assert_eq!(panes.len(), 9);
+    }
+
+    #[test]
+    fn no_pane_is_smaller_than_the_least() {
+        for layout in [
+            Layout::MainVertical,
+            Layout::Tiled,
+            Layout::EvenHorizontal,
+            Layout::EvenVertical,
+        ] {
+            for size in [(80, 24), (200, 50), (120, 13), (39, 80), (300, 100)] {
+                let panes = fill(layout, size);
+                let small = |(columns, rows): &(u16, u16)| {
+                    *columns < LEAST.0.min(size.0) || *rows < LEAST.1.min(size.1)
+                };
+                assert!(!panes.iter().any(small), "{layout:?} {size:?}: {panes:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_narrow_tab_stacks_its_panes_and_windows_have_one_each() {
+        assert_eq!(
+            next(Layout::MainVertical, &[(80, 24)], true),
+            Some((0, Direction::Horizontal))
+        );
+        assert_eq!(next(Layout::EvenHorizontal, &[(80, 24)], true), None);
+        assert_eq!(next(Layout::Windows, &[(400, 100)], true), None);
+        assert_eq!(next(Layout::Tiled, &[], true), None);
+    }
+}

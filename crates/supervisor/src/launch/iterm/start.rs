@@ -1,0 +1,179 @@
+//! Workers into sessions: beside the member's old one where there is one, which is then closed, else in a tab of the
+//! team's that has room, else in a tab of its own.
+
+use agent_team_core::member::ProcessStamp;
+use agent_team_protocol::view::Placement;
+use agent_team_system::process::ProcessId;
+use tokio::time::Instant;
+
+use super::Panes;
+use super::connection::{ItermError, LIMIT};
+use super::profile;
+use super::room;
+use super::survey::{Session, Survey, Tag};
+use super::wire::{Direction, Focus};
+use crate::launch::{LaunchOrder, ProgramTask, Running};
+
+/// Between two looks for the process of a session that was just made: the app tells of it when it has been started.
+const LOOK: std::time::Duration = std::time::Duration::from_millis(5);
+
+impl Panes {
+    /// Starts a worker for each order. One outcome for each, in order.
+    pub(in crate::launch) async fn start(
+        &mut self,
+        orders: &[LaunchOrder],
+    ) -> Vec<Result<Running, String>> {
+        self.gone = false;
+        let mut survey = match self.survey().await {
+            Ok(survey) => survey,
+            Err(error) => {
+                self.gone = error.is_away();
+                return orders.iter().map(|_| Err(error.to_string())).collect();
+            }
+        };
+        // What it cannot be told, it cannot be given back.
+        let focus = self.app.focus().await.unwrap_or_default();
+        let mut outcomes = Vec::with_capacity(orders.len());
+        for order in orders {
+            let started = self.start_one(&mut survey, order).await;
+            outcomes.push(started.map_err(|error| {
+                self.gone |= error.is_away();
+                error.to_string()
+            }));
+        }
+        if let Err(error) = self.give_back(focus).await {
+            tracing::debug!(%error, "the focus may have moved");
+        }
+        outcomes
+    }
+
+    async fn start_one(
+        &mut self,
+        survey: &mut Survey,
+        order: &LaunchOrder,
+    ) -> Result<Running, ItermError> {
+        let old = survey.of_member(&self.team, &order.member).cloned();
+        let id = match (&order.task, old) {
+            // A worker that is still in its session is not driven out of it by who would show it there.
+            (ProgramTask::Hold { worker, .. }, Some(old)) if old.pid == Some(*worker) => old.id,
+            (_, Some(old)) => self.replace(survey, &old, order).await?,
+            (_, None) => self.place(survey, order).await?,
+        };
+        let tag = self.tagged(order, &id).await?;
+        let process = tag.process;
+        // For the next one; what it would not see it would not split.
+        if let Ok(listed) = self.app.sessions().await {
+            survey.refresh(listed);
+            survey.put(&id, tag);
+        }
+        let name = profile::name(order.member.as_str(), &order.label);
+        self.named.insert(order.member.clone(), (id.clone(), name));
+        if process.start_time == 0 {
+            return Err(ItermError::Ended);
+        }
+        Ok(Running {
+            process: ProcessStamp {
+                pid: process.pid,
+                start_time: process.start_time,
+            },
+            placement: Placement::Iterm,
+            pane: Some(id),
+        })
+    }
+
+    /// A session for the order where the old one is, which goes.
+    async fn replace(
+        &self,
+        survey: &mut Survey,
+        old: &Session,
+        order: &LaunchOrder,
+    ) -> Result<String, ItermError> {
+        let (columns, rows) = old.size;
+        let direction = match columns >= 3 * rows {
+            true => Direction::Vertical,
+            false => Direction::Horizontal,
+        };
+        let properties = profile::properties(order)?;
+        let new = match self.app.split(&old.id, direction, properties).await {
+            Ok(new) => Some(new),
+            // It is too small for two, is buried, or has been closed meanwhile.
+            Err(ItermError::NoRoom | ItermError::Gone | ItermError::Failed { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        if let Err(error) = self.app.close(vec![old.id.clone()]).await {
+            tracing::warn!(member = %order.member, %error, "its old session stays open");
+        }
+        survey.refresh(self.app.sessions().await?);
+        match new {
+            Some(new) => Ok(new),
+            None => self.place(survey, order).await,
+        }
+    }
+
+    /// A session for the order where there is room.
+    async fn place(&self, survey: &mut Survey, order: &LaunchOrder) -> Result<String, ItermError> {
+        let properties = profile::properties(order)?;
+        for (at, tab) in survey.tabs_of(&self.team).into_iter().enumerate() {
+            let sizes: Vec<_> = tab.iter().map(|session| session.size).collect();
+            let Some((pane, direction)) = room::next(self.layout, &sizes, at == 0) else {
+                continue;
+            };
+            let split = self
+                .app
+                .split(&tab[pane].id, direction, properties.clone())
+                .await;
+            match split {
+                Ok(new) => return Ok(new),
+                Err(ItermError::NoRoom | ItermError::Gone) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let window = survey.window_for(&self.team, self.caller.as_deref());
+        match self.app.create_tab(window, properties.clone()).await {
+            // Closed meanwhile.
+            Err(ItermError::Gone) => self.app.create_tab(None, properties).await,
+            other => other,
+        }
+    }
+
+    /// Tags a session as the order's, and tells how. A process that has ended already began at no time.
+    async fn tagged(&self, order: &LaunchOrder, id: &str) -> Result<Tag, ItermError> {
+        let pid = self.pid_in(id).await?;
+        let process = ProcessId::of(pid).ok().flatten();
+        let tag = Tag {
+            team: self.team.to_string(),
+            member: order.member.to_string(),
+            launch: order.launch.to_string(),
+            process: process.unwrap_or(ProcessId { pid, start_time: 0 }),
+        };
+        self.app.tag(id, &tag).await?;
+        Ok(tag)
+    }
+
+    async fn pid_in(&self, session: &str) -> Result<u32, ItermError> {
+        let give_up = Instant::now() + LIMIT;
+        let mut looks = tokio::time::interval(LOOK);
+        while Instant::now() < give_up {
+            looks.tick().await;
+            if let (Some(pid), _) = self.app.look_at(session).await? {
+                return Ok(pid);
+            }
+        }
+        Err(ItermError::TimedOut(LIMIT))
+    }
+
+    /// Whoever typed somewhere goes on typing there, and sees what they saw.
+    async fn give_back(&self, before: Vec<Focus>) -> Result<(), ItermError> {
+        let now = self.app.focus().await?;
+        for focus in before {
+            if !now.contains(&focus) {
+                match self.app.give_back(focus).await {
+                    // It was closed: that of a session that was replaced among them.
+                    Ok(()) | Err(ItermError::Gone) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(())
+    }
+}

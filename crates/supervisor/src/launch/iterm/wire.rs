@@ -1,0 +1,384 @@
+//! The messages of iTerm2's API, as far as we use them: protobuf (proto2), one in each binary WebSocket frame. Used by
+//! [`super::app`]; nothing here decides.
+//!
+//! Written by hand from the interface that the app publishes: of its fields only those that we set or read. A field's
+//! number is the interface; that they are right is proved by the end-to-end tests, which speak to a server that has
+//! its message classes from the app's own client library.
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Request {
+    #[prost(int64, optional, tag = "1")]
+    pub(super) id: Option<i64>,
+    #[prost(oneof = "Ask", tags = "106, 108, 109, 114, 115, 117, 131, 132")]
+    pub(super) ask: Option<Ask>,
+}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub(super) enum Ask {
+    #[prost(message, tag = "106")]
+    ListSessions(Empty),
+    #[prost(message, tag = "108")]
+    CreateTab(CreateTab),
+    #[prost(message, tag = "109")]
+    SplitPane(SplitPane),
+    #[prost(message, tag = "114")]
+    Activate(Activate),
+    #[prost(message, tag = "115")]
+    Variable(Variable),
+    #[prost(message, tag = "117")]
+    Focus(Empty),
+    #[prost(message, tag = "131")]
+    Close(Close),
+    #[prost(message, tag = "132")]
+    Invoke(Invoke),
+}
+
+/// An answer, or a notification, which has no id.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Response {
+    #[prost(int64, optional, tag = "1")]
+    pub(super) id: Option<i64>,
+    #[prost(oneof = "Answer", tags = "2, 106, 108, 109, 114, 115, 117, 131, 132")]
+    pub(super) answer: Option<Answer>,
+}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub(super) enum Answer {
+    #[prost(string, tag = "2")]
+    Error(String),
+    #[prost(message, tag = "106")]
+    Sessions(Sessions),
+    #[prost(message, tag = "108")]
+    TabCreated(TabCreated),
+    #[prost(message, tag = "109")]
+    PaneSplit(PaneSplit),
+    #[prost(message, tag = "114")]
+    Activated(Status),
+    #[prost(message, tag = "115")]
+    Variables(Variables),
+    #[prost(message, tag = "117")]
+    Focused(Focused),
+    #[prost(message, tag = "131")]
+    Closed(Closed),
+    #[prost(message, tag = "132")]
+    Invoked(Invoked),
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Empty {}
+
+/// An answer of which only the status counts: 0 is success in all of them.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Status {
+    #[prost(int32, optional, tag = "1")]
+    pub(super) status: Option<i32>,
+}
+
+// Sessions.
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Sessions {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) windows: Vec<Window>,
+    /// Hidden by the user; they go on.
+    #[prost(message, repeated, tag = "2")]
+    pub(super) buried: Vec<Summary>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Window {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) tabs: Vec<Tab>,
+    #[prost(string, optional, tag = "2")]
+    pub(super) window_id: Option<String>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Tab {
+    #[prost(message, optional, tag = "3")]
+    pub(super) root: Option<Node>,
+    #[prost(string, optional, tag = "2")]
+    pub(super) tab_id: Option<String>,
+    /// Beneath a session that fills the whole tab.
+    #[prost(message, repeated, tag = "6")]
+    pub(super) minimized: Vec<Summary>,
+}
+
+/// Of the tree of splits in a tab.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Node {
+    #[prost(message, repeated, tag = "2")]
+    pub(super) links: Vec<Link>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Link {
+    #[prost(oneof = "Child", tags = "1, 2")]
+    pub(super) child: Option<Child>,
+}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub(super) enum Child {
+    #[prost(message, tag = "1")]
+    Session(Summary),
+    #[prost(message, tag = "2")]
+    Node(Node),
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Summary {
+    #[prost(string, optional, tag = "1")]
+    pub(super) unique_identifier: Option<String>,
+    #[prost(message, optional, tag = "3")]
+    pub(super) grid_size: Option<Size>,
+}
+
+/// In cells.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub(super) struct Size {
+    #[prost(int32, optional, tag = "1")]
+    pub(super) width: Option<i32>,
+    #[prost(int32, optional, tag = "2")]
+    pub(super) height: Option<i32>,
+}
+
+// New ones.
+
+/// A key of a profile, for the one session that is made.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Property {
+    #[prost(string, optional, tag = "1")]
+    pub(super) key: Option<String>,
+    #[prost(string, optional, tag = "2")]
+    pub(super) json_value: Option<String>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct SplitPane {
+    #[prost(string, optional, tag = "1")]
+    pub(super) session: Option<String>,
+    #[prost(enumeration = "Direction", optional, tag = "2")]
+    pub(super) direction: Option<i32>,
+    #[prost(message, repeated, tag = "5")]
+    pub(super) properties: Vec<Property>,
+}
+
+/// Of the line between the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
+#[repr(i32)]
+pub(super) enum Direction {
+    Vertical = 0,
+    Horizontal = 1,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct PaneSplit {
+    #[prost(enumeration = "SplitStatus", optional, tag = "1")]
+    pub(super) status: Option<i32>,
+    #[prost(string, repeated, tag = "2")]
+    pub(super) sessions: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
+#[repr(i32)]
+pub(super) enum SplitStatus {
+    Ok = 0,
+    SessionNotFound = 1,
+    InvalidProfileName = 2,
+    CannotSplit = 3,
+    MalformedProperty = 4,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct CreateTab {
+    /// Without: a window of its own.
+    #[prost(string, optional, tag = "2")]
+    pub(super) window_id: Option<String>,
+    #[prost(message, repeated, tag = "5")]
+    pub(super) properties: Vec<Property>,
+    /// Versions that do not know it select it.
+    #[prost(bool, optional, tag = "6")]
+    pub(super) select_tab: Option<bool>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct TabCreated {
+    #[prost(enumeration = "TabStatus", optional, tag = "1")]
+    pub(super) status: Option<i32>,
+    #[prost(string, optional, tag = "4")]
+    pub(super) session: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
+#[repr(i32)]
+pub(super) enum TabStatus {
+    Ok = 0,
+    InvalidProfileName = 1,
+    InvalidWindowId = 2,
+    InvalidTabIndex = 3,
+    MissingSubstitution = 4,
+}
+
+// Of those that are there.
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Variable {
+    #[prost(string, optional, tag = "1")]
+    pub(super) session: Option<String>,
+    #[prost(message, repeated, tag = "2")]
+    pub(super) set: Vec<Assignment>,
+    #[prost(string, repeated, tag = "3")]
+    pub(super) get: Vec<String>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Assignment {
+    #[prost(string, optional, tag = "1")]
+    pub(super) name: Option<String>,
+    /// JSON.
+    #[prost(string, optional, tag = "2")]
+    pub(super) value: Option<String>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Variables {
+    #[prost(enumeration = "VariableStatus", optional, tag = "1")]
+    pub(super) status: Option<i32>,
+    /// JSON, one for each that was asked for.
+    #[prost(string, repeated, tag = "2")]
+    pub(super) values: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
+#[repr(i32)]
+pub(super) enum VariableStatus {
+    Ok = 0,
+    SessionNotFound = 1,
+    InvalidName = 2,
+    MissingScope = 3,
+    TabNotFound = 4,
+    MultiGetDisallowed = 5,
+    WindowNotFound = 6,
+}
+
+/// Shows a session; of the flags those that are unset change nothing.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Activate {
+    #[prost(oneof = "Target", tags = "2, 3")]
+    pub(super) target: Option<Target>,
+    #[prost(bool, optional, tag = "4")]
+    pub(super) order_window_front: Option<bool>,
+    #[prost(bool, optional, tag = "5")]
+    pub(super) select_tab: Option<bool>,
+    #[prost(bool, optional, tag = "6")]
+    pub(super) select_session: Option<bool>,
+    #[prost(message, optional, tag = "7")]
+    pub(super) app: Option<ActivateApp>,
+}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub(super) enum Target {
+    #[prost(string, tag = "2")]
+    Tab(String),
+    #[prost(string, tag = "3")]
+    Session(String),
+}
+
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub(super) struct ActivateApp {
+    #[prost(bool, optional, tag = "2")]
+    pub(super) ignoring_other_apps: Option<bool>,
+}
+
+/// What is looked at, as if it had just been changed to.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Focused {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) notifications: Vec<FocusChanged>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct FocusChanged {
+    #[prost(oneof = "Focus", tags = "3, 4")]
+    pub(super) focus: Option<Focus>,
+}
+
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, prost::Oneof)]
+pub(super) enum Focus {
+    /// Its window shows this tab.
+    #[prost(string, tag = "3")]
+    Tab(String),
+    /// In its tab, what is typed goes to this session.
+    #[prost(string, tag = "4")]
+    Session(String),
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Close {
+    #[prost(message, optional, tag = "2")]
+    pub(super) sessions: Option<CloseSessions>,
+    /// Without asking the user.
+    #[prost(bool, optional, tag = "4")]
+    pub(super) force: Option<bool>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct CloseSessions {
+    #[prost(string, repeated, tag = "1")]
+    pub(super) session_ids: Vec<String>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Closed {
+    #[prost(enumeration = "CloseStatus", repeated, packed = "false", tag = "1")]
+    pub(super) statuses: Vec<i32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
+#[repr(i32)]
+pub(super) enum CloseStatus {
+    Ok = 0,
+    NotFound = 1,
+    UserDeclined = 2,
+}
+
+/// Calls a function of the app's on a session.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Invoke {
+    #[prost(message, optional, tag = "7")]
+    pub(super) method: Option<Method>,
+    #[prost(string, optional, tag = "5")]
+    pub(super) invocation: Option<String>,
+    /// Seconds.
+    #[prost(double, optional, tag = "6")]
+    pub(super) timeout: Option<f64>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Method {
+    #[prost(string, optional, tag = "1")]
+    pub(super) receiver: Option<String>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Invoked {
+    #[prost(message, optional, tag = "1")]
+    pub(super) error: Option<InvokeError>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct InvokeError {
+    #[prost(enumeration = "InvokeStatus", optional, tag = "1")]
+    pub(super) status: Option<i32>,
+    #[prost(string, optional, tag = "2")]
+    pub(super) reason: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
+#[repr(i32)]
+pub(super) enum InvokeStatus {
+    Timeout = 1,
+    Failed = 2,
+    RequestMalformed = 3,
+    InvalidId = 4,
+}

@@ -1,0 +1,35 @@
+//! `agent-teamd --places`: which places there are for members, asked for by `agent-team doctor`, which links nothing that
+//! could find it out. No supervisor is started, and none is asked.
+
+use std::io::{self, Write};
+
+use agent_team_protocol::exit::ExitCode;
+use agent_team_protocol::method::CallerTerminal;
+use agent_team_system::directories::Directories;
+use anyhow::Context;
+
+use crate::launch::place;
+
+/// Reads the caller's terminal as JSON from stdin, and prints a JSON list of reports.
+pub fn tell_places() -> u8 {
+    match tell() {
+        Ok(()) => ExitCode::Done as u8,
+        Err(error) => {
+            let _no_stderr = writeln!(io::stderr(), "error: {error:#}");
+            ExitCode::Failed as u8
+        }
+    }
+}
+
+fn tell() -> anyhow::Result<()> {
+    let terminal: CallerTerminal =
+        serde_json::from_reader(io::stdin()).context("stdin tells of no terminal")?;
+    let directories = Directories::from_environment()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start a runtime")?;
+    let reports = runtime.block_on(place::reports(&terminal, &directories));
+    writeln!(io::stdout(), "{}", serde_json::to_string(&reports)?)?;
+    Ok(())
+}

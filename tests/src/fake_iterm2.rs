@@ -1,0 +1,207 @@
+//! A fake iTerm2 that plays the person's: `fake_iterm2/server.py` speaks the app's protocol with the message classes of
+//! the app's own client library, which is why it is no Rust. That library and the app's command line, `it2`, are
+//! programs of their own here: they are installed for the tests by `cargo xtask test iterm2`, and are no part of ours.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+
+use crate::verb::{Output, run};
+use crate::{Rig, until, within};
+
+/// What stands for `osascript`, of which the person has allowed that it asks the app for cookies.
+const FAKE_OSASCRIPT: &str = r#"#!/bin/sh
+test "$1" = -e || exit 2
+case $2 in
+    'tell application "iTerm2" to request cookie and key for app named "agent-team"') ;;
+    *) exit 3 ;;
+esac
+cookie=$(od -An -N8 -tx8 /dev/urandom | tr -d ' ')
+echo "$cookie" >> "$HOME/cookies"
+echo "$cookie key"
+"#;
+
+/// Where the app's own clients were installed; says so when they are not there.
+pub fn client() -> Option<PathBuf> {
+    let own = std::env::current_exe().expect("a test knows its own path");
+    let mut around = own.ancestors().skip(1);
+    let here = around
+        .find(|directory| directory.join("iterm2-client/bin/it2").is_file())
+        .map(|target| target.join("iterm2-client/bin"));
+    if here.is_none() {
+        eprintln!("skipped: iTerm2's own client is not here; cargo xtask test iterm2 installs it");
+    }
+    here
+}
+
+/// A running app.
+#[derive(Debug)]
+pub struct FakeIterm {
+    client: PathBuf,
+    home: PathBuf,
+    child: Child,
+    stdin: ChildStdin,
+    stdout: Lines<BufReader<ChildStdout>>,
+    /// The one that the person types in.
+    pub session: String,
+}
+
+impl FakeIterm {
+    /// Starts it, and has the rig's verbs run in its first session, with a cookie in their environment.
+    pub async fn start(rig: &mut Rig, client: PathBuf, options: &[&str]) -> Self {
+        let home = rig.root().join("home");
+        let mut child = Command::new(client.join("python"))
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/fake_iterm2/server.py"))
+            .args(options)
+            .env_clear()
+            .env("HOME", &home)
+            .env("TMPDIR", rig.root().join("tmp"))
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("python runs");
+        let stdin = child.stdin.take().expect("it is piped");
+        let stdout = child.stdout.take().expect("it is piped");
+        let mut fake = Self {
+            client,
+            home,
+            child,
+            stdin,
+            stdout: BufReader::new(stdout).lines(),
+            session: String::new(),
+        };
+        fake.session = text(&fake.line().await["session"]);
+        rig.set("ITERM_SESSION_ID", format!("w0t0p0:{}", fake.session));
+        rig.set("TERM_PROGRAM", "iTerm.app");
+        rig.set("ITERM2_COOKIE", fake.cookie());
+        fake
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id().expect("it was not waited for")
+    }
+
+    /// Something that lets a client in once.
+    pub fn cookie(&self) -> String {
+        let path = self.home.join("cookies");
+        let cookie = format!("cookie-{}", fs::read(&path).map_or(0, |known| known.len()));
+        let mut file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(path)
+            .expect("it can be written");
+        writeln!(file, "{cookie}").expect("it can be written");
+        cookie
+    }
+
+    async fn line(&mut self) -> Value {
+        let line = within("the fake iTerm2", self.stdout.next_line()).await;
+        let line = line.expect("it can be read").expect("it goes on");
+        serde_json::from_str(&line).expect("it prints JSON")
+    }
+
+    async fn command(&mut self, command: Value) -> Value {
+        let line = format!("{command}\n");
+        let written = self.stdin.write_all(line.as_bytes()).await;
+        written.expect("it goes on");
+        self.line().await
+    }
+
+    /// Windows with their tabs with their sessions; what it was asked.
+    pub async fn state(&mut self) -> Value {
+        self.command(json!({ "do": "state" })).await
+    }
+
+    /// Every session but the person's own.
+    pub async fn sessions(&mut self) -> Vec<Value> {
+        let state = self.state().await;
+        let all = |value: &Value, key: &str| value[key].as_array().cloned().unwrap_or_default();
+        let tabs = all(&state, "windows").into_iter();
+        let tabs = tabs.flat_map(|window| all(&window, "tabs"));
+        tabs.flat_map(|tab| all(&tab, "sessions"))
+            .filter(|session| session["id"] != self.session.as_str())
+            .collect()
+    }
+
+    /// The session of a member, by what it is called; waits for it to be called so.
+    pub async fn until_named(&mut self, begins: &str) -> Value {
+        until(&format!("a session named {begins:?}"), async || {
+            let sessions = self.sessions().await;
+            sessions
+                .into_iter()
+                .find(|session| text(&session["name"]).starts_with(begins))
+        })
+        .await
+    }
+
+    /// Waits until a session has printed this.
+    pub async fn until_shown(&mut self, session: &str, what: &str) -> String {
+        until(&format!("{what:?} in session {session}"), async || {
+            let command = json!({ "do": "screen", "session": session });
+            let shown = text(&self.command(command).await);
+            shown.contains(what).then_some(shown)
+        })
+        .await
+    }
+
+    /// The person closes a session.
+    pub async fn close(&mut self, session: &str) {
+        self.command(json!({ "do": "close", "session": session }))
+            .await;
+    }
+
+    /// The person runs something of theirs in a session.
+    pub async fn take_over(&mut self, session: &str) {
+        self.command(json!({ "do": "run", "session": session }))
+            .await;
+    }
+
+    /// The app ends, and its sessions with it.
+    pub async fn quit(self) {
+        let Self {
+            mut child, stdin, ..
+        } = self;
+        drop(stdin);
+        let ended = within("the fake iTerm2 to quit", child.wait()).await;
+        assert!(ended.expect("it can be waited for").success());
+    }
+
+    /// Runs the app's own command line, in the person's session.
+    pub async fn it2<const N: usize>(&self, arguments: [&str; N]) -> Output {
+        let mut command = Command::new(self.client.join("it2"));
+        command
+            .args(arguments)
+            .env_clear()
+            .env("HOME", &self.home)
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("LANG", "C.UTF-8")
+            .env("ITERM_SESSION_ID", format!("w0t0p0:{}", self.session))
+            .env("ITERM2_COOKIE", self.cookie());
+        run(command, format!("it2 {}", arguments.join(" ")), b"").await
+    }
+}
+
+/// Has the app's cookies to be had by asking for them too.
+pub fn with_fake_osascript(rig: &mut Rig) {
+    let bin = rig.root().join("fake-bin");
+    fs::create_dir(&bin).expect("it can be written");
+    let script = bin.join("osascript");
+    fs::write(&script, FAKE_OSASCRIPT).expect("it can be written");
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let path = std::env::var("PATH").expect("there is a PATH");
+    rig.set("PATH", format!("{}:{path}", bin.display()));
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
