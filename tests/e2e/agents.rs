@@ -3,7 +3,7 @@
 use agent_team_protocol::view::{MemberState, TaskState};
 use agent_team_system::process::Signal;
 use agent_team_tests::Rig;
-use agent_team_tests::fake_model_server::{FakeModelServer, Reply, Request, by_model};
+use agent_team_tests::fake_model_server::{FakeModelServer, Reply, Request, by_model, in_turn};
 use serde_json::json;
 
 /// A lead and ada, each with a model of its own name.
@@ -291,4 +291,21 @@ async fn a_model_is_shown_in_one_form_however_it_is_given() {
         .await
         .expect(2)
         .says("which provider has \"qwen3\"");
+}
+
+#[tokio::test]
+async fn a_goal_for_a_lead_without_a_model_starts_nothing_and_says_why() {
+    let mut rig = Rig::with_team(
+        "mode = \"lead\"\n[panes]\nplacement = \"headless\"\n[lead]\nmodel = \"openai/lead\"\n",
+    );
+    let error = rig.refused(3, ["up", "--detach", "Do it"]).await;
+    let told = error["message"].as_str().expect("a text");
+    assert!(told.contains("OPENAI_API_KEY"), "{told}");
+    rig.refused(3, ["ps"]).await;
+
+    let server = FakeModelServer::start(in_turn([Reply::text("Done.")])).await;
+    rig.set("OPENAI_BASE_URL", server.base_url());
+    rig.set("OPENAI_API_KEY", "a-key-for-nobody");
+    rig.ok(["up", "--detach", "Do it"]).await;
+    server.asked("lead", 1).await;
 }

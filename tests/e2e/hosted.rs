@@ -75,7 +75,10 @@ async fn members_in_one_process_work_talk_and_go_down() {
         .await
         .expect(4)
         .says("no terminal");
-    rig.ok(["down"]).await;
+    let process = ada.pid.expect("it is there");
+    rig.ok(["down"])
+        .await
+        .says(&format!("{process} (who hosted members)"));
     assert_eq!(rig.processes(), [], "not even who hosted them");
     let left = fs::read_dir(rig.directories().run).unwrap();
     let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();

@@ -218,7 +218,8 @@ async fn who_was_killed_while_it_waited_asks_the_same_request_again() {
     server.asked("ada", 2).await;
     rig.until_member("ada", asks).await;
     let listed = rig.json(["requests", "list", "--all"]).await;
-    assert_eq!(listed["requests"].as_array().expect("a list").len(), 1);
+    let requests = listed["requests"].as_array().expect("a list");
+    assert_eq!(requests.len(), 1, "{listed}");
     assert_eq!(rig.read("ran.txt"), None);
     rig.ok(["requests", "allow", "P-1"]).await;
     server.asked("ada", 3).await;
@@ -462,6 +463,12 @@ async fn the_lead_allows_what_the_user_lets_her_and_nothing_else() {
     rig.ok(["up", "--detach"]).await;
     rig.ok(["send", "ada", "Go on"]).await;
     rig.until_member("ada", |ada| waits_for(ada, 1)).await;
+    until("the lead's pane to tell of it", async || {
+        let shown = rig.ok(["logs", "lead"]).await.stdout;
+        let told = "P-1 ada asks for permission: bash: touch one";
+        shown.contains(told).then_some(())
+    })
+    .await;
     rig.ok(["send", "lead", "Go on"]).await;
     // Her own command is a request like any other.
     rig.until_member("lead", |lead| waits_for(lead, 2)).await;

@@ -9,7 +9,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use agent_team_protocol::method::{MemberShow, Method, OneMember, OneTask, TaskShow};
+use agent_team_protocol::method::{
+    MemberShow, Method, Nothing, OneMember, OneTask, TaskShow, TeamShow,
+};
 use agent_team_protocol::view::{MemberState, MemberView, TaskState, TaskView};
 use agent_team_protocol::{ErrorCode, MemberName};
 use agent_team_system::client::CallError;
@@ -30,6 +32,9 @@ use crate::{binaries, logs, until};
 
 /// What a terminal is here: columns and rows.
 const SIZE: (u16, u16) = (120, 40);
+
+/// The variable with the placement that a run of the suite tries in place of `headless`.
+pub const PLACEMENT: &str = "AGENT_TEAM_TEST_PLACEMENT";
 
 /// How long `down` may take when a test has ended, before everything is killed instead.
 const DOWN_LIMIT: Duration = Duration::from_secs(10);
@@ -163,7 +168,13 @@ impl Rig {
         .await
     }
 
+    /// The team file. What it has run headless, a whole run of the suite can have elsewhere: see [`PLACEMENT`].
     pub fn set_team(&self, file: &str) {
+        let elsewhere = std::env::var(PLACEMENT).map(|placement| {
+            let there = format!("placement = {placement:?}");
+            file.replace("placement = \"headless\"", &there)
+        });
+        let file = elsewhere.as_deref().unwrap_or(file);
         self.write(".agent-team/team.toml", file);
     }
 
@@ -314,8 +325,12 @@ impl Rig {
 
     /// Waits until a member is as wanted.
     pub async fn until_member(&self, name: &str, is: impl Fn(&MemberView) -> bool) -> MemberView {
+        let known: MemberName = name.parse().expect("a name");
         until(&format!("{name} to be as wanted"), async || {
-            Some(self.member(name).await).filter(|member| is(member))
+            // Who is being spawned may not be there yet.
+            let members = self.ask::<TeamShow>(Nothing {}).await.members;
+            let member = members.into_iter().find(|member| member.name == known)?;
+            Some(member).filter(|member| is(member))
         })
         .await
     }

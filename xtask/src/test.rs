@@ -1,5 +1,6 @@
 //! `cargo xtask test`: every check, in the order in which a failure is cheapest. `.ci/run` is this and nothing else.
 
+use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
@@ -55,6 +56,11 @@ const STEPS: &[Step] = &[
         run: nextest,
     },
     Step {
+        name: "hosted",
+        does: "the end-to-end tests again, with members in one process",
+        run: hosted,
+    },
+    Step {
         name: "doc",
         does: "examples in the documentation",
         run: doc,
@@ -63,6 +69,9 @@ const STEPS: &[Step] = &[
 
 /// What the tests read to know that they must skip what needs tmux, and say so.
 const NO_TMUX: &str = "AGENT_TEAM_TEST_NO_TMUX";
+
+/// Where the tests have run what is headless otherwise.
+const PLACEMENT: &str = "AGENT_TEAM_TEST_PLACEMENT";
 
 pub(crate) fn list() {
     for step in STEPS {
@@ -159,8 +168,7 @@ fn iterm2() -> Result<()> {
 }
 
 fn nextest() -> Result<()> {
-    let installed = || succeeds(&mut cargo(&["nextest", "--version"]));
-    let mut tests = if installed() || (install_nextest() && installed()) {
+    let tests = if has_nextest() {
         cargo(&["nextest", "run", "--workspace"])
     } else {
         println!(
@@ -168,6 +176,21 @@ fn nextest() -> Result<()> {
         );
         cargo(&["test", "--workspace", "--lib", "--bins", "--tests"])
     };
+    with_tmux(tests)
+}
+
+/// Which tests these are, `.config/nextest.toml` says.
+fn hosted() -> Result<()> {
+    if !has_nextest() {
+        println!("   skipped: cargo-nextest, which chooses the tests, cannot be installed here");
+        return Ok(());
+    }
+    let mut tests = cargo(&["nextest", "run", "--workspace", "--profile", "hosted"]);
+    tests.env(PLACEMENT, "hosted");
+    with_tmux(tests)
+}
+
+fn with_tmux(mut tests: Command) -> Result<()> {
     if !succeeds(script("install-tmux.sh").arg("--check")) {
         println!("   no tmux 3.0 or newer: tests that need one say that they are skipped");
         tests.env(NO_TMUX, "1");
@@ -175,9 +198,14 @@ fn nextest() -> Result<()> {
     check(&mut tests)
 }
 
-fn install_nextest() -> bool {
+/// Whether it is there, or could be installed.
+fn has_nextest() -> bool {
+    let installed = || succeeds(&mut cargo(&["nextest", "--version"]));
+    if installed() {
+        return true;
+    }
     println!("   installing cargo-nextest, once");
-    check(&mut cargo(&["install", "--locked", "cargo-nextest"])).is_ok()
+    check(&mut cargo(&["install", "--locked", "cargo-nextest"])).is_ok() && installed()
 }
 
 fn doc() -> Result<()> {

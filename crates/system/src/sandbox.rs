@@ -22,6 +22,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -157,10 +158,13 @@ struct Trial {
 
 impl Trial {
     fn new() -> io::Result<Trial> {
+        // Several members share a process, and try at the same moment.
+        static TRIALS: AtomicU64 = AtomicU64::new(0);
         let name = format!(
-            "agent-team-trial-{}-{}",
+            "agent-team-trial-{}-{}-{}",
             std::process::id(),
-            os::monotonic_ms()
+            os::monotonic_ms(),
+            TRIALS.fetch_add(1, Ordering::Relaxed)
         );
         let root = fs::canonicalize(std::env::temp_dir())?.join(name);
         let trial = Trial { root };

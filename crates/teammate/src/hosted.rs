@@ -29,7 +29,7 @@ use crate::pane::{Pane, Surface};
 use crate::team_tool::Shared;
 use crate::tool::Tool;
 use crate::worker::{Parts, Worker};
-use crate::{RunError, agent_pane, introduction, makings, model_of, parts, think};
+use crate::{RunError, agent_pane, check_workplace, introduction, makings, model_of, parts, think};
 
 /// What does a member's work in place of a model. Made anew for each of the member's launches.
 ///
@@ -132,9 +132,10 @@ impl HostedLaunch {
     /// When the system gives no thread or no directory.
     pub async fn think(self, model: Option<Arc<dyn Model>>) -> Result<u8, RunError> {
         let parts = self.parts().await?;
-        let model = match model {
-            Some(model) => Ok(model),
-            None => model_of(&self.launch, &parts.directories.settings_file()).await,
+        let model = match (check_workplace(&self.launch.cwd), model) {
+            (Err(words), _) => Err(words),
+            (Ok(()), Some(model)) => Ok(model),
+            (Ok(()), None) => model_of(&self.launch, &parts.directories.settings_file()).await,
         };
         Ok(think(&self.launch, parts, Surface::none(), model).await)
     }
@@ -175,8 +176,9 @@ impl HostedLaunch {
     /// As [`HostedLaunch::think`].
     pub async fn run_commands(self) -> Result<u8, RunError> {
         let parts = self.parts().await?;
+        let unfit = check_workplace(&self.launch.cwd).err();
         let pane = Pane::on(Surface::none(), self.launch.member);
-        Ok(Worker::new(parts, pane, None).run().await)
+        Ok(Worker::new(parts, pane, unfit).run().await)
     }
 
     async fn parts(&self) -> Result<Parts, RunError> {

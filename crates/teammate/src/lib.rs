@@ -390,20 +390,31 @@ fn parts(
 
 /// The worker stands where its member works; somewhere else it does nothing.
 fn go_to_work(cwd: &Path) -> Result<(), LastWords> {
-    std::env::set_current_dir(cwd).map_err(|error| {
-        let place = cwd.display().to_string();
-        let place = visible_line(&place);
-        let reason = if error.kind() == io::ErrorKind::NotFound {
-            format!("cwd {place} is not there")
-        } else {
-            format!("cwd {place} cannot be used: {error}")
-        };
-        LastWords {
-            code: ExitCode::NotFound as u8,
-            reason,
-            hold: true,
-        }
-    })
+    std::env::set_current_dir(cwd).map_err(|error| no_work_in(cwd, &error))
+}
+
+/// The same for who shares its process with others, and stands nowhere.
+fn check_workplace(cwd: &Path) -> Result<(), LastWords> {
+    match fs::metadata(cwd) {
+        Ok(place) if place.is_dir() => Ok(()),
+        Ok(_) => Err(no_work_in(cwd, &io::ErrorKind::NotADirectory.into())),
+        Err(error) => Err(no_work_in(cwd, &error)),
+    }
+}
+
+fn no_work_in(cwd: &Path, error: &io::Error) -> LastWords {
+    let place = cwd.display().to_string();
+    let place = visible_line(&place);
+    let reason = if error.kind() == io::ErrorKind::NotFound {
+        format!("cwd {place} is not there")
+    } else {
+        format!("cwd {place} cannot be used: {error}")
+    };
+    LastWords {
+        code: ExitCode::NotFound as u8,
+        reason,
+        hold: true,
+    }
 }
 
 /// What tasks left behind and has ended is this process's to reap.

@@ -1,7 +1,7 @@
 //! `doctor`: looks at the installation and at this project, and says what to do about what is wrong. It starts no
 //! supervisor and mends nothing.
 
-mod model;
+pub(super) mod model;
 mod places;
 
 use std::borrow::Cow;

@@ -13,13 +13,14 @@ use agent_team_protocol::method::{
 use agent_team_protocol::permissions::Mode;
 use agent_team_protocol::result::RunResult;
 use agent_team_protocol::rpc::TeamRef;
-use agent_team_protocol::spec::{PlacementChoice, TeamSpec};
+use agent_team_protocol::spec::{Engine, MemberSpec, PlacementChoice, TeamSpec};
 use agent_team_protocol::view::{Placement, TeamEntry};
-use agent_team_protocol::{ErrorCode, Revision, RunId, TeamId};
+use agent_team_protocol::{ErrorCode, Revision, RunId, TeamId, exit};
 use agent_team_system::directories::Directories;
 use agent_team_system::private_file;
 use owo_colors::Style;
 
+use super::doctor::model;
 use super::waiting::{self, Waited};
 use super::{attach, goal, trust};
 use crate::args::{self, Global, Panes};
@@ -65,6 +66,9 @@ pub(super) async fn run(
         dry_run: args.dry_run,
         fresh: args.start.fresh,
     };
+    if goal.is_some() {
+        check_model(&mut session, &up).await?;
+    }
     let answer = output
         .waiting_for("the members to be ready", session.call::<TeamUp>(up))
         .await?;
@@ -114,6 +118,34 @@ pub(super) fn check_lead(spec: &TeamSpec) -> Result<(), Failure> {
     }
     Err(Failure::usage("this team has no lead to give a goal to")
         .hint("write mode = \"lead\" or a [lead] table into its team file"))
+}
+
+/// A lead that is about to start must have something to think with: told before anything is started.
+async fn check_model(session: &mut Session, up: &Up) -> Result<(), Failure> {
+    let thinks = |member: &&MemberSpec| member.lead && member.engine == Engine::Native;
+    let Some(lead) = up.spec.members.iter().find(thinks) else {
+        return Ok(());
+    };
+    let would_be = Up {
+        dry_run: true,
+        ..up.clone()
+    };
+    let changes = session.call::<TeamUp>(would_be).await?.changes;
+    let what = format!("member {}", lead.name);
+    let starts = changes.iter().any(|change| {
+        let anew = matches!(change.change, ChangeKind::Started | ChangeKind::Restarted);
+        anew && change.what == what
+    });
+    if !starts {
+        return Ok(());
+    }
+    let mut environment = up.environment.clone();
+    environment.extend(lead.env.clone());
+    let explained = model::explain(&lead.agent, &environment);
+    explained.map(drop).map_err(|why| {
+        Failure::new("no_model", exit::ExitCode::NotFound, why)
+            .hint("nothing was started; agent-team config set model PROVIDER/MODEL names a model")
+    })
 }
 
 /// Until the goal has an answer, or will have none. The team stays.

@@ -4,6 +4,7 @@
 //! Every order is a connection of its own, so that a supervisor that was started anew goes on with the process that is
 //! there. A connection that ends says that the member has ended, or the whole process; that nobody listens says the same.
 
+use std::cell::Cell;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use agent_team_protocol::LaunchId;
 use agent_team_protocol::codec::FIRST_FRAME_MAX;
 use agent_team_protocol::host::{HostAnswer, HostOrder};
 use agent_team_protocol::spec::Engine;
-use agent_team_protocol::view::Placement;
+use agent_team_protocol::view::{Fate, Placement, Receipt, ReceiptKind};
 use agent_team_system::connection::{FrameReader, FrameWriter};
 use agent_team_system::process::{ExitWatch, ProcessId, Signal};
 use agent_team_system::socket::{Stream, bind_for};
@@ -36,12 +37,18 @@ const ATTEMPTS: u32 = 3;
 #[derive(Debug)]
 pub(super) struct HostProcess {
     socket: PathBuf,
+    /// Who it is, as soon as somebody was started in it or ended.
+    process: Cell<Option<ProcessId>>,
     driver: mpsc::UnboundedSender<Message>,
 }
 
 impl HostProcess {
     pub(super) fn new(socket: PathBuf, driver: mpsc::UnboundedSender<Message>) -> Self {
-        Self { socket, driver }
+        Self {
+            socket,
+            process: Cell::new(None),
+            driver,
+        }
     }
 
     pub(super) async fn start(&self, order: &LaunchOrder) -> Result<Running, String> {
@@ -58,6 +65,7 @@ impl HostProcess {
                 Ok(HostAnswer {
                     pid, start_time, ..
                 }) => {
+                    self.process.set(Some(ProcessId { pid, start_time }));
                     self.watch(order.launch.clone());
                     return Ok(Running {
                         process: ProcessStamp { pid, start_time },
@@ -132,6 +140,7 @@ impl HostProcess {
         ended: oneshot::Sender<()>,
     ) {
         let socket = self.socket.clone();
+        self.process.set(process.or(self.process.get()));
         tokio::task::spawn_local(async move {
             let order = HostOrder::End {
                 launch: launch.clone(),
@@ -150,8 +159,8 @@ impl HostProcess {
         });
     }
 
-    /// Waits for the end of the process, whose members have ended, and removes its socket. False when it does not end.
-    pub(super) async fn gone(&self) -> bool {
+    /// Waits for the end of the process, whose members have ended, and removes its socket. `None`: there was none.
+    pub(super) async fn gone(&self) -> Option<Receipt> {
         let gone = async {
             loop {
                 match Stream::connect(&self.socket).await {
@@ -172,7 +181,21 @@ impl HostProcess {
         if in_time && let Err(error) = private_file::discard(&self.socket) {
             tracing::warn!(%error, "the socket of who hosted members stays behind");
         }
-        in_time
+        let fate = match in_time {
+            true => Fate::Ended,
+            false => Fate::Survived,
+        };
+        const WHO: &str = "who hosted members";
+        let what = match (self.process.take(), fate) {
+            (Some(process), _) => format!("{} ({WHO})", process.pid),
+            (None, Fate::Survived) => WHO.to_owned(),
+            (None, _) => return None,
+        };
+        Some(Receipt {
+            kind: ReceiptKind::Process,
+            what,
+            fate,
+        })
     }
 }
 

@@ -418,13 +418,7 @@ impl Task {
                     Some(panes) => panes.close_all().await,
                     None => Vec::new(),
                 };
-                if !self.process.gone().await {
-                    receipts.push(Receipt {
-                        kind: ReceiptKind::Process,
-                        what: "who hosted members".to_owned(),
-                        fate: Fate::Survived,
-                    });
-                }
+                receipts.extend(self.process.gone().await);
                 let _asker_gone = reply.send(receipts);
             }
             Order::Attach {

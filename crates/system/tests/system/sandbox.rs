@@ -8,6 +8,8 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+use std::sync::Barrier;
+use std::thread;
 
 use agent_team_system::sandbox::{self, Network, Profile, Sandbox};
 use agent_team_system::spawn::ProgramSpec;
@@ -158,6 +160,27 @@ fn attempts_what_another_test_says() {
         }
         Err(error) => panic!("{error}"),
     }
+}
+
+/// Their places to try it on had one name, and all but one found no sandbox.
+#[test]
+fn who_tries_at_the_same_moment_in_one_process_finds_the_same() {
+    const MEMBERS: usize = 16;
+    let together = Barrier::new(MEMBERS);
+    let find = || {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().build().unwrap();
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        together.wait();
+        let found = runtime.block_on(sandbox::find(&path));
+        found.map_err(|none| none.to_string())
+    };
+    let found: Vec<_> = thread::scope(|scope| {
+        let members: Vec<_> = (0..MEMBERS).map(|_| scope.spawn(find)).collect();
+        let found = members.into_iter().map(|member| member.join().unwrap());
+        found.collect()
+    });
+    assert!(found.iter().all(|one| *one == found[0]), "{found:?}");
 }
 
 #[tokio::test]

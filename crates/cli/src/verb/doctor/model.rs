@@ -1,5 +1,5 @@
 //! Which model each member would ask, and why it is that one. The worker's own program is asked: it is the one that
-//! knows providers and keys, and shows none of them.
+//! knows providers and keys, and shows none of them. Called by `doctor`, and by `up` before a lead is given a goal.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -16,7 +16,7 @@ const NAME: &str = "model";
 
 /// What the worker's program says of a model.
 #[derive(Debug, Deserialize)]
-struct Explained {
+pub(in crate::verb) struct Explained {
     model: String,
     why: String,
 }
@@ -70,7 +70,11 @@ fn from(settings: &[Setting], members: &[&MemberSpec]) -> String {
     }
 }
 
-fn explain(asks: &AgentSpec, env: &BTreeMap<String, String>) -> Result<Explained, String> {
+/// What an agent that asks this would think with; `env` goes before our own environment. The error is for a person.
+pub(in crate::verb) fn explain(
+    asks: &AgentSpec,
+    env: &BTreeMap<String, String>,
+) -> Result<Explained, String> {
     let worker = Engine::Native.worker();
     let path = daemon::sibling_binary(worker).map_err(|error| error.to_string())?;
     let cannot = |error: std::io::Error| format!("{worker} cannot be run: {error}");
