@@ -66,6 +66,13 @@ const PLACEMENTS: &[(&str, PlacementChoice)] = &[
     ("headless", PlacementChoice::Headless),
     ("hosted", PlacementChoice::Hosted),
 ];
+/// Of one member. Which panes there are is the team's.
+const MEMBER_PLACEMENTS: &[(&str, PlacementChoice)] = &[
+    ("auto", PlacementChoice::Auto),
+    ("tmux", PlacementChoice::Tmux),
+    ("headless", PlacementChoice::Headless),
+    ("hosted", PlacementChoice::Hosted),
+];
 const LAYOUTS: &[(&str, Layout)] = &[
     ("main-vertical", Layout::MainVertical),
     ("tiled", Layout::Tiled),

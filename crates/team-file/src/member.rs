@@ -14,7 +14,7 @@ use super::role::{LEAD, Roles, WORKER};
 use super::source::Source;
 use super::strategy::Mode;
 use super::table::{At, Level, Table};
-use super::{CLAIMS, ENGINES, PLACEMENTS, colours};
+use super::{CLAIMS, ENGINES, MEMBER_PLACEMENTS, colours};
 
 /// What `[defaults]` says, with this build's own for what it does not say.
 #[derive(Debug)]
@@ -268,7 +268,9 @@ pub(super) fn read(
     let mut env = defaults.env.clone();
     env.extend(table.string_map("env", check_variable));
     let claim = table.word("claim", CLAIMS).map(|found| found.value);
-    let placement = table.word("placement", PLACEMENTS).map(|found| found.value);
+    let placement = table
+        .word("placement", MEMBER_PLACEMENTS)
+        .map(|found| found.value);
     table.finish();
     let At { value: name, at } = name?;
     let says = Says {

@@ -329,6 +329,10 @@ fn every_fault_is_told_with_its_place_and_what_to_do() {
             "team.toml:2:10: `engine = \"acp\"` is not carried out by this build yet",
         ),
         (
+            "[[member]]\nname = \"ada\"\nplacement = \"iterm\"",
+            "team.toml:3:13: \"iterm\" is not a value of `placement` | known here: auto, tmux, headless, hosted",
+        ),
+        (
             "[panes]\nplacement = \"itrem\"",
             "team.toml:2:13: \"itrem\" is not a value of `placement` | did you mean `iterm`?",
         ),

@@ -109,8 +109,7 @@ impl ItermError {
 }
 
 /// What lets a client in, once. The key tells clients apart for the person.
-#[derive(Clone)]
-pub(crate) struct Cookie {
+pub(super) struct Cookie {
     pub(super) cookie: String,
     pub(super) key: Option<String>,
 }

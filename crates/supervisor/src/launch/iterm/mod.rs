@@ -122,6 +122,10 @@ impl Panes {
                 Err(error) => {
                     tracing::debug!(%error, %member, "what it does cannot be shown");
                     self.named.remove(&member);
+                    if error.is_away() {
+                        // Nor could the others'.
+                        return;
+                    }
                 }
             }
         }

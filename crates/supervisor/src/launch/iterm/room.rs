@@ -13,6 +13,11 @@ fn half(cells: u16) -> u16 {
     cells.saturating_sub(1) / 2
 }
 
+/// Whether halves side by side are more of a square than the whole: a cell is about twice as high as wide.
+pub(super) fn is_wide((columns, rows): (u16, u16)) -> bool {
+    columns / 3 >= rows
+}
+
 /// Which pane is split, and how; `None`: the next one needs a tab of its own. `sizes` are columns and rows of the
 /// tab's panes, the first one's first; the lead, or whoever was first, is in the team's `first` tab.
 pub(super) fn next(
@@ -22,8 +27,6 @@ pub(super) fn next(
 ) -> Option<(usize, Direction)> {
     let beside = |(columns, _): (u16, u16)| half(columns) >= LEAST.0;
     let below = |(_, rows): (u16, u16)| half(rows) >= LEAST.1;
-    // A cell is about twice as high as wide: so both halves are more of a square than the whole.
-    let is_wide = |(columns, rows): (u16, u16)| columns >= 3 * rows;
     let across = |size| beside(size).then_some(Direction::Vertical);
     let down = |size| below(size).then_some(Direction::Horizontal);
     let either = |size| match is_wide(size) {

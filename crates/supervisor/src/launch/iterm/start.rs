@@ -53,13 +53,20 @@ impl Panes {
         order: &LaunchOrder,
     ) -> Result<Running, ItermError> {
         let old = survey.of_member(&self.team, &order.member).cloned();
-        let id = match (&order.task, old) {
+        let (id, tag) = match (&order.task, old) {
             // A worker that is still in its session is not driven out of it by who would show it there.
-            (ProgramTask::Hold { worker, .. }, Some(old)) if old.pid == Some(*worker) => old.id,
-            (_, Some(old)) => self.replace(survey, &old, order).await?,
-            (_, None) => self.place(survey, order).await?,
+            (ProgramTask::Hold { worker, .. }, Some(Session { id, pid, tag, .. }))
+                if pid == Some(*worker) && tag.is_some() =>
+            {
+                (id, tag)
+            }
+            (_, Some(old)) => (self.replace(survey, &old, order).await?, None),
+            (_, None) => (self.place(survey, order).await?, None),
         };
-        let tag = self.tagged(order, &id).await?;
+        let tag = match tag {
+            Some(tag) => tag,
+            None => self.tagged(order, &id).await?,
+        };
         let process = tag.process;
         // For the next one; what it would not see it would not split.
         if let Ok(listed) = self.app.sessions().await {
@@ -88,8 +95,7 @@ impl Panes {
         old: &Session,
         order: &LaunchOrder,
     ) -> Result<String, ItermError> {
-        let (columns, rows) = old.size;
-        let direction = match columns >= 3 * rows {
+        let direction = match room::is_wide(old.size) {
             true => Direction::Vertical,
             false => Direction::Horizontal,
         };
@@ -136,8 +142,20 @@ impl Panes {
         }
     }
 
-    /// Tags a session as the order's, and tells how. A process that has ended already began at no time.
+    /// Tags a session that was just made as the order's, and tells how. One that cannot be tagged goes: nobody would
+    /// find it again.
     async fn tagged(&self, order: &LaunchOrder, id: &str) -> Result<Tag, ItermError> {
+        let tagged = self.try_tag(order, id).await;
+        if tagged.is_err()
+            && let Err(error) = self.app.close(vec![id.to_owned()]).await
+        {
+            tracing::warn!(session = id, %error, "a session without a tag may stay behind");
+        }
+        tagged
+    }
+
+    /// A process that has ended already began at no time.
+    async fn try_tag(&self, order: &LaunchOrder, id: &str) -> Result<Tag, ItermError> {
         let pid = self.pid_in(id).await?;
         let process = ProcessId::of(pid).ok().flatten();
         let tag = Tag {
