@@ -140,13 +140,17 @@ async fn a_message_appears_in_its_members_pane() {
 }
 
 #[tokio::test]
-async fn attach_to_a_team_without_panes_says_what_to_do() {
+async fn attach_to_a_team_without_panes_shows_them_here_or_says_what_to_do() {
     let rig = headless(&["ada"], "");
     rig.ok(["up"]).await;
+    let mut screen = rig.on_terminal(["attach"]);
+    screen.until("ada ▸").await;
+    screen.type_in("\u{3}").await;
+    assert_eq!(screen.end().await.0, 0);
+    rig.ok(["stop", "ada"]).await;
     let (code, seen) = rig.on_terminal(["attach"]).end().await;
     assert_eq!(code, 4, "{seen}");
     assert!(seen.contains("attach MEMBER"), "{seen}");
-    rig.ok(["stop", "ada"]).await;
     let (code, seen) = rig.on_terminal(["attach", "ada"]).end().await;
     assert_eq!(code, 4, "{seen}");
     assert!(seen.contains("logs"), "{seen}");

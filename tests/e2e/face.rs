@@ -13,10 +13,11 @@ use crate::agents::asking;
 /// A team in tmux whose ada says this; her pane.
 async fn team(replies: Vec<Reply>) -> (FakeModelServer, Rig, Tmux, String) {
     let lead = ("lead", vec![Reply::text("I see.")]);
-    let server = FakeModelServer::start(by_model([lead, ("ada", replies)])).await;
+    let ben = ("ben", vec![Reply::text("I stay.")]);
+    let server = FakeModelServer::start(by_model([lead, ("ada", replies), ben])).await;
     let rig = asking(&server);
     let file = rig.read(".agent-team/team.toml").expect("the rig wrote it");
-    // Ben is told nothing by anybody.
+    // Ben is told nothing by the others.
     let ben = "[[member]]\nname = \"ben\"\nengine = \"native\"\nmodel = \"openai/ben\"\n";
     rig.set_team(&(file.replace("headless", "tmux") + ben));
     rig.ok(["up", "--detach"]).await;
@@ -198,7 +199,12 @@ async fn nothing_that_an_agent_says_reaches_beyond_its_pane() {
         .pane
         .expect("a pane");
     let options = ["show-options", "-g"];
-    tmux.until_shown(&neighbour, "ben ▸").await;
+    rig.ok(["send", "ben", "Stay"]).await;
+    until("his screen to be what it will stay", async || {
+        let shown = tmux.capture(&neighbour).await;
+        (shown.contains("I stay.") && !shown.contains("thinking")).then_some(())
+    })
+    .await;
     let seen = async || {
         let panes = tmux.panes(STATE).await;
         [

@@ -167,3 +167,35 @@ async fn a_new_supervisor_goes_on_with_the_process_that_is_there() {
     rig.ok(["down", "--force"]).await;
     assert_eq!(rig.processes(), []);
 }
+
+#[tokio::test]
+async fn one_terminal_shows_them_in_turn_and_types_to_each() {
+    let rig = hosted(&["ada", "ben"], "");
+    let mut screen = rig.on_terminal(["up"]);
+    screen.until("[").await;
+    screen.until("ada ▸").await;
+    screen.type_in("echo typed to $AGENT_TEAM_MEMBER\r").await;
+    screen.until("T-1 added").await;
+    screen.until("typed to ada").await;
+    // The next one, and what is done there.
+    screen.type_in("\t").await;
+    screen.until("━━ ben").await;
+    screen.until("ben ▸").await;
+    screen.type_in("echo typed to $AGENT_TEAM_MEMBER\r").await;
+    screen.until("typed to ben").await;
+    screen.type_in("/task\r").await;
+    screen.until("T-2").await;
+    screen.type_in("\u{3}").await;
+    let (code, shown) = screen.end().await;
+    assert_eq!(code, 0, "{shown}");
+    assert!(shown.ends_with("\u{1b}[?2004l\u{1b}[?25h"), "{shown:?}");
+    rig.until_task_is("T-2", TaskState::Completed).await;
+    // All goes on, and a second look begins with whom it names.
+    let mut screen = rig.on_terminal(["attach", "ben", "--read-only"]);
+    screen.until("typed to ben").await;
+    screen.until("ben ▸").await;
+    screen.type_in("touch typed\r\u{1c}").await;
+    assert_eq!(screen.end().await.0, 0);
+    assert_eq!(rig.read("typed"), None);
+    assert_eq!(rig.member("ben").await.state, MemberState::Idle);
+}

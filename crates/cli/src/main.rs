@@ -2,6 +2,7 @@
 
 mod args;
 mod error;
+mod hosted;
 mod log;
 mod output;
 mod session;

@@ -37,7 +37,7 @@ use crate::error::Failure;
 use crate::log::Log;
 use crate::session::{Session, Step, Subscription, caller_terminal};
 
-pub(crate) use self::terminal::restore as restore_terminal;
+pub(crate) use self::terminal::{has_colours, read as read_keys, restore as restore_terminal};
 
 /// Between two frames, at least.
 const FRAME: Duration = Duration::from_millis(50);

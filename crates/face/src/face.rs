@@ -85,6 +85,8 @@ pub struct Face {
     /// Of what is said and done: one less than the terminal has, since not all agree on what a full row is.
     columns: usize,
     finished: Vec<Line>,
+    /// Stands above the prompt; empty: nothing does.
+    strip: Line,
     /// Lines were left out before the ones that wait.
     left_out: bool,
     spoken: Markdown,
@@ -108,6 +110,7 @@ impl Face {
             canvas: Canvas::default(),
             columns: COLUMNS,
             finished: Vec::new(),
+            strip: Line::default(),
             left_out: false,
             spoken: Markdown::default(),
             thought: String::new(),
@@ -130,11 +133,31 @@ impl Face {
         self.editor.remember(before);
     }
 
-    /// Shows the prompt from now on.
-    pub fn open(&mut self) {
+    /// Shows the prompt from now on. `hint`: what can be done there.
+    pub fn open(&mut self, hint: &str) {
         if !std::mem::replace(&mut self.open, true) {
-            self.finish([Line::of(Look::DIM, "/help tells what can be typed here")]);
+            self.lines(Tone::Dim, hint);
         }
+    }
+
+    /// What stands above the prompt from now on.
+    pub fn set_strip(&mut self, strip: Line) {
+        self.strip = strip;
+    }
+
+    /// Another face takes the terminal for a while: the bytes that leave it to that one.
+    pub fn step_aside(&mut self) -> Vec<u8> {
+        self.canvas.leave()
+    }
+
+    /// It has the terminal again: `title` comes before all that was finished meanwhile.
+    pub fn step_in(&mut self, title: &str) {
+        let title = Line::of(self.accent(), title);
+        self.finished.insert(0, title);
+        if let Some(asked) = &mut self.asked {
+            asked.quiet = None;
+        }
+        self.changed = true;
     }
 
     /// It is on a terminal of this size now, which shows nothing of it yet. A request that waits is to be asked again.
@@ -230,21 +253,24 @@ impl Face {
     /// A call is over: it folds to a line, and [`Face::press`] can open the last one. `all`: what it said.
     pub fn end_call(&mut self, call: &str, first_line: &str, diff: Option<&str>, all: &str) {
         let header = self.doing.end(call, all);
-        self.lines(Tone::Accent, &header);
+        // Of one that began before anybody looked there is none.
+        if !header.is_empty() {
+            self.lines(Tone::Accent, &header);
+        }
         if let Some(diff) = diff {
             self.lines(Tone::Diff, diff);
         }
         self.lines(Tone::Dim, first_line);
     }
 
-    /// Asks about this request, as soon as nothing is being typed.
-    pub fn ask(&mut self, view: RequestView) {
+    /// Asks about this request, as soon as nothing is being typed. `via`: where the person is asked.
+    pub fn ask(&mut self, view: RequestView, via: Channel) {
         if !self.shown {
             return;
         }
         self.lines(Tone::Accent, &dialog::text(&view));
         self.asked = Some(Asked {
-            dialog: Dialog::of(view, Channel::Pane),
+            dialog: Dialog::of(view, via),
             quiet: None,
         });
     }
@@ -417,6 +443,9 @@ impl Face {
                 let request = asked.dialog.request();
                 let waits = format!("{request} waits until what you type is sent, or cleared (^C)");
                 live.push(Line::of(self.accent(), &waits).clipped(columns));
+            }
+            if !self.strip.is_empty() {
+                live.push(self.strip.clipped(columns));
             }
             live.drain(..live.len().saturating_sub(room));
         }

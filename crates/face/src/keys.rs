@@ -72,6 +72,8 @@ fn key(event: Event) -> Key {
         Event::Key(KeyEvent {
             code, modifiers, ..
         }) => match code {
+            // As what it is typed with, rather than by its number.
+            KeyCode::Char('4') if modifiers == KeyModifiers::CTRL => Key::Control('\\'),
             KeyCode::Char('j') if modifiers == KeyModifiers::CTRL => Key::NewLine,
             KeyCode::Char('w') if modifiers == KeyModifiers::CTRL => Key::DeleteWord,
             KeyCode::Char('b') if modifiers == KeyModifiers::ALT => Key::WordLeft,

@@ -11,10 +11,11 @@
 //! - how text gets into the terminal's own scrollback: `canvas`
 //! - Markdown, code: `markdown`, `code`
 //! - the text that is typed: `editor`; what begins with a slash: `slash`
-//! - bytes into keys: [`keys`]; what cannot harm a terminal: [`line`]
+//! - calls of tools as lines: [`call`]; bytes into keys: [`keys`]; what cannot harm a terminal: [`line`]
 //!
 //! It reads no terminal, no clock and no file.
 
+pub mod call;
 mod canvas;
 mod code;
 mod editor;

@@ -197,6 +197,13 @@ pub enum Said {
         call: String,
         text: String,
     },
+    /// Lines that are neither words nor a call's: who speaks to the member, what begins and ends, what was changed.
+    Lines {
+        text: String,
+        /// They are a unified diff.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        diff: bool,
+    },
     #[serde(other)]
     Unknown,
 }

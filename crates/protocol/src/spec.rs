@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{MemberName, RoleName, TeamName};
 use crate::permissions::{Permissions, Stance};
+use crate::text::visible_label;
 
 /// A team as wanted. Every default of the team file is filled in.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -484,6 +485,24 @@ pub struct TaskSpec {
     /// Whether a run that was lost may be repeated.
     #[serde(default = "yes")]
     pub rerun: bool,
+}
+
+/// Longest title of a typed task, in characters.
+const TYPED_TITLE: usize = 60;
+
+impl TaskSpec {
+    /// A line that a person typed for this member, which is not repeated when its run is lost.
+    pub fn typed(line: &str, member: MemberName) -> Self {
+        let title = visible_label(line, TYPED_TITLE);
+        Self {
+            key: title.clone(),
+            title,
+            run: Some(line.to_owned()),
+            assignee: Some(member),
+            rerun: false,
+            ..Self::default()
+        }
+    }
 }
 
 fn yes() -> bool {

@@ -17,7 +17,6 @@ use agent_team_protocol::method::{
 use agent_team_protocol::request::{DecideRequest, OneRequest, RequestView};
 use agent_team_protocol::rpc::{Call, TeamRef};
 use agent_team_protocol::spec::{Engine, TaskSpec};
-use agent_team_protocol::text::visible_label;
 use agent_team_protocol::{MemberName, Recipient, Refusal, RequestId, TaskId, TeamId};
 use agent_team_system::client::CallError;
 use agent_team_system::daemon;
@@ -25,9 +24,6 @@ use agent_team_system::directories::Directories;
 use tokio::sync::mpsc;
 
 use self::verb::Verbs;
-
-/// Longest title of a typed task, in characters.
-const TITLE: usize = 60;
 
 /// Connections that one act is tried over: its key makes that safe.
 const ATTEMPTS: u32 = 2;
@@ -137,7 +133,7 @@ impl Client {
         match act {
             Act::Line(line) => match self.engine {
                 Engine::Command => {
-                    let spec = task(&line, self.member.clone());
+                    let spec = TaskSpec::typed(&line, self.member.clone());
                     let added = self.call::<TaskAdd>(key, AddTask { spec }).await;
                     ("not added", added.map(|added| Done::Task(added.task)))
                 }
@@ -186,33 +182,5 @@ impl Client {
                 }
             }
         }
-    }
-}
-
-/// A task of the person's own, for this member, that is not repeated when its run is lost.
-fn task(line: &str, member: MemberName) -> TaskSpec {
-    let title = visible_label(line, TITLE);
-    TaskSpec {
-        key: title.clone(),
-        title,
-        run: Some(line.to_owned()),
-        assignee: Some(member),
-        rerun: false,
-        ..TaskSpec::default()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_typed_line_is_a_task_for_this_member_that_never_runs_twice() {
-        let line = "for i in $(seq 1 100); do echo a rather long line of shell; done; true";
-        let spec = task(line, "ada".parse().unwrap());
-        assert_eq!(spec.run.as_deref(), Some(line));
-        assert_eq!(spec.title.chars().count(), TITLE);
-        assert_eq!(spec.assignee, Some("ada".parse().unwrap()));
-        assert!(!spec.rerun);
     }
 }

@@ -59,7 +59,7 @@ impl Write for Bytes {
 }
 
 /// Whether colours are wanted on stdout.
-pub(super) fn has_colours() -> bool {
+pub(crate) fn has_colours() -> bool {
     AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never
 }
 
@@ -159,7 +159,7 @@ async fn write(tty: &Tty, bytes: &Bytes) -> io::Result<()> {
 }
 
 /// What was typed at once; `None` when the terminal has gone. Safe to cancel.
-async fn read(tty: &Tty, typed: &mut Vec<u8>) -> Option<Vec<Key>> {
+pub(crate) async fn read(tty: &Tty, typed: &mut Vec<u8>) -> Option<Vec<Key>> {
     const ESCAPE: u8 = 0x1b;
     let mut buffer = [0; 4096];
     loop {

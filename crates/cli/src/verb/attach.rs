@@ -1,13 +1,16 @@
-//! `attach`: shows the team's layout, or one member's pane, in this terminal, by becoming the program that does.
+//! `attach`: shows the team's layout, or one member's pane, in this terminal, by becoming the program that does. Members
+//! without a pane are shown by [`crate::hosted`].
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
 use agent_team_protocol::MemberName;
-use agent_team_protocol::method::{Attach, AttachAnswer, TeamAttach};
+use agent_team_protocol::method::{Attach, AttachAnswer, Nothing, TeamAttach, TeamShow};
+use agent_team_protocol::view::{MemberView, Placement};
 
 use crate::args::Global;
 use crate::error::Failure;
+use crate::hosted;
 use crate::output::Output;
 use crate::session::{Session, caller_terminal, is_terminal};
 
@@ -23,12 +26,45 @@ pub(super) async fn run(
         return Err(no_terminal());
     }
     let mut session = Session::of_team(global)?;
-    let answer = ask(&mut session, member, read_only).await?;
+    let answer = match ask(&mut session, member.clone(), read_only).await {
+        Ok(answer) => answer,
+        Err(refused) => {
+            let can_show = !output.is_json() && is_terminal();
+            if can_show
+                && has_none(&mut session, member.as_ref())
+                    .await
+                    .unwrap_or(false)
+            {
+                return hosted::run(session, member.as_ref(), read_only).await;
+            }
+            return Err(refused);
+        }
+    };
     if output.is_json() {
         output.show(&answer, String::new)?;
         return Ok(ExitCode::SUCCESS);
     }
     become_it(answer)
+}
+
+/// Whether there is no terminal that this member, or anybody, could be seen in. A process of its own can be lent one.
+async fn has_none(session: &mut Session, member: Option<&MemberName>) -> Result<bool, Failure> {
+    let team = session.ask::<TeamShow>(Nothing {}).await?;
+    Ok(match member {
+        Some(member) => {
+            let is_hosted =
+                |view: &MemberView| view.name == *member && view.placement == Placement::Hosted;
+            team.members.iter().any(is_hosted)
+        }
+        None => {
+            let mut living = team
+                .members
+                .iter()
+                .filter(|view| view.pid.is_some())
+                .peekable();
+            living.peek().is_some() && living.all(|view| !view.placement.has_panes())
+        }
+    })
 }
 
 /// One member's pane.

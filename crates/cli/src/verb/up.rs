@@ -25,6 +25,7 @@ use super::waiting::{self, Waited};
 use super::{attach, goal, trust};
 use crate::args::{self, Global, Panes};
 use crate::error::{self, Failure};
+use crate::hosted;
 use crate::output::{Output, task, text};
 use crate::session::{self, Session};
 
@@ -93,15 +94,18 @@ pub(super) async fn run(
         };
     }
     output.show(&answer, || told(&answer, args.dry_run))?;
-    let stays = args.detach || args.dry_run || output.is_json() || !answer.placement.has_panes();
+    let stays = args.detach || args.dry_run || output.is_json();
     if stays || !session::is_terminal() {
         return Ok(ExitCode::SUCCESS);
     }
+    let in_tmux = session::caller_terminal().tmux.is_some();
     // Whoever types beside the team keeps what they look at.
     let place = match answer.placement {
+        Placement::Hosted => return hosted::run(session, None, false).await,
+        Placement::Headless => return Ok(ExitCode::SUCCESS),
         Placement::Iterm => Some("tab"),
-        Placement::Tmux if session::caller_terminal().tmux.is_some() => Some("window"),
-        Placement::Tmux | Placement::Headless | Placement::Hosted => None,
+        Placement::Tmux if in_tmux => Some("window"),
+        Placement::Tmux => None,
     };
     if let Some(place) = place {
         let note = format!("the team has a {place} of its own; agent-team attach goes there");

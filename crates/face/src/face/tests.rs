@@ -69,7 +69,7 @@ fn turn(columns: u16) -> String {
     let mut paint = |face: &mut Face, after: u64| {
         bytes.extend(face.paint((columns, 24), start + Duration::from_millis(after)));
     };
-    face.open();
+    face.open("/help tells what can be typed here");
     face.lines(
         Tone::Accent,
         "✉ user: Count the lines of every source file, and say which is the longest one",
@@ -101,7 +101,7 @@ fn turn(columns: u16) -> String {
         Some("@@ -1 +1 @@\n-old line\n+new line"),
         "changed",
     );
-    face.ask(request());
+    face.ask(request(), Channel::Pane);
     paint(&mut face, 2_000);
     shown(&bytes)
 }
@@ -124,7 +124,7 @@ fn a_turn_reads_at_200_columns() {
 #[test]
 fn a_text_is_sent_and_a_verb_is_run() {
     let mut face = face(80);
-    face.open();
+    face.open("/help tells what can be typed here");
     let now = Instant::now();
     assert!(face.press(&keys("look at T-3"), now).is_empty());
     assert!(
@@ -145,10 +145,10 @@ fn a_text_is_sent_and_a_verb_is_run() {
 #[test]
 fn a_request_takes_no_keys_from_a_text_that_is_being_typed() {
     let mut face = face(80);
-    face.open();
+    face.open("/help tells what can be typed here");
     let start = Instant::now();
     face.press(&keys("I was about to sa"), start);
-    face.ask(request());
+    face.ask(request(), Channel::Pane);
     let seen = shown(&face.paint((80, 24), start));
     assert!(seen.contains("P-4 waits until what you type"), "{seen}");
     face.was_painted(start);
@@ -176,8 +176,8 @@ fn a_request_takes_no_keys_from_a_text_that_is_being_typed() {
 #[test]
 fn what_comes_with_other_keys_or_is_pasted_decides_nothing() {
     let mut face = face(80);
-    face.open();
-    face.ask(request());
+    face.open("/help tells what can be typed here");
+    face.ask(request(), Channel::Pane);
     let start = Instant::now();
     face.paint((80, 24), start);
     face.was_painted(start);
@@ -198,7 +198,7 @@ fn what_comes_with_other_keys_or_is_pasted_decides_nothing() {
 #[test]
 fn a_call_folds_to_a_line_and_a_key_opens_it() {
     let mut face = face(80);
-    face.open();
+    face.open("/help tells what can be typed here");
     let now = Instant::now();
     face.begin_call("c", "● bash(command: ls)", now);
     face.printed("c", "one\ntwo\n");
@@ -216,7 +216,7 @@ fn a_call_folds_to_a_line_and_a_key_opens_it() {
 #[test]
 fn nothing_is_painted_at_rest_and_a_sign_moves_only_while_something_is_done() {
     let mut face = face(80);
-    face.open();
+    face.open("/help tells what can be typed here");
     let now = Instant::now();
     assert!(face.next_paint(now).is_some());
     face.paint((80, 24), now);
@@ -237,7 +237,7 @@ fn nothing_is_painted_at_rest_and_a_sign_moves_only_while_something_is_done() {
 fn nothing_that_comes_from_elsewhere_reaches_the_terminal_as_more_than_text() {
     const HOSTILE: &str = "a\x1b]0;title\x07b\x1b[2J\x1b]52;c;eA==\x07\u{9b}31mc\x1bP+q\x1b\\d\u{202e}e\r\x08f\x1b]8;;http://x\x07g\t名\u{301}";
     let mut face = face(60);
-    face.open();
+    face.open("/help tells what can be typed here");
     let now = Instant::now();
     face.lines(Tone::Plain, HOSTILE);
     face.lines(Tone::Diff, HOSTILE);
@@ -269,7 +269,7 @@ fn nothing_that_comes_from_elsewhere_reaches_the_terminal_as_more_than_text() {
 #[test]
 fn a_terminal_that_takes_nothing_misses_the_oldest_and_is_told() {
     let mut face = face(80);
-    face.open();
+    face.open("/help tells what can be typed here");
     for number in 0..3 * WAITING_MAX {
         face.lines(Tone::Plain, &number.to_string());
     }

@@ -89,7 +89,8 @@ impl Envelopes {
                 };
                 told.push(self.wrap(Some(name), result, origin));
             }
-            Said::Unknown => {}
+            // `output` tells them.
+            Said::Lines { .. } | Said::Unknown => {}
         }
     }
 

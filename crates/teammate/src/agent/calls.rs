@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use agent_team_face::call::{first_line, header};
 use agent_team_protocol::text::visible_label;
 use agent_team_protocol::view::Waiting;
 use serde_json::Value;
@@ -21,7 +22,7 @@ use crate::sleep_until;
 use crate::team_tool;
 use crate::tool::{Bench, Output, Tool, ToolError};
 
-/// Characters that a call's arguments, and the first line of its result, are shown with.
+/// Characters of what a call waits for.
 const SHOWN: usize = 120;
 
 /// Of what a call waits for, so many are named.
@@ -126,7 +127,7 @@ impl Toolbox {
         let mut running = Running::default();
         for index in which {
             let call = &calls[index];
-            screen.begun(&call.id, &header(call));
+            screen.begun(&call.id, &header(&call.name, &call.input));
             let handle = match (self.tools.get(&call.name), arguments(call)) {
                 (Some(tool), Ok(input)) => {
                     let (tool, bench) = (Arc::clone(tool), Arc::clone(&self.bench));
@@ -317,40 +318,6 @@ fn waits_for(call: &ToolCall) -> Option<Waiting> {
     })
 }
 
-/// What a call is shown with.
-pub(super) fn header(call: &ToolCall) -> String {
-    let arguments = match serde_json::from_str(&call.input) {
-        Ok(Value::Object(arguments)) => {
-            let argument = |(name, value): (String, Value)| match value.as_str() {
-                Some(text) => format!("{name}: {text}"),
-                None => format!("{name}: {value}"),
-            };
-            let mut arguments: Vec<String> = arguments.into_iter().map(argument).collect();
-            // The short ones say which one it is about, and the long ones are cut off.
-            arguments.sort_by_key(String::len);
-            arguments.join(", ")
-        }
-        Ok(_) | Err(_) => call.input.clone(),
-    };
-    format!("● {}({})", call.name, visible_label(&arguments, SHOWN))
-}
-
-/// What a call's result is shown with.
-pub(super) fn first_line(text: &str, failed: bool) -> String {
-    let mut lines = text.lines().map(str::trim);
-    let first = lines.find(|line| !line.is_empty()).unwrap_or("done");
-    // What files and listings are set apart with would show as an escape.
-    let first = first.replace('\t', "  ");
-    let sign = if failed { "✗" } else { "⎿" };
-    let mut line = format!("  {sign} {}", visible_label(&first, SHOWN));
-    let more = text.lines().count().saturating_sub(1);
-    if more > 0 {
-        let lines = if more == 1 { "line" } else { "lines" };
-        line.push_str(&format!(" (+{more} {lines})"));
-    }
-    line
-}
-
 /// What is left to be shown of a text whose output was seen while it came: how it ended, as some tools add.
 fn unseen<'a>(text: &'a str, seen: Option<&Ends>) -> Option<&'a str> {
     let (Some(seen), Some(all)) = (seen, Ends::of(text)) else {
@@ -413,25 +380,6 @@ mod tests {
     }
 
     #[test]
-    fn a_result_is_shown_by_its_first_line() {
-        assert_eq!(
-            first_line("\n     1\t//! Counts.\n     2\tuse std;\n", false),
-            "  ⎿ 1  //! Counts. (+2 lines)"
-        );
-        assert_eq!(first_line("it hangs\nwait", true), "  ✗ it hangs (+1 line)");
-        assert_eq!(first_line("", false), "  ⎿ done");
-    }
-
-    #[test]
-    fn the_short_arguments_are_shown_first() {
-        let call = ToolCall {
-            name: "write".into(),
-            ..call(r#"{"content": "//! A test.", "path": "a.rs"}"#)
-        };
-        assert_eq!(header(&call), "● write(path: a.rs, content: //! A test.)");
-    }
-
-    #[test]
     fn arguments_that_are_none_are_an_error_that_the_model_can_act_on() {
         assert_eq!(
             arguments(&call("")),
@@ -440,13 +388,5 @@ mod tests {
         let error = arguments(&call("{\"path\": ")).unwrap_err().to_string();
         assert!(error.contains("make the call again"), "{error}");
         assert!(arguments(&call("[1]")).is_err());
-    }
-
-    #[test]
-    fn a_call_is_shown_on_one_line() {
-        let header = header(&call(r#"{"path": "a\nb", "limit": 3}"#));
-        assert!(header.starts_with("● read("), "{header}");
-        assert!(header.contains("path: a\\nb") && header.contains("limit: 3"));
-        assert!(!header.contains('\n'));
     }
 }

@@ -8,7 +8,7 @@ use agent_team_protocol::method::{
     EndTask, MemberExit, Method, RequestWait, TaskComplete, TaskFail, TaskRelease,
 };
 use agent_team_protocol::notification::{Abandon, Assignment, MemberWaits};
-use agent_team_protocol::request::{OneRequest, RequestState, RequestView};
+use agent_team_protocol::request::{Channel, OneRequest, RequestState, RequestView};
 use agent_team_protocol::spec::Colour;
 use agent_team_protocol::text::{visible, visible_line};
 use agent_team_protocol::{ErrorCode, Refusal, RequestId};
@@ -75,6 +75,9 @@ impl Life {
     }
 }
 
+/// For who looks at the pane.
+const HINT: &str = "/help tells what can be typed here";
+
 impl Agent {
     pub(super) fn connected(&mut self, welcome: Welcome) {
         self.pane.face.set_colour(Colour::named(&welcome.colour));
@@ -85,7 +88,7 @@ impl Agent {
             let waits = MemberWaits { on: Some(on) };
             self.parts.link.notify(Notice::Waits(waits));
         }
-        self.pane.face.open();
+        self.pane.face.open(HINT);
         let held = self.held.as_ref().map(Claim::from);
         let held = held.filter(|held| !self.is_ending(*held));
         match reconcile(held, welcome, |claim| self.is_ending(claim)) {
@@ -215,7 +218,7 @@ impl Agent {
 
     pub(super) fn show_request(&mut self, view: RequestView) {
         if self.asks == Some(view.id) && view.state == RequestState::Pending {
-            self.pane.face.ask(view);
+            self.pane.face.ask(view, Channel::Pane);
         }
     }
 

@@ -86,6 +86,11 @@ impl Live {
         });
     }
 
+    /// Lines that are neither words nor a call's.
+    pub(super) fn lines(&self, text: String, diff: bool) {
+        self.push(Said::Lines { text, diff });
+    }
+
     fn push(&self, said: Said) {
         self.waiting().push(said);
         self.changed.notify_one();
@@ -105,7 +110,7 @@ impl Waiting {
     fn push(&mut self, said: Said) {
         let length = match &said {
             Said::Text { delta, .. } | Said::Input { delta, .. } => delta.len(),
-            Said::Returned { text, .. } => text.len(),
+            Said::Returned { text, .. } | Said::Lines { text, .. } => text.len(),
             Said::TextEnded { .. } | Said::Call { .. } | Said::CallEnded { .. } | Said::Unknown => {
                 0
             }

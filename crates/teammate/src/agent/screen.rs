@@ -104,6 +104,7 @@ impl Screen {
 
     pub(crate) fn lines(&self, tone: Tone, text: &str) {
         let text = harmless(text);
+        self.live.lines(text.clone(), tone == Tone::Diff);
         self.tell(Told::Lines { tone, text });
     }
 
@@ -115,9 +116,13 @@ impl Screen {
     }
 
     pub(super) fn ended(&self, ended: Ended) {
+        let diff = ended.diff.map(|text| harmless(&text));
+        if let Some(diff) = diff.clone() {
+            self.live.lines(diff, true);
+        }
         self.tell(Told::Ended(Ended {
             call: ended.call,
-            diff: ended.diff.map(|text| harmless(&text)),
+            diff,
             first_line: harmless(&ended.first_line),
             unseen: ended.unseen.map(|text| harmless(&text)),
             all: harmless(&ended.all),

@@ -1,11 +1,11 @@
 //! One answer of the model, told while it comes. Called by the mind.
 
+use agent_team_face::call::{first_line, header};
 use agent_team_face::{Tone, Words};
 use agent_team_protocol::view::Waiting;
 use agent_team_system::clock;
 use serde_json::json;
 
-use super::calls::{first_line, header};
 use super::inbox::{Inbox, Interruption};
 use super::screen::{Ended, Screen};
 use crate::model::{Answer, Delta, Model, ModelError, Prompt, ToolCall};
@@ -85,7 +85,7 @@ pub(super) async fn ask(
                     name: web_search::NAME.to_owned(),
                     input: json!({ "query": query }).to_string(),
                 };
-                screen.begun(&call.id, &header(&call));
+                screen.begun(&call.id, &header(&call.name, &call.input));
                 let first_line = first_line(&found, false);
                 screen.ended(Ended {
                     call: call.id.clone(),

@@ -1,0 +1,65 @@
+//! A call of a tool as one line each: what is called, and what came of it. Called by whoever tells a [`crate::Face`] of
+//! calls; pure.
+
+use agent_team_protocol::text::visible_label;
+use serde_json::Value;
+
+/// Characters that a call's arguments, and the first line of its result, are shown with.
+const SHOWN: usize = 120;
+
+/// What a call is shown with; `input`: its arguments, as JSON.
+pub fn header(tool: &str, input: &str) -> String {
+    let arguments = match serde_json::from_str(input) {
+        Ok(Value::Object(arguments)) => {
+            let argument = |(name, value): (String, Value)| match value.as_str() {
+                Some(text) => format!("{name}: {text}"),
+                None => format!("{name}: {value}"),
+            };
+            let mut arguments: Vec<String> = arguments.into_iter().map(argument).collect();
+            // The short ones say which one it is about, and the long ones are cut off.
+            arguments.sort_by_key(String::len);
+            arguments.join(", ")
+        }
+        Ok(_) | Err(_) => input.to_owned(),
+    };
+    format!("● {tool}({})", visible_label(&arguments, SHOWN))
+}
+
+/// What a call's result is shown with.
+pub fn first_line(text: &str, failed: bool) -> String {
+    let mut lines = text.lines().map(str::trim);
+    let first = lines.find(|line| !line.is_empty()).unwrap_or("done");
+    // What files and listings are set apart with would show as an escape.
+    let first = first.replace('\t', "  ");
+    let sign = if failed { "✗" } else { "⎿" };
+    let mut line = format!("  {sign} {}", visible_label(&first, SHOWN));
+    let more = text.lines().count().saturating_sub(1);
+    if more > 0 {
+        let lines = if more == 1 { "line" } else { "lines" };
+        line.push_str(&format!(" (+{more} {lines})"));
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_result_is_shown_by_its_first_line() {
+        assert_eq!(
+            first_line("\n     1\t//! Counts.\n     2\tuse std;\n", false),
+            "  ⎿ 1  //! Counts. (+2 lines)"
+        );
+        assert_eq!(first_line("it hangs\nwait", true), "  ✗ it hangs (+1 line)");
+        assert_eq!(first_line("", false), "  ⎿ done");
+    }
+
+    #[test]
+    fn the_short_arguments_are_shown_first_and_all_on_one_line() {
+        assert_eq!(
+            header("write", r#"{"content": "//! A\ntest.", "path": "a.rs"}"#),
+            "● write(path: a.rs, content: //! A\\ntest.)"
+        );
+    }
+}
