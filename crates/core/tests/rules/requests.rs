@@ -422,6 +422,9 @@ enum Move {
     /// By somebody, of whom only the last is the user.
     Decide(usize, u64, bool),
     Die(usize),
+    /// The supervisor does, and another starts.
+    Resume,
+    Wait(u64),
 }
 
 fn moves() -> impl Strategy<Value = Vec<Move>> {
@@ -434,6 +437,8 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         3 => (0..4_usize, request, any::<bool>())
             .prop_map(|(who, id, yes)| Move::Decide(who, id, yes)),
         1 => member.prop_map(Move::Die),
+        1 => Just(Move::Resume),
+        1 => (0..400_000_u64).prop_map(Move::Wait),
     ];
     prop::collection::vec(step, 1..40)
 }
@@ -444,7 +449,10 @@ proptest! {
     #[test]
     fn nothing_is_begun_without_the_users_word_and_nothing_twice(moves in moves()) {
         const MEMBERS: [&str; 3] = ["ada", "bob", "lead"];
-        let mut rig = Rig::of(file(&["ada", "bob"]));
+        let mut file = file(&["ada", "bob"]);
+        file.team.requests_expire_ms = Some(600_000);
+        let mut rig = Rig::of(file);
+        let mut decided = std::collections::BTreeSet::new();
         let mut allowed = std::collections::BTreeSet::new();
         let mut begun = std::collections::BTreeSet::new();
         let mut over = std::collections::BTreeMap::new();
@@ -472,16 +480,16 @@ proptest! {
                 Move::Decide(who, id, yes) => {
                     let request = RequestId(id);
                     let call = if yes { allow(request) } else { deny(request) };
-                    match MEMBERS.get(who) {
-                        Some(member) => {
-                            let done = rig.by(member, call);
-                            prop_assert!(!yes || !matches!(done.outcome, Some(Ok(_))));
-                        }
-                        None => {
-                            let done = rig.user(call);
-                            if yes && matches!(done.outcome, Some(Ok(_))) {
-                                allowed.insert(id);
-                            }
+                    let by_user = who == MEMBERS.len();
+                    let done = match MEMBERS.get(who) {
+                        Some(member) => rig.by(member, call),
+                        None => rig.user(call),
+                    };
+                    if matches!(done.outcome, Some(Ok(_))) {
+                        prop_assert!(decided.insert(id), "P-{id} was decided twice");
+                        prop_assert!(by_user || !yes, "P-{id} was allowed by a member");
+                        if yes {
+                            allowed.insert(id);
                         }
                     }
                 }
@@ -490,6 +498,15 @@ proptest! {
                     rig.wait(120_000);
                     rig.dies(MEMBERS[who]);
                     rig.hello(MEMBERS[who]);
+                }
+                Move::Resume => {
+                    rig.resume();
+                    for member in MEMBERS {
+                        rig.hello(member);
+                    }
+                }
+                Move::Wait(ms) => {
+                    rig.wait(ms);
                 }
             }
             for request in rig.team.requests().iter() {
