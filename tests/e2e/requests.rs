@@ -1,6 +1,6 @@
 //! Permissions: a member asks before it runs a command, and does nothing until somebody has decided.
 
-use agent_team_protocol::method::{Nothing, RequestDecide, RequestShow, TeamShow};
+use agent_team_protocol::method::{Method, Nothing, RequestDecide, RequestShow, TeamShow};
 use agent_team_protocol::request::{
     DecideRequest, Decision, OneRequest, RequestState, RequestView, Scope,
 };
@@ -261,6 +261,37 @@ async fn a_decision_about_something_else_than_was_seen_is_refused() {
     let refusal = rig.user().await.refused::<RequestDecide>(decide).await;
     assert_eq!(refusal.code, ErrorCode::AlreadyDecided);
     assert_eq!(request(&rig, 1).await.state, RequestState::Pending);
+    assert_eq!(rig.read("ran.txt"), None);
+}
+
+/// `request/decide` with arguments that no client of ours sends.
+enum DecideAsSent {}
+
+impl Method for DecideAsSent {
+    const NAME: &'static str = RequestDecide::NAME;
+    type Args = Value;
+    type Answer = Nothing;
+}
+
+#[tokio::test]
+async fn an_answer_that_is_none_allows_nothing() {
+    let (_server, rig) = team(vec![bash("echo ran > ran.txt"), Reply::text("Done.")]).await;
+    rig.until_member("ada", asks).await;
+    let user = rig.user().await;
+    for malformed in [
+        json!({ "request": "P-1" }),
+        json!({ "request": "P-1", "decision": "allow" }),
+        json!({ "request": "P-1", "decision": { "kind": "allow" } }),
+        json!({ "request": "P-1", "decision": { "kind": "allow", "scope": "forever" } }),
+        json!({ "request": ["P-1"], "decision": { "kind": "allow", "scope": "once" } }),
+    ] {
+        let refusal = user.refused::<DecideAsSent>(malformed.clone()).await;
+        assert_eq!(refusal.code, ErrorCode::InvalidParams, "{malformed}");
+        assert_eq!(request(&rig, 1).await.state, RequestState::Pending);
+    }
+    let newer = json!({ "request": "P-1", "decision": { "kind": "perhaps", "scope": "team" } });
+    user.ask::<DecideAsSent>(newer).await;
+    assert_eq!(request(&rig, 1).await.state, RequestState::Denied);
     assert_eq!(rig.read("ran.txt"), None);
 }
 

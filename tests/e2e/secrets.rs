@@ -16,6 +16,16 @@ const VALUE: &str = "hunter2-of-the-deploy";
 /// The same, as `base64` prints it.
 const ENCODED: &str = "aHVudGVyMi1vZi10aGUtZGVwbG95";
 
+/// A team of a lead whose model is asked with this key.
+fn lead_alone(server: &FakeModelServer, key: &str) -> Rig {
+    let mut rig = Rig::with_team(
+        "mode = \"lead\"\n[panes]\nplacement = \"headless\"\n[lead]\nmodel = \"openai/lead\"\n",
+    );
+    rig.set("OPENAI_BASE_URL", server.base_url());
+    rig.set("OPENAI_API_KEY", key);
+    rig
+}
+
 /// Every file below a directory in which the value stands.
 fn holders(directory: &Path) -> Vec<String> {
     holders_of(&[VALUE, ENCODED], directory)
@@ -61,11 +71,7 @@ async fn a_secret_reaches_tools_and_is_shown_to_nobody() {
         Reply::call("finish", json!({"answer": "Deployed."})),
     ]))
     .await;
-    let mut rig = Rig::with_team(
-        "mode = \"lead\"\n[panes]\nplacement = \"headless\"\n[lead]\nmodel = \"openai/lead\"\n",
-    );
-    rig.set("OPENAI_BASE_URL", server.base_url());
-    rig.set("OPENAI_API_KEY", "a-key-for-the-model");
+    let mut rig = lead_alone(&server, "a-key-for-the-model");
     rig.set("DEPLOY", VALUE);
     for name in ["UNNAMED", "NAMED", "LC_ALL"] {
         rig.set(name, "C.UTF-8");
@@ -143,11 +149,7 @@ async fn a_request_with_a_diff_shows_no_secret_and_none_is_stored() {
         Reply::call("finish", json!({"answer": "Changed."})),
     ]))
     .await;
-    let mut rig = Rig::with_team(
-        "mode = \"lead\"\n[panes]\nplacement = \"headless\"\n[lead]\nmodel = \"openai/lead\"\n",
-    );
-    rig.set("OPENAI_BASE_URL", server.base_url());
-    rig.set("OPENAI_API_KEY", "a-key-for-the-model");
+    let mut rig = lead_alone(&server, "a-key-for-the-model");
     rig.set("DEPLOY", VALUE);
     rig.write("deploy.env", &format!("HOST=a\nKEY={VALUE}\n"));
     rig.ok(["up", "--detach", "--secret", "DEPLOY", "Change it"])
@@ -186,11 +188,7 @@ async fn a_models_key_is_in_its_requests_and_nowhere_else() {
         Reply::hang(),
     ]))
     .await;
-    let mut rig = Rig::with_team(
-        "mode = \"lead\"\n[panes]\nplacement = \"headless\"\n[lead]\nmodel = \"openai/lead\"\n",
-    );
-    rig.set("OPENAI_BASE_URL", server.base_url());
-    rig.set("OPENAI_API_KEY", KEY);
+    let rig = lead_alone(&server, KEY);
     let told = rig
         .run(["run", "--record", "run.jsonl", "--events", "Do it"])
         .await

@@ -130,7 +130,7 @@ async fn auto(terminal: &CallerTerminal, directories: &Directories) -> Place {
         Err(iterm::place::Unusable::Outside) => None,
         Err(why) => Some(why),
     };
-    let mut place = tmux.unwrap_or_else(|unusable| headless(&unusable.to_string()));
+    let mut place = tmux.unwrap_or_else(|unusable| without_panes(terminal, &unusable));
     if let Some(why) = why {
         place.reason = format!("{}; no panes in iTerm2: {why}", place.reason);
         if let Some(hint) = why.hint() {
@@ -189,7 +189,9 @@ pub(crate) async fn reports(
             "tmux",
             None,
             why.to_string(),
-            Some("install tmux 3.0 or newer to see members in panes; without it they run headless"),
+            Some(
+                "install tmux 3.0 or newer to see members in panes; without it a terminal shows them in turn",
+            ),
         ),
         Err(why) => report(
             "tmux",
@@ -218,7 +220,7 @@ pub(crate) async fn reports(
         Err(why) => report("iterm-tmux", None, why.to_string(), None),
     };
     let headless = "processes of their own, without a terminal".to_owned();
-    let hosted = "members that share one process".to_owned();
+    let hosted = "members that share one process, shown in turn in your terminal".to_owned();
     let chosen = auto(terminal, directories).await;
     let chosen = format!("{}: {}", chosen.terminal.placement().name(), chosen.reason);
     vec![
@@ -236,6 +238,17 @@ pub(crate) fn hosted() -> Place {
     Place {
         terminal: Terminal::Hosted,
         reason: "in the process of the program that has the team".to_owned(),
+    }
+}
+
+/// One process, whose members a terminal shows in turn; for who has none, processes of their own.
+fn without_panes(terminal: &CallerTerminal, why: &Unusable) -> Place {
+    match terminal.size {
+        Some(_) => Place {
+            terminal: Terminal::Hosted,
+            reason: format!("in one process, shown in this terminal: {why}"),
+        },
+        None => headless(&why.to_string()),
     }
 }
 
@@ -502,6 +515,16 @@ mod tests {
 
         let place = fixture.choose(PlacementChoice::Auto).await.unwrap();
         assert_eq!(place.terminal, Terminal::Headless);
+        assert!(place.reason.contains("tmux 2.9a"), "{}", place.reason);
+
+        let terminal = CallerTerminal {
+            size: Some((80, 24)),
+            ..fixture.terminal()
+        };
+        let directories = fixture.directories();
+        let place = choose(PlacementChoice::Auto, &terminal, &directories).await;
+        let place = place.unwrap();
+        assert_eq!(place.terminal, Terminal::Hosted);
         assert!(place.reason.contains("tmux 2.9a"), "{}", place.reason);
     }
 
