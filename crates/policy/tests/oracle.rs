@@ -13,12 +13,13 @@ use agent_team_policy::shell::{Join, Line, Target, read};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-/// Bash calls it for each program, as none is found. It writes the arguments and their number, and fails for names with
-/// an `f`. The only builtin that the lines could name is off.
+/// Bash calls it for each program, as none is found. It writes the arguments and their number, each process into a file
+/// of its own, since bash writes line by line and both sides of a pipe run at once; it fails for names with an `f`. The
+/// only builtin that the lines could name is off.
 const STUB: &str = r#"
 enable -n [
 command_not_found_handle() {
-    printf '%s\0' "$#" "$@" >> "$LOG"
+    printf '%s\0' "$#" "$@" >> "$LOG/$BASHPID"
     case $1 in *f*) return 1 ;; esac
     return 0
 }
@@ -31,7 +32,7 @@ struct Ran {
 
 fn bash(line: &str) -> Ran {
     let directory = tempfile::tempdir().expect("a directory");
-    let log = tempfile::NamedTempFile::new().expect("a file");
+    let log = tempfile::tempdir().expect("a directory");
     std::fs::write(directory.path().join("in"), "").expect("a file to read");
     Command::new("/bin/bash")
         .args(["--noprofile", "--norc", "-c", &format!("{STUB}{line}")])
@@ -44,8 +45,14 @@ fn bash(line: &str) -> Ran {
         .stderr(Stdio::null())
         .status()
         .expect("bash runs");
+    let written = files(log.path()).into_iter().flat_map(|process| {
+        let text = std::fs::read_to_string(log.path().join(process)).expect("text");
+        argvs(&text)
+    });
+    let mut argvs: Vec<_> = written.collect();
+    argvs.sort();
     Ran {
-        argvs: argvs(&std::fs::read_to_string(log.path()).expect("text")),
+        argvs,
         files: files(directory.path()),
     }
 }
@@ -57,7 +64,6 @@ fn argvs(log: &str) -> Vec<Vec<String>> {
         let count: usize = count.parse().expect("a number of arguments");
         argvs.push(fields.by_ref().take(count).map(str::to_owned).collect());
     }
-    argvs.sort();
     argvs
 }
 
