@@ -33,6 +33,8 @@ pub(crate) struct Subscription {
     /// The newest revision when it began.
     head: Revision,
     last: Revision,
+    /// On the connection that the session has.
+    is_subscribed: bool,
     last_words: Option<Goodbye>,
 }
 
@@ -47,6 +49,7 @@ impl Subscription {
             transient,
             head: after,
             last: after,
+            is_subscribed: false,
             last_words: None,
         };
         subscription.head = subscription.subscribe().await?;
@@ -62,7 +65,11 @@ impl Subscription {
             after: self.last,
             transient: self.transient,
         };
-        Ok(self.session.ask::<EventSubscribe>(subscribe).await?.head)
+        // Whoever cancelled this between the connection and the answer has one that tells nothing, or everything twice.
+        self.session.connection = None;
+        let head = self.session.ask::<EventSubscribe>(subscribe).await?.head;
+        self.is_subscribed = true;
+        Ok(head)
     }
 
     /// The next thing that is told. Safe to cancel.
@@ -83,13 +90,14 @@ impl Subscription {
     /// As [`Subscription::next`].
     pub(crate) async fn step(&mut self) -> Result<Step, Failure> {
         loop {
-            let Some(connection) = self.session.connection.as_mut() else {
+            let connection = self.session.connection.as_mut();
+            let Some(connection) = connection.filter(|_| self.is_subscribed) else {
                 // Either it ended, or this was cancelled while it was being replaced.
                 self.subscribe().await?;
                 return Ok(Step::Resumed);
             };
             let Some(arrival) = connection.incoming.next().await else {
-                self.session.connection = None;
+                self.is_subscribed = false;
                 may_resume(self.last_words.take(), OnStop::End)?;
                 return Ok(Step::Lost);
             };
