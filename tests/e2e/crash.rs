@@ -124,7 +124,10 @@ async fn nobody_restarts_a_supervisor_that_was_terminated_and_the_next_command_d
         .unwrap();
     processes::ended(supervisor).await;
     processes::ended(ada).await;
-    assert_eq!(rig.processes(), []);
+    // A tmux of ours goes on showing what she said last.
+    let programs = rig.processes().into_iter();
+    let programs = programs.filter(|found| !found.command.contains("tmux.sock"));
+    assert_eq!(programs.collect::<Vec<_>>(), []);
     rig.ok(["ps"]).await;
     rig.until_member_is("ada", MemberState::Idle).await;
 }
