@@ -110,10 +110,20 @@ async fn several_lines_are_one_message_and_a_paste_waits_for_enter() {
     .await;
 
     // Another process brings back what was typed, and nobody else can read it.
+    let process = async || {
+        let asked = ["display-message", "-p", "-t", &pane, "#{pane_pid}"];
+        tmux.ask(asked).await
+    };
+    let before = process().await;
     rig.ok(["restart", "ada"]).await;
-    rig.until_member_is("ada", MemberState::Idle).await;
+    until("the prompt of another process", async || {
+        let another = process().await != before;
+        let shown = tmux.capture(&pane).await;
+        (another && shown.trim_end().ends_with("ada ▸")).then_some(())
+    })
+    .await;
+    tmux.ask(["send-keys", "-t", &pane, "Up"]).await;
     until("the text to come back", async || {
-        tmux.ask(["send-keys", "-t", &pane, "Up"]).await;
         let shown = tmux.capture(&pane).await;
         shown.trim_end().ends_with("and more").then_some(())
     })

@@ -57,7 +57,8 @@ async fn a_program_that_is_not_there_is_an_error_and_no_child() {
 
 #[tokio::test]
 async fn a_daemon_is_nobodys_child_and_of_no_launch() {
-    let script = "echo ready $$ > /dev/fd/$AGENT_TEAM_READY_FD; exec sleep 600";
+    // It stops itself rather than become another program: between two programs an environment reads as empty.
+    let script = "echo ready $$ > /dev/fd/$AGENT_TEAM_READY_FD; kill -STOP $$";
     let daemon = Detached::new(shell(script, &[(LAUNCH_MARKER, "somebody")]));
     let line = daemon.start(LIMIT).await.unwrap();
     let pid: u32 = line.strip_prefix("ready ").unwrap().parse().unwrap();
