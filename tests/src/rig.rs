@@ -127,18 +127,31 @@ impl Rig {
     /// Puts a worker in place of the real one whose words are the test's, for launches from now on. `test` is the
     /// test of the same program that calls [`stub::carry`] and nothing else.
     pub fn stub_workers(&mut self, test: &str) -> Stubs {
+        self.link_binaries(["agent-team", "agent-teamd"]);
+        let socket = self.root().join("member.sock");
+        stub::write_worker(&self.binary("agent-teammate"), &socket, test);
+        Stubs::listen(&socket)
+    }
+
+    /// Puts a shell script in place of the supervisor, which knows the real one as `$SUPERVISOR`.
+    pub fn script_supervisor(&mut self, script: &str) {
+        let real = self.binary("agent-teamd");
+        self.link_binaries(["agent-team", "agent-teammate"]);
+        let script = format!("#!/bin/sh\nSUPERVISOR='{}'\n{script}", real.display());
+        stub::write_script(&self.binary("agent-teamd"), &script);
+    }
+
+    /// From now on the binaries are these, in a directory of the rig's.
+    fn link_binaries(&mut self, names: [&str; 2]) {
         let real = self.binaries.clone();
         self.binaries = self.root().join("bin");
         fs::create_dir(&self.binaries).expect("it can be written");
-        for name in ["agent-team", "agent-teamd"] {
+        for name in names {
             // A link to a file of another file system is not to be had.
             fs::hard_link(real.join(name), self.binary(name))
                 .or_else(|_| fs::copy(real.join(name), self.binary(name)).map(drop))
                 .expect("it can be written");
         }
-        let socket = self.root().join("member.sock");
-        stub::write_worker(&self.binary("agent-teammate"), &socket, test);
-        Stubs::listen(&socket)
     }
 
     /// Where the binaries are.
