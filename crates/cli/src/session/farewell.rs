@@ -1,8 +1,8 @@
-//! After the last team: the supervisor goes by itself, and whoever took the team down sees that it did.
+//! The supervisor goes, by itself after the last team or because it is stopped, and who made it go sees that it did.
 
 use std::time::Duration;
 
-use agent_team_protocol::method::{Nothing, SupervisorStatus};
+use agent_team_protocol::method::{DownAnswer, Nothing, SupervisorStatus, SupervisorStop};
 use agent_team_protocol::view::{Fate, MemberState, Receipt, ReceiptKind, SupervisorView};
 use agent_team_system::process::{ExitWatch, ProcessId};
 
@@ -15,7 +15,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 impl Session {
     /// Lets go of the supervisor; what became of it and of its socket. Nothing while it has other teams.
     pub(crate) async fn see_off(mut self) -> Result<Vec<Receipt>, Failure> {
-        let status = self.ask::<SupervisorStatus>(Nothing {}).await?;
+        let (status, supervisor) = self.leaving().await?;
         let members = status.teams.iter().flat_map(|team| &team.members);
         if members
             .into_iter()
@@ -23,22 +23,45 @@ impl Session {
         {
             return Ok(Vec::new());
         }
-        let supervisor = ProcessId::of(status.pid).ok().flatten();
-        let has_others = status.connections > 1;
         drop(self);
-        let gone = match supervisor {
-            None => true,
-            // Somebody else still talks to it: it goes after them.
-            Some(_) if has_others => return Ok(receipts(&status, Fate::Kept, Fate::Kept)),
-            Some(process) => has_ended(process).await,
-        };
-        let (process, socket) = match (gone, status.socket.exists()) {
-            (true, false) => (Fate::Ended, Fate::Removed),
-            (true, true) => (Fate::Ended, Fate::Survived),
-            (false, _) => (Fate::Survived, Fate::Survived),
-        };
-        Ok(receipts(&status, process, socket))
+        // Somebody else still talks to it: it goes after them.
+        if supervisor.is_some() && status.connections > 1 {
+            return Ok(receipts(&status, Fate::Kept, Fate::Kept));
+        }
+        Ok(what_became_of(&status, supervisor).await)
     }
+
+    /// Stops the supervisor, and with it every team; what became of all that they had.
+    pub(crate) async fn stop_supervisor(mut self) -> Result<DownAnswer, Failure> {
+        let (status, supervisor) = self.leaving().await?;
+        let mut answer = self.call::<SupervisorStop>(Nothing {}).await?;
+        drop(self);
+        answer
+            .receipts
+            .extend(what_became_of(&status, supervisor).await);
+        Ok(answer)
+    }
+
+    /// What there is to go, found while it is there: afterwards its pid may be somebody else's.
+    async fn leaving(&mut self) -> Result<(SupervisorView, Option<ProcessId>), Failure> {
+        let status = self.ask::<SupervisorStatus>(Nothing {}).await?;
+        let process = ProcessId::of(status.pid).ok().flatten();
+        Ok((status, process))
+    }
+}
+
+/// Waits for the supervisor's end.
+async fn what_became_of(status: &SupervisorView, supervisor: Option<ProcessId>) -> Vec<Receipt> {
+    let gone = match supervisor {
+        None => true,
+        Some(process) => has_ended(process).await,
+    };
+    let (process, socket) = match (gone, status.socket.exists()) {
+        (true, false) => (Fate::Ended, Fate::Removed),
+        (true, true) => (Fate::Ended, Fate::Survived),
+        (false, _) => (Fate::Survived, Fate::Survived),
+    };
+    receipts(status, process, socket)
 }
 
 async fn has_ended(process: ProcessId) -> bool {

@@ -3,9 +3,7 @@
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
-use agent_team_protocol::method::{
-    DownAnswer, Nothing, SupervisorRestart, SupervisorStatus, SupervisorStop,
-};
+use agent_team_protocol::method::{DownAnswer, Nothing, SupervisorRestart, SupervisorStatus};
 use agent_team_protocol::view::{DriverView, SupervisorView};
 use agent_team_system::daemon;
 use serde::Serialize;
@@ -40,15 +38,10 @@ async fn stop(output: Output) -> Result<ExitCode, Failure> {
     let nothing = DownAnswer {
         receipts: Vec::new(),
     };
-    if let Some(mut session) = Session::of_running_supervisor().await? {
-        let stopped = session.call::<SupervisorStop>(Nothing {});
+    if let Some(session) = Session::of_running_supervisor().await? {
+        let stopped = session.stop_supervisor();
         match output.waiting_for("every team to end", stopped).await {
-            Ok(answer) => {
-                output
-                    .waiting_for("the supervisor to go", session.closed())
-                    .await;
-                return receipt::show(output, &answer).map(ExitCode::from);
-            }
+            Ok(answer) => return receipt::show(output, &answer).map(ExitCode::from),
             // It went by itself, as it does after the last team.
             Err(_) if Session::of_running_supervisor().await?.is_none() => {}
             Err(failure) => return Err(failure),
