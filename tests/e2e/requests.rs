@@ -4,7 +4,7 @@ use agent_team_protocol::method::{Method, Nothing, RequestDecide, RequestShow, T
 use agent_team_protocol::request::{
     DecideRequest, Decision, OneRequest, RequestState, RequestView, Scope,
 };
-use agent_team_protocol::view::{MemberState, MemberView, Waiting};
+use agent_team_protocol::view::{MemberState, MemberView, TaskState, Waiting};
 use agent_team_protocol::{ErrorCode, Party, RequestId};
 use agent_team_system::process::Signal;
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, Request, by_model};
@@ -598,4 +598,49 @@ async fn silence_is_a_denial_that_says_so() {
     assert_eq!(expired.decided_by, Some(Party::System));
     rig.refused(4, ["requests", "allow", "P-1"]).await;
     assert_eq!(rig.read("ran"), None);
+}
+
+#[tokio::test]
+async fn a_shell_line_that_an_agent_writes_into_a_task_is_asked_about_first() {
+    let create = |title: &str, run: &str| {
+        let task = json!({ "title": title, "run": run, "verify": "test -e made", "for": "ben" });
+        Reply::call("create_task", task)
+    };
+    let lead = vec![
+        create("Make it", "touch made"),
+        create("Break it", "rm made"),
+        Reply::text("Done."),
+    ];
+    let server = FakeModelServer::start(by_model([("lead", lead)])).await;
+    let rig = rig(&server);
+    let file = rig.read(".agent-team/team.toml").expect("the rig wrote it");
+    rig.set_team(&(file + "[[member]]\nname = \"ben\"\nengine = \"command\"\n"));
+    rig.ok(["up", "--detach"]).await;
+    rig.ok(["send", "lead", "Go on"]).await;
+    rig.until_member("lead", |lead| waits_for(lead, 1)).await;
+    let listed = rig.json(["task", "list"]).await;
+    assert_eq!(listed["tasks"], json!([]), "it is not on the board before");
+    rig.run(["requests", "show", "P-1"])
+        .await
+        .expect(0)
+        .says("touch made")
+        .says("a task, without a sandbox");
+    rig.ok(["requests", "allow", "P-1"]).await;
+    rig.until_member("lead", |lead| waits_for(lead, 2)).await;
+    rig.ok(["requests", "allow", "P-2", "--for", "team"]).await;
+    // The check was allowed for all of them; the other line is not what was.
+    rig.until_member("lead", |lead| waits_for(lead, 3)).await;
+    rig.until_task_is("T-1", TaskState::Completed).await;
+    assert!(rig.read("made").is_some());
+    rig.ok(["requests", "deny", "P-3", "--reason", "keep it"])
+        .await;
+    rig.until_member_is("lead", MemberState::Idle).await;
+    let listed = rig.json(["task", "list"]).await;
+    assert_eq!(listed["tasks"].as_array().map(Vec::len), Some(1));
+    let requests = server.requests();
+    let told = requests.last().expect("she was asked").results();
+    assert!(told.last().expect("a result").1.contains("keep it"));
+    for id in [1, 2] {
+        assert_eq!(request(&rig, id).await.state, RequestState::Ended);
+    }
 }

@@ -119,10 +119,13 @@ pub enum Call {
     AddTask {
         plan: TaskPlan,
         after: Vec<After>,
+        /// Of a member's plan. The user's own lines need no permission.
+        lines: Vec<TaskLine>,
     },
     UpdateTask {
         task: TaskId,
         changes: Box<TaskChanges>,
+        lines: Vec<TaskLine>,
     },
     /// `None`: the best that the caller may take.
     ClaimTask {
@@ -217,6 +220,16 @@ pub enum Call {
         member: Option<MemberName>,
         budget: Budget,
     },
+}
+
+/// A shell line that a call writes into a task, and what the policy says to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskLine {
+    pub line: Arc<str>,
+    /// Of the request in which a member asks for it.
+    pub digest: Arc<str>,
+    /// Whether nobody has to be asked.
+    pub allowed: bool,
 }
 
 /// What the policy says to a call.

@@ -104,6 +104,8 @@ pub enum Refused {
     LeadOnly(&'static str),
     #[error("the team remembers {0} things already, which is the limit")]
     MemoryFull(usize),
+    #[error("nobody has allowed the shell line {0:?}")]
+    LineNotAllowed(String),
     #[error("only the user may {0}")]
     NotPermitted(&'static str),
     #[error("this launch is over")]

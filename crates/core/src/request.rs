@@ -193,6 +193,20 @@ impl Requests {
         })
     }
 
+    /// Whether this launch has begun such a call and not ended it.
+    pub(crate) fn is_carried_out(
+        &self,
+        member: &MemberName,
+        launch: &LaunchId,
+        digest: &str,
+    ) -> bool {
+        self.iter().any(|request| {
+            request.member == *member
+                && &*request.digest == digest
+                && matches!(&request.state, RequestState::Begun { launch: by } if by == launch)
+        })
+    }
+
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "the team hands over what is about requests"

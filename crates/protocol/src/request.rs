@@ -26,6 +26,22 @@ pub struct AskRequest {
     pub places: Vec<PlaceSpec>,
 }
 
+impl AskRequest {
+    /// That a task has this shell line. Whoever does the task carries it out, in the project and held by no sandbox;
+    /// where its paths will lead then, nobody knows yet. Asker and supervisor must come to the same digest: one way to
+    /// put it.
+    pub fn for_task_line(line: &str, project: PathBuf) -> Self {
+        let arguments = serde_json::json!({ "command": line, "for": "a task, without a sandbox" });
+        Self {
+            tool: "bash".to_owned(),
+            arguments: serde_json::value::to_raw_value(&arguments).expect("strings are JSON"),
+            directory: project,
+            confined: false,
+            places: Vec::new(),
+        }
+    }
+}
+
 /// Arguments of `plan/propose`: what a member would do, for a person to read.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

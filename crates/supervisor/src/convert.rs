@@ -403,7 +403,9 @@ pub(crate) fn refusal(refused: &Refused) -> Refusal {
         Refused::TasksOpen { .. } => ErrorCode::TasksOpen,
         Refused::MemoryFull(_) => ErrorCode::MemoryFull,
         Refused::SpendsNothing(_) => ErrorCode::WrongState,
-        Refused::NotPermitted(_) | Refused::LeadOnly(_) => ErrorCode::NotPermitted,
+        Refused::NotPermitted(_) | Refused::LeadOnly(_) | Refused::LineNotAllowed(_) => {
+            ErrorCode::NotPermitted
+        }
         Refused::UnknownRequest(_) => ErrorCode::UnknownRequest,
         Refused::UnknownGrant(_) => ErrorCode::UnknownGrant,
         Refused::Decided { .. } => ErrorCode::AlreadyDecided,
@@ -435,6 +437,9 @@ fn hint(refused: &Refused) -> Option<String> {
         Refused::RulesForOnce => "--for member or --for team, or without --as".to_owned(),
         Refused::AlwaysWithoutRules => {
             "say with --as what it is: requests show offers rules".to_owned()
+        }
+        Refused::LineNotAllowed(_) => {
+            "create_task asks for it; the user writes shell lines without asking".to_owned()
         }
         Refused::NoTask(_) => "--for member reaches until the team goes down".to_owned(),
         Refused::ApprovedOnce => {

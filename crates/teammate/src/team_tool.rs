@@ -45,7 +45,7 @@ pub use system_prompt::{Briefing, digest, system_prompt};
 
 use crate::desk::Desk;
 use crate::model::ToolSpec;
-use crate::tool::{Bench, Output, Running, Tool, ToolError, arguments};
+use crate::tool::{Bench, Output, Permission, Running, Tool, ToolError, arguments};
 
 /// What a member's loop and its team tools share. Cheap to clone; all clones are one.
 #[derive(Debug, Clone)]
@@ -58,13 +58,13 @@ pub struct Shared {
 /// A check on its way; the error is the end of what it printed, for the model.
 pub type Verifying<'a> = Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>>;
 
-/// Runs the line of a task that must exit 0 before the task counts as completed: the user's words, never a model's.
+/// Runs the line of a task that must exit 0 before the task counts as completed: the user's words, or allowed.
 pub trait Verify: Send + Sync + fmt::Debug {
     fn verify<'a>(&'a self, task: TaskId, line: &'a str) -> Verifying<'a>;
 }
 
 /// The team tools of this member, new.
-pub fn team_tools(desk: &Desk, shared: &Shared) -> Vec<Box<dyn Tool>> {
+pub fn team_tools(desk: &Desk, shared: &Shared, permission: &Permission) -> Vec<Box<dyn Tool>> {
     let seat = Arc::new(Seat {
         desk: desk.clone(),
         shared: shared.clone(),
@@ -72,7 +72,7 @@ pub fn team_tools(desk: &Desk, shared: &Shared) -> Vec<Box<dyn Tool>> {
     let mut tools = Vec::new();
     if desk.lead {
         tools.extend(members::tools_of_the_lead(&seat));
-        tools.extend(board::tools_of_the_lead(&seat));
+        tools.extend(board::tools_of_the_lead(&seat, permission));
         tools.push(wait::tool(&seat));
     }
     tools.extend(messages::tools(&seat));

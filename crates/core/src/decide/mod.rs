@@ -177,8 +177,12 @@ impl<'a> Turn<'a> {
                 reply_to,
             } => self.send(by, &to, text, urgent, reply_to),
             Call::Read { messages } => self.read(by, messages),
-            Call::AddTask { plan, after } => self.add_task(by, plan, &after),
-            Call::UpdateTask { task, changes } => self.update_task(by, task, *changes),
+            Call::AddTask { plan, after, lines } => self.add_task(by, plan, &after, &lines),
+            Call::UpdateTask {
+                task,
+                changes,
+                lines,
+            } => self.update_task(by, task, *changes, &lines),
             Call::ClaimTask { task } => self.claim_task(by, task),
             Call::AssignTask { task, member } => self.assign_task(by, task, &member),
             Call::CompleteTask {

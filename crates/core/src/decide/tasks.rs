@@ -11,7 +11,7 @@ use crate::answers::{Answer, CallKey};
 use crate::effect::Effect;
 use crate::event::Event;
 use crate::globs::may_meet;
-use crate::input::{After, ClaimRef, Origin, ReplyTo, TaskChanges, Verdict};
+use crate::input::{After, ClaimRef, Origin, ReplyTo, TaskChanges, TaskLine, Verdict};
 use crate::member::Life;
 use crate::plan::TaskPlan;
 use crate::refusal::Refused;
@@ -23,10 +23,17 @@ use crate::task::{GraphError, Outcome, REFUSALS_MAX, Task};
 const PLAN_MAX: usize = 96 << 10;
 
 impl Turn<'_> {
-    pub(super) fn add_task(&mut self, by: &Origin, mut plan: TaskPlan, after: &[After]) -> Decided {
+    pub(super) fn add_task(
+        &mut self,
+        by: &Origin,
+        mut plan: TaskPlan,
+        after: &[After],
+        lines: &[TaskLine],
+    ) -> Decided {
         let task = self.team.next_task();
         plan.after = self.resolve(&plan.title, after)?;
-        self.check_plan(by, &plan, true)?;
+        self.check_plan(&plan)?;
+        self.check_lines(by, plan.run.iter().chain(&plan.verify), lines)?;
         self.check_after(task, &plan.after)?;
         self.record(Event::TaskAdded {
             task,
@@ -36,10 +43,16 @@ impl Turn<'_> {
         Ok(self.task_answer(task))
     }
 
-    pub(super) fn update_task(&mut self, by: &Origin, id: TaskId, changes: TaskChanges) -> Decided {
+    pub(super) fn update_task(
+        &mut self,
+        by: &Origin,
+        id: TaskId,
+        changes: TaskChanges,
+        lines: &[TaskLine],
+    ) -> Decided {
         let task = self.open_task(id, "changed")?;
         self.check_may_change(by, task)?;
-        let sets_lines = changes.run.is_some() || changes.verify.is_some();
+        self.check_lines(by, changes.run.iter().chain(&changes.verify), lines)?;
         let mut plan = task.plan.clone();
         if let Some(after) = &changes.after {
             plan.after = self.resolve(&plan.title, after)?;
@@ -53,7 +66,7 @@ impl Turn<'_> {
         plan.run = changes.run.or(plan.run);
         plan.verify = changes.verify.or(plan.verify);
         plan.rerun = changes.rerun.unwrap_or(plan.rerun);
-        self.check_plan(by, &plan, sets_lines)?;
+        self.check_plan(&plan)?;
         self.check_after(id, &plan.after)?;
         self.record(Event::TaskChanged { task: id, plan });
         Ok(self.task_answer(id))
@@ -408,12 +421,33 @@ impl Turn<'_> {
         }
     }
 
-    pub(super) fn check_plan(
+    /// A member writes no shell line that she may not run herself: it is allowed by the rules, or she is carrying out
+    /// what was allowed when she asked.
+    fn check_lines<'a>(
         &self,
         by: &Origin,
-        plan: &TaskPlan,
-        sets_lines: bool,
+        written: impl Iterator<Item = &'a Arc<str>>,
+        lines: &[TaskLine],
     ) -> Result<(), Refused> {
+        let Origin::Member { name, launch } = by else {
+            return Ok(());
+        };
+        let requests = &self.team.requests;
+        let is_allowed =
+            |line: &TaskLine| line.allowed || requests.is_carried_out(name, launch, &line.digest);
+        for text in written {
+            if self.member(name)?.is_locked() {
+                return Err(Refused::PlanFirst);
+            }
+            let line = lines.iter().find(|line| line.line == *text);
+            if !line.is_some_and(is_allowed) {
+                return Err(Refused::LineNotAllowed(first_line(text).to_string()));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_plan(&self, plan: &TaskPlan) -> Result<(), Refused> {
         if plan.title.trim().is_empty() {
             return Err(Refused::NoTitle);
         }
@@ -439,9 +473,6 @@ impl Turn<'_> {
                 bytes,
                 limit: PLAN_MAX,
             });
-        }
-        if sets_lines && *by != Origin::User && (plan.run.is_some() || plan.verify.is_some()) {
-            return Err(Refused::NotPermitted("write the shell lines of a task"));
         }
         if let Some(assignee) = &plan.assignee {
             self.member(assignee)?;

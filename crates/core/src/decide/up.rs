@@ -8,7 +8,7 @@ use agent_team_protocol::id::{MemberName, Party, TaskId};
 use super::{Decided, Turn};
 use crate::answers::{Answer, Change, ChangeKind, Changed};
 use crate::event::Event;
-use crate::input::{Origin, UpPlan};
+use crate::input::UpPlan;
 use crate::member::{Life, Then};
 use crate::plan::{FileTask, MemberPlan, TaskPlan};
 use crate::refusal::Refused;
@@ -109,7 +109,7 @@ impl Turn<'_> {
                 assignee: None,
                 ..task.plan.clone()
             };
-            self.check_plan(&Origin::User, &plan, false)?;
+            self.check_plan(&plan)?;
             if let Some(assignee) = &task.plan.assignee
                 && !wanted.members.iter().any(|member| member.name == *assignee)
             {

@@ -11,6 +11,7 @@ fn add_after(title: &str, after: &[After]) -> Call {
     Call::AddTask {
         plan: task_plan(title),
         after: after.to_vec(),
+        lines: Vec::new(),
     }
 }
 
@@ -18,6 +19,7 @@ fn update(task: TaskId, changes: TaskChanges) -> Call {
     Call::UpdateTask {
         task,
         changes: Box::new(changes),
+        lines: Vec::new(),
     }
 }
 
@@ -161,10 +163,11 @@ fn agents_do_not_write_shell_lines() {
             let call = Call::AddTask {
                 plan: plan.clone(),
                 after: Vec::new(),
+                lines: Vec::new(),
             };
             assert!(matches!(
                 rig.by(agent, call).refusal(),
-                Refused::NotPermitted(_)
+                Refused::LineNotAllowed(_)
             ));
         }
     }
@@ -181,7 +184,7 @@ fn agents_do_not_write_shell_lines() {
     for changes in changes {
         assert!(matches!(
             rig.by("ada", update(own, changes)).refusal(),
-            Refused::NotPermitted(_)
+            Refused::LineNotAllowed(_)
         ));
     }
 }
@@ -195,6 +198,7 @@ fn an_agent_may_change_the_rest_of_a_task_that_has_shell_lines() {
         .user(Call::AddTask {
             plan,
             after: Vec::new(),
+            lines: Vec::new(),
         })
         .task();
     let changes = TaskChanges {
@@ -236,6 +240,7 @@ fn bad_words_of_a_task_are_refused() {
         rig.user(Call::AddTask {
             plan,
             after: Vec::new(),
+            lines: Vec::new(),
         })
         .refusal()
     };

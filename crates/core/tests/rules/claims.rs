@@ -133,6 +133,7 @@ fn an_idle_member_takes_the_ready_task_of_highest_priority_and_lowest_number() {
         rig.user(Call::AddTask {
             plan,
             after: Vec::new(),
+            lines: Vec::new(),
         })
         .task()
     };
@@ -154,6 +155,7 @@ fn what_an_idle_member_takes_she_is_told_to_work_on() {
     let added = rig.user(Call::AddTask {
         plan,
         after: Vec::new(),
+        lines: Vec::new(),
     });
     assert!(added.effects.iter().any(|effect| matches!(
         effect,
@@ -176,6 +178,7 @@ fn a_role_is_for_its_members_and_a_name_for_its_bearer() {
         rig.user(Call::AddTask {
             plan,
             after: Vec::new(),
+            lines: Vec::new(),
         })
         .task()
     };
@@ -205,6 +208,7 @@ fn a_task_without_a_run_line_is_not_taken_by_who_runs_commands() {
         .user(Call::AddTask {
             plan: runs,
             after: Vec::new(),
+            lines: Vec::new(),
         })
         .task();
     assert!(rig.is_pending(thinking));
@@ -307,6 +311,7 @@ fn two_tasks_in_progress_that_mean_the_same_files_warn_the_lead() {
         rig.user(Call::AddTask {
             plan,
             after: Vec::new(),
+            lines: Vec::new(),
         })
         .task()
     };
@@ -319,6 +324,7 @@ fn two_tasks_in_progress_that_mean_the_same_files_warn_the_lead() {
         rig.user(Call::AddTask {
             plan,
             after: Vec::new(),
+            lines: Vec::new(),
         })
         .answer()
     };

@@ -104,6 +104,7 @@ fn the_users_own_completion_is_marked_unverified() {
         rig.user(Call::AddTask {
             plan,
             after: Vec::new(),
+            lines: Vec::new(),
         })
         .task()
     };
@@ -139,6 +140,7 @@ fn the_leads_completion_of_somebody_elses_task_is_marked_unverified() {
         .user(Call::AddTask {
             plan,
             after: Vec::new(),
+            lines: Vec::new(),
         })
         .task();
     let claim = rig.claim_of(task);
@@ -161,6 +163,7 @@ fn a_result_reaches_the_lead_and_the_creator_once_and_not_who_did_it() {
     let add = |title: &str| Call::AddTask {
         plan: task_plan(title),
         after: Vec::new(),
+        lines: Vec::new(),
     };
     let by_ada = rig.by("ada", add("Review")).task();
     let claim = rig.claim_of(by_ada);

@@ -1,13 +1,14 @@
 //! Who may do what after asking: only a decision allows, the first one wins, and nothing is carried out twice.
 
 use agent_team_core::effect::Effect;
-use agent_team_core::input::{Call, Decree, Growth, Ruling, Verdict};
+use agent_team_core::input::{Call, Decree, Growth, Ruling, TaskLine, Verdict};
+use agent_team_core::plan::TaskPlan;
 use agent_team_core::request::{RequestState, Scope};
 use agent_team_core::{Answer, Refused};
 use agent_team_protocol::id::{LaunchId, RequestId};
 use proptest::prelude::*;
 
-use crate::plans::name;
+use crate::plans::{name, task_plan};
 use crate::rig::{Rig, file};
 
 fn ask(digest: &str) -> Call {
@@ -537,4 +538,40 @@ fn a_stale_launch_asks_nothing() {
         rig.by_launch("ada", gone, ask("d")).refusal(),
         Refused::StaleLaunch
     );
+}
+
+#[test]
+fn a_shell_line_of_a_task_is_written_by_who_carries_out_its_request() {
+    let mut rig = Rig::of(file(&["ada", "bob"]));
+    let add = |title: &str, allowed: bool| Call::AddTask {
+        plan: TaskPlan {
+            run: Some("make".into()),
+            ..task_plan(title)
+        },
+        after: Vec::new(),
+        lines: vec![TaskLine {
+            line: "make".into(),
+            digest: "d".into(),
+            allowed,
+        }],
+    };
+    let refused = |rig: &mut Rig, member: &str, call: Call| {
+        let refused = rig.by(member, call).refusal();
+        assert!(matches!(refused, Refused::LineNotAllowed(_)), "{refused:?}");
+    };
+    let id = asked(&mut rig, "ada", "d");
+    refused(&mut rig, "ada", add("pending", false));
+    rig.user(allow(id)).answer();
+    refused(&mut rig, "ada", add("not begun", false));
+    rig.by("ada", Call::BeginRequest { request: id }).answer();
+    refused(&mut rig, "bob", add("another's", false));
+    let mut other = add("another line", false);
+    if let Call::AddTask { lines, .. } = &mut other {
+        lines[0].digest = "e".into();
+    }
+    refused(&mut rig, "ada", other);
+    rig.by("ada", add("hers", false)).task();
+    rig.by("ada", Call::EndRequest { request: id }).answer();
+    refused(&mut rig, "ada", add("used up", false));
+    rig.by("ada", add("by the rules", true)).task();
 }

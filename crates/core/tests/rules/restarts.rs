@@ -56,6 +56,7 @@ fn a_run_that_may_not_be_repeated_fails_when_its_worker_is_lost() {
         .user(Call::AddTask {
             plan,
             after: Vec::new(),
+            lines: Vec::new(),
         })
         .task();
     rig.exits("ada");

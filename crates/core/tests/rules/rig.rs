@@ -220,6 +220,7 @@ impl Rig {
         self.user(Call::AddTask {
             plan,
             after: Vec::new(),
+            lines: Vec::new(),
         })
         .task()
     }

@@ -340,7 +340,13 @@ fn a_lead_that_only_asks_takes_no_tasks() {
         ..task_plan("Hers")
     };
     let after = Vec::new();
-    let task = rig.user(Call::AddTask { plan, after }).task();
+    let task = rig
+        .user(Call::AddTask {
+            plan,
+            after,
+            lines: Vec::new(),
+        })
+        .task();
     assert_eq!(rig.owner(task).as_deref(), None);
 }
 

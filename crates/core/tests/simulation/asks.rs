@@ -98,6 +98,7 @@ impl World {
                     .iter()
                     .map(|which| After::Task(self.task(*which)))
                     .collect(),
+                lines: Vec::new(),
             },
             Ask::Update {
                 task,
@@ -115,6 +116,7 @@ impl World {
                     }),
                     ..TaskChanges::default()
                 }),
+                lines: Vec::new(),
             },
             Ask::Claim { task } => Call::ClaimTask {
                 task: task.map(|which| self.task(which)),

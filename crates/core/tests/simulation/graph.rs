@@ -89,6 +89,7 @@ fn wait_for(team: &mut Team, graph: &mut Graph, task: u64, after: &[u64]) {
             Call::AddTask {
                 plan: task_plan("x"),
                 after: ids(after),
+                lines: Vec::new(),
             },
         )
     } else {
@@ -101,6 +102,7 @@ fn wait_for(team: &mut Team, graph: &mut Graph, task: u64, after: &[u64]) {
             Call::UpdateTask {
                 task: TaskId(task),
                 changes,
+                lines: Vec::new(),
             },
         )
     };

@@ -43,7 +43,8 @@ impl Driver {
             digest,
         });
         match change {
-            Change::Call(call) => {
+            Change::Call(mut call) => {
+                self.judge_task_lines(&by, &mut call);
                 let shape = match (&*call, &by) {
                     (Call::Down { .. }, _) => Shape::Down,
                     (Call::Append(_), Origin::Member { name, .. }) => Shape::Append(name.clone()),

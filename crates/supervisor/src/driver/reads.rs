@@ -412,6 +412,7 @@ mod tests {
             let call = agent_team_core::Call::AddTask {
                 plan,
                 after: Vec::new(),
+                lines: Vec::new(),
             };
             let context = Context {
                 now: agent_team_core::Tick(0),

@@ -1,6 +1,6 @@
 //! Permission requests: what the policy says of a call, and what a decision covers. The core is told both.
 
-use agent_team_core::input::{self, Decree};
+use agent_team_core::input::{self, Decree, TaskLine};
 use agent_team_core::request::{self, Grant, RequestState};
 use agent_team_core::{Call, CallKey, Origin};
 use agent_team_policy::{Action, Decision as Judgement, Ground, RuleBook, Ruling, Why};
@@ -60,6 +60,35 @@ impl Driver {
             ruling,
         };
         self.call(by, key, reply, shape, call);
+    }
+
+    /// Puts beside each shell line that a member writes into a task what the rules say of it.
+    pub(super) fn judge_task_lines(&self, by: &Origin, call: &mut Call) {
+        let Origin::Member { name, .. } = by else {
+            return;
+        };
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "only these two write shell lines"
+        )]
+        let (written, lines) = match call {
+            Call::AddTask { plan, lines, .. } => ([&plan.run, &plan.verify], lines),
+            Call::UpdateTask { changes, lines, .. } => ([&changes.run, &changes.verify], lines),
+            _ => return,
+        };
+        let written = written.into_iter().flatten();
+        // What cannot be judged is not allowed.
+        *lines = written
+            .filter_map(|line| {
+                let ask = AskRequest::for_task_line(line, self.identity.project.clone());
+                let call = permission::call(&ask).ok()?;
+                Some(TaskLine {
+                    line: line.clone(),
+                    digest: agent_team_policy::Digest::of(&call).to_string().into(),
+                    allowed: self.judge(Some(name), &call, None).ruling == Ruling::Allow,
+                })
+            })
+            .collect();
     }
 
     /// Whatever the rules say, somebody decides.

@@ -156,6 +156,7 @@ pub(super) fn destination(method: &str, call: &Envelope<'_>) -> Result<Destinati
             change(Call::AddTask {
                 plan: convert::task_plan(spec),
                 after,
+                lines: Vec::new(),
             })
         }
         m::TaskList::NAME => read(Query::ListTasks(call.args::<m::TaskList>()?)),
@@ -165,6 +166,7 @@ pub(super) fn destination(method: &str, call: &Envelope<'_>) -> Result<Destinati
             change(Call::UpdateTask {
                 task,
                 changes: Box::new(convert::task_changes(changes)),
+                lines: Vec::new(),
             })
         }
         m::TaskClaim::NAME => change(Call::ClaimTask {

@@ -108,8 +108,9 @@ pub(crate) fn tools_of(
     shared: &Shared,
     confinement: Option<Arc<Confinement>>,
 ) -> Vec<Box<dyn Tool>> {
+    let permission = permission_of(agent, desk);
     let mut tools = domain_tools(Options {
-        permission: permission_of(agent, desk),
+        permission: permission.clone(),
         confinement,
         private_addresses: false,
     });
@@ -118,7 +119,7 @@ pub(crate) fn tools_of(
         tools = plan_first(tools, desk);
         tools.push(plan_tool(desk, shared));
     }
-    tools.extend(team_tools(desk, shared));
+    tools.extend(team_tools(desk, shared, &permission));
     if desk.lead && agent.may_allow {
         tools.extend(request_tools(desk, shared));
     }

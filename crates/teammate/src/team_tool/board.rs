@@ -1,37 +1,29 @@
 //! The board: creating, giving and cancelling tasks for the lead; looking, claiming and ending them for everybody.
 
 mod claiming;
+mod creating;
 mod ending;
 
 use std::sync::Arc;
 
 use agent_team_protocol::method::{
-    AddTask, AssignTask, ListTasks, OneTask, TaskAdd, TaskAnswer, TaskAssign, TaskCancel, TaskList,
-    TaskShow,
+    AssignTask, ListTasks, OneTask, TaskAnswer, TaskAssign, TaskCancel, TaskList, TaskShow,
 };
-use agent_team_protocol::spec::TaskSpec;
 use agent_team_protocol::view::{TaskState, TaskView};
-use agent_team_protocol::{MemberName, Party, RoleName, TaskId};
+use agent_team_protocol::{MemberName, Party, TaskId};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::lines::{ids, is_open, task_line, task_sheet};
 use super::{Seat, changing, reading};
-use crate::tool::{Tool, ToolError};
+use crate::tool::{Permission, Tool, ToolError};
 
 /// Lines of a list: who wants others narrows it.
 const LISTED: usize = 200;
 
-pub(super) fn tools_of_the_lead(seat: &Arc<Seat>) -> [Box<dyn Tool>; 3] {
+pub(super) fn tools_of_the_lead(seat: &Arc<Seat>, permission: &Permission) -> [Box<dyn Tool>; 3] {
     [
-        changing(
-            seat,
-            "create_task",
-            "Puts a task on the board. Idle teammates take ready tasks by themselves; a task that waits for others is \
-             ready when all of them are completed. Describe it so that somebody who has not seen your conversation can \
-             do it and knows when it is done.",
-            create,
-        ),
+        creating::tool(seat, permission),
         changing(
             seat,
             "assign_task",
@@ -90,57 +82,6 @@ pub(super) fn tools(seat: &Arc<Seat>) -> [Box<dyn Tool>; 6] {
             ending::release,
         ),
     ]
-}
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Create {
-    /// One line: what is to be done.
-    title: String,
-    /// What exactly, where, what must hold when it is done, how to check it.
-    #[serde(default)]
-    description: String,
-    /// Higher first; 0 unless given.
-    #[serde(default)]
-    priority: i32,
-    #[serde(default)]
-    labels: Vec<String>,
-    /// Tasks that must be completed first, by id (T-3) or exact title.
-    #[serde(default)]
-    after: Vec<String>,
-    /// Only members of this role may take it.
-    #[schemars(with = "Option<String>")]
-    role: Option<RoleName>,
-    /// Only this member may take it.
-    #[serde(rename = "for")]
-    #[schemars(with = "Option<String>")]
-    assignee: Option<MemberName>,
-    /// Globs of the files that it may change. Tasks that run at the same time must not overlap.
-    #[serde(default)]
-    files: Vec<String>,
-}
-
-async fn create(seat: Arc<Seat>, args: Create) -> Result<String, ToolError> {
-    let spec = TaskSpec {
-        key: String::new(),
-        title: args.title,
-        description: args.description,
-        priority: args.priority,
-        labels: args.labels,
-        after: args.after,
-        role: args.role,
-        assignee: args.assignee,
-        files: args.files,
-        run: None,
-        verify: None,
-        rerun: true,
-    };
-    let added = seat.call::<TaskAdd>(AddTask { spec }).await?;
-    Ok(format!(
-        "{} is on the board.{}",
-        added.task,
-        overlaps(&added)
-    ))
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -31,7 +31,7 @@ pub enum Permission {
 
 /// A call that may be carried out. To be kept until it was.
 #[derive(Debug)]
-pub(super) struct Permit {
+pub(crate) struct Permit {
     /// What a line is carried out as, in place of what was asked.
     pub(super) run: Option<RunnableView>,
     _open: Option<Open>,
@@ -93,10 +93,9 @@ impl Permission {
         bench: &Bench,
         shown: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<Permit, ToolError> {
-        let desk = match self {
-            Permission::Bypass => return Ok(Permit::free(None)),
-            Permission::Asked(desk) => desk,
-        };
+        if !self.is_asked() {
+            return Ok(Permit::free(None));
+        }
         let ask = AskRequest {
             tool: tool.to_owned(),
             arguments: serde_json::value::to_raw_value(arguments)
@@ -105,7 +104,30 @@ impl Permission {
             confined,
             places: places(Action::of(tool, arguments).paths(), bench).await?,
         };
-        let request = match desk.call::<RequestAsk>(&ask).await.map_err(refused)? {
+        self.put(&ask, shown).await
+    }
+
+    /// Waits until a task may have this shell line.
+    pub(crate) async fn ask_for_task_line(
+        &self,
+        line: &str,
+        bench: &Bench,
+        shown: &(dyn Fn(&str) + Send + Sync),
+    ) -> Result<Permit, ToolError> {
+        let ask = AskRequest::for_task_line(line, bench.project.clone());
+        self.put(&ask, shown).await
+    }
+
+    async fn put(
+        &self,
+        ask: &AskRequest,
+        shown: &(dyn Fn(&str) + Send + Sync),
+    ) -> Result<Permit, ToolError> {
+        let desk = match self {
+            Permission::Bypass => return Ok(Permit::free(None)),
+            Permission::Asked(desk) => desk,
+        };
+        let request = match desk.call::<RequestAsk>(ask).await.map_err(refused)? {
             Answer::Allowed { run } => return Ok(Permit::free(run)),
             Answer::Denied { why } => return Err(denied(&why)),
             Answer::Asked { request } => request,

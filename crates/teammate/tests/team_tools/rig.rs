@@ -10,7 +10,7 @@ use agent_team_protocol::{ErrorCode, MessageId, Refusal, TaskId};
 use agent_team_teammate::desk::Desk;
 use agent_team_teammate::secret::Secrets;
 use agent_team_teammate::team_tool::{Arrivals, Claims, Shared, Verify, Verifying, team_tools};
-use agent_team_teammate::tool::{Bench, Tool, ToolError};
+use agent_team_teammate::tool::{Bench, Permission, Tool, ToolError};
 use serde_json::{Value, json};
 
 pub(crate) struct Rig {
@@ -65,7 +65,7 @@ impl Rig {
             verify: Arc::new(Checks),
         };
         Self {
-            tools: team_tools(&desk, &shared),
+            tools: team_tools(&desk, &shared, &Permission::Asked(desk.clone())),
             shared,
             made,
             bench: bench(),
