@@ -280,12 +280,20 @@ impl Rig {
 
     /// Starts a verb on a terminal.
     pub fn on_terminal<const N: usize>(&self, arguments: [&str; N]) -> Screen {
-        let program = self.binary("agent-team");
-        self.program_on_terminal(&program, &arguments)
+        self.on_terminal_of(SIZE, arguments)
+    }
+
+    /// The same, on one of these columns and rows.
+    pub fn on_terminal_of<const N: usize>(&self, size: (u16, u16), arguments: [&str; N]) -> Screen {
+        self.start_on_terminal(&self.binary("agent-team"), &arguments, size)
     }
 
     /// Starts a program on a terminal, in the project.
     pub fn program_on_terminal(&self, program: &Path, arguments: &[&str]) -> Screen {
+        self.start_on_terminal(program, arguments, SIZE)
+    }
+
+    fn start_on_terminal(&self, program: &Path, arguments: &[&str], size: (u16, u16)) -> Screen {
         let environment = self.environment.clone();
         let spec = ProgramSpec {
             program: program.to_owned(),
@@ -293,7 +301,7 @@ impl Rig {
             env: environment.into_iter().collect(),
             cwd: self.project(),
         };
-        Screen::start(&spec, SIZE)
+        Screen::start(&spec, size)
     }
 
     /// Connects to the supervisor as the user, about the project's team.
