@@ -110,7 +110,7 @@ async fn a_restarted_member_keeps_its_pane() {
         pid: first[1].process.pid,
         start_time: first[1].process.start_time,
     }
-    .signal(agent_team_system::process::Signal::SIGKILL)
+    .signal(Signal::SIGKILL)
     .unwrap();
     ended(&first[1]).await;
     for _ in 0..2 {
@@ -437,6 +437,27 @@ async fn a_worker_that_ends_at_once_is_told_with_what_tmux_knows() {
         Err(told) => assert!(told.contains("ended at once"), "{told}"),
     }
     assert_eq!(rig.server.panes("#{@agent_team_member}"), ["lead"]);
+}
+
+#[tokio::test]
+async fn tmux_tells_how_each_of_many_ended() {
+    let Some(binary) = tmux_or_skip() else { return };
+    let mut rig = Rig::own(binary);
+    // In one kind of build several of these go unnoticed by tmux.
+    for signal in [Signal::SIGKILL, Signal::SIGSEGV, Signal::SIGTERM].repeat(10) {
+        let ada = rig.start(&["ada"]).await.remove(0);
+        let process = ProcessId {
+            pid: ada.process.pid,
+            start_time: ada.process.start_time,
+        };
+        process.signal(signal).unwrap();
+        ended(&ada).await;
+        let survey = rig.panes.survey.as_ref().unwrap();
+        let pane = survey.of_member(&team(), "ada").unwrap().clone();
+        let how = rig.panes.how_ended(&pane).await;
+        let number = format!("by signal {}", signal as i32);
+        assert_eq!(how.as_deref(), Some(number.as_str()));
+    }
 }
 
 #[tokio::test]
