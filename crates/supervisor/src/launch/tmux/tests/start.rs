@@ -408,6 +408,53 @@ async fn the_users_window_and_focus_stay_as_they_are() {
 }
 
 #[tokio::test]
+async fn whatever_the_user_has_set_holds_for_the_user_alone() {
+    let Some(binary) = tmux_or_skip() else { return };
+    let mut rig = Rig::users(binary);
+    for [flags, option, value] in [
+        ["-g", "base-index", "1"],
+        ["-g", "renumber-windows", "on"],
+        ["-g", "default-command", "exit 3"],
+        ["-g", "mouse", "on"],
+        ["-gw", "pane-base-index", "1"],
+        ["-gw", "pane-border-status", "off"],
+        ["-gw", "remain-on-exit", "off"],
+        ["-g", "after-new-window[0]", "split-window -d 'sleep 1000'"],
+        [
+            "-g",
+            "after-split-window[0]",
+            "select-layout even-horizontal",
+        ],
+        ["-g", "after-kill-pane[0]", "select-pane -t 1"],
+    ] {
+        rig.server.tmux(&["set-option", flags, option, value]);
+    }
+    let asked = [
+        ["show-options", "-g"],
+        ["show-options", "-gw"],
+        ["show-options", "-gH"],
+    ];
+    let options = |rig: &Rig| asked.map(|asked| rig.server.tmux(&asked));
+    let theirs = |rig: &Rig| {
+        let panes =
+            "#{@agent_team_member}|#{window_id} #{window_layout} #{pane_active} #{pane_pid}";
+        let mut panes = rig.server.panes(panes);
+        panes.retain(|pane| pane.starts_with('|'));
+        panes
+    };
+    let before = (options(&rig), theirs(&rig)[0].clone());
+    let running = rig.start(&["lead", "ada", "bob"]).await;
+    assert!(running.iter().all(is_alive));
+    let again = rig.start(&["ada"]).await;
+    assert_eq!(id(&again[0]), id(&running[1]));
+    assert_eq!((options(&rig), theirs(&rig)[0].clone()), before);
+    rig.panes.close_all().await;
+    let tagged = rig.server.panes("#{@agent_team_member}");
+    assert!(tagged.iter().all(String::is_empty), "{tagged:?}");
+    assert_eq!((options(&rig), theirs(&rig)[0].clone()), before);
+}
+
+#[tokio::test]
 async fn with_the_users_session_gone_nothing_is_put_elsewhere() {
     let Some(binary) = tmux_or_skip() else { return };
     let mut rig = Rig::users(binary);
