@@ -9,7 +9,7 @@ use agent_team_core::member::ProcessStamp;
 use agent_team_protocol::MemberName;
 use agent_team_protocol::spec::Layout;
 use agent_team_protocol::view::Placement;
-use agent_team_system::process::ProcessId;
+use agent_team_system::process::{ProcessId, Signal};
 
 use super::Panes;
 use super::call::TmuxError;
@@ -263,22 +263,34 @@ impl Panes {
         }
     }
 
-    /// How a worker ended that was gone before we could look at it. Some builds of tmux never learn of it.
+    /// That a worker was gone before we could look at it.
     async fn ended(&self, pane: &Pane) -> String {
-        let told = self
-            .tmux
-            .show(&pane.id, "#{pane_dead_status}\t#{pane_dead_signal}")
-            .await
-            .unwrap_or_default();
-        let (status, signal) = told.split_once('\t').unwrap_or_default();
-        let how = match (status, signal) {
-            ("", "") => "tmux does not know how".to_owned(),
-            (status, "") => format!("with status {status}"),
-            (_, signal) => format!("by signal {signal}"),
-        };
+        let how = self.how_ended(pane).await;
         format!(
-            "its worker ended at once, {how}; pane {} shows its last words",
+            "its worker ended at once, {}; pane {} shows its last words",
+            how.as_deref().unwrap_or("tmux does not know how"),
             pane.id
         )
+    }
+
+    /// How a pane's process ended that has. Up to 3.5a, a tmux that was built with libutempter loses some of the
+    /// signals that tell it so (tmux#4559), and has the process as its zombie until it gets another one.
+    pub(super) async fn how_ended(&self, pane: &Pane) -> Option<String> {
+        if let Some(how) = self.known_end(pane).await {
+            return Some(how);
+        }
+        let server = ProcessId::of(pane.server).ok().flatten()?;
+        server.signal(Signal::SIGCHLD).ok()?;
+        self.known_end(pane).await
+    }
+
+    async fn known_end(&self, pane: &Pane) -> Option<String> {
+        let format = "#{pane_dead_status}\t#{pane_dead_signal}";
+        let told = self.tmux.show(&pane.id, format).await.ok()?;
+        match told.split_once('\t')? {
+            ("", "") => None,
+            (status, "") => Some(format!("with status {status}")),
+            (_, signal) => Some(format!("by signal {signal}")),
+        }
     }
 }

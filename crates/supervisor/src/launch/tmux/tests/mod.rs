@@ -11,7 +11,7 @@ use std::time::Duration;
 use agent_team_protocol::LaunchId;
 use agent_team_protocol::spec::Colour;
 use agent_team_protocol::view::{Fate, Receipt, ReceiptKind};
-use agent_team_system::process::{ExitWatch, ProcessId};
+use agent_team_system::process::{ExitWatch, ProcessId, Signal};
 
 use super::testing::{Server, tmux_or_skip};
 use super::*;

@@ -110,7 +110,7 @@ async fn a_restarted_member_keeps_its_pane() {
         pid: first[1].process.pid,
         start_time: first[1].process.start_time,
     }
-    .signal(agent_team_system::process::Signal::SIGKILL)
+    .signal(Signal::SIGKILL)
     .unwrap();
     ended(&first[1]).await;
     for _ in 0..2 {
@@ -408,6 +408,53 @@ async fn the_users_window_and_focus_stay_as_they_are() {
 }
 
 #[tokio::test]
+async fn whatever_the_user_has_set_holds_for_the_user_alone() {
+    let Some(binary) = tmux_or_skip() else { return };
+    let mut rig = Rig::users(binary);
+    for [flags, option, value] in [
+        ["-g", "base-index", "1"],
+        ["-g", "renumber-windows", "on"],
+        ["-g", "default-command", "exit 3"],
+        ["-g", "mouse", "on"],
+        ["-gw", "pane-base-index", "1"],
+        ["-gw", "pane-border-status", "off"],
+        ["-gw", "remain-on-exit", "off"],
+        ["-g", "after-new-window[0]", "split-window -d 'sleep 1000'"],
+        [
+            "-g",
+            "after-split-window[0]",
+            "select-layout even-horizontal",
+        ],
+        ["-g", "after-kill-pane[0]", "select-pane -t 1"],
+    ] {
+        rig.server.tmux(&["set-option", flags, option, value]);
+    }
+    let asked = [
+        ["show-options", "-g"],
+        ["show-options", "-gw"],
+        ["show-options", "-gH"],
+    ];
+    let options = |rig: &Rig| asked.map(|asked| rig.server.tmux(&asked));
+    let theirs = |rig: &Rig| {
+        let panes =
+            "#{@agent_team_member}|#{window_id} #{window_layout} #{pane_active} #{pane_pid}";
+        let mut panes = rig.server.panes(panes);
+        panes.retain(|pane| pane.starts_with('|'));
+        panes
+    };
+    let before = (options(&rig), theirs(&rig)[0].clone());
+    let running = rig.start(&["lead", "ada", "bob"]).await;
+    assert!(running.iter().all(is_alive));
+    let again = rig.start(&["ada"]).await;
+    assert_eq!(id(&again[0]), id(&running[1]));
+    assert_eq!((options(&rig), theirs(&rig)[0].clone()), before);
+    rig.panes.close_all().await;
+    let tagged = rig.server.panes("#{@agent_team_member}");
+    assert!(tagged.iter().all(String::is_empty), "{tagged:?}");
+    assert_eq!((options(&rig), theirs(&rig)[0].clone()), before);
+}
+
+#[tokio::test]
 async fn with_the_users_session_gone_nothing_is_put_elsewhere() {
     let Some(binary) = tmux_or_skip() else { return };
     let mut rig = Rig::users(binary);
@@ -437,6 +484,27 @@ async fn a_worker_that_ends_at_once_is_told_with_what_tmux_knows() {
         Err(told) => assert!(told.contains("ended at once"), "{told}"),
     }
     assert_eq!(rig.server.panes("#{@agent_team_member}"), ["lead"]);
+}
+
+#[tokio::test]
+async fn tmux_tells_how_each_of_many_ended() {
+    let Some(binary) = tmux_or_skip() else { return };
+    let mut rig = Rig::own(binary);
+    // In one kind of build several of these go unnoticed by tmux.
+    for signal in [Signal::SIGKILL, Signal::SIGSEGV, Signal::SIGTERM].repeat(10) {
+        let ada = rig.start(&["ada"]).await.remove(0);
+        let process = ProcessId {
+            pid: ada.process.pid,
+            start_time: ada.process.start_time,
+        };
+        process.signal(signal).unwrap();
+        ended(&ada).await;
+        let survey = rig.panes.survey.as_ref().unwrap();
+        let pane = survey.of_member(&team(), "ada").unwrap().clone();
+        let how = rig.panes.how_ended(&pane).await;
+        let number = format!("by signal {}", signal as i32);
+        assert_eq!(how.as_deref(), Some(number.as_str()));
+    }
 }
 
 #[tokio::test]
