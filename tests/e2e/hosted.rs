@@ -1,6 +1,7 @@
 //! Several members in one process: the same promises, and what the death of one, or of the process, means for others.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use agent_team_protocol::view::{MemberState, Placement, TaskState};
 use agent_team_system::process::{ProcessId, Signal};
@@ -219,6 +220,17 @@ async fn one_terminal_shows_them_in_turn_and_types_to_each() {
     assert!(shown.ends_with("\u{1b}[?2004l\u{1b}[?25h"), "{shown:?}");
     rig.until_task_is("T-2", TaskState::Completed).await;
     // All goes on, and a second look begins with whom it names.
+    let mut screen = rig.on_terminal(["attach"]);
+    screen.until("ada ▸").await;
+    screen.type_in("\u{1b}[A").await;
+    screen.until("/task").await;
+    screen.type_in("\u{1c}").await;
+    assert_eq!(screen.end().await.0, 0);
+    let teams = fs::read_dir(rig.directories().teams()).unwrap();
+    let typed = teams.map(|team| team.unwrap().path().join("typed"));
+    let mode = typed.last().and_then(|typed| fs::metadata(typed).ok());
+    let mode = mode.expect("it is kept").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
     let mut screen = rig.on_terminal(["attach", "ben", "--read-only"]);
     screen.until("typed to ben").await;
     screen.until("ben ▸").await;

@@ -2,39 +2,47 @@
 //! `attach` where members have no pane to be attached to, and by `up` where they share a process.
 //!
 //! ```text
-//!   state.rs     whom it shows, and what each one's face is told (pure)
-//!   terminal.rs  bytes out, keys in
-//!   deeds.rs     what is asked of the supervisor
+//!   state.rs  whom it shows, and what each one's face is told (pure)
+//!   strip.rs  all members in a line (pure)
+//!   deeds.rs  what is asked of the supervisor
 //! ```
 //! What is said goes into the terminal's own scrollback. It looks when events tell that there is something to see, and
 //! paints when something changed. Who leaves ends nothing.
 
 mod deeds;
 mod state;
-mod terminal;
+mod strip;
 #[cfg(test)]
 mod tests;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use agent_team_protocol::exit::ExitCode as ExitStatus;
 use agent_team_protocol::method::{Nothing, TeamShow};
 use agent_team_protocol::request::RequestView;
 use agent_team_protocol::view::TeamView;
 use agent_team_protocol::{MemberName, RequestId};
+use agent_team_system::directories::Directories;
+use agent_team_system::history::History;
 use agent_team_system::signals::{SignalEvent, Signals};
 use tokio::task::JoinSet;
 
-use self::state::{Deed, State};
-use self::terminal::{Happened, Terminal};
+use self::state::{Act, Deed, State};
 use crate::error::Failure;
+use crate::secrets::Secrets;
 use crate::session::{Session, Step, Subscription};
+use crate::terminal::{Happened, Terminal, has_colours};
 
 /// Between two frames, at least.
 const FRAME: Duration = Duration::from_millis(50);
 
 /// Between two looks, at least: what happens meanwhile is seen by one.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// What is pasted comes marked, as long as this is here.
+const BEGIN: &[u8] = b"\x1b[?2004h";
+const END: &[u8] = b"\x1b[?2004l\x1b[?25h";
 
 /// What came of something that was asked.
 enum Answer {
@@ -47,6 +55,8 @@ enum Answer {
 
 struct View {
     state: State,
+    history: History,
+    secrets: Secrets,
     /// Whom the team is looked up through; `None` while it is.
     looks: Option<Session>,
     next_look: Instant,
@@ -68,27 +78,38 @@ pub(crate) async fn run(
         Signals::install().map_err(|error| Failure::io("signals cannot be heard", &error))?;
     let team = session.ask::<TeamShow>(Nothing {}).await?;
     let mut events = Subscription::new(session.another(), team.revision, true).await?;
-    let mut state = State::new(&team, first, read_only, terminal::has_colours());
+    let state = State::new(&team, first, read_only, has_colours(), Instant::now());
+    let mut state = state.ok_or_else(|| {
+        Failure::new(
+            "no_members",
+            ExitStatus::NotFound,
+            "the team has no members",
+        )
+    })?;
     for member in &team.members {
         state.printed(
             &member.name,
             &deeds::recent(&mut session, member.name.clone()).await?,
         );
     }
+    let directories = Directories::from_environment()?;
+    let history = History::new(directories.typed_file(team.team.as_str()));
+    state.remember(history.read());
     let mut view = View {
         state,
+        history,
+        secrets: Secrets::of(&directories, &team.team),
         looks: Some(session.another()),
         next_look: Instant::now(),
         next_frame: Instant::now(),
         answers: JoinSet::new(),
     };
-    let mut terminal = Terminal::enter().map_err(io)?;
+    let mut terminal = Terminal::enter(BEGIN, END).map_err(io)?;
     view.state.resized(terminal.size());
-    view.look(team);
     let code = view
         .show(&session, &mut signals, &mut events, &mut terminal)
         .await;
-    let last = view.state.leave(terminal.size());
+    let last = view.state.leave(Instant::now());
     terminal.leave(&last).await;
     code
 }
@@ -127,11 +148,16 @@ impl View {
                     SignalEvent::Shutdown => return Ok(ExitCode::from(143)),
                 },
                 happened = terminal.next() => match happened {
-                    Happened::Typed(keys) => for deed in self.state.press(&keys, Instant::now()) {
-                        if let Deed::Leave = deed {
-                            return Ok(ExitCode::SUCCESS);
+                    Happened::Typed(keys) => for act in self.state.press(&keys, Instant::now()) {
+                        match act {
+                            Act::Leave => return Ok(ExitCode::SUCCESS),
+                            Act::Do { deed, typed } => {
+                                if let Some(typed) = typed {
+                                    self.history.add(&self.secrets.hide(&typed));
+                                }
+                                self.perform(session, deed);
+                            }
                         }
-                        self.perform(session, deed);
                     },
                     Happened::Written => self.state.was_painted(Instant::now()),
                     Happened::Gone => return Ok(ExitCode::from(129)),
@@ -151,16 +177,12 @@ impl View {
                 () = tokio::time::sleep_until(wake.into()) => {
                     if frame.is_some_and(|at| at <= Instant::now()) {
                         let now = Instant::now();
-                        terminal.write(&self.state.paint(terminal.size(), now));
+                        terminal.write(&self.state.paint(now));
                         self.next_frame = now + FRAME;
                     }
                 }
             }
         }
-    }
-
-    fn look(&mut self, team: TeamView) {
-        self.state.seen(team, Instant::now());
     }
 
     fn look_again(&mut self, now: Instant) {
@@ -182,7 +204,7 @@ impl View {
             Answer::Looked(session, team) => {
                 self.looks = Some(session);
                 match team {
-                    Ok(team) => self.look(*team),
+                    Ok(team) => self.state.seen(*team, Instant::now()),
                     Err(failure) => self.state.note(&failure.sentence()),
                 }
             }

@@ -5,7 +5,9 @@ mod error;
 mod hosted;
 mod log;
 mod output;
+mod secrets;
 mod session;
+mod terminal;
 mod top;
 mod verb;
 
@@ -23,7 +25,7 @@ use error::Failure;
 
 fn main() -> ExitCode {
     panic::set_hook(Box::new(|panic| {
-        top::restore_terminal();
+        terminal::restore();
         Failure::bug(panic.to_string()).print(wants_json());
     }));
     panic::catch_unwind(run).unwrap_or_else(|_told| agent_team_protocol::exit::ExitCode::Bug.into())

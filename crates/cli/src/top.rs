@@ -1,7 +1,7 @@
 //! `agent-team top`: a full-screen view of one team, as one more client of the supervisor. Called by the verb.
 //!
 //! ```text
-//!   terminal.rs  the terminal: frames out, keys in      state.rs     what is shown (pure)
+//!   terminal.rs  frames on the terminal                  state.rs     what is shown (pure)
 //!   calls.rs     what is asked of the supervisor        press.rs     what keys do to it (pure)
 //!   draw.rs      one frame of the state (pure)          question.rs  an open request and its guard (pure)
 //!   wrap.rs      lines to columns (pure)                stale.rs     what events make out of date (pure)
@@ -31,13 +31,13 @@ use tokio::task::JoinSet;
 
 use self::draw::{Drawn, Palette, draw};
 use self::state::{Act, Deed, Seen, Top};
-use self::terminal::{Happened, Screen};
+use self::terminal::Screen;
 use crate::args::Global;
 use crate::error::Failure;
 use crate::log::Log;
 use crate::session::{Session, Step, Subscription, caller_terminal};
-
-pub(crate) use self::terminal::{has_colours, read as read_keys, restore as restore_terminal};
+use crate::terminal::{Happened, has_colours};
+use crate::verb::audit::Decisions;
 
 /// Between two frames, at least.
 const FRAME: Duration = Duration::from_millis(50);
@@ -56,6 +56,8 @@ enum Answer {
     /// With the session that asked, for the next look.
     Looked(Session, Result<Box<Seen>, Failure>),
     Followed(MemberName, Result<(Log, String), Failure>),
+    /// What was decided so far, to be read on from.
+    Decided(Box<Decisions>, Result<(), Failure>),
     Done(Result<String, Failure>),
 }
 
@@ -66,6 +68,8 @@ struct Watch {
     /// Whom questions are asked through that change nothing; `None` while one is asked.
     looks: Option<Session>,
     next_look: Instant,
+    /// `None` while they are read.
+    decisions: Option<Box<Decisions>>,
     next_frame: Instant,
     answers: JoinSet<Answer>,
     /// Whose log is read, or being opened.
@@ -93,7 +97,7 @@ pub(crate) async fn run(global: &Global) -> Result<ExitCode, Failure> {
     let mut signals =
         Signals::install().map_err(|error| Failure::io("signals cannot be heard", &error))?;
     let palette = Palette {
-        colours: terminal::has_colours(),
+        colours: has_colours(),
     };
     let mut watch = Watch::new(&mut session, palette).await?;
     loop {
@@ -171,6 +175,7 @@ impl Watch {
             palette,
             looks: Some(session.another()),
             next_look: now,
+            decisions: Some(Box::default()),
             next_frame: now,
             answers: JoinSet::new(),
             followed: None,
@@ -192,7 +197,7 @@ impl Watch {
         loop {
             let now = Instant::now();
             self.follow(session);
-            self.look(now);
+            self.look(session, now);
             if self.top.changed && now >= self.next_frame && screen.is_written() {
                 self.draw(screen, now).map_err(io)?;
             }
@@ -246,13 +251,12 @@ impl Watch {
     }
 
     fn wants_look(&self) -> bool {
-        !self.top.stale.is_empty() || self.top.more_output
+        !self.top.stale.is_empty() || self.top.more_output || self.top.more_decided
     }
 
     fn draw(&mut self, screen: &mut Screen, now: Instant) -> std::io::Result<()> {
         let (top, palette) = (&self.top, self.palette);
         let mut drawn = Drawn::default();
-        screen.fit()?;
         screen.draw(|frame| drawn = draw(frame, top, palette, now, clock::wall_ms()))?;
         self.top.changed = false;
         self.drawn = Some(drawn);
@@ -277,13 +281,29 @@ impl Watch {
         }
     }
 
+    /// Reads what was decided since the last time.
+    fn read_decisions(&mut self, session: &Session) {
+        if let Some(mut decisions) = self.decisions.take() {
+            self.top.more_decided = false;
+            let session = session.another();
+            self.answers.spawn(async move {
+                let read = decisions.read_on(session).await;
+                Answer::Decided(decisions, read)
+            });
+        }
+    }
+
     /// Looks at what is out of date.
-    fn look(&mut self, now: Instant) {
+    fn look(&mut self, session: &Session, now: Instant) {
         if now < self.next_look || !self.wants_look() {
             return;
         }
         if std::mem::take(&mut self.top.more_output) {
             self.read_on();
+            self.next_look = now + LOOK;
+        }
+        if self.top.more_decided {
+            self.read_decisions(session);
             self.next_look = now + LOOK;
         }
         if self.top.stale.is_empty() {
@@ -326,6 +346,15 @@ impl Watch {
                 (_, Ok(_)) => {}
                 (_, Err(failure)) => self.top.failed(failure.sentence()),
             },
+            Answer::Decided(decisions, read) => {
+                match read {
+                    Ok(()) => self
+                        .top
+                        .were_decided(decisions.newest.iter().cloned().collect()),
+                    Err(failure) => self.top.failed(failure.sentence()),
+                }
+                self.decisions = Some(decisions);
+            }
             Answer::Done(done) => {
                 self.deeds -= 1;
                 match done {

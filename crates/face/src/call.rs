@@ -41,6 +41,13 @@ pub fn first_line(text: &str, failed: bool) -> String {
     line
 }
 
+/// Whether a result says more than its first line shows.
+pub fn says_more(text: &str) -> bool {
+    let mut lines = text.lines().filter(|line| !line.trim().is_empty());
+    let first = lines.next().map_or("", str::trim);
+    lines.next().is_some() || first.chars().count() > SHOWN
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,6 +60,14 @@ mod tests {
         );
         assert_eq!(first_line("it hangs\nwait", true), "  ✗ it hangs (+1 line)");
         assert_eq!(first_line("", false), "  ⎿ done");
+    }
+
+    #[test]
+    fn a_result_of_one_short_line_says_no_more() {
+        assert!(!says_more("\n  done\n\n"));
+        assert!(!says_more(""));
+        assert!(says_more("one\ntwo"));
+        assert!(says_more(&"x".repeat(SHOWN + 1)));
     }
 
     #[test]

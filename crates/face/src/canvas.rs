@@ -9,6 +9,8 @@
 //! It never asks the terminal where the cursor is: it knows how many rows it has painted, and a terminal that becomes
 //! narrower breaks rows where anybody can reckon.
 
+use std::collections::VecDeque;
+
 use crate::line::Line;
 
 const HIDE_CURSOR: &str = "\x1b[?25l";
@@ -34,7 +36,7 @@ impl Canvas {
     pub(crate) fn paint(
         &mut self,
         (columns, rows): (u16, u16),
-        finished: &[Line],
+        finished: &VecDeque<Line>,
         live: Vec<Line>,
         cursor: (usize, usize),
         colours: bool,
@@ -116,7 +118,8 @@ mod tests {
         live: &[&str],
         cursor: (usize, usize),
     ) -> String {
-        let bytes = canvas.paint((columns, 10), &lines(finished), lines(live), cursor, true);
+        let finished = lines(finished).into();
+        let bytes = canvas.paint((columns, 10), &finished, lines(live), cursor, true);
         String::from_utf8(bytes).unwrap()
     }
 

@@ -4,13 +4,11 @@
 
 use std::collections::VecDeque;
 
-use unicode_width::UnicodeWidthChar;
-
 use crate::keys::Key;
 use crate::line::{Line, Look, columns};
 
 /// Texts that are remembered.
-pub const REMEMBERED: usize = 500;
+const REMEMBERED: usize = 500;
 
 /// Bytes of one text: as long as a message may be.
 const TEXT_MAX: usize = 64 << 10;
@@ -172,13 +170,13 @@ impl Editor {
     fn previous(&self) -> usize {
         let before = self.text[..self.cursor].char_indices();
         // What takes no column belongs to the character before it.
-        let mut own = before.rev().skip_while(|(_, c)| c.width() == Some(0));
+        let mut own = before.rev().skip_while(|(_, c)| joins(*c));
         own.next().map_or(0, |(at, _)| at)
     }
 
     fn next(&self) -> usize {
         let after = self.text[self.cursor..].char_indices().skip(1);
-        let mut own = after.skip_while(|(_, c)| c.width() == Some(0));
+        let mut own = after.skip_while(|(_, c)| joins(*c));
         own.next()
             .map_or(self.text.len(), |(at, _)| self.cursor + at)
     }
@@ -229,23 +227,20 @@ impl Editor {
                 width = indent;
                 continue;
             }
-            let shown = Line::of(Look::PLAIN, c.encode_utf8(&mut [0; 4]));
-            let takes = if c.is_control() {
-                shown.width()
-            } else {
-                columns(c)
-            };
-            if width + takes > most {
-                all.push(Line::of(Look::PLAIN, &" ".repeat(indent)));
-                width = indent;
-                if byte == self.cursor {
-                    at = (all.len() - 1, width);
+            for (part, c) in shown(c).text().chars().enumerate() {
+                let takes = columns(c);
+                if width + takes > most && width > indent {
+                    all.push(Line::of(Look::PLAIN, &" ".repeat(indent)));
+                    width = indent;
+                    if byte == self.cursor && part == 0 {
+                        at = (all.len() - 1, width);
+                    }
                 }
+                if let Some(row) = all.last_mut() {
+                    row.put(Look::PLAIN, c);
+                }
+                width += takes;
             }
-            if let Some(row) = all.last_mut() {
-                row.append(&shown);
-            }
-            width += takes;
         }
         if self.cursor == self.text.len() {
             at = (all.len() - 1, width);
@@ -254,6 +249,16 @@ impl Editor {
         let shown = all.into_iter().skip(first).take(rows.max(1)).collect();
         (shown, (at.0 - first, at.1.min(most)))
     }
+}
+
+/// What stands on the screen for a character that was typed.
+fn shown(c: char) -> Line {
+    Line::of(Look::PLAIN, c.encode_utf8(&mut [0; 4]))
+}
+
+/// Whether it stands in the column of the character before it.
+fn joins(c: char) -> bool {
+    c != '\n' && shown(c).width() == 0
 }
 
 #[cfg(test)]
@@ -342,18 +347,34 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_keys_lose_the_cursor(pressed in proptest::collection::vec(0_usize..14, 0..60)) {
+        fn no_keys_lose_the_cursor(pressed in proptest::collection::vec(0_usize..18, 0..60), most in 4_usize..30) {
             let keys = [
                 Key::Char('a'), Key::Char(' '), Key::Char('é'), Key::Char('\u{301}'), Key::NewLine, Key::Left, Key::Right,
                 Key::Up, Key::Down, Key::Backspace, Key::Delete, Key::DeleteWord, Key::WordRight, Key::Control('k'),
+                Key::Char('名'), Key::Char('\u{202e}'), Key::Tab, Key::Paste("👩\u{200d}👩\u{1b}[2J".into()),
             ];
             let mut editor = Editor::default();
             for key in pressed {
                 editor.press(&keys[key]);
                 prop_assert!(editor.text.is_char_boundary(editor.cursor));
-                let (rows, (row, column)) = editor.rows(&Line::of(Look::PLAIN, "▸ "), 10, 4);
-                prop_assert!(row < rows.len() && column <= 10);
+                let (rows, (row, column)) = editor.rows(&Line::of(Look::PLAIN, "▸ "), most, 4);
+                prop_assert!(row < rows.len() && column <= most);
+                for row in &rows {
+                    prop_assert!(row.width() <= most, "{row:?}");
+                }
             }
+        }
+
+        /// Whatever is typed stands before the cursor as far as it takes columns.
+        #[test]
+        fn the_cursor_stands_behind_what_was_typed(typed in "[a名é\u{301}\u{202e}\t\u{200d}👩]{0,40}") {
+            let editor = self::typed(&text(&typed));
+            let (rows, (row, column)) = editor.rows(&Line::of(Look::PLAIN, "▸ "), 30, 100);
+            prop_assert_eq!(row, rows.len() - 1);
+            prop_assert_eq!(column, rows[row].width());
+            let shown: String = rows.iter().map(|row| row.text()).collect();
+            let bare = |text: &str| text.replace(' ', "");
+            prop_assert_eq!(bare(&shown), format!("▸{}", bare(&Line::of(Look::PLAIN, &typed).text())));
         }
     }
 }

@@ -11,9 +11,11 @@
 //! for a moment.
 
 mod doing;
+mod folded;
 #[cfg(test)]
 mod tests;
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use agent_team_protocol::dialog::{self, Dialog, Pressed};
@@ -22,6 +24,8 @@ use agent_team_protocol::spec::Colour;
 use agent_team_protocol::{MemberName, RequestId};
 
 use self::doing::Doing;
+use self::folded::Folded;
+use crate::call;
 use crate::canvas::Canvas;
 use crate::editor::Editor;
 use crate::keys::Key;
@@ -29,11 +33,15 @@ use crate::line::{Line, Look};
 use crate::markdown::Markdown;
 use crate::slash::{self, Slash};
 
-/// Lines that may wait for a terminal that takes none; then the oldest are left out.
+/// Lines that may wait for a terminal that takes none, and their bytes; then the oldest are left out.
 const WAITING_MAX: usize = 4_000;
+const WAITING_BYTES_MAX: usize = 1 << 20;
 
-/// Before a terminal has said how many it has.
-const COLUMNS: usize = 79;
+/// Bytes of a line of thought; what goes on beyond is another one.
+const THOUGHT_MAX: usize = 4 << 10;
+
+/// Columns and rows, before a terminal has said how many it has.
+const SIZE: (u16, u16) = (80, 24);
 
 /// What a piece of a model's words is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,9 +90,10 @@ pub struct Face {
     /// `NO_COLOR` does not forbid them.
     colours: bool,
     canvas: Canvas,
-    /// Of what is said and done: one less than the terminal has, since not all agree on what a full row is.
-    columns: usize,
-    finished: Vec<Line>,
+    /// Columns and rows of the terminal.
+    size: (u16, u16),
+    finished: VecDeque<Line>,
+    finished_bytes: usize,
     /// Stands above the prompt; empty: nothing does.
     strip: Line,
     /// Lines were left out before the ones that wait.
@@ -92,6 +101,7 @@ pub struct Face {
     spoken: Markdown,
     thought: String,
     doing: Doing,
+    folded: Folded,
     asked: Option<Asked>,
     editor: Editor,
     /// There is somebody to type to.
@@ -108,13 +118,15 @@ impl Face {
             colour: None,
             colours,
             canvas: Canvas::default(),
-            columns: COLUMNS,
-            finished: Vec::new(),
+            size: SIZE,
+            finished: VecDeque::new(),
+            finished_bytes: 0,
             strip: Line::default(),
             left_out: false,
             spoken: Markdown::default(),
             thought: String::new(),
             doing: Doing::default(),
+            folded: Folded::default(),
             asked: None,
             editor: Editor::default(),
             open: false,
@@ -124,8 +136,7 @@ impl Face {
     }
 
     pub fn set_colour(&mut self, colour: Option<Colour>) {
-        self.colour = colour;
-        self.changed = true;
+        self.changed |= std::mem::replace(&mut self.colour, colour) != colour;
     }
 
     /// What was typed to this team before, the oldest first.
@@ -142,7 +153,10 @@ impl Face {
 
     /// What stands above the prompt from now on.
     pub fn set_strip(&mut self, strip: Line) {
-        self.strip = strip;
+        if self.strip != strip {
+            self.strip = strip;
+            self.changed = true;
+        }
     }
 
     /// Another face takes the terminal for a while: the bytes that leave it to that one.
@@ -151,9 +165,12 @@ impl Face {
     }
 
     /// It has the terminal again: `title` comes before all that was finished meanwhile.
-    pub fn step_in(&mut self, title: &str) {
-        let title = Line::of(self.accent(), title);
-        self.finished.insert(0, title);
+    pub fn step_in(&mut self, title: Option<&str>) {
+        if let Some(title) = title {
+            let title = Line::of(self.accent(), title);
+            self.finished_bytes += title.len();
+            self.finished.push_front(title);
+        }
         if let Some(asked) = &mut self.asked {
             asked.quiet = None;
         }
@@ -164,6 +181,7 @@ impl Face {
     pub fn moved(&mut self, size: (u16, u16)) {
         self.lost();
         self.shown = true;
+        self.changed = true;
         self.fit(size);
     }
 
@@ -171,6 +189,7 @@ impl Face {
     pub fn lost(&mut self) {
         self.canvas = Canvas::default();
         self.finished.clear();
+        self.finished_bytes = 0;
         self.left_out = false;
         self.asked = None;
         self.shown = false;
@@ -178,8 +197,12 @@ impl Face {
 
     /// What comes from now on is for a terminal of this size.
     pub fn fit(&mut self, size: (u16, u16)) {
-        self.columns = usize::from(size.0).saturating_sub(1).max(2);
-        self.changed = true;
+        self.changed |= std::mem::replace(&mut self.size, size) != size;
+    }
+
+    /// Of what is said and done: one less than the terminal has, since not all agree on what a full row is.
+    fn columns(&self) -> usize {
+        usize::from(self.size.0).saturating_sub(1).max(2)
     }
 
     /// A piece of what is said.
@@ -187,32 +210,38 @@ impl Face {
         self.changed = true;
         match of {
             Words::Spoken => {
-                let lines = self.spoken.push(piece, self.columns);
+                let columns = self.columns();
+                let lines = self.spoken.push(piece, columns);
                 self.finish(lines);
             }
             Words::Thought => {
                 self.thought.push_str(piece);
-                if let Some(end) = self.thought.rfind('\n') {
-                    let whole: String = self.thought.drain(..=end).collect();
-                    self.lines(Tone::Dim, &whole);
-                }
+                let whole = match self.thought.rfind('\n') {
+                    Some(end) => end + 1,
+                    None if self.thought.len() > THOUGHT_MAX => self.thought.len(),
+                    None => 0,
+                };
+                let whole: String = self.thought.drain(..whole).collect();
+                self.lines(Tone::Dim, &whole);
             }
         }
     }
 
     /// What is being said has come to its end.
     pub fn pause(&mut self) {
+        self.changed = true;
         let thought = std::mem::take(&mut self.thought);
         if !thought.trim().is_empty() {
             self.lines(Tone::Dim, &thought);
         }
-        let lines = self.spoken.end(self.columns);
+        let columns = self.columns();
+        let lines = self.spoken.end(columns);
         self.finish(lines);
     }
 
     /// Whole lines.
     pub fn lines(&mut self, tone: Tone, text: &str) {
-        let columns = self.columns;
+        let columns = self.columns();
         let lines: Vec<Line> = match tone {
             Tone::Diff => Line::diff(text).collect(),
             Tone::Plain => Line::all(Look::PLAIN, text).collect(),
@@ -226,16 +255,19 @@ impl Face {
         self.finish(lines);
     }
 
-    /// The model is asked, or is not any more.
-    pub fn thinks(&mut self, since: Option<Instant>) {
-        self.doing.thinks(since);
-        self.changed = true;
+    /// What it is at while no call is under way, and since when.
+    pub fn works(&mut self, at: Option<(String, Instant)>) {
+        self.changed |= self.doing.works(at);
     }
 
     /// Nothing moves until something has come from elsewhere.
     pub fn waits(&mut self, waits: bool, now: Instant) {
-        self.doing.waits(waits, now);
-        self.changed = true;
+        self.changed |= self.doing.waits(waits, now);
+    }
+
+    /// Nothing is under way any more, whatever was not told to end.
+    pub fn rests(&mut self) {
+        self.changed |= self.doing.rests();
     }
 
     /// A call begins; `header` names it.
@@ -250,17 +282,20 @@ impl Face {
         self.changed = true;
     }
 
-    /// A call is over: it folds to a line, and [`Face::press`] can open the last one. `all`: what it said.
+    /// A call is over: it folds to a line, and [`Face::press`] can open it. `all`: what it said.
     pub fn end_call(&mut self, call: &str, first_line: &str, diff: Option<&str>, all: &str) {
-        let header = self.doing.end(call, all);
-        // Of one that began before anybody looked there is none.
-        if !header.is_empty() {
-            self.lines(Tone::Accent, &header);
+        let header = self.doing.end(call);
+        if let Some(header) = &header {
+            self.lines(Tone::Accent, header);
         }
         if let Some(diff) = diff {
             self.lines(Tone::Diff, diff);
         }
         self.lines(Tone::Dim, first_line);
+        if call::says_more(all) {
+            let header = header.unwrap_or_else(|| "● a call that began before".into());
+            self.folded.add(header, all);
+        }
     }
 
     /// Asks about this request, as soon as nothing is being typed. `via`: where the person is asked.
@@ -268,6 +303,7 @@ impl Face {
         if !self.shown {
             return;
         }
+        self.changed = true;
         self.lines(Tone::Accent, &dialog::text(&view));
         self.asked = Some(Asked {
             dialog: Dialog::of(view, via),
@@ -294,9 +330,10 @@ impl Face {
 
     fn key(&mut self, key: &Key, alone: bool, now: Instant) -> Option<Act> {
         if *key == Key::Control('o') {
-            self.open_last();
+            self.open_folded();
             return None;
         }
+        self.folded.rewind();
         if self.editor.is_empty() && self.asked.is_some() {
             return self.answer(key, alone, now);
         }
@@ -355,21 +392,32 @@ impl Face {
         };
         self.lines(Tone::Dim, &format!("▸ {text}"));
         match slash {
-            Slash::Help => self.lines(Tone::Plain, &slash::help()),
+            Slash::Help => {
+                let columns = self.columns();
+                let help = slash::help();
+                let lines = Line::all(Look::PLAIN, &help);
+                let lines: Vec<Line> = lines.flat_map(|line| line.wrapped(columns, 4)).collect();
+                self.finish(lines);
+            }
             Slash::Wrong(why) => self.lines(Tone::Accent, &format!("✗ {why}")),
             Slash::Verb(words) => return Some(Act::Run(text, words)),
         }
         None
     }
 
-    fn open_last(&mut self) {
-        match self.doing.last() {
-            Some((header, all)) => {
-                self.lines(Tone::Accent, &header);
-                self.lines(Tone::Dim, &all);
-            }
-            None => self.lines(Tone::Dim, "no tool has said anything yet"),
-        }
+    fn open_folded(&mut self) {
+        let none = if self.folded.is_empty() {
+            "no tool has said more than is shown"
+        } else {
+            "no older call is kept"
+        };
+        let (header, all) = match self.folded.open() {
+            None => return self.lines(Tone::Dim, none),
+            Some((call, 0)) => (call.header.clone(), call.all.clone()),
+            Some((call, newer)) => (format!("{} · {newer} back", call.header), call.all.clone()),
+        };
+        self.lines(Tone::Accent, &header);
+        self.lines(Tone::Dim, &all);
     }
 
     /// When there is something to paint; `None`: not before something happens.
@@ -380,22 +428,21 @@ impl Face {
         self.doing.next_step(now)
     }
 
-    /// The bytes that bring a terminal of this size to what is to be seen; none where it is.
-    pub fn paint(&mut self, size: (u16, u16), now: Instant) -> Vec<u8> {
-        self.fit(size);
+    /// The bytes that bring the terminal to what is to be seen; none where it is.
+    pub fn paint(&mut self, now: Instant) -> Vec<u8> {
         self.changed = false;
-        let rows = usize::from(size.1);
+        self.finished_bytes = 0;
         let mut finished = std::mem::take(&mut self.finished);
         if std::mem::take(&mut self.left_out) {
-            finished.insert(0, Line::of(Look::DIM, "… output left out above …"));
+            finished.push_front(Line::of(Look::DIM, "… output left out above …"));
         }
         let (live, cursor) = if self.open {
-            self.live(rows, now)
+            self.live(now)
         } else {
             (Vec::new(), (0, 0))
         };
         self.canvas
-            .paint(size, &finished, live, cursor, self.colours)
+            .paint(self.size, &finished, live, cursor, self.colours)
     }
 
     /// What was painted last is on the screen.
@@ -409,22 +456,24 @@ impl Face {
     }
 
     /// The bytes that leave the terminal to somebody else, with all that is finished.
-    pub fn leave(&mut self, size: (u16, u16)) -> Vec<u8> {
+    pub fn leave(&mut self, now: Instant) -> Vec<u8> {
         self.pause();
         self.open = false;
-        let mut bytes = self.paint(size, Instant::now());
+        let mut bytes = self.paint(now);
         bytes.extend(self.canvas.leave());
         bytes
     }
 
     /// The live rows, and where the cursor is in them.
-    fn live(&self, rows: usize, now: Instant) -> (Vec<Line>, (usize, usize)) {
-        let columns = self.columns;
+    fn live(&self, now: Instant) -> (Vec<Line>, (usize, usize)) {
+        let columns = self.columns();
+        let rows = usize::from(self.size.1).max(1);
         let asks = self.asked.as_ref().filter(|_| self.editor.is_empty());
         let (prompt, (row, column)) = match asks {
             Some(asked) => {
                 let line = Line::of(self.accent(), asked.dialog.prompt().trim_end());
-                let prompt = line.wrapped(columns, 2);
+                let mut prompt = line.wrapped(columns, 2);
+                prompt.drain(..prompt.len().saturating_sub(rows));
                 let row = prompt.len().saturating_sub(1);
                 let column = prompt.last().map_or(0, Line::width);
                 (prompt, (row, (column + 1).min(columns)))
@@ -456,7 +505,7 @@ impl Face {
 
     /// The last rows of what is being said.
     fn tail(&self, most: usize) -> Vec<Line> {
-        let columns = self.columns;
+        let columns = self.columns();
         let mut tail = if self.thought.is_empty() {
             self.spoken.tail(columns)
         } else {
@@ -467,14 +516,17 @@ impl Face {
     }
 
     fn finish(&mut self, lines: impl IntoIterator<Item = Line>) {
-        self.changed = true;
         if !self.shown {
             return;
         }
-        self.finished.extend(lines);
-        if self.finished.len() > WAITING_MAX {
-            let too_many = self.finished.len() - WAITING_MAX;
-            self.finished.drain(..too_many);
+        for line in lines {
+            self.changed = true;
+            self.finished_bytes += line.len();
+            self.finished.push_back(line);
+        }
+        while self.finished.len() > WAITING_MAX || self.finished_bytes > WAITING_BYTES_MAX {
+            let oldest = self.finished.pop_front();
+            self.finished_bytes -= oldest.map_or(0, |line| line.len());
             self.left_out = true;
         }
     }

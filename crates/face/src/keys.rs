@@ -1,4 +1,6 @@
-//! What was typed, key by key. Called by the pane and by `top`; pure.
+//! What was typed, key by key. Called by whoever reads a terminal; pure.
+
+use std::time::Duration;
 
 use terminput::{Event, KeyCode, KeyEvent, KeyModifiers};
 
@@ -33,33 +35,105 @@ pub enum Key {
     Other,
 }
 
-/// Takes the keys that are complete from what a terminal sent; the beginning of another one stays.
-pub fn take(bytes: &mut Vec<u8>) -> Vec<Key> {
-    const ESCAPE: u8 = 0x1b;
-    let (mut keys, mut start) = (Vec::new(), 0);
-    'keys: while start < bytes.len() {
-        // By itself it is a key, and followed by more it is not.
-        let alone = bytes[start] == ESCAPE && bytes.len() > start + 1;
-        let first = start + 1 + usize::from(alone);
-        for end in first..=bytes.len() {
-            match Event::parse_from(&bytes[start..end]) {
-                Ok(Some(event)) => {
-                    keys.push(key(event));
-                    start = end;
-                    continue 'keys;
-                }
-                Ok(None) => {}
-                Err(_unknown) => {
-                    keys.push(Key::Other);
-                    start = end;
-                    continue 'keys;
-                }
+/// In which the rest of a key arrives that begins as the escape key does.
+pub const REST_OF_KEY: Duration = Duration::from_millis(25);
+
+/// Bytes of one paste; what is beyond is left out.
+const PASTE_MAX: usize = 64 << 10;
+
+/// Bytes of one key; what is longer is none.
+const KEY_MAX: usize = 64;
+
+const ESCAPE: u8 = 0x1b;
+const PASTE_BEGINS: &[u8] = b"\x1b[200~";
+const PASTE_ENDS: &[u8] = b"\x1b[201~";
+
+/// Makes keys of what a terminal sends, in whatever pieces that comes. It holds no more than one key or one paste.
+#[derive(Debug, Default)]
+pub struct Reader {
+    /// The beginning of a key, or of what ends a paste.
+    begun: Vec<u8>,
+    /// What was pasted so far.
+    paste: Option<Vec<u8>>,
+}
+
+impl Reader {
+    /// The keys that are complete with these bytes. `read`: what was typed at once.
+    pub fn read(&mut self, read: &[u8]) -> Vec<Key> {
+        self.begun.extend_from_slice(read);
+        if self.is_unsettled() {
+            return Vec::new();
+        }
+        self.settle()
+    }
+
+    /// Whether nothing but what comes within [`REST_OF_KEY`], or does not, tells if the last byte is the escape key.
+    pub fn is_unsettled(&self) -> bool {
+        self.paste.is_none() && self.begun.last() == Some(&ESCAPE)
+    }
+
+    /// The keys that are complete if nothing more has come.
+    pub fn settle(&mut self) -> Vec<Key> {
+        let bytes = std::mem::take(&mut self.begun);
+        let (mut keys, mut rest) = (Vec::new(), bytes.as_slice());
+        while !rest.is_empty() {
+            if self.paste.is_some() {
+                rest = self.go_on_pasting(rest, &mut keys);
+            } else if let Some(pasted) = rest.strip_prefix(PASTE_BEGINS) {
+                self.paste = Some(Vec::new());
+                rest = pasted;
+            } else if let Some((key, length)) = first(rest) {
+                keys.push(key);
+                rest = &rest[length..];
+            } else {
+                self.begun = rest.to_vec();
+                break;
             }
         }
-        break;
+        keys
     }
-    bytes.drain(..start);
-    keys
+
+    /// What is behind the paste, if it ends here.
+    fn go_on_pasting<'a>(&mut self, rest: &'a [u8], keys: &mut Vec<Key>) -> &'a [u8] {
+        let end = rest
+            .windows(PASTE_ENDS.len())
+            .position(|at| at == PASTE_ENDS);
+        // The last bytes may be the beginning of its end.
+        let whole = end.unwrap_or(rest.len().saturating_sub(PASTE_ENDS.len() - 1));
+        let mut paste = self.paste.take().unwrap_or_default();
+        let room = (PASTE_MAX + 4).saturating_sub(paste.len());
+        paste.extend_from_slice(&rest[..whole.min(room)]);
+        match end {
+            Some(end) => {
+                let mut text = String::from_utf8_lossy(&paste).into_owned();
+                text.truncate(text.floor_char_boundary(PASTE_MAX));
+                keys.push(Key::Paste(text));
+                &rest[end + PASTE_ENDS.len()..]
+            }
+            None => {
+                self.paste = Some(paste);
+                self.begun = rest[whole..].to_vec();
+                &[]
+            }
+        }
+    }
+}
+
+/// The first key of these bytes, and how many of them it is; `None`: it has only begun.
+fn first(bytes: &[u8]) -> Option<(Key, usize)> {
+    // By itself it is a key, and followed by more it is not.
+    let shortest = match bytes {
+        [ESCAPE, _, ..] => 2,
+        _ => 1,
+    };
+    for length in shortest..=bytes.len().min(KEY_MAX) {
+        match Event::parse_from(&bytes[..length]) {
+            Ok(Some(event)) => return Some((key(event), length)),
+            Ok(None) => {}
+            Err(_unknown) => return Some((Key::Other, length)),
+        }
+    }
+    (bytes.len() >= KEY_MAX).then_some((Key::Other, KEY_MAX))
 }
 
 #[expect(
@@ -110,12 +184,14 @@ fn key(event: Event) -> Key {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn taken(bytes: &[u8]) -> (Vec<Key>, Vec<u8>) {
-        let mut bytes = bytes.to_vec();
-        let keys = take(&mut bytes);
-        (keys, bytes)
+        let mut reader = Reader::default();
+        let keys = reader.read(bytes);
+        (keys, reader.begun)
     }
 
     #[test]
@@ -139,10 +215,51 @@ mod tests {
 
     #[test]
     fn what_has_only_begun_waits_for_its_end() {
-        assert_eq!(taken(b"\x1b"), (vec![Key::Escape], vec![]));
         assert_eq!(taken(b"a\x1b["), (vec![Key::Char('a')], b"\x1b[".to_vec()));
         assert_eq!(taken(b"\xc3"), (vec![], b"\xc3".to_vec()));
-        assert_eq!(taken(b"\x1b[200~ab"), (vec![], b"\x1b[200~ab".to_vec()));
+        let mut reader = Reader::default();
+        assert_eq!(reader.read(b"\xe5\x90"), []);
+        assert_eq!(reader.read(&"名".as_bytes()[2..]), [Key::Char('名')]);
+    }
+
+    #[test]
+    fn an_escape_is_a_key_only_when_nothing_follows() {
+        let mut reader = Reader::default();
+        assert_eq!(reader.read(b"\x1b"), []);
+        assert!(reader.is_unsettled());
+        assert_eq!(reader.read(b"[A"), [Key::Up]);
+        // What came with it is told of with it: it was typed at once.
+        assert_eq!(reader.read(b"y\x1b"), []);
+        assert_eq!(reader.settle(), [Key::Char('y'), Key::Escape]);
+        assert!(!reader.is_unsettled());
+    }
+
+    #[test]
+    fn a_paste_of_any_size_and_in_any_pieces_is_one_key() {
+        let mut reader = Reader::default();
+        assert_eq!(reader.read(PASTE_BEGINS), []);
+        for _ in 0..1_000 {
+            assert_eq!(reader.read(&[b'\r'; 4096]), []);
+            assert!(
+                reader.begun.len() + reader.paste.as_ref().map_or(0, Vec::len) < PASTE_MAX + 16
+            );
+        }
+        assert_eq!(reader.read(b"\x1b"), [], "the beginning of its end");
+        assert!(!reader.is_unsettled());
+        let keys = reader.read(b"[201~y");
+        assert_eq!(keys, [Key::Paste("\r".repeat(PASTE_MAX)), Key::Char('y')]);
+    }
+
+    #[test]
+    fn what_never_ends_is_no_key() {
+        let mut reader = Reader::default();
+        reader.read(b"\x1b[");
+        for _ in 0..100 {
+            reader.read(&[b'1'; 100]);
+            assert!(reader.begun.len() < KEY_MAX);
+        }
+        let keys = reader.read(b"q");
+        assert_eq!(keys.last(), Some(&Key::Char('q')));
     }
 
     #[test]
@@ -159,5 +276,21 @@ mod tests {
         assert_eq!(rest, b"");
         let (keys, _) = taken(b"\xff\xfeq");
         assert_eq!(keys.last(), Some(&Key::Char('q')), "{keys:?}");
+    }
+
+    proptest! {
+        /// Not even the beginning of what is no text at all.
+        #[test]
+        fn pieces_make_no_difference(bytes in proptest::collection::vec(prop_oneof![Just(ESCAPE), Just(b'['), Just(b'2'), Just(b'0'), Just(b'1'), Just(b'~'), any::<u8>()], 0..60), cut in 0_usize..60) {
+            let cut = cut.min(bytes.len());
+            let mut whole = Reader::default();
+            let mut expected = whole.read(&bytes);
+            expected.extend(whole.settle());
+            let mut pieces = Reader::default();
+            let mut keys = pieces.read(&bytes[..cut]);
+            keys.extend(pieces.read(&bytes[cut..]));
+            keys.extend(pieces.settle());
+            prop_assert_eq!(keys, expected);
+        }
     }
 }

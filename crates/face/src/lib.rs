@@ -25,5 +25,4 @@ pub mod line;
 mod markdown;
 mod slash;
 
-pub use editor::REMEMBERED;
 pub use face::{Act, Face, Tone, Words};

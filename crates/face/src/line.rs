@@ -121,7 +121,7 @@ impl Line {
     }
 
     /// A character that a line holds already.
-    fn put(&mut self, look: Look, c: char) {
+    pub(crate) fn put(&mut self, look: Look, c: char) {
         match self.spans.last_mut() {
             Some(last) if last.look == look => last.text.push(c),
             Some(_) | None => self.spans.push(Span {
@@ -139,6 +139,11 @@ impl Line {
 
     pub fn is_empty(&self) -> bool {
         self.spans.is_empty()
+    }
+
+    /// Bytes of its text.
+    pub(crate) fn len(&self) -> usize {
+        self.spans.iter().map(|span| span.text.len()).sum()
     }
 
     /// Columns that it takes.
@@ -228,7 +233,7 @@ impl Line {
     }
 }
 
-/// Columns that a character takes.
+/// Columns that a character of a line takes.
 pub(crate) fn columns(c: char) -> usize {
     c.width().unwrap_or(0)
 }

@@ -174,7 +174,8 @@ pub(crate) fn help() -> String {
         .collect();
     let mut help = String::from(
         "enter sends; alt-enter, or a backslash at the end, begins a new line\n\
-         up and down bring back what was typed before; ^O shows all that the last tool said\n",
+         up and down bring back what was typed before\n\
+         ^O shows all that the last tool said, and once more what the one before it said\n",
     );
     for (left, (.., does)) in left.iter().zip(COMMANDS) {
         help.push_str(&format!("  {left}: {does}\n"));

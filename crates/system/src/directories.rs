@@ -210,6 +210,11 @@ impl Directories {
         self.teams().join(team_id)
     }
 
+    /// What was typed to the members of one team: see [`crate::history`].
+    pub fn typed_file(&self, team_id: &str) -> PathBuf {
+        self.team(team_id).join("typed")
+    }
+
     /// The digest of what the person trusted of a team's file.
     pub fn trusted(&self, team_id: &str) -> PathBuf {
         self.state.join("trusted").join(team_id)

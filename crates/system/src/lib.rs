@@ -25,6 +25,7 @@ pub mod connection;
 pub mod daemon;
 pub mod directories;
 pub mod disk;
+pub mod history;
 pub mod lock;
 pub mod log_file;
 #[cfg_attr(target_os = "linux", path = "os/linux.rs")]

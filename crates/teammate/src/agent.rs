@@ -360,7 +360,10 @@ impl Agent {
                 self.pane.face.lines(tone, &text);
                 self.tell_lines(&text);
             }
-            Told::Thinks(thinks) => self.pane.face.thinks(thinks.then_some(now)),
+            Told::Thinks(thinks) => {
+                let thinking = thinks.then(|| ("thinking".to_owned(), now));
+                self.pane.face.works(thinking);
+            }
             Told::Begun { call, header } => {
                 self.pane.face.begin_call(&call, &header, now);
                 self.tell_lines(&header);

@@ -55,6 +55,7 @@ use agent_team_protocol::launch::LaunchFile;
 use agent_team_protocol::spec::{AgentSpec, Engine};
 use agent_team_protocol::text::visible_line;
 use agent_team_system::directories::Directories;
+use agent_team_system::history::History;
 use agent_team_system::process::ProcessId;
 use agent_team_system::sandbox::Network;
 use agent_team_system::signals::Signals;
@@ -73,7 +74,7 @@ use crate::launch::TakeLaunchError;
 use crate::link::{Link, Reach};
 use crate::log::MemberLog;
 use crate::model::Model;
-use crate::pane::{AgentPane, History, Pane, Surface};
+use crate::pane::{AgentPane, Pane, Surface};
 use crate::secret::Secrets;
 use crate::team_tool::Shared;
 use crate::tool::Bench;
@@ -84,9 +85,6 @@ use crate::worker::{LastWords, Parts, Worker};
 
 /// Bytes of a tool's output that a model is shown at most.
 const OUTPUT_MAX: usize = 30_000;
-
-/// In a team's directory: what was typed in its members' panes.
-const TYPED: &str = "typed";
 
 /// How long what the tools left running may take to be gone.
 const END_LIMIT: Duration = Duration::from_secs(2);
@@ -256,9 +254,15 @@ async fn think(
 }
 
 fn agent_pane(launch: &LaunchFile, parts: &Parts, surface: Surface) -> AgentPane {
-    let team = parts.directories.team(launch.team.as_str());
-    let history = History::new(team.join(TYPED), Arc::clone(&parts.place));
-    AgentPane::on(surface, launch.member.clone(), parts.coloured, history)
+    let history = History::new(parts.directories.typed_file(launch.team.as_str()));
+    let place = Arc::clone(&parts.place);
+    AgentPane::on(
+        surface,
+        launch.member.clone(),
+        parts.coloured,
+        history,
+        place,
+    )
 }
 
 /// What its commands are held to, unless nobody is asked about them either.

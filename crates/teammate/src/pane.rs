@@ -8,7 +8,6 @@
 //! pane is a view: it may be lost at any time, and everything here does nothing then. No write of ours can fail aloud.
 
 mod agent;
-mod history;
 mod holder;
 pub(crate) mod paint;
 mod surface;
@@ -24,7 +23,6 @@ use self::terminal::{Command, Event};
 use crate::vt::Position;
 
 pub(crate) use self::agent::{AgentEvent, AgentPane};
-pub(crate) use self::history::History;
 pub(crate) use self::surface::Surface;
 pub(crate) use self::terminal::Room;
 

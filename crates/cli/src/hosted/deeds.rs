@@ -62,7 +62,6 @@ pub(super) async fn perform(
             Ok(String::new())
         }
         Deed::Verb(words) => verb(team, words).await,
-        Deed::Leave => Ok(String::new()),
     }
 }
 

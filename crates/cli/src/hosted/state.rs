@@ -7,17 +7,31 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use agent_team_face::keys::Key;
-use agent_team_face::line::{Line, Look};
-use agent_team_face::{Act, Face, Tone, Words, call};
+use agent_team_face::{Act as Typed, Face, Tone, Words, call};
 use agent_team_protocol::notification::{Said, TransientNotice};
 use agent_team_protocol::request::{Channel, DecideRequest, RequestView};
 use agent_team_protocol::spec::Engine;
 use agent_team_protocol::view::{MemberState, MemberView, TeamView, Waiting};
 use agent_team_protocol::{MemberName, RequestId, TeamId};
 
+use super::strip::{self, Mark};
 use crate::session::Notice;
 
-/// What the person wants.
+/// For who comes here, once.
+const HINT: &str = "tab: the next member · ^C: leave, and all goes on · /help";
+
+/// What the loop does next.
+#[derive(Debug)]
+pub(super) enum Act {
+    Leave,
+    /// `typed`: what the prompts are to remember.
+    Do {
+        deed: Deed,
+        typed: Option<String>,
+    },
+}
+
+/// What the person wants of the supervisor.
 #[derive(Debug)]
 pub(super) enum Deed {
     Send {
@@ -32,7 +46,6 @@ pub(super) enum Deed {
     Decide(DecideRequest),
     /// `agent-team` with these arguments.
     Verb(Vec<String>),
-    Leave,
 }
 
 #[derive(Debug)]
@@ -43,6 +56,8 @@ struct Row {
     asks: Option<(RequestId, bool)>,
     /// She said something since she was shown.
     news: bool,
+    /// She is in the team no more.
+    gone: bool,
     /// Calls that her model is still saying: the tool, and its arguments so far.
     calls: HashMap<String, (String, String)>,
 }
@@ -52,52 +67,69 @@ pub(super) struct State {
     pub(super) team: TeamId,
     /// The team is to be looked at.
     pub(super) stale: bool,
+    /// Never empty: who is shown stays.
     members: Vec<Row>,
+    /// What was typed to any of them, the oldest first.
+    typed: Vec<String>,
     shown: usize,
+    /// The terminal has the one who is shown, rather than what was there before.
+    is_painted: bool,
+    /// What takes the one away who was shown before.
+    aside: Vec<u8>,
     read_only: bool,
     colours: bool,
     size: (u16, u16),
-    /// What takes the one away that was shown before.
-    aside: Vec<u8>,
 }
 
 impl State {
+    /// `None`: the team has no members.
     pub(super) fn new(
         team: &TeamView,
         first: Option<&MemberName>,
         read_only: bool,
         colours: bool,
-    ) -> Self {
+        now: Instant,
+    ) -> Option<Self> {
+        let is_first = |view: &MemberView| first.map_or(view.lead, |first| view.name == *first);
+        let shown = team.members.iter().position(is_first).unwrap_or(0);
         let mut state = Self {
             team: team.team.clone(),
             stale: false,
             members: Vec::new(),
-            shown: 0,
+            typed: Vec::new(),
+            shown,
+            is_painted: false,
+            aside: Vec::new(),
             read_only,
             colours,
             size: (80, 24),
-            aside: Vec::new(),
         };
         for member in &team.members {
-            state.add(member.clone());
+            state.add(member.clone(), now);
         }
-        let is_first = |row: &Row| first.map_or(row.view.lead, |first| row.view.name == *first);
-        state.shown = state.members.iter().position(is_first).unwrap_or(0);
-        state
+        let face = &mut state.members.get_mut(shown)?.face;
+        face.lines(Tone::Dim, HINT);
+        state.mark();
+        Some(state)
     }
 
-    fn add(&mut self, view: MemberView) {
+    fn add(&mut self, view: MemberView, now: Instant) {
         let mut face = Face::new(view.name.clone(), self.colours);
         face.set_colour(Some(view.colour));
         face.moved(self.size);
-        face.open("tab: the next member · ^C: leave, and all goes on · /help");
-        self.members.push(Row {
-            view,
+        face.remember(self.typed.iter().cloned());
+        face.open("");
+        let mut row = Row {
+            view: view.clone(),
             face,
             asks: None,
             news: false,
+            gone: false,
             calls: HashMap::new(),
-        });
+        };
+        row.begin(now);
+        row.seen(view, now);
+        self.members.push(row);
     }
 
     /// Whose face is shown.
@@ -114,6 +146,7 @@ impl State {
         for row in &mut self.members {
             row.face.fit(size);
         }
+        self.mark();
     }
 
     /// What a member has shown before.
@@ -123,20 +156,43 @@ impl State {
         }
     }
 
+    /// What was typed to the team before, the oldest first.
+    pub(super) fn remember(&mut self, typed: impl IntoIterator<Item = String>) {
+        for text in typed {
+            for row in &mut self.members {
+                row.face.remember([text.clone()]);
+            }
+            self.typed.push(text);
+        }
+    }
+
     /// The team as it is now.
     pub(super) fn seen(&mut self, team: TeamView, now: Instant) {
-        self.members.retain(|row| {
-            let is_it = |member: &MemberView| member.name == row.view.name;
-            // Who is shown stays, with what she said last.
-            team.members.iter().any(is_it) || row.view.lead
-        });
-        self.shown = self.shown.min(self.members.len().saturating_sub(1));
+        let names: Vec<_> = team.members.iter().map(|view| view.name.clone()).collect();
         for view in team.members {
             match self.row(&view.name) {
                 Some(row) => row.seen(view, now),
-                None => self.add(view),
+                None => self.add(view, now),
             }
         }
+        let shown = &mut self.members[self.shown];
+        let is_gone = !names.contains(&shown.view.name);
+        if is_gone && !shown.gone {
+            let gone = format!("{} is in the team no more", shown.view.name);
+            shown.face.rests();
+            shown.face.lines(Tone::Accent, &gone);
+        }
+        shown.gone = is_gone;
+        let name = shown.view.name.clone();
+        self.members
+            .retain(|row| row.view.name == name || names.contains(&row.view.name));
+        self.shown = self.position(&name);
+        self.mark();
+    }
+
+    fn position(&self, member: &MemberName) -> usize {
+        let at = |row: &Row| row.view.name == *member;
+        self.members.iter().position(at).unwrap_or(0)
     }
 
     /// Requests that are to be looked up now, and whose they are.
@@ -181,6 +237,7 @@ impl State {
                 }
             }
         }
+        self.mark();
     }
 
     /// A line of ours, wherever the person is.
@@ -193,50 +250,67 @@ impl State {
     }
 
     /// `keys`: what was typed at once.
-    pub(super) fn press(&mut self, keys: &[Key], now: Instant) -> Vec<Deed> {
+    pub(super) fn press(&mut self, keys: &[Key], now: Instant) -> Vec<Act> {
         match keys {
-            keys if keys.contains(&Key::Control('\\')) => return vec![Deed::Leave],
+            keys if keys.contains(&Key::Control('\\')) => return vec![Act::Leave],
             [Key::Tab] => self.turn(1),
-            [Key::BackTab] => self.turn(self.members.len().saturating_sub(1)),
+            [Key::BackTab] => self.turn(self.members.len() - 1),
             keys => {
                 let row = &mut self.members[self.shown];
                 if self.read_only {
-                    let leaves = keys
+                    let leaves = |key| matches!(key, &Key::Control('c' | 'd'));
+                    return keys
                         .iter()
-                        .any(|key| matches!(key, Key::Control('c' | 'd')));
-                    return leaves.then_some(Deed::Leave).into_iter().collect();
+                        .any(leaves)
+                        .then_some(Act::Leave)
+                        .into_iter()
+                        .collect();
                 }
-                let acts = row.face.press(keys, now);
-                return acts.into_iter().map(|act| row.deed(act)).collect();
+                let typed = row.face.press(keys, now);
+                let acts: Vec<Act> = typed.into_iter().map(|typed| row.act(typed)).collect();
+                for act in &acts {
+                    if let Act::Do {
+                        typed: Some(typed), ..
+                    } = act
+                    {
+                        self.remember([typed.clone()]);
+                    }
+                }
+                return acts;
             }
         }
         Vec::new()
     }
 
     fn turn(&mut self, by: usize) {
-        self.aside
-            .extend(self.members[self.shown].face.step_aside());
-        self.shown = (self.shown + by) % self.members.len().max(1);
-        let row = &mut self.members[self.shown];
-        row.news = false;
-        let title = format!("━━ {} ({}) ━━", row.view.name, row.view.role);
-        row.face.step_in(&title);
+        if std::mem::take(&mut self.is_painted) {
+            self.aside = self.members[self.shown].face.step_aside();
+        }
+        let next = (self.shown + by) % self.members.len();
+        let name = self.members[next].view.name.clone();
+        self.members
+            .retain(|row| row.view.name == name || !row.gone);
+        self.shown = self.position(&name);
+        self.members[self.shown].news = false;
+        self.mark();
     }
 
     pub(super) fn next_paint(&self, now: Instant) -> Option<Instant> {
+        if !self.is_painted {
+            return Some(now);
+        }
         self.members[self.shown].face.next_paint(now)
     }
 
-    pub(super) fn paint(&mut self, size: (u16, u16), now: Instant) -> Vec<u8> {
-        let strip = if self.members.len() > 1 {
-            self.strip()
-        } else {
-            Line::default()
-        };
+    pub(super) fn paint(&mut self, now: Instant) -> Vec<u8> {
+        let many = self.members.len() > 1;
+        let row = &mut self.members[self.shown];
+        if !std::mem::replace(&mut self.is_painted, true) {
+            let title = format!("━━ {} ({}) ━━", row.view.name, row.view.role);
+            row.face.step_in(many.then_some(&title));
+        }
         let mut bytes = std::mem::take(&mut self.aside);
-        let face = &mut self.members[self.shown].face;
-        face.set_strip(strip);
-        bytes.extend(face.paint(size, now));
+        bytes.extend(row.face.paint(now));
         bytes
     }
 
@@ -245,61 +319,75 @@ impl State {
     }
 
     /// What leaves the terminal as it should be.
-    pub(super) fn leave(&mut self, size: (u16, u16)) -> Vec<u8> {
+    pub(super) fn leave(&mut self, now: Instant) -> Vec<u8> {
         let mut bytes = std::mem::take(&mut self.aside);
-        bytes.extend(self.members[self.shown].face.leave(size));
+        bytes.extend(self.members[self.shown].face.leave(now));
         bytes
     }
 
-    /// All members, the one that is shown in brackets.
-    fn strip(&self) -> Line {
-        let mut strip = Line::default();
-        for (number, row) in self.members.iter().enumerate() {
-            let is_shown = number == self.shown;
-            let look = Look {
-                bold: is_shown,
-                ..Look::coloured(row.view.colour.ansi256())
-            };
-            let (open, close) = if is_shown { ("[", "]") } else { (" ", " ") };
-            strip.push(Look::DIM, open);
-            strip.push(look, row.view.name.as_str());
-            strip.push(Look::PLAIN, &format!(" {}", sign(&row.view)));
-            if row.news {
-                strip.push(look, "•");
-            }
-            strip.push(Look::DIM, close);
+    /// Brings the strip of all members to what it should be. Of one alone there is none.
+    fn mark(&mut self) {
+        if self.members.len() < 2 {
+            return;
         }
-        strip
-    }
-}
-
-/// Her state at a glance.
-fn sign(view: &MemberView) -> &'static str {
-    match view.state {
-        _ if view.requests > 0 => "?",
-        MemberState::Working => "◐",
-        MemberState::Idle => "○",
-        MemberState::Waiting => "…",
-        MemberState::Stopped | MemberState::Held | MemberState::Unresponsive => "✗",
-        MemberState::Planned
-        | MemberState::Launching
-        | MemberState::Draining
-        | MemberState::Cooling
-        | MemberState::Unknown => "·",
+        let marks = self.members.iter().map(|row| Mark {
+            name: &row.view.name,
+            colour: row.view.colour,
+            sign: row.sign(),
+            news: row.news,
+        });
+        let columns = usize::from(self.size.0).saturating_sub(1);
+        let strip = strip::strip(&marks.collect::<Vec<_>>(), self.shown, columns);
+        self.members[self.shown].face.set_strip(strip);
     }
 }
 
 impl Row {
-    fn seen(&mut self, view: MemberView, now: Instant) {
-        let works = view.state == MemberState::Working;
-        if works != (self.view.state == MemberState::Working) {
-            let since = now
-                .checked_sub(Duration::from_millis(view.for_ms))
-                .unwrap_or(now);
-            self.face.thinks(works.then_some(since));
+    /// Her state at a glance.
+    fn sign(&self) -> &'static str {
+        match self.view.state {
+            _ if self.gone => "✗",
+            _ if self.view.requests > 0 => strip::ASKS,
+            MemberState::Working => "◐",
+            MemberState::Idle => "○",
+            MemberState::Waiting => "…",
+            MemberState::Stopped | MemberState::Held | MemberState::Unresponsive => "✗",
+            MemberState::Planned
+            | MemberState::Launching
+            | MemberState::Draining
+            | MemberState::Cooling
+            | MemberState::Unknown => "·",
         }
-        self.face.waits(view.state == MemberState::Waiting, now);
-        let asks = match &view.waiting {
+    }
+
+    /// What she works at, since when.
+    fn begin(&mut self, now: Instant) {
+        let is_for = Duration::from_millis(self.view.for_ms);
+        let since = now.checked_sub(is_for).unwrap_or(now);
+        let what = match (self.view.engine, self.view.task) {
+            (Engine::Command, Some(task)) => task.to_string(),
+            (Engine::Command, None) | (Engine::Native, _) => "thinking".to_owned(),
+        };
+        let works = self.view.state == MemberState::Working;
+        self.face.works(works.then_some((what, since)));
+    }
+
+    fn seen(&mut self, view: MemberView, now: Instant) {
+        let before = (self.view.state, self.view.task);
+        let is_new = before != (view.state, view.task);
+        self.view = view;
+        if is_new {
+            self.begin(now);
+        }
+        let works = |state| matches!(state, MemberState::Working | MemberState::Waiting);
+        if works(before.0) && !works(self.view.state) {
+            // The end of a call may have been missed.
+            self.face.rests();
+            self.calls.clear();
+        }
+        self.face
+            .waits(self.view.state == MemberState::Waiting, now);
+        let asks = match &self.view.waiting {
             Some(Waiting::Permission { request } | Waiting::Plan { request, .. }) => Some(*request),
             Some(_) | None => None,
         };
@@ -310,7 +398,6 @@ impl Row {
             }
             self.asks = asks.map(|request| (request, false));
         }
-        self.view = view;
     }
 
     fn said(&mut self, said: Said, now: Instant) {
@@ -343,16 +430,24 @@ impl Row {
         }
     }
 
-    fn deed(&self, act: Act) -> Deed {
+    fn act(&self, typed: Typed) -> Act {
         let member = self.view.name.clone();
-        match act {
-            Act::Typed(text) => match self.view.engine {
-                Engine::Command => Deed::Task { member, line: text },
-                Engine::Native => Deed::Send { to: member, text },
-            },
-            Act::Run(_, words) => Deed::Verb(words),
-            Act::Decide(decide) => Deed::Decide(decide),
-            Act::Leave => Deed::Leave,
-        }
+        let (deed, typed) = match typed {
+            Typed::Typed(text) => {
+                let line = text.clone();
+                let deed = match self.view.engine {
+                    Engine::Command => Deed::Task { member, line },
+                    Engine::Native => Deed::Send {
+                        to: member,
+                        text: line,
+                    },
+                };
+                (deed, Some(text))
+            }
+            Typed::Run(typed, words) => (Deed::Verb(words), Some(typed)),
+            Typed::Decide(decide) => (Deed::Decide(decide), None),
+            Typed::Leave => return Act::Leave,
+        };
+        Act::Do { deed, typed }
     }
 }

@@ -2,12 +2,12 @@
 //! harmless here, if it is not already.
 //!
 //! ```text
-//!   head                                 head
-//!   members                              members    │ views
-//!   views: output board requests …       board      │ the one that is chosen
-//!   the one that is chosen                          │
-//!   foot                                 foot
-//!   up to 139 columns                    from 140 on
+//!   head                             head                     head
+//!   members                          members │ views          members   │ board │ messages
+//!   views: output board requests …   board   │ the one that   output or │       │
+//!   the one that is chosen                   │ is chosen      requests  │       │
+//!   foot                             foot                     foot
+//!   up to 139 columns                from 140 on              from 180 on
 //! ```
 
 mod head;
@@ -24,10 +24,13 @@ use ratatui::{Frame, Terminal};
 
 pub(super) use palette::Palette;
 
-use super::state::{Mode, Top};
+use super::state::{Mode, Top, View};
 
 /// From so many columns on members and board stand beside the view.
 const WIDE: u16 = 140;
+
+/// From so many columns on there is room for all, and the keys of a view choose what scrolls.
+const WIDEST: u16 = 180;
 
 /// What only a frame can tell.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -61,32 +64,105 @@ pub(super) fn draw(
             drawn.question = Some(overlay::question(frame, middle, question, palette));
         }
         Mode::Browse | Mode::Confirm(_) | Mode::Prompt { .. } => {
-            let (members_area, view_area) = if middle.width >= WIDE {
-                let columns = [
-                    Constraint::Percentage(50),
-                    Constraint::Length(2),
-                    Constraint::Fill(1),
-                ];
-                let [left, _, right] = Layout::horizontal(columns).areas(middle);
-                let rows = [
-                    Constraint::Length(members_height(top, left)),
-                    Constraint::Length(1),
-                    Constraint::Fill(1),
-                ];
-                let [upper, _, lower] = Layout::vertical(rows).areas(left);
-                views::board(frame, lower, top, palette, 0);
-                (upper, right)
-            } else {
-                let height = members_height(top, middle);
-                let rows = [Constraint::Length(height), Constraint::Fill(1)];
-                let [upper, lower] = Layout::vertical(rows).areas(middle);
-                (upper, lower)
+            let shown = match middle.width {
+                WIDEST.. => beside_each_other(middle, top),
+                WIDE.. => beside_the_view(middle, top),
+                _ => below_each_other(middle, top),
             };
-            members::members(frame, members_area, top, palette, now);
-            drawn.scrolls = views::views(frame, view_area, top, palette, wall_ms);
+            members::members(frame, shown.members, top, palette, now);
+            for Place { area, titles, view } in shown.views {
+                let scrolls = views::view(frame, area, (titles, view), top, palette, wall_ms);
+                if view == top.view {
+                    drawn.scrolls = scrolls;
+                }
+            }
         }
     }
     drawn
+}
+
+/// Where what is shown.
+struct Shown {
+    members: Rect,
+    views: Vec<Place>,
+}
+
+struct Place {
+    area: Rect,
+    /// Those that are named above it.
+    titles: &'static [View],
+    view: View,
+}
+
+fn below_each_other(area: Rect, top: &Top) -> Shown {
+    let [members, below] = members_over(top, area, 0);
+    let place = Place {
+        area: below,
+        titles: &View::ALL,
+        view: top.view,
+    };
+    Shown {
+        members,
+        views: vec![place],
+    }
+}
+
+fn beside_the_view(area: Rect, top: &Top) -> Shown {
+    let columns = [
+        Constraint::Percentage(50),
+        Constraint::Length(2),
+        Constraint::Fill(1),
+    ];
+    let [left, _, right] = Layout::horizontal(columns).areas(area);
+    let [members, below] = members_over(top, left, 1);
+    // Nothing stands twice.
+    let other = match top.view {
+        View::Board => View::Messages,
+        View::Output | View::Requests | View::Messages => View::Board,
+    };
+    let views = [(right, View::ALL.as_slice(), top.view), (below, &[], other)];
+    let views = views.map(|(area, titles, view)| Place { area, titles, view });
+    Shown {
+        members,
+        views: views.into(),
+    }
+}
+
+fn beside_each_other(area: Rect, top: &Top) -> Shown {
+    let columns = [
+        Constraint::Percentage(50),
+        Constraint::Length(2),
+        Constraint::Fill(1),
+        Constraint::Length(2),
+        Constraint::Fill(1),
+    ];
+    let [left, _, middle, _, right] = Layout::horizontal(columns).areas(area);
+    let [members, below] = members_over(top, left, 1);
+    let front = match top.view {
+        View::Requests => View::Requests,
+        View::Output | View::Board | View::Messages => View::Output,
+    };
+    let views = [
+        (below, [View::Output, View::Requests].as_slice(), front),
+        (middle, &[View::Board], View::Board),
+        (right, &[View::Messages], View::Messages),
+    ];
+    let views = views.map(|(area, titles, view)| Place { area, titles, view });
+    Shown {
+        members,
+        views: views.into(),
+    }
+}
+
+/// The members, and what is below them, so many rows apart.
+fn members_over(top: &Top, area: Rect, apart: u16) -> [Rect; 2] {
+    let rows = [
+        Constraint::Length(members_height(top, area)),
+        Constraint::Length(apart),
+        Constraint::Fill(1),
+    ];
+    let [members, _, below] = Layout::vertical(rows).areas(area);
+    [members, below]
 }
 
 /// A frame as text.

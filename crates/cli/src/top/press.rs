@@ -91,6 +91,7 @@ impl Top {
             Key::End => self.scroll(!self.grows_at_the_end(), usize::MAX),
             Key::Char('g') => self.select_next(),
             Key::Char('r') => self.ask(),
+            Key::Char('d') => self.show_decided(),
             Key::Char('/') => {
                 let typed = self.filter.clone();
                 let asks = Prompt::Filter;
@@ -194,6 +195,14 @@ impl Top {
             }
             None => self.say("nobody asks for a permission".into()),
         }
+    }
+
+    /// Turns from the requests that wait to those that are decided, or back.
+    fn show_decided(&mut self) {
+        let shows = self.view == View::Requests && self.decided.is_some();
+        self.show(View::Requests);
+        self.decided = (!shows).then(Vec::new);
+        self.more_decided = !shows;
     }
 
     fn show(&mut self, view: View) {

@@ -21,6 +21,7 @@ use super::question::Question;
 use super::stale::Stale;
 use crate::output::{text, time};
 use crate::session::Notice;
+use crate::verb::audit::Decided;
 
 /// Bytes of a member's output that are kept.
 const OUTPUT_MAX: usize = 256 << 10;
@@ -109,6 +110,10 @@ pub(super) struct Top {
     tasks: BTreeMap<TaskId, TaskView>,
     /// Pending, oldest first.
     pub(super) requests: Vec<RequestView>,
+    /// The newest that are decided, newest first; `None`: they are not shown.
+    pub(super) decided: Option<Vec<Decided>>,
+    /// There may be more of them.
+    pub(super) more_decided: bool,
     /// Newest last.
     pub(super) messages: Vec<MessageView>,
     selected: Option<MemberName>,
@@ -137,6 +142,8 @@ impl Top {
             told_at: now,
             tasks: BTreeMap::new(),
             requests: Vec::new(),
+            decided: None,
+            more_decided: false,
             messages: Vec::new(),
             selected,
             output: String::new(),
@@ -259,6 +266,7 @@ impl Top {
                         .map_or_else(Vec::new, |it| it.blocks.clone())
                 };
                 self.stale.event(event, waiters);
+                self.more_decided |= self.decided.is_some() && self.stale.requests;
             }
             Notice::Transient(TransientNotice {
                 member, text, said, ..
@@ -274,6 +282,7 @@ impl Top {
         self.lost = lost;
         if !lost {
             self.stale = Stale::all();
+            self.more_decided = self.decided.is_some();
             self.say("connected again".into());
         }
         self.changed = true;
@@ -293,6 +302,14 @@ impl Top {
             self.output.drain(..from + line);
         }
         self.changed = true;
+    }
+
+    /// The newest decisions.
+    pub(super) fn were_decided(&mut self, decided: Vec<Decided>) {
+        if let Some(shown) = &mut self.decided {
+            *shown = decided;
+            self.changed = true;
+        }
     }
 
     pub(super) fn say(&mut self, text: String) {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use agent_team_protocol::request::{Decision, RequestView};
 use agent_team_protocol::view::{MessageView, TaskView, TeamView};
-use agent_team_protocol::{Recipient, TaskId};
+use agent_team_protocol::{Recipient, RequestId, TaskId};
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 use unicode_width::UnicodeWidthStr;
@@ -12,6 +12,7 @@ use unicode_width::UnicodeWidthStr;
 use super::draw::{Palette, text};
 use super::stale::Stale;
 use super::state::{Act, Deed, Mode, Seen, Top, View};
+use crate::verb::audit::Decided;
 use agent_team_face::keys::Key;
 
 /// The time of day in all of these.
@@ -212,6 +213,57 @@ fn each_view_and_what_stands_over_them() {
         press(&mut top, key, now);
         assert_snapshot!(name, screen(&top, now, 80, 24));
     }
+}
+
+#[test]
+fn where_there_is_room_nothing_stands_twice() {
+    for columns in [150, 200] {
+        let (mut top, now) = top();
+        for key in ["1", "2", "3", "4"] {
+            press(&mut top, key, now);
+            let shown = screen(&top, now, columns, 30);
+            let times = shown.matches("✗ T-6 Measure it").count();
+            assert_eq!(times, 1, "view {key} at {columns}: {shown}");
+            assert!(shown.matches("lea → ada").count() <= 1, "{shown}");
+        }
+    }
+    let (mut top, now) = top();
+    press(&mut top, "2", now);
+    assert_snapshot!("board_150", screen(&top, now, 150, 24));
+    press(&mut top, "3", now);
+    assert_snapshot!("requests_200", screen(&top, now, 200, 24));
+}
+
+#[test]
+fn a_key_shows_what_was_decided_and_again_what_waits() {
+    let (mut top, now) = top();
+    assert!(!top.more_decided);
+    press(&mut top, "d", now);
+    assert_eq!(top.view, View::Requests);
+    assert!(std::mem::take(&mut top.more_decided), "it is to be read");
+    let decided = |request, how: &str, what: &str| Decided {
+        request: RequestId(request),
+        member: Some("ada".parse().unwrap()),
+        at: WALL_MS - 90_000,
+        how: how.into(),
+        what: what.into(),
+    };
+    top.were_decided(vec![
+        decided(7, "denied by lea (tests first)", "bash: git push"),
+        decided(
+            6,
+            "allowed by user for team as Bash(cargo test:*)",
+            "bash: cargo test -p handlers",
+        ),
+    ]);
+    assert_snapshot!("decided_80", screen(&top, now, 80, 24));
+    assert_snapshot!("decided_40", screen(&top, now, 40, 20));
+    press(&mut top, "d", now);
+    assert!(top.decided.is_none() && !top.more_decided);
+    assert!(screen(&top, now, 80, 24).contains("r shows all of the first one"));
+    // What comes late is not shown.
+    top.were_decided(vec![decided(8, "denied by lea", "bash: ls")]);
+    assert!(top.decided.is_none());
 }
 
 #[test]

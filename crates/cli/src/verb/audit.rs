@@ -1,5 +1,6 @@
 //! `audit`: who let what be done, from the journal, where every decision is written before anything follows from it.
 
+mod decisions;
 mod export;
 
 use std::collections::BTreeMap;
@@ -13,9 +14,11 @@ use agent_team_system::directories::Directories;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub(crate) use self::decisions::{Decided, Decisions};
 use crate::args::{AuditCommand, Global};
 use crate::error::Failure;
 use crate::output::{Output, time};
+use crate::secrets::Secrets;
 use crate::session::{Notice, Session, Subscription};
 
 /// What of the journal is a decision, or what came of one.
@@ -158,7 +161,7 @@ pub(super) async fn run(
         }
     }
     if let Some(team) = exported {
-        let secrets = export::Secrets::of(&Directories::from_environment()?, &team);
+        let secrets = Secrets::of(&Directories::from_environment()?, &team);
         for line in export::lines(&team, &kept, &secrets) {
             output.write(&format!("{line}\n"))?;
         }
@@ -272,35 +275,43 @@ fn line(entry: &Entry) -> String {
     parts.extend(entry.request.map(|request| request.to_string()));
     let subject = entry.subject.as_ref();
     parts.extend(subject.map(|subject| subject.member.to_string()));
-    let mut what = entry.what.replace('_', " ");
+    parts.push(how(entry));
+    parts.extend(what(entry));
+    format!("{}\n", parts.join("  "))
+}
+
+/// `allowed by user for team as Bash(cargo test:*)`, as harmless text.
+fn how(entry: &Entry) -> String {
+    let mut how = entry.what.replace('_', " ");
     match &entry.by {
-        Some(by) => what.push_str(&format!(" by {by}")),
-        None if entry.request.is_none() && subject.is_some() => what.push_str(" by rule"),
+        Some(by) => how.push_str(&format!(" by {by}")),
+        None if entry.request.is_none() && entry.subject.is_some() => how.push_str(" by rule"),
         None => {}
     }
     if let Some(scope) = &entry.scope {
-        what.push_str(&format!(" for {scope}"));
+        how.push_str(&format!(" for {scope}"));
     }
     if let Some(through) = entry.through {
-        what.push_str(&format!(" through {through}"));
+        how.push_str(&format!(" through {through}"));
     }
     if !entry.rules.is_empty() {
-        what.push_str(&format!(" as {}", entry.rules.join(" ")));
-    }
-    parts.push(what);
-    if let Some(subject) = subject {
-        let (tool, input) = (&subject.call["tool"], &subject.call["arguments"]);
-        let told = match input["command"].as_str() {
-            Some(command) => command.to_owned(),
-            None if input["diff"].is_string() => {
-                input["path"].as_str().unwrap_or_default().to_owned()
-            }
-            None => input.to_string(),
-        };
-        parts.push(format!("{}: {told}", tool.as_str().unwrap_or("?")));
+        how.push_str(&format!(" as {}", entry.rules.join(" ")));
     }
     if let Some(why) = entry.why.as_deref().filter(|why| !why.is_empty()) {
-        parts.push(format!("({why})"));
+        how.push_str(&format!(" ({why})"));
     }
-    format!("{}\n", visible_line(&parts.join("  ")))
+    visible_line(&how).into_owned()
+}
+
+/// `bash: cargo test`, as harmless text; `None`: it is about no call.
+fn what(entry: &Entry) -> Option<String> {
+    let subject = entry.subject.as_ref()?;
+    let (tool, input) = (&subject.call["tool"], &subject.call["arguments"]);
+    let told = match input["command"].as_str() {
+        Some(command) => command.to_owned(),
+        None if input["diff"].is_string() => input["path"].as_str().unwrap_or_default().to_owned(),
+        None => input.to_string(),
+    };
+    let what = format!("{}: {told}", tool.as_str().unwrap_or("?"));
+    Some(visible_line(&what).into_owned())
 }

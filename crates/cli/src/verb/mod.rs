@@ -1,7 +1,7 @@
 //! The verbs, one file each, under the names that are typed.
 
 mod attach;
-mod audit;
+pub(crate) mod audit;
 mod completions;
 mod config;
 mod doctor;

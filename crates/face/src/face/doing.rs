@@ -26,31 +26,34 @@ struct Call {
     id: String,
     header: String,
     since: Instant,
-    /// The last lines; the one that has not ended is the last.
+    /// The last lines.
     printed: VecDeque<String>,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Doing {
-    thinks: Option<Instant>,
+    works: Option<(String, Instant)>,
     waits: bool,
     calls: Vec<Call>,
-    /// The last call that is over, and all that it said.
-    last: Option<(String, String)>,
 }
 
 impl Doing {
-    pub(super) fn thinks(&mut self, since: Option<Instant>) {
-        self.thinks = since;
+    /// Whether that is something else than before.
+    pub(super) fn works(&mut self, at: Option<(String, Instant)>) -> bool {
+        let differs = self.works != at;
+        self.works = at;
+        differs
     }
 
-    /// What was under way begins anew then: it is not what took the time.
-    pub(super) fn waits(&mut self, waits: bool, now: Instant) {
-        if std::mem::replace(&mut self.waits, waits) && !waits {
+    /// What was under way begins anew then: it is not what took the time. Whether that is something else than before.
+    pub(super) fn waits(&mut self, waits: bool, now: Instant) -> bool {
+        let before = std::mem::replace(&mut self.waits, waits);
+        if before && !waits {
             for call in &mut self.calls {
                 call.since = now;
             }
         }
+        before != waits
     }
 
     pub(super) fn begin(&mut self, id: &str, header: &str, now: Instant) {
@@ -75,19 +78,17 @@ impl Doing {
         }
     }
 
-    /// Gives the call's header back.
-    pub(super) fn end(&mut self, id: &str, all: &str) -> String {
-        let at = self.calls.iter().position(|call| call.id == id);
-        let header = at
-            .map(|at| self.calls.remove(at).header)
-            .unwrap_or_default();
-        self.last = Some((header.clone(), all.to_owned()));
-        header
+    /// Gives the call's header back; `None`: it began before anybody looked.
+    pub(super) fn end(&mut self, id: &str) -> Option<String> {
+        let at = self.calls.iter().position(|call| call.id == id)?;
+        Some(self.calls.remove(at).header)
     }
 
-    /// The last call that is over: its header, and all that it said.
-    pub(super) fn last(&self) -> Option<(String, String)> {
-        self.last.clone()
+    /// Nothing is under way any more. Whether something was.
+    pub(super) fn rests(&mut self) -> bool {
+        let did = !self.calls.is_empty() || self.works.is_some();
+        (self.calls, self.works) = (Vec::new(), None);
+        did
     }
 
     /// When the sign moves next.
@@ -103,14 +104,16 @@ impl Doing {
             .iter()
             .map(|call| call.since)
             .min()
-            .or(self.thinks)
+            .or(self.works.as_ref().map(|(_, since)| *since))
     }
 
     pub(super) fn rows(&self, columns: usize, now: Instant, accent: Look) -> Vec<Line> {
         let mut rows = Vec::new();
-        let thinks = self.thinks.filter(|_| !self.waits && self.calls.is_empty());
-        if let Some(since) = thinks {
-            rows.push(self.row("thinking", since, now, accent));
+        if let Some((what, since)) = &self.works
+            && !self.waits
+            && self.calls.is_empty()
+        {
+            rows.push(self.row(what, *since, now, accent));
         }
         let hidden = self.calls.len().saturating_sub(CALLS);
         for call in &self.calls[hidden..] {

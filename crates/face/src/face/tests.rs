@@ -1,6 +1,9 @@
 //! What a person sees, and what their keys come to.
 
+use std::num::NonZeroU16;
+
 use agent_team_protocol::request::Decision;
+use proptest::prelude::*;
 
 use super::*;
 
@@ -13,38 +16,44 @@ fn face(columns: u16) -> Face {
     face
 }
 
-/// What a terminal shows of all that was painted: enough of one for what a face paints.
+/// What a terminal of so many columns shows of all that was painted, its scrollback included.
+fn shown_at(columns: u16, bytes: &[u8]) -> String {
+    let rows = NonZeroU16::new(6_000).unwrap();
+    let mut terminal = vt100::Parser::new(rows, columns.try_into().unwrap(), 0);
+    terminal.process(bytes);
+    terminal.screen().contents() + "\n"
+}
+
 fn shown(bytes: &[u8]) -> String {
-    let text = String::from_utf8(bytes.to_vec()).unwrap();
-    let (mut rows, mut row) = (vec![String::new()], 0);
-    let mut rest = text.as_str();
-    while let Some(c) = rest.chars().next() {
-        rest = &rest[c.len_utf8()..];
-        match c {
-            '\r' => {}
-            '\n' => {
-                row += 1;
-                if row == rows.len() {
-                    rows.push(String::new());
-                }
-            }
-            '\x1b' => {
-                let end = rest.find(|c: char| c.is_ascii_alphabetic()).unwrap();
-                let sequence = &rest[1..end];
-                match &rest[end..=end] {
-                    "A" => row -= sequence.parse::<usize>().unwrap(),
-                    "J" => {
-                        rows.truncate(row + 1);
-                        rows[row].clear();
-                    }
-                    _ => {}
-                }
-                rest = &rest[end + 1..];
-            }
-            c => rows[row].push(c),
+    shown_at(80, bytes)
+}
+
+/// Nothing but text, and the few sequences that a face paints with.
+fn only_ours(bytes: &[u8]) -> Result<(), String> {
+    let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
+    let mut pieces = text.split('\x1b');
+    let mut texts = vec![pieces.next().unwrap_or_default()];
+    for piece in pieces {
+        let sequence = piece
+            .strip_prefix('[')
+            .ok_or_else(|| format!("{piece:?}"))?;
+        let end = sequence.find(|c: char| c.is_ascii_alphabetic());
+        let end = end.ok_or_else(|| format!("{piece:?}"))?;
+        let ours = match (&sequence[..end], &sequence[end..=end]) {
+            ("", "J") | ("?25" | "?7", "h" | "l") => true,
+            (codes, "m" | "A" | "C") => codes.chars().all(|c| c.is_ascii_digit() || c == ';'),
+            _ => false,
+        };
+        if !ours {
+            return Err(format!("{piece:?}"));
         }
+        texts.push(&sequence[end + 1..]);
     }
-    rows.join("\n") + "\n"
+    let harmful = |c: &char| (c.is_control() && !matches!(c, '\r' | '\n')) || *c == '\u{202e}';
+    match texts.concat().chars().find(harmful) {
+        Some(c) => Err(format!("{c:?}")),
+        None => Ok(()),
+    }
 }
 
 fn keys(text: &str) -> Vec<Key> {
@@ -67,14 +76,14 @@ fn turn(columns: u16) -> String {
     let start = Instant::now();
     let mut bytes = Vec::new();
     let mut paint = |face: &mut Face, after: u64| {
-        bytes.extend(face.paint((columns, 24), start + Duration::from_millis(after)));
+        bytes.extend(face.paint(start + Duration::from_millis(after)));
     };
     face.open("/help tells what can be typed here");
     face.lines(
         Tone::Accent,
         "✉ user: Count the lines of every source file, and say which is the longest one",
     );
-    face.thinks(Some(start));
+    face.works(Some(("thinking".into(), start)));
     face.say(Words::Thought, "I should look at the sources first.\n");
     face.pause();
     paint(&mut face, 0);
@@ -84,7 +93,7 @@ fn turn(columns: u16) -> String {
     );
     paint(&mut face, 100);
     face.say(Words::Spoken, "lib.rs`\n");
-    face.thinks(None);
+    face.works(None);
     face.begin_call("c1", "● bash(command: wc -l src/*.rs)", start);
     face.printed("c1", "  120 src/main.rs\n   80 src/lib.rs\n  200 total\n");
     paint(&mut face, 1_200);
@@ -103,7 +112,7 @@ fn turn(columns: u16) -> String {
     );
     face.ask(request(), Channel::Pane);
     paint(&mut face, 2_000);
-    shown(&bytes)
+    shown_at(columns, &bytes)
 }
 
 #[test]
@@ -138,8 +147,23 @@ fn a_text_is_sent_and_a_verb_is_run() {
     );
     face.press(&keys("/stpo"), now);
     assert!(face.press(&[Key::Enter], now).is_empty());
-    let seen = shown(&face.paint((80, 24), now));
+    let seen = shown(&face.paint(now));
     assert!(seen.contains("there is no /stpo; /stop there is"), "{seen}");
+}
+
+#[test]
+fn the_help_breaks_no_word_in_a_narrow_pane() {
+    let mut face = face(40);
+    face.open("");
+    face.press(&keys("/help"), Instant::now());
+    face.press(&[Key::Enter], Instant::now());
+    let seen = shown_at(40, &face.paint(Instant::now()));
+    for word in slash::help()
+        .split_whitespace()
+        .filter(|word| word.len() < 30)
+    {
+        assert!(seen.contains(word), "{word} in {seen}");
+    }
 }
 
 #[test]
@@ -149,7 +173,7 @@ fn a_request_takes_no_keys_from_a_text_that_is_being_typed() {
     let start = Instant::now();
     face.press(&keys("I was about to sa"), start);
     face.ask(request(), Channel::Pane);
-    let seen = shown(&face.paint((80, 24), start));
+    let seen = shown(&face.paint(start));
     assert!(seen.contains("P-4 waits until what you type"), "{seen}");
     face.was_painted(start);
     assert!(face.press(&keys("y"), start + LONG).is_empty());
@@ -160,7 +184,7 @@ fn a_request_takes_no_keys_from_a_text_that_is_being_typed() {
         "{sent:?}"
     );
     assert!(face.press(&keys("y"), start + LONG).is_empty());
-    face.paint((80, 24), start + LONG);
+    face.paint(start + LONG);
     face.was_painted(start + LONG);
     assert!(
         face.press(&keys("y"), start + LONG + LONG / 10).is_empty(),
@@ -179,7 +203,7 @@ fn what_comes_with_other_keys_or_is_pasted_decides_nothing() {
     face.open("/help tells what can be typed here");
     face.ask(request(), Channel::Pane);
     let start = Instant::now();
-    face.paint((80, 24), start);
+    face.paint(start);
     face.was_painted(start);
     assert!(
         face.press(&[Key::Paste("y".into())], start + LONG)
@@ -188,7 +212,7 @@ fn what_comes_with_other_keys_or_is_pasted_decides_nothing() {
     assert!(face.press(&keys("yes"), start + 2 * LONG).is_empty());
     let waits = face.press(&[Key::Escape], start + 3 * LONG);
     assert!(waits.is_empty());
-    let seen = shown(&face.paint((80, 24), start));
+    let seen = shown(&face.paint(start));
     assert!(
         seen.contains("P-4 goes on waiting") && seen.ends_with("ada ▸ \n"),
         "{seen}"
@@ -196,21 +220,31 @@ fn what_comes_with_other_keys_or_is_pasted_decides_nothing() {
 }
 
 #[test]
-fn a_call_folds_to_a_line_and_a_key_opens_it() {
+fn a_call_folds_to_a_line_and_a_key_opens_each_from_the_last_one_back() {
     let mut face = face(80);
     face.open("/help tells what can be typed here");
     let now = Instant::now();
-    face.begin_call("c", "● bash(command: ls)", now);
-    face.printed("c", "one\ntwo\n");
-    face.end_call("c", "  ⎿ one (+1 line)", None, "one\ntwo");
-    let folded = shown(&face.paint((80, 24), now));
+    for (call, all) in [("a", "one\ntwo"), ("b", "three\nfour"), ("c", "done")] {
+        face.begin_call(call, &format!("● bash(command: {call})"), now);
+        face.end_call(call, &call::first_line(all, false), None, all);
+    }
+    let folded = shown(&face.paint(now));
     assert!(
-        folded.contains("⎿ one (+1 line)") && !folded.contains("two"),
+        folded.contains("⎿ three (+1 line)") && !folded.contains("four"),
         "{folded}"
     );
+    let mut opened = || {
+        face.press(&[Key::Control('o')], now);
+        shown(&face.paint(now)).trim_end().to_owned()
+    };
+    // Of the last one all is on the screen already.
+    assert_eq!(opened(), "● bash(command: b)\nthree\nfour\nada ▸");
+    assert_eq!(opened(), "● bash(command: a) · 1 back\none\ntwo\nada ▸");
+    assert_eq!(opened(), "no older call is kept\nada ▸");
+    face.press(&keys("x"), now);
     face.press(&[Key::Control('o')], now);
-    let opened = shown(&face.paint((80, 24), now));
-    assert!(opened.contains("two"), "{opened}");
+    let again = shown(&face.paint(now));
+    assert!(again.contains("four"), "{again}");
 }
 
 #[test]
@@ -219,17 +253,23 @@ fn nothing_is_painted_at_rest_and_a_sign_moves_only_while_something_is_done() {
     face.open("/help tells what can be typed here");
     let now = Instant::now();
     assert!(face.next_paint(now).is_some());
-    face.paint((80, 24), now);
+    face.paint(now);
     assert_eq!(face.next_paint(now), None);
-    face.thinks(Some(now));
-    face.paint((80, 24), now);
+    face.works(Some(("thinking".into(), now)));
+    face.paint(now);
     assert_eq!(face.next_paint(now), Some(now + STEP));
     face.waits(true, now);
-    face.paint((80, 24), now);
+    face.paint(now);
     assert_eq!(face.next_paint(now), None, "it waits for somebody");
+    // Told again what it is told already.
+    face.waits(true, now);
+    face.set_colour(Some(Colour::Blue));
+    face.set_strip(Line::default());
+    face.fit((80, 24));
+    assert_eq!(face.next_paint(now), None, "nothing has changed");
     face.waits(false, now);
-    face.thinks(None);
-    face.paint((80, 24), now);
+    face.works(None);
+    face.paint(now);
     assert_eq!(face.next_paint(now), None);
 }
 
@@ -247,23 +287,10 @@ fn nothing_that_comes_from_elsewhere_reaches_the_terminal_as_more_than_text() {
     face.begin_call(HOSTILE, HOSTILE, now);
     face.printed(HOSTILE, HOSTILE);
     face.press(&[Key::Paste(HOSTILE.into())], now);
-    let mut bytes = face.paint((60, 24), now);
+    let mut bytes = face.paint(now);
     face.end_call(HOSTILE, HOSTILE, Some(HOSTILE), HOSTILE);
-    bytes.extend(face.paint((60, 24), now));
-    let text = String::from_utf8(bytes).unwrap();
-    let mut rest = text.as_str();
-    while let Some(at) = rest.find('\x1b') {
-        rest = &rest[at + 1..];
-        let sequence = rest.strip_prefix('[').expect("nothing but ours");
-        let end = sequence.find(|c: char| c.is_ascii_alphabetic()).unwrap();
-        let ours = matches!(&sequence[end..=end], "m" | "A" | "C" | "J" | "h" | "l");
-        assert!(ours, "{sequence:?}");
-        assert!(!sequence.starts_with("2J"));
-        rest = &sequence[end + 1..];
-    }
-    let control = |c: &char| c.is_control() && !matches!(c, '\x1b' | '\r' | '\n');
-    assert_eq!(text.chars().find(control), None);
-    assert!(!text.contains('\u{202e}'));
+    bytes.extend(face.paint(now));
+    only_ours(&bytes).unwrap();
 }
 
 #[test]
@@ -273,8 +300,138 @@ fn a_terminal_that_takes_nothing_misses_the_oldest_and_is_told() {
     for number in 0..3 * WAITING_MAX {
         face.lines(Tone::Plain, &number.to_string());
     }
-    let seen = shown(&face.paint((80, 24), Instant::now()));
+    let seen = shown(&face.paint(Instant::now()));
     assert!(seen.starts_with("… output left out above …\n"));
     assert!(seen.contains(&format!("\n{}\n", 3 * WAITING_MAX - 1)));
     assert!(seen.lines().count() <= WAITING_MAX + 2);
+}
+
+#[test]
+fn what_waits_for_a_terminal_is_bounded_in_bytes_too() {
+    let mut face = face(80);
+    face.open("/help tells what can be typed here");
+    for _ in 0..100 {
+        face.lines(Tone::Plain, &"x".repeat(100_000));
+        face.say(Words::Thought, &"y".repeat(100_000));
+    }
+    let bytes = face.paint(Instant::now());
+    assert!(bytes.len() <= 2 * WAITING_BYTES_MAX, "{}", bytes.len());
+}
+
+#[test]
+fn what_was_not_told_to_end_does_not_go_on_for_ever() {
+    let mut face = face(80);
+    face.open("/help tells what can be typed here");
+    let now = Instant::now();
+    face.begin_call("c", "● bash(command: ls)", now);
+    face.rests();
+    face.paint(now);
+    assert_eq!(face.next_paint(now + LONG), None);
+}
+
+/// Something that happens to a face.
+#[derive(Debug, Clone)]
+enum Happens {
+    Spoken(String),
+    Thought(String),
+    Lines(String),
+    Diff(String),
+    Begins(String),
+    Prints(String),
+    Ends(String),
+    Asks,
+    Paints,
+    Fits(u16, u16),
+    Moves(u16, u16),
+    StepsAside,
+    Read(Vec<u8>),
+}
+
+fn happens() -> impl Strategy<Value = Happens> {
+    let text = "[-#>|`* a1名é\u{301}👩\u{200d}\u{fe0f}\n\t\r\u{1b}\\[;\u{7}\u{9b}\u{202e}]{0,40}";
+    let size = || (0_u16..100, 0_u16..30);
+    let typed = proptest::collection::vec(
+        prop_oneof![
+            3 => proptest::sample::select(&b"\x1b[\x1bOABCDH200~1y\r\n\x0f\x7f\t\xe5\x90\x8d/"[..]),
+            1 => any::<u8>(),
+        ],
+        0..20,
+    );
+    prop_oneof![
+        text.prop_map(Happens::Spoken),
+        text.prop_map(Happens::Thought),
+        text.prop_map(Happens::Lines),
+        text.prop_map(Happens::Diff),
+        text.prop_map(Happens::Begins),
+        text.prop_map(Happens::Prints),
+        text.prop_map(Happens::Ends),
+        Just(Happens::Asks),
+        Just(Happens::Paints),
+        size().prop_map(|(columns, rows)| Happens::Fits(columns, rows)),
+        size().prop_map(|(columns, rows)| Happens::Moves(columns, rows)),
+        Just(Happens::StepsAside),
+        typed.prop_map(Happens::Read),
+    ]
+}
+
+proptest! {
+    /// Whatever an agent says, whatever is typed, whatever the size.
+    #[test]
+    fn nothing_makes_it_panic_or_paint_more_than_it_may(all in proptest::collection::vec(happens(), 0..40)) {
+        let mut face = face(80);
+        face.open("/help tells what can be typed here");
+        let mut reader = crate::keys::Reader::default();
+        let now = Instant::now();
+        for it in all {
+            let mut bytes = Vec::new();
+            match it {
+                Happens::Spoken(text) => face.say(Words::Spoken, &text),
+                Happens::Thought(text) => face.say(Words::Thought, &text),
+                Happens::Lines(text) => face.lines(Tone::Plain, &text),
+                Happens::Diff(text) => face.lines(Tone::Diff, &text),
+                Happens::Begins(text) => face.begin_call("c", &text, now),
+                Happens::Prints(text) => face.printed("c", &text),
+                Happens::Ends(text) => face.end_call("c", &call::first_line(&text, true), Some(&text), &text),
+                Happens::Asks => face.ask(request(), Channel::Pane),
+                Happens::Paints => {
+                    bytes = face.paint(now);
+                    face.was_painted(now);
+                }
+                Happens::Fits(columns, rows) => face.fit((columns, rows)),
+                Happens::Moves(columns, rows) => face.moved((columns, rows)),
+                Happens::StepsAside => {
+                    bytes = face.step_aside();
+                    face.step_in(Some("title"));
+                }
+                Happens::Read(bytes) => {
+                    let keys = reader.read(&bytes);
+                    face.press(&keys, now);
+                }
+            }
+            only_ours(&bytes).map_err(TestCaseError::fail)?;
+            let (live, (row, column)) = face.live(now);
+            prop_assert!(live.len() <= usize::from(face.size.1).max(1), "{live:?}");
+            prop_assert!(row < live.len() && column <= face.columns());
+            for line in live {
+                prop_assert!(line.width() <= face.columns(), "{line:?}");
+            }
+        }
+    }
+
+    /// However it is cut into what is read at once.
+    #[test]
+    fn what_was_typed_is_what_is_sent(text in "[ -~名é👩\u{301}]{1,60}", cut in 0_usize..60) {
+        prop_assume!(!text.trim().is_empty() && !text.starts_with('/') && !text.ends_with('\\'));
+        let (before, after) = text.as_bytes().split_at(cut.min(text.len()));
+        let mut face = face(40);
+        face.open("/help tells what can be typed here");
+        let mut reader = crate::keys::Reader::default();
+        let now = Instant::now();
+        for bytes in [before, after] {
+            prop_assert!(face.press(&reader.read(bytes), now).is_empty());
+            face.paint(now);
+        }
+        let sent = face.press(&reader.read(b"\r"), now);
+        prop_assert!(matches!(&sent[..], [Act::Typed(sent)] if *sent == text), "{sent:?}");
+    }
 }

@@ -5,33 +5,27 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use agent_team_face::{Act, Face, Tone, keys};
+use agent_team_face::keys::{Key, REST_OF_KEY, Reader};
+use agent_team_face::{Act, Face, Tone};
 use agent_team_protocol::MemberName;
 use agent_team_protocol::notification::ShowPane;
 use agent_team_protocol::request::DecideRequest;
+use agent_team_system::history::History;
 
 use super::HOW_TO_DETACH;
-use super::history::History;
 use super::surface::{Surface, how_to_leave};
 use super::terminal::{Command, Event};
-use crate::engine::Size;
+use crate::engine::{Place, Size};
 use crate::sleep_until;
 
 /// Between two frames, at least.
 const FRAME: Duration = Duration::from_millis(50);
 
-/// In which the rest of a key arrives that begins as the escape key does.
-const REST_OF_KEY: Duration = Duration::from_millis(25);
-
-/// Bytes of one key: of what is pasted at once.
-const KEY_MAX: usize = 1 << 20;
-
 /// What a terminal is that does not say.
 const SIZE: Size = (80, 24);
-
-const ESCAPE: u8 = 0x1b;
 
 /// What the person wants, or what became of the pane.
 #[derive(Debug)]
@@ -51,9 +45,11 @@ pub(crate) struct AgentPane {
     pub(crate) surface: Surface,
     pub(crate) face: Face,
     history: History,
-    /// The beginning of a key, and when it is one by itself.
-    typed: Vec<u8>,
-    alone_at: Option<Instant>,
+    /// Knows the secrets.
+    place: Arc<Place>,
+    typed: Reader,
+    /// When what was typed last is settled.
+    settled_at: Option<Instant>,
     acts: VecDeque<Act>,
     /// A frame is on its way.
     painting: bool,
@@ -66,6 +62,7 @@ impl AgentPane {
         member: MemberName,
         colours: bool,
         history: History,
+        place: Arc<Place>,
     ) -> Self {
         let mut face = Face::new(member.clone(), colours);
         face.remember(history.read());
@@ -74,8 +71,9 @@ impl AgentPane {
             surface,
             face,
             history,
-            typed: Vec::new(),
-            alone_at: None,
+            place,
+            typed: Reader::default(),
+            settled_at: None,
             acts: VecDeque::new(),
             painting: false,
             next_frame: Instant::now(),
@@ -105,7 +103,7 @@ impl AgentPane {
 
     fn begin(&mut self) {
         self.painting = false;
-        self.typed.clear();
+        self.typed = Reader::default();
         self.face.moved(self.size());
         self.surface.command(Command::Keys);
     }
@@ -135,13 +133,16 @@ impl AgentPane {
                 }
             }
             let frame_at = self.frame_at();
-            let alone_at = self.alone_at;
+            let settled_at = self.settled_at;
             tokio::select! {
                 biased;
                 event = self.surface.next() => if let Some(event) = self.event(event) {
                     return event;
                 },
-                () = sleep_until(alone_at.map(Into::into)) => self.press(),
+                () = sleep_until(settled_at.map(Into::into)) => {
+                    let keys = self.typed.settle();
+                    self.press(&keys);
+                }
                 () = sleep_until(frame_at.map(Into::into)) => self.paint(),
             }
         }
@@ -158,13 +159,8 @@ impl AgentPane {
     fn event(&mut self, event: Event) -> Option<AgentEvent> {
         match event {
             Event::Typed(bytes) => {
-                self.typed.extend_from_slice(&bytes);
-                if self.typed.last() == Some(&ESCAPE) {
-                    // What follows tells whether that was a key.
-                    self.alone_at = Some(Instant::now() + REST_OF_KEY);
-                } else {
-                    self.press();
-                }
+                let keys = self.typed.read(&bytes);
+                self.press(&keys);
             }
             Event::Written => {
                 self.painting = false;
@@ -177,25 +173,22 @@ impl AgentPane {
         None
     }
 
-    fn press(&mut self) {
-        self.alone_at = None;
-        let keys = keys::take(&mut self.typed);
-        if self.typed.len() > KEY_MAX {
-            self.typed.clear();
-        }
+    fn press(&mut self, keys: &[Key]) {
+        let now = Instant::now();
+        self.settled_at = self.typed.is_unsettled().then(|| now + REST_OF_KEY);
         if !keys.is_empty() {
-            self.acts.extend(self.face.press(&keys, Instant::now()));
+            self.acts.extend(self.face.press(keys, now));
         }
     }
 
     fn acted(&mut self, act: Act) -> Option<AgentEvent> {
         Some(match act {
             Act::Typed(text) => {
-                self.history.add(&text);
+                self.keep(&text);
                 AgentEvent::Said(text)
             }
             Act::Run(typed, words) => {
-                self.history.add(&typed);
+                self.keep(&typed);
                 AgentEvent::Verb(words)
             }
             Act::Decide(decide) => AgentEvent::Decided(decide),
@@ -207,9 +200,13 @@ impl AgentPane {
         })
     }
 
+    fn keep(&self, typed: &str) {
+        self.history.add(&self.place.secrets.hide(typed));
+    }
+
     fn paint(&mut self) {
         let now = Instant::now();
-        let bytes = self.face.paint(self.size(), now);
+        let bytes = self.face.paint(now);
         self.next_frame = now + FRAME;
         self.painting = true;
         self.surface.show(bytes, Vec::new(), None);
@@ -218,7 +215,7 @@ impl AgentPane {
 
     /// Shows all that is finished, and gives the terminal back as it was.
     pub(crate) async fn close(&mut self) {
-        let bytes = self.face.leave(self.size());
+        let bytes = self.face.leave(Instant::now());
         self.surface.show(bytes, Vec::new(), None);
         self.surface.close().await;
     }

@@ -7,7 +7,7 @@ use ratatui::text::{Line, Span};
 use super::Palette;
 use crate::top::question::{Question, Tone};
 
-const HELP: [(&str, &str); 20] = [
+const HELP: [(&str, &str); 21] = [
     ("↑ ↓  k j", "select a member"),
     ("g", "select who waits for you longest"),
     ("tab  1-4", "output, board, requests, messages"),
@@ -19,6 +19,7 @@ const HELP: [(&str, &str); 20] = [
     ("  1-9", "allow what its line says, for the whole team"),
     ("  n", "deny it"),
     ("  esc", "leave it waiting"),
+    ("d", "who decided what before; d again: what waits"),
     ("", ""),
     ("a  enter", "into the member's pane"),
     ("s", "send a message to the member; S to all"),

@@ -10,21 +10,31 @@ use super::Palette;
 use crate::output::{request, task, text, time};
 use crate::top::state::{Top, View};
 use crate::top::wrap::wrap;
+use crate::verb::audit::Decided;
 
-/// The titles of the views and the one that is chosen. Returns by how many lines that can be scrolled.
-pub(super) fn views(
+/// One view, below the titles of these, if there are any. Returns by how many lines it can be scrolled; only the one
+/// that is chosen is.
+pub(super) fn view(
     frame: &mut Frame<'_>,
     area: Rect,
+    (named, view): (&[View], View),
     top: &Top,
     palette: Palette,
     wall_ms: u64,
 ) -> usize {
-    let rows = [Constraint::Length(1), Constraint::Fill(1)];
+    let rows = [
+        Constraint::Length(u16::from(!named.is_empty())),
+        Constraint::Fill(1),
+    ];
     let [titles_row, body] = Layout::vertical(rows).areas(area);
-    frame.render_widget(titles(top, palette, titles_row.width), titles_row);
-    match top.view {
-        View::Board => board(frame, body, top, palette, top.scroll),
-        View::Requests => requests(frame, body, top, palette, wall_ms),
+    frame.render_widget(titles(named, top, palette, titles_row.width), titles_row);
+    let scroll = if view == top.view { top.scroll } else { 0 };
+    match view {
+        View::Board => board(frame, body, top, palette, scroll),
+        View::Requests => match &top.decided {
+            None => requests(frame, body, top, palette, wall_ms),
+            Some(decided) => decisions(frame, body, top, decided, palette, wall_ms),
+        },
         View::Output if top.output.is_empty() => {
             let who = top.selected().map_or("nobody", |member| member.as_str());
             let line = Line::styled(format!("{who} has printed nothing yet"), palette.title());
@@ -34,7 +44,7 @@ pub(super) fn views(
             let lines = top.output.lines().rev();
             let lines = lines.filter(|line| top.passes(&[line]));
             let rows = |line: &str| wrap(line, body.width.into()).map(Line::raw).collect();
-            last(frame, body, lines.map(rows), top.scroll)
+            last(frame, body, lines.map(rows), scroll)
         }
         View::Messages => {
             let messages = top.messages.iter().rev().filter(|it| {
@@ -42,15 +52,18 @@ pub(super) fn views(
                 top.passes(&[&from, &to, &it.text])
             });
             let rows = |it: &MessageView| message(it, body.width.into(), palette, wall_ms);
-            last(frame, body, messages.map(rows), top.scroll)
+            last(frame, body, messages.map(rows), scroll)
         }
     }
 }
 
-fn titles(top: &Top, palette: Palette, columns: u16) -> Line<'static> {
-    let short = columns < 60;
+fn titles(named: &[View], top: &Top, palette: Palette, columns: u16) -> Line<'static> {
+    let short = named.len() > 2 && columns < 60;
     let mut line = Line::default();
     for (number, view) in (1..).zip(View::ALL) {
+        if !named.contains(&view) {
+            continue;
+        }
         let count = |count: usize| (count > 0).then(|| format!(" {count}"));
         let (title, detail) = match view {
             View::Output => {
@@ -119,13 +132,7 @@ fn first(frame: &mut Frame<'_>, area: Rect, rows: &[Line<'_>], scroll: usize) ->
     scrolls
 }
 
-pub(super) fn board(
-    frame: &mut Frame<'_>,
-    area: Rect,
-    top: &Top,
-    palette: Palette,
-    scroll: usize,
-) -> usize {
+fn board(frame: &mut Frame<'_>, area: Rect, top: &Top, palette: Palette, scroll: usize) -> usize {
     let columns = usize::from(area.width);
     let tasks = top.board();
     if tasks.is_empty() {
@@ -177,10 +184,43 @@ fn requests(frame: &mut Frame<'_>, area: Rect, top: &Top, palette: Palette, wall
         rows.extend(wrap(&what, area.width.into()).map(Line::raw));
     }
     let end = match rows.as_slice() {
-        [] => "nothing waits for a decision",
-        _ => "r shows all of the first one, and answers it",
+        [] => "nothing waits for a decision · d shows what was decided",
+        _ => "r shows all of the first one, and answers it · d shows what was decided",
     };
     rows.push(Line::styled(end, palette.title()));
+    first(frame, area, &rows, top.scroll)
+}
+
+fn decisions(
+    frame: &mut Frame<'_>,
+    area: Rect,
+    top: &Top,
+    decided: &[Decided],
+    palette: Palette,
+    wall_ms: u64,
+) -> usize {
+    let mut rows = vec![Line::styled(
+        "decided, the newest first · d shows what waits",
+        palette.title(),
+    )];
+    for it in decided {
+        let member = it.member.as_ref().map_or("?", |member| member.as_str());
+        if !top.passes(&[member, &it.how, &it.what]) {
+            continue;
+        }
+        let age = time::age(wall_ms.saturating_sub(it.at));
+        rows.push(Line::from(vec![
+            Span::styled(it.request.to_string(), palette.strong()),
+            Span::raw(format!(" {member}, {age} ago")),
+        ]));
+        for text in [&it.how, &it.what] {
+            let text = format!("  {text}");
+            rows.extend(wrap(&text, area.width.into()).map(Line::raw));
+        }
+    }
+    if decided.is_empty() {
+        rows.push(Line::raw("nothing yet"));
+    }
     first(frame, area, &rows, top.scroll)
 }
 

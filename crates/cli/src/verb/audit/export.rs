@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 
 use agent_team_protocol::{MemberName, Party, RequestId, Revision, TeamId};
-use agent_team_system::directories::Directories;
-use agent_team_system::private_file;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 
 use super::Entry;
+use crate::secrets::Secrets;
 
 /// One decision.
 #[derive(Debug, Serialize)]
@@ -63,7 +62,7 @@ pub(super) fn lines(team: &TeamId, entries: &[Entry], secrets: &Secrets) -> Vec<
         .iter()
         .filter_map(|entry| decision(team, entry, &ends));
     let line = |decision| serde_json::to_string(&decision).expect("it has a JSON form");
-    decisions.map(|it| secrets.hide(line(it))).collect()
+    decisions.map(|it| secrets.hide_json(line(it))).collect()
 }
 
 fn decision<'a>(
@@ -102,32 +101,4 @@ fn decision<'a>(
         why: entry.why.as_deref().filter(|why| !why.is_empty()),
         outcome,
     })
-}
-
-/// The values that a team which is up keeps from models. They are not in the journal; what is, was said by somebody who
-/// knew one.
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct Secrets {
-    #[serde(default)]
-    secrets: BTreeMap<String, String>,
-}
-
-impl Secrets {
-    pub(super) fn of(directories: &Directories, team: &TeamId) -> Self {
-        let file = directories.environment_file(team.as_str());
-        let kept = private_file::read(&file).ok();
-        kept.and_then(|kept| serde_json::from_slice(&kept).ok())
-            .unwrap_or_default()
-    }
-
-    fn hide(&self, mut line: String) -> String {
-        for (name, value) in &self.secrets {
-            let escaped = Value::from(value.as_str()).to_string();
-            let escaped = escaped.trim_matches('"');
-            if !escaped.is_empty() {
-                line = line.replace(escaped, &format!("[secret {name}]"));
-            }
-        }
-        line
-    }
 }

@@ -1,0 +1,119 @@
+//! The newest decisions about requests, as they stand in the journal. Used by `top`.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use agent_team_protocol::notification::EventNotice;
+use agent_team_protocol::{MemberName, RequestId, Revision};
+
+use super::Subject;
+use crate::error::Failure;
+use crate::session::{Notice, Session, Subscription};
+
+/// Decisions that are kept.
+const KEPT: usize = 200;
+
+/// One of them, as harmless text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Decided {
+    pub(crate) request: RequestId,
+    pub(crate) member: Option<MemberName>,
+    /// Unix time in milliseconds.
+    pub(crate) at: u64,
+    /// `allowed by user for team as Bash(cargo test:*)`
+    pub(crate) how: String,
+    /// `bash: cargo test`
+    pub(crate) what: String,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Decisions {
+    /// What was read so far.
+    last: Revision,
+    /// What the requests are about that are not decided.
+    subjects: BTreeMap<RequestId, Subject>,
+    /// The newest first.
+    pub(crate) newest: VecDeque<Decided>,
+}
+
+impl Decisions {
+    /// Reads what has happened since.
+    pub(crate) async fn read_on(&mut self, session: Session) -> Result<(), Failure> {
+        let mut events = Subscription::new(session, self.last, false).await?;
+        while self.last < events.head() {
+            if let Notice::Event(event) = events.next().await? {
+                self.last = event.revision;
+                self.event(&event);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn event(&mut self, event: &EventNotice) {
+        let Some(entry) = super::entry(event, &mut self.subjects) else {
+            return;
+        };
+        let (Some(request), "allowed" | "denied" | "withdrawn") = (entry.request, entry.what)
+        else {
+            return;
+        };
+        self.subjects.remove(&request);
+        self.newest.push_front(Decided {
+            request,
+            member: entry.subject.as_ref().map(|subject| subject.member.clone()),
+            at: entry.at,
+            how: super::how(&entry),
+            what: super::what(&entry).unwrap_or_default(),
+        });
+        self.newest.truncate(KEPT);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use agent_team_protocol::TeamId;
+    use serde_json::{json, value::to_raw_value};
+
+    use super::*;
+
+    fn event(decisions: &mut Decisions, at: u64, kind: &str, data: &serde_json::Value) {
+        decisions.event(&EventNotice {
+            team: TeamId::from_directory_name("demo-01234567").unwrap(),
+            revision: Revision(at),
+            at,
+            event: to_raw_value(&json!({"kind": kind, "data": data})).unwrap(),
+        });
+    }
+
+    #[test]
+    fn the_newest_decisions_come_first_and_are_bounded() {
+        let mut decisions = Decisions::default();
+        let call = json!({"tool": "bash", "arguments": {"command": "ls\u{1b}[2J"}}).to_string();
+        for number in 1..=300 {
+            let request = format!("P-{number}");
+            let asked = json!({"request": request, "member": "ada", "digest": "d", "call": call});
+            event(&mut decisions, number, "request_asked", &asked);
+            let allowed =
+                json!({"request": request, "scope": "team", "by": "user", "rules": ["Bash(ls:*)"]});
+            let denied = json!({"request": request, "by": "lea", "reason": "tests\nfirst"});
+            match number % 2 {
+                0 => event(&mut decisions, number, "request_allowed", &allowed),
+                _ => event(&mut decisions, number, "request_denied", &denied),
+            }
+            // What came of it is no decision.
+            event(
+                &mut decisions,
+                number,
+                "request_begun",
+                &json!({"request": request}),
+            );
+        }
+        assert_eq!(decisions.newest.len(), KEPT);
+        assert!(decisions.subjects.is_empty());
+        let [allowed, denied] = [&decisions.newest[0], &decisions.newest[1]];
+        assert_eq!((allowed.request, allowed.at), (RequestId(300), 300));
+        assert_eq!(allowed.how, "allowed by user for team as Bash(ls:*)");
+        assert_eq!(allowed.what, "bash: ls\\e[2J");
+        assert_eq!(denied.how, "denied by lea (tests\\nfirst)");
+    }
+}

@@ -1,0 +1,94 @@
+//! Calls that are over and stand folded to a line each, to be opened again, the newest first. Used by the face; pure.
+
+use std::collections::VecDeque;
+
+/// Calls that are kept, and bytes of what they said.
+const CALLS: usize = 100;
+const BYTES: usize = 1 << 20;
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Call {
+    pub(super) header: String,
+    pub(super) all: String,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Folded {
+    /// The newest last.
+    calls: VecDeque<Call>,
+    bytes: usize,
+    /// How many were opened one after the other.
+    opened: usize,
+}
+
+impl Folded {
+    pub(super) fn add(&mut self, header: String, all: &str) {
+        let all = all[..all.floor_char_boundary(BYTES)].to_owned();
+        self.bytes += all.len();
+        self.calls.push_back(Call { header, all });
+        while self.calls.len() > CALLS || self.bytes > BYTES {
+            let oldest = self.calls.pop_front();
+            self.bytes -= oldest.map_or(0, |call| call.all.len());
+        }
+        self.opened = 0;
+    }
+
+    /// The next one begins at the newest again.
+    pub(super) fn rewind(&mut self) {
+        self.opened = 0;
+    }
+
+    /// The newest call that was not opened since, and how many are newer; `None`: no older one is kept.
+    pub(super) fn open(&mut self) -> Option<(&Call, usize)> {
+        let newer = self.opened;
+        let call = self.calls.iter().rev().nth(newer)?;
+        self.opened += 1;
+        Some((call, newer))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.calls.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn opened(folded: &mut Folded) -> Option<(String, usize)> {
+        let (call, newer) = folded.open()?;
+        Some((call.header.clone(), newer))
+    }
+
+    #[test]
+    fn calls_are_opened_from_the_newest_back_until_another_one_is_over() {
+        let mut folded = Folded::default();
+        assert_eq!(opened(&mut folded), None);
+        for call in ["a", "b"] {
+            folded.add(call.into(), "said");
+        }
+        assert_eq!(opened(&mut folded), Some(("b".into(), 0)));
+        assert_eq!(opened(&mut folded), Some(("a".into(), 1)));
+        assert_eq!(opened(&mut folded), None);
+        folded.add("c".into(), "said");
+        assert_eq!(opened(&mut folded), Some(("c".into(), 0)));
+        folded.rewind();
+        assert_eq!(opened(&mut folded), Some(("c".into(), 0)));
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let mut folded = Folded::default();
+        for call in 0..3 * CALLS {
+            folded.add(call.to_string(), &"é".repeat(BYTES / 50));
+            assert!(folded.bytes <= BYTES && folded.calls.len() <= CALLS);
+        }
+        assert_eq!(opened(&mut folded), Some((format!("{}", 3 * CALLS - 1), 0)));
+        folded.add("huge".into(), &"é".repeat(BYTES));
+        assert_eq!((folded.calls.len(), folded.bytes), (1, BYTES));
+        for _ in 0..3 * CALLS {
+            folded.add(String::new(), "x");
+        }
+        assert_eq!(folded.calls.len(), CALLS);
+    }
+}
