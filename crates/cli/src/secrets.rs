@@ -28,11 +28,13 @@ impl Secrets {
     /// A line of JSON with a mark in place of each value.
     pub(crate) fn hide_json(&self, mut line: String) -> String {
         for (name, value) in &self.secrets {
-            let escaped = Value::from(value.as_str()).to_string();
-            let escaped = escaped.trim_matches('"');
-            if !escaped.is_empty() {
-                line = line.replace(escaped, &format!("[secret {name}]"));
+            if value.is_empty() {
+                continue;
             }
+            // As it stands in JSON, without the quotes around it.
+            let escaped = Value::from(value.as_str()).to_string();
+            let escaped = &escaped[1..escaped.len() - 1];
+            line = line.replace(escaped, &format!("[secret {name}]"));
         }
         line
     }
@@ -51,11 +53,18 @@ mod tests {
 
     #[test]
     fn a_value_is_hidden_in_text_and_in_json() {
-        let secrets = [("KEY".to_owned(), "a\"b\\nc".to_owned())];
+        let secrets = [
+            ("KEY".to_owned(), "a\"b\\nc".to_owned()),
+            ("QUOTED".to_owned(), "\"quoted\"".to_owned()),
+        ];
         let secrets = Secrets {
             secrets: secrets.into(),
         };
         assert_eq!(secrets.hide("x a\"b\\nc\ny"), "x [secret KEY]\ny");
         assert_eq!(secrets.hide("\"plain\""), "\"plain\"");
+        assert_eq!(
+            secrets.hide("say \"quoted\" now"),
+            "say [secret QUOTED] now"
+        );
     }
 }
