@@ -56,6 +56,10 @@ impl Driver {
             live.holder = None;
             let member = live.member.clone();
             self.publish_change(&member);
+            // The pane may be there still, and its holder dead.
+            if let Some(label) = self.label_of(&member) {
+                self.launcher.order(Order::Label(member, label));
+            }
         }
     }
 

@@ -31,6 +31,7 @@ use agent_team_protocol::method::{AttachAnswer, CallerTerminal};
 use agent_team_protocol::spec::Layout;
 use agent_team_protocol::view::Placement;
 use agent_team_protocol::{ErrorCode, MemberName, Refusal, TeamId};
+use agent_team_system::process::Signal;
 
 use call::{Command, label_text};
 pub(crate) use call::{Tmux, TmuxError};
@@ -168,6 +169,14 @@ impl Panes {
 
     /// Shows in the borders what the members are and do. Best effort: it is looks.
     pub(crate) async fn label(&mut self, mut labels: Vec<(MemberName, Label)>) {
+        // Also for those whose process has ended; their panes say so once tmux knows: see `how_ended`.
+        if let Ok(Survey {
+            server: Some(server),
+            ..
+        }) = self.survey().await
+        {
+            let _just_gone = server.process.signal(Signal::SIGCHLD);
+        }
         labels.retain(|(member, label)| self.labels.get(member) != Some(label));
         if labels.is_empty() {
             return;
