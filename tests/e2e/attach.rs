@@ -68,6 +68,53 @@ async fn attach_puts_a_person_into_a_members_pane_where_a_typed_line_becomes_a_t
 }
 
 #[tokio::test]
+async fn of_a_big_and_a_small_terminal_the_one_last_used_gives_the_size() {
+    if !tmux::is_here() {
+        return;
+    }
+    let rig = in_panes(&["ada", "bob", "cyd", "dan", "eve"], "");
+    let mut big = rig.on_terminal_of((200, 50), ["up"]);
+    let tmux = rig.tmux();
+    let panes = "#{@agent_team_member} #{pane_width} #{pane_height}";
+    let clients = async |count| {
+        until("the terminals that look", async || {
+            let clients = tmux.ask(["list-clients"]).await;
+            (clients.lines().count() == count).then_some(())
+        })
+        .await;
+    };
+    let window = async |size: &str| {
+        until(&format!("a window of {size}"), async || {
+            let sizes = tmux.panes("#{window_width}x#{window_height}").await;
+            sizes.iter().all(|shown| shown == size).then_some(())
+        })
+        .await;
+    };
+    big.until("eve").await;
+    clients(1).await;
+    window("200x49").await;
+    let before = tmux.panes(panes).await;
+    assert_eq!(before.len(), 5);
+    for pane in &before {
+        let numbers: Vec<u16> = pane.split(' ').flat_map(str::parse).collect();
+        assert!(numbers[0] >= 40 && numbers[1] >= 6, "{pane}");
+    }
+    let mut small = rig.on_terminal_of((80, 24), ["attach"]);
+    clients(2).await;
+    window("80x23").await;
+    assert_eq!(tmux.panes(panes).await.len(), 5);
+    big.type_in("a").await;
+    window("200x49").await;
+    assert_eq!(tmux.panes(panes).await, before);
+    small.type_in("b").await;
+    window("80x23").await;
+    small.type_in(DETACH).await;
+    assert_eq!(small.end().await.0, 0);
+    window("200x49").await;
+    assert_eq!(tmux.panes(panes).await, before, "each as it was");
+}
+
+#[tokio::test]
 async fn what_is_typed_while_a_task_runs_is_the_tasks() {
     if !tmux::is_here() {
         return;

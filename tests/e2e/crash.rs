@@ -11,6 +11,7 @@ use agent_team_protocol::method::{
 use agent_team_protocol::spec::TaskSpec;
 use agent_team_protocol::view::{MemberState, TaskState};
 use agent_team_system::client::CallError;
+use agent_team_system::lock::FileLock;
 use agent_team_tests::{Rig, User, processes, until};
 
 use crate::history::{check, history};
@@ -124,8 +125,46 @@ async fn nobody_restarts_a_supervisor_that_was_terminated_and_the_next_command_d
         .unwrap();
     processes::ended(supervisor).await;
     processes::ended(ada).await;
-    assert_eq!(rig.processes(), []);
+    // A tmux of ours goes on showing what she said last.
+    let programs = rig.processes().into_iter();
+    let programs = programs.filter(|found| !found.command.contains("tmux.sock"));
+    assert_eq!(programs.collect::<Vec<_>>(), []);
     rig.ok(["ps"]).await;
+    rig.until_member_is("ada", MemberState::Idle).await;
+}
+
+#[tokio::test]
+async fn who_starts_a_supervisor_while_another_is_ending_starts_one_after_it() {
+    let mut rig = headless(&["ada"], "");
+    // What the first one says is heard only when the one that was in its way has gone.
+    rig.script_supervisor(
+        "cd \"$AGENT_TEAM_HOME\"\n\
+         if mkfifo gone; then\n\
+             AGENT_TEAM_READY_FD=9 \"$SUPERVISOR\" 9>&1 | cat > said\n\
+             mv said heard\n\
+             cat gone heard > /dev/fd/\"$AGENT_TEAM_READY_FD\"\n\
+             exit 4\n\
+         fi\n\
+         exec \"$SUPERVISOR\"\n",
+    );
+    let directories = rig.directories();
+    directories.prepare().unwrap();
+    let ending = FileLock::try_acquire(&directories.supervisor_lock())
+        .unwrap()
+        .expect("no supervisor");
+    let mut up = rig.start(["up"]);
+    let home = rig.home();
+    until("the first one's report", async || {
+        home.join("heard").exists().then_some(())
+    })
+    .await;
+    drop(ending);
+    let gone = home.join("gone");
+    tokio::task::spawn_blocking(|| std::fs::write(gone, ""))
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(up.wait().await.success());
     rig.until_member_is("ada", MemberState::Idle).await;
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use agent_team_protocol::view::{MemberState, Placement, TaskState};
-use agent_team_system::process::ProcessId;
+use agent_team_system::process::{ProcessId, Signal};
 use agent_team_tests::{Rig, processes, until};
 
 use crate::teams::{file, task};
@@ -143,6 +143,34 @@ async fn when_their_process_dies_all_start_again_and_their_tasks_run_again() {
     let (ada, bob) = (rig.member("ada").await, rig.member("bob").await);
     assert_eq!(ada.pid, bob.pid, "one process again");
     assert_ne!(ada.pid, before.pid);
+}
+
+#[tokio::test]
+async fn when_one_does_not_end_their_process_is_killed_and_the_others_come_back() {
+    let rig = hosted(&["ada", "bob"], &["ada", "bob"].map(gated).concat());
+    rig.ok(["up"]).await;
+    let ada = until_begun(&rig, "ada").await;
+    let bob = until_begun(&rig, "bob").await;
+    let host = rig.worker("ada").await;
+    // It hears of nothing any more, and nobody in it does what is asked.
+    host.signal(Signal::SIGSTOP).unwrap();
+    rig.ok(["send", "bob", "keep", "this"]).await;
+    rig.ok(["kill", "ada"]).await;
+    processes::ended(host).await;
+    assert!(!is_alive(ada));
+
+    until_begun_after(&rig, "bob", Some(bob)).await;
+    assert!(!is_alive(bob), "two of bob's at once");
+    finish(&rig, "bob").await;
+    let done = rig.until_task_is("T-2", TaskState::Completed).await;
+    assert_eq!(done.attempts, 2);
+    rig.until_member("bob", |bob| bob.unread == 0).await;
+    let log = rig.ok(["logs", "bob"]).await;
+    log.says("user: keep this");
+    assert_eq!(rig.member("ada").await.state, MemberState::Stopped);
+    assert_eq!(rig.task("T-1").await.state, TaskState::Pending);
+    rig.ok(["restart", "ada"]).await;
+    until_begun_after(&rig, "ada", Some(ada)).await;
 }
 
 #[tokio::test]

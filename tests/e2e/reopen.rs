@@ -110,6 +110,50 @@ async fn a_pane_closed_by_hand_is_opened_again_with_what_was_shown_and_the_same_
 }
 
 #[tokio::test]
+async fn a_pane_that_shows_nobody_any_more_keeps_its_text_and_says_what_to_do() {
+    if !tmux::is_here() {
+        return;
+    }
+    let rig = in_panes(&["ada", "bob"], &task("Long", GATED, "for = \"ada\""));
+    rig.ok(["up"]).await;
+    let before = rig.until_member_is("ada", MemberState::Working).await;
+    until_gated(&rig).await;
+    let tmux = rig.tmux();
+    tmux.ask(["kill-pane", "-t", &before.pane.unwrap()]).await;
+    until_headless(&rig, "ada").await;
+    rig.ok(["panes", "reopen"]).await;
+    let pane = until_shown_again(&rig, "ada").await.pane.unwrap();
+    tmux.until_shown(&pane, "before").await;
+
+    // She lives on, so a restart is nothing that she needs.
+    let holder = tmux
+        .ask(["display-message", "-p", "-t", &pane, "#{pane_pid}"])
+        .await;
+    processes::kill(processes::living(holder.parse().unwrap())).await;
+    let shown = tmux
+        .until_shown(&pane, "ada left; agent-team panes reopen ada")
+        .await;
+    assert!(shown.contains("before"), "{shown}");
+    until_headless(&rig, "ada").await;
+    rig.ok(["panes", "reopen", "ada"]).await;
+    let pane = until_shown_again(&rig, "ada").await.pane.unwrap();
+    tmux.until_shown(&pane, "before").await;
+
+    let bob = rig.until_member_is("bob", MemberState::Idle).await;
+    let pane = bob.pane.unwrap();
+    rig.ok(["send", "bob", "the last words"]).await;
+    tmux.until_shown(&pane, "the last words").await;
+    rig.ok(["kill", "bob"]).await;
+    let shown = tmux
+        .until_shown(&pane, "bob has ended; agent-team restart bob")
+        .await;
+    assert!(shown.contains("the last words"), "{shown}");
+    rig.ok(["restart", "bob"]).await;
+    let again = rig.until_member_is("bob", MemberState::Idle).await;
+    assert_eq!(again.pane, Some(pane));
+}
+
+#[tokio::test]
 async fn after_the_tmux_server_was_killed_up_gives_everybody_a_pane_again() {
     if !tmux::is_here() {
         return;

@@ -207,8 +207,15 @@ async fn it_is_for_a_terminal_or_once_as_text() {
     assert_eq!(frame.lines().count(), 24);
 }
 
-/// ada, who asks for a permission.
+/// ada, who asks for a permission when she hears something.
 async fn asking() -> (FakeModelServer, Rig) {
+    let (server, rig) = planned().await;
+    rig.ok(["up", "--detach"]).await;
+    (server, rig)
+}
+
+/// The same before `up`.
+async fn planned() -> (FakeModelServer, Rig) {
     let command = json!({ "command": "echo ran >> ran.txt" });
     let replies = vec![Reply::call("bash", command), Reply::text("Done.")];
     let lead = ("lead", vec![Reply::text("I see.")]);
@@ -218,7 +225,6 @@ async fn asking() -> (FakeModelServer, Rig) {
     if tmux::is_here() {
         rig.set_team(&file.replace("headless", "tmux"));
     }
-    rig.ok(["up", "--detach"]).await;
     (server, rig)
 }
 
@@ -292,4 +298,69 @@ async fn next_leads_to_who_waits_and_status_lines_say_who_it_is() {
         (!team.ask(status).await.contains("ada asks")).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_key_of_the_persons_own_tmux_leads_from_any_window_and_session_to_who_waits() {
+    if !tmux::is_here() {
+        return;
+    }
+    let (_server, mut rig) = planned().await;
+    let users = rig.users_tmux();
+    users.ask(["new-session", "-d", "-s", "work", "cat"]).await;
+    let here = users
+        .ask(["display-message", "-p", "#{pid} #{pane_id}"])
+        .await;
+    let (pid, theirs) = here.split_once(' ').unwrap();
+    rig.set("TMUX", format!("{},{pid},0", users.socket().display()));
+    rig.set("TMUX_PANE", theirs);
+    rig.ok(["up", "--detach"]).await;
+    rig.ok(["send", "ada", "Go on"]).await;
+    let ada = rig.until_member("ada", |ada| ada.requests > 0).await;
+    let pane = ada.pane.unwrap();
+    // As the README has it, said in full to a tmux that knows neither our programs nor their directory.
+    let next = format!(
+        "AGENT_TEAM_HOME='{}' '{}' next -t demo",
+        rig.home().display(),
+        rig.binary("agent-team").display()
+    );
+    users.ask(["bind", "N", "run-shell", "-b", &next]).await;
+
+    let socket = users.socket().display().to_string();
+    let client = ["-u", "TMUX", "tmux", "-S", &socket, "attach", "-t", "work"];
+    let mut terminal = rig.program_on_terminal("/usr/bin/env".as_ref(), &client);
+    let shown = async |session: &str, pane: &str| {
+        until(&format!("{pane} of {session} to be shown"), async || {
+            let shown = users
+                .ask(["list-clients", "-F", "#{session_name} #{pane_id}"])
+                .await;
+            (shown == format!("{session} {pane}")).then_some(())
+        })
+        .await;
+    };
+    shown("work", theirs).await;
+    terminal.type_in("\u{2}N").await;
+    shown("work", &pane).await;
+    terminal.until("P-1").await;
+
+    users.ask(["select-window", "-t", "work:0"]).await;
+    let other = users
+        .ask([
+            "new-session",
+            "-d",
+            "-s",
+            "other",
+            "-P",
+            "-F",
+            "#{pane_id}",
+            "cat",
+        ])
+        .await;
+    let name = users.ask(["list-clients", "-F", "#{client_name}"]).await;
+    users
+        .ask(["switch-client", "-c", &name, "-t", "other"])
+        .await;
+    shown("other", &other).await;
+    terminal.type_in("\u{2}N").await;
+    shown("work", &pane).await;
 }

@@ -133,7 +133,7 @@ fn entries(directory: &std::path::Path) -> Vec<String> {
 #[tokio::test]
 async fn a_dry_run_of_a_new_team_says_what_would_be_done_and_leaves_no_trace() {
     let rig = headless(&["ada"], &task("Build", "touch built", ""));
-    rig.run(["up", "--dry-run"])
+    rig.run(["up", "--dry-run", "--panes", "headless"])
         .await
         .expect(0)
         .says("member ada")
@@ -311,12 +311,12 @@ async fn without_a_terminal_up_returns_and_the_team_goes_on() {
 #[tokio::test]
 async fn up_says_the_same_things_to_programs() {
     let rig = headless(&["ada"], &task("Build", "true", ""));
-    let up = rig.json(["up"]).await;
+    let up = rig.json(["up", "--panes", "headless"]).await;
     assert!(up["team"].as_str().unwrap().starts_with("demo-"));
     assert!(up["revision"].as_u64().unwrap() > 0);
     assert_eq!(up["placement"], "headless");
     assert!(up["placement_reason"].is_string());
-    let waited = rig.json(["up", "--wait"]).await;
+    let waited = rig.json(["up", "--wait", "--panes", "headless"]).await;
     for field in [
         "team",
         "outcome",

@@ -127,18 +127,31 @@ impl Rig {
     /// Puts a worker in place of the real one whose words are the test's, for launches from now on. `test` is the
     /// test of the same program that calls [`stub::carry`] and nothing else.
     pub fn stub_workers(&mut self, test: &str) -> Stubs {
+        self.link_binaries(["agent-team", "agent-teamd"]);
+        let socket = self.root().join("member.sock");
+        stub::write_worker(&self.binary("agent-teammate"), &socket, test);
+        Stubs::listen(&socket)
+    }
+
+    /// Puts a shell script in place of the supervisor, which knows the real one as `$SUPERVISOR`.
+    pub fn script_supervisor(&mut self, script: &str) {
+        let real = self.binary("agent-teamd");
+        self.link_binaries(["agent-team", "agent-teammate"]);
+        let script = format!("#!/bin/sh\nSUPERVISOR='{}'\n{script}", real.display());
+        stub::write_script(&self.binary("agent-teamd"), &script);
+    }
+
+    /// From now on the binaries are these, in a directory of the rig's.
+    fn link_binaries(&mut self, names: [&str; 2]) {
         let real = self.binaries.clone();
         self.binaries = self.root().join("bin");
         fs::create_dir(&self.binaries).expect("it can be written");
-        for name in ["agent-team", "agent-teamd"] {
+        for name in names {
             // A link to a file of another file system is not to be had.
             fs::hard_link(real.join(name), self.binary(name))
                 .or_else(|_| fs::copy(real.join(name), self.binary(name)).map(drop))
                 .expect("it can be written");
         }
-        let socket = self.root().join("member.sock");
-        stub::write_worker(&self.binary("agent-teammate"), &socket, test);
-        Stubs::listen(&socket)
     }
 
     /// Where the binaries are.
@@ -267,12 +280,20 @@ impl Rig {
 
     /// Starts a verb on a terminal.
     pub fn on_terminal<const N: usize>(&self, arguments: [&str; N]) -> Screen {
-        let program = self.binary("agent-team");
-        self.program_on_terminal(&program, &arguments)
+        self.on_terminal_of(SIZE, arguments)
+    }
+
+    /// The same, on one of these columns and rows.
+    pub fn on_terminal_of<const N: usize>(&self, size: (u16, u16), arguments: [&str; N]) -> Screen {
+        self.start_on_terminal(&self.binary("agent-team"), &arguments, size)
     }
 
     /// Starts a program on a terminal, in the project.
     pub fn program_on_terminal(&self, program: &Path, arguments: &[&str]) -> Screen {
+        self.start_on_terminal(program, arguments, SIZE)
+    }
+
+    fn start_on_terminal(&self, program: &Path, arguments: &[&str], size: (u16, u16)) -> Screen {
         let environment = self.environment.clone();
         let spec = ProgramSpec {
             program: program.to_owned(),
@@ -280,7 +301,7 @@ impl Rig {
             env: environment.into_iter().collect(),
             cwd: self.project(),
         };
-        Screen::start(&spec, SIZE)
+        Screen::start(&spec, size)
     }
 
     /// Connects to the supervisor as the user, about the project's team.

@@ -32,6 +32,10 @@ pub(crate) fn write_worker(path: &Path, socket: &Path, test: &str) {
         socket.display(),
         own.display()
     );
+    write_script(path, &script);
+}
+
+pub(crate) fn write_script(path: &Path, script: &str) {
     fs::write(path, script).expect("the directory can be written");
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("it is ours");
 }

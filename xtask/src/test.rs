@@ -42,14 +42,14 @@ const STEPS: &[Step] = &[
         run: build,
     },
     Step {
-        name: "tmux",
+        name: "install-tmux",
         does: "tmux 3.0 or newer, installed where we may",
-        run: tmux,
+        run: install_tmux,
     },
     Step {
-        name: "iterm2",
+        name: "install-iterm2",
         does: "iTerm2's own client, installed where we may",
-        run: iterm2,
+        run: install_iterm2,
     },
     Step {
         name: "nextest",
@@ -59,7 +59,12 @@ const STEPS: &[Step] = &[
     Step {
         name: "hosted",
         does: "the end-to-end tests again, with members in one process",
-        run: hosted,
+        run: || elsewhere("hosted"),
+    },
+    Step {
+        name: "tmux",
+        does: "the end-to-end tests again, with every member in a pane",
+        run: panes,
     },
     Step {
         name: "doc",
@@ -76,7 +81,7 @@ const PLACEMENT: &str = "AGENT_TEAM_TEST_PLACEMENT";
 
 pub(crate) fn list() {
     for step in STEPS {
-        println!("{:<8} {}", step.name, step.does);
+        println!("{:<14} {}", step.name, step.does);
     }
 }
 
@@ -164,11 +169,11 @@ fn build() -> Result<()> {
     Ok(())
 }
 
-fn tmux() -> Result<()> {
+fn install_tmux() -> Result<()> {
     check(&mut script("install-tmux.sh"))
 }
 
-fn iterm2() -> Result<()> {
+fn install_iterm2() -> Result<()> {
     let binaries = dev_binaries()?;
     let target = binaries.parent().context("it has no target directory")?;
     check(script("install-iterm2-client.sh").arg(target.join("iterm2-client")))
@@ -186,19 +191,31 @@ fn nextest() -> Result<()> {
     with_tmux(tests)
 }
 
-/// Which tests these are, `.config/nextest.toml` says.
-fn hosted() -> Result<()> {
+/// The tests that the profile of this name chooses, with what is headless otherwise in this placement.
+fn elsewhere(placement: &str) -> Result<()> {
     if !has_nextest() {
         println!("   skipped: cargo-nextest, which chooses the tests, cannot be installed here");
         return Ok(());
     }
-    let mut tests = cargo(&["nextest", "run", "--workspace", "--profile", "hosted"]);
-    tests.env(PLACEMENT, "hosted");
+    let mut tests = cargo(&["nextest", "run", "--workspace", "--profile", placement]);
+    tests.env(PLACEMENT, placement);
     with_tmux(tests)
 }
 
+fn panes() -> Result<()> {
+    if has_tmux() {
+        return elsewhere("tmux");
+    }
+    println!("   skipped: no tmux 3.0 or newer");
+    Ok(())
+}
+
+fn has_tmux() -> bool {
+    succeeds(script("install-tmux.sh").arg("--check"))
+}
+
 fn with_tmux(mut tests: Command) -> Result<()> {
-    if !succeeds(script("install-tmux.sh").arg("--check")) {
+    if !has_tmux() {
         println!("   no tmux 3.0 or newer: tests that need one say that they are skipped");
         tests.env(NO_TMUX, "1");
     }

@@ -42,6 +42,9 @@ pub fn run(foreground: bool) -> u8 {
                 // Whoever waits for readiness is told why there is none.
                 let _starter_gone = match error.downcast::<SettingsError>() {
                     Ok(error) => ready.write_all(daemon::settings_report(error.into()).as_bytes()),
+                    Err(error) if error.is::<AlreadyRunning>() => {
+                        writeln!(ready, "{}", daemon::TAKEN)
+                    }
                     Err(error) => writeln!(ready, "error: {error:#}"),
                 };
             } else {

@@ -68,6 +68,9 @@ pub enum ConnectOrStartError {
 /// Begins what a supervisor reports instead of its readiness when the user's settings are at fault.
 const SETTINGS: &str = "settings: ";
 
+/// What a supervisor reports, as a line, that found the lock held by another one, which may be ending.
+pub const TAKEN: &str = "taken";
+
 /// A supervisor's report, one line, that it cannot go by the user's settings.
 pub fn settings_report(refusal: Refusal) -> String {
     let refusal = serde_json::to_string(&refusal).expect("a refusal has string keys");
@@ -131,12 +134,12 @@ pub async fn connect_or_start(
             },
         };
         let started = match start(directories).await {
-            Ok(()) => true,
+            Ok(started) => started,
             // Another starter won: its supervisor is the one to connect to.
             Err(ConnectOrStartError::Start(StartError::Refused(_) | StartError::Exited))
                 if FileLock::is_held(&directories.supervisor_lock())? =>
             {
-                false
+                Started::Another
             }
             Err(error) => return Err(error),
         };
@@ -146,7 +149,7 @@ pub async fn connect_or_start(
                 None => StartError::TimedOut(START_LIMIT).into(),
             });
         }
-        if !started {
+        if started == Started::Another {
             tokio::time::sleep(pause).await;
             pause = LONGEST_PAUSE.min(pause * 2);
         }
@@ -166,8 +169,17 @@ pub async fn connect(
     Ok(Client::connect(&socket, initialize).await?)
 }
 
+/// What came of starting a supervisor.
+#[derive(PartialEq, Eq)]
+enum Started {
+    /// It serves.
+    Ready,
+    /// Another one held the lock.
+    Another,
+}
+
 /// Starts a supervisor and waits until it is ready.
-async fn start(directories: &Directories) -> Result<(), ConnectOrStartError> {
+async fn start(directories: &Directories) -> Result<Started, ConnectOrStartError> {
     let spec = ProgramSpec {
         program: sibling_binary(SUPERVISOR)?,
         args: Vec::new(),
@@ -175,8 +187,11 @@ async fn start(directories: &Directories) -> Result<(), ConnectOrStartError> {
         cwd: "/".into(),
     };
     let report = Detached::new(spec).start(START_LIMIT).await?;
+    if report == TAKEN {
+        return Ok(Started::Another);
+    }
     match report.strip_prefix(SETTINGS) {
-        None => Ok(()),
+        None => Ok(Started::Ready),
         Some(refusal) => Err(match serde_json::from_str(refusal) {
             Ok(refusal) => ConnectOrStartError::Settings(refusal),
             // Of another build.

@@ -13,9 +13,10 @@ use crate::launch::{LaunchOrder, marker};
 const BORDER: &str = "#{?@agent_team_member,#[fg=#{@agent_team_colour}]#[bold] #{@agent_team_member}#[default] \
                       #{@agent_team_label} , #{pane_index} }";
 
-/// What a pane says whose worker has ended, where tmux knows this option.
-const ENDED: &str =
-    "#{@agent_team_member} has ended; agent-team restart #{@agent_team_member} starts it again";
+/// What a pane says whose program has ended, where tmux knows this option. Whom it only showed may live.
+const ENDED: &str = "#{?#{m:* --hold *,#{pane_start_command}},\
+                     #{@agent_team_member} left; agent-team panes reopen #{@agent_team_member} brings it back,\
+                     #{@agent_team_member} has ended; agent-team restart #{@agent_team_member} starts it again}";
 
 /// Bytes kept free in a call for the commands that finish a window.
 const FINISH_BYTES: usize = 512;

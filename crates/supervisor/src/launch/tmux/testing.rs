@@ -42,6 +42,9 @@ impl Server {
             "-d",
             "-s",
             "theirs",
+            // Else tmux names it after what runs in it, which is tmux itself for a moment.
+            "-n",
+            "window",
             "-x",
             "200",
             "-y",

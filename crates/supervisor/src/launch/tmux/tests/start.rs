@@ -374,7 +374,7 @@ async fn the_users_window_and_focus_stay_as_they_are() {
         rig.server
             .panes("#{window_name} #{@agent_team_member} #{pane_active}"),
         [
-            "sleep  1",
+            "window  1",
             "demo-12345678 lead 1",
             "demo-12345678 ada 0",
             "demo-12345678 bob 0"
