@@ -212,7 +212,8 @@ impl Editor {
         most: usize,
         rows: usize,
     ) -> (Vec<Line>, (usize, usize)) {
-        let prompt = prompt.clipped(most / 2);
+        // The widest character has room behind it.
+        let prompt = prompt.clipped((most / 2).min(most.saturating_sub(2)));
         let mut indent = prompt.width();
         let mut all = vec![prompt];
         let mut at = (0, indent);
@@ -343,11 +344,14 @@ mod tests {
         assert_eq!(at, (2, 7));
         let (rows, at) = editor.rows(&prompt, 12, 1);
         assert_eq!((rows.len(), at), (1, (0, 7)));
+        let (rows, at) = typed(&text("a名")).rows(&prompt, 2, 5);
+        let rows: Vec<_> = rows.iter().map(Line::text).collect();
+        assert_eq!((rows.join("|").as_str(), at), ("a|名", (1, 2)));
     }
 
     proptest! {
         #[test]
-        fn no_keys_lose_the_cursor(pressed in proptest::collection::vec(0_usize..18, 0..60), most in 4_usize..30) {
+        fn no_keys_lose_the_cursor(pressed in proptest::collection::vec(0_usize..18, 0..60), most in 2_usize..30) {
             let keys = [
                 Key::Char('a'), Key::Char(' '), Key::Char('é'), Key::Char('\u{301}'), Key::NewLine, Key::Left, Key::Right,
                 Key::Up, Key::Down, Key::Backspace, Key::Delete, Key::DeleteWord, Key::WordRight, Key::Control('k'),
