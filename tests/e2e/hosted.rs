@@ -222,7 +222,15 @@ async fn one_terminal_shows_them_in_turn_and_types_to_each() {
     // All goes on, and a second look begins with whom it names.
     let mut screen = rig.on_terminal(["attach"]);
     screen.until("ada ▸").await;
-    screen.type_in("\u{1b}[A").await;
+    // It goes on for ever, and holds nobody up.
+    screen.type_in("/requests watch\r").await;
+    until("the verb to run", async || {
+        let programs = rig.processes();
+        let mut programs = programs.iter();
+        programs.find_map(|found| found.command.contains("requests watch").then_some(()))
+    })
+    .await;
+    screen.type_in("\u{1b}[A\u{1b}[A").await;
     screen.until("/task").await;
     screen.type_in("\u{1c}").await;
     assert_eq!(screen.end().await.0, 0);

@@ -1,6 +1,7 @@
 //! What is asked of the supervisor for the person, and what came of it. Used by [`super`].
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
+use std::time::Duration;
 
 use agent_team_protocol::exit::ExitCode;
 use agent_team_protocol::method::{
@@ -9,6 +10,7 @@ use agent_team_protocol::method::{
 use agent_team_protocol::request::{OneRequest, RequestView};
 use agent_team_protocol::spec::TaskSpec;
 use agent_team_protocol::{MemberName, Recipient, RequestId, TeamId};
+use tokio::process::Command;
 
 use super::state::Deed;
 use crate::error::Failure;
@@ -18,6 +20,9 @@ use crate::session::Session;
 /// Lines of a member's log that are shown of what was before, and bytes that are looked at for them.
 const RECENT_LINES: usize = 12;
 const RECENT: u64 = 8 << 10;
+
+/// How long a verb that was typed may take: some go on until they are ended.
+const VERB_LIMIT: Duration = Duration::from_secs(60);
 
 /// What a member showed last.
 pub(super) async fn recent(session: &mut Session, member: MemberName) -> Result<String, Failure> {
@@ -73,12 +78,17 @@ async fn verb(team: &TeamId, words: Vec<String>) -> Result<String, Failure> {
     if words.first().is_none_or(|verb| verb != "up") {
         command.args(["--team", team.as_str()]);
     }
-    command
+    // Who leaves the view does not wait for it.
+    let ran = command
         .args(words)
         .env("NO_COLOR", "1")
-        .stdin(Stdio::null());
-    let ran = tokio::task::spawn_blocking(move || command.output()).await;
-    let ran = ran.map_err(|error| Failure::new("failed", ExitCode::Failed, error.to_string()))?;
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let Ok(ran) = tokio::time::timeout(VERB_LIMIT, ran).await else {
+        let text = format!("it was ended after {} s", VERB_LIMIT.as_secs());
+        return Err(Failure::new("failed", ExitCode::Failed, text));
+    };
     let ran = ran.map_err(|error| of_it(&error))?;
     let text = [ran.stdout, ran.stderr].concat();
     Ok(String::from_utf8_lossy(&text).into_owned())

@@ -277,6 +277,7 @@ fn line(entry: &Entry) -> String {
     parts.extend(subject.map(|subject| subject.member.to_string()));
     parts.push(how(entry));
     parts.extend(what(entry));
+    parts.extend(why(entry));
     format!("{}\n", parts.join("  "))
 }
 
@@ -297,10 +298,13 @@ fn how(entry: &Entry) -> String {
     if !entry.rules.is_empty() {
         how.push_str(&format!(" as {}", entry.rules.join(" ")));
     }
-    if let Some(why) = entry.why.as_deref().filter(|why| !why.is_empty()) {
-        how.push_str(&format!(" ({why})"));
-    }
     visible_line(&how).into_owned()
+}
+
+/// `(tests first)`, as harmless text.
+fn why(entry: &Entry) -> Option<String> {
+    let why = entry.why.as_deref().filter(|why| !why.is_empty())?;
+    Some(format!("({})", visible_line(why)))
 }
 
 /// `bash: cargo test`, as harmless text; `None`: it is about no call.

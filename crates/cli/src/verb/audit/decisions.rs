@@ -58,11 +58,12 @@ impl Decisions {
             return;
         };
         self.subjects.remove(&request);
+        let why = super::why(&entry).map(|why| format!(" {why}"));
         self.newest.push_front(Decided {
             request,
             member: entry.subject.as_ref().map(|subject| subject.member.clone()),
             at: entry.at,
-            how: super::how(&entry),
+            how: super::how(&entry) + &why.unwrap_or_default(),
             what: super::what(&entry).unwrap_or_default(),
         });
         self.newest.truncate(KEPT);
