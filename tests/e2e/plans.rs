@@ -1,7 +1,7 @@
 //! Who must plan first changes nothing before somebody has approved that very plan.
 
 use agent_team_protocol::RequestId;
-use agent_team_protocol::view::{MemberState, MemberView, PlanView, Waiting};
+use agent_team_protocol::view::{MemberState, MemberView, PlanView, TaskState, Waiting};
 use agent_team_system::process::Signal;
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by_model};
 use agent_team_tests::{Rig, processes, tmux, within};
@@ -138,14 +138,15 @@ async fn the_lead_approves_plans_where_the_person_lets_her() {
         "{refused}"
     );
 
+    // A turn that was cut off is begun anew, with the next reply.
+    rig.until_member_is("lead", MemberState::Idle).await;
     rig.ok(["down"]).await;
     approve("\"Plan\"");
     rig.trust();
     rig.ok(["up", "--detach"]).await;
     rig.until_member("ada", |ada| waits_for(ada, 2, 2)).await;
     rig.ok(["send", "lead", "Go on"]).await;
-    rig.until_task_is("T-1", agent_team_protocol::view::TaskState::Completed)
-        .await;
+    rig.until_task_is("T-1", TaskState::Completed).await;
     assert_eq!(rig.read("late.txt").as_deref(), Some("hello\n"));
 }
 
@@ -164,8 +165,7 @@ async fn a_locked_member_does_not_complete_its_task_by_ending_its_turn() {
     let said = last.expect("it was asked").said();
     assert!(said.contains("a plan must be approved"), "{said}");
     rig.ok(["requests", "allow", "P-1"]).await;
-    rig.until_task_is("T-1", agent_team_protocol::view::TaskState::Completed)
-        .await;
+    rig.until_task_is("T-1", TaskState::Completed).await;
 }
 
 #[tokio::test]
@@ -234,8 +234,7 @@ async fn who_was_killed_while_its_plan_waited_proposes_the_same_one() {
     let all = rig.json(["requests", "list", "--all"]).await;
     assert_eq!(all["requests"].as_array().expect("a list").len(), 1);
     rig.ok(["requests", "allow", "P-1"]).await;
-    rig.until_task_is("T-1", agent_team_protocol::view::TaskState::Completed)
-        .await;
+    rig.until_task_is("T-1", TaskState::Completed).await;
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! Asking a member to end: who is at work may object, and the reason reaches who asked.
 
+use std::time::{Duration, Instant};
+
 use agent_team_protocol::view::{MemberState, MemberView};
 use agent_team_tests::Rig;
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by_model};
@@ -82,4 +84,17 @@ async fn the_lead_is_told_why_a_teammate_goes_on() {
         "{told}"
     );
     rig.until_member("ada", asks).await;
+}
+
+#[tokio::test]
+async fn who_only_waits_ends_at_once() {
+    let waits = Reply::call("wait", json!({ "for": "messages" }));
+    let (_server, rig) = team(vec![waits], vec![works()]).await;
+    rig.ok(["send", "lead", "Wait for ada"]).await;
+    rig.until_member("lead", |lead| lead.waiting.is_some())
+        .await;
+    let before = Instant::now();
+    rig.ok(["down"]).await;
+    let took = before.elapsed();
+    assert!(took < Duration::from_secs(5), "half of the grace: {took:?}");
 }

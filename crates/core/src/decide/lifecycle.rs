@@ -155,6 +155,10 @@ impl Turn<'_> {
             }
             Life::Ready { launch, .. } | Life::Asked { launch, .. } if grace_ms > 0 => {
                 self.forget_asking(name);
+                if matches!(then, Then::Stop | Then::Remove) {
+                    // Nobody is to answer her any more, and she is not to wait for it.
+                    self.withdraw_waiting(name);
+                }
                 let kill_at = self.context.now.after_ms(grace_ms);
                 let (member, launch) = (name.clone(), launch.id);
                 self.record(Event::LaunchDraining {

@@ -102,7 +102,7 @@ impl Toolbox {
             if waits.is_some() {
                 screen.waits(waits.clone());
             }
-            round.finish(running, inbox).await;
+            round.finish(running, inbox, waits.is_some()).await;
             if waits.is_some() {
                 screen.waits(None);
             }
@@ -226,8 +226,8 @@ impl Round<'_> {
         }
     }
 
-    /// Waits for all of them, or ends them when something cannot wait.
-    async fn finish(&mut self, mut running: Running, inbox: &mut Inbox) {
+    /// Waits for all of them, or ends them when something cannot wait. `idle`: they do nothing but wait themselves.
+    async fn finish(&mut self, mut running: Running, inbox: &mut Inbox, idle: bool) {
         loop {
             tokio::select! {
                 biased;
@@ -237,7 +237,7 @@ impl Round<'_> {
                 },
                 interruption = inbox.interruption(), if self.goes_on() => {
                     self.interrupt(interruption);
-                    if self.interrupted.is_some() {
+                    if self.interrupted.is_some() || idle {
                         return self.end(running).await;
                     }
                 }
