@@ -251,13 +251,16 @@ fn parse_stat(line: &[u8]) -> Option<Stat> {
     let field = |number: usize| fields.get(number - 3).copied();
     // A leader that ended before its other threads is shown as a zombie, but is not one.
     let threads: u32 = field(20)?.parse().ok()?;
+    // Of one that is being waited for right now, the kernel has no session any more and says -1.
+    let session: i32 = field(6)?.parse().ok()?;
+    let reaped = session < 0;
     Some(Stat {
         pid,
         parent: field(4)?.parse().ok()?,
-        session: field(6)?.parse().ok()?,
+        session: session.try_into().unwrap_or(0),
         terminal: field(7)?.parse().ok()?,
         start_time: field(22)?.parse().ok()?,
-        zombie: matches!(field(3)?, "Z" | "X") && threads <= 1,
+        zombie: reaped || (matches!(field(3)?, "Z" | "X") && threads <= 1),
     })
 }
 
@@ -275,6 +278,14 @@ mod tests {
             (42, 7, 41, 9876)
         );
         assert!(stat.zombie);
+    }
+
+    #[test]
+    fn one_that_is_being_waited_for_has_ended() {
+        let line = b"42 (x) X 0 -1 -1 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 0 0 9876 0 0";
+        let stat = parse_stat(line).unwrap();
+        assert!(stat.zombie);
+        assert_eq!((stat.session, stat.start_time), (0, 9876));
     }
 
     #[test]
