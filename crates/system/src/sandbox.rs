@@ -10,9 +10,13 @@
 //! | Landlock | the kernel refuses instead of hiding. It cannot take back below a directory what it gave there, so `protected` does not hold; it does not know of modes, owners and times, which can be changed everywhere; there are no pseudo-terminals; before Linux 6.12 other processes can be signalled |
 //! | sandbox-exec | macOS, from its documentation: never run by us |
 //!
-//! On Linux both also refuse, by system call, whatever could ask somebody outside to act: sockets with a path (tmux,
-//! ssh-agent, D-Bus, our own supervisor; a connected pair is still to be had), looking into other processes, and
-//! `io_uring`, which would go around the filter. A session of its own keeps it from typing into a terminal.
+//! On Linux both also refuse these system calls:
+//! - Unix sockets (tmux, ssh-agent, D-Bus, our own supervisor), but for connected pairs of stream and seqpacket sockets;
+//! - reading the memory of other processes;
+//! - `io_uring`, which makes other system calls past the filter;
+//! - new namespaces and mounts.
+//!
+//! A session of its own keeps a program from typing into a terminal.
 //!
 //! What a program inherits is not looked at: whoever calls passes no descriptor and no variable that it must not have.
 
@@ -48,8 +52,14 @@ pub struct Profile {
     pub writable: Vec<PathBuf>,
     /// What of it may not. What is not there is not kept from being made.
     pub protected: Vec<PathBuf>,
-    /// What cannot be read either. A place within it that is `writable` still is.
+    /// What cannot be read either, and seems to be empty. A place within it that is `writable` still is.
     pub hidden: Vec<PathBuf>,
+    /// What of `hidden` can be read after all.
+    pub readable: Vec<PathBuf>,
+    /// Symbolic links within `hidden`, and their targets.
+    pub links: Vec<(PathBuf, PathBuf)>,
+    /// Directories that are hidden. Under bubblewrap the program has empty ones in their place, to write to.
+    pub scratch: Vec<PathBuf>,
     pub network: Network,
 }
 
@@ -92,6 +102,9 @@ impl Sandbox {
             writable: vec![trial.inside()],
             protected: Vec::new(),
             hidden: vec![trial.hidden()],
+            readable: Vec::new(),
+            links: Vec::new(),
+            scratch: Vec::new(),
             network: Network::None,
         };
         let spec = ProgramSpec {

@@ -134,6 +134,7 @@ pub(super) async fn run(output: Output) -> Result<ExitCode, Failure> {
         }
         Err(error) => checks.push(Check::failed("directories", error.into())),
     }
+    checks.extend(user(rustix::process::geteuid().is_root()));
     checks.extend(places::checks());
     checks.push(sandbox().await);
     let (project, loaded) = project();
@@ -213,6 +214,15 @@ fn room(state: &Path) -> Check {
     }
 }
 
+/// A warning, only for root.
+fn user(is_root: bool) -> Option<Check> {
+    let text = "root: agents edit files with the rights of an administrator, and a mistake in the \
+                sandbox or in a decision concerns the whole machine";
+    is_root.then(|| {
+        Check::neutral("user", text).hint("run agent-team as an ordinary user of this machine")
+    })
+}
+
 /// What holds the commands of agents, by trying it.
 async fn sandbox() -> Check {
     const NAME: &str = "sandbox";
@@ -282,5 +292,18 @@ fn project() -> (Check, Option<agent_team_file::Loaded>) {
             (check, Some(loaded))
         }
         Err(error) => (Check::failed(NAME, error.into()), None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::user;
+
+    #[test]
+    fn doctor_warns_about_root_alone() {
+        let warning = user(true).expect("a warning");
+        assert_eq!(warning.ok, None, "the installation itself works");
+        assert!(warning.detail.starts_with("root: "), "{}", warning.detail);
+        assert!(user(false).is_none());
     }
 }

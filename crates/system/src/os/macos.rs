@@ -390,6 +390,14 @@ impl Sandbox {
         true
     }
 
+    /// Whether this sandbox can hold a program to `profile`.
+    ///
+    /// # Errors
+    /// None: its language has no such limit.
+    pub fn supports(&self, _profile: &Profile) -> io::Result<()> {
+        Ok(())
+    }
+
     /// The command that runs a program held to `profile`.
     pub(crate) fn command(&self, profile: &Profile, spec: &ProgramSpec) -> io::Result<Command> {
         let mut args: Vec<OsString> = vec!["-p".into(), seatbelt::profile(profile).into()];

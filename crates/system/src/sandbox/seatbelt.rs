@@ -27,7 +27,12 @@ pub(crate) fn profile(profile: &Profile) -> String {
     let hidden = profile
         .hidden
         .iter()
+        .chain(&profile.scratch)
         .map(|path| (path, "(deny file-read* file-write* "));
+    let readable = profile
+        .readable
+        .iter()
+        .map(|path| (path, "(allow file-read* "));
     let writable = profile
         .writable
         .iter()
@@ -36,7 +41,11 @@ pub(crate) fn profile(profile: &Profile) -> String {
         .protected
         .iter()
         .map(|path| (path, "(deny file-write* "));
-    let mut places: Vec<_> = hidden.chain(writable).chain(protected).collect();
+    let mut places: Vec<_> = hidden
+        .chain(readable)
+        .chain(writable)
+        .chain(protected)
+        .collect();
     places.sort_by_key(|(path, _)| path.components().count());
     let mut text = BASE.to_owned();
     for (path, rule) in places {

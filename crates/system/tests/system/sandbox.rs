@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{Read, Seek};
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::Barrier;
@@ -13,6 +13,8 @@ use std::thread;
 
 use agent_team_system::sandbox::{self, Network, Profile, Sandbox};
 use agent_team_system::spawn::ProgramSpec;
+use nix::sched::{CloneFlags, unshare};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::pty::OpenptFlags;
 use tempfile::TempDir;
 
@@ -67,6 +69,9 @@ impl Places {
             writable: vec![self.path("work")],
             protected: vec![self.path("work/.git/hooks")],
             hidden: vec![self.path("home/.ssh"), self.path("home/.gnupg")],
+            readable: Vec::new(),
+            links: Vec::new(),
+            scratch: Vec::new(),
             network,
         }
     }
@@ -76,6 +81,18 @@ impl Places {
         let args = ["-c", script, "sh"].map(OsString::from);
         let args = args.into_iter().chain([self.path("").into()]).collect();
         self.run(sandbox, Network::None, "/bin/sh".into(), args, None)
+            .await
+    }
+
+    async fn sh_with(
+        &self,
+        sandbox: &Sandbox,
+        profile: &Profile,
+        script: &str,
+    ) -> (ExitStatus, String) {
+        let args = ["-c", script, "sh"].map(OsString::from);
+        let args = args.into_iter().chain([self.path("").into()]).collect();
+        self.run_with(sandbox, profile, "/bin/sh".into(), args, None)
             .await
     }
 
@@ -110,6 +127,18 @@ impl Places {
         args: Vec<OsString>,
         attempt: Option<String>,
     ) -> (ExitStatus, String) {
+        self.run_with(sandbox, &self.profile(network), program, args, attempt)
+            .await
+    }
+
+    async fn run_with(
+        &self,
+        sandbox: &Sandbox,
+        profile: &Profile,
+        program: PathBuf,
+        args: Vec<OsString>,
+        attempt: Option<String>,
+    ) -> (ExitStatus, String) {
         let spec = ProgramSpec {
             program,
             args,
@@ -123,7 +152,7 @@ impl Places {
         let mut printed = tempfile::tempfile().unwrap();
         let output = || printed.try_clone().unwrap().into();
         let stdio = [File::open("/dev/null").unwrap().into(), output(), output()];
-        let mut child = sandbox.spawn(&self.profile(network), &spec, stdio).unwrap();
+        let mut child = sandbox.spawn(profile, &spec, stdio).unwrap();
         let status = child.wait().await.unwrap();
         let mut text = String::new();
         printed.rewind().unwrap();
@@ -147,6 +176,22 @@ fn attempts_what_another_test_says() {
         "connect" => UnixStream::connect(with).map(drop),
         "tcp" => TcpStream::connect(with).map(drop),
         "pair" => UnixStream::pair().map(drop),
+        "datagrams" => UnixDatagram::pair().map(drop),
+        "raw-pair" => socketpair(
+            AddressFamily::UNIX,
+            SocketType::RAW,
+            SocketFlags::empty(),
+            None,
+        )
+        .map(drop)
+        .map_err(Into::into),
+        "namespace" => {
+            unshare(CloneFlags::from_bits(with.parse().unwrap()).unwrap()).map_err(Into::into)
+        }
+        "open-to-write" => File::options().write(true).open(with).map(drop),
+        "thread" => thread::Builder::new()
+            .spawn(|| ())
+            .map(|thread| thread.join().unwrap()),
         "signal" => {
             let pid = rustix::process::Pid::from_raw(with.parse().unwrap()).unwrap();
             rustix::process::test_kill_process(pid).map_err(Into::into)
@@ -258,6 +303,56 @@ async fn nobody_outside_can_be_asked_over_a_socket_with_a_path() {
     }
 }
 
+/// A datagram socket of a pair sends to any path, as root and as a user.
+#[tokio::test]
+async fn datagram_sockets_are_refused() {
+    for sandbox in sandboxes().await {
+        let places = Places::new();
+        for attempt in ["datagrams -", "raw-pair -"] {
+            let attempt = attempt.to_owned();
+            let (status, printed) = places.attempt(&sandbox, Network::Host, attempt).await;
+            assert_eq!(status.code(), Some(REFUSED), "{sandbox}: {printed}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn nested_namespaces_are_refused_and_threads_start() {
+    for sandbox in sandboxes().await {
+        let places = Places::new();
+        for flag in [
+            CloneFlags::CLONE_NEWUSER,
+            CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS,
+            CloneFlags::CLONE_NEWNET,
+        ] {
+            let attempt = format!("namespace {}", flag.bits());
+            let (status, printed) = places.attempt(&sandbox, Network::None, attempt).await;
+            assert_eq!(status.code(), Some(REFUSED), "{sandbox}: {printed}");
+        }
+        let (status, printed) = places
+            .attempt(&sandbox, Network::None, "thread -".to_owned())
+            .await;
+        assert!(status.success(), "{sandbox}: {printed}");
+    }
+}
+
+/// Root may write to these files; `core_pattern` names a program that the kernel runs outside.
+#[tokio::test]
+async fn the_kernels_settings_cannot_be_changed() {
+    for sandbox in sandboxes().await {
+        let places = Places::new();
+        for file in ["core_pattern", "modprobe", "hotplug"] {
+            let file = Path::new("/proc/sys/kernel").join(file);
+            if !file.exists() {
+                continue;
+            }
+            let attempt = format!("open-to-write {}", file.display());
+            let (status, printed) = places.attempt(&sandbox, Network::None, attempt).await;
+            assert!(!status.success(), "{sandbox}: {printed}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn the_network_is_there_only_when_the_profile_says_so() {
     for sandbox in sandboxes().await {
@@ -326,6 +421,43 @@ async fn what_is_hidden_within_a_writable_place_is_hidden_or_nothing_runs() {
         }
         let printed = fs::read_to_string(printed).unwrap_or_default();
         assert!(!printed.contains("secret"), "{sandbox}");
+    }
+}
+
+#[tokio::test]
+async fn readable_places_within_a_hidden_directory_are_read_and_not_written() {
+    for sandbox in sandboxes().await {
+        let places = Places::new();
+        for place in ["home/tools/bin", "home/dotfiles"] {
+            fs::create_dir_all(places.path(place)).unwrap();
+        }
+        fs::write(places.path("home/tools/bin/x"), "a tool\n").unwrap();
+        fs::write(places.path("home/tools/token"), "secret\n").unwrap();
+        fs::write(places.path("home/other"), "secret\n").unwrap();
+        fs::write(places.path("home/dotfiles/config"), "a setting\n").unwrap();
+        let (link, target) = (
+            places.path("home/.config"),
+            places.path("home/dotfiles/config"),
+        );
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        let profile = Profile {
+            hidden: vec![places.path("home"), places.path("home/tools/token")],
+            readable: vec![places.path("home/tools"), target.clone()],
+            links: vec![(link, target)],
+            ..places.profile(Network::None)
+        };
+        let script = r#"cd "$1/home"; cat tools/bin/x .config other tools/token .ssh/key
+            echo 1 > made; echo 1 > tools/made; echo 1 > tools/bin/x; exit 0"#;
+        let (status, printed) = places.sh_with(&sandbox, &profile, script).await;
+        assert!(status.success(), "{sandbox}: {printed}");
+        assert!(printed.contains("a tool\n"), "{sandbox}: {printed}");
+        assert!(printed.contains("a setting\n"), "{sandbox}: {printed}");
+        assert!(!printed.contains("secret"), "{sandbox}: {printed}");
+        for made in ["home/made", "home/tools/made"] {
+            assert!(!places.path(made).exists(), "{sandbox}: {made}");
+        }
+        let tool = fs::read_to_string(places.path("home/tools/bin/x")).unwrap();
+        assert_eq!(tool, "a tool\n", "{sandbox}");
     }
 }
 

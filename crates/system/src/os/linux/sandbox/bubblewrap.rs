@@ -1,0 +1,119 @@
+//! The arguments of `bwrap` for a profile. Called by [`super::Sandbox::command`].
+//!
+//! bubblewrap builds a view of the file system: the whole of it read-only, then one mount for each place of the
+//! profile. A later mount covers an earlier one, so places are mounted from the root down.
+
+use std::ffi::OsString;
+use std::os::fd::RawFd;
+use std::path::{Path, PathBuf};
+
+use crate::sandbox::{Network, Profile};
+use crate::spawn::ProgramSpec;
+
+/// Parts of /proc that change the kernel. bwrap (0.8) covers only those that its user could write to as a directory;
+/// root may write to files in the others, and `core_pattern` makes the kernel run a program outside the sandbox.
+const KERNEL: [&str; 7] = [
+    "/proc/sys",
+    "/proc/irq",
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/acpi",
+    "/proc/dynamic_debug",
+    "/proc/mtrr",
+];
+
+/// What is mounted at a place.
+enum Mount<'a> {
+    /// Nothing in it, and nothing can be put there.
+    Empty,
+    /// Nothing in it; what is put there is gone with the program.
+    Scratch,
+    Link(&'a Path),
+    ReadOnly,
+    Writable,
+}
+
+/// `namespaces`: the descriptor of the filter that is put on the program alone.
+pub(super) fn arguments(profile: &Profile, spec: &ProgramSpec, namespaces: RawFd) -> Vec<OsString> {
+    let mut args: Vec<OsString> = [
+        "--unshare-user-try",
+        "--unshare-pid",
+        "--unshare-ipc",
+        "--unshare-uts",
+        "--new-session",
+        "--cap-drop",
+        "ALL",
+        "--seccomp",
+    ]
+    .map(OsString::from)
+    .into();
+    args.push(namespaces.to_string().into());
+    args.extend(["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"].map(OsString::from));
+    for place in KERNEL {
+        args.extend(["--ro-bind-try", place, place].map(OsString::from));
+    }
+    if profile.network == Network::None {
+        args.push("--unshare-net".into());
+    }
+    let mounts = mounts(profile);
+    let mut empty: Vec<OsString> = Vec::new();
+    for (path, mount) in mounts {
+        match mount {
+            Mount::Empty if path.is_dir() => {
+                args.extend(["--tmpfs".into(), path.into()]);
+                empty.extend(["--remount-ro".into(), path.into()]);
+            }
+            Mount::Empty => args.extend(["--ro-bind".into(), "/dev/null".into(), path.into()]),
+            Mount::Scratch => args.extend(["--tmpfs".into(), path.into()]),
+            Mount::Link(target) => args.extend(["--symlink".into(), target.into(), path.into()]),
+            Mount::ReadOnly => args.extend(["--ro-bind".into(), path.into(), path.into()]),
+            Mount::Writable => args.extend(["--bind".into(), path.into(), path.into()]),
+        }
+    }
+    // After everything that is mounted within them.
+    args.extend(empty);
+    args.extend(["--chdir".into(), spec.cwd.clone().into(), "--".into()]);
+    args.push(spec.program.clone().into());
+    args.extend(spec.args.iter().cloned());
+    args
+}
+
+/// From the root down; at one place the later of these kinds covers the earlier.
+fn mounts(profile: &Profile) -> Vec<(&Path, Mount<'_>)> {
+    fn there(paths: &[PathBuf]) -> impl Iterator<Item = &Path> + Clone {
+        paths
+            .iter()
+            .map(PathBuf::as_path)
+            .filter(|path| path.exists())
+    }
+    let in_writable = |path: &Path| {
+        let mut writable = profile.writable.iter();
+        writable.any(|writable| path.starts_with(writable))
+    };
+    // A mount point cannot be renamed, but a directory that leads to it can, unless it is a mount point, too.
+    let leading = there(&profile.protected).flat_map(|path| {
+        let below_writable = |of: &&Path| {
+            let mut writable = profile.writable.iter();
+            writable.any(|writable| of.starts_with(writable) && of != writable)
+        };
+        path.ancestors().skip(1).filter(below_writable)
+    });
+    let readable = there(&profile.readable).filter(|path| !in_writable(path));
+    let links = profile.links.iter().filter(|(path, _)| !in_writable(path));
+    let mut mounts: Vec<(&Path, Mount<'_>)> = Vec::new();
+    mounts.extend(there(&profile.hidden).map(|path| (path, Mount::Empty)));
+    mounts.extend(there(&profile.scratch).map(|path| (path, Mount::Scratch)));
+    mounts.extend(links.map(|(path, target)| (path.as_path(), Mount::Link(target))));
+    mounts.extend(readable.map(|path| (path, Mount::ReadOnly)));
+    // One that is not there makes bwrap fail, as it should.
+    mounts.extend(
+        profile
+            .writable
+            .iter()
+            .map(|path| (path.as_path(), Mount::Writable)),
+    );
+    mounts.extend(leading.map(|path| (path, Mount::Writable)));
+    mounts.extend(there(&profile.protected).map(|path| (path, Mount::ReadOnly)));
+    mounts.sort_by_key(|(path, _)| path.components().count());
+    mounts
+}
