@@ -21,7 +21,7 @@ pub(crate) fn run() -> Result<()> {
     let tree = Tree::read(root())?;
     let mut findings = check(&tree)?;
     for link in layering::LINKS {
-        let listed = output(&mut cargo(&[
+        let mut tree = cargo(&[
             "tree",
             "--quiet",
             "--package",
@@ -32,7 +32,10 @@ pub(crate) fn run() -> Result<()> {
             "none",
             "--format",
             "{p}",
-        ]))?;
+        ]);
+        // Features of the whole workspace would count as the package's own.
+        tree.env_remove("CARGO_RESOLVER_FEATURE_UNIFICATION");
+        let listed = output(&mut tree)?;
         findings.extend(layering::links(link, &listed));
     }
     findings.sort();
