@@ -8,11 +8,13 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use agent_team_core::Record;
 use agent_team_protocol::id::{TeamId, TeamName};
 use agent_team_system::disk::FileIdentity;
+use agent_team_system::lock::FileLock;
 use agent_team_system::private_file;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
@@ -82,6 +84,9 @@ pub enum OpenError {
         reason: String,
         source: io::Error,
     },
+    /// Another writer has the team open, in this process or in another one.
+    #[error("another supervisor has {} open", .file.display())]
+    InUse { file: PathBuf },
     #[error("the file system of {} cannot hold a write-ahead log", .file.display())]
     NoLog { file: PathBuf },
     #[error("cannot open {}", .file.display())]
@@ -90,14 +95,15 @@ pub enum OpenError {
     Read { file: PathBuf, source: ReadError },
 }
 
-/// Opens the database in a team's directory, or creates it there. The directory must be ours alone, and no other
-/// process may have it open: the supervisor's lock sees to that.
+/// Opens the database in a team's directory, or creates it there. The directory must be ours alone. A lock beside the
+/// database, held until the writer is dropped, keeps every other writer out.
 pub fn open<T: Default + Extend<Record>>(
     dir: &Path,
     identity: &TeamIdentity,
     durability: Durability,
 ) -> Result<Opened<T>, OpenError> {
-    let attempt = || open_as_found(dir, identity, durability);
+    let lock = Arc::new(lock(dir)?);
+    let attempt = || open_as_found(dir, identity, durability, &lock);
     let opened = match attempt() {
         // Even opening needs a little room, after a crash.
         Err(OpenError::Read {
@@ -115,6 +121,33 @@ pub fn open<T: Default + Extend<Record>>(
     }
 }
 
+/// Takes the team's lock. The lock is a file of its own: SQLite's POSIX locks on the database end when any descriptor
+/// of the database is closed in this process.
+fn lock(dir: &Path) -> Result<FileLock, OpenError> {
+    let file = dir.join(LOCK_NAME);
+    let began = Instant::now();
+    loop {
+        match FileLock::try_acquire(&file) {
+            Ok(Some(lock)) => return Ok(lock),
+            Ok(None) if began.elapsed() < LOCK_LIMIT => std::thread::sleep(LOCK_PAUSE),
+            Ok(None) => {
+                return Err(OpenError::InUse {
+                    file: dir.join(FILE_NAME),
+                });
+            }
+            Err(source) => return Err(OpenError::Io { file, source }),
+        }
+    }
+}
+
+/// Beside the database.
+const LOCK_NAME: &str = "team.lock";
+
+/// A process that a killed supervisor was starting holds copies of its descriptors until exec, which closes them in
+/// the order of their numbers: the lock of the supervisor is free a moment before those of its teams.
+const LOCK_LIMIT: Duration = Duration::from_millis(250);
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
+
 /// Whose database is in a directory; `None` when there is none yet. Changes nothing.
 pub fn identity(dir: &Path) -> Result<Option<TeamIdentity>, OpenError> {
     let file = dir.join(FILE_NAME);
@@ -130,6 +163,7 @@ fn open_as_found<T: Default + Extend<Record>>(
     dir: &Path,
     identity: &TeamIdentity,
     durability: Durability,
+    lock: &Arc<FileLock>,
 ) -> Result<Opened<T>, OpenError> {
     let file = dir.join(FILE_NAME);
     let io = |source| OpenError::Io {
@@ -178,7 +212,8 @@ fn open_as_found<T: Default + Extend<Record>>(
         located(beside(&file, "-wal")).map_err(io)?,
     ];
     let history = History::new(file.as_path().into(), files[0].1);
-    let writer = Writer::new(connection, files, &restored, Room::claim(dir)).map_err(read)?;
+    let room = Room::claim(dir);
+    let writer = Writer::new(connection, files, &restored, room, lock.clone()).map_err(read)?;
     Ok(Opened {
         writer,
         history,

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use agent_team_core::{Event, Grown, Record};
 use agent_team_protocol::id::{Party, Revision, TaskId};
 use agent_team_system::disk::{FileIdentity, Moved};
+use agent_team_system::lock::FileLock;
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, params};
 
 use crate::read::{JournalEntry, ReadError, Restored, newest_message};
@@ -110,6 +111,8 @@ pub struct Writer {
     checkpoint_at: i32,
     /// Why nothing is stored any more.
     ended: Option<CommitError>,
+    /// Keeps other writers out. Declared last, so that it is released after the connection is closed.
+    _lock: Arc<FileLock>,
 }
 
 /// A record as the tables have it.
@@ -128,6 +131,7 @@ impl Writer {
         files: [(PathBuf, FileIdentity); 2],
         restored: &Restored<T>,
         room: Room,
+        lock: Arc<FileLock>,
     ) -> Result<Self, ReadError> {
         let log_pages = Arc::new(AtomicI32::new(0));
         let told = Arc::clone(&log_pages);
@@ -147,6 +151,7 @@ impl Writer {
             checkpoint_at: CHECKPOINT_PAGES,
             ended: None,
             connection,
+            _lock: lock,
         })
     }
 

@@ -127,7 +127,7 @@ async fn serve(foreground: bool, ready: &mut Option<std::fs::File>) -> anyhow::R
     };
     tracing::info!(?goodbye, code, "ending");
     if let Some(goodbye) = goodbye {
-        server.teams.close(goodbye).await;
+        server.close(goodbye).await;
     }
     std::fs::remove_file(&socket).context("cannot remove the socket")?;
     lock.write_contents("")?;

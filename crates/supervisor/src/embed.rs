@@ -118,10 +118,9 @@ pub async fn serve(
             },
         }
     };
-    server.teams.close(GoodbyeReason::Stopped).await;
-    accepting.abort();
+    server.close(GoodbyeReason::Stopped).await;
     // The listener goes with its task.
-    let _cancelled = accepting.await;
+    let _panicked = accepting.await;
     if let Err(error) = std::fs::remove_file(&socket) {
         tracing::warn!(%error, "the socket stays behind");
     }

@@ -24,11 +24,11 @@ use agent_team_system::directories::Directories;
 use agent_team_system::process::ProcessId;
 use agent_team_system::socket::{Listener, Peer, Stream};
 use serde_json::value::RawValue;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use call::{Destination, Envelope, destination};
 
-use crate::driver::{Asked, DriverHandle, Hello, Message, Request};
+use crate::driver::{self, Asked, DriverHandle, Hello, Message, Request};
 use crate::outbox::{Outbox, Reply};
 use crate::teams::Teams;
 
@@ -46,6 +46,20 @@ pub(crate) struct Server {
     claimed: Notify,
     /// Told when something happened after which the supervisor may have to end.
     ending: mpsc::UnboundedSender<Ending>,
+    phase: watch::Sender<Phase>,
+}
+
+/// ```text
+/// Serving ── close ──► Closing ── every team is closed ──► Closed
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
+enum Phase {
+    Serving,
+    /// No connection is accepted and no frame is read. Calls that have no answer yet get none: their callers see the
+    /// connection end and repeat them to the next supervisor, by key.
+    Closing,
+    /// Connections end.
+    Closed,
 }
 
 /// Why the supervisor may have to end.
@@ -84,6 +98,7 @@ impl Server {
             next_connection: Cell::new(0),
             claimed: Notify::new(),
             ending,
+            phase: watch::Sender::new(Phase::Serving),
         }
     }
 
@@ -96,9 +111,38 @@ impl Server {
         self.clients.get() > 0
     }
 
+    /// Closes every team, then every connection.
+    pub(crate) async fn close(&self, goodbye: GoodbyeReason) {
+        self.phase.send_replace(Phase::Closing);
+        self.teams.close(goodbye).await;
+        self.phase.send_replace(Phase::Closed);
+    }
+
+    fn is_closing(&self) -> bool {
+        *self.phase.borrow() != Phase::Serving
+    }
+
+    /// Returns once this phase has begun.
+    async fn reached(&self, phase: Phase) {
+        let mut now = self.phase.subscribe();
+        // The sender is this server.
+        let _reached = now.wait_for(|now| *now >= phase).await;
+    }
+
+    /// A refusal that only the end of this supervisor explains is not sent: see [`Phase::Closing`].
+    fn refuse(&self, reply: Reply, refusal: Refusal) {
+        if !self.is_closing() {
+            reply.refuse(refusal);
+        }
+    }
+
     pub(crate) async fn accept(self: Rc<Self>, listener: Listener) {
         loop {
-            match listener.accept().await {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = self.reached(Phase::Closing) => return,
+            };
+            match accepted {
                 Ok(stream) => {
                     tokio::task::spawn_local(self.clone().serve(stream));
                 }
@@ -123,7 +167,12 @@ impl Server {
     }
 
     async fn serve_frames(self: &Rc<Self>, reader: &mut FrameReader, outbox: &Outbox, peer: Peer) {
-        let first = match tokio::time::timeout(FIRST_FRAME_LIMIT, reader.next()).await {
+        let first = tokio::select! {
+            biased;
+            () = self.reached(Phase::Closing) => return,
+            first = tokio::time::timeout(FIRST_FRAME_LIMIT, reader.next()) => first,
+        };
+        let first = match first {
             Ok(Ok(Some(first))) => first,
             Ok(Ok(None)) => return,
             Ok(Err(error)) => return refuse_frame(outbox, &error),
@@ -200,7 +249,7 @@ impl Server {
             Err(refusal) if refusal.code == ErrorCode::UnknownTeam => {
                 return reply.refuse(refused("this launch's team is gone"));
             }
-            Err(refusal) => return reply.refuse(refusal),
+            Err(refusal) => return self.refuse(reply, refusal),
         };
         let connection = self.next_connection.get();
         self.next_connection.set(connection + 1);
@@ -234,11 +283,24 @@ impl Server {
 
     /// Takes frames until the connection ends.
     async fn calls(self: &Rc<Self>, reader: &mut FrameReader, peer: &Correspondent) {
+        let mut phase = self.phase.subscribe();
         loop {
             let frame = tokio::select! {
+                biased;
                 frame = reader.next() => frame,
                 () = peer.outbox.closed() => return,
+                _closing = phase.wait_for(|phase| *phase != Phase::Serving) => Ok(None),
             };
+            if self.is_closing() {
+                // A member's driver still sends it the reason.
+                return tokio::select! {
+                    () = peer.outbox.closed() => {}
+                    () = self.reached(Phase::Closed) => {}
+                };
+            }
+            if peer.outbox.is_closed() {
+                return;
+            }
             match frame {
                 Ok(Some(frame)) => {
                     if let Err(refusal) = self.frame(&frame, peer) {
@@ -296,7 +358,7 @@ impl Server {
                     Ok(driver) => {
                         peer.ask(&driver, envelope.key.clone(), envelope.digest, reply, asked)
                     }
-                    Err(refusal) => reply.refuse(refusal),
+                    Err(refusal) => self.refuse(reply, refusal),
                 }
             }
             Ok(Destination::Teams | Destination::Supervisor(_)) if peer.by != Origin::User => {
@@ -347,8 +409,13 @@ impl Correspondent {
 }
 
 fn tell(driver: &DriverHandle, message: Message) {
-    // A driver that is gone has closed its team: its callers see their connection end with the supervisor's.
-    let _driver_gone = driver.messages.send(message);
+    // A driver that has ended closed its team. Callers of a deleted team receive a refusal, the others see their
+    // connection end with the supervisor's.
+    if let Err(mpsc::error::SendError(Message::Called(request))) = driver.messages.send(message)
+        && driver.watched.is_deleted.get()
+    {
+        request.reply.refuse(driver::deleted());
+    }
 }
 
 /// What a member tells without asking. Unknown notifications are passed over: a newer worker may send them.

@@ -1,6 +1,6 @@
 //! The teams that this supervisor has, and those on disk: by which words a person means which.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -29,6 +29,8 @@ pub(crate) struct Teams {
     open: RefCell<BTreeMap<TeamId, DriverHandle>>,
     /// Whose each directory on disk is, as it was read once.
     known: RefCell<BTreeMap<TeamId, TeamIdentity>>,
+    /// The supervisor is ending: no team is opened from now on.
+    closing: Cell<bool>,
 }
 
 impl Teams {
@@ -46,6 +48,7 @@ impl Teams {
             notices,
             open: RefCell::default(),
             known: RefCell::default(),
+            closing: Cell::new(false),
         }
     }
 
@@ -158,8 +161,10 @@ impl Teams {
             .all(|driver| driver.watched.is_down.get())
     }
 
-    /// Closes every team: its members are told why, and what is accepted is stored.
+    /// Closes every team for good: members receive the reason, and accepted calls are stored. A second driver beside
+    /// one that is still closing would be a second writer, so no team is opened again.
     pub(crate) async fn close(&self, goodbye: GoodbyeReason) {
+        self.closing.set(true);
         let drivers = std::mem::take(&mut *self.open.borrow_mut());
         for driver in drivers.into_values() {
             let (done, closed) = oneshot::channel();
@@ -171,6 +176,10 @@ impl Teams {
     fn opened(&self, identity: &TeamIdentity) -> Result<DriverHandle, Refusal> {
         if let Some(driver) = self.open.borrow().get(&identity.team) {
             return Ok(driver.clone());
+        }
+        if self.closing.get() {
+            let text = "the supervisor is shutting down";
+            return Err(Refusal::new(ErrorCode::ShuttingDown, text));
         }
         let directory = self
             .directories
@@ -287,6 +296,7 @@ fn open_refusal(error: &OpenError) -> Refusal {
         | OpenError::OtherTeam { .. }
         | OpenError::NotSetAside { .. }
         | OpenError::NoLog { .. }
+        | OpenError::InUse { .. }
         | OpenError::Io { .. }
         | OpenError::Read { .. } => refusal,
     }

@@ -225,7 +225,13 @@ fn nobody_else_may_read_it() {
     commit(&mut opened.writer, batch(1, records(1..=1))).unwrap();
     assert_eq!(
         team.names(),
-        ["reserve", "team.db", "team.db-shm", "team.db-wal"]
+        [
+            "reserve",
+            "team.db",
+            "team.db-shm",
+            "team.db-wal",
+            "team.lock"
+        ]
     );
     for name in team.names() {
         let mode = std::fs::metadata(team.path(&name))

@@ -12,6 +12,7 @@
 mod damage;
 mod history;
 mod journal;
+mod lock;
 mod moved;
 mod rig;
 mod room;

@@ -143,6 +143,8 @@ impl DriverHandle {
 #[derive(Debug, Default)]
 pub(crate) struct Watched {
     pub(crate) is_down: std::cell::Cell<bool>,
+    /// The team was deleted: its driver answers no call any more.
+    pub(crate) is_deleted: std::cell::Cell<bool>,
 }
 
 /// What the supervisor must do because of a driver.
@@ -326,6 +328,7 @@ impl Driver {
     }
 
     async fn run(mut self) {
+        let mut closing = None;
         loop {
             self.submit();
             if self.flight.is_some() {
@@ -334,6 +337,9 @@ impl Driver {
                 };
                 self.commit_ended(result);
                 continue;
+            }
+            if let Some((goodbye, done)) = closing.take() {
+                return self.close(goodbye, done).await;
             }
             let deadline = self.deadline();
             if deadline.is_some_and(|at| at <= now()) {
@@ -348,7 +354,9 @@ impl Driver {
             let mut room = TURN_MAX;
             while let Some(message) = next {
                 if let Message::Close { goodbye, done } = message {
-                    return self.close(goodbye, done).await;
+                    // What came before it is stored and answered first.
+                    closing = Some((goodbye, done));
+                    break;
                 }
                 self.take(message);
                 room -= 1;
@@ -546,6 +554,13 @@ impl Driver {
 
     async fn close(mut self, goodbye: GoodbyeReason, done: oneshot::Sender<()>) {
         if goodbye == GoodbyeReason::Closed {
+            self.watched.is_deleted.set(true);
+            self.messages.close();
+            while let Ok(message) = self.messages.try_recv() {
+                if let Message::Called(request) = message {
+                    request.reply.refuse(deleted());
+                }
+            }
             self.dismiss_waiters();
         }
         self.say_goodbye(goodbye).await;
@@ -588,6 +603,11 @@ pub(crate) struct WantedTeam {
     pub(crate) environment: Environment,
     pub(crate) place: Place,
     pub(crate) dry_run: bool,
+}
+
+/// Why the callers of a deleted team get no other answer.
+pub(crate) fn deleted() -> Refusal {
+    Refusal::new(ErrorCode::ShuttingDown, "the team was deleted meanwhile")
 }
 
 fn refuse_all(outboxes: impl IntoIterator<Item = Reply>, refusal: &Refusal) {

@@ -244,7 +244,7 @@ impl Driver {
     /// The team is being closed under those who wait: only a deleted team's callers can be told so, the others see the
     /// supervisor go and ask the next one.
     pub(super) fn dismiss_waiters(&mut self) {
-        let refusal = Refusal::new(ErrorCode::ShuttingDown, "the team was deleted meanwhile");
+        let refusal = super::deleted();
         for waiter in self.waiters.drain(..) {
             match waiter {
                 Waiter::Member { reply, .. }
