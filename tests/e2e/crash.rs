@@ -21,7 +21,7 @@ use crate::teams::{assigned, headless, task};
 const PROMISED: Duration = Duration::from_secs(2);
 
 /// Waits until a supervisor other than this one answers.
-async fn successor_of(rig: &Rig, pid: u32) -> User {
+pub(crate) async fn successor_of(rig: &Rig, pid: u32) -> User {
     until("the next supervisor", async || {
         let user = rig.user().await;
         (user.client.initialized().pid != pid).then_some(user)

@@ -39,6 +39,7 @@ mod secrets;
 mod shutdown;
 mod spending;
 mod storage;
+mod supervisor;
 mod team_at_work;
 mod teams;
 mod top;

@@ -13,6 +13,7 @@ use agent_team_protocol::launch::LaunchFile;
 use agent_team_protocol::method::Method;
 use agent_team_protocol::rpc::Call;
 use agent_team_system::client::{CallError, Client, ConnectError, Incoming};
+use agent_team_system::daemon::Announced;
 use agent_team_system::lock::FileLock;
 use agent_team_system::socket::{Listener, Stream};
 use tokio::net::UnixStream;
@@ -48,12 +49,12 @@ pub async fn carry() {
     let text = fs::read(&launch).expect("the launch file is there");
     fs::remove_file(&launch).expect("nobody else took it");
     let file: LaunchFile = serde_json::from_slice(&text).expect("a launch file");
-    let supervisor = FileLock::contents(&file.supervisor_lock)
+    let supervisor = Announced::read(&file.supervisor_lock)
         .ok()
         .flatten()
         .expect("a supervisor");
     fs::write(Path::new(&socket).with_extension("json"), &text).expect("it can be written");
-    let mut supervisor = UnixStream::connect(supervisor.trim())
+    let mut supervisor = UnixStream::connect(supervisor.socket)
         .await
         .expect("a supervisor");
     let mut test = UnixStream::connect(socket).await.expect("a test");

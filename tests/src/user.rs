@@ -9,7 +9,7 @@ use agent_team_protocol::notification::{EventNotice, Notification};
 use agent_team_protocol::rpc::{Call, TeamRef};
 use agent_team_protocol::{Refusal, Revision};
 use agent_team_system::client::{Arrival, CallError, Client, Incoming};
-use agent_team_system::lock::FileLock;
+use agent_team_system::daemon::Announced;
 use serde_json::Value;
 
 use crate::{until, within};
@@ -35,8 +35,8 @@ impl User {
     pub(crate) async fn connect_as(lock: &Path, project: PathBuf, id: &str) -> User {
         let initialize = Initialize::client(id);
         until("a supervisor", async || {
-            let socket = FileLock::contents(lock).ok()??;
-            let connected = Client::connect(Path::new(socket.trim()), &initialize).await;
+            let socket = Announced::read(lock).ok()??.socket;
+            let connected = Client::connect(&socket, &initialize).await;
             let (client, incoming) = connected.ok()?;
             Some(User {
                 client,

@@ -238,6 +238,11 @@ impl From<ConnectError> for Failure {
     fn from(error: ConnectError) -> Self {
         match error {
             ConnectError::Refused(refusal) => refusal.into(),
+            error @ ConnectError::Stopped { pid } => {
+                unreachable("the supervisor cannot be reached")
+                    .because(&error)
+                    .hint(format!("continue it with: kill -CONT {pid}"))
+            }
             error @ (ConnectError::Unreachable { .. }
             | ConnectError::Ended
             | ConnectError::TimedOut

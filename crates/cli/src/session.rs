@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use agent_team_protocol::codec::FRAME_MAX;
 use agent_team_protocol::exit::ExitCode;
@@ -18,7 +19,7 @@ use agent_team_protocol::rpc::{self, Call, TeamRef};
 use agent_team_protocol::view::TaskView;
 use agent_team_protocol::{ErrorCode, Refusal};
 use agent_team_system::client::{Arrival, CallError, Client, ConnectError, Incoming};
-use agent_team_system::daemon;
+use agent_team_system::daemon::{self, ConnectOrStartError};
 use agent_team_system::directories::Directories;
 use agent_team_system::spawn::READY_FD;
 use agent_team_system::terminal;
@@ -31,8 +32,12 @@ mod subscription;
 
 pub(crate) use subscription::{Notice, Step, Subscription};
 
-/// How often a call is made when the supervisor goes away in the middle of it. A start that fails ends it sooner.
-const ATTEMPTS: u32 = 5;
+/// How long a call is repeated, by its key, while one supervisor after the other goes away under it.
+const REPEAT_LIMIT: Duration = Duration::from_secs(10);
+const REPEAT_PAUSE: Duration = Duration::from_millis(20);
+
+/// A supervisor that goes away after this long is not one of a row.
+const SETTLED_AFTER: Duration = Duration::from_secs(1);
 
 /// When a supervisor that does not run is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,18 +162,35 @@ impl Session {
             let message = "what would be sent to the supervisor is larger than 1 MiB";
             return Err(Failure::of(ErrorCode::FrameTooLarge, message));
         }
-        let mut attempt = 1;
+        // Since when supervisors go away under this call, one after the other.
+        let mut lost: Option<Instant> = None;
         loop {
-            match self.connected().await?.client.call::<M>(&call).await {
-                Err(CallError::Disconnected)
-                    if attempt < ATTEMPTS && self.start != Start::Never =>
+            let began = Instant::now();
+            let may_start = self.start != Start::Never;
+            let failure = match self.connected().await {
+                Ok(connection) => match connection.client.call::<M>(&call).await {
+                    Err(error @ CallError::Disconnected) => {
+                        let last_words = self.closed().await;
+                        may_resume(last_words, on_stop)?;
+                        if began.elapsed() > SETTLED_AFTER {
+                            lost = None;
+                        }
+                        error.into()
+                    }
+                    outcome => return Ok(outcome?),
+                },
+                // The next one was killed while it started.
+                Err(failure)
+                    if lost.is_some() && may_start && failure.exit() == ExitCode::Unreachable =>
                 {
-                    attempt += 1;
-                    let last_words = self.closed().await;
-                    may_resume(last_words, on_stop)?;
+                    failure
                 }
-                outcome => return Ok(outcome?),
+                Err(failure) => return Err(failure),
+            };
+            if lost.get_or_insert_with(Instant::now).elapsed() >= REPEAT_LIMIT {
+                return Err(failure);
             }
+            tokio::time::sleep(REPEAT_PAUSE).await;
         }
     }
 
@@ -229,17 +251,15 @@ impl Session {
         &self,
         directories: &Directories,
     ) -> Result<Option<Connection>, Failure> {
-        let Some(socket) = find(directories)? else {
+        if !is_running(directories)? {
             return Ok(None);
-        };
-        match Client::connect(&socket, &Initialize::client(&self.client)).await {
+        }
+        match daemon::connect(directories, &Initialize::client(&self.client)).await {
             Ok((client, incoming)) => Ok(Some(Connection { client, incoming })),
             // It may have ended between the two looks.
-            Err(ConnectError::Unreachable { .. } | ConnectError::Ended)
-                if !is_running(directories)? =>
-            {
-                Ok(None)
-            }
+            Err(ConnectOrStartError::Connect(
+                ConnectError::Unreachable { .. } | ConnectError::Ended,
+            )) if !is_running(directories)? => Ok(None),
             Err(error) => Err(error.into()),
         }
     }

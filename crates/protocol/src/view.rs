@@ -49,6 +49,9 @@ pub struct MemberView {
     /// It is to have one, and goes on without.
     #[serde(default)]
     pub lost_pane: bool,
+    /// Its process runs and has no connection to this supervisor: after a crash of the last one, until it is back.
+    #[serde(default)]
+    pub disconnected: bool,
     pub unread: u32,
     /// Permission requests waiting for a decision.
     pub requests: u32,

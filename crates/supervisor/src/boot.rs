@@ -10,13 +10,15 @@ use agent_team_protocol::exit::{ExitCode, SYNC_FAILED};
 use agent_team_protocol::notification::GoodbyeReason;
 use agent_team_system::directories::{Directories, DirectoriesError};
 use agent_team_system::lock::FileLock;
+use agent_team_system::process::ProcessId;
 use agent_team_system::signals::{SignalEvent, Signals};
 use agent_team_system::socket::Listener;
-use agent_team_system::{clock, daemon, spawn};
+use agent_team_system::{clock, daemon, private_file, spawn};
 use anyhow::Context;
 use tokio::sync::mpsc;
 
 use crate::driver::Notice;
+use crate::endpoint::Endpoint;
 use crate::server::{Ending, Server};
 use crate::settings_file::{self, SettingsError};
 use crate::teams::Teams;
@@ -92,8 +94,12 @@ async fn serve(foreground: bool, ready: &mut Option<std::fs::File>) -> anyhow::R
     let teams = Teams::new(directories.clone(), boot.into(), durability, notices);
     teams.restore();
     let server = Rc::new(Server::new(teams, directories.clone(), ending));
-    tokio::task::spawn_local(server.clone().accept(listener));
-    lock.write_contents(&socket.display().to_string())?;
+    let mut endpoint = Endpoint::serve(listener, &server);
+    let announced = daemon::Announced {
+        socket: socket.clone(),
+        process: Some(ProcessId::current()?),
+    };
+    announced.write(&mut lock)?;
     tracing::info!(pid = std::process::id(), socket = %socket.display(), ?durability, "serving");
     if let Some(mut ready) = ready.take() {
         // A starter that is gone does not need to know.
@@ -118,7 +124,8 @@ async fn serve(foreground: bool, ready: &mut Option<std::fs::File>) -> anyhow::R
             },
             signal = signals.next() => match signal {
                 SignalEvent::Shutdown | SignalEvent::Interrupt => break (Some(GoodbyeReason::Stopped), 0),
-                SignalEvent::Hangup | SignalEvent::WindowChanged | SignalEvent::Info => {}
+                SignalEvent::Hangup => endpoint.restore(&lock, &server),
+                SignalEvent::WindowChanged | SignalEvent::Info => {}
             },
         }
         if server.teams.all_down() && !server.has_clients() {
@@ -129,7 +136,7 @@ async fn serve(foreground: bool, ready: &mut Option<std::fs::File>) -> anyhow::R
     if let Some(goodbye) = goodbye {
         server.close(goodbye).await;
     }
-    std::fs::remove_file(&socket).context("cannot remove the socket")?;
+    private_file::discard(&socket).context("cannot remove the socket")?;
     lock.write_contents("")?;
     Ok(code)
 }

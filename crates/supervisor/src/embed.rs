@@ -11,10 +11,11 @@ use std::sync::Arc;
 use agent_team_protocol::MemberName;
 use agent_team_protocol::notification::GoodbyeReason;
 pub use agent_team_store::Durability;
-use agent_team_system::clock;
+use agent_team_system::daemon::Announced;
 use agent_team_system::directories::{Directories, DirectoriesError};
 use agent_team_system::lock::FileLock;
 use agent_team_system::socket::Listener;
+use agent_team_system::{clock, private_file};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::driver::Notice;
@@ -100,8 +101,13 @@ pub async fn serve(
     let teams = Teams::new(directories.clone(), boot.into(), durability, notices).hosted_by(host);
     let server = Rc::new(Server::new(teams, directories.clone(), ending));
     let accepting = tokio::task::spawn_local(server.clone().accept(listener));
-    lock.write_contents(&socket.display().to_string())
-        .map_err(failed("the lock cannot be written"))?;
+    // No process: SIGHUP belongs to the program around this.
+    let announced = Announced {
+        socket: socket.clone(),
+        process: None,
+    };
+    let announced = announced.write(&mut lock);
+    announced.map_err(failed("the lock cannot be written"))?;
     // Who waits for it may have given up.
     let _given_up = ready.send(());
 
@@ -121,7 +127,7 @@ pub async fn serve(
     server.close(GoodbyeReason::Stopped).await;
     // The listener goes with its task.
     let _panicked = accepting.await;
-    if let Err(error) = std::fs::remove_file(&socket) {
+    if let Err(error) = private_file::discard(&socket) {
         tracing::warn!(%error, "the socket stays behind");
     }
     lock.write_contents("")

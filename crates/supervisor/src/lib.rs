@@ -8,6 +8,7 @@ mod boot;
 mod convert;
 mod driver;
 pub mod embed;
+mod endpoint;
 mod environment;
 mod hooks;
 mod launch;

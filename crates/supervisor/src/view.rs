@@ -28,6 +28,7 @@ pub(crate) struct Outside {
     /// It is to have a pane, and goes on without.
     pub(crate) lost_pane: bool,
     pub(crate) unresponsive: bool,
+    pub(crate) disconnected: bool,
 }
 
 /// What can be spawned.
@@ -49,6 +50,9 @@ pub(crate) fn member(team: &Team, member: &Member, outside: Outside, now: Tick) 
         None => (Engine::Command, None),
     };
     let mut why = why(member, task, waiting.as_ref(), &outside, now);
+    if outside.disconnected {
+        why.push_str("; its worker is not connected to the supervisor");
+    }
     if let (Life::Ready { .. }, Some(reason)) = (&member.life, &member.objection) {
         why.push_str(&format!("; it objected to ending: {reason}"));
     }
@@ -73,6 +77,7 @@ pub(crate) fn member(team: &Team, member: &Member, outside: Outside, now: Tick) 
         task: task.map(|task| task.id),
         pane: outside.pane,
         lost_pane: outside.lost_pane,
+        disconnected: outside.disconnected,
         unread: u32::try_from(member.inbox.len()).unwrap_or(u32::MAX),
         requests: u32::try_from(
             team.requests()

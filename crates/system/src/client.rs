@@ -52,6 +52,9 @@ pub enum ConnectError {
     Ended,
     #[error("the supervisor did not answer within {INITIALIZE_LIMIT:?}")]
     TimedOut,
+    /// Nothing continues it but a signal.
+    #[error("the supervisor, process {pid}, is stopped")]
+    Stopped { pid: u32 },
     #[error("what answers does not speak our protocol: {0}")]
     Protocol(String),
 }

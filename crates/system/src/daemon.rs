@@ -3,12 +3,20 @@
 //!
 //! Any number of processes may do this at once: the lock picks one supervisor, and everybody
 //! connects to that one.
+//!
+//! The lock file contains where the supervisor listens and which process it is:
+//! ```text
+//! /run/user/1000/agent-team/supervisor.sock
+//! 4711 8123456
+//! ```
+//! When the socket was removed, SIGHUP to that process has it bind the socket again.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::time::Duration;
 
 use agent_team_protocol::Refusal;
@@ -18,6 +26,7 @@ use tokio::time::Instant;
 use crate::client::{Client, ConnectError, Incoming};
 use crate::directories::Directories;
 use crate::lock::FileLock;
+use crate::process::{ProcessId, Signal};
 use crate::spawn::{Detached, ProgramSpec, StartError};
 
 /// How long a start may take altogether: a supervisor with the largest of teams restores in two
@@ -28,6 +37,15 @@ const START_LIMIT: Duration = Duration::from_secs(30);
 /// yet, or not any more.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// Supervisors that may end while they start before that is an error.
+const EXITS_MAX: u32 = 3;
+
+/// How long a supervisor that was told to bind its socket again may take.
+const REBIND_LIMIT: Duration = Duration::from_secs(1);
+
+/// A supervisor that has not answered for this long may be stopped, which its process's state shows.
+const STOPPED_AFTER: Duration = Duration::from_secs(1);
 
 const SUPERVISOR: &str = "agent-teamd";
 
@@ -84,17 +102,72 @@ pub struct FindBinaryError {
     name: String,
 }
 
+/// A supervisor as its lock file describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Announced {
+    pub socket: PathBuf,
+    /// `None` when it does not bind its socket again on SIGHUP.
+    pub process: Option<ProcessId>,
+}
+
+impl Announced {
+    /// Writes it into the supervisor's lock file. A process that is named must handle SIGHUP already.
+    pub fn write(&self, lock: &mut FileLock) -> io::Result<()> {
+        let mut text = format!("{}\n", self.socket.display());
+        if let Some(process) = self.process {
+            text.push_str(&format!("{} {}\n", process.pid, process.start_time));
+        }
+        lock.write_contents(&text)
+    }
+
+    /// From a lock file, held or not; `None` when it names no supervisor.
+    pub fn read(lock: &Path) -> io::Result<Option<Announced>> {
+        let text = FileLock::contents(lock)?.unwrap_or_default();
+        let text = text.trim();
+        let (socket, process) = text
+            .rsplit_once('\n')
+            .and_then(|(socket, last)| Some((socket, Some(parse_process(last)?))))
+            .unwrap_or((text, None));
+        Ok((!socket.is_empty()).then(|| Announced {
+            socket: socket.into(),
+            process,
+        }))
+    }
+
+    /// Has the supervisor bind its socket again. False when it has ended, or cannot be told.
+    fn wake(&self) -> bool {
+        self.process
+            .is_some_and(|process| process.signal(Signal::SIGHUP).unwrap_or(false))
+    }
+
+    fn stopped(&self) -> Option<ConnectError> {
+        let process = self.process?;
+        let stopped = process.is_stopped().unwrap_or(false);
+        stopped.then_some(ConnectError::Stopped { pid: process.pid })
+    }
+}
+
+fn parse_process(line: &str) -> Option<ProcessId> {
+    let (pid, start_time) = line.split_once(' ')?;
+    Some(ProcessId {
+        pid: pid.parse().ok()?,
+        start_time: start_time.parse().ok()?,
+    })
+}
+
+/// The living supervisor; `None` when there is none, or it has only just taken the lock.
+fn announced(directories: &Directories) -> io::Result<Option<Announced>> {
+    let lock = directories.supervisor_lock();
+    if FileLock::is_held(&lock)? {
+        Announced::read(&lock)
+    } else {
+        Ok(None)
+    }
+}
+
 /// The socket of the living supervisor; `None` when there is none.
 pub fn find(directories: &Directories) -> io::Result<Option<PathBuf>> {
-    let lock = directories.supervisor_lock();
-    if !FileLock::is_held(&lock)? {
-        return Ok(None);
-    }
-    let socket = FileLock::contents(&lock)?.unwrap_or_default();
-    // A supervisor that has just taken the lock has written nothing yet.
-    Ok(Some(socket.trim())
-        .filter(|socket| !socket.is_empty())
-        .map(PathBuf::from))
+    Ok(announced(directories)?.map(|announced| announced.socket))
 }
 
 /// The socket file that a supervisor listens at, only for comparing: another supervisor binds another.
@@ -106,14 +179,63 @@ pub struct BoundSocket {
     changed: (i64, i64),
 }
 
+impl BoundSocket {
+    /// The socket at this path; `None` when there is none.
+    pub fn at(path: &Path) -> Option<BoundSocket> {
+        let file = path.symlink_metadata().ok()?;
+        Some(BoundSocket {
+            device: file.dev(),
+            inode: file.ino(),
+            changed: (file.ctime(), file.ctime_nsec()),
+        })
+    }
+}
+
 /// The socket of the living supervisor, once it serves; `None` when there is none.
 pub fn bound_socket(directories: &Directories) -> Option<BoundSocket> {
-    let file = find(directories).ok()??.metadata().ok()?;
-    Some(BoundSocket {
-        device: file.dev(),
-        inode: file.ino(),
-        changed: (file.ctime(), file.ctime_nsec()),
-    })
+    BoundSocket::at(&find(directories).ok()??)
+}
+
+/// Connects to a supervisor whose socket may be gone, and which may be stopped.
+async fn connect_to(
+    announced: &Announced,
+    directories: &Directories,
+    initialize: &Initialize,
+) -> Result<(Client, Incoming), ConnectError> {
+    let mut result = connect_at(announced, initialize).await;
+    if matches!(result, Err(ConnectError::Unreachable { .. })) && announced.wake() {
+        let deadline = Instant::now() + REBIND_LIMIT;
+        // Another supervisor may take its place meanwhile.
+        while matches!(result, Err(ConnectError::Unreachable { .. }))
+            && Instant::now() < deadline
+            && self::announced(directories).is_ok_and(|now| now.as_ref() == Some(announced))
+        {
+            tokio::time::sleep(FIRST_PAUSE).await;
+            result = connect_at(announced, initialize).await;
+        }
+        if let (Err(_), Some(stopped)) = (&result, announced.stopped()) {
+            return Err(stopped);
+        }
+    }
+    result
+}
+
+async fn connect_at(
+    announced: &Announced,
+    initialize: &Initialize,
+) -> Result<(Client, Incoming), ConnectError> {
+    let mut connecting = pin!(Client::connect(&announced.socket, initialize));
+    loop {
+        // The kernel accepts connections for a stopped process, which then does not answer.
+        match tokio::time::timeout(STOPPED_AFTER, &mut connecting).await {
+            Ok(result) => return result,
+            Err(_elapsed) => {
+                if let Some(stopped) = announced.stopped() {
+                    return Err(stopped);
+                }
+            }
+        }
+    }
 }
 
 /// Connects to the supervisor, having started it if need be. The directories must be prepared.
@@ -123,10 +245,11 @@ pub async fn connect_or_start(
 ) -> Result<(Client, Incoming), ConnectOrStartError> {
     let deadline = Instant::now() + START_LIMIT;
     let mut pause = FIRST_PAUSE;
+    let mut exits = 0;
     loop {
-        let unreachable = match find(directories)? {
+        let unreachable = match announced(directories)? {
             None => None,
-            Some(socket) => match Client::connect(&socket, initialize).await {
+            Some(announced) => match connect_to(&announced, directories, initialize).await {
                 Err(error @ (ConnectError::Unreachable { .. } | ConnectError::Ended)) => {
                     Some(error)
                 }
@@ -139,6 +262,11 @@ pub async fn connect_or_start(
             Err(ConnectOrStartError::Start(StartError::Refused(_) | StartError::Exited))
                 if FileLock::is_held(&directories.supervisor_lock())? =>
             {
+                Started::Another
+            }
+            // Killed while it started, most likely: a supervisor that cannot start says why.
+            Err(ConnectOrStartError::Start(StartError::Exited)) if exits < EXITS_MAX => {
+                exits += 1;
                 Started::Another
             }
             Err(error) => return Err(error),
@@ -161,12 +289,12 @@ pub async fn connect(
     directories: &Directories,
     initialize: &Initialize,
 ) -> Result<(Client, Incoming), ConnectOrStartError> {
-    let Some(socket) = find(directories)? else {
+    let Some(announced) = announced(directories)? else {
         let path = directories.socket();
         let source = io::ErrorKind::NotFound.into();
         return Err(ConnectError::Unreachable { path, source }.into());
     };
-    Ok(Client::connect(&socket, initialize).await?)
+    Ok(connect_to(&announced, directories, initialize).await?)
 }
 
 /// What came of starting a supervisor.

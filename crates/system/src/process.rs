@@ -43,6 +43,11 @@ impl ProcessId {
         Ok(ProcessId::of(self.pid)? == Some(*self))
     }
 
+    /// Whether it is stopped, as by SIGSTOP: it lives and does nothing.
+    pub fn is_stopped(&self) -> io::Result<bool> {
+        Ok(os::stat(self.pid)?.is_some_and(|stat| stat.stopped && ProcessId::from(&stat) == *self))
+    }
+
     /// Sends a signal to exactly this process. False when it had ended already.
     pub fn signal(&self, signal: Signal) -> io::Result<bool> {
         match self.hold()? {

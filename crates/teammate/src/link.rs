@@ -8,6 +8,8 @@
 //!            │  ▲ jitter, or 2 s after               │
 //!            └──┘ goodbye{restarting}; backoff       └ pings answered here
 //! ```
+//! The pauses spare supervisors that fail to start: they delay starting another one. A supervisor that serves meanwhile
+//! is connected to at once.
 //! It decides nothing about tasks. A request is kept until it is answered, and made again, in order and with its key,
 //! on every new connection; notifications are not, and the worker repeats those that matter when it is connected.
 
@@ -49,7 +51,7 @@ const RESTART_LIMIT: Duration = Duration::from_secs(2);
 
 /// Between two looks for it, doubling.
 const FIRST_LOOK: Duration = Duration::from_millis(5);
-const LONGEST_LOOK: Duration = Duration::from_millis(80);
+const LONGEST_LOOK: Duration = Duration::from_millis(50);
 
 /// Between failed attempts, doubling.
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
@@ -227,6 +229,17 @@ struct Connector {
     to_worker: mpsc::UnboundedSender<LinkEvent>,
 }
 
+/// A connection, with the socket that it was made at.
+type Connected = Result<(Client, Incoming, Option<BoundSocket>), ConnectOrStartError>;
+
+/// Why the supervisor refuses this launch for good, if it does.
+fn retired(error: &ConnectOrStartError) -> Option<String> {
+    let ConnectOrStartError::Connect(ConnectError::Refused(refusal)) = error else {
+        return None;
+    };
+    (refusal.code == ErrorCode::Unauthenticated).then(|| refusal.message.clone())
+}
+
 /// How a connection ended.
 enum Ended {
     Lost,
@@ -241,42 +254,41 @@ impl Connector {
         let mut failures = 0;
         let mut told = false;
         let mut pause = Duration::ZERO;
+        let mut last = None;
         loop {
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
+            let early = tokio::select! {
+                early = self.back_off(pause, last) => early,
                 // Nobody is left to connect for.
                 () = self.to_worker.closed() => return,
-            }
-            let mut socket = None;
-            let ended = match self.connect().await {
+            };
+            let connected = match early {
+                Some(connected) => connected,
+                None => self.connect().await,
+            };
+            let ended = match connected {
                 Ok((client, incoming, bound)) => {
                     let since = Instant::now();
                     told = false;
-                    socket = bound;
+                    last = bound;
                     let ended = self.serve(client, incoming).await;
                     if since.elapsed() >= SETTLED_AFTER {
                         failures = 0;
                     }
                     ended
                 }
-                Err(ConnectOrStartError::Connect(ConnectError::Refused(refusal)))
-                    if refusal.code == ErrorCode::Unauthenticated =>
-                {
-                    Ended::Over(Over::Retired(refusal.message))
-                }
-                Err(error) => {
-                    if !std::mem::replace(&mut told, true) {
-                        self.tell(LinkEvent::Unreachable(with_causes(&error)));
+                Err(error) => match retired(&error) {
+                    Some(why) => Ended::Over(Over::Retired(why)),
+                    None => {
+                        if !std::mem::replace(&mut told, true) {
+                            self.tell(LinkEvent::Unreachable(with_causes(&error)));
+                        }
+                        Ended::Lost
                     }
-                    Ended::Lost
-                }
+                },
             };
             pause = match ended {
                 Ended::Lost => pause_after(failures),
-                Ended::Restarting => {
-                    self.until_another_serves(socket).await;
-                    Duration::ZERO
-                }
+                Ended::Restarting => RESTART_LIMIT,
                 Ended::Over(over) => {
                     self.tell(LinkEvent::Over(over));
                     return;
@@ -287,26 +299,32 @@ impl Connector {
         }
     }
 
-    /// Returns as soon as another supervisor serves than the one at this socket, or when one should have.
-    async fn until_another_serves(&self, before: Option<BoundSocket>) {
-        let serves = async {
-            let mut pause = FIRST_LOOK;
-            loop {
-                let now = daemon::bound_socket(&self.directories);
-                if now.is_some() && now != before {
-                    return;
-                }
-                tokio::time::sleep(pause).await;
-                pause = LONGEST_LOOK.min(pause * 2);
+    /// Waits before a supervisor may be started. Connects meanwhile, as soon as another supervisor serves than the one at
+    /// the socket `last`.
+    async fn back_off(&self, pause: Duration, mut last: Option<BoundSocket>) -> Option<Connected> {
+        let until = Instant::now() + pause;
+        let mut look = FIRST_LOOK;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
             }
-        };
-        let _nobody_yet = tokio::time::timeout(RESTART_LIMIT, serves).await;
+            let bound = daemon::bound_socket(&self.directories);
+            if bound.is_some() && bound != last {
+                match daemon::connect(&self.directories, &self.initialize).await {
+                    Ok((client, incoming)) => return Some(Ok((client, incoming, bound))),
+                    Err(error) if retired(&error).is_some() => return Some(Err(error)),
+                    // It has ended, and another one binds another socket.
+                    Err(error) => tracing::debug!(error = with_causes(&error), "not connected"),
+                }
+                last = bound;
+            }
+            tokio::time::sleep(look.min(left)).await;
+            look = LONGEST_LOOK.min(look * 2);
+        }
     }
 
-    /// With the socket that was connected to.
-    async fn connect(
-        &mut self,
-    ) -> Result<(Client, Incoming, Option<BoundSocket>), ConnectOrStartError> {
+    async fn connect(&mut self) -> Connected {
         if let Some((introduced, bound)) = self.introduced.take() {
             match introduced.answered().await {
                 // It died meanwhile.

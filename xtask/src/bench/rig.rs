@@ -205,8 +205,10 @@ fn exec_supervisor(program: &Path, home: &Path) -> Result<Child> {
 }
 
 fn socket_of(home: &Path) -> Option<PathBuf> {
-    let socket = fs::read_to_string(home.join("state/supervisor.lock")).ok()?;
-    Some(PathBuf::from(socket.trim())).filter(|socket| !socket.as_os_str().is_empty())
+    let lock = fs::read_to_string(home.join("state/supervisor.lock")).ok()?;
+    // The next line names the process.
+    let socket = lock.lines().next()?;
+    Some(PathBuf::from(socket)).filter(|socket| !socket.as_os_str().is_empty())
 }
 
 pub(super) fn connect(home: &Path, client: &str) -> Result<Wire> {

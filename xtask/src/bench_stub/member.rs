@@ -270,8 +270,10 @@ impl Line for Member {
 
 fn search(launch: &LaunchFile) -> Result<UnixStream> {
     for _ in 0..SEARCHES {
-        let socket = fs::read_to_string(&launch.supervisor_lock).unwrap_or_default();
-        if let Ok(stream) = UnixStream::connect(socket.trim()) {
+        let lock = fs::read_to_string(&launch.supervisor_lock).unwrap_or_default();
+        // The socket's path; the next line names the process.
+        let socket = lock.lines().next().unwrap_or_default();
+        if let Ok(stream) = UnixStream::connect(socket) {
             return Ok(stream);
         }
         std::thread::sleep(SEARCH_EVERY);

@@ -28,7 +28,7 @@ fn state(state: MemberState) -> &'static str {
     }
 }
 
-/// `waiting (model, 18 s)`
+/// `waiting (model, 18 s)`, `idle, not connected`
 pub(crate) fn state_and_cause(member: &MemberView) -> String {
     let cause = member.waiting.as_ref().map(|waiting| match waiting {
         Waiting::Budget { .. } => " (budget)".to_owned(),
@@ -41,7 +41,16 @@ pub(crate) fn state_and_cause(member: &MemberView) -> String {
         Waiting::Reply { .. } => " (others)".to_owned(),
         Waiting::Unknown => String::new(),
     });
-    format!("{}{}", state(member.state), cause.unwrap_or_default())
+    let connection = if member.disconnected {
+        ", not connected"
+    } else {
+        ""
+    };
+    format!(
+        "{}{}{connection}",
+        state(member.state),
+        cause.unwrap_or_default()
+    )
 }
 
 fn state_style(state: MemberState) -> Style {

@@ -1,6 +1,6 @@
 //! How members look from outside: their views, and what their panes' borders say.
 
-use agent_team_core::member::Member;
+use agent_team_core::member::{Life, Member};
 use agent_team_protocol::method::MemberAnswer;
 use agent_team_protocol::notification::Allowance;
 use agent_team_protocol::view::{MemberState, MemberView, Placement, TeamState};
@@ -53,6 +53,8 @@ impl Driver {
             lost_pane: wanted.has_panes() && placement == Placement::Headless,
             pane: live.and_then(|live| live.pane.clone()),
             unresponsive: self.is_unresponsive(name),
+            disconnected: matches!(member.life, Life::Ready { .. })
+                && live.is_none_or(|live| live.connection.is_none()),
             waiting: live.and_then(|live| live.waiting.clone()),
         };
         Some(view::member(&self.team, member, outside, now()))

@@ -32,6 +32,8 @@ pub(crate) struct Stat {
     pub(crate) start_time: u64,
     /// Ended, and not yet waited for.
     pub(crate) zombie: bool,
+    /// By a signal or a debugger.
+    pub(crate) stopped: bool,
     /// Device number of the controlling terminal, 0 without one.
     terminal: i32,
 }
@@ -261,6 +263,7 @@ fn parse_stat(line: &[u8]) -> Option<Stat> {
         terminal: field(7)?.parse().ok()?,
         start_time: field(22)?.parse().ok()?,
         zombie: reaped || (matches!(field(3)?, "Z" | "X") && threads <= 1),
+        stopped: matches!(field(3)?, "T" | "t"),
     })
 }
 

@@ -41,6 +41,8 @@ pub(crate) struct Stat {
     pub(crate) start_time: u64,
     /// Ended, and not yet waited for.
     pub(crate) zombie: bool,
+    /// By a signal or a debugger.
+    pub(crate) stopped: bool,
 }
 
 /// CLOCK_UPTIME_RAW, because CLOCK_MONOTONIC counts time asleep here.
@@ -78,6 +80,7 @@ pub(crate) fn stat(pid: u32) -> io::Result<Option<Stat>> {
         session: session(pid).unwrap_or(0),
         start_time: info.pbi_start_tvsec * 1_000_000 + info.pbi_start_tvusec,
         zombie: info.pbi_status == libc::SZOMB,
+        stopped: info.pbi_status == libc::SSTOP,
     }))
 }
 

@@ -7,11 +7,12 @@ use std::path::Path;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use agent_team_system::daemon;
+use agent_team_system::daemon::{self, Announced};
 use agent_team_system::directories::{Directories, DirectoriesError, Problem};
 use agent_team_system::disk::{self, FileIdentity, Moved};
 use agent_team_system::lock::FileLock;
 use agent_team_system::private_file;
+use agent_team_system::process::ProcessId;
 use tempfile::TempDir;
 
 use crate::rig::Script;
@@ -269,11 +270,17 @@ fn a_supervisor_is_found_by_its_lock_alone() {
         None,
         "it has not said where it listens"
     );
-    lock.write_contents("/somewhere/socket\n").unwrap();
-    assert_eq!(
-        daemon::find(&directories).unwrap(),
-        Some("/somewhere/socket".into())
-    );
+    for process in [None, Some(ProcessId::current().unwrap())] {
+        let announced = Announced {
+            socket: "/somewhere/socket".into(),
+            process,
+        };
+        announced.write(&mut lock).unwrap();
+        let found = daemon::find(&directories).unwrap();
+        assert_eq!(found.as_ref(), Some(&announced.socket));
+        let read = Announced::read(&directories.supervisor_lock()).unwrap();
+        assert_eq!(read, Some(announced));
+    }
     drop(lock);
     assert_eq!(daemon::find(&directories).unwrap(), None);
 }

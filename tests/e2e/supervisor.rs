@@ -1,0 +1,243 @@
+//! The supervisor as a process: one at a time, closed in order, and reachable when its files are gone.
+
+use std::cell::Cell;
+use std::fs;
+use std::time::{Duration, Instant};
+
+use agent_team_protocol::method::{AddTask, TaskAdd};
+use agent_team_protocol::spec::TaskSpec;
+use agent_team_protocol::view::{MemberState, TaskState};
+use agent_team_system::client::CallError;
+use agent_team_system::daemon::Announced;
+use agent_team_system::lock::FileLock;
+use agent_team_system::process::Signal;
+use agent_team_tests::{Rig, processes, until};
+
+use crate::crash::successor_of;
+use crate::teams::{assigned, headless, task};
+
+/// What a command may take when the socket is gone.
+const REACHED: Duration = Duration::from_secs(2);
+
+/// How many lines of the supervisors' log end in this.
+fn logged(rig: &Rig, message: &str) -> usize {
+    let log = fs::read_to_string(rig.directories().supervisor_log()).unwrap();
+    log.lines().filter(|line| line.contains(message)).count()
+}
+
+/// Adds tasks until told to stop; repeats each call by its key until it is answered.
+async fn add_tasks(rig: &Rig, caller: usize, stop: &Cell<bool>) -> usize {
+    let id = format!("caller-{caller}");
+    let mut user = rig.user_as(&id).await;
+    let mut added = 0;
+    while !stop.get() {
+        let spec = TaskSpec {
+            key: format!("{caller}-{added}"),
+            title: format!("task {added} of caller {caller}"),
+            ..TaskSpec::default()
+        };
+        let key = added.to_string();
+        match user.call::<TaskAdd>(AddTask { spec }, Some(&key)).await {
+            Ok(_) => added += 1,
+            Err(CallError::Disconnected) => user = rig.user_as(&id).await,
+            Err(error) => panic!("a call was refused: {error}"),
+        }
+    }
+    added
+}
+
+#[tokio::test]
+async fn a_closing_supervisor_opens_no_team_again() {
+    const RESTARTS: usize = 8;
+    let rig = assigned(&["ada"], "");
+    rig.ok(["up"]).await;
+    let stop = Cell::new(false);
+    let restarts = async {
+        for _ in 0..RESTARTS {
+            let before = rig.supervisor().await;
+            rig.ok(["supervisor", "restart"]).await;
+            successor_of(&rig, before.pid).await;
+        }
+        stop.set(true);
+    };
+    let callers = (0..8).map(|caller| add_tasks(&rig, caller, &stop));
+    let (added, ()) = tokio::join!(agent_team_tests::together(callers), restarts);
+    let list = rig.json(["task", "list"]).await;
+    let stored = list["tasks"].as_array().unwrap().len();
+    assert_eq!(stored, added.iter().sum::<usize>(), "each once");
+    assert_eq!(logged(&rig, " serving"), RESTARTS + 1);
+    assert_eq!(logged(&rig, " opened"), RESTARTS + 1, "each opened it once");
+}
+
+#[tokio::test]
+async fn a_team_that_another_process_writes_is_not_opened() {
+    let rig = headless(&["ada"], "");
+    rig.ok(["up"]).await;
+    rig.ok(["down"]).await;
+    let teams = fs::read_dir(rig.directories().teams()).unwrap();
+    let team = teams.last().unwrap().unwrap().path();
+    let lock = FileLock::try_acquire(&team.join("team.lock")).unwrap();
+    let refusal = rig.refused(1, ["up"]).await;
+    assert_eq!(refusal["code"], "storage_failed", "{refusal}");
+    let message = refusal["message"].as_str().unwrap();
+    assert!(message.contains("another supervisor has"), "{message}");
+    drop(lock);
+    rig.ok(["up"]).await;
+}
+
+/// A team at work, whose socket is gone.
+async fn without_socket(remove: impl Fn(&Rig)) -> Rig {
+    let rig = headless(&["ada"], &task("Long", "mkfifo gate; cat gate", ""));
+    rig.ok(["up"]).await;
+    rig.until_task_is("T-1", TaskState::InProgress).await;
+    remove(&rig);
+    assert!(!rig.directories().socket().exists());
+    rig
+}
+
+fn remove_socket(rig: &Rig) {
+    fs::remove_file(rig.directories().socket()).unwrap();
+}
+
+fn remove_runtime_directory(rig: &Rig) {
+    fs::remove_dir_all(rig.directories().run).unwrap();
+}
+
+#[tokio::test]
+async fn commands_work_after_the_socket_was_removed() {
+    for remove in [remove_socket, remove_runtime_directory] {
+        let rig = without_socket(remove).await;
+        let began = Instant::now();
+        rig.run(["ps"]).await.expect(0).says("ada");
+        assert!(began.elapsed() < REACHED, "ps: {:?}", began.elapsed());
+
+        let before = rig.supervisor().await;
+        remove(&rig);
+        let began = Instant::now();
+        let status = rig.json(["supervisor", "status"]).await;
+        assert!(began.elapsed() < REACHED, "status: {:?}", began.elapsed());
+        assert_eq!(status["pid"], before.pid, "no other supervisor");
+
+        remove(&rig);
+        let began = Instant::now();
+        rig.ok(["down", "--force"]).await;
+        assert!(began.elapsed() < REACHED, "down: {:?}", began.elapsed());
+        assert_eq!(rig.processes(), []);
+    }
+}
+
+#[tokio::test]
+async fn a_supervisor_without_a_socket_is_stopped_and_restarted() {
+    let rig = without_socket(remove_socket).await;
+    let lock = rig.directories().supervisor_lock();
+    let announced = Announced::read(&lock).unwrap().unwrap();
+    let before = announced.process.expect("the lock names its process");
+    let began = Instant::now();
+    rig.ok(["supervisor", "restart"]).await;
+    assert!(began.elapsed() < 2 * REACHED, "{:?}", began.elapsed());
+    successor_of(&rig, before.pid).await;
+    rig.until_member_is("ada", MemberState::Working).await;
+    remove_runtime_directory(&rig);
+    rig.ok(["supervisor", "stop"]).await;
+    assert_eq!(rig.processes(), []);
+}
+
+#[tokio::test]
+async fn a_worker_connects_after_the_socket_was_removed() {
+    let rig = headless(&["ada"], &task("Long", "mkfifo gate; cat gate", ""));
+    rig.ok(["up"]).await;
+    rig.until_task_is("T-1", TaskState::InProgress).await;
+    let ada = rig.worker("ada").await;
+    remove_socket(&rig);
+    processes::kill(ada).await;
+    // Only the worker's successor has the socket bound again: nothing else connects meanwhile.
+    let socket = rig.directories().socket();
+    until("the socket", async || socket.exists().then_some(())).await;
+    let back = rig
+        .until_member("ada", |member| {
+            member.state == MemberState::Working && member.pid != Some(ada.pid)
+        })
+        .await;
+    assert!(back.pid.is_some());
+}
+
+#[tokio::test]
+async fn a_stopped_supervisor_is_named_with_its_pid() {
+    let rig = headless(&["ada"], "");
+    rig.ok(["up"]).await;
+    for remove in [|_: &Rig| {}, remove_socket] {
+        let supervisor = rig.supervisor().await;
+        supervisor.signal(Signal::SIGSTOP).unwrap();
+        until("the stop", async || {
+            supervisor.is_stopped().unwrap().then_some(())
+        })
+        .await;
+        remove(&rig);
+        let error = rig.refused(6, ["ps"]).await;
+        let message = error["message"].as_str().unwrap();
+        let named = format!("process {}, is stopped", supervisor.pid);
+        assert!(message.contains(&named), "{message}");
+        let hint = format!("kill -CONT {}", supervisor.pid);
+        assert!(error["hint"].as_str().unwrap().contains(&hint), "{error}");
+        supervisor.signal(Signal::SIGCONT).unwrap();
+        rig.ok(["ps"]).await;
+    }
+}
+
+#[tokio::test]
+async fn ps_shows_a_member_that_is_not_connected() {
+    let rig = headless(&["ada"], "");
+    rig.ok(["up"]).await;
+    let ada = rig.worker("ada").await;
+    ada.signal(Signal::SIGSTOP).unwrap();
+    processes::kill(rig.supervisor().await).await;
+    rig.run(["ps"]).await.expect(0).says("idle, not connected");
+    let document = rig.json(["ps"]).await;
+    assert_eq!(document["members"][0]["disconnected"], true, "{document}");
+    rig.run(["why", "ada"])
+        .await
+        .expect(0)
+        .says("its worker is not connected");
+    ada.signal(Signal::SIGCONT).unwrap();
+    rig.until_member("ada", |member| !member.disconnected).await;
+}
+
+#[tokio::test]
+async fn a_worker_is_back_soon_after_a_storm_of_crashes() {
+    const CRASHES: usize = 10;
+    let rig = headless(&["ada"], "");
+    rig.ok(["up"]).await;
+    for _ in 0..CRASHES {
+        processes::kill(rig.supervisor().await).await;
+        rig.ok(["ps"]).await;
+    }
+    let began = Instant::now();
+    rig.until_member("ada", |member| !member.disconnected).await;
+    let took = began.elapsed();
+    // The pause before the next attempt to start a supervisor would be 25 s.
+    assert!(took < Duration::from_secs(4), "{took:?}");
+}
+
+#[tokio::test]
+async fn a_command_repeats_its_call_when_supervisors_die_under_it() {
+    let mut rig = headless(&["ada"], "");
+    rig.ok(["up"]).await;
+    rig.ok(["down"]).await;
+    // Six die before they store the call, the seventh dies before it answers.
+    rig.script_supervisor(
+        "cd \"$AGENT_TEAM_HOME\"\n\
+         for crash in crash-*; do\n\
+             rm \"$crash\" || break\n\
+             case $crash in crash-7) at=committed;; *) at=decided;; esac\n\
+             AGENT_TEAM_CRASH_AT=$at:1 exec \"$SUPERVISOR\"\n\
+         done\n\
+         exec \"$SUPERVISOR\"\n",
+    );
+    for number in 1..=7 {
+        fs::write(rig.home().join(format!("crash-{number}")), "").unwrap();
+    }
+    rig.ok(["task", "add", "Once"]).await;
+    assert!(!rig.home().join("crash-7").exists(), "all of them died");
+    let list = rig.json(["task", "list"]).await;
+    assert_eq!(list["tasks"].as_array().map(Vec::len), Some(1), "{list}");
+}
