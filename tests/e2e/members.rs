@@ -3,7 +3,7 @@
 use agent_team_protocol::view::{MemberState, TaskState};
 use agent_team_tests::{Rig, processes};
 
-use crate::teams::{assigned, headless, task};
+use crate::teams::{assigned, file, headless, task};
 
 /// A task that leaves a process of every kind behind and then waits: a child, one in a session of its own, and a
 /// daemon. Each writes its pid into a file.
@@ -97,6 +97,40 @@ async fn a_run_that_may_not_be_repeated_fails_with_its_worker() {
     assert!(task.result.unwrap().contains("worker lost"));
     rig.until_member_is("ada", MemberState::Idle).await;
     assert_eq!(rig.read("runs").as_deref(), Some("run\n"));
+}
+
+#[tokio::test]
+async fn a_started_run_without_rerun_needs_a_retry() {
+    let ends = [
+        ("headless", "kill"),
+        ("headless", "down"),
+        ("hosted", "kill"),
+    ];
+    for (placement, end) in ends {
+        let once = task(
+            "Once",
+            "echo run >> runs; mkfifo gate; cat gate",
+            "rerun = false",
+        );
+        let rig = Rig::with_team(&file(&["ada", "bob"], placement, "ready", &once));
+        rig.ok(["up"]).await;
+        rig.written("runs").await;
+        let owner = rig.task("T-1").await.owner.unwrap().to_string();
+        match end {
+            "down" => rig.ok(["down", "--force"]).await,
+            verb => rig.ok([verb, &owner]).await,
+        };
+        rig.ok(["up"]).await;
+        for member in ["ada", "bob"] {
+            rig.until_member_is(member, MemberState::Idle).await;
+        }
+        let failed = rig.task("T-1").await;
+        assert_eq!(failed.state, TaskState::Failed, "{placement} {end}");
+        assert!(failed.result.unwrap().contains("agent-team task retry T-1"));
+        assert_eq!(rig.read("runs").as_deref(), Some("run\n"));
+        rig.ok(["task", "retry", "T-1"]).await;
+        rig.until_task_is("T-1", TaskState::InProgress).await;
+    }
 }
 
 #[tokio::test]

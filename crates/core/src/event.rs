@@ -136,6 +136,9 @@ pub enum Event {
         task: TaskId,
         note: Arc<str>,
         taken_from: Option<MemberName>,
+        /// How often its owners have released it since it was added or last retried.
+        #[serde(default, skip_serializing_if = "is_none")]
+        releases: u32,
     },
     TaskCompleted {
         task: TaskId,
@@ -384,4 +387,12 @@ pub enum Event {
 )]
 fn is_zero(number: &u64) -> bool {
     *number == 0
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes what it asks about by reference"
+)]
+fn is_none(count: &u32) -> bool {
+    *count == 0
 }

@@ -3,7 +3,7 @@
 //! ```text
 //!              TaskClaimed                TaskCompleted
 //!   Pending ────────────────▶ InProgress ──────────────▶ (leaves memory)
-//!      ▲  ◀────TaskReleased────    │ TaskFailed
+//!      ▲  ◀────TaskReleased────    │ TaskFailed, also at the third release by an owner
 //!      │  TaskRetried              ▼
 //!      └──────────────── Failed, Cancelled
 //! ```
@@ -26,6 +26,9 @@ use crate::plan::TaskPlan;
 /// Times in a row that a hook may refuse a completion.
 pub const REFUSALS_MAX: u32 = 3;
 
+/// How often its owners may release a task. The last release fails it, so that no task circles between members.
+pub const RELEASES_MAX: u32 = 3;
+
 /// A task that is not completed. Snapshots hold it as it is here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Task {
@@ -41,6 +44,9 @@ pub struct Task {
     /// How often in a row its completion was refused.
     #[serde(default, skip_serializing_if = "is_default")]
     pub refusals: u32,
+    /// How often its owners have released it since it was added or last retried.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub releases: u32,
     pub created_by: Party,
     /// Unix time in milliseconds, as is `changed_at`.
     pub created_at: u64,

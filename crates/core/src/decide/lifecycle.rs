@@ -12,7 +12,6 @@ use crate::plan::MemberPlan;
 use crate::refusal::Refused;
 use crate::restarts::{INTENSITY, Verdict};
 use crate::run::Mind;
-use crate::task::Task;
 
 /// How long a member that is to be restarted may finish what she does, in milliseconds.
 const RESTART_GRACE_MS: u64 = 2_000;
@@ -507,23 +506,6 @@ impl Turn<'_> {
             next,
         });
         self.return_claims(name, why);
-    }
-
-    fn return_claims(&mut self, name: &MemberName, why: &str) {
-        let held: Vec<Task> = self
-            .team
-            .board
-            .claims(&Party::Member(name.clone()))
-            .cloned()
-            .collect();
-        for task in held {
-            let note = format!("{name} gave it back: {why}").into();
-            self.record(Event::TaskReleased {
-                task: task.id,
-                note,
-                taken_from: None,
-            });
-        }
     }
 
     pub(super) fn remove(&mut self, name: &MemberName) {

@@ -4,6 +4,7 @@
 //! refusal comes before the first event of its call, so that what is refused changes nothing.
 
 mod budgets;
+mod claims;
 mod lifecycle;
 mod messages;
 mod proposals;

@@ -1,12 +1,11 @@
 //! What follows from the state alone, whatever led to it: who may start, and who takes which task.
 
-use agent_team_protocol::id::{Generation, MemberName, Party, TaskId};
+use agent_team_protocol::id::{MemberName, Party, TaskId};
 
 use super::Turn;
 use crate::effect::Effect;
 use crate::event::Event;
 use crate::member::{GIVE_UP_MS, Life};
-use crate::task::Task;
 
 impl Turn<'_> {
     /// Runs to a state in which nothing more follows.
@@ -58,41 +57,13 @@ impl Turn<'_> {
             token_hash: minted.token_hash,
             give_up_at,
         });
-        // What she held when she died is hers again, under a new generation, in the same commit as her launch.
-        let owner = Party::Member(member.clone());
-        let held: Vec<Task> = self.team.board.claims(&owner).cloned().collect();
-        for task in held {
-            if task.plan.rerun {
-                self.claim_as(&task, owner.clone());
-            } else {
-                let reason = "worker lost: its run may not be repeated";
-                self.record(Event::TaskFailed {
-                    task: task.id,
-                    reason: reason.into(),
-                });
-                self.tell_result(&task, "failed", reason, None);
-            }
-        }
+        // The claims of the dead launch move to its successor in the same commit.
+        self.renew_claims(&member);
         self.effect(Effect::Launch {
             member,
             launch: minted.launch,
             token: minted.token,
         });
-    }
-
-    /// Gives a claim of a task under its next generation.
-    pub(super) fn claim_as(&mut self, task: &Task, owner: Party) -> Generation {
-        let generation = Generation(task.generation.0 + 1);
-        if let Party::Member(name) = &owner {
-            self.withdraw_for_task(name, task.id);
-        }
-        self.record(Event::TaskClaimed {
-            task: task.id,
-            owner,
-            generation,
-            attempts: task.attempts + 1,
-        });
-        generation
     }
 
     fn take_ready_tasks(&mut self) {

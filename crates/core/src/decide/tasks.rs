@@ -241,15 +241,7 @@ impl Turn<'_> {
     pub(super) fn release_task(&mut self, by: &Origin, claim: ClaimRef, note: Arc<str>) -> Decided {
         check_size("the note", &note, TEXT_MAX)?;
         let task = self.claimed(by, claim, "released")?.clone();
-        let taken_from = match task.owner() {
-            Some(Party::Member(owner)) => Some(owner.clone()),
-            _ => None,
-        };
-        self.record(Event::TaskReleased {
-            task: task.id,
-            note,
-            taken_from,
-        });
+        self.release_claim(&party(by), &task, note);
         self.abandon(by, &task, "it was released");
         Ok(self.task_answer(task.id))
     }

@@ -182,6 +182,7 @@ impl Team {
                 generation: agent_team_protocol::id::Generation(0),
                 attempts: 0,
                 refusals: 0,
+                releases: 0,
                 created_by: created_by.clone(),
                 created_at: record.at,
                 changed_at: record.at,
@@ -215,12 +216,14 @@ impl Team {
                 task,
                 note,
                 taken_from,
+                releases,
             } => {
                 let outcome = Outcome::Pending {
                     note: Some(note.clone()),
                     taken_from: taken_from.clone(),
                 };
                 self.end_claim(*task, record, "released", outcome);
+                self.board.change(*task, |task| task.releases = *releases);
             }
             Event::TaskFailed { task, reason } => {
                 let outcome = Outcome::Failed {
@@ -250,6 +253,7 @@ impl Team {
             Event::TaskRetried { task } => self.change_task(*task, record, |task| {
                 task.outcome = Outcome::default();
                 task.refusals = 0;
+                task.releases = 0;
             }),
 
             Event::MessageAccepted {

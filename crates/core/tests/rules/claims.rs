@@ -2,6 +2,7 @@
 
 use agent_team_core::effect::Effect;
 use agent_team_core::input::{Call, ClaimRef, Verdict};
+use agent_team_core::task::Outcome;
 use agent_team_core::{Answer, Event, Refused};
 use agent_team_protocol::id::{Generation, Party, TaskId};
 
@@ -255,6 +256,42 @@ fn what_was_taken_away_from_her_is_hers_again_when_it_is_assigned_to_her() {
     rig.user(release(claim)).answer();
     rig.user(assign(task, "ada")).answer();
     assert_eq!(rig.owner(task).as_deref(), Some("ada"));
+}
+
+#[test]
+fn the_third_release_by_owners_fails_a_task() {
+    let mut rig = Rig::of(file(&["ada", "bob"]));
+    let task = rig.add("Build");
+    let mut told = Vec::new();
+    for time in 1..=3 {
+        let owner = rig.owner(task).expect("the other member takes it");
+        let claim = rig.claim_of(task);
+        let released = rig.by(&owner, release(claim));
+        told.push(released.told().len());
+        assert_ne!(rig.owner(task), Some(owner));
+        assert_eq!(rig.owner(task).is_none(), time == 3);
+    }
+    assert_eq!(told, [1; 3], "each release is one notice to lead and user");
+    let Outcome::Failed { reason } = &rig.task(task).outcome else {
+        panic!("{:?}", rig.task(task));
+    };
+    assert!(reason.contains("released 3 times") && reason.contains("not mine"));
+    rig.user(Call::RetryTask { task }).answer();
+    let claim = rig.claim_of(task);
+    let owner = rig.owner(task).expect("it is ready again");
+    rig.by(&owner, release(claim)).answer();
+    assert!(rig.owner(task).is_some(), "a retry starts the count again");
+}
+
+#[test]
+fn releases_by_the_user_are_not_counted() {
+    let mut rig = Rig::of(file(&["ada", "bob"]));
+    let task = rig.add("Build");
+    for _ in 0..5 {
+        let claim = rig.claim_of(task);
+        rig.user(release(claim)).answer();
+        assert!(rig.owner(task).is_some());
+    }
 }
 
 #[test]

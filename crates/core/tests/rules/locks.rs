@@ -1,6 +1,7 @@
 //! Who must plan first: nothing is changed before that very plan is approved, and a new plan or task locks again.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use agent_team_core::input::{Call, Decree, Ruling, Verdict};
@@ -311,7 +312,8 @@ proptest! {
                 Move::Propose(text) => {
                     let request = propose(&mut rig, &text.to_string());
                     // The same words while they wait are the same plan.
-                    if proposed.insert(request, held).is_none() {
+                    if let Entry::Vacant(new) = proposed.entry(request) {
+                        new.insert(held);
                         approved = None;
                     }
                 }

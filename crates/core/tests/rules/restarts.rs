@@ -5,7 +5,7 @@ use agent_team_core::input::{Call, Input, StartFault};
 use agent_team_core::member::{GIVE_UP_MS, Life};
 use agent_team_core::task::Outcome;
 use agent_team_core::{Event, Refused};
-use agent_team_protocol::id::{Generation, Party};
+use agent_team_protocol::id::{Generation, Party, TaskId};
 
 use crate::plans::{name, task_plan};
 use crate::rig::{Rig, file};
@@ -70,6 +70,124 @@ fn a_run_that_may_not_be_repeated_fails_when_its_worker_is_lost() {
         1,
         "the lead and the creator are told once"
     );
+}
+
+#[test]
+fn a_started_run_without_rerun_fails_however_its_claim_ends() {
+    type End = fn(&mut Rig, TaskId);
+    let ends: [(&str, End); 9] = [
+        ("kill", |rig, _| {
+            rig.kill("ada").answer();
+            rig.dies("ada");
+        }),
+        ("stop", |rig, _| {
+            let member = name("ada");
+            rig.user(Call::Stop {
+                member,
+                force: true,
+            })
+            .answer();
+            rig.dies("ada");
+        }),
+        ("restart", |rig, _| {
+            let member = name("ada");
+            rig.user(Call::Restart { member }).answer();
+            rig.dies("ada");
+        }),
+        ("last words that hold it", |rig, _| {
+            rig.by(
+                "ada",
+                Call::LastWords {
+                    code: 1,
+                    reason: "no key".into(),
+                    hold: true,
+                },
+            )
+            .answer();
+            rig.dies("ada");
+        }),
+        ("last words that stop it", |rig, _| {
+            rig.by(
+                "ada",
+                Call::LastWords {
+                    code: 0,
+                    reason: "that is all".into(),
+                    hold: false,
+                },
+            )
+            .answer();
+            rig.dies("ada");
+        }),
+        ("down", |rig, _| {
+            rig.user(Call::Down { force: true }).answer();
+            rig.dies("ada");
+            rig.dies("lead");
+        }),
+        ("reboot", |rig, _| {
+            rig.reboot();
+        }),
+        ("removal from the file", |rig, _| {
+            rig.up(file(&[])).answer();
+            rig.dies("ada");
+        }),
+        ("release", |rig, task| {
+            let claim = rig.claim_of(task);
+            let note = "not now".into();
+            rig.user(Call::ReleaseTask { claim, note }).answer();
+        }),
+    ];
+    for (how, end) in ends {
+        let mut rig = Rig::of(file(&["ada"]));
+        let mut plan = task_plan("Publish");
+        plan.rerun = false;
+        let task = rig.add_plan(plan);
+        assert_eq!(rig.owner(task).as_deref(), Some("ada"));
+        end(&mut rig, task);
+        rig.up(file(&["ada", "bob"])).answer();
+        for name in ["ada", "bob", "lead"] {
+            if matches!(rig.life(name), Life::Launching { .. }) {
+                rig.hello(name);
+            }
+        }
+        let Outcome::Failed { reason } = &rig.task(task).outcome else {
+            panic!("after {how}: {:?}", rig.task(task));
+        };
+        assert!(reason.contains("worker lost"), "after {how}: {reason}");
+        assert_eq!(rig.task(task).attempts, 1, "after {how}");
+        rig.user(Call::RetryTask { task }).answer();
+        assert!(rig.owner(task).is_some(), "after {how} and task retry");
+    }
+}
+
+#[test]
+fn the_sixth_death_does_not_return_a_run_without_rerun() {
+    let mut rig = Rig::of(file(&["ada", "bob"]));
+    for _ in 0..5 {
+        rig.dies("ada");
+        rig.wait(8_000);
+        rig.hello("ada");
+    }
+    let mut plan = task_plan("Publish");
+    plan.rerun = false;
+    plan.assignee = Some(name("ada"));
+    let task = rig.add_plan(plan);
+    assert_eq!(rig.owner(task).as_deref(), Some("ada"));
+    rig.dies("ada");
+    assert!(rig.held("ada").is_some());
+    assert!(matches!(rig.task(task).outcome, Outcome::Failed { .. }));
+}
+
+#[test]
+fn the_users_claim_of_a_task_without_rerun_can_be_released() {
+    let mut rig = Rig::of(file(&[]));
+    let mut plan = task_plan("Publish");
+    plan.rerun = false;
+    let task = rig.add_plan(plan);
+    rig.user(Call::ClaimTask { task: Some(task) }).answer();
+    let claim = rig.claim_of(task);
+    let note = "".into();
+    rig.user(Call::ReleaseTask { claim, note }).answer();
+    assert!(rig.is_pending(task), "nothing ran");
 }
 
 #[test]

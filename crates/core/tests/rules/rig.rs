@@ -8,6 +8,7 @@ use std::sync::Arc;
 use agent_team_core::effect::Effect;
 use agent_team_core::input::{Call, ClaimRef, Input, Origin, ReplyTo, UpPlan};
 use agent_team_core::member::{Life, Member, ProcessStamp};
+use agent_team_core::plan::TaskPlan;
 use agent_team_core::task::{Outcome, Task};
 use agent_team_core::time::{Context, Tick};
 use agent_team_core::{Answer, CallKey, Caller, Event, Record, Refused, Team};
@@ -216,7 +217,10 @@ impl Rig {
     }
 
     pub(crate) fn add(&mut self, title: &str) -> TaskId {
-        let plan = task_plan(title);
+        self.add_plan(task_plan(title))
+    }
+
+    pub(crate) fn add_plan(&mut self, plan: TaskPlan) -> TaskId {
         self.user(Call::AddTask {
             plan,
             after: Vec::new(),

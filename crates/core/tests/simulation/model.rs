@@ -19,6 +19,8 @@ pub(crate) struct Model {
     pub(crate) tasks: u64,
     given: BTreeSet<TaskId>,
     generations: BTreeMap<TaskId, u64>,
+    /// Tasks that a member has started since they were last retried or changed.
+    started: BTreeSet<TaskId>,
     messages: u64,
     pub(crate) unread: BTreeMap<MemberName, Vec<Mail>>,
     /// When each member's restarts after a death were allowed for, since somebody last asked for her start.
@@ -66,6 +68,13 @@ impl Model {
                     .get(*task)
                     .expect("a claimed task is on the board");
                 assert_eq!(*attempts, on_board.attempts + 1);
+                if let Party::Member(_) = owner {
+                    let is_first = self.started.insert(*task);
+                    assert!(
+                        is_first || on_board.plan.rerun,
+                        "{task} starts again without a retry"
+                    );
+                }
                 self.claim(*task, owner, generation.0, before, facts);
             }
             Event::TaskReleased { task, .. } | Event::TaskFailed { task, .. } => {
@@ -77,6 +86,14 @@ impl Model {
                 );
             }
             Event::TaskCancelled { task } => drop(self.owners.remove(task)),
+            Event::TaskRetried { task } => drop(self.started.remove(task)),
+            // The lost run of a task with `rerun` was no obstacle before the change, and is none after it.
+            Event::TaskChanged { task, .. } => {
+                let was = before.board().get(*task).map(|task| task.plan.rerun);
+                if was == Some(true) {
+                    self.started.remove(task);
+                }
+            }
             Event::TaskCompleted { task, .. } => {
                 assert!(
                     self.owners.remove(task).is_some(),

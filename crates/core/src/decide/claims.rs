@@ -1,0 +1,115 @@
+//! Claims of members: how one starts, moves to a successor launch, and ends without a result.
+//!
+//! Called by the lifecycle, the board's calls and the settling of a step. A task with `rerun = false` starts once: when
+//! its claim ends without a result, the task fails, and only `task retry` makes it pending again. Nothing here can
+//! know whether the worker had really started it, so a claim counts as a start.
+
+use std::sync::Arc;
+
+use agent_team_protocol::id::{Generation, MemberName, Party};
+
+use super::{TEXT_MAX, Turn};
+use crate::event::Event;
+use crate::task::{RELEASES_MAX, Task};
+
+/// How much of the last note becomes part of a failure's reason, in bytes.
+const NOTE_MAX: usize = TEXT_MAX - 256;
+
+impl Turn<'_> {
+    /// Claims a task under its next generation.
+    pub(super) fn claim_as(&mut self, task: &Task, owner: Party) -> Generation {
+        let generation = Generation(task.generation.0 + 1);
+        if let Party::Member(name) = &owner {
+            self.withdraw_for_task(name, task.id);
+        }
+        self.record(Event::TaskClaimed {
+            task: task.id,
+            owner,
+            generation,
+            attempts: task.attempts + 1,
+        });
+        generation
+    }
+
+    /// Moves the claims of a member's last launch to the launch that starts now.
+    pub(super) fn renew_claims(&mut self, member: &MemberName) {
+        for task in self.claims_of(member) {
+            if task.plan.rerun {
+                self.claim_as(&task, Party::Member(member.clone()));
+            } else {
+                self.fail_lost(&task, "its process ended");
+            }
+        }
+    }
+
+    /// Returns the claims of a member that has no process left to the board.
+    pub(super) fn return_claims(&mut self, member: &MemberName, why: &str) {
+        for task in self.claims_of(member) {
+            if may_start_again(&task) {
+                let note = format!("{member} gave it back: {why}");
+                self.record(Event::TaskReleased {
+                    task: task.id,
+                    note: note.into(),
+                    taken_from: None,
+                    releases: task.releases,
+                });
+            } else {
+                self.fail_lost(&task, why);
+            }
+        }
+    }
+
+    /// Returns a claim at somebody's request. Its owner does not take it again by itself. When owners have released it
+    /// too often it fails: otherwise it would circle between members for as long as their models cost money.
+    pub(super) fn release_claim(&mut self, by: &Party, task: &Task, note: Arc<str>) {
+        if !may_start_again(task) {
+            return self.fail_lost(task, &format!("{by} released it"));
+        }
+        let by_owner = matches!(by, Party::Member(_)) && task.owner() == Some(by);
+        let releases = task.releases + u32::from(by_owner);
+        if releases >= RELEASES_MAX {
+            let note = &note[..note.floor_char_boundary(NOTE_MAX)];
+            let reason = format!("released {releases} times by its owners; the last note: {note}");
+            self.record(Event::TaskFailed {
+                task: task.id,
+                reason: reason.as_str().into(),
+            });
+            return self.tell_result(task, "failed", &reason, None);
+        }
+        let taken_from = match task.owner() {
+            Some(Party::Member(owner)) => Some(owner.clone()),
+            Some(Party::User | Party::System) | None => None,
+        };
+        self.record(Event::TaskReleased {
+            task: task.id,
+            note: note.clone(),
+            taken_from,
+            releases,
+        });
+        if by_owner {
+            self.tell_result(task, "was released", &note, Some(by));
+        }
+    }
+
+    fn fail_lost(&mut self, task: &Task, why: &str) {
+        let reason = format!(
+            "worker lost: {why}. Its run may not be repeated (rerun = false); `agent-team task retry {}` starts it again",
+            task.id
+        );
+        self.record(Event::TaskFailed {
+            task: task.id,
+            reason: reason.as_str().into(),
+        });
+        self.tell_result(task, "failed", &reason, None);
+    }
+
+    fn claims_of(&self, member: &MemberName) -> Vec<Task> {
+        let owner = Party::Member(member.clone());
+        self.team.board.claims(&owner).cloned().collect()
+    }
+}
+
+/// Whether the task may be claimed again without a retry, after its current claim.
+fn may_start_again(task: &Task) -> bool {
+    task.plan.rerun || !matches!(task.owner(), Some(Party::Member(_)))
+}
