@@ -70,6 +70,60 @@ async fn a_goal_becomes_tasks_that_teammates_do_and_an_answer() {
 }
 
 #[tokio::test]
+async fn only_complete_task_completes_a_task() {
+    let ends = [
+        Reply::text("Shall I use tabs? I wait for the lead's answer."),
+        Reply::text("I could not do this."),
+        Reply::text(""),
+        Reply::text("").stop("content_filter"),
+    ];
+    for end in ends {
+        let server = FakeModelServer::start(by_model([
+            ("lead", vec![Reply::text("I see."); 4]),
+            ("ada", vec![end.clone(), end]),
+        ]))
+        .await;
+        let rig = rig(&server);
+        rig.set_team(&format!("{TEAM}[[task]]\ntitle = \"Write the greeting\"\n"));
+        let waited = rig.run(["up", "--wait", "--json"]).await.expect(1);
+        assert_eq!(waited.json()["tasks"][0]["state"], "pending");
+        let task = rig.task("T-1").await;
+        assert_eq!(task.state, TaskState::Pending);
+        let note = task.result.expect("why it is back");
+        assert!(
+            note.contains("without complete_task")
+                || note.contains("empty answer")
+                || note.contains("refused to answer"),
+            "{note}"
+        );
+        let requests = server.requests();
+        let ada: Vec<_> = requests.iter().filter(|it| it.model() == "ada").collect();
+        assert_eq!(ada.len(), 2, "one reminder");
+        assert!(ada[1].said().contains("You still own T-1"));
+    }
+}
+
+#[tokio::test]
+async fn the_last_step_may_complete_the_task_and_nothing_else() {
+    let [(_, lead), _] = greeting();
+    let ada = vec![
+        Reply::call(
+            "complete_task",
+            json!({"task": "T-1", "result": "All of it."}),
+        )
+        .and_call("write", json!({"path": "late.txt", "content": "late"})),
+    ];
+    let server = FakeModelServer::start(by_model([("lead", lead), ("ada", ada)])).await;
+    let rig = rig(&server);
+    rig.set_team(&format!("{TEAM}max_steps = 1\n"));
+    rig.ok(["up", "--detach"]).await;
+    rig.ok(["task", "add", "Write the greeting"]).await;
+    rig.until_task_is("T-1", TaskState::Completed).await;
+    rig.until_member_is("ada", MemberState::Idle).await;
+    assert_eq!(rig.read("late.txt"), None, "only the task's end is allowed");
+}
+
+#[tokio::test]
 async fn a_recorded_run_is_played_back_without_a_model() {
     let server = FakeModelServer::start(by_model(greeting())).await;
     let recorded = rig(&server);

@@ -17,6 +17,11 @@ fn write(path: &str) -> Reply {
     Reply::call("write", json!({ "path": path, "content": "hello\n" }))
 }
 
+fn complete(task: &str) -> Reply {
+    let result = json!({ "task": task, "result": "It is done." });
+    Reply::call("complete_task", result)
+}
+
 /// A lead who says nothing, and ada, who must plan and whose model says this.
 async fn server(replies: Vec<Reply>) -> FakeModelServer {
     let lead = ("lead", vec![Reply::text("I see.")]);
@@ -61,6 +66,7 @@ async fn nothing_is_changed_before_the_plan_is_approved() {
         propose("Write late.txt\n\nAnd check it."),
         propose("Write late.txt, tests first."),
         write("late.txt"),
+        complete("T-1"),
         Reply::text("Done."),
     ])
     .await;
@@ -102,7 +108,7 @@ async fn nothing_is_changed_before_the_plan_is_approved() {
     assert_eq!(rig.read("late.txt").as_deref(), Some("hello\n"));
     assert_eq!(rig.read("early.txt"), None);
     let task = rig.task("T-1").await;
-    assert_eq!(task.result.as_deref(), Some("Done."));
+    assert_eq!(task.result.as_deref(), Some("It is done."));
 }
 
 #[tokio::test]
@@ -118,6 +124,7 @@ async fn the_lead_approves_plans_where_the_person_lets_her() {
         propose("Write late.txt."),
         propose("Write late.txt."),
         write("late.txt"),
+        complete("T-1"),
         Reply::text("Done."),
     ];
     let server = FakeModelServer::start(by_model([("lead", lead), ("ada", ada)])).await;
@@ -151,19 +158,18 @@ async fn the_lead_approves_plans_where_the_person_lets_her() {
 }
 
 #[tokio::test]
-async fn a_locked_member_does_not_complete_its_task_by_ending_its_turn() {
+async fn a_locked_member_cannot_complete_its_task() {
     let (server, rig) = team(vec![
-        Reply::text("It is done."),
+        complete("T-1"),
         propose("Nothing is to be changed."),
-        Reply::text("It is done."),
+        complete("T-1"),
+        Reply::text("Done."),
     ])
     .await;
     rig.ok(["task", "add", "Look at it"]).await;
     rig.until_member("ada", |ada| waits_for(ada, 1, 1)).await;
-    let asked = server.requests();
-    let last = asked.iter().rev().find(|asked| asked.model() == "ada");
-    let said = last.expect("it was asked").said();
-    assert!(said.contains("a plan must be approved"), "{said}");
+    let refused = told(&server);
+    assert!(refused.contains("a plan must be approved"), "{refused}");
     rig.ok(["requests", "allow", "P-1"]).await;
     rig.until_task_is("T-1", TaskState::Completed).await;
 }
@@ -173,10 +179,12 @@ async fn a_new_task_locks_again() {
     let (_server, rig) = team(vec![
         propose("The first."),
         write("one.txt"),
+        complete("T-1"),
         Reply::text("Done."),
         write("two.txt"),
         propose("The second."),
         write("two.txt"),
+        complete("T-2"),
         Reply::text("Done."),
     ])
     .await;
@@ -197,6 +205,7 @@ async fn a_plan_outlives_the_supervisor_and_its_approval_the_worker() {
         propose("Write it."),
         // The second life begins here.
         write("late.txt"),
+        complete("T-1"),
         Reply::text("Done."),
     ])
     .await;
@@ -225,7 +234,13 @@ async fn a_plan_outlives_the_supervisor_and_its_approval_the_worker() {
 #[tokio::test]
 async fn who_was_killed_while_its_plan_waited_proposes_the_same_one() {
     let again = || propose("Write it.");
-    let (server, rig) = team(vec![again(), again(), Reply::text("Done.")]).await;
+    let (server, rig) = team(vec![
+        again(),
+        again(),
+        complete("T-1"),
+        Reply::text("Done."),
+    ])
+    .await;
     rig.ok(["task", "add", "Write it"]).await;
     rig.until_member("ada", |ada| waits_for(ada, 1, 1)).await;
     processes::kill(rig.worker("ada").await).await;

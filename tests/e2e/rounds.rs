@@ -26,6 +26,17 @@ fn rig(server: &FakeModelServer, mode: &str) -> Rig {
     rig
 }
 
+fn write_greeting() -> Reply {
+    let greeting = json!({"path": "greeting.txt", "content": "hello\n"});
+    Reply::call("write", greeting)
+}
+
+/// What a member's model says when its round is done.
+fn done(task: &str, output: &str) -> Vec<Reply> {
+    let result = json!({"task": task, "result": output});
+    vec![Reply::call("complete_task", result), Reply::text("Done.")]
+}
+
 const COORDINATOR: &str = "mode = \"coordinator\"";
 
 /// What the lead's model was asked, in order.
@@ -49,20 +60,15 @@ async fn a_coordinator_says_who_works_until_there_is_an_answer() {
         ),
         (
             "ada",
-            vec![
-                Reply::text("There is no greeting."),
-                Reply::text("It says hello."),
-            ],
+            [
+                done("T-1", "There is no greeting."),
+                done("T-3", "It says hello."),
+            ]
+            .concat(),
         ),
         (
             "ben",
-            vec![
-                Reply::call(
-                    "write",
-                    json!({"path": "greeting.txt", "content": "hello\n"}),
-                ),
-                Reply::text("I have written one."),
-            ],
+            [vec![write_greeting()], done("T-2", "I have written one.")].concat(),
         ),
     ]))
     .await;
@@ -122,7 +128,7 @@ async fn a_reply_that_cannot_be_followed_is_put_back_and_rounds_end() {
                 Reply::text("ROUTE: ada"),
             ],
         ),
-        ("ada", vec![Reply::text("Half of it is done.")]),
+        ("ada", done("T-1", "Half of it is done.")),
     ]))
     .await;
     let rig = rig(&server, "mode = \"coordinator\"\nmax_rounds = 3");
@@ -141,6 +147,47 @@ async fn a_reply_that_cannot_be_followed_is_put_back_and_rounds_end() {
     assert!(questions[2].contains("there is no member \"eve\""));
     assert!(questions[2].contains("This is the last round."));
     assert_eq!(rig.processes(), []);
+}
+
+#[tokio::test]
+async fn a_round_without_complete_task_has_failed() {
+    let server = FakeModelServer::start(by_model([
+        (
+            "lead",
+            vec![Reply::text("ROUTE: ada"), Reply::text("DONE: Without ada.")],
+        ),
+        (
+            "ada",
+            vec![Reply::text("I could not."), Reply::text("Really not.")],
+        ),
+    ]))
+    .await;
+    let rig = rig(&server, COORDINATOR);
+    let output = rig
+        .run(["run", "Greet the world", "--json"])
+        .await
+        .expect(0);
+    let round = &output.json()["outputs"]["ada"][0];
+    assert_eq!(round["state"], "failed");
+    let why = round["output"].as_str().expect("why");
+    assert!(why.contains("without complete_task") && why.contains("Really not."));
+}
+
+#[tokio::test]
+async fn a_synthesis_that_was_cut_off_or_filtered_is_no_answer() {
+    for stop in ["length", "content_filter"] {
+        let server = FakeModelServer::start(by_model([
+            ("ben", done("T-1", "Blue.")),
+            ("ada", done("T-2", "Green.")),
+            ("lead", vec![Reply::text("It is bl").stop(stop)]),
+        ]))
+        .await;
+        let rig = rig(&server, "mode = \"collaborate\"");
+        let report = rig.run(["run", "--json", "Which colour?"]).await.expect(1);
+        let report = report.json();
+        assert_eq!(report.get("final_answer"), None, "{stop}");
+        assert!(report["reason"].as_str().expect("why").contains("cut off"));
+    }
 }
 
 #[tokio::test]
@@ -165,8 +212,8 @@ async fn the_question_is_what_the_team_file_says() {
 #[tokio::test]
 async fn everybody_works_in_turn_and_the_lead_sums_up() {
     let server = FakeModelServer::start(by_model([
-        ("ben", vec![Reply::text("From here it is blue.")]),
-        ("ada", vec![Reply::text("From here it is green.")]),
+        ("ben", done("T-1", "From here it is blue.")),
+        ("ada", done("T-2", "From here it is green.")),
         ("lead", vec![Reply::text("It is blue or green.")]),
     ]))
     .await;
@@ -231,7 +278,7 @@ async fn a_lead_who_is_killed_between_two_rounds_asks_nothing_twice() {
                 Reply::text("DONE: Hello."),
             ],
         ),
-        ("ada", vec![Reply::text("Said hello.")]),
+        ("ada", done("T-1", "Said hello.")),
     ]))
     .await;
     let rig = rig(&server, COORDINATOR);
@@ -255,14 +302,11 @@ async fn a_member_who_is_killed_in_her_round_goes_on_with_it() {
         ),
         (
             "ada",
-            vec![
-                Reply::call(
-                    "write",
-                    json!({"path": "greeting.txt", "content": "hello\n"}),
-                ),
-                Reply::hang(),
-                Reply::text("Written."),
-            ],
+            [
+                vec![write_greeting(), Reply::hang()],
+                done("T-1", "Written."),
+            ]
+            .concat(),
         ),
     ]))
     .await;
@@ -319,7 +363,10 @@ async fn what_is_said_to_a_coordinator_is_heard_with_the_next_question() {
             "lead",
             vec![Reply::text("ROUTE: ada"), Reply::text("DONE: Hello.")],
         ),
-        ("ada", vec![Reply::hang(), Reply::text("Said hello.")]),
+        (
+            "ada",
+            [vec![Reply::hang()], done("T-1", "Said hello.")].concat(),
+        ),
     ]))
     .await;
     let rig = rig(&server, COORDINATOR);

@@ -187,6 +187,11 @@ pub(crate) fn read(reply: &str) -> Result<Reply<'_>, &'static str> {
     let reply = reply.trim();
     let (first, rest) = reply.split_once('\n').unwrap_or((reply, ""));
     let decides = |line: &str| line.starts_with(ROUTE) || line.starts_with(DONE);
+    if reply.is_empty() {
+        return Err(
+            "it is empty, or was refused or cut off; it does not begin with ROUTE: or DONE:",
+        );
+    }
     if !decides(first) {
         return Err("it does not begin with ROUTE: or DONE:");
     }
@@ -246,8 +251,9 @@ pub(crate) fn work(goal: &str, instructions: &str, rounds: &[Round], max: usize)
 }
 
 const WORDS: &str = "\
-The team works on its goal in rounds, and this one is yours. Your result is all that the others and the lead see of it: \
-say what you did and found out. Nobody answers questions meanwhile: decide what is open yourself, and say so.";
+The team works on its goal in rounds, and this one is yours. Call complete_task with what you did and found out: the \
+result is all that the others and the lead see of your round. No questions are answered meanwhile: decide what is open \
+yourself, and say so in the result.";
 
 /// The texts, each cut to its share of so many bytes. Who needs less than a share leaves the rest to the others.
 fn fitting<'a>(texts: &[&'a str], total: usize) -> Vec<&'a str> {

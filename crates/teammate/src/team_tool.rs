@@ -33,6 +33,7 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+pub(crate) use board::ENDS_TASK;
 pub(crate) use members::FINISH;
 pub(crate) use wait::NAME as WAIT;
 

@@ -53,7 +53,11 @@ async fn a_lead_has_its_teammate_do_a_task_with_real_tools() {
             "write",
             json!({ "path": "out.txt", "content": "forty-two" }),
         ),
-        _ => text("I wrote out.txt."),
+        Some(Item::Returned { results }) if results[0].text.contains("out.txt") => call(
+            "complete_task",
+            json!({ "task": "T-1", "result": "I wrote out.txt." }),
+        ),
+        _ => text("Done."),
     });
     let project = tempfile::tempdir().unwrap();
     let team = Team::builder()

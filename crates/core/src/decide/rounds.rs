@@ -37,7 +37,8 @@ impl Turn<'_> {
         match question.wants {
             Wants::Decision { .. } => self.decide_round(run, round, text),
             Wants::Synthesis if text.trim().is_empty() => {
-                let reason = "the lead's model was asked for a synthesis and said nothing";
+                let reason =
+                    "the lead's model gave no synthesis: its answer was empty, refused or cut off";
                 self.fail_run(run, Failure::Stuck, reason.into());
             }
             Wants::Synthesis => self.end_run(run, text.clone()),

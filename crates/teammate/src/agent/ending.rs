@@ -1,19 +1,21 @@
-//! How a turn ends: the task completed with the model's last words, or those words reported. Called by the mind.
+//! How a turn ends: with a report to the lead, or with the release of the task that the member still owns. Called by
+//! the agent loop.
 //!
-//! A model that cannot be asked any more, and one that has used up its steps, gives its task back with a note: it never
-//! holds what it does not work on. What came of either is its report, which reaches the lead; the next input tries
-//! again.
+//! ```text
+//! answer without calls ── owns no task ──► report
+//!        └── owns a task ── first time ──► reminder, next step
+//!                └── second time, empty or refused too ──► release with the reason
+//! ```
+//! No end of a turn completes a task: only `complete_task` does. A model that cannot be asked, and one that has used
+//! up its steps, releases its task with a note, so that a member never owns a task that it does not work on.
 
 use agent_team_face::Tone;
 use agent_team_protocol::exit::ExitCode;
-use agent_team_protocol::method::{
-    EndTask, MessageSend, Rest, SendMessage, TEXT_MAX, TaskComplete, TaskRelease,
-};
+use agent_team_protocol::method::{EndTask, MessageSend, Rest, SendMessage, TEXT_MAX, TaskRelease};
 use agent_team_protocol::notification::Assignment;
 use agent_team_protocol::view::Usage;
-use agent_team_protocol::{ErrorCode, Recipient, Refusal, with_causes};
+use agent_team_protocol::{Recipient, Refusal, with_causes};
 
-use super::inbox::Interruption;
 use super::mind::{End, Mind, Turn};
 use super::say;
 use super::transcript::{Mark, without_middle};
@@ -23,16 +25,35 @@ use crate::worker::{LastWords, refused};
 /// Longest result, reason or report: what is cut out of a longer one is named, which takes some room.
 pub(super) const WORDS_MAX: usize = TEXT_MAX - 256;
 
+/// Whether the model was reminded of its task since it last called a tool.
+#[derive(Debug, Default)]
+pub(super) struct Reminders {
+    sent: bool,
+}
+
+impl Reminders {
+    /// The model works: a later end of the turn is worth another reminder.
+    pub(super) fn reset(&mut self) {
+        self.sent = false;
+    }
+
+    /// True if a reminder is due now.
+    fn remind(&mut self) -> bool {
+        !std::mem::replace(&mut self.sent, true)
+    }
+}
+
 impl Mind {
-    /// Ends the turn with an answer without calls, unless its task does not count as completed. `report` is the last
-    /// thing that was said in this turn.
+    /// Ends the turn with an answer without calls. It never completes a task: a model that still owns one is reminded,
+    /// and releases it when it ends the turn again. `report` is the last text of this turn.
     pub(super) async fn conclude(
         &mut self,
         answer: Answer,
         report: &str,
+        reminders: &mut Reminders,
         is_last: bool,
     ) -> Result<Turn, End> {
-        let stop = answer.stop;
+        let (stop, is_empty) = (answer.stop, answer.text.trim().is_empty());
         self.store_answer(answer).await?;
         if stop == Stop::Length && !is_last {
             self.inbox.note(say::CUT_OFF.into());
@@ -46,55 +67,25 @@ impl Mind {
             self.rest(report.to_owned()).await?;
             return Ok(Turn::Over);
         };
-        if let Some(turn) = self.verified(&task).await? {
-            return Ok(turn);
+        if is_last {
+            // The turn releases it, with the limit as the reason.
+            return Ok(Turn::GoesOn);
         }
-        let claim = ending(&task, report);
-        match self.desk.call::<TaskComplete>(&claim).await {
-            Ok(_) => {
-                let line = format!("✓ {} completed", task.task);
-                self.screen.lines(Tone::Accent, &line);
+        if reminders.remind() {
+            let line = format!("… {} is not completed: the model is reminded", task.task);
+            self.screen.lines(Tone::Accent, &line);
+            self.inbox.note(say::reminder(&task));
+            return Ok(Turn::GoesOn);
+        }
+        let why = match stop {
+            Stop::Refused => "stopped: its model refused to answer",
+            _ if is_empty => "stopped: its model gave an empty answer",
+            Stop::Finished | Stop::Calls | Stop::Length | Stop::Paused => {
+                "ended its turn twice without complete_task, fail_task or release_task"
             }
-            Err(refusal) if is_lost(&refusal) => self.say_lost(&task, &refusal),
-            Err(refusal) => {
-                self.not_completed(&task, &refusal.message);
-                return Ok(Turn::GoesOn);
-            }
-        }
-        self.shared.claims.forget(task.task, task.generation);
-        // The lead hears of the task's end without us.
-        if !self.inbox.has_task() {
-            self.rest(String::new()).await?;
-        }
+        };
+        self.let_go(why, report).await?;
         Ok(Turn::Over)
-    }
-
-    /// `None` when nothing stands against completing the task.
-    async fn verified(&mut self, task: &Assignment) -> Result<Option<Turn>, End> {
-        let Some(line) = &task.verify else {
-            return Ok(None);
-        };
-        let verified = tokio::select! {
-            biased;
-            verified = self.shared.verify.verify(task.task, line) => Ok(verified),
-            interruption = self.inbox.interruption() => Err(interruption),
-        };
-        match verified {
-            Ok(Ok(())) => Ok(None),
-            Ok(Err(output)) => {
-                self.not_completed(task, &format!("`{line}` did not exit 0: {output}"));
-                Ok(Some(Turn::GoesOn))
-            }
-            Err(Interruption::Stop { .. }) => Err(End::Stopped),
-            Err(Interruption::Hear(_)) => Ok(Some(Turn::GoesOn)),
-        }
-    }
-
-    fn not_completed(&mut self, task: &Assignment, why: &str) {
-        let first = why.lines().next().unwrap_or_default();
-        let line = format!("✗ {} is not completed: {first}", task.task);
-        self.screen.lines(Tone::Accent, &line);
-        self.inbox.note(say::not_completed(task, why));
     }
 
     fn say_lost(&self, task: &Assignment, refusal: &Refusal) {
@@ -172,15 +163,4 @@ fn ending(task: &Assignment, text: &str) -> EndTask {
         generation: Some(task.generation),
         text: without_middle(text.to_owned(), WORDS_MAX),
     }
-}
-
-/// The claim is not this member's any more, so there is nothing to mend.
-fn is_lost(refusal: &Refusal) -> bool {
-    matches!(
-        refusal.code,
-        ErrorCode::StaleClaim
-            | ErrorCode::NotOwner
-            | ErrorCode::WrongState
-            | ErrorCode::UnknownTask
-    )
 }

@@ -5,7 +5,7 @@
 //! read back ──► resting ──heard──► stored ──► step ──► calls stored ──► carried out ──► results stored ─┐
 //!                  ▲                 ▲         └ no calls: the end of a turn                            │
 //!                  │                 └──────────────────────────────────────────────────────────────────┘
-//!                  └── task completed, or reported ◄┘
+//!                  └── report, or release of its task ◄┘
 //! ```
 //! Nothing goes on before what it depends on is stored: a message is read, a call made and a result believed only
 //! when the supervisor has it in the transcript.
@@ -25,14 +25,15 @@ use serde_json::value::RawValue;
 
 use super::calls::Toolbox;
 use super::compact::Room;
+use super::ending::Reminders;
 use super::inbox::{Heard, Inbox, Interruption};
 use super::screen::Screen;
 use super::step::{Stepped, Voice, ask};
 use super::transcript::{Mark, Transcript, raw, spent, stored};
 use super::{say, seam};
 use crate::desk::Desk;
-use crate::model::{Answer, Item, Model, ModelError, Prompt, Stop, ToolResult, ToolSpec};
-use crate::team_tool::{FINISH, Shared, plan_standing};
+use crate::model::{Answer, Item, Model, ModelError, Prompt, Stop, ToolCall, ToolResult, ToolSpec};
+use crate::team_tool::{ENDS_TASK, FINISH, Shared, plan_standing};
 use crate::tool::bash::BASH;
 use crate::tool::confine::Confinement;
 use crate::tool::web_search::Search;
@@ -78,6 +79,16 @@ pub(super) struct Mind {
 pub(super) enum Turn {
     GoesOn,
     Over,
+}
+
+/// Which calls of an answer are carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Allowed {
+    Everything,
+    /// The last step: calls that end a task or the run.
+    Endings,
+    /// The answer was cut off or filtered.
+    Nothing,
 }
 
 impl Mind {
@@ -192,15 +203,17 @@ impl Mind {
         let limit = self.agent.max_steps.unwrap_or(MAX_STEPS).max(1);
         let mut steps = 0;
         let mut report = String::new();
+        let mut reminders = Reminders::default();
         loop {
             let mut heard = self.inbox.take();
             if heard.iter().any(|heard| matches!(heard, Heard::Task(_))) {
                 steps = 0;
+                reminders.reset();
             }
             steps += 1;
             let is_last = steps >= limit;
             if is_last {
-                heard.push(Heard::Note(say::last_step(limit)));
+                heard.push(Heard::Note(say::last_step(limit, self.inbox.task())));
             }
             self.hear(heard).await?;
             let answer = match self.step().await? {
@@ -216,9 +229,19 @@ impl Mind {
                     self.store_answer(answer).await?;
                     Turn::GoesOn
                 }
-                true => self.conclude(answer, &report, is_last).await?,
-                false if is_last => self.refuse_calls(answer).await?,
-                false => self.call(answer).await?,
+                true => {
+                    self.conclude(answer, &report, &mut reminders, is_last)
+                        .await?
+                }
+                // The arguments of a call may be incomplete, and a result in it is not the model's last word.
+                false if matches!(answer.stop, Stop::Length | Stop::Refused) => {
+                    self.carry_out(answer, Allowed::Nothing).await?
+                }
+                false if is_last => self.carry_out(answer, Allowed::Endings).await?,
+                false => {
+                    reminders.reset();
+                    self.carry_out(answer, Allowed::Everything).await?
+                }
             };
             match turn {
                 Turn::Over => return Ok(()),
@@ -321,10 +344,13 @@ impl Mind {
         }
     }
 
-    /// Carries out what the answer calls for, and stores what came of it.
-    async fn call(&mut self, answer: Answer) -> Result<Turn, End> {
-        let calls = answer.calls.clone();
+    /// Carries out those calls of the answer that are allowed, and stores the results of all.
+    async fn carry_out(&mut self, answer: Answer, allowed: Allowed) -> Result<Turn, End> {
+        let all = answer.calls.clone();
         self.store_answer(answer).await?;
+        let owned = self.inbox.task().is_some();
+        let (calls, refused): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|call| allowed.includes(call));
         let carried_out = self
             .toolbox
             .carry_out(&calls, &mut self.inbox, &self.screen)
@@ -333,34 +359,28 @@ impl Mind {
         let read = self.shared.arrivals.shown();
         let mut done = calls.iter().zip(&carried_out.results);
         let finished = done.any(|(call, result)| call.name == FINISH && !result.failed);
-        let returned = Item::Returned {
-            results: carried_out.results,
-        };
-        self.append(vec![returned], read, Usage::default()).await?;
+        let mut results = carried_out.results;
+        results.extend(refused.into_iter().map(|call| ToolResult {
+            id: call.id,
+            text: allowed.refusal().into(),
+            failed: true,
+        }));
+        self.append(vec![Item::Returned { results }], read, Usage::default())
+            .await?;
         if carried_out.stopped {
             return Err(End::Stopped);
         }
-        // The run has its answer: another one, to nobody, would only cost.
-        if finished && self.inbox.task().is_none() && !self.inbox.has_task() {
-            self.rest(String::new()).await?;
-            return Ok(Turn::Over);
+        // Nothing is left to do: another answer, to nobody, would only cost.
+        let ended = owned && allowed == Allowed::Endings;
+        if (finished || ended) && self.inbox.task().is_none() {
+            if !self.inbox.has_task() {
+                self.rest(String::new()).await?;
+                return Ok(Turn::Over);
+            }
+            if ended {
+                return Ok(Turn::Over);
+            }
         }
-        Ok(Turn::GoesOn)
-    }
-
-    /// The last step is for a report: what it calls all the same is not carried out.
-    async fn refuse_calls(&mut self, answer: Answer) -> Result<Turn, End> {
-        let results = answer.calls.iter().map(|call| ToolResult {
-            id: call.id.clone(),
-            text: "not carried out: that was the last step".into(),
-            failed: true,
-        });
-        let returned = Item::Returned {
-            results: results.collect(),
-        };
-        self.store_answer(answer).await?;
-        self.append(vec![returned], Vec::new(), Usage::default())
-            .await?;
         Ok(Turn::GoesOn)
     }
 
@@ -416,6 +436,24 @@ impl Mind {
         self.inbox.allow(stored.allowance);
         self.shared.arrivals.acknowledged(&args.read);
         Ok(())
+    }
+}
+
+impl Allowed {
+    fn includes(self, call: &ToolCall) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::Endings => call.name == FINISH || ENDS_TASK.contains(&call.name.as_str()),
+            Self::Nothing => false,
+        }
+    }
+
+    /// The result of a call that is not allowed.
+    fn refusal(self) -> &'static str {
+        match self {
+            Self::Everything | Self::Endings => say::AFTER_LAST_STEP,
+            Self::Nothing => say::CUT_CALLS,
+        }
     }
 }
 

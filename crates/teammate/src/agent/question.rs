@@ -136,11 +136,12 @@ impl Asking<'_> {
     }
 }
 
-/// What is passed on of an answer.
+/// The reply that an answer stands for. An answer that was cut off or filtered is none: it must not end a run.
 pub(super) fn reply(answer: &Answer) -> String {
-    let mut text = without_middle(answer.text.clone(), WORDS_MAX);
-    if answer.stop == Stop::Length {
-        text.push_str("\n… cut off here: as long as an answer of this model may be");
+    match answer.stop {
+        Stop::Length | Stop::Refused => String::new(),
+        Stop::Finished | Stop::Calls | Stop::Paused => {
+            without_middle(answer.text.clone(), WORDS_MAX)
+        }
     }
-    text
 }

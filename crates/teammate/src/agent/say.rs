@@ -51,9 +51,11 @@ pub(super) fn assignment(task: &Assignment) -> String {
             "\nBefore it counts as completed this must exit 0: {verify}"
         ));
     }
-    text.push_str(
-        "\nWhen it is done, say what you did: your last words without a call are its result, and complete it.",
-    );
+    text.push_str(&format!(
+        "\nWhen it is done, call complete_task with the result. If it cannot be done, call fail_task with the reason; \
+         if another member should do it, call release_task. An answer without a call does not end {}.",
+        task.task
+    ));
     note(&text)
 }
 
@@ -86,18 +88,36 @@ pub(super) const UNCONFINED: &str = "commands run as yours do: no sandbox, and n
 /// For a call that was under way when this member's process ended.
 pub(super) const LOST_CALL: &str = "interrupted by a restart; unknown whether it was done";
 
-pub(super) fn last_step(limit: u32) -> String {
+pub(super) fn last_step(limit: u32, task: Option<&Assignment>) -> String {
+    let limit = format!("This is the last of your {limit} steps.");
+    match task {
+        Some(task) => format!(
+            "{limit} Call complete_task for {} if it is done, else release_task with what is done and what is left to \
+             do and how. No other call is carried out.",
+            task.task
+        ),
+        None => {
+            format!("{limit} Call nothing: say what you have done, and what is left to do and how.")
+        }
+    }
+}
+
+/// After an answer without calls of a member that owns a task.
+pub(super) fn reminder(task: &Assignment) -> String {
     format!(
-        "This is the last of your {limit} steps. Call nothing: say what you have done, and what is left to do and how."
+        "You still own {}: an answer without a call does not end it. If it is done, call complete_task with the \
+         result. If you need an answer first, ask with send_message and then call wait. Otherwise continue, or call \
+         fail_task with the reason or release_task with a note. If you end your turn again, {} is released.",
+        task.task, task.task
     )
 }
 
-pub(super) fn not_completed(task: &Assignment, why: &str) -> String {
-    format!(
-        "{} does not count as completed: {why}\nMend it and say again when it is done, or fail the task with the reason.",
-        task.task
-    )
-}
+/// In place of the results of calls that were cut off or filtered: their arguments may be incomplete.
+pub(super) const CUT_CALLS: &str =
+    "not carried out: the answer was cut off. Make the call again, in smaller parts";
+
+/// In place of the results of calls of the last step.
+pub(super) const AFTER_LAST_STEP: &str = "not carried out: that was the last step";
 
 /// In place of an earlier question of a run: what stood in it stands in the next one too.
 pub(super) fn asked_before(round: u32) -> String {

@@ -1,5 +1,5 @@
-//! Runs a task's `verify` line with the machinery of the command engine. Called at the end of a turn, and by the tool
-//! that completes a task.
+//! Runs a task's `verify` line with the machinery of the command engine. Called by the tool that
+//! completes a task.
 
 use std::sync::Arc;
 

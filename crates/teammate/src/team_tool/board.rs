@@ -18,6 +18,9 @@ use super::lines::{ids, is_open, task_line, task_sheet};
 use super::{Seat, changing, reading};
 use crate::tool::{Permission, Tool, ToolError};
 
+/// The tools that end a claim.
+pub(crate) const ENDS_TASK: [&str; 3] = ["complete_task", "fail_task", "release_task"];
+
 /// Lines of a list: who wants others narrows it.
 const LISTED: usize = 200;
 
@@ -66,7 +69,8 @@ pub(super) fn tools(seat: &Arc<Seat>) -> [Box<dyn Tool>; 6] {
         changing(
             seat,
             "complete_task",
-            "Completes a task that you own. The result is what the lead and the tasks that wait for it get to see.",
+            "Completes a task that you own. Nothing else completes it: an answer without this call does not. The lead \
+             and the owners of the tasks that wait for it read the result.",
             ending::complete,
         ),
         changing(

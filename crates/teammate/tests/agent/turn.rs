@@ -6,7 +6,7 @@ use agent_team_protocol::{ErrorCode, MessageId, Refusal, Revision};
 use agent_team_teammate::model::{Answer, Item, ModelError, Stop};
 
 use crate::scene::{Opening, Scene, changed, items, task};
-use crate::scripted::says;
+use crate::scripted::{calls_for, says};
 
 #[tokio::test]
 async fn a_message_is_read_only_once_it_is_in_the_transcript() {
@@ -60,52 +60,82 @@ async fn what_comes_while_it_thinks_is_heard_at_the_next_step() {
 }
 
 #[tokio::test]
-async fn the_last_words_about_a_task_are_its_result() {
-    let mut scene = Scene::new().await;
-    scene.assign(&task()).await;
-    let asked = scene.asked().await;
-    assert!(asked.told().contains("T-3") && asked.told().contains("Every endpoint."));
-    asked.say("All endpoints are validated.");
-    scene.stores().await;
-    let complete = scene.member.asked::<TaskComplete>().await;
-    assert_eq!(complete.args().text, "All endpoints are validated.");
-    assert_eq!(complete.args().generation, Some(task().generation));
-    scene.member.answer(&complete, &changed()).await;
-    assert_eq!(scene.rests().await, "", "the lead hears of the task's end");
+async fn a_turn_that_ends_with_its_task_open_is_reminded_then_releases() {
+    let refused = Answer {
+        stop: Stop::Refused,
+        ..says("")
+    };
+    let cases = [
+        (says(""), "empty answer"),
+        (refused, "refused to answer"),
+        (
+            says("Shall I use tabs? I wait for the lead's answer."),
+            "without complete_task",
+        ),
+    ];
+    for (answer, why) in cases {
+        let mut scene = Scene::new().await;
+        scene.assign(&task()).await;
+        let asked = scene.asked().await;
+        assert!(asked.told().contains("T-3") && asked.told().contains("call complete_task"));
+        asked.answer(answer.clone());
+        scene.stores().await;
+        scene.stores().await;
+        let asked = scene.asked().await;
+        assert!(
+            asked.told().contains("You still own T-3"),
+            "{}",
+            asked.told()
+        );
+        asked.answer(answer.clone());
+        scene.stores().await;
+        let release = scene.member.asked::<TaskRelease>().await;
+        assert!(release.args().text.contains(why), "{:?}", release.args());
+        assert_eq!(release.args().generation, Some(task().generation));
+        scene.member.answer(&release, &changed()).await;
+        assert!(scene.tells_the_person().await.contains(why));
+        assert!(scene.rests().await.contains(why));
+        scene.member.nothing_was::<TaskComplete>();
+    }
 }
 
 #[tokio::test]
-async fn a_task_that_is_not_accepted_goes_back_to_the_model() {
+async fn a_model_that_works_after_a_reminder_is_reminded_again() {
     let mut scene = Scene::new().await;
-    let directory = scene.supervisor.path("project");
-    let verified = agent_team_protocol::notification::Assignment {
-        verify: Some("echo two tests fail; test -e mended".into()),
-        ..task()
-    };
-    scene.assign(&verified).await;
-    scene.asked().await.say("Done.");
+    scene.assign(&task()).await;
+    for _ in 0..2 {
+        scene.asked().await.say("Next I look at main.rs.");
+        scene.stores().await;
+        scene.stores().await;
+        let asked = scene.asked().await;
+        assert!(asked.told().contains("You still own T-3"));
+        asked.call(&[("look", "{}")]);
+        scene.stores().await;
+        scene.called().await.returns("seen");
+        scene.stores().await;
+    }
+    scene.asked().await.say("And now?");
     scene.stores().await;
-    let told = scene.stores().await;
-    let told = format!("{:?}", items(&told));
-    assert!(
-        told.contains("two tests fail") && told.contains("exit 1"),
-        "{told}"
-    );
-    std::fs::write(directory.join("mended"), "").unwrap();
-    scene.asked().await.say("Now it is.");
     scene.stores().await;
-    let complete = scene.member.asked::<TaskComplete>().await;
-    let refusal = Refusal::new(ErrorCode::CompletionRefused, "the hook wants a changelog");
-    scene.member.refuse(&complete, refusal).await;
-    scene.stores().await;
-    let asked = scene.asked().await;
-    assert!(asked.told().contains("the hook wants a changelog"));
-    asked.say("Written.");
-    scene.stores().await;
-    let complete = scene.member.asked::<TaskComplete>().await;
-    assert_eq!(complete.args().text, "Written.");
-    scene.member.answer(&complete, &changed()).await;
-    scene.rests().await;
+    scene.asked().await;
+    scene.member.nothing_was::<TaskRelease>();
+}
+
+#[tokio::test]
+async fn calls_of_an_answer_that_was_cut_off_are_not_carried_out() {
+    for stop in [Stop::Length, Stop::Refused] {
+        let mut scene = Scene::new().await;
+        scene.assign(&task()).await;
+        scene.asked().await.answer(Answer {
+            stop,
+            ..calls_for(&[("change", "{}")])
+        });
+        scene.stores().await;
+        scene.stores().await;
+        let asked = scene.asked().await;
+        assert!(asked.results()[0].contains("cut off"), "{stop:?}");
+        scene.nothing_is_called();
+    }
 }
 
 #[tokio::test]
@@ -132,7 +162,7 @@ async fn at_the_step_limit_the_task_is_given_back_with_a_report() {
         asked.told()
     );
     let mut answer = says("Half of it is done.");
-    answer.calls = crate::scripted::calls_for(&[("change", "{}")]).calls;
+    answer.calls = calls_for(&[("change", "{}")]).calls;
     asked.answer(answer);
     scene.stores().await;
     let refused = scene.stores().await;

@@ -126,6 +126,20 @@ async fn a_check_that_fails_keeps_the_task_open() {
 }
 
 #[tokio::test]
+async fn an_empty_result_completes_nothing() {
+    let rig = Rig::new(false, |method, _| unexpected(method));
+    rig.shared.claims.note(TaskId(1), Generation(1));
+    for (tool, input) in [
+        ("complete_task", json!({"task": "T-1", "result": " \n"})),
+        ("update_task", json!({"task": "T-1", "state": "completed"})),
+    ] {
+        let told = rig.refused(tool, input).await;
+        assert!(told.contains("T-1 is not completed"), "{told}");
+    }
+    assert_eq!(rig.shared.claims.tasks(), [TaskId(1)]);
+}
+
+#[tokio::test]
 async fn the_lead_ends_the_task_of_another_under_its_claim() {
     let rig = Rig::new(true, |method, args| match method {
         "task/show" => Ok(task(

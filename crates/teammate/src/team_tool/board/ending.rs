@@ -61,6 +61,11 @@ pub(super) async fn complete_with(
     task: TaskId,
     result: String,
 ) -> Result<String, ToolError> {
+    if result.trim().is_empty() {
+        return Err(ToolError::Input(format!(
+            "{task} is not completed: the result is empty. Say what was done and where, and how it was checked"
+        )));
+    }
     // Before the line runs: it may take long, and is nothing that a former owner should start.
     generation(seat, task).await?;
     let view = seat.call::<TaskShow>(OneTask { task }).await?;
