@@ -644,3 +644,70 @@ async fn a_shell_line_that_an_agent_writes_into_a_task_is_asked_about_first() {
         assert_eq!(request(&rig, id).await.state, RequestState::Ended);
     }
 }
+
+#[tokio::test]
+async fn a_lead_is_woken_by_a_request_that_it_may_decide() {
+    let allow = || Reply::call("allow_request", json!({ "id": "P-1" }));
+    let wait = Reply::call("wait", json!({ "for": "messages", "timeout_s": 3600 }));
+    let leads = [
+        vec![wait, allow(), Reply::text("Allowed.")],
+        vec![Reply::text("I see."), allow(), Reply::text("Allowed.")],
+    ];
+    for lead in leads {
+        let waits = lead[0].clone();
+        let ada = vec![bash("touch ran"), Reply::text("Done.")];
+        let server = FakeModelServer::start(by_model([("lead", lead), ("ada", ada)])).await;
+        let rig = rig(&server);
+        let file = rig.read(".agent-team/team.toml").expect("the rig wrote it");
+        rig.set_team(&format!(
+            "{file}[permissions]\napprove = [\"Bash(touch:*)\"]\n"
+        ));
+        rig.trust();
+        rig.ok(["up", "--detach"]).await;
+        rig.ok(["send", "lead", "Go on"]).await;
+        let is_at_rest = |lead: &MemberView| {
+            let waits = matches!(lead.waiting, Some(Waiting::Reply { .. }));
+            waits || (lead.state == MemberState::Idle && lead.usage.tokens() > 0)
+        };
+        rig.until_member("lead", is_at_rest).await;
+        rig.ok(["send", "ada", "Go on"]).await;
+        until("the command to run", async || rig.read("ran")).await;
+        let requests = server.requests();
+        let woken = requests.iter().filter(|it| it.model() == "lead").nth(1);
+        let told = woken.expect("it was woken").body["messages"].to_string();
+        assert!(
+            told.contains("P-1 ada asks for permission"),
+            "{waits:?}: {told}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_teammate_waits_for_the_answer_to_its_question() {
+    let ada = vec![
+        Reply::call("send_message", json!({ "to": "lead", "text": "Tabs?" }))
+            .and_call("wait", json!({ "timeout_s": 3600 })),
+        Reply::call(
+            "complete_task",
+            json!({ "task": "T-1", "result": "With tabs." }),
+        ),
+        Reply::text("Done."),
+    ];
+    let lead = vec![
+        Reply::hang(),
+        Reply::call("send_message", json!({ "to": "ada", "text": "Yes, tabs." })),
+        Reply::text("Answered."),
+    ];
+    let server = FakeModelServer::start(by_model([("lead", lead), ("ada", ada)])).await;
+    let rig = rig(&server);
+    rig.ok(["up", "--detach"]).await;
+    rig.ok(["task", "add", "Indent it"]).await;
+    let waits = |ada: &MemberView| matches!(ada.waiting, Some(Waiting::Reply { .. }));
+    let ada = rig.until_member("ada", waits).await;
+    assert_eq!(ada.state, MemberState::Waiting);
+    assert!(ada.why.contains("has T-1") && ada.why.contains("waits for messages"));
+    server.asked("lead", 1).await;
+    rig.ok(["send", "--urgent", "lead", "Answer ada."]).await;
+    let task = rig.until_task_is("T-1", TaskState::Completed).await;
+    assert_eq!(task.result.as_deref(), Some("With tabs."));
+}

@@ -44,7 +44,8 @@ pub enum Effect {
     },
     /// Her inbox has something new.
     Deliver { member: MemberName },
-    /// Somebody else's request is as it is now: she is to know, and need do nothing about it.
+    /// The state of a teammate's request changed: the lead is informed. A connection that starts is informed of every
+    /// pending request by the driver.
     Inform {
         member: MemberName,
         request: RequestId,

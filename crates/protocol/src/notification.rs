@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::error::Refusal;
-use crate::id::{Generation, LaunchId, MemberName, MessageId, Party, Revision, TaskId, TeamId};
+use crate::id::{
+    Generation, LaunchId, MemberName, MessageId, Party, RequestId, Revision, TaskId, TeamId,
+};
 use crate::view::Waiting;
 
 /// A notification's name and parameters.
@@ -107,12 +109,15 @@ pub struct StopMember {
     pub reason: String,
 }
 
-/// Something that the lead is to know and need do nothing about: for its next step and its pane.
+/// News of a teammate's request, for the lead's pane and its next step.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Inform {
     /// One line, as nothing but text.
     pub text: String,
+    /// The pending request that the lead may allow: the news wakes an idle lead and ends its `wait`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decide: Option<RequestId>,
 }
 
 /// Whether a member may ask its model. Of two over one connection that of the later revision holds.

@@ -309,7 +309,15 @@ impl Agent {
             }
             LinkEvent::Inform(inform) => {
                 self.note(&visible_line(&inform.text));
-                self.tell(Input::Informed(inform.text));
+                match inform.decide {
+                    None => self.tell(Input::Informed(inform.text)),
+                    Some(request) => {
+                        let arrivals = &self.shared.arrivals;
+                        if arrivals.ask_for_decision(request, inform.text) {
+                            self.tell(Input::Arrived { urgent: false });
+                        }
+                    }
+                }
             }
             LinkEvent::Allowance(allowance) => self.tell(Input::Allowance(allowance)),
             LinkEvent::Show(show) => {

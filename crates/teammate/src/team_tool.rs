@@ -74,13 +74,13 @@ pub fn team_tools(desk: &Desk, shared: &Shared, permission: &Permission) -> Vec<
     if desk.lead {
         tools.extend(members::tools_of_the_lead(&seat));
         tools.extend(board::tools_of_the_lead(&seat, permission));
-        tools.push(wait::tool(&seat));
     }
     tools.extend(messages::tools(&seat));
     tools.push(members::list(&seat));
     tools.push(members::answer_shutdown(&seat));
     tools.extend(board::tools(&seat));
     tools.extend(memory::tools(&seat));
+    tools.push(wait::tool(&seat));
     tools
 }
 

@@ -275,9 +275,6 @@ impl Turn<'_> {
                 launch: launch.clone(),
                 process,
             });
-            if self.team.lead().is_some_and(|lead| lead.plan.name == name) {
-                self.inform_of_pending(&name);
-            }
             self.effect(Effect::Deliver { member: name });
         }
     }

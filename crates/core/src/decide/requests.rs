@@ -127,19 +127,6 @@ impl Turn<'_> {
         }
     }
 
-    /// A lead who begins is told what waits already.
-    pub(super) fn inform_of_pending(&mut self, lead: &MemberName) {
-        let pending = self.team.requests.pending();
-        let others: Vec<RequestId> = pending
-            .filter(|request| request.member != *lead)
-            .map(|request| request.id)
-            .collect();
-        for request in others {
-            let member = lead.clone();
-            self.effect(Effect::Inform { member, request });
-        }
-    }
-
     /// Silence is a denial, where the team has an end for it, and never consent.
     pub(super) fn deny_unanswered(&mut self) {
         let now = self.context.now;

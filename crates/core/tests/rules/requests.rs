@@ -356,12 +356,6 @@ fn the_lead_knows_what_others_ask_and_what_others_decided() {
     let own = rig.by("lead", ask("d"));
     assert_eq!(informed(&own), [], "her own she knows");
     let other = asked(&mut rig, "ada", "e");
-    rig.dies("lead");
-    assert_eq!(
-        informed(&rig.hello("lead")),
-        [other],
-        "a new launch knows it, too"
-    );
     assert_eq!(informed(&rig.by("lead", deny(other))), [], "it is her word");
 }
 

@@ -7,7 +7,7 @@ use agent_team_core::effect::Scan;
 use agent_team_core::input::{ClaimRef, StartFault, Verdict};
 use agent_team_core::{Effect, Input};
 use agent_team_protocol::launch::LaunchFile;
-use agent_team_protocol::notification::{Abandon, Inform, StopMember};
+use agent_team_protocol::notification::{Abandon, StopMember};
 use agent_team_protocol::view::Fate;
 use agent_team_protocol::{LaunchId, MemberName};
 use agent_team_system::private_file;
@@ -19,7 +19,6 @@ use super::{Driver, Message};
 use crate::environment::Environment;
 use crate::hooks::{self, Heard, Hook};
 use crate::launch::{LaunchOrder, Order, ProgramTask};
-use crate::permission;
 use crate::settings::MemberSettings;
 use crate::view;
 
@@ -86,10 +85,7 @@ impl Driver {
             }
             Effect::Deliver { member } => self.pump(&member),
             Effect::Inform { member, request } => {
-                let request = self.team.requests().get(request);
-                if let Some(text) = request.and_then(permission::news) {
-                    self.notify(&member, &Inform { text });
-                }
+                self.inform(&member, request);
             }
             Effect::TellBudget { member } => {
                 let allowance = self.allowance(&member);

@@ -144,6 +144,7 @@ impl Driver {
         };
         self.watch(hello.launch, process);
         self.tell_to_stop_again(&name);
+        self.inform_of_pending(&name);
         self.pump(&name);
     }
 

@@ -5,6 +5,7 @@ use agent_team_core::request::{self, Grant, RequestState};
 use agent_team_core::{Call, CallKey, Origin};
 use agent_team_policy::{Action, Decision as Judgement, Ground, RuleBook, Ruling, Why};
 use agent_team_protocol::method::Nothing;
+use agent_team_protocol::notification::Inform;
 use agent_team_protocol::permissions::Stance;
 use agent_team_protocol::request::{
     AskRequest, DecideRequest, Decided, Decision, ListRequests, Permission, ProposePlan,
@@ -190,6 +191,35 @@ impl Driver {
             delegated,
         };
         Ok((decree, covers))
+    }
+
+    /// Sends the lead the news of a teammate's request. A request that the lead may allow wakes it.
+    pub(super) fn inform(&mut self, lead: &MemberName, request: RequestId) {
+        let Some(request) = self.team.requests().get(request) else {
+            return;
+        };
+        let Some(text) = permission::news(request) else {
+            return;
+        };
+        let may_allow = request.is_pending() && self.check_delegated(request).is_ok();
+        let decide = may_allow.then_some(request.id);
+        self.notify(lead, &Inform { text, decide });
+    }
+
+    /// A lead that connects knows nothing of the requests that wait already: its last connection may have ended before
+    /// it was informed.
+    pub(super) fn inform_of_pending(&mut self, name: &MemberName) {
+        if self.team.lead().is_none_or(|lead| lead.plan.name != *name) {
+            return;
+        }
+        let pending = self.team.requests().pending();
+        let others: Vec<RequestId> = pending
+            .filter(|request| request.member != *name)
+            .map(|request| request.id)
+            .collect();
+        for request in others {
+            self.inform(name, request);
+        }
     }
 
     /// Whether the lead may allow this to another.

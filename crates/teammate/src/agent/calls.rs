@@ -305,13 +305,13 @@ fn arguments(call: &ToolCall) -> Result<Value, ToolError> {
     }
 }
 
-/// What a call of the lead's `wait` waits for.
+/// What a call of `wait` waits for.
 fn waits_for(call: &ToolCall) -> Option<Waiting> {
     let wait = (call.name == team_tool::WAIT).then(|| arguments(call).ok())?;
     let wait = wait.unwrap_or_default();
     let ids = wait["ids"].as_array().into_iter().flatten();
     let ids: Vec<_> = ids.filter_map(Value::as_str).take(WAITS_SHOWN).collect();
-    let subject = wait["for"].as_str().unwrap_or("others");
+    let subject = wait["for"].as_str().unwrap_or("messages");
     let what = visible_label(&format!("{subject} {}", ids.join(", ")), SHOWN);
     Some(Waiting::Reply {
         what: what.trim_end().to_owned(),

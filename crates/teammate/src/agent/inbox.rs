@@ -16,7 +16,7 @@ use crate::team_tool::{Arrivals, Claims};
 /// What the worker's loop tells the mind.
 #[derive(Debug)]
 pub(super) enum Input {
-    /// There are new messages among the arrivals.
+    /// There are new messages, or requests to decide, among the arrivals.
     Arrived {
         urgent: bool,
     },
@@ -38,6 +38,8 @@ pub(super) enum Input {
 pub(super) enum Heard {
     Message(DeliveredMessage),
     Task(Assignment),
+    /// A teammate's request that this member may decide.
+    Request(String),
     /// The runtime's own words. They wake nobody.
     Note(String),
 }
@@ -282,6 +284,9 @@ impl Inbox {
             let messages = self.arrivals.take();
             self.waiting
                 .extend(messages.into_iter().map(Heard::Message));
+            let requests = self.arrivals.take_requests();
+            self.waiting
+                .extend(requests.into_iter().map(Heard::Request));
         }
     }
 }
@@ -400,6 +405,23 @@ mod tests {
         inputs.send(Input::Stop { finish_at }).unwrap();
         let stopped = inbox.until_allowed(|_| {}).await;
         assert_eq!(stopped, Err(Interruption::Stop { finish_at }));
+    }
+
+    #[tokio::test]
+    async fn a_request_to_decide_ends_idleness_once() {
+        let (inputs, arrivals, _, mut inbox) = inbox();
+        let line = || "P-1 ada asks for permission: bash".to_owned();
+        let request = agent_team_protocol::RequestId(1);
+        assert!(arrivals.ask_for_decision(request, line()));
+        inputs.send(Input::Arrived { urgent: false }).unwrap();
+        inbox.work().await.unwrap();
+        assert_eq!(inbox.take(), [Heard::Request(line())]);
+        assert!(
+            !arrivals.ask_for_decision(request, line()),
+            "a new connection informs again"
+        );
+        inputs.send(Input::Arrived { urgent: false }).unwrap();
+        assert_eq!(inbox.take(), []);
     }
 
     #[tokio::test]

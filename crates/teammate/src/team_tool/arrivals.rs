@@ -1,4 +1,4 @@
-//! The messages that have arrived and that the model has not seen yet. The loop puts them in and takes them for the
+//! The messages, and the requests to decide, that have arrived and that the model has not seen yet. The loop puts them in and takes them for the
 //! next step; `read_messages` may be quicker, and `wait` ends when one comes.
 //!
 //! ```text
@@ -11,7 +11,7 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use agent_team_protocol::notification::DeliveredMessage;
-use agent_team_protocol::{MessageId, Party};
+use agent_team_protocol::{MessageId, Party, RequestId};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
@@ -32,6 +32,10 @@ struct Inbox {
     shown: Vec<MessageId>,
     /// Everything that arrived and is not acknowledged yet.
     known: HashSet<MessageId>,
+    /// Requests that this member may decide and that the model has not seen, as one line each.
+    requests: VecDeque<String>,
+    /// Those that arrived: a new connection informs of them again.
+    known_requests: HashSet<RequestId>,
 }
 
 impl Arrivals {
@@ -45,6 +49,28 @@ impl Arrivals {
         }
         drop(inbox);
         self.0.arrived.notify_waiters();
+    }
+
+    /// A request that this member may decide. Returns false if it is known already.
+    pub fn ask_for_decision(&self, request: RequestId, line: String) -> bool {
+        let mut inbox = self.inbox();
+        let is_new = inbox.known_requests.insert(request);
+        if is_new {
+            inbox.requests.push_back(line);
+        }
+        drop(inbox);
+        self.0.arrived.notify_waiters();
+        is_new
+    }
+
+    /// The requests to decide that the model has not seen, for the loop to show at its next step.
+    pub fn take_requests(&self) -> Vec<String> {
+        self.inbox().requests.drain(..).collect()
+    }
+
+    /// The same, left where they are.
+    pub(super) fn requests(&self) -> Vec<String> {
+        self.inbox().requests.iter().cloned().collect()
     }
 
     /// Everything that is unread, for the loop to show at its next step. What it takes it must have acknowledged.

@@ -1,12 +1,13 @@
-//! `wait`: the lead's pause until something happens that she has to act on.
+//! `wait`: a member's pause until something happens that it has to act on. A teammate waits for messages and tasks, the
+//! lead for members too.
 //!
 //! ```text
-//! look ──► news? ──► told
+//! look ──► news? ──► returned
 //!   ▲        │ none
-//!   └────────┴── a message arrives, or 2 s have passed, or the time is up
+//!   └────────┴── a message or a request to decide arrives, 2 s have passed, or the time is up
 //! ```
-//! The end of a task and whatever else matters comes as a message, which ends the wait at once; looking again is for
-//! what nobody writes about. A member's connection hears no events.
+//! The end of a task and whatever else matters to the lead comes as a message, which ends the wait at once. Looking
+//! again is for changes without a message: a member's connection receives no events.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -37,13 +38,24 @@ const PAUSE: Duration = Duration::from_secs(2);
 const SHOWN_ONE_BY_ONE: usize = 16;
 
 pub(super) fn tool(seat: &Arc<Seat>) -> Box<dyn Tool> {
+    if seat.desk.lead {
+        return changing(
+            seat,
+            NAME,
+            "Wait until there is something for you to act on; this costs nothing. tasks: one of them is completed, \
+             failed, cancelled or released. members: one of them is idle, held, stopped or unresponsive. messages: one \
+             has come. A message to you, and a request that you may decide, ends every wait. If nothing happens within \
+             the time, the result is the current state.",
+            wait,
+        );
+    }
     changing(
         seat,
         NAME,
-        "Waits until there is something for you to act on, without costing anything. tasks: one of them is finished, \
-         failed, cancelled or given back. members: one of them is idle, held, stopped or unresponsive. messages: one \
-         has come. A message to you ends every wait. If nothing happens within the time, it says how things are.",
-        wait,
+        "Wait for a message to you, such as the answer to your question, or for the end of other tasks; this costs \
+         nothing. tasks: one of them is completed, failed, cancelled or released. A message to you ends every wait. \
+         If nothing happens within the time, the result is the current state. Your task stays yours.",
+        wait_as_teammate,
     )
 }
 
@@ -66,6 +78,51 @@ struct Wait {
     /// 300 unless given.
     #[schemars(range(min = 1, max = 3600))]
     timeout_s: Option<u64>,
+}
+
+/// What a teammate can wait for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum ForTeammate {
+    #[default]
+    Messages,
+    Tasks,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct WaitAsTeammate {
+    /// `messages` unless given.
+    #[serde(rename = "for", default)]
+    #[schemars(with = "ForTeammate")]
+    subject: ForTeammate,
+    /// With `tasks`: these tasks, such as T-3.
+    #[serde(default)]
+    ids: Vec<String>,
+    /// 300 unless given.
+    #[schemars(range(min = 1, max = 3600))]
+    timeout_s: Option<u64>,
+}
+
+async fn wait_as_teammate(seat: Arc<Seat>, args: WaitAsTeammate) -> Result<String, ToolError> {
+    let subject = match args.subject {
+        ForTeammate::Messages => For::Messages,
+        ForTeammate::Tasks if args.ids.is_empty() => {
+            let text = "`ids`: name the tasks to wait for, such as T-3";
+            return Err(ToolError::Input(text.to_owned()));
+        }
+        ForTeammate::Tasks => For::Tasks,
+    };
+    let WaitAsTeammate { ids, timeout_s, .. } = args;
+    wait(
+        seat,
+        Wait {
+            subject,
+            ids,
+            timeout_s,
+        },
+    )
+    .await
 }
 
 /// What is waited for, as it was last seen.
@@ -94,6 +151,7 @@ async fn wait(seat: Arc<Seat>, args: Wait) -> Result<String, ToolError> {
         if !senders.is_empty() {
             news.push(from(&senders));
         }
+        news.extend(seat.shared.arrivals.requests());
         if !news.is_empty() {
             return Ok(news.join("\n"));
         }

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::rig::{Rig, no, unexpected};
 use agent_team_protocol::ErrorCode;
 
-const EVERYBODY: [&str; 12] = [
+const EVERYBODY: [&str; 13] = [
     "send_message",
     "read_messages",
     "list_teammates",
@@ -18,9 +18,10 @@ const EVERYBODY: [&str; 12] = [
     "release_task",
     "remember",
     "recall",
+    "wait",
 ];
 
-const LEAD: [&str; 9] = [
+const LEAD: [&str; 8] = [
     "spawn_teammate",
     "stop_teammate",
     "resume_teammate",
@@ -29,7 +30,6 @@ const LEAD: [&str; 9] = [
     "create_task",
     "assign_task",
     "cancel_task",
-    "wait",
 ];
 
 #[tokio::test]

@@ -154,3 +154,49 @@ async fn nothing_is_waited_for_that_is_over() {
         .unwrap();
     assert_eq!(told, "None of these tasks is open:\nT-1 completed: Task 1");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_request_to_decide_ends_every_wait() {
+    let (rig, _board) = with_board(&[(1, "in_progress")]);
+    for (number, input) in [
+        (1, json!({"for": "tasks"})),
+        (2, json!({"for": "messages"})),
+    ] {
+        let begun = Instant::now();
+        let asks = async {
+            tokio::time::advance(Duration::from_millis(1500)).await;
+            let line = format!("P-{number} ada asks for permission: bash");
+            let request = agent_team_protocol::RequestId(number);
+            rig.shared.arrivals.ask_for_decision(request, line);
+        };
+        let (told, ()) = tokio::join!(rig.run("wait", input), asks);
+        let told = told.unwrap();
+        assert!(told.contains(&format!("P-{number} ada asks")), "{told}");
+        assert_eq!(begun.elapsed(), Duration::from_millis(1500));
+        assert_eq!(rig.shared.arrivals.take_requests().len(), 1, "shown next");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_teammate_waits_for_messages_and_named_tasks() {
+    let rig = Rig::new(false, |method, _| unexpected(method));
+    let begun = Instant::now();
+    let told = rig.run("wait", json!({"timeout_s": 5})).await.unwrap();
+    assert_eq!(told, "No message within 5 s.");
+    assert_eq!(begun.elapsed(), Duration::from_secs(5));
+    let answers = async {
+        tokio::time::advance(Duration::from_secs(1)).await;
+        rig.shared
+            .arrivals
+            .deliver(vec![message(1, "lead", "Use tabs.")]);
+    };
+    let (told, ()) = tokio::join!(rig.run("wait", json!({})), answers);
+    assert!(told.unwrap().contains("messages from lead"));
+    for (input, says) in [
+        (json!({"for": "members"}), "unknown variant `members`"),
+        (json!({"for": "tasks"}), "name the tasks"),
+    ] {
+        let told = rig.refused("wait", input).await;
+        assert!(told.contains(says), "{told}");
+    }
+}
