@@ -14,6 +14,7 @@ use agent_team_core::{Event, Grown, Record};
 use agent_team_protocol::id::{Party, Revision, TaskId};
 use agent_team_system::disk::{FileIdentity, Moved};
 use agent_team_system::lock::FileLock;
+use agent_team_system::planted::{self, Plant};
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, params};
 
 use crate::read::{JournalEntry, ReadError, Restored, newest_message};
@@ -181,6 +182,9 @@ impl Writer {
             .inspect_err(|error| self.note(error))?;
 
         self.newest += rows.len() as u64;
+        if planted::strikes(Plant::SecondWriter, 50) {
+            write_beside(self.file());
+        }
         self.since_snapshot += rows.len() as u64;
         self.snapshot = batch.snapshot;
         Ok(Committed {
@@ -371,6 +375,21 @@ impl Writer {
         self.file()
             .parent()
             .expect("the database was opened in a directory")
+    }
+}
+
+/// A planted fault: an event of another writer.
+fn write_beside(file: &Path) {
+    let written = Connection::open(file).and_then(|other| {
+        other.execute(
+            "INSERT INTO journal (revision, at, tick, parties, message_before, event, call)
+             SELECT revision + 1, at, tick, NULL, message_before, ?1, NULL FROM journal
+             ORDER BY revision DESC LIMIT 1",
+            [r#"{"kind":"grants_ended","data":{}}"#],
+        )
+    });
+    if let Err(error) = written {
+        tracing::warn!(%error, "the planted fault did not happen");
     }
 }
 

@@ -13,6 +13,7 @@
 //! - talking to the supervisor: [`socket`], [`connection`] (frames), [`client`] (calls), [`daemon`]
 //!   (finding and starting it)
 //! - time: [`clock`]
+//! - faults that test builds contain: [`planted`]
 //!
 //! This crate decides nothing about teams: it has no notion of members, tasks or restarts.
 
@@ -32,6 +33,7 @@ pub mod log_file;
 #[cfg_attr(target_os = "macos", path = "os/macos.rs")]
 mod os;
 pub mod path;
+pub mod planted;
 pub mod private_file;
 pub mod process;
 pub mod pty;

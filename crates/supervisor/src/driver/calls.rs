@@ -7,6 +7,7 @@ use agent_team_protocol::method::{
 };
 use agent_team_protocol::request::{OneRequest, Permission};
 use agent_team_protocol::{ErrorCode, Refusal};
+use agent_team_system::planted::{self, Plant};
 
 use super::asked::{Asked, Change, Request};
 use super::waiters::{Shape, Waiter};
@@ -45,6 +46,11 @@ impl Driver {
         match change {
             Change::Call(mut call) => {
                 self.judge_task_lines(&by, &mut call);
+                if let Call::CompleteTask { claim, .. } = &mut *call
+                    && planted::strikes(Plant::StaleOwner, 1)
+                {
+                    claim.generation = None;
+                }
                 let shape = match (&*call, &by) {
                     (Call::Down { .. }, _) => Shape::Down,
                     (Call::Append(_), Origin::Member { name, .. }) => Shape::Append(name.clone()),

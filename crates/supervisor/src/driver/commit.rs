@@ -2,10 +2,11 @@
 
 use std::time::Instant;
 
-use agent_team_core::{Effect, Team};
+use agent_team_core::{Effect, Event, Team};
 use agent_team_protocol::view::CommitView;
 use agent_team_protocol::{ErrorCode, Refusal, Revision, with_causes};
 use agent_team_store::{Batch, CommitError, Committed};
+use agent_team_system::planted::{self, Plant};
 
 use super::asked::{Asked, Change};
 use super::committer::Submitted;
@@ -58,7 +59,14 @@ impl Driver {
         }
     }
 
-    fn batch(&self, turn: Turn) -> Batch {
+    fn batch(&self, mut turn: Turn) -> Batch {
+        for record in &mut turn.records {
+            if let Event::MessageAccepted { to, .. } = &mut record.event
+                && planted::strikes(Plant::LostMessage, 5)
+            {
+                to.clear();
+            }
+        }
         let count = turn.records.len() as u64;
         Batch {
             first: Revision(self.team.revision().0 + 1 - count),

@@ -10,6 +10,7 @@ use agent_team_protocol::launch::LaunchFile;
 use agent_team_protocol::notification::{Abandon, StopMember};
 use agent_team_protocol::view::Fate;
 use agent_team_protocol::{LaunchId, MemberName};
+use agent_team_system::planted::{self, Plant};
 use agent_team_system::private_file;
 use agent_team_system::process::ProcessId;
 use agent_team_system::tree::{Tree, TreeSurvived};
@@ -66,6 +67,11 @@ impl Driver {
             Effect::Assign { member, task } => {
                 if let Some(task) = self.team.board().get(task).map(view::assignment) {
                     self.notify(&member, &task);
+                    if planted::strikes(Plant::DoubleClaim, 3)
+                        && let Some(other) = self.without_task()
+                    {
+                        self.notify(&other, &task);
+                    }
                 }
             }
             Effect::Abandon {
@@ -103,6 +109,13 @@ impl Driver {
             Effect::AskWhenIdle { member, launch } => self.ask_when_idle(&member, launch),
             Effect::Reply { to, outcome } => self.answer(to, outcome),
         }
+    }
+
+    /// The last member by name that holds no claim.
+    fn without_task(&self) -> Option<MemberName> {
+        let members = self.team.members().map(|member| &member.plan.name);
+        let free = members.filter(|name| self.team.task_of(name).is_none());
+        free.max().cloned()
     }
 
     fn launch(&mut self, member: MemberName, launch: LaunchId, token: String) {
