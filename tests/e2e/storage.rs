@@ -1,12 +1,11 @@
 //! Files that are full, gone, damaged, too new or not ours: nothing is acknowledged that is not stored.
 
 use std::fs;
-use std::io::Write;
 use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use agent_team_protocol::view::{MemberState, TaskState};
+use agent_team_tests::small_disk::SmallDisk;
 use agent_team_tests::{Rig, processes};
 
 use crate::teams::{assigned, headless, task};
@@ -15,51 +14,6 @@ use crate::teams::{assigned, headless, task};
 fn database(rig: &Rig) -> PathBuf {
     let mut teams = fs::read_dir(rig.directories().teams()).unwrap();
     teams.next().unwrap().unwrap().path().join("team.db")
-}
-
-/// A file system of so many bytes at a directory; gone with this.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    /// `None`, said aloud, where we may not.
-    fn mount(at: &Path, bytes: u64) -> Option<Self> {
-        fs::create_dir_all(at).unwrap();
-        let mounted = Command::new("mount")
-            .args([
-                "-t",
-                "tmpfs",
-                "-o",
-                &format!("size={bytes},mode=0700"),
-                "tmpfs",
-            ])
-            .arg(at)
-            .output();
-        if mounted.is_ok_and(|mounted| mounted.status.success()) {
-            return Some(Self(at.to_owned()));
-        }
-        eprintln!("skipped: only root can make a small disk");
-        None
-    }
-
-    /// Takes all the room that is left.
-    fn fill(&self) {
-        let mut file = fs::File::create(self.0.join("filler")).unwrap();
-        for size in [64 << 10, 4 << 10, 1] {
-            let block = vec![0; size];
-            while file.write_all(&block).is_ok() {}
-        }
-    }
-
-    fn empty(&self) {
-        fs::remove_file(self.0.join("filler")).unwrap();
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let unmounted = Command::new("umount").arg("-l").arg(&self.0).status();
-        assert!(unmounted.is_ok_and(|status| status.success()));
-    }
 }
 
 #[tokio::test]

@@ -22,11 +22,12 @@ const NAMES: [&str; 4] = [
 /// When they cannot be built.
 pub fn directory() -> PathBuf {
     let own = std::env::current_exe().expect("a test knows its own path");
-    let profile = own
-        .parent()
-        .and_then(Path::parent)
-        .expect("a test is built into target/PROFILE/deps")
-        .to_owned();
+    // A test is built into target/PROFILE/deps, a program into target/PROFILE.
+    let directory = own.parent().expect("a file has a directory");
+    let profile = match directory.parent() {
+        Some(profile) if directory.ends_with("deps") => profile.to_owned(),
+        Some(_) | None => directory.to_owned(),
+    };
     let stamp = profile.join(".agent-team-binaries");
     if !is_current(&profile, &stamp) {
         let lock = File::create(profile.join(".agent-team-binaries.lock"))

@@ -9,6 +9,8 @@
 //! - iTerm2, as the person's own: [`fake_iterm2`]
 //! - a worker whose words are the test's: [`stub`]
 //! - a provider of models whose words are the test's: [`fake_model_server`]
+//! - a disk that can be filled: [`small_disk`]; other faults of the machine: [`shim`]
+//! - random faults and the checks of every promise: [`torture`]
 //! - which processes belong to a world: [`processes`]
 //! - where the binaries come from: [`binaries`]
 //!
@@ -28,8 +30,11 @@ mod logs;
 pub mod processes;
 pub mod rig;
 pub mod screen;
+pub mod shim;
+pub mod small_disk;
 pub mod stub;
 pub mod tmux;
+pub mod torture;
 pub mod user;
 pub mod verb;
 

@@ -15,6 +15,14 @@ pub(crate) fn tell(state: &Path) {
     }
 }
 
+/// The lines of all logs that contain `text`.
+pub(crate) fn lines(state: &Path, text: &str) -> Vec<String> {
+    let logs = below(state).into_iter();
+    logs.flat_map(|(_, log)| log.lines().map(str::to_owned).collect::<Vec<_>>())
+        .filter(|line| line.contains(text))
+        .collect()
+}
+
 fn below(state: &Path) -> Vec<(PathBuf, String)> {
     let mut logs = Vec::new();
     let mut open = vec![state.to_owned()];

@@ -24,6 +24,7 @@ use tokio::process::Command;
 
 use crate::processes::{self, Found, living};
 use crate::screen::Screen;
+use crate::shim::{self, Shim};
 use crate::stub::{self, Stubs};
 use crate::tmux::Tmux;
 use crate::user::{Events, User};
@@ -141,17 +142,34 @@ impl Rig {
         stub::write_script(&self.binary("agent-teamd"), &script);
     }
 
-    /// From now on the binaries are these, in a directory of the rig's.
-    fn link_binaries(&mut self, names: [&str; 2]) {
-        let real = self.binaries.clone();
-        self.binaries = self.root().join("bin");
+    /// Preloads the shim into the supervisor and the workers that start from now on; `None` where it cannot be built.
+    pub fn preload_shim(&mut self) -> Option<Shim> {
+        let shim = Shim::build(self.root())?;
+        let real = self.link_binaries(["agent-team"]);
+        let (variable, settings) = (shim::VARIABLE, shim.settings().display());
+        let library = shim.library().display();
+        // A process finds the other binaries beside its own: the real ones lie beside the scripts that start them.
+        for name in ["agent-teamd", "agent-teammate", "agent-teammate-native"] {
+            let unwrapped = self.binary(&format!("{name}-real"));
+            link(&real.join(name), &unwrapped);
+            let script = format!(
+                "#!/bin/sh\nexport {variable}='{settings}' LD_PRELOAD='{library}'\nexec '{}' \"$@\"\n",
+                unwrapped.display()
+            );
+            stub::write_script(&self.binary(name), &script);
+        }
+        Some(shim)
+    }
+
+    /// Makes a directory of the rig's the place of the binaries, with these in it; returns the former place.
+    fn link_binaries<const N: usize>(&mut self, names: [&str; N]) -> PathBuf {
+        let own = self.root().join("bin");
+        let real = std::mem::replace(&mut self.binaries, own);
         fs::create_dir(&self.binaries).expect("it can be written");
         for name in names {
-            // A link to a file of another file system is not to be had.
-            fs::hard_link(real.join(name), self.binary(name))
-                .or_else(|_| fs::copy(real.join(name), self.binary(name)).map(drop))
-                .expect("it can be written");
+            link(&real.join(name), &self.binary(name));
         }
+        real
     }
 
     /// Where the binaries are.
@@ -404,6 +422,13 @@ impl Default for Rig {
 
 fn verb(arguments: &[&str]) -> String {
     format!("agent-team {}", arguments.join(" "))
+}
+
+/// Links a file, or copies it where the link would lead to another file system.
+fn link(file: &Path, to: &Path) {
+    fs::hard_link(file, to)
+        .or_else(|_| fs::copy(file, to).map(drop))
+        .expect("it can be written");
 }
 
 impl Drop for Rig {

@@ -113,6 +113,23 @@ pub struct Event {
 }
 
 impl Event {
+    /// The event that a notification carries, if it carries one.
+    pub(crate) fn of(arrival: &Arrival) -> Option<Self> {
+        let Arrival::Notification { method, params } = arrival else {
+            return None;
+        };
+        if method != EventNotice::NAME {
+            return None;
+        }
+        let notice: EventNotice = serde_json::from_str(params.get()).expect("an event");
+        let event: Value = serde_json::from_str(notice.event.get()).expect("an event");
+        Some(Self {
+            revision: notice.revision.0,
+            kind: event["kind"].as_str().expect("a kind").to_owned(),
+            data: event["data"].clone(),
+        })
+    }
+
     /// Whether it is of this kind and has these values.
     pub fn is(&self, kind: &str, values: &[(&str, &str)]) -> bool {
         self.kind == kind && values.iter().all(|(name, value)| self.data[name] == *value)
@@ -134,25 +151,16 @@ impl Events {
     /// The next event; `None` when the connection has ended.
     pub async fn next(&mut self) -> Option<Event> {
         loop {
-            let Arrival::Notification { method, params } = self.user.incoming.next().await? else {
+            let Some(event) = Event::of(&self.user.incoming.next().await?) else {
                 continue;
             };
-            if method != EventNotice::NAME {
-                continue;
-            }
-            let notice: EventNotice = serde_json::from_str(params.get()).expect("an event");
-            let event: Value = serde_json::from_str(notice.event.get()).expect("an event");
             assert_eq!(
-                notice.revision.0,
+                event.revision,
                 self.last + 1,
                 "events come without gap or repetition"
             );
-            self.last = notice.revision.0;
-            return Some(Event {
-                revision: notice.revision.0,
-                kind: event["kind"].as_str().expect("a kind").to_owned(),
-                data: event["data"].clone(),
-            });
+            self.last = event.revision;
+            return Some(event);
         }
     }
 

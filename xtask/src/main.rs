@@ -14,6 +14,7 @@ mod install;
 mod run;
 mod test;
 mod tidy;
+mod torture;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -51,6 +52,13 @@ enum Command {
     Schema,
     /// How fast everything is, beside what the machine can do.
     Bench(bench::Arguments),
+    /// Kill, stop, fill and break things at random while a team works, then check every promise.
+    #[command(disable_help_flag = true)]
+    Torture {
+        /// As `cargo xtask torture --help` lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Put the binaries, man pages and completions in place.
     Install {
         #[command(flatten)]
@@ -94,6 +102,7 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::run(),
         Command::Schema => schema(),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Torture { arguments } => torture::run(&arguments),
         Command::Install { place } => install::install(place.prefix),
         Command::Uninstall { place } => install::uninstall(place.prefix),
     };

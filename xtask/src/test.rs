@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 
 use crate::run::{Failed, cargo, check, dev_binaries, script, succeeds};
-use crate::tidy;
+use crate::{tidy, torture};
 
 struct Step {
     name: &'static str,
@@ -70,6 +70,11 @@ const STEPS: &[Step] = &[
         name: "doc",
         does: "examples in the documentation",
         run: doc,
+    },
+    Step {
+        name: "torture",
+        does: "random faults for three minutes; every promise must hold",
+        run: || torture::run(&[]),
     },
 ];
 
@@ -160,7 +165,7 @@ fn deny() -> Result<()> {
 }
 
 /// Says so to the tests, which would build the binaries again within the first one's time: see `binaries` there.
-fn build() -> Result<()> {
+pub(crate) fn build() -> Result<()> {
     let directory = dev_binaries()?;
     let began = directory.join(".agent-team-binaries.new");
     fs::write(&began, "")?;

@@ -1,0 +1,113 @@
+//! `cargo xtask torture`: see [`agent_team_tests::torture`]. Exits with 1 when a promise is violated.
+#![expect(clippy::print_stdout, reason = "a command's output is its purpose")]
+
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use agent_team_tests::torture::{self, Options, Plant};
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// How long the team may take to finish its work once the faults have stopped.
+const CALMS: Duration = Duration::from_secs(90);
+
+/// Set in the process that has mounts of its own.
+const APART: &str = "AGENT_TEAM_TEST_OWN_MOUNTS";
+
+/// Kill, stop, fill and break things at random while a team works, then check every promise.
+#[derive(Parser)]
+#[command(name = "cargo xtask torture", bin_name = "cargo xtask torture")]
+struct Arguments {
+    /// Make faults for this long; fractions count.
+    #[arg(long, default_value_t = 3.0)]
+    minutes: f64,
+    /// Repeat the choices of an earlier run.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Run the members there: headless, hosted or tmux.
+    #[arg(long, default_value = "headless", value_parser = ["headless", "hosted", "tmux"])]
+    placement: String,
+    /// Use a fault that is built into test builds, which a checker must find.
+    #[arg(long, value_parser = plant)]
+    plant: Option<Plant>,
+}
+
+fn plant(name: &str) -> Result<Plant, String> {
+    let found = Plant::ALL.into_iter().find(|plant| plant.name() == name);
+    found.ok_or_else(|| format!("one of {}", Plant::ALL.map(Plant::name).join(", ")))
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    own_mounts();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let options = Options {
+        lasts: Duration::from_secs_f64(arguments.minutes * 60.0),
+        calms: CALMS,
+        seed: arguments.seed.unwrap_or_else(|| {
+            now.map_or(1, |now| now.as_secs() << 16 ^ u64::from(std::process::id()))
+        }),
+        placement: arguments.placement,
+        plant: arguments.plant,
+    };
+    let again = format!(
+        "cargo xtask torture --minutes {} --seed {} --placement {}",
+        arguments.minutes, options.seed, options.placement
+    );
+    println!("seed          {}", options.seed);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime can be started");
+    let report = runtime.block_on(async {
+        // What was started ends with the torture, also when it is interrupted.
+        tokio::select! {
+            report = torture::run(options) => Some(report),
+            () = interrupted() => None,
+        }
+    });
+    let Some(report) = report else {
+        println!("interrupted");
+        return ExitCode::FAILURE;
+    };
+    print!("{report}");
+    if report.violations.is_empty() {
+        println!("every promise held");
+        return ExitCode::SUCCESS;
+    }
+    println!("{} violations; again: {again}", report.violations.len());
+    ExitCode::FAILURE
+}
+
+/// Waits for a signal that asks this process to end.
+async fn interrupted() {
+    let mut terminate = signal(SignalKind::terminate()).expect("signals can be received");
+    let mut interrupt = signal(SignalKind::interrupt()).expect("signals can be received");
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+/// Continues in a mount namespace of its own where it may: a small disk of a torture that is killed ends with it.
+fn own_mounts() {
+    if std::env::var_os(APART).is_some() {
+        return;
+    }
+    let unshare = || {
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--mount", "--propagation", "private", "--"]);
+        unshare
+    };
+    let works = unshare().arg("true").output();
+    let own = std::env::current_exe();
+    if let (Ok(true), Ok(own)) = (works.map(|output| output.status.success()), own) {
+        // It returns only when it fails; then the torture continues here.
+        let _failed = unshare()
+            .arg(own)
+            .args(std::env::args_os().skip(1))
+            .env(APART, "1")
+            .exec();
+    }
+}

@@ -1,0 +1,155 @@
+//! The torture: random faults against the real binaries at work, and a checker for each promise of the product.
+//!
+//! ```text
+//! workload ── operations ─┐
+//! nemesis ─── faults ─────┼─► evidence ─► check ─► violations
+//! product ─── journal ────┘
+//! ```
+//! `cargo xtask torture` runs it; the tests in `tests/torture/` prove with planted faults that the checkers find what
+//! they are for. Everything happens in a world of its own: the torture ends and removes only what it started. The same
+//! seed repeats the same choices; the machine's timing stays its own.
+//!
+//! - what is recorded: [`history`]; what must hold: [`check`]
+//! - what the clients do: `workload`; what fails: `nemesis`; where: `world`; what is measured beside: `meters`
+
+mod caller;
+pub mod check;
+pub mod history;
+mod meters;
+mod nemesis;
+mod report;
+mod workload;
+mod world;
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use caller::Phase;
+use check::{Promise, Violation};
+use history::{Dice, Evidence, Recorder};
+use world::World;
+
+/// What to torture, how long, and from which seed.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How long faults happen.
+    pub lasts: Duration,
+    /// How long the team may take to finish its work afterwards.
+    pub calms: Duration,
+    pub seed: u64,
+    /// `headless`, `hosted` or `tmux`.
+    pub placement: String,
+    pub plant: Option<Plant>,
+}
+
+/// A fault that test builds of the product contain on request, for a checker to find.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Plant {
+    /// An acknowledged message is stored without its recipients.
+    LostMessage,
+    /// A task is given to a second member.
+    DoubleClaim,
+    /// Something else writes to the journal.
+    SecondWriter,
+    /// A call that must be asked is allowed.
+    UnaskedRun,
+    /// A claim's end passes with any generation.
+    StaleOwner,
+}
+
+impl Plant {
+    pub const ALL: [Plant; 5] = [
+        Plant::LostMessage,
+        Plant::DoubleClaim,
+        Plant::SecondWriter,
+        Plant::UnaskedRun,
+        Plant::StaleOwner,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::LostMessage => "lost-message",
+            Self::DoubleClaim => "double-claim",
+            Self::SecondWriter => "second-writer",
+            Self::UnaskedRun => "unasked-run",
+            Self::StaleOwner => "stale-owner",
+        }
+    }
+
+    /// The promise that the planted fault breaks.
+    pub fn breaks(self) -> Promise {
+        match self {
+            Self::LostMessage => Promise::Delivery,
+            Self::DoubleClaim | Self::StaleOwner => Promise::Claims,
+            Self::SecondWriter => Promise::OneWriter,
+            Self::UnaskedRun => Promise::Requests,
+        }
+    }
+}
+
+/// What came of a torture.
+#[derive(Debug)]
+pub struct Report {
+    pub options: Options,
+    pub evidence: Evidence,
+    pub violations: Vec<Violation>,
+}
+
+/// Runs a torture to its end.
+///
+/// # Panics
+/// When the world cannot be made: the binaries or the directories are missing.
+pub async fn run(options: Options) -> Report {
+    let mut world = World::start(&options).await;
+    let recorder = Recorder::start();
+    torment(&world, &options, &recorder).await;
+    let evidence = world.collect(&recorder).await;
+    let violations = check::check(&evidence);
+    Report {
+        options,
+        evidence,
+        violations,
+    }
+}
+
+/// Faults and work, then work without faults.
+async fn torment(world: &World, options: &Options, recorder: &Recorder) {
+    let dice = |stream| Dice::new(options.seed, stream);
+    let target = || world.target();
+    let finished = watch::Sender::new(false);
+    let begin_work = async {
+        tokio::join!(
+            workload::sender(target(), recorder.clone(), 1, dice(1)),
+            workload::sender(target(), recorder.clone(), 2, dice(2)),
+            workload::sender(target(), recorder.clone(), 3, dice(3)),
+            workload::typist(world, recorder.clone(), dice(4)),
+            workload::planner(target(), recorder.clone(), dice(5)),
+            workload::claimant(target(), recorder.clone(), dice(6)),
+            workload::asker(target(), recorder.clone(), dice(7)),
+            workload::watcher(world, recorder.clone(), dice(8)),
+            meters::probe(target(), recorder.clone()),
+            meters::subscriber(target(), recorder.clone()),
+            meters::size(world, recorder.clone()),
+        );
+        finished.send_replace(true);
+    };
+    let go_on_to_the_end = async {
+        tokio::join!(
+            workload::decider(target(), recorder.clone(), dice(9)),
+            workload::reviver(target()),
+            meters::stalls(target(), recorder.clone()),
+        )
+    };
+    let phases = async {
+        nemesis::run(world, options, recorder).await;
+        world.heal().await;
+        world.enter(Phase::Calm);
+        let mut finished = finished.subscribe();
+        let _elapsed = timeout(options.calms, finished.wait_for(|finished| *finished)).await;
+        world.calm_down(options.calms, recorder).await;
+        world.enter(Phase::Over);
+    };
+    tokio::join!(phases, begin_work, go_on_to_the_end);
+}

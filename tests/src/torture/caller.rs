@@ -1,0 +1,128 @@
+//! A client that repeats each call with its key until it is answered, whatever dies meanwhile. Used by the workload.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use agent_team_protocol::ErrorCode;
+use agent_team_protocol::initialize::Initialize;
+use agent_team_protocol::method::Method;
+use agent_team_protocol::rpc::{self, TeamRef};
+use agent_team_system::client::{CallError, Client, Incoming};
+use agent_team_system::daemon::Announced;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+use super::history::Outcome;
+
+/// How long one attempt waits for its answer before it is made again.
+const ATTEMPT_LIMIT: Duration = Duration::from_secs(15);
+
+/// Between two attempts.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// What the torture does now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    /// Faults happen.
+    Torture,
+    /// No more faults; clients finish what they began, and begin nothing.
+    Calm,
+    /// What is unanswered stays so.
+    Over,
+}
+
+/// Where the team is, and which phase it is: what each client of a torture needs.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    pub(crate) lock: PathBuf,
+    pub(crate) project: PathBuf,
+    pub(crate) phase: watch::Receiver<Phase>,
+}
+
+impl Target {
+    pub(crate) fn phase(&self) -> Phase {
+        *self.phase.borrow()
+    }
+
+    /// Waits, or returns at once when there is nothing more to begin.
+    pub(crate) async fn pause(&mut self, pause: Duration) -> bool {
+        let calm = self.phase.wait_for(|phase| *phase != Phase::Torture);
+        timeout(pause, calm).await.is_err()
+    }
+
+    pub(crate) async fn connect(&self, client: &str) -> Option<(Client, Incoming)> {
+        let socket = Announced::read(&self.lock).ok()??.socket;
+        let initialize = Initialize::client(client);
+        let connected = timeout(ATTEMPT_LIMIT, Client::connect(&socket, &initialize));
+        connected.await.ok()?.ok()
+    }
+
+    pub(crate) fn call<A>(&self, key: Option<String>, args: A) -> rpc::Call<A> {
+        rpc::Call {
+            team: Some(TeamRef::Directory(self.project.clone())),
+            key,
+            args,
+        }
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Caller {
+    pub(crate) target: Target,
+    pub(crate) id: String,
+    calls: u64,
+    connection: Option<(Client, Incoming)>,
+}
+
+impl Caller {
+    pub(crate) fn new(target: Target, id: impl Into<String>) -> Self {
+        Self {
+            target,
+            id: id.into(),
+            calls: 0,
+            connection: None,
+        }
+    }
+
+    /// The answer, once there is one.
+    ///
+    /// # Errors
+    /// How it was refused, or that there was no answer before the end.
+    pub(crate) async fn call<M: Method<Args: Clone>>(
+        &mut self,
+        args: M::Args,
+    ) -> Result<M::Answer, Outcome> {
+        self.calls += 1;
+        let call = self.target.call(Some(self.calls.to_string()), args);
+        while self.target.phase() != Phase::Over {
+            if self.connection.is_none() {
+                self.connection = self.target.connect(&self.id).await;
+            }
+            if let Some((client, _)) = &self.connection {
+                match timeout(ATTEMPT_LIMIT, client.call::<M>(&call)).await {
+                    Ok(Ok(answer)) => return Ok(answer),
+                    Ok(Err(CallError::Refused(refusal)))
+                        if refusal.code != ErrorCode::ShuttingDown =>
+                    {
+                        return Err(Outcome::Refused(word(refusal.code)));
+                    }
+                    Ok(Err(CallError::Answer { method, source })) => {
+                        panic!("the answer to {method} does not fit: {source}")
+                    }
+                    Ok(Err(CallError::Refused(_) | CallError::Disconnected)) | Err(_) => {
+                        self.connection = None;
+                    }
+                }
+            }
+            sleep(PAUSE).await;
+        }
+        Err(Outcome::Unknown)
+    }
+}
+
+/// The code as it is on the wire.
+fn word(code: ErrorCode) -> String {
+    let value = serde_json::to_value(code).expect("a code is a word");
+    value.as_str().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,172 @@
+//! Claims, runs of tasks and commands that need permission: one owner, one end, nothing that was not allowed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::history::{Call, Evidence, Mark, Outcome};
+use super::number;
+
+pub(super) fn claims(evidence: &Evidence) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut owners: BTreeMap<u64, (String, u64)> = BTreeMap::new();
+    for event in &evidence.journal {
+        let task = number(event, "task", "T-");
+        match event.kind.as_str() {
+            "task_claimed" => {
+                let owner = event.text("owner").to_owned();
+                let generation = event.data["generation"].as_u64().unwrap_or_default();
+                if let Some((before, last)) = owners.insert(task, (owner.clone(), generation)) {
+                    if generation <= last {
+                        found.push(format!("T-{task}: generation {generation} follows {last}"));
+                    }
+                    if !before.is_empty() && before != owner {
+                        found.push(format!("T-{task} of {before} was given to {owner}"));
+                    }
+                }
+            }
+            "task_released" | "task_completed" | "task_failed" | "task_cancelled" => {
+                if let Some((owner, _)) = owners.get_mut(&task) {
+                    owner.clear();
+                }
+            }
+            _ => {}
+        }
+    }
+    found.extend(stale_owners(evidence));
+    for (key, marks) in &evidence.runs {
+        found.extend(overlaps(key, marks));
+    }
+    found
+}
+
+/// A client that ends a claim with a generation which is not the newest is refused. Claims that may have been made
+/// without an answer leave the generation open.
+fn stale_owners(evidence: &Evidence) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut newest: BTreeMap<u64, u64> = BTreeMap::new();
+    for operation in &evidence.operations {
+        match (&operation.call, &operation.outcome) {
+            (Call::Claim { task }, Outcome::Done(answer)) => {
+                newest.insert(*task, answer.generation);
+            }
+            (
+                Call::Complete { task, generation } | Call::Release { task, generation },
+                Outcome::Done(_),
+            ) => {
+                let current = newest.get(task).copied().unwrap_or(*generation);
+                if *generation < current {
+                    found.push(format!(
+                        "T-{task} was changed by generation {generation} at {:.3} s, while {current} held it",
+                        operation.ended.as_secs_f64()
+                    ));
+                }
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// Runs of one task side by side: one of them ended after another began.
+fn overlaps(key: &str, marks: &[Mark]) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut open: Vec<(&str, &str)> = Vec::new();
+    for mark in marks {
+        match mark {
+            Mark::Began { member, process } => open.push((process, member)),
+            Mark::Ended { process } => {
+                let place = open.iter().position(|(pid, _)| pid == process);
+                let Some(place) = place else { continue };
+                for (_, other) in &open[place + 1..] {
+                    found.push(format!(
+                        "{key} ran at {} and {other} at once",
+                        open[place].1
+                    ));
+                }
+                open.remove(place);
+            }
+        }
+    }
+    found
+}
+
+pub(super) fn runs(evidence: &Evidence) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut attempts: BTreeMap<u64, u64> = BTreeMap::new();
+    let mut ended: BTreeSet<u64> = BTreeSet::new();
+    for event in &evidence.journal {
+        let task = number(event, "task", "T-");
+        match event.kind.as_str() {
+            "task_claimed" => {
+                attempts.insert(task, event.data["attempts"].as_u64().unwrap_or_default());
+                if ended.contains(&task) {
+                    found.push(format!("T-{task} was claimed after it had ended"));
+                }
+            }
+            "task_completed" | "task_failed" if !ended.insert(task) => {
+                found.push(format!("T-{task} ended twice"));
+            }
+            "task_retried" => drop(ended.remove(&task)),
+            _ => {}
+        }
+    }
+    for task in &evidence.tasks {
+        let Some(marks) = evidence.runs.get(&task.key) else {
+            continue;
+        };
+        let began = |mark: &&Mark| matches!(mark, Mark::Began { .. });
+        let begun = marks.iter().filter(began).count() as u64;
+        let limit = match task.rerun {
+            true => attempts.get(&task.id).copied().unwrap_or_default(),
+            false => 1,
+        };
+        if begun > limit {
+            found.push(format!(
+                "T-{} ran {begun} times, {limit} allowed: {marks:?}",
+                task.id
+            ));
+        }
+        if task.state == "completed" && begun == 0 {
+            found.push(format!("T-{} is completed and never ran", task.id));
+        }
+    }
+    found
+}
+
+pub(super) fn requests(evidence: &Evidence) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut allowed: BTreeMap<u64, u64> = BTreeMap::new();
+    for operation in &evidence.operations {
+        let Call::Allow { command } = operation.call else {
+            continue;
+        };
+        if !matches!(operation.outcome, Outcome::Refused(_)) {
+            *allowed.entry(command).or_default() += 1;
+        }
+    }
+    for (command, times) in &evidence.commands {
+        match allowed.get(command) {
+            None => found.push(format!("command {command} ran and was never allowed")),
+            Some(allowed) if times > allowed => found.push(format!(
+                "command {command} ran {times} times and was allowed {allowed} times"
+            )),
+            Some(_) => {}
+        }
+    }
+    let mut decided: BTreeSet<&str> = BTreeSet::new();
+    for event in &evidence.journal {
+        let request = event.text("request");
+        match event.kind.as_str() {
+            "request_allowed" => {
+                if event.text("by") != "user" {
+                    found.push(format!("{request} was allowed by {:?}", event.text("by")));
+                }
+                decided.insert(request);
+            }
+            "request_begun" if !decided.contains(request) => {
+                found.push(format!("{request} was begun before it was allowed"));
+            }
+            _ => {}
+        }
+    }
+    found
+}

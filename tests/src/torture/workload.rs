@@ -1,0 +1,360 @@
+//! What the clients do while faults happen: send, add tasks, claim and complete, ask and decide, by the socket and by
+//! the command line. Each records its operations; [`super::check`] compares them with what happened.
+
+use std::time::Duration;
+
+use agent_team_protocol::id::Generation;
+use agent_team_protocol::method::{
+    AddTask, ClaimTask, EndTask, MemberRestart, MessageSend, Nothing, OneMember, RequestDecide,
+    RequestList, SendMessage, TaskAdd, TaskClaim, TaskComplete, TaskRelease, TeamShow,
+};
+use agent_team_protocol::request::{DecideRequest, Decision, ListRequests, RequestView, Scope};
+use agent_team_protocol::spec::TaskSpec;
+use agent_team_protocol::view::MemberState;
+use agent_team_protocol::{Recipient, TaskId};
+use serde_json::Value;
+use tokio::time::timeout;
+
+use super::caller::{Caller, Phase, Target};
+use super::history::{Answer, Call, Dice, Operation, Outcome, Recorder};
+use super::world::{AGENT, COMMAND_MEMBERS, World};
+use crate::fake_model_server::{Reply, Request};
+
+/// At most so many commands ask for permission: the agent's conversation holds them all.
+const COMMANDS_MAX: u64 = 150;
+
+/// Records one operation from before its call to after its answer.
+async fn recorded(
+    recorder: &Recorder,
+    client: &str,
+    call: Call,
+    outcome: impl Future<Output = Result<Answer, Outcome>>,
+) -> Outcome {
+    let began = recorder.now();
+    let outcome = outcome.await.map_or_else(|other| other, Outcome::Done);
+    let operation = Operation {
+        client: client.to_owned(),
+        began,
+        ended: recorder.now(),
+        call,
+        outcome: outcome.clone(),
+    };
+    recorder.add(|evidence| evidence.operations.push(operation));
+    outcome
+}
+
+async fn send(caller: &mut Caller, recorder: &Recorder, to: &str, text: String) {
+    let message = SendMessage {
+        to: to.parse::<Recipient>().expect("a recipient"),
+        text: text.clone(),
+        urgent: false,
+        reply_to: None,
+    };
+    let (client, to) = (caller.id.clone(), to.to_owned());
+    let sent = async {
+        let answer = caller.call::<MessageSend>(message).await?;
+        Ok(Answer {
+            id: answer.id.0,
+            generation: 0,
+            recipients: answer.to.iter().map(ToString::to_string).collect(),
+        })
+    };
+    recorded(recorder, &client, Call::Send { to, text }, sent).await;
+}
+
+/// Sends numbered messages to members at random, and to all.
+pub(crate) async fn sender(target: Target, recorder: Recorder, number: u64, mut dice: Dice) {
+    let mut caller = Caller::new(target, format!("sender-{number}"));
+    for count in 0.. {
+        if !caller.target.pause(dice.between(20, 140)).await {
+            return;
+        }
+        let to = match dice.below(10) {
+            0 => "all",
+            _ => dice.pick(&COMMAND_MEMBERS).expect("there are members"),
+        };
+        let padding = if dice.below(20) == 0 { 2_000 } else { 20 };
+        let text = format!("sender-{number} {count} {}", "x".repeat(padding));
+        send(&mut caller, &recorder, to, text).await;
+    }
+}
+
+/// Sends through the command line. A command that lost its supervisor may have been carried out.
+pub(crate) async fn typist(world: &World, recorder: Recorder, mut dice: Dice) {
+    let mut target = world.target();
+    for count in 0.. {
+        if !target.pause(dice.between(400, 1_500)).await {
+            return;
+        }
+        let text = format!("typist {count}");
+        let to = dice.pick(&COMMAND_MEMBERS).expect("there are members");
+        let typed = async {
+            let (code, output) = world.verb(&["send", to, &text, "--json"]).await;
+            match code {
+                0 => Ok(Answer {
+                    id: numbered(&output["id"], "M-"),
+                    generation: 0,
+                    recipients: vec![(*to).to_owned()],
+                }),
+                4 => Err(Outcome::Refused(
+                    output["error"]["code"]
+                        .as_str()
+                        .unwrap_or_default()
+                        .to_owned(),
+                )),
+                _ => Err(Outcome::Unknown),
+            }
+        };
+        let call = Call::Send {
+            to: (*to).to_owned(),
+            text: text.clone(),
+        };
+        // Each command is a client of its own.
+        recorded(&recorder, &text, call, typed).await;
+    }
+}
+
+fn numbered(value: &Value, prefix: &str) -> u64 {
+    let text = value.as_str().and_then(|text| text.strip_prefix(prefix));
+    text.and_then(|text| text.parse().ok()).unwrap_or_default()
+}
+
+async fn add_task(caller: &mut Caller, recorder: &Recorder, spec: TaskSpec) -> Option<TaskId> {
+    let call = Call::AddTask {
+        key: spec.key.clone(),
+    };
+    let client = caller.id.clone();
+    let added = async {
+        let answer = caller.call::<TaskAdd>(AddTask { spec }).await?;
+        Ok(Answer {
+            id: answer.task.0,
+            generation: answer.generation.0,
+            recipients: Vec::new(),
+        })
+    };
+    match recorded(recorder, &client, call, added).await {
+        Outcome::Done(answer) => Some(TaskId(answer.id)),
+        Outcome::Refused(_) | Outcome::Unknown => None,
+    }
+}
+
+/// Adds tasks that members run. Each run leaves a line when it begins and one when it ends.
+pub(crate) async fn planner(target: Target, recorder: Recorder, mut dice: Dice) {
+    let mut caller = Caller::new(target, "planner");
+    for count in 0.. {
+        if !caller.target.pause(dice.between(150, 700)).await {
+            return;
+        }
+        let key = format!("task-{count}");
+        let seconds = dice.below(4);
+        let run = format!(
+            "echo began $AGENT_TEAM_MEMBER $$ >> runs/{key}; sleep 0.{seconds}; echo ended $$ >> runs/{key}"
+        );
+        let spec = TaskSpec {
+            title: key.clone(),
+            key,
+            run: Some(run),
+            rerun: dice.below(3) > 0,
+            ..TaskSpec::default()
+        };
+        add_task(&mut caller, &recorder, spec).await;
+    }
+}
+
+/// Claims tasks that only the user takes, releases and claims them again, and completes them first with the
+/// generation that it gave up.
+pub(crate) async fn claimant(target: Target, recorder: Recorder, mut dice: Dice) {
+    let mut caller = Caller::new(target, "claimant");
+    for count in 0.. {
+        if !caller.target.pause(dice.between(300, 1_200)).await {
+            return;
+        }
+        let key = format!("claim-{count}");
+        let spec = TaskSpec {
+            title: key.clone(),
+            key,
+            ..TaskSpec::default()
+        };
+        let Some(task) = add_task(&mut caller, &recorder, spec).await else {
+            continue;
+        };
+        let Some(stale) = claim(&mut caller, &recorder, task).await else {
+            continue;
+        };
+        end::<TaskRelease>(&mut caller, &recorder, task, stale).await;
+        let Some(current) = claim(&mut caller, &recorder, task).await else {
+            continue;
+        };
+        end::<TaskComplete>(&mut caller, &recorder, task, stale).await;
+        end::<TaskComplete>(&mut caller, &recorder, task, current).await;
+    }
+}
+
+async fn claim(caller: &mut Caller, recorder: &Recorder, task: TaskId) -> Option<u64> {
+    let (client, call) = (caller.id.clone(), Call::Claim { task: task.0 });
+    let claimed = async {
+        let claim = ClaimTask { task: Some(task) };
+        let answer = caller.call::<TaskClaim>(claim).await?;
+        Ok(Answer {
+            id: answer.task.0,
+            generation: answer.generation.0,
+            recipients: Vec::new(),
+        })
+    };
+    match recorded(recorder, &client, call, claimed).await {
+        Outcome::Done(answer) => Some(answer.generation),
+        Outcome::Refused(_) | Outcome::Unknown => None,
+    }
+}
+
+/// A method that ends a claim.
+trait End: agent_team_protocol::method::Method<Args = EndTask> {
+    fn call(task: u64, generation: u64) -> Call;
+}
+
+impl End for TaskRelease {
+    fn call(task: u64, generation: u64) -> Call {
+        Call::Release { task, generation }
+    }
+}
+
+impl End for TaskComplete {
+    fn call(task: u64, generation: u64) -> Call {
+        Call::Complete { task, generation }
+    }
+}
+
+async fn end<M: End>(caller: &mut Caller, recorder: &Recorder, task: TaskId, generation: u64) {
+    let client = caller.id.clone();
+    let ended = async {
+        let end = EndTask {
+            task,
+            generation: Some(Generation(generation)),
+            text: "claimant".to_owned(),
+        };
+        caller.call::<M>(end).await?;
+        Ok(Answer::default())
+    };
+    recorded(recorder, &client, M::call(task.0, generation), ended).await;
+}
+
+/// Has the agent run numbered commands that need the user's permission.
+pub(crate) async fn asker(target: Target, recorder: Recorder, mut dice: Dice) {
+    let mut caller = Caller::new(target, "asker");
+    for command in 0..COMMANDS_MAX {
+        if !caller.target.pause(dice.between(700, 1_800)).await {
+            return;
+        }
+        send(
+            &mut caller,
+            &recorder,
+            AGENT,
+            format!("run command {command} now"),
+        )
+        .await;
+    }
+}
+
+/// The agent's model: one call for each command that it was asked for, in their order, and never a second one.
+pub(crate) fn model(request: &Request) -> Reply {
+    let conversation = serde_json::to_string(request.messages()).unwrap_or_default();
+    let asked = |command: &u64| conversation.contains(&format!("run command {command} now"));
+    let called = |command: &u64| conversation.contains(&shell_line(*command));
+    let next = (0..COMMANDS_MAX)
+        .filter(asked)
+        .find(|command| !called(command));
+    match next {
+        Some(command) => Reply::call(
+            "bash",
+            serde_json::json!({ "command": shell_line(command) }),
+        ),
+        None => Reply::text("There is nothing more to run."),
+    }
+}
+
+fn shell_line(command: u64) -> String {
+    format!("echo ran >> commands/c{command}-")
+}
+
+/// Which command a request is for.
+fn command_of(request: &RequestView) -> Option<u64> {
+    let (_, rest) = request.input.get().split_once("commands/c")?;
+    rest.split_once('-')?.0.parse().ok()
+}
+
+/// The user, who allows some requests, denies others, and takes time over it. Decides until all is over.
+pub(crate) async fn decider(target: Target, recorder: Recorder, mut dice: Dice) {
+    let mut caller = Caller::new(target, "decider");
+    while caller.target.phase() != Phase::Over {
+        tokio::time::sleep(dice.between(50, 600)).await;
+        let list = ListRequests { all: false };
+        let Ok(list) = caller.call::<RequestList>(list).await else {
+            continue;
+        };
+        for request in list.requests {
+            let Some(command) = command_of(&request) else {
+                continue;
+            };
+            let is_allowed = dice.below(3) > 0;
+            let (decision, call) = match is_allowed {
+                true => {
+                    let (scope, rules) = (Scope::Once, Vec::new());
+                    (Decision::Allow { scope, rules }, Call::Allow { command })
+                }
+                false => {
+                    let reason = "not now".to_owned();
+                    (Decision::Deny { reason }, Call::Deny { command })
+                }
+            };
+            let decide = DecideRequest {
+                request: request.id,
+                digest: Some(request.digest),
+                decision,
+                via: None,
+            };
+            let decided = async {
+                caller.call::<RequestDecide>(decide).await?;
+                Ok(Answer::default())
+            };
+            recorded(&recorder, "decider", call, decided).await;
+        }
+    }
+}
+
+/// Restarts members that died too often, as the user does.
+pub(crate) async fn reviver(target: Target) {
+    let mut caller = Caller::new(target, "reviver");
+    while caller.target.phase() != Phase::Over {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let Ok(team) = caller.call::<TeamShow>(Nothing {}).await else {
+            continue;
+        };
+        for member in team.members {
+            if member.state == MemberState::Held {
+                let member = OneMember {
+                    member: member.name,
+                };
+                // Its state may have changed meanwhile.
+                let _refused = caller.call::<MemberRestart>(member).await;
+            }
+        }
+    }
+}
+
+/// Runs a reading verb now and then: it starts a supervisor where none is left.
+pub(crate) async fn watcher(world: &World, recorder: Recorder, mut dice: Dice) {
+    let mut target = world.target();
+    while target.pause(dice.between(2_000, 4_000)).await {
+        let verb = dice
+            .pick(&["ps", "requests", "messages"])
+            .expect("there are verbs");
+        let arguments = [*verb, "--json"];
+        let run = timeout(Duration::from_secs(60), world.verb(&arguments));
+        let failure = match run.await {
+            Ok((70, output)) => format!("{verb} failed with a bug: {output}"),
+            Err(_) => format!("{verb} did not end within a minute"),
+            Ok(_) => continue,
+        };
+        recorder.add(|evidence| evidence.unfinished.push(failure));
+    }
+}

@@ -1,0 +1,394 @@
+//! The world of a torture: a rig with a team at work, its faults made possible, and what is read from it in the end.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use agent_team_protocol::Revision;
+use agent_team_protocol::method::{
+    EventSubscribe, ListTasks, Nothing, RequestList, Subscribe, TaskList, TeamShow,
+};
+use agent_team_protocol::request::ListRequests;
+use agent_team_protocol::view::{MemberState, TaskState};
+use agent_team_system::process::{ProcessId, Signal};
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::Options;
+use super::caller::{Caller, Phase, Target};
+use super::history::{Evidence, Mark, Recorder, Task};
+use crate::fake_model_server::FakeModelServer;
+use crate::processes::{self, Found};
+use crate::shim::Shim;
+use crate::small_disk::SmallDisk;
+use crate::{Event, Rig, logs};
+
+/// Members that run commands.
+pub(crate) const COMMAND_MEMBERS: [&str; 4] = ["m0", "m1", "m2", "m3"];
+
+/// The member with a model.
+pub(crate) const AGENT: &str = "ada";
+
+/// A verb that takes longer does not answer.
+const VERB_LIMIT: Duration = Duration::from_secs(60);
+
+/// See the module. The disk is unmounted before the rig's directory is removed.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) disk: Option<SmallDisk>,
+    pub(crate) shim: Option<Shim>,
+    pub(crate) rig: Rig,
+    phase: watch::Sender<Phase>,
+    decoy: tokio::process::Child,
+    _model: FakeModelServer,
+}
+
+/// What a process of the world is, by its command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    Supervisor,
+    Worker,
+    /// Lends its terminal to a worker.
+    PaneHelper,
+    Tmux,
+    /// One of the torture's own commands.
+    Verb,
+    /// What a worker started.
+    Command,
+}
+
+impl Role {
+    pub(crate) fn of(found: &Found) -> Self {
+        let has = |text: &str| found.command.contains(text);
+        if has("tmux.sock") || found.command.starts_with("tmux") {
+            Self::Tmux
+        } else if has("agent-teamd") {
+            Self::Supervisor
+        } else if has("agent-teammate") && has("--hold") {
+            Self::PaneHelper
+        } else if has("/agent-teammate") {
+            Self::Worker
+        } else if has("bin/agent-team ") || has("debug/agent-team ") || has("release/agent-team ") {
+            Self::Verb
+        } else {
+            Self::Command
+        }
+    }
+}
+
+impl World {
+    pub(crate) async fn start(options: &Options) -> Self {
+        let model = FakeModelServer::start(super::workload::model).await;
+        let mut rig = Rig::new();
+        let shim = rig.preload_shim();
+        // A journal takes about 1 KiB for each operation and its events.
+        let minutes = options.lasts.as_secs().div_ceil(60);
+        let disk = SmallDisk::mount(&rig.directories().state, (64 + 12 * minutes) << 20);
+        rig.set("OPENAI_BASE_URL", model.base_url());
+        rig.set("OPENAI_API_KEY", "a-key-for-nobody");
+        if let Some(plant) = options.plant {
+            rig.set("AGENT_TEAM_PLANT", plant.name());
+        }
+        rig.write(".agent-team/team.toml", &team_file(&options.placement));
+        for directory in ["runs", "commands"] {
+            fs::create_dir(rig.project().join(directory)).expect("the project can be written");
+        }
+        let decoy = decoy(&rig.project());
+        let world = Self {
+            disk,
+            shim,
+            rig,
+            phase: watch::Sender::new(Phase::Torture),
+            decoy,
+            _model: model,
+        };
+        let (code, output) = world.verb(&["up", "--detach", "--json"]).await;
+        assert_eq!(code, 0, "the team does not start: {output}");
+        world
+    }
+
+    pub(crate) fn target(&self) -> Target {
+        Target {
+            lock: self.rig.directories().supervisor_lock(),
+            project: self.rig.project(),
+            phase: self.phase.subscribe(),
+        }
+    }
+
+    pub(crate) fn enter(&self, phase: Phase) {
+        self.phase.send_replace(phase);
+    }
+
+    /// Runs a verb: its exit code, -1 without one, and the document that it printed on either stream.
+    pub(crate) async fn verb(&self, arguments: &[&str]) -> (i32, Value) {
+        let mut command = self.rig.command(arguments);
+        command.stdin(Stdio::null()).kill_on_drop(true);
+        let Ok(output) = timeout(VERB_LIMIT, command.output()).await else {
+            return (-1, Value::Null);
+        };
+        let output = output.expect("the binary runs");
+        let printed = match output.stdout.is_empty() {
+            true => output.stderr,
+            false => output.stdout,
+        };
+        let text = String::from_utf8_lossy(&printed).into_owned();
+        let document = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        (output.status.code().unwrap_or(-1), document)
+    }
+
+    /// The living processes of the world in these roles.
+    pub(crate) fn processes(&self, roles: &[Role]) -> Vec<Found> {
+        let found = self.rig.processes().into_iter();
+        found
+            .filter(|found| roles.contains(&Role::of(found)))
+            .collect()
+    }
+
+    /// Undoes every fault, and makes sure that there is a supervisor.
+    pub(crate) async fn heal(&self) {
+        if let Some(shim) = &self.shim {
+            shim.set_clock(0);
+            shim.fail_syncs(false);
+        }
+        for found in self.rig.processes() {
+            let _ended = found.process.signal(Signal::SIGCONT);
+        }
+        self.verb(&["ps", "--json"]).await;
+    }
+
+    /// Waits until all work is done. What is not done by then is a violation.
+    pub(crate) async fn calm_down(&self, limit: Duration, recorder: &Recorder) {
+        let mut caller = Caller::new(self.target(), "calm");
+        let deadline = Instant::now() + limit;
+        let unfinished = loop {
+            let unfinished = match timeout(limit, unfinished(&mut caller)).await {
+                Ok(unfinished) => unfinished,
+                Err(_) => vec!["no supervisor answers".to_owned()],
+            };
+            if unfinished.is_empty() || Instant::now() >= deadline {
+                break unfinished;
+            }
+            sleep(Duration::from_millis(200)).await;
+        };
+        recorder.add(|evidence| evidence.unfinished.extend(unfinished));
+    }
+
+    /// Reads what the checkers need, ends the team, and reads what is left.
+    pub(crate) async fn collect(&mut self, recorder: &Recorder) -> Evidence {
+        let journal = self.journal().await;
+        let tasks = self.tasks().await;
+        let (runs, commands) = (self.runs(), self.commands());
+        let (code, receipts) = self.verb(&["down", "--json"]).await;
+        let mut left = match code {
+            0 => Vec::new(),
+            code => vec![format!("down exits with {code}: {receipts}")],
+        };
+        // The supervisor's own end follows the answer to `down`.
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let remaining = || self.rig.processes().into_iter();
+        while remaining().next().is_some() && Instant::now() < deadline {
+            sleep(Duration::from_millis(20)).await;
+        }
+        left.extend(remaining().map(|found| format!("{} {}", found.process.pid, found.command)));
+        let directories = self.rig.directories();
+        for directory in [directories.run.join("launch"), directories.run.join("env")] {
+            let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+            left.extend(entries.map(|entry| entry.path().display().to_string()));
+        }
+        let harmed = match self.decoy.try_wait() {
+            Ok(None) => Vec::new(),
+            ended => vec![format!("the decoy in the project: {ended:?}")],
+        };
+        let panics = logs::lines(&directories.state, "panicked at");
+        recorder.add(|evidence| {
+            evidence.journal = journal;
+            evidence.tasks = tasks;
+            evidence.runs = runs;
+            evidence.commands = commands;
+            evidence.left = left;
+            evidence.harmed = harmed;
+            evidence.panics = panics;
+        });
+        recorder.evidence()
+    }
+
+    /// Every event so far.
+    async fn journal(&self) -> Vec<Event> {
+        let target = self.target();
+        'attempt: for _ in 0..10 {
+            sleep(Duration::from_millis(50)).await;
+            let Some((client, mut incoming)) = target.connect("journal").await else {
+                continue;
+            };
+            let subscribe = Subscribe {
+                after: Revision(0),
+                transient: false,
+            };
+            let call = target.call(None, subscribe);
+            let Ok(answer) = client.call::<EventSubscribe>(&call).await else {
+                continue;
+            };
+            let mut journal: Vec<Event> = Vec::new();
+            while journal
+                .last()
+                .is_none_or(|last| last.revision < answer.head.0)
+            {
+                let Ok(Some(arrival)) = timeout(VERB_LIMIT, incoming.next()).await else {
+                    continue 'attempt;
+                };
+                journal.extend(Event::of(&arrival));
+            }
+            return journal;
+        }
+        Vec::new()
+    }
+
+    async fn tasks(&self) -> Vec<Task> {
+        let (_, list) = self.verb(&["task", "list", "--json"]).await;
+        let tasks = list["tasks"].as_array().into_iter().flatten();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        tasks
+            .map(|task| Task {
+                id: text(&task["id"])
+                    .trim_start_matches("T-")
+                    .parse()
+                    .unwrap_or_default(),
+                key: text(&task["key"]),
+                state: text(&task["state"]),
+                rerun: task["rerun"].as_bool().unwrap_or(true),
+            })
+            .collect()
+    }
+
+    fn runs(&self) -> BTreeMap<String, Vec<Mark>> {
+        let parse = |line: &str| {
+            let words: Vec<&str> = line.split(' ').collect();
+            match words[..] {
+                ["began", member, process] => Some(Mark::Began {
+                    member: member.to_owned(),
+                    process: process.to_owned(),
+                }),
+                ["ended", process] => Some(Mark::Ended {
+                    process: process.to_owned(),
+                }),
+                _ => None,
+            }
+        };
+        files(&self.rig.project().join("runs"))
+            .map(|(name, text)| (name, text.lines().filter_map(parse).collect()))
+            .collect()
+    }
+
+    fn commands(&self) -> BTreeMap<u64, u64> {
+        files(&self.rig.project().join("commands"))
+            .filter_map(|(name, text)| {
+                let number = name.strip_prefix('c')?.strip_suffix('-')?.parse().ok()?;
+                Some((number, text.lines().count() as u64))
+            })
+            .collect()
+    }
+}
+
+fn files(directory: &Path) -> impl Iterator<Item = (String, String)> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.filter_map(|entry| {
+        let name = entry.file_name().to_str()?.to_owned();
+        Some((name, fs::read_to_string(entry.path()).ok()?))
+    })
+}
+
+/// What is not done yet.
+async fn unfinished(caller: &mut Caller) -> Vec<String> {
+    let mut unfinished = Vec::new();
+    let Ok(team) = caller.call::<TeamShow>(Nothing {}).await else {
+        return vec!["the team cannot be shown".to_owned()];
+    };
+    for member in team.members {
+        if member.unread > 0 {
+            unfinished.push(format!(
+                "{} has {} unread messages",
+                member.name, member.unread
+            ));
+        }
+        if member.state != MemberState::Idle {
+            unfinished.push(format!(
+                "{} is {:?}: {}",
+                member.name, member.state, member.why
+            ));
+        }
+    }
+    let list = ListRequests { all: false };
+    for request in caller
+        .call::<RequestList>(list)
+        .await
+        .map_or(Vec::new(), |list| list.requests)
+    {
+        unfinished.push(format!("{} of {} is undecided", request.id, request.member));
+    }
+    let mut page = Some(ListTasks::default());
+    while let Some(list) = page {
+        let Ok(answer) = caller.call::<TaskList>(list).await else {
+            return vec!["the board cannot be listed".to_owned()];
+        };
+        page = answer.next();
+        for task in answer.tasks {
+            let is_open = matches!(task.state, TaskState::Pending | TaskState::InProgress);
+            if is_open && task.run.is_some() {
+                unfinished.push(format!("{} is {:?}", task.id, task.state));
+            }
+        }
+    }
+    unfinished
+}
+
+/// A process in the project that belongs to no team.
+fn decoy(project: &Path) -> tokio::process::Child {
+    let mut command = tokio::process::Command::new("sleep");
+    command
+        .arg("86400")
+        .current_dir(project)
+        .env_clear()
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    command.spawn().expect("a process can be started")
+}
+
+fn team_file(placement: &str) -> String {
+    let mut file =
+        format!("name = \"torture\"\nmode = \"manual\"\n[panes]\nplacement = \"{placement}\"\n");
+    for member in COMMAND_MEMBERS {
+        file.push_str(&format!(
+            "[[member]]\nname = \"{member}\"\nengine = \"command\"\n"
+        ));
+    }
+    file + &format!(
+        "[[member]]\nname = \"{AGENT}\"\nengine = \"native\"\nmodel = \"openai/agent\"\nclaim = \"assigned\"\n"
+    )
+}
+
+/// The memory and the open descriptors of a process, as far as they can be read.
+pub(crate) fn size_of(process: ProcessId) -> (u64, u64) {
+    let memory = agent_team_system::process::resident_bytes(process.pid);
+    let descriptors = fs::read_dir(format!("/proc/{}/fd", process.pid));
+    (
+        memory.ok().flatten().unwrap_or_default(),
+        descriptors.map_or(0, |entries| entries.count() as u64),
+    )
+}
+
+/// Kills processes and waits until they are dead; the pids of those that lived.
+pub(crate) async fn kill(victims: &[Found]) -> Vec<u32> {
+    let mut killed = Vec::new();
+    for found in victims {
+        if found.process.signal(Signal::SIGKILL).unwrap_or(false) {
+            killed.push(found.process);
+        }
+    }
+    for process in &killed {
+        processes::ended(*process).await;
+    }
+    killed.into_iter().map(|process| process.pid).collect()
+}

@@ -1,0 +1,68 @@
+//! The torture's checkers find what they are for: each planted fault breaks the promise that it is aimed at, and
+//! without one a short torture passes.
+
+#![expect(clippy::print_stderr, reason = "a test that fails shows the figures")]
+
+use std::time::Duration;
+
+use agent_team_tests::torture::{self, Options, Plant, Report};
+
+/// A seed whose first faults leave the team time to work.
+const SEED: u64 = 20_261_122;
+
+async fn torture(seconds: u64, plant: Option<Plant>) -> Report {
+    let options = Options {
+        lasts: Duration::from_secs(seconds),
+        // A planted fault may keep the team from finishing its work for good.
+        calms: Duration::from_secs(if plant.is_some() { 3 } else { 60 }),
+        seed: SEED,
+        placement: "headless".to_owned(),
+        plant,
+    };
+    let report = torture::run(options).await;
+    eprintln!("{report}");
+    report
+}
+
+async fn finds(plant: Plant) {
+    let report = torture(10, Some(plant)).await;
+    let found = |promise| {
+        report
+            .violations
+            .iter()
+            .any(|violation| violation.promise == promise)
+    };
+    assert!(found(plant.breaks()), "{plant:?} was not found");
+}
+
+#[tokio::test]
+async fn a_short_torture_violates_no_promise() {
+    let report = torture(10, None).await;
+    assert_eq!(report.violations, []);
+    assert!(!report.evidence.faults.is_empty() && !report.evidence.operations.is_empty());
+}
+
+#[tokio::test]
+async fn a_lost_message_is_found() {
+    finds(Plant::LostMessage).await;
+}
+
+#[tokio::test]
+async fn a_double_claim_is_found() {
+    finds(Plant::DoubleClaim).await;
+}
+
+#[tokio::test]
+async fn a_second_writer_is_found() {
+    finds(Plant::SecondWriter).await;
+}
+
+#[tokio::test]
+async fn an_unasked_run_is_found() {
+    finds(Plant::UnaskedRun).await;
+}
+
+#[tokio::test]
+async fn a_stale_owner_is_found() {
+    finds(Plant::StaleOwner).await;
+}
