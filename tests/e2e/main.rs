@@ -33,6 +33,7 @@ mod reopen;
 mod request_crashes;
 mod requests;
 mod rounds;
+mod running_team;
 mod seams;
 mod search;
 mod secrets;

@@ -299,9 +299,12 @@ pub(crate) struct Up {
 
 /// Give the lead a goal, wait for its answer, and print that
 ///
-/// Progress goes to stderr. A team that is not up is brought up for it and ended with it. On a terminal requests for
-/// permission wait for `agent-team requests`; without one nobody is asked, and what would be asked is denied: edits need
-/// --mode accept-edits or a rule that allows them.
+/// Progress goes to stderr. A team that is not up is started for the goal and ended with it. On a terminal, permission
+/// requests wait for `agent-team requests`; without a terminal they are denied: edits need --mode accept-edits or a rule
+/// that allows them.
+///
+/// In a team that is already up only the goal and --memory count: flags that start or change a team are refused, and
+/// permission requests wait for `agent-team requests`, with or without a terminal.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -367,6 +370,36 @@ impl Start {
     /// What was typed.
     pub(crate) fn mode(&self) -> Option<Mode> {
         self.bypass.then_some(Mode::Bypass).or(self.mode)
+    }
+
+    /// The flags that were typed, by name. A new flag must be added here: the pattern names every field.
+    pub(crate) fn typed(&self) -> Vec<&'static str> {
+        let Self {
+            file,
+            number,
+            fresh,
+            var,
+            env,
+            secret,
+            mode,
+            bypass,
+            trust,
+            record,
+        } = self;
+        let flags = [
+            ("--file", file.is_some()),
+            ("-n", number.is_some()),
+            ("--fresh", *fresh),
+            ("--var", !var.is_empty()),
+            ("--env", !env.is_empty()),
+            ("--secret", !secret.is_empty()),
+            ("--mode", mode.is_some()),
+            ("--bypass", *bypass),
+            ("--trust", trust.is_some()),
+            ("--record", record.is_some()),
+        ];
+        let typed = flags.into_iter().filter(|(_, is_typed)| *is_typed);
+        typed.map(|(name, _)| name).collect()
     }
 }
 

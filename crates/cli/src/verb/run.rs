@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use agent_team_file::Loaded;
 use agent_team_protocol::exit::ExitCode as Exit;
 use agent_team_protocol::method::{
     Down, Nothing, RunStart, RunWait, StartRun, TeamDown, TeamList, TeamShow, TeamUp, Up, WaitRun,
@@ -27,6 +28,9 @@ use crate::error::Failure;
 use crate::output::{Output, receipt};
 use crate::session::{self, Session};
 
+/// Printed for a team that is up.
+const DECIDE: &str = "permission requests wait for agent-team requests";
+
 /// Said where nobody sees a request.
 const ALONE: &str = "note: without a terminal nobody is asked for permission, and what would be asked is denied: \
     edits, commands and pages need allow rules, --mode accept-edits (for edits) or --bypass";
@@ -39,9 +43,9 @@ pub(super) async fn run(
     let began = Instant::now();
     let memory = memory(&args.memory)?;
     let goal = super::text_or_stdin(args.goal.clone(), ErrorCode::MessageTooLarge)?;
-    let spec = up::wanted(global, output, &args.start, true).await?;
-    let team = TeamId::new(&spec.name, &spec.project);
-    let carried_out = carry_out(output, &args, goal, memory, spec, &team, began).await;
+    let target = target(global, &args).await?;
+    let team = target.team().clone();
+    let carried_out = carry_out(output, &args, goal, memory, target, began).await;
     if args.events
         && let Err(Failure::Told(told)) = &carried_out
     {
@@ -55,23 +59,22 @@ async fn carry_out(
     args: &args::Run,
     goal: String,
     memory: BTreeMap<String, Box<RawValue>>,
-    spec: TeamSpec,
-    team: &TeamId,
+    target: Target,
     began: Instant,
 ) -> Result<ExitCode, Failure> {
+    let team = &target.team().clone();
     let mut session = Session::to_create(TeamRef::Id(team.clone()));
-    let standing = standing(&mut session, team).await?;
-    let ours = standing.is_none();
-    let after = match standing {
-        Some(revision) => {
-            if !args.start.env.is_empty() || !args.start.secret.is_empty() {
-                output.note(
-                    "note: the team is up already: --env and --secret are for one that is started",
-                );
-            }
-            revision
+    let (ours, after) = match target {
+        Target::Up(team) => {
+            refuse_flags(&args.start, &team)?;
+            output.note(&format!("note: {} is already up: {DECIDE}", team.name));
+            let revision = session.ask::<TeamShow>(Nothing {}).await?.revision;
+            (false, revision)
         }
-        None => start(&mut session, output, args, spec).await?,
+        Target::Down(_, loaded) => {
+            let spec = up::settle(output, *loaded, &args.start)?;
+            (true, start(&mut session, output, args, spec).await?)
+        }
     };
     let mut stream = match args.events {
         true => Some(Stream::new(&session, after).await?),
@@ -149,14 +152,79 @@ fn without_lead(failure: Failure) -> Failure {
     }
 }
 
-/// The team's revision, if it is up.
-async fn standing(session: &mut Session, team: &TeamId) -> Result<Option<Revision>, Failure> {
-    let teams = session.ask::<TeamList>(Nothing {}).await?.teams;
-    let is_up = |entry: &TeamEntry| entry.team == *team && entry.state == TeamState::Up;
-    if !teams.iter().any(is_up) {
-        return Ok(None);
+/// The team that the goal is for.
+enum Target {
+    Up(TeamEntry),
+    /// Not up: read from its file, to be started.
+    Down(TeamId, Box<Loaded>),
+}
+
+impl Target {
+    fn team(&self) -> &TeamId {
+        match self {
+            Self::Up(entry) => &entry.team,
+            Self::Down(team, _) => team,
+        }
     }
-    Ok(Some(session.ask::<TeamShow>(Nothing {}).await?.revision))
+}
+
+/// Finds the team. A team that is up and named with `-t` needs no team file.
+async fn target(global: &Global, args: &args::Run) -> Result<Target, Failure> {
+    let loaded = match up::load(global, &args.start, true).await {
+        Ok(loaded) => loaded,
+        Err(failure) => return named(global).await?.map(Target::Up).ok_or(failure),
+    };
+    let team = TeamId::new(&loaded.spec.name, &loaded.spec.project);
+    let mut up = teams_up(TeamRef::Id(team.clone())).await?.into_iter();
+    Ok(match up.find(|entry| entry.team == team) {
+        Some(entry) => Target::Up(entry),
+        None => Target::Down(team, Box::new(loaded)),
+    })
+}
+
+/// The only team of the name after `-t` that is up.
+async fn named(global: &Global) -> Result<Option<TeamEntry>, Failure> {
+    let Some(name) = &global.team else {
+        return Ok(None);
+    };
+    let mut up = teams_up(TeamRef::Name(name.clone())).await?;
+    up.retain(|entry| [entry.name.as_str(), entry.team.as_str()].contains(&&**name));
+    Ok(up.pop().filter(|_| up.is_empty()))
+}
+
+async fn teams_up(team: TeamRef) -> Result<Vec<TeamEntry>, Failure> {
+    let mut session = Session::to_create(team);
+    let mut teams = session.ask::<TeamList>(Nothing {}).await?.teams;
+    teams.retain(|entry| entry.state == TeamState::Up);
+    Ok(teams)
+}
+
+/// A goal for a team that is up changes neither its settings nor its permissions: a flag that asks for that is refused,
+/// never ignored.
+fn refuse_flags(start: &args::Start, team: &TeamEntry) -> Result<(), Failure> {
+    /// The flags that `up` applies to a team that is up.
+    const OF_UP: [&str; 7] = [
+        "--var", "--env", "--secret", "--mode", "--bypass", "--trust", "--record",
+    ];
+    let typed = start.typed();
+    if typed.is_empty() {
+        return Ok(());
+    }
+    let flags = typed.join(", ");
+    let text = format!(
+        "cannot honour {flags}: {} is already up, and `run` only gives its lead a goal",
+        team.name
+    );
+    let hint = match typed.iter().all(|flag| OF_UP.contains(flag)) {
+        true => format!(
+            "leave {flags} out, or change the team first: agent-team up --detach {flags} ..."
+        ),
+        false => format!(
+            "leave {flags} out and name the team with -t {}, or end it first: agent-team down -t {}",
+            team.team, team.team
+        ),
+    };
+    Err(Failure::of(ErrorCode::TeamRunning, text).hint(hint))
 }
 
 /// Brings the team up without a terminal. Gives the revision that this left.

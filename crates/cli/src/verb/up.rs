@@ -67,6 +67,9 @@ pub(super) async fn run(
         dry_run: args.dry_run,
         fresh: args.start.fresh,
     };
+    if args.panes.is_some() {
+        check_placement(&mut session, &up).await?;
+    }
     if goal.is_some() {
         check_model(&mut session, &up).await?;
     }
@@ -122,6 +125,32 @@ pub(super) fn check_lead(spec: &TeamSpec) -> Result<(), Failure> {
     }
     Err(Failure::usage("this team has no lead to give a goal to")
         .hint("write mode = \"lead\" or a [lead] table into its team file"))
+}
+
+/// A team that is up stays where it is, so `--panes` must name the placement that it has.
+async fn check_placement(session: &mut Session, up: &Up) -> Result<(), Failure> {
+    let would_be = Up {
+        dry_run: true,
+        ..up.clone()
+    };
+    let current = session.call::<TeamUp>(would_be).await?.placement;
+    let is_kept = match up.spec.placement {
+        PlacementChoice::Auto => true,
+        PlacementChoice::Tmux | PlacementChoice::ItermTmux => current == Placement::Tmux,
+        PlacementChoice::Iterm => current == Placement::Iterm,
+        PlacementChoice::Headless => current == Placement::Headless,
+        PlacementChoice::Hosted => current == Placement::Hosted,
+    };
+    if is_kept {
+        return Ok(());
+    }
+    let text = format!(
+        "cannot honour --panes: {} is already up, and its members run {}",
+        up.spec.name,
+        current.name()
+    );
+    Err(Failure::of(ErrorCode::TeamRunning, text)
+        .hint("leave --panes out, or end the team first: agent-team down"))
 }
 
 /// A lead that is about to start must have something to think with: told before anything is started.
@@ -299,13 +328,32 @@ pub(super) async fn wanted(
     args: &args::Start,
     for_goal: bool,
 ) -> Result<TeamSpec, Failure> {
+    let loaded = load(global, args, for_goal).await?;
+    settle(output, loaded, args)
+}
+
+/// Reads the team file, or builds the team that needs none. Asks for no trust yet.
+pub(super) async fn load(
+    global: &Global,
+    args: &args::Start,
+    for_goal: bool,
+) -> Result<Loaded, Failure> {
     let variables = variables(&args.var)?;
+    of_file(global, args, for_goal, &variables).await
+}
+
+/// Prints the warnings, checks trust, and applies the flags that go before the file.
+pub(super) fn settle(
+    output: Output,
+    loaded: Loaded,
+    args: &args::Start,
+) -> Result<TeamSpec, Failure> {
     let Loaded {
         mut spec,
         warnings,
         widening,
         ..
-    } = of_file(global, args, for_goal, &variables).await?;
+    } = loaded;
     for warning in &warnings {
         output.note(&text::line(&format!("warning: {warning}")));
     }

@@ -210,25 +210,20 @@ impl Progress {
         }
     }
 
-    /// Tells of each member whose model does not answer, once until it does.
+    /// Prints why a member waits for its model or for a decision, once until it no longer does.
     async fn look(&mut self, output: Output) -> Result<(), Failure> {
         let team = self.session.ask::<TeamShow>(Nothing {}).await?;
         for member in team.members {
             match member.waiting {
-                Some(Waiting::RateLimit { .. }) => {
+                Some(
+                    Waiting::RateLimit { .. } | Waiting::Permission { .. } | Waiting::Plan { .. },
+                ) => {
                     if self.waiting.insert(member.name) {
                         self.line.clear();
                         output.note(&text::line(&member.why));
                     }
                 }
-                Some(
-                    Waiting::Reply { .. }
-                    | Waiting::Budget { .. }
-                    | Waiting::Permission { .. }
-                    | Waiting::Plan { .. }
-                    | Waiting::Unknown,
-                )
-                | None => {
+                Some(Waiting::Reply { .. } | Waiting::Budget { .. } | Waiting::Unknown) | None => {
                     self.waiting.remove(&member.name);
                 }
             }
