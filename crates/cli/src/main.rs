@@ -19,6 +19,7 @@ use std::process::ExitCode;
 use agent_team_protocol::ErrorCode;
 use agent_team_protocol::text::visible;
 use clap::Parser;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use args::{Cli, Color};
 use error::Failure;
@@ -60,6 +61,11 @@ fn choose_colour(color: Color) {
 
 /// What was typed is no command, or asks for help. Also this is told as JSON where JSON was asked for.
 fn not_understood(error: &clap::Error) -> ExitCode {
+    if let Some(verb) = later_verb(error) {
+        let failure = Failure::not_carried_out(&format!("agent-team {verb}"));
+        failure.print(wants_json());
+        return failure.exit().into();
+    }
     if wants_json() && error.use_stderr() {
         let text = error.render().to_string();
         let message = text.lines().next().unwrap_or_default();
@@ -76,6 +82,19 @@ fn not_understood(error: &clap::Error) -> ExitCode {
         };
     }
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
+/// The verb that was typed, if it is planned and this build does not carry it out.
+fn later_verb(error: &clap::Error) -> Option<&str> {
+    /// Each is a way to reach a team that README lists under "Limits".
+    const LATER: [&str; 4] = ["acp", "mcp", "serve", "web"];
+    if error.kind() != ErrorKind::InvalidSubcommand {
+        return None;
+    }
+    match error.get(ContextKind::InvalidSubcommand) {
+        Some(ContextValue::String(verb)) if LATER.contains(&verb.as_str()) => Some(verb),
+        _ => None,
+    }
 }
 
 /// Whether JSON was asked for, told without understanding the rest.

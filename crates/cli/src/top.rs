@@ -25,8 +25,11 @@ use std::time::{Duration, Instant};
 
 use agent_team_protocol::MemberName;
 use agent_team_protocol::method::{Attach, AttachAnswer, Nothing, TeamAttach, TeamShow};
+use agent_team_protocol::request::RequestView;
+use agent_team_protocol::view::{MessageView, TaskView, TeamView};
 use agent_team_system::clock;
 use agent_team_system::signals::{SignalEvent, Signals};
+use serde::Serialize;
 use tokio::task::JoinSet;
 
 use self::draw::{Drawn, Palette, draw};
@@ -145,6 +148,32 @@ pub(crate) async fn once(global: &Global, columns: u16, rows: u16) -> Result<Str
         Instant::now(),
         clock::wall_ms(),
     ))
+}
+
+/// The contents of the screen as data, for `--json`.
+#[derive(Debug, Serialize)]
+pub(crate) struct Document {
+    team: TeamView,
+    tasks: Vec<TaskView>,
+    /// Pending, oldest first.
+    requests: Vec<RequestView>,
+    /// The newest, newest last.
+    messages: Vec<MessageView>,
+}
+
+/// Reads everything that the screen shows, once.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) async fn document(global: &Global) -> Result<Document, Failure> {
+    let mut session = Session::of_team(global)?;
+    let seen = calls::look(&mut session, stale::Stale::all(), 0).await?;
+    Ok(Document {
+        team: seen.team,
+        tasks: seen.tasks,
+        requests: seen.requests.unwrap_or_default(),
+        messages: seen.messages.unwrap_or_default(),
+    })
 }
 
 fn become_it_for_a_while(attach: AttachAnswer) -> Result<(), Failure> {

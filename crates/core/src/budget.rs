@@ -267,18 +267,29 @@ pub struct OutOfBudget {
     pub limit: u64,
 }
 
-/// A sentence that says what to do.
-impl fmt::Display for OutOfBudget {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl OutOfBudget {
+    /// The sentence for a model, which cannot run the command that the user can.
+    pub fn for_model(&self) -> String {
+        format!("{}; only the user can raise it", self.fact())
+    }
+
+    fn fact(&self) -> String {
         let Self { measure, of, limit } = self;
         let (key, limit) = (measure.key(), measure.amount(*limit));
-        let (whose, prefix) = match of {
-            Some(name) => (format!("{name}'s"), format!("members.{name}.")),
-            None => ("the team's".to_owned(), String::new()),
-        };
+        let whose = of.as_ref().map(|name| format!("{name}'s"));
+        let whose = whose.as_deref().unwrap_or("the team's");
+        format!("{whose} {key} ({limit}) is used up")
+    }
+}
+
+/// The sentence for the user, with the command that raises the limit.
+impl fmt::Display for OutOfBudget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let prefix = self.of.as_ref().map(|name| format!("members.{name}."));
+        let (fact, prefix, key) = (self.fact(), prefix.unwrap_or_default(), self.measure.key());
         write!(
             f,
-            "{whose} {key} ({limit}) is used up; agent-team config set {prefix}{key} MORE lets work go on"
+            "{fact}; agent-team config set {prefix}{key} MORE lets work go on"
         )
     }
 }

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::view::{
-    MemberView, RoundState, RoundView, RunState, RunView, TaskView, TeamView, Usage,
+    MemberView, RoundState, RoundView, RunState, RunView, TaskState, TaskView, TeamView, Usage,
 };
-use crate::{MemberName, TeamId};
+use crate::{MemberName, Party, TeamId};
 
 /// What came of a run; or of waiting for a board, whose outcome is another one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,11 +36,12 @@ pub struct RunResult<O = RunState> {
     pub durations: Durations,
 }
 
-/// What the members said that they did.
+/// The results of the members.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Outputs {
-    /// What each one's last task came to, in a line: where the lead leads with tools.
+    /// The result of the last task that each member ended, or the reason why it failed: where the lead leads with
+    /// tools.
     Last(BTreeMap<MemberName, String>),
     /// What each one's rounds came to.
     ByRound(BTreeMap<MemberName, Vec<RoundOutput>>),
@@ -97,7 +98,7 @@ impl<O> RunResult<O> {
             outcome,
             final_answer: None,
             reason: None,
-            outputs: Outputs::last(&members),
+            outputs: Outputs::last(&tasks),
             rounds: 0,
             tasks,
             members,
@@ -111,9 +112,15 @@ impl<O> RunResult<O> {
 }
 
 impl Outputs {
-    fn last(members: &[MemberView]) -> Self {
-        let output = |member: &MemberView| Some((member.name.clone(), member.last_result.clone()?));
-        Self::Last(members.iter().filter_map(output).collect())
+    fn last(tasks: &[TaskView]) -> Self {
+        let mut ended: Vec<&TaskView> = tasks.iter().filter(|task| has_ended(task)).collect();
+        ended.sort_by_key(|task| task.revision);
+        let output = |task: &TaskView| match (&task.owner, &task.result) {
+            (Some(Party::Member(owner)), Some(result)) => Some((owner.clone(), result.clone())),
+            _ => None,
+        };
+        // The last one of a member takes the place of those before.
+        Self::Last(ended.into_iter().filter_map(output).collect())
     }
 
     fn by_round(rounds: Vec<RoundView>) -> Self {
@@ -131,6 +138,10 @@ impl Outputs {
     }
 }
 
+fn has_ended(task: &TaskView) -> bool {
+    matches!(task.state, TaskState::Completed | TaskState::Failed)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,6 +154,30 @@ mod tests {
             "output": output,
         }))
         .expect("a round")
+    }
+
+    #[test]
+    fn outputs_are_the_last_results_of_the_members() {
+        let task = |id: &str, revision: u64, owner: &str, state: &str, result: Option<&str>| {
+            let task = serde_json::json!({
+                "id": id, "key": id, "title": "Do it", "description": "", "state": state,
+                "owner": owner, "generation": 1, "role": null, "for": null, "after": [],
+                "blocks": [], "blocked": false, "priority": 0, "labels": [], "files": [],
+                "run": null, "verify": null, "rerun": true, "attempts": 1, "created_by": "user",
+                "created_at": 0, "changed_at": 0, "revision": revision, "result": result,
+            });
+            serde_json::from_value::<TaskView>(task).expect("a task")
+        };
+        let outputs = Outputs::last(&[
+            task("T-1", 9, "ada", "completed", Some("the newer result")),
+            task("T-2", 5, "ada", "completed", Some("the older result")),
+            task("T-3", 6, "ben", "failed", Some("no compiler")),
+            task("T-4", 7, "user", "completed", Some("done by hand")),
+            task("T-5", 8, "cleo", "pending", Some("a note")),
+        ]);
+        let told = serde_json::to_value(outputs).expect("it has a JSON form");
+        let expected = serde_json::json!({"ada": "the newer result", "ben": "no compiler"});
+        assert_eq!(told, expected);
     }
 
     #[test]

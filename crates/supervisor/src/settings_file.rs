@@ -91,7 +91,7 @@ fn suggestion(name: &str) -> String {
     if strsim::damerau_levenshtein(name, DURABILITY) <= DURABILITY.len() / 3 {
         format!("did you mean `{DURABILITY}`?")
     } else {
-        format!("known here: {DURABILITY}")
+        format!("known here: {DURABILITY}, {}", OTHERS.join(", "))
     }
 }
 
@@ -139,6 +139,9 @@ mod tests {
         let nearest = parse("durabilty = \"power\"").unwrap_err().hint;
         assert_eq!(nearest.as_deref(), Some("did you mean `durability`?"));
         let all = parse("colour = 1").unwrap_err().hint;
-        assert_eq!(all.as_deref(), Some("known here: durability"));
+        assert_eq!(
+            all.as_deref(),
+            Some("known here: durability, roles, models, search, permissions")
+        );
     }
 }

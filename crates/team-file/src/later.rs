@@ -7,7 +7,13 @@ use super::table::Level;
 const KEYS: &[(Level, &[&str])] = &[(Level::Lead, &["command"]), (Level::Member, &["command"])];
 
 /// Values, by key.
-const VALUES: &[(&str, &[&str])] = &[("engine", &["acp", "terminal"])];
+const VALUES: &[(&str, &[&str])] = &[(
+    "engine",
+    &[
+        "acp", "terminal", // The command lines of other agents, by name.
+        "claude", "codex", "copilot", "gemini", "opencode", "qwen",
+    ],
+)];
 
 pub(super) fn keys(level: Level) -> impl Iterator<Item = &'static str> {
     KEYS.iter()

@@ -95,6 +95,12 @@ impl Defaults {
         defaults
     }
 
+    /// The role of a member that names none.
+    pub(super) fn role(&self) -> RoleName {
+        let named = self.role.clone();
+        named.unwrap_or_else(|| WORKER.parse().expect("built-in names follow the rule"))
+    }
+
     /// What the user says of the whole team.
     fn put_before(&mut self, own: &Own, roles: &Roles) {
         let thinking = &mut self.thinking;

@@ -17,7 +17,7 @@ use agent_team_protocol::spec::{Colour, Engine, RoleSpec};
 use serde::Serialize;
 use toml::de::DeTable;
 
-use super::agent::{EDITING, Reader, Thinking};
+use super::agent::{self, EDITING, Reader, Thinking};
 use super::own::Key;
 use super::source::{Fault, Source};
 use super::table::{At, Level, Table, suggest};
@@ -162,6 +162,10 @@ impl Roles {
         }
         roles.check_may_spawn(source);
         roles
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&RoleName, &Role)> {
+        self.0.iter()
     }
 
     /// The name of a role that is there.
@@ -350,7 +354,7 @@ fn from_table(source: &Source<'_>, mut table: Table<'_>, role: Role, reader: Rea
     let role = Role {
         description: table
             .string("description")
-            .map(|found| found.value.to_owned())
+            .map(|found| agent::prompt(source, found, reader.variables))
             .unwrap_or_default(),
         engine: table.word("engine", ENGINES).map(|found| found.value),
         colour: table.word("colour", &colours()).map(|found| found.value),

@@ -1,4 +1,4 @@
-//! What can be set with `agent-team config`, as it is and where it is from; and what is set in vain.
+//! What can be set with `agent-team config`, its value and origin; and what is set in vain.
 
 use agent_team_protocol::MemberName;
 use agent_team_protocol::model::PROVIDERS;
@@ -13,7 +13,7 @@ use super::source::{Fault, Source};
 const FIRST_MODEL: &str = "the first provider whose key or server is found";
 const STEPS: (&str, &str) = ("100", "built in");
 
-/// Every setting: the team's, then each member's.
+/// Every setting: of the team, of each role, of each member. A role without a model is listed with no value.
 pub(super) fn list(
     source: &Source<'_>,
     defaults: &Defaults,
@@ -26,7 +26,13 @@ pub(super) fn list(
     let steps = |steps: Option<u32>| steps.map(|steps| steps.to_string());
     let team = defaults.says;
     let thinking = &defaults.thinking;
+    let of_team = Key::Team(Item::Role);
     let mut all = vec![
+        lister.setting(
+            of_team.clone(),
+            Some(defaults.role().to_string()),
+            lister.said(team.role, team, "built in"),
+        ),
         lister.setting(
             Key::Team(Item::Model),
             thinking.model.clone(),
@@ -47,19 +53,28 @@ pub(super) fn list(
         let from = in_file(provider.name);
         Some(lister.setting(Key::BaseUrl(provider), Some(url.clone()), from))
     }));
+    all.extend(roles.iter().map(|(name, role)| {
+        let model = role.thinking.model.clone();
+        let from = match model {
+            Some(_) => role.place.place.clone(),
+            None => "the team's".to_owned(),
+        };
+        lister.setting(Key::RoleModel(name.clone()), model, from)
+    }));
     for member in members {
         let name = &member.spec.name;
         let key = |item| Key::Member(name.clone(), item);
         let says = member.says;
         let role = roles.get(&member.spec.role);
-        let standing = match (member.spec.lead, team.role) {
-            (true, _) | (false, false) => "built in".to_owned(),
-            (false, true) => lister.said(true, team, ""),
+        let inherited_role = match (member.spec.lead, own.get(&of_team), team.role) {
+            (true, _, _) | (false, None, false) => "built in".to_owned(),
+            (false, Some(_), _) => own.place(),
+            (false, None, true) => lister.said(true, team, ""),
         };
         all.push(lister.setting(
             key(Item::Role),
             Some(member.spec.role.to_string()),
-            lister.said(says.role, says, &standing),
+            lister.said(says.role, says, &inherited_role),
         ));
         if member.spec.engine == Engine::Command {
             continue;

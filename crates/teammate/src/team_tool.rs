@@ -197,11 +197,25 @@ where
     })
 }
 
-/// A refusal of the supervisor's, for a model: what a person would do about it, it does with its tools.
+/// Whether a hint is for a shell: it names the program, or a flag of it.
+fn is_command(hint: &str) -> bool {
+    hint.contains("agent-team ") || hint.split_whitespace().any(|word| word.starts_with("--"))
+}
+
+fn names_command(refusal: &Refusal, verb: &str) -> bool {
+    let hint = refusal.hint.as_deref();
+    hint.is_some_and(|hint| hint.contains(&format!("agent-team {verb}")))
+}
+
+/// A refusal by the supervisor, for a model. A hint names a tool, never a command of the shell: the sandbox of the
+/// model's commands does not reach the supervisor.
 fn refused(refusal: &Refusal) -> ToolError {
     let code = serde_json::to_value(refusal.code).unwrap_or_default();
     let code = code.as_str().unwrap_or("refused");
-    #[expect(clippy::wildcard_enum_match_arm, reason = "most hints suit both")]
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the other hints are for both"
+    )]
     let hint = match refusal.code {
         ErrorCode::UnknownMember => Some("list_teammates shows who is there"),
         ErrorCode::UnknownTask => Some("list_tasks shows the board"),
@@ -212,7 +226,17 @@ fn refused(refusal: &Refusal) -> ToolError {
         ErrorCode::TooManyMembers => Some(
             "give the work to a teammate who is there, or end one with stop_teammate; only the person can raise the limit",
         ),
-        _ => refusal.hint.as_deref(),
+        ErrorCode::UnknownRequest => {
+            Some("the system message about a request names its id; a decided request is over")
+        }
+        ErrorCode::WrongState if names_command(refusal, "task release") => Some(
+            "the task is in progress: its owner ends it with release_task, complete_task or fail_task",
+        ),
+        ErrorCode::WrongState if names_command(refusal, "task retry") => {
+            Some("the task has ended: create_task puts a new one on the board")
+        }
+        ErrorCode::RunUnderWay => Some("finish ends the run that is under way"),
+        _ => refusal.hint.as_deref().filter(|hint| !is_command(hint)),
     };
     let hint = hint.map(|hint| format!("\nWhat to do: {hint}"));
     let hint = hint.unwrap_or_default();

@@ -61,6 +61,9 @@ async fn get(global: &Global, output: Output, key: Option<String>) -> Result<(),
         if settings.is_empty() {
             return Err(nothing_of_it(&key));
         }
+    } else {
+        // Every known role can be named; those without a model would only fill the list.
+        settings.retain(|setting| setting.value.is_some() || !setting.key.starts_with("roles."));
     }
     let listing = Listing { settings };
     output.show(&listing, || table(&listing.settings))

@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use agent_team_protocol::ErrorCode;
 use agent_team_system::terminal;
 
 use crate::args::Global;
@@ -16,10 +15,9 @@ const SIZE: (u16, u16) = (80, 24);
 
 pub(super) async fn run(global: &Global, output: Output, once: bool) -> Result<ExitCode, Failure> {
     if output.is_json() {
-        let failure = Failure::of(ErrorCode::Invalid, "top shows, and has no document");
-        return Err(failure.hint(
-            "agent-team ps --json says what is now, agent-team events --json -f what happens",
-        ));
+        let document = top::document(global).await?;
+        output.show(&document, String::new)?;
+        return Ok(ExitCode::SUCCESS);
     }
     if once {
         let (columns, rows) = terminal::size(std::io::stdout()).unwrap_or(SIZE);

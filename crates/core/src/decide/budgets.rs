@@ -122,12 +122,10 @@ impl Turn<'_> {
                     of: whose.map(|name| name.as_str().into()),
                     limit,
                 };
-                let to = if is_lead {
-                    vec![Party::User]
-                } else {
-                    vec![lead, Party::User]
-                };
-                (to, format!("{who} waits: {out}"))
+                if !is_lead && lead != Party::User {
+                    self.tell([lead], format!("{who} waits: {}", out.for_model()));
+                }
+                (vec![Party::User], format!("{who} waits: {out}"))
             }
         };
         self.tell(to, text);

@@ -117,10 +117,12 @@ fn name(
 
 fn foreign_prompt(text: &RoleText<'_>, role: &mut Role, reader: Reader<'_>) {
     let body = text.body.value.trim();
-    role.thinking.prompt = match reader.variables {
-        Some(variables) => variables::fill_known(body, variables),
-        None => body.to_owned(),
+    let filled = |text: &str| match reader.variables {
+        Some(variables) => variables::fill_known(text, variables),
+        None => text.to_owned(),
     };
+    role.thinking.prompt = filled(body);
+    role.description = filled(&role.description);
     role.thinking.say("prompt", text.body.at);
 }
 
@@ -161,7 +163,9 @@ fn ours(
                     at,
                 });
             }
-            ("description", Value::Text(value)) => role.description.clone_from(value),
+            ("description", Value::Text(value)) => {
+                role.description = agent::prompt(source, At { value, at }, reader.variables);
+            }
             ("engine", Value::Text(value)) => role.engine = word(source, field, value, ENGINES),
             ("colour" | "color", Value::Text(value)) => {
                 role.colour = word(source, field, value, &colours());

@@ -692,3 +692,38 @@ plan = "required"
     let roles = spec.roles.iter().filter(|role| role.agent.must_plan);
     assert_eq!(roles.count(), 1, "who is spawned in it must, too");
 }
+
+#[test]
+fn descriptions_take_variables_like_prompts() {
+    let project = project();
+    let roles = [
+        (".agent-team/roles/fixer.md", "Fixes {{proj}}", "Fix."),
+        (
+            ".claude/agents/keeper.md",
+            "Keeps {{proj}} and {{other}}",
+            "Keep.",
+        ),
+    ];
+    for (file, description, prompt) in roles {
+        let path = project.path().join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let text = format!("---\ndescription: {description}\n---\n{prompt}\n");
+        fs::write(path, text).unwrap();
+    }
+    let text = "[roles.builder]\ndescription = \"Knows {{proj}}\"\n\
+        [[member]]\nname = \"ada\"\nrole = \"builder\"\n";
+    let loaded = read_with(project.path(), text, &[("proj", "payments")]);
+    let description = |name: &str| {
+        let mut roles = loaded.spec.roles.iter();
+        let role = roles.find(|role| role.name.as_str() == name);
+        role.map(|role| role.description.as_str())
+    };
+    assert_eq!(description("builder"), Some("Knows payments"));
+    assert_eq!(description("fixer"), Some("Fixes payments"));
+    assert_eq!(description("keeper"), Some("Keeps payments and {{other}}"));
+    let faults = told(text);
+    assert!(
+        faults.contains("there is no value for `{{proj}}`"),
+        "{faults}"
+    );
+}
