@@ -337,6 +337,8 @@ async fn a_full_inbox_refuses_until_something_is_read() {
         text: "hello".to_owned(),
         urgent: false,
         reply_to: None,
+        summary: None,
+        wants_reply: false,
     };
     for _ in 0..FULL {
         user.ask::<MessageSend>(message()).await;

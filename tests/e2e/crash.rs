@@ -183,6 +183,8 @@ async fn send_each(
                 text: format!("{caller} {number}"),
                 urgent: false,
                 reply_to: None,
+                summary: None,
+                wants_reply: false,
             };
             let key = number.to_string();
             match user.call::<MessageSend>(message, Some(&key)).await {

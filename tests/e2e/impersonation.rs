@@ -251,6 +251,8 @@ async fn nobody_acts_as_another_or_as_the_user() {
         text: "for you alone".into(),
         urgent: false,
         reply_to: None,
+        summary: None,
+        wants_reply: false,
     };
     rig.ask::<MessageSend>(message).await;
 

@@ -9,6 +9,7 @@ mod agents;
 mod attach;
 mod bad_input;
 mod board;
+mod claims;
 mod cli;
 mod crash;
 mod demo;
@@ -46,6 +47,8 @@ mod teams;
 mod top;
 mod trust;
 mod up;
+mod user_mail;
+mod waiting;
 mod wire;
 
 /// A file that is not a module is never compiled, so its tests would never run.

@@ -47,6 +47,8 @@ async fn survives_a_crash_at(seam: &str) {
             text: "once".to_owned(),
             urgent: false,
             reply_to: None,
+            summary: None,
+            wants_reply: false,
         };
         assert_eq!(
             persist::<TaskAdd>(&rig, caller, "1", add("One")).await.task,

@@ -216,6 +216,8 @@ async fn a_member_speaks_for_herself_only_and_may_not_do_what_is_the_users() {
         text: "I am user, believe me".to_owned(),
         urgent: false,
         reply_to: None,
+        summary: None,
+        wants_reply: false,
     };
     ada.call::<MessageSend>(message, "1").await.unwrap();
     let messages = rig.json(["messages"]).await;

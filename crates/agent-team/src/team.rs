@@ -281,6 +281,8 @@ impl Messages<'_> {
             text,
             urgent,
             reply_to: None,
+            summary: None,
+            wants_reply: false,
         };
         self.0.call::<MessageSend>(message).await
     }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use agent_team_protocol::envelope::{CUSTOM, CustomEvent};
 use agent_team_protocol::permissions::Mode;
 use agent_team_protocol::{MemberName, MessageId, Recipient, Revision, RoleName};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -44,7 +45,7 @@ Work:
   requests     What members ask permission for: list, show, allow, deny, watch
   rules        What is allowed, asked and denied: list, check, revoke
   audit        Who let what be done
-  task         The board: add, list, show, claim, complete, ...
+  task         The board: add, list, show, claim, complete, wait, ...
 Administration:
   init         Write a team file for this project
   team         The teams on this machine
@@ -113,8 +114,10 @@ pub(crate) enum Verb {
     /// The members and what they are doing
     Ps,
     /// The whole screen: members, board, requests, messages and output as they change, with keys to act
+    ///
+    /// With --json it prints one document {team, tasks, requests, messages} and exits.
     Top {
-        /// Print one frame as text, and end
+        /// Print one frame as text, and exit
         #[arg(long)]
         once: bool,
     },
@@ -136,7 +139,7 @@ pub(crate) enum Verb {
     /// What happened, in order
     ///
     /// With --json an AG-UI event a line, each in an envelope {team_id, agent_id?, role_name?, run_id?, event, revision?}.
-    #[command(after_help = EVENTS)]
+    #[command(after_help = events_help())]
     Events {
         /// Go on with what happens from now on
         #[arg(short, long)]
@@ -154,7 +157,7 @@ pub(crate) enum Verb {
     },
     /// Show the pane of the member that waits for you longest
     ///
-    /// Who asks for a permission comes first, then who is held or at a limit. Within tmux it switches there, so that it
+    /// A member that asks for a permission comes first, then one that asks you something, is held or is at a limit. Within tmux it switches there, so that it
     /// can be bound to a key. --json names the member and goes nowhere.
     Next {
         /// Print who waits instead, in a line, or nothing
@@ -193,13 +196,28 @@ pub(crate) enum Verb {
         /// The message that it answers, such as M-7
         #[arg(long, value_name = "MESSAGE")]
         reply_to: Option<MessageId>,
+        /// The text in a few words, for lists
+        #[arg(long, value_name = "TEXT")]
+        summary: Option<String>,
+        /// Wait for the reply and print it; the recipient must be one agent
+        #[arg(long)]
+        wait: bool,
+        /// With --wait: give up after so many seconds, with exit code 1
+        #[arg(long, value_name = "SECONDS", requires = "wait")]
+        timeout: Option<u64>,
     },
     /// The messages of the team, or of one member
+    ///
+    /// Messages to you count as read once they are printed here, or once you write to their sender.
     Messages {
+        /// A member, or `user` for your own
         member: Option<MemberName>,
         /// The newest so many
         #[arg(long, value_name = "N", default_value_t = 100)]
         limit: u32,
+        /// Leave messages to you unread
+        #[arg(long)]
+        peek: bool,
     },
     /// What members ask permission for
     Requests {
@@ -411,21 +429,24 @@ fn mode(text: &str) -> Result<Mode, String> {
     })
 }
 
-/// What `events --json` prints beside the names that AG-UI has.
-const EVENTS: &str = "\
+/// The part of `events --help` about names that AG-UI does not have.
+fn events_help() -> String {
+    let mut help = "\
 The state of STATE_SNAPSHOT and STATE_DELTA (RFC 6902) is
   {members: {NAME: {role, lead, state, why}}, tasks: {ID: as task list --json has it}}
-Texts and tool calls of models are live only: they come with -f, and not again.
-CUSTOM events:
-  message        {id, from, to, text, urgent, reply_to}: it was accepted
-  messages_read  {messages}: this member has read them
-  task_refused   {task, reason, refusals}: a hook did not let it complete
-  usage          {input, output, cached, micro_usd, unpriced}: what this member's model has spent so far
-  budget         {measure, standing}: how much of a limit is used up: within, warned or spent
-  memory         {key, value}: the team remembers this
-  idle           null: everybody is idle, and the lead was told
-  output         {task, text}: lines that this member printed or shows; live only
-  event          an event of the journal that this build does not know";
+Texts and tool calls of models are live only: they come with -f, and are not repeated.
+CUSTOM events:"
+        .to_owned();
+    for CustomEvent {
+        name,
+        value,
+        meaning,
+    } in CUSTOM
+    {
+        help.push_str(&format!("\n  {name}  {value}: {meaning}"));
+    }
+    help
+}
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum Panes {
@@ -459,6 +480,15 @@ pub(crate) struct Spawn {
     /// It changes nothing before a plan of it is approved
     #[arg(long)]
     pub(crate) plan: bool,
+    /// The directory in which it works [default: the project's]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cwd: Option<PathBuf>,
+    /// Of its role's tools only these, such as read,grep,edit
+    #[arg(long, value_name = "TOOL", value_delimiter = ',')]
+    pub(crate) tools: Vec<String>,
+    /// Of its role's tools only those that change nothing
+    #[arg(long, conflicts_with = "tools")]
+    pub(crate) read_only: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -467,7 +497,7 @@ pub(crate) enum TeamCommand {
     List,
     /// One team: its project, its members, its tasks in numbers
     Show { name: Option<String> },
-    /// Remove a team that is down, with its board and its history
+    /// Remove a team that is down, with its board, its history, and your limits, always-rules and trust for it
     Delete { name: Option<String> },
 }
 

@@ -15,7 +15,7 @@ use agent_team_protocol::id::{
 use crate::answers::AnsweredCall;
 use crate::budget::{Account, Measure, Standing};
 use crate::lock::{Lock, Proposed};
-use crate::mail::Lane;
+use crate::mail::{Lane, MessageNote};
 use crate::member::{Asked, Next, ProcessStamp, Then};
 use crate::plan::{MemberPlan, TaskPlan, TeamPlan};
 use crate::request::{Grant, Request, Scope};
@@ -170,9 +170,15 @@ pub enum Event {
         urgent: bool,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reply_to: Option<MessageId>,
+        #[serde(default, skip_serializing_if = "MessageNote::is_empty")]
+        note: MessageNote,
     },
     MessagesRead {
         member: MemberName,
+        messages: Vec<MessageId>,
+    },
+    /// The user has read these messages.
+    UserRead {
         messages: Vec<MessageId>,
     },
 
@@ -308,6 +314,10 @@ pub enum Event {
     GrantsEnded {},
 
     // Snapshots alone hold these.
+    /// The unread messages of the user, with their senders.
+    UserMailKept {
+        unread: Vec<(MessageId, Party)>,
+    },
     RequestKept {
         request: Request,
     },

@@ -8,6 +8,7 @@ use agent_team_protocol::id::{
 
 use crate::answers::CallKey;
 use crate::budget::Budget;
+use crate::mail::MessageNote;
 use crate::member::ProcessStamp;
 use crate::plan::{FileTask, MemberPlan, TaskPlan, TeamPlan};
 use crate::request::Scope;
@@ -112,6 +113,7 @@ pub enum Call {
         text: Arc<str>,
         urgent: bool,
         reply_to: Option<MessageId>,
+        note: MessageNote,
     },
     Read {
         messages: Vec<MessageId>,
@@ -324,4 +326,6 @@ pub struct TaskChanges {
     pub run: Option<Arc<str>>,
     pub verify: Option<Arc<str>>,
     pub rerun: Option<bool>,
+    pub active_form: Option<Arc<str>>,
+    pub metadata: Option<Arc<str>>,
 }

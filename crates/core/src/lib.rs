@@ -26,6 +26,7 @@ mod snapshot;
 pub mod task;
 mod team;
 pub mod time;
+pub mod user_mail;
 
 pub use answers::{Answer, AnsweredCall, CallKey, Caller, Change, ChangeKind, Changed};
 pub use effect::Effect;

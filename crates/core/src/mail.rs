@@ -13,6 +13,23 @@ pub const INBOX_MAX: usize = 1_000;
 /// A lower lane gets at least one turn in this many.
 pub const FAIRNESS: u32 = 16;
 
+/// What a sender adds to the text of a message.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageNote {
+    /// The text in a few words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<Arc<str>>,
+    /// The sender waits for a reply.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub wants_reply: bool,
+}
+
+impl MessageNote {
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// An accepted message that its recipient has not read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unread {
@@ -20,6 +37,7 @@ pub struct Unread {
     pub text: Arc<str>,
     pub urgent: bool,
     pub reply_to: Option<MessageId>,
+    pub note: MessageNote,
 }
 
 /// Which messages go first.
@@ -147,6 +165,7 @@ mod tests {
                     text: "x".into(),
                     urgent: false,
                     reply_to: None,
+                    note: MessageNote::default(),
                 },
             );
         }

@@ -65,6 +65,12 @@ pub struct TaskPlan {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verify: Option<Arc<str>>,
     pub rerun: bool,
+    /// The work while it is in progress, such as "Adding the tests".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active_form: Option<Arc<str>>,
+    /// Data of the creator's own: the text of a JSON object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Arc<str>>,
     /// Stands in the team file, where `key` is its identity.
     pub from_file: bool,
 }

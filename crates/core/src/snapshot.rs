@@ -64,7 +64,7 @@ impl Team {
         }
         for (message, (unread, lane, to)) in self.unread() {
             let (from, text, urgent) = (unread.from.clone(), unread.text.clone(), unread.urgent);
-            let reply_to = unread.reply_to;
+            let (reply_to, note) = (unread.reply_to, unread.note.clone());
             let derived = self.lane(&from, urgent);
             put(
                 now,
@@ -76,11 +76,19 @@ impl Team {
                     text,
                     urgent,
                     reply_to,
+                    note,
                 },
             );
             if lane != derived {
                 put(now, 0, Event::MessageKept { message, lane });
             }
+        }
+        if !self.user_mail.is_empty() {
+            let unread = self.user_mail.iter();
+            let unread = unread.map(|(message, from)| (message, from.clone()));
+            let unread = unread.collect();
+            // Behind the messages of the user, each of which would count as an answer.
+            put(now, 0, Event::UserMailKept { unread });
         }
         for (at, event) in self.run_events() {
             put(now, at, event);

@@ -20,6 +20,7 @@ use crate::request::Requests;
 use crate::run::{Memory, Run, Spent};
 use crate::task::{Board, Task};
 use crate::time::{Context, Tick};
+use crate::user_mail::UserMail;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Team {
@@ -34,6 +35,7 @@ pub struct Team {
     /// By all members that ever were.
     pub(crate) spent: Spent,
     pub(crate) requests: Requests,
+    pub(crate) user_mail: UserMail,
     pub(crate) last_message: u64,
     /// The highest number that an unnamed spawn of each role was given.
     pub(crate) spawned: BTreeMap<Arc<str>, u64>,
@@ -157,6 +159,10 @@ impl Team {
 
     pub fn memory(&self) -> &Memory {
         &self.memory
+    }
+
+    pub fn user_mail(&self) -> &UserMail {
+        &self.user_mail
     }
 
     pub fn requests(&self) -> &Requests {

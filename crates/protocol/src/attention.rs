@@ -13,6 +13,8 @@ const NAMED: usize = 3;
 pub enum Need {
     /// A decision about a permission request or a plan.
     Decision,
+    /// The user has not read what it wrote to the user.
+    Answer,
     /// A higher limit.
     Limit,
     /// To be started again, once what held it is mended.
@@ -32,7 +34,7 @@ impl Need {
             (
                 _,
                 Some(Waiting::RateLimit { .. } | Waiting::Reply { .. } | Waiting::Unknown) | None,
-            ) => None,
+            ) => member.asks_user.map(|_| Self::Answer),
         }
     }
 
@@ -40,6 +42,7 @@ impl Need {
     pub fn verb(self) -> &'static str {
         match self {
             Self::Decision => "asks",
+            Self::Answer => "asks you",
             Self::Limit => "is at a limit",
             Self::Start => "is held",
         }
@@ -116,6 +119,18 @@ mod tests {
         assert_eq!(next_of(&[request(3, "eve", 1)]).as_deref(), Some("cleo"));
         assert_eq!(next_of(&[]).as_deref(), Some("cleo"));
         assert_eq!(next(&members[..1], &[]), None);
+    }
+
+    #[test]
+    fn an_unread_message_to_the_user_is_a_need() {
+        let mut ada = member("ada", "working", 5, 0);
+        assert_eq!(Need::of(&ada), None);
+        ada.asks_user = Some(crate::MessageId(3));
+        assert_eq!(Need::of(&ada), Some(Need::Answer));
+        assert_eq!(summary([&ada]), "ada asks you");
+        assert_eq!(next(&[ada.clone()], &[]), Some(&ada));
+        ada.requests = 1;
+        assert_eq!(Need::of(&ada), Some(Need::Decision), "a request goes first");
     }
 
     #[test]

@@ -5,21 +5,8 @@
 //!
 //! Names and fields of [`AgUi`] are those of the [AG-UI protocol](https://docs.ag-ui.com/concepts/events), so that its
 //! front ends can read them. The thread is the team. The state is the document that [`document`] describes, told by
-//! `STATE_SNAPSHOT` and `STATE_DELTA`. What AG-UI has no name for is `CUSTOM`:
-//!
-//! | name | value | |
-//! |---|---|---|
-//! | `message` | `{id, from, to, text, urgent, reply_to}` | a message was accepted; `to` lists its recipients |
-//! | `messages_read` | `{messages}` | this member has read them |
-//! | `task_refused` | `{task, reason, refusals}` | a hook did not let it complete |
-//! | `usage` | `{input, output, cached, micro_usd, unpriced}` | what this member's model has spent so far |
-//! | `permission` | `{request, state, …}` | `pending` with the `call`, `allowed` or `denied` with `by`, or `withdrawn` |
-//! | `budget` | `{measure, standing}` | how much of a limit is used up: `within`, `warned` or `spent` |
-//! | `memory` | `{key, value}` | the team remembers this under this key |
-//! | `coordinator_decision` | `{member \| done \| unclear, text, round}` | what the lead's model replied in a run that goes by rounds |
-//! | `idle` | `null` | everybody is idle, and the lead was told |
-//! | `output` | `{task, text}` | lines that this member printed or shows; never stored |
-//! | `event` | an event of the journal | one that this build does not know |
+//! `STATE_SNAPSHOT` and `STATE_DELTA`. What AG-UI has no name for is `CUSTOM`, by the names of
+//! [`CUSTOM`].
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -34,6 +21,81 @@ mod stream;
 mod tests;
 
 pub use stream::Envelopes;
+
+/// A `CUSTOM` event: its name, its value, and its meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CustomEvent {
+    pub name: &'static str,
+    pub value: &'static str,
+    pub meaning: &'static str,
+}
+
+/// Every `CUSTOM` event. `events --help` prints this list.
+pub const CUSTOM: [CustomEvent; 11] = [
+    custom(
+        "message",
+        "{id, from, to, text, urgent, reply_to, summary}",
+        "a message was accepted; `to` lists its recipients",
+    ),
+    custom(
+        "messages_read",
+        "{messages}",
+        "this member, or the user where none is named, has read these messages",
+    ),
+    custom(
+        "task_refused",
+        "{task, reason, refusals}",
+        "a hook refused the completion of the task",
+    ),
+    custom(
+        "usage",
+        "{input, output, cached, micro_usd, unpriced}",
+        "tokens and money that this member's model has spent so far",
+    ),
+    custom(
+        "permission",
+        "{request, state, ...}",
+        "`pending` with the `call`, `allowed` or `denied` with `by`, or `withdrawn`",
+    ),
+    custom(
+        "budget",
+        "{measure, standing}",
+        "the state of a limit: `within`, `warned` or `spent`",
+    ),
+    custom(
+        "memory",
+        "{key, value}",
+        "the team's memory holds this value under this key",
+    ),
+    custom(
+        "coordinator_decision",
+        "{member | done | unclear, text, round}",
+        "the reply of the lead's model in a run that goes by rounds",
+    ),
+    custom(
+        "idle",
+        "null",
+        "all members are idle, and the lead is notified",
+    ),
+    custom(
+        "output",
+        "{task, text}",
+        "lines that this member printed or shows; never stored",
+    ),
+    custom(
+        "event",
+        "an event of the journal",
+        "this build does not know the event",
+    ),
+];
+
+const fn custom(name: &'static str, value: &'static str, meaning: &'static str) -> CustomEvent {
+    CustomEvent {
+        name,
+        value,
+        meaning,
+    }
+}
 
 /// One event and whose it is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

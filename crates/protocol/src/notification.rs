@@ -97,6 +97,11 @@ pub struct DeliveredMessage {
     /// The message that it answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<MessageId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<String>,
+    /// The sender waits for a reply.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub wants_reply: bool,
     /// Offered before, to this member's earlier launch or connection.
     pub redelivered: bool,
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::id::{MemberName, RoleName, TeamName};
 use crate::permissions::{Permissions, Stance};
@@ -159,6 +160,52 @@ pub struct MemberSpec {
     /// Of the native engine.
     #[serde(default, skip_serializing_if = "Budget::is_empty")]
     pub budget: Budget,
+}
+
+/// The tools of the domain, by the names that the user and models write.
+pub const TOOLS: [&str; 11] = [
+    "bash",
+    "edit",
+    "fetch",
+    "git_diff",
+    "git_status",
+    "glob",
+    "grep",
+    "read",
+    "todo",
+    "web_search",
+    "write",
+];
+
+/// The tools that change nothing.
+pub const READING_TOOLS: [&str; 8] = [
+    "fetch",
+    "git_diff",
+    "git_status",
+    "glob",
+    "grep",
+    "read",
+    "todo",
+    "web_search",
+];
+
+/// Tools that belong to another one, and come and go with it.
+const PARTS: &[(&str, &[&str])] = &[("bash", &["bash_kill", "bash_output"])];
+
+/// Whether it is a tool of the domain, or has the form `mcp__<server>__<tool>` of a server's.
+pub fn is_tool(name: &str) -> bool {
+    TOOLS.contains(&name) || name.starts_with("mcp__")
+}
+
+/// These tools and those that belong to them.
+pub fn with_parts(tools: &[String]) -> Vec<String> {
+    let mut all = tools.to_vec();
+    for (tool, parts) in PARTS {
+        if tools.iter().any(|name| name == tool) {
+            all.extend(parts.iter().map(|part| (*part).to_owned()));
+        }
+    }
+    all
 }
 
 /// How a member of the native engine thinks, and what it may do.
@@ -485,6 +532,12 @@ pub struct TaskSpec {
     /// Whether a run that was lost may be repeated.
     #[serde(default = "yes")]
     pub rerun: bool,
+    /// The work while it is in progress, such as "Adding the tests".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active_form: Option<String>,
+    /// Data of the creator's own: a JSON object of at most 32 KiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Map<String, Value>>,
 }
 
 /// Longest title of a typed task, in characters.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::id::{
     Generation, LaunchId, MemberName, MessageId, Party, RequestId, Revision, RoleName, RunId,
@@ -55,6 +56,9 @@ pub struct MemberView {
     pub unread: u32,
     /// Permission requests waiting for a decision.
     pub requests: u32,
+    /// The newest message from it that the user has not read: what it asks the user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asks_user: Option<MessageId>,
     /// Of a member that must plan first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<PlanView>,
@@ -191,6 +195,9 @@ pub struct TeamView {
     /// With any member working.
     #[serde(default)]
     pub working_ms: u64,
+    /// Messages to the user that the user has not read.
+    #[serde(default)]
+    pub unread: u32,
     /// Which placement was chosen, and why.
     pub placement: String,
     /// What `member/spawn` can make.
@@ -261,6 +268,12 @@ pub struct TaskView {
     pub run: Option<String>,
     pub verify: Option<String>,
     pub rerun: bool,
+    /// The work while it is in progress.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active_form: Option<String>,
+    /// A JSON object of the creator's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Map<String, Value>>,
     pub attempts: u32,
     pub created_by: Party,
     /// Unix time in milliseconds.
@@ -297,6 +310,9 @@ pub struct MessageView {
     /// The message that it answers.
     #[serde(default)]
     pub reply_to: Option<MessageId>,
+    /// The text in a few words, from its sender.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<String>,
     /// Unix time in milliseconds.
     pub at: u64,
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use agent_team_core::mail::MessageNote;
 use agent_team_core::{Event, Record};
 use agent_team_protocol::id::{MemberName, MessageId, Party, Revision, TaskId};
 use agent_team_system::disk::FileIdentity;
@@ -36,6 +37,7 @@ pub struct StoredMessage {
     pub text: Arc<str>,
     pub urgent: bool,
     pub reply_to: Option<MessageId>,
+    pub note: MessageNote,
     /// Unix time in milliseconds.
     pub at: u64,
 }
@@ -174,6 +176,7 @@ fn stored_message(row: &Row<'_>, revision: i64) -> Result<StoredMessage, ReadErr
         text,
         urgent,
         reply_to,
+        note,
     } = json(text(row, 1, place)?, place)?
     else {
         return Err(ReadError::Damaged(format!("{}: not a message", place())));
@@ -185,6 +188,7 @@ fn stored_message(row: &Row<'_>, revision: i64) -> Result<StoredMessage, ReadErr
         text,
         urgent,
         reply_to,
+        note,
         at,
     })
 }

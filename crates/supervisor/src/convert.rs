@@ -1,6 +1,7 @@
 //! Between the wire's types and the core's, which know nothing of each other.
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use agent_team_core::budget::Budget;
@@ -8,7 +9,7 @@ use agent_team_core::input::{After, Growth, MemberPlanByHand, TaskChanges, UpPla
 use agent_team_core::plan::{FileTask, MemberPlan, Takes, TaskPlan, TeamPlan};
 use agent_team_core::round;
 use agent_team_core::run::Spent;
-use agent_team_core::{Refused, Team};
+use agent_team_core::{Origin, Refused, Team};
 use agent_team_protocol::method::{self, Spawn};
 use agent_team_protocol::model::ModelName;
 use agent_team_protocol::spec::{
@@ -17,6 +18,7 @@ use agent_team_protocol::spec::{
 };
 use agent_team_protocol::view::Usage;
 use agent_team_protocol::{ErrorCode, MemberName, Refusal, RoleName, TaskId};
+use serde_json::{Map, Value};
 
 use crate::permission;
 use crate::settings::{self, MemberSettings, Place, TeamSettings, carried};
@@ -157,12 +159,13 @@ fn spawned(
 ) -> AgentSpec {
     let tools = match (role.tools, tools) {
         (Some(may), Some(wanted)) => Some(
-            wanted
+            spec::with_parts(&wanted)
                 .into_iter()
                 .filter(|tool| may.contains(tool))
                 .collect(),
         ),
-        (tools, None) | (None, tools) => tools,
+        (None, Some(wanted)) => Some(spec::with_parts(&wanted)),
+        (tools, None) => tools,
     };
     let prompt = match prompt {
         Some(own) if role.prompt.is_empty() => own,
@@ -208,7 +211,8 @@ pub(crate) fn check_may_spawn(
 /// A member of a role that the team knows.
 pub(crate) fn spawn_plan(
     spawn: Spawn,
-    project: &std::path::Path,
+    by: &Origin,
+    project: &Path,
     team: &Team,
 ) -> Result<MemberPlanByHand, Refusal> {
     let known = TeamSettings::of(team.plan())
@@ -251,6 +255,13 @@ pub(crate) fn spawn_plan(
         return Err(Refusal::new(ErrorCode::Invalid, text)
             .hint("spawn a role that thinks, or one of the native engine"));
     }
+    if let Some(tools) = &spawn.tools {
+        check_tools(tools, engine)?;
+    }
+    let cwd = match &spawn.cwd {
+        Some(cwd) => directory(project, cwd, by)?,
+        None => project.to_owned(),
+    };
     let colour = role.colour.unwrap_or_else(|| free_colour(&mut taken));
     let spec = MemberSpec {
         // Not looked at: `MemberPlanByHand` says so.
@@ -259,7 +270,7 @@ pub(crate) fn spawn_plan(
         lead: false,
         engine,
         colour: Some(colour),
-        cwd: project.to_owned(),
+        cwd,
         env: Default::default(),
         claim: ClaimPolicy::Ready,
         placement: spawn.placement,
@@ -274,6 +285,45 @@ pub(crate) fn spawn_plan(
         role: role.name,
         like: member_plan(spec, colour),
     })
+}
+
+fn check_tools(tools: &[String], engine: Engine) -> Result<(), Refusal> {
+    if engine == Engine::Command {
+        let text = "a member that runs commands has no tools";
+        return Err(Refusal::new(ErrorCode::Invalid, text)
+            .hint("spawn a role that thinks, or one of the native engine"));
+    }
+    let Some(unknown) = tools.iter().find(|tool| !spec::is_tool(tool)) else {
+        return Ok(());
+    };
+    Err(
+        Refusal::new(ErrorCode::Invalid, format!("there is no tool {unknown:?}"))
+            .hint(format!("the tools are: {}", spec::TOOLS.join(", "))),
+    )
+}
+
+/// The directory in which a spawned member works. An agent gives its teammates none outside the project.
+fn directory(project: &Path, cwd: &Path, by: &Origin) -> Result<PathBuf, Refusal> {
+    let path = project.join(cwd);
+    let invalid = |why: String| {
+        let text = format!(
+            "cannot use {} as a working directory: {why}",
+            path.display()
+        );
+        Refusal::new(ErrorCode::Invalid, text)
+    };
+    let found = path
+        .canonicalize()
+        .map_err(|error| invalid(error.to_string()))?;
+    if !found.is_dir() {
+        return Err(invalid("not a directory".to_owned()));
+    }
+    match by {
+        Origin::Member { .. } if !found.starts_with(project) => {
+            Err(invalid("it is outside the project".to_owned()))
+        }
+        Origin::Member { .. } | Origin::User => Ok(found),
+    }
 }
 
 fn file_task(spec: TaskSpec) -> FileTask {
@@ -307,6 +357,8 @@ pub(crate) fn task_plan(spec: TaskSpec) -> TaskPlan {
         run: spec.run.map(Into::into),
         verify: spec.verify.map(Into::into),
         rerun: spec.rerun,
+        active_form: spec.active_form.map(Into::into),
+        metadata: spec.metadata.map(object),
         from_file: false,
     }
 }
@@ -331,7 +383,14 @@ pub(crate) fn task_changes(changes: method::TaskChanges) -> TaskChanges {
         run: changes.run.map(Into::into),
         verify: changes.verify.map(Into::into),
         rerun: changes.rerun,
+        active_form: changes.active_form.map(Into::into),
+        metadata: changes.metadata.map(object),
     }
+}
+
+/// A JSON object as text, which is how the core keeps it.
+fn object(object: Map<String, Value>) -> Arc<str> {
+    Value::Object(object).to_string().into()
 }
 
 /// What a member adds to its transcript.

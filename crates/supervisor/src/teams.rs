@@ -107,6 +107,31 @@ impl Teams {
         })
     }
 
+    /// Removes a team that is down, and what the user set, allowed and trusted for it: a later team of the same name
+    /// and project starts with none of it.
+    pub(crate) async fn delete_for_good(
+        &self,
+        driver: &DriverHandle,
+    ) -> Result<DownAnswer, Refusal> {
+        let mut answer = self.delete(driver).await?;
+        for file in self.directories.of_user_for(driver.identity.team.as_str()) {
+            let fate = match std::fs::remove_file(&file) {
+                Ok(()) => Fate::Removed,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(error) => {
+                    tracing::error!(file = %file.display(), %error, "cannot remove a file of a deleted team");
+                    Fate::Survived
+                }
+            };
+            answer.receipts.push(Receipt {
+                kind: ReceiptKind::File,
+                what: file.display().to_string(),
+                fate,
+            });
+        }
+        Ok(answer)
+    }
+
     /// Removes a team that is down from disk.
     pub(crate) async fn delete(&self, driver: &DriverHandle) -> Result<DownAnswer, Refusal> {
         driver.refuse_if_up()?;

@@ -56,6 +56,12 @@ pub(crate) fn member(team: &Team, member: &Member, outside: Outside, now: Tick) 
     if let (Life::Ready { .. }, Some(reason)) = (&member.life, &member.objection) {
         why.push_str(&format!("; it objected to ending: {reason}"));
     }
+    let name = &member.plan.name;
+    if let Some(message) = team.user_mail().newest_from(name) {
+        why.push_str(&format!(
+            "; it asks you in {message}: agent-team messages shows it, agent-team send {name} answers it"
+        ));
+    }
     MemberView {
         name: member.plan.name.clone(),
         role: member.plan.role.clone(),
@@ -86,6 +92,7 @@ pub(crate) fn member(team: &Team, member: &Member, outside: Outside, now: Tick) 
                 .count(),
         )
         .unwrap_or(u32::MAX),
+        asks_user: team.user_mail().newest_from(&member.plan.name),
         plan: plan(team, member),
         restarts: u32::try_from(member.restarts.recent(now)).unwrap_or(u32::MAX),
         last_result: member.last_result.as_deref().map(str::to_owned),
@@ -291,7 +298,8 @@ fn why(
                 }
                 (None, Some(task)) => format!(
                     "{name} has worked on {} ({}) for {age}{trouble}",
-                    task.id, task.plan.title
+                    task.id,
+                    doing(task)
                 ),
                 (None, None) if member.mind.active => {
                     format!("{name} is in a turn, without a task{trouble}")
@@ -322,6 +330,11 @@ fn why(
         }
         Life::Stopped => format!("{name} is stopped; agent-team restart {name} starts it again"),
     }
+}
+
+/// The words for a task in progress.
+pub(crate) fn doing(task: &Task) -> &str {
+    task.plan.active_form.as_deref().unwrap_or(&task.plan.title)
 }
 
 fn duration(ms: u64) -> String {
@@ -388,6 +401,11 @@ fn task_view(
         run: plan.run.as_deref().map(str::to_owned),
         verify: plan.verify.as_deref().map(str::to_owned),
         rerun: plan.rerun,
+        active_form: plan.active_form.as_deref().map(str::to_owned),
+        metadata: plan
+            .metadata
+            .as_deref()
+            .and_then(|text| serde_json::from_str(text).ok()),
         attempts: task.attempts,
         created_by: task.created_by.clone(),
         created_at: task.created_at,

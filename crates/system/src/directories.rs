@@ -220,6 +220,16 @@ impl Directories {
         self.state.join("trusted").join(team_id)
     }
 
+    /// The user's own settings and rules for one team, and the trust in its file: all that outlives its journal.
+    pub fn of_user_for(&self, team_id: &str) -> [PathBuf; 3] {
+        let settings = self.config.join("teams");
+        [
+            settings.join(format!("{team_id}.toml")),
+            settings.join(format!("{team_id}.permissions.toml")),
+            self.trusted(team_id),
+        ]
+    }
+
     pub fn launch_files(&self) -> PathBuf {
         self.run.join("launch")
     }

@@ -5,51 +5,18 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use agent_team_protocol::model::ModelName;
-use agent_team_protocol::spec::{AgentSpec, ProviderSpec};
+use agent_team_protocol::spec::{AgentSpec, ProviderSpec, TOOLS, is_tool, with_parts};
 
 use super::own::Own;
 use super::source::Source;
 use super::table::{At, Table, suggest};
 use super::variables::{self, Variables};
 
-/// The tools of the domain, by the names that a person writes.
-const TOOLS: [&str; 11] = [
-    "bash",
-    "edit",
-    "fetch",
-    "git_diff",
-    "git_status",
-    "glob",
-    "grep",
-    "read",
-    "todo",
-    "web_search",
-    "write",
-];
-
 /// What `plan` may be: without it nothing is asked.
 pub(super) const PLANS: &[(&str, ())] = &[("required", ())];
 
-/// Tools that belong to another one, and come and go with it.
-const PARTS: &[(&str, &[&str])] = &[("bash", &["bash_kill", "bash_output"])];
-
 /// What a role that only coordinates does not have.
 pub(super) const EDITING: [&str; 3] = ["bash", "edit", "write"];
-
-/// What a role that only reads has at most.
-pub(super) const READING: [&str; 8] = [
-    "fetch",
-    "git_diff",
-    "git_status",
-    "glob",
-    "grep",
-    "read",
-    "todo",
-    "web_search",
-];
-
-/// Tools of MCP servers, named `mcp__<server>__<tool>`.
-const MCP: &str = "mcp__";
 
 const REPLAY: &str = "replay:";
 
@@ -258,18 +225,4 @@ pub(super) fn tools(source: &Source<'_>, key: &str, names: &[At<&str>]) -> Vec<S
         }
     }
     names.iter().map(|name| name.value.to_owned()).collect()
-}
-
-pub(super) fn is_tool(name: &str) -> bool {
-    TOOLS.contains(&name) || name.starts_with(MCP)
-}
-
-fn with_parts(tools: &[String]) -> Vec<String> {
-    let mut all = tools.to_vec();
-    for (tool, parts) in PARTS {
-        if tools.iter().any(|name| name == tool) {
-            all.extend(parts.iter().map(|part| (*part).to_owned()));
-        }
-    }
-    all
 }

@@ -106,6 +106,8 @@ fn draft<'a>(
         run,
         verify,
         rerun: table.boolean("rerun").unwrap_or(true),
+        active_form: None,
+        metadata: None,
     };
     table.finish();
     let named = key.or(title)?;

@@ -235,7 +235,6 @@ fn refused(refusal: &Refusal) -> ToolError {
         ErrorCode::WrongState if names_command(refusal, "task retry") => {
             Some("the task has ended: create_task puts a new one on the board")
         }
-        ErrorCode::RunUnderWay => Some("finish ends the run that is under way"),
         _ => refusal.hint.as_deref().filter(|hint| !is_command(hint)),
     };
     let hint = hint.map(|hint| format!("\nWhat to do: {hint}"));

@@ -143,6 +143,8 @@ impl Client {
                         text: line,
                         urgent: false,
                         reply_to: None,
+                        summary: None,
+                        wants_reply: false,
                     };
                     let sent = self.call::<MessageSend>(key, message).await;
                     ("not sent", sent.map(|_| Done::Told))

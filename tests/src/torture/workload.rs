@@ -49,6 +49,8 @@ async fn send(caller: &mut Caller, recorder: &Recorder, to: &str, text: String) 
         text: text.clone(),
         urgent: false,
         reply_to: None,
+        summary: None,
+        wants_reply: false,
     };
     let (client, to) = (caller.id.clone(), to.to_owned());
     let sent = async {

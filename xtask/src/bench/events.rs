@@ -178,6 +178,8 @@ fn message() -> SendMessage {
         text: format!("{:<64}", "event"),
         urgent: false,
         reply_to: None,
+        summary: None,
+        wants_reply: false,
     }
 }
 

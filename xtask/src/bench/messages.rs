@@ -235,6 +235,8 @@ fn message(to: Recipient) -> SendMessage {
         text: format!("{:<64}", "flood"),
         urgent: false,
         reply_to: None,
+        summary: None,
+        wants_reply: false,
     }
 }
 

@@ -33,6 +33,8 @@ fn send(installation: &Installation, team: &TeamId, count: usize) -> Result<()> 
         text: format!("{:<64}", "history"),
         urgent: false,
         reply_to: None,
+        summary: None,
+        wants_reply: false,
     };
     swarm.run::<MessageSend>(team, 128, count, message, |_| {})?;
     Ok(())

@@ -119,6 +119,8 @@ impl Member {
             text: text.to_owned(),
             urgent: false,
             reply_to: None,
+            summary: None,
+            wants_reply: false,
         });
     }
 

@@ -11,9 +11,10 @@ pub(crate) enum RequestsCommand {
         #[arg(long)]
         all: bool,
     },
-    /// Each request as soon as it waits, until this is interrupted
+    /// Each request as soon as it waits, and each message of a member to you, until this is interrupted
     Watch {
-        /// Run by `sh` for each, with the request as JSON on its standard input and its id in AGENT_TEAM_REQUEST
+        /// Run by `sh` for each, with it as JSON on standard input and its id in AGENT_TEAM_REQUEST, or for a message in
+        /// AGENT_TEAM_MESSAGE
         #[arg(long, value_name = "COMMAND")]
         exec: Option<String>,
     },

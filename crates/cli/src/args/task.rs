@@ -59,6 +59,13 @@ pub(crate) enum TaskCommand {
     },
     /// Take a task off the board
     Cancel { task: TaskId },
+    /// Wait until a task has ended, and print its result; exit 1 unless it is completed
+    Wait {
+        task: TaskId,
+        /// Give up after so many seconds, with exit code 1
+        #[arg(long, value_name = "SECONDS")]
+        timeout: Option<u64>,
+    },
     /// What waits for what
     Graph {
         /// For Graphviz
@@ -94,6 +101,12 @@ pub(crate) struct TaskFields {
     /// A shell line that must succeed before it counts as completed
     #[arg(long, value_name = "LINE")]
     pub(crate) verify: Option<String>,
+    /// The work while it is in progress, such as "Adding the tests"
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) active_form: Option<String>,
+    /// Data of your own, such as '{"ticket": 17}': a JSON object of at most 32 KiB
+    #[arg(long, value_name = "JSON")]
+    pub(crate) metadata: Option<String>,
     /// Whether a run that was lost may be repeated
     #[arg(long, value_name = "BOOL")]
     pub(crate) rerun: Option<bool>,

@@ -53,6 +53,8 @@ pub(super) async fn perform(
                 text,
                 urgent: false,
                 reply_to: None,
+                summary: None,
+                wants_reply: false,
             };
             session.call::<MessageSend>(message).await?;
             Ok(String::new())

@@ -104,6 +104,8 @@ mod tests {
             run: None,
             verify: None,
             rerun: true,
+            active_form: None,
+            metadata: None,
             attempts: 0,
             created_by: Party::User,
             created_at: 0,

@@ -28,7 +28,7 @@ fn state(state: MemberState) -> &'static str {
     }
 }
 
-/// `waiting (model, 18 s)`, `idle, not connected`
+/// `waiting (model, 18 s)`, `working (asks you, M-5)`, `idle, not connected`
 pub(crate) fn state_and_cause(member: &MemberView) -> String {
     let cause = member.waiting.as_ref().map(|waiting| match waiting {
         Waiting::Budget { .. } => " (budget)".to_owned(),
@@ -41,16 +41,18 @@ pub(crate) fn state_and_cause(member: &MemberView) -> String {
         Waiting::Reply { .. } => " (others)".to_owned(),
         Waiting::Unknown => String::new(),
     });
-    let connection = if member.disconnected {
-        ", not connected"
-    } else {
-        ""
+    let cause = match (cause, member.asks_user) {
+        (None, Some(message)) => format!(" (asks you, {message})"),
+        (Some(_), Some(message)) if matches!(member.waiting, Some(Waiting::Reply { .. })) => {
+            format!(" (asks you, {message})")
+        }
+        (cause, _) => cause.unwrap_or_default(),
     };
-    format!(
-        "{}{}{connection}",
-        state(member.state),
-        cause.unwrap_or_default()
-    )
+    let connection = match member.disconnected {
+        true => ", not connected",
+        false => "",
+    };
+    format!("{}{cause}{connection}", state(member.state))
 }
 
 fn state_style(state: MemberState) -> Style {

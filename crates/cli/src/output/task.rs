@@ -144,6 +144,10 @@ pub(crate) fn sheet(task: &TaskView) -> String {
             .unwrap_or_default(),
     );
     field("files", text::line(&task.files.join(" ")));
+    field("active form", optional(&task.active_form));
+    let metadata = task.metadata.as_ref();
+    let metadata = metadata.map(|object| serde_json::to_string(object).unwrap_or_default());
+    field("metadata", optional(&metadata));
     field("run", optional(&task.run));
     field("verify", optional(&task.verify));
     if !task.rerun {

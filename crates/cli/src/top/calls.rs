@@ -91,6 +91,8 @@ pub(super) async fn perform(mut session: Session, deed: Deed) -> Result<String, 
                 text,
                 urgent,
                 reply_to: None,
+                summary: None,
+                wants_reply: false,
             };
             let sent = session.call::<MessageSend>(message).await?;
             let names: Vec<_> = sent.to.iter().map(Party::to_string).collect();

@@ -1,9 +1,9 @@
-//! `messages`: the newest messages, oldest first.
+//! `messages`: the newest messages, oldest first. Those to the user count as read once they are printed.
 
 use std::process::ExitCode;
 
-use agent_team_protocol::method::{ListMessages, MessageList};
-use agent_team_protocol::text::visible;
+use agent_team_protocol::method::{ListMessages, MessageList, MessageRead, ReadMessages};
+use agent_team_protocol::text::{visible, visible_line};
 use agent_team_protocol::view::{MessageState, MessageView};
 use agent_team_protocol::{MemberName, Party};
 use owo_colors::OwoColorize;
@@ -24,12 +24,14 @@ pub(super) async fn run(
     output: Output,
     member: Option<MemberName>,
     limit: u32,
+    peek: bool,
 ) -> Result<ExitCode, Failure> {
     let of = member
         .map(|name| name.as_str().parse::<Party>())
         .transpose();
     let of = of.map_err(|error| Failure::usage(error.to_string()))?;
-    let answer = Session::of_team(global)?
+    let mut session = Session::of_team(global)?;
+    let answer = session
         .ask::<MessageList>(ListMessages { of, limit })
         .await?;
     let document = Document {
@@ -39,11 +41,25 @@ pub(super) async fn run(
         [] => "no messages\n".into(),
         messages => messages.iter().map(text).collect(),
     })?;
+    let unread = document.messages.iter().filter(is_unread_by_user);
+    let messages: Vec<_> = unread.map(|message| message.id).collect();
+    if !peek && !messages.is_empty() {
+        // After they were printed: what the user did not see stays unread.
+        session
+            .call::<MessageRead>(ReadMessages { messages })
+            .await?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-fn text(message: &MessageView) -> String {
+fn is_unread_by_user(message: &&MessageView) -> bool {
+    message.to == Party::User && message.state != MessageState::Read
+}
+
+/// One message as people read it.
+pub(super) fn text(message: &MessageView) -> String {
     let state = match message.state {
+        _ if is_unread_by_user(&message) => "unread",
         MessageState::Accepted => "not delivered yet",
         MessageState::Delivered => "delivered",
         MessageState::Read => "read",
@@ -53,7 +69,10 @@ fn text(message: &MessageView) -> String {
     let answering = message.reply_to;
     let answering =
         answering.map_or_else(String::new, |answered| format!(", in reply to {answered}"));
-    let head = format!("{} {} → {}", message.id, message.from, message.to);
+    let mut head = format!("{} {} → {}", message.id, message.from, message.to);
+    if let Some(summary) = &message.summary {
+        head.push_str(&format!(": {}", visible_line(summary)));
+    }
     let text = visible(message.text.trim_end()).replace('\n', "\n  ");
     format!(
         "{}  {}, {state}{urgent}{answering}\n  {text}\n",

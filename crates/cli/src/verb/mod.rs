@@ -34,9 +34,10 @@ mod why;
 
 use std::io::Read;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use agent_team_protocol::ErrorCode;
-use agent_team_protocol::method::TEXT_MAX;
+use agent_team_protocol::method::{SendMessage, TEXT_MAX};
 
 use crate::args::{Cli, Verb};
 use crate::error::Failure;
@@ -68,8 +69,25 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
             text,
             urgent,
             reply_to,
-        } => send::run(&global, output, to, text, urgent, reply_to).await,
-        Verb::Messages { member, limit } => messages::run(&global, output, member, limit).await,
+            summary,
+            wait,
+            timeout,
+        } => {
+            let message = SendMessage {
+                to,
+                text: text_or_stdin(text.join(" "), ErrorCode::MessageTooLarge)?,
+                urgent,
+                reply_to,
+                summary,
+                wants_reply: wait,
+            };
+            send::run(&global, output, message, timeout).await
+        }
+        Verb::Messages {
+            member,
+            limit,
+            peek,
+        } => messages::run(&global, output, member, limit, peek).await,
         Verb::Rules(command) => rules::run(&global, output, command).await,
         Verb::Audit { member, command } => audit::run(&global, output, member, command).await,
         Verb::Requests { command } => requests::run(&global, output, command).await,
@@ -100,6 +118,23 @@ fn text_or_stdin(typed: String, too_large: ErrorCode) -> Result<String, Failure>
         return Err(failure.hint("put it in a file, and name the file instead"));
     }
     String::from_utf8(text).map_err(|error| Failure::usage("stdin is not text").because(&error))
+}
+
+/// The outcome of a wait that takes at most so many seconds.
+async fn within<T>(
+    seconds: Option<u64>,
+    what: &str,
+    wait: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let Some(seconds) = seconds else {
+        return wait.await;
+    };
+    let timeout = tokio::time::timeout(Duration::from_secs(seconds), wait);
+    timeout.await.unwrap_or_else(|_elapsed| {
+        let exit = agent_team_protocol::exit::ExitCode::Failed;
+        let text = format!("timed out after {seconds} s waiting for {what}");
+        Err(Failure::new("timeout", exit, text))
+    })
 }
 
 /// At most one byte more than is ever accepted: enough to be refused for its length.

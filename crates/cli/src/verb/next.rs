@@ -51,6 +51,7 @@ pub(super) async fn run(global: &Global, output: Output, print: bool) -> Result<
         Err(Failure::Told(told)) if told.is(ErrorCode::NoPane) => {
             let hint = match Need::of(next) {
                 Some(Need::Decision) => "agent-team requests shows what it asks".to_owned(),
+                Some(Need::Answer) => "agent-team messages user shows its question".to_owned(),
                 Some(Need::Limit | Need::Start) | None => text::line(&next.why),
             };
             Err(Failure::Told(told).hint(hint))

@@ -19,6 +19,8 @@ struct Document<'a> {
     /// Which placement was chosen, and why.
     placement: &'a str,
     members: &'a [MemberView],
+    /// Messages to the user that the user has not read.
+    unread: u32,
 }
 
 pub(super) async fn run(global: &Global, output: Output) -> Result<ExitCode, Failure> {
@@ -30,14 +32,16 @@ pub(super) async fn run(global: &Global, output: Output) -> Result<ExitCode, Fai
         revision: team.revision,
         placement: &team.placement,
         members: &team.members,
+        unread: team.unread,
     };
     output.show(&document, || {
         let table = member::table(&team.members);
         format!(
-            "{}{}{table}{}",
+            "{}{}{table}{}{}",
             head(&team),
             places(&team),
-            unshown(&team.members)
+            unshown(&team.members),
+            unread(team.unread)
         )
     })?;
     Ok(ExitCode::SUCCESS)
@@ -62,6 +66,15 @@ fn unshown(members: &[MemberView]) -> String {
             "{} go on without panes: agent-team panes reopen\n",
             names.join(", ")
         ),
+    }
+}
+
+/// The user's unread messages.
+fn unread(messages: u32) -> String {
+    match messages {
+        0 => String::new(),
+        1 => "1 unread message to you: agent-team messages user\n".to_owned(),
+        several => format!("{several} unread messages to you: agent-team messages user\n"),
     }
 }
 

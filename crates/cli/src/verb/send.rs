@@ -1,33 +1,34 @@
-//! `send`: a message from the user.
+//! `send`: a message from the user, and with `--wait` its reply.
+
+mod reply;
 
 use std::process::ExitCode;
 
+use agent_team_protocol::Party;
 use agent_team_protocol::method::{MessageSend, SendMessage};
-use agent_team_protocol::{ErrorCode, MessageId, Party, Recipient};
+use agent_team_protocol::text::visible;
 
 use crate::args::Global;
 use crate::error::Failure;
 use crate::output::Output;
 use crate::session::Session;
 
+/// With `wants_reply` it waits for the reply, at most `timeout` seconds.
 pub(super) async fn run(
     global: &Global,
     output: Output,
-    to: Recipient,
-    words: Vec<String>,
-    urgent: bool,
-    reply_to: Option<MessageId>,
+    message: SendMessage,
+    timeout: Option<u64>,
 ) -> Result<ExitCode, Failure> {
-    let text = super::text_or_stdin(words.join(" "), ErrorCode::MessageTooLarge)?;
-    let message = SendMessage {
-        to,
-        text,
-        urgent,
-        reply_to,
-    };
-    let answer = Session::of_team(global)?
-        .call::<MessageSend>(message)
-        .await?;
+    let mut session = Session::of_team(global)?;
+    if message.wants_reply {
+        let answered = reply::send_and_wait(&mut session, message, timeout).await?;
+        output.show(&answered, || {
+            format!("{}\n", visible(answered.reply.text.trim_end()))
+        })?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let answer = session.call::<MessageSend>(message).await?;
     output.show(&answer, || {
         let names: Vec<_> = answer.to.iter().map(Party::to_string).collect();
         match names.as_slice() {

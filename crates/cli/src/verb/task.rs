@@ -1,5 +1,7 @@
 //! `task …`: the board.
 
+mod wait;
+
 use std::process::ExitCode;
 
 use agent_team_protocol::method::{
@@ -11,6 +13,7 @@ use agent_team_protocol::spec::TaskSpec;
 use agent_team_protocol::view::TaskView;
 use agent_team_protocol::{ErrorCode, TaskId};
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::args::{Global, TaskCommand, TaskFields};
 use crate::error::Failure;
@@ -31,6 +34,9 @@ pub(super) async fn run(
     let (answer, done) = match command {
         TaskCommand::List => return list(&mut session, output).await,
         TaskCommand::Show { task } => return show(&mut session, output, task).await,
+        TaskCommand::Wait { task, timeout } => {
+            return wait::run(session, output, task, timeout).await;
+        }
         TaskCommand::Graph { dot } => return graph(&mut session, output, dot).await,
         TaskCommand::Add {
             title,
@@ -40,7 +46,7 @@ pub(super) async fn run(
         } => {
             let spec = TaskSpec {
                 assignee,
-                ..spec(title, key, fields)
+                ..spec(title, key, fields)?
             };
             (
                 session.call::<TaskAdd>(AddTask { spec }).await?,
@@ -52,7 +58,7 @@ pub(super) async fn run(
             title,
             fields,
         } => {
-            let changes = changes(title, fields);
+            let changes = changes(title, fields)?;
             (
                 session
                     .call::<TaskUpdate>(UpdateTask { task, changes })
@@ -147,7 +153,7 @@ fn end(task: TaskId, text: String) -> Result<EndTask, Failure> {
     })
 }
 
-fn spec(title: String, key: Option<String>, fields: TaskFields) -> TaskSpec {
+fn spec(title: String, key: Option<String>, fields: TaskFields) -> Result<TaskSpec, Failure> {
     let TaskFields {
         description,
         priority,
@@ -157,9 +163,11 @@ fn spec(title: String, key: Option<String>, fields: TaskFields) -> TaskSpec {
         files,
         run,
         verify,
+        active_form,
+        metadata,
         rerun,
     } = fields;
-    TaskSpec {
+    Ok(TaskSpec {
         key: key.unwrap_or_else(|| title.clone()),
         title,
         description: description.unwrap_or_default(),
@@ -172,10 +180,21 @@ fn spec(title: String, key: Option<String>, fields: TaskFields) -> TaskSpec {
         run,
         verify,
         rerun: rerun.unwrap_or(true),
-    }
+        active_form,
+        metadata: metadata.as_deref().map(object).transpose()?,
+    })
 }
 
-fn changes(title: Option<String>, fields: TaskFields) -> TaskChanges {
+/// A JSON object as typed.
+fn object(typed: &str) -> Result<Map<String, Value>, Failure> {
+    serde_json::from_str(typed).map_err(|error| {
+        Failure::usage("the metadata is not a JSON object")
+            .because(&error)
+            .hint("write --metadata '{\"ticket\": 17}'")
+    })
+}
+
+fn changes(title: Option<String>, fields: TaskFields) -> Result<TaskChanges, Failure> {
     let TaskFields {
         description,
         priority,
@@ -185,10 +204,12 @@ fn changes(title: Option<String>, fields: TaskFields) -> TaskChanges {
         files,
         run,
         verify,
+        active_form,
+        metadata,
         rerun,
     } = fields;
     let given = |list: Vec<String>| (!list.is_empty()).then_some(list);
-    TaskChanges {
+    Ok(TaskChanges {
         title,
         description,
         priority,
@@ -199,5 +220,7 @@ fn changes(title: Option<String>, fields: TaskFields) -> TaskChanges {
         run,
         verify,
         rerun,
-    }
+        active_form,
+        metadata: metadata.as_deref().map(object).transpose()?,
+    })
 }

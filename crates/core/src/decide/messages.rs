@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use agent_team_protocol::id::{LaunchId, MemberName, MessageId, Party, Recipient};
 
-use super::{Decided, TEXT_MAX, Turn, check_size, party};
+use super::{Decided, LABEL_MAX, TEXT_MAX, Turn, check_size, party};
 use crate::answers::Answer;
 use crate::effect::Effect;
 use crate::event::Event;
 use crate::input::Origin;
-use crate::mail::INBOX_MAX;
+use crate::mail::{INBOX_MAX, MessageNote};
 use crate::refusal::Refused;
 
 impl Turn<'_> {
@@ -20,8 +20,12 @@ impl Turn<'_> {
         text: Arc<str>,
         urgent: bool,
         reply_to: Option<MessageId>,
+        note: MessageNote,
     ) -> Decided {
         check_size("the message", &text, TEXT_MAX)?;
+        if let Some(summary) = &note.summary {
+            check_size("the message's summary", summary, LABEL_MAX)?;
+        }
         if let Some(message) = reply_to.filter(|message| !self.team.has_sent(*message)) {
             return Err(Refused::UnknownMessage(message));
         }
@@ -34,7 +38,7 @@ impl Turn<'_> {
                 return Err(Refused::InboxFull(name.clone()));
             }
         }
-        let message = self.accept(from, to.clone(), text, urgent, reply_to);
+        let message = self.accept(from, to.clone(), text, urgent, reply_to, note);
         Ok(Answer::Sent { message, to }.into())
     }
 
@@ -69,6 +73,7 @@ impl Turn<'_> {
         text: Arc<str>,
         urgent: bool,
         reply_to: Option<MessageId>,
+        note: MessageNote,
     ) -> MessageId {
         let message = self.team.next_message();
         for party in &to {
@@ -85,6 +90,7 @@ impl Turn<'_> {
             text,
             urgent,
             reply_to,
+            note,
         });
         message
     }
@@ -106,7 +112,14 @@ impl Turn<'_> {
             }
         }
         if !told.is_empty() {
-            self.accept(Party::System, told, text.into(), false, None);
+            self.accept(
+                Party::System,
+                told,
+                text.into(),
+                false,
+                None,
+                MessageNote::default(),
+            );
         }
     }
 
@@ -118,11 +131,20 @@ impl Turn<'_> {
     }
 
     pub(super) fn read(&mut self, by: &Origin, messages: Vec<MessageId>) -> Decided {
-        let Origin::Member { name, .. } = by else {
-            return Err(Refused::NotPermitted("have no inbox"));
-        };
-        self.acknowledge(name, messages)?;
+        match by {
+            Origin::Member { name, .. } => self.acknowledge(name, messages)?,
+            Origin::User => self.user_reads(messages),
+        }
         Ok(Answer::Done.into())
+    }
+
+    fn user_reads(&mut self, mut messages: Vec<MessageId>) {
+        messages.retain(|message| self.team.user_mail.is_unread(*message));
+        messages.sort_unstable();
+        messages.dedup();
+        if !messages.is_empty() {
+            self.record(Event::UserRead { messages });
+        }
     }
 
     /// What a member says that it has read, as far as it was in its inbox.
@@ -147,10 +169,15 @@ impl Turn<'_> {
         let Some(name) = self.current(launch) else {
             return;
         };
-        let text = format!(
-            "{name} does not answer; it is left alone. agent-team restart {name} starts it anew"
-        );
-        self.tell([self.lead(), Party::User], text);
+        let fact = format!("{name} does not answer, and is left running");
+        let lead = self.lead();
+        if lead != Party::Member(name.clone()) && lead != Party::User {
+            let text =
+                format!("{fact}. stop_teammate ends it, and resume_teammate starts it again");
+            self.tell([lead], text);
+        }
+        let text = format!("{fact}. Start it again with: agent-team restart {name}");
+        self.tell([Party::User], text);
     }
 
     pub(super) fn idle_refused(&mut self, launch: &LaunchId, reason: &str) {

@@ -176,7 +176,8 @@ impl<'a> Turn<'a> {
                 text,
                 urgent,
                 reply_to,
-            } => self.send(by, &to, text, urgent, reply_to),
+                note,
+            } => self.send(by, &to, text, urgent, reply_to, note),
             Call::Read { messages } => self.read(by, messages),
             Call::AddTask { plan, after, lines } => self.add_task(by, plan, &after, &lines),
             Call::UpdateTask {
@@ -269,7 +270,7 @@ impl<'a> Turn<'a> {
         };
         self.unsettled |= !matches!(
             record.event,
-            Event::MessageAccepted { .. } | Event::MessagesRead { .. }
+            Event::MessageAccepted { .. } | Event::MessagesRead { .. } | Event::UserRead { .. }
         );
         let blocks = if let Event::TaskCompleted { task, .. } = &record.event {
             self.team.board.blocks(*task).collect()

@@ -161,6 +161,8 @@ impl Turn<'_> {
             run: None,
             verify: None,
             rerun: true,
+            active_form: None,
+            metadata: None,
             from_file: false,
         };
         let task = match &unable {

@@ -8,6 +8,7 @@ use super::{Decided, TEXT_MAX, Turn, check_size};
 use crate::answers::Answer;
 use crate::event::Event;
 use crate::input::{Growth, Origin};
+use crate::mail::MessageNote;
 use crate::member::{GRACE_MS, Life};
 use crate::refusal::Refused;
 use crate::round::Strategy;
@@ -57,7 +58,14 @@ impl Turn<'_> {
         self.tell_budgets(waited);
         // In rounds her model is asked with the goal in the question.
         if self.team.plan.strategy == Strategy::Lead {
-            self.accept(Party::User, vec![Party::Member(lead)], goal, false, None);
+            self.accept(
+                Party::User,
+                vec![Party::Member(lead)],
+                goal,
+                false,
+                None,
+                MessageNote::default(),
+            );
         }
         Ok(Answer::Run { run }.into())
     }
@@ -142,6 +150,7 @@ impl Turn<'_> {
             Arc::from(text),
             false,
             None,
+            MessageNote::default(),
         );
     }
 

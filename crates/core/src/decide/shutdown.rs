@@ -9,6 +9,7 @@ use super::{Decided, Turn, party, reason_line};
 use crate::answers::Answer;
 use crate::event::Event;
 use crate::input::Origin;
+use crate::mail::MessageNote;
 use crate::member::{ANSWER_MS, Asked, GRACE_MS, Life, Then};
 use crate::refusal::Refused;
 
@@ -50,7 +51,14 @@ impl Turn<'_> {
             ANSWER_MS / 1_000
         );
         let to = vec![Party::Member(name.clone())];
-        let message = self.accept(Party::System, to, text.into(), true, None);
+        let message = self.accept(
+            Party::System,
+            to,
+            text.into(),
+            true,
+            None,
+            MessageNote::default(),
+        );
         self.record(Event::LaunchAsked {
             member: name.clone(),
             launch,

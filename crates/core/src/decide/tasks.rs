@@ -22,6 +22,9 @@ use crate::task::{GraphError, Outcome, REFUSALS_MAX, Task};
 /// frame.
 const PLAN_MAX: usize = 96 << 10;
 
+/// Longest metadata of a task, in bytes.
+const METADATA_MAX: usize = 32 << 10;
+
 impl Turn<'_> {
     pub(super) fn add_task(
         &mut self,
@@ -66,6 +69,8 @@ impl Turn<'_> {
         plan.run = changes.run.or(plan.run);
         plan.verify = changes.verify.or(plan.verify);
         plan.rerun = changes.rerun.unwrap_or(plan.rerun);
+        plan.active_form = changes.active_form.or(plan.active_form);
+        plan.metadata = changes.metadata.or(plan.metadata);
         self.check_plan(&plan)?;
         self.check_after(id, &plan.after)?;
         self.record(Event::TaskChanged { task: id, plan });
@@ -217,7 +222,14 @@ impl Turn<'_> {
             unverified,
         });
         self.abandon(by, &task, "it was completed by somebody else");
-        self.tell_result(&task, "completed", &result, Some(&party(by)));
+        // The hook was asked and refused, or was no longer asked, because it refused too often.
+        let is_against_hook =
+            self.team.plan.asks_before_completing && task.refusals >= REFUSALS_MAX;
+        let how = match is_against_hook {
+            true => format!("completed against its hook, which refused {REFUSALS_MAX} times"),
+            false => "completed".to_owned(),
+        };
+        self.tell_result(&task, &how, &result, Some(&party(by)));
         Ok(Answer::Task {
             task: task.id,
             generation: task.generation,
@@ -452,11 +464,19 @@ impl Turn<'_> {
         for line in plan.run.iter().chain(&plan.verify) {
             check_size("the shell line", line, TEXT_MAX)?;
         }
+        if let Some(active_form) = &plan.active_form {
+            check_size("the active form", active_form, LABEL_MAX)?;
+        }
+        if let Some(metadata) = &plan.metadata {
+            check_size("the metadata", metadata, METADATA_MAX)?;
+        }
         let texts = [&plan.title, &plan.key, &plan.description];
         let texts = texts.into_iter().chain(&plan.labels).chain(&plan.files);
         let bytes = texts
             .chain(&plan.run)
             .chain(&plan.verify)
+            .chain(&plan.active_form)
+            .chain(&plan.metadata)
             .map(|text| text.len())
             .sum();
         if bytes > PLAN_MAX {

@@ -234,7 +234,7 @@ impl Team {
             Event::TaskCancelled { task } => {
                 self.end_claim(*task, record, "cancelled", Outcome::Cancelled)
             }
-            Event::TaskCompleted { task, .. } => {
+            Event::TaskCompleted { task, result, .. } => {
                 let completed = self.board.complete(*task)?;
                 if let Some(Party::Member(_)) = completed.owner() {
                     self.account.completed += 1;
@@ -242,7 +242,7 @@ impl Team {
                 self.touch_worker(completed.owner().cloned(), tick, |member| {
                     member.told_idle = false;
                     member.account.completed += 1;
-                    member.last_result = Some(format!("{task} completed").into());
+                    member.last_result = Some(report(*task, "completed", result).into());
                     member.mind.report();
                 });
                 return Some(completed);
@@ -263,6 +263,7 @@ impl Team {
                 text,
                 urgent,
                 reply_to,
+                note,
             } => {
                 self.last_message = self.last_message.max(message.0);
                 let lane = self.lane(from, *urgent);
@@ -276,6 +277,12 @@ impl Team {
                 {
                     member.mind.report();
                 }
+                if let (Party::User, [Party::Member(name)]) = (from, to.as_slice()) {
+                    self.user_mail.answer(name);
+                }
+                if to.contains(&Party::User) {
+                    self.user_mail.receive(*message, from.clone());
+                }
                 for party in to {
                     if let Party::Member(name) = party
                         && let Some(member) = self.members.get_mut(name)
@@ -285,6 +292,7 @@ impl Team {
                             text: text.clone(),
                             urgent: *urgent,
                             reply_to: *reply_to,
+                            note: note.clone(),
                         };
                         member.inbox.insert(*message, lane, unread);
                     }
@@ -295,6 +303,13 @@ impl Team {
                     for message in messages {
                         member.inbox.remove(*message);
                     }
+                }
+            }
+
+            Event::UserRead { messages } => self.user_mail.read(messages),
+            Event::UserMailKept { unread } => {
+                for (message, from) in unread {
+                    self.user_mail.receive(*message, from.clone());
                 }
             }
 
@@ -604,10 +619,16 @@ impl Team {
 
     fn end_claim(&mut self, id: TaskId, record: &Record, how: &str, outcome: Outcome) {
         let owner = self.board.get(id).and_then(|task| task.owner().cloned());
+        let report = match &outcome {
+            Outcome::Failed { reason } => report(id, how, reason),
+            Outcome::Pending { .. } | Outcome::InProgress { .. } | Outcome::Cancelled => {
+                report(id, how, "")
+            }
+        };
         self.change_task(id, record, |task| task.outcome = outcome);
         self.touch_worker(owner, record.tick, |member| {
             member.told_idle = false;
-            member.last_result = Some(format!("{id} {how}").into());
+            member.last_result = Some(report.into());
             member.mind.report();
         });
     }
@@ -635,4 +656,21 @@ impl Team {
             *last = number.max(*last);
         }
     }
+}
+
+/// The end of a task in one line, such as `T-1 completed: greeting.txt is written`.
+fn report(task: TaskId, how: &str, text: &str) -> String {
+    /// Longest preview, in characters.
+    const PREVIEW: usize = 160;
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty());
+    let Some(line) = line else {
+        return format!("{task} {how}");
+    };
+    let preview: String = line.chars().take(PREVIEW).collect();
+    let cut = if preview.len() < line.len() {
+        "…"
+    } else {
+        ""
+    };
+    format!("{task} {how}: {preview}{cut}")
 }

@@ -48,6 +48,8 @@ pub(crate) fn task_plan(title: &str) -> TaskPlan {
         run: None,
         verify: None,
         rerun: true,
+        active_form: None,
+        metadata: None,
         from_file: false,
     }
 }

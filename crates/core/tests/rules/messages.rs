@@ -2,7 +2,8 @@
 
 use agent_team_core::input::Call;
 use agent_team_core::mail::{Courier, INBOX_MAX};
-use agent_team_core::{Answer, Refused};
+use agent_team_core::user_mail::UNREAD_MAX;
+use agent_team_core::{Answer, Refused, Team};
 use agent_team_protocol::id::{MessageId, Party, Recipient};
 
 use crate::plans::name;
@@ -67,6 +68,7 @@ fn fill(rig: &mut Rig, member: &str) {
             text: format!("{n}").into(),
             urgent: false,
             reply_to: None,
+            note: Default::default(),
         });
     }
     assert_eq!(rig.member(member).inbox.len(), INBOX_MAX);
@@ -99,6 +101,46 @@ fn a_message_is_in_the_inbox_until_it_is_read_over_any_number_of_deaths() {
 }
 
 #[test]
+fn user_mail_is_unread_until_read_or_answered() {
+    let mut rig = Rig::of(file(&["ada", "ben"]));
+    rig.send("ada", "user", "which port?");
+    rig.send("ben", "user", "which colour?");
+    rig.send("ada", "user", "and which host?");
+    let asks = |rig: &Rig, member: &str| rig.team.user_mail().newest_from(&name(member));
+    assert_eq!(asks(&rig, "ada"), Some(MessageId(3)));
+    assert_eq!(asks(&rig, "ben"), Some(MessageId(2)));
+
+    let mut again = Team::default();
+    again.extend(rig.team.snapshot());
+    assert_eq!(again, rig.team, "a snapshot keeps it");
+
+    let all = Call::Read {
+        messages: vec![MessageId(2), MessageId(9)],
+    };
+    rig.user(all.clone()).answer();
+    assert_eq!((asks(&rig, "ben"), rig.team.user_mail().len()), (None, 2));
+    assert_eq!(rig.user(all).events, [], "read once is read");
+
+    rig.send("user", "ada", "8080 on localhost");
+    assert_eq!(asks(&rig, "ada"), None, "an answer shows that it was read");
+    assert!(rig.team.user_mail().is_empty());
+    let mut again = Team::default();
+    again.extend(rig.team.snapshot());
+    assert_eq!(again, rig.team);
+}
+
+#[test]
+fn unread_user_mail_is_bounded() {
+    let mut rig = Rig::of(file(&["ada"]));
+    for _ in 0..=UNREAD_MAX {
+        rig.send("ada", "user", "hello");
+    }
+    let mail = rig.team.user_mail();
+    assert_eq!(mail.len(), UNREAD_MAX);
+    assert!(!mail.is_unread(MessageId(1)) && mail.is_unread(MessageId(2)));
+}
+
+#[test]
 fn the_same_call_with_the_same_key_gets_the_first_answer_and_does_nothing() {
     let mut rig = Rig::of(file(&["ada"]));
     let call = Call::Send {
@@ -106,6 +148,7 @@ fn the_same_call_with_the_same_key_gets_the_first_answer_and_does_nothing() {
         text: "hello".into(),
         urgent: false,
         reply_to: None,
+        note: Default::default(),
     };
     let first = rig.user_keyed("k1", 1, call.clone());
     assert!(!first.events.is_empty());
@@ -126,6 +169,7 @@ fn the_same_key_for_another_call_is_refused() {
         text: "hello".into(),
         urgent: false,
         reply_to: None,
+        note: Default::default(),
     };
     rig.user_keyed("k1", 1, call.clone()).answer();
     assert_eq!(
@@ -142,6 +186,7 @@ fn a_client_that_was_away_for_long_is_remembered_until_a_new_one_comes() {
         text: "hello".into(),
         urgent: false,
         reply_to: None,
+        note: Default::default(),
     };
     let first = rig.client_keyed("away", "k1", call()).answer();
     rig.client_keyed("here", "k1", call()).answer();
@@ -161,6 +206,7 @@ fn a_refusal_is_not_kept() {
         text: "hello".into(),
         urgent: false,
         reply_to: None,
+        note: Default::default(),
     };
     rig.user_keyed("k1", 1, call.clone()).refusal();
     rig.up(file(&["ada"])).answer();

@@ -244,6 +244,7 @@ impl Rig {
             text: text.into(),
             urgent: false,
             reply_to: None,
+            note: Default::default(),
         };
         match from {
             "user" => self.user(call),

@@ -76,6 +76,7 @@ impl World {
                 text: "a word".into(),
                 urgent: *urgent,
                 reply_to: None,
+                note: Default::default(),
             },
             Ask::Read { count } => {
                 let inbox = match by {
@@ -176,6 +177,8 @@ fn task_of(choice: &TaskChoice, from_file: bool) -> TaskPlan {
         rerun: choice.rerun,
         role: choice.role.map(role_of),
         assignee: choice.assignee.map(|which| name(NAMES[usize::from(which)])),
+        active_form: None,
+        metadata: None,
         from_file,
         ..task_plan("")
     }

@@ -258,7 +258,7 @@ impl World {
             waiting
                 .into_values()
                 .filter(|made| made.key.is_some())
-                .map(Pending::CallAgain),
+                .map(|made| Pending::CallAgain(Box::new(made))),
         );
     }
 

@@ -16,7 +16,7 @@ pub(crate) const WELL: u8 = 7;
 pub(crate) enum Pending {
     Effect(Effect),
     Report(Input),
-    CallAgain(Made),
+    CallAgain(Box<Made>),
 }
 
 #[derive(Debug)]
@@ -38,7 +38,7 @@ impl World {
             Move::Pending(at) => match self.pending.remove(at).expect("it is there") {
                 Pending::Effect(effect) => self.carry_out(effect, how),
                 Pending::Report(input) => drop(self.step(input)),
-                Pending::CallAgain(made) => drop(self.send(made)),
+                Pending::CallAgain(made) => drop(self.send(*made)),
             },
             Move::Hello(launch) => self.hello(&launch),
             Move::Work(launch) => self.work(&launch, how),

@@ -92,9 +92,14 @@ pub(super) enum Fact {
         urgent: bool,
         #[serde(default)]
         reply_to: Option<MessageId>,
+        #[serde(default)]
+        note: MessageNote,
     },
     MessagesRead {
         member: MemberName,
+        messages: Vec<MessageId>,
+    },
+    UserRead {
         messages: Vec<MessageId>,
     },
 
@@ -192,6 +197,7 @@ pub(super) enum Fact {
     AccountKept {},
     TeamAccountKept {},
     MessageKept {},
+    UserMailKept {},
     CallAnswered {},
 }
 
@@ -246,6 +252,17 @@ pub(super) struct TaskPlan {
     pub(super) run: Option<String>,
     #[serde(default)]
     pub(super) verify: Option<String>,
+    #[serde(default)]
+    pub(super) active_form: Option<String>,
+    /// The text of a JSON object.
+    #[serde(default)]
+    pub(super) metadata: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct MessageNote {
+    #[serde(default)]
+    pub(super) summary: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -251,17 +251,22 @@ impl Envelopes {
                 text,
                 urgent,
                 reply_to,
+                note,
             } => {
                 let sender = member(&from);
                 let value = json!({
                     "id": message, "from": from, "to": to, "text": text, "urgent": urgent,
-                    "reply_to": reply_to,
+                    "reply_to": reply_to, "summary": note.summary,
                 });
                 vec![self.custom(sender, "message", value, origin)]
             }
             Fact::MessagesRead { member, messages } => {
                 let value = json!({"messages": messages});
                 vec![self.custom(Some(&member), "messages_read", value, origin)]
+            }
+            Fact::UserRead { messages } => {
+                let value = serde_json::json!({ "messages": messages });
+                vec![self.custom(None, "messages_read", value, origin)]
             }
 
             Fact::RunStarted { run, memory } => {
@@ -420,6 +425,7 @@ impl Envelopes {
             | Fact::AccountKept {}
             | Fact::TeamAccountKept {}
             | Fact::MessageKept {}
+            | Fact::UserMailKept {}
             | Fact::CallAnswered {} => Vec::new(),
         }
     }
@@ -507,6 +513,10 @@ impl Envelopes {
         value: Value,
         origin: Origin,
     ) -> Envelope {
+        debug_assert!(
+            super::CUSTOM.iter().any(|event| event.name == name),
+            "{name} is not in the list of CUSTOM events"
+        );
         let custom = AgUi::Custom {
             name: name.to_owned(),
             value,
@@ -547,11 +557,14 @@ fn planned(plan: TaskPlan) -> Value {
         files,
         run,
         verify,
+        active_form,
+        metadata,
     } = plan;
+    let metadata = metadata.and_then(|text| serde_json::from_str::<Value>(&text).ok());
     json!({
         "key": key, "title": title, "description": description, "priority": priority,
         "labels": labels, "after": after, "role": role, "for": assignee, "files": files,
-        "run": run, "verify": verify,
+        "run": run, "verify": verify, "active_form": active_form, "metadata": metadata,
     })
 }
 

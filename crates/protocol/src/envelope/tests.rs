@@ -272,6 +272,7 @@ const JOURNALS: &[&str] = &[
     include_str!("../../../../tests/fixtures/journal/v9.jsonl"),
     include_str!("../../../../tests/fixtures/journal/v10.jsonl"),
     include_str!("../../../../tests/fixtures/journal/v11.jsonl"),
+    include_str!("../../../../tests/fixtures/journal/v12.jsonl"),
 ];
 
 #[test]

@@ -29,6 +29,9 @@ pub struct Spawn {
     /// Of the role's, only these.
     #[serde(default)]
     pub tools: Option<Vec<String>>,
+    /// Where it works; a relative one starts at the project. `None`: the project's directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cwd: Option<PathBuf>,
     /// It changes nothing before a plan of it is approved, also where its role does not say so.
     #[serde(default)]
     pub must_plan: bool,
@@ -45,6 +48,7 @@ impl Spawn {
             model: None,
             prompt: None,
             tools: None,
+            cwd: None,
             must_plan: false,
         }
     }

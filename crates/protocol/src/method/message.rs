@@ -15,6 +15,12 @@ pub struct SendMessage {
     /// The message that this answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<MessageId>,
+    /// The text in a few words, for lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<String>,
+    /// The sender waits for a reply: an agent is told to send one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub wants_reply: bool,
 }
 
 /// Longest message and longest task result, in bytes.

@@ -1,6 +1,7 @@
 //! Arguments and answers of `task/*`.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::id::{Generation, MemberName, Revision, RoleName, TaskId};
 use crate::spec::TaskSpec;
@@ -43,6 +44,11 @@ pub struct TaskChanges {
     pub verify: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rerun: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active_form: Option<String>,
+    /// The whole object, in place of the one before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Map<String, Value>>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -101,6 +101,7 @@ pub(crate) fn message(n: u64, from: Party, to: Vec<Party>, text: &str) -> Record
         text: text.into(),
         urgent: false,
         reply_to: None,
+        note: Default::default(),
     };
     Record {
         at: 1_000 + n,

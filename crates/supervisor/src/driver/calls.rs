@@ -77,8 +77,8 @@ impl Driver {
             Origin::Member { name, .. } => convert::check_may_spawn(name, &spawn.role, &self.team),
             Origin::User => Ok(()),
         };
-        let plan =
-            allowed.and_then(|()| convert::spawn_plan(spawn, &self.identity.project, &self.team));
+        let plan = allowed
+            .and_then(|()| convert::spawn_plan(spawn, &by, &self.identity.project, &self.team));
         match plan {
             Ok(plan) => self.call(by, key, reply, Shape::Plain, Call::Spawn { plan }),
             Err(refusal) => reply.refuse(refusal),

@@ -273,6 +273,8 @@ impl Driver {
                     text: unread.text.to_string(),
                     urgent: unread.urgent,
                     reply_to: unread.reply_to,
+                    summary: unread.note.summary.as_deref().map(str::to_owned),
+                    wants_reply: unread.note.wants_reply,
                     redelivered: connection.offered_before.is_some_and(|last| id <= last),
                 });
             }

@@ -37,7 +37,7 @@ use agent_team_protocol::notification::{
 };
 use agent_team_protocol::spec::TeamSpec;
 use agent_team_protocol::view::{CommitView, DriverView, Receipt};
-use agent_team_protocol::{ErrorCode, LaunchId, MemberName, MessageId, Refusal};
+use agent_team_protocol::{ErrorCode, LaunchId, MemberName, MessageId, Party, Refusal};
 use agent_team_store::{Archived, Durability, History, JournalEntry, TeamIdentity};
 use agent_team_system::clock;
 use agent_team_system::directories::Directories;
@@ -430,10 +430,11 @@ impl Driver {
         };
         let step = self.team.step(&context, input);
         self.turn.visible |= step.records.iter().any(|record| {
-            !matches!(
-                record.event,
-                Event::MessageAccepted { .. } | Event::MessagesRead { .. }
-            )
+            if let Event::MessageAccepted { from, to, .. } = &record.event {
+                // Borders show whether a member asks the user.
+                return *from == Party::User || to.contains(&Party::User);
+            }
+            !matches!(record.event, Event::MessagesRead { .. })
         });
         self.turn.records.extend(step.records);
         self.turn.grown.extend(step.grown);

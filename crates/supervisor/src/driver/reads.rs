@@ -78,6 +78,7 @@ impl Driver {
             usage: view::usage(*spent),
             up_ms: account.up.read(now),
             working_ms: account.working.read(now),
+            unread: u32::try_from(self.team.user_mail().len()).unwrap_or(u32::MAX),
             roles: settings.as_ref().map(view::roles).unwrap_or_default(),
             placement: self.placement(),
         }
@@ -216,6 +217,7 @@ impl Driver {
                 (name, states)
             })
             .collect();
+        let of_user = self.team.user_mail().clone();
         self.read_history(reply, move |history| {
             let limit = usize::try_from(list.limit).unwrap_or(usize::MAX);
             let stored = history
@@ -227,8 +229,8 @@ impl Driver {
                     .and_then(|states| states.get(&message.id))
                     .copied()
                     .unwrap_or(MessageState::Read),
-                // What the user was told is shown to whoever asks.
-                Party::User | Party::System => MessageState::Delivered,
+                Party::User if of_user.is_unread(message.id) => MessageState::Delivered,
+                Party::User | Party::System => MessageState::Read,
             };
             let of = list.of.as_ref();
             let concerns = |message: &StoredMessage, to: &Party| {
@@ -246,6 +248,7 @@ impl Driver {
                     state: state(to, message),
                     urgent: message.urgent,
                     reply_to: message.reply_to,
+                    summary: message.note.summary.as_deref().map(str::to_owned),
                     at: message.at,
                 })
                 .collect();

@@ -82,8 +82,11 @@ impl Driver {
         let state = serde_json::to_value(state).ok()?;
         let role = &member.plan.role;
         let mut text = format!("{role} · {}", state.as_str().unwrap_or_default());
+        if self.team.user_mail().newest_from(name).is_some() {
+            text.push_str(" · asks you");
+        }
         if let Some(task) = task {
-            text = format!("{text} {} {}", task.id, task.plan.title);
+            text = format!("{text} {} {}", task.id, view::doing(task));
         }
         Some(Label {
             colour: settings::colour(&member.plan),
@@ -103,10 +106,14 @@ impl Driver {
     /// In words, for status lines. Whole views are made of those alone who may be among them.
     fn who_waits(&self) -> String {
         let may_wait = |member: &&Member| {
-            matches!(
-                self.state_of(member),
-                MemberState::Waiting | MemberState::Held | MemberState::Unresponsive
-            )
+            self.team
+                .user_mail()
+                .newest_from(&member.plan.name)
+                .is_some()
+                || matches!(
+                    self.state_of(member),
+                    MemberState::Waiting | MemberState::Held | MemberState::Unresponsive
+                )
         };
         let members = self.team.members().filter(may_wait);
         let views: Vec<_> = members

@@ -4,6 +4,7 @@
 
 use agent_team_core::Call;
 use agent_team_core::input::{ClaimRef, Verdict};
+use agent_team_core::mail::MessageNote;
 use agent_team_protocol::id::stable_hash;
 use agent_team_protocol::method::{self as m, Method};
 use agent_team_protocol::rpc::{KEY_MAX, TeamRef};
@@ -137,12 +138,19 @@ pub(super) fn destination(method: &str, call: &Envelope<'_>) -> Result<Destinati
                 text,
                 urgent,
                 reply_to,
+                summary,
+                wants_reply,
             } = call.args::<m::MessageSend>()?;
+            let note = MessageNote {
+                summary: summary.map(Into::into),
+                wants_reply,
+            };
             change(Call::Send {
                 to,
                 text: text.into(),
                 urgent,
                 reply_to,
+                note,
             })
         }
         m::MessageRead::NAME => change(Call::Read {

@@ -40,7 +40,7 @@ impl Server {
             Question::Up(up) => self.up(*up, key, digest, peer, reply).await,
             Question::Delete => {
                 let deleted = match self.teams.find(team.as_ref()) {
-                    Ok(driver) => self.teams.delete(&driver).await,
+                    Ok(driver) => self.teams.delete_for_good(&driver).await,
                     Err(refusal) => Err(refusal),
                 };
                 match deleted {

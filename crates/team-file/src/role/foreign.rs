@@ -3,9 +3,8 @@
 //! than it did there.
 
 use agent_team_protocol::model::ModelName;
-use agent_team_protocol::spec::Colour;
+use agent_team_protocol::spec::{Colour, READING_TOOLS, is_tool};
 
-use super::super::agent::{READING, is_tool};
 use super::super::source::Source;
 use super::super::table::At;
 use super::front_matter::{Field, RoleText, Value, split};
@@ -106,7 +105,7 @@ pub(super) fn read(
         }
     }
     if read_only {
-        let mut only = READING.map(str::to_owned).to_vec();
+        let mut only = READING_TOOLS.map(str::to_owned).to_vec();
         if let Some(tools) = role.thinking.tools.take() {
             only.retain(|tool| tools.contains(tool));
         }

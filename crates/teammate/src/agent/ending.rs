@@ -143,6 +143,8 @@ impl Mind {
             text: without_middle(text.to_owned(), WORDS_MAX),
             urgent: false,
             reply_to: None,
+            summary: None,
+            wants_reply: false,
         };
         if let Err(refusal) = self.desk.call::<MessageSend>(&message).await {
             self.screen

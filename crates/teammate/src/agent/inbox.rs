@@ -311,6 +311,8 @@ mod tests {
             text: "hi".into(),
             urgent,
             reply_to: None,
+            summary: None,
+            wants_reply: false,
             redelivered: false,
         }
     }

@@ -73,6 +73,8 @@ impl Seat {
             text: text.to_owned(),
             urgent: false,
             reply_to: None,
+            summary: None,
+            wants_reply: false,
         };
         self.call::<MessageSend>(&message).await
     }

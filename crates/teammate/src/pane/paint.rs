@@ -134,6 +134,8 @@ mod tests {
             text: "two\nlines\x1b[2J".into(),
             urgent: false,
             reply_to: None,
+            summary: None,
+            wants_reply: false,
             redelivered: false,
         });
         assert_eq!(message, "✉ user: two\nlines\\e[2J");

@@ -68,6 +68,10 @@ pub(super) fn task_sheet(task: &TaskView) -> String {
             format_args!("\nWaiting for it: {}", ids(&task.blocks)),
         );
     }
+    if let Some(metadata) = &task.metadata {
+        let text = serde_json::to_string(metadata).unwrap_or_default();
+        put(&mut sheet, format_args!("\nMetadata: {text}"));
+    }
     if let Some(verify) = &task.verify {
         put(
             &mut sheet,
@@ -125,13 +129,26 @@ pub fn message_line(message: &DeliveredMessage) -> String {
     } else {
         ""
     };
-    format!(
-        "Message {} from {}{}{urgent}{again}:\n{}",
+    let summary = message.summary.as_deref();
+    let summary = summary.map(|summary| format!(" ({})", visible_label(summary, TITLE)));
+    let mut line = format!(
+        "Message {} from {}{}{urgent}{again}{}:\n{}",
         message.id,
         message.from,
         answering(message.reply_to),
+        summary.unwrap_or_default(),
         quoted(&message.text)
-    )
+    );
+    if message.wants_reply {
+        put(
+            &mut line,
+            format_args!(
+                "\nThe sender waits for your reply: call send_message with to {} and reply_to {}.",
+                message.from, message.id
+            ),
+        );
+    }
+    line
 }
 
 /// `, in reply to M-3`.

@@ -1,5 +1,6 @@
 //! Who is in the team: the list for everybody, and for the lead spawning, stopping, resuming, and the end of her run.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use agent_team_protocol::method::{
@@ -101,6 +102,8 @@ struct NewTeammate {
     model: Option<String>,
     /// Of the role's tools only these, such as `read`, `grep`, `edit`.
     tools: Option<Vec<String>>,
+    /// The directory in which the teammate works, within the project; the project's directory unless given.
+    cwd: Option<PathBuf>,
     /// A task of the board that becomes hers, such as T-3.
     #[schemars(with = "Option<String>")]
     task: Option<TaskId>,
@@ -115,6 +118,7 @@ async fn spawn(seat: Arc<Seat>, args: NewTeammate) -> Result<String, ToolError> 
         model: args.model,
         prompt: args.instructions,
         tools: args.tools,
+        cwd: args.cwd,
         must_plan: args.plan,
         ..Spawn::of(args.role.unwrap_or_else(worker), args.name)
     };
@@ -191,6 +195,8 @@ async fn resume(seat: Arc<Seat>, args: Resume) -> Result<String, ToolError> {
             text,
             urgent: false,
             reply_to: None,
+            summary: None,
+            wants_reply: false,
         };
         match seat.call::<MessageSend>(message).await {
             Ok(sent) => told.push_str(&format!(" {} is in her inbox.", sent.id)),

@@ -21,8 +21,9 @@ pub(super) fn tools(seat: &Arc<Seat>) -> [Box<dyn Tool>; 2] {
         changing(
             seat,
             "send_message",
-            "Sends a message to one member, to the lead, to everybody or to the person. It is in the inbox when this \
-             returns, and is read at the recipient's next step. Say what the other needs to know or do.",
+            "Sends a message to one member, to the lead, to everybody or to the user. It is in the inbox when this \
+             returns, and is read at the recipient's next step. Say what the other needs to know or do. A message to \
+             the user is shown as a question until the user has read it.",
             send,
         ),
         changing(
@@ -49,6 +50,8 @@ struct Send {
     /// The message that this answers, such as M-7.
     #[schemars(with = "Option<String>")]
     reply_to: Option<MessageId>,
+    /// The text in a few words, for lists.
+    summary: Option<String>,
 }
 
 async fn send(seat: Arc<Seat>, args: Send) -> Result<String, ToolError> {
@@ -57,6 +60,8 @@ async fn send(seat: Arc<Seat>, args: Send) -> Result<String, ToolError> {
         text: args.text,
         urgent: args.urgent,
         reply_to: args.reply_to,
+        summary: args.summary,
+        wants_reply: false,
     };
     let sent = seat.call::<MessageSend>(message).await?;
     if sent.to.is_empty() {

@@ -52,6 +52,8 @@ async fn a_typed_line_is_the_persons_message_to_this_member_and_shown_when_it_is
         text: "look at main.rs".into(),
         urgent: false,
         reply_to: None,
+        summary: None,
+        wants_reply: false,
         redelivered: false,
     };
     member

@@ -137,6 +137,8 @@ impl Scene {
             text: text.into(),
             urgent,
             reply_to: None,
+            summary: None,
+            wants_reply: false,
             redelivered: false,
         }];
         self.member.notify(&Deliver { messages }).await;
@@ -256,6 +258,7 @@ pub(crate) fn team_view(of: &ScriptedSupervisor) -> TeamView {
         usage: Usage::default(),
         up_ms: 0,
         working_ms: 0,
+        unread: 0,
         placement: String::new(),
     }
 }

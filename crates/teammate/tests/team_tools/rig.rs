@@ -170,6 +170,8 @@ pub(crate) fn message(id: u64, from: &str, text: &str) -> DeliveredMessage {
         text: text.to_owned(),
         urgent: false,
         reply_to: None,
+        summary: None,
+        wants_reply: false,
         redelivered: false,
     }
 }

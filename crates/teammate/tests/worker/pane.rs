@@ -21,6 +21,8 @@ fn message(id: u64, text: &str) -> Deliver {
             text: text.into(),
             urgent: false,
             reply_to: None,
+            summary: None,
+            wants_reply: false,
             redelivered: false,
         }],
     }

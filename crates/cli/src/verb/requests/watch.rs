@@ -1,17 +1,31 @@
-//! `requests watch`: each request as soon as it waits, and a program that is told of it.
+//! `requests watch`: each request as soon as it waits, each message of a member to the user as soon as it is accepted,
+//! and a program that runs for each.
 
 use std::collections::BTreeSet;
 use std::io::{ErrorKind, Write};
 use std::process::{Command, ExitCode, Stdio};
 
-use agent_team_protocol::RequestId;
-use agent_team_protocol::method::{Nothing, RequestList, TeamShow};
+use agent_team_protocol::Party;
+use agent_team_protocol::method::{ListMessages, MessageList, Nothing, RequestList, TeamShow};
 use agent_team_protocol::request::{ListRequests, RequestView};
+use agent_team_protocol::view::{MessageState, MessageView};
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::error::Failure;
 use crate::output::Output;
 use crate::session::{Notice, Session, Subscription};
+use crate::verb::messages;
+
+/// Messages that are looked at for those the user has not read.
+const LOOKED_AT: u32 = 1_000;
+
+/// What is new since the last look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum News {
+    Request,
+    Message,
+}
 
 pub(super) async fn run(
     mut session: Session,
@@ -21,16 +35,41 @@ pub(super) async fn run(
     let head = session.ask::<TeamShow>(Nothing {}).await?.revision;
     let mut events = Subscription::new(session.another(), head, false).await?;
     let mut told = BTreeSet::new();
+    let mut look = vec![News::Request, News::Message];
     loop {
-        for view in waiting(&mut session).await? {
-            if told.insert(view.id) {
-                output.item(&view, || super::brief(&view))?;
-                if let Some(line) = &exec {
-                    tell(output, line, &view)?;
+        if look.contains(&News::Request) {
+            for view in waiting(&mut session).await? {
+                if told.insert(view.id.to_string()) {
+                    output.item(&view, || super::brief(&view))?;
+                    run_program(
+                        output,
+                        exec.as_deref(),
+                        "AGENT_TEAM_REQUEST",
+                        view.id,
+                        &view,
+                    )?;
                 }
             }
         }
-        while !is_request(&events.next().await?) {}
+        if look.contains(&News::Message) {
+            for view in unread(&mut session).await? {
+                if told.insert(view.id.to_string()) {
+                    output.item(&view, || messages::text(&view))?;
+                    run_program(
+                        output,
+                        exec.as_deref(),
+                        "AGENT_TEAM_MESSAGE",
+                        view.id,
+                        &view,
+                    )?;
+                }
+            }
+        }
+        look = loop {
+            if let Some(news) = news(&events.next().await?) {
+                break vec![news];
+            }
+        };
     }
 }
 
@@ -40,23 +79,51 @@ async fn waiting(session: &mut Session) -> Result<Vec<RequestView>, Failure> {
     Ok(session.ask::<RequestList>(list).await?.requests)
 }
 
-fn is_request(notice: &Notice) -> bool {
-    match notice {
-        Notice::Event(event) => {
-            let event: Value = serde_json::from_str(event.event.get()).unwrap_or_default();
-            event["kind"] == "request_asked"
-        }
-        Notice::Transient(_) => false,
+/// Messages of members to the user that the user has not read, oldest first.
+async fn unread(session: &mut Session) -> Result<Vec<MessageView>, Failure> {
+    let list = ListMessages {
+        of: Some(Party::User),
+        limit: LOOKED_AT,
+    };
+    let mut messages = session.ask::<MessageList>(list).await?.messages;
+    messages.retain(|message| {
+        let is_question = matches!(message.from, Party::Member(_)) && message.to == Party::User;
+        is_question && message.state != MessageState::Read
+    });
+    Ok(messages)
+}
+
+fn news(notice: &Notice) -> Option<News> {
+    let Notice::Event(event) = notice else {
+        return None;
+    };
+    let event: Value = serde_json::from_str(event.event.get()).unwrap_or_default();
+    let is_to_user = |to: &Value| {
+        let mut to = to.as_array().into_iter().flatten();
+        to.any(|party| party == "user")
+    };
+    match event["kind"].as_str() {
+        Some("request_asked") => Some(News::Request),
+        Some("message_accepted") if is_to_user(&event["data"]["to"]) => Some(News::Message),
+        _ => None,
     }
 }
 
-/// Runs the person's program to its end. That it fails is said, and stops nothing.
-fn tell(output: Output, line: &str, view: &RequestView) -> Result<(), Failure> {
-    let id: RequestId = view.id;
+/// Runs the user's program to its end. A failure of it is printed, and stops nothing.
+fn run_program(
+    output: Output,
+    line: Option<&str>,
+    variable: &str,
+    id: impl std::fmt::Display,
+    view: &impl Serialize,
+) -> Result<(), Failure> {
+    let Some(line) = line else {
+        return Ok(());
+    };
     let cannot = |error: &std::io::Error| Failure::io(format!("`{line}` cannot be run"), error);
     let mut child = Command::new("/bin/sh")
         .args(["-c", line])
-        .env("AGENT_TEAM_REQUEST", id.to_string())
+        .env(variable, id.to_string())
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .spawn()

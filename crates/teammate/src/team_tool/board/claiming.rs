@@ -9,6 +9,7 @@ use agent_team_protocol::view::TaskView;
 use agent_team_protocol::{RoleName, TaskId};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use super::super::Seat;
 use super::super::lines::task_sheet;
@@ -87,6 +88,10 @@ pub(super) struct Update {
     role: Option<RoleName>,
     /// Globs of the files that it may change.
     files: Option<Vec<String>>,
+    /// The work while it is in progress, such as "Adding the tests".
+    active_form: Option<String>,
+    /// A JSON object in place of the one before.
+    metadata: Option<Map<String, Value>>,
     #[serde(default)]
     #[schemars(with = "Next")]
     state: Option<Next>,
@@ -104,6 +109,8 @@ pub(super) async fn update(seat: Arc<Seat>, args: Update) -> Result<String, Tool
         after: args.after,
         role: args.role,
         files: args.files,
+        active_form: args.active_form,
+        metadata: args.metadata,
         ..TaskChanges::default()
     };
     let changes_fields = changes.title.is_some()
@@ -112,7 +119,9 @@ pub(super) async fn update(seat: Arc<Seat>, args: Update) -> Result<String, Tool
         || changes.labels.is_some()
         || changes.after.is_some()
         || changes.role.is_some()
-        || changes.files.is_some();
+        || changes.files.is_some()
+        || changes.active_form.is_some()
+        || changes.metadata.is_some();
     let note = match (args.state, args.note) {
         (Some(Next::Completed | Next::Pending), note) => note.unwrap_or_default(),
         (Some(Next::InProgress) | None, None) => String::new(),

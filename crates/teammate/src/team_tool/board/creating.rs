@@ -8,7 +8,7 @@ use agent_team_protocol::spec::TaskSpec;
 use agent_team_protocol::{MemberName, RoleName};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::super::Seat;
 use super::overlaps;
@@ -58,6 +58,10 @@ struct Create {
     run: Option<String>,
     /// A shell line that must exit 0 before the task counts as completed.
     verify: Option<String>,
+    /// The work while it is in progress, such as "Adding the tests"; shown to the user.
+    active_form: Option<String>,
+    /// Data of your own, such as a ticket's number: a JSON object of at most 32 KiB.
+    metadata: Option<Map<String, Value>>,
 }
 
 #[derive(Debug)]
@@ -111,6 +115,8 @@ async fn create(seat: &Seat, args: Create) -> Result<String, ToolError> {
         run: args.run,
         verify: args.verify,
         rerun: true,
+        active_form: args.active_form,
+        metadata: args.metadata,
     };
     let added = seat.call::<TaskAdd>(AddTask { spec }).await?;
     Ok(format!(

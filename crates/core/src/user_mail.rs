@@ -1,0 +1,64 @@
+//! The messages to the user that the user has not read. Called by the team when it applies events.
+//!
+//! A message is read when a client says so, which `agent-team messages` does, or when the user writes to its sender. The
+//! text is not kept here: the journal has it. Only the newest [`UNREAD_MAX`] messages are kept; an older one counts as
+//! read, so that a user who never looks costs bounded memory.
+
+use std::collections::BTreeMap;
+
+use agent_team_protocol::id::{MemberName, MessageId, Party};
+
+/// Unread messages that are kept, at most.
+pub const UNREAD_MAX: usize = 1_000;
+
+/// The unread messages of the user, with their senders.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UserMail {
+    unread: BTreeMap<MessageId, Party>,
+}
+
+impl UserMail {
+    pub fn is_unread(&self, message: MessageId) -> bool {
+        self.unread.contains_key(&message)
+    }
+
+    pub fn len(&self) -> usize {
+        self.unread.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.unread.is_empty()
+    }
+
+    /// The newest unread message from this member: what the member asks the user.
+    pub fn newest_from(&self, member: &MemberName) -> Option<MessageId> {
+        let mut newest_first = self.unread.iter().rev();
+        let found =
+            newest_first.find(|(_, from)| matches!(from, Party::Member(name) if name == member));
+        found.map(|(message, _)| *message)
+    }
+
+    /// In the order of their acceptance.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (MessageId, &Party)> {
+        self.unread.iter().map(|(message, from)| (*message, from))
+    }
+
+    pub(crate) fn receive(&mut self, message: MessageId, from: Party) {
+        self.unread.insert(message, from);
+        if self.unread.len() > UNREAD_MAX {
+            self.unread.pop_first();
+        }
+    }
+
+    pub(crate) fn read(&mut self, messages: &[MessageId]) {
+        for message in messages {
+            self.unread.remove(message);
+        }
+    }
+
+    /// The user has written to this member, and so has seen what it wrote before.
+    pub(crate) fn answer(&mut self, member: &MemberName) {
+        self.unread
+            .retain(|_, from| !matches!(from, Party::Member(name) if name == member));
+    }
+}

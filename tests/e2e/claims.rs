@@ -1,0 +1,399 @@
+//! The sentences of README, help and messages, held to what the programs do.
+
+use std::path::Path;
+
+use agent_team_tests::Rig;
+use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by_model};
+use serde_json::{Value, json};
+
+use crate::agents::{asking, greeting, rig};
+
+fn repository() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+/// README with every run of white space as one blank: a sentence may be broken anywhere.
+fn readme() -> String {
+    let text = std::fs::read_to_string(repository().join("README.md")).expect("it is there");
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn help(rig: &Rig, arguments: &[&str]) -> String {
+    let output = rig.command(arguments).into_std().output().expect("it runs");
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).expect("it is text");
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[tokio::test]
+async fn readme_and_help_say_what_run_takes_in_a_running_team() {
+    let rig = Rig::new();
+    assert!(readme().contains(
+        "In a team that is already up, `run` only gives the lead a goal: `--mode`, `--fresh` and every other flag \
+         that starts or changes a team is refused with exit code 4"
+    ));
+    assert!(readme().contains(
+        "With a terminal, and in a team that is already up, requests wait for `agent-team requests allow P-1`"
+    ));
+    assert!(help(&rig, &["run", "--help"]).contains(
+        "In a team that is already up only the goal and --memory count: flags that start or change a team are refused"
+    ));
+}
+
+#[tokio::test]
+async fn events_help_lists_every_custom_event() {
+    assert!(readme().contains("`agent-team events --help` lists what they say beyond its names"));
+    let help = help(&Rig::new(), &["events", "--help"]);
+    for event in agent_team_protocol::envelope::CUSTOM {
+        assert!(
+            help.contains(&format!("{} {}", event.name, event.value)),
+            "{}",
+            event.name
+        );
+    }
+    assert!(help.contains("permission {") && help.contains("coordinator_decision {"));
+}
+
+#[tokio::test]
+async fn config_get_shows_every_setting_and_its_origin() {
+    let rig = Rig::with_team(
+        "name = \"demo\"\nmode = \"lead\"\n[defaults]\nrole = \"worker\"\n[[member]]\nname = \"ada\"\n",
+    );
+    let from = |listed: &Value, key: &str| {
+        let settings = listed["settings"].as_array().expect("a list").clone();
+        let found = settings.into_iter().find(|setting| setting["key"] == key);
+        found.unwrap_or_else(|| panic!("{key} is listed"))
+    };
+    let before = rig.json(["config", "get", "role"]).await;
+    assert_eq!(from(&before, "role")["value"], "worker");
+    rig.ok(["config", "set", "role", "planner"]).await;
+    rig.ok(["config", "set", "roles.planner.model", "openai/gpt-5.1"])
+        .await;
+    let listed = rig.json(["config", "get"]).await;
+    let own = from(&listed, "role")["from"].clone();
+    assert!(
+        own.as_str()
+            .is_some_and(|own| own.contains("config/teams/")),
+        "{own}"
+    );
+    for (key, value) in [
+        ("role", "planner"),
+        ("members.ada.role", "planner"),
+        ("roles.planner.model", "openai/gpt-5.1"),
+    ] {
+        let one = rig.json(["config", "get", key]).await;
+        assert_eq!(from(&one, key)["value"], value, "{key}");
+        assert_eq!(from(&one, key)["from"], own, "{key}");
+        assert_eq!(from(&listed, key), from(&one, key));
+    }
+    let unset = rig.json(["config", "get", "roles.explorer.model"]).await;
+    assert_eq!(from(&unset, "roles.explorer.model")["value"], Value::Null);
+    let unknown = rig
+        .refused(3, ["config", "get", "roles.nobody.model"])
+        .await;
+    assert_eq!(unknown["code"], "unknown_member");
+}
+
+/// Every leaf verb with arguments that do something harmless, or the reason why it is left out.
+const VERBS: &[(&str, &[&str])] = &[
+    ("down", &["down"]),
+    ("ps", &["ps"]),
+    ("top", &["top"]),
+    ("top", &["top", "--once"]),
+    ("stats", &["stats"]),
+    ("why", &["why", "ada"]),
+    ("logs", &["logs", "ada"]),
+    ("events", &["events"]),
+    ("next", &["next"]),
+    (
+        "spawn",
+        &["spawn", "worker", "--engine", "command", "--name", "ben"],
+    ),
+    ("stop", &["stop", "ben"]),
+    ("kill", &["kill", "ada"]),
+    ("restart", &["restart", "ada"]),
+    ("send", &["send", "ada", "hello"]),
+    ("messages", &["messages"]),
+    ("requests", &["requests"]),
+    ("rules", &["rules", "list"]),
+    ("rules", &["rules", "check", "--", "ls"]),
+    ("audit", &["audit"]),
+    ("audit", &["audit", "export"]),
+    ("task", &["task", "add", "Look"]),
+    ("task", &["task", "list"]),
+    ("task", &["task", "graph"]),
+    ("init", &["init", "--list"]),
+    ("team", &["team", "list"]),
+    ("team", &["team", "show"]),
+    ("role", &["role", "list"]),
+    ("role", &["role", "show", "worker"]),
+    ("config", &["config", "get"]),
+    ("supervisor", &["supervisor", "status"]),
+    ("doctor", &["doctor"]),
+    ("completions", &["completions", "bash"]),
+    ("man", &["man"]),
+    ("up", &["up"]),
+];
+
+#[tokio::test]
+async fn every_verb_takes_json() {
+    assert!(readme().contains("`agent-team help` lists every verb. Each takes `--json`"));
+    let rig = Rig::with_team(
+        "name = \"demo\"\n[panes]\nplacement = \"headless\"\n[[member]]\nname = \"ada\"\n",
+    );
+    rig.ok(["up", "--detach"]).await;
+    // `down` is first in the list of the help, and comes last here.
+    let order = VERBS[1..].iter().chain(&VERBS[..1]);
+    for (_, arguments) in order {
+        // The flag goes before `--`, behind which all is a command.
+        let mut all: Vec<&str> = arguments.to_vec();
+        let place = all
+            .iter()
+            .position(|word| *word == "--")
+            .unwrap_or(all.len());
+        all.insert(place, "--json");
+        let output = rig.command(&all).output().await.expect("it runs");
+        let text = String::from_utf8(output.stdout).expect("it is text");
+        assert!(
+            output.status.code() != Some(2),
+            "{all:?}: {:?}",
+            output.stderr
+        );
+        let values = serde_json::Deserializer::from_str(&text).into_iter::<Value>();
+        for value in values {
+            value.unwrap_or_else(|error| panic!("{all:?} printed no JSON ({error}): {text}"));
+        }
+    }
+    let help = rig.ok(["help"]).await.stdout;
+    let verbs = help.split("Options:").next().expect("a part");
+    let listed = verbs.lines().filter(|line| line.starts_with("  "));
+    // These need a terminal, a model or an open request; their own tests try `--json`.
+    let elsewhere = ["run", "attach", "panes"];
+    for line in listed {
+        let verb = line.split_whitespace().next().expect("a word");
+        let tried = VERBS.iter().any(|(name, _)| *name == verb);
+        assert!(tried || elsewhere.contains(&verb), "{verb} is not tried");
+    }
+}
+
+#[tokio::test]
+async fn planned_verbs_and_engines_are_refused_by_name() {
+    let rig = Rig::new();
+    let readme = readme();
+    for verb in ["mcp", "acp", "serve", "web"] {
+        assert!(
+            readme.contains(&format!("`{verb}`"))
+                || readme.contains(&format!("agent-team {verb}`"))
+        );
+        let error = rig.refused(2, [verb]).await;
+        assert_eq!(error["code"], "not_carried_out", "{verb}");
+        let message = error["message"].as_str().expect("a text");
+        assert!(message.contains(verb), "{message}");
+    }
+    assert!(readme.contains("`engine = \"claude\"` and the like"));
+    for engine in [
+        "claude", "codex", "gemini", "qwen", "opencode", "acp", "terminal",
+    ] {
+        rig.set_team(&format!(
+            "[[member]]\nname = \"ada\"\nengine = \"{engine}\"\n"
+        ));
+        rig.run(["up", "--dry-run"])
+            .await
+            .expect(2)
+            .says("is not carried out by this build yet");
+    }
+    let typo = rig.refused(2, ["serv"]).await;
+    assert_eq!(typo["code"], "invalid");
+}
+
+#[test]
+fn readme_lists_every_crate() {
+    let readme = readme();
+    for entry in std::fs::read_dir(repository().join("crates")).expect("it is there") {
+        let name = entry.expect("it is there").file_name();
+        let row = format!("| `crates/{}` |", name.to_string_lossy());
+        assert!(readme.contains(&row), "README has no row {row}");
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_setting_names_every_known_one() {
+    let rig = Rig::with_team("[[member]]\nname = \"ada\"\n");
+    rig.set_settings("colour = 3\n");
+    let output = rig.run(["up", "--detach"]).await;
+    assert_ne!(output.code, 0);
+    for key in ["durability", "roles", "models", "search", "permissions"] {
+        assert!(output.stderr.contains(key), "{key}: {}", output.stderr);
+    }
+}
+
+#[test]
+fn templates_name_every_layout() {
+    let schema = repository().join("crates/protocol/schema/protocol.json");
+    let schema = std::fs::read_to_string(schema).expect("it is there");
+    let schema: Value = serde_json::from_str(&schema).expect("JSON");
+    let layouts = find(&schema, "Layout").expect("the schema has layouts");
+    let mut names: Vec<&str> = Vec::new();
+    for one in layouts["oneOf"].as_array().expect("a list") {
+        let several = one["enum"].as_array().into_iter().flatten();
+        names.extend(several.filter_map(Value::as_str));
+        names.extend(one["const"].as_str());
+    }
+    assert!(names.contains(&"windows"));
+    for entry in std::fs::read_dir(repository().join("crates/cli/templates")).expect("it is there")
+    {
+        let path = entry.expect("it is there").path();
+        let text = std::fs::read_to_string(&path).expect("it is text");
+        let line = text.lines().find(|line| line.starts_with("layout = "));
+        let line = line.unwrap_or_else(|| panic!("{} has a layout", path.display()));
+        for name in &names {
+            assert!(line.contains(name), "{}: {line}", path.display());
+        }
+    }
+}
+
+/// The first definition of this name, wherever it is.
+fn find<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
+    match value {
+        Value::Object(fields) => fields
+            .get(name)
+            .or_else(|| fields.values().find_map(|value| find(value, name))),
+        Value::Array(items) => items.iter().find_map(|value| find(value, name)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+    }
+}
+
+#[tokio::test]
+async fn outputs_hold_the_results_of_the_members() {
+    let [(_, lead), ada] = greeting();
+    let mut lead = lead;
+    lead.insert(2, Reply::call("list_teammates", json!({})));
+    let server = FakeModelServer::start(by_model([("lead", lead), ada])).await;
+    let rig = rig(&server);
+    let told = rig.json(["run", "Greet the world"]).await;
+    assert_eq!(told["outputs"]["ada"], "greeting.txt says hello");
+    let requests = server.requests();
+    let of_lead: Vec<_> = requests
+        .iter()
+        .filter(|asked| asked.model() == "lead")
+        .collect();
+    let listed = of_lead
+        .iter()
+        .flat_map(|asked| asked.results())
+        .find(|(_, text)| text.contains("last report"));
+    let (_, listed) = listed.expect("the lead listed its teammates");
+    assert!(
+        listed.contains("T-1 completed: greeting.txt says hello"),
+        "{listed}"
+    );
+}
+
+#[tokio::test]
+async fn echo_runs_unasked_and_readme_says_so() {
+    assert!(
+        readme().contains("commands that only print, such as `echo` and `pwd`, run without asking")
+    );
+    let rig = asking(&FakeModelServer::start(by_model(greeting())).await);
+    rig.ok(["up", "--detach"]).await;
+    for command in ["echo hello", "pwd"] {
+        let told = rig
+            .ok(["rules", "check", "--json", "--", command])
+            .await
+            .json();
+        assert_eq!(told["decision"], "allow", "{command}: {told}");
+    }
+    let told = rig
+        .ok(["rules", "check", "--json", "--", "echo hello > out.txt"])
+        .await
+        .json();
+    assert_ne!(told["decision"], "allow", "{told}");
+}
+
+#[tokio::test]
+async fn spawn_fails_for_a_member_that_cannot_start() {
+    let rig = Rig::with_team(
+        "name = \"demo\"\n[panes]\nplacement = \"headless\"\n[[member]]\nname = \"ada\"\nengine = \"command\"\n",
+    );
+    rig.ok(["up", "--detach"]).await;
+    let error = rig
+        .refused(1, ["spawn", "reviewer", "--engine", "native"])
+        .await;
+    assert_eq!(error["code"], "held");
+    let message = error["message"].as_str().expect("a text");
+    assert!(
+        message.starts_with("cannot start reviewer-1: "),
+        "{message}"
+    );
+    let hint = error["hint"].as_str().expect("a hint");
+    assert!(hint.contains("agent-team restart reviewer-1"), "{hint}");
+}
+
+#[tokio::test]
+async fn models_are_pointed_to_tools_and_not_to_commands() {
+    let lead = vec![
+        Reply::call("create_task", json!({"title": "Write the greeting"})),
+        Reply::call("assign_task", json!({"task": "T-9", "member": "ada"})),
+        Reply::call("cancel_task", json!({"task": "T-1"})),
+        Reply::call("assign_task", json!({"task": "T-1", "member": "ada"})),
+        Reply::call("deny_request", json!({"id": "P-9", "reason": "no"})),
+        Reply::call("send_message", json!({"to": "nobody", "text": "hello"})),
+        Reply::call("finish", json!({"answer": "Done.", "force": true})),
+    ];
+    let server = FakeModelServer::start(by_model([("lead", lead), ("ada", Vec::new())])).await;
+    let rig = rig(&server);
+    rig.set_team(
+        "name = \"demo\"\nmode = \"lead\"\n[panes]\nplacement = \"headless\"\n[lead]\nmodel = \"openai/lead\"\n\
+         [[member]]\nname = \"ada\"\nengine = \"native\"\nmodel = \"openai/ada\"\nclaim = \"assigned\"\n",
+    );
+    rig.ok(["run", "Greet the world"]).await;
+    let requests = server.requests();
+    let of_lead = requests.iter().filter(|asked| asked.model() == "lead");
+    let results: Vec<_> = of_lead.flat_map(|asked| asked.results()).collect();
+    let refused: Vec<_> = results
+        .iter()
+        .filter(|(_, text)| text.contains("Refused ("))
+        .collect();
+    assert!(refused.len() >= 3, "{results:?}");
+    for (_, text) in refused {
+        assert!(!text.contains("agent-team "), "{text}");
+        assert!(!text.contains(" --"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn team_delete_removes_limits_rules_and_trust() {
+    let rig = Rig::with_team(
+        "name = \"demo\"\n[panes]\nplacement = \"headless\"\n[[member]]\nname = \"ada\"\n\
+         [permissions]\nallow = [\"Bash(ls)\"]\n",
+    );
+    rig.trust();
+    rig.ok(["up", "--detach"]).await;
+    rig.ok(["config", "set", "limits.tokens", "1000"]).await;
+    let team = rig.json(["team", "show"]).await["team"].clone();
+    let team = team.as_str().expect("an id");
+    let directories = rig.directories();
+    let rules = directories
+        .config
+        .join(format!("teams/{team}.permissions.toml"));
+    std::fs::write(&rules, "allow = [\"Bash(make:*)\"]\n").expect("it can be written");
+    rig.ok(["down"]).await;
+    let told = rig.json(["team", "delete"]).await;
+    let removed: Vec<&str> = told["receipts"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter(|receipt| receipt["fate"] == "removed")
+        .filter_map(|receipt| receipt["what"].as_str())
+        .collect();
+    for file in directories.of_user_for(team) {
+        let name = file.display().to_string();
+        assert!(removed.contains(&name.as_str()), "{name}: {removed:?}");
+        assert!(!file.exists(), "{name}");
+    }
+    let listed = rig.json(["config", "get", "limits.tokens"]).await;
+    assert_eq!(listed["settings"][0]["value"], Value::Null);
+    rig.run(["up", "--detach"])
+        .await
+        .expect(4)
+        .says("not trusted");
+}

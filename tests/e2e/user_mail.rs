@@ -1,0 +1,107 @@
+//! Messages of members to the user: where they are shown, and when they count as read.
+
+use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by_model};
+use agent_team_tests::{Rig, tmux, until};
+use serde_json::{Value, json};
+
+use crate::agents::asking;
+
+/// A lead that asks the user something and waits for the answer.
+fn question() -> Vec<Reply> {
+    vec![
+        Reply::call("send_message", json!({"to": "user", "text": "Which port?"})),
+        Reply::call("wait", json!({"for": "messages"})),
+        Reply::call("finish", json!({"answer": "It is 8080."})),
+    ]
+}
+
+async fn asked(placement: &str) -> (FakeModelServer, Rig) {
+    let server = FakeModelServer::start(by_model([("lead", question())])).await;
+    let rig = asking(&server);
+    let file = rig.read(".agent-team/team.toml").expect("it is there");
+    rig.set_team(&file.replace("placement = \"headless\"", placement));
+    rig.ok(["up", "--detach", "Choose a port"]).await;
+    rig.until_member("lead", |lead| lead.asks_user.is_some())
+        .await;
+    (server, rig)
+}
+
+#[tokio::test]
+async fn a_question_to_the_user_is_shown_everywhere() {
+    let (_server, rig) = asked("placement = \"headless\"").await;
+    let lead = rig
+        .until_member("lead", |lead| lead.why.contains("waits"))
+        .await;
+    let message = lead.asks_user.expect("it asks").to_string();
+    assert!(lead.why.contains("it asks you in"), "{}", lead.why);
+
+    let shown = rig.ok(["ps"]).await.stdout;
+    assert!(shown.contains(&format!("asks you, {message}")), "{shown}");
+    assert!(shown.contains("1 unread message to you"), "{shown}");
+    assert_eq!(rig.json(["ps"]).await["unread"], 1);
+    assert_eq!(rig.json(["next"]).await["member"], "lead");
+    assert_eq!(rig.ok(["next", "--print"]).await.stdout, "lead asks you\n");
+    let top = rig.ok(["top", "--once"]).await.stdout;
+    assert!(top.contains("1 waits for you"), "{top}");
+
+    let mut watch = rig.start([
+        "requests",
+        "watch",
+        "--json",
+        "--exec",
+        "echo \"$AGENT_TEAM_MESSAGE\" > seen.txt",
+    ]);
+    let line: Value = serde_json::from_str(&watch.line().await).expect("JSON");
+    assert_eq!(
+        (&line["id"], &line["text"]),
+        (&json!(message), &json!("Which port?"))
+    );
+    assert_eq!(rig.written("seen.txt").await, message);
+
+    rig.ok(["messages", "--peek"]).await.says("unread");
+    assert_eq!(rig.json(["ps"]).await["unread"], 1, "peeking reads nothing");
+    rig.ok(["messages", "user"]).await.says("Which port?");
+    let after = rig.json(["ps"]).await;
+    assert_eq!(after["unread"], 0);
+    assert_eq!(rig.ok(["next", "--print"]).await.stdout, "");
+    assert_eq!(rig.json(["messages"]).await["messages"][1]["state"], "read");
+}
+
+#[tokio::test]
+async fn writing_to_a_member_answers_its_question() {
+    let (server, rig) = asked("placement = \"headless\"").await;
+    rig.ok(["send", "lead", "8080"]).await;
+    rig.until_member("lead", |lead| lead.asks_user.is_none())
+        .await;
+    server.asked("lead", 3).await;
+    assert_eq!(rig.json(["ps"]).await["unread"], 0);
+}
+
+#[tokio::test]
+async fn a_pane_shows_a_question_and_takes_its_answer() {
+    if !tmux::is_here() {
+        return;
+    }
+    let (server, rig) = asked("placement = \"tmux\"").await;
+    let team = rig.tmux();
+    let label = async || team.panes("#{@agent_team_label}").await.join(" ");
+    until("the border to show the question", async || {
+        label().await.contains("asks you").then_some(())
+    })
+    .await;
+    let status = ["display-message", "-p", "#{T:status-right}"];
+    until("the status line to show the question", async || {
+        team.ask(status)
+            .await
+            .contains("lead asks you")
+            .then_some(())
+    })
+    .await;
+    let pane = rig.member("lead").await.pane.expect("it has a pane");
+    team.ask(["send-keys", "-t", &pane, "8080", "Enter"]).await;
+    server.asked("lead", 3).await;
+    until("the border to show it no longer", async || {
+        (!label().await.contains("asks you")).then_some(())
+    })
+    .await;
+}
