@@ -23,6 +23,7 @@ mod mode;
 mod offer;
 mod place;
 mod program;
+pub mod protected;
 mod rule;
 pub mod shell;
 mod words;

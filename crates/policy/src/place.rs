@@ -2,8 +2,9 @@
 //!
 //! The caller looks at the file system; nothing in this crate does.
 
-use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
+
+use super::protected::is_protected_name;
 
 /// What relative and `~` rules start from. Both canonical.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,11 +48,12 @@ impl Place {
         self.path.starts_with(&ground.project) && self.resolved.starts_with(&ground.project)
     }
 
-    /// One of the ways leads to what decides about us, about other tools, or about what a shell does next.
+    /// One of the ways has a component of the list of protected paths.
     pub(crate) fn is_protected(&self) -> bool {
-        [&self.path, &self.resolved]
-            .into_iter()
-            .any(|path| path.components().any(|part| is_protected(part.as_os_str())))
+        [&self.path, &self.resolved].into_iter().any(|path| {
+            path.components()
+                .any(|part| is_protected_name(part.as_os_str()))
+        })
     }
 }
 
@@ -63,42 +65,4 @@ impl Places {
     pub(crate) fn find(&self, given: &str) -> Option<&Place> {
         self.0.iter().find(|place| place.given == given)
     }
-}
-
-/// Directories and files that are programs or permissions to somebody, wherever they are.
-const PROTECTED: &[&str] = &[
-    ".agent-team",
-    ".bash_login",
-    ".bash_logout",
-    ".bash_profile",
-    ".bashrc",
-    ".claude",
-    ".codex",
-    ".cursor",
-    ".devcontainer",
-    ".envrc",
-    ".gemini",
-    ".git",
-    ".gitconfig",
-    ".gitmodules",
-    ".husky",
-    ".idea",
-    ".mcp.json",
-    ".npmrc",
-    ".nyzhi",
-    ".pre-commit-config.yaml",
-    ".profile",
-    ".qwen",
-    ".ssh",
-    ".vscode",
-    ".zlogin",
-    ".zprofile",
-    ".zshenv",
-    ".zshrc",
-];
-
-fn is_protected(name: &OsStr) -> bool {
-    PROTECTED
-        .iter()
-        .any(|protected| name.eq_ignore_ascii_case(protected))
 }

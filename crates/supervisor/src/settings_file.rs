@@ -15,7 +15,7 @@ use toml::de::{DeTable, DeValue};
 const DURABILITY: &str = "durability";
 
 /// Others read these, and tell what is wrong with them: whoever reads a team file, and a worker that thinks.
-const OTHERS: [&str; 4] = ["roles", "models", "search", "permissions"];
+const OTHERS: [&str; 5] = ["roles", "models", "search", "permissions", "sandbox"];
 
 /// Why the settings cannot be gone by.
 #[derive(Debug, thiserror::Error)]

@@ -23,6 +23,11 @@ pub fn wall_ms() -> u64 {
         })
 }
 
+/// The time that a file gets which changes now: that of the kernel's last tick.
+pub fn file_time() -> SystemTime {
+    os::file_time()
+}
+
 /// Names this boot of the machine: recorded pids and deadlines are void under another one.
 pub fn boot_id() -> io::Result<String> {
     os::boot_id()

@@ -22,6 +22,12 @@ const SOCKET_PATH_BYTES: usize = 100;
 /// Moves all directories, for tests and for several installations side by side.
 pub const HOME_VARIABLE: &str = "AGENT_TEAM_HOME";
 
+/// The home directory that the user's account names, whatever `HOME` says.
+pub fn user_home() -> Option<PathBuf> {
+    let user = User::from_uid(geteuid()).ok().flatten()?;
+    Some(user.dir)
+}
+
 /// The three directories of one installation, all absolute.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Directories {
@@ -102,12 +108,7 @@ impl Directories {
                 .filter(|path| path.is_absolute())
         };
         let below_home = |path: &str| {
-            let home = absolute("HOME").or_else(|| {
-                User::from_uid(geteuid())
-                    .ok()
-                    .flatten()
-                    .map(|user| user.dir)
-            });
+            let home = absolute("HOME").or_else(user_home);
             home.map(|home| home.join(path))
                 .ok_or(DirectoriesError::NoHome)
         };

@@ -27,6 +27,7 @@ pub mod daemon;
 pub mod directories;
 pub mod disk;
 pub mod history;
+pub mod limits;
 pub mod lock;
 pub mod log_file;
 #[cfg_attr(target_os = "linux", path = "os/linux.rs")]

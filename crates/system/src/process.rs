@@ -74,6 +74,11 @@ impl From<&os::Stat> for ProcessId {
     }
 }
 
+/// Memory that a process has for itself alone, in RAM; `None` when it is gone.
+pub fn anonymous_bytes(pid: u32) -> io::Result<Option<u64>> {
+    os::anonymous_bytes(pid)
+}
+
 /// Memory that a process has in RAM, in bytes; `None` when it is gone.
 pub fn resident_bytes(pid: u32) -> io::Result<Option<u64>> {
     os::resident_bytes(pid)

@@ -7,7 +7,7 @@
 //! | | |
 //! |---|---|
 //! | bubblewrap | a view of the files, process ids and network of its own. The whole profile holds |
-//! | Landlock | the kernel refuses instead of hiding. It cannot take back below a directory what it gave there, so `protected` does not hold; it does not know of modes, owners and times, which can be changed everywhere; there are no pseudo-terminals; before Linux 6.12 other processes can be signalled |
+//! | Landlock | the kernel refuses instead of hiding. It cannot take back below a directory what it gave there, so `protected` and `absent` do not hold; it does not know of modes, owners and times, which can be changed everywhere; there are no pseudo-terminals; before Linux 6.12 other processes can be signalled |
 //! | sandbox-exec | macOS, from its documentation: never run by us |
 //!
 //! On Linux both also refuse these system calls:
@@ -26,21 +26,26 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::timeout;
 
+use crate::limits::Limits;
 use crate::os;
 use crate::process::Signal;
 use crate::spawn::{Child, ProgramSpec};
 
 pub use os::Sandbox;
+pub use placeholder::{Absent, AbsentPaths, Placeholders};
 
+use trial::Trial;
+
+mod placeholder;
 #[cfg(any(test, target_os = "macos"))]
 pub(crate) mod seatbelt;
 #[cfg(test)]
 mod tests;
+mod trial;
 
 /// How long a sandbox may take to show that it holds. It needs some 10 ms.
 const TRIAL_LIMIT: Duration = Duration::from_secs(5);
@@ -50,8 +55,10 @@ const TRIAL_LIMIT: Duration = Duration::from_secs(5);
 pub struct Profile {
     /// Files and directories, with all that is below, that may be changed. They are there.
     pub writable: Vec<PathBuf>,
-    /// What of it may not. What is not there is not kept from being made.
+    /// What of it may not. It is there.
     pub protected: Vec<PathBuf>,
+    /// What of it must not come to be while the program runs.
+    pub absent: Option<AbsentPaths>,
     /// What cannot be read either, and seems to be empty. A place within it that is `writable` still is.
     pub hidden: Vec<PathBuf>,
     /// What of `hidden` can be read after all.
@@ -60,7 +67,10 @@ pub struct Profile {
     pub links: Vec<(PathBuf, PathBuf)>,
     /// Directories that are hidden. Under bubblewrap the program has empty ones in their place, to write to.
     pub scratch: Vec<PathBuf>,
+    /// Files of which the program sees another content, where a sandbox can do that.
+    pub replaced: Vec<(PathBuf, Vec<u8>)>,
     pub network: Network,
+    pub limits: Limits,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +90,7 @@ pub struct NoSandbox {
 
 impl Sandbox {
     /// Starts a program in a session of its own, with these as its stdin, stdout and stderr. Must be called within a
-    /// tokio runtime.
+    /// tokio runtime. The placeholders are dropped when the program and all that it started has ended.
     ///
     /// # Errors
     /// Also when a writable place is not there, or the kernel refuses to hold the program to the profile: it does not
@@ -90,9 +100,16 @@ impl Sandbox {
         profile: &Profile,
         spec: &ProgramSpec,
         [input, output, errors]: [OwnedFd; 3],
-    ) -> io::Result<Child> {
-        let mut command = self.command(profile, spec)?;
-        Child::start(command.stdin(input).stdout(output).stderr(errors))
+    ) -> io::Result<(Child, Option<Placeholders>)> {
+        let absent = profile
+            .absent
+            .as_ref()
+            .filter(|_| self.needs_placeholders());
+        let placeholders = absent.map(Placeholders::make).transpose()?;
+        let lock = placeholders.as_ref().map(Placeholders::lock).transpose()?;
+        let mut command = self.command(profile, spec, lock.flatten())?;
+        let child = Child::start(command.stdin(input).stdout(output).stderr(errors))?;
+        Ok((child, placeholders))
     }
 
     /// Sees for itself that writing inside works, and that writing outside and reading what is hidden do not.
@@ -101,11 +118,14 @@ impl Sandbox {
         let profile = Profile {
             writable: vec![trial.inside()],
             protected: Vec::new(),
+            absent: None,
             hidden: vec![trial.hidden()],
             readable: Vec::new(),
             links: Vec::new(),
             scratch: Vec::new(),
+            replaced: Vec::new(),
             network: Network::None,
+            limits: Limits::default(),
         };
         let spec = ProgramSpec {
             program: "/bin/sh".into(),
@@ -125,7 +145,7 @@ impl Sandbox {
             null()?.into(),
             File::create(&errors)?.into(),
         ];
-        let mut child = self.spawn(&profile, &spec, stdio)?;
+        let (mut child, _) = self.spawn(&profile, &spec, stdio)?;
         let Ok(status) = timeout(TRIAL_LIMIT, child.wait()).await else {
             child.signal(Signal::SIGKILL)?;
             child.wait().await?;
@@ -163,62 +183,6 @@ printf x > "$1/inside/made" || exit
 (read -r line < "$1/hidden/file") 2>/dev/null && { echo "it reads what is hidden" >&2; exit 1; }
 exit 0
 "#;
-
-/// Places to try a sandbox on; dropped with what is in them.
-struct Trial {
-    root: PathBuf,
-}
-
-impl Trial {
-    fn new() -> io::Result<Trial> {
-        // Several members share a process, and try at the same moment.
-        static TRIALS: AtomicU64 = AtomicU64::new(0);
-        let name = format!(
-            "agent-team-trial-{}-{}-{}",
-            std::process::id(),
-            os::monotonic_ms(),
-            TRIALS.fetch_add(1, Ordering::Relaxed)
-        );
-        let root = fs::canonicalize(std::env::temp_dir())?.join(name);
-        let trial = Trial { root };
-        // Fails when somebody made it before us.
-        fs::create_dir(&trial.root)?;
-        for place in [trial.inside(), trial.outside(), trial.hidden()] {
-            fs::create_dir(place)?;
-        }
-        fs::write(trial.hidden().join("file"), "secret\n")?;
-        Ok(trial)
-    }
-
-    fn inside(&self) -> PathBuf {
-        self.root.join("inside")
-    }
-
-    fn outside(&self) -> PathBuf {
-        self.root.join("outside")
-    }
-
-    fn hidden(&self) -> PathBuf {
-        self.root.join("hidden")
-    }
-
-    /// What it did is what can be seen from here.
-    fn held(&self) -> io::Result<()> {
-        let made = |place: PathBuf| place.join("made").try_exists();
-        match (made(self.inside())?, made(self.outside())?) {
-            (true, false) => Ok(()),
-            (false, _) => Err(io::Error::other("what it writes inside is not there")),
-            (true, true) => Err(io::Error::other("it writes outside")),
-        }
-    }
-}
-
-impl Drop for Trial {
-    fn drop(&mut self) {
-        // Of no importance to anybody: it is in the temporary directory, under a name of its own.
-        let _removed = fs::remove_dir_all(&self.root);
-    }
-}
 
 impl fmt::Display for Sandbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

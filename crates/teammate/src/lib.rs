@@ -78,7 +78,7 @@ use crate::pane::{AgentPane, Pane, Surface};
 use crate::secret::Secrets;
 use crate::team_tool::Shared;
 use crate::tool::Bench;
-use crate::tool::confine::Confinement;
+use crate::tool::confine::{Confinement, Settings, User};
 use crate::tool::guard::Guard;
 use crate::typed::Typed;
 use crate::worker::{LastWords, Parts, Worker};
@@ -231,11 +231,16 @@ async fn think(
 ) -> u8 {
     let unusable = |error: io::Error| LastWords {
         code: ExitCode::Failed as u8,
-        reason: format!("the directory of its outputs cannot be used: {error}"),
+        reason: format!("cannot prepare the directory of its outputs: {error}"),
+        hold: true,
+    };
+    let no_sandbox = |error: io::Error| LastWords {
+        code: ExitCode::Failed as u8,
+        reason: format!("cannot prepare the sandbox: {error}"),
         hold: true,
     };
     let makings = model.and_then(|model| {
-        let confinement = confinement(launch, &parts).map_err(unusable)?;
+        let confinement = confinement(launch, &parts).map_err(no_sandbox)?;
         let held = confinement.clone();
         let tools =
             |desk: &Desk, shared: &Shared| seam::tools_of(&launch.agent, desk, shared, confinement);
@@ -284,9 +289,22 @@ fn confinement(launch: &LaunchFile, parts: &Parts) -> io::Result<Option<Arc<Conf
         true => Network::Host,
         false => Network::None,
     };
-    let env = &parts.place.env;
-    let confinement = Confinement::new(&launch.project, temporary, env, ours, network);
+    let settings = Settings::read(&ours.settings_file()).map_err(io::Error::other)?;
+    // The team file may name variables, too, and opens nothing by them.
+    let environment = launch.environment.iter();
+    let environment = environment.filter(|(name, _)| !launch.named.contains(*name));
+    let environment = environment.map(|(name, value)| (name.into(), value.into()));
+    let user = User::new(environment.collect(), &settings);
+    let confinement = Confinement::new(&launch.project, temporary, user, ours, network);
+    let confinement = confinement.guarded_by(guard(launch, &parts.place));
     Ok(Some(Arc::new(confinement)))
+}
+
+/// The files that rules hold back from being read.
+fn guard(launch: &LaunchFile, place: &Place) -> Guard {
+    let home = place.env.iter().find(|(name, _)| name == "HOME");
+    let home = home.and_then(|(_, home)| Path::new(home).canonicalize().ok());
+    Guard::new(&launch.agent.guarded, launch.project.clone(), home)
 }
 
 fn makings<T>(
@@ -301,9 +319,6 @@ fn makings<T>(
         .recursive(true)
         .mode(0o700)
         .create(&outputs)?;
-    let home = place.env.iter().find(|(name, _)| name == "HOME");
-    let home = home.and_then(|(_, home)| Path::new(home).canonicalize().ok());
-    let guard = Guard::new(&launch.agent.guarded, launch.project.clone(), home);
     let (desk, calls) = Desk::new(launch.member.clone(), launch.role.clone(), launch.lead);
     let bench = Bench {
         project: launch.project.clone(),
@@ -313,7 +328,7 @@ fn makings<T>(
         outputs: outputs.canonicalize()?,
         output_max: OUTPUT_MAX,
         seen: Mutex::new(HashMap::new()),
-        guard,
+        guard: guard(launch, place),
     };
     Ok(Makings {
         agent: launch.agent.clone(),

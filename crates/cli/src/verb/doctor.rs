@@ -229,11 +229,8 @@ async fn sandbox() -> Check {
     let better = "install bubblewrap";
     match sandbox::find(&std::env::var_os("PATH").unwrap_or_default()).await {
         Ok(sandbox) if sandbox.protects() => Check::good(NAME, sandbox.to_string()),
-        Ok(sandbox) => Check::good(
-            NAME,
-            format!("{sandbox}; git's hooks in a project are not protected"),
-        )
-        .hint(format!("{better}, which protects them")),
+        Ok(sandbox) => Check::good(NAME, format!("{sandbox}; it protects no file of a project"))
+            .hint(format!("{better}, which protects git's hooks and others")),
         Err(none) => Check::neutral(
             NAME,
             format!("none, so that every command of an agent is asked about: {none}"),

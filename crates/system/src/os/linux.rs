@@ -12,6 +12,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, SystemTime};
 
 use nix::libc;
 use nix::sys::signal::Signal;
@@ -90,6 +91,47 @@ pub(crate) fn environment(pid: u32) -> io::Result<Option<Vec<u8>>> {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(None),
         result => gone_is_none(result),
     }
+}
+
+/// The part of [`resident_bytes`] that the process shares with no file and no other process; `None` when it is gone.
+pub(crate) fn anonymous_bytes(pid: u32) -> io::Result<Option<u64>> {
+    let Some(text) = gone_is_none(fs::read_to_string(format!("/proc/{pid}/status")))? else {
+        return Ok(None);
+    };
+    // A kernel thread has none.
+    let line = text.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    Ok(kib.map(|kib| kib << 10))
+}
+
+/// Processes and threads of this user, as RLIMIT_NPROC counts them.
+pub(crate) fn tasks_of_user() -> io::Result<u64> {
+    let user = nix::unistd::geteuid().as_raw();
+    let mut tasks = 0;
+    for stat in processes()? {
+        if owner(stat.pid)? == Some(user) {
+            let listed = fs::read_dir(format!("/proc/{}/task", stat.pid));
+            tasks += listed.map_or(1, |listed| listed.count() as u64);
+        }
+    }
+    Ok(tasks)
+}
+
+/// Since Linux 6.13 some files have a finer time, which is no earlier.
+pub(crate) fn file_time() -> SystemTime {
+    let now = clock_gettime(ClockId::CLOCK_REALTIME_COARSE);
+    let now = now.expect("every Linux has CLOCK_REALTIME_COARSE");
+    SystemTime::UNIX_EPOCH + Duration::from(now)
+}
+
+/// Memory of this machine.
+pub(crate) fn memory_bytes() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kib << 10)
 }
 
 /// Memory that a process has in RAM; `None` when it is gone.

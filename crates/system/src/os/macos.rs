@@ -206,6 +206,30 @@ fn after_arguments(bytes: &[u8]) -> Option<&[u8]> {
     Some(rest)
 }
 
+/// What a process has for itself is not told apart here.
+pub(crate) fn anonymous_bytes(pid: u32) -> io::Result<Option<u64>> {
+    resident_bytes(pid)
+}
+
+/// Processes of this user, as RLIMIT_NPROC counts them.
+pub(crate) fn tasks_of_user() -> io::Result<u64> {
+    let user = nix::unistd::geteuid().as_raw();
+    let mut tasks = 0;
+    for stat in processes()? {
+        tasks += u64::from(owner(stat.pid)? == Some(user));
+    }
+    Ok(tasks)
+}
+
+pub(crate) fn file_time() -> std::time::SystemTime {
+    std::time::SystemTime::now()
+}
+
+/// Memory of this machine: not read here.
+pub(crate) fn memory_bytes() -> Option<u64> {
+    None
+}
+
 /// Memory that a process has in RAM; `None` when it is gone.
 pub(crate) fn resident_bytes(pid: u32) -> io::Result<Option<u64>> {
     let info: Option<libc::proc_taskinfo> = proc_info(pid, libc::PROC_PIDTASKINFO, 0)?;
@@ -393,6 +417,11 @@ impl Sandbox {
         true
     }
 
+    /// Its rules are about paths, whether something is there or not.
+    pub(crate) fn needs_placeholders(&self) -> bool {
+        false
+    }
+
     /// Whether this sandbox can hold a program to `profile`.
     ///
     /// # Errors
@@ -402,7 +431,12 @@ impl Sandbox {
     }
 
     /// The command that runs a program held to `profile`.
-    pub(crate) fn command(&self, profile: &Profile, spec: &ProgramSpec) -> io::Result<Command> {
+    pub(crate) fn command(
+        &self,
+        profile: &Profile,
+        spec: &ProgramSpec,
+        _lock: Option<OwnedFd>,
+    ) -> io::Result<Command> {
         let mut args: Vec<OsString> = vec!["-p".into(), seatbelt::profile(profile).into()];
         args.push(spec.program.clone().into());
         args.extend(spec.args.iter().cloned());
@@ -413,7 +447,8 @@ impl Sandbox {
             cwd: spec.cwd.clone(),
         };
         let mut command = wrapped.command();
-        before_exec(&mut command, || Ok(()));
+        let limits = profile.limits.for_kernel()?;
+        before_exec(&mut command, move || limits.apply());
         Ok(command)
     }
 }

@@ -37,9 +37,11 @@ pub(crate) fn profile(profile: &Profile) -> String {
         .writable
         .iter()
         .map(|path| (path, "(allow file-read* file-write* "));
+    let absent = profile.absent.iter().flat_map(|absent| &absent.all);
     let protected = profile
         .protected
         .iter()
+        .chain(absent.map(|absent| &absent.path))
         .map(|path| (path, "(deny file-write* "));
     let mut places: Vec<_> = hidden
         .chain(readable)

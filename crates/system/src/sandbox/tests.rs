@@ -1,17 +1,30 @@
 //! What `sandbox-exec` is told. How Linux holds programs is tried in `tests/system/sandbox.rs`.
 
-use super::{Network, Profile, seatbelt};
+use std::fs::{self, File, FileTimes};
+use std::time::{Duration, SystemTime};
+
+use super::trial::{Trial, remove_abandoned};
+use super::{Absent, AbsentPaths, Network, Placeholders, Profile, seatbelt};
 
 #[test]
 fn a_profile_for_macos_has_its_places_from_the_root_down() {
     let told = seatbelt::profile(&Profile {
         writable: vec!["/srv/me/\"our\" code".into(), "/tmp/ours".into()],
         protected: vec!["/srv/me/\"our\" code/.git/hooks".into()],
+        absent: Some(AbsentPaths {
+            directory: "/srv/me/\"our\" code".into(),
+            all: vec![Absent {
+                path: "/srv/me/\"our\" code/.envrc".into(),
+                content: Some(""),
+            }],
+        }),
         hidden: vec!["/srv/me".into(), "/srv/me/tool/key".into()],
         readable: vec!["/srv/me/tool".into()],
         links: Vec::new(),
         scratch: vec!["/tmp".into()],
+        replaced: Vec::new(),
         network: Network::None,
+        limits: Default::default(),
     });
     let places = told.split_once("/dev/tty\"))\n").expect("its base").1;
     assert_eq!(
@@ -22,6 +35,7 @@ fn a_profile_for_macos_has_its_places_from_the_root_down() {
          (allow file-read* (subpath \"/srv/me/tool\"))\n\
          (allow file-read* file-write* (subpath \"/srv/me/\\\"our\\\" code\"))\n\
          (deny file-read* file-write* (subpath \"/srv/me/tool/key\"))\n\
+         (deny file-write* (subpath \"/srv/me/\\\"our\\\" code/.envrc\"))\n\
          (deny file-write* (subpath \"/srv/me/\\\"our\\\" code/.git/hooks\"))\n"
     );
     assert!(told.starts_with("(version 1)\n(deny default)\n"), "{told}");
@@ -32,15 +46,111 @@ fn on_macos_no_socket_with_a_path_is_reached_even_with_the_network() {
     let told = seatbelt::profile(&Profile {
         writable: Vec::new(),
         protected: Vec::new(),
+        absent: None,
         hidden: Vec::new(),
         readable: Vec::new(),
         links: Vec::new(),
         scratch: Vec::new(),
+        replaced: Vec::new(),
         network: Network::Host,
+        limits: Default::default(),
     });
     let allowed = told.find("(allow network*)").expect("the network");
     let denied = told
         .find("(deny network* (remote unix-socket))")
         .expect("sockets");
     assert!(allowed < denied, "the later rule holds: {told}");
+}
+
+#[test]
+fn abandoned_trials_are_removed_and_running_ones_stay() {
+    let directory = tempfile::tempdir().unwrap();
+    let running = Trial::within(directory.path()).unwrap();
+    let abandoned = directory.path().join("agent-team-trial-1-2-3");
+    let young = directory.path().join("agent-team-trial-1-2-4");
+    let other = directory.path().join("trial");
+    for made in [&abandoned, &young, &other] {
+        fs::create_dir_all(made.join("inside")).unwrap();
+    }
+    let long_ago = SystemTime::now() - Duration::from_secs(3600);
+    for old in [&running.root, &abandoned, &other] {
+        let times = FileTimes::new().set_modified(long_ago);
+        File::open(old).unwrap().set_times(times).unwrap();
+    }
+    remove_abandoned(directory.path());
+    assert!(!abandoned.exists());
+    assert!(running.root.exists() && young.exists() && other.exists());
+    let root = running.root.clone();
+    drop(running);
+    assert!(!root.exists());
+}
+
+fn absent(directory: &std::path::Path) -> AbsentPaths {
+    let path = |name: &str, content| Absent {
+        path: directory.join(name),
+        content,
+    };
+    AbsentPaths {
+        directory: directory.to_owned(),
+        all: vec![
+            path(".vscode", None),
+            path(".envrc", Some("")),
+            path("commondir", Some(".\n")),
+            path("missing/parent", Some("")),
+        ],
+    }
+}
+
+fn names(directory: &std::path::Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn placeholders_stay_until_the_last_sandbox_ends() {
+    let project = tempfile::tempdir().unwrap();
+    let paths = absent(project.path());
+    let first = Placeholders::make(&paths).unwrap();
+    let second = Placeholders::make(&paths).unwrap();
+    assert_eq!(names(project.path()), [".envrc", ".vscode", "commondir"]);
+    drop(first);
+    assert_eq!(names(project.path()).len(), 3, "the second needs them");
+    drop(second);
+    assert_eq!(names(project.path()), [""; 0]);
+}
+
+#[test]
+fn a_sandbox_that_outlives_its_worker_keeps_the_placeholders() {
+    let project = tempfile::tempdir().unwrap();
+    let paths = absent(project.path());
+    let worker = Placeholders::make(&paths).unwrap();
+    let sandbox = worker.lock().unwrap();
+    drop(worker);
+    paths.remove_placeholders();
+    assert_eq!(names(project.path()).len(), 3);
+    drop(sandbox);
+    paths.remove_placeholders();
+    assert_eq!(names(project.path()), [""; 0]);
+}
+
+#[test]
+fn files_of_the_user_are_never_taken_for_placeholders() {
+    let project = tempfile::tempdir().unwrap();
+    let paths = absent(project.path());
+    // Empty, as a placeholder is, but the user's.
+    fs::write(project.path().join(".envrc"), "").unwrap();
+    let placeholders = Placeholders::make(&paths).unwrap();
+    // The user writes while a command runs.
+    fs::write(project.path().join(".vscode/settings.json"), "{}").unwrap();
+    fs::write(project.path().join("commondir"), ".\n").unwrap();
+    drop(placeholders);
+    assert_eq!(names(project.path()), [".envrc", ".vscode", "commondir"]);
+    // One that was not finished, of a process that was killed.
+    let unfinished = project.path().join(".agent-team-placeholder-1-1");
+    fs::write(&unfinished, "").unwrap();
+    paths.remove_placeholders();
+    assert!(!unfinished.exists());
 }

@@ -11,6 +11,7 @@ use std::process::ExitStatus;
 use std::sync::Barrier;
 use std::thread;
 
+use agent_team_system::limits::Limits;
 use agent_team_system::sandbox::{self, Network, Profile, Sandbox};
 use agent_team_system::spawn::ProgramSpec;
 use nix::sched::{CloneFlags, unshare};
@@ -68,11 +69,14 @@ impl Places {
         Profile {
             writable: vec![self.path("work")],
             protected: vec![self.path("work/.git/hooks")],
+            absent: None,
             hidden: vec![self.path("home/.ssh"), self.path("home/.gnupg")],
             readable: Vec::new(),
             links: Vec::new(),
             scratch: Vec::new(),
+            replaced: Vec::new(),
             network,
+            limits: Limits::default(),
         }
     }
 
@@ -152,7 +156,7 @@ impl Places {
         let mut printed = tempfile::tempfile().unwrap();
         let output = || printed.try_clone().unwrap().into();
         let stdio = [File::open("/dev/null").unwrap().into(), output(), output()];
-        let mut child = sandbox.spawn(profile, &spec, stdio).unwrap();
+        let (mut child, _) = sandbox.spawn(profile, &spec, stdio).unwrap();
         let status = child.wait().await.unwrap();
         let mut text = String::new();
         printed.rewind().unwrap();
@@ -416,7 +420,7 @@ async fn what_is_hidden_within_a_writable_place_is_hidden_or_nothing_runs() {
         };
         let null = || File::open("/dev/null").unwrap().into();
         match sandbox.spawn(&profile, &spec, [null(), null(), null()]) {
-            Ok(mut child) => drop(child.wait().await.unwrap()),
+            Ok((mut child, _)) => drop(child.wait().await.unwrap()),
             Err(error) => assert!(error.to_string().contains("cannot hide"), "{error}"),
         }
         let printed = fs::read_to_string(printed).unwrap_or_default();
@@ -475,7 +479,7 @@ async fn a_place_that_is_not_there_is_no_place_to_write() {
         };
         let null = || File::open("/dev/null").unwrap().into();
         let ran = match sandbox.spawn(&profile, &spec, [null(), null(), null()]) {
-            Ok(mut child) => child.wait().await.unwrap().success(),
+            Ok((mut child, _)) => child.wait().await.unwrap().success(),
             Err(_) => false,
         };
         assert!(!ran, "{sandbox}");
@@ -488,5 +492,25 @@ async fn what_there_is_no_sandbox_for_is_told_of() {
     match sandbox::find(missing.as_os_str()).await {
         Ok(sandbox) => assert!(!sandbox.to_string().contains("bubblewrap"), "{sandbox}"),
         Err(none) => assert!(none.to_string().contains("Landlock"), "{none}"),
+    }
+}
+
+#[tokio::test]
+async fn limits_hold_for_a_program_and_what_it_starts() {
+    for sandbox in sandboxes().await {
+        let places = Places::new();
+        let profile = Profile {
+            limits: Limits {
+                processes: Some(1000),
+                open_files: Some(33),
+                file_bytes: Some(1 << 20),
+            },
+            ..places.profile(Network::None)
+        };
+        let script = r#"sh -c 'ulimit -n'; sh -c 'head -c 3000000 /dev/zero > "$1/work/big"' sh "$1"
+            wc -c < "$1/work/big"; exit 0"#;
+        let (_, printed) = places.sh_with(&sandbox, &profile, script).await;
+        assert!(printed.starts_with("33\n"), "{sandbox}: {printed}");
+        assert!(printed.ends_with("1048576\n"), "{sandbox}: {printed}");
     }
 }

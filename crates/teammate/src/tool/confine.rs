@@ -1,147 +1,99 @@
-//! What an agent's commands may do of what its person may. Called by `bash` for those that nobody allowed to go
-//! further.
+//! What an agent's commands may do of what its user may. Called by `bash` for commands that the user did not allow to
+//! run outside the sandbox.
 //!
-//! They have no network unless their role says so, write in the project and in a directory for what is temporary, and read what the person may read but for what
-//! proves who that is: keys, tokens, histories, browsers, agents, and our own places. What would act later in the
-//! person's name stays as it is: git's hooks and configuration, and what tells agents and editors what to run.
+//! They have no network unless their role has it; they write in the project and in a temporary directory of their own;
+//! of the home directory they read a list ([`home`]), and the rest of the machine but our own directories. Files that
+//! other programs run or obey later in the user's name are protected ([`agent_team_policy::protected`]): bubblewrap
+//! keeps them from changes; what it cannot keep, and all of them under Landlock, is reported afterwards ([`changes`]).
 
-use std::ffi::{OsStr, OsString};
+mod changes;
+mod denied;
+mod home;
+mod limits;
+mod settings;
+
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
+use agent_team_policy::protected::{
+    GIT, GIT_DIRECTORY, GIT_WORKTREE, HOME, Kind, PROJECT, Protected,
+};
+use agent_team_system::clock::file_time;
 use agent_team_system::directories::Directories;
-use agent_team_system::sandbox::{self, Network, Profile, Sandbox};
+use agent_team_system::sandbox::{
+    self, Absent, AbsentPaths, Network, Placeholders, Profile, Sandbox,
+};
 use agent_team_system::spawn::{Child, ProgramSpec};
 use tokio::sync::OnceCell;
 
-/// Below the home directory.
-const SECRET: [&str; 35] = [
-    ".ssh",
-    ".gnupg",
-    ".aws",
-    ".azure",
-    ".kube",
-    ".docker/config.json",
-    ".config/gh",
-    ".config/gcloud",
-    ".config/op",
-    ".netrc",
-    ".git-credentials",
-    ".config/git/credentials",
-    ".npmrc",
-    ".pypirc",
-    ".cargo/credentials",
-    ".cargo/credentials.toml",
-    ".gem/credentials",
-    ".gradle/gradle.properties",
-    ".m2/settings.xml",
-    ".terraform.d",
-    ".vault-token",
-    ".password-store",
-    ".local/share/keyrings",
-    ".mozilla",
-    ".config/google-chrome",
-    ".config/chromium",
-    ".config/BraveSoftware",
-    ".bash_history",
-    ".zsh_history",
-    ".claude",
-    ".claude.json",
-    ".codex",
-    ".gemini",
-    ".qwen",
-    ".config/opencode",
-];
+pub use self::home::User;
+pub(super) use self::limits::{Exceeded, LOOK, Watch};
+pub use self::settings::{Settings, SettingsError};
+use super::guard::Guard;
 
-/// Below the project.
-const PROTECTED: [&str; 11] = [
-    ".agent-team",
-    ".claude",
-    ".codex",
-    ".cursor",
-    ".gemini",
-    ".nyzhi",
-    ".qwen",
-    ".idea",
-    ".vscode",
-    ".mcp.json",
-    ".envrc",
-];
+/// Where bubblewrap is looked for before the user's `PATH`: only an administrator writes there.
+const SYSTEM_PATH: &str = "/usr/bin:/usr/local/bin:/bin:/run/current-system/sw/bin";
 
-/// Below git's own directory.
-const PROTECTED_OF_GIT: [&str; 3] = ["hooks", "config", "config.worktree"];
+/// Directories for what is temporary. Commands have their own.
+const SCRATCH: [&str; 2] = ["/tmp", "/var/tmp"];
 
 /// How one member's commands are held.
 #[derive(Debug)]
 pub struct Confinement {
-    /// What is hidden and protected is by its name: see [`there`].
-    profile: Profile,
-    /// Where they put what is temporary.
+    project: PathBuf,
+    /// Where commands put what is temporary.
     temporary: PathBuf,
-    /// Where the sandbox's program is looked for.
-    path: OsString,
+    /// Our own directories.
+    ours: [PathBuf; 3],
+    user: User,
+    guard: Guard,
+    network: Network,
     /// Tried when it is needed first; it stays what it is.
     found: OnceCell<Result<Sandbox, String>>,
 }
 
 impl Confinement {
-    /// `project` and `temporary` are canonical, and there; `env` is that of the commands.
+    /// `project` and `temporary` are canonical, and exist.
     pub fn new(
         project: &Path,
         temporary: PathBuf,
-        env: &[(OsString, OsString)],
+        user: User,
         ours: &Directories,
         network: Network,
     ) -> Confinement {
-        let variable = |name: &str| {
-            let found = env.iter().find(|(known, _)| known == name);
-            found.map(|(_, value)| value.as_os_str())
-        };
-        let mut writable = vec![project.to_owned(), temporary.clone()];
-        let mut protected: Vec<PathBuf> = below(project, &PROTECTED).collect();
-        if let Some(git) = git_directory(project) {
-            protected.extend(below(&git, &PROTECTED_OF_GIT));
-            if !git.starts_with(project) {
-                protected.push(project.join(".git"));
-                writable.push(git);
-            }
-        }
-        let mut hidden = vec![
-            ours.state.clone(),
-            ours.run.clone(),
-            ours.config.clone(),
-            "/tmp".into(),
-        ];
-        hidden.extend(
-            variable("HOME")
-                .into_iter()
-                .flat_map(|home| below(Path::new(home), &SECRET)),
-        );
-        hidden.extend(
-            ["TMPDIR", "XDG_RUNTIME_DIR"]
-                .into_iter()
-                .filter_map(variable)
-                .map(PathBuf::from),
-        );
-        Confinement {
-            profile: Profile {
-                writable,
-                protected,
-                hidden,
-                readable: Vec::new(),
-                links: Vec::new(),
-                scratch: Vec::new(),
-                network,
-            },
+        let confinement = Confinement {
+            project: project.to_owned(),
             temporary,
-            path: variable("PATH").map(OsStr::to_owned).unwrap_or_default(),
+            ours: [ours.state.clone(), ours.run.clone(), ours.config.clone()],
+            user,
+            guard: Guard::default(),
+            network,
             found: OnceCell::new(),
-        }
+        };
+        // A worker that was killed could not.
+        confinement.absent().remove_placeholders();
+        confinement
     }
 
-    /// How commands are held here, in a line for the person.
+    /// Commands cannot read what `guard` holds back, where the sandbox can hide files of the project.
+    #[must_use]
+    pub fn guarded_by(mut self, guard: Guard) -> Confinement {
+        self.guard = guard;
+        self
+    }
+
+    /// Held by this sandbox, whatever else the machine has.
+    #[must_use]
+    pub fn held_by(mut self, sandbox: Sandbox) -> Confinement {
+        self.found = OnceCell::new_with(Some(Ok(sandbox)));
+        self
+    }
+
+    /// How commands are held here, in a line for the user.
     pub(crate) async fn told(&self) -> String {
         let network = match self.has_network() {
             true => "with the network",
@@ -152,24 +104,27 @@ impl Confinement {
                 format!("commands run in a sandbox ({sandbox}), {network}")
             }
             Ok(Held { sandbox, .. }) => format!(
-                "commands run in a sandbox ({sandbox}), {network}; git's hooks are not protected"
+                "commands run in a sandbox ({sandbox}), {network}; it protects no file of the project"
             ),
             Err(why) => format!("there is no sandbox here, so every command is asked about: {why}"),
         }
     }
 
     pub(super) fn has_network(&self) -> bool {
-        self.profile.network == Network::Host
+        self.network == Network::Host
     }
 
     /// The sandbox of this machine with this profile. The first call takes some 10 ms.
     ///
     /// # Errors
-    /// Why there is none, for a person.
+    /// Why there is none, for the user.
     pub(super) async fn held(&self) -> Result<Held<'_>, &str> {
         let find = async || {
-            let found = sandbox::find(&self.path).await;
-            found.map_err(|none| none.to_string())
+            let found = sandbox::find(&self.program_path()).await;
+            let sandbox = found.map_err(|none| none.to_string())?;
+            let supported = sandbox.supports(&self.profile());
+            supported.map_err(|error| error.to_string())?;
+            Ok(sandbox)
         };
         match self.found.get_or_init(find).await {
             Ok(sandbox) => Ok(Held {
@@ -177,6 +132,127 @@ impl Confinement {
                 confinement: self,
             }),
             Err(why) => Err(why),
+        }
+    }
+
+    /// Where the sandbox's own program is looked for: never where a command can write.
+    fn program_path(&self) -> OsString {
+        let of_user = self.user.variable("PATH").unwrap_or_default();
+        let writable = self.writable();
+        let safe = |directory: &PathBuf| {
+            let resolved = directory.canonicalize();
+            directory.is_absolute()
+                && resolved.is_ok_and(|it| !writable.iter().any(|place| it.starts_with(place)))
+        };
+        let all = std::env::split_paths(SYSTEM_PATH).chain(std::env::split_paths(of_user));
+        std::env::join_paths(all.filter(safe)).unwrap_or_default()
+    }
+
+    fn writable(&self) -> Vec<PathBuf> {
+        let mut writable = vec![self.project.clone(), self.temporary.clone()];
+        let git = git_directory(&self.project).filter(|git| !git.starts_with(&self.project));
+        writable.extend(git);
+        writable
+    }
+
+    /// The protected paths.
+    fn protected(&self) -> Vec<Absent> {
+        let below = |directory: &Path, list: &[Protected]| -> Vec<Absent> {
+            let absent = |protected: &Protected| Absent {
+                path: directory.join(protected.path),
+                content: match protected.kind {
+                    Kind::Directory => None,
+                    Kind::File(content) => Some(content),
+                },
+            };
+            let mut all: Vec<Absent> = list.iter().map(absent).collect();
+            for absent in &mut all {
+                // Git's templates make `info`; without it the directory itself is kept from being made.
+                let parent = absent.path.parent().filter(|parent| *parent != directory);
+                if let Some(parent) = parent.filter(|parent| !parent.exists()) {
+                    absent.path = parent.to_owned();
+                    absent.content = None;
+                }
+            }
+            all
+        };
+        let mut all = below(&self.project, &PROJECT);
+        for home in self
+            .user
+            .homes
+            .iter()
+            .filter(|home| home.starts_with(&self.project))
+        {
+            all.extend(below(home, &HOME));
+        }
+        if let Some(git) = git_directory(&self.project) {
+            all.extend(below(&git, &GIT));
+        }
+        all
+    }
+
+    /// The paths of which something must stand in the place when they do not exist.
+    fn absent(&self) -> AbsentPaths {
+        AbsentPaths {
+            directory: self.project.clone(),
+            all: self.protected(),
+        }
+    }
+
+    /// Git's list of files that it does not track, with the placeholders: else `git add --all` fails on them.
+    fn excluded(&self) -> Option<(PathBuf, Vec<u8>)> {
+        let file = git_directory(&self.project)?
+            .join("info/exclude")
+            .canonicalize()
+            .ok()?;
+        let mut text = fs::read(&file).ok()?;
+        for absent in self.protected() {
+            let name = absent.path.strip_prefix(&self.project).ok();
+            let name = name.filter(|name| !name.starts_with(GIT_DIRECTORY));
+            if let Some(name) = name.filter(|_| !absent.path.exists() || absent.is_placeholder()) {
+                text.extend(format!("\n/{}", name.display()).bytes());
+            }
+        }
+        text.push(b'\n');
+        Some((file, text))
+    }
+
+    /// As the files are now.
+    fn profile(&self) -> Profile {
+        let writable = self.writable();
+        let view = self.user.view(&writable);
+        let mut protected: Vec<PathBuf> = Vec::new();
+        protected.extend(self.protected().into_iter().map(|absent| absent.path));
+        let link = self.project.join(GIT_DIRECTORY);
+        if link.is_file() {
+            protected.push(link);
+        }
+        if let Some(git) = git_directory(&self.project) {
+            let trees = fs::read_dir(git.join("worktrees")).into_iter().flatten();
+            let trees = trees.flatten().map(|entry| entry.path());
+            protected.extend(trees.flat_map(|tree| GIT_WORKTREE.map(|name| tree.join(name))));
+        }
+        let named = ["TMPDIR", "XDG_RUNTIME_DIR"].map(|name| self.user.variable(name));
+        let named = named.into_iter().flatten().map(PathBuf::from);
+        let named = named.filter(|path| !writable.iter().any(|place| path.starts_with(place)));
+        let scratch: Vec<PathBuf> = there(SCRATCH.map(PathBuf::from));
+        let mut hidden = view.hidden;
+        let ours = there(self.ours.iter().cloned().chain(named));
+        let ours = ours.into_iter().filter(|path| !home::is_system(path));
+        hidden.extend(ours.filter(|path| !scratch.contains(path)));
+        hidden.sort();
+        hidden.dedup();
+        Profile {
+            writable,
+            protected: there(protected),
+            hidden,
+            readable: view.readable,
+            links: view.links,
+            scratch,
+            replaced: self.excluded().into_iter().collect(),
+            absent: Some(self.absent()),
+            network: self.network,
+            limits: self.user.settings.limits(),
         }
     }
 }
@@ -190,19 +266,35 @@ pub(crate) struct Held<'a> {
 
 impl Held<'_> {
     /// Starts a program in a session of its own, without input, its stdout and stderr in `output`.
-    pub(super) fn spawn(&self, spec: &ProgramSpec, output: OwnedFd) -> io::Result<Child> {
+    pub(super) fn spawn(&self, spec: &ProgramSpec, output: OwnedFd) -> io::Result<(Child, Run)> {
         let mut spec = spec.clone();
         spec.env.retain(|(name, _)| name != "TMPDIR");
         let temporary = self.confinement.temporary.clone();
         spec.env.push(("TMPDIR".into(), temporary.into()));
-        let profile = &self.confinement.profile;
-        let profile = Profile {
-            protected: there(&profile.protected),
-            hidden: there(&profile.hidden),
-            ..profile.clone()
-        };
+        let mut profile = self.confinement.profile();
+        let guard = &self.confinement.guard;
+        profile.readable.retain(|path| !guard.covers(path));
+        if self.sandbox.protects() {
+            let denied = denied::within(&self.confinement.project, guard)?;
+            profile.hidden.extend(denied);
+        }
         let stdio = [File::open("/dev/null")?.into(), output.try_clone()?, output];
-        self.sandbox.spawn(&profile, &spec, stdio)
+        let start = file_time();
+        let (child, placeholders) = self.sandbox.spawn(&profile, &spec, stdio)?;
+        let mut kept = Vec::new();
+        if self.sandbox.protects() {
+            kept = profile.protected;
+            let absent = profile.absent.into_iter().flat_map(|absent| absent.all);
+            kept.extend(absent.map(|absent| absent.path));
+        }
+        let run = Run {
+            kept,
+            project: self.confinement.project.clone(),
+            start,
+            settings: self.confinement.user.settings.clone(),
+            _placeholders: placeholders,
+        };
+        Ok((child, run))
     }
 
     /// What is started is the sandbox's own program, which starts the one that was meant.
@@ -211,20 +303,39 @@ impl Held<'_> {
     }
 }
 
-/// Of these places, what is there now, and where it leads.
-fn there(places: &[PathBuf]) -> Vec<PathBuf> {
-    let resolved = places.iter().filter_map(|place| place.canonicalize().ok());
-    resolved.collect()
+/// One program that runs in the sandbox, or did. Dropped when nothing of it runs any longer.
+#[derive(Debug)]
+pub(crate) struct Run {
+    project: PathBuf,
+    start: SystemTime,
+    kept: Vec<PathBuf>,
+    settings: Settings,
+    _placeholders: Option<Placeholders>,
 }
 
-fn below<'a>(directory: &'a Path, names: &'a [&str]) -> impl Iterator<Item = PathBuf> + 'a {
-    names.iter().map(move |name| directory.join(name))
+impl Run {
+    pub(super) fn watch(&self) -> Watch {
+        Watch::new(self.settings.clone())
+    }
+
+    /// The protected files that the sandbox could not keep from changes, for the model and the user. Reads directories.
+    pub(super) fn report(&self) -> Option<String> {
+        changes::report(&changes::since(&self.project, self.start, &self.kept))
+    }
+}
+
+/// Of these places, what is there now, and where it leads.
+fn there(places: impl IntoIterator<Item = PathBuf>) -> Vec<PathBuf> {
+    let resolved = places
+        .into_iter()
+        .filter_map(|place| place.canonicalize().ok());
+    resolved.collect()
 }
 
 /// Where git keeps what belongs to this project. For a linked working tree that is elsewhere, and believed only when it
 /// links back: what an agent writes in its project opens nothing outside of it.
 fn git_directory(project: &Path) -> Option<PathBuf> {
-    let link = project.join(".git");
+    let link = project.join(GIT_DIRECTORY);
     if link.is_dir() {
         return Some(link);
     }

@@ -27,7 +27,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::time::{Instant, timeout_at};
 
-use super::confine::Held;
+use super::confine::{Exceeded, Held, LOOK, Run, Watch};
 use super::unique;
 
 /// Names the call to what runs for it.
@@ -56,6 +56,8 @@ const READ_BYTES: usize = 16 << 10;
 pub(crate) enum Ended {
     Exited(ExitStatus),
     TimedOut(Duration),
+    /// It used more than a limit of the sandbox.
+    Exceeded(Exceeded),
     Stopped,
 }
 
@@ -72,6 +74,8 @@ pub(crate) struct Program {
 struct Running {
     child: Child,
     below: Below,
+    /// `None` outside the sandbox.
+    run: Option<Run>,
 }
 
 /// What a program does next.
@@ -90,12 +94,18 @@ impl Program {
         env: Vec<(OsString, OsString)>,
         cwd: PathBuf,
     ) -> io::Result<Program> {
+        let mut run = None;
         let mut program = Self::start_with(program, args, env, cwd, |spec, output| match held {
-            Some(held) => held.spawn(spec, output),
+            Some(held) => {
+                let (child, of_child) = held.spawn(spec, output)?;
+                run = Some(of_child);
+                Ok(child)
+            }
             None => spawn_session(spec, Some(File::from(output))),
         })?;
         if let Some(running) = &mut program.running {
             running.below.is_wrapped = held.is_some_and(Held::is_wrapped);
+            running.run = run;
         }
         Ok(program)
     }
@@ -145,13 +155,18 @@ impl Program {
             mark: format!("{CALL_MARKER}={call}"),
         };
         Ok(Program {
-            running: Some(Running { child, below }),
+            running: Some(Running {
+                child,
+                below,
+                run: None,
+            }),
             output,
             buffer: vec![0; READ_BYTES],
         })
     }
 
-    /// Follows it to its end and ends what it leaves behind. `stop` ends it before, as `limit` does.
+    /// Follows it to its end and ends what it leaves behind. `stop` ends it before, as `limit` does. What the sandbox
+    /// reports is printed last.
     ///
     /// # Errors
     /// When the system does not say how it goes on; it is ended then.
@@ -159,8 +174,20 @@ impl Program {
         &mut self,
         limit: Option<Duration>,
         stop: impl Future<Output = ()>,
-        mut printed: impl FnMut(&[u8]),
+        mut tell: impl FnMut(&[u8]),
     ) -> io::Result<Ended> {
+        let running = self.running.as_ref();
+        let leader = running.map(|running| running.below.leader);
+        let mut watch = running.and_then(|running| Some(running.run.as_ref()?.watch()));
+        let exceeded = exceeded(watch.clone(), leader);
+        let mut line_is_open = false;
+        let mut printed = |bytes: &[u8]| {
+            line_is_open = !bytes.ends_with(b"\n");
+            if let Some(watch) = &mut watch {
+                watch.read(bytes);
+            }
+            tell(bytes);
+        };
         let exited = async {
             loop {
                 match self.next().await? {
@@ -172,12 +199,22 @@ impl Program {
         let ended = tokio::select! {
             ended = exited => ended,
             limit = after(limit) => Ok(Ended::TimedOut(limit)),
+            exceeded = exceeded => Ok(Ended::Exceeded(exceeded)),
             () = stop => Ok(Ended::Stopped),
         };
         if matches!(ended, Ok(Ended::TimedOut(_) | Ended::Stopped)) {
             self.stop(&mut printed).await;
         }
-        self.end(&mut printed).await;
+        let report = self.end(&mut printed).await;
+        let hint = match &ended {
+            Ok(Ended::Exited(status)) => watch.and_then(|watch| watch.hint(*status)),
+            Ok(Ended::TimedOut(_) | Ended::Exceeded(_) | Ended::Stopped) | Err(_) => None,
+        };
+        let before = if line_is_open { "\n" } else { "" };
+        for (index, text) in report.into_iter().chain(hint).enumerate() {
+            let before = if index == 0 { before } else { "" };
+            tell(format!("{before}{text}\n").as_bytes());
+        }
         ended
     }
 
@@ -214,11 +251,9 @@ impl Program {
         }
     }
 
-    /// Kills whatever is left of it, and hands on what was printed last.
-    async fn end(&mut self, mut printed: impl FnMut(&[u8])) {
-        let Some(running) = &mut self.running else {
-            return;
-        };
+    /// Kills whatever is left of it, and hands on what was printed last. Returns what the sandbox reports.
+    async fn end(&mut self, mut printed: impl FnMut(&[u8])) -> Option<String> {
+        let running = self.running.as_mut()?;
         // A full pipe must not keep what is ended from ending.
         let mut ended = Box::pin(running.below.end());
         let mut open = true;
@@ -235,6 +270,7 @@ impl Program {
         if let Err(error) = tokio::time::timeout(KILL_LIMIT, running.child.wait()).await {
             tracing::warn!(%error, process = ?running.child.process, "a killed process does not end");
         }
+        let run = running.run.take();
         self.running = None;
         let deadline = Instant::now() + DRAIN_LIMIT;
         while let Ok(Ok(read @ 1..)) =
@@ -242,6 +278,8 @@ impl Program {
         {
             printed(&self.buffer[..read]);
         }
+        let look = tokio::task::spawn_blocking(move || run?.report());
+        look.await.ok().flatten()
     }
 }
 
@@ -363,6 +401,23 @@ impl Below {
     }
 }
 
+/// The limit that a command exceeds while it runs.
+async fn exceeded(watch: Option<Watch>, leader: Option<ProcessId>) -> Exceeded {
+    let (Some(watch), Some(leader)) = (watch, leader) else {
+        return std::future::pending().await;
+    };
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let watch = watch.clone();
+        let look = tokio::task::spawn_blocking(move || watch.look(leader)).await;
+        match look.map_err(io::Error::other).flatten() {
+            Ok(Some(exceeded)) => return exceeded,
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "cannot read what a command uses"),
+        }
+    }
+}
+
 async fn after(limit: Option<Duration>) -> Duration {
     match limit {
         Some(limit) => {
@@ -381,6 +436,10 @@ impl std::fmt::Display for Ended {
                 f,
                 "not done after {} s: it was ended, with all that it had started",
                 limit.as_secs()
+            ),
+            Ended::Exceeded(exceeded) => write!(
+                f,
+                "ended, with all that it had started: it used more than {exceeded}"
             ),
             Ended::Stopped => f.write_str("ended, with all that it had started"),
         }

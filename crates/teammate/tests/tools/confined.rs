@@ -1,14 +1,18 @@
-//! What a command can do when a sandbox holds it. Each that this machine has is tried.
+//! What a command can do when a sandbox holds it.
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
+use agent_team_policy::protected::{GIT, Kind, PROJECT};
 use agent_team_system::directories::Directories;
-use agent_team_system::sandbox::Network;
-use agent_team_teammate::tool::confine::Confinement;
+use agent_team_system::sandbox::{self, Network, Sandbox};
+use agent_team_teammate::tool::confine::{Confinement, Settings, User};
+use agent_team_teammate::tool::guard::Guard;
 use agent_team_teammate::tool::{Options, Permission, domain_tools};
 use serde_json::json;
 
@@ -34,22 +38,28 @@ async fn confined() -> Option<Rig> {
     (!none).then_some(rig)
 }
 
+fn ours(rig: &Rig) -> Directories {
+    Directories {
+        state: rig.outside("ours/state"),
+        run: rig.outside("ours/run"),
+        config: rig.outside("ours/config"),
+    }
+}
+
 /// Makes the tools anew, as a new launch does.
-fn hold(rig: &mut Rig, network: Network) {
-    let ours = rig.outside("ours");
-    let ours = Directories {
-        state: ours.join("state"),
-        run: ours.join("run"),
-        config: ours.join("config"),
-    };
-    let temporary = rig.outside("temporary");
-    let env = &rig.bench.env;
-    let confinement = Confinement::new(&rig.bench.project, temporary, env, &ours, network);
+fn use_confinement(rig: &mut Rig, confinement: Confinement) {
     rig.tools = domain_tools(Options {
         permission: Permission::Bypass,
         confinement: Some(Arc::new(confinement)),
         private_addresses: false,
     });
+}
+
+fn hold(rig: &mut Rig, network: Network) {
+    let temporary = rig.outside("temporary");
+    let user = User::new(rig.bench.env.clone(), &Settings::default());
+    let confinement = Confinement::new(&rig.bench.project, temporary, user, &ours(rig), network);
+    use_confinement(rig, confinement);
 }
 
 fn git(cwd: &Path, args: &[&str]) {
@@ -163,4 +173,333 @@ async fn what_a_project_says_of_its_git_opens_nothing_outside_of_it() {
         .text("bash", json!({ "command": "echo 1 > ../code/made" }))
         .await;
     assert!(!rig.outside("code/made").exists(), "{printed}");
+}
+
+/// The best sandbox of this machine, and the one that it would have without bubblewrap.
+async fn sandboxes() -> Vec<Sandbox> {
+    let path = std::env::var_os("PATH").unwrap();
+    let mut found: Vec<Sandbox> = Vec::new();
+    for path in [path, OsString::new()] {
+        match sandbox::find(&path).await {
+            Ok(sandbox) if !found.contains(&sandbox) => found.push(sandbox),
+            Ok(_) | Err(_) => {}
+        }
+    }
+    found
+}
+
+/// The project of `rig`, held by this sandbox.
+fn held_by(rig: &mut Rig, sandbox: Sandbox, settings: &Settings) {
+    let temporary = rig.outside("temporary");
+    let user = User {
+        homes: vec![rig.outside("")],
+        ..User::new(rig.bench.env.clone(), settings)
+    };
+    let confinement = Confinement::new(
+        &rig.bench.project,
+        temporary,
+        user,
+        &ours(rig),
+        Network::None,
+    )
+    .held_by(sandbox);
+    use_confinement(rig, confinement);
+}
+
+/// Files have the time of the kernel's last tick: after a command, those of the rig are older than the next command.
+async fn settle(rig: &Rig) {
+    rig.text("bash", json!({ "command": "sleep 0.02" })).await;
+}
+
+fn rig_with_home() -> Rig {
+    let rig = Rig::new();
+    for place in ["temporary", "ours"] {
+        fs::create_dir(rig.outside(place)).unwrap();
+    }
+    git(&rig.path(""), &["init", "-q"]);
+    rig
+}
+
+/// What commands may change is one list: see `policy/tests/protected.rs` for the edit tools.
+#[tokio::test]
+async fn both_sandboxes_know_every_protected_path() {
+    for sandbox in sandboxes().await {
+        let mut rig = rig_with_home();
+        held_by(&mut rig, sandbox.clone(), &Settings::default());
+        // A file that exists, and all the others, which do not.
+        rig.put(".npmrc", "mine\n");
+        let project = PROJECT.iter().map(|protected| (protected, ""));
+        let git = GIT.iter().map(|protected| (protected, ".git/"));
+        for (protected, below) in project.chain(git) {
+            let mut path = format!("{below}{}", protected.path);
+            if protected.kind == Kind::Directory {
+                path += "/made";
+            }
+            let before = fs::read_to_string(rig.path(&path)).ok();
+            let command = format!("mkdir -p $(dirname {path}); echo evil >> {path}");
+            let printed = rig.text("bash", json!({ "command": command })).await;
+            let after = fs::read_to_string(rig.path(&path)).ok();
+            if sandbox.protects() {
+                assert_eq!(after, before, "{sandbox}: {path}: {printed}");
+                assert!(
+                    !printed.contains("warning: "),
+                    "{sandbox}: {path}: {printed}"
+                );
+            } else {
+                assert!(
+                    printed.contains("warning: "),
+                    "{sandbox}: {path}: {printed}"
+                );
+                assert!(printed.contains(&path), "{sandbox}: {path}: {printed}");
+            }
+        }
+        assert!(
+            fs::read_to_string(rig.path(".npmrc"))
+                .unwrap()
+                .starts_with("mine\n")
+        );
+        if sandbox.protects() {
+            let names = fs::read_dir(rig.path("")).unwrap();
+            let names: BTreeSet<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+            assert_eq!(names, [".git".into(), ".npmrc".into()].into(), "{sandbox}");
+            assert!(!rig.path(".git/commondir").exists(), "{sandbox}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn git_works_while_absent_paths_are_protected() {
+    for sandbox in sandboxes().await {
+        let mut rig = rig_with_home();
+        held_by(&mut rig, sandbox.clone(), &Settings::default());
+        settle(&rig).await;
+        rig.put("a", "1\n");
+        let command = "git add -A && git -c user.name=t -c user.email=t@example.org commit -q -m one \
+                       && git ls-files && git status --short && echo committed";
+        let printed = rig.text("bash", json!({ "command": command })).await;
+        assert_eq!(printed, "a\ncommitted\n(exit 0)", "{sandbox}");
+    }
+}
+
+#[tokio::test]
+async fn nested_protected_files_are_reported() {
+    for sandbox in sandboxes().await {
+        let mut rig = rig_with_home();
+        held_by(&mut rig, sandbox.clone(), &Settings::default());
+        rig.put("sub/.vscode/settings.json", "{}");
+        settle(&rig).await;
+        let quiet = rig.text("bash", json!({ "command": "echo ok" })).await;
+        assert_eq!(quiet, "ok\n(exit 0)", "{sandbox}");
+        let command =
+            "mkdir -p deep/er/.vscode; echo {} > deep/er/.vscode/tasks.json; git init -q sub";
+        let printed = rig.text("bash", json!({ "command": command })).await;
+        assert!(printed.contains("warning: "), "{sandbox}: {printed}");
+        for made in ["deep/er/.vscode/tasks.json", "sub/.git/config"] {
+            assert!(printed.contains(made), "{sandbox}: {printed}");
+        }
+        assert!(!printed.contains("settings.json"), "{sandbox}: {printed}");
+        let shown = rig.shown.lock().unwrap().clone();
+        assert!(shown.contains("tasks.json"), "the user sees it: {shown}");
+    }
+}
+
+/// 31 places that a list of secrets missed, and one that no list can know.
+#[tokio::test]
+async fn the_home_directory_is_hidden_but_for_a_list() {
+    const HIDDEN: [&str; 34] = [
+        ".pgpass",
+        ".my.cnf",
+        ".python_history",
+        ".psql_history",
+        ".node_repl_history",
+        ".local/share/fish/fish_history",
+        ".config/rclone/rclone.conf",
+        ".config/glab-cli/config.yml",
+        ".config/hub",
+        ".cache/huggingface/token",
+        ".config/github-copilot/hosts.json",
+        ".local/share/opencode/auth.json",
+        ".config/sops/age/keys.txt",
+        ".config/containers/auth.json",
+        ".boto",
+        ".s3cfg",
+        ".config/pypoetry/auth.toml",
+        ".composer/auth.json",
+        ".oci/config",
+        ".terraformrc",
+        ".config/microsoft-edge/x",
+        ".config/vivaldi/x",
+        ".thunderbird/x",
+        ".var/app/x",
+        "snap/firefox/x",
+        ".cursor/x",
+        ".continue/x",
+        ".copilot/x",
+        ".config/1Password/x",
+        ".step/x",
+        ".ssh/id_rsa",
+        ".cargo/credentials.toml",
+        ".m2/settings.xml",
+        "notes.txt",
+    ];
+    const READABLE: [&str; 6] = [
+        ".cargo/bin/tool",
+        ".rustup/settings.toml",
+        ".local/bin/tool",
+        ".gitconfig",
+        "go/bin/tool",
+        ".config/git/ignore",
+    ];
+    for sandbox in sandboxes().await {
+        let mut rig = rig_with_home();
+        held_by(&mut rig, sandbox.clone(), &Settings::default());
+        for (paths, content) in [(&HIDDEN[..], "secret\n"), (&READABLE[..], "tool\n")] {
+            for path in paths {
+                let path = rig.outside(path);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, content).unwrap();
+            }
+        }
+        let command = format!("cd ..; cat {}; echo x > .made; ls -A", HIDDEN.join(" "));
+        let printed = rig.text("bash", json!({ "command": command })).await;
+        assert!(!printed.contains("secret"), "{sandbox}: {printed}");
+        assert!(!rig.outside(".made").exists(), "{sandbox}");
+        let command = format!("cd ..; cat {}", READABLE.join(" "));
+        let printed = rig.text("bash", json!({ "command": command })).await;
+        assert_eq!(
+            printed.matches("tool\n").count(),
+            READABLE.len(),
+            "{sandbox}: {printed}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_users_settings_make_places_readable() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("config.toml");
+    fs::write(
+        &file,
+        "[models]\n[sandbox]\nreadable = [\"~/data\", \"~/link\"]\n",
+    )
+    .unwrap();
+    let settings = Settings::read(&file).unwrap();
+    for sandbox in sandboxes().await {
+        let mut rig = rig_with_home();
+        for place in ["data", "real"] {
+            fs::create_dir(rig.outside(place)).unwrap();
+            fs::write(rig.outside(place).join("file"), format!("{place}\n")).unwrap();
+        }
+        std::os::unix::fs::symlink("real", rig.outside("link")).unwrap();
+        rig.bench.env.retain(|(name, _)| name != "HOME");
+        rig.bench.env.push(("HOME".into(), rig.outside("").into()));
+        held_by(&mut rig, sandbox.clone(), &settings);
+        settle(&rig).await;
+        let command = "cat ../data/file ../link/file";
+        let printed = rig.text("bash", json!({ "command": command })).await;
+        assert_eq!(printed, "data\nreal\n(exit 0)", "{sandbox}");
+    }
+    fs::write(&file, "[sandbox]\nreadable = [\"data\"]\n").unwrap();
+    let error = Settings::read(&file).unwrap_err().to_string();
+    assert!(error.contains("write an absolute path, or ~/"), "{error}");
+    fs::write(&file, "[sandbox]\nwritable = []\n").unwrap();
+    let error = Settings::read(&file).unwrap_err().to_string();
+    assert!(error.contains("unknown field `writable`"), "{error}");
+}
+
+/// bubblewrap hides what is known as a secret; Landlock cannot, so that commands are asked about.
+#[tokio::test]
+async fn a_project_that_is_the_home_directory_shows_no_known_secret() {
+    for sandbox in sandboxes().await {
+        let mut rig = rig_with_home();
+        rig.put(".ssh/id", "secret");
+        rig.put("code/main.c", "int main;");
+        let user = User {
+            homes: vec![rig.bench.project.clone()],
+            ..User::new(rig.bench.env.clone(), &Settings::default())
+        };
+        let temporary = rig.outside("temporary");
+        let confinement = Confinement::new(
+            &rig.bench.project,
+            temporary,
+            user,
+            &ours(&rig),
+            Network::None,
+        )
+        .held_by(sandbox.clone());
+        use_confinement(&mut rig, confinement);
+        let command = "cat .ssh/id code/main.c; echo evil >> .bashrc";
+        let printed = match rig.call("bash", json!({ "command": command })).await {
+            Ok(output) => output.text,
+            Err(error) => error.to_string(),
+        };
+        assert!(!printed.contains("secret"), "{sandbox}: {printed}");
+        if sandbox.protects() {
+            assert!(printed.contains("int main;"), "{sandbox}: {printed}");
+            assert!(!rig.path(".bashrc").exists(), "{sandbox}: {printed}");
+        } else {
+            assert!(printed.contains("cannot hide"), "{sandbox}: {printed}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn files_that_read_denies_are_hidden_from_commands() {
+    for sandbox in sandboxes().await.into_iter().filter(Sandbox::protects) {
+        let mut rig = rig_with_home();
+        rig.put(".env", "secret");
+        rig.put("keys/one", "secret");
+        rig.put("sub/.env", "secret");
+        rig.put("main.c", "int main;");
+        let rules = ["Read(.env)", "Read(sub/.env)", "Read(keys/**)"].map(str::to_owned);
+        let guard = Guard::new(&rules, rig.bench.project.clone(), None);
+        let user = User::new(rig.bench.env.clone(), &Settings::default());
+        let project = &rig.bench.project;
+        let temporary = rig.outside("temporary");
+        let confinement = Confinement::new(project, temporary, user, &ours(&rig), Network::None)
+            .held_by(sandbox.clone())
+            .guarded_by(guard);
+        use_confinement(&mut rig, confinement);
+        let command = "grep -r . --include='*' . ; cat .env keys/one sub/.env; mv sub moved; cat moved/.env; \
+                       ln .env copy; cat copy; cat main.c";
+        let printed = rig.text("bash", json!({ "command": command })).await;
+        assert!(!printed.contains("secret"), "{sandbox}: {printed}");
+        assert!(printed.contains("int main;"), "{sandbox}: {printed}");
+    }
+}
+
+#[tokio::test]
+async fn a_command_that_exceeds_a_limit_ends_and_says_which() {
+    let settings = Settings {
+        processes: 20,
+        memory_mib: 100,
+        open_files: 16,
+        file_mib: 1,
+        ..Settings::default()
+    };
+    for sandbox in sandboxes().await {
+        let mut rig = rig_with_home();
+        held_by(&mut rig, sandbox.clone(), &settings);
+        settle(&rig).await;
+        for (command, setting) in [
+            (
+                "for i in $(seq 60); do sleep 60 & done; wait",
+                "processes = N",
+            ),
+            (
+                "(head -c 300000000 /dev/zero; sleep 60) | tail > /dev/null",
+                "memory_mib = N",
+            ),
+            ("head -c 3000000 /dev/zero > big; true", "file_mib = N"),
+            (
+                "for i in $(seq 3 40); do eval \"exec $i</dev/null\" || break; done",
+                "open_files = N",
+            ),
+        ] {
+            let printed = rig.text("bash", json!({ "command": command })).await;
+            assert!(printed.contains(setting), "{sandbox}: {command}: {printed}");
+        }
+        let printed = rig.text("bash", json!({ "command": "echo ok" })).await;
+        assert_eq!(printed, "ok\n(exit 0)", "{sandbox}");
+    }
 }

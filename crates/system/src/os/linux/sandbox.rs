@@ -65,6 +65,11 @@ impl Sandbox {
         matches!(self, Sandbox::Bubblewrap(_))
     }
 
+    /// Whether something must be at a place before it can be protected.
+    pub(crate) fn needs_placeholders(&self) -> bool {
+        matches!(self, Sandbox::Bubblewrap(_))
+    }
+
     /// Whether this sandbox can hold a program to `profile`; the error says what it cannot keep.
     ///
     /// # Errors
@@ -76,24 +81,46 @@ impl Sandbox {
         }
     }
 
-    /// The command that runs a program held to `profile`.
-    pub(crate) fn command(&self, profile: &Profile, spec: &ProgramSpec) -> io::Result<Command> {
+    /// The command that runs a program held to `profile`. `lock` stays open as long as a process runs in the sandbox.
+    pub(crate) fn command(
+        &self,
+        profile: &Profile,
+        spec: &ProgramSpec,
+        lock: Option<OwnedFd>,
+    ) -> io::Result<Command> {
         let own_network = matches!(self, Sandbox::Bubblewrap(_));
         let outside = syscalls::outside(profile.network, own_network)?;
         let without_clone3 = syscalls::without_clone3()?;
         let namespaces = syscalls::namespaces()?;
+        let limits = profile.limits.for_kernel()?;
         match self {
             Sandbox::Bubblewrap(program) => {
                 let filter = in_memory(&syscalls::bytes(&namespaces))?;
+                let mut replaced = Vec::new();
+                for (path, content) in &profile.replaced {
+                    replaced.push((path.as_path(), in_memory(content)?));
+                }
                 let wrapped = ProgramSpec {
                     program: program.clone(),
-                    args: bubblewrap::arguments(profile, spec, filter.as_raw_fd()),
+                    args: bubblewrap::arguments(
+                        profile,
+                        spec,
+                        filter.as_raw_fd(),
+                        lock.as_ref().map(AsRawFd::as_raw_fd),
+                        &replaced,
+                    ),
                     env: spec.env.clone(),
                     cwd: "/".into(),
                 };
                 let mut command = wrapped.command();
+                let replaced = replaced.into_iter().map(|(_, content)| content);
+                let inherited: Vec<OwnedFd> =
+                    [filter].into_iter().chain(lock).chain(replaced).collect();
                 before_exec(&mut command, move || {
-                    rustix::io::fcntl_setfd(filter.as_fd(), FdFlags::empty())?;
+                    for descriptor in &inherited {
+                        rustix::io::fcntl_setfd(descriptor.as_fd(), FdFlags::empty())?;
+                    }
+                    limits.apply()?;
                     syscalls::apply(&outside)?;
                     syscalls::apply(&without_clone3)
                 });
@@ -115,6 +142,7 @@ impl Sandbox {
                     if restricted != 0 {
                         return Err(io::Error::last_os_error());
                     }
+                    limits.apply()?;
                     syscalls::apply(&outside)?;
                     syscalls::apply(&namespaces)?;
                     syscalls::apply(&without_clone3)
@@ -127,7 +155,7 @@ impl Sandbox {
 
 /// A file of these bytes, to be read from its beginning. Closed on exec until the child changes that.
 fn in_memory(bytes: &[u8]) -> io::Result<OwnedFd> {
-    let file = rustix::fs::memfd_create("seccomp", MemfdFlags::CLOEXEC)?;
+    let file = rustix::fs::memfd_create("agent-team", MemfdFlags::CLOEXEC)?;
     let mut written = 0;
     while written < bytes.len() {
         written += rustix::io::pwrite(&file, &bytes[written..], written as u64)?;

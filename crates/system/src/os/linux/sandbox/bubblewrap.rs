@@ -4,7 +4,7 @@
 //! profile. A later mount covers an earlier one, so places are mounted from the root down.
 
 use std::ffi::OsString;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 
 use crate::sandbox::{Network, Profile};
@@ -33,8 +33,14 @@ enum Mount<'a> {
     Writable,
 }
 
-/// `namespaces`: the descriptor of the filter that is put on the program alone.
-pub(super) fn arguments(profile: &Profile, spec: &ProgramSpec, namespaces: RawFd) -> Vec<OsString> {
+/// `namespaces`: the descriptor of the filter that is put on the program alone. `lock`: one that bubblewrap keeps open.
+pub(super) fn arguments(
+    profile: &Profile,
+    spec: &ProgramSpec,
+    namespaces: RawFd,
+    lock: Option<RawFd>,
+    replaced: &[(&Path, OwnedFd)],
+) -> Vec<OsString> {
     let mut args: Vec<OsString> = [
         "--unshare-user-try",
         "--unshare-pid",
@@ -48,6 +54,9 @@ pub(super) fn arguments(profile: &Profile, spec: &ProgramSpec, namespaces: RawFd
     .map(OsString::from)
     .into();
     args.push(namespaces.to_string().into());
+    if let Some(lock) = lock {
+        args.extend(["--sync-fd".into(), lock.to_string().into()]);
+    }
     args.extend(["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"].map(OsString::from));
     for place in KERNEL {
         args.extend(["--ro-bind-try", place, place].map(OsString::from));
@@ -61,7 +70,10 @@ pub(super) fn arguments(profile: &Profile, spec: &ProgramSpec, namespaces: RawFd
         match mount {
             Mount::Empty if path.is_dir() => {
                 args.extend(["--tmpfs".into(), path.into()]);
-                empty.extend(["--remount-ro".into(), path.into()]);
+                // Not what covers it at the same place.
+                if !profile.writable.iter().any(|writable| writable == path) {
+                    empty.extend(["--remount-ro".into(), path.into()]);
+                }
             }
             Mount::Empty => args.extend(["--ro-bind".into(), "/dev/null".into(), path.into()]),
             Mount::Scratch => args.extend(["--tmpfs".into(), path.into()]),
@@ -69,6 +81,10 @@ pub(super) fn arguments(profile: &Profile, spec: &ProgramSpec, namespaces: RawFd
             Mount::ReadOnly => args.extend(["--ro-bind".into(), path.into(), path.into()]),
             Mount::Writable => args.extend(["--bind".into(), path.into(), path.into()]),
         }
+    }
+    for (path, content) in replaced {
+        let content = content.as_raw_fd().to_string();
+        args.extend(["--ro-bind-data".into(), content.into(), path.into()]);
     }
     // After everything that is mounted within them.
     args.extend(empty);
@@ -90,8 +106,17 @@ fn mounts(profile: &Profile) -> Vec<(&Path, Mount<'_>)> {
         let mut writable = profile.writable.iter();
         writable.any(|writable| path.starts_with(writable))
     };
+    let absent = profile.absent.iter().flat_map(|absent| &absent.all);
+    let absent = absent.filter(|absent| absent.path.exists());
+    // Hidden within a writable place: what is protected there is not shown for it.
+    let is_hidden = |path: &Path| {
+        let mut hidden = profile.hidden.iter().filter(|hidden| in_writable(hidden));
+        hidden.any(|hidden| path.starts_with(hidden))
+    };
+    let protected = || there(&profile.protected).filter(|path| !is_hidden(path));
     // A mount point cannot be renamed, but a directory that leads to it can, unless it is a mount point, too.
-    let leading = there(&profile.protected).flat_map(|path| {
+    let paths = absent.clone().map(|absent| absent.path.as_path());
+    let leading = protected().chain(paths).flat_map(|path| {
         let below_writable = |of: &&Path| {
             let mut writable = profile.writable.iter();
             writable.any(|writable| of.starts_with(writable) && of != writable)
@@ -113,7 +138,9 @@ fn mounts(profile: &Profile) -> Vec<(&Path, Mount<'_>)> {
             .map(|path| (path.as_path(), Mount::Writable)),
     );
     mounts.extend(leading.map(|path| (path, Mount::Writable)));
-    mounts.extend(there(&profile.protected).map(|path| (path, Mount::ReadOnly)));
+    mounts.extend(protected().map(|path| (path, Mount::ReadOnly)));
+    let placeholders = absent.filter(|absent| absent.is_placeholder());
+    mounts.extend(placeholders.map(|absent| (absent.path.as_path(), Mount::ReadOnly)));
     mounts.sort_by_key(|(path, _)| path.components().count());
     mounts
 }

@@ -1,0 +1,104 @@
+//! The one list of protected paths: files and directories that other programs run or obey later, in the user's name.
+//!
+//! The edit tools ask before they change one of them, in every mode ([`crate::Place`]); the worker gives the same list
+//! to the sandbox of commands; README prints it, and a test compares.
+//!
+//! The rule for a name: it acts when the user opens the project, enters it in a shell, commits, installs packages, or
+//! starts an agent there. What runs only when the user builds, tests or runs the project is its code, and not here.
+
+use std::ffi::OsStr;
+
+/// What is put in the place of a path that does not exist, so that a sandboxed command cannot make it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// An empty directory.
+    Directory,
+    /// A file with this content, which changes nothing for the programs that read it.
+    File(&'static str),
+}
+
+/// One protected path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Protected {
+    /// Relative to the project, the home directory, or git's directory.
+    pub path: &'static str,
+    pub kind: Kind,
+}
+
+const fn directory(path: &'static str) -> Protected {
+    let kind = Kind::Directory;
+    Protected { path, kind }
+}
+
+const fn file(path: &'static str) -> Protected {
+    let kind = Kind::File("");
+    Protected { path, kind }
+}
+
+/// Names in a project. The edit tools protect them at any depth, with all that is below them.
+pub const PROJECT: [Protected; 17] = [
+    directory(".agent-team"),
+    directory(".claude"),
+    directory(".codex"),
+    directory(".cursor"),
+    directory(".devcontainer"),
+    file(".devcontainer.json"),
+    file(".envrc"),
+    directory(".gemini"),
+    file(".gitmodules"),
+    directory(".husky"),
+    directory(".idea"),
+    file(".mcp.json"),
+    file(".npmrc"),
+    directory(".nyzhi"),
+    file(".pre-commit-config.yaml"),
+    directory(".qwen"),
+    directory(".vscode"),
+];
+
+/// Names in a home directory. The edit tools protect them at any depth; the sandbox, which keeps the home directory
+/// from changes, where the project is or contains the home directory.
+pub const HOME: [Protected; 13] = [
+    file(".bash_aliases"),
+    file(".bash_login"),
+    file(".bash_logout"),
+    file(".bash_profile"),
+    file(".bashrc"),
+    file(".gitconfig"),
+    file(".profile"),
+    directory(".ssh"),
+    file(".zlogin"),
+    file(".zlogout"),
+    file(".zprofile"),
+    file(".zshenv"),
+    file(".zshrc"),
+];
+
+/// Paths in git's directory. The edit tools protect all of it; commands must be able to commit.
+pub const GIT: [Protected; 6] = [
+    // Where git finds the other files: here.
+    Protected {
+        path: "commondir",
+        kind: Kind::File(".\n"),
+    },
+    file("config"),
+    file("config.worktree"),
+    directory("hooks"),
+    file("info/attributes"),
+    directory("modules"),
+];
+
+/// Paths in the directory that git has for each linked working tree, below `worktrees/*/`: they lead git to its
+/// configuration, and exist always.
+pub const GIT_WORKTREE: [&str; 3] = ["commondir", "config.worktree", "gitdir"];
+
+/// Git's own directory, or the file that leads to it.
+pub const GIT_DIRECTORY: &str = ".git";
+
+/// A component of a path that the edit tools protect. Some file systems do not distinguish case.
+pub fn is_protected_name(name: &OsStr) -> bool {
+    let known = PROJECT.iter().chain(&HOME).map(|protected| protected.path);
+    known
+        .chain([GIT_DIRECTORY])
+        .any(|known| name.eq_ignore_ascii_case(known))
+}

@@ -1,0 +1,83 @@
+//! The list of protected paths: the edit tools ask about each, and README prints it.
+
+use std::fs;
+use std::path::Path;
+
+use agent_team_policy::protected::{GIT, GIT_DIRECTORY, GIT_WORKTREE, HOME, PROJECT};
+use agent_team_policy::{Action, Call, Ground, Mode, Place, Places, RuleBook, Ruling};
+use serde_json::json;
+
+fn edited(path: &str) -> Ruling {
+    let ground = Ground {
+        project: "/p".into(),
+        home: None,
+    };
+    let place = |given: &str| {
+        let path = Place::lexical(Path::new("/p"), given);
+        Place {
+            given: given.to_owned(),
+            resolved: path.clone(),
+            path,
+        }
+    };
+    let arguments = json!({ "path": path });
+    let paths = Action::of("write", &arguments).paths();
+    let call = Call {
+        tool: "write".to_owned(),
+        arguments,
+        directory: place("."),
+        confined: true,
+        environment: Default::default(),
+        places: Places(paths.iter().map(|path| place(path)).collect()),
+    };
+    let book = RuleBook::new();
+    book.judge(&call, &ground, Mode::AcceptEdits).ruling
+}
+
+#[test]
+fn edit_tools_ask_about_every_protected_path() {
+    for protected in PROJECT.iter().chain(&HOME) {
+        let path = protected.path;
+        for path in [path.to_owned(), format!("sub/{path}"), format!("{path}/x")] {
+            assert_eq!(edited(&path), Ruling::Ask, "{path}");
+        }
+        assert_eq!(edited(&path.to_uppercase()), Ruling::Ask, "{path}");
+    }
+    for protected in GIT {
+        let path = format!("{GIT_DIRECTORY}/{}", protected.path);
+        assert_eq!(edited(&path), Ruling::Ask, "{path}");
+    }
+    for path in [
+        "src/main.rs",
+        "Makefile",
+        "package.json",
+        ".github/workflows/ci.yml",
+    ] {
+        assert_eq!(edited(path), Ruling::Allow, "{path}");
+    }
+}
+
+#[test]
+fn readme_prints_the_list() {
+    let code = |path: &str| format!("`{path}`");
+    let names = PROJECT.iter().map(|protected| code(protected.path));
+    let git = GIT
+        .iter()
+        .map(|protected| code(&format!("{GIT_DIRECTORY}/{}", protected.path)));
+    let trees = GIT_WORKTREE.map(|name| code(&format!("{GIT_DIRECTORY}/worktrees/*/{name}")));
+    let home = HOME.iter().map(|protected| code(protected.path));
+    let all = |names: Vec<String>| names.join(" ");
+    let list = format!(
+        "- in the project: {}\n- of git: {}\n- in a home directory: {}\n",
+        all(names.collect()),
+        all(git.chain(trees).collect()),
+        all(home.collect()),
+    );
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
+    let readme = fs::read_to_string(readme).unwrap();
+    let (_, rest) = readme
+        .split_once("<!-- protected paths -->\n")
+        .expect("a marker");
+    let (printed, _) = rest.split_once("<!-- end -->").expect("a marker");
+    assert_eq!(printed, list, "README must print:\n{list}");
+}

@@ -1,0 +1,114 @@
+//! The directories in which a sandbox is tried. Called by [`super::find`].
+//!
+//! A trial removes its directory at its end. Each directory holds a lock file for as long as its process lives; a new
+//! trial removes the directories of this user whose lock is free, which processes left that were killed.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::lock::FileLock;
+use crate::os;
+
+/// What the names of all trials begin with.
+const PREFIX: &str = "agent-team-trial-";
+
+/// Younger directories may not have their lock yet.
+const YOUNG: Duration = Duration::from_secs(60);
+
+/// Places to try a sandbox on; dropped with what is in them.
+pub(super) struct Trial {
+    pub(super) root: PathBuf,
+    _lock: FileLock,
+}
+
+impl Trial {
+    /// Below the system's directory for temporary files. Removes what killed processes left there.
+    pub(super) fn new() -> io::Result<Trial> {
+        let directory = fs::canonicalize(std::env::temp_dir())?;
+        remove_abandoned(&directory);
+        Trial::within(&directory)
+    }
+
+    pub(super) fn within(directory: &Path) -> io::Result<Trial> {
+        // Members in one process try at the same moment.
+        static TRIALS: AtomicU64 = AtomicU64::new(0);
+        let name = format!(
+            "{PREFIX}{}-{}-{}",
+            std::process::id(),
+            os::monotonic_ms(),
+            TRIALS.fetch_add(1, Ordering::Relaxed)
+        );
+        let root = directory.join(name);
+        // Fails when another user made it before.
+        fs::create_dir(&root)?;
+        let lock = FileLock::try_acquire(&root.join("lock"))?
+            .ok_or_else(|| io::Error::other("another process holds the lock of this trial"))?;
+        let trial = Trial { root, _lock: lock };
+        for place in [trial.inside(), trial.outside(), trial.hidden()] {
+            fs::create_dir(place)?;
+        }
+        fs::write(trial.hidden().join("file"), "secret\n")?;
+        Ok(trial)
+    }
+
+    pub(super) fn inside(&self) -> PathBuf {
+        self.root.join("inside")
+    }
+
+    fn outside(&self) -> PathBuf {
+        self.root.join("outside")
+    }
+
+    pub(super) fn hidden(&self) -> PathBuf {
+        self.root.join("hidden")
+    }
+
+    /// What it did is what can be seen from here.
+    pub(super) fn held(&self) -> io::Result<()> {
+        let made = |place: PathBuf| place.join("made").try_exists();
+        match (made(self.inside())?, made(self.outside())?) {
+            (true, false) => Ok(()),
+            (false, _) => Err(io::Error::other("what it writes inside is not there")),
+            (true, true) => Err(io::Error::other("it writes outside")),
+        }
+    }
+}
+
+impl Drop for Trial {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.root) {
+            tracing::warn!(path = %self.root.display(), %error, "cannot remove a sandbox trial");
+        }
+    }
+}
+
+/// Removes the directories of trials of this user that no process holds.
+pub(super) fn remove_abandoned(directory: &Path) {
+    let user = nix::unistd::geteuid().as_raw();
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if !entry.file_name().to_string_lossy().starts_with(PREFIX) {
+            continue;
+        }
+        let path = entry.path();
+        if let Err(error) = remove_if_abandoned(&path, user) {
+            // Other processes remove them at the same time.
+            tracing::debug!(path = %path.display(), %error, "a sandbox trial stays");
+        }
+    }
+}
+
+fn remove_if_abandoned(path: &Path, user: u32) -> io::Result<()> {
+    let found = fs::symlink_metadata(path)?;
+    let age = found.modified()?.elapsed().unwrap_or_default();
+    if !found.is_dir() || found.uid() != user || age < YOUNG {
+        return Ok(());
+    }
+    match FileLock::try_acquire(&path.join("lock"))? {
+        Some(_lock) => fs::remove_dir_all(path),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,453 @@
+//! What a sandboxed command can read of the user's home directory. Called by [`super::Confinement`] for each command.
+//!
+//! The home directory is hidden but for a list: toolchains, caches of packages, git's settings. A list of what is secret
+//! is never complete. The user adds to the list with `[sandbox] readable` in their `config.toml`.
+//!
+//! Where the home directory is not hidden (the project contains it, or the user made it readable), known secrets are.
+
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+use super::settings::Settings;
+
+/// Below the home directory: what programs need to run and to build.
+const READABLE: [&str; 100] = [
+    ".asdf",
+    ".bun",
+    ".cabal",
+    ".cache/Cypress",
+    ".cache/bazelisk",
+    ".cache/ccache",
+    ".cache/composer",
+    ".cache/coursier",
+    ".cache/deno",
+    ".cache/electron",
+    ".cache/fontconfig",
+    ".cache/go-build",
+    ".cache/golangci-lint",
+    ".cache/mise",
+    ".cache/ms-playwright",
+    ".cache/node",
+    ".cache/node-gyp",
+    ".cache/pip",
+    ".cache/pnpm",
+    ".cache/pre-commit",
+    ".cache/puppeteer",
+    ".cache/pypoetry",
+    ".cache/sccache",
+    ".cache/typescript",
+    ".cache/uv",
+    ".cache/yarn",
+    ".cache/zig",
+    ".cargo",
+    ".clang-format",
+    ".composer/vendor",
+    ".conan2/p",
+    ".config/composer/vendor",
+    ".config/git",
+    ".config/nextest",
+    ".config/rustfmt",
+    ".deno",
+    ".dotnet",
+    ".editorconfig",
+    ".elan",
+    ".fnm",
+    ".gem",
+    ".ghcup",
+    ".gitattributes",
+    ".gitconfig",
+    ".gitignore",
+    ".gitignore_global",
+    ".go",
+    ".gradle",
+    ".hex/packages",
+    ".ivy2/cache",
+    ".jenv",
+    ".julia",
+    ".linuxbrew",
+    ".local/bin",
+    ".local/lib",
+    ".local/pipx",
+    ".local/share/cargo",
+    ".local/share/coursier",
+    ".local/share/dotnet",
+    ".local/share/fnm",
+    ".local/share/fonts",
+    ".local/share/gem",
+    ".local/share/go",
+    ".local/share/mise",
+    ".local/share/nvm",
+    ".local/share/pipx",
+    ".local/share/pnpm",
+    ".local/share/pypoetry",
+    ".local/share/rtx",
+    ".local/share/rustup",
+    ".local/share/uv",
+    ".local/share/virtualenv",
+    ".local/share/virtualenvs",
+    ".local/state/nix/profiles",
+    ".m2",
+    ".mise",
+    ".mix",
+    ".nix-profile",
+    ".nodenv",
+    ".npm",
+    ".nuget/packages",
+    ".nvm",
+    ".opam",
+    ".proto",
+    ".pub-cache",
+    ".pyenv",
+    ".rbenv",
+    ".rustup",
+    ".rvm",
+    ".sbt/boot",
+    ".sdkman",
+    ".stack",
+    ".swiftpm",
+    ".tool-versions",
+    ".volta",
+    ".yarn",
+    "anaconda3",
+    "go",
+    "miniconda3",
+    "miniforge3",
+];
+
+/// Below the home directory: what proves who the user is, or says what they did. Hidden within what is readable.
+const SECRET: [&str; 84] = [
+    ".1password",
+    ".anthropic",
+    ".aws",
+    ".azure",
+    ".bash_history",
+    ".boto",
+    ".cabal/config",
+    ".cache/huggingface",
+    ".cargo/credentials",
+    ".cargo/credentials.toml",
+    ".claude",
+    ".claude.json",
+    ".codex",
+    ".composer/auth.json",
+    ".config/1Password",
+    ".config/BraveSoftware",
+    ".config/chromium",
+    ".config/composer/auth.json",
+    ".config/containers/auth.json",
+    ".config/gcloud",
+    ".config/gh",
+    ".config/git/credentials",
+    ".config/github-copilot",
+    ".config/glab-cli",
+    ".config/google-chrome",
+    ".config/hub",
+    ".config/microsoft-edge",
+    ".config/op",
+    ".config/opencode",
+    ".config/pip",
+    ".config/pypoetry",
+    ".config/rclone",
+    ".config/sops",
+    ".config/vivaldi",
+    ".continue",
+    ".copilot",
+    ".cursor",
+    ".docker",
+    ".dotnet/corefx",
+    ".gem/credentials",
+    ".gemini",
+    ".git-credentials",
+    ".gnupg",
+    ".gradle/gradle.properties",
+    ".huggingface",
+    ".kube",
+    ".local/share/fish/fish_history",
+    ".local/share/gem/credentials",
+    ".local/share/cargo/credentials.toml",
+    ".local/share/keyrings",
+    ".local/share/opencode",
+    ".local/share/uv/credentials",
+    ".m2/settings-security.xml",
+    ".m2/settings.xml",
+    ".mongorc.js",
+    ".mozilla",
+    ".my.cnf",
+    ".mysql_history",
+    ".netrc",
+    ".node_repl_history",
+    ".npmrc",
+    ".oci",
+    ".password-store",
+    ".pgpass",
+    ".pki",
+    ".psql_history",
+    ".pub-cache/credentials.json",
+    ".pypirc",
+    ".python_history",
+    ".qwen",
+    ".s3cfg",
+    ".snowsql",
+    ".ssh",
+    ".step",
+    ".swiftpm/security",
+    ".terraform.d",
+    ".terraformrc",
+    ".thunderbird",
+    ".var/app",
+    ".vault-token",
+    ".yarnrc.yml",
+    ".zsh_history",
+    "Library/Keychains",
+    "snap",
+];
+
+/// Variables of the user that name a toolchain's directory: readable when it is below the home directory.
+const TOOLCHAINS: [&str; 18] = [
+    "ANDROID_HOME",
+    "BUNDLE_PATH",
+    "CARGO_HOME",
+    "CONDA_PREFIX",
+    "DOTNET_ROOT",
+    "GEM_HOME",
+    "GOBIN",
+    "GOCACHE",
+    "GOMODCACHE",
+    "GOPATH",
+    "GOROOT",
+    "JAVA_HOME",
+    "NVM_DIR",
+    "PNPM_HOME",
+    "PYENV_ROOT",
+    "RBENV_ROOT",
+    "RUSTUP_HOME",
+    "VIRTUAL_ENV",
+];
+
+/// Variables that name a place of secrets, wherever it is.
+const SECRET_VARIABLES: [&str; 16] = [
+    "AWS_CONFIG_FILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AZURE_CONFIG_DIR",
+    "CLAUDE_CONFIG_DIR",
+    "CLOUDSDK_CONFIG",
+    "CODEX_HOME",
+    "DOCKER_CONFIG",
+    "GH_CONFIG_DIR",
+    "GNUPGHOME",
+    "GOOGLE_APPLICATION_CREDENTIALS",
+    "KUBECONFIG",
+    "NETRC",
+    "PGPASSFILE",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+    "XDG_STATE_HOME",
+];
+
+/// Files of the machine that only root can read, for who runs as root.
+const OF_ROOT: [&str; 6] = [
+    "/etc/gshadow",
+    "/etc/gshadow-",
+    "/etc/shadow",
+    "/etc/shadow-",
+    "/etc/sudoers",
+    "/run/secrets",
+];
+
+/// A place around one of these is never hidden: no program would start.
+const SYSTEM: [&str; 10] = [
+    "/bin", "/dev", "/etc", "/lib", "/lib64", "/nix", "/proc", "/sbin", "/sys", "/usr",
+];
+
+/// Links that are followed from one path, at most.
+const LINKS_MAX: usize = 16;
+
+/// What is hidden, and what of that is readable. All absolute and without links, but for `links` themselves.
+#[derive(Debug, Default)]
+pub(super) struct View {
+    pub(super) hidden: Vec<PathBuf>,
+    pub(super) readable: Vec<PathBuf>,
+    /// Within what is hidden: where the user's own links lead.
+    pub(super) links: Vec<(PathBuf, PathBuf)>,
+}
+
+/// Where the home directories are, and what the user says of them.
+#[derive(Debug, Clone, Default)]
+pub struct User {
+    /// Of the user's account, and of `HOME` where that differs. Canonical.
+    pub homes: Vec<PathBuf>,
+    /// The user's own variables: none of a team file.
+    pub environment: Vec<(OsString, OsString)>,
+    /// `[sandbox] readable`: absolute paths.
+    pub readable: Vec<PathBuf>,
+    pub settings: Settings,
+}
+
+impl User {
+    /// Of this process's user; `environment` is the user's own.
+    pub fn new(environment: Vec<(OsString, OsString)>, settings: &Settings) -> User {
+        let of_environment = environment.iter().find(|(name, _)| name == "HOME");
+        let homes = [
+            agent_team_system::directories::user_home(),
+            std::env::var_os("HOME").map(PathBuf::from),
+            of_environment.map(|(_, home)| PathBuf::from(home)),
+        ];
+        let homes: BTreeSet<PathBuf> = homes
+            .into_iter()
+            .flatten()
+            .filter(|home| home.is_absolute())
+            .filter_map(|home| home.canonicalize().ok())
+            .collect();
+        let homes: Vec<PathBuf> = homes.into_iter().collect();
+        User {
+            readable: settings.readable(&homes),
+            homes,
+            environment,
+            settings: settings.clone(),
+        }
+    }
+
+    pub(super) fn variable(&self, name: &str) -> Option<&OsStr> {
+        let mut known = self.environment.iter();
+        let (_, value) = known.find(|(known, _)| known == name)?;
+        Some(value)
+    }
+
+    /// The files as they are now. `writable`: the project, and other places that a command can change, so that a link in
+    /// them is not the user's word.
+    pub(super) fn view(&self, writable: &[PathBuf]) -> View {
+        let mut view = View::default();
+        let homes: Vec<&PathBuf> = self.homes.iter().filter(|home| !is_system(home)).collect();
+        let covered = |path: &Path| writable.iter().any(|writable| path.starts_with(writable));
+        for home in homes.iter().filter(|home| !covered(home)) {
+            view.hidden.push((*home).clone());
+            let named = READABLE.iter().map(|name| home.join(name));
+            for path in named.chain(self.toolchains(home)) {
+                expose(&mut view, path, &self.homes, writable);
+            }
+        }
+        for path in &self.readable {
+            // The user says so: also a home directory.
+            expose(&mut view, path.clone(), &[], writable);
+        }
+        for home in &homes {
+            let secrets = SECRET.iter().map(|name| home.join(name));
+            let shown = |secret: &PathBuf| {
+                let mut shown = view.readable.iter().chain(writable);
+                shown.any(|shown| secret.starts_with(shown) && secret != shown)
+            };
+            let secrets: Vec<PathBuf> = secrets
+                .filter(shown)
+                .filter_map(|secret| secret.canonicalize().ok())
+                .filter(|secret| !view.readable.contains(secret))
+                .collect();
+            view.hidden.extend(secrets);
+        }
+        view.hidden.extend(self.elsewhere());
+        let in_hidden = |link: &Path| {
+            let around = |places: &[PathBuf]| places.iter().any(|place| link.starts_with(place));
+            around(&view.hidden) && !around(&view.readable)
+        };
+        view.links.retain(|(link, _)| in_hidden(link));
+        view
+    }
+
+    /// What the user's variables name below this home directory: where programs are found, and toolchains.
+    fn toolchains(&self, home: &Path) -> impl Iterator<Item = PathBuf> {
+        let path = self.variable("PATH").unwrap_or_default();
+        let named = TOOLCHAINS.iter().filter_map(|name| self.variable(name));
+        let named = named.flat_map(std::env::split_paths);
+        let is_secret = |path: &Path| {
+            let mut secrets = SECRET.iter().map(|name| home.join(name));
+            secrets.any(|secret| path.starts_with(secret))
+        };
+        let all = std::env::split_paths(path).chain(named);
+        all.filter(move |path| path.starts_with(home) && path != home && !is_secret(path))
+    }
+
+    /// Secrets outside of the home directory.
+    fn elsewhere(&self) -> Vec<PathBuf> {
+        let named = SECRET_VARIABLES
+            .iter()
+            .filter_map(|name| self.variable(name));
+        let cargo = self.variable("CARGO_HOME").map(PathBuf::from);
+        let credentials = ["credentials", "credentials.toml"];
+        let cargo = cargo.map(|cargo| credentials.map(|name| cargo.join(name)));
+        let named = named
+            .flat_map(std::env::split_paths)
+            .chain(cargo.into_iter().flatten())
+            .filter(|path| path.is_absolute());
+        let keys = fs::read_dir("/etc/ssh").into_iter().flatten().flatten();
+        let keys = keys.map(|entry| entry.path()).filter(|path| {
+            let name = path.to_string_lossy();
+            name.ends_with("_key")
+        });
+        let of_root = OF_ROOT.iter().map(PathBuf::from).chain(keys);
+        // What cannot be read anyway needs no mount.
+        let of_root = of_root.filter(|path| fs::File::open(path).is_ok());
+        let readable = |path: &PathBuf| !self.readable.contains(path);
+        named
+            .chain(of_root)
+            .filter_map(|path| path.canonicalize().ok())
+            .filter(|path| !is_system(path) && !self.homes.contains(path) && readable(path))
+            .collect()
+    }
+}
+
+/// Whether programs of the system are at this place or below it.
+pub(super) fn is_system(place: &Path) -> bool {
+    let mut system = SYSTEM.iter().map(Path::new);
+    system.any(|system| system.starts_with(place))
+}
+
+/// Makes a path readable, and the links that lead there. A link is not followed when a command could have made it, nor
+/// to a place around one of `never`.
+fn expose(view: &mut View, mut path: PathBuf, never: &[PathBuf], writable: &[PathBuf]) {
+    let mut links = Vec::new();
+    for _ in 0..LINKS_MAX {
+        if writable.iter().any(|writable| path.starts_with(writable)) {
+            return;
+        }
+        let Some((link, target)) = first_link(&path) else {
+            let is_around = never.iter().any(|never| never.starts_with(&path));
+            if path.exists() && !is_around && !is_system(&path) {
+                view.links.extend(links);
+                view.readable.push(path);
+            }
+            return;
+        };
+        let rest = path.strip_prefix(&link).unwrap_or(Path::new(""));
+        let leads = link.parent().unwrap_or(Path::new("/")).join(&target);
+        path = lexical(&leads.join(rest));
+        links.push((link, target));
+    }
+}
+
+/// The link nearest to the root on the way to a path, and what it says.
+fn first_link(path: &Path) -> Option<(PathBuf, PathBuf)> {
+    let mut ancestors: Vec<&Path> = path.ancestors().collect();
+    ancestors.reverse();
+    ancestors.into_iter().find_map(|ancestor| {
+        let target = fs::read_link(ancestor).ok()?;
+        Some((ancestor.to_owned(), target))
+    })
+}
+
+/// Without `.` and `..`. Right where no component before a `..` is a link.
+fn lexical(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::ParentDir => {
+                plain.pop();
+            }
+            Component::CurDir => {}
+            Component::RootDir | Component::Normal(_) | Component::Prefix(_) => {
+                plain.push(component);
+            }
+        }
+    }
+    plain
+}

@@ -1,0 +1,95 @@
+//! `[sandbox]` of the user's `config.toml`. Called when a worker starts. A team file has no such table: what a project
+//! brings along opens nothing.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use agent_team_system::limits::memory_bytes;
+use serde::Deserialize;
+
+/// What the user sets for the sandbox of every team.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// What commands can read of the home directory besides the built-in list: absolute, or `~/…`.
+    pub readable: Vec<String>,
+    /// Processes of one command.
+    pub processes: u64,
+    /// Memory of all processes of one command.
+    pub memory_mib: u64,
+    /// Open files of one process.
+    pub open_files: u64,
+    /// Size of one file.
+    pub file_mib: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        // So that the machine still answers its user.
+        let three_quarters = |bytes: u64| bytes / 4 * 3;
+        let memory = memory_bytes().map_or(16 << 30, three_quarters);
+        Settings {
+            readable: Vec::new(),
+            processes: 4096,
+            memory_mib: memory >> 20,
+            open_files: 16_384,
+            file_mib: 16_384,
+        }
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct File {
+    sandbox: Settings,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    #[error("cannot read {}: {source}", file.display())]
+    Read { file: PathBuf, source: io::Error },
+    #[error("{}: {text}", file.display())]
+    Invalid { file: PathBuf, text: String },
+}
+
+impl Settings {
+    /// The file's; without a file, the defaults.
+    ///
+    /// # Errors
+    /// When it cannot be read, or a value of it means nothing.
+    pub fn read(file: &Path) -> Result<Settings, SettingsError> {
+        let invalid = |text: String| SettingsError::Invalid {
+            file: file.to_owned(),
+            text,
+        };
+        let text = match std::fs::read_to_string(file) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Settings::default()),
+            Err(source) => {
+                let file = file.to_owned();
+                return Err(SettingsError::Read { file, source });
+            }
+        };
+        let File { sandbox } =
+            toml::from_str(&text).map_err(|error| invalid(error.to_string().trim().to_owned()))?;
+        let relative = |path: &&String| !(path.starts_with('/') || path.starts_with("~/"));
+        match sandbox.readable.iter().find(relative) {
+            None => Ok(sandbox),
+            Some(path) => Err(invalid(format!(
+                "cannot use readable path \"{path}\" of [sandbox]: write an absolute path, or ~/ before it"
+            ))),
+        }
+    }
+
+    /// The absolute paths.
+    pub(super) fn readable(&self, homes: &[PathBuf]) -> Vec<PathBuf> {
+        let paths = self
+            .readable
+            .iter()
+            .flat_map(|path| match path.strip_prefix("~/") {
+                Some(below) => homes.iter().map(|home| home.join(below)).collect(),
+                None => vec![PathBuf::from(path)],
+            });
+        paths.collect()
+    }
+}
