@@ -9,6 +9,8 @@
 
 mod render;
 
+use std::borrow::Cow;
+
 use crate::code::Code;
 use crate::line::{Line, Look};
 
@@ -58,7 +60,7 @@ impl Markdown {
     /// What is finished by this piece, in at most so many columns; code is as wide as it is.
     pub(crate) fn push(&mut self, piece: &str, columns: usize) -> Vec<Line> {
         let mut finished = Vec::new();
-        self.partial.push_str(piece);
+        self.partial.push_str(&prose(piece));
         while let Some(newline) = self.partial.find('\n') {
             let line: String = self.partial.drain(..=newline).collect();
             self.line(line.trim_end_matches(['\n', '\r']), columns, &mut finished);
@@ -273,6 +275,16 @@ impl Start {
             Self::Fence { .. } | Self::Of(_) => line.len() - line.trim_start_matches(' ').len(),
         }
     }
+}
+
+/// A model's prose without two characters that writing systems need and a terminal does not: no-break blanks become
+/// blanks, and the selector of an emoji's coloured form is dropped. In everything else they are shown as escapes.
+fn prose(piece: &str) -> Cow<'_, str> {
+    if !piece.contains(['\u{a0}', '\u{202f}', '\u{fe0f}']) {
+        return Cow::Borrowed(piece);
+    }
+    let piece = piece.replace(['\u{a0}', '\u{202f}'], " ");
+    Cow::Owned(piece.replace('\u{fe0f}', ""))
 }
 
 fn is_item(text: &str) -> bool {

@@ -3,7 +3,10 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use agent_team_protocol::text::{is_deceptive, visible_line};
+
 use super::book::{Effect, Source};
+use super::domain::ascii_host;
 use super::mode::Mode;
 use super::shell::Line;
 
@@ -133,7 +136,13 @@ impl fmt::Display for What {
             What::Text(text) => f.write_str(&text.escape_debug().to_string()),
             What::Read(path) => write!(f, "read {}", quoted(path)),
             What::Edit(path) => write!(f, "write {}", quoted(path)),
-            What::Fetch(address) => write!(f, "fetch {}", quoted(address)),
+            What::Fetch(address) => {
+                write!(f, "fetch {}", quoted(address))?;
+                match ascii_host(address) {
+                    Some(host) => write!(f, " (host {host})"),
+                    None => Ok(()),
+                }
+            }
             What::Tool(tool) => f.write_str(&quoted(tool)),
         }
     }
@@ -163,18 +172,16 @@ impl fmt::Display for Why {
     }
 }
 
-/// A word as it can be typed again: in single quotes where a shell would not take it as it is. Characters that are not
-/// seen are spelt out.
+/// A word in the form in which it can be typed again: in single quotes where a shell would not take it unquoted.
+/// Invisible characters are shown as escapes.
 pub(crate) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=,+@%^".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         return word.to_owned();
     }
-    if word.chars().any(|c| c.is_control()) {
-        return format!(
-            "${}",
-            format!("{word:?}").replace('\'', "\\'").replace('"', "'")
-        );
+    if word.chars().any(is_deceptive) {
+        let escaped = word.replace('\\', r"\\").replace('\'', r"\'");
+        return format!("$'{}'", visible_line(&escaped));
     }
     format!("'{}'", word.replace('\'', r"'\''"))
 }

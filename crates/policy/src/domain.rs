@@ -24,10 +24,14 @@ impl DomainPattern {
             ));
         }
         if !domain.is_ascii() {
+            let instead = match to_ascii(domain) {
+                Some(ascii) => format!("`domain:{ascii}`"),
+                None => "the name that begins with `xn--`".to_owned(),
+            };
             return Err(Fault::new(
                 at,
-                "hosts are compared as they are asked for",
-                "the name that begins with `xn--`",
+                "hosts are compared in their ASCII form",
+                instead,
             ));
         }
         match normal(domain) {
@@ -52,14 +56,27 @@ impl DomainPattern {
         }
     }
 
-    /// For an address whose host cannot be told.
-    pub(crate) fn is_named_in(&self, address: &str) -> bool {
-        address.to_ascii_lowercase().contains(&self.domain)
+    /// For an address whose host is unknown: the rule may be about it. Clients decode `%67`, drop line breaks, and map
+    /// letters of other scripts, so that such an address can name any host.
+    pub(crate) fn may_be_named_in(&self, address: &str) -> bool {
+        let is_decoded = |c: char| c == '%' || c == '\\' || c <= ' ' || !c.is_ascii();
+        address.contains(is_decoded) || address.to_ascii_lowercase().contains(&self.domain)
     }
 }
 
-/// The host that an address leads to, when every program would take it for the same.
+/// The host that an address leads to, when every program would take it for the same: rules that allow compare this one.
 pub(crate) fn host_of(address: &str) -> Option<String> {
+    normal(written_host(address)?)
+}
+
+/// The ASCII form (`xn--…`) of an address's host, where the address spells the host with other characters. Programs
+/// disagree on some of these names, so that only rules that forbid compare this form.
+pub fn ascii_host(address: &str) -> Option<String> {
+    let host = written_host(address).filter(|host| !host.is_ascii())?;
+    normal(&to_ascii(host)?)
+}
+
+fn written_host(address: &str) -> Option<&str> {
     let lower = address.get(..8).unwrap_or(address).to_ascii_lowercase();
     let rest = if lower.starts_with("https://") {
         &address[8..]
@@ -82,7 +99,13 @@ pub(crate) fn host_of(address: &str) -> Option<String> {
     };
     // An address of numbers has its brackets, so that a colon before a port is the only one.
     let plain = port.bytes().all(|b| b.is_ascii_digit());
-    plain.then(|| normal(host))?
+    plain.then_some(host)
+}
+
+/// The `url` crate's own mapping, so that the host that is judged is the host that is asked.
+fn to_ascii(host: &str) -> Option<String> {
+    let ascii = idna::domain_to_ascii_cow(host.as_bytes(), idna::AsciiDenyList::URL).ok()?;
+    Some(ascii.into_owned())
 }
 
 /// In small letters and without the dot at the end.

@@ -162,11 +162,15 @@ impl Judge<'_> {
     }
 
     fn fetch(&self, address: String) -> Part {
-        let host = domain::host_of(&address);
+        let plain = domain::host_of(&address);
+        let mapped = plain.clone().or_else(|| domain::ascii_host(&address));
         let find = |effect, reach| {
-            self.book.find(effect, |rule| {
-                rule.fits_host(host.as_deref(), &address, reach)
-            })
+            let host = match reach {
+                Reach::Narrow => plain.as_deref(),
+                Reach::Wide => mapped.as_deref(),
+            };
+            let fits = |rule: &Rule| rule.fits_host(host, &address, reach);
+            self.book.find(effect, fits)
         };
         let mut findings = Findings::new(Changes::Nothing);
         findings.deny = find(Effect::Deny, Reach::Wide).map(why);

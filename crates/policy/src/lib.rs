@@ -32,6 +32,7 @@ pub use book::{Effect, RuleBook, Source};
 pub use call::{Action, Call};
 pub use decision::{Decision, Part, Ruling, Runnable, What, Why};
 pub use digest::{Digest, canonical};
+pub use domain::ascii_host;
 pub use mode::Mode;
 pub use offer::{Offer, offers};
 pub use place::{Ground, Place, Places};

@@ -153,7 +153,7 @@ impl Rule {
         match (domain, host) {
             (None, host) => host.is_some() || reach == Reach::Wide,
             (Some(domain), Some(host)) => domain.fits(host, reach),
-            (Some(domain), None) => reach == Reach::Wide && domain.is_named_in(address),
+            (Some(domain), None) => reach == Reach::Wide && domain.may_be_named_in(address),
         }
     }
 

@@ -104,7 +104,11 @@ fn a_text_that_is_no_rule_is_told_what_where_and_what_instead() {
             "domain:example.com",
         ),
         ("WebFetch(domain:a.*.com)", 16, "below it"),
-        ("WebFetch(domain:bücher.de)", 16, "xn--"),
+        (
+            "WebFetch(domain:bücher.de)",
+            16,
+            "`domain:xn--bcher-kva.de`",
+        ),
         ("mcp__", 5, "mcp__<server>"),
         ("mcp____x", 5, "mcp__<server>"),
         ("mcp__a__", 5, "mcp__<server>"),
@@ -279,6 +283,51 @@ fn a_place_that_was_not_looked_up_or_is_not_the_paths_is_not_allowed() {
     lies.places.0[0].path = PathBuf::from("/p/src/a");
     lies.places.0[0].resolved = PathBuf::from("/p/src/a");
     assert_eq!(ruling(&rules, &lies, Mode::AcceptEdits), Ruling::Ask);
+}
+
+#[test]
+fn hosts_are_compared_in_their_ascii_form() {
+    let fetch = |url: &str| call("fetch", json!({ "url": url }), Vec::new());
+    let judged = |effect, url: &str| {
+        let rule = "WebFetch(domain:xn--bcher-kva.de)";
+        ruling(&[(effect, rule)], &fetch(url), Mode::Bypass)
+    };
+    for url in [
+        "https://bücher.de/x",
+        "https://BÜCHER.de",
+        "https://b\u{75}\u{308}cher.de:443/",
+        "https://xn--bcher-kva.de/",
+        "https://xn--b%63her-kva.de/",
+        "https://xn--bcher-kva\n.de/",
+        "https://xn--bcher-kva\u{3002}de/",
+        "https://ｘn--bcher-kva.de/",
+        "https://x@xn--bcher-kva.de/",
+        "https:\\\\xn--bcher-kva.de/",
+    ] {
+        assert_eq!(judged(Effect::Deny, url), Ruling::Deny, "{url:?}");
+    }
+    for url in ["https://bucher.de", "https://xn--bcher-kva.com/"] {
+        assert_eq!(judged(Effect::Deny, url), Ruling::Allow, "{url:?}");
+    }
+    let allow = [(Effect::Allow, "WebFetch(domain:xn--bcher-kva.de)")];
+    assert_eq!(
+        ruling(&allow, &fetch("https://bücher.de/x"), Mode::Default),
+        Ruling::Ask,
+        "programs disagree on the mapping of some names"
+    );
+    let github = [(Effect::Allow, "WebFetch(domain:github.com)")];
+    let mut book = RuleBook::new();
+    book.add(github[0].0, github[0].1, Source::UserSettings)
+        .expect("a rule");
+    // The second letter is Cyrillic.
+    let decision = book.judge(
+        &fetch("https://g\u{456}thub.com/"),
+        &ground(),
+        Mode::Default,
+    );
+    assert_eq!(decision.ruling, Ruling::Ask);
+    let shown = decision.to_string();
+    assert!(shown.contains("(host xn--gthub-n2e.com)"), "{shown}");
 }
 
 #[test]

@@ -324,6 +324,51 @@ impl RequestView {
     }
 }
 
+/// A call of a tool on one line, as harmless text: the tool, each argument that changes what the call does, and what it
+/// is about. `bash (outside the sandbox): cargo test`
+///
+/// The arguments come before the command, whose text could imitate them.
+pub fn summary(tool: &str, input: &serde_json::Value) -> String {
+    /// What a call is about, by the name of the argument.
+    const SUBJECTS: [&str; 4] = ["command", "url", "path", "query"];
+
+    let text = |name: &str| input[name].as_str();
+    let subject = SUBJECTS.into_iter().find(|name| text(name).is_some());
+    let (Some(subject), Some(fields)) = (subject, input.as_object()) else {
+        return visible_line(&format!("{tool}: {input}")).into_owned();
+    };
+    // All of a change is its diff, which `requests show` has.
+    let is_change = input["diff"].is_string();
+    let options: Vec<String> = fields
+        .iter()
+        .filter(|(name, value)| *name != subject && !is_change && !is_default(value))
+        .map(|(name, value)| match (name.as_str(), value) {
+            ("outside_sandbox", serde_json::Value::Bool(true)) => "outside the sandbox".to_owned(),
+            ("background", serde_json::Value::Bool(true)) => "in the background".to_owned(),
+            (name, serde_json::Value::String(text)) => format!("{name}: {text}"),
+            (name, value) => format!("{name}: {value}"),
+        })
+        .collect();
+    let options = match options.as_slice() {
+        [] => String::new(),
+        options => format!(" ({})", options.join(", ")),
+    };
+    let subject = text(subject).unwrap_or_default();
+    visible_line(&format!("{tool}{options}: {subject}")).into_owned()
+}
+
+/// The value of an argument that was left out.
+fn is_default(value: &serde_json::Value) -> bool {
+    match value {
+        serde_json::Value::Null => true,
+        serde_json::Value::Bool(is) => !is,
+        serde_json::Value::String(text) => text.is_empty(),
+        serde_json::Value::Array(items) => items.is_empty(),
+        serde_json::Value::Object(fields) => fields.is_empty(),
+        serde_json::Value::Number(_) => false,
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct OfferView {
@@ -347,4 +392,56 @@ pub enum RequestState {
     Withdrawn,
     #[serde(other)]
     Unknown,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::summary;
+
+    #[test]
+    fn a_summary_names_every_argument_that_is_not_a_default() {
+        for (tool, input, expected) in [
+            ("bash", json!({"command": "cargo test"}), "bash: cargo test"),
+            (
+                "bash",
+                json!({"command": "cargo test", "outside_sandbox": false, "timeout_seconds": null}),
+                "bash: cargo test",
+            ),
+            (
+                "bash",
+                json!({"command": "cargo test", "outside_sandbox": true, "background": true}),
+                "bash (in the background, outside the sandbox): cargo test",
+            ),
+            (
+                "bash",
+                json!({"command": "x\n\u{a0}y", "timeout_seconds": 5}),
+                "bash (timeout_seconds: 5): x\\n\\u{a0}y",
+            ),
+            (
+                "bash",
+                json!({"command": "cargo test", "for": "a task, without a sandbox"}),
+                "bash (for: a task, without a sandbox): cargo test",
+            ),
+            (
+                "edit",
+                json!({"path": "src/a.rs", "diff": "-a\n+b"}),
+                "edit: src/a.rs",
+            ),
+            (
+                "mcp__x__run",
+                json!({"command": "ls", "host": "prod"}),
+                "mcp__x__run (host: prod): ls",
+            ),
+            ("mcp__x__go", json!({"id": 3}), "mcp__x__go: {\"id\":3}"),
+            (
+                "fetch",
+                json!({"url": "https://x.org"}),
+                "fetch: https://x.org",
+            ),
+        ] {
+            assert_eq!(summary(tool, &input), expected);
+        }
+    }
 }

@@ -1,12 +1,12 @@
 //! Text from elsewhere, made harmless to show.
 //!
 //! Names, titles, messages, directories and results may hold anything. Shown raw they could repaint a terminal, hide
-//! behind bidirectional controls or start tmux's `#(…)`. What a terminal or a person could mistake is made visible.
+//! behind bidirectional controls or start tmux's `#(…)`. What a terminal or a reader could mistake becomes a visible
+//! escape. The policy's shell reader uses the same list of characters.
 
 use std::borrow::Cow;
 
-/// The same text with every control, bidirectional and invisible character replaced by a visible escape. Newlines and
-/// tabs stay.
+/// The same text with every [deceptive](is_deceptive) character replaced by a visible escape. Newlines and tabs stay.
 pub fn visible(text: &str) -> Cow<'_, str> {
     replace(text, |c| is_deceptive(c) && c != '\n' && c != '\t')
 }
@@ -35,16 +35,37 @@ pub fn position(text: &str, at: usize) -> (usize, usize) {
     (line, before[line_start..].chars().count() + 1)
 }
 
-fn is_deceptive(c: char) -> bool {
+/// Whether a reader cannot see a character for what it is: controls, blanks other than U+0020, characters that take no
+/// room or show nothing, and those that change the order of text.
+///
+/// This is the only list of such characters: the shell reader refuses what the display escapes, so that a command never
+/// looks different from what was judged. It contains Unicode's White_Space and Default_Ignorable_Code_Point.
+pub fn is_deceptive(c: char) -> bool {
     c.is_control()
+        || (c.is_whitespace() && c != ' ')
         || matches!(c,
-            '\u{ad}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{180e}'
+            '\u{ad}'
+            | '\u{34f}'
+            | '\u{61c}'
+            | '\u{115f}' | '\u{1160}'
+            | '\u{17b4}' | '\u{17b5}'
+            | '\u{180b}'..='\u{180f}'
             | '\u{200b}'..='\u{200f}'
-            | '\u{2028}'..='\u{202e}'
+            | '\u{202a}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}'
-            | '\u{3164}' | '\u{feff}' | '\u{ffa0}'
-            | '\u{fff9}'..='\u{fffb}'
-            | '\u{e0000}'..='\u{e007f}')
+            // Braille pattern blank: not white space to Unicode, and shown as a blank.
+            | '\u{2800}'
+            | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}'
+            | '\u{feff}'
+            | '\u{ffa0}'
+            | '\u{fff0}'..='\u{fffb}'
+            | '\u{13430}'..='\u{1343f}'
+            | '\u{16fe4}'
+            | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d159}'
+            | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}')
 }
 
 fn replace(text: &str, bad: impl Fn(char) -> bool) -> Cow<'_, str> {
@@ -96,6 +117,35 @@ mod tests {
         );
         assert_eq!(visible("\u{9b}31m\u{7f}"), "\\u{9b}31m\\u{7f}");
         assert_eq!(visible_line("a\nb\tc"), "a\\nb\\tc");
+    }
+
+    #[test]
+    fn blank_and_invisible_characters_are_escaped() {
+        // One of each class: fixed blanks, no-break blank, fillers, selectors, joiners, tags.
+        for c in [
+            '\u{a0}',
+            '\u{1680}',
+            '\u{2003}',
+            '\u{202f}',
+            '\u{3000}',
+            '\u{2800}',
+            '\u{34f}',
+            '\u{17b4}',
+            '\u{180b}',
+            '\u{2060}',
+            '\u{2066}',
+            '\u{3164}',
+            '\u{fe00}',
+            '\u{fe0f}',
+            '\u{e0001}',
+            '\u{e0100}',
+            '\u{e01ef}',
+            '\u{2028}',
+            '\u{85}',
+        ] {
+            let expected = format!("a\\u{{{:x}}}b", u32::from(c));
+            assert_eq!(visible(&format!("a{c}b")), expected);
+        }
     }
 
     #[test]

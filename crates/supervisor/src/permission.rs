@@ -379,18 +379,16 @@ pub(crate) fn news(request: &Request) -> Option<String> {
         RequestState::Pending => {
             let ask = stored(&request.call).ok()?;
             let input: serde_json::Value = serde_json::from_str(ask.arguments.get()).ok()?;
-            let (asks, what) = match request.plan {
-                Some(plan) => (format!("proposes plan {}", plan.number), &input["text"]),
-                None => (
-                    format!("asks for permission: {}", ask.tool),
-                    &input["command"],
+            match request.plan {
+                Some(plan) => {
+                    let text = input["text"].as_str().unwrap_or_default();
+                    format!("{member} proposes plan {}: {text}", plan.number)
+                }
+                None => format!(
+                    "{member} asks for permission: {}",
+                    wire::summary(&ask.tool, &input)
                 ),
-            };
-            let what = match what.as_str() {
-                Some(text) => text.to_owned(),
-                None => input.to_string(),
-            };
-            format!("{member} {asks}: {what}")
+            }
         }
         RequestState::Allowed { by, .. } => format!("of {member} was allowed by {by}"),
         RequestState::Denied { by, reason } if reason.is_empty() => {

@@ -1,11 +1,13 @@
-//! Permission requests as people see them, in short.
+//! Permission requests on one line. Called by every list of requests.
 
-use agent_team_protocol::request::RequestView;
+use agent_team_policy::ascii_host;
+use agent_team_protocol::request::{RequestView, summary};
 use agent_team_protocol::text::visible_line;
+use serde_json::Value;
 
-/// The tool and what it is given, on one line; of a plan how it begins.
+/// The tool and its arguments, or how a plan begins.
 pub(crate) fn what(view: &RequestView) -> String {
-    let input: serde_json::Value = serde_json::from_str(view.input.get()).unwrap_or_default();
+    let input: Value = serde_json::from_str(view.input.get()).unwrap_or_default();
     if let Some(number) = view.plan {
         let plan = input["text"].as_str().unwrap_or_default();
         let mut lines = plan.lines().filter(|line| !line.trim().is_empty());
@@ -16,11 +18,32 @@ pub(crate) fn what(view: &RequestView) -> String {
         };
         return format!("plan {number}: {}{more}", visible_line(first));
     }
-    let told = match input["command"].as_str() {
-        Some(command) => command.to_owned(),
-        // Of a change the whole is in `requests show`.
-        None if input["diff"].is_string() => input["path"].as_str().unwrap_or_default().to_owned(),
-        None => input.to_string(),
-    };
-    visible_line(&format!("{}: {told}", view.tool)).into_owned()
+    call(&view.tool, &input)
+}
+
+/// A call of a tool. A host that is not spelt in ASCII is followed by the form in which it is asked for.
+pub(crate) fn call(tool: &str, input: &Value) -> String {
+    let mut text = summary(tool, input);
+    if let Some(host) = input["url"].as_str().and_then(ascii_host) {
+        text.push_str(&format!(" (host {host})"));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::call;
+
+    #[test]
+    fn a_host_of_other_letters_is_shown_as_it_is_asked_for() {
+        let url = |url: &str| call("fetch", &json!({ "url": url }));
+        assert_eq!(
+            // The second letter is Cyrillic.
+            url("https://g\u{456}thub.com/xn--gthub-n2e.com"),
+            "fetch: https://g\u{456}thub.com/xn--gthub-n2e.com (host xn--gthub-n2e.com)"
+        );
+        assert_eq!(url("https://GitHub.com/a"), "fetch: https://GitHub.com/a");
+    }
 }

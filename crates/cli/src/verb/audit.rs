@@ -17,6 +17,7 @@ use serde_json::Value;
 pub(crate) use self::decisions::{Decided, Decisions};
 use crate::args::{AuditCommand, Global};
 use crate::error::Failure;
+use crate::output::request::call;
 use crate::output::{Output, time};
 use crate::secrets::Secrets;
 use crate::session::{Notice, Session, Subscription};
@@ -311,11 +312,5 @@ fn why(entry: &Entry) -> Option<String> {
 fn what(entry: &Entry) -> Option<String> {
     let subject = entry.subject.as_ref()?;
     let (tool, input) = (&subject.call["tool"], &subject.call["arguments"]);
-    let told = match input["command"].as_str() {
-        Some(command) => command.to_owned(),
-        None if input["diff"].is_string() => input["path"].as_str().unwrap_or_default().to_owned(),
-        None => input.to_string(),
-    };
-    let what = format!("{}: {told}", tool.as_str().unwrap_or("?"));
-    Some(visible_line(&what).into_owned())
+    Some(call(tool.as_str().unwrap_or("?"), input))
 }

@@ -186,6 +186,16 @@ fn what_is_not_seen_for_what_it_is_is_never_allowed() {
 }
 
 #[test]
+fn the_reader_refuses_exactly_what_the_display_escapes() {
+    let all = ('\0'..='\u{1ffff}').chain('\u{e0000}'..='\u{e1000}');
+    for c in all.filter(|c| !matches!(c, '\'' | '\n' | '\t')) {
+        let literal = agent_team_policy::shell::read(format!("x 'a{c}b'").as_bytes()).is_ok();
+        let escaped = agent_team_protocol::text::is_deceptive(c);
+        assert_eq!(literal, !escaped, "{c:?}");
+    }
+}
+
+#[test]
 fn programs_that_run_what_they_are_told_are_not_allowed_by_how_they_begin() {
     check(
         Ruling::Ask,
