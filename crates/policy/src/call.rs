@@ -10,6 +10,12 @@ use super::shell::{self, Line, Target};
 /// Paths of a call that are looked up; a rule that forbids still reads the others as they are written.
 const PATHS_MAX: usize = 256;
 
+/// Separators of an argument of which all that follows is looked at: a file's name may contain some.
+const RESTS_MAX: usize = 16;
+
+/// Letters of a cluster of options behind which a value is looked for.
+const LETTERS_MAX: usize = 64;
+
 /// One call of a tool.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Call {
@@ -153,13 +159,37 @@ pub(crate) fn join(directory: Option<&str>, path: &str) -> String {
     }
 }
 
-/// What may be a path in an argument: all of it, and what follows `=`.
+/// What may be a path in an argument: all of it, what follows an option's letters (`-f.env`, `-nf.env`), and what stands
+/// after and between separators (`--file=.env`, `HEAD:.env`, `-d@.env`, `host:.env`).
 pub(crate) fn paths_in(argument: &str) -> impl Iterator<Item = &str> {
-    let value = argument.split_once('=').map(|(_, value)| value);
-    [Some(argument), value]
-        .into_iter()
-        .flatten()
+    let parts = std::iter::once(argument)
+        .chain(after_letters(argument))
+        .flat_map(parts_of);
+    std::iter::once(argument)
+        .chain(parts)
         .filter(|path| !path.is_empty())
+}
+
+/// What a cluster of options may have as its value: the text behind each of its letters.
+fn after_letters(argument: &str) -> impl Iterator<Item = &str> {
+    let cluster = argument
+        .strip_prefix('-')
+        .filter(|rest| !rest.starts_with('-'))
+        .unwrap_or_default();
+    let letters = cluster.find(|c: char| !c.is_ascii_alphanumeric());
+    let letters = letters.unwrap_or(cluster.len());
+    // Of a long run only its ends: the value begins behind the first letter, or near the first sign of a path.
+    (1..=letters)
+        .filter(move |at| *at == 1 || *at + LETTERS_MAX >= letters)
+        .map(|at| &cluster[at..])
+}
+
+fn parts_of(text: &str) -> impl Iterator<Item = &str> {
+    const SEPARATORS: [char; 7] = ['=', ':', '@', ',', ';', '<', '>'];
+    let rests = text
+        .match_indices(SEPARATORS)
+        .map(|(at, separator)| &text[at + separator.len()..]);
+    rests.take(RESTS_MAX).chain(text.split(SEPARATORS))
 }
 
 fn of(line: &Line) -> Vec<String> {
@@ -177,11 +207,11 @@ fn of(line: &Line) -> Vec<String> {
         }
     }
     paths.extend(to.clone());
-    for command in line.commands() {
-        let arguments = command.argv[1..].iter();
-        let paths_of = arguments.flat_map(|argument| paths_in(argument));
-        paths.extend(paths_of.map(|path| join(directory, path)));
-    }
+    // Whole arguments first: parts of some do not use up what is looked up of others.
+    let arguments = || line.commands().flat_map(|command| &command.argv[1..]);
+    paths.extend(arguments().map(|path| join(directory, path)));
+    let parts = arguments().flat_map(|argument| paths_in(argument));
+    paths.extend(parts.map(|path| join(directory, path)));
     let mut seen = std::collections::HashSet::new();
     paths.retain(|path| seen.insert(path.clone()));
     paths

@@ -4,11 +4,14 @@
 //! A program that is not in here is taken for one that does only its own work: the person who allows it answers for
 //! that. What is in here can only take away from what a rule allows, never add to it.
 
+mod options;
 mod table;
 
+use self::options::has_any;
 use self::table::{
-    BUILTINS, DESTROYERS, EVALUATORS, INTERPRETERS, OPAQUE, OPTIONS, RUNNERS, RUNNING, SHELLS,
-    SUBCOMMANDS, WRITERS,
+    BUILTINS, COMPILERS, DESTROYERS, EVALUATORS, GIT_BUILTINS, GIT_WRITES, INERT, INTERPRETERS,
+    LINKERS, OPAQUE, OPTIONS, RESPONSE_FILES, RUNNERS, RUNNING, RUNS_INPUT, SHELLS, SUBCOMMANDS,
+    WRITERS,
 };
 
 /// What a command does beside its program's own work.
@@ -36,13 +39,13 @@ pub(crate) fn form<S: AsRef<str>>(argv: &[S]) -> Form {
         return Form::Evaluates;
     };
     let name = name(program.as_ref());
-    let name = name.as_str();
+    let name = canonical(&name);
     let args: Vec<&str> = argv[1..].iter().map(AsRef::as_ref).collect();
     let first = args.first().copied();
-    if BUILTINS.contains(&name) || EVALUATORS.contains(&name) || name.starts_with("ld-linux") {
+    if BUILTINS.contains(&name) || EVALUATORS.contains(&name) || is_loader(name) {
         return Form::Evaluates;
     }
-    if takes(OPTIONS, name, &args) || is_told(SUBCOMMANDS, name, first) {
+    if takes(name, &args) || is_told(SUBCOMMANDS, name, first) {
         return Form::Evaluates;
     }
     if is_told(RUNNING, name, first) {
@@ -81,14 +84,118 @@ pub(crate) fn form<S: AsRef<str>>(argv: &[S]) -> Form {
 
 /// It writes, removes or replaces the files in its arguments.
 pub(crate) fn writes(argv: &[String]) -> bool {
-    argv.first()
-        .is_some_and(|program| WRITERS.contains(&name(program).as_str()))
+    let Some((program, args)) = argv.split_first() else {
+        return false;
+    };
+    let name = name(program);
+    match canonical(&name) {
+        "git" => args.iter().any(|arg| GIT_WRITES.contains(&arg.as_str())),
+        name => WRITERS.contains(&name),
+    }
+}
+
+/// Its arguments are data: it starts no program, and nothing that it looks up by name decides what it does. Only found
+/// by the search path: a file of the project may have any name.
+pub(crate) fn is_inert(argv: &[String]) -> bool {
+    match argv {
+        [program, _] if program == "cd" => true,
+        [program, subcommand, ..] if program == "git" => {
+            GIT_BUILTINS.contains(&subcommand.as_str()) && form(argv) == Form::Plain
+        }
+        [program, ..] => INERT.contains(&program.as_str()) && form(argv) == Form::Plain,
+        [] => false,
+    }
+}
+
+/// It runs what it reads from its input, or may do so.
+pub(crate) fn runs_input<S: AsRef<str>>(argv: &[S]) -> bool {
+    let Some(program) = argv.first() else {
+        return true;
+    };
+    let name = name(program.as_ref());
+    let name = canonical(&name);
+    let args: Vec<&str> = argv[1..].iter().map(AsRef::as_ref).collect();
+    let first = args.first().copied();
+    if SHELLS.contains(&name) || is_interpreter(name) {
+        // An interpreter that is given its code reads data from its input; a shell's code may read it as code.
+        let code = !SHELLS.contains(&name) && has_any(&args, &["-c", "-e", "-m", "-r"]);
+        return script(first) == Form::Evaluates && !code;
+    }
+    if RUNS_INPUT.contains(&name) || BUILTINS.contains(&name) {
+        return true;
+    }
+    match form(argv) {
+        Form::Plain => false,
+        Form::Wraps { inner, .. } => runs_input(&argv[inner..]),
+        Form::Evaluates => args.iter().any(|arg| {
+            if *arg == "-" {
+                return true;
+            }
+            let name = self::name(arg);
+            let name = canonical(&name);
+            SHELLS.contains(&name) || OPAQUE.contains(&name) || RUNS_INPUT.contains(&name)
+        }),
+    }
+}
+
+/// It may run what another program prints.
+pub(crate) fn evaluates<S: AsRef<str>>(argv: &[S]) -> bool {
+    match form(argv) {
+        Form::Plain => false,
+        Form::Evaluates => true,
+        Form::Wraps { inner, .. } => evaluates(&argv[inner..]),
+    }
+}
+
+/// The name under which the tables have a program: without a version, and of a compiler without its target.
+fn canonical(name: &str) -> &str {
+    let versionless = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.' || c == '-');
+    let last = versionless.rsplit('-').next().unwrap_or(versionless);
+    if COMPILERS.contains(&last) {
+        return "cc";
+    }
+    if LINKERS.contains(&name) || LINKERS.contains(&last) {
+        return "ld";
+    }
+    if versionless.is_empty() || is_known(name) {
+        return name;
+    }
+    if is_known(versionless) {
+        versionless
+    } else {
+        name
+    }
+}
+
+fn is_known(name: &str) -> bool {
+    let sets = [
+        BUILTINS,
+        EVALUATORS,
+        OPAQUE,
+        RUNNERS,
+        SHELLS,
+        INTERPRETERS,
+        RUNS_INPUT,
+        WRITERS,
+        INERT,
+    ];
+    let tables = [OPTIONS, RUNNING, SUBCOMMANDS];
+    sets.iter().any(|set| set.contains(&name))
+        || tables.iter().any(|table| of(table, name).is_some())
+}
+
+/// The dynamic loader, which starts the program that it is given.
+fn is_loader(name: &str) -> bool {
+    name == "ld.so"
+        || ["ld-linux", "ld-musl", "ld64.so"]
+            .iter()
+            .any(|of| name.starts_with(of))
 }
 
 /// Its first argument is a program.
 pub(crate) fn runs_files(program: &str) -> bool {
     let name = name(program);
-    SHELLS.contains(&name.as_str()) || is_interpreter(&name)
+    SHELLS.contains(&canonical(&name)) || is_interpreter(&name)
 }
 
 /// A rule for everything that begins so would allow more than anyone means by it.
@@ -97,9 +204,10 @@ pub(crate) fn is_too_wide<S: AsRef<str>>(words: &[S]) -> bool {
         return true;
     };
     let name = name(program.as_ref());
-    DESTROYERS.contains(&name.as_str())
-        || WRITERS.contains(&name.as_str())
-        || runs_files(&name)
+    let name = canonical(&name);
+    DESTROYERS.contains(&name)
+        || WRITERS.contains(&name)
+        || runs_files(name)
         || form(words) != Form::Plain
         || !may_be_plain(words)
 }
@@ -206,15 +314,20 @@ fn sed(args: &[&str]) -> Form {
 }
 
 fn make(args: &[&str]) -> Form {
-    let odd = |word: &&str| {
-        word.contains('=')
-            || abbreviates(word, "--eval")
-            || starts_any(word, &["-E", "-f", "-I"])
-            || abbreviates(word, "--file")
-            || abbreviates(word, "--makefile")
-            || abbreviates(word, "--include-dir")
-    };
-    if args.iter().any(odd) {
+    /// Another file of rules, another directory's, or rules in the argument itself.
+    const RULES: &[&str] = &[
+        "-C",
+        "-E",
+        "-I",
+        "-f",
+        "--directory",
+        "--eval",
+        "--file",
+        "--include-dir",
+        "--makefile",
+    ];
+    let is_variable = |word: &&str| !word.starts_with('-') && word.contains('=');
+    if has_any(args, RULES) || args.iter().any(is_variable) {
         return Form::Evaluates;
     }
     Form::Plain
@@ -228,15 +341,15 @@ fn git(args: &[&str]) -> Form {
         Some("--version" | "--help") | None => false,
         Some(word) => word.starts_with('-'),
     };
-    let short: &[&str] = match subcommand {
+    let letters: &[&str] = match subcommand {
         Some("rebase") => &["-x"],
         Some("grep") => &["-O"],
         Some("clone" | "init") => &["-c", "-u"],
         Some("archive") => &["-o"],
         _ => &[],
     };
-    let odd = |word: &&str| starts_any(word, short) || word.contains("ext::");
-    if before || is_told(SUBCOMMANDS, "git", subcommand) || args.iter().any(odd) {
+    let runs = has_any(args, letters) || args.iter().any(|word| word.contains("ext::"));
+    if before || runs || is_told(SUBCOMMANDS, "git", subcommand) {
         return Form::Evaluates;
     }
     Form::Plain
@@ -244,9 +357,8 @@ fn git(args: &[&str]) -> Form {
 
 /// Options stand together in the first word, with or without a dash.
 fn tar(args: &[&str], first: Option<&str>) -> Form {
-    let cluster = |word: &str| !word.starts_with("--") && word.contains(['I', 'F']);
-    let dashed = |word: &&str| word.starts_with('-') && cluster(word);
-    if first.is_some_and(cluster) || args.iter().any(dashed) || takes(OPTIONS, "tar", args) {
+    let letters = first.is_some_and(|word| !word.starts_with("--") && word.contains(['I', 'F']));
+    if letters || has_any(args, &["-I", "-F"]) || takes("tar", args) {
         return Form::Evaluates;
     }
     Form::Plain
@@ -262,8 +374,7 @@ fn script(first: Option<&str>) -> Form {
 
 /// Also with a version, as in `python3.12`.
 fn is_interpreter(name: &str) -> bool {
-    let plain = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.' || c == '-');
-    INTERPRETERS.contains(&plain)
+    INTERPRETERS.contains(&canonical(name))
 }
 
 fn is_told(table: &[(&str, &[&str])], name: &str, first: Option<&str>) -> bool {
@@ -271,32 +382,11 @@ fn is_told(table: &[(&str, &[&str])], name: &str, first: Option<&str>) -> bool {
     of(table, name).is_some_and(|words| told(&words))
 }
 
-fn takes(table: &[(&str, &[&str])], name: &str, args: &[&str]) -> bool {
-    let Some(options) = of(table, name) else {
-        return false;
-    };
-    args.iter().any(|word| {
-        options.iter().any(|option| {
-            if option.starts_with("--") {
-                abbreviates(word, option)
-            } else if option.len() == 2 {
-                // Options of one letter may stand together, and before their value.
-                word.starts_with('-') && !word.starts_with("--") && word.contains(&option[1..])
-            } else {
-                word.split('=').next() == Some(option) || word.strip_prefix('-') == Some(option)
-            }
-        })
-    })
-}
-
-/// `--up` and `--up=x` stand for `--upload-pack` to programs that take abbreviations.
-fn abbreviates(word: &str, option: &str) -> bool {
-    let name = word.split('=').next().unwrap_or(word);
-    name.len() > 2 && option.starts_with(name)
-}
-
-fn starts_any(word: &str, options: &[&str]) -> bool {
-    options.iter().any(|option| word.starts_with(option))
+/// It has an option of the table, or reads options from a file that an argument names.
+fn takes(name: &str, args: &[&str]) -> bool {
+    let response_file =
+        RESPONSE_FILES.contains(&name) && args.iter().any(|arg| arg.starts_with('@'));
+    response_file || of(OPTIONS, name).is_some_and(|options| has_any(args, options))
 }
 
 fn of<'a>(table: &[(&str, &'a [&'a str])], name: &str) -> Option<&'a [&'a str]> {

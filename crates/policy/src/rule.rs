@@ -78,11 +78,17 @@ impl Fault {
     }
 }
 
-/// Whether a command has its input from somewhere, or runs elsewhere than the call.
+/// What a command's line adds to it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Standing {
+    /// It reads its input from another command.
+    pub(crate) piped: bool,
+    /// It reads its input from another command or from a file.
     pub(crate) fed: bool,
+    /// It runs in another directory than the call.
     pub(crate) moved: bool,
+    /// What it prints goes to a program that may run it.
+    pub(crate) evaluated: bool,
 }
 
 impl Rule {
@@ -106,22 +112,25 @@ impl Rule {
             .is_none_or(|command| command.allows(argv, standing))
     }
 
-    /// For rules that forbid: this command, or one that it may run.
-    pub(crate) fn catches_command(&self, argv: &[String]) -> bool {
-        let Pattern::Bash(command) = &self.pattern else {
-            return false;
-        };
-        command.as_ref().is_none_or(|command| command.catches(argv))
-    }
-
-    /// For rules that forbid: it is spelt out somewhere among these words.
-    pub(crate) fn catches_words(&self, words: &[String]) -> bool {
+    /// For rules that forbid: this command, or one that it may run. `evaluated`: another program may run what this one
+    /// prints.
+    pub(crate) fn catches_command(&self, argv: &[String], evaluated: bool) -> bool {
         let Pattern::Bash(command) = &self.pattern else {
             return false;
         };
         command
             .as_ref()
-            .is_none_or(|command| command.is_spelt_in(words))
+            .is_none_or(|command| command.catches(argv, evaluated))
+    }
+
+    /// For rules that forbid: it is spelt out somewhere in a text that is not literal.
+    pub(crate) fn catches_text(&self, text: &str) -> bool {
+        let Pattern::Bash(command) = &self.pattern else {
+            return false;
+        };
+        command
+            .as_ref()
+            .is_none_or(|command| command.is_in_text(text))
     }
 
     pub(crate) fn fits_read(&self, place: &Place, ground: &Ground, reach: Reach) -> bool {

@@ -23,6 +23,26 @@ pub(crate) fn of(text: &str) -> Vec<String> {
     words
 }
 
+/// The words of a command's arguments, or of a text; what follows an option's letter is a word, too: `-Srm`.
+pub(crate) fn of_arguments<S: AsRef<str>>(args: &[S]) -> Vec<String> {
+    let mut all = Vec::new();
+    for word in args.iter().flat_map(|arg| of(arg.as_ref())) {
+        let value = after_letter(&word).map(str::to_owned);
+        all.push(word);
+        all.extend(value);
+    }
+    all
+}
+
+/// The value that an option's letter may have behind it.
+fn after_letter(word: &str) -> Option<&str> {
+    let letter = word
+        .strip_prefix('-')
+        .filter(|rest| !rest.starts_with('-'))?;
+    let value = letter.get(letter.chars().next()?.len_utf8()..)?;
+    (!value.is_empty()).then_some(value)
+}
+
 fn parts(c: char) -> bool {
     c.is_whitespace() || c.is_control() || ";|&()<>{}[],$`=!:@".contains(c)
 }

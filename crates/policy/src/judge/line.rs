@@ -38,9 +38,12 @@ impl Judge<'_> {
                         .redirects
                         .iter()
                         .any(|redirect| matches!(redirect.to, Target::Read(_)));
+                let later = &step.pipeline[index + 1..];
                 let standing = Standing {
+                    piped: index > 0,
                     fed,
                     moved: moved > 0,
+                    evaluated: later.iter().any(|it| program::evaluates(&it.argv)),
                 };
                 parts.push(self.command(command, to.as_deref(), standing));
                 parts.extend(self.redirects(command, to.as_deref()));
@@ -61,10 +64,10 @@ impl Judge<'_> {
 
     /// Text that only bash understands. Rules that forbid are looked for in its words.
     fn complex(&self, text: &str, reason: &'static str) -> Part {
-        let words = words::of(text);
+        let words = words::of_arguments(&[text]);
         let find = |effect| {
             self.book
-                .find(effect, |rule| rule.catches_words(&words))
+                .find(effect, |rule| rule.catches_text(text))
                 .or_else(|| self.find_path(effect, None, &words, true))
                 .map(why)
         };
@@ -81,8 +84,9 @@ impl Judge<'_> {
     fn cd(&self, command: &Command, to: Option<&str>) -> Part {
         let known = to.and_then(|to| self.call.known(to));
         let mut findings = Findings::new(Changes::Nothing);
-        findings.deny = self.forbids(Effect::Deny, command, to);
-        findings.ask = self.forbids(Effect::Ask, command, to);
+        let standing = Standing::default();
+        findings.deny = self.forbids(Effect::Deny, command, to, standing);
+        findings.ask = self.forbids(Effect::Ask, command, to, standing);
         if known.is_some_and(|place| place.is_inside(self.ground)) {
             findings.allow = Some(Why::BuiltIn("it stays in the project"));
         }
@@ -97,8 +101,10 @@ impl Judge<'_> {
         } else {
             Changes::Anything
         });
-        findings.deny = self.forbids(Effect::Deny, command, to);
-        findings.ask = self.forbids(Effect::Ask, command, to);
+        findings.deny = self.forbids(Effect::Deny, command, to, standing);
+        findings.ask = self.forbids(Effect::Ask, command, to, standing);
+        findings.complex = (standing.piped && program::runs_input(argv))
+            .then_some("a pipe into a program that runs what it reads");
         findings.protected = program::writes(argv)
             && self
                 .paths(argv, to)
@@ -112,16 +118,25 @@ impl Judge<'_> {
     }
 
     /// The rule that a command falls under: as a command, or for a file that it is given.
-    fn forbids(&self, effect: Effect, command: &Command, to: Option<&str>) -> Option<Why> {
+    fn forbids(
+        &self,
+        effect: Effect,
+        command: &Command,
+        to: Option<&str>,
+        standing: Standing,
+    ) -> Option<Why> {
         let argv = &command.argv;
-        let by_command = self.book.find(effect, |rule| rule.catches_command(argv));
+        let by_command = self.book.find(effect, |rule| {
+            rule.catches_command(argv, standing.evaluated)
+        });
         let by_path = || self.find_path(effect, to, &argv[1..], program::writes(argv));
         let by_word = || {
-            if program::form(argv) == Form::Plain {
+            if program::is_inert(argv) && !standing.evaluated {
                 return None;
             }
-            // What it runs may do anything with the files that it names.
-            self.find_path(effect, to, &words::of(&argv[1..].join(" ")), true)
+            // What it runs may do anything with the files that it names; another program may read them.
+            let writes = standing.evaluated || program::form(argv) != Form::Plain;
+            self.find_path(effect, to, &words::of(&argv[1..].join(" ")), writes)
         };
         by_command.or_else(by_path).or_else(by_word).map(why)
     }

@@ -30,25 +30,30 @@ impl CommandPattern {
             || matches!(form, Form::Wraps { inner, clear: true } if self.allows(&argv[inner..], standing))
     }
 
-    /// By any path of the program, with options between the words, and in whatever runs it.
-    pub(super) fn catches(&self, argv: &[String]) -> bool {
+    /// By any path of the program, with options between the words, and wherever the words stand in the arguments of
+    /// another program. `evaluated`: another program may run what this one prints.
+    pub(super) fn catches(&self, argv: &[String], evaluated: bool) -> bool {
         let Some((program, args)) = argv.split_first() else {
             return false;
         };
         let itself = name(program) == name(&self.words[0])
             && if self.more {
-                follows(&self.words[1..], args)
+                follows(&self.words[1..], args, Gap::Options(1))
             } else {
                 args == &self.words[1..]
             };
-        itself
-            || match program::form(argv) {
-                Form::Plain => false,
-                Form::Evaluates => self.is_spelt_in(&words::of(&args.join(" "))),
-                Form::Wraps { inner, .. } => {
-                    self.catches(&argv[inner..]) || self.is_spelt_in(&words::of(&args.join(" ")))
-                }
-            }
+        if itself {
+            return true;
+        }
+        if !evaluated && program::is_inert(argv) {
+            return false;
+        }
+        let inner = match program::form(argv) {
+            Form::Wraps { inner, .. } => self.catches(&argv[inner..], evaluated),
+            Form::Plain | Form::Evaluates => false,
+        };
+        // Which programs run their arguments cannot be known for all: each may.
+        inner || self.is_scattered_in(&words::of_arguments(argv))
     }
 
     /// What it allows depends on the directory.
@@ -57,34 +62,69 @@ impl CommandPattern {
         self.words.iter().any(relative) || program::runs_files(&self.words[0])
     }
 
-    /// One after the other, wherever.
-    pub(super) fn is_spelt_in(&self, words: &[String]) -> bool {
+    /// Somewhere in a text for a shell: in one command, as far as those can be told apart, or with nothing but options
+    /// and their values between them.
+    pub(super) fn is_in_text(&self, text: &str) -> bool {
+        let commands = text.split([';', '|', '&', '\n']);
+        self.is_found(&words::of_arguments(&[text]), Gap::Options(VALUE_WORDS))
+            || commands
+                .map(|command| words::of_arguments(&[command]))
+                .any(|words| self.is_scattered_in(&words))
+    }
+
+    /// In this order, with anything between them.
+    fn is_scattered_in(&self, words: &[String]) -> bool {
+        self.is_found(words, Gap::Any)
+    }
+
+    fn is_found(&self, words: &[String], gap: Gap) -> bool {
         // What parts words in a text also parts those of the rule.
         let wanted: Vec<String> = self.words.iter().flat_map(|word| words::of(word)).collect();
-        !wanted.is_empty()
-            && words
-                .windows(wanted.len())
-                .any(|found| (name(&found[0]) == name(&wanted[0])) && found[1..] == wanted[1..])
+        let Some((program, rest)) = wanted.split_first() else {
+            return false;
+        };
+        let program = name(program);
+        (0..words.len())
+            .any(|at| name(&words[at]) == program && follows(rest, &words[at + 1..], gap))
     }
 }
 
-/// Each word stands in the arguments after the one before. Between them are only options, each perhaps with a value; an
-/// option stands anywhere.
-fn follows(words: &[String], args: &[String]) -> bool {
+/// Words that an option's value may come to, as in `-c alias.x=push`.
+const VALUE_WORDS: usize = 3;
+
+/// What may stand between the words of a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Gap {
+    /// Options, each perhaps with so many words of a value.
+    Options(usize),
+    Any,
+}
+
+/// Each word stands in the arguments after the one before; an option stands anywhere.
+fn follows(words: &[String], args: &[String], gap: Gap) -> bool {
     let Some((word, rest)) = words.split_first() else {
         return true;
     };
-    let anywhere = word.starts_with('-');
-    let mut value = false;
+    let most = match gap {
+        Gap::Options(most) if !word.starts_with('-') => most,
+        Gap::Options(_) | Gap::Any => usize::MAX,
+    };
+    let mut room = if most == usize::MAX { most } else { 0 };
     for (at, arg) in args.iter().enumerate() {
-        if arg == word && follows(rest, &args[at + 1..]) {
-            return true;
+        if arg == word {
+            if follows(rest, &args[at + 1..], gap) {
+                return true;
+            }
+            // What does not follow the first one does not follow a later one.
+            if gap == Gap::Any {
+                return false;
+            }
         }
-        let option = arg.starts_with('-');
-        if !anywhere && !option && !value {
-            return false;
+        match arg.starts_with('-') {
+            true => room = most,
+            false if room == 0 => return false,
+            false => room -= 1,
         }
-        value = option;
     }
     false
 }

@@ -22,7 +22,7 @@ fn literal_commands_that_are_allowed_pass() {
             "cargo test 'a;b'",
             "cargo test \"a|b\"",
             "cargo test 'it is $HOME'",
-            "cargo test '`rm`'",
+            "cargo test '`ls`'",
             "cargo test name::of::test",
             "cargo test a=b",
             "cargo test é",

@@ -1,0 +1,80 @@
+//! Whether a command has an option. Called by the parent module alone, so that every program's options are matched by
+//! the same rules.
+//!
+//! It does not know which options take a value. Where that would decide, it answers yes: an option that is found by
+//! mistake takes something away from what a rule allows, and adds nothing.
+
+/// Whether some argument is one of these options, or may be. The table writes options as
+/// - `-x`: a letter, alone, with its value behind it, or within a cluster (`-nx`, `-xVALUE`, `-x=VALUE`)
+/// - `--name`, `-name`: a name behind one dash or two, also with `=VALUE`; behind two dashes also abbreviated
+/// - `-text*`: an argument that begins so, behind one dash or two
+/// - `*text`: an argument that contains this
+pub(super) fn has_any(args: &[&str], options: &[&str]) -> bool {
+    args.iter()
+        .any(|arg| options.iter().any(|option| is(arg, option)))
+}
+
+fn is(arg: &str, option: &str) -> bool {
+    if let Some(text) = option.strip_prefix('*') {
+        return arg.contains(text);
+    }
+    let (dashes, given) = split(arg);
+    let (_, wanted) = split(option);
+    if let Some(text) = wanted.strip_suffix('*') {
+        return dashes > 0 && given.starts_with(text);
+    }
+    let given = given.split('=').next().unwrap_or(given);
+    match (dashes, wanted.len()) {
+        _ if given.is_empty() => false,
+        (0, _) => false,
+        (1, 1) => given.contains(wanted),
+        (1, _) => given == wanted,
+        (_, _) => wanted.starts_with(given),
+    }
+}
+
+/// The number of dashes before a name, and the name.
+fn split(arg: &str) -> (usize, &str) {
+    if let Some(name) = arg.strip_prefix("--") {
+        return (2, name);
+    }
+    match arg.strip_prefix('-') {
+        Some(name) => (1, name),
+        None => (0, arg),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is;
+
+    #[test]
+    fn a_letter_is_found_in_any_cluster() {
+        for arg in ["-x", "-nx", "-xn", "-ix./run", "-x=1", "-xVALUE", "--x"] {
+            assert!(is(arg, "-x"), "{arg}");
+        }
+        for arg in ["x", "-", "--", "-n", "-n=x", "--nx", "-X"] {
+            assert!(!is(arg, "-x"), "{arg}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_found_behind_one_dash_or_two() {
+        for option in ["-exec", "--exec"] {
+            for arg in ["-exec", "--exec", "-exec=a", "--exec=a", "--ex", "--e=a"] {
+                assert!(is(arg, option), "{arg}");
+            }
+            for arg in ["exec", "-ex", "-execdir", "--executor", "--", "-", "--=a"] {
+                assert!(!is(arg, option), "{arg}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_beginning_and_a_part_are_found() {
+        assert!(is("-Wl,--plugin=a", "-Wl,*"));
+        assert!(is("--fplugin=a", "-fplugin*"));
+        assert!(!is("Wl,a", "-Wl,*"));
+        assert!(is("-ldflags=-extld=a", "*extld"));
+    }
+}

@@ -1,0 +1,199 @@
+//! The format of the corpus files: see README.md beside them. Used by the table test and by the fuzz targets.
+
+use std::path::{Path, PathBuf};
+
+use agent_team_policy::{
+    Action, Call, Decision, Effect, Ground, Mode, Place, Places, RuleBook, Source,
+};
+use serde_json::json;
+
+/// A file, as it was when the tests were built.
+pub(crate) struct File {
+    pub(crate) name: &'static str,
+    pub(crate) text: &'static str,
+}
+
+macro_rules! files {
+    ($($name:literal),*) => { [$(File { name: $name, text: include_str!($name) }),*] };
+}
+
+pub(crate) const JUDGED: [File; 5] = files![
+    "denied.txt",
+    "options.txt",
+    "paths.txt",
+    "urls.txt",
+    "words.txt"
+];
+
+pub(crate) const RULES: File = File {
+    name: "rules.txt",
+    text: include_str!("rules.txt"),
+};
+
+/// What the cases below a title have in common.
+#[derive(Debug, Clone)]
+pub(crate) struct Set {
+    pub(crate) title: String,
+    pub(crate) rules: Vec<(Effect, String)>,
+    pub(crate) mode: Mode,
+    pub(crate) tool: String,
+}
+
+/// One line of a file.
+#[derive(Debug, Clone)]
+pub(crate) struct Case {
+    pub(crate) line: usize,
+    pub(crate) expected: String,
+    pub(crate) reason: Option<String>,
+    pub(crate) argument: String,
+}
+
+impl File {
+    /// Every set of the file with its cases.
+    pub(crate) fn sets(&self) -> Vec<(Set, Vec<Case>)> {
+        let mut sets: Vec<(Set, Vec<Case>)> = Vec::new();
+        for (number, text) in (1..).zip(self.text.lines()) {
+            let wrong = |why: &str| -> ! { panic!("{}:{number}: {why}: {text}", self.name) };
+            if text.is_empty() || text.starts_with('#') {
+                continue;
+            }
+            if let Some(title) = text.strip_prefix('[').and_then(|it| it.strip_suffix(']')) {
+                let set = Set {
+                    title: title.to_owned(),
+                    rules: Vec::new(),
+                    mode: Mode::Default,
+                    tool: "bash".to_owned(),
+                };
+                sets.push((set, Vec::new()));
+                continue;
+            }
+            let Some((set, cases)) = sets.last_mut() else {
+                wrong("a line before the first title")
+            };
+            match case(number, text) {
+                Some(case) => cases.push(case),
+                None => match text.split_once('=') {
+                    Some((key, value)) if cases.is_empty() => set.set(key.trim(), value.trim()),
+                    _ => wrong("neither a case nor a setting before the first case"),
+                },
+            }
+        }
+        sets
+    }
+}
+
+/// `deny "a reason": an argument`
+fn case(line: usize, text: &str) -> Option<Case> {
+    let word = text.find([' ', ':'])?;
+    let (expected, rest) = text.split_at(word);
+    if !["allow", "ask", "deny", "ok", "bad"].contains(&expected) {
+        return None;
+    }
+    let (reason, argument) = match rest.strip_prefix(" \"") {
+        Some(rest) => {
+            let (reason, argument) = rest.split_once("\":")?;
+            (Some(reason.to_owned()), argument)
+        }
+        None => (None, rest.strip_prefix(':')?),
+    };
+    Some(Case {
+        line,
+        expected: expected.to_owned(),
+        reason,
+        argument: unescaped(argument.strip_prefix(' ').unwrap_or(argument)),
+    })
+}
+
+fn unescaped(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        out.push_str(&rest[..at]);
+        let escape = &rest[at + 1..];
+        let (c, length) = match escape.chars().next() {
+            Some('n') => ('\n', 1),
+            Some('r') => ('\r', 1),
+            Some('t') => ('\t', 1),
+            Some('\\') => ('\\', 1),
+            Some('u') => {
+                let end = escape.find('}').expect("`\\u{…}` is closed");
+                let number = u32::from_str_radix(&escape[2..end], 16).expect("hexadecimal digits");
+                (char::from_u32(number).expect("a character"), end + 1)
+            }
+            other => panic!("no escape: {other:?} in {text}"),
+        };
+        out.push(c);
+        rest = &escape[length..];
+    }
+    out + rest
+}
+
+impl Set {
+    fn set(&mut self, key: &str, value: &str) {
+        match key {
+            "allow" => self.rules.push((Effect::Allow, value.to_owned())),
+            "ask" => self.rules.push((Effect::Ask, value.to_owned())),
+            "deny" => self.rules.push((Effect::Deny, value.to_owned())),
+            "mode" => self.mode = value.parse().expect("a mode"),
+            "tool" | "rule" => self.tool = value.to_owned(),
+            key => panic!("no setting: {key}"),
+        }
+    }
+
+    pub(crate) fn book(&self) -> RuleBook {
+        book(&self.rules)
+    }
+}
+
+pub(crate) fn book(rules: &[(Effect, String)]) -> RuleBook {
+    let mut book = RuleBook::new();
+    for (effect, rule) in rules {
+        book.add(*effect, rule, Source::TeamFile)
+            .unwrap_or_else(|error| panic!("{error}"));
+    }
+    book
+}
+
+pub(crate) fn call(tool: &str, argument: &str) -> Call {
+    let name = match tool {
+        "bash" => "command",
+        "fetch" => "url",
+        _ => "path",
+    };
+    let arguments = json!({ name: argument });
+    let paths = Action::of(tool, &arguments).paths();
+    Call {
+        tool: tool.to_owned(),
+        arguments,
+        directory: place("."),
+        confined: true,
+        environment: Default::default(),
+        places: Places(paths.iter().map(|path| place(path)).collect()),
+    }
+}
+
+pub(crate) fn judged(book: &RuleBook, mode: Mode, call: &Call) -> Decision {
+    book.judge(call, &ground(), mode)
+}
+
+pub(crate) fn ground() -> Ground {
+    Ground {
+        project: PathBuf::from("/p"),
+        home: Some(PathBuf::from("/h/u")),
+    }
+}
+
+/// In a project where `link` leads to `/etc` and `dotenv` to `.env`.
+fn place(given: &str) -> Place {
+    let path = Place::lexical(Path::new("/p"), given);
+    let resolved = match path.strip_prefix("/p/link") {
+        Ok(rest) => Path::new("/etc").join(rest),
+        Err(_) if path == Path::new("/p/dotenv") => PathBuf::from("/p/.env"),
+        Err(_) => path.clone(),
+    };
+    Place {
+        given: given.to_owned(),
+        path,
+        resolved,
+    }
+}

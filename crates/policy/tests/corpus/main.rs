@@ -1,0 +1,62 @@
+//! The corpus of permission decisions, and the fuzz targets that start from it.
+
+mod cases;
+
+use agent_team_policy::{Effect, Rule};
+
+use self::cases::{JUDGED, RULES, call, judged};
+
+#[test]
+fn every_case_of_the_corpus_is_decided_as_it_says() {
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for file in &JUDGED {
+        for (set, cases) in file.sets() {
+            let book = set.book();
+            for case in cases {
+                count += 1;
+                let call = call(&set.tool, &case.argument);
+                let decision = judged(&book, set.mode, &call);
+                let shown = decision.to_string();
+                let reason = case.reason.as_deref().unwrap_or_default();
+                if decision.ruling.name() != case.expected || !shown.contains(reason) {
+                    wrong.push(format!(
+                        "{}:{} [{}] {:?}\n  expected {} {reason}\n  decided  {shown}",
+                        file.name, case.line, set.title, case.argument, case.expected,
+                    ));
+                }
+            }
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{}\n{} of {count}",
+        wrong.join("\n\n"),
+        wrong.len()
+    );
+    assert!(count > 700, "only {count} cases were read");
+}
+
+#[test]
+fn every_text_of_the_corpus_is_a_rule_or_not_as_it_says() {
+    let mut wrong = Vec::new();
+    for (set, cases) in RULES.sets() {
+        let effect = match set.tool.as_str() {
+            "allow" => Effect::Allow,
+            "deny" => Effect::Deny,
+            tool => panic!("no effect: {tool}"),
+        };
+        for case in cases {
+            let reason = case.reason.as_deref().unwrap_or_default();
+            let line = case.line;
+            match (Rule::parse(&case.argument, effect), case.expected.as_str()) {
+                (Ok(_), "ok") => {}
+                (Err(error), "bad") if error.to_string().contains(reason) => {}
+                (result, _) => {
+                    wrong.push(format!("rules.txt:{line} {:?}: {result:?}", case.argument))
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
