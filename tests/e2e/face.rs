@@ -179,7 +179,7 @@ async fn a_request_waits_for_what_is_being_typed() {
     tmux.until_shown(&pane, "ada ▸ I say").await;
     assert_eq!(rig.read("ran.txt"), None);
     tmux.ask(["send-keys", "-t", &pane, "C-c"]).await;
-    tmux.until_shown(&pane, "P-1? y once").await;
+    tmux.until_read(&pane, "P-1? y once").await;
     assert_eq!(
         rig.json(["requests"]).await["requests"][0]["state"],
         "pending"

@@ -292,9 +292,7 @@ async fn a_plan_is_read_and_approved_in_the_pane() {
     let ada = rig.until_member("ada", |ada| waits_for(ada, 1, 1)).await;
     let pane = ada.pane.expect("a pane");
     let tmux = rig.tmux();
-    let shown = tmux
-        .until_shown(&pane, "P-1? y approve · n send back")
-        .await;
+    let shown = tmux.until_read(&pane, "P-1? y approve · n send back").await;
     assert!(shown.contains("ada proposes: plan 1"), "{shown}");
     assert!(shown.contains("Then check it."), "{shown}");
     // A key that comes while the plan is new is not an answer, and each such key makes it new again.

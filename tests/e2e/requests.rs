@@ -187,6 +187,11 @@ async fn what_a_rule_covers_is_asked_about_when_no_sandbox_would_hold_it() {
     rig.until_member("ada", |ada| waits_for(ada, 2)).await;
     let shown = rig.ok(["requests", "show", "P-2"]).await.stdout;
     assert!(shown.contains("no sandbox holds it"), "{shown}");
+    let line = "bash (outside the sandbox): touch two";
+    for list in ["requests", "audit"] {
+        let listed = rig.ok([list]).await.stdout;
+        assert!(listed.contains(line), "{list}: {listed}");
+    }
     assert_eq!(rig.read("two"), None);
     rig.ok(["requests", "allow", "P-2"]).await;
     server.asked("ada", 3).await;
@@ -314,7 +319,7 @@ async fn a_key_in_the_pane_decides_and_a_decision_elsewhere_ends_the_asking() {
     rig.ok(["send", "ada", "Go on"]).await;
     let pane = rig.until_member("ada", asks).await.pane.expect("a pane");
     let tmux = rig.tmux();
-    let shown = tmux.until_shown(&pane, "P-1? y once").await;
+    let shown = tmux.until_read(&pane, "P-1? y once").await;
     assert!(shown.contains("echo elsewhere >> ran.txt"), "{shown}");
     let label = format!("{pane} #{{@agent_team_label}}");
     until("the border to say that she waits", async || {
@@ -325,7 +330,7 @@ async fn a_key_in_the_pane_decides_and_a_decision_elsewhere_ends_the_asking() {
     .await;
     rig.ok(["requests", "allow", "P-1"]).await;
 
-    let shown = tmux.until_shown(&pane, "P-2? y once").await;
+    let shown = tmux.until_read(&pane, "P-2? y once").await;
     let (before, _) = shown.split_once("P-2 ada asks").expect("the second");
     assert!(!before.ends_with("P-1? y once"), "{shown}");
     assert_eq!(rig.read("ran.txt").as_deref(), Some("elsewhere\n"));

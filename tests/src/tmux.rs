@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::until;
 use crate::verb::{Output, run};
+use crate::{until, within};
 
 /// What `cargo xtask test` sets where no tmux can be had.
 const NO_TMUX: &str = "AGENT_TEAM_TEST_NO_TMUX";
@@ -78,6 +78,44 @@ impl Tmux {
         until(&what, async || {
             let shown = self.capture(pane).await;
             shown.contains(text).then_some(shown)
+        })
+        .await
+    }
+
+    /// Reads a request to its end, page by page, until its `prompt` is there. Returns every page.
+    pub async fn until_read(&self, pane: &str, prompt: &str) -> String {
+        let mut pages = String::new();
+        let what = format!("{prompt:?} in pane {pane}, after every page");
+        within(&what, async {
+            loop {
+                let page = self.until_any(pane, &[prompt, "space reads on"]).await;
+                let last = page.contains(prompt);
+                let below = page.lines().rfind(|line| line.contains("space reads on"));
+                let below = below.map(str::to_owned);
+                pages.push_str(&page);
+                if last {
+                    return;
+                }
+                self.ask(["send-keys", "-t", pane, "Space"]).await;
+                // The next page has another number of lines below it.
+                until(&what, async || {
+                    let shown = self.capture(pane).await;
+                    let same = below.as_ref().is_some_and(|below| shown.contains(below));
+                    (!same).then_some(())
+                })
+                .await;
+            }
+        })
+        .await;
+        pages
+    }
+
+    async fn until_any(&self, pane: &str, texts: &[&str]) -> String {
+        let what = format!("one of {texts:?} in pane {pane}");
+        until(&what, async || {
+            let shown = self.capture(pane).await;
+            let any = texts.iter().any(|text| shown.contains(text));
+            any.then_some(shown)
         })
         .await
     }

@@ -5,10 +5,11 @@
 //!   ─────────── live, painted over:
 //!   tail     ── what is being said
 //!   doing    ── calls under way, or that the model is asked, with what they print
-//!   prompt   ── or the request that waits, while nothing is typed
+//!   request  ── the one that waits, or a page of it
+//!   prompt   ── or what the request's keys are, while nothing is typed
 //! ```
-//! A request never takes keys from a text that is being typed, and no key answers it before it has been on the screen
-//! for a moment.
+//! A request never takes keys from a text that is being typed, and no key answers it before all of it has been on the
+//! screen. It is kept in the scrollback when it is over.
 
 mod doing;
 mod folded;
@@ -39,6 +40,9 @@ const WAITING_BYTES_MAX: usize = 1 << 20;
 
 /// Bytes of a line of thought; what goes on beyond is another one.
 const THOUGHT_MAX: usize = 4 << 10;
+
+/// Rows of a request that are kept in the scrollback.
+const KEPT_MAX: usize = 200;
 
 /// Columns and rows, before a terminal has said how many it has.
 const SIZE: (u16, u16) = (80, 24);
@@ -79,8 +83,24 @@ pub enum Act {
 #[derive(Debug)]
 struct Asked {
     dialog: Dialog,
-    /// Since when all of it is on the screen and no key has come.
-    quiet: Option<Instant>,
+    text: String,
+    /// The text in as many columns as there are.
+    rows: Vec<Line>,
+}
+
+impl Asked {
+    fn wrap(&mut self, look: Look, columns: usize) {
+        let lines = Line::all(look, &self.text);
+        self.rows = lines.flat_map(|line| line.wrapped(columns, 2)).collect();
+    }
+}
+
+/// What is shown of a request that can be answered.
+#[derive(Debug)]
+struct Page {
+    prompt: Vec<Line>,
+    /// Rows for the request.
+    height: usize,
 }
 
 #[derive(Debug)]
@@ -137,6 +157,7 @@ impl Face {
 
     pub fn set_colour(&mut self, colour: Option<Colour>) {
         self.changed |= std::mem::replace(&mut self.colour, colour) != colour;
+        self.wrap_request();
     }
 
     /// What was typed to this team before, the oldest first.
@@ -172,7 +193,7 @@ impl Face {
             self.finished.push_front(title);
         }
         if let Some(asked) = &mut self.asked {
-            asked.quiet = None;
+            asked.dialog.hidden();
         }
         self.changed = true;
     }
@@ -197,7 +218,17 @@ impl Face {
 
     /// What comes from now on is for a terminal of this size.
     pub fn fit(&mut self, size: (u16, u16)) {
-        self.changed |= std::mem::replace(&mut self.size, size) != size;
+        if std::mem::replace(&mut self.size, size) != size {
+            self.changed = true;
+            self.wrap_request();
+        }
+    }
+
+    fn wrap_request(&mut self) {
+        let (look, columns) = (self.accent(), self.columns());
+        if let Some(asked) = &mut self.asked {
+            asked.wrap(look, columns);
+        }
     }
 
     /// Of what is said and done: one less than the terminal has, since not all agree on what a full row is.
@@ -304,18 +335,34 @@ impl Face {
             return;
         }
         self.changed = true;
-        self.lines(Tone::Accent, &dialog::text(&view));
         self.asked = Some(Asked {
+            text: dialog::text(&view),
             dialog: Dialog::of(view, via),
-            quiet: None,
+            rows: Vec::new(),
         });
+        self.wrap_request();
+    }
+
+    /// The request is over here: it goes into the scrollback.
+    fn keep_request(&mut self) {
+        let Some(asked) = self.asked.take() else {
+            return;
+        };
+        self.changed = true;
+        let more = asked.rows.len().saturating_sub(KEPT_MAX);
+        self.finish(asked.rows.into_iter().take(KEPT_MAX));
+        if more > 0 {
+            let request = asked.dialog.request();
+            let rest = format!("… {more} more lines: agent-team requests show {request}");
+            self.lines(Tone::Dim, &rest);
+        }
     }
 
     /// Nobody needs to answer it any more.
     pub fn end_request(&mut self, request: RequestId) {
-        let ended = |asked: &mut Asked| asked.dialog.request() == request;
-        if self.asked.take_if(ended).is_some() {
-            self.changed = true;
+        let ended = |asked: &Asked| asked.dialog.request() == request;
+        if self.asked.as_ref().is_some_and(ended) {
+            self.keep_request();
         }
     }
 
@@ -361,23 +408,21 @@ impl Face {
             _ => &[],
         };
         let request = asked.dialog.request();
-        match asked
-            .dialog
-            .pressed(typed, asked.quiet.map(|since| now - since))
-        {
+        match asked.dialog.pressed(typed, now) {
             Pressed::Decided(decide) => {
-                self.asked = None;
+                self.keep_request();
                 Some(Act::Decide(decide))
             }
             Pressed::Later => {
-                self.asked = None;
+                self.keep_request();
                 let later = format!("{request} goes on waiting: agent-team requests");
                 self.lines(Tone::Accent, &later);
                 None
             }
             Pressed::Nothing => {
-                // Who is still typing what they began before is not answering.
-                asked.quiet = asked.quiet.map(|_| now);
+                if let Some(turn) = key.turn().filter(|_| alone) {
+                    asked.dialog.turn(turn);
+                }
                 None
             }
         }
@@ -447,12 +492,47 @@ impl Face {
 
     /// What was painted last is on the screen.
     pub fn was_painted(&mut self, now: Instant) {
-        if let Some(asked) = &mut self.asked
-            && self.editor.is_empty()
-            && !self.changed
-        {
-            asked.quiet.get_or_insert(now);
+        if !self.editor.is_empty() || self.changed || !self.open {
+            return;
         }
+        let columns = self.columns();
+        let Some(page) = self.page() else { return };
+        if let Some(asked) = &mut self.asked {
+            let was_read = asked.dialog.is_read();
+            let total = asked.rows.len();
+            asked.dialog.was_shown(columns, page.height, total, now);
+            // The prompt says what the keys are now.
+            self.changed = asked.dialog.is_read() != was_read;
+        }
+    }
+
+    /// The request as it is asked about now: while nothing is being typed.
+    fn page(&self) -> Option<Page> {
+        let asked = self.asked.as_ref().filter(|_| self.editor.is_empty())?;
+        let columns = self.columns();
+        let rows = usize::from(self.size.1).max(1);
+        let total = asked.rows.len();
+        let prompt = |text: &str| {
+            let mut prompt = Line::of(self.accent(), text.trim_end()).wrapped(columns, 2);
+            prompt.drain(..prompt.len().saturating_sub(rows));
+            prompt
+        };
+        let answer = prompt(&asked.dialog.prompt());
+        if asked.dialog.is_read() || total + answer.len() <= rows {
+            let height = rows - answer.len();
+            let prompt = answer;
+            return Some(Page { prompt, height });
+        }
+        // What follows the last page may be taller than what follows the others.
+        let pager = prompt(&asked.dialog.pager(total));
+        let height = rows.saturating_sub(pager.len().max(answer.len()));
+        let below = total - asked.dialog.visible(columns, height, total).end;
+        let prompt = match (height, below) {
+            (0, _) => prompt(&asked.dialog.no_room()),
+            (_, 0) => answer,
+            (_, below) => prompt(&asked.dialog.pager(below)),
+        };
+        Some(Page { prompt, height })
     }
 
     /// The bytes that leave the terminal to somebody else, with all that is finished.
@@ -468,36 +548,46 @@ impl Face {
     fn live(&self, now: Instant) -> (Vec<Line>, (usize, usize)) {
         let columns = self.columns();
         let rows = usize::from(self.size.1).max(1);
-        let asks = self.asked.as_ref().filter(|_| self.editor.is_empty());
-        let (prompt, (row, column)) = match asks {
-            Some(asked) => {
-                let line = Line::of(self.accent(), asked.dialog.prompt().trim_end());
-                let mut prompt = line.wrapped(columns, 2);
-                prompt.drain(..prompt.len().saturating_sub(rows));
+        let page = self.page();
+        let asks = page.is_some();
+        let (prompt, (row, column), height) = match page {
+            Some(Page { prompt, height }) => {
                 let row = prompt.len().saturating_sub(1);
                 let column = prompt.last().map_or(0, Line::width);
-                (prompt, (row, (column + 1).min(columns)))
+                (prompt, (row, (column + 1).min(columns)), height)
             }
             None => {
                 let prompt = Line::of(self.accent(), &format!("{} ▸ ", self.member));
-                self.editor.rows(&prompt, columns, (rows / 2).max(1))
+                let (prompt, cursor) = self.editor.rows(&prompt, columns, (rows / 2).max(1));
+                let height = rows.saturating_sub(prompt.len() + 2);
+                (prompt, cursor, height)
             }
         };
-        let mut live = Vec::new();
+        let mut below = Vec::new();
+        if let Some(asked) = &self.asked {
+            let visible = asked.dialog.visible(columns, height, asked.rows.len());
+            below.extend_from_slice(&asked.rows[visible]);
+        }
+        let request = below.len();
         let room = rows.saturating_sub(prompt.len() + 1);
+        if let Some(asked) = self.asked.as_ref().filter(|_| !asks) {
+            let request = asked.dialog.request();
+            let waits = format!("{request} waits until what you type is sent, or cleared (^C)");
+            below.push(Line::of(self.accent(), &waits).clipped(columns));
+        }
+        if !self.strip.is_empty() {
+            below.push(self.strip.clipped(columns));
+        }
+        // The request comes before everything but the prompt.
+        below.truncate(room.max(request));
+        let mut live = Vec::new();
+        let room = room.saturating_sub(below.len());
         if room > 0 {
             live.extend(self.tail((room / 2).max(1)));
             live.extend(self.doing.rows(columns, now, self.accent()));
-            if let Some(asked) = self.asked.as_ref().filter(|_| asks.is_none()) {
-                let request = asked.dialog.request();
-                let waits = format!("{request} waits until what you type is sent, or cleared (^C)");
-                live.push(Line::of(self.accent(), &waits).clipped(columns));
-            }
-            if !self.strip.is_empty() {
-                live.push(self.strip.clipped(columns));
-            }
             live.drain(..live.len().saturating_sub(room));
         }
+        live.extend(below);
         let above = live.len();
         live.extend(prompt);
         (live, (above + row, column))

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use agent_team_protocol::dialog::Turn;
 use terminput::{Event, KeyCode, KeyEvent, KeyModifiers};
 
 /// One key, or one paste.
@@ -33,6 +34,24 @@ pub enum Key {
     Paste(String),
     /// One that nothing is bound to.
     Other,
+}
+
+impl Key {
+    /// The part of a long request that the key shows.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "of all keys only these turn"
+    )]
+    pub fn turn(&self) -> Option<Turn> {
+        Some(match self {
+            Key::Up => Turn::Up,
+            Key::Down => Turn::Down,
+            Key::PageUp => Turn::PageUp,
+            Key::PageDown | Key::Char(' ') => Turn::PageDown,
+            Key::Home => Turn::Home,
+            _ => return None,
+        })
+    }
 }
 
 /// In which the rest of a key arrives that begins as the escape key does.

@@ -2,15 +2,21 @@
 //! by the pane and by `top`, so that the same keys mean the same wherever it is asked. Pure.
 //!
 //! It is rendered from the request as the supervisor keeps it, never from the model's words, and what a key decides is
-//! bound to the digest of what was shown.
+//! bound to the digest of what was shown. A request with more rows than the screen is shown by pages.
 
-use std::time::Duration;
+mod reading;
+
+use std::ops::Range;
+use std::time::{Duration, Instant};
 
 use crate::RequestId;
 use crate::request::{Channel, DecideRequest, Decision, OfferView, RequestView, Scope};
 use crate::text::visible_line;
 
-/// No key counts before all of the request has been on the screen for so long without one.
+use self::reading::Reading;
+pub use self::reading::Turn;
+
+/// No key answers before every row of the request has been on the screen, and it has been there for so long without one.
 pub const QUIET: Duration = Duration::from_millis(300);
 
 /// Offers that have a key of their own.
@@ -28,11 +34,12 @@ pub struct Dialog {
     offers: Vec<OfferView>,
     /// What `y` reaches.
     scope: Scope,
-    /// Where the person is asked.
+    /// Where the user is asked.
     via: Channel,
+    reading: Reading,
 }
 
-/// What the person did.
+/// What a key did.
 #[derive(Debug)]
 pub enum Pressed {
     Decided(DecideRequest),
@@ -51,6 +58,7 @@ impl Dialog {
             via,
             is_plan: view.plan.is_some(),
             offers: view.offers.into_iter().take(OFFERS).collect(),
+            reading: Reading::default(),
         }
     }
 
@@ -58,12 +66,51 @@ impl Dialog {
         self.request
     }
 
-    /// `keys`: what was typed at once, as a terminal sends it. `quiet`: how long all of it has been on the screen
-    /// without a key.
-    pub fn pressed(&self, keys: &[u8], quiet: Option<Duration>) -> Pressed {
-        let (&[key], Some(_)) = (keys, quiet.filter(|quiet| *quiet >= QUIET)) else {
-            return Pressed::Nothing;
+    /// The rows to show of the request's `total` rows in so many columns and rows.
+    pub fn visible(&self, columns: usize, height: usize, total: usize) -> Range<usize> {
+        self.reading.visible(columns, height, total)
+    }
+
+    /// A frame with what is [visible](Self::visible) is on the screen, and nothing is being typed.
+    pub fn was_shown(&mut self, columns: usize, height: usize, total: usize, now: Instant) {
+        self.reading.was_shown(columns, height, total, now);
+    }
+
+    /// Every row has been on the screen.
+    pub fn is_read(&self) -> bool {
+        self.reading.is_complete()
+    }
+
+    /// Another part of it is to be shown.
+    pub fn turn(&mut self, turn: Turn) {
+        self.reading.turn(turn);
+    }
+
+    /// Something else is on the screen for a while.
+    pub fn hidden(&mut self) {
+        self.reading.hidden();
+    }
+
+    /// The screen has another size: what was on it is void.
+    pub fn resized(&mut self) {
+        self.reading = Reading::default();
+    }
+
+    /// `keys`: what was typed at once, as a terminal sends it.
+    pub fn pressed(&mut self, keys: &[u8], now: Instant) -> Pressed {
+        let quiet = self.reading.quiet(now).filter(|quiet| *quiet >= QUIET);
+        let pressed = match (keys, quiet) {
+            (&[key], Some(_)) => self.answer(key),
+            _ => Pressed::Nothing,
         };
+        self.reading.disturbed(now);
+        pressed
+    }
+
+    fn answer(&self, key: u8) -> Pressed {
+        if !self.is_read() && !matches!(key, ESCAPE | CONTROL_C) {
+            return Pressed::Nothing;
+        }
         let decision = match key {
             b'y' => Decision::Allow {
                 scope: self.scope,
@@ -92,7 +139,20 @@ impl Dialog {
         })
     }
 
-    /// Stands where the prompt stood.
+    /// In place of the prompt, while `below` rows have not been on the screen.
+    pub fn pager(&self, below: usize) -> String {
+        let request = self.request;
+        let lines = if below == 1 { "line" } else { "lines" };
+        format!("{request}: {below} more {lines} · space reads on · esc later ▸ ")
+    }
+
+    /// In place of the prompt, where no row of it can be shown.
+    pub fn no_room(&self) -> String {
+        let request = self.request;
+        format!("{request}: no room for it · agent-team requests show {request} ▸ ")
+    }
+
+    /// In place of the prompt.
     pub fn prompt(&self) -> String {
         if self.is_plan {
             let request = self.request;
@@ -172,8 +232,13 @@ mod tests {
         }
     }
 
+    /// What a key decides so long after ten rows of the request's ten were shown.
     fn decision(key: &str, quiet: Option<Duration>) -> Option<Decision> {
-        match Dialog::of(view(), Channel::Pane).pressed(key.as_bytes(), quiet) {
+        let (mut dialog, start) = (Dialog::of(view(), Channel::Pane), Instant::now());
+        if quiet.is_some() {
+            dialog.was_shown(80, 10, 10, start);
+        }
+        match dialog.pressed(key.as_bytes(), start + quiet.unwrap_or_default()) {
             Pressed::Decided(decide) => {
                 assert_eq!(decide.digest, Some("d".repeat(64)));
                 Some(decide.decision)
@@ -191,6 +256,39 @@ mod tests {
         assert_eq!(decision("y", Some(QUIET)), once);
         assert_eq!(decision("y", Some(QUIET - Duration::from_millis(1))), None);
         assert_eq!(decision("y", None), None);
+    }
+
+    #[test]
+    fn no_key_answers_before_the_last_row_was_shown() {
+        let mut now = Instant::now();
+        let mut dialog = Dialog::of(view(), Channel::Pane);
+        for page in 0..3 {
+            dialog.was_shown(80, 4, 10, now);
+            now += QUIET;
+            let last = page == 2;
+            assert_eq!(dialog.is_read(), last);
+            for key in ["y", "n", "1"] {
+                let decided = matches!(dialog.pressed(key.as_bytes(), now), Pressed::Decided(_));
+                assert_eq!(decided, last, "{key} on page {page}");
+                now += QUIET;
+            }
+            dialog.turn(Turn::PageDown);
+        }
+        // Another width is another text: it has to be read again.
+        dialog.was_shown(40, 4, 20, now);
+        assert!(matches!(
+            dialog.pressed(b"y", now + QUIET),
+            Pressed::Nothing
+        ));
+    }
+
+    #[test]
+    fn an_unread_request_can_be_left_for_later() {
+        let (mut dialog, start) = (Dialog::of(view(), Channel::Pane), Instant::now());
+        dialog.was_shown(80, 4, 10, start);
+        assert!(matches!(dialog.pressed(&[ESCAPE], start), Pressed::Nothing));
+        let later = dialog.pressed(&[ESCAPE], start + QUIET);
+        assert!(matches!(later, Pressed::Later));
     }
 
     #[test]

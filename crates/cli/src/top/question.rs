@@ -16,22 +16,6 @@ use agent_team_face::keys::Key;
 pub(super) struct Question {
     dialog: Dialog,
     text: String,
-    /// The first line that is shown.
-    scroll: usize,
-    /// As it was on the screen last.
-    shown: Option<Shown>,
-}
-
-#[derive(Debug)]
-struct Shown {
-    columns: usize,
-    rows: usize,
-    /// Lines in so many columns.
-    total: usize,
-    /// Lines that have been on the screen, from the first on.
-    seen: usize,
-    /// Since when all of it has been there and no key has come.
-    quiet: Option<Instant>,
 }
 
 /// What a key came to.
@@ -57,8 +41,6 @@ impl Question {
         Self {
             text: dialog::text(&view),
             dialog: Dialog::of(view, Channel::Top),
-            scroll: 0,
-            shown: None,
         }
     }
 
@@ -73,15 +55,14 @@ impl Question {
 
     /// Whether there is more below that has not been on the screen.
     pub(super) fn hides_some(&self) -> bool {
-        let all = |shown: &Shown| shown.seen >= shown.total;
-        !self.shown.as_ref().is_some_and(all)
+        !self.dialog.is_read()
     }
 
     /// The lines that stand in so many columns and rows.
     pub(super) fn lines(&self, columns: usize, rows: usize) -> Vec<(Tone, String)> {
-        let lines = self.all_lines(columns);
-        let first = self.scroll.min(lines.len().saturating_sub(rows));
-        lines.into_iter().skip(first).take(rows).collect()
+        let mut lines = self.all_lines(columns);
+        let visible = self.dialog.visible(columns, rows, lines.len());
+        lines.drain(visible).collect()
     }
 
     /// Values are indented deeper than the names before them, so that no value can look like a name.
@@ -106,25 +87,12 @@ impl Question {
     /// A frame with it in so many columns and rows is on the screen.
     pub(super) fn was_shown(&mut self, columns: usize, rows: usize, now: Instant) {
         let total = self.all_lines(columns).len();
-        let before = self.shown.take().filter(|shown| shown.columns == columns);
-        let (mut seen, quiet) = before.map_or((0, None), |shown| (shown.seen, shown.quiet));
-        let first = self.scroll.min(total.saturating_sub(rows));
-        if first <= seen {
-            seen = seen.max(first + rows);
-        }
-        self.shown = Some(Shown {
-            columns,
-            rows,
-            total,
-            seen,
-            quiet: (seen >= total).then(|| quiet.unwrap_or(now)),
-        });
+        self.dialog.was_shown(columns, rows, total, now);
     }
 
     /// The terminal has another size: what was seen was something else.
     pub(super) fn resized(&mut self) {
-        self.scroll = 0;
-        self.shown = None;
+        self.dialog.resized();
     }
 
     /// `alone`: nothing else was typed at once.
@@ -141,26 +109,13 @@ impl Question {
             Key::Char(c) if alone => c.encode_utf8(&mut typed).as_bytes(),
             _ => &[],
         };
-        let quiet = self.shown.as_ref().and_then(|shown| shown.quiet);
-        match self.dialog.pressed(typed, quiet.map(|since| now - since)) {
+        match self.dialog.pressed(typed, now) {
             Pressed::Decided(decide) => return Answered::Decided(decide),
             Pressed::Later => return Answered::Later,
             Pressed::Nothing => {}
         }
-        if let Some(shown) = &mut self.shown {
-            // Who is still typing what they began before is not answering.
-            shown.quiet = shown.quiet.map(|_| now);
-            let last = shown.total.saturating_sub(shown.rows);
-            let page = shown.rows.max(1);
-            self.scroll = match key {
-                Key::Up => self.scroll.saturating_sub(1),
-                Key::Down => self.scroll + 1,
-                Key::PageUp => self.scroll.saturating_sub(page),
-                Key::PageDown | Key::Char(' ') => self.scroll + page,
-                Key::Home => 0,
-                _ => self.scroll,
-            }
-            .min(last);
+        if let Some(turn) = key.turn() {
+            self.dialog.turn(turn);
         }
         Answered::NotYet
     }

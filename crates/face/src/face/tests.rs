@@ -329,6 +329,75 @@ fn what_was_not_told_to_end_does_not_go_on_for_ever() {
     assert_eq!(face.next_paint(now + LONG), None);
 }
 
+/// A terminal of this size, without scrollback.
+fn screen(columns: u16, rows: u16) -> vt100::Parser {
+    let size = |cells: u16| NonZeroU16::new(cells).unwrap();
+    vt100::Parser::new(size(rows), size(columns), 0)
+}
+
+/// A request for a command of so many lines, each of which can be found on a screen.
+fn long_request(lines: usize) -> (RequestView, Vec<String>) {
+    let marks: Vec<String> = (0..lines).map(|line| format!("<{line}>")).collect();
+    let mut view = request();
+    let input = serde_json::json!({ "command": marks.join("\n") });
+    view.input = serde_json::value::to_raw_value(&input).unwrap();
+    (view, marks)
+}
+
+#[test]
+fn a_long_request_is_answered_only_after_its_last_page() {
+    let mut face = face(80);
+    face.fit((80, 10));
+    face.open("");
+    let (view, _) = long_request(30);
+    face.ask(view, Channel::Pane);
+    let mut now = Instant::now();
+    let mut bytes = Vec::new();
+    let mut decided = Vec::new();
+    for page in 0..10 {
+        bytes.extend(face.paint(now));
+        face.was_painted(now);
+        bytes.extend(face.paint(now));
+        now += LONG;
+        decided = face.press(&keys("y"), now);
+        if !decided.is_empty() {
+            assert!(page >= 3, "decided on page {page}");
+            break;
+        }
+        now += LONG;
+        face.press(&keys(" "), now);
+    }
+    assert!(matches!(&decided[..], [Act::Decide(_)]), "{decided:?}");
+    let mut terminal = screen(80, 10);
+    terminal.process(&bytes);
+    let seen = terminal.screen().contents();
+    assert!(
+        seen.contains("asked because") && seen.contains("P-4? y once"),
+        "{seen}"
+    );
+}
+
+#[test]
+fn a_key_on_the_first_page_says_that_there_is_more() {
+    let mut face = face(80);
+    face.fit((80, 10));
+    face.open("");
+    // The dangerous line first, and blank lines that scroll it away.
+    let mut view = request();
+    let input = serde_json::json!({ "command": format!("touch PWN{}", "\n".repeat(10_000)) });
+    view.input = serde_json::value::to_raw_value(&input).unwrap();
+    face.ask(view, Channel::Pane);
+    let now = Instant::now();
+    let bytes = face.paint(now);
+    face.was_painted(now);
+    assert!(face.press(&keys("y"), now + LONG).is_empty());
+    let mut terminal = screen(80, 10);
+    terminal.process(&bytes);
+    let seen = terminal.screen().contents();
+    assert!(seen.contains("touch PWN"), "{seen}");
+    assert!(seen.contains("more lines · space reads on"), "{seen}");
+}
+
 /// Something that happens to a face.
 #[derive(Debug, Clone)]
 enum Happens {
@@ -375,6 +444,45 @@ fn happens() -> impl Strategy<Value = Happens> {
 }
 
 proptest! {
+    /// Whatever is asked, in whatever pane, whatever is pressed.
+    #[test]
+    fn a_request_is_allowed_only_after_every_line_was_on_the_screen(
+        lines in 1_usize..60,
+        size in (30_u16..100, 1_u16..25),
+        pressed in proptest::collection::vec(proptest::sample::select(&[' ', ' ', ' ', 'y', 'y', 'b', 'd', 'u', 'n', '+']), 0..60),
+    ) {
+        let mut face = face(80);
+        face.open("");
+        face.moved(size);
+        let mut terminal = screen(size.0, size.1);
+        let (view, marks) = long_request(lines);
+        face.ask(view, Channel::Pane);
+        let mut unseen = marks;
+        let mut now = Instant::now();
+        for key in pressed {
+            terminal.process(&face.paint(now));
+            face.was_painted(now);
+            let screen = terminal.screen().contents();
+            unseen.retain(|mark| !screen.contains(mark.as_str()));
+            now += LONG;
+            let key = match key {
+                'd' => Key::Down,
+                'u' => Key::Up,
+                'b' => Key::PageUp,
+                '+' => {
+                    face.lines(Tone::Plain, "another tool prints this");
+                    continue;
+                }
+                c => Key::Char(c),
+            };
+            let answers = matches!(key, Key::Char('y' | 'n'));
+            if let [Act::Decide(_)] = &face.press(&[key], now)[..] {
+                prop_assert!(answers && unseen.is_empty(), "{unseen:?} was never shown");
+                break;
+            }
+        }
+    }
+
     /// Whatever an agent says, whatever is typed, whatever the size.
     #[test]
     fn nothing_makes_it_panic_or_paint_more_than_it_may(all in proptest::collection::vec(happens(), 0..40)) {

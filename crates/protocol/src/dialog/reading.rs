@@ -1,0 +1,158 @@
+//! Which rows of a request have been on the screen. Used by the dialog; pure.
+//!
+//! ```text
+//!   nothing shown ─ was_shown ─► some rows seen ─ turn, was_shown ─► all rows seen: read
+//!         ▲                             │                                  │
+//!         └────────── another width or another text ───────────────────────┘
+//! ```
+
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+/// Another part of a text that has more rows than the screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    Up,
+    Down,
+    PageUp,
+    PageDown,
+    Home,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    columns: usize,
+    /// Rows of the screen.
+    height: usize,
+    /// Rows of the text, in so many columns.
+    total: usize,
+    /// The first row on the screen.
+    first: usize,
+    /// Rows that have been on the screen, from the first on without a gap.
+    seen: usize,
+    /// Since when it is on the screen and no key has come.
+    quiet: Option<Instant>,
+}
+
+impl Reading {
+    /// The rows to show of a text of `total` rows in so many columns and rows.
+    pub(super) fn visible(&self, columns: usize, height: usize, total: usize) -> Range<usize> {
+        let same = (columns, total) == (self.columns, self.total);
+        let first = if same { self.first } else { 0 };
+        let first = first.min(total.saturating_sub(height));
+        first..(first + height).min(total)
+    }
+
+    /// A frame with what is [visible](Self::visible) is on the screen.
+    pub(super) fn was_shown(&mut self, columns: usize, height: usize, total: usize, now: Instant) {
+        let rows = self.visible(columns, height, total);
+        if (columns, total) != (self.columns, self.total) {
+            self.seen = 0;
+        }
+        (self.columns, self.height, self.total) = (columns, height, total);
+        self.first = rows.start;
+        if rows.start <= self.seen {
+            self.seen = self.seen.max(rows.end);
+        }
+        self.quiet.get_or_insert(now);
+    }
+
+    /// Every row has been on the screen.
+    pub(super) fn is_complete(&self) -> bool {
+        self.total > 0 && self.seen >= self.total
+    }
+
+    /// How long it has been on the screen without a key.
+    pub(super) fn quiet(&self, now: Instant) -> Option<Duration> {
+        self.quiet.map(|since| now.saturating_duration_since(since))
+    }
+
+    /// A key that answered nothing: the user may still be typing what they began before.
+    pub(super) fn disturbed(&mut self, now: Instant) {
+        self.quiet = self.quiet.map(|_| now);
+    }
+
+    /// Something else is on the screen for a while.
+    pub(super) fn hidden(&mut self) {
+        self.quiet = None;
+    }
+
+    /// Never past a row that has not been on the screen: the next page begins where the last one ended.
+    pub(super) fn turn(&mut self, turn: Turn) {
+        let page = self.height.max(1);
+        let last = self.total.saturating_sub(self.height);
+        let first = match turn {
+            Turn::Up => self.first.saturating_sub(1),
+            Turn::Down => self.first + 1,
+            Turn::PageUp => self.first.saturating_sub(page),
+            Turn::PageDown => self.first + page,
+            Turn::Home => 0,
+        };
+        self.first = first.min(last).min(self.seen);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Show { columns: usize, height: usize },
+        Turn(Turn),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let turn = proptest::sample::select(&[
+            Turn::Up,
+            Turn::Down,
+            Turn::PageUp,
+            Turn::PageDown,
+            Turn::PageDown,
+            Turn::Home,
+        ]);
+        let step = prop_oneof![
+            // Mostly of one width, which another one makes void.
+            (prop_oneof![9 => Just(40_usize), 1 => Just(80)], 0_usize..8)
+                .prop_map(|(columns, height)| Step::Show { columns, height }),
+            turn.prop_map(Step::Turn),
+        ];
+        proptest::collection::vec(step, 0..60)
+    }
+
+    proptest! {
+        #[test]
+        fn a_text_is_read_only_when_every_row_was_shown(total in 1_usize..20, steps in steps()) {
+            let (mut reading, now) = (Reading::default(), Instant::now());
+            let (mut width, mut shown) = (0, vec![false; total]);
+            for step in steps {
+                match step {
+                    Step::Turn(turn) => reading.turn(turn),
+                    Step::Show { columns, height } => {
+                        if std::mem::replace(&mut width, columns) != columns {
+                            shown = vec![false; total];
+                        }
+                        let rows = reading.visible(columns, height, total);
+                        prop_assert!(rows.len() <= height);
+                        shown[rows].fill(true);
+                        reading.was_shown(columns, height, total, now);
+                    }
+                }
+                prop_assert!(!reading.is_complete() || shown.iter().all(|shown| *shown));
+            }
+        }
+
+        #[test]
+        fn paging_down_reads_all(total in 1_usize..200, height in 1_usize..20) {
+            let (mut reading, now) = (Reading::default(), Instant::now());
+            for _ in 0..total.div_ceil(height) {
+                prop_assert!(!reading.is_complete());
+                reading.was_shown(40, height, total, now);
+                reading.turn(Turn::PageDown);
+            }
+            prop_assert!(reading.is_complete());
+        }
+    }
+}
