@@ -10,6 +10,7 @@
 
 mod bench;
 mod demo;
+mod fuzz;
 mod install;
 mod run;
 mod test;
@@ -46,6 +47,10 @@ enum Command {
         #[arg(value_name = "STEP")]
         steps: Vec<String>,
     },
+    /// Run the fuzz targets of the permission policy and the wire codec for a bounded time.
+    ///
+    /// An input that fails is written to crates/policy/tests/corpus/regressions, and every later test run repeats it.
+    Fuzz(fuzz::Arguments),
     /// The rules that no compiler checks: layering, names, sizes.
     Tidy,
     /// Write the protocol's JSON Schema anew, from its types.
@@ -99,6 +104,7 @@ fn main() -> ExitCode {
             Ok(())
         }
         Command::Test { steps, .. } => test::run(&steps),
+        Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Tidy => tidy::run(),
         Command::Schema => schema(),
         Command::Bench(arguments) => bench::run(&arguments),

@@ -1,13 +1,15 @@
 //! `cargo xtask test`: every check, in the order in which a failure is cheapest. `.ci/run` is this and nothing else.
 
-use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
+use std::{env, fs};
 
 use anyhow::{Context as _, Result};
 
-use crate::run::{Failed, cargo, check, dev_binaries, script, succeeds};
-use crate::{tidy, torture};
+use crate::run::{Failed, cargo, check, dev_binaries, root, script, succeeds};
+use crate::{fuzz, tidy, torture};
 
 struct Step {
     name: &'static str,
@@ -28,7 +30,7 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "deny",
-        does: "licences, banned crates and sources of dependencies",
+        does: "licences, banned crates, sources and known vulnerabilities of dependencies",
         run: deny,
     },
     Step {
@@ -65,6 +67,11 @@ const STEPS: &[Step] = &[
         name: "tmux",
         does: "the end-to-end tests again, with every member in a pane",
         run: panes,
+    },
+    Step {
+        name: "fuzz",
+        does: "mutated inputs against the policy's and the codec's properties, for 20 s",
+        run: fuzz::step,
     },
     Step {
         name: "doc",
@@ -106,12 +113,28 @@ pub(crate) fn run(names: &[String]) -> Result<()> {
             )
         })?;
     }
+    for warning in WARNINGS
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .iter()
+    {
+        println!("   warning: {warning}");
+    }
     println!(
         "── {} steps passed in {:.1} s",
         steps.len(),
         start.elapsed().as_secs_f64()
     );
     Ok(())
+}
+
+/// What a step could not do. It is printed where it happens and once more at the end, where it is read.
+static WARNINGS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+fn warn(warning: &str) {
+    println!("   warning: {warning}");
+    let mut warnings = WARNINGS.lock().unwrap_or_else(PoisonError::into_inner);
+    warnings.push(warning.to_owned());
 }
 
 fn chosen(names: &[String]) -> Result<Vec<&'static Step>> {
@@ -147,21 +170,56 @@ fn clippy() -> Result<()> {
     ]))
 }
 
+/// The advisory database, as `.config/deny.toml` names it.
+const ADVISORY_DB: &str = "https://github.com/rustsec/advisory-db";
+
+/// A clone of it, for machines without a network.
+const ADVISORY_CLONE: &str = "AGENT_TEAM_ADVISORY_DB";
+
 /// Not installed by us: it takes minutes to build and finds little between two changes of a dependency.
 fn deny() -> Result<()> {
     if !succeeds(&mut cargo(&["deny", "--version"])) {
-        println!("   skipped: cargo-deny is not installed (cargo install --locked cargo-deny)");
+        warn(
+            "dependencies were not checked, neither licences nor advisories: cargo-deny is not installed; \
+             to check them: cargo install --locked cargo-deny && cargo xtask test deny",
+        );
         return Ok(());
     }
-    check(&mut cargo(&[
-        "deny",
-        "check",
-        "--config",
-        ".config/deny.toml",
-        "licenses",
-        "bans",
-        "sources",
-    ]))
+    let config = root().join(".config/deny.toml");
+    check(deny_check(&config).args(["licenses", "bans", "sources"]))?;
+    let config = match env::var_os(ADVISORY_CLONE) {
+        Some(clone) => with_clone(&config, Path::new(&clone))?,
+        None => config,
+    };
+    let fetched = succeeds(cargo(&["deny", "fetch", "--config"]).arg(&config).arg("db"));
+    if !fetched {
+        warn(&format!(
+            "advisories were not checked: the database cannot be fetched from {ADVISORY_DB}; with a clone of it: \
+             {ADVISORY_CLONE}=DIR cargo xtask test deny"
+        ));
+        return Ok(());
+    }
+    check(deny_check(&config).args(["--disable-fetch", "advisories"]))
+}
+
+fn deny_check(config: &Path) -> Command {
+    let mut command = cargo(&["deny", "check", "--config"]);
+    command.arg(config);
+    command
+}
+
+/// The same settings with the database from a clone.
+fn with_clone(config: &Path, clone: &Path) -> Result<PathBuf> {
+    let clone = fs::canonicalize(clone)
+        .with_context(|| format!("cannot read {ADVISORY_CLONE}={}", clone.display()))?;
+    let text = fs::read_to_string(config)?;
+    let file = dev_binaries()?.join("deny.toml");
+    fs::write(&file, from_clone(&text, &clone))?;
+    Ok(file)
+}
+
+fn from_clone(settings: &str, clone: &Path) -> String {
+    settings.replace(ADVISORY_DB, &format!("file://{}", clone.display()))
 }
 
 /// Says so to the tests, which would build the binaries again within the first one's time: see `binaries` there.
@@ -254,6 +312,18 @@ mod tests {
             ["doc", "fmt"]
         );
         assert_eq!(chosen(&[]).unwrap().len(), STEPS.len());
+    }
+
+    #[test]
+    fn a_clone_takes_the_place_of_the_advisory_database() {
+        let settings = fs::read_to_string(root().join(".config/deny.toml")).unwrap();
+        assert!(settings.contains(ADVISORY_DB), "{settings}");
+        let cloned = from_clone(&settings, Path::new("/a/clone"));
+        assert!(
+            cloned.contains("db-urls = [\"file:///a/clone\"]"),
+            "{cloned}"
+        );
+        assert!(!cloned.contains(ADVISORY_DB));
     }
 
     #[test]

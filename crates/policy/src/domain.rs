@@ -99,7 +99,8 @@ fn written_host(address: &str) -> Option<&str> {
     };
     // An address of numbers has its brackets, so that a colon before a port is the only one.
     let plain = port.bytes().all(|b| b.is_ascii_digit());
-    plain.then_some(host)
+    let is_port = port.is_empty() || port.parse::<u16>().is_ok();
+    (plain && is_port).then_some(host)
 }
 
 /// The `url` crate's own mapping, so that the host that is judged is the host that is asked.

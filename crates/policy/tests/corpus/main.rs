@@ -1,6 +1,7 @@
 //! The corpus of permission decisions, and the fuzz targets that start from it.
 
 mod cases;
+mod fuzz;
 
 use agent_team_policy::{Effect, Rule};
 

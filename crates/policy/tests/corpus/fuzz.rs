@@ -1,0 +1,603 @@
+//! Fuzz targets: inputs of the corpus, mutated for a bounded time, against properties that hold for any input.
+//!
+//! `cargo xtask fuzz` sets the environment; without it each target runs for a second from a fixed seed. An input that
+//! fails is made smaller and written to `regressions/`, which [`regressions_stay_repaired`] runs again.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use agent_team_policy::{Effect, Mode, Rule, RuleBook, Ruling, shell};
+use agent_team_protocol::codec::{DEPTH_MAX, Decoder};
+use url::Url;
+
+use crate::cases::{JUDGED, RULES, book, call, judged};
+
+/// What a target checks about one input.
+type Property = fn(&str) -> Result<(), String>;
+
+struct Target {
+    name: &'static str,
+    property: Property,
+    /// Inputs to begin with.
+    seeds: fn() -> Vec<String>,
+    /// What is put into inputs.
+    tokens: &'static [&'static str],
+}
+
+const TARGETS: [Target; 5] = [
+    Target {
+        name: "shell",
+        property: shell_line,
+        seeds: || arguments("bash"),
+        tokens: &[
+            "'", "\"", "\\", "$", "`", "$(", ")", "(", "{", "}", "&&", "||", ";", "|", "&", "<",
+            ">", ">>", "2>&1", "<<", "\n", "\t", "\r", "\0", "\u{a0}", "\u{202e}", "\u{200b}", "~",
+            "*", "?", "[", "!", "#", "=", ":", "@", ",", "-", "--", "-c", "rm", "git", "push",
+            "sh", "sh -c", "env", "sudo", "xargs", "cd ", "/bin/", ".env", "@.env", "=.env", "é",
+            "🦀",
+        ],
+    },
+    Target {
+        name: "rule",
+        property: rule_text,
+        seeds: || {
+            RULES
+                .sets()
+                .into_iter()
+                .flat_map(|(_, cases)| cases)
+                .map(|case| case.argument)
+                .collect()
+        },
+        tokens: &[
+            "Bash(",
+            "Read(",
+            "Edit(",
+            "WebFetch(domain:",
+            "mcp__",
+            "__",
+            ":*",
+            " *",
+            "*",
+            "**",
+            "/",
+            "//",
+            "~",
+            "..",
+            ".",
+            "!",
+            "[",
+            "]",
+            "{",
+            "}",
+            "(",
+            ")",
+            "\\",
+            "'",
+            "\"",
+            "$",
+            "xn--",
+            "é",
+            "\u{202e}",
+            "\n",
+            ",",
+        ],
+    },
+    Target {
+        name: "path",
+        property: path_of_a_tool,
+        seeds: || {
+            arguments("read")
+                .into_iter()
+                .chain(arguments("write"))
+                .collect()
+        },
+        tokens: &[
+            "/", "//", "./", "../", "..", ".", ".env", ".ENV", ".git", "link", "dotenv", "src",
+            "~", "\\", "*", "\0", "\n", " ", "é", "\u{202e}", "/p/", "/etc/",
+        ],
+    },
+    Target {
+        name: "url",
+        property: address,
+        seeds: || arguments("fetch"),
+        tokens: &[
+            "https://",
+            "http:",
+            "HTTP://",
+            "//",
+            "/",
+            "\\",
+            "@",
+            ":",
+            "?",
+            "#",
+            "%65",
+            "%2e",
+            "%00",
+            ".",
+            "。",
+            "．",
+            "ｅ",
+            "е",
+            "\t",
+            "\n",
+            "\r",
+            " ",
+            "\0",
+            "[::1]",
+            "[",
+            "]",
+            "example.com",
+            "evil.org",
+            "xn--",
+            "a",
+            "0x7f",
+            "\u{ad}",
+            "\u{200d}",
+            ":80",
+            ":443",
+            ":0",
+            "..",
+        ],
+    },
+    Target {
+        name: "frame",
+        property: frames,
+        seeds: || {
+            let frames = [
+                r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocol":{"min":1,"max":1}}}"#,
+                r#"{"jsonrpc":"2.0","method":"x","params":{"a":["[\"]",{"b":"\\\""}]}}"#,
+                "[[[[[[[[[[[[[[[[",
+                "\n\n{}\n[]\n",
+            ];
+            frames.map(str::to_owned).to_vec()
+        },
+        tokens: &[
+            "\n",
+            "\r\n",
+            "{",
+            "}",
+            "[",
+            "]",
+            "\"",
+            "\\",
+            "\\\"",
+            "\0",
+            "é",
+            "null",
+            "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[",
+        ],
+    },
+];
+
+fn arguments(tool: &str) -> Vec<String> {
+    let sets = JUDGED.iter().flat_map(|file| file.sets());
+    sets.filter(|(set, _)| set.tool == tool)
+        .flat_map(|(_, cases)| cases)
+        .map(|case| case.argument)
+        .collect()
+}
+
+fn rules(rules: &[(Effect, &str)]) -> RuleBook {
+    let owned: Vec<_> = rules
+        .iter()
+        .map(|(effect, rule)| (*effect, (*rule).to_owned()))
+        .collect();
+    book(&owned)
+}
+
+fn ruling(book: &RuleBook, mode: Mode, tool: &str, argument: &str) -> Ruling {
+    judged(book, mode, &call(tool, argument)).ruling
+}
+
+fn must(holds: bool, what: &str) -> Result<(), String> {
+    match holds {
+        true => Ok(()),
+        false => Err(what.to_owned()),
+    }
+}
+
+const ALLOWED: [(Effect, &str); 4] = [
+    (Effect::Allow, "Bash"),
+    (Effect::Allow, "Read"),
+    (Effect::Allow, "Edit"),
+    (Effect::Allow, "WebFetch"),
+];
+
+/// A book that allows everything but this.
+fn all_but(denied: &[&'static str]) -> RuleBook {
+    let denied = denied.iter().map(|rule| (Effect::Deny, *rule));
+    rules(&ALLOWED.into_iter().chain(denied).collect::<Vec<_>>())
+}
+
+fn shell_line(line: &str) -> Result<(), String> {
+    let (all, without) = (all_but(&[]), all_but(&["Bash(rm:*)", "Read(.env)"]));
+    let open = ruling(&all, Mode::Default, "bash", line);
+    let narrowed = ruling(&without, Mode::Default, "bash", line);
+    must(narrowed >= open, "a deny rule widened the decision")?;
+    let read = shell::read(line.as_bytes());
+    if let Ok(literal) = &read {
+        // Every word in quotes is the same line.
+        let quoted = quoted(literal);
+        let again = shell::read(quoted.as_bytes());
+        must(
+            again.as_ref() == Ok(literal),
+            "the quoted line is read as another",
+        )?;
+        let same = ruling(&without, Mode::Default, "bash", &quoted) == narrowed;
+        must(same, "the quoted line is decided otherwise")?;
+    } else {
+        must(
+            open != Ruling::Allow,
+            "a line that is not literal was allowed",
+        )?;
+    }
+    let denies = all_but(&["Bash(rm:*)", "Bash(git push:*)"]);
+    let is_denied = |line: &str| ruling(&denies, Mode::Bypass, "bash", line) == Ruling::Deny;
+    if is_denied(line) && line.len() < shell::LINE_MAX / 2 {
+        for wrapper in [
+            "env ",
+            "sudo -u x ",
+            "ionice ",
+            "true && ",
+            "./wrapper ",
+            "X=1 ",
+        ] {
+            // A line break or a comment at the beginning would leave the wrapper alone.
+            let wrapped = format!("{wrapper}{line}");
+            must(
+                is_denied(&wrapped),
+                &format!("{wrapper:?} hides what is denied"),
+            )?;
+        }
+        if read.is_ok() && !line.contains('\'') {
+            must(
+                is_denied(&format!("sh -c '{line}'")),
+                "`sh -c` hides what is denied",
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// The line with every word and path in single quotes, where it has none of those.
+fn quoted(line: &shell::Line) -> String {
+    let word = |word: &String| match word.contains('\'') {
+        true => format!("\"{word}\""),
+        false => format!("'{word}'"),
+    };
+    let mut text = String::new();
+    for (index, step) in line.steps.iter().enumerate() {
+        if index > 0 {
+            text.push_str(match step.join {
+                shell::Join::Then => "; ",
+                shell::Join::And => " && ",
+                shell::Join::Or => " || ",
+            });
+        }
+        let commands = step.pipeline.iter().map(|command| {
+            let mut words: Vec<String> = command.argv.iter().map(word).collect();
+            for redirect in &command.redirects {
+                let fd = redirect.fd;
+                words.push(match &redirect.to {
+                    shell::Target::Read(path) => format!("{fd}< {}", word(path)),
+                    shell::Target::Write(path) => format!("{fd}> {}", word(path)),
+                    shell::Target::Append(path) => format!("{fd}>> {}", word(path)),
+                    shell::Target::Fd(same) => format!("{fd}>&{same}"),
+                });
+            }
+            words.join(" ")
+        });
+        text.push_str(&commands.collect::<Vec<_>>().join(" | "));
+    }
+    text
+}
+
+fn rule_text(text: &str) -> Result<(), String> {
+    for effect in [Effect::Allow, Effect::Ask, Effect::Deny] {
+        match Rule::parse(text, effect) {
+            Ok(rule) => {
+                let shown = rule.to_string();
+                must(
+                    shown == text.trim(),
+                    "a rule is not shown as it was written",
+                )?;
+                must(
+                    Rule::parse(&shown, effect).is_ok(),
+                    "a shown rule is no rule",
+                )?;
+                // Whatever it says, it may be compared with anything.
+                let mut book = RuleBook::new();
+                let added = book.add(effect, text, agent_team_policy::Source::TeamFile);
+                must(added.is_ok(), "a rule is not taken into the book")?;
+                for (tool, argument) in [
+                    ("bash", "rm -rf x"),
+                    ("read", "a/.env"),
+                    ("fetch", "https://a.b/"),
+                ] {
+                    let _any = ruling(&book, Mode::Default, tool, argument);
+                }
+            }
+            Err(error) => {
+                must(
+                    error.at <= text.trim().len(),
+                    "an error is outside of its rule",
+                )?;
+                let _shown = error.to_string();
+            }
+        }
+    }
+    Ok(())
+}
+
+fn path_of_a_tool(path: &str) -> Result<(), String> {
+    let (all, without) = (all_but(&[]), all_but(&["Read(.env)", "Edit(.env)"]));
+    for tool in ["read", "write"] {
+        let open = ruling(&all, Mode::Default, tool, path);
+        let narrowed = ruling(&without, Mode::Default, tool, path);
+        must(narrowed >= open, "a deny rule widened the decision")?;
+        if path.is_empty() || path.starts_with('/') {
+            continue;
+        }
+        for other in [
+            format!("./{path}"),
+            format!("src/../{path}"),
+            format!("/p/{path}"),
+            format!(".//{path}"),
+        ] {
+            let same = ruling(&without, Mode::Default, tool, &other) == narrowed;
+            must(same, &format!("{tool} of {other:?} is decided otherwise"))?;
+        }
+    }
+    Ok(())
+}
+
+fn address(address: &str) -> Result<(), String> {
+    let allow = rules(&[(Effect::Allow, "WebFetch(domain:example.com)")]);
+    let deny = all_but(&["WebFetch(domain:evil.org)"]);
+    let allowed = ruling(&allow, Mode::Default, "fetch", address) == Ruling::Allow;
+    let denied = ruling(&deny, Mode::Bypass, "fetch", address) == Ruling::Deny;
+    // The `url` crate is what the fetch tool parses with.
+    let parsed = Url::parse(address).ok();
+    let host = parsed
+        .as_ref()
+        .filter(|url| matches!(url.scheme(), "http" | "https"))
+        .and_then(Url::host_str)
+        .map(|host| host.trim_end_matches('.').to_owned());
+    if allowed {
+        must(
+            host.as_deref() == Some("example.com"),
+            "another host than the rule's was allowed",
+        )?;
+    }
+    if let Some(host) = host {
+        let evil = host == "evil.org" || host.ends_with(".evil.org");
+        must(!evil || denied, "a denied host was allowed")?;
+    }
+    Ok(())
+}
+
+fn frames(text: &str) -> Result<(), String> {
+    let all = decoded(text.as_bytes(), text.len().max(1));
+    for size in [1, 3, 7] {
+        must(
+            decoded(text.as_bytes(), size) == all,
+            "frames depend on how the bytes arrive",
+        )?;
+    }
+    Ok(())
+}
+
+/// The frames of these bytes, which arrive so many at once, and whether they ended in an error.
+fn decoded(bytes: &[u8], size: usize) -> (Vec<String>, bool) {
+    const LIMIT: usize = 4 << 10;
+    let (mut decoder, mut frames) = (Decoder::new(LIMIT), Vec::new());
+    for piece in bytes.chunks(size) {
+        decoder.buffer().extend_from_slice(piece);
+        loop {
+            match decoder.next_frame() {
+                Ok(Some(frame)) => {
+                    assert!(frame.len() <= LIMIT && !frame.contains(['\n', '\0']));
+                    frames.push(frame.to_owned());
+                }
+                Ok(None) => break,
+                Err(_) => return (frames, true),
+            }
+        }
+    }
+    assert!(frames.iter().all(|frame| nesting(frame) <= DEPTH_MAX));
+    (frames, false)
+}
+
+fn nesting(frame: &str) -> usize {
+    let (mut depth, mut most, mut string, mut escaped) = (0_usize, 0, false, false);
+    for c in frame.chars() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if string => escaped = true,
+            '"' => string = !string,
+            '[' | '{' if !string => depth += 1,
+            ']' | '}' if !string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        most = most.max(depth);
+    }
+    most
+}
+
+/// SplitMix64: enough to choose with, and the same everywhere.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) % limit.max(1) as u64) as usize
+    }
+
+    fn of<'a, T: ?Sized>(&mut self, all: &[&'a T]) -> &'a T {
+        all[self.below(all.len())]
+    }
+}
+
+fn mutated(random: &mut Random, target: &Target, seeds: &[String]) -> String {
+    let mut text: Vec<char> = seeds[random.below(seeds.len())].chars().collect();
+    for _ in 0..=random.below(4) {
+        let at = random.below(text.len() + 1);
+        let end = (at + random.below(6)).min(text.len());
+        match random.below(6) {
+            0 => drop(text.drain(at..end)),
+            1 => {
+                let copy = text[at..end].to_vec();
+                text.splice(at..at, copy);
+            }
+            2 => {
+                let other = &seeds[random.below(seeds.len())];
+                let cut = random.below(other.chars().count() + 1);
+                text.truncate(at);
+                text.extend(other.chars().skip(cut));
+            }
+            3 => {
+                let token = random.of(target.tokens);
+                text.splice(at..end, token.chars());
+            }
+            _ => {
+                let token = random.of(target.tokens);
+                text.splice(at..at, token.chars());
+            }
+        }
+        text.truncate(2_000);
+    }
+    text.into_iter().collect()
+}
+
+fn fails(target: &Target, input: &str) -> Option<String> {
+    match catch_unwind(AssertUnwindSafe(|| (target.property)(input))) {
+        Ok(result) => result.err(),
+        Err(_) => Some("it panicked".to_owned()),
+    }
+}
+
+/// A part of the input that still fails.
+fn smaller(target: &Target, input: &str) -> String {
+    let mut best: Vec<char> = input.chars().collect();
+    let mut size = best.len();
+    while size > 0 {
+        let mut at = 0;
+        while at < best.len() {
+            let mut shorter = best.clone();
+            shorter.drain(at..(at + size).min(shorter.len()));
+            if fails(target, &shorter.iter().collect::<String>()).is_some() {
+                best = shorter;
+            } else {
+                at += size;
+            }
+        }
+        size /= 2;
+    }
+    best.into_iter().collect()
+}
+
+fn setting(name: &str) -> Option<u64> {
+    let value = std::env::var(name).ok()?;
+    Some(
+        value
+            .parse()
+            .unwrap_or_else(|_| panic!("{name}={value} is not a number")),
+    )
+}
+
+fn regressions() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/regressions")
+}
+
+#[expect(clippy::print_stderr, reason = "the figures of `cargo xtask fuzz`")]
+fn fuzz(name: &str) {
+    let target = TARGETS
+        .iter()
+        .find(|target| target.name == name)
+        .expect("a target");
+    let limit = Duration::from_millis(setting("AGENT_TEAM_FUZZ_MS").unwrap_or(1_000));
+    let seed = setting("AGENT_TEAM_FUZZ_SEED").unwrap_or(1);
+    let (mut random, seeds) = (Random(seed), (target.seeds)());
+    let (start, mut runs) = (Instant::now(), 0_u64);
+    while start.elapsed() < limit {
+        let input = mutated(&mut random, target, &seeds);
+        runs += 1;
+        if fails(target, &input).is_none() {
+            continue;
+        }
+        let input = smaller(target, &input);
+        let why = fails(target, &input).unwrap_or_default();
+        let digest = agent_team_policy::Digest::of_bytes(input.as_bytes()).to_string();
+        let file = regressions().join(format!("{name}-{}", &digest[..12]));
+        let kept =
+            std::fs::create_dir_all(regressions()).and_then(|()| std::fs::write(&file, &input));
+        panic!(
+            "{name}, seed {seed}, input {runs}: {why}: {input:?}\nkept in {}: {kept:?}",
+            file.display()
+        );
+    }
+    eprintln!(
+        "fuzz {name}: {runs} inputs in {:.1} s, seed {seed}",
+        start.elapsed().as_secs_f64()
+    );
+}
+
+#[test]
+fn fuzz_shell() {
+    fuzz("shell");
+}
+
+#[test]
+fn fuzz_rule() {
+    fuzz("rule");
+}
+
+#[test]
+fn fuzz_path() {
+    fuzz("path");
+}
+
+#[test]
+fn fuzz_url() {
+    fuzz("url");
+}
+
+#[test]
+fn fuzz_frame() {
+    fuzz("frame");
+}
+
+#[test]
+fn seeds_of_the_fuzz_targets_have_their_properties() {
+    for target in &TARGETS {
+        let seeds = (target.seeds)();
+        assert!(!seeds.is_empty(), "{}", target.name);
+        for seed in seeds {
+            assert_eq!(fails(target, &seed), None, "{}: {seed:?}", target.name);
+        }
+    }
+}
+
+#[test]
+fn regressions_stay_repaired() {
+    let Ok(files) = std::fs::read_dir(regressions()) else {
+        return;
+    };
+    for file in files.map(|file| file.expect("an entry").path()) {
+        let name = file
+            .file_name()
+            .and_then(|name| name.to_str())
+            .expect("a name");
+        let target = TARGETS
+            .iter()
+            .find(|target| name.starts_with(&format!("{}-", target.name)));
+        let Some(target) = target else { continue };
+        let input = std::fs::read_to_string(&file).expect("an input");
+        assert_eq!(fails(target, &input), None, "{name}: {input:?}");
+    }
+}

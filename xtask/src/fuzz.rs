@@ -1,0 +1,90 @@
+//! `cargo xtask fuzz`: mutated inputs against properties, for a bounded time. Called by hand and by `cargo xtask test`.
+//!
+//! The targets are tests of `agent-team-policy`, so that they need no other toolchain; this sets their time and seed.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, Result};
+
+use crate::run::{cargo, check};
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Seconds for all targets together.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    seconds: u64,
+    /// Repeat the inputs of this seed; otherwise each run has other inputs.
+    #[arg(long, value_name = "S")]
+    seed: Option<u64>,
+    /// Only this target.
+    #[arg(value_enum)]
+    target: Option<Target>,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Target {
+    Shell,
+    Rule,
+    Path,
+    Url,
+    Frame,
+}
+
+impl Target {
+    const ALL: [Target; 5] = [
+        Target::Shell,
+        Target::Rule,
+        Target::Path,
+        Target::Url,
+        Target::Frame,
+    ];
+
+    fn test(self) -> &'static str {
+        match self {
+            Target::Shell => "fuzz::fuzz_shell",
+            Target::Rule => "fuzz::fuzz_rule",
+            Target::Path => "fuzz::fuzz_path",
+            Target::Url => "fuzz::fuzz_url",
+            Target::Frame => "fuzz::fuzz_frame",
+        }
+    }
+}
+
+/// The step of `cargo xtask test`.
+pub(crate) fn step() -> Result<()> {
+    run(&Arguments {
+        seconds: 20,
+        seed: None,
+        target: None,
+    })
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let targets = match arguments.target {
+        Some(target) => vec![target],
+        None => Target::ALL.to_vec(),
+    };
+    let seed = match arguments.seed {
+        Some(seed) => seed,
+        None => SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .context("the clock is before 1970")?
+            .as_secs(),
+    };
+    println!("   seed {seed}; the same inputs again: cargo xtask fuzz --seed {seed}");
+    let each = arguments.seconds.saturating_mul(1_000) / targets.len() as u64;
+    let mut tests = cargo(&[
+        "test",
+        "--quiet",
+        "--package",
+        "agent-team-policy",
+        "--test",
+        "corpus",
+        "--",
+    ]);
+    tests.args(["--exact", "--nocapture", "--test-threads=1"]);
+    tests.args(targets.iter().map(|target| target.test()));
+    tests.env("AGENT_TEAM_FUZZ_MS", each.to_string());
+    tests.env("AGENT_TEAM_FUZZ_SEED", seed.to_string());
+    check(&mut tests)
+}
