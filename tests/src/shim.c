@@ -105,6 +105,16 @@ int fsync(int fd)
     return real(fd);
 }
 
+ssize_t read(int fd, void *into, size_t count)
+{
+    REAL(read);
+    if (settings && settings->fail_reads && is_of_a_team(fd)) {
+        errno = EIO;
+        return -1;
+    }
+    return real(fd, into, count);
+}
+
 ssize_t pread64(int fd, void *into, size_t count, off64_t offset)
 {
     REAL(pread64);

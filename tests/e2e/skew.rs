@@ -1,0 +1,150 @@
+//! Versions side by side: what a client of each protocol version sends is still understood, and it still receives what
+//! it knows. `tests/fixtures/wire/vN.jsonl` holds one conversation per version, a frame a line.
+//!
+//! A recorded answer is a lower bound: the real one may have more fields. `<text>`, `<number>` and `<any>` stand for
+//! values that differ between runs, `<project>` for the team's directory.
+
+use std::fs;
+use std::path::Path;
+
+use agent_team_protocol::initialize::PROTOCOL;
+use agent_team_tests::{Rig, within};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
+
+use crate::teams::assigned;
+
+/// A connection that exchanges frames as they are written.
+struct Raw(BufReader<UnixStream>);
+
+impl Raw {
+    async fn connect(rig: &Rig) -> Self {
+        let stream = UnixStream::connect(rig.directories().socket()).await;
+        Self(BufReader::new(stream.unwrap()))
+    }
+
+    async fn send(&mut self, frame: &Value) {
+        self.0
+            .get_mut()
+            .write_all(format!("{frame}\n").as_bytes())
+            .await
+            .unwrap();
+    }
+
+    async fn receive(&mut self) -> Value {
+        let mut line = String::new();
+        within("a frame", self.0.read_line(&mut line))
+            .await
+            .unwrap();
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
+    }
+}
+
+/// Where a frame has less or something else than was recorded; `None` when it fits.
+fn differs(recorded: &Value, real: &Value, place: &str) -> Option<String> {
+    let fits = match (recorded, real) {
+        (Value::String(kind), _) if kind == "<any>" => !real.is_null(),
+        (Value::String(kind), _) if kind == "<text>" => real.is_string(),
+        (Value::String(kind), _) if kind == "<number>" => real.is_number(),
+        (Value::Object(fields), Value::Object(_)) => {
+            let mut fields = fields.iter();
+            return fields.find_map(|(name, value)| match real.get(name) {
+                Some(real) => differs(value, real, &format!("{place}.{name}")),
+                None => Some(format!("{place}.{name} is missing in {real}")),
+            });
+        }
+        (Value::Array(items), Value::Array(real)) if items.len() == real.len() => {
+            let mut pairs = items.iter().zip(real);
+            return pairs.find_map(|(item, real)| differs(item, real, place));
+        }
+        _ => recorded == real,
+    };
+    (!fits).then(|| format!("{place} is {real}, recorded as {recorded}"))
+}
+
+fn conversation(version: u32, project: &Path) -> Vec<Value> {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/wire");
+    let text = fs::read_to_string(fixtures.join(format!("v{version}.jsonl"))).unwrap();
+    let text = text.replace("<project>", &project.display().to_string());
+    let lines = text.lines();
+    lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn recorded_clients_of_every_version_are_served() {
+    for version in PROTOCOL.min..=PROTOCOL.max {
+        let rig = assigned(&["ada"], "");
+        rig.ok(["up"]).await;
+        let mut raw = Raw::connect(&rig).await;
+        for line in conversation(version, &rig.project()) {
+            if let Some(frame) = line.get("send") {
+                raw.send(frame).await;
+            } else {
+                let real = raw.receive().await;
+                assert_eq!(differs(&line["receive"], &real, "frame"), None);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_newer_client_is_served_in_the_common_version() {
+    let rig = assigned(&["ada"], "");
+    rig.ok(["up"]).await;
+    let mut raw = Raw::connect(&rig).await;
+    // With fields and notifications that this build does not know.
+    let newer = json!({
+        "jsonrpc": "2.0", "id": 0, "method": "initialize",
+        "params": {
+            "protocol": { "min": PROTOCOL.max, "max": PROTOCOL.max + 1 }, "build": "agent-team 99.0.0",
+            "as": "client", "client": "newer", "colours": true
+        },
+    });
+    raw.send(&newer).await;
+    let answer = raw.receive().await;
+    assert_eq!(answer["result"]["protocol"], PROTOCOL.max, "{answer}");
+    raw.send(&json!({ "jsonrpc": "2.0", "method": "client/resized", "params": {} }))
+        .await;
+    let add = json!({
+        "jsonrpc": "2.0", "id": 1, "method": "task/add",
+        "params": {
+            "team": { "by": "directory", "value": rig.project() }, "key": "k", "trace": "t",
+            "args": { "spec": { "key": "a", "title": "A", "deadline": 7 } }
+        },
+    });
+    raw.send(&add).await;
+    assert_eq!(raw.receive().await["result"]["task"], "T-1");
+    // A decision that only the newer version knows is a denial, here of a request that does not exist.
+    let decide = json!({
+        "jsonrpc": "2.0", "id": 2, "method": "request/decide",
+        "params": {
+            "team": { "by": "directory", "value": rig.project() }, "key": "d",
+            "args": { "request": "P-1", "decision": { "kind": "allow_for_a_week" } }
+        },
+    });
+    raw.send(&decide).await;
+    let refusal = raw.receive().await;
+    assert_eq!(
+        refusal["error"]["data"]["code"], "unknown_request",
+        "{refusal}"
+    );
+}
+
+#[test]
+fn a_frame_with_less_than_was_recorded_is_noticed() {
+    let recorded = json!({ "a": "<text>", "b": [1, { "c": "<number>" }] });
+    let fits = json!({ "a": "x", "b": [1, { "c": 2, "new": true }], "new": 1 });
+    assert_eq!(differs(&recorded, &fits, "frame"), None);
+    for other in [
+        json!({ "b": [1, { "c": 2 }] }),
+        json!({ "a": 1, "b": [1, { "c": 2 }] }),
+        json!({ "a": "x", "b": [1] }),
+        json!({ "a": "x", "b": [1, { "c": "2" }] }),
+        json!({ "a": "x", "b": [2, { "c": 2 }] }),
+    ] {
+        assert!(differs(&recorded, &other, "frame").is_some(), "{other}");
+    }
+}
