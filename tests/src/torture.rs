@@ -9,8 +9,8 @@
 //! they are for. Everything happens in a world of its own: the torture ends and removes only what it started. The same
 //! seed repeats the same choices; the machine's timing stays its own.
 //!
-//! - what is recorded: [`history`]; what must hold: [`check`]
-//! - what the clients do: `workload`; what fails: `nemesis`; where: `world`; what is measured beside: `meters`
+//! - records: [`history`]; checkers: [`check`]
+//! - clients: `workload`; faults: `nemesis`; directories, processes and evidence: `world`; measurements: `meters`
 
 mod caller;
 pub mod check;

@@ -27,7 +27,7 @@ pub(crate) enum Phase {
     Torture,
     /// No more faults; clients finish what they began, and begin nothing.
     Calm,
-    /// What is unanswered stays so.
+    /// Unanswered calls stay unanswered.
     Over,
 }
 

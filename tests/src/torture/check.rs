@@ -1,6 +1,6 @@
 //! The checkers: one for each promise. Pure functions from the evidence to what contradicts the promise.
 //!
-//! Each relies on what a client was told, on the journal and on traces that commands left outside the product, never
+//! Each relies on the answers that clients received, on the journal and on traces that commands left outside the product, never
 //! on the product's opinion alone. `--plant` proves that each finds a fault of its kind.
 
 mod delivery;
@@ -66,7 +66,7 @@ impl Promise {
                 "a launch ends only when its process was killed, and no member is launched twice"
             }
             Self::Stopping => "down leaves no process and touches no other",
-            Self::Storage => "what is acknowledged is stored, and what is refused is not",
+            Self::Storage => "every acknowledged change is stored, and no refused one",
             Self::OneWriter => {
                 "the journal has one writer: nothing is refused, repeated or missing for another one's sake"
             }
@@ -92,7 +92,7 @@ impl Promise {
                     evidence
                         .harmed
                         .iter()
-                        .map(|who| format!("ended, and is not ours: {who}")),
+                        .map(|process| format!("a process outside the team ended: {process}")),
                 )
                 .collect(),
             Self::Storage => storage::storage(evidence),

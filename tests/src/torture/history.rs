@@ -52,7 +52,7 @@ pub enum Call {
     },
 }
 
-/// What the client was told.
+/// The answer that the client received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// Acknowledged: done and stored.
@@ -105,7 +105,7 @@ pub enum FaultKind {
     Flood,
 }
 
-/// A successful answer to the probe: who answered, and how long it took.
+/// A successful answer to the probe, with the supervisor that gave it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Probe {
     pub began: Duration,
@@ -159,7 +159,7 @@ pub struct Evidence {
     pub descriptors: u64,
     /// Processes and files that remained after `down`.
     pub left: Vec<String>,
-    /// Processes of nobody's team that did not survive.
+    /// Processes outside the team that ended.
     pub harmed: Vec<String>,
     /// What the product's processes wrote about a panic.
     pub panics: Vec<String>,

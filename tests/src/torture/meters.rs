@@ -1,5 +1,5 @@
-//! What is measured beside the workload: who answers and how fast, which events arrive, how large the supervisor is,
-//! and when the machine was too busy to run the torture itself.
+//! Measurements beside the workload: the supervisor's answers, events, memory and descriptors, and the times in which the
+//! machine was too busy to run the torture itself.
 
 use std::time::Duration;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use agent_team_protocol::Revision;
 use agent_team_protocol::initialize::Initialize;
-use agent_team_protocol::method::{EventSubscribe, ListTasks, Subscribe, TaskList};
+use agent_team_protocol::method::{EventSubscribe, Nothing, Subscribe, TeamShow};
 use agent_team_protocol::rpc;
 use agent_team_system::process::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -140,9 +140,9 @@ async fn make(kind: FaultKind, world: &World, dice: &mut Dice) -> Option<Vec<u32
             Some(Vec::new())
         }
         FaultKind::Flood => {
-            let call = world.target().call(None, ListTasks::default());
+            let call = world.target().call(None, Nothing {});
             let calls: String = (1..=FLOOD as u64)
-                .map(|id| rpc::request::<TaskList>(id, &call))
+                .map(|id| rpc::request::<TeamShow>(id, &call))
                 .collect();
             let mut flood = write_calls(world, &calls).await?;
             let mut read = vec![0; 1 << 16];

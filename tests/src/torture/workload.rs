@@ -284,7 +284,7 @@ fn command_of(request: &RequestView) -> Option<u64> {
     rest.split_once('-')?.0.parse().ok()
 }
 
-/// The user, who allows some requests, denies others, and takes time over it. Decides until all is over.
+/// Allows some requests and denies others after a pause, as the user does. Ends with the torture.
 pub(crate) async fn decider(target: Target, recorder: Recorder, mut dice: Dice) {
     let mut caller = Caller::new(target, "decider");
     while caller.target.phase() != Phase::Over {

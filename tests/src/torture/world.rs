@@ -1,4 +1,4 @@
-//! The world of a torture: a rig with a team at work, its faults made possible, and what is read from it in the end.
+//! The world of a torture: a rig with a team at work, the means for its faults, and the reading of evidence in the end.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -159,7 +159,7 @@ impl World {
         self.verb(&["ps", "--json"]).await;
     }
 
-    /// Waits until all work is done. What is not done by then is a violation.
+    /// Waits until all work is done. Unfinished work is a violation.
     pub(crate) async fn calm_down(&self, limit: Duration, recorder: &Recorder) {
         let mut caller = Caller::new(self.target(), "calm");
         let deadline = Instant::now() + limit;
@@ -176,7 +176,7 @@ impl World {
         recorder.add(|evidence| evidence.unfinished.extend(unfinished));
     }
 
-    /// Reads what the checkers need, ends the team, and reads what is left.
+    /// Reads the evidence, ends the team, and looks for remains.
     pub(crate) async fn collect(&mut self, recorder: &Recorder) -> Evidence {
         let journal = self.journal().await;
         let tasks = self.tasks().await;
@@ -300,7 +300,7 @@ fn files(directory: &Path) -> impl Iterator<Item = (String, String)> {
     })
 }
 
-/// What is not done yet.
+/// The unfinished work.
 async fn unfinished(caller: &mut Caller) -> Vec<String> {
     let mut unfinished = Vec::new();
     let Ok(team) = caller.call::<TeamShow>(Nothing {}).await else {

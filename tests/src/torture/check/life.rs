@@ -163,8 +163,12 @@ pub(super) fn load(evidence: &Evidence) -> Vec<String> {
             .count()
             > 0;
         if !explained && took > LATENCY_LIMIT + evidence.stalled_in(began, ended) {
+            let near = evidence.faults.iter().filter(|fault| {
+                fault.began <= ended && fault.ended + Duration::from_secs(3) >= began
+            });
+            let near: Vec<_> = near.map(|fault| (fault.kind, fault.began)).collect();
             found.push(format!(
-                "a call at {:.3} s took {took:?}",
+                "a call at {:.3} s took {took:?}, near the faults {near:?}",
                 began.as_secs_f64()
             ));
         }
