@@ -65,9 +65,9 @@ impl World {
     async fn down(mut self) {
         self.rig.ok(["down", "--force"]).await;
         assert_eq!(self.app.sessions().await, Vec::<Value>::new());
-        let ours = |found: &processes::Found| found.command.contains("agent-team");
-        until("all to have ended", async || {
-            (!self.rig.processes().iter().any(ours)).then_some(())
+        until("the end of all of the team's processes", async || {
+            let found = self.rig.processes();
+            (!found.iter().any(processes::Found::is_ours)).then_some(())
         })
         .await;
     }
@@ -524,7 +524,7 @@ async fn doctor_tells_of_each_place_and_of_what_was_never_tried() {
     assert!(
         !rig.processes()
             .iter()
-            .any(|found| found.command.contains("agent-teamd"))
+            .any(|found| found.program == "agent-teamd")
     );
 }
 

@@ -178,7 +178,7 @@ async fn of_many_commands_that_start_a_supervisor_at_once_one_does() {
     let supervisors: Vec<_> = rig
         .processes()
         .into_iter()
-        .filter(|found| found.command.contains("agent-teamd"))
+        .filter(|found| found.program == "agent-teamd")
         .collect();
     assert_eq!(supervisors.len(), 1, "{supervisors:?}");
     rig.until_member_is("ada", MemberState::Idle).await;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::SystemTime;
 
-const NAMES: [&str; 4] = [
+pub(crate) const NAMES: [&str; 4] = [
     "agent-team",
     "agent-teamd",
     "agent-teammate",

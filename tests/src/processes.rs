@@ -4,6 +4,7 @@
 //! The directory is in the environment of the supervisor and of everything that works for it, and in the command line
 //! of tmux. Nobody else's process has it: its name is random. What a test lets escape on purpose has it too.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -16,8 +17,18 @@ use crate::within;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
     pub process: ProcessId,
-    /// Its arguments, for people.
+    /// The file name of its first argument. Tests select processes by this: the rest of the command line contains paths
+    /// of the checkout, which may have the same name as a program.
+    pub program: String,
+    /// Its arguments, for failure messages.
     pub command: String,
+}
+
+impl Found {
+    /// Whether it runs one of the project's own programs.
+    pub fn is_ours(&self) -> bool {
+        crate::binaries::NAMES.contains(&self.program.as_str())
+    }
 }
 
 /// The living processes that name `directory`, this one excluded. None where there is no `/proc`.
@@ -43,7 +54,17 @@ fn found(pid: u32, directory: &[u8]) -> Option<Found> {
             .any(|window| window == directory)
     };
     let command = String::from_utf8_lossy(&arguments).replace('\0', " ");
-    (names(&environment) || names(&arguments)).then_some(Found { process, command })
+    let first = arguments
+        .split(|byte| *byte == 0)
+        .next()
+        .unwrap_or_default();
+    let program = Path::new(OsStr::from_bytes(first)).file_name();
+    let program = program.map(|name| name.to_string_lossy().into_owned());
+    (names(&environment) || names(&arguments)).then_some(Found {
+        process,
+        program: program.unwrap_or_default(),
+        command,
+    })
 }
 
 /// Kills them all. What they start meanwhile is killed too.
@@ -57,7 +78,10 @@ pub async fn end(directory: &Path) {
         for Found { process, .. } in &found {
             let _already_gone = process.signal(Signal::SIGKILL);
         }
-        for Found { process, command } in found {
+        for Found {
+            process, command, ..
+        } in found
+        {
             ended_of(process, &command).await;
         }
     }
