@@ -211,10 +211,7 @@ async fn a_run_says_what_keeps_its_lead_from_going_on() {
     );
     assert!(told.contains("slow down"), "{told}");
     assert!(told.contains("lead: cannot go on: "), "{told}");
-    assert!(
-        told.contains("with --fresh it begins anew"),
-        "the team is gone: {told}"
-    );
+    assert!(told.contains("the next goal starts a new run"), "{told}");
 }
 
 #[tokio::test]
@@ -362,4 +359,65 @@ async fn a_goal_for_a_lead_without_a_model_starts_nothing_and_says_why() {
     rig.set("OPENAI_API_KEY", "a-key-for-nobody");
     rig.ok(["up", "--detach", "Do it"]).await;
     server.asked("lead", 1).await;
+}
+
+#[tokio::test]
+async fn a_goal_is_cancelled_and_the_next_one_starts() {
+    let lead = vec![
+        Reply::call("create_task", json!({"title": "Write the greeting"})),
+        Reply::call("wait", json!({"for": "tasks", "timeout_s": 3600})),
+        Reply::text("I have stopped."),
+        Reply::call("finish", json!({"answer": "The next one."})),
+    ];
+    let ada = vec![Reply::hang(), Reply::text("I have stopped, too.")];
+    let server = FakeModelServer::start(by_model([("lead", lead), ("ada", ada)])).await;
+    let rig = rig(&server);
+    rig.ok(["up", "--detach"]).await;
+    rig.refused(4, ["cancel"]).await;
+    let run = async {
+        rig.run(["run", "--json", "Greet the world"])
+            .await
+            .expect(1)
+    };
+    let cancel = async {
+        server.asked("ada", 1).await;
+        rig.ok(["cancel", "--reason", "wrong branch"]).await
+    };
+    let (report, cancelled) = tokio::join!(run, cancel);
+    assert_eq!(cancelled.stdout, "R-1 is cancelled, with T-1\n");
+    let report = report.json();
+    assert_eq!(report["outcome"], "cancelled");
+    assert_eq!(report["reason"], "cancelled by the user: wrong branch");
+    assert_eq!(rig.task("T-1").await.state, TaskState::Cancelled);
+    server.asked("lead", 3).await;
+    let requests = server.requests();
+    let told = requests
+        .iter()
+        .rfind(|it| it.model() == "lead")
+        .expect("it was asked");
+    assert!(told.said().contains("wrong branch"), "{}", told.said());
+    for member in ["lead", "ada"] {
+        rig.until_member_is(member, MemberState::Idle).await;
+    }
+    let next = rig.ok(["run", "Greet the moon"]).await;
+    assert_eq!(next.stdout, "The next one.\n");
+}
+
+#[tokio::test]
+async fn a_run_that_failed_is_over() {
+    let lead = vec![
+        Reply::text("I am done, I think."),
+        Reply::text("Really."),
+        Reply::call("finish", json!({"answer": "The next one."})),
+    ];
+    let server = FakeModelServer::start(by_model([("lead", lead), ("ada", Vec::new())])).await;
+    let rig = rig(&server);
+    rig.ok(["up", "--detach"]).await;
+    let report = rig
+        .run(["run", "--json", "Greet the world"])
+        .await
+        .expect(1);
+    assert_eq!(report.json()["outcome"], "failed");
+    let next = rig.ok(["run", "Greet the moon"]).await;
+    assert_eq!(next.stdout, "The next one.\n");
 }

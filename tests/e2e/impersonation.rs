@@ -140,6 +140,7 @@ fn calls(rig: &Rig) -> Vec<(&'static str, Value, Rule, Rule)> {
             Never,
             Own,
         ),
+        ("run/cancel", json!({ "reason": "no" }), Never, Never),
         ("run/wait", json!({ "run": "R-1" }), Never, Never),
         ("run/question", json!({}), Never, Own),
         (

@@ -33,7 +33,7 @@ pub enum RunError {
     /// A run is under way: the lead has one goal at a time.
     #[error("a run is under way already")]
     UnderWay,
-    /// There is no lead, or nobody can go on.
+    /// There is no lead.
     #[error(transparent)]
     Refused(Refusal),
     /// The team was shut down, or what it accepted could not be stored.

@@ -25,6 +25,7 @@ A team:
   up           Start the team of this project, or bring it to what its file says now
   down         End everything and print a receipt for each thing
   run          Give the lead a goal, wait for its answer, and print that
+  cancel       Cancel the goal under way, with its tasks
   attach       Show the team, or one member's pane, in this terminal
   next         Show the pane of the member that waits for you longest
   panes        Give members a pane again that go on without
@@ -105,6 +106,15 @@ pub(crate) enum Color {
 pub(crate) enum Verb {
     Up(Up),
     Run(Run),
+    /// Cancel the goal under way, with its tasks
+    ///
+    /// The members stay up. The lead is notified, and the open tasks that members added for the goal are cancelled; your
+    /// own tasks stay. A command that waits for the goal prints the outcome `cancelled` and exits 1.
+    Cancel {
+        /// Why, for the lead; `-` reads stdin
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        reason: String,
+    },
     /// End everything and print a receipt for each thing
     Down {
         /// Skip the grace: end the processes at once

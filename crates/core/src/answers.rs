@@ -59,6 +59,11 @@ pub enum Answer {
     Run {
         run: RunId,
     },
+    /// With the tasks that were cancelled with it.
+    Cancelled {
+        run: RunId,
+        tasks: Vec<TaskId>,
+    },
     Request {
         request: RequestId,
     },

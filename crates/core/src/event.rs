@@ -188,6 +188,9 @@ pub enum Event {
         then_down: bool,
         /// What the team's memory holds from now on.
         memory: Vec<(Arc<str>, Arc<str>)>,
+        /// The number of the first task that may be added during the run. Older journals do not say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        first_task: Option<TaskId>,
     },
     RunFinished {
         run: RunId,

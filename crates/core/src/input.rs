@@ -53,6 +53,11 @@ pub enum Input {
     Unresponsive {
         launch: LaunchId,
     },
+    /// A caller that waits for the run was told that it cannot end by itself any more, for this reason.
+    RunStuck {
+        run: RunId,
+        reason: String,
+    },
     /// The idle hook wants her to go on, for this reason.
     IdleRefused {
         launch: LaunchId,
@@ -165,6 +170,9 @@ pub enum Call {
     FinishRun {
         answer: Arc<str>,
         force: bool,
+    },
+    CancelRun {
+        reason: Arc<str>,
     },
     /// What the lead's model says to the question of a round.
     ReplyToQuestion {

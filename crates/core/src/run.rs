@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   RunStarted ──▶ under way ── RunFinished, by the lead ──▶ finished
-//!                      ├─────── RunFailed, nobody can go on ──▶ failed
+//!                      ├─────── RunFailed, nobody can go on, or the user cancels it ──▶ failed
 //!                      └─────── another goal takes its place ──▶ abandoned
 //! ```
 //! A run under way survives `down`: the next `up` goes on with it.
@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use agent_team_protocol::id::RunId;
+use agent_team_protocol::id::{RunId, TaskId};
 
 use crate::round::Round;
 
@@ -31,6 +31,8 @@ pub struct Run {
     pub rounds: Vec<Round>,
     /// The lead was told that everybody is idle, and nobody has worked since.
     pub(crate) told_idle: bool,
+    /// Tasks from this number on were added during the run.
+    pub(crate) first_task: TaskId,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +60,8 @@ pub enum Failure {
     MaxRounds,
     /// Nobody can go on with it.
     Stuck,
+    /// The user cancelled it.
+    Cancelled,
 }
 
 /// What is known of a member's mind, which is kept elsewhere.

@@ -147,6 +147,7 @@ impl Team {
                     goal: run.goal.clone(),
                     then_down: run.then_down,
                     memory: Vec::new(),
+                    first_task: Some(run.first_task),
                 },
             ));
             events.extend(round_events(run).map(|event| (0, event)));

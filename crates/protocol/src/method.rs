@@ -20,7 +20,10 @@ pub use message::{
     ListMessages, MessageListAnswer, ReadMessages, SendAnswer, SendMessage, TEXT_MAX,
 };
 pub use pane::{Attach, AttachAnswer, HoldAnswer, HoldPane, ReopenAnswer, ReopenPanes, Reopened};
-pub use run::{FinishRun, ListRounds, ReplyToRun, RoundListAnswer, RunAnswer, StartRun, WaitRun};
+pub use run::{
+    CancelAnswer, CancelRun, FinishRun, ListRounds, ReplyToRun, RoundListAnswer, RunAnswer,
+    StartRun, WaitRun,
+};
 pub use task::{
     AddTask, AssignTask, ClaimTask, EndTask, ListTasks, OneTask, TaskAnswer, TaskChanges,
     TaskListAnswer, UpdateTask,
@@ -137,6 +140,8 @@ methods! {
     RunStart = "run/start" (StartRun) -> RunAnswer;
     /// Ends the run with its answer. The lead.
     RunFinish = "run/finish" (FinishRun) -> RunAnswer;
+    /// Ends the run under way without an answer, and cancels the open tasks that members added for it. Client.
+    RunCancel = "run/cancel" (CancelRun) -> CancelAnswer;
     /// Answers when the run has ended. Client.
     RunWait = "run/wait" (WaitRun) -> RunView;
 

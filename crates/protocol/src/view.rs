@@ -403,6 +403,8 @@ pub enum RunState {
     MaxRounds,
     /// Nobody can go on with it.
     Failed,
+    /// The user cancelled it.
+    Cancelled,
     /// The team went down, or another goal took its place.
     Abandoned,
     #[serde(other)]

@@ -525,7 +525,8 @@ fn hint(refused: &Refused) -> Option<String> {
             format!("first: agent-team task retry {task}")
         }
         Refused::RunUnderWay(_) => {
-            "agent-team send lead \"…\" speaks to her; agent-team down ends the team".to_owned()
+            "agent-team send lead \"…\" writes to the lead; agent-team cancel ends the goal"
+                .to_owned()
         }
         Refused::TasksOpen { .. } => {
             "wait for them, cancel them, or finish with `force` and say what is left open"

@@ -114,6 +114,7 @@ pub(crate) fn run(run: &Run) -> RunView {
             let state = match failure {
                 Failure::MaxRounds => RunState::MaxRounds,
                 Failure::Stuck => RunState::Failed,
+                Failure::Cancelled => RunState::Cancelled,
             };
             (state, None, text(reason), Some(*at))
         }

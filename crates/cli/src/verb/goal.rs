@@ -68,6 +68,12 @@ pub(super) fn note(result: &RunResult, output: Output) {
     if let Some(reason) = &result.reason {
         output.note(&format!("no answer: {}", text::line(reason)));
     }
+    if result.outcome == RunState::Failed {
+        output.note(
+            "agent-team logs lead shows what the lead did; the next goal starts a new run in the same conversation, \
+             and up or run --fresh forgets the board and the conversations",
+        );
+    }
 }
 
 /// Whether there is an answer.

@@ -2,6 +2,7 @@
 
 mod attach;
 pub(crate) mod audit;
+mod cancel;
 mod completions;
 mod config;
 mod doctor;
@@ -50,6 +51,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match verb {
         Verb::Up(args) => up::run(&global, output, args).await,
         Verb::Run(args) => run::run(&global, output, args).await,
+        Verb::Cancel { reason } => cancel::run(&global, output, reason).await,
         Verb::Down { force } => down::run(&global, output, force).await,
         Verb::Ps => ps::run(&global, output).await,
         Verb::Top { once } => top::run(&global, output, once).await,

@@ -108,7 +108,7 @@ async fn carry_out(
                 return Err(failure);
             }
             end(session, output).await?;
-            return Err(without_lead(failure));
+            return Err(failure);
         }
         Ok(Waited::Interrupted) => {
             if ours {
@@ -140,16 +140,6 @@ async fn carry_out(
         true => gone.into(),
         false => ExitCode::FAILURE,
     })
-}
-
-/// What can be done about a lead who brings nothing to its end is another thing once her team was ended too.
-fn without_lead(failure: Failure) -> Failure {
-    match failure {
-        Failure::Told(told) if told.code == "lead_ended" => Failure::Told(told).hint(
-            "agent-team logs lead says what she did; the next run goes on from there, with --fresh it begins anew",
-        ),
-        other @ (Failure::Told(_) | Failure::BrokenPipe) => other,
-    }
 }
 
 /// The team that the goal is for.

@@ -4,6 +4,7 @@
 //! refusal comes before the first event of its call, so that what is refused changes nothing.
 
 mod budgets;
+mod cancel;
 mod claims;
 mod lifecycle;
 mod messages;
@@ -92,6 +93,7 @@ impl<'a> Turn<'a> {
             Input::TreeGone { launch } => self.tree_gone(&launch),
             Input::Unresponsive { launch } => self.unresponsive(&launch),
             Input::IdleRefused { launch, reason } => self.idle_refused(&launch, &reason),
+            Input::RunStuck { run, reason } => self.run_stuck(run, reason),
             Input::DeadlineReached => self.deadline_reached(),
         }
     }
@@ -205,6 +207,9 @@ impl<'a> Turn<'a> {
                 .user_only(by, "start a run")
                 .and_then(|()| self.start_run(goal, then_down, anew, memory)),
             Call::FinishRun { answer, force } => self.finish_run(by, answer, force),
+            Call::CancelRun { reason } => self
+                .user_only(by, "cancel a run")
+                .and_then(|()| self.cancel_run(&reason)),
             Call::ReplyToQuestion { run, round, text } => {
                 self.reply_to_question(by, run, round, &text)
             }

@@ -188,7 +188,7 @@ impl Turn<'_> {
     }
 
     /// Ends the round whose task has come to its end, or never will.
-    fn end_round(&mut self) {
+    pub(super) fn end_round(&mut self) {
         let Some(run) = &self.team.run else { return };
         let Some((round, member, id)) = run.round_under_way() else {
             return;
@@ -275,7 +275,7 @@ impl Turn<'_> {
         self.leave_after_run("the run is finished");
     }
 
-    fn fail_run(&mut self, run: RunId, failure: Failure, reason: String) {
+    pub(super) fn fail_run(&mut self, run: RunId, failure: Failure, reason: String) {
         self.record(Event::RunFailed {
             run,
             failure,

@@ -37,7 +37,8 @@ impl Turn<'_> {
         };
         let before = self.team.run.as_ref().filter(|run| run.is_under_way());
         if let Some(run) = before {
-            if !anew {
+            // The end of a run that nobody works for cannot be waited for: another goal may replace it.
+            if !anew && !self.team.is_stalled() {
                 return Err(Refused::RunUnderWay(run.id));
             }
             let run = run.id;
@@ -51,6 +52,7 @@ impl Turn<'_> {
             goal: goal.clone(),
             then_down,
             memory: memory.into_iter().collect(),
+            first_task: Some(self.team.next_task()),
         });
         if self.member(&lead)?.plan.must_plan {
             self.withdraw_waiting(&lead);

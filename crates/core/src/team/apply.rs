@@ -318,6 +318,7 @@ impl Team {
                 goal,
                 then_down,
                 memory,
+                first_task,
             } => {
                 self.run = Some(Run {
                     id: *run,
@@ -327,6 +328,7 @@ impl Team {
                     then_down: *then_down,
                     rounds: Vec::new(),
                     told_idle: false,
+                    first_task: first_task.unwrap_or_else(|| self.next_task()),
                 });
                 self.memory = memory.iter().cloned().collect();
                 self.account.begin(&self.spent, tick);

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use agent_team_core::input::{Call, Growth};
+use agent_team_core::effect::Effect;
+use agent_team_core::input::{Call, Growth, Input, Verdict};
 use agent_team_core::member::Life;
-use agent_team_core::run::{Memory, RunState, Spent};
+use agent_team_core::run::{Failure, Memory, RunState, Spent};
+use agent_team_core::task::Outcome;
 use agent_team_core::{Answer, Refused};
-use agent_team_protocol::id::{MessageId, Party, RunId};
+use agent_team_protocol::id::{MessageId, Party, RunId, TaskId};
 
-use crate::plans::name;
+use crate::plans::{name, task_plan};
 use crate::rig::{Done, Rig, file};
 
 fn start(goal: &str) -> Call {
@@ -230,5 +232,122 @@ fn who_thinks_may_have_started_programs_without_a_task() {
     assert!(
         matches!(rig.life("ada"), Life::Ending { .. }),
         "what she left behind is looked for first"
+    );
+}
+
+fn cancel(reason: &str) -> Call {
+    Call::CancelRun {
+        reason: reason.into(),
+    }
+}
+
+/// A task that a member adds.
+fn adds(rig: &mut Rig, member: &str, title: &str) -> TaskId {
+    rig.by(
+        member,
+        Call::AddTask {
+            plan: task_plan(title),
+            after: Vec::new(),
+            lines: Vec::new(),
+        },
+    )
+    .task()
+}
+
+#[test]
+fn a_cancelled_goal_takes_the_tasks_of_members_with_it() {
+    let mut rig = Rig::of(file(&["ada"]));
+    let before = rig.add("Before");
+    assert_eq!(rig.owner(before).as_deref(), Some("ada"));
+    rig.user(start("goal")).answer();
+    let pending = adds(&mut rig, "lead", "Pending");
+    let ours = rig.add("Ours");
+    let claim = rig.claim_of(before);
+    rig.by(
+        "ada",
+        Call::CompleteTask {
+            claim,
+            result: "done".into(),
+            verdict: Verdict::Unasked,
+        },
+    )
+    .answer();
+    assert_eq!(rig.owner(pending).as_deref(), Some("ada"));
+    let waiting = adds(&mut rig, "lead", "Waiting");
+    assert_eq!(
+        rig.by("lead", cancel("")).refusal(),
+        Refused::NotPermitted("cancel a run")
+    );
+
+    let cancelled = rig.user(cancel("wrong branch"));
+    let abandons =
+        |effect: &Effect| matches!(effect, Effect::Abandon { task, .. } if *task == pending);
+    assert!(
+        cancelled.effects.iter().any(abandons),
+        "ada stops working on it"
+    );
+    let tasks = vec![pending, waiting];
+    let run = RunId(1);
+    assert_eq!(cancelled.answer(), Answer::Cancelled { run, tasks });
+    for task in [pending, waiting] {
+        assert_eq!(rig.task(task).outcome, Outcome::Cancelled);
+    }
+    assert_eq!(
+        rig.owner(ours).as_deref(),
+        Some("ada"),
+        "the user's own stays"
+    );
+    let told = rig.inbox("lead").pop().expect("the lead is notified");
+    assert!(
+        told.contains("wrong branch") && told.contains(&pending.to_string()),
+        "{told}"
+    );
+    let ended = rig.team.run().expect("there was one");
+    assert!(matches!(
+        &ended.state,
+        RunState::Failed { failure: Failure::Cancelled, reason, .. } if reason.contains("wrong branch")
+    ));
+    assert_eq!(
+        rig.by("lead", finish("late", true)).refusal(),
+        Refused::NoRun
+    );
+    assert_eq!(rig.user(cancel("")).refusal(), Refused::NoRun);
+    rig.user(start("the next")).answer();
+}
+
+#[test]
+fn a_goal_that_nobody_works_for_gives_way_to_the_next() {
+    let mut rig = Rig::of(file(&["ada"]));
+    rig.user(start("one")).answer();
+    for words in ["planning", "so what"] {
+        says(&mut rig, "lead", words);
+        rests(&mut rig, "lead", "");
+    }
+    assert!(rig.team.is_stalled());
+    assert_eq!(
+        rig.user(start("two")).answer(),
+        Answer::Run { run: RunId(2) }
+    );
+}
+
+#[test]
+fn a_run_that_was_reported_as_stuck_is_over() {
+    let mut rig = Rig::of(file(&["ada"]));
+    rig.user(start("one")).answer();
+    let stuck = |run| Input::RunStuck {
+        run,
+        reason: "the lead is held".into(),
+    };
+    assert_eq!(rig.input(stuck(RunId(9))).events, []);
+    rig.input(stuck(RunId(1)));
+    assert!(rig.team.run().is_some_and(|run| !run.is_under_way()));
+    assert_eq!(
+        rig.input(stuck(RunId(1))).events,
+        [],
+        "it is reported twice"
+    );
+    assert_eq!(
+        rig.user(start("two")).answer(),
+        Answer::Run { run: RunId(2) }
     );
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::id::RunId;
+use crate::id::{RunId, TaskId};
 use crate::view::RoundView;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -37,6 +37,22 @@ pub struct FinishRun {
     /// Also with tasks that are not finished.
     #[serde(default)]
     pub force: bool,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct CancelRun {
+    /// For the lead, and for the callers that wait for the run.
+    #[serde(default)]
+    pub reason: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct CancelAnswer {
+    pub run: RunId,
+    /// Tasks that were cancelled with it.
+    pub tasks: Vec<TaskId>,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]

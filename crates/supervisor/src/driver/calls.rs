@@ -3,7 +3,7 @@
 use agent_team_core::refusal::PLAN_FIRST;
 use agent_team_core::{Answer, Call, CallKey, Input, Origin, ReplyTo};
 use agent_team_protocol::method::{
-    Nothing, RunAnswer, SendAnswer, Spawn, TaskAnswer, TranscriptAnswer,
+    CancelAnswer, Nothing, RunAnswer, SendAnswer, Spawn, TaskAnswer, TranscriptAnswer,
 };
 use agent_team_protocol::request::{OneRequest, Permission};
 use agent_team_protocol::{ErrorCode, Refusal};
@@ -148,6 +148,7 @@ impl Driver {
                 why: PLAN_FIRST.to_owned(),
             }),
             (Answer::Run { run }, _) => reply.ok(&RunAnswer { run }),
+            (Answer::Cancelled { run, tasks }, _) => reply.ok(&CancelAnswer { run, tasks }),
             (Answer::Length { length }, Shape::Append(member)) => reply.ok(&TranscriptAnswer {
                 length,
                 allowance: self.allowance(&member),

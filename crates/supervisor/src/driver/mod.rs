@@ -37,7 +37,7 @@ use agent_team_protocol::notification::{
 };
 use agent_team_protocol::spec::TeamSpec;
 use agent_team_protocol::view::{CommitView, DriverView, Receipt};
-use agent_team_protocol::{ErrorCode, LaunchId, MemberName, MessageId, Party, Refusal};
+use agent_team_protocol::{ErrorCode, LaunchId, MemberName, MessageId, Party, Refusal, RunId};
 use agent_team_store::{Archived, Durability, History, JournalEntry, TeamIdentity};
 use agent_team_system::clock;
 use agent_team_system::directories::Directories;
@@ -102,6 +102,11 @@ pub(crate) enum Message {
         claim: ClaimRef,
         result: Arc<str>,
         verdict: Verdict,
+    },
+    /// A caller waits for a run that cannot end by itself any more.
+    RunStuck {
+        run: RunId,
+        reason: String,
     },
     /// A hook wants an idle member to go on.
     IdleRefused {
@@ -384,6 +389,7 @@ impl Driver {
             Message::NotStarted { launch, fault } => {
                 self.urgent(Input::NotStarted { launch, fault })
             }
+            Message::RunStuck { run, reason } => self.urgent(Input::RunStuck { run, reason }),
             Message::Exited(launch) => self.urgent(Input::Exited { launch }),
             Message::TreeEnded { launch, ended } => self.tree_ended(launch, ended),
             Message::TreeSurvived { launch, pids } => self.tree_survived(&launch, &pids),

@@ -97,10 +97,14 @@ impl Driver {
                 reply.ok(&answer);
             }
             Waiter::Run { reply, run } => match self.team.run() {
-                Some(last) if last.id == run && last.is_under_way() => match self.lead_ended() {
-                    Some(refusal) => reply.refuse(refusal),
-                    None => return Some(Waiter::Run { reply, run }),
-                },
+                Some(last) if last.id == run && last.is_under_way() => {
+                    // A caller that has gone is told nothing, and so ends nothing.
+                    if let Some(reason) = self.stuck().filter(|_| !reply.outbox().is_closed()) {
+                        // The caller is answered once the end of the run is stored.
+                        self.send_to_self(Message::RunStuck { run, reason });
+                    }
+                    return Some(Waiter::Run { reply, run });
+                }
                 Some(last) if last.id == run => reply.ok(&view::run(last)),
                 Some(_) | None => {
                     let text = format!("another goal took the place of {run}");
@@ -143,17 +147,14 @@ impl Driver {
         None
     }
 
-    /// Why nobody brings a run to its end, unless the lead may yet do so by herself.
-    fn lead_ended(&self) -> Option<Refusal> {
-        let why = match self.team.lead().map(|lead| &lead.life) {
-            Some(Life::Held { reason }) => format!("the lead is held: {reason}"),
-            Some(Life::Stopped) => "the lead was stopped".to_owned(),
-            None => "the team has no lead any more".to_owned(),
+    /// Why the run under way cannot end by itself any more, if so.
+    fn stuck(&self) -> Option<String> {
+        match self.team.lead().map(|lead| &lead.life) {
+            Some(Life::Held { reason }) => Some(format!("the lead is held: {reason}")),
+            Some(Life::Stopped) => Some("the lead was stopped".to_owned()),
+            None => Some("the team has no lead any more".to_owned()),
             Some(Life::Ready { .. }) if self.team.is_stalled() => {
-                let text = "everybody is idle, and the lead has not finished the run";
-                return Some(Refusal::new(ErrorCode::LeadEnded, text).hint(
-                    "agent-team logs lead says what she did; agent-team send lead speaks to her",
-                ));
+                Some("everybody is idle, and the lead has not finished the run".to_owned())
             }
             Some(
                 Life::Planned
@@ -163,11 +164,8 @@ impl Driver {
                 | Life::Draining { .. }
                 | Life::Ending { .. }
                 | Life::Cooling { .. },
-            ) => return None,
-        };
-        Some(
-            Refusal::new(ErrorCode::LeadEnded, why).hint("agent-team restart lead goes on with it"),
-        )
+            ) => None,
+        }
     }
 
     pub(super) fn begin_down(&mut self, reply: Reply) {

@@ -237,6 +237,9 @@ pub(super) fn destination(method: &str, call: &Envelope<'_>) -> Result<Destinati
                 force,
             })
         }
+        m::RunCancel::NAME => change(Call::CancelRun {
+            reason: call.args::<m::RunCancel>()?.reason.into(),
+        }),
         m::RunQuestion::NAME => read(Query::WaitForQuestion),
         m::RunReply::NAME => {
             let m::ReplyToRun { run, round, text } = call.args::<m::RunReply>()?;

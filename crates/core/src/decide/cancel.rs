@@ -1,0 +1,69 @@
+//! Runs that end without an answer because of a caller: the user cancels the goal, or a command that waits for it
+//! reports its failure.
+//!
+//! Cancelling leaves the members up. Every open task that members added for the goal is cancelled; the user's own tasks
+//! stay as they are.
+
+use agent_team_protocol::id::{Party, RunId};
+
+use super::{Decided, TEXT_MAX, Turn, check_size};
+use crate::answers::Answer;
+use crate::event::Event;
+use crate::input::Origin;
+use crate::refusal::Refused;
+use crate::run::{Failure, Run};
+use crate::task::{Outcome, Task};
+
+impl Turn<'_> {
+    pub(super) fn cancel_run(&mut self, reason: &str) -> Decided {
+        check_size("the reason", reason, TEXT_MAX)?;
+        let under_way = self.team.run.as_ref().filter(|run| run.is_under_way());
+        let run = under_way.ok_or(Refused::NoRun)?;
+        let id = run.id;
+        let tasks = self.tasks_of(run);
+        for task in &tasks {
+            self.record(Event::TaskCancelled { task: task.id });
+            self.abandon(&Origin::User, task, "the user cancelled the goal");
+        }
+        // A round under way ends before its run does.
+        self.end_round();
+        let mut why = "cancelled by the user".to_owned();
+        if !reason.trim().is_empty() {
+            why.push_str(": ");
+            why.push_str(reason.trim());
+        }
+        self.fail_run(id, Failure::Cancelled, why.clone());
+        if let lead @ Party::Member(_) = self.lead() {
+            let mut text = format!("The goal {id} is {why}. Stop working on it.");
+            if !tasks.is_empty() {
+                let ids: Vec<String> = tasks.iter().map(|task| task.id.to_string()).collect();
+                text.push_str(&format!(" Cancelled with it: {}.", ids.join(", ")));
+            }
+            text.truncate(text.floor_char_boundary(TEXT_MAX));
+            // Urgent: what the model does for the goal is interrupted.
+            self.accept(Party::System, vec![lead], text.into(), true, None);
+        }
+        let tasks = tasks.iter().map(|task| task.id).collect();
+        Ok(Answer::Cancelled { run: id, tasks }.into())
+    }
+
+    /// Open tasks that members, or the rounds, added during the run.
+    fn tasks_of(&self, run: &Run) -> Vec<Task> {
+        let is_open = |task: &&Task| match task.outcome {
+            Outcome::Pending { .. } | Outcome::InProgress { .. } => true,
+            Outcome::Failed { .. } | Outcome::Cancelled => false,
+        };
+        let tasks = self.team.board.iter().filter(is_open);
+        let tasks = tasks.filter(|task| task.id >= run.first_task);
+        let by_members = tasks.filter(|task| task.created_by != Party::User);
+        by_members.cloned().collect()
+    }
+
+    /// A caller is told that the run has failed, so it is over: the next goal starts another one.
+    pub(super) fn run_stuck(&mut self, run: RunId, reason: String) {
+        let under_way = self.team.run.as_ref().filter(|it| it.is_under_way());
+        if under_way.is_some_and(|under_way| under_way.id == run) {
+            self.fail_run(run, Failure::Stuck, reason);
+        }
+    }
+}
