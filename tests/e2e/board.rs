@@ -367,3 +367,31 @@ async fn the_list_shows_what_a_program_came_to_and_show_all_that_it_said() {
         .says("much before")
         .says("it came to this");
 }
+
+#[tokio::test]
+async fn what_blocks_a_task_is_shown_and_taken_away() {
+    let rig = headless(&["ada"], "");
+    rig.ok(["up"]).await;
+    rig.ok(["task", "add", "First", "--for", "ada"]).await;
+    rig.ok(["task", "add", "Second", "--after", "T-1", "--run", "true"])
+        .await;
+    rig.ok(["task", "cancel", "T-1"]).await;
+    let way_out = "agent-team task update T-2 --clear after";
+    rig.ok(["task", "show", "T-2"])
+        .await
+        .says("T-1 First: cancelled")
+        .says(way_out);
+    rig.ok(["why", "ada"])
+        .await
+        .says("T-2 waits for T-1, which is cancelled")
+        .says(way_out);
+    rig.ok(["task", "update", "T-2", "--clear", "after"]).await;
+    rig.until_task_is("T-2", TaskState::Completed).await;
+    rig.ok([
+        "task", "add", "Third", "--role", "reviewer", "--run", "true",
+    ])
+    .await;
+    rig.ok(["task", "update", "T-3", "--clear", "role", "--for", "ada"])
+        .await;
+    rig.until_task_is("T-3", TaskState::Completed).await;
+}

@@ -82,6 +82,7 @@ fn calls(rig: &Rig) -> Vec<(&'static str, Value, Rule, Rule)> {
         ("pane/hold", hold, Never, Never),
         ("member/spawn", json!({ "role": "nobody" }), Never, May),
         ("member/stop", json!({ "member": "ada" }), Never, Own),
+        ("member/remove", json!({ "member": "ada" }), Never, Own),
         ("stop/answer", json!({ "objection": "no" }), May, May),
         ("member/kill", bob.clone(), Never, Never),
         ("member/restart", bob.clone(), Never, Own),

@@ -321,3 +321,31 @@ async fn the_end_of_the_last_member_is_said_to_be_the_teams() {
     let bob = rig.json(["stop", "bob"]).await;
     assert_eq!(bob["team"], "down");
 }
+
+#[tokio::test]
+async fn a_spawned_member_comes_back_with_up_until_it_is_removed() {
+    let rig = headless(&["ada"], "");
+    rig.ok(["up"]).await;
+    rig.ok(["spawn", "worker", "--name", "zoe", "--engine", "command"])
+        .await;
+    rig.ok(["down"]).await;
+    rig.ok(["up"]).await.says("zoe");
+    rig.until_member_is("zoe", MemberState::Idle).await;
+    let taken = rig.refused(4, ["spawn", "worker", "--name", "zoe"]).await;
+    assert!(
+        taken["hint"]
+            .as_str()
+            .expect("a hint")
+            .contains("agent-team member remove zoe")
+    );
+    rig.refused(4, ["member", "remove", "ada"]).await;
+    let removed = rig.ok(["member", "remove", "zoe"]).await;
+    assert_eq!(removed.stdout, "zoe has left the team\n");
+    rig.refused(3, ["why", "zoe"]).await;
+    rig.ok(["spawn", "worker", "--name", "zoe", "--engine", "command"])
+        .await;
+    rig.ok(["member", "remove", "zoe"]).await;
+    rig.ok(["down"]).await;
+    rig.ok(["up"]).await;
+    rig.refused(3, ["why", "zoe"]).await;
+}

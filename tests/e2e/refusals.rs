@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 /// A team with these members besides its lead, which ask this server.
 fn rig(server: &FakeModelServer, more: &str) -> Rig {
     let mut rig = Rig::with_team(&format!(
-        "mode = \"lead\"\n[panes]\nplacement = \"headless\"\n[limits]\nteammates = 2\n[lead]\n\
+        "mode = \"lead\"\n[panes]\nplacement = \"headless\"\n[limits]\nteammates = 1\n[lead]\n\
          model = \"openai/lead\"\n[[member]]\nname = \"ada\"\nengine = \"native\"\nmodel = \"openai/ada\"\n\
          claim = \"assigned\"\n{more}"
     ));
@@ -65,7 +65,7 @@ async fn what_the_lead_cannot_have_says_why_and_what_to_do() {
         (
             "spawn_teammate",
             json!({"name": "cleo"}),
-            "its limit is 2\nWhat to do: give the work to a teammate who is there",
+            "its limit is 1\nWhat to do: assign the work to another teammate",
         ),
         ("stop_teammate", json!({"name": "bob"}), "bob"),
         ("resume_teammate", json!({"name": "bob"}), "bob"),

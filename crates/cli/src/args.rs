@@ -13,7 +13,7 @@ mod task;
 
 pub(crate) use requests::{RequestsCommand, Scope};
 pub(crate) use rules::RulesCommand;
-pub(crate) use task::{TaskCommand, TaskFields};
+pub(crate) use task::{Clear, TaskCommand, TaskFields};
 
 /// The verbs by what they are for. Clap cannot group subcommands; a test holds this list to the enum below.
 const HELP: &str = "\
@@ -40,6 +40,7 @@ Members:
   stop         Ask a member to end, and keep it stopped
   kill         End a member's whole process tree at once, and keep it stopped
   restart      A new launch of a member, in the same pane
+  member       Members: remove
 Work:
   send         Send a message to a member, or to all
   messages     The messages of the team, or of one member
@@ -193,6 +194,9 @@ pub(crate) enum Verb {
     Restart {
         member: MemberName,
     },
+    /// The members of the team
+    #[command(subcommand)]
+    Member(MemberCommand),
     /// Send a message to a member, or to all
     Send {
         /// A member, `lead`, or `all`
@@ -285,6 +289,17 @@ pub(crate) enum Verb {
         /// Write one page per verb into this directory
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MemberCommand {
+    /// End a spawned member and remove it from the team: its name is free again, its tasks return to the board
+    Remove {
+        member: MemberName,
+        /// Also when it is at work and objects
+        #[arg(long)]
+        force: bool,
     },
 }
 

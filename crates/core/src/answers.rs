@@ -53,6 +53,10 @@ pub enum Answer {
     Member {
         member: MemberName,
     },
+    /// Told when the member has left the team.
+    Removed {
+        member: MemberName,
+    },
     Up {
         changes: Vec<Change>,
     },

@@ -111,6 +111,10 @@ pub enum Event {
         member: MemberName,
         next: Next,
     },
+    /// Spawned members end with the team: the next `up` starts them again.
+    MembersSuspended {
+        members: Vec<MemberName>,
+    },
     /// She has nothing to do and found nothing to take.
     MemberIdle {
         member: MemberName,
@@ -368,6 +372,8 @@ pub enum Event {
         worked: bool,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         objection: Option<Arc<str>>,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        suspended: bool,
     },
     /// What a member has used, and for how long. After the run and the mind, which change it.
     AccountKept {

@@ -102,6 +102,11 @@ pub enum Call {
     AnswerStop {
         objection: Option<Arc<str>>,
     },
+    /// Stops it and takes it off the roster.
+    Remove {
+        member: MemberName,
+        force: bool,
+    },
     Kill {
         member: MemberName,
     },
@@ -329,10 +334,12 @@ pub struct TaskChanges {
     pub priority: Option<i32>,
     pub labels: Option<Vec<Arc<str>>>,
     pub after: Option<Vec<After>>,
-    pub role: Option<RoleName>,
+    /// `Some(None)` clears it, as with the other nested options.
+    pub role: Option<Option<RoleName>>,
+    pub assignee: Option<Option<MemberName>>,
     pub files: Option<Vec<Arc<str>>>,
-    pub run: Option<Arc<str>>,
-    pub verify: Option<Arc<str>>,
+    pub run: Option<Option<Arc<str>>>,
+    pub verify: Option<Option<Arc<str>>>,
     pub rerun: Option<bool>,
     pub active_form: Option<Arc<str>>,
     pub metadata: Option<Arc<str>>,

@@ -57,6 +57,8 @@ pub struct Member {
     pub lock: Lock,
     /// Why this launch did not end when it was asked to.
     pub objection: Option<Arc<str>>,
+    /// It was spawned and ended with the team: the next `up` starts it again.
+    pub(crate) suspended: bool,
     /// The idle hook was asked since she last worked.
     pub(crate) told_idle: bool,
     /// This launch held a task, so that there may be processes besides its worker.
@@ -262,6 +264,7 @@ impl Member {
             account: Account::default(),
             lock: Lock::default(),
             objection: None,
+            suspended: false,
             told_idle: false,
             worked: false,
         }

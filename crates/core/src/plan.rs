@@ -98,7 +98,7 @@ pub struct FileTask {
 /// The team's own part of the plan.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TeamPlan {
-    /// Members that are not stopped, at most.
+    /// Teammates that are not stopped, at most: the lead is not counted.
     pub teammates: u32,
     /// Launches of foreign agents under way at once, at most.
     pub starting: u32,

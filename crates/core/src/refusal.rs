@@ -30,7 +30,11 @@ pub enum Refused {
     TwoLeads,
     #[error("a member called {0} is there already")]
     NameTaken(MemberName),
-    #[error("the team would have {wanted} members that are not stopped, and its limit is {limit}")]
+    #[error("{0} is a member of the team file")]
+    OfTheFile(MemberName),
+    #[error(
+        "the team would have {wanted} teammates that are not stopped, and its limit is {limit}"
+    )]
     TooManyMembers { wanted: usize, limit: u32 },
     #[error("{what} is {bytes} bytes long, and the limit is {limit}")]
     TooLarge {

@@ -350,6 +350,7 @@ fn member_events(member: &Member) -> Vec<Event> {
         told_idle: member.told_idle,
         worked: member.worked,
         objection: member.objection.clone(),
+        suspended: member.suspended,
     });
     events
 }

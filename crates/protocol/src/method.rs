@@ -14,7 +14,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 pub use event::{Subscribe, SubscribeAnswer};
-pub use member::{AnswerStop, Exit, LogAnswer, MemberAnswer, OneMember, Spawn, Stop};
+pub use member::{
+    AnswerStop, Exit, LogAnswer, MemberAnswer, OneMember, RemoveAnswer, RemoveMember, Spawn, Stop,
+};
 pub use memory::{GetMemory, Memory, PutMemory};
 pub use message::{
     ListMessages, MessageListAnswer, ReadMessages, SendAnswer, SendMessage, TEXT_MAX,
@@ -25,8 +27,8 @@ pub use run::{
     StartRun, WaitRun,
 };
 pub use task::{
-    AddTask, AssignTask, ClaimTask, EndTask, ListTasks, OneTask, TaskAnswer, TaskChanges,
-    TaskListAnswer, UpdateTask,
+    AddTask, AssignTask, ClaimTask, ClearField, EndTask, ListTasks, OneTask, TaskAnswer,
+    TaskChanges, TaskListAnswer, UpdateTask,
 };
 pub use team::{
     CallerTerminal, Change, ChangeKind, Down, DownAnswer, Outcome, SECRET_MIN, SetBudget,
@@ -103,6 +105,8 @@ methods! {
     /// Asks a member to end, ends it after the grace, and keeps it stopped; refused when it is in a turn and objects.
     /// Client, and the lead.
     MemberStop = "member/stop" (Stop) -> MemberAnswer;
+    /// Ends a spawned member as `member/stop` does and removes it from the team. Client, and the lead.
+    MemberRemove = "member/remove" (RemoveMember) -> RemoveAnswer;
     /// What a member that was asked to end says to that. Member.
     StopAnswer = "stop/answer" (AnswerStop) -> Nothing;
     /// Ends a member's whole process tree at once, and keeps it stopped. Client.

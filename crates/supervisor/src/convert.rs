@@ -372,16 +372,21 @@ pub(crate) fn after(after: &[String]) -> Vec<After> {
 }
 
 pub(crate) fn task_changes(changes: method::TaskChanges) -> TaskChanges {
+    let clears = |field| changes.clear.contains(&field);
     TaskChanges {
         title: changes.title.map(Into::into),
         description: changes.description.map(Into::into),
         priority: changes.priority,
         labels: changes.labels.map(texts),
         after: changes.after.as_deref().map(after),
-        role: changes.role,
+        role: change(changes.role, clears(method::ClearField::Role)),
+        assignee: change(changes.assignee, clears(method::ClearField::For)),
         files: changes.files.map(texts),
-        run: changes.run.map(Into::into),
-        verify: changes.verify.map(Into::into),
+        run: change(changes.run.map(Into::into), clears(method::ClearField::Run)),
+        verify: change(
+            changes.verify.map(Into::into),
+            clears(method::ClearField::Verify),
+        ),
         rerun: changes.rerun,
         active_form: changes.active_form.map(Into::into),
         metadata: changes.metadata.map(object),
@@ -391,6 +396,11 @@ pub(crate) fn task_changes(changes: method::TaskChanges) -> TaskChanges {
 /// A JSON object as text, which is how the core keeps it.
 fn object(object: Map<String, Value>) -> Arc<str> {
     Value::Object(object).to_string().into()
+}
+
+/// A field's change: to nothing, to this value, or none.
+fn change<T>(value: Option<T>, clears: bool) -> Option<Option<T>> {
+    if clears { Some(None) } else { value.map(Some) }
 }
 
 /// What a member adds to its transcript.
@@ -447,6 +457,7 @@ pub(crate) fn refusal(refused: &Refused) -> Refusal {
             ErrorCode::WrongState
         }
         Refused::NameTaken(_) => ErrorCode::NameTaken,
+        Refused::OfTheFile(_) => ErrorCode::WrongState,
         Refused::TooManyMembers { .. } => ErrorCode::TooManyMembers,
         Refused::InboxFull(_) => ErrorCode::InboxFull,
         Refused::AlreadyClaimed { .. } | Refused::HasClaim { .. } => ErrorCode::AlreadyClaimed,
@@ -507,7 +518,13 @@ fn hint(refused: &Refused) -> Option<String> {
         }
         Refused::UnknownTask(_) => "agent-team task list shows the board".to_owned(),
         Refused::TooManyMembers { .. } => {
-            "stop one, or raise limits.teammates in the team file".to_owned()
+            "stop or remove a member, or raise limits.teammates in the team file".to_owned()
+        }
+        Refused::NameTaken(name) => format!(
+            "agent-team restart {name} starts it again; agent-team member remove {name} frees the name of a spawned one"
+        ),
+        Refused::OfTheFile(name) => {
+            format!("take {name} out of the team file and run agent-team up")
         }
         Refused::InboxFull(name) => format!("try again when {name} has read some"),
         Refused::WrongState {

@@ -157,7 +157,7 @@ pub fn of_workers(workers: u32, reading: Reading<'_>) -> Result<Loaded, LoadTeam
     let project = around.find(|place| place.join(".git").exists());
     let mut text = format!(
         "mode = \"lead\"\n[limits]\nteammates = {}\n",
-        Limits::default().teammates.max(workers.saturating_add(1))
+        Limits::default().teammates.max(workers)
     );
     for number in 1..=workers {
         text.push_str(&format!(
@@ -542,14 +542,13 @@ fn check_members(source: &Source<'_>, members: &[Member], limits: Limits) {
         }
     }
     let most = limits.teammates as usize;
-    if let Some(over) = members.get(most) {
+    let teammates: Vec<&Member> = members.iter().filter(|it| !it.spec.lead).collect();
+    if let Some(over) = teammates.get(most) {
+        let count = teammates.len();
         source.fault_with_hint(
             over.at,
-            format!(
-                "the team has {} members, and `limits.teammates` is {most}",
-                members.len()
-            ),
-            format!("write teammates = {} under [limits]", members.len()),
+            format!("the team has {count} teammates, and `limits.teammates` is {most}"),
+            format!("write teammates = {count} under [limits]"),
         );
     }
 }

@@ -425,7 +425,7 @@ fn every_fault_is_told_with_its_place_and_what_to_do() {
         ),
         (
             "[limits]\nteammates = 1\n[[member]]\nname = \"ada\"\n[[member]]\nname = \"bob\"",
-            "team.toml:6:8: the team has 2 members, and `limits.teammates` is 1 | write teammates = 2 under [limits]",
+            "team.toml:6:8: the team has 2 teammates, and `limits.teammates` is 1 | write teammates = 2 under [limits]",
         ),
         (
             "[[task]]\ntitle = \"Build\"",

@@ -223,8 +223,11 @@ fn refused(refusal: &Refusal) -> ToolError {
         ErrorCode::AlreadyClaimed => Some(
             "list_tasks shows who has which; complete_task, fail_task or release_task ends what you have yourself",
         ),
+        ErrorCode::NameTaken => Some(
+            "resume_teammate starts a stopped one again; stop_teammate with `remove` frees the name of a spawned one",
+        ),
         ErrorCode::TooManyMembers => Some(
-            "give the work to a teammate who is there, or end one with stop_teammate; only the person can raise the limit",
+            "assign the work to another teammate, or stop one with stop_teammate; only the user can raise the limit",
         ),
         ErrorCode::UnknownRequest => {
             Some("the system message about a request names its id; a decided request is over")

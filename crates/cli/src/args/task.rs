@@ -1,7 +1,7 @@
 //! `agent-team task …`.
 
 use agent_team_protocol::{MemberName, RoleName, TaskId};
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum TaskCommand {
@@ -27,8 +27,14 @@ pub(crate) enum TaskCommand {
         task: TaskId,
         #[arg(long)]
         title: Option<String>,
+        /// Only this member may take it
+        #[arg(long = "for", value_name = "MEMBER")]
+        assignee: Option<MemberName>,
         #[command(flatten)]
         fields: TaskFields,
+        /// Take a field away, such as `after` to free a task from what it waits for; may be repeated
+        #[arg(long, value_name = "FIELD", value_enum)]
+        clear: Vec<Clear>,
     },
     /// Take a task for yourself [default: the ready one of highest priority]
     Claim { task: Option<TaskId> },
@@ -72,6 +78,18 @@ pub(crate) enum TaskCommand {
         #[arg(long)]
         dot: bool,
     },
+}
+
+/// A field that `update --clear` takes away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Clear {
+    After,
+    Labels,
+    Role,
+    For,
+    Touches,
+    Run,
+    Verify,
 }
 
 /// What `add` and `update` both set.

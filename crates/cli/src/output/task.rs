@@ -165,6 +165,56 @@ pub(crate) fn sheet(task: &TaskView) -> String {
     sheet
 }
 
+/// What a blocked task waits for, and how to free it from what nobody completes any more.
+pub(crate) fn blocked_by(id: TaskId, blockers: &[TaskView]) -> String {
+    let mut text = String::new();
+    let name = |first: bool| if first { "blocked by" } else { "" };
+    for (place, task) in blockers.iter().enumerate() {
+        let (_, word) = state(task);
+        let title = text::line(&task.title);
+        text.push_str(&format!(
+            "  {:<12} {} {title}: {word}\n",
+            name(place == 0),
+            task.id
+        ));
+    }
+    if let Some(stuck) = blockers.iter().find(|task| is_stuck(task)) {
+        text.push_str(&format!("  {:<12} {}\n", "", way_out(id, stuck)));
+    }
+    text
+}
+
+/// Nobody completes it without a word of the user or the lead.
+fn is_stuck(task: &TaskView) -> bool {
+    matches!(task.state, TaskState::Failed | TaskState::Cancelled)
+}
+
+fn way_out(id: TaskId, stuck: &TaskView) -> String {
+    format!(
+        "agent-team task retry {}, or agent-team task update {id} --clear after",
+        stuck.id
+    )
+}
+
+/// A line for each pending task that waits for a failed or cancelled one.
+pub(crate) fn stuck(board: &[TaskView]) -> Vec<String> {
+    let pending = board
+        .iter()
+        .filter(|task| task.state == TaskState::Pending && task.blocked);
+    let lines = pending.filter_map(|task| {
+        let after = |other: &&TaskView| task.after.contains(&other.id) && is_stuck(other);
+        let stuck = board.iter().find(after)?;
+        let (_, word) = state(stuck);
+        Some(format!(
+            "{} waits for {}, which is {word}: {}",
+            task.id,
+            stuck.id,
+            way_out(task.id, stuck)
+        ))
+    });
+    lines.collect()
+}
+
 /// `3 completed, 1 failed`, without what there is none of.
 pub(crate) fn counts(counts: TaskCounts) -> String {
     let TaskCounts {

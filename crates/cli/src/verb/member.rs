@@ -1,10 +1,11 @@
-//! `stop`, `kill` and `restart`: one member's life.
+//! `stop`, `kill`, `restart` and `member remove`: one member's life.
 
 use std::process::ExitCode;
 
 use agent_team_protocol::MemberName;
 use agent_team_protocol::method::{
-    MemberAnswer, MemberKill, MemberRestart, MemberStop, OneMember, Stop,
+    MemberAnswer, MemberKill, MemberRemove, MemberRestart, MemberStop, OneMember, RemoveMember,
+    Stop,
 };
 use agent_team_protocol::view::TeamState;
 
@@ -48,6 +49,20 @@ pub(super) async fn restart(
     let restarted = session.call::<MemberRestart>(OneMember { member });
     let answer = output.waiting_for(&what, restarted).await?;
     show(output, &answer, "restarted")
+}
+
+pub(super) async fn remove(
+    global: &Global,
+    output: Output,
+    member: MemberName,
+    force: bool,
+) -> Result<ExitCode, Failure> {
+    let what = format!("{member} to end by itself (agent-team kill {member} ends it at once)");
+    let mut session = Session::of_team(global)?;
+    let removed = session.call::<MemberRemove>(RemoveMember { member, force });
+    let answer = output.waiting_for(&what, removed).await?;
+    output.show(&answer, || format!("{} has left the team\n", answer.member))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// What became of the member, and of a team that it was the last of. `done` is what was done to it.

@@ -40,7 +40,7 @@ use std::time::Duration;
 use agent_team_protocol::ErrorCode;
 use agent_team_protocol::method::{SendMessage, TEXT_MAX};
 
-use crate::args::{Cli, Verb};
+use crate::args::{Cli, MemberCommand, Verb};
 use crate::error::Failure;
 use crate::output::Output;
 
@@ -66,6 +66,9 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Stop { member, force } => member::stop(&global, output, member, force).await,
         Verb::Kill { member } => member::kill(&global, output, member).await,
         Verb::Restart { member } => member::restart(&global, output, member).await,
+        Verb::Member(MemberCommand::Remove { member, force }) => {
+            member::remove(&global, output, member, force).await
+        }
         Verb::Send {
             to,
             text,

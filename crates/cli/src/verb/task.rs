@@ -5,17 +5,17 @@ mod wait;
 use std::process::ExitCode;
 
 use agent_team_protocol::method::{
-    AddTask, AssignTask, ClaimTask, EndTask, OneTask, TaskAdd, TaskAnswer, TaskAssign, TaskCancel,
-    TaskChanges, TaskClaim, TaskComplete, TaskFail, TaskRelease, TaskRetry, TaskShow, TaskUpdate,
-    UpdateTask,
+    AddTask, AssignTask, ClaimTask, ClearField, EndTask, OneTask, TaskAdd, TaskAnswer, TaskAssign,
+    TaskCancel, TaskChanges, TaskClaim, TaskComplete, TaskFail, TaskRelease, TaskRetry, TaskShow,
+    TaskUpdate, UpdateTask,
 };
 use agent_team_protocol::spec::TaskSpec;
-use agent_team_protocol::view::TaskView;
+use agent_team_protocol::view::{TaskState, TaskView};
 use agent_team_protocol::{ErrorCode, TaskId};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::args::{Global, TaskCommand, TaskFields};
+use crate::args::{Clear, Global, TaskCommand, TaskFields};
 use crate::error::Failure;
 use crate::output::{Output, graph, task as shown};
 use crate::session::Session;
@@ -56,9 +56,14 @@ pub(super) async fn run(
         TaskCommand::Update {
             task,
             title,
+            assignee,
             fields,
+            clear,
         } => {
-            let changes = changes(title, fields)?;
+            let changes = TaskChanges {
+                assignee,
+                ..changes(title, fields, &clear)?
+            };
             (
                 session
                     .call::<TaskUpdate>(UpdateTask { task, changes })
@@ -125,7 +130,20 @@ async fn list(session: &mut Session, output: Output) -> Result<ExitCode, Failure
 
 async fn show(session: &mut Session, output: Output, task: TaskId) -> Result<ExitCode, Failure> {
     let task = session.ask::<TaskShow>(OneTask { task }).await?;
-    output.show(&task, || shown::sheet(&task))?;
+    let mut blockers = Vec::new();
+    if task.state == TaskState::Pending && task.blocked {
+        for id in &task.after {
+            let before = session.ask::<TaskShow>(OneTask { task: *id }).await?;
+            if before.state != TaskState::Completed {
+                blockers.push(before);
+            }
+        }
+    }
+    output.show(&task, || {
+        let mut sheet = shown::sheet(&task);
+        sheet.push_str(&shown::blocked_by(task.id, &blockers));
+        sheet
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -194,7 +212,11 @@ fn object(typed: &str) -> Result<Map<String, Value>, Failure> {
     })
 }
 
-fn changes(title: Option<String>, fields: TaskFields) -> Result<TaskChanges, Failure> {
+fn changes(
+    title: Option<String>,
+    fields: TaskFields,
+    clear: &[Clear],
+) -> Result<TaskChanges, Failure> {
     let TaskFields {
         description,
         priority,
@@ -208,19 +230,30 @@ fn changes(title: Option<String>, fields: TaskFields) -> Result<TaskChanges, Fai
         metadata,
         rerun,
     } = fields;
-    let given = |list: Vec<String>| (!list.is_empty()).then_some(list);
+    let list = |list: Vec<String>, field: Clear| {
+        (!list.is_empty() || clear.contains(&field)).then_some(list)
+    };
+    let field = |clear: &Clear| match clear {
+        Clear::Role => Some(ClearField::Role),
+        Clear::For => Some(ClearField::For),
+        Clear::Run => Some(ClearField::Run),
+        Clear::Verify => Some(ClearField::Verify),
+        Clear::After | Clear::Labels | Clear::Touches => None,
+    };
     Ok(TaskChanges {
         title,
         description,
         priority,
-        labels: given(label),
-        after: given(after),
+        labels: list(label, Clear::Labels),
+        after: list(after, Clear::After),
         role,
-        files: given(files),
+        files: list(files, Clear::Touches),
         run,
         verify,
         rerun,
         active_form,
         metadata: metadata.as_deref().map(object).transpose()?,
+        assignee: None,
+        clear: clear.iter().filter_map(field).collect(),
     })
 }

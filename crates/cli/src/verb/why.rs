@@ -1,4 +1,4 @@
-//! `why`: one sentence about a member's state, from facts.
+//! `why`: one sentence about a member's state, from facts; of an idle member also what is stuck on the board.
 
 use std::process::ExitCode;
 
@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::args::Global;
 use crate::error::Failure;
-use crate::output::{Output, text};
+use crate::output::{Output, task, text};
 use crate::session::Session;
 
 #[derive(Serialize)]
@@ -20,6 +20,9 @@ struct Document<'a> {
     why: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     waiting: Option<&'a Waiting>,
+    /// Tasks that wait for a failed or cancelled one, and the ways out, a line each.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    stuck: &'a [String],
 }
 
 pub(super) async fn run(
@@ -27,17 +30,35 @@ pub(super) async fn run(
     output: Output,
     member: MemberName,
 ) -> Result<ExitCode, Failure> {
-    let answer = Session::of_team(global)?
-        .ask::<MemberShow>(OneMember { member })
-        .await?;
+    let mut session = Session::of_team(global)?;
+    let answer = session.ask::<MemberShow>(OneMember { member }).await?;
     let member = answer.member;
+    // An idle member may be idle because of the board.
+    let stuck = match member.state {
+        MemberState::Idle => task::stuck(&session.board().await?),
+        MemberState::Planned
+        | MemberState::Launching
+        | MemberState::Working
+        | MemberState::Waiting
+        | MemberState::Unresponsive
+        | MemberState::Draining
+        | MemberState::Cooling
+        | MemberState::Held
+        | MemberState::Stopped
+        | MemberState::Unknown => Vec::new(),
+    };
     let document = Document {
         member: &member.name,
         state: member.state,
         for_ms: member.for_ms,
         why: &member.why,
         waiting: member.waiting.as_ref(),
+        stuck: &stuck,
     };
-    output.show(&document, || format!("{}\n", text::line(&member.why)))?;
+    output.show(&document, || {
+        let mut text = format!("{}\n", text::line(&member.why));
+        text.extend(stuck.iter().map(|line| format!("{line}\n")));
+        text
+    })?;
     Ok(ExitCode::SUCCESS)
 }

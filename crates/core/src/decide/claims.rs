@@ -6,11 +6,12 @@
 
 use std::sync::Arc;
 
-use agent_team_protocol::id::{Generation, MemberName, Party};
+use agent_team_protocol::id::{Generation, MemberName, Party, TaskId};
 
 use super::{TEXT_MAX, Turn};
 use crate::event::Event;
-use crate::task::{RELEASES_MAX, Task};
+use crate::plan::TaskPlan;
+use crate::task::{Outcome, RELEASES_MAX, Task};
 
 /// How much of the last note becomes part of a failure's reason, in bytes.
 const NOTE_MAX: usize = TEXT_MAX - 256;
@@ -88,6 +89,24 @@ impl Turn<'_> {
         });
         if by_owner {
             self.tell_result(task, "was released", &note, Some(by));
+        }
+    }
+
+    /// Lets others take the pending tasks that are for a member that leaves. What the team file says stays.
+    pub(super) fn free_tasks_for(&mut self, member: &MemberName) {
+        let tasks = self.team.board.iter().filter(|task| {
+            task.plan.assignee.as_ref() == Some(member)
+                && !task.plan.from_file
+                && matches!(task.outcome, Outcome::Pending { .. })
+        });
+        let tasks: Vec<(TaskId, TaskPlan)> =
+            tasks.map(|task| (task.id, task.plan.clone())).collect();
+        for (task, plan) in tasks {
+            let plan = TaskPlan {
+                assignee: None,
+                ..plan
+            };
+            self.record(Event::TaskChanged { task, plan });
         }
     }
 

@@ -65,7 +65,7 @@ impl Turn<'_> {
         let wanted = self
             .team
             .members()
-            .filter(|member| !member.is_stopped())
+            .filter(|member| !member.plan.lead && !member.is_stopped())
             .count()
             + more;
         let limit = self.team.plan.teammates;
@@ -90,7 +90,7 @@ impl Turn<'_> {
         if member.is_leaving() {
             return Err(Refused::UnknownMember(name.to_string()));
         }
-        if member.is_stopped() {
+        if member.is_stopped() && !member.plan.lead {
             self.check_room(1)?;
         }
         self.end(name, RESTART_GRACE_MS, Then::Restart, "it is restarted");
@@ -113,9 +113,32 @@ impl Turn<'_> {
         let running: Vec<(MemberName, Then)> = running
             .map(|member| (member.plan.name.clone(), self.stop_or_leave(member)))
             .collect();
+        let spawned: Vec<MemberName> = running
+            .iter()
+            .filter(|(_, then)| *then == Then::Stop)
+            .filter_map(|(name, _)| self.team.member(name))
+            .filter(|member| member.plan.by_hand)
+            .map(|member| member.plan.name.clone())
+            .collect();
         for (name, then) in running {
             self.end(&name, grace_ms, then, reason);
         }
+        if !spawned.is_empty() {
+            self.record(Event::MembersSuspended { members: spawned });
+        }
+    }
+
+    /// Stops a spawned member and removes it from the team: its name is free again.
+    pub(super) fn remove_member(&mut self, by: &Origin, name: &MemberName, force: bool) -> Decided {
+        let member = self.member(name)?;
+        if !member.plan.by_hand {
+            return Err(Refused::OfTheFile(name.clone()));
+        }
+        self.end_or_ask(by, name, Then::Remove, force)?;
+        Ok(Answer::Removed {
+            member: name.clone(),
+        }
+        .into())
     }
 
     /// Who is to leave the team leaves it, however she is ended.
@@ -132,7 +155,7 @@ impl Turn<'_> {
         let Some(member) = self.team.member(name) else {
             return;
         };
-        let life = member.life.clone();
+        let (life, member_is_suspended) = (member.life.clone(), member.suspended);
         match life {
             Life::Planned | Life::Cooling { .. } | Life::Held { .. } | Life::Stopped => {
                 let next = match then.clone() {
@@ -145,7 +168,7 @@ impl Turn<'_> {
                     Then::Hold { reason } => Next::Hold { reason },
                     Then::Stop | Then::Remove | Then::Recover { .. } => Next::Stop,
                 };
-                if life != Life::Stopped {
+                if life != Life::Stopped || member_is_suspended {
                     self.park(name, next, reason);
                 }
                 if then == Then::Remove {
@@ -506,6 +529,7 @@ impl Turn<'_> {
     }
 
     pub(super) fn remove(&mut self, name: &MemberName) {
+        self.free_tasks_for(name);
         self.record(Event::MemberRemoved {
             member: name.clone(),
         });

@@ -165,6 +165,13 @@ impl<'a> Turn<'a> {
                 }
                 self.stop(by, &member, force)
             }
+            Call::Remove { member, force } => {
+                self.user_or_lead(by, Some(&member), "remove a member")?;
+                if force {
+                    self.user_only(by, "remove a member that objects")?;
+                }
+                self.remove_member(by, &member, force)
+            }
             Call::AnswerStop { objection } => self.answer_stop(by, objection),
             Call::Kill { member } => self
                 .user_only(by, "kill a member")

@@ -16,8 +16,23 @@ use crate::refusal::Refused;
 impl Turn<'_> {
     /// Whose word it is was looked at; only the user's may be force.
     pub(super) fn stop(&mut self, by: &Origin, name: &MemberName, force: bool) -> Decided {
+        let then = self.stop_or_leave(self.member(name)?);
+        self.end_or_ask(by, name, then, force)?;
+        Ok(Answer::Member {
+            member: name.clone(),
+        }
+        .into())
+    }
+
+    /// Ends a member, or asks it first where it may object.
+    pub(super) fn end_or_ask(
+        &mut self,
+        by: &Origin,
+        name: &MemberName,
+        then: Then,
+        force: bool,
+    ) -> Result<(), Refused> {
         let member = self.member(name)?;
-        let then = self.stop_or_leave(member);
         // Who has no turn under way has nothing to object for, and who leads by rounds no words of her own for it.
         let may_object = member.mind.active && !self.team.only_asks(member) && !force;
         match &member.life {
@@ -33,10 +48,7 @@ impl Turn<'_> {
             | Life::Held { .. }
             | Life::Stopped => self.end(name, GRACE_MS, then, "it was stopped"),
         }
-        Ok(Answer::Member {
-            member: name.clone(),
-        }
-        .into())
+        Ok(())
     }
 
     fn ask_to_end(&mut self, by: &Origin, name: &MemberName, then: Then) {

@@ -25,6 +25,9 @@ const PLAN_MAX: usize = 96 << 10;
 /// Longest metadata of a task, in bytes.
 const METADATA_MAX: usize = 32 << 10;
 
+/// Blocked tasks that a notice names, at most.
+const NAMED_MAX: usize = 20;
+
 impl Turn<'_> {
     pub(super) fn add_task(
         &mut self,
@@ -55,7 +58,14 @@ impl Turn<'_> {
     ) -> Decided {
         let task = self.open_task(id, "changed")?;
         self.check_may_change(by, task)?;
-        self.check_lines(by, changes.run.iter().chain(&changes.verify), lines)?;
+        let written = [&changes.run, &changes.verify];
+        self.check_lines(by, written.into_iter().flatten().flatten(), lines)?;
+        if let Some(Some(assignee)) = &changes.assignee
+            && task.plan.assignee.as_ref() != Some(assignee)
+            && !matches!(task.outcome, Outcome::Pending { .. })
+        {
+            return Err(wrong_state(task, "given to another member"));
+        }
         let mut plan = task.plan.clone();
         if let Some(after) = &changes.after {
             plan.after = self.resolve(&plan.title, after)?;
@@ -64,10 +74,11 @@ impl Turn<'_> {
         plan.description = changes.description.unwrap_or(plan.description);
         plan.priority = changes.priority.unwrap_or(plan.priority);
         plan.labels = changes.labels.unwrap_or(plan.labels);
-        plan.role = changes.role.or(plan.role);
+        plan.role = changes.role.unwrap_or(plan.role);
+        plan.assignee = changes.assignee.unwrap_or(plan.assignee);
         plan.files = changes.files.unwrap_or(plan.files);
-        plan.run = changes.run.or(plan.run);
-        plan.verify = changes.verify.or(plan.verify);
+        plan.run = changes.run.unwrap_or(plan.run);
+        plan.verify = changes.verify.unwrap_or(plan.verify);
         plan.rerun = changes.rerun.unwrap_or(plan.rerun);
         plan.active_form = changes.active_form.or(plan.active_form);
         plan.metadata = changes.metadata.or(plan.metadata);
@@ -276,6 +287,9 @@ impl Turn<'_> {
         }
         self.record(Event::TaskCancelled { task: id });
         self.abandon(by, &task, "it was cancelled");
+        if self.team.board.blocks(id).next().is_some() {
+            self.tell_result(&task, "was cancelled", "", Some(&party(by)));
+        }
         Ok(self.task_answer(id))
     }
 
@@ -304,13 +318,37 @@ impl Turn<'_> {
         if let Some(Party::Member(owner)) = task.owner() {
             notice.push_str(&format!(" ({owner})"));
         }
+        let stuck = self.dependents_note(task.id);
         if !text.is_empty() {
             notice.push_str(": ");
             notice.push_str(text);
-            notice.truncate(notice.floor_char_boundary(TEXT_MAX));
+            notice.truncate(notice.floor_char_boundary(TEXT_MAX - stuck.len()));
         }
+        notice.push_str(&stuck);
         let to = [self.lead(), task.created_by.clone()];
         self.tell(to.into_iter().filter(|party| by != Some(party)), notice);
+    }
+
+    /// What to do about the tasks that wait for a task which nobody will complete by itself.
+    fn dependents_note(&self, id: TaskId) -> String {
+        let outcome = self.team.board.get(id).map(|task| &task.outcome);
+        if !matches!(outcome, Some(Outcome::Failed { .. } | Outcome::Cancelled)) {
+            return String::new();
+        }
+        let waiting: Vec<String> = self
+            .team
+            .board
+            .blocks(id)
+            .take(NAMED_MAX)
+            .map(|task| task.to_string())
+            .collect();
+        if waiting.is_empty() {
+            return String::new();
+        }
+        format!(
+            "\nBlocked by it: {}. Retry {id}, or change what they wait for (`after`).",
+            waiting.join(", ")
+        )
     }
 
     /// Warns the lead of other tasks in progress that mean to touch the same files.

@@ -9,7 +9,7 @@ use super::{Decided, Turn};
 use crate::answers::{Answer, Change, ChangeKind, Changed};
 use crate::event::Event;
 use crate::input::UpPlan;
-use crate::member::{Life, Then};
+use crate::member::{Life, Member, Then};
 use crate::plan::{FileTask, MemberPlan, TaskPlan};
 use crate::refusal::Refused;
 use crate::task::{OfFile, Outcome, digest};
@@ -53,6 +53,10 @@ impl Turn<'_> {
                 put(Changed::Member(name), change);
             }
         }
+        for name in self.names(comes_back) {
+            self.end(&name, CHANGE_GRACE_MS, Then::Restart, "it is wanted again");
+            put(Changed::Member(name), ChangeKind::Started);
+        }
         let keys: BTreeSet<Arc<str>> = wanted
             .tasks
             .iter()
@@ -83,14 +87,12 @@ impl Turn<'_> {
         if wanted.members.iter().filter(|plan| plan.lead).count() > 1 {
             return Err(Refused::TwoLeads);
         }
-        let by_hand = self
-            .team
-            .members()
-            .filter(|m| m.plan.by_hand && !m.is_stopped() && !named.contains(&m.plan.name));
-        let (count, limit) = (
-            wanted.members.len() + by_hand.count(),
-            wanted.team.teammates,
-        );
+        let by_hand = self.team.members().filter(|member| {
+            let runs = !member.is_stopped() || comes_back(member);
+            member.plan.by_hand && runs && !named.contains(&member.plan.name)
+        });
+        let teammates = wanted.members.iter().filter(|plan| !plan.lead);
+        let (count, limit) = (teammates.count() + by_hand.count(), wanted.team.teammates);
         if count > limit as usize {
             return Err(Refused::TooManyMembers {
                 wanted: count,
@@ -313,6 +315,23 @@ impl Turn<'_> {
             })
             .collect()
     }
+}
+
+/// A spawned member that `up` starts again: it ends or has ended with the team, or it is held.
+fn comes_back(member: &Member) -> bool {
+    member.plan.by_hand
+        && match &member.life {
+            Life::Stopped => member.suspended,
+            Life::Draining { then, .. } | Life::Ending { then, .. } => {
+                member.suspended && *then == Then::Stop
+            }
+            Life::Held { .. } => true,
+            Life::Planned
+            | Life::Launching { .. }
+            | Life::Ready { .. }
+            | Life::Asked { .. }
+            | Life::Cooling { .. } => false,
+        }
 }
 
 /// The places in an order in which each comes after those it waits for, or the places of a cycle.

@@ -72,6 +72,7 @@ impl Team {
             }
             Event::MemberWanted { member } => self.live(member, tick, |member| {
                 member.restarts = Restarts::default();
+                member.suspended = false;
                 Life::Planned
             }),
             Event::LaunchStarted {
@@ -83,6 +84,7 @@ impl Team {
                 member.told_idle = false;
                 member.worked = false;
                 member.objection = None;
+                member.suspended = false;
                 Life::Launching {
                     launch: Launch {
                         id: launch.clone(),
@@ -163,7 +165,17 @@ impl Team {
             }
             Event::MemberParked { member, next } => {
                 self.requests.end(member, next);
-                self.live(member, tick, |_| next.clone().into())
+                self.live(member, tick, |member| {
+                    member.suspended = false;
+                    next.clone().into()
+                })
+            }
+            Event::MembersSuspended { members } => {
+                for name in members {
+                    if let Some(member) = self.members.get_mut(name) {
+                        member.suspended = true;
+                    }
+                }
             }
             Event::MemberIdle { member } => {
                 if let Some(member) = self.members.get_mut(member) {
@@ -501,6 +513,7 @@ impl Team {
                 told_idle,
                 worked,
                 objection,
+                suspended,
             } => {
                 if let Some(member) = self.members.get_mut(member) {
                     member.restarts = restarts.clone();
@@ -509,6 +522,7 @@ impl Team {
                     member.told_idle = *told_idle;
                     member.worked = *worked;
                     member.objection.clone_from(objection);
+                    member.suspended = *suspended;
                 }
             }
             Event::AccountKept { member, account } => {

@@ -173,11 +173,11 @@ fn agents_do_not_write_shell_lines() {
     }
     let changes = [
         TaskChanges {
-            run: Some("x".into()),
+            run: Some(Some("x".into())),
             ..TaskChanges::default()
         },
         TaskChanges {
-            verify: Some("x".into()),
+            verify: Some(Some("x".into())),
             ..TaskChanges::default()
         },
     ];
@@ -289,4 +289,76 @@ fn an_unknown_task_is_told_from_a_completed_one() {
         rig.user(claim(TaskId(2))).refusal(),
         Refused::UnknownTask(TaskId(2))
     );
+}
+
+#[test]
+fn a_task_is_freed_from_a_cancelled_one() {
+    let mut rig = Rig::of(file(&["ada"]));
+    let mut first = task_plan("First");
+    first.assignee = Some(name("lead"));
+    let first = rig.add_plan(first);
+    let second = rig
+        .user(Call::AddTask {
+            plan: task_plan("Second"),
+            after: vec![After::Task(first)],
+            lines: Vec::new(),
+        })
+        .task();
+    let cancelled = rig.user(Call::CancelTask { task: first });
+    let told = cancelled.told();
+    assert!(
+        told.iter()
+            .any(|(_, text)| text.contains("Blocked by it: T-2")),
+        "{told:?}"
+    );
+    assert!(rig.task(second).is_blocked());
+    let free = TaskChanges {
+        after: Some(Vec::new()),
+        ..TaskChanges::default()
+    };
+    rig.user(update(second, free)).answer();
+    assert_eq!(rig.owner(second).as_deref(), Some("ada"));
+}
+
+#[test]
+fn every_field_of_a_task_is_set_and_cleared() {
+    let mut rig = Rig::of(file(&[]));
+    let task = rig.add("Build");
+    let set = TaskChanges {
+        role: Some(Some("tester".parse().expect("a role"))),
+        assignee: Some(Some(name("lead"))),
+        run: Some(Some("make".into())),
+        verify: Some(Some("make test".into())),
+        labels: Some(vec!["ci".into()]),
+        ..TaskChanges::default()
+    };
+    rig.user(update(task, set)).answer();
+    let plan = &rig.task(task).plan;
+    assert!(plan.role.is_some() && plan.run.is_some() && plan.verify.is_some());
+    assert_eq!(
+        (plan.assignee.clone(), plan.labels.len()),
+        (Some(name("lead")), 1)
+    );
+    let clear = TaskChanges {
+        role: Some(None),
+        assignee: Some(None),
+        run: Some(None),
+        verify: Some(None),
+        labels: Some(Vec::new()),
+        ..TaskChanges::default()
+    };
+    rig.user(update(task, clear)).answer();
+    assert_eq!(rig.task(task).plan, task_plan("Build"));
+    assert!(
+        rig.owner(task).is_some(),
+        "the lead took it while it was for the lead"
+    );
+    let give = TaskChanges {
+        assignee: Some(Some(name("lead"))),
+        ..TaskChanges::default()
+    };
+    assert!(matches!(
+        rig.user(update(task, give)).refusal(),
+        Refused::WrongState { .. }
+    ));
 }

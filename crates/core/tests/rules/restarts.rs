@@ -403,7 +403,7 @@ fn a_silent_member_is_told_of_and_left_alone() {
 #[test]
 fn a_restart_of_a_stopped_member_needs_room() {
     let mut plan = file(&["ada"]);
-    plan.team.teammates = 2;
+    plan.team.teammates = 1;
     let mut rig = Rig::of(plan);
     rig.kill("ada");
     rig.dies("ada");
@@ -421,8 +421,8 @@ fn a_restart_of_a_stopped_member_needs_room() {
         })
         .refusal(),
         Refused::TooManyMembers {
-            wanted: 3,
-            limit: 2
+            wanted: 2,
+            limit: 1
         }
     );
 }

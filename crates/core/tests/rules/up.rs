@@ -253,10 +253,10 @@ fn a_bad_file_is_refused_whole_and_says_what_is_wrong_with_it() {
     leads.members[1].lead = true;
     assert_eq!(refuse(leads), "a team has one lead");
     let mut crowd = file(&["ada", "bob"]);
-    crowd.team.teammates = 2;
+    crowd.team.teammates = 1;
     assert_eq!(
         refuse(crowd),
-        "the team would have 3 members that are not stopped, and its limit is 2"
+        "the team would have 2 teammates that are not stopped, and its limit is 1"
     );
     let mut for_nobody = with(file(&["ada"]), &[("Build", &[])]);
     for_nobody.tasks[0].plan.assignee = Some(name("zoe"));
@@ -379,7 +379,7 @@ fn the_highest_number_there_is_does_not_end_the_supervisor() {
 #[test]
 fn bad_names_of_spawned_members_are_refused() {
     let mut plan = file(&["ada"]);
-    plan.team.teammates = 3;
+    plan.team.teammates = 2;
     let mut rig = Rig::of(plan);
     let mut refuse = |member| rig.user(spawn(Some(member), "worker")).refusal();
     assert_eq!(refuse("ada"), Refused::NameTaken(name("ada")));
@@ -389,10 +389,113 @@ fn bad_names_of_spawned_members_are_refused() {
     assert_eq!(
         rig.user(spawn(Some("eve"), "worker")).refusal(),
         Refused::TooManyMembers {
-            wanted: 4,
-            limit: 3
+            wanted: 3,
+            limit: 2
+        },
+        "the lead is not counted"
+    );
+}
+
+/// A spawned member that is ready.
+fn spawned(rig: &mut Rig, member: &str) {
+    rig.user(spawn(Some(member), "worker")).answer();
+    rig.hello(member);
+}
+
+#[test]
+fn spawned_members_come_back_after_down_and_reboot() {
+    let plan = file(&["ada"]);
+    let mut rig = Rig::of(plan.clone());
+    for member in ["zoe", "yve", "xia"] {
+        spawned(&mut rig, member);
+    }
+    // The lead did without one of them, and the user stops another while the team is down.
+    rig.kill("yve").answer();
+    rig.dies("yve");
+    rig.user(Call::Down { force: true }).answer();
+    for member in ["ada", "lead", "xia", "zoe"] {
+        rig.dies(member);
+    }
+    rig.kill("xia").answer();
+    let mut task = task_plan("Build");
+    task.assignee = Some(name("zoe"));
+    let task = rig.add_plan(task);
+    assert_eq!(
+        changes(rig.up(plan.clone())),
+        ["lead started", "ada started", "zoe started"]
+    );
+    rig.hello("zoe");
+    assert_eq!(rig.owner(task).as_deref(), Some("zoe"));
+    rig.reboot();
+    assert_eq!(
+        changes(rig.up(plan)),
+        ["lead started", "ada started", "zoe started"]
+    );
+    assert!(rig.member("xia").is_stopped() && rig.member("yve").is_stopped());
+}
+
+#[test]
+fn members_that_come_back_need_room() {
+    let mut plan = file(&["ada"]);
+    let mut rig = Rig::of(plan.clone());
+    spawned(&mut rig, "zoe");
+    rig.user(Call::Down { force: true }).answer();
+    for member in ["ada", "lead", "zoe"] {
+        rig.dies(member);
+    }
+    plan.team.teammates = 1;
+    assert_eq!(
+        rig.up(plan).refusal(),
+        Refused::TooManyMembers {
+            wanted: 2,
+            limit: 1
         }
     );
+}
+
+fn remove(member: &str) -> Call {
+    Call::Remove {
+        member: name(member),
+        force: false,
+    }
+}
+
+#[test]
+fn a_removed_member_leaves_its_name_and_its_tasks_to_others() {
+    let mut rig = Rig::of(file(&["ada"]));
+    spawned(&mut rig, "zoe");
+    let mut plan = task_plan("Hers");
+    plan.assignee = Some(name("zoe"));
+    let (held, waiting) = (rig.add_plan(plan.clone()), rig.add_plan(plan));
+    assert_eq!(rig.owner(held).as_deref(), Some("zoe"));
+    assert_eq!(
+        rig.user(remove("ada")).refusal(),
+        Refused::OfTheFile(name("ada"))
+    );
+    assert_eq!(
+        rig.by("ada", remove("zoe")).refusal(),
+        Refused::LeadOnly("remove a member")
+    );
+    let removed = rig.by("lead", remove("zoe")).answer();
+    assert_eq!(
+        removed,
+        Answer::Removed {
+            member: name("zoe")
+        }
+    );
+    rig.dies("zoe");
+    assert_eq!(rig.team.member(&name("zoe")), None);
+    let owners = [rig.owner(held), rig.owner(waiting)];
+    assert!(owners.contains(&Some("ada".to_owned())), "{owners:?}");
+    assert_eq!(rig.task(waiting).plan.assignee, None);
+
+    spawned(&mut rig, "zoe");
+    assert_eq!(rig.member("zoe").mind.length, 0);
+    // A stopped one leaves at once.
+    rig.kill("zoe").answer();
+    rig.dies("zoe");
+    rig.user(remove("zoe")).answer();
+    assert_eq!(rig.team.member(&name("zoe")), None);
 }
 
 #[test]

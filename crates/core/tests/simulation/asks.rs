@@ -65,6 +65,10 @@ impl World {
                 member: member(which),
                 force: false,
             },
+            Ask::Remove(which) => Call::Remove {
+                member: member(which),
+                force: false,
+            },
             Ask::Kill(which) => Call::Kill {
                 member: member(which),
             },

@@ -89,6 +89,7 @@ pub(crate) enum Ask {
         role: u8,
     },
     Stop(u8),
+    Remove(u8),
     Kill(u8),
     Restart(u8),
     Send {
@@ -227,6 +228,7 @@ fn ask() -> impl Strategy<Value = Ask> {
         1 => any::<bool>().prop_map(|force| Ask::Down { force }),
         1 => (option::of(member()), 0_u8..2).prop_map(|(name, role)| Ask::Spawn { name, role }),
         1 => member().prop_map(Ask::Stop),
+        1 => member().prop_map(Ask::Remove),
         2 => member().prop_map(Ask::Kill),
         2 => member().prop_map(Ask::Restart),
         6 => (0_u8..12, prop::bool::weighted(0.2)).prop_map(|(to, urgent)| Ask::Send { to, urgent }),

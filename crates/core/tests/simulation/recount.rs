@@ -135,11 +135,11 @@ fn check_members(team: &Team) {
     };
     let staying = team
         .members()
-        .filter(|it| !it.is_stopped() && !leaving(&it.life))
+        .filter(|it| !it.plan.lead && !it.is_stopped() && !leaving(&it.life))
         .count();
     assert!(
         staying <= team.plan().teammates as usize,
-        "{staying} members are not stopped"
+        "{staying} teammates are not stopped"
     );
 
     let idle = team

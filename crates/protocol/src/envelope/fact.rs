@@ -191,6 +191,7 @@ pub(super) enum Fact {
     TasksKept {},
     TaskKept {},
     MemberKept {},
+    MembersSuspended {},
     RequestKept {},
     GrantKept {},
     LockKept {},

@@ -422,6 +422,7 @@ impl Envelopes {
             | Fact::TasksKept {}
             | Fact::TaskKept {}
             | Fact::MemberKept {}
+            | Fact::MembersSuspended {}
             | Fact::AccountKept {}
             | Fact::TeamAccountKept {}
             | Fact::MessageKept {}

@@ -71,6 +71,23 @@ pub struct Stop {
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct RemoveMember {
+    pub member: MemberName,
+    /// Whatever it objects. The user alone.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// The member has left the team.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct RemoveAnswer {
+    pub revision: Revision,
+    pub member: MemberName,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AnswerStop {
     /// Why it does not want to end. `None`: it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -49,6 +49,23 @@ pub struct TaskChanges {
     /// The whole object, in place of the one before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Map<String, Value>>,
+    /// Only this member may take it. A task in progress must be released first.
+    #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+    pub assignee: Option<MemberName>,
+    /// Fields without a value from now on. Lists are cleared by an empty list.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clear: Vec<ClearField>,
+}
+
+/// A field of a task that may have no value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum ClearField {
+    Role,
+    For,
+    Run,
+    Verify,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

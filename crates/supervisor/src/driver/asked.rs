@@ -77,7 +77,11 @@ impl Asked {
         match self {
             Self::Change(Change::Call(call)) => matches!(
                 **call,
-                Call::Stop { .. } | Call::Kill { .. } | Call::Down { .. } | Call::LastWords { .. }
+                Call::Stop { .. }
+                    | Call::Remove { .. }
+                    | Call::Kill { .. }
+                    | Call::Down { .. }
+                    | Call::LastWords { .. }
             ),
             Self::Change(Change::Decide(decide)) => {
                 !matches!(decide.decision, Decision::Allow { .. })

@@ -158,6 +158,9 @@ impl Driver {
             }
             (Answer::Sent { message, to }, _) => reply.ok(&SendAnswer { id: message, to }),
             (Answer::Member { member }, _) => self.waiters.push(Waiter::Member { reply, member }),
+            (Answer::Removed { member }, _) => {
+                self.waiters.push(Waiter::Removed { reply, member });
+            }
             (
                 Answer::Up { changes },
                 Shape::Up {

@@ -168,13 +168,20 @@ impl Driver {
                 return reply.refuse(Refusal::new(ErrorCode::NotPermitted, text));
             }
         };
-        if self.team.member(&whose).is_none() {
+        let Some(member) = self.team.member(&whose) else {
             return reply.refuse(unknown_member(&whose));
-        }
+        };
+        // The store may have more, of a member of this name that left the team.
+        let own = member.mind.length.saturating_sub(read.after);
+        let own = usize::try_from(own).unwrap_or(usize::MAX);
         self.read_history(reply, move |history| {
-            let (items, more) = history
+            let (mut items, mut more) = history
                 .transcript(&whose, read.after)
                 .map_err(|error| error.to_string())?;
+            if items.len() >= own {
+                items.truncate(own);
+                more = false;
+            }
             let items: Result<_, _> = items.into_iter().map(RawValue::from_string).collect();
             Ok(TranscriptPage {
                 items: items.map_err(|error| error.to_string())?,

@@ -78,8 +78,11 @@ impl Driver {
             reason = "only these two write shell lines"
         )]
         let (written, lines) = match call {
-            Call::AddTask { plan, lines, .. } => ([&plan.run, &plan.verify], lines),
-            Call::UpdateTask { changes, lines, .. } => ([&changes.run, &changes.verify], lines),
+            Call::AddTask { plan, lines, .. } => ([plan.run.as_ref(), plan.verify.as_ref()], lines),
+            Call::UpdateTask { changes, lines, .. } => {
+                let written = [&changes.run, &changes.verify];
+                (written.map(|line| line.as_ref()?.as_ref()), lines)
+            }
             _ => return,
         };
         let written = written.into_iter().flatten();

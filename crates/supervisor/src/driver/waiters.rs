@@ -2,7 +2,7 @@
 
 use agent_team_core::member::Life;
 use agent_team_core::task::Outcome as TaskOutcome;
-use agent_team_protocol::method::{DownAnswer, Outcome, UpAnswer, WaitAnswer};
+use agent_team_protocol::method::{DownAnswer, Outcome, RemoveAnswer, UpAnswer, WaitAnswer};
 use agent_team_protocol::request::Permission;
 use agent_team_protocol::view::{Fate, Placement, Receipt, ReceiptKind};
 use agent_team_protocol::{ErrorCode, LaunchId, MemberName, Refusal, RequestId, RunId};
@@ -35,6 +35,8 @@ pub(super) enum Shape {
 pub(super) enum Waiter {
     /// Until her state is no longer a passing one.
     Member { reply: Reply, member: MemberName },
+    /// Until it has left the team.
+    Removed { reply: Reply, member: MemberName },
     /// Until nobody is on the way any more.
     Up { reply: Reply, answer: UpAnswer },
     /// Until it is not under way any more.
@@ -88,6 +90,22 @@ impl Driver {
                     Some(answer) => reply.ok(&answer),
                     None => reply.refuse(super::reads::unknown_member(&member)),
                 }
+            }
+            Waiter::Removed { reply, member } => {
+                let Some(there) = self.team.member(&member) else {
+                    let revision = self.team.revision();
+                    reply.ok(&RemoveAnswer { revision, member });
+                    return None;
+                };
+                if there.life.is_passing() {
+                    return Some(Waiter::Removed { reply, member });
+                }
+                let why = match &there.objection {
+                    Some(reason) => format!("{member} objects: {reason}"),
+                    None => format!("{member} was started again meanwhile"),
+                };
+                let hint = format!("agent-team member remove {member} --force removes it anyway");
+                reply.refuse(Refusal::new(ErrorCode::Objected, why).hint(hint));
             }
             Waiter::Up { reply, mut answer } => {
                 if self.team.members().any(|member| member.life.is_passing()) {
@@ -246,6 +264,7 @@ impl Driver {
         for waiter in self.waiters.drain(..) {
             match waiter {
                 Waiter::Member { reply, .. }
+                | Waiter::Removed { reply, .. }
                 | Waiter::Up { reply, .. }
                 | Waiter::Run { reply, .. }
                 | Waiter::Request { reply, .. }

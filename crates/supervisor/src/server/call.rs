@@ -116,6 +116,10 @@ pub(super) fn destination(method: &str, call: &Envelope<'_>) -> Result<Destinati
             let m::Stop { member, force } = call.args::<m::MemberStop>()?;
             change(Call::Stop { member, force })
         }
+        m::MemberRemove::NAME => {
+            let m::RemoveMember { member, force } = call.args::<m::MemberRemove>()?;
+            change(Call::Remove { member, force })
+        }
         m::StopAnswer::NAME => change(Call::AnswerStop {
             objection: call.args::<m::StopAnswer>()?.objection.map(Into::into),
         }),

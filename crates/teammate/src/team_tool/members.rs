@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use agent_team_protocol::method::{
-    AnswerStop, FinishRun, MemberRestart, MemberSpawn, MemberStop, MessageSend, Nothing, OneMember,
-    RequestDecide, RunFinish, SendMessage, Spawn, Stop, StopAnswer, TeamShow,
+    AnswerStop, FinishRun, MemberRemove, MemberRestart, MemberSpawn, MemberStop, MessageSend,
+    Nothing, OneMember, RemoveMember, RequestDecide, RunFinish, SendMessage, Spawn, Stop,
+    StopAnswer, TeamShow,
 };
 use agent_team_protocol::request::{DecideRequest, Decision};
 use agent_team_protocol::text::visible_label;
@@ -40,9 +41,9 @@ pub(super) fn tools_of_the_lead(seat: &Arc<Seat>) -> [Box<dyn Tool>; 5] {
         changing(
             seat,
             "stop_teammate",
-            "Asks a teammate to end and keeps her stopped; her task goes back to the board. Who is in the middle of \
-             something may object, and her reason is the answer. Her conversation is kept: resume_teammate starts her \
-             again.",
+            "Ask a teammate to end and keep it stopped; its task returns to the board. A teammate in the middle of \
+             something may object; its reason is the result. Its conversation is kept: resume_teammate starts it again. \
+             `remove` also removes a teammate that was spawned: its conversation is dropped and its name is free again.",
             stop,
         ),
         changing(
@@ -141,13 +142,24 @@ async fn spawn(seat: Arc<Seat>, args: NewTeammate) -> Result<String, ToolError> 
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct One {
+struct StopOne {
     /// The teammate's name.
     #[schemars(with = "String")]
     name: MemberName,
+    /// Also take it off the roster.
+    #[serde(default)]
+    remove: bool,
 }
 
-async fn stop(seat: Arc<Seat>, args: One) -> Result<String, ToolError> {
+async fn stop(seat: Arc<Seat>, args: StopOne) -> Result<String, ToolError> {
+    if args.remove {
+        let remove = RemoveMember {
+            member: args.name,
+            force: false,
+        };
+        let removed = seat.call::<MemberRemove>(remove).await?;
+        return Ok(format!("{} has left the team.", removed.member));
+    }
     let stop = Stop {
         member: args.name,
         force: false,

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use agent_team_protocol::method::{
-    ClaimTask, OneTask, TaskAnswer, TaskChanges, TaskClaim, TaskShow, TaskUpdate, UpdateTask,
+    ClaimTask, ClearField, OneTask, TaskAnswer, TaskChanges, TaskClaim, TaskShow, TaskUpdate,
+    UpdateTask,
 };
 use agent_team_protocol::view::TaskView;
-use agent_team_protocol::{RoleName, TaskId};
+use agent_team_protocol::{MemberName, RoleName, TaskId};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -71,6 +72,16 @@ enum Next {
     Pending,
 }
 
+/// A field that may have no value.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Clear {
+    Role,
+    For,
+    Run,
+    Verify,
+}
+
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Update {
@@ -86,17 +97,35 @@ pub(super) struct Update {
     /// Only members of this role may take it.
     #[schemars(with = "Option<String>")]
     role: Option<RoleName>,
+    /// Only this member may take it. A task in progress must be released first.
+    #[serde(rename = "for")]
+    #[schemars(with = "Option<String>")]
+    assignee: Option<MemberName>,
     /// Globs of the files that it may change.
     files: Option<Vec<String>>,
     /// The work while it is in progress, such as "Adding the tests".
     active_form: Option<String>,
     /// A JSON object in place of the one before.
     metadata: Option<Map<String, Value>>,
+    /// Fields to take away. `after: []` frees a task from everything that it waits for.
+    #[serde(default)]
+    clear: Vec<Clear>,
     #[serde(default)]
     #[schemars(with = "Next")]
     state: Option<Next>,
     /// With `state` completed: the result. With pending: why it is given back.
     note: Option<String>,
+}
+
+impl From<Clear> for ClearField {
+    fn from(clear: Clear) -> Self {
+        match clear {
+            Clear::Role => Self::Role,
+            Clear::For => Self::For,
+            Clear::Run => Self::Run,
+            Clear::Verify => Self::Verify,
+        }
+    }
 }
 
 pub(super) async fn update(seat: Arc<Seat>, args: Update) -> Result<String, ToolError> {
@@ -111,6 +140,8 @@ pub(super) async fn update(seat: Arc<Seat>, args: Update) -> Result<String, Tool
         files: args.files,
         active_form: args.active_form,
         metadata: args.metadata,
+        assignee: args.assignee,
+        clear: args.clear.into_iter().map(Into::into).collect(),
         ..TaskChanges::default()
     };
     let changes_fields = changes.title.is_some()
@@ -121,7 +152,9 @@ pub(super) async fn update(seat: Arc<Seat>, args: Update) -> Result<String, Tool
         || changes.role.is_some()
         || changes.files.is_some()
         || changes.active_form.is_some()
-        || changes.metadata.is_some();
+        || changes.metadata.is_some()
+        || changes.assignee.is_some()
+        || !changes.clear.is_empty();
     let note = match (args.state, args.note) {
         (Some(Next::Completed | Next::Pending), note) => note.unwrap_or_default(),
         (Some(Next::InProgress) | None, None) => String::new(),
