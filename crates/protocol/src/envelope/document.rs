@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::id::{Generation, MemberName, Party, RoleName, TaskId};
 use crate::view::{MemberState, MemberView, TaskState, TaskView, TeamView};
@@ -57,6 +57,10 @@ pub struct Task {
     pub files: Vec<String>,
     pub run: Option<String>,
     pub verify: Option<String>,
+    #[serde(default)]
+    pub active_form: Option<String>,
+    #[serde(default)]
+    pub metadata: Option<Map<String, Value>>,
     pub created_by: Party,
     pub state: TaskState,
     pub owner: Option<Party>,
@@ -132,6 +136,8 @@ impl Task {
             files: view.files,
             run: view.run,
             verify: view.verify,
+            active_form: view.active_form,
+            metadata: view.metadata,
             created_by: view.created_by,
             state: view.state,
             owner: view.owner,
