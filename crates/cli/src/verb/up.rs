@@ -67,7 +67,7 @@ pub(super) async fn run(
         dry_run: args.dry_run,
         fresh: args.start.fresh,
     };
-    if args.panes.is_some() {
+    if args.panes.is_some() && !args.dry_run {
         check_placement(&mut session, &up).await?;
     }
     if goal.is_some() {

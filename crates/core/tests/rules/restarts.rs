@@ -395,7 +395,14 @@ fn a_silent_member_is_told_of_and_left_alone() {
     let task = rig.add("Build");
     let launch = rig.launch("ada");
     let done = rig.input(Input::Unresponsive { launch });
-    assert_eq!(done.told().len(), 1);
+    let told = done.told();
+    let (to, text) = told.last().expect("the user is notified");
+    assert!(to.contains(&Party::User) && text.contains("agent-team restart ada"));
+    let others = &told[..told.len() - 1];
+    assert!(
+        others.iter().all(|(_, text)| !text.contains("agent-team ")),
+        "a model is pointed to tools: {others:?}"
+    );
     assert!(rig.is_ready("ada"));
     assert_eq!(rig.owner(task).as_deref(), Some("ada"));
 }
