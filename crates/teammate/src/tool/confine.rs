@@ -30,6 +30,7 @@ use agent_team_system::sandbox::{
 use agent_team_system::spawn::{Child, ProgramSpec};
 use tokio::sync::OnceCell;
 
+use self::changes::Kept;
 pub use self::home::User;
 pub(super) use self::limits::{Exceeded, LOOK, Watch};
 pub use self::settings::{Settings, SettingsError};
@@ -281,11 +282,10 @@ impl Held<'_> {
         let stdio = [File::open("/dev/null")?.into(), output.try_clone()?, output];
         let start = file_time();
         let (child, placeholders) = self.sandbox.spawn(&profile, &spec, stdio)?;
-        let mut kept = Vec::new();
+        let mut kept = Kept::default();
         if self.sandbox.protects() {
-            kept = profile.protected;
-            let absent = profile.absent.into_iter().flat_map(|absent| absent.all);
-            kept.extend(absent.map(|absent| absent.path));
+            kept.protected = profile.protected;
+            kept.absent = profile.absent.map(|paths| paths.all).unwrap_or_default();
         }
         let run = Run {
             kept,
@@ -308,7 +308,7 @@ impl Held<'_> {
 pub(crate) struct Run {
     project: PathBuf,
     start: SystemTime,
-    kept: Vec<PathBuf>,
+    kept: Kept,
     settings: Settings,
     _placeholders: Option<Placeholders>,
 }

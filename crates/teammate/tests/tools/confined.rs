@@ -503,3 +503,30 @@ async fn a_command_that_exceeds_a_limit_ends_and_says_which() {
         assert_eq!(printed, "ok\n(exit 0)", "{sandbox}");
     }
 }
+
+/// Removing a mount point takes the mount away in every namespace.
+#[tokio::test]
+async fn a_file_made_after_the_user_removed_a_placeholder_is_reported() {
+    for sandbox in sandboxes().await.into_iter().filter(Sandbox::protects) {
+        let mut rig = rig_with_home();
+        held_by(&mut rig, sandbox.clone(), &Settings::default());
+        let command = "echo ready; while [ ! -e go ]; do sleep 0.05; done; \
+                       mkdir -p .vscode; echo {} > .vscode/tasks.json; echo made";
+        let call = json!({ "command": command, "background": true });
+        rig.text("bash", call).await;
+        let wait = json!({ "id": 1, "wait_seconds": 30 });
+        let printed = rig.text("bash_output", wait.clone()).await;
+        assert!(printed.contains("ready"), "{printed}");
+        fs::remove_dir(rig.path(".vscode")).unwrap();
+        rig.put("go", "");
+        let mut printed = String::new();
+        while !printed.contains("(exit") {
+            printed += &rig.text("bash_output", wait.clone()).await;
+        }
+        assert!(printed.contains("made"), "{sandbox}: {printed}");
+        assert!(
+            printed.contains(".vscode/tasks.json"),
+            "{sandbox}: {printed}"
+        );
+    }
+}

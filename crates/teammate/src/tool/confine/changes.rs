@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use agent_team_policy::protected::{GIT, GIT_DIRECTORY, GIT_WORKTREE, PROJECT};
+use agent_team_system::sandbox::Absent;
 
 /// Entries of directories that are looked at. The walk begins at the project's directory, so that what is nearest to it
 /// is found in a project of any size.
@@ -24,8 +25,24 @@ const TIME_MAX: Duration = Duration::from_millis(500);
 const REPORTED_MAX: usize = 20;
 const REPORTED_OF_ONE: usize = 3;
 
-/// What was made or changed since `start`, relative to the project. `kept`: what the sandbox kept from changes.
-pub(super) fn since(project: &Path, start: SystemTime, kept: &[PathBuf]) -> Vec<PathBuf> {
+/// What the sandbox kept from changes, from which no report is needed.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    /// What existed.
+    pub(super) protected: Vec<PathBuf>,
+    /// What did not, as long as a placeholder stands there: the user may have removed it.
+    pub(super) absent: Vec<Absent>,
+}
+
+impl Kept {
+    fn covers(&self, path: &Path) -> bool {
+        let mut absent = self.absent.iter().filter(|absent| absent.path == path);
+        self.protected.iter().any(|kept| kept == path) || absent.any(Absent::is_placeholder)
+    }
+}
+
+/// What was made or changed since `start`, relative to the project.
+pub(super) fn since(project: &Path, start: SystemTime, kept: &Kept) -> Vec<PathBuf> {
     let mut walk = Walk {
         start,
         kept,
@@ -46,7 +63,7 @@ pub(super) fn since(project: &Path, start: SystemTime, kept: &[PathBuf]) -> Vec<
 
 struct Walk<'a> {
     start: SystemTime,
-    kept: &'a [PathBuf],
+    kept: &'a Kept,
     end: Instant,
     entries: usize,
     found: Vec<PathBuf>,
@@ -108,7 +125,7 @@ impl Walk<'_> {
                 return;
             }
             self.entries += 1;
-            if self.kept.contains(&path) {
+            if self.kept.covers(&path) {
                 continue;
             }
             let is_directory = fs::symlink_metadata(&path).is_ok_and(|found| found.is_dir());
@@ -127,7 +144,7 @@ impl Walk<'_> {
     }
 
     fn look(&mut self, path: &Path) {
-        if self.kept.iter().any(|kept| kept == path) {
+        if self.kept.covers(path) {
             return;
         }
         let Ok(found) = fs::symlink_metadata(path) else {

@@ -139,8 +139,10 @@ fn mounts(profile: &Profile) -> Vec<(&Path, Mount<'_>)> {
     );
     mounts.extend(leading.map(|path| (path, Mount::Writable)));
     mounts.extend(protected().map(|path| (path, Mount::ReadOnly)));
-    let placeholders = absent.filter(|absent| absent.is_placeholder());
-    mounts.extend(placeholders.map(|absent| (absent.path.as_path(), Mount::ReadOnly)));
+    // Also what the user made since the profile was read. A link cannot be a mount point.
+    let absent = absent.map(|absent| absent.path.as_path());
+    let absent = absent.filter(|path| !path.is_symlink() && !is_hidden(path));
+    mounts.extend(absent.map(|path| (path, Mount::ReadOnly)));
     mounts.sort_by_key(|(path, _)| path.components().count());
     mounts
 }
