@@ -40,7 +40,7 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "build",
-        does: "the binaries",
+        does: "the binaries and the tests",
         run: build,
     },
     Step {
@@ -222,12 +222,14 @@ fn from_clone(settings: &str, clone: &Path) -> String {
     settings.replace(ADVISORY_DB, &format!("file://{}", clone.display()))
 }
 
-/// Says so to the tests, which would build the binaries again within the first one's time: see `binaries` there.
+/// Builds the tests with the binaries: cargo resolves features with dev-dependencies only when it builds tests, and
+/// would compile most dependencies a second time for the binaries alone. The stamp tells the tests that the binaries
+/// are current: see `binaries` there.
 pub(crate) fn build() -> Result<()> {
     let directory = dev_binaries()?;
     let began = directory.join(".agent-team-binaries.new");
     fs::write(&began, "")?;
-    check(&mut cargo(&["build", "--workspace", "--bins"]))?;
+    check(&mut cargo(&["build", "--workspace", "--all-targets"]))?;
     fs::rename(began, directory.join(".agent-team-binaries"))?;
     Ok(())
 }
