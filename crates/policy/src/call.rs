@@ -97,6 +97,11 @@ impl Call {
         Action::of(&self.tool, &self.arguments)
     }
 
+    /// Whether the tool starts git, which runs programs that a repository names.
+    pub(crate) fn runs_git(&self) -> bool {
+        matches!(self.tool.as_str(), "git_status" | "git_diff")
+    }
+
     /// The place of a path that was looked up, and is where its text leads.
     pub(crate) fn known(&self, given: &str) -> Option<&Place> {
         let place = self.places.find(given)?;

@@ -82,7 +82,7 @@ impl Judge<'_> {
                 vec![self.settle(What::Tool(self.call.tool.clone()), findings)]
             }
         };
-        let runs = matches!(self.call.action(), Action::Run(_));
+        let runs = matches!(self.call.action(), Action::Run(_)) || self.call.runs_git();
         let beyond = [
             (runs && !self.call.confined).then_some("no sandbox holds it"),
             (!self.call.environment.is_empty()).then_some("a changed environment"),

@@ -177,6 +177,17 @@ fn what_no_sandbox_would_hold_is_not_covered_by_a_rule() {
         book.judge(&make, &ground(), Mode::Bypass).ruling,
         Ruling::Allow
     );
+    for tool in ["git_status", "git_diff"] {
+        let mut git = call(tool, json!({}));
+        for mode in [Mode::Default, Mode::Plan] {
+            assert_eq!(book.judge(&git, &ground(), mode).ruling, Ruling::Allow);
+        }
+        git.confined = false;
+        let modes = [(Mode::Default, Ruling::Ask), (Mode::Plan, Ruling::Deny)];
+        for (mode, ruling) in modes {
+            assert_eq!(book.judge(&git, &ground(), mode).ruling, ruling);
+        }
+    }
     let mut read = call("read", json!({ "path": "a" }));
     read.confined = false;
     assert_eq!(

@@ -5,8 +5,8 @@
 //!
 //! A reader who looks for …
 //! - what becomes of a model's arguments: `arguments`
-//! - which paths may be used, and how they are opened: `place`; replacing a file: `file`, `change` (diffs)
-//! - files by name or content: `walk`
+//! - which paths may be used: `place`, and how they are opened: `beneath`; replacing a file: `file`, `change` (diffs)
+//! - files by name or content: `walk`, `ignored` (what git ignores)
 //! - the tools of somebody else: `mcp`; who searches the web: `web_search`
 //! - running programs and ending them, and what they print: `program`, `capture`
 //! - what they may do: `permit` (who is asked), `guard` (what is not simply read), `plan_first` (what waits for a plan),
@@ -14,6 +14,7 @@
 
 pub(crate) mod arguments;
 pub(crate) mod bash;
+mod beneath;
 mod capture;
 mod change;
 pub mod confine;
@@ -24,6 +25,7 @@ mod git;
 mod glob;
 mod grep;
 pub mod guard;
+mod ignored;
 pub mod mcp;
 mod permit;
 mod place;
@@ -157,14 +159,15 @@ pub struct Options {
 
 /// The tools of the domain, new: what they remember is one member's.
 pub fn domain_tools(options: Options) -> Vec<Box<dyn Tool>> {
+    let git = git::Runner::new(options.permission.clone(), options.confinement.clone());
     let mut tools: Vec<Box<dyn Tool>> = vec![
         Box::new(read::ReadFile::new(options.permission.clone())),
         Box::new(write::WriteFile::new(options.permission.clone())),
         Box::new(edit::EditFile::new(options.permission.clone())),
         Box::new(glob::Glob::new()),
         Box::new(grep::Grep::new(options.permission.clone())),
-        Box::new(git::GitStatus::new()),
-        Box::new(git::GitDiff::new()),
+        Box::new(git::GitStatus::new(git.clone())),
+        Box::new(git::GitDiff::new(git)),
         Box::new(todo::Todo::new()),
     ];
     tools.extend(bash::tools(options.permission.clone(), options.confinement));

@@ -119,7 +119,7 @@ impl Confinement {
     ///
     /// # Errors
     /// Why there is none, for the user.
-    pub(super) async fn held(&self) -> Result<Held<'_>, &str> {
+    pub(crate) async fn held(&self) -> Result<Held<'_>, &str> {
         let find = async || {
             let found = sandbox::find(&self.program_path()).await;
             let sandbox = found.map_err(|none| none.to_string())?;
@@ -131,6 +131,7 @@ impl Confinement {
             Ok(sandbox) => Ok(Held {
                 sandbox,
                 confinement: self,
+                reads_only: false,
             }),
             Err(why) => Err(why),
         }
@@ -263,9 +264,19 @@ impl Confinement {
 pub(crate) struct Held<'a> {
     sandbox: &'a Sandbox,
     confinement: &'a Confinement,
+    /// The project cannot be written to, and there is no network.
+    reads_only: bool,
 }
 
 impl Held<'_> {
+    /// The same for programs that only read the project.
+    pub(super) fn read_only(self) -> Self {
+        Self {
+            reads_only: true,
+            ..self
+        }
+    }
+
     /// Starts a program in a session of its own, without input, its stdout and stderr in `output`.
     pub(super) fn spawn(&self, spec: &ProgramSpec, output: OwnedFd) -> io::Result<(Child, Run)> {
         let mut spec = spec.clone();
@@ -278,6 +289,15 @@ impl Held<'_> {
         if self.sandbox.protects() {
             let denied = denied::within(&self.confinement.project, guard)?;
             profile.hidden.extend(denied);
+        }
+        if self.reads_only {
+            let writable = std::mem::take(&mut profile.writable).into_iter();
+            let (writable, read) = writable.partition(|path| *path == self.confinement.temporary);
+            profile.writable = writable;
+            profile.readable.extend::<Vec<_>>(read);
+            profile.protected.clear();
+            profile.absent = None;
+            profile.network = Network::None;
         }
         let stdio = [File::open("/dev/null")?.into(), output.try_clone()?, output];
         let start = file_time();

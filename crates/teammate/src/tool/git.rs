@@ -1,7 +1,13 @@
-//! `git_status` and `git_diff`: what has changed in the project. Read-only: no hook, no monitor, no filter of the
-//! terminal's or of a diff's, no lock, and nothing is fetched.
+//! `git_status` and `git_diff`: what has changed in the project.
+//!
+//! Git runs programs that a repository names: hooks, filters, monitors, pagers, diff drivers. Members write to the
+//! repository, so git runs in the sandbox with the project read-only and without network; where there is no sandbox
+//! the call is asked about, as a command is. In addition the settings that name programs are fixed here, and no
+//! attributes are read from the project, so that no filter of the project applies.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -9,29 +15,48 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::capture::Capture;
+use super::confine::{Confinement, Held};
+use super::permit::{Permission, Permit};
 use super::place::{Place, Purpose};
-use super::program::{Ended, Program};
+use super::program::{Ended, Program, find_outside};
 use super::{Bench, Output, Running, Tool, ToolError, arguments};
 use crate::model::ToolSpec;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Before the subcommand.
-const QUIET: [&str; 8] = [
-    "--no-pager",
-    "--literal-pathspecs",
-    "-c",
-    "core.hooksPath=/dev/null",
-    "-c",
+/// Bytes of a list of files.
+const LIST_MAX: usize = 8 << 20;
+
+/// Settings in place of those of the repository and of the user.
+const SETTINGS: [&str; 9] = [
+    "core.attributesFile=/dev/null",
     "core.fsmonitor=false",
-    "-c",
+    "core.hooksPath=/dev/null",
+    "core.pager=cat",
     "color.ui=false",
+    "diff.external=",
+    "diff.ignoreSubmodules=all",
+    "protocol.allow=never",
+    "submodule.recurse=false",
 ];
 
-const ENVIRONMENT: [(&str, &str); 3] = [
+const ENVIRONMENT: [(&str, &str); 4] = [
+    ("GIT_ATTR_NOSYSTEM", "1"),
+    ("GIT_NO_LAZY_FETCH", "1"),
     ("GIT_OPTIONAL_LOCKS", "0"),
     ("GIT_TERMINAL_PROMPT", "0"),
-    ("GIT_NO_LAZY_FETCH", "1"),
+];
+
+/// Names the tree that attributes are read from; git knows it from 2.41 on.
+const ATTRIBUTES: &str = "GIT_ATTR_SOURCE";
+
+/// The tree without files, which every repository has, by the repository's object format.
+const EMPTY_TREES: [(&str, &str); 2] = [
+    ("sha1", "4b825dc642cb6eb9a060e54bf8d69288fbee4904"),
+    (
+        "sha256",
+        "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321",
+    ),
 ];
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -53,14 +78,16 @@ struct DiffArguments {
 #[derive(Debug)]
 pub(super) struct GitStatus {
     spec: ToolSpec,
+    runner: Runner,
 }
 
 impl GitStatus {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(runner: Runner) -> Self {
         let description = "Shows the branch and the files of the project that are changed, staged or not yet known \
             to git, as `git status --short --branch` does.";
         Self {
             spec: arguments::spec::<StatusArguments>("git_status", description),
+            runner,
         }
     }
 }
@@ -81,9 +108,11 @@ impl Tool for GitStatus {
         shown: &'a (dyn Fn(&str) + Send + Sync),
     ) -> Running<'a> {
         Box::pin(async move {
-            let StatusArguments {} = arguments::parse(&self.spec, input)?;
-            let args = ["status", "--short", "--branch", "--", "."];
-            git(bench, args.map(OsString::from).into(), shown).await
+            let StatusArguments {} = arguments::parse(&self.spec, input.clone())?;
+            let git = self.runner.open("git_status", &input, bench, shown).await?;
+            let args = ["status", "--short", "--branch", "--ignore-submodules=all"];
+            let args = args.into_iter().chain(["--", "."]).map(OsString::from);
+            output(git.run(args.collect(), shown).await?)
         })
     }
 }
@@ -91,14 +120,16 @@ impl Tool for GitStatus {
 #[derive(Debug)]
 pub(super) struct GitDiff {
     spec: ToolSpec,
+    runner: Runner,
 }
 
 impl GitDiff {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(runner: Runner) -> Self {
         let description = "Shows what was changed in the project, as a unified diff. Files that git does not know \
             yet are not in it: git_status lists them.";
         Self {
             spec: arguments::spec::<DiffArguments>("git_diff", description),
+            runner,
         }
     }
 }
@@ -119,109 +150,257 @@ impl Tool for GitDiff {
         shown: &'a (dyn Fn(&str) + Send + Sync),
     ) -> Running<'a> {
         Box::pin(async move {
-            let arguments: DiffArguments = arguments::parse(&self.spec, input)?;
+            let arguments: DiffArguments = arguments::parse(&self.spec, input.clone())?;
+            let of = match &arguments.path {
+                Some(path) => Place::find(bench, path, Purpose::Writing)?.path().into(),
+                None => ".".into(),
+            };
+            let git = self.runner.open("git_diff", &input, bench, shown).await?;
             let mut args: Vec<OsString> = ["diff", "--no-ext-diff", "--no-textconv"]
                 .map(OsString::from)
                 .into();
+            args.push("--ignore-submodules=all".into());
             if arguments.staged {
                 args.push("--staged".into());
             }
             if let Some(against) = arguments.against {
-                if against.starts_with('-') || against.contains('\0') {
-                    return Err(ToolError::Input(format!(
-                        "`against`: {against:?} is no commit or branch"
-                    )));
-                }
-                args.push(against.into());
+                args.push(git.commits(&against).await?.into());
             }
-            let of = match arguments.path {
-                Some(path) => Place::find(bench, &path, Purpose::Writing)?.path().into(),
-                None => ".".into(),
-            };
             let of = match bench.guard.is_empty() {
                 true => vec![of],
-                false => unguarded(bench, &args, of).await?,
+                false => git.unguarded(&args, of).await?,
             };
             if of.is_empty() {
-                return Ok(unchanged());
+                return output(String::new());
             }
             args.push("--".into());
             args.extend(of);
-            git(bench, args, shown).await
+            output(git.run(args, shown).await?)
         })
     }
 }
 
-/// Which files such a diff would show that may simply be read.
-async fn unguarded(
-    bench: &Bench,
-    args: &[OsString],
-    of: OsString,
-) -> Result<Vec<OsString>, ToolError> {
-    let mut args = args.to_vec();
-    let names = ["--name-only", "--relative", "--no-renames", "-z", "--"];
-    args.extend(names.map(OsString::from));
-    args.push(of);
-    let names = run(bench, args, &|_| ()).await?;
-    let names = names.split('\0').filter(|name| !name.is_empty());
-    Ok(names
-        .filter(|name| !bench.guard.covers(&bench.project.join(name)))
-        .map(OsString::from)
-        .collect())
-}
-
-fn unchanged() -> Output {
-    Output {
-        text: "(nothing has changed)".to_owned(),
-        diff: None,
-    }
-}
-
-/// # Errors
-/// When git is not there, or did not do it.
-async fn git(
-    bench: &Bench,
-    args: Vec<OsString>,
-    shown: &(dyn Fn(&str) + Send + Sync),
-) -> Result<Output, ToolError> {
-    // Outside of a repository `git diff` would compare any two files.
-    run(
-        bench,
-        vec!["rev-parse".into(), "--is-inside-work-tree".into()],
-        &|_| (),
-    )
-    .await?;
-    let text = run(bench, args, shown).await?;
-    if text.is_empty() {
-        return Ok(unchanged());
-    }
+#[expect(clippy::unnecessary_wraps, reason = "it ends a tool's run")]
+fn output(text: String) -> Result<Output, ToolError> {
+    let text = match text.is_empty() {
+        true => "(nothing has changed)".to_owned(),
+        false => text,
+    };
     Ok(Output { text, diff: None })
 }
 
-async fn run(
-    bench: &Bench,
-    args: Vec<OsString>,
-    shown: &(dyn Fn(&str) + Send + Sync),
-) -> Result<String, ToolError> {
-    // Whatever else of git's is set there could name programs to run or files to write.
-    let of_git = |name: &OsString| name.to_string_lossy().starts_with("GIT_");
-    let mut env = bench.env.clone();
-    env.retain(|(name, _)| !of_git(name));
-    env.extend(ENVIRONMENT.map(|(name, value)| (name.into(), value.into())));
-    let args = QUIET.map(OsString::from).into_iter().chain(args).collect();
-    let mut program = Program::start(None, "git".into(), args, env, bench.project.clone())
-        .map_err(|error| ToolError::Failed(format!("git did not start: {error}")))?;
-    let mut capture = Capture::new(bench);
-    let ended = program
-        .finish(Some(TIMEOUT), std::future::pending(), |bytes| {
-            shown(&capture.push(bytes));
-        })
-        .await
-        .map_err(|error| ToolError::Failed(format!("git was lost: {error}")))?;
-    shown(&capture.end());
-    let text = capture.take();
-    if matches!(ended, Ended::Exited(status) if status.success()) {
-        return Ok(text);
+/// How git is run for one member.
+#[derive(Debug, Clone)]
+pub(super) struct Runner {
+    permission: Permission,
+    /// `None`: nothing holds the member's programs.
+    confinement: Option<Arc<Confinement>>,
+}
+
+/// Git in the project's repository.
+struct Git<'a> {
+    bench: &'a Bench,
+    held: Option<Held<'a>>,
+    program: PathBuf,
+    /// The tree that attributes are read from. `None`: not known yet.
+    attributes: Option<&'static str>,
+    _permit: Option<Permit>,
+}
+
+impl Runner {
+    pub(super) fn new(permission: Permission, confinement: Option<Arc<Confinement>>) -> Self {
+        Self {
+            permission,
+            confinement,
+        }
     }
-    Err(ToolError::Failed(format!("{text}(git: {ended})")))
+
+    /// Finds the sandbox, the program and the repository, and asks where there is no sandbox.
+    async fn open<'a>(
+        &'a self,
+        tool: &str,
+        input: &Value,
+        bench: &'a Bench,
+        shown: &(dyn Fn(&str) + Send + Sync),
+    ) -> Result<Git<'a>, ToolError> {
+        let held = match &self.confinement {
+            Some(confinement) => confinement.held().await.ok().map(Held::read_only),
+            None => None,
+        };
+        let permit = match &held {
+            Some(_) => None,
+            None => {
+                let asked = self.permission.ask(tool, input, false, bench, shown);
+                Some(asked.await?)
+            }
+        };
+        // A directory of the project could hold a program of that name.
+        let path = bench.variable("PATH").unwrap_or_default();
+        let program = find_outside(&bench.project, OsStr::new(path), "git").ok_or_else(|| {
+            ToolError::Failed("cannot run git: it is in no directory of PATH".to_owned())
+        })?;
+        let mut git = Git {
+            bench,
+            held,
+            program,
+            attributes: None,
+            _permit: permit,
+        };
+        // Outside of a repository `git diff` would compare any two files.
+        let args = ["rev-parse", "--is-inside-work-tree", "--show-object-format"];
+        let answer = git.run(args.map(OsString::from).into(), &|_| ()).await?;
+        let format = answer.lines().nth(1).unwrap_or_default();
+        let tree = EMPTY_TREES.iter().find(|(known, _)| *known == format);
+        git.attributes = match tree {
+            Some((_, tree)) => Some(*tree),
+            // Git before 2.29 repeats an option that it does not know.
+            None if format.starts_with("--") => None,
+            None => {
+                let text = format!("git's object format {format:?} is unknown here");
+                return Err(ToolError::Failed(text));
+            }
+        };
+        Ok(git)
+    }
+}
+
+impl Git<'_> {
+    /// The commit, or the `a..b` or `a...b` of commits, that `against` names, by their ids. Anything else that git
+    /// compares, such as `HEAD:file`, could show a file that a rule denies.
+    async fn commits(&self, against: &str) -> Result<String, ToolError> {
+        for dots in ["...", ".."] {
+            if let Some((from, to)) = against.split_once(dots) {
+                let (from, to) = (self.commit(from, against), self.commit(to, against));
+                return Ok(format!("{}{dots}{}", from.await?, to.await?));
+            }
+        }
+        self.commit(against, against).await
+    }
+
+    async fn commit(&self, name: &str, against: &str) -> Result<String, ToolError> {
+        let name = match name {
+            // As for git: one side of a range may be left out.
+            "" if name.len() < against.len() => "HEAD",
+            name => name,
+        };
+        let none = || ToolError::Input(format!("`against`: {name:?} is not a commit or branch"));
+        if name.is_empty() || name.starts_with('-') || name.contains('\0') {
+            return Err(none());
+        }
+        let mut args: Vec<OsString> = ["rev-parse", "--verify", "--quiet", "--end-of-options"]
+            .map(OsString::from)
+            .into();
+        args.push(format!("{name}^{{commit}}").into());
+        let id = self.run(args, &|_| ()).await.map_err(|_| none())?;
+        let id = id.trim();
+        match !id.is_empty() && id.chars().all(|c| c.is_ascii_hexdigit()) {
+            true => Ok(id.to_owned()),
+            false => Err(none()),
+        }
+    }
+
+    /// Which files such a diff would show that may simply be read. A file that was renamed or copied from a guarded
+    /// one has its content.
+    async fn unguarded(&self, args: &[OsString], of: OsString) -> Result<Vec<OsString>, ToolError> {
+        let mut args = args.to_vec();
+        let names = [
+            "--name-status",
+            "--relative",
+            "--find-renames",
+            "--find-copies",
+            "-z",
+            "--",
+        ];
+        args.extend(names.map(OsString::from));
+        args.push(of);
+        let list = self.bytes(args).await?;
+        let list = String::from_utf8_lossy(&list);
+        let mut words = list.split_terminator('\0');
+        let mut names = Vec::new();
+        while let (Some(status), Some(name)) = (words.next(), words.next()) {
+            // Something else on the way, such as a warning: nothing is certain then.
+            if !status.starts_with(|c| "ABCDMRTUX".contains(c)) || status.len() > 4 {
+                let text = format!("cannot read git's list of files at {status:?}");
+                return Err(ToolError::Failed(text));
+            }
+            // Of a rename or a copy both names are listed.
+            let new = match status.starts_with(['R', 'C']) {
+                true => words.next(),
+                false => None,
+            };
+            let shown = [name].into_iter().chain(new);
+            let is_guarded = |name| self.bench.guard.covers(&self.bench.project.join(name));
+            if !shown.clone().any(is_guarded) {
+                names.extend(shown);
+            }
+        }
+        Ok(names.into_iter().map(OsString::from).collect())
+    }
+
+    /// What git prints, as text for the model and for the user.
+    ///
+    /// # Errors
+    /// When git did not start, or failed.
+    async fn run(
+        &self,
+        args: Vec<OsString>,
+        shown: &(dyn Fn(&str) + Send + Sync),
+    ) -> Result<String, ToolError> {
+        let mut capture = Capture::new(self.bench);
+        let ended = self
+            .follow(args, |bytes| shown(&capture.push(bytes)))
+            .await?;
+        shown(&capture.end());
+        let text = capture.take();
+        match ended {
+            Ended::Exited(status) if status.success() => Ok(text),
+            ended => Err(ToolError::Failed(format!("{text}(git: {ended})"))),
+        }
+    }
+
+    /// What git prints, as it is.
+    ///
+    /// # Errors
+    /// Also when that is more than [`LIST_MAX`].
+    async fn bytes(&self, args: Vec<OsString>) -> Result<Vec<u8>, ToolError> {
+        let mut printed = Vec::new();
+        let ended = self.follow(args, |bytes| {
+            let room = (LIST_MAX + 1).saturating_sub(printed.len());
+            printed.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        });
+        let ended = ended.await?;
+        let is_done = matches!(ended, Ended::Exited(status) if status.success());
+        match is_done && printed.len() <= LIST_MAX {
+            true => Ok(printed),
+            false => Err(ToolError::Failed(format!(
+                "cannot list the files of the diff (git: {ended}): give a `path`"
+            ))),
+        }
+    }
+
+    async fn follow(
+        &self,
+        args: Vec<OsString>,
+        printed: impl FnMut(&[u8]),
+    ) -> Result<Ended, ToolError> {
+        // Other variables of git's could name programs to run or files to write.
+        let of_git = |name: &OsString| name.to_string_lossy().starts_with("GIT_");
+        let mut env = self.bench.env.clone();
+        env.retain(|(name, _)| !of_git(name));
+        env.extend(ENVIRONMENT.map(|(name, value)| (name.into(), value.into())));
+        env.extend(self.attributes.map(|tree| (ATTRIBUTES.into(), tree.into())));
+        let mut all: Vec<OsString> = vec!["--no-pager".into(), "--literal-pathspecs".into()];
+        all.extend(
+            SETTINGS
+                .iter()
+                .flat_map(|setting| ["-c".into(), setting.into()]),
+        );
+        all.extend(args);
+        let (program, cwd) = (self.program.clone(), self.bench.project.clone());
+        let mut program = Program::start(self.held.as_ref(), program, all, env, cwd)
+            .map_err(|error| ToolError::Failed(format!("cannot start git: {error}")))?;
+        let finished = program.finish(Some(TIMEOUT), std::future::pending(), printed);
+        let finished = finished.await;
+        finished.map_err(|error| ToolError::Failed(format!("cannot wait for git: {error}")))
+    }
 }

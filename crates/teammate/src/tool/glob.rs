@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::place::{Place, Purpose, is_directory};
+use super::place::{Place, Purpose};
 use super::walk::{files, patiently, pattern};
 use super::{Bench, Output, Running, Tool, ToolError, arguments};
 use crate::model::ToolSpec;
@@ -63,26 +63,24 @@ impl Tool for Glob {
             let matcher = pattern("pattern", &arguments.pattern)?;
             let given = arguments.path.as_deref().unwrap_or(".");
             let place = Place::find(bench, given, Purpose::Reading)?;
-            if !is_directory(&place) {
+            if !place.is_a_directory() {
                 return Err(ToolError::Failed(format!("{given} is no directory")));
             }
             let (project, guard) = (bench.project.clone(), bench.guard.clone());
             let room = bench.output_max.saturating_sub(200);
             let text = patiently(move |patience| {
                 let mut found: Vec<(SystemTime, String)> = Vec::new();
-                let whole = files(&place.path(), &guard, &patience, |file| {
+                let whole = files(&place, &guard, &patience, |file| {
                     if matcher.is_match(&file.relative) {
-                        let metadata = file.path.symlink_metadata();
-                        let changed = metadata.and_then(|metadata| metadata.modified());
+                        let changed = file.modified().unwrap_or(SystemTime::UNIX_EPOCH);
                         let shown = file.path.strip_prefix(&project).unwrap_or(&file.path);
-                        let changed = changed.unwrap_or(SystemTime::UNIX_EPOCH);
                         found.push((changed, shown.display().to_string()));
                     }
                     match found.len() {
                         FOUND_MAX => ControlFlow::Break(()),
                         _ => ControlFlow::Continue(()),
                     }
-                });
+                })?;
                 found.sort_by(|(a, a_path), (b, b_path)| b.cmp(a).then_with(|| a_path.cmp(b_path)));
                 Ok(list(found, whole, room))
             })

@@ -10,14 +10,13 @@ use grep_regex::{RegexMatcher, RegexMatcherBuilder};
 use grep_searcher::{
     BinaryDetection, Searcher, SearcherBuilder, Sink, SinkContext, SinkFinish, SinkMatch,
 };
-use rustix::fs::{Mode, OFlags};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::guard::Guard;
 use super::permit::Permission;
-use super::place::{Place, Purpose, is_directory};
+use super::place::{Place, Purpose};
 use super::walk::{Patience, files, patiently, pattern};
 use super::{Bench, Output, Running, Tool, ToolError, arguments};
 use crate::model::ToolSpec;
@@ -98,10 +97,10 @@ impl Tool for Grep {
             let glob = arguments.glob.as_deref();
             let glob = glob.map(|glob| pattern("glob", glob)).transpose()?;
             let given = arguments.path.as_deref().unwrap_or(".");
-            self.permission
-                .ask_to_read("grep", given, bench, shown)
-                .await?;
             let place = Place::find(bench, given, Purpose::Reading)?;
+            self.permission
+                .ask_to_read("grep", given, &place, bench, shown)
+                .await?;
             let search = Search {
                 matcher,
                 glob,
@@ -150,14 +149,14 @@ impl Search {
             full: false,
         };
         let mut finished = true;
-        if is_directory(place) {
-            finished = files(&place.path(), &self.guard, patience, |file| {
+        if place.is_a_directory() {
+            finished = files(place, &self.guard, patience, |file| {
                 let wanted = self.glob.as_ref();
                 if wanted.is_some_and(|glob| !glob.is_match(&file.relative)) {
                     return ControlFlow::Continue(());
                 }
                 // What cannot be read has nothing that can be shown.
-                if let Ok(opened) = open(&file.path) {
+                if let Ok(opened) = file.open() {
                     shown.begin(&file.path);
                     let _unreadable = searcher.search_file(&self.matcher, &opened, &mut shown);
                 }
@@ -166,7 +165,7 @@ impl Search {
                 } else {
                     ControlFlow::Continue(())
                 }
-            });
+            })?;
         } else {
             let Some((file, _)) = place.open()? else {
                 return Err(ToolError::Failed(format!(
@@ -192,17 +191,6 @@ impl Search {
             );
         }
         Ok(text)
-    }
-}
-
-/// Neither follows a link that took a file's place, nor waits for a pipe that did.
-fn open(path: &Path) -> io::Result<std::fs::File> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = std::fs::File::from(rustix::fs::open(path, flags, Mode::empty())?);
-    if file.metadata()?.is_file() {
-        Ok(file)
-    } else {
-        Err(io::ErrorKind::InvalidInput.into())
     }
 }
 

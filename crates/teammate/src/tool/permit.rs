@@ -17,6 +17,7 @@ use agent_team_protocol::{Refusal, RequestId};
 use agent_team_system::path::resolve;
 use serde_json::Value;
 
+use super::place::Place as File;
 use super::{Bench, ToolError, off_thread};
 use crate::desk::Desk;
 
@@ -66,15 +67,18 @@ impl Permission {
         matches!(self, Permission::Asked(_))
     }
 
-    /// The same for a tool that only reads this file, which for the most may simply be read.
+    /// Asks for a tool that only reads this file; only files that rules name are asked about. `found` is where `given`
+    /// led: a link that leads elsewhere by now changes neither the file that was judged nor the one that is read.
     pub(super) async fn ask_to_read(
         &self,
         tool: &str,
         given: &str,
+        found: &File,
         bench: &Bench,
         shown: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<(), ToolError> {
-        if bench.guard.covers_given(&bench.cwd, given) {
+        let is_guarded = bench.guard.covers_given(&bench.cwd, given);
+        if is_guarded || bench.guard.covers(&found.path()) {
             let arguments = serde_json::json!({ "path": given });
             let _permit = self.ask(tool, &arguments, false, bench, shown).await?;
         }
@@ -111,10 +115,10 @@ impl Permission {
     pub(crate) async fn ask_for_task_line(
         &self,
         line: &str,
-        bench: &Bench,
+        project: &Path,
         shown: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<Permit, ToolError> {
-        let ask = AskRequest::for_task_line(line, bench.project.clone());
+        let ask = AskRequest::for_task_line(line, project.to_owned());
         self.put(&ask, shown).await
     }
 

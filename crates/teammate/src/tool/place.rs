@@ -1,8 +1,8 @@
 //! Where a path of the model's leads, and whether it may. Called by every tool that takes a path.
 //!
 //! A path is judged twice: as it was given, and as it is once symbolic links are followed; both must be within the
-//! project. What was judged is then opened component by component without following any link, so that a link put there
-//! in between leads nowhere. Nothing here opens a file by a path of more than one component.
+//! project. What was judged is then opened below the root's descriptor without following any link (see `beneath`), so
+//! that a link put there in between leads nowhere.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -11,9 +11,9 @@ use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 
 use agent_team_system::path::resolve;
-use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::beneath::Beneath;
 use super::{Bench, ToolError, Version};
 
 /// What may be done at a place.
@@ -114,15 +114,10 @@ impl Place {
     /// # Errors
     /// When it is a directory, a device, a pipe or a socket, or cannot be read.
     pub(super) fn open(&self) -> Result<Option<(File, Version)>, ToolError> {
-        let opened = (|| {
-            let Some(name) = self.relative.file_name() else {
-                return Err(Errno::ISDIR);
-            };
-            let directory = self.directory(false)?;
-            // Neither a pipe nor a device may hold us up before it is seen for what it is.
-            let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-            rustix::fs::openat(directory, name, flags | NO_LINK, Mode::empty())
-        })();
+        if self.relative.as_os_str().is_empty() {
+            return Err(self.is_directory());
+        }
+        let opened = Beneath::new(&self.root).and_then(|root| root.any(&self.relative));
         let file = match opened {
             Ok(file) => File::from(file),
             Err(Errno::NOENT) => return Ok(None),
@@ -145,26 +140,27 @@ impl Place {
 
     /// The directory that the file is in, opened without following a link; made, if that is wanted.
     pub(super) fn directory(&self, make: bool) -> rustix::io::Result<OwnedFd> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | NO_LINK;
-        let mut directory = rustix::fs::open(&self.root, flags, Mode::empty())?;
-        let parts = self
-            .relative
-            .parent()
-            .into_iter()
-            .flat_map(Path::components);
-        for part in parts {
-            let open = || rustix::fs::openat(&directory, part.as_os_str(), flags, Mode::empty());
-            directory = match open() {
-                Err(Errno::NOENT) if make => {
-                    match rustix::fs::mkdirat(&directory, part.as_os_str(), Mode::from(0o777)) {
-                        Ok(()) | Err(Errno::EXIST) => open()?,
-                        Err(error) => return Err(error),
-                    }
-                }
-                opened => opened?,
-            };
+        let root = Beneath::new(&self.root)?;
+        let parent = self.relative.parent().unwrap_or(Path::new(""));
+        match make {
+            true => root.make_directory(parent),
+            false => root.directory(parent),
         }
-        Ok(directory)
+    }
+
+    /// Whether it is a directory now.
+    pub(super) fn is_a_directory(&self) -> bool {
+        Beneath::new(&self.root).is_ok_and(|root| root.directory(&self.relative).is_ok())
+    }
+
+    /// The project, or the directory of outputs.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// From the root on.
+    pub(super) fn relative(&self) -> &Path {
+        &self.relative
     }
 
     /// # Errors
@@ -187,8 +183,6 @@ impl Place {
         ))
     }
 }
-
-const NO_LINK: OFlags = OFlags::NOFOLLOW.union(OFlags::CLOEXEC);
 
 /// Without `.` and `..`, taken from the text alone.
 fn normal(path: &Path) -> PathBuf {
@@ -220,10 +214,4 @@ pub(super) fn failed(path: &str, error: &io::Error) -> ToolError {
         error.to_string()
     };
     ToolError::Failed(format!("{path}: {said}"))
-}
-
-/// Whether a directory's entry is a plain directory, for those who may only look.
-pub(super) fn is_directory(place: &Place) -> bool {
-    rustix::fs::lstat(place.path())
-        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
 }

@@ -10,12 +10,12 @@
 //! the member's other calls started. What clears its environment, begins a session and outlives its parent escapes the
 //! call; the launch's marker, if it has that, still ends it with the member.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -83,6 +83,26 @@ struct Running {
 enum Event<'a> {
     Printed(&'a [u8]),
     Exited(ExitStatus),
+}
+
+/// A program in one of the directories of `path`, leaving out those that are relative or within the project: members
+/// write there.
+pub(super) fn find_outside(project: &Path, path: &OsStr, name: &str) -> Option<PathBuf> {
+    let outside = |directory: &PathBuf| {
+        let real = directory.canonicalize();
+        directory.is_absolute() && real.is_ok_and(|real| !real.starts_with(project))
+    };
+    let programs = std::env::split_paths(path)
+        .filter(outside)
+        .map(|directory| directory.join(name));
+    // A link there may lead into the project.
+    programs
+        .filter(|program| {
+            program
+                .canonicalize()
+                .is_ok_and(|real| !real.starts_with(project))
+        })
+        .find(|program| program.is_file())
 }
 
 impl Program {

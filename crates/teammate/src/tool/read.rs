@@ -70,10 +70,10 @@ impl Tool for ReadFile {
                     "`offset` and `limit` count from 1".to_owned(),
                 ));
             }
-            self.permission
-                .ask_to_read("read", &arguments.path, bench, shown)
-                .await?;
             let place = Place::find(bench, &arguments.path, Purpose::Reading)?;
+            self.permission
+                .ask_to_read("read", &arguments.path, &place, bench, shown)
+                .await?;
             let room = bench.output_max;
             let asked = place.clone();
             let (text, version) = off_thread(move || show(&asked, &arguments, room)).await?;

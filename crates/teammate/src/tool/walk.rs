@@ -1,22 +1,35 @@
-//! The files of a directory, as git sees them: without what is ignored and without `.git`. Called by `glob` and `grep`.
+//! Walks the files of a directory as git sees them: without ignored files and without `.git`. Called by `glob` and
+//! `grep`.
 //!
-//! A walk runs on a thread of its own. It follows no link, and ends when its caller is gone or its time is over.
+//! A walk has a thread of its own. It opens everything by descriptor below the project (see `beneath`), follows no
+//! link, and stops when its caller is gone or its time is over. A thread that the file system blocks is abandoned.
 
+use std::ffi::OsString;
+use std::fs::File;
+use std::ops::ControlFlow;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use globset::{GlobBuilder, GlobMatcher};
-use ignore::WalkBuilder;
+use rustix::fs::{AtFlags, Dir, FileType};
 
+use super::ToolError;
+use super::beneath::Beneath;
 use super::guard::Guard;
-use super::{ToolError, off_thread};
+use super::ignored::{IGNORE_FILES, Ignored, Level};
+use super::place::{Place, failed};
 
 /// How long a walk may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Says to a walk whether it shall go on.
+/// How long after that its caller waits for it.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Tells a walk whether to continue.
 #[derive(Clone, Debug)]
 pub(super) struct Patience {
     given_up: Arc<AtomicBool>,
@@ -29,8 +42,16 @@ impl Patience {
     }
 }
 
-/// Runs a walk off the runtime's thread; dropping the future ends it.
+/// Runs a walk on its own thread; dropping the future stops it.
 pub(super) async fn patiently<T: Send + 'static>(
+    walk: impl FnOnce(Patience) -> Result<T, ToolError> + Send + 'static,
+) -> Result<T, ToolError> {
+    within(TIMEOUT, GRACE, walk).await
+}
+
+async fn within<T: Send + 'static>(
+    limit: Duration,
+    grace: Duration,
     walk: impl FnOnce(Patience) -> Result<T, ToolError> + Send + 'static,
 ) -> Result<T, ToolError> {
     struct GiveUp(Arc<AtomicBool>);
@@ -42,56 +63,181 @@ pub(super) async fn patiently<T: Send + 'static>(
     let given_up = Arc::new(AtomicBool::new(false));
     let patience = Patience {
         given_up: Arc::clone(&given_up),
-        until: Instant::now() + TIMEOUT,
+        until: Instant::now() + limit,
     };
     let _dropped = GiveUp(given_up);
-    off_thread(move || walk(patience)).await
+    let (finished, result) = tokio::sync::oneshot::channel();
+    // Not the runtime's pool: at its end the runtime would wait for a thread that a file system blocks.
+    std::thread::Builder::new()
+        .name("walk".to_owned())
+        .spawn(move || {
+            // The caller may be gone.
+            let _sent = finished.send(walk(patience));
+        })
+        .map_err(|error| ToolError::Failed(format!("cannot start a thread: {error}")))?;
+    match tokio::time::timeout(limit + grace, result).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(_)) => Err(ToolError::Failed("a bug in this tool".to_owned())),
+        Err(_) => Err(ToolError::Failed(format!(
+            "the search did not end within {} s: the file system does not answer. Give another `path`",
+            limit.as_secs()
+        ))),
+    }
 }
 
 /// A regular file below the directory walked.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct Found<'a> {
+    /// Absolute, to be shown.
     pub(super) path: PathBuf,
     /// From the directory walked on.
     pub(super) relative: PathBuf,
+    root: &'a Beneath,
+    in_root: PathBuf,
 }
 
-/// Hands every file that is not guarded to `meet`, sorted by path, until that says to stop. False when the walk was not finished.
+impl Found<'_> {
+    /// # Errors
+    /// Also when the path names no regular file by now, or leads through a link.
+    pub(super) fn open(&self) -> rustix::io::Result<File> {
+        self.root.regular(&self.in_root)
+    }
+
+    pub(super) fn modified(&self) -> Option<SystemTime> {
+        self.open().ok()?.metadata().ok()?.modified().ok()
+    }
+}
+
+/// A directory whose entries are being walked.
+struct Frame {
+    /// From the root on.
+    directory: PathBuf,
+    entries: std::vec::IntoIter<Entry>,
+    /// How many ignore levels are left when it is done.
+    levels: usize,
+}
+
+struct Entry {
+    name: OsString,
+    kind: FileType,
+}
+
+/// Calls `meet` for every file that is neither ignored nor guarded, sorted by path, until it breaks. Returns whether
+/// the walk was finished.
+///
+/// # Errors
+/// When the directory itself cannot be opened.
 pub(super) fn files(
-    directory: &Path,
+    place: &Place,
     guard: &Guard,
     patience: &Patience,
-    mut meet: impl FnMut(Found) -> std::ops::ControlFlow<()>,
-) -> bool {
-    let walk = WalkBuilder::new(directory)
-        .hidden(false)
-        .require_git(false)
-        .follow_links(false)
-        .filter_entry(|entry| entry.file_name() != ".git")
-        .sort_by_file_name(Ord::cmp)
-        .build();
-    // A directory that cannot be read has nothing that can be shown.
-    for entry in walk {
+    mut meet: impl FnMut(Found<'_>) -> ControlFlow<()>,
+) -> Result<bool, ToolError> {
+    let cannot = |error: rustix::io::Errno| failed(&place.shown(), &error.into());
+    let beneath = Beneath::new(place.root()).map_err(cannot)?;
+    let mut ignored = Ignored::around(place.root());
+    // The walk begins at the place, but the ignore files between root and place count.
+    let mut parents: Vec<&Path> = place.relative().ancestors().skip(1).collect();
+    parents.reverse();
+    for parent in parents {
+        let opened = beneath.directory(parent).map_err(cannot)?;
+        ignored.push(Level::of(
+            &opened,
+            &IGNORE_FILES,
+            &place.root().join(parent),
+        ));
+    }
+    let opened = beneath.directory(place.relative()).map_err(cannot)?;
+    let mut stack = vec![enter(
+        place,
+        place.relative().to_owned(),
+        opened,
+        &mut ignored,
+        patience,
+    )];
+    while let Some(frame) = stack.last_mut() {
         if patience.is_over() {
-            return false;
+            return Ok(false);
         }
-        let Ok(entry) = entry else { continue };
-        if !entry.file_type().is_some_and(|kind| kind.is_file()) {
+        let Some(entry) = frame.entries.next() else {
+            ignored.truncate(frame.levels);
+            stack.pop();
+            continue;
+        };
+        let in_root = frame.directory.join(&entry.name);
+        let path = place.root().join(&in_root);
+        let is_dir = entry.kind.is_dir();
+        if !(is_dir || entry.kind.is_file()) || ignored.covers(&path, is_dir) {
             continue;
         }
-        if guard.covers(entry.path()) {
+        if is_dir {
+            // A directory that cannot be read, or that was replaced by a link, has no files to show.
+            if let Ok(opened) = beneath.directory(&in_root) {
+                let entered = enter(place, in_root, opened, &mut ignored, patience);
+                stack.push(entered);
+            }
             continue;
         }
-        let relative = entry.path().strip_prefix(directory);
+        if guard.covers(&path) {
+            continue;
+        }
+        let relative = in_root.strip_prefix(place.relative());
         let found = Found {
-            relative: relative.unwrap_or(entry.path()).to_owned(),
-            path: entry.into_path(),
+            relative: relative.unwrap_or(&in_root).to_owned(),
+            path,
+            root: &beneath,
+            in_root,
         };
         if meet(found).is_break() {
-            return false;
+            return Ok(false);
         }
     }
-    true
+    Ok(true)
+}
+
+/// Lists a directory and adds the level of its ignore files.
+fn enter(
+    place: &Place,
+    directory: PathBuf,
+    opened: OwnedFd,
+    ignored: &mut Ignored,
+    patience: &Patience,
+) -> Frame {
+    let mut entries = list(&opened, patience).unwrap_or_default();
+    let has = |name: &&str| entries.iter().any(|entry| entry.name == **name);
+    let files: Vec<&str> = IGNORE_FILES.into_iter().filter(|name| has(name)).collect();
+    entries.retain(|entry| entry.name != ".git");
+    entries.sort_by(|a, b| a.name.cmp(&b.name));
+    let levels = ignored.len();
+    ignored.push(Level::of(&opened, &files, &place.root().join(&directory)));
+    Frame {
+        directory,
+        entries: entries.into_iter(),
+        levels,
+    }
+}
+
+fn list(directory: &OwnedFd, patience: &Patience) -> rustix::io::Result<Vec<Entry>> {
+    let mut entries = Vec::new();
+    for entry in Dir::read_from(directory)? {
+        if entries.len() % 1024 == 1023 && patience.is_over() {
+            break;
+        }
+        let entry = entry?;
+        let name = entry.file_name();
+        if [&b"."[..], b".."].contains(&name.to_bytes()) {
+            continue;
+        }
+        let mut kind = entry.file_type();
+        if kind == FileType::Unknown {
+            // Some file systems do not fill in the type.
+            let stat = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW);
+            kind = stat.map_or(kind, |stat| FileType::from_raw_mode(stat.st_mode));
+        }
+        let name = std::ffi::OsStr::from_bytes(name.to_bytes()).to_owned();
+        entries.push(Entry { name, kind });
+    }
+    Ok(entries)
 }
 
 /// A pattern for paths: `*` stays within a directory, `**` does not; without a `/` it is for names alone.
@@ -105,4 +251,26 @@ pub(super) fn pattern(field: &str, text: &str) -> Result<GlobMatcher, ToolError>
         .build()
         .map(|glob| glob.compile_matcher())
         .map_err(|error| ToolError::Input(format!("`{field}`: {}", error.kind())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_blocked_walk_is_abandoned_at_its_limit() {
+        let (_held, blocked) = std::sync::mpsc::channel::<()>();
+        let (gave_up, told) = std::sync::mpsc::channel();
+        let zero = Duration::ZERO;
+        let walk = within(zero, zero, move |patience| {
+            // The file system blocks here until the test is over.
+            let _end = blocked.recv();
+            gave_up.send(patience.is_over()).unwrap();
+            Ok(())
+        });
+        let error = walk.await.unwrap_err().to_string();
+        assert!(error.contains("did not end within 0 s"), "{error}");
+        drop(_held);
+        assert_eq!(told.recv(), Ok(true));
+    }
 }

@@ -530,3 +530,50 @@ async fn a_file_made_after_the_user_removed_a_placeholder_is_reported() {
         );
     }
 }
+
+/// What a sandboxed command leaves for git to run: a filter of a nested repository, of attributes within `.git`, and of
+/// the configuration in a copy that `commondir` names.
+const TRAPS: &str = "\
+export GIT_AUTHOR_NAME=t GIT_AUTHOR_EMAIL=t@e GIT_COMMITTER_NAME=t GIT_COMMITTER_EMAIL=t@e
+filter='sh -c \"id > ~/PWN; id > $PWD/PWN; cat\"'
+git init -q nested && git -C nested config filter.x.clean \"$filter\"
+echo '* filter=x' > nested/.gitattributes; echo x > nested/f
+git -C nested add f && git -C nested commit -q -m one && git add nested
+echo one > a.txt; git add a.txt; git commit -q -m one
+cp -r .git e; git config -f e/config filter.x.clean \"$filter\"; echo ../e > .git/commondir
+mkdir -p e/info .git/info
+echo '* filter=x' > .git/info/attributes; echo '* filter=x' > e/info/attributes
+echo '* filter=x' > .gitattributes
+rm -f PWN; sleep 1.1; echo y > nested/f; echo two > a.txt; echo made";
+
+#[tokio::test]
+async fn git_runs_a_trap_of_the_project_in_the_sandbox_only() {
+    for sandbox in sandboxes().await {
+        let mut rig = rig_with_home();
+        held_by(&mut rig, sandbox, &Settings::default());
+        let printed = rig.text("bash", json!({ "command": TRAPS })).await;
+        assert!(printed.contains("made\n"), "{printed}");
+        fs::remove_file(rig.path("PWN")).ok();
+        // Both answer, or say what git says of such a repository.
+        for tool in ["git_status", "git_diff"] {
+            let _answer = rig.call(tool, json!({})).await;
+        }
+        assert!(!rig.outside("PWN").exists() && !rig.path("PWN").exists());
+    }
+}
+
+#[tokio::test]
+async fn git_reads_a_project_that_it_cannot_write() {
+    for sandbox in sandboxes().await {
+        let mut rig = rig_with_home();
+        held_by(&mut rig, sandbox, &Settings::default());
+        rig.put("a.txt", "one\n");
+        git(&rig.path(""), &["add", "."]);
+        git(&rig.path(""), &["commit", "-q", "-m", "one"]);
+        rig.put("a.txt", "two\n");
+        let status = rig.text("git_status", json!({})).await;
+        assert!(status.contains(" M a.txt\n"), "{status}");
+        let diff = rig.text("git_diff", json!({ "against": "HEAD" })).await;
+        assert!(diff.contains("-one\n+two\n"), "{diff}");
+    }
+}

@@ -2,7 +2,11 @@
 
 use std::process::Command;
 
-use serde_json::json;
+use agent_team_protocol::Refusal;
+use agent_team_teammate::desk::Desk;
+use agent_team_teammate::tool::guard::Guard;
+use agent_team_teammate::tool::{Options, Permission, domain_tools};
+use serde_json::{Value, json};
 
 use crate::bench::{Rig, utf8};
 
@@ -104,10 +108,7 @@ async fn what_is_no_commit_or_no_repository_is_refused() {
         .await;
     assert!(option.contains("`against`"), "{option}");
     let unknown = rig.refusal("git_diff", json!({"against": "nobody"})).await;
-    assert!(
-        unknown.contains("nobody") && unknown.contains("exit 128"),
-        "{unknown}"
-    );
+    assert!(unknown.contains("\"nobody\" is not a commit"), "{unknown}");
     let rig = Rig::new();
     for (tool, input) in [
         ("git_status", json!({})),
@@ -115,5 +116,149 @@ async fn what_is_no_commit_or_no_repository_is_refused() {
     ] {
         let refusal = rig.refusal(tool, input).await;
         assert!(refusal.contains("not a git repository"), "{refusal}");
+    }
+}
+
+#[tokio::test]
+async fn only_commits_are_compared() {
+    let rig = repository();
+    rig.put(".env", "KEY=secret\n");
+    git(&rig, &["add", "-f", ".env"]);
+    git(&rig, &["commit", "-q", "-m", "second"]);
+    rig.put("a.txt", "two\n");
+    for against in [
+        "HEAD:.env",
+        ":.env",
+        "HEAD^{tree}",
+        "HEAD:.env..HEAD:a.txt",
+        "HEAD..HEAD:a.txt",
+        "--no-index",
+        "",
+    ] {
+        for path in [Some("a.txt"), None] {
+            let refusal = rig
+                .refusal("git_diff", json!({"against": against, "path": path}))
+                .await;
+            assert!(refusal.contains("is not a commit"), "{against}: {refusal}");
+        }
+    }
+    for (against, expected) in [
+        ("HEAD", "-one\n+two\n"),
+        ("main~1..main", "+KEY=secret\n"),
+        ("main~1...", "+KEY=secret\n"),
+        ("..HEAD~1", "-KEY=secret\n"),
+    ] {
+        let diff = rig.text("git_diff", json!({"against": against})).await;
+        assert!(diff.contains(expected), "{against}: {diff}");
+    }
+}
+
+#[tokio::test]
+async fn a_guarded_file_is_not_shown_under_its_new_name() {
+    let mut rig = repository();
+    let lines: String = (0..30)
+        .map(|number| format!("KEY{number}=secret\n"))
+        .collect();
+    rig.put(".env", &lines);
+    git(&rig, &["add", "-f", "."]);
+    git(&rig, &["commit", "-q", "-m", "second"]);
+    git(&rig, &["mv", ".env", "plain"]);
+    rig.put("a.txt", "two\n");
+    git(&rig, &["add", "a.txt"]);
+    git(&rig, &["commit", "-q", "-m", "third"]);
+    let project = rig.bench.project.clone();
+    rig.bench.guard = Guard::new(&["Read(.env)".to_owned()], project, None);
+    for input in [
+        json!({"against": "HEAD~1..HEAD"}),
+        json!({"against": "HEAD~1..HEAD", "path": "."}),
+        json!({"against": "HEAD..HEAD~1"}),
+    ] {
+        let diff = rig.text("git_diff", input).await;
+        assert!(diff.contains("+++ b/a.txt"), "{diff}");
+        assert!(!diff.contains("secret"), "{diff}");
+    }
+}
+
+/// Filters and attributes of every place that git looks at, and a nested repository whose status would be asked.
+#[tokio::test]
+async fn no_filter_of_the_project_runs() {
+    let rig = repository();
+    let sprung = rig.outside("sprung");
+    let filter = format!("sh -c 'echo x >> {}; cat'", utf8(&sprung));
+    rig.put("nested/f", "x\n");
+    let nested = rig.path("nested");
+    for args in [
+        vec!["init", "-q"],
+        vec!["add", "f"],
+        vec!["commit", "-q", "-m", "nested"],
+        vec!["config", "filter.x.clean", &filter],
+    ] {
+        git(&rig, &[&["-C", utf8(&nested)], &args[..]].concat());
+    }
+    git(&rig, &["add", "nested"]);
+    git(&rig, &["commit", "-q", "-m", "with nested"]);
+    git(&rig, &["config", "filter.x.clean", &filter]);
+    for attributes in [".gitattributes", "nested/.gitattributes"] {
+        rig.put(attributes, "* filter=x\n");
+    }
+    // The same size and another time: git compares the content, through the filter.
+    rig.put("a.txt", "two\n");
+    rig.put("nested/f", "y\n");
+    std::fs::remove_file(&sprung).ok();
+    let status = rig.text("git_status", json!({})).await;
+    assert!(status.contains(" M a.txt\n"), "{status}");
+    let diff = rig.text("git_diff", json!({})).await;
+    assert!(diff.contains("-one\n+two\n"), "{diff}");
+    assert!(!sprung.exists());
+}
+
+#[tokio::test]
+async fn git_comes_from_outside_the_project() {
+    let mut rig = repository();
+    let sprung = rig.outside("sprung");
+    let trap = format!("#!/bin/sh\necho x > {}\n", utf8(&sprung));
+    let path = rig.env("PATH");
+    let mut all = Vec::new();
+    for directory in ["tools", "linked"] {
+        let trap = rig.put(&format!("{directory}/git"), &trap);
+        std::fs::set_permissions(&trap, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .unwrap();
+    }
+    std::os::unix::fs::symlink(rig.path("linked"), rig.outside("bin")).unwrap();
+    all.extend([
+        "tools".into(),
+        "./tools".into(),
+        rig.path("tools"),
+        rig.outside("bin"),
+    ]);
+    all.extend(std::env::split_paths(&path));
+    rig.bench.env.retain(|(name, _)| name != "PATH");
+    let all = std::env::join_paths(all).unwrap();
+    rig.bench.env.push(("PATH".into(), all));
+    let status = rig.text("git_status", json!({})).await;
+    assert!(status.starts_with("## main\n"), "{status}");
+    assert!(!sprung.exists());
+}
+
+#[tokio::test]
+async fn git_is_asked_about_when_no_sandbox_holds_it() {
+    let mut rig = repository();
+    let (desk, mut calls) = Desk::new("ada".parse().unwrap(), "worker".parse().unwrap(), false);
+    rig.tools = domain_tools(Options {
+        permission: Permission::Asked(desk),
+        confinement: None,
+        private_addresses: false,
+    });
+    for tool in ["git_status", "git_diff"] {
+        let asked = async {
+            let call = calls.recv().await.unwrap();
+            assert_eq!(call.method, "request/ask");
+            let ask: Value = serde_json::from_str(call.args.get()).unwrap();
+            let _gone = call.answer.send(Err(Refusal::internal("no")));
+            (ask["tool"].clone(), ask["confined"].clone())
+        };
+        let (refusal, (of, confined)) = tokio::join!(rig.refusal(tool, json!({})), asked);
+        assert!(refusal.contains("Not permitted"), "{refusal}");
+        assert_eq!((of, confined), (json!(tool), json!(false)));
     }
 }

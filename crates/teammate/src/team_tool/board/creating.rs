@@ -90,7 +90,9 @@ impl Tool for CreateTask {
             let args: Create = arguments::parse(&self.spec, input)?;
             let mut permits = Vec::new();
             for line in args.run.iter().chain(&args.verify) {
-                let asked = self.permission.ask_for_task_line(line, bench, shown);
+                let asked = self
+                    .permission
+                    .ask_for_task_line(line, &bench.project, shown);
                 permits.push(asked.await?);
             }
             Ok(Output {

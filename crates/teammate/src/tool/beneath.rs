@@ -1,0 +1,207 @@
+//! Opens files and directories below one root directory by descriptor. Called by `place` and `walk`.
+//!
+//! A sandboxed command can run at the same time and change the project, so a path that was checked can name another
+//! file a moment later. Every open therefore starts at the descriptor of the root and follows no symbolic link in any
+//! component: `openat2` with `RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS` (Linux 5.6), else one
+//! `openat` with `O_NOFOLLOW` for each component. The second way serves macOS, older kernels (`ENOSYS`) and containers
+//! whose seccomp filter refuses unknown calls (`EPERM`).
+//!
+//! Nothing here may open a path of more than one component in any other way.
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::{Component, Path};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+/// A root directory, open.
+#[derive(Debug)]
+pub(super) struct Beneath {
+    root: OwnedFd,
+}
+
+/// A pipe or a device must not block the open before its type is known.
+const FILE: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY);
+
+const NO_LINK: OFlags = OFlags::NOFOLLOW.union(OFlags::CLOEXEC);
+
+impl Beneath {
+    /// `root` must not be a symbolic link.
+    pub(super) fn new(root: &Path) -> rustix::io::Result<Beneath> {
+        let root = rustix::fs::open(root, DIRECTORY | NO_LINK, Mode::empty())?;
+        Ok(Beneath { root })
+    }
+
+    /// Opens what has this path, without blocking and of whatever type.
+    pub(super) fn any(&self, relative: &Path) -> rustix::io::Result<OwnedFd> {
+        self.open(relative, FILE)
+    }
+
+    /// Opens a regular file.
+    ///
+    /// # Errors
+    /// `EINVAL` for any other type.
+    pub(super) fn regular(&self, relative: &Path) -> rustix::io::Result<File> {
+        regular(self.any(relative)?)
+    }
+
+    /// Opens a directory; an empty path is the root.
+    pub(super) fn directory(&self, relative: &Path) -> rustix::io::Result<OwnedFd> {
+        self.open(relative, DIRECTORY)
+    }
+
+    /// Opens a directory and creates the missing components.
+    pub(super) fn make_directory(&self, relative: &Path) -> rustix::io::Result<OwnedFd> {
+        self.each(relative, DIRECTORY, true)
+    }
+
+    fn open(&self, relative: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::fs::ResolveFlags;
+            let here = Path::new(".");
+            let path = match relative.as_os_str().is_empty() {
+                true => here,
+                false => relative,
+            };
+            let resolve =
+                ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+            match rustix::fs::openat2(&self.root, path, flags | NO_LINK, Mode::empty(), resolve) {
+                Err(Errno::NOSYS | Errno::PERM) => {}
+                opened => return opened,
+            }
+        }
+        self.each(relative, flags, false)
+    }
+
+    /// Opens component after component.
+    fn each(&self, relative: &Path, flags: OFlags, make: bool) -> rustix::io::Result<OwnedFd> {
+        let mut opened = rustix::fs::openat(&self.root, ".", DIRECTORY | NO_LINK, Mode::empty())?;
+        let mut parts = relative.components().peekable();
+        while let Some(part) = parts.next() {
+            let name = match part {
+                Component::CurDir => continue,
+                Component::Normal(name) => name,
+                // These lead out of the root.
+                Component::Prefix(_) | Component::RootDir | Component::ParentDir => {
+                    return Err(Errno::XDEV);
+                }
+            };
+            let flags = match parts.peek() {
+                Some(_) => DIRECTORY,
+                None => flags,
+            };
+            let open = || rustix::fs::openat(&opened, name, flags | NO_LINK, Mode::empty());
+            opened = match open() {
+                Err(Errno::NOENT) if make => {
+                    match rustix::fs::mkdirat(&opened, name, Mode::from(0o777)) {
+                        Ok(()) | Err(Errno::EXIST) => open()?,
+                        Err(error) => return Err(error),
+                    }
+                }
+                result => result?,
+            };
+        }
+        Ok(opened)
+    }
+}
+
+/// Opens a regular file of an open directory.
+///
+/// # Errors
+/// `EINVAL` for any other type.
+pub(super) fn regular_at(directory: &OwnedFd, name: &str) -> rustix::io::Result<File> {
+    let flags = FILE | NO_LINK;
+    regular(rustix::fs::openat(directory, name, flags, Mode::empty())?)
+}
+
+/// Opens a directory of an open directory as a root of its own.
+pub(super) fn directory_at(directory: &OwnedFd, name: &str) -> rustix::io::Result<Beneath> {
+    let root = rustix::fs::openat(directory, name, DIRECTORY | NO_LINK, Mode::empty())?;
+    Ok(Beneath { root })
+}
+
+fn regular(opened: OwnedFd) -> rustix::io::Result<File> {
+    let kind = rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&opened)?.st_mode);
+    match kind.is_file() {
+        true => Ok(File::from(opened)),
+        false => Err(Errno::INVAL),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::Read;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// Both ways of opening, one after the other.
+    fn open_both(below: &Beneath, path: &str) -> [Result<String, Errno>; 2] {
+        let text = |opened: rustix::io::Result<OwnedFd>| {
+            let mut text = String::new();
+            regular(opened?)?.read_to_string(&mut text).unwrap();
+            Ok(text)
+        };
+        let path = Path::new(path);
+        [
+            text(below.open(path, FILE)),
+            text(below.each(path, FILE, false)),
+        ]
+    }
+
+    #[test]
+    fn links_and_parents_are_refused_in_every_component() {
+        let place = tempfile::tempdir().unwrap();
+        let root = place.path().join("root");
+        fs::create_dir_all(root.join("a/b")).unwrap();
+        fs::write(root.join("a/b/file"), "inside").unwrap();
+        fs::write(place.path().join("secret"), "outside").unwrap();
+        symlink("a", root.join("first")).unwrap();
+        symlink("../b", root.join("a/b/middle")).unwrap();
+        symlink("file", root.join("a/b/last")).unwrap();
+        symlink(place.path(), root.join("out")).unwrap();
+        let below = Beneath::new(&root).unwrap();
+        let inside = Ok("inside".to_owned());
+        assert_eq!(open_both(&below, "a/b/file"), [inside.clone(), inside]);
+        for path in [
+            "first/b/file",
+            "a/b/middle/b/file",
+            "a/b/last",
+            "out/secret",
+        ] {
+            for opened in open_both(&below, path) {
+                // A link where a directory is wanted is ENOTDIR to openat.
+                let refused = matches!(opened, Err(Errno::LOOP | Errno::NOTDIR));
+                assert!(refused, "{path}: {opened:?}");
+            }
+        }
+        let absolute = place.path().join("secret");
+        for path in ["../secret", "a/../../secret", absolute.to_str().unwrap()] {
+            assert_eq!(
+                open_both(&below, path),
+                [Err(Errno::XDEV), Err(Errno::XDEV)],
+                "{path}"
+            );
+        }
+        assert!(Beneath::new(&root.join("out")).is_err());
+    }
+
+    #[test]
+    fn a_pipe_is_refused_without_waiting_for_a_writer() {
+        let root = tempfile::tempdir().unwrap();
+        let made = std::process::Command::new("mkfifo")
+            .arg(root.path().join("pipe"))
+            .status();
+        assert!(made.unwrap().success());
+        let below = Beneath::new(root.path()).unwrap();
+        let refused = [Err(Errno::INVAL), Err(Errno::INVAL)];
+        assert_eq!(open_both(&below, "pipe"), refused);
+        let directory = below.directory(Path::new("")).unwrap();
+        assert!(regular_at(&directory, "pipe").is_err());
+    }
+}
