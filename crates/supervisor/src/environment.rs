@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use agent_team_protocol::method::SECRET_MIN;
+use agent_team_protocol::model::holds_key;
 use agent_team_protocol::{ErrorCode, Refusal};
 use serde::{Deserialize, Serialize};
 
@@ -49,10 +50,33 @@ impl Environment {
         }
     }
 
-    /// What a hook is given: what it prints is kept, so that it has no secrets.
+    /// The environment of a hook: without secrets and without keys of model providers. Its output is kept, and the
+    /// programs that it starts may be the project's own.
     pub(crate) fn of_hooks(mut self) -> BTreeMap<String, String> {
         self.variables
-            .retain(|name, _| !self.secrets.contains_key(name));
+            .retain(|name, _| !self.secrets.contains_key(name) && !holds_key(name));
         self.variables
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hooks_have_neither_secrets_nor_model_keys() {
+        let variables = [
+            ("PATH", "/bin"),
+            ("OPENAI_API_KEY", "sk-1"),
+            ("ANTHROPIC_API_KEY_FILE", "/keys/a"),
+            ("TOKEN", "hidden-value"),
+        ];
+        let pair = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        let environment = Environment {
+            variables: variables.map(pair).into(),
+            secrets: [("TOKEN", "hidden-value")].map(pair).into(),
+            ..Environment::default()
+        };
+        assert_eq!(environment.of_hooks(), [("PATH", "/bin")].map(pair).into());
     }
 }

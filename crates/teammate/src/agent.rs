@@ -36,6 +36,7 @@ mod transcript;
 mod verify;
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,7 +69,7 @@ use crate::pane::{AgentEvent, AgentPane};
 use crate::sleep_until;
 use crate::team_tool::{Arrivals, Claims, Shared};
 use crate::tool::confine::Confinement;
-use crate::tool::{Bench, Tool};
+use crate::tool::{Bench, Permission, Tool};
 use crate::typed::{Act, Acted, Done};
 use crate::worker::{OUTPUT_PAUSE, Parts, TERM_GRACE, next_signal, not_shown, output_due, refused};
 
@@ -83,6 +84,13 @@ pub(crate) struct Makings<T> {
     pub(crate) confinement: Option<Arc<Confinement>>,
     /// Makes the tools, once there is what they share with the loop.
     pub(crate) tools: T,
+}
+
+/// What holds the `verify` lines of its tasks.
+struct Hold {
+    project: PathBuf,
+    confinement: Option<Arc<Confinement>>,
+    permission: Permission,
 }
 
 pub(crate) struct Agent {
@@ -138,7 +146,12 @@ impl Agent {
             confinement,
             tools,
         } = makings;
-        Self::around(parts, pane, calls, |inputs, shared, screen| {
+        let hold = Hold {
+            project: bench.project.clone(),
+            confinement: confinement.clone(),
+            permission: seam::permission_of(&agent, &desk),
+        };
+        Self::around(parts, pane, calls, hold, |inputs, shared, screen| {
             let tools = match agent.strategy {
                 Some(_) => Vec::new(),
                 None => tools(&desk, &shared),
@@ -170,7 +183,13 @@ impl Agent {
         calls: mpsc::UnboundedReceiver<DeskCall>,
         engine: Box<dyn Engine>,
     ) -> Self {
-        Self::around(parts, pane, calls, |inputs, shared, screen| {
+        // The embedding program does the work itself, and gave the lines too.
+        let hold = Hold {
+            project: parts.place.cwd.clone(),
+            confinement: None,
+            permission: Permission::Bypass,
+        };
+        Self::around(parts, pane, calls, hold, |inputs, shared, screen| {
             let custom = Custom {
                 engine,
                 seat: Seat {
@@ -188,6 +207,7 @@ impl Agent {
         parts: Parts,
         pane: AgentPane,
         calls: mpsc::UnboundedReceiver<DeskCall>,
+        hold: Hold,
         mind: impl FnOnce(mpsc::UnboundedReceiver<Input>, Shared, Screen) -> F,
     ) -> Self
     where
@@ -201,7 +221,10 @@ impl Agent {
             arrivals: Arrivals::default(),
             verify: Arc::new(Verifier {
                 place: Arc::clone(&parts.place),
+                project: hold.project,
                 screen: screen.clone(),
+                confinement: hold.confinement,
+                permission: hold.permission,
             }),
         };
         let mind = mind(heard, shared.clone(), screen);
@@ -398,7 +421,6 @@ impl Agent {
                     self.tell_lines(text);
                 }
             }
-            Told::Session(session) => self.parts.link.notify(Notice::Session(session)),
             Told::Waits(on) => {
                 self.waits.clone_from(&on);
                 self.show_waits();

@@ -19,6 +19,9 @@ use crate::secret::Secrets;
 /// Columns and rows of a terminal.
 pub(crate) type Size = (u16, u16);
 
+/// How much of the output of a line a result or a failure keeps, in bytes.
+pub(crate) const TAIL_BYTES: usize = 4 << 10;
+
 /// Without a pane.
 pub(crate) const HEADLESS_SIZE: Size = (80, 24);
 

@@ -29,7 +29,10 @@ use crate::pane::{Pane, Surface};
 use crate::team_tool::Shared;
 use crate::tool::Tool;
 use crate::worker::{Parts, Worker};
-use crate::{RunError, agent_pane, check_workplace, introduction, makings, model_of, parts, think};
+use crate::{
+    RunError, agent_pane, check_workplace, confinement, introduction, makings, model_of, parts,
+    think,
+};
 
 /// What does a member's work in place of a model. Made anew for each of the member's launches.
 ///
@@ -149,7 +152,8 @@ impl HostedLaunch {
         T: FnOnce(&Desk, &Shared) -> Vec<Box<dyn Tool>>,
     {
         let parts = self.parts().await?;
-        let makings = makings(&self.launch, &parts.place, model, None, tools)?;
+        let confinement = confinement(&self.launch, &parts)?;
+        let makings = makings(&self.launch, &parts.place, model, confinement, tools)?;
         let pane = agent_pane(&self.launch, &parts, Surface::none());
         Ok(Agent::new(parts, pane, makings).run().await)
     }

@@ -8,11 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use agent_team_face::{Tone, Words};
-use agent_team_protocol::TaskId;
-use agent_team_protocol::notification::TaskSession;
 use agent_team_protocol::text::visible;
 use agent_team_protocol::view::Waiting;
-use agent_team_system::process::ProcessId;
 use tokio::sync::mpsc;
 
 use super::live::Live;
@@ -50,8 +47,6 @@ pub(super) enum Told {
         weight: Weight,
     },
     Ended(Ended),
-    /// A line that is verified leads this session.
-    Session(TaskSession),
     /// The mind waits for this; `None`: it goes on.
     Waits(Option<Waiting>),
 }
@@ -148,14 +143,6 @@ impl Screen {
             let call = call.cloned();
             self.tell(Told::Printed { call, text, weight });
         }
-    }
-
-    pub(super) fn session(&self, task: TaskId, leader: ProcessId) {
-        self.tell(Told::Session(TaskSession {
-            task,
-            pid: leader.pid,
-            start_time: leader.start_time,
-        }));
     }
 
     pub(super) fn waits(&self, on: Option<Waiting>) {
@@ -326,7 +313,6 @@ mod tests {
                 | Told::Thinks(_)
                 | Told::Begun { .. }
                 | Told::Ended(_)
-                | Told::Session(_)
                 | Told::Waits(_) => {}
             }
         }

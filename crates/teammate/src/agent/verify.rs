@@ -1,60 +1,85 @@
-//! Runs a task's `verify` line with the machinery of the command engine. Called by the tool that
-//! completes a task.
+//! Runs a task's `verify` line for an agent. Called by the tool that completes a task.
+//!
+//! The line is the user's, but the agent can change what it starts: a script, a Makefile, the tests themselves. So it
+//! runs in the sandbox of the agent's commands; where there is no sandbox, it is asked about as a command is.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use agent_team_face::Tone;
-use agent_team_protocol::notification::Assignment;
-use agent_team_protocol::{Generation, TaskId};
+use agent_team_protocol::TaskId;
 
 use super::screen::Screen;
-use crate::engine::{Event, HEADLESS_SIZE, Outcome, Place, command};
+use crate::engine::output::Tail;
+use crate::engine::{Place, TAIL_BYTES};
 use crate::pane::paint;
 use crate::team_tool::{Verify, Verifying};
+use crate::tool::Permission;
+use crate::tool::confine::Confinement;
+use crate::tool::program::{Ended, Program};
+use crate::vt::Plain;
 
 #[derive(Debug)]
 pub(super) struct Verifier {
     pub(super) place: Arc<Place>,
+    pub(super) project: PathBuf,
     pub(super) screen: Screen,
+    /// `None`: nothing holds the member's programs.
+    pub(super) confinement: Option<Arc<Confinement>>,
+    pub(super) permission: Permission,
 }
 
 impl Verify for Verifier {
-    fn verify<'a>(&'a self, task: TaskId, line: &'a str) -> Verifying<'a> {
-        Box::pin(self.run(task, line))
+    fn verify<'a>(&'a self, _task: TaskId, line: &'a str) -> Verifying<'a> {
+        Box::pin(self.run(line))
     }
 }
 
 impl Verifier {
     /// Dropping it ends the line with everything that it started.
-    async fn run(&self, task: TaskId, line: &str) -> Result<(), String> {
+    async fn run(&self, line: &str) -> Result<(), String> {
         self.screen.lines(Tone::Accent, &paint::verifying(line));
-        let assignment = Assignment {
-            task,
-            generation: Generation(0),
-            title: String::new(),
-            description: String::new(),
-            run: Some(line.to_owned()),
-            verify: None,
-            attempt: 1,
-        };
-        let mut run = command::start(Arc::clone(&self.place), assignment, HEADLESS_SIZE);
         let watch = self.screen.watch(None);
-        loop {
-            match run.events.recv().await {
-                Some(Event::Session(leader)) => self.screen.session(task, leader),
-                Some(Event::Output { text, .. }) => watch.push(&text),
-                Some(Event::Verifying(_)) => {}
-                Some(Event::Ended(Outcome::Completed { .. })) => return Ok(()),
-                Some(Event::Ended(Outcome::Failed { reason, detail })) if detail.is_empty() => {
-                    return Err(reason);
-                }
-                Some(Event::Ended(Outcome::Failed { reason, detail })) => {
-                    return Err(format!("{reason}:\n{detail}"));
-                }
-                Some(Event::Ended(Outcome::Abandoned)) | None => {
-                    return Err("it was ended before it was done".into());
-                }
+        let held = match &self.confinement {
+            Some(confinement) => confinement.held().await.ok(),
+            None => None,
+        };
+        let _permit = match &held {
+            Some(_) => None,
+            None => {
+                let shown = |text: &str| watch.push(text);
+                let asked = self
+                    .permission
+                    .ask_for_task_line(line, &self.project, &shown);
+                Some(asked.await.map_err(|error| error.to_string())?)
             }
+        };
+        let (env, cwd) = (self.place.env.clone(), self.place.cwd.clone());
+        let args = vec!["-c".into(), line.into()];
+        let mut program = Program::start(held.as_ref(), "/bin/sh".into(), args, env, cwd)
+            .map_err(|error| format!("cannot start /bin/sh: {error}"))?;
+        let mut plain = Plain::default();
+        let mut hiding = self.place.secrets.hiding();
+        let mut tail = Tail::new(TAIL_BYTES);
+        let mut show = |text: &str| {
+            tail.push(text);
+            watch.push(text);
+        };
+        let ended = program
+            .finish(None, std::future::pending(), |bytes| {
+                let mut text = String::with_capacity(bytes.len());
+                plain.feed(bytes, &mut text);
+                show(&hiding.text(&text));
+            })
+            .await
+            .map_err(|error| format!("cannot wait for /bin/sh: {error}"))?;
+        show(&hiding.rest_of_text());
+        if matches!(ended, Ended::Exited(status) if status.success()) {
+            return Ok(());
+        }
+        match tail.text() {
+            output if output.is_empty() => Err(ended.to_string()),
+            output => Err(format!("{ended}:\n{output}")),
         }
     }
 }

@@ -24,12 +24,9 @@ use agent_team_system::tree::Tree;
 use tokio::sync::{mpsc, watch};
 
 use super::output::Tail;
-use super::{Claim, Controls, Event, Outcome, Place, Run, Size, Steering};
+use super::{Claim, Controls, Event, Outcome, Place, Run, Size, Steering, TAIL_BYTES};
 use crate::secret::{Hiding, Secrets};
 use crate::vt::Plain;
-
-/// How much of the output a result or a failure keeps, in bytes.
-const TAIL_BYTES: usize = 4 << 10;
 
 /// Read at once, at most.
 const READ_BYTES: usize = 16 << 10;
