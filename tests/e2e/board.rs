@@ -314,7 +314,6 @@ async fn a_hook_refuses_a_completion_with_its_reason_at_most_three_times_in_a_ro
     let hook = "cat >> asked; echo >> asked; echo tests are missing >&2; exit 2";
     let rest = format!("[hooks]\ntask_completed = {hook:?}\n");
     let rig = assigned(&["ada"], &format!("{rest}{}", task("One", "true", "")));
-    rig.trust();
     rig.ok(["up"]).await;
     rig.ok(["task", "claim", "T-1"]).await;
     for _ in 0..3 {
@@ -335,7 +334,6 @@ async fn a_hook_refuses_a_completion_with_its_reason_at_most_three_times_in_a_ro
 async fn a_task_whose_completion_a_hook_refuses_fails_with_the_reason() {
     let rest = "[hooks]\ntask_completed = \"echo not like this >&2; exit 2\"\n";
     let rig = headless(&["ada"], &format!("{rest}{}", task("One", "true", "")));
-    rig.trust();
     rig.run(["up", "--wait"]).await.expect(1);
     let task = rig.task("T-1").await;
     assert_eq!(task.state, TaskState::Failed);
@@ -346,7 +344,6 @@ async fn a_task_whose_completion_a_hook_refuses_fails_with_the_reason() {
 async fn a_hook_hears_of_an_idle_member() {
     let rest = "[hooks]\nteammate_idle = \"cat > idle; echo >> idle\"\n";
     let rig = headless(&["ada"], &format!("{rest}{}", task("One", "true", "")));
-    rig.trust();
     rig.ok(["up", "--wait"]).await;
     let idle = rig.written("idle").await;
     let idle: serde_json::Value = serde_json::from_str(&idle).unwrap();

@@ -20,12 +20,6 @@ fn program() -> PathBuf {
 
 /// A team of a lead alone, with these servers, which the person trusts.
 fn rig(server: &FakeModelServer, servers: &str) -> Rig {
-    let rig = untrusted(server, servers);
-    rig.trust();
-    rig
-}
-
-fn untrusted(server: &FakeModelServer, servers: &str) -> Rig {
     let mut rig = Rig::with_team(&format!(
         "mode = \"lead\"\n[panes]\nplacement = \"headless\"\n[lead]\nmodel = \"openai/lead\"\n{servers}"
     ));
@@ -177,10 +171,12 @@ async fn a_server_is_started_once_it_is_trusted_and_its_tools_ask() {
     let call = Reply::call("mcp__near__say", json!({ "text": "hello" }));
     let server = FakeModelServer::start(in_turn([call, Reply::text("Done.")])).await;
     let near = format!("[mcp.near]\ncommand = {:?}\n", program());
-    let rig = untrusted(&server, &near);
-    rig.refused(4, ["up", "--detach"]).await;
-    rig.trust();
-    rig.ok(["up", "--detach"]).await;
+    let mut rig = rig(&server, &near);
+    rig.trust_nothing();
+    let refusal = rig.refused(4, ["up", "--detach"]).await;
+    let digest = refusal["hint"].as_str().expect("a hint").rsplit(' ').next();
+    rig.ok(["up", "--detach", "--trust", digest.expect("a word")])
+        .await;
     rig.ok(["send", "lead", "Go on"]).await;
     rig.until_member("lead", |lead| lead.requests > 0).await;
     let shown = rig.ok(["requests", "show", "P-1"]).await.stdout;

@@ -133,7 +133,6 @@ async fn the_lead_approves_plans_where_the_person_lets_her() {
     let file = rig.read(".agent-team/team.toml").expect("the rig wrote it");
     let approve = |rule: &str| rig.set_team(&format!("{file}[permissions]\napprove = [{rule}]\n"));
     approve("\"Bash(touch:*)\"");
-    rig.trust();
     rig.ok(["up", "--detach"]).await;
     rig.ok(["task", "add", "Write it"]).await;
     rig.until_member("ada", |ada| waits_for(ada, 1, 1)).await;
@@ -149,7 +148,6 @@ async fn the_lead_approves_plans_where_the_person_lets_her() {
     rig.until_member_is("lead", MemberState::Idle).await;
     rig.ok(["down"]).await;
     approve("\"Plan\"");
-    rig.trust();
     rig.ok(["up", "--detach"]).await;
     rig.until_member("ada", |ada| waits_for(ada, 2, 2)).await;
     rig.ok(["send", "lead", "Go on"]).await;

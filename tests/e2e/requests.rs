@@ -102,7 +102,7 @@ async fn a_denial_reaches_the_model_as_text_and_nothing_runs() {
 }
 
 /// Without one nothing is let pass by a rule, and there is nothing to try.
-async fn there_is_a_sandbox() -> bool {
+pub(crate) async fn there_is_a_sandbox() -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let none = agent_team_system::sandbox::find(&path).await.err();
     none.inspect(|none| eprintln!("skipped: {none}")).is_none()
@@ -494,8 +494,6 @@ async fn the_lead_allows_what_the_user_lets_her_and_nothing_else() {
     let approve = "[permissions]\napprove = [\"Bash(touch:*)\"]\n";
     let file = rig.read(".agent-team/team.toml").expect("the rig wrote it");
     rig.set_team(&format!("{file}{approve}"));
-    rig.refused(4, ["up", "--detach"]).await;
-    rig.trust();
     rig.ok(["up", "--detach"]).await;
     rig.ok(["send", "ada", "Go on"]).await;
     rig.until_member("ada", |ada| waits_for(ada, 1)).await;

@@ -412,6 +412,7 @@ async fn a_fresh_start_that_is_refused_keeps_what_is_there() {
             roles: Vec::new(),
             members: vec![member("ada"), member("ada")],
             tasks: Vec::new(),
+            trusted: Vec::new(),
         },
         environment: BTreeMap::new(),
         named: BTreeSet::new(),

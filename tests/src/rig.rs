@@ -9,13 +9,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use agent_team_file::Reading;
 use agent_team_protocol::method::{
     MemberShow, Method, Nothing, OneMember, OneTask, TaskShow, TeamShow,
 };
 use agent_team_protocol::view::{MemberState, MemberView, TaskState, TaskView};
-use agent_team_protocol::{ErrorCode, MemberName};
+use agent_team_protocol::{ErrorCode, MemberName, TeamId};
 use agent_team_system::client::CallError;
 use agent_team_system::directories::Directories;
+use agent_team_system::private_file;
 use agent_team_system::process::ProcessId;
 use agent_team_system::spawn::ProgramSpec;
 use serde_json::Value;
@@ -47,6 +49,8 @@ pub struct Rig {
     root: Option<TempDir>,
     binaries: PathBuf,
     environment: BTreeMap<OsString, OsString>,
+    /// Whether the user has looked at a team file before a verb starts it.
+    trusts: bool,
 }
 
 impl Rig {
@@ -80,6 +84,47 @@ impl Rig {
             root: Some(root),
             binaries: binaries::directory(),
             environment,
+            trusts: true,
+        }
+    }
+
+    /// From now on no team file is trusted but by what the test does.
+    pub fn trust_nothing(&mut self) {
+        self.trusts = false;
+    }
+
+    /// Stores that the user trusts the team file that `up` and `run` read in this directory.
+    fn trust_file(&self, directory: &Path, arguments: &[&str]) {
+        let starts = |argument: &&str| ["up", "run"].contains(argument);
+        if !self.trusts || !arguments.iter().any(starts) {
+            return;
+        }
+        let mut words = arguments.iter().skip_while(|word| **word != "--file");
+        let named = words.nth(1).map(|file| directory.join(file));
+        let Some(file) = named.or_else(|| agent_team_file::find(directory)) else {
+            return;
+        };
+        let directories = self.directories();
+        let reading = Reading {
+            here: directory,
+            settings: Some(&directories.config),
+            variables: None,
+            own: None,
+        };
+        // A file with faults is the verb's to report.
+        let Ok(loaded) = agent_team_file::load(&file, reading) else {
+            return;
+        };
+        if let Some(widening) = loaded.widening {
+            let team = TeamId::new(&loaded.spec.name, &loaded.spec.project);
+            let file = directories.trusted(team.as_str());
+            let digest = widening.digest.as_bytes();
+            let is_trusted = private_file::read(&file).is_ok_and(|known| known == digest);
+            if !is_trusted {
+                // On a full disk it is the verb that fails.
+                let _prepared = directories.prepare();
+                let _written = private_file::replace(&file, digest);
+            }
         }
     }
 
@@ -216,23 +261,6 @@ impl Rig {
         fs::write(config.join("config.toml"), text).expect("it can be written");
     }
 
-    /// Trusts what the team file wants, as a person does who was told the digest.
-    ///
-    /// # Panics
-    /// When it wants nothing that needs trust.
-    pub fn trust(&self) {
-        let up = |more: &[&str]| {
-            let arguments = [&["up", "--dry-run", "--json"], more].concat();
-            let output = self.command(&arguments).into_std().output();
-            output.expect("the binary runs")
-        };
-        let refused: Value = serde_json::from_slice(&up(&[]).stderr).expect("it is refused");
-        let hint = refused["error"]["hint"].as_str().expect("a hint");
-        let digest = hint.rsplit(' ').next().expect("a word");
-        let trusted = up(&["--trust", digest]);
-        assert!(trusted.status.success(), "{trusted:?}");
-    }
-
     /// A second project in the same world.
     pub fn other_project(&self, name: &str, file: &str) -> PathBuf {
         let project = self.root().join(name);
@@ -243,6 +271,7 @@ impl Rig {
 
     /// A verb in the project, ready to be run.
     pub fn command(&self, arguments: &[&str]) -> Command {
+        self.trust_file(&self.project(), arguments);
         let mut command = Command::new(self.binary("agent-team"));
         command
             .args(arguments)
@@ -265,6 +294,7 @@ impl Rig {
     /// The same, in another directory.
     pub async fn run_in<const N: usize>(&self, directory: &Path, arguments: [&str; N]) -> Output {
         let mut command = self.command(&arguments);
+        self.trust_file(directory, &arguments);
         command.current_dir(directory);
         run(command, verb(&arguments), b"").await
     }
@@ -312,6 +342,7 @@ impl Rig {
     }
 
     fn start_on_terminal(&self, program: &Path, arguments: &[&str], size: (u16, u16)) -> Screen {
+        self.trust_file(&self.project(), arguments);
         let environment = self.environment.clone();
         let spec = ProgramSpec {
             program: program.to_owned(),

@@ -401,7 +401,7 @@ pub(crate) struct Start {
     /// The same as --mode bypass: nothing is asked, and no sandbox holds what agents run
     #[arg(long, conflicts_with = "mode")]
     bypass: bool,
-    /// Trust what the team file wants beyond what a project may have by itself, as it was told with this digest
+    /// Trust the lines of the project's files that were shown with this digest
     #[arg(long, value_name = "DIGEST")]
     pub(crate) trust: Option<String>,
     /// Append every exchange with the models to this file

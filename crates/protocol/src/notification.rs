@@ -9,6 +9,7 @@ use crate::error::Refusal;
 use crate::id::{
     Generation, LaunchId, MemberName, MessageId, Party, RequestId, Revision, TaskId, TeamId,
 };
+use crate::spec::FileDigest;
 use crate::view::Waiting;
 
 /// A notification's name and parameters.
@@ -69,6 +70,9 @@ pub struct Assignment {
     pub verify: Option<String>,
     /// 1 for the first run.
     pub attempt: u32,
+    /// The scripts that `run` and `verify` start, as the user trusted them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<FileDigest>,
 }
 
 /// The member no longer owns this claim: what runs for it ends.

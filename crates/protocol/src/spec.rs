@@ -33,6 +33,27 @@ pub struct TeamSpec {
     pub roles: Vec<RoleSpec>,
     pub members: Vec<MemberSpec>,
     pub tasks: Vec<TaskSpec>,
+    /// The scripts that hooks and lines of tasks start.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trusted: Vec<TrustedLine>,
+}
+
+/// A shell line that the user trusted, and the scripts of the project that it starts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct TrustedLine {
+    pub line: String,
+    pub files: Vec<FileDigest>,
+}
+
+/// A file with the content that the user trusted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct FileDigest {
+    /// Canonical.
+    pub path: PathBuf,
+    /// Of its content, in hexadecimal digits.
+    pub sha256: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -334,6 +355,9 @@ pub enum Search {
 pub struct McpServer {
     pub name: String,
     pub via: McpTransport,
+    /// The scripts that its program is, or is given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<FileDigest>,
 }
 
 /// How an MCP server is reached.

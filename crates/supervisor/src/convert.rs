@@ -63,6 +63,7 @@ pub(crate) fn up_plan(spec: TeamSpec, place: Place, team: &Team) -> UpPlan {
                 own_permissions: spec.own_permissions,
                 stance: spec.stance,
                 roles: spec.roles,
+                trusted: spec.trusted,
             }),
         },
         members,

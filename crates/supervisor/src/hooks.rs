@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
+use agent_team_protocol::spec::FileDigest;
+use agent_team_system::trusted;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 
@@ -19,6 +21,8 @@ const REFUSED: i32 = 2;
 
 pub(crate) struct Hook {
     pub(crate) line: String,
+    /// The scripts that it starts, as the user trusted them.
+    pub(crate) files: Vec<FileDigest>,
     pub(crate) project: PathBuf,
     pub(crate) environment: BTreeMap<String, String>,
     /// JSON on its stdin.
@@ -53,6 +57,7 @@ pub(crate) async fn ask(hook: Hook) -> Heard {
 }
 
 async fn run(hook: Hook) -> std::io::Result<(Option<i32>, String)> {
+    trusted::check(&hook.files).map_err(std::io::Error::other)?;
     let mut child = Command::new("/bin/sh")
         .arg("-c")
         .arg(&hook.line)
@@ -87,6 +92,7 @@ mod tests {
         let input = r#"{"task":"T-1"}"#.to_owned();
         let hook = Hook {
             line: line.to_owned(),
+            files: Vec::new(),
             project: std::env::temp_dir(),
             environment,
             input,

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use agent_team_core::plan::{MemberPlan, TeamPlan};
 use agent_team_protocol::permissions::{Permissions, Stance};
-use agent_team_protocol::spec::{AgentSpec, Colour, Engine, Hooks, Layout, RoleSpec};
+use agent_team_protocol::spec::{
+    AgentSpec, Colour, Engine, FileDigest, Hooks, Layout, RoleSpec, TrustedLine,
+};
 use agent_team_protocol::view::Placement;
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +25,9 @@ pub(crate) struct TeamSettings {
     #[serde(default)]
     pub(crate) stance: Stance,
     pub(crate) roles: Vec<RoleSpec>,
+    /// The scripts that hooks and lines of tasks start.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) trusted: Vec<TrustedLine>,
 }
 
 /// Where the members' workers run.
@@ -111,6 +116,12 @@ impl TeamSettings {
     /// `None` for a team that was never brought up.
     pub(crate) fn of(plan: &TeamPlan) -> Option<Self> {
         serde_json::from_str(&plan.settings).ok()
+    }
+
+    /// The scripts that this line of the team's file starts.
+    pub(crate) fn files_of(&self, line: &str) -> Vec<FileDigest> {
+        let known = self.trusted.iter().find(|known| known.line == line);
+        known.map(|known| known.files.clone()).unwrap_or_default()
     }
 }
 

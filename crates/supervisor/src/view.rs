@@ -9,7 +9,7 @@ use agent_team_core::task::{Outcome, Task};
 use agent_team_core::{Team, Tick};
 use agent_team_protocol::Party;
 use agent_team_protocol::notification::Assignment;
-use agent_team_protocol::spec::{Engine, RoleSpec};
+use agent_team_protocol::spec::{Engine, FileDigest, RoleSpec};
 use agent_team_protocol::view::{
     MemberState, MemberView, Placement, PlanView, QuestionView, RoleView, RoundState, RoundView,
     RunState, RunView, TaskCounts, TaskState, TaskView, Usage, Waiting, Wants,
@@ -432,7 +432,7 @@ pub(crate) fn counts(team: &Team) -> TaskCounts {
     counts
 }
 
-pub(crate) fn assignment(task: &Task) -> Assignment {
+pub(crate) fn assignment(team: &Team, task: &Task) -> Assignment {
     Assignment {
         task: task.id,
         generation: task.generation,
@@ -441,5 +441,18 @@ pub(crate) fn assignment(task: &Task) -> Assignment {
         run: task.plan.run.as_deref().map(str::to_owned),
         verify: task.plan.verify.as_deref().map(str::to_owned),
         attempt: task.attempts,
+        files: files(team, task),
     }
+}
+
+/// The scripts that the lines of a task start, as the user trusted them.
+fn files(team: &Team, task: &Task) -> Vec<FileDigest> {
+    let lines = [task.plan.run.as_deref(), task.plan.verify.as_deref()];
+    let mut lines = lines.into_iter().flatten().peekable();
+    if lines.peek().is_none() {
+        return Vec::new();
+    }
+    let settings = TeamSettings::of(team.plan());
+    let files = settings.map(|settings| lines.flat_map(|line| settings.files_of(line)).collect());
+    files.unwrap_or_default()
 }

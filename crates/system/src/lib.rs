@@ -45,3 +45,4 @@ pub mod socket;
 pub mod spawn;
 pub mod terminal;
 pub mod tree;
+pub mod trusted;

@@ -6,6 +6,7 @@
 
 mod agent;
 mod budget;
+mod environment;
 mod later;
 mod mcp;
 mod member;
@@ -22,6 +23,7 @@ mod table;
 mod task;
 #[cfg(test)]
 mod tests;
+mod trust;
 mod variables;
 
 use std::collections::HashMap;
@@ -44,9 +46,10 @@ use table::{At, Level, Table};
 pub use member::check_variable;
 pub use open::find;
 pub use own::{Item, Key, KeyError, Own, OwnError, Setting};
-pub use permissions::{Widening, allow_always, revoke_always};
+pub use permissions::{allow_always, revoke_always};
 pub use role::{Layer, Place, RoleSheet};
 pub use source::Fault;
+pub use trust::Widening;
 pub use variables::{Variables, is_variable};
 
 /// The directory that makes a directory a project.
@@ -299,8 +302,9 @@ fn read(
     let (own_permissions, mut of_settings) = settings
         .map(|settings| permissions::of_user(settings, team.as_ref()))
         .unwrap_or_default();
-    let servers = mcp::read(source, root.table("mcp", Level::Mcp));
+    let mut servers = mcp::read(source, root.table("mcp", Level::Mcp));
     let search = search::read(source, root.table("search", Level::Search));
+    let search_of_file = search.clone();
     let search = match (search, settings.map(search::of_settings)) {
         (Some(search), _) => Some(search),
         (None, None) => None,
@@ -326,7 +330,7 @@ fn read(
         .collect();
     appoint(source, mode, &mut members, &defaults, &mut roles, reader);
     strategy::check(source, mode, &members);
-    provider::check_environment(source, &members);
+    environment::check(source, &members);
     check_members(source, &members, limits);
 
     let tables = root.tables("task", Level::Task);
@@ -342,6 +346,19 @@ fn read(
 
     let settings = settings::list(source, &defaults, of_file, &members, &roles, reader.own);
     let networked = networked(&defaults, &members, &roles);
+    let (widening, trusted) = trust::widening(trust::Team {
+        project,
+        permissions: &permissions,
+        own: &own_permissions,
+        hooks: &hooks,
+        servers: &mut servers,
+        networked,
+        defaults: &defaults,
+        members: &members,
+        tasks: &tasks,
+        search: search_of_file.as_ref(),
+        providers: &defaults.thinking.providers,
+    });
     let mut warnings = settings::in_vain(&members, &roles, reader.own);
     let mut roles = roles.finish(defaults.engine, &defaults.thinking);
     warnings.extend(roles.warnings);
@@ -361,8 +378,6 @@ fn read(
         agent.mcp.clone_from(&servers);
         agent.search.clone_from(&search);
     }
-    let widening =
-        permissions::widening(&permissions, &own_permissions, &hooks, &servers, networked);
     let stance = permissions::stance(&permissions, &own_permissions);
     let layout = layout.unwrap_or(match members.len() {
         0..=BESIDE_EACH_OTHER => Layout::MainVertical,
@@ -381,6 +396,7 @@ fn read(
         roles: roles.specs,
         members,
         tasks,
+        trusted,
     });
     let loaded = spec.map(|spec| Loaded {
         spec,

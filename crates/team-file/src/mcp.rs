@@ -96,6 +96,7 @@ fn server(source: &Source<'_>, name: At<&str>, mut table: Table<'_>) -> Option<M
     Some(McpServer {
         name: name.value.to_owned(),
         via,
+        files: Vec::new(),
     })
 }
 

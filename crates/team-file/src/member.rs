@@ -23,7 +23,9 @@ pub(super) struct Defaults {
     pub(super) engine: Engine,
     pub(super) thinking: Thinking,
     cwd: PathBuf,
-    env: BTreeMap<String, String>,
+    pub(super) env: BTreeMap<String, String>,
+    /// Where each of these variables is set.
+    env_at: BTreeMap<String, usize>,
     /// `None`: the lead thinks of what she does, the others take what is ready.
     claim: Option<ClaimPolicy>,
     pub(super) says: Says,
@@ -47,6 +49,7 @@ impl Defaults {
             thinking: Thinking::default(),
             cwd: project.to_owned(),
             env: BTreeMap::new(),
+            env_at: BTreeMap::new(),
             claim: None,
             says: Says::default(),
         };
@@ -79,6 +82,7 @@ impl Defaults {
             defaults.cwd = directory(source, cwd, project);
         }
         defaults.env = table.string_map("env", check_variable);
+        defaults.env_at = table.places_in("env");
         if let Some(claim) = table.word("claim", CLAIMS) {
             defaults.claim = Some(claim.value);
         }
@@ -139,6 +143,8 @@ pub(super) struct Member {
     pub(super) tools_at: Option<At<&'static str>>,
     /// Where her engine is written, if it is.
     pub(super) engine_at: Option<usize>,
+    /// Where each variable of its environment is set.
+    pub(super) env_at: BTreeMap<String, usize>,
     /// `None`: as [`Defaults::claim`] says.
     claim: Option<ClaimPolicy>,
     /// How she thinks, if she does.
@@ -174,6 +180,7 @@ impl Member {
             },
             tools_at: None,
             engine_at: None,
+            env_at: defaults.env_at.clone(),
             claim: None,
             agent: of_role.agent(&thinking, &defaults.thinking),
             says: Says::default(),
@@ -273,6 +280,8 @@ pub(super) fn read(
         .map(|found| directory(source, found, project));
     let mut env = defaults.env.clone();
     env.extend(table.string_map("env", check_variable));
+    let mut env_at = defaults.env_at.clone();
+    env_at.extend(table.places_in("env"));
     let claim = table.word("claim", CLAIMS).map(|found| found.value);
     let placement = table
         .word("placement", MEMBER_PLACEMENTS)
@@ -313,6 +322,7 @@ pub(super) fn read(
         spec,
         tools_at: thinking.tools_at,
         engine_at: engine.map(|found| found.at),
+        env_at,
         claim,
         agent,
         says,

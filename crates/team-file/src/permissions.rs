@@ -1,16 +1,15 @@
 //! `[permissions]`: rules, the mode, and how far a decision reaches. In the team file, in the user's `config.toml` for
 //! every team, and in a file of the user's for this one, which holds what was allowed `always`.
 //!
-//! A file of the project may hold back everybody. What of it lets pass, or has something run, is set apart here as
-//! [`Widening`]: it holds nobody's word before the person has trusted it.
+//! What of the team file needs the user's trust is told in `trust`.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use agent_team_policy::{Digest, Effect, Rule};
+use agent_team_policy::{Effect, Rule};
 use agent_team_protocol::permissions::{Mode, Permissions, Stance};
 use agent_team_protocol::request::Scope;
-use agent_team_protocol::spec::{Hooks, McpServer, McpTransport, milliseconds};
+use agent_team_protocol::spec::milliseconds;
 use agent_team_protocol::text::position;
 use agent_team_protocol::{TeamId, with_causes};
 use toml::de::DeTable;
@@ -32,17 +31,8 @@ const SCOPES: &[(&str, Scope)] = &[
 #[derive(Debug, Default)]
 pub(super) struct Said {
     pub(super) rules: Permissions,
-    mode: Option<Mode>,
-    default_scope: Option<Scope>,
-}
-
-/// What a team file would let pass or have run in the person's name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Widening {
-    /// A line for each thing, and all of it.
-    pub lines: Vec<String>,
-    /// Of these lines: another one is asked about again.
-    pub digest: String,
+    pub(super) mode: Option<Mode>,
+    pub(super) default_scope: Option<Scope>,
 }
 
 pub(super) fn read(source: &Source<'_>, table: Option<Table<'_>>) -> Said {
@@ -135,48 +125,6 @@ pub(super) fn stance(file: &Said, own: &[Said]) -> Stance {
     }
 }
 
-/// What needs the person's trust of what the team file says, unless that is nothing. `own`: where their own word
-/// counts before the file's.
-pub(super) fn widening(
-    file: &Said,
-    own: &[Said],
-    hooks: &Hooks,
-    servers: &[McpServer],
-    networked: Vec<String>,
-) -> Option<Widening> {
-    let mut lines = Vec::new();
-    let says_mode = own.iter().any(|said| said.mode.is_some());
-    if let (false, Some(mode @ (Mode::AcceptEdits | Mode::Bypass))) = (says_mode, file.mode) {
-        lines.push(format!("mode = {:?}", mode.name()));
-    }
-    let says_scope = own.iter().any(|said| said.default_scope.is_some());
-    if let (false, Some(scope)) = (says_scope, file.default_scope)
-        && scope != Scope::Once
-    {
-        lines.push(format!("default_scope = {:?}", scope.name()));
-    }
-    let rules = |key: &str, rules: &[String]| -> Vec<String> {
-        rules.iter().map(|rule| format!("{key} {rule}")).collect()
-    };
-    lines.extend(rules("allow", &file.rules.allow));
-    lines.extend(rules("approve", &file.rules.approve));
-    let hooks = [
-        ("task_completed", &hooks.task_completed),
-        ("teammate_idle", &hooks.teammate_idle),
-    ];
-    for (event, line) in hooks {
-        lines.extend(line.iter().map(|line| format!("hook {event} runs {line}")));
-    }
-    lines.extend(servers.iter().map(server));
-    let networked = networked.into_iter();
-    lines.extend(networked.map(|who| format!("network = true for {who}")));
-    if lines.is_empty() {
-        return None;
-    }
-    let digest = Digest::of_bytes(lines.join("\n").as_bytes()).to_string();
-    Some(Widening { lines, digest })
-}
-
 /// Where the user's rules for one team stand.
 fn file_of(settings: &Path, team: &TeamId) -> PathBuf {
     let teams = settings.join("teams");
@@ -255,24 +203,4 @@ fn change(file: &Path, change: impl FnOnce(&mut Vec<String>)) -> Result<(), OwnE
         file,
         &format!("# Yours, for this project's team: see agent-team rules list.\n{whole}"),
     )
-}
-
-fn server(server: &McpServer) -> String {
-    let pairs = |pairs: &std::collections::BTreeMap<String, String>| -> String {
-        let pairs = pairs
-            .iter()
-            .map(|(name, value)| format!(" {name}={value:?}"));
-        pairs.collect()
-    };
-    match &server.via {
-        McpTransport::Program { command, args, env } => {
-            let args: String = args.iter().map(|arg| format!(" {arg:?}")).collect();
-            let env = pairs(env);
-            format!("MCP server {} runs{env} {command:?}{args}", server.name)
-        }
-        McpTransport::Http { url, headers } => {
-            let headers = pairs(headers);
-            format!("MCP server {} is at {url}{headers}", server.name)
-        }
-    }
 }

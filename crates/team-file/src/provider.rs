@@ -3,10 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use agent_team_protocol::model::{PROVIDERS, ProviderName, leads_keys};
-use agent_team_protocol::spec::{BaseUrl, Engine, ProviderSpec};
+use agent_team_protocol::model::{PROVIDERS, ProviderName};
+use agent_team_protocol::spec::{BaseUrl, ProviderSpec};
 
-use super::member::Member;
 use super::own::{Key, Own};
 use super::source::Source;
 use super::table::{Level, Table, suggest};
@@ -61,22 +60,6 @@ pub(super) fn check_base_url(text: &str) -> Result<String, String> {
         return Err("it is a URL, such as https://gateway.example/v1".to_owned());
     }
     Ok(text.to_owned())
-}
-
-/// Where keys go is not said by the environment that the file gives to who thinks, either.
-pub(super) fn check_environment(source: &Source<'_>, members: &[Member]) {
-    for Member { at, spec, .. } in members {
-        let thinks = spec.engine == Engine::Native;
-        for name in spec.env.keys().filter(|name| thinks && leads_keys(name)) {
-            source.fault_with_hint(
-                *at,
-                format!(
-                    "`env`: {name} has a say in where your keys go, and is not the team file's"
-                ),
-                "set it in your own environment, or base_url below [providers.<name>]",
-            );
-        }
-    }
 }
 
 /// What could not be sent is found before anybody is started.

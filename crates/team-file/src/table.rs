@@ -299,6 +299,17 @@ impl<'a> Table<'a> {
         }
     }
 
+    /// Where each key of a table within this one is written.
+    pub(super) fn places_in(&self, key: &str) -> BTreeMap<String, usize> {
+        let table = self
+            .table
+            .get(key)
+            .and_then(|value| value.get_ref().as_table());
+        let keys = table.into_iter().flat_map(|table| table.keys());
+        keys.map(|name| (name.get_ref().to_string(), name.span().start))
+            .collect()
+    }
+
     /// Where the value of a key stands.
     pub(super) fn place_of(&self, key: &str) -> Option<usize> {
         self.table.get(key).map(|value| value.span().start)

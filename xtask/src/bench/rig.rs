@@ -288,6 +288,7 @@ pub(super) fn team(
         members: members.iter().map(member).collect::<Result<_>>()?,
         tasks: Vec::new(),
         project,
+        trusted: Vec::new(),
     })
 }
 

@@ -5,9 +5,11 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use agent_team_file::{DIRECTORY, FILE};
+use agent_team_file::{DIRECTORY, FILE, Reading};
+use agent_team_system::directories::Directories;
 use serde::Serialize;
 
+use super::trust;
 use crate::error::Failure;
 use crate::output::table::{Cell, Column, Table, elastic, fixed};
 use crate::output::{Output, columns, text};
@@ -86,6 +88,7 @@ pub(super) fn run(
         None => fitting(&here),
     };
     let path = write(&here, template)?;
+    trust(&here, &path)?;
     let document = Document {
         path,
         template: template.name,
@@ -95,6 +98,22 @@ pub(super) fn run(
         format!("wrote {path} from the template {}\nlook at it, then start the team with: agent-team up\n", template.name)
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The user asked for the lines of the template.
+fn trust(here: &Path, file: &Path) -> Result<(), Failure> {
+    let directories = Directories::from_environment()?;
+    let reading = Reading {
+        here,
+        settings: Some(&directories.config),
+        variables: None,
+        own: None,
+    };
+    match agent_team_file::load(file, reading) {
+        Ok(loaded) => trust::trust_own(&loaded),
+        // Another file of the project is at fault, and `up` reports it.
+        Err(_) => Ok(()),
+    }
 }
 
 fn list(output: Output) -> Result<ExitCode, Failure> {

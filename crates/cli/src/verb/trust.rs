@@ -1,22 +1,32 @@
-//! Whether the person trusts what a project's file would let pass or have run. Called before a team is started.
+//! Whether the user trusts what a project's files would let pass or have run. Called before a team is started.
 //!
-//! The file comes with the project, whoever wrote it: until its digest was trusted it holds nobody's word. What was
-//! trusted is remembered for the project, so that only a change of it is asked about again.
+//! The files come with the project, from whoever wrote it: nothing of these lines takes effect before the user trusted
+//! their digest. The trusted lines are stored for the project, so that only a change is asked about again, and only
+//! the change is shown.
 
 use std::io::{BufRead, Write};
 use std::path::Path;
 
-use agent_team_file::Widening;
+use agent_team_file::{Loaded, Widening};
 use agent_team_protocol::TeamId;
 use agent_team_protocol::exit::ExitCode;
 use agent_team_protocol::text::visible_line;
 use agent_team_system::directories::Directories;
 use agent_team_system::{private_file, terminal};
+use serde::{Deserialize, Serialize};
 
 use crate::error::Failure;
 use crate::output::Output;
 
-/// Goes on when nothing needs trust, or it is there: from before, typed, or given now.
+/// What the user trusted. Earlier builds stored the digest alone, not as JSON.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Trusted {
+    digest: String,
+    #[serde(default)]
+    lines: Option<Vec<String>>,
+}
+
+/// Continues when nothing needs trust, or it is there: from before, typed, or given now.
 pub(super) fn check(
     output: Output,
     widening: Option<&Widening>,
@@ -27,11 +37,11 @@ pub(super) fn check(
         return Ok(());
     };
     let directories = Directories::from_environment()?;
-    let file = directories.trusted(team.as_str());
-    if is_remembered(&file, widening) {
+    let trusted = read(&directories.trusted(team.as_str()));
+    if trusted.digest == widening.digest {
         return Ok(());
     }
-    output.note(&told(widening));
+    output.note(&told(widening, trusted.lines.as_deref()));
     let is_trusted = match typed {
         Some(typed) => typed == widening.digest,
         None => !output.is_json() && may_ask() && ask()?,
@@ -39,16 +49,43 @@ pub(super) fn check(
     if !is_trusted {
         return Err(untrusted(output, widening));
     }
+    remember(&directories, team, widening)
+}
+
+/// Trusts the lines of a team file that the user had written just now. When another file of the project adds a line,
+/// nothing is trusted, and `up` asks.
+pub(super) fn trust_own(file: &Loaded) -> Result<(), Failure> {
+    let Some(widening) = &file.widening else {
+        return Ok(());
+    };
+    let of_tasks = |line: &String| line.starts_with("task ");
+    if !widening.lines.iter().all(of_tasks) {
+        return Ok(());
+    }
+    let team = TeamId::new(&file.spec.name, &file.spec.project);
+    remember(&Directories::from_environment()?, &team, widening)
+}
+
+fn read(file: &Path) -> Trusted {
+    let Ok(bytes) = private_file::read(file) else {
+        return Trusted::default();
+    };
+    serde_json::from_slice(&bytes).unwrap_or_else(|_| Trusted {
+        digest: String::from_utf8_lossy(&bytes).into_owned(),
+        lines: None,
+    })
+}
+
+fn remember(directories: &Directories, team: &TeamId, widening: &Widening) -> Result<(), Failure> {
     directories.prepare()?;
-    remember(&file, widening).map_err(|error| Failure::io("the trust cannot be remembered", &error))
-}
-
-fn is_remembered(file: &Path, widening: &Widening) -> bool {
-    private_file::read(file).is_ok_and(|digest| digest == widening.digest.as_bytes())
-}
-
-fn remember(file: &Path, widening: &Widening) -> std::io::Result<()> {
-    private_file::replace(file, widening.digest.as_bytes())
+    let trusted = Trusted {
+        digest: widening.digest.clone(),
+        lines: Some(widening.lines.clone()),
+    };
+    let written = serde_json::to_vec(&trusted)
+        .map_err(std::io::Error::other)
+        .and_then(|bytes| private_file::replace(&directories.trusted(team.as_str()), &bytes));
+    written.map_err(|error| Failure::io("cannot store the trust", &error))
 }
 
 fn may_ask() -> bool {
@@ -69,10 +106,29 @@ fn ask() -> Result<bool, Failure> {
     Ok(["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str()))
 }
 
-fn told(widening: &Widening) -> String {
-    let mut text = "the team file wants more than a project may have by itself:".to_owned();
-    for line in &widening.lines {
-        text.push_str(&format!("\n  {}", visible_line(line)));
+/// Every line, or what changed of the lines that were trusted.
+fn told(widening: &Widening, before: Option<&[String]>) -> String {
+    let Some(before) = before else {
+        let mut text =
+            "these lines of the project take effect only when you trust them:".to_owned();
+        for line in &widening.lines {
+            text.push_str(&format!("\n  {}", visible_line(line)));
+        }
+        return text;
+    };
+    let mut text = "these lines of the project changed since you trusted them:".to_owned();
+    let gone = before.iter().filter(|line| !widening.lines.contains(line));
+    let new = widening.lines.iter().filter(|line| !before.contains(line));
+    for (mark, line) in gone
+        .map(|line| ('-', line))
+        .chain(new.map(|line| ('+', line)))
+    {
+        text.push_str(&format!("\n  {mark} {}", visible_line(line)));
+    }
+    let kept = widening.lines.iter().filter(|line| before.contains(line));
+    match kept.count() {
+        0 => {}
+        kept => text.push_str(&format!("\n  ({kept} more are as you trusted them)")),
     }
     text
 }
@@ -87,4 +143,40 @@ fn untrusted(output: Output, widening: &Widening) -> Failure {
         "if you trust it, do the same with --trust {}",
         widening.digest
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn widening(lines: &[&str]) -> Widening {
+        Widening {
+            lines: lines.iter().map(|&line| line.to_owned()).collect(),
+            digest: lines.concat(),
+        }
+    }
+
+    #[test]
+    fn only_the_change_is_shown() {
+        let now = widening(&["a", "b", "c\u{1b}"]);
+        let all = told(&now, None);
+        assert!(all.contains("\n  a\n  b\n  c"), "{all}");
+        assert!(!all.contains('\u{1b}'), "{all}");
+        let before = ["a".to_owned(), "x".to_owned()];
+        let change = told(&now, Some(&before));
+        assert!(change.contains(":\n  - x\n  + b\n  + c"), "{change}");
+        assert!(
+            change.ends_with("\n  (1 more are as you trusted them)"),
+            "{change}"
+        );
+    }
+
+    #[test]
+    fn what_an_earlier_build_stored_is_read() {
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join("trusted");
+        assert_eq!(read(&file), Trusted::default());
+        private_file::create(&file, b"0123").unwrap();
+        assert_eq!(read(&file).digest, "0123");
+    }
 }

@@ -65,7 +65,8 @@ impl Driver {
                 self.launcher.order(Order::Close(member));
             }
             Effect::Assign { member, task } => {
-                if let Some(task) = self.team.board().get(task).map(view::assignment) {
+                let task = self.team.board().get(task);
+                if let Some(task) = task.map(|task| view::assignment(&self.team, task)) {
                     self.notify(&member, &task);
                     if planted::strikes(Plant::DoubleClaim, 3)
                         && let Some(other) = self.without_task()
@@ -376,14 +377,15 @@ impl Driver {
         then: impl FnOnce(Heard) -> Option<Message> + 'static,
     ) {
         let settings = crate::settings::TeamSettings::of(self.team.plan());
-        let line = settings
-            .as_ref()
-            .and_then(|settings| line(&settings.hooks))
-            .map(str::to_owned);
+        let line = settings.as_ref().and_then(|settings| {
+            let line = line(&settings.hooks)?;
+            Some((line.to_owned(), settings.files_of(line)))
+        });
         let environment = self.environment().unwrap_or_default().of_hooks();
         let project: &Path = &self.identity.project;
-        let hook = line.map(|line| Hook {
+        let hook = line.map(|(line, files)| Hook {
             line,
+            files,
             project: project.to_owned(),
             environment,
             input: input.to_string(),

@@ -111,7 +111,7 @@ impl Driver {
             team: self.identity.team.clone(),
             role: member.plan.role.clone(),
             colour: member.plan.colour.to_string(),
-            assignment: self.team.task_of(&name).map(view::assignment),
+            assignment: (self.team.task_of(&name)).map(|task| view::assignment(&self.team, task)),
             allowance: self.allowance(&name),
         };
         let offered_before = self.offered.get(&name).copied();

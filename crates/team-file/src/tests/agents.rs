@@ -555,6 +555,7 @@ fn every_agent_is_offered_the_servers_of_the_file() {
                 args: vec!["--ro".to_owned()],
                 env: [("DB".to_owned(), "x".to_owned())].into(),
             },
+            files: Vec::new(),
         },
         McpServer {
             name: "docs".to_owned(),
@@ -562,6 +563,7 @@ fn every_agent_is_offered_the_servers_of_the_file() {
                 url: "https://docs.example/mcp".to_owned(),
                 headers: [("Authorization".to_owned(), "Bearer $DOCS".to_owned())].into(),
             },
+            files: Vec::new(),
         },
     ];
     assert_eq!(spec.members[0].agent.mcp, expected);

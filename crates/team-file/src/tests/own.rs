@@ -52,7 +52,7 @@ fn a_file_of_the_project_does_not_say_where_keys_go() {
     ] {
         let env = format!("env = {{ {variable} = \"x\" }}\n");
         let thinks = format!("[[member]]\nname = \"ada\"\nengine = \"native\"\n{env}");
-        let says = format!("team.toml:2:8: `env`: {variable} has a say in where your keys go");
+        let says = format!("team.toml:4:9: `env`: {variable} has a say in where your keys go");
         let said = told(&thinks);
         assert!(said.starts_with(&says), "{said}");
         let said = told(&format!("mode = \"lead\"\n[defaults]\n{env}"));

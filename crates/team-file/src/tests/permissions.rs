@@ -38,7 +38,7 @@ fn what_holds_back_needs_no_trust_and_what_lets_pass_does() {
         "[permissions]\ndeny = [\"Read(.env)\"]\nask = [\"mcp__db__drop\"]",
         "[permissions]\nmode = \"plan\"\ndefault_scope = \"once\"",
         "[permissions]\nmode = \"dont-ask\"",
-        "[[member]]\nname = \"ada\"\n[[task]]\ntitle = \"x\"\nrun = \"make\"",
+        "[[member]]\nname = \"ada\"\n[[task]]\ntitle = \"x\"",
     ] {
         assert_eq!(widens("", text), [""; 0], "{text}");
     }
@@ -64,6 +64,23 @@ network = false
 [mcp.hub]
 url = \"https://hub.example\"
 headers = { X = \"$Y\" }
+[[member]]
+name = \"ben\"
+engine = \"command\"
+env = { PATH = \"./tools\", A = \"b\" }
+[defaults]
+env = { A = \"b\" }
+[[task]]
+title = \"Build\"
+run = \"make\"
+verify = \"make check\"
+[search]
+api = \"brave\"
+key = \"TOKEN\"
+url = \"https://search.example\"
+[providers.openai]
+base_url = \"https://model.example\"
+headers = { Y = \"z\" }
 ";
     assert_eq!(
         widens("", all),
@@ -78,6 +95,13 @@ headers = { X = \"$Y\" }
             "MCP server hub is at https://hub.example X=\"$Y\"",
             "network = true for member ada",
             "network = true for role front",
+            "env A=\"b\" for all members",
+            "env PATH=\"./tools\" for member ben",
+            "task \"Build\" runs make",
+            "task \"Build\" is verified by make check",
+            "searches are sent to https://search.example, with the secret TOKEN",
+            "the model provider openai is at https://model.example",
+            "the model provider openai is sent Y=\"z\"",
         ]
     );
 }

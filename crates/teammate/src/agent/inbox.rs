@@ -326,6 +326,7 @@ mod tests {
             run: None,
             verify: None,
             attempt: 1,
+            files: Vec::new(),
         }
     }
 

@@ -150,6 +150,7 @@ mod tests {
             run: None,
             verify: Some("make test".into()),
             attempt: 2,
+            files: Vec::new(),
         };
         let text = assignment(&task);
         for part in [

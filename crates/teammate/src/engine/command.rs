@@ -21,6 +21,7 @@ use agent_team_system::process::{ProcessId, Signal};
 use agent_team_system::pty::Pty;
 use agent_team_system::spawn::{Child, ProgramSpec};
 use agent_team_system::tree::Tree;
+use agent_team_system::trusted;
 use tokio::sync::{mpsc, watch};
 
 use super::output::Tail;
@@ -89,6 +90,9 @@ impl Work {
         let Some(run) = &assignment.run else {
             return failed("no run line: the command engine cannot do it");
         };
+        if let Err(changed) = trusted::check(&assignment.files) {
+            return failed(changed.to_string());
+        }
         let result = match self.line(run).await {
             Ok(Ended::Exited { status, output }) if status.success() => output,
             Ok(Ended::Exited { status, output }) => {
@@ -104,6 +108,9 @@ impl Work {
             return Outcome::Completed { result };
         };
         self.tell(Event::Verifying(verify.clone())).await;
+        if let Err(changed) = trusted::check(&assignment.files) {
+            return failed(changed.to_string());
+        }
         match self.line(verify).await {
             Ok(Ended::Exited { status, .. }) if status.success() => Outcome::Completed { result },
             Ok(Ended::Exited { status, output }) => Outcome::Failed {

@@ -120,6 +120,7 @@ impl Seat {
             run: view.run,
             verify: view.verify,
             attempt: view.attempts,
+            files: Vec::new(),
         })
     }
 

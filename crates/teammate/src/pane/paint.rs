@@ -123,6 +123,7 @@ mod tests {
             run: Some("printf '\\e[2J'\r\ncargo build".into()),
             verify: None,
             attempt: 2,
+            files: Vec::new(),
         };
         let header = header(&assignment);
         assert!(header.starts_with("── T-3 Build\\e]0;x"));

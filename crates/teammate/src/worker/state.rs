@@ -159,6 +159,7 @@ mod tests {
             run: Some("true".into()),
             verify: None,
             attempt: 1,
+            files: Vec::new(),
         }
     }
 

@@ -295,6 +295,7 @@ pub(crate) fn task() -> Assignment {
         run: None,
         verify: None,
         attempt: 1,
+        files: Vec::new(),
     }
 }
 

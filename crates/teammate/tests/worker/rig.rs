@@ -278,6 +278,7 @@ pub(crate) fn task(run: &str) -> Assignment {
         run: Some(run.into()),
         verify: None,
         attempt: 1,
+        files: Vec::new(),
     }
 }
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 use agent_team_protocol::spec::{McpServer, McpTransport};
 use agent_team_protocol::text::visible_label;
 use agent_team_protocol::with_causes;
+use agent_team_system::trusted;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, ClientCapabilities, ClientConfig, Implementation,
     PaginatedRequestParams, Tool as ForeignTool,
@@ -91,6 +92,7 @@ impl Origin {
         let us = ClientConfig::new(ClientCapabilities::default(), implementation);
         match &self.server.via {
             McpTransport::Program { command, args, env } => {
+                trusted::check(&self.server.files).map_err(|changed| changed.to_string())?;
                 let mut environment = self.env.clone();
                 environment
                     .retain(|(name, _)| name.to_str().is_none_or(|name| !env.contains_key(name)));

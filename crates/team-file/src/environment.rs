@@ -1,0 +1,104 @@
+//! Which variables `env` of a project's file may set for agents. Called when the members are known.
+//!
+//! A native member starts programs outside the sandbox too (MCP servers, git, bubblewrap itself), and its sandbox is
+//! set up from its environment. So a variable that chooses a program, makes a program load code, or moves a directory
+//! that the sandbox hides is the user's to set. A command member runs the lines of the same file: for it such a
+//! variable is one more line that the user trusts.
+
+use std::collections::BTreeSet;
+
+use agent_team_protocol::model::leads_keys;
+use agent_team_protocol::spec::Engine;
+
+use super::member::Member;
+use super::source::Source;
+
+/// Variables that choose or change the programs that run.
+const NAMES: [&str; 38] = [
+    "BASHOPTS",
+    "BASH_ENV",
+    "CDPATH",
+    "CLASSPATH",
+    "EDITOR",
+    "ENV",
+    "GCONV_PATH",
+    "GLIBC_TUNABLES",
+    "HOME",
+    "HOSTALIASES",
+    "IFS",
+    "JAVA_TOOL_OPTIONS",
+    "JDK_JAVA_OPTIONS",
+    "LESSOPEN",
+    "LOCPATH",
+    "NODE_OPTIONS",
+    "NODE_PATH",
+    "PAGER",
+    "PATH",
+    "PERL5DB",
+    "PERL5LIB",
+    "PERL5OPT",
+    "PROMPT_COMMAND",
+    "PS4",
+    "PYTHONHOME",
+    "PYTHONPATH",
+    "PYTHONSTARTUP",
+    "RUBYLIB",
+    "RUBYOPT",
+    "SHELL",
+    "SHELLOPTS",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
+    "TMPDIR",
+    "VISUAL",
+    "ZDOTDIR",
+    "_JAVA_OPTIONS",
+    "RUSTC",
+];
+
+const PREFIXES: [&str; 7] = [
+    "AGENT_TEAM_",
+    "BASH_FUNC_",
+    "DYLD_",
+    "GIT_",
+    "LD_",
+    "SSH_",
+    "XDG_",
+];
+
+const SUFFIX: &str = "_WRAPPER";
+
+pub(super) fn check(source: &Source<'_>, members: &[Member]) {
+    // What `[defaults]` sets for several members is one fault.
+    let mut told = BTreeSet::new();
+    let agents = members
+        .iter()
+        .filter(|member| member.spec.engine == Engine::Native);
+    for member in agents {
+        for name in member.spec.env.keys() {
+            let at = member.env_at.get(name).copied().unwrap_or(member.at);
+            if leads_keys(name) && told.insert(at) {
+                source.fault_with_hint(
+                    at,
+                    format!(
+                        "`env`: {name} has a say in where your keys go, and is not the team file's"
+                    ),
+                    "set it in your own environment, or base_url below [providers.<name>]",
+                );
+            } else if chooses_programs(name) && told.insert(at) {
+                source.fault_with_hint(
+                    at,
+                    format!(
+                        "`env`: {name} changes which programs run, and cannot be set for agents here"
+                    ),
+                    format!("give it yourself: agent-team up --env {name}=VALUE"),
+                );
+            }
+        }
+    }
+}
+
+fn chooses_programs(name: &str) -> bool {
+    NAMES.contains(&name)
+        || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+        || name.ends_with(SUFFIX)
+}

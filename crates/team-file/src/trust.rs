@@ -1,0 +1,200 @@
+//! What of a project's files needs the user's trust: the lines that allow something, start a program or send something
+//! away without being asked about, and the scripts that these lines start. Called when the team is read.
+//!
+//! Rules that deny or ask hold without trust, and are not here.
+
+mod scripts;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use agent_team_policy::Digest;
+use agent_team_protocol::permissions::Mode;
+use agent_team_protocol::request::Scope;
+use agent_team_protocol::spec::{
+    BaseUrl, Engine, FileDigest, Hooks, McpServer, McpTransport, ProviderSpec, Search, TaskSpec,
+    TrustedLine,
+};
+
+use super::member::{Defaults, Member};
+use super::permissions::Said;
+use scripts::Scripts;
+
+/// What the files of a project would let pass or have run in the user's name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Widening {
+    /// A line for each thing, and all of it.
+    pub lines: Vec<String>,
+    /// Of these lines: another one is asked about again.
+    pub digest: String,
+}
+
+/// What a team is made of, as far as trust is concerned.
+pub(super) struct Team<'a> {
+    pub(super) project: &'a Path,
+    pub(super) permissions: &'a Said,
+    /// The user's own files: where they decide, the project's file does not.
+    pub(super) own: &'a [Said],
+    pub(super) hooks: &'a Hooks,
+    pub(super) servers: &'a mut [McpServer],
+    /// Whose commands reach the network.
+    pub(super) networked: Vec<String>,
+    pub(super) defaults: &'a Defaults,
+    pub(super) members: &'a [Member],
+    pub(super) tasks: &'a [TaskSpec],
+    /// As the project's file has it.
+    pub(super) search: Option<&'a Search>,
+    pub(super) providers: &'a BTreeMap<String, ProviderSpec>,
+}
+
+/// What needs trust, unless that is nothing, and the scripts of the lines that run outside a sandbox. Those of MCP
+/// servers are written to the servers.
+pub(super) fn widening(team: Team<'_>) -> (Option<Widening>, Vec<TrustedLine>) {
+    let mut lines = rules(team.permissions, team.own);
+    let hooks = [
+        ("task_completed", &team.hooks.task_completed),
+        ("teammate_idle", &team.hooks.teammate_idle),
+    ];
+    for (event, line) in hooks {
+        lines.extend(line.iter().map(|line| format!("hook {event} runs {line}")));
+    }
+    lines.extend(team.servers.iter().map(server));
+    let networked = team.networked.iter();
+    lines.extend(networked.map(|who| format!("network = true for {who}")));
+    lines.extend(environment(team.defaults, team.members));
+    let outside = team
+        .members
+        .iter()
+        .filter(|member| !member.spec.cwd.starts_with(team.project));
+    lines.extend(outside.map(|member| {
+        let (name, cwd) = (&member.spec.name, member.spec.cwd.display());
+        format!("member {name} works in {cwd}, outside the project")
+    }));
+    for task in team.tasks {
+        let (key, run, verify) = (&task.key, task.run.iter(), task.verify.iter());
+        lines.extend(run.map(|line| format!("task {key:?} runs {line}")));
+        lines.extend(verify.map(|line| format!("task {key:?} is verified by {line}")));
+    }
+    lines.extend(team.search.and_then(search));
+    lines.extend(providers(team.providers));
+
+    let mut scripts = Scripts::new(team.project);
+    let mut directories: Vec<&Path> = vec![team.project];
+    let commands = team
+        .members
+        .iter()
+        .filter(|member| member.spec.engine == Engine::Command);
+    directories.extend(commands.map(|member| member.spec.cwd.as_path()));
+    directories.sort();
+    directories.dedup();
+    let of_hooks = hooks.iter().filter_map(|(_, line)| line.as_deref());
+    let of_tasks = team.tasks.iter();
+    let of_tasks = of_tasks.flat_map(|task| task.run.iter().chain(&task.verify));
+    let mut trusted: Vec<TrustedLine> = Vec::new();
+    for line in of_hooks.chain(of_tasks.map(String::as_str)) {
+        let files = scripts.of_line(line, &directories);
+        let is_known = trusted.iter().any(|known| known.line == line);
+        if !files.is_empty() && !is_known {
+            let line = line.to_owned();
+            trusted.push(TrustedLine { line, files });
+        }
+    }
+    for server in team.servers {
+        if let McpTransport::Program { command, args, .. } = &server.via {
+            server.files = scripts.of_program(command, args);
+        }
+    }
+    lines.extend(scripts.found().map(|file| script(team.project, file)));
+    if lines.is_empty() {
+        return (None, trusted);
+    }
+    let digest = Digest::of_bytes(lines.join("\n").as_bytes()).to_string();
+    (Some(Widening { lines, digest }), trusted)
+}
+
+fn rules(file: &Said, own: &[Said]) -> Vec<String> {
+    let mut lines = Vec::new();
+    let says_mode = own.iter().any(|said| said.mode.is_some());
+    if let (false, Some(mode @ (Mode::AcceptEdits | Mode::Bypass))) = (says_mode, file.mode) {
+        lines.push(format!("mode = {:?}", mode.name()));
+    }
+    let says_scope = own.iter().any(|said| said.default_scope.is_some());
+    if let (false, Some(scope)) = (says_scope, file.default_scope)
+        && scope != Scope::Once
+    {
+        lines.push(format!("default_scope = {:?}", scope.name()));
+    }
+    for (key, rules) in [
+        ("allow", &file.rules.allow),
+        ("approve", &file.rules.approve),
+    ] {
+        lines.extend(rules.iter().map(|rule| format!("{key} {rule}")));
+    }
+    lines
+}
+
+fn server(server: &McpServer) -> String {
+    match &server.via {
+        McpTransport::Program { command, args, env } => {
+            let args: String = args.iter().map(|arg| format!(" {arg:?}")).collect();
+            let env = pairs(env);
+            format!("MCP server {} runs{env} {command:?}{args}", server.name)
+        }
+        McpTransport::Http { url, headers } => {
+            let headers = pairs(headers);
+            format!("MCP server {} is at {url}{headers}", server.name)
+        }
+    }
+}
+
+fn pairs(pairs: &BTreeMap<String, String>) -> String {
+    let pairs = pairs
+        .iter()
+        .map(|(name, value)| format!(" {name}={value:?}"));
+    pairs.collect()
+}
+
+fn environment(defaults: &Defaults, members: &[Member]) -> Vec<String> {
+    let line = |who: &str, name: &String, value: &String| format!("env {name}={value:?} for {who}");
+    let all = defaults.env.iter();
+    let mut lines: Vec<String> = all
+        .map(|(name, value)| line("all members", name, value))
+        .collect();
+    for member in members {
+        let own = member.spec.env.iter();
+        let own = own.filter(|(name, value)| defaults.env.get(*name) != Some(value));
+        let who = format!("member {}", member.spec.name);
+        lines.extend(own.map(|(name, value)| line(&who, name, value)));
+    }
+    lines
+}
+
+fn search(search: &Search) -> Option<String> {
+    match search {
+        Search::Nobody | Search::Provider => None,
+        Search::Searxng { url } => Some(format!("searches are sent to {url}")),
+        Search::Brave { url, key } => Some(match url {
+            Some(url) => format!("searches are sent to {url}, with the secret {key}"),
+            None => format!("searches are sent to Brave, with the secret {key}"),
+        }),
+    }
+}
+
+fn providers(providers: &BTreeMap<String, ProviderSpec>) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (name, provider) in providers {
+        if let Some(BaseUrl::OfProject(url)) = &provider.base_url {
+            lines.push(format!("the model provider {name} is at {url}"));
+        }
+        if !provider.headers.is_empty() {
+            let headers = pairs(&provider.headers);
+            lines.push(format!("the model provider {name} is sent{headers}"));
+        }
+    }
+    lines
+}
+
+fn script(project: &Path, file: &FileDigest) -> String {
+    let path = file.path.strip_prefix(project).unwrap_or(&file.path);
+    format!("the script {} (SHA-256 {})", path.display(), file.sha256)
+}
