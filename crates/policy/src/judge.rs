@@ -154,7 +154,7 @@ impl Judge<'_> {
         });
         findings.deny = find(Effect::Deny, Reach::Wide).map(why);
         findings.ask = find(Effect::Ask, Reach::Wide).map(why);
-        findings.protected = place.is_protected();
+        findings.protected = place.is_protected(self.ground);
         if known {
             findings.allow = find(Effect::Allow, Reach::Narrow).map(why);
         }
@@ -212,7 +212,7 @@ impl Judge<'_> {
             return (Ruling::Deny, mode);
         }
         if findings.protected {
-            let why = "it decides about us, about other tools or about what a shell does next";
+            let why = "it decides about us, about other tools, about what a shell does next, or is a trusted script";
             return (Ruling::Ask, Why::BuiltIn(why));
         }
         if self.mode == Mode::Bypass {

@@ -119,7 +119,7 @@ fn prefix(argv: &[String]) -> Option<&[String]> {
 
 /// The file, and what is in its directory.
 fn files(tool: &str, doing: &str, place: &Place, ground: &Ground) -> Vec<Offer> {
-    if place.is_protected() || place.path != place.resolved {
+    if place.is_protected(ground) || place.path != place.resolved {
         return Vec::new();
     }
     let from = |path: &Path| -> Option<String> {

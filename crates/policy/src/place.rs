@@ -12,6 +12,8 @@ pub struct Ground {
     pub project: PathBuf,
     /// Without one, rules that begin with `~` hold nowhere.
     pub home: Option<PathBuf>,
+    /// Scripts whose content the user trusted: they run outside the sandbox.
+    pub scripts: Vec<PathBuf>,
 }
 
 /// A path of a call.
@@ -48,12 +50,13 @@ impl Place {
         self.path.starts_with(&ground.project) && self.resolved.starts_with(&ground.project)
     }
 
-    /// One of the ways has a component of the list of protected paths.
-    pub(crate) fn is_protected(&self) -> bool {
-        [&self.path, &self.resolved].into_iter().any(|path| {
+    /// One of the ways has a component of the list of protected paths, or leads to a script that the user trusted.
+    pub(crate) fn is_protected(&self, ground: &Ground) -> bool {
+        let has_name = |path: &PathBuf| {
             path.components()
                 .any(|part| is_protected_name(part.as_os_str()))
-        })
+        };
+        ground.scripts.contains(&self.resolved) || has_name(&self.path) || has_name(&self.resolved)
     }
 }
 

@@ -13,6 +13,7 @@ fn ground() -> Ground {
     Ground {
         project: PathBuf::from("/p"),
         home: None,
+        scripts: Vec::new(),
     }
 }
 
@@ -435,5 +436,22 @@ proptest! {
             let swapped = Digest::of(&call("bash", json!({"command": b, "background": a})));
             prop_assert_ne!(one, swapped);
         }
+    }
+}
+
+#[test]
+fn a_change_of_a_trusted_script_is_asked_about() {
+    let mut ground = ground();
+    ground.scripts = vec![ground.project.join("tools/check.sh")];
+    let rules = [(Effect::Allow, "Edit"), (Effect::Allow, "Bash(touch:*)")];
+    let (book, mode) = (book(&rules), Mode::AcceptEdits);
+    for (path, ruling) in [
+        ("tools/check.sh", Ruling::Ask),
+        ("tools/x.sh", Ruling::Allow),
+    ] {
+        let edit = call("edit", json!({ "path": path }));
+        assert_eq!(book.judge(&edit, &ground, mode).ruling, ruling, "{path}");
+        let touch = bash(&format!("touch {path}"));
+        assert_eq!(book.judge(&touch, &ground, mode).ruling, ruling, "{path}");
     }
 }

@@ -11,6 +11,7 @@ fn edited(path: &str) -> Ruling {
     let ground = Ground {
         project: "/p".into(),
         home: None,
+        scripts: Vec::new(),
     };
     let place = |given: &str| {
         let path = Place::lexical(Path::new("/p"), given);

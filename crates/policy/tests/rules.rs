@@ -11,6 +11,7 @@ fn ground() -> Ground {
     Ground {
         project: PathBuf::from("/p"),
         home: Some(PathBuf::from("/h/u")),
+        scripts: Vec::new(),
     }
 }
 

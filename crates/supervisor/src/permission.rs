@@ -1,6 +1,6 @@
 //! Between the policy's types, the core's and the wire's, which know nothing of each other.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use agent_team_core::request::{self, Grant, Request, RequestState};
@@ -26,9 +26,11 @@ use crate::settings::TeamSettings;
 const NEWS: usize = 240;
 
 /// What rules about files start from. The home is the user's, whose process this is.
-pub(crate) fn ground(project: &Path) -> Ground {
+/// `scripts`: those that the user trusted.
+pub(crate) fn ground(project: &Path, scripts: Vec<PathBuf>) -> Ground {
     Ground {
         project: project.to_owned(),
+        scripts,
         home: std::env::home_dir().and_then(|home| home.canonicalize().ok()),
     }
 }
@@ -202,7 +204,7 @@ pub(crate) fn tell(spec: &mut TeamSpec) {
         environment: Default::default(),
         places: Places::default(),
     };
-    let ground = ground(&spec.project);
+    let ground = ground(&spec.project, Vec::new());
     let judgement = book.judge(&search, &ground, mode(spec.stance.mode));
     let delegates = sources(&spec.permissions, &spec.own_permissions)
         .any(|(_, permissions)| !permissions.approve.is_empty());

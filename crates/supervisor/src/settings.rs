@@ -118,6 +118,15 @@ impl TeamSettings {
         serde_json::from_str(&plan.settings).ok()
     }
 
+    /// The scripts that the user trusted, those of MCP servers too.
+    pub(crate) fn scripts(&self) -> Vec<PathBuf> {
+        let of_lines = self.trusted.iter().flat_map(|line| &line.files);
+        let servers = self.roles.iter().flat_map(|role| &role.agent.mcp);
+        let of_servers = servers.flat_map(|server| &server.files);
+        let all = of_lines.chain(of_servers);
+        all.map(|file| file.path.clone()).collect()
+    }
+
     /// The scripts that this line of the team's file starts.
     pub(crate) fn files_of(&self, line: &str) -> Vec<FileDigest> {
         let known = self.trusted.iter().find(|known| known.line == line);

@@ -76,7 +76,7 @@ impl Judge<'_> {
         findings.ask = find(Effect::Ask);
         findings.protected = words
             .iter()
-            .any(|word| self.call.place(word).is_protected());
+            .any(|word| self.call.place(word).is_protected(self.ground));
         findings.complex = Some(reason);
         self.settle(What::Text(text.to_owned()), findings)
     }
@@ -108,7 +108,7 @@ impl Judge<'_> {
         findings.protected = program::writes(argv)
             && self
                 .paths(argv, to)
-                .any(|path| self.call.place(&path).is_protected());
+                .any(|path| self.call.place(&path).is_protected(self.ground));
         findings.allow = self
             .book
             .find(Effect::Allow, |rule| rule.allows_command(argv, standing))

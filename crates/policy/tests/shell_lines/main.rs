@@ -60,6 +60,7 @@ fn ground() -> Ground {
     Ground {
         project: PathBuf::from("/p"),
         home: Some(PathBuf::from("/h/u")),
+        scripts: Vec::new(),
     }
 }
 

@@ -266,7 +266,9 @@ impl Driver {
 
     /// What rules start from.
     fn ground(&self) -> Ground {
-        permission::ground(&self.identity.project)
+        let settings = TeamSettings::of(self.team.plan());
+        let scripts = settings.map(|settings| settings.scripts());
+        permission::ground(&self.identity.project, scripts.unwrap_or_default())
     }
 
     /// What the user's settings allowed, they allow no longer.

@@ -25,7 +25,11 @@ impl Guard {
                 tracing::warn!(%error, "a rule that guards files is not known here");
             }
         }
-        let ground = (!rules.is_empty()).then_some(Ground { project, home });
+        let ground = (!rules.is_empty()).then_some(Ground {
+            project,
+            home,
+            scripts: Vec::new(),
+        });
         Self { book, ground }
     }
 
