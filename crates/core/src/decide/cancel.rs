@@ -10,6 +10,7 @@ use super::{Decided, TEXT_MAX, Turn, check_size};
 use crate::answers::Answer;
 use crate::event::Event;
 use crate::input::Origin;
+use crate::mail::MessageNote;
 use crate::refusal::Refused;
 use crate::run::{Failure, Run};
 use crate::task::{Outcome, Task};
@@ -41,7 +42,8 @@ impl Turn<'_> {
             }
             text.truncate(text.floor_char_boundary(TEXT_MAX));
             // Urgent: what the model does for the goal is interrupted.
-            self.accept(Party::System, vec![lead], text.into(), true, None);
+            let note = MessageNote::default();
+            self.accept(Party::System, vec![lead], text.into(), true, None, note);
         }
         let tasks = tasks.iter().map(|task| task.id).collect();
         Ok(Answer::Cancelled { run: id, tasks }.into())

@@ -352,10 +352,10 @@ impl Git<'_> {
             .await?;
         shown(&capture.end());
         let text = capture.take();
-        match ended {
-            Ended::Exited(status) if status.success() => Ok(text),
-            ended => Err(ToolError::Failed(format!("{text}(git: {ended})"))),
+        if matches!(ended, Ended::Exited(status) if status.success()) {
+            return Ok(text);
         }
+        Err(ToolError::Failed(format!("{text}(git: {ended})")))
     }
 
     /// What git prints, as it is.
