@@ -22,6 +22,7 @@ mod hosted;
 mod hostile;
 mod impersonation;
 mod iterm;
+mod limits;
 mod machine;
 mod mcp;
 mod members;

@@ -159,6 +159,8 @@ codes! {
     /// The store does not answer for what it holds; see the hint.
     StorageFailed => Failed,
     ShuttingDown => Refused,
+    /// This connection, or all of them together, have as many calls or connections as the supervisor takes.
+    TooManyCalls => Refused,
     /// Nobody works at the run any more; it goes on when the lead does.
     LeadEnded => Failed,
 

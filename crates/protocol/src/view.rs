@@ -510,6 +510,11 @@ pub struct SupervisorView {
     pub up_ms: u64,
     pub resident_bytes: u64,
     pub connections: u32,
+    /// Open descriptors, and how many there may be.
+    #[serde(default)]
+    pub descriptors: u32,
+    #[serde(default)]
+    pub descriptors_max: u32,
     pub teams: Vec<DriverView>,
 }
 

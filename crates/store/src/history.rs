@@ -1,9 +1,13 @@
 //! What happened, for those who ask: read off the driver, beside the writer, a page or a list at a time.
 //!
-//! Every call opens the database for itself and closes it again, so that nobody who reads slowly keeps old pages alive.
+//! No read transaction outlives a call, so that a slow reader keeps no old pages alive. SQLite cannot close the descriptor
+//! of a database on which this process holds locks, and the writer does: each connection that is closed leaves a
+//! descriptor behind, which only the next connection uses. So one connection is kept for the next call, and callers bound
+//! how many read at a time.
 
+use std::ops::Deref;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use agent_team_core::mail::MessageNote;
@@ -18,6 +22,9 @@ use crate::writer::mention;
 /// Bytes of events after which a page ends, whatever its limit.
 const PAGE_BYTES: usize = 1 << 20;
 
+/// Connections of one team that are kept while nobody reads.
+const IDLE_MAX: usize = 1;
+
 /// Bytes of a page of a transcript: with the longest item it fits into a frame.
 const TRANSCRIPT_BYTES: usize = 512 << 10;
 
@@ -26,6 +33,37 @@ const TRANSCRIPT_BYTES: usize = 512 << 10;
 pub struct History {
     file: Arc<Path>,
     identity: FileIdentity,
+    idle: Arc<Mutex<Vec<Connection>>>,
+}
+
+/// A connection for one call; it is idle again afterwards.
+struct Lent<'a> {
+    /// `None` only while it is dropped.
+    connection: Option<Connection>,
+    history: &'a History,
+}
+
+impl Deref for Lent<'_> {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        self.connection.as_ref().expect("only dropping takes it")
+    }
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take()
+            && connection.is_autocommit()
+            // What was read need not stay in memory.
+            && connection.release_memory().is_ok()
+        {
+            let mut idle = self.history.idle();
+            if idle.len() < IDLE_MAX {
+                idle.push(connection);
+            }
+        }
+    }
 }
 
 /// An accepted message.
@@ -44,7 +82,16 @@ pub struct StoredMessage {
 
 impl History {
     pub(crate) fn new(file: Arc<Path>, identity: FileIdentity) -> Self {
-        Self { file, identity }
+        Self {
+            file,
+            identity,
+            idle: Arc::default(),
+        }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
+        // The list is whole between any two of its operations.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The events after `revision`, at most `limit` of them, and at most about 1 MiB. None: there are no more.
@@ -155,13 +202,21 @@ impl History {
 
     /// The state as it is stored now, for a driver whose batch was refused.
     pub fn restore<T: Default + Extend<Record>>(&self) -> Result<Restored<T>, ReadError> {
-        restore(&self.connect()?)
+        let connection = self.connect()?;
+        restore(&connection)
     }
 
-    fn connect(&self) -> Result<Connection, ReadError> {
-        let connection = read_only(&self.file)?;
+    fn connect(&self) -> Result<Lent<'_>, ReadError> {
+        let idle = self.idle().pop();
+        let connection = match idle {
+            Some(connection) => connection,
+            None => read_only(&self.file)?,
+        };
         self.identity.check(&self.file)?;
-        Ok(connection)
+        Ok(Lent {
+            connection: Some(connection),
+            history: self,
+        })
     }
 }
 

@@ -13,7 +13,7 @@ use agent_team_system::lock::FileLock;
 use agent_team_system::process::ProcessId;
 use agent_team_system::signals::{SignalEvent, Signals};
 use agent_team_system::socket::Listener;
-use agent_team_system::{clock, daemon, private_file, spawn};
+use agent_team_system::{clock, daemon, descriptors, private_file, spawn};
 use anyhow::Context;
 use tokio::sync::mpsc;
 
@@ -82,6 +82,9 @@ async fn serve(foreground: bool, ready: &mut Option<std::fs::File>) -> anyhow::R
     let Some(mut lock) = FileLock::try_acquire(&directories.supervisor_lock())? else {
         return Err(AlreadyRunning(directories.supervisor_lock()).into());
     };
+    if let Err(error) = descriptors::raise_limit() {
+        tracing::warn!(%error, "cannot raise the limit of descriptors");
+    }
     let mut signals = Signals::install().context("cannot listen to signals")?;
     let socket = directories.socket();
     let listener = Listener::bind_replacing_stale(&lock, &socket)

@@ -70,6 +70,9 @@ async fn run(hook: Hook) -> std::io::Result<(Option<i32>, String)> {
         .process_group(0)
         .kill_on_drop(true)
         .spawn()?;
+    if let Some(pid) = child.id() {
+        agent_team_system::descriptors::lower_limit_of(pid);
+    }
     if let Some(mut stdin) = child.stdin.take() {
         // A hook that does not read its input is free not to.
         let _unread = stdin.write_all(hook.input.as_bytes()).await;

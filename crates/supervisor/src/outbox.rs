@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use agent_team_protocol::notification::{Goodbye, Notification};
-use agent_team_protocol::{Refusal, rpc};
+use agent_team_protocol::{ErrorCode, Refusal, rpc};
 use agent_team_system::connection::FrameWriter;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -20,6 +20,12 @@ const QUEUED_MAX: usize = 1 << 20;
 
 /// Frames that wait for one peer, at most.
 const FRAMES_MAX: usize = 4_096;
+
+/// Calls of one peer that have no answer yet, after which no further frame of it is read.
+const CALLS_MAX: usize = 256;
+
+/// Calls of one peer that wait for something to come about, at most.
+const WAITING_MAX: usize = 64;
 
 /// The peer's queue is full.
 #[derive(Debug)]
@@ -36,6 +42,9 @@ pub(crate) struct Outbox {
 struct Shared {
     bytes: AtomicUsize,
     frames: AtomicUsize,
+    /// Calls that are being answered, without those that wait for something to come about.
+    calls: AtomicUsize,
+    waiting: AtomicUsize,
     /// Told when there is room again, and when the connection is to close.
     changed: Notify,
     closed: AtomicBool,
@@ -90,6 +99,19 @@ impl Outbox {
         loop {
             let changed = self.shared.changed.notified();
             if self.has_room() || self.is_closed() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Waits until the peer may call again, or the connection is closed. A peer that does not read its answers, or has
+    /// made too many calls at once, is not read.
+    pub(crate) async fn room_for_a_call(&self) {
+        loop {
+            let changed = self.shared.changed.notified();
+            let calls = self.shared.calls.load(Ordering::Relaxed);
+            if self.is_closed() || (self.has_room() && calls < CALLS_MAX) {
                 return;
             }
             changed.await;
@@ -199,16 +221,88 @@ pub(crate) struct Reply {
 #[derive(Debug)]
 enum To {
     /// The request of this id, over the socket.
-    Peer(Box<RawValue>),
+    Peer(Box<RawValue>, Counted),
     /// Somebody in here.
     Inward(oneshot::Sender<Result<String, Refusal>>),
+}
+
+/// A call of a peer, counted until it is answered or given up.
+#[derive(Debug)]
+struct Counted {
+    shared: Arc<Shared>,
+    waits: bool,
+}
+
+impl Counted {
+    fn new(shared: &Arc<Shared>) -> Self {
+        shared.calls.fetch_add(1, Ordering::Relaxed);
+        Self {
+            shared: shared.clone(),
+            waits: false,
+        }
+    }
+
+    /// False when the peer has as many waiting calls as it may.
+    fn wait(&mut self) -> bool {
+        if self.waits {
+            return true;
+        }
+        if self.shared.waiting.load(Ordering::Relaxed) >= WAITING_MAX {
+            return false;
+        }
+        self.shared.waiting.fetch_add(1, Ordering::Relaxed);
+        self.waits = true;
+        self.shared.answered();
+        true
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        if self.waits {
+            self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
+        } else {
+            self.shared.answered();
+        }
+    }
+}
+
+impl Shared {
+    /// One call less is being answered.
+    fn answered(&self) {
+        if self.calls.fetch_sub(1, Ordering::Relaxed) == CALLS_MAX {
+            self.changed.notify_waiters();
+        }
+    }
 }
 
 impl Reply {
     pub(crate) fn new(outbox: &Outbox, id: &RawValue) -> Self {
         Self {
             outbox: outbox.clone(),
-            to: To::Peer(id.to_owned()),
+            to: To::Peer(id.to_owned(), Counted::new(&outbox.shared)),
+        }
+    }
+
+    /// The reply of a call that waits for something to come about, which may take for ever. `None`: the peer has too many
+    /// of them, and was refused.
+    pub(crate) fn waiting(mut self) -> Option<Self> {
+        if let To::Peer(_, counted) = &mut self.to
+            && !counted.wait()
+        {
+            let text = format!("this connection has {WAITING_MAX} calls that wait");
+            let refusal = Refusal::new(ErrorCode::TooManyCalls, text);
+            self.refuse(refusal.hint("open another connection, or wait for fewer things at once"));
+            return None;
+        }
+        Some(self)
+    }
+
+    /// Whether nobody receives the answer any more.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        match &self.to {
+            To::Peer(..) => self.outbox.is_closed(),
+            To::Inward(to) => to.is_closed(),
         }
     }
 
@@ -226,7 +320,7 @@ impl Reply {
 
     pub(crate) fn ok(self, answer: &impl Serialize) {
         match self.to {
-            To::Peer(id) => self.outbox.answer(rpc::result(&id, answer)),
+            To::Peer(id, _counted) => self.outbox.answer(rpc::result(&id, answer)),
             To::Inward(to) => {
                 let answer = serde_json::to_string(answer)
                     .map_err(|error| Refusal::internal(error.to_string()));
@@ -237,7 +331,7 @@ impl Reply {
 
     pub(crate) fn refuse(self, refusal: Refusal) {
         match self.to {
-            To::Peer(id) => self.outbox.answer(rpc::error(&id, refusal)),
+            To::Peer(id, _counted) => self.outbox.answer(rpc::error(&id, refusal)),
             To::Inward(to) => {
                 let _asker_gone = to.send(Err(refusal));
             }

@@ -20,6 +20,7 @@ use agent_team_protocol::notification::{self, Goodbye, GoodbyeReason, Notificati
 use agent_team_protocol::rpc::{Frame, Kind, TeamRef};
 use agent_team_protocol::{ErrorCode, LaunchId, Refusal};
 use agent_team_system::connection::{FrameReader, FrameWriter, ReadFrameError};
+use agent_team_system::descriptors;
 use agent_team_system::directories::Directories;
 use agent_team_system::process::ProcessId;
 use agent_team_system::socket::{Listener, Peer, Stream};
@@ -41,6 +42,8 @@ pub(crate) struct Server {
     pub(crate) started: Instant,
     connections: Cell<u32>,
     clients: Cell<u32>,
+    /// Descriptors that this process may have.
+    descriptors_max: u64,
     next_connection: Cell<u64>,
     /// Told of every client.
     claimed: Notify,
@@ -95,6 +98,7 @@ impl Server {
             started: Instant::now(),
             connections: Cell::new(0),
             clients: Cell::new(0),
+            descriptors_max: descriptors::limit(),
             next_connection: Cell::new(0),
             claimed: Notify::new(),
             ending,
@@ -105,6 +109,11 @@ impl Server {
     /// Returns once there has been a client.
     pub(crate) async fn claimed(&self) {
         self.claimed.notified().await;
+    }
+
+    /// Whether so many connections are less than so many quarters of the descriptors.
+    fn is_room_for(&self, connections: u32, quarters: u64) -> bool {
+        u64::from(connections) < self.descriptors_max / 4 * quarters
     }
 
     pub(crate) fn has_clients(&self) -> bool {
@@ -143,6 +152,8 @@ impl Server {
                 () = self.reached(Phase::Closing) => return,
             };
             match accepted {
+                // Teams and members need descriptors too. Silent connections end within 2 s.
+                Ok(stream) if !self.is_room_for(self.connections.get(), 3) => drop(stream),
                 Ok(stream) => {
                     tokio::task::spawn_local(self.clone().serve(stream));
                 }
@@ -197,6 +208,11 @@ impl Server {
         };
         reader.set_limit(FRAME_MAX);
         match initialize.role {
+            ConnectionRole::Client if !self.is_room_for(self.clients.get(), 2) => {
+                let text = format!("the supervisor has {} clients", self.clients.get());
+                let refusal = Refusal::new(ErrorCode::TooManyCalls, text);
+                reply.refuse(refusal.hint("close some of them, or raise its limit: ulimit -n"));
+            }
             ConnectionRole::Client => {
                 self.clients.set(self.clients.get() + 1);
                 self.claimed.notify_one();
@@ -312,8 +328,7 @@ impl Server {
                 Ok(None) => return,
                 Err(error) => return refuse_frame(&peer.outbox, &error),
             }
-            // A caller that does not read its answers is not read either.
-            peer.outbox.room().await;
+            peer.outbox.room_for_a_call().await;
         }
     }
 

@@ -12,7 +12,7 @@
 //! - files and places: [`directories`], [`private_file`], [`log_file`], [`lock`], [`disk`]
 //! - talking to the supervisor: [`socket`], [`connection`] (frames), [`client`] (calls), [`daemon`]
 //!   (finding and starting it)
-//! - time: [`clock`]
+//! - time: [`clock`]; how many descriptors there are: [`descriptors`]
 //! - faults that test builds contain: [`planted`]
 //!
 //! This crate decides nothing about teams: it has no notion of members, tasks or restarts.
@@ -24,6 +24,7 @@ pub mod client;
 pub mod clock;
 pub mod connection;
 pub mod daemon;
+pub mod descriptors;
 pub mod directories;
 pub mod disk;
 pub mod history;

@@ -72,6 +72,7 @@ impl Child {
         let pid = {
             let mut own = own_children();
             let pid = spawn()?;
+            crate::descriptors::lower_limit_of(pid);
             own.insert(pid);
             pid
         };
@@ -81,6 +82,12 @@ impl Child {
             watch,
             status: None,
         })
+    }
+
+    /// Gives up the descriptor that shows its end. To be reaped by [`reap_unwatched`].
+    pub fn unwatched(self) -> ProcessId {
+        unwatched_children().insert(self.process.pid);
+        self.process
     }
 
     /// Waits for its end and reaps it. Safe to cancel and to repeat.
@@ -143,6 +150,31 @@ pub(crate) fn before_exec(
     unsafe {
         command.pre_exec(prepare);
     }
+}
+
+/// Reaps the children that have ended of those given up with [`Child::unwatched`].
+pub fn reap_unwatched() -> io::Result<()> {
+    let mut own = own_children();
+    let mut unwatched = unwatched_children();
+    for raw in unwatched.clone() {
+        let Some(pid) = i32::try_from(raw).ok().and_then(Pid::from_raw) else {
+            continue;
+        };
+        match waitpid(Some(pid), WaitOptions::NOHANG) {
+            Ok(None) => continue,
+            Ok(Some(_)) | Err(rustix::io::Errno::CHILD) => {}
+            Err(error) => return Err(error.into()),
+        }
+        unwatched.remove(&raw);
+        own.remove(&raw);
+    }
+    Ok(())
+}
+
+fn unwatched_children() -> MutexGuard<'static, BTreeSet<u32>> {
+    static UNWATCHED: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+    // The set is whole between any two of its operations.
+    UNWATCHED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Makes this process the parent of orphans among its descendants (Linux; elsewhere nothing, and

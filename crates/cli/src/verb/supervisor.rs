@@ -104,7 +104,7 @@ fn run_in_foreground() -> Result<ExitCode, Failure> {
 
 fn sheet(status: &SupervisorView) -> String {
     let mut sheet = format!(
-        "{}, process {}, protocol {}, up {}\n  socket       {}\n  log          {}\n  memory       {} KiB\n  connections  {}\n",
+        "{}, process {}, protocol {}, up {}\n  socket       {}\n  log          {}\n  memory       {} KiB\n  connections  {}\n  descriptors  {} of {}\n",
         text::line(&status.build),
         status.pid,
         status.protocol,
@@ -113,6 +113,8 @@ fn sheet(status: &SupervisorView) -> String {
         text::line(&status.log.to_string_lossy()),
         status.resident_bytes / 1024,
         status.connections,
+        status.descriptors,
+        status.descriptors_max,
     );
     if status.teams.is_empty() {
         sheet.push_str("no teams\n");

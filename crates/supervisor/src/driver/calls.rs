@@ -10,7 +10,7 @@ use agent_team_protocol::{ErrorCode, Refusal};
 use agent_team_system::planted::{self, Plant};
 
 use super::asked::{Asked, Change, Request};
-use super::waiters::{Shape, Waiter};
+use super::waiters::{Shape, Until};
 use super::{After, Driver};
 use crate::convert;
 use crate::outbox::Reply;
@@ -157,10 +157,8 @@ impl Driver {
                 reply.refuse(Refusal::internal("a transcript is a member's"));
             }
             (Answer::Sent { message, to }, _) => reply.ok(&SendAnswer { id: message, to }),
-            (Answer::Member { member }, _) => self.waiters.push(Waiter::Member { reply, member }),
-            (Answer::Removed { member }, _) => {
-                self.waiters.push(Waiter::Removed { reply, member });
-            }
+            (Answer::Member { member }, _) => self.waiters.add(Until::Member(member), reply),
+            (Answer::Removed { member }, _) => self.waiters.add(Until::Removed(member), reply),
             (
                 Answer::Up { changes },
                 Shape::Up {

@@ -209,7 +209,7 @@ impl Driver {
 
     /// Drops the state and reads it from the store again: the same path as a start.
     fn rebuild(&mut self) {
-        match self.history.restore::<Team>() {
+        match self.reader.history().restore::<Team>() {
             Ok(restored) => {
                 self.team = restored.state;
                 self.turn = Turn::default();

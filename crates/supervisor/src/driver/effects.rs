@@ -300,6 +300,8 @@ impl Driver {
     }
 
     pub(super) fn tree_ended(&mut self, launch: LaunchId, ended: Vec<u32>) {
+        // Its worker may have ended before anything watched it.
+        super::members::reap();
         self.note_ended(&launch, &ended, Fate::Ended);
         self.forget(&launch);
         self.urgent(Input::TreeGone { launch });

@@ -142,7 +142,9 @@ impl Driver {
             pid: hello.process.pid,
             start_time: hello.process.start_time,
         };
-        self.watch(hello.launch, process);
+        // Of a hosted worker the host reports the end.
+        self.watch(hello.launch.clone(), process);
+        self.unwatch(&hello.launch);
         self.tell_to_stop_again(&name);
         self.inform_of_pending(&name);
         self.pump(&name);
@@ -180,7 +182,8 @@ impl Driver {
             self.urgent(Input::SaidHello { launch, process });
         }
         for live in self.live.values_mut() {
-            live.watched = false;
+            // An end that it reported may have been in the commit that failed.
+            live.watch.end();
         }
     }
 }

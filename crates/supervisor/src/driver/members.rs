@@ -10,6 +10,8 @@ use agent_team_protocol::notification::{
 use agent_team_protocol::view::{MessageState, Placement, Waiting};
 use agent_team_protocol::{LaunchId, MemberName, MessageId};
 use agent_team_system::process::{ExitWatch, ProcessId};
+use agent_team_system::spawn;
+use tokio::task::AbortHandle;
 
 use super::attention::Attention;
 use super::hello::Hello;
@@ -36,7 +38,7 @@ pub(super) struct Live {
     pub(super) holder: Option<ProcessId>,
     /// What its worker waits for. Passing: never stored, and said again on every connect.
     pub(super) waiting: Option<Waiting>,
-    pub(super) watched: bool,
+    pub(super) watch: Watch,
     pub(super) attention: Attention,
 }
 
@@ -48,6 +50,25 @@ pub(super) enum Placing {
     Over,
     /// Nothing yet.
     UnderWay { hello: Option<Hello> },
+}
+
+/// What reports the end of a launch's process. A worker that dies while it is connected ends its connection first, so that
+/// a descriptor for its process is needed only without one.
+#[derive(Debug)]
+pub(super) enum Watch {
+    Nobody,
+    /// The process that hosts it.
+    Host,
+    /// A task of this driver's.
+    Process(AbortHandle),
+}
+
+impl Watch {
+    pub(super) fn end(&mut self) {
+        if let Self::Process(task) = std::mem::replace(self, Self::Nobody) {
+            task.abort();
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -72,7 +93,7 @@ impl Driver {
             pane: None,
             holder: None,
             waiting: None,
-            watched: false,
+            watch: Watch::Nobody,
             attention: Attention::Quiet,
         })
     }
@@ -108,45 +129,64 @@ impl Driver {
             live.connection = None;
             live.waiting = None;
             live.attention = Attention::Quiet;
+            let process = self.team.member_of(launch);
+            if let Some(process) = process.and_then(|member| member.life.process()) {
+                self.watch(launch.clone(), process);
+            }
         }
     }
 
-    /// Tells when the launch's process ends. Safe to repeat.
+    /// Reports the end of the launch's process, which has no connection. Safe to repeat.
     pub(super) fn watch(&mut self, launch: LaunchId, process: ProcessStamp) {
-        let Some(live) = self.live.get_mut(&launch) else {
+        let Some(live) = self.live.get(&launch) else {
             return;
         };
-        if std::mem::replace(&mut live.watched, true) {
+        if !matches!(live.watch, Watch::Nobody) {
             return;
         }
+        let is_connected = live.connection.is_some();
         let member = live.member.clone();
         let process = ProcessId {
             pid: process.pid,
             start_time: process.start_time,
         };
-        if self.is_hosted(&launch, Some(process)) {
-            return self.launcher.order(Order::Watch(launch));
+        let watch = if self.is_hosted(&launch, Some(process)) {
+            self.launcher.order(Order::Watch(launch.clone()));
+            Watch::Host
+        } else if is_connected {
+            return;
+        } else {
+            Watch::Process(self.report_end(&member, &launch, process))
+        };
+        if let Some(live) = self.live.get_mut(&launch) {
+            live.watch = watch;
         }
+    }
+
+    fn report_end(
+        &self,
+        member: &MemberName,
+        launch: &LaunchId,
+        process: ProcessId,
+    ) -> AbortHandle {
         let driver = self.to_self.clone();
         let span = tracing::info_span!("launch", %member, %launch, pid = process.pid);
-        tokio::task::spawn_local(tracing::Instrument::instrument(
-            async move {
-                let ended = match ExitWatch::open(process) {
-                    Ok(Some(mut watch)) => watch.exited().await,
-                    Ok(None) => Ok(()),
-                    Err(error) => Err(error),
-                };
-                match ended {
-                    Ok(()) => {
-                        tracing::info!("its process ended");
-                        let _driver_gone = driver.send(Message::Exited(launch));
-                    }
-                    // Unknown is not dead: nothing is concluded from it.
-                    Err(error) => tracing::error!(%error, "its process cannot be watched"),
-                }
-            },
-            span,
-        ));
+        let launch = launch.clone();
+        let watch = async move {
+            wait_for_end(process).await;
+            tracing::info!("its process ended");
+            let _driver_gone = driver.send(Message::Exited(launch));
+        };
+        tokio::task::spawn_local(tracing::Instrument::instrument(watch, span)).abort_handle()
+    }
+
+    /// A worker has a connection, whose end is seen in place of its process's.
+    pub(super) fn unwatch(&mut self, launch: &LaunchId) {
+        if let Some(live) = self.live.get_mut(launch)
+            && matches!(live.watch, Watch::Process(_))
+        {
+            live.watch.end();
+        }
     }
 
     pub(super) fn started(&mut self, started: Started) {
@@ -334,6 +374,31 @@ impl Driver {
         {
             connection.outbox.close();
         }
+    }
+}
+
+/// Returns when a process has ended. An error means unknown, not dead: such as when
+/// there is no descriptor left, and then it is tried again.
+async fn wait_for_end(process: ProcessId) {
+    const AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
+    loop {
+        let ended = match ExitWatch::open(process) {
+            Ok(Some(mut watch)) => watch.exited().await,
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        };
+        match ended {
+            Ok(()) => return reap(),
+            Err(error) => tracing::error!(%error, "its process cannot be watched"),
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// Reaps workers that were children of this supervisor.
+pub(super) fn reap() {
+    if let Err(error) = spawn::reap_unwatched() {
+        tracing::warn!(%error, "cannot reap a worker");
     }
 }
 

@@ -17,6 +17,7 @@ mod effects;
 mod hello;
 mod members;
 mod panes;
+mod reader;
 mod reads;
 mod requests;
 mod shown;
@@ -38,7 +39,7 @@ use agent_team_protocol::notification::{
 use agent_team_protocol::spec::TeamSpec;
 use agent_team_protocol::view::{CommitView, DriverView, Receipt};
 use agent_team_protocol::{ErrorCode, LaunchId, MemberName, MessageId, Party, Refusal, RunId};
-use agent_team_store::{Archived, Durability, History, JournalEntry, TeamIdentity};
+use agent_team_store::{Archived, Durability, JournalEntry, TeamIdentity};
 use agent_team_system::clock;
 use agent_team_system::directories::Directories;
 use agent_team_system::tree::Tree;
@@ -55,7 +56,8 @@ use crate::outbox::Reply;
 use crate::settings::{Place, TeamSettings};
 use committer::Committer;
 use members::Live;
-use waiters::{Down, Shape, Waiter};
+use reader::Reader;
+use waiters::{Down, Shape, Waiters};
 
 /// Inputs that one commit takes at most: enough to fill a sync, few enough to keep a turn short.
 const TURN_MAX: usize = 512;
@@ -167,7 +169,7 @@ pub(crate) struct Driver {
     team: Team,
     boot: Arc<str>,
     committer: Committer,
-    history: History,
+    reader: Reader,
     messages: mpsc::UnboundedReceiver<Message>,
     to_self: mpsc::UnboundedSender<Message>,
     notices: mpsc::UnboundedSender<Notice>,
@@ -184,7 +186,7 @@ pub(crate) struct Driver {
 
     pending: HashMap<ReplyTo, (Reply, Shape)>,
     next_reply: u64,
-    waiters: Vec<Waiter>,
+    waiters: Waiters,
     down: Option<Down>,
 
     live: HashMap<LaunchId, Live>,
@@ -299,7 +301,7 @@ impl Driver {
             team,
             boot: start.boot,
             committer,
-            history: start.opened.history,
+            reader: Reader::new(start.opened.history),
             messages,
             to_self: to_self.clone(),
             notices: start.notices,
@@ -313,7 +315,7 @@ impl Driver {
             last_commit: None,
             pending: HashMap::new(),
             next_reply: 0,
-            waiters: Vec::new(),
+            waiters: Waiters::default(),
             down: None,
             live: HashMap::new(),
             labels: BTreeMap::new(),

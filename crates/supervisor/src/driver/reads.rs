@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::asked::Query;
-use super::waiters::Waiter;
+use super::waiters::Until;
 use super::{Driver, now};
 use crate::outbox::Reply;
 use crate::settings::{Place, TeamSettings};
@@ -56,7 +56,7 @@ impl Driver {
             Query::ListRounds(list) => self.list_rounds(reply, list),
             Query::ReadTranscript(read) => self.read_transcript(reply, by, read),
             Query::Recall(get) => self.recall(reply, get.key.as_deref()),
-            Query::Wait => self.waiters.push(Waiter::Quiet { reply }),
+            Query::Wait => self.wait(reply, Until::Quiet),
             Query::Attach(attach) => self.attach(reply, attach),
             Query::Reopen(member) => self.reopen(reply, member),
             Query::Hold(hold) => self.hold(reply, &hold),
@@ -119,7 +119,7 @@ impl Driver {
 
     fn wait_for_run(&mut self, reply: Reply, run: RunId) {
         if self.team.run().is_some_and(|last| last.id == run) {
-            self.waiters.push(Waiter::Run { reply, run });
+            self.wait(reply, Until::Run(run));
         } else {
             reply.refuse(unknown_run(run));
         }
@@ -129,7 +129,7 @@ impl Driver {
         let lead = self.team.lead().map(|lead| &lead.plan.name);
         match by {
             Origin::Member { name, .. } if lead == Some(name) => {
-                self.waiters.push(Waiter::Question { reply });
+                self.wait(reply, Until::Question);
             }
             Origin::Member { .. } | Origin::User => {
                 let text = "a run asks its lead alone";
@@ -271,9 +271,13 @@ impl Driver {
         reply: Reply,
         read: impl FnOnce(&agent_team_store::History) -> Result<A, String> + Send + 'static,
     ) {
-        let history = self.history.clone();
+        let reader = self.reader.clone();
         tokio::task::spawn_local(async move {
-            match tokio::task::spawn_blocking(move || read(&history)).await {
+            let turn = reader.turn().await;
+            if reply.is_abandoned() {
+                return;
+            }
+            match turn.read(read).await {
                 Ok(Ok(answer)) => reply.ok(&answer),
                 Ok(Err(error)) => reply.refuse(Refusal::new(ErrorCode::StorageFailed, error)),
                 Err(panic) => reply.refuse(Refusal::internal(panic.to_string())),

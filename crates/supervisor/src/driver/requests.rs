@@ -16,7 +16,7 @@ use agent_team_protocol::{ErrorCode, MemberName, Refusal, RequestId};
 use agent_team_system::planted::{self, Plant};
 
 use super::Driver;
-use super::waiters::{Shape, Waiter};
+use super::waiters::{Shape, Until};
 use crate::outbox::Reply;
 use crate::permission;
 use crate::settings::TeamSettings;
@@ -362,8 +362,7 @@ impl Driver {
     pub(super) fn wait_for_request(&mut self, reply: Reply, by: &Origin, id: RequestId) {
         match (by, self.find_request(id)) {
             (Origin::Member { name, .. }, Ok(request)) if request.member == *name => {
-                let request = id;
-                self.waiters.push(Waiter::Request { reply, request });
+                self.wait(reply, Until::Request(id));
             }
             (Origin::Member { .. }, _) => {
                 let refused = agent_team_core::Refused::UnknownRequest(id);

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use agent_team_protocol::method::{Subscribe, SubscribeAnswer};
 use agent_team_protocol::notification::{Goodbye, GoodbyeReason, TaskOutput, TransientNotice};
 use agent_team_protocol::{ErrorCode, MemberName, Refusal, Revision, TeamId, rpc};
-use agent_team_store::{History, JournalEntry};
+use agent_team_store::JournalEntry;
 use agent_team_system::clock;
 use tokio::sync::mpsc;
 
+use super::reader::Reader as HistoryReader;
 use super::{Driver, Message};
 use crate::outbox::{Full, Outbox, Reply};
 
@@ -57,7 +58,7 @@ impl Driver {
             let team = self.identity.team.clone();
             tokio::task::spawn_local(read_history(
                 team,
-                self.history.clone(),
+                self.reader.clone(),
                 reader,
                 self.to_self.clone(),
             ));
@@ -153,13 +154,19 @@ fn cut_off(outbox: &Outbox) {
 
 async fn read_history(
     team: TeamId,
-    history: History,
+    history: HistoryReader,
     mut reader: Reader,
     driver: mpsc::UnboundedSender<Message>,
 ) {
     loop {
-        let (after, page_of) = (reader.after, history.clone());
-        let page = tokio::task::spawn_blocking(move || page_of.events_after(after, PAGE)).await;
+        let after = reader.after;
+        let turn = history.turn().await;
+        if reader.outbox.is_closed() {
+            return;
+        }
+        let page = turn
+            .read(move |history| history.events_after(after, PAGE))
+            .await;
         let page = match page {
             Ok(Ok(page)) => page,
             Ok(Err(error)) => {

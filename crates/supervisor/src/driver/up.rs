@@ -8,7 +8,7 @@ use agent_team_protocol::view::Placement;
 use agent_team_protocol::{ErrorCode, Refusal, TeamId};
 use agent_team_system::private_file;
 
-use super::waiters::{Shape, Waiter};
+use super::waiters::Shape;
 use super::{Driver, WantedTeam, now};
 use crate::outbox::Reply;
 use crate::settings::{Place, TeamSettings};
@@ -84,7 +84,7 @@ impl Driver {
             changes: changes.into_iter().map(change).collect(),
         };
         self.reopen_all();
-        self.waiters.push(Waiter::Up { reply, answer });
+        self.waiters.add_up(answer, reply);
     }
 }
 

@@ -1,5 +1,7 @@
 //! Callers whose answer means done: they wait for a state, and get it when it is stored.
 
+use std::collections::BTreeMap;
+
 use agent_team_core::member::Life;
 use agent_team_core::task::Outcome as TaskOutcome;
 use agent_team_protocol::method::{DownAnswer, Outcome, RemoveAnswer, UpAnswer, WaitAnswer};
@@ -7,6 +9,8 @@ use agent_team_protocol::request::Permission;
 use agent_team_protocol::view::{Fate, Placement, Receipt, ReceiptKind};
 use agent_team_protocol::{ErrorCode, LaunchId, MemberName, Refusal, RequestId, RunId};
 use agent_team_system::private_file;
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 use tokio::sync::oneshot;
 
 use super::{Driver, Message};
@@ -31,22 +35,88 @@ pub(super) enum Shape {
     Plan,
 }
 
+/// What a caller waits for. It is looked at once a turn, however many callers wait for it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Until {
+    /// The member's state is no longer a passing one.
+    Member(MemberName),
+    /// The member has left the team.
+    Removed(MemberName),
+    /// No member's state is a passing one.
+    Up,
+    /// The run is not under way any more.
+    Run(RunId),
+    /// The request is decided.
+    Request(RequestId),
+    /// The run has a question for the lead's model.
+    Question,
+    /// Nothing is in progress and nothing can be taken.
+    Quiet,
+}
+
 #[derive(Debug)]
-pub(super) enum Waiter {
-    /// Until her state is no longer a passing one.
-    Member { reply: Reply, member: MemberName },
-    /// Until it has left the team.
-    Removed { reply: Reply, member: MemberName },
-    /// Until nobody is on the way any more.
-    Up { reply: Reply, answer: UpAnswer },
-    /// Until it is not under way any more.
-    Run { reply: Reply, run: RunId },
-    /// Until somebody decides it.
-    Request { reply: Reply, request: RequestId },
-    /// Until a run wants to be told something by the lead's model.
-    Question { reply: Reply },
-    /// Until nothing is in progress and nothing can be taken.
-    Quiet { reply: Reply },
+struct Waiter {
+    reply: Reply,
+    /// Of a caller of `up`.
+    up: Option<Box<UpAnswer>>,
+}
+
+/// Callers that wait, by what they wait for.
+#[derive(Debug, Default)]
+pub(super) struct Waiters {
+    by: BTreeMap<Until, Vec<Waiter>>,
+    count: usize,
+    /// When there are so many, those whose caller has gone are dropped.
+    sweep_at: usize,
+}
+
+/// Fewer callers than this are not looked through for those that have gone.
+const SWEEP_MIN: usize = 64;
+
+impl Waiters {
+    pub(super) fn add(&mut self, until: Until, reply: Reply) {
+        self.insert(until, Waiter { reply, up: None });
+    }
+
+    pub(super) fn add_up(&mut self, answer: UpAnswer, reply: Reply) {
+        let up = Some(Box::new(answer));
+        self.insert(Until::Up, Waiter { reply, up });
+    }
+
+    fn insert(&mut self, until: Until, waiter: Waiter) {
+        if self.count >= self.sweep_at.max(SWEEP_MIN) {
+            self.sweep();
+        }
+        self.by.entry(until).or_default().push(waiter);
+        self.count += 1;
+    }
+
+    /// Each sweep follows at least as many insertions as it leaves callers.
+    fn sweep(&mut self) {
+        self.by.retain(|_, waiters| {
+            waiters.retain(|waiter| !waiter.reply.is_abandoned());
+            !waiters.is_empty()
+        });
+        self.count = self.by.values().map(Vec::len).sum();
+        self.sweep_at = 2 * self.count;
+    }
+
+    /// Whether a caller that is still connected waits for this.
+    fn has_caller(&self, until: &Until) -> bool {
+        let waiters = self.by.get(until).into_iter().flatten();
+        waiters.into_iter().any(|waiter| !waiter.reply.is_abandoned())
+    }
+
+    fn take(&mut self, until: &Until) -> Vec<Waiter> {
+        let waiters = self.by.remove(until).unwrap_or_default();
+        self.count -= waiters.len();
+        waiters
+    }
+
+    fn take_all(&mut self) -> impl Iterator<Item = Waiter> + use<> {
+        self.count = 0;
+        std::mem::take(&mut self.by).into_values().flatten()
+    }
 }
 
 /// A team on its way down.
@@ -58,10 +128,35 @@ pub(super) struct Down {
 }
 
 impl Driver {
+    /// Has a caller wait for something that may never come about.
+    pub(super) fn wait(&mut self, reply: Reply, until: Until) {
+        if let Some(reply) = reply.waiting() {
+            self.waiters.add(until, reply);
+        }
+    }
+
+    /// Ends a run that cannot end by itself, when a caller waits for it. The caller is answered when that is stored.
+    fn end_stuck_run(&mut self) {
+        let run = self.team.run().filter(|run| run.is_under_way());
+        let Some(run) = run.map(|run| run.id) else {
+            return;
+        };
+        if self.waiters.has_caller(&Until::Run(run))
+            && let Some(reason) = self.stuck()
+        {
+            self.send_to_self(Message::RunStuck { run, reason });
+        }
+    }
+
     pub(super) fn check_waiters(&mut self) {
-        for waiter in std::mem::take(&mut self.waiters) {
-            if let Some(still) = self.check(waiter) {
-                self.waiters.push(still);
+        self.end_stuck_run();
+        let waited_for = self.waiters.by.keys();
+        let settled: Vec<(Until, Answer)> = waited_for
+            .filter_map(|until| Some((until.clone(), self.settled(until)?)))
+            .collect();
+        for (until, answer) in settled {
+            for waiter in self.waiters.take(&until) {
+                self.answer_waiter(waiter, &answer);
             }
         }
         if self.team.is_down()
@@ -73,96 +168,85 @@ impl Driver {
         }
     }
 
-    fn check(&self, waiter: Waiter) -> Option<Waiter> {
-        match waiter {
-            Waiter::Member { reply, member } => {
-                let there = self.team.member(&member);
+    fn answer_waiter(&self, waiter: Waiter, answer: &Answer) {
+        let Waiter { reply, up } = waiter;
+        match (answer, up) {
+            (Ok(_), Some(mut answer)) => {
+                answer.revision = self.team.revision();
+                reply.ok(&answer);
+            }
+            (Ok(answer), None) => reply.ok(answer),
+            (Err(refusal), _) => reply.refuse(refusal.clone()),
+        }
+    }
+
+    /// The answer to those who wait for this; `None` while it has not come about.
+    fn settled(&self, until: &Until) -> Option<Answer> {
+        match until {
+            Until::Member(member) => {
+                let there = self.team.member(member);
                 if there.is_some_and(|there| there.life.is_passing()) {
-                    return Some(Waiter::Member { reply, member });
+                    return None;
                 }
                 if let Some(reason) = there.and_then(|there| there.objection.as_ref()) {
                     let text = format!("{member} objects: {reason}");
                     let hint = format!("agent-team stop {member} --force ends it all the same");
-                    reply.refuse(Refusal::new(ErrorCode::Objected, text).hint(hint));
-                    return None;
+                    return Some(Err(Refusal::new(ErrorCode::Objected, text).hint(hint)));
                 }
-                match self.member_answer(&member) {
-                    Some(answer) => reply.ok(&answer),
-                    None => reply.refuse(super::reads::unknown_member(&member)),
-                }
+                let answer = self.member_answer(member);
+                let unknown = || super::reads::unknown_member(member);
+                Some(answer.ok_or_else(unknown).and_then(|answer| raw(&answer)))
             }
-            Waiter::Removed { reply, member } => {
-                let Some(there) = self.team.member(&member) else {
-                    let revision = self.team.revision();
-                    reply.ok(&RemoveAnswer { revision, member });
-                    return None;
+            Until::Removed(member) => {
+                let Some(there) = self.team.member(member) else {
+                    let (revision, member) = (self.team.revision(), member.clone());
+                    return Some(raw(&RemoveAnswer { revision, member }));
                 };
                 if there.life.is_passing() {
-                    return Some(Waiter::Removed { reply, member });
+                    return None;
                 }
                 let why = match &there.objection {
                     Some(reason) => format!("{member} objects: {reason}"),
                     None => format!("{member} was started again meanwhile"),
                 };
                 let hint = format!("agent-team member remove {member} --force removes it anyway");
-                reply.refuse(Refusal::new(ErrorCode::Objected, why).hint(hint));
+                Some(Err(Refusal::new(ErrorCode::Objected, why).hint(hint)))
             }
-            Waiter::Up { reply, mut answer } => {
-                if self.team.members().any(|member| member.life.is_passing()) {
-                    return Some(Waiter::Up { reply, answer });
-                }
-                answer.revision = self.team.revision();
-                reply.ok(&answer);
+            Until::Up => {
+                let passing = self.team.members().any(|member| member.life.is_passing());
+                // Each caller has an answer of its own.
+                (!passing).then(|| raw(&()))
             }
-            Waiter::Run { reply, run } => match self.team.run() {
-                Some(last) if last.id == run && last.is_under_way() => {
-                    // A caller that has gone is told nothing, and so ends nothing.
-                    if let Some(reason) = self.stuck().filter(|_| !reply.outbox().is_closed()) {
-                        // The caller is answered once the end of the run is stored.
-                        self.send_to_self(Message::RunStuck { run, reason });
-                    }
-                    return Some(Waiter::Run { reply, run });
-                }
-                Some(last) if last.id == run => reply.ok(&view::run(last)),
+            Until::Run(run) => match self.team.run() {
+                Some(last) if last.id == *run && last.is_under_way() => None,
+                Some(last) if last.id == *run => Some(raw(&view::run(last))),
                 Some(_) | None => {
                     let text = format!("another goal took the place of {run}");
-                    reply.refuse(Refusal::new(ErrorCode::UnknownRun, text));
+                    Some(Err(Refusal::new(ErrorCode::UnknownRun, text)))
                 }
             },
-            Waiter::Request { reply, request } => {
-                match super::requests::decided(self.team.requests().get(request)) {
-                    Some(decided) => reply.ok(&decided),
-                    None => return Some(Waiter::Request { reply, request }),
-                }
+            Until::Request(request) => {
+                let decided = super::requests::decided(self.team.requests().get(*request));
+                decided.map(|decided| raw(&decided))
             }
-            Waiter::Question { reply } => match view::question(&self.team) {
-                Some(question) => reply.ok(&question),
-                None => return Some(Waiter::Question { reply }),
-            },
-            Waiter::Quiet { reply } => {
-                if self.team.can_go_on() {
-                    return Some(Waiter::Quiet { reply });
-                }
-                // Completed tasks have left the board.
-                let all = self
-                    .team
-                    .board()
-                    .iter()
-                    .all(|task| task.outcome == TaskOutcome::Cancelled);
-                let outcome = if all {
-                    Outcome::Completed
-                } else {
-                    Outcome::Failed
-                };
-                let team = self.identity.team.clone();
-                reply.ok(&WaitAnswer {
-                    team,
-                    outcome,
-                    members: self.member_views(),
-                });
-            }
+            Until::Question => view::question(&self.team).map(|question| raw(&question)),
+            Until::Quiet => (!self.team.can_go_on()).then(|| raw(&self.quiet())),
         }
-        None
+    }
+
+    fn quiet(&self) -> WaitAnswer {
+        // Completed tasks have left the board.
+        let mut left = self.team.board().iter();
+        let all = left.all(|task| task.outcome == TaskOutcome::Cancelled);
+        WaitAnswer {
+            team: self.identity.team.clone(),
+            outcome: if all {
+                Outcome::Completed
+            } else {
+                Outcome::Failed
+            },
+            members: self.member_views(),
+        }
     }
 
     /// Why the run under way cannot end by itself any more, if so.
@@ -261,20 +345,17 @@ impl Driver {
     /// supervisor go and ask the next one.
     pub(super) fn dismiss_waiters(&mut self) {
         let refusal = super::deleted();
-        for waiter in self.waiters.drain(..) {
-            match waiter {
-                Waiter::Member { reply, .. }
-                | Waiter::Removed { reply, .. }
-                | Waiter::Up { reply, .. }
-                | Waiter::Run { reply, .. }
-                | Waiter::Request { reply, .. }
-                | Waiter::Question { reply }
-                | Waiter::Quiet { reply } => {
-                    reply.refuse(refusal.clone());
-                }
-            }
+        for waiter in self.waiters.take_all() {
+            waiter.reply.refuse(refusal.clone());
         }
     }
+}
+
+/// What those who wait for one thing are answered.
+type Answer = Result<Box<RawValue>, Refusal>;
+
+fn raw(answer: &impl Serialize) -> Answer {
+    to_raw_value(answer).map_err(|error| Refusal::internal(error.to_string()))
 }
 
 fn tell(down: Down) {
@@ -283,5 +364,36 @@ fn tell(down: Down) {
     };
     for reply in down.replies {
         reply.ok(&answer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use agent_team_system::connection::FrameWriter;
+    use agent_team_system::socket::Stream;
+    use serde_json::value::RawValue;
+
+    use super::*;
+    use crate::outbox::Outbox;
+
+    #[test]
+    fn waiting_calls_of_callers_that_have_gone_are_dropped() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        tokio::task::LocalSet::new().block_on(&runtime, async {
+            let mut waiters = Waiters::default();
+            for _ in 0..100 {
+                let (ours, _theirs) = Stream::pair().unwrap();
+                let outbox = Outbox::start(FrameWriter::new(ours.into_halves().1));
+                for _ in 0..10 {
+                    let reply = Reply::new(&outbox, RawValue::NULL).waiting().unwrap();
+                    waiters.add(Until::Quiet, reply);
+                }
+                outbox.close();
+            }
+            assert!(waiters.count <= 2 * SWEEP_MIN, "{}", waiters.count);
+        });
     }
 }

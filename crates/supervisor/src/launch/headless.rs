@@ -16,20 +16,15 @@ pub(super) fn start(order: &LaunchOrder) -> Result<Running, String> {
         env: environment(order),
         cwd: "/".into(),
     };
-    let mut child = spawn_session(&spec, None)
+    let child = spawn_session(&spec, None)
         .map_err(|error| format!("{}: {error}", order.program.display()))?;
-    let process = ProcessStamp {
-        pid: child.process.pid,
-        start_time: child.process.start_time,
-    };
-    // Its end is seen through its pidfd like everybody's; here it is only reaped.
-    tokio::task::spawn_local(async move {
-        if let Err(error) = child.wait().await {
-            tracing::warn!(pid = process.pid, %error, "cannot reap a worker");
-        }
-    });
+    // The driver sees its end, as that of any worker, and reaps it.
+    let process = child.unwatched();
     Ok(Running {
-        process,
+        process: ProcessStamp {
+            pid: process.pid,
+            start_time: process.start_time,
+        },
         placement: Placement::Headless,
         pane: None,
     })

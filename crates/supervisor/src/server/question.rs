@@ -25,6 +25,10 @@ enum Wanted {
     Told(m::UpAnswer),
 }
 
+fn count(number: impl TryInto<u32>) -> u32 {
+    number.try_into().unwrap_or(u32::MAX)
+}
+
 impl Server {
     pub(super) async fn answer(
         &self,
@@ -171,6 +175,8 @@ impl Server {
             up_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             resident_bytes: resident_bytes(pid).ok().flatten().unwrap_or(0),
             connections: self.connections.get(),
+            descriptors: count(agent_team_system::descriptors::open().unwrap_or(0)),
+            descriptors_max: count(self.descriptors_max),
             teams,
         }
     }

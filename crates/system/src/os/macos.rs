@@ -283,6 +283,9 @@ pub(crate) fn spawn_session(
     Ok(command.spawn()?.id())
 }
 
+/// Nothing: only a process itself can set its limits.
+pub(crate) fn limit_descriptors(_pid: u32, _limit: rustix::process::Rlimit) {}
+
 /// Gives a file of this size its blocks on the disk.
 pub(crate) fn allocate(file: &fs::File, bytes: u64) -> io::Result<()> {
     let missing = bytes.saturating_sub(file.metadata()?.len());

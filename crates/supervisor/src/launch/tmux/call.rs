@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use agent_team_protocol::text::visible_label;
 use agent_team_system::daemon::is_neutral;
+use agent_team_system::descriptors::lower_limit_of;
 use tmux_interface::TmuxCommand;
 
 use super::server::OwnFiles;
@@ -280,8 +281,18 @@ async fn output(client: &mut tokio::process::Command) -> (String, Result<(), Tmu
         .envs(kept)
         .current_dir("/")
         .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .kill_on_drop(true);
-    match tokio::time::timeout(LIMIT, client.output()).await {
+    let run = async {
+        let child = client.spawn()?;
+        // A server that this starts hands the limit to its panes.
+        if let Some(pid) = child.id() {
+            lower_limit_of(pid);
+        }
+        child.wait_with_output().await
+    };
+    match tokio::time::timeout(LIMIT, run).await {
         Ok(Ok(output)) => {
             let printed = String::from_utf8_lossy(&output.stdout).into_owned();
             let failed = || TmuxError::of(&String::from_utf8_lossy(&output.stderr));
