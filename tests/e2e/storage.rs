@@ -4,7 +4,11 @@ use std::fs;
 use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
+use agent_team_protocol::ErrorCode;
+use agent_team_protocol::method::{AddTask, Nothing, TaskAdd, TeamShow};
+use agent_team_protocol::spec::TaskSpec;
 use agent_team_protocol::view::{MemberState, TaskState};
+use agent_team_system::client::CallError;
 use agent_team_tests::small_disk::SmallDisk;
 use agent_team_tests::{Rig, processes};
 
@@ -265,4 +269,103 @@ async fn what_is_kept_is_ours_alone() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_team_whose_files_were_removed_is_found_and_its_state_is_an_error() {
+    for remove in [
+        (|database: &Path| fs::remove_file(database).unwrap()) as fn(&Path),
+        |database| fs::remove_file(database.with_extension("db-wal")).unwrap(),
+        |database| fs::remove_dir_all(database.parent().unwrap()).unwrap(),
+    ] {
+        let rig = headless(&["ada"], "");
+        rig.ok(["up", "--detach"]).await;
+        remove(&database(&rig));
+        rig.run(["ps"])
+            .await
+            .expect(0)
+            .says("ada")
+            .says("storage failed")
+            .says("down --force");
+        let list = rig.json(["team", "list"]).await;
+        let error = list["teams"][0]["storage_error"].as_str().unwrap();
+        assert!(error.contains("team.db"), "{error}");
+        let ada = rig.worker("ada").await;
+        let refusal = rig.refused(1, ["send", "ada", "Hello"]).await;
+        assert_eq!(refusal["code"], "storage_failed", "{refusal}");
+        rig.run(["down", "--force"]).await;
+        processes::ended(ada).await;
+    }
+}
+
+#[tokio::test]
+async fn a_journal_that_lost_its_log_is_never_a_new_team() {
+    let rig = headless(&["ada"], &task("Build", "true", ""));
+    rig.ok(["up", "--wait"]).await;
+    processes::end(rig.root()).await;
+    let database = database(&rig);
+    fs::remove_file(database.with_extension("db-wal")).unwrap();
+    for verb in ["up", "ps"] {
+        rig.run([verb])
+            .await
+            .expect(1)
+            .says("has lost its newest events")
+            .says("truncate -s 0");
+    }
+    rig.run(["team", "list"]).await.expect(0).says("demo");
+    // As the hint says.
+    fs::write(database.with_file_name("team.lock"), "").unwrap();
+    rig.ok(["up"]).await;
+}
+
+#[tokio::test]
+async fn on_a_full_disk_reads_are_answered_and_down_has_one_receipt_per_process() {
+    let rig = headless(&["ada", "bob"], &task("Long", "mkfifo gate; cat gate", ""));
+    let Some(disk) = SmallDisk::mount(&rig.directories().state, 16 << 20) else {
+        return;
+    };
+    rig.ok(["up"]).await;
+    rig.until_task_is("T-1", TaskState::InProgress).await;
+    disk.fill();
+    let user = rig.user().await;
+    let mut refused = None;
+    while refused.is_none() {
+        let spec = TaskSpec {
+            key: "More".to_owned(),
+            title: "More".to_owned(),
+            description: "x".repeat(60_000),
+            ..TaskSpec::default()
+        };
+        // Both are read in one turn.
+        let (added, shown) = tokio::join!(
+            user.call::<TaskAdd>(AddTask { spec }, None),
+            user.call::<TeamShow>(Nothing {}, None)
+        );
+        assert_eq!(shown.unwrap().members.len(), 2);
+        refused = added.err();
+    }
+    assert!(
+        matches!(&refused, Some(CallError::Refused(refusal)) if refusal.code == ErrorCode::StorageFull),
+        "{refused:?}"
+    );
+    drop(user);
+    let down = rig.json(["down", "--force"]).await;
+    let receipts = down["receipts"].as_array().unwrap();
+    let processes: Vec<&str> = receipts
+        .iter()
+        .filter(|receipt| receipt["kind"] == "process")
+        .map(|receipt| receipt["what"].as_str().unwrap())
+        .collect();
+    let mut pids: Vec<&str> = processes
+        .iter()
+        .map(|what| what.split(' ').next().unwrap())
+        .collect();
+    pids.sort_unstable();
+    pids.dedup();
+    assert_eq!(pids.len(), processes.len(), "{processes:?}");
+    for member in ["(ada)", "(bob)"] {
+        let named = processes.iter().any(|what| what.ends_with(member));
+        assert!(named, "{member} in {processes:?}");
+    }
+    drop(disk);
 }

@@ -14,7 +14,7 @@ use agent_team_system::process::Signal;
 use agent_team_tests::{Rig, processes, until};
 
 use crate::crash::successor_of;
-use crate::teams::{assigned, headless, task};
+use crate::teams::{assigned, headless, in_panes, task};
 
 /// What a command may take when the socket is gone.
 const REACHED: Duration = Duration::from_secs(2);
@@ -240,4 +240,13 @@ async fn a_command_repeats_its_call_when_supervisors_die_under_it() {
     assert!(!rig.home().join("crash-7").exists(), "all of them died");
     let list = rig.json(["task", "list"]).await;
     assert_eq!(list["tasks"].as_array().map(Vec::len), Some(1), "{list}");
+}
+
+#[tokio::test]
+async fn down_ends_a_tmux_server_whose_directory_was_removed() {
+    let rig = in_panes(&["ada"], "");
+    rig.ok(["up", "--detach"]).await;
+    remove_runtime_directory(&rig);
+    rig.ok(["down", "--force"]).await;
+    assert_eq!(rig.processes(), []);
 }

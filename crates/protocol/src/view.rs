@@ -183,6 +183,9 @@ pub struct TeamView {
     pub name: TeamName,
     pub project: PathBuf,
     pub state: TeamState,
+    /// Why nothing of the team can be stored any more: its files are gone, or its disk failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage_error: Option<String>,
     pub revision: Revision,
     pub members: Vec<MemberView>,
     pub tasks: TaskCounts,
@@ -241,6 +244,9 @@ pub struct TeamEntry {
     pub name: TeamName,
     pub project: PathBuf,
     pub state: TeamState,
+    /// As in `TeamView`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage_error: Option<String>,
 }
 
 /// One task.

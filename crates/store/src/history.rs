@@ -6,14 +6,14 @@
 //! how many read at a time.
 
 use std::ops::Deref;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use agent_team_core::mail::MessageNote;
 use agent_team_core::{Event, Record};
 use agent_team_protocol::id::{MemberName, MessageId, Party, Revision, TaskId};
-use agent_team_system::disk::FileIdentity;
+use agent_team_system::disk::{FileIdentity, Moved};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row};
 
 use crate::read::{JournalEntry, ReadError, Restored, json, newest_message, restore, text};
@@ -31,8 +31,8 @@ const TRANSCRIPT_BYTES: usize = 512 << 10;
 /// The read side of one team's database. Cheap to clone; callable from any thread, and it blocks.
 #[derive(Debug, Clone)]
 pub struct History {
-    file: Arc<Path>,
-    identity: FileIdentity,
+    /// The database and its write-ahead log.
+    files: Arc<[(PathBuf, FileIdentity); 2]>,
     idle: Arc<Mutex<Vec<Connection>>>,
 }
 
@@ -81,10 +81,9 @@ pub struct StoredMessage {
 }
 
 impl History {
-    pub(crate) fn new(file: Arc<Path>, identity: FileIdentity) -> Self {
+    pub(crate) fn new(files: [(PathBuf, FileIdentity); 2]) -> Self {
         Self {
-            file,
-            identity,
+            files: Arc::new(files),
             idle: Arc::default(),
         }
     }
@@ -92,6 +91,13 @@ impl History {
     fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
         // The list is whole between any two of its operations.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the team's files are where they were opened: otherwise nothing is stored any more.
+    pub fn check(&self) -> Result<(), Moved> {
+        self.files
+            .iter()
+            .try_for_each(|(path, identity)| identity.check(path))
     }
 
     /// The events after `revision`, at most `limit` of them, and at most about 1 MiB. None: there are no more.
@@ -210,9 +216,9 @@ impl History {
         let idle = self.idle().pop();
         let connection = match idle {
             Some(connection) => connection,
-            None => read_only(&self.file)?,
+            None => read_only(&self.files[0].0)?,
         };
-        self.identity.check(&self.file)?;
+        self.check()?;
         Ok(Lent {
             connection: Some(connection),
             history: self,

@@ -12,6 +12,7 @@
 //! anything about a team. Start reading at [`open`] and [`Writer::commit`].
 
 mod history;
+mod lock;
 mod open;
 mod read;
 mod room;

@@ -9,18 +9,18 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use agent_team_core::Record;
 use agent_team_protocol::id::{TeamId, TeamName};
 use agent_team_system::disk::FileIdentity;
-use agent_team_system::lock::FileLock;
 use agent_team_system::private_file;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use crate::FILE_NAME;
 use crate::history::{History, read_only};
+use crate::lock::TeamLock;
 use crate::read::{ReadError, Restored, restore};
 use crate::room::{self, Room};
 use crate::schema::{self, Kind};
@@ -87,6 +87,19 @@ pub enum OpenError {
     /// Another writer has the team open, in this process or in another one.
     #[error("another supervisor has {} open", .file.display())]
     InUse { file: PathBuf },
+    /// The journal reads well and ends before what was acknowledged: its write-ahead log was removed, or the database
+    /// was replaced by an older one.
+    #[error(
+        "{} has lost its newest events: revision {acknowledged} was acknowledged, and it ends at {stored}",
+        .file.display()
+    )]
+    Lost {
+        file: PathBuf,
+        stored: u64,
+        acknowledged: u64,
+        /// Emptying this file accepts the loss.
+        lock: PathBuf,
+    },
     #[error("the file system of {} cannot hold a write-ahead log", .file.display())]
     NoLog { file: PathBuf },
     #[error("cannot open {}", .file.display())]
@@ -102,7 +115,12 @@ pub fn open<T: Default + Extend<Record>>(
     identity: &TeamIdentity,
     durability: Durability,
 ) -> Result<Opened<T>, OpenError> {
-    let lock = Arc::new(lock(dir)?);
+    let file = dir.join(FILE_NAME);
+    let lock = match TeamLock::acquire(dir, durability) {
+        Ok(Some(lock)) => Arc::new(lock),
+        Ok(None) => return Err(OpenError::InUse { file }),
+        Err(source) => return Err(OpenError::Io { file, source }),
+    };
     let attempt = || open_as_found(dir, identity, durability, &lock);
     let opened = match attempt() {
         // Even opening needs a little room, after a crash.
@@ -116,37 +134,10 @@ pub fn open<T: Default + Extend<Record>>(
         Err(OpenError::Read {
             file,
             source: ReadError::Damaged(reason),
-        }) => Err(set_aside(file, reason)),
+        }) => Err(set_aside(file, reason, &lock)),
         other => other,
     }
 }
-
-/// Takes the team's lock. The lock is a file of its own: SQLite's POSIX locks on the database end when any descriptor
-/// of the database is closed in this process.
-fn lock(dir: &Path) -> Result<FileLock, OpenError> {
-    let file = dir.join(LOCK_NAME);
-    let began = Instant::now();
-    loop {
-        match FileLock::try_acquire(&file) {
-            Ok(Some(lock)) => return Ok(lock),
-            Ok(None) if began.elapsed() < LOCK_LIMIT => std::thread::sleep(LOCK_PAUSE),
-            Ok(None) => {
-                return Err(OpenError::InUse {
-                    file: dir.join(FILE_NAME),
-                });
-            }
-            Err(source) => return Err(OpenError::Io { file, source }),
-        }
-    }
-}
-
-/// Beside the database.
-const LOCK_NAME: &str = "team.lock";
-
-/// A process that a killed supervisor was starting holds copies of its descriptors until exec, which closes them in
-/// the order of their numbers: the lock of the supervisor is free a moment before those of its teams.
-const LOCK_LIMIT: Duration = Duration::from_millis(250);
-const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
 /// Whose database is in a directory; `None` when there is none yet. Changes nothing.
 pub fn identity(dir: &Path) -> Result<Option<TeamIdentity>, OpenError> {
@@ -163,7 +154,7 @@ fn open_as_found<T: Default + Extend<Record>>(
     dir: &Path,
     identity: &TeamIdentity,
     durability: Durability,
-    lock: &Arc<FileLock>,
+    lock: &Arc<TeamLock>,
 ) -> Result<Opened<T>, OpenError> {
     let file = dir.join(FILE_NAME);
     let io = |source| OpenError::Io {
@@ -175,7 +166,12 @@ fn open_as_found<T: Default + Extend<Record>>(
         source,
     };
 
-    drop(look(&file)?);
+    let stored = match look(&file)? {
+        None => 0,
+        Some(connection) => newest(&connection).map_err(read)?,
+    };
+    // Before anything is written.
+    lock.check(&file, stored)?;
     if !file.try_exists().map_err(io)? {
         private_file::create(&file, b"")
             .and_then(|()| sync_directory(&file))
@@ -211,7 +207,8 @@ fn open_as_found<T: Default + Extend<Record>>(
         located(file.clone()).map_err(io)?,
         located(beside(&file, "-wal")).map_err(io)?,
     ];
-    let history = History::new(file.as_path().into(), files[0].1);
+    lock.note(restored.revision.0);
+    let history = History::new(files.clone());
     let room = Room::claim(dir);
     let writer = Writer::new(connection, files, &restored, room, lock.clone()).map_err(read)?;
     Ok(Opened {
@@ -337,11 +334,22 @@ fn store_identity(connection: &mut Connection, identity: &TeamIdentity) -> rusql
             (key, value),
         )?;
     }
-    transaction.commit()
+    transaction.commit()?;
+    // From now on the database says whose it is, also without its log.
+    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+}
+
+/// The newest revision of the journal or its snapshot, or 0. A journal that does not reach its snapshot is damaged, which
+/// reading it finds.
+fn newest(connection: &Connection) -> Result<u64, ReadError> {
+    let select = "SELECT max(coalesce((SELECT max(revision) FROM journal), 0),
+                             coalesce((SELECT value FROM meta WHERE key = 'snapshot_revision'), 0))";
+    let newest: i64 = connection.query_row(select, [], |row| row.get(0))?;
+    Ok(newest.cast_unsigned())
 }
 
 /// Renames the database and its companions to names that are free.
-fn set_aside(file: PathBuf, reason: String) -> OpenError {
+fn set_aside(file: PathBuf, reason: String, lock: &TeamLock) -> OpenError {
     let seconds = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs());
@@ -366,6 +374,7 @@ fn set_aside(file: PathBuf, reason: String) -> OpenError {
                 other => other,
             }
         })
+        .and_then(|()| lock.forget())
         .and_then(|()| sync_directory(&file));
     match renamed {
         Ok(()) => OpenError::Damaged {

@@ -13,15 +13,18 @@ use std::time::{Duration, Instant};
 use agent_team_core::{Event, Grown, Record};
 use agent_team_protocol::id::{Party, Revision, TaskId};
 use agent_team_system::disk::{FileIdentity, Moved};
-use agent_team_system::lock::FileLock;
 use agent_team_system::planted::{self, Plant};
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, params};
 
+use crate::lock::TeamLock;
 use crate::read::{JournalEntry, ReadError, Restored, newest_message};
 use crate::room::{self, Room};
 
 /// Pages in the write-ahead log after which they are copied to the database.
 const CHECKPOINT_PAGES: i32 = 1000;
+
+/// How long a commit waits for another program that has the database locked: readers wait for the commit meanwhile.
+const LOCKED_LIMIT: Duration = Duration::from_millis(200);
 
 /// What one turn of the driver changed.
 #[derive(Debug)]
@@ -74,7 +77,10 @@ pub enum CommitError {
     },
     #[error("a batch begins at revision {found} where {expected} is next")]
     OutOfOrder { expected: u64, found: u64 },
-    /// For now: somebody else holds the database locked, or memory is short.
+    /// For now.
+    #[error("another program has {} locked", .0.display())]
+    Locked(PathBuf),
+    /// For now: memory is short, for one.
     #[error("cannot store in {}", .file.display())]
     Failed {
         file: PathBuf,
@@ -113,7 +119,7 @@ pub struct Writer {
     /// Why nothing is stored any more.
     ended: Option<CommitError>,
     /// Keeps other writers out. Declared last, so that it is released after the connection is closed.
-    _lock: Arc<FileLock>,
+    lock: Arc<TeamLock>,
 }
 
 /// A record as the tables have it.
@@ -132,8 +138,9 @@ impl Writer {
         files: [(PathBuf, FileIdentity); 2],
         restored: &Restored<T>,
         room: Room,
-        lock: Arc<FileLock>,
+        lock: Arc<TeamLock>,
     ) -> Result<Self, ReadError> {
+        connection.busy_timeout(LOCKED_LIMIT)?;
         let log_pages = Arc::new(AtomicI32::new(0));
         let told = Arc::clone(&log_pages);
         // Takes the place of SQLite's own checkpoints, which delay the commit that meets them and drop their errors.
@@ -152,7 +159,7 @@ impl Writer {
             checkpoint_at: CHECKPOINT_PAGES,
             ended: None,
             connection,
-            _lock: lock,
+            lock,
         })
     }
 
@@ -185,6 +192,7 @@ impl Writer {
         if planted::strikes(Plant::SecondWriter, 50) {
             write_beside(self.file());
         }
+        self.lock.note(self.newest);
         self.since_snapshot += rows.len() as u64;
         self.snapshot = batch.snapshot;
         Ok(Committed {
@@ -364,6 +372,7 @@ impl Writer {
         let code = error.sqlite_error_code();
         let (file, source) = (self.file().to_owned(), Arc::new(error));
         match code {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => CommitError::Locked(file),
             Some(
                 ErrorCode::SystemIoFailure | ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase,
             ) => CommitError::Broken { file, source },

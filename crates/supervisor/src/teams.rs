@@ -86,7 +86,7 @@ impl Teams {
         {
             return Ok(driver.clone());
         }
-        let known = self.on_disk();
+        let known = self.all();
         let identity = match team {
             TeamRef::Id(id) => known.iter().find(|identity| identity.team == *id),
             TeamRef::Name(name) => one_named(&known, name)?,
@@ -168,11 +168,14 @@ impl Teams {
                 Some(driver) if !driver.watched.is_down.get() => TeamState::Up,
                 Some(_) | None => TeamState::Down,
             },
+            storage_error: open
+                .get(&identity.team)
+                .and_then(|driver| driver.storage_error()),
             team: identity.team,
             name: identity.name,
             project: identity.project,
         };
-        self.on_disk().into_iter().map(entry).collect()
+        self.all().into_iter().map(entry).collect()
     }
 
     pub(crate) fn drivers(&self) -> Vec<DriverHandle> {
@@ -226,7 +229,23 @@ impl Teams {
         self.open
             .borrow_mut()
             .insert(identity.team.clone(), driver.clone());
+        self.known
+            .borrow_mut()
+            .insert(identity.team.clone(), identity.clone());
         Ok(driver)
+    }
+
+    /// Every team that is open, whatever became of its files, and every other one on disk that can be read, by id.
+    fn all(&self) -> Vec<TeamIdentity> {
+        let open = self.open.borrow();
+        let mut all: Vec<TeamIdentity> = open
+            .values()
+            .map(|driver| (*driver.identity).clone())
+            .collect();
+        let on_disk = self.on_disk().into_iter();
+        all.extend(on_disk.filter(|identity| !open.contains_key(&identity.team)));
+        all.sort_by(|one, other| one.team.cmp(&other.team));
+        all
     }
 
     /// Every team that can be read, by id. One that cannot is logged, and found when it is named by its id.
@@ -317,6 +336,10 @@ fn open_refusal(error: &OpenError) -> Refusal {
         OpenError::Newer { .. } => {
             refusal.hint("install the newer agent-team, then run agent-team supervisor restart")
         }
+        OpenError::Lost { lock, .. } => refusal.hint(format!(
+            "restore the file and its -wal; to continue with the events that are left: truncate -s 0 '{}'",
+            lock.display()
+        )),
         OpenError::NotOurs { .. }
         | OpenError::OtherTeam { .. }
         | OpenError::NotSetAside { .. }

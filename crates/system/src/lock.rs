@@ -5,7 +5,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
 use nix::libc;
@@ -50,6 +50,24 @@ impl FileLock {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// Puts text at the beginning of the file, in one write and without a sync: after a crash of this process the file
+    /// contains the old text or the new one, if both are of one length.
+    pub fn overwrite(&self, text: &str) -> io::Result<()> {
+        self.file.write_all_at(text.as_bytes(), 0)
+    }
+
+    /// Empties the file.
+    pub fn clear(&self) -> io::Result<()> {
+        self.file.set_len(0)
+    }
+
+    /// The file's text, up to 4 KiB.
+    pub fn text(&self) -> io::Result<String> {
+        let mut bytes = [0; 4096];
+        let read = self.file.read_at(&mut bytes, 0)?;
+        Ok(String::from_utf8_lossy(&bytes[..read]).into_owned())
     }
 
     /// Replaces what the file says. A reader may see it half written.

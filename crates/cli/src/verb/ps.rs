@@ -18,6 +18,8 @@ struct Document<'a> {
     revision: Revision,
     /// Which placement was chosen, and why.
     placement: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    storage_error: Option<&'a str>,
     members: &'a [MemberView],
     /// Messages to the user that the user has not read.
     unread: u32,
@@ -31,20 +33,33 @@ pub(super) async fn run(global: &Global, output: Output) -> Result<ExitCode, Fai
         team: &team.team,
         revision: team.revision,
         placement: &team.placement,
+        storage_error: team.storage_error.as_deref(),
         members: &team.members,
         unread: team.unread,
     };
     output.show(&document, || {
         let table = member::table(&team.members);
         format!(
-            "{}{}{table}{}{}",
+            "{}{}{}{table}{}{}",
             head(&team),
+            storage_error(&team),
             places(&team),
             unshown(&team.members),
             unread(team.unread)
         )
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Why nothing is stored any more, and what is left to do.
+pub(super) fn storage_error(team: &TeamView) -> String {
+    let Some(error) = &team.storage_error else {
+        return String::new();
+    };
+    format!(
+        "storage failed: {}; end the members with: agent-team down --force\n",
+        text::line(error)
+    )
 }
 
 /// Where the members are, of a team that is up.

@@ -65,7 +65,10 @@ fn table(teams: &[TeamEntry]) -> String {
     for team in teams {
         table.row([
             Cell::new(team.name.as_str()),
-            Cell::new(state(team.state)),
+            Cell::new(match team.storage_error {
+                Some(_) => "storage failed",
+                None => state(team.state),
+            }),
             Cell::new(team.project.to_string_lossy()),
             Cell::new(team.team.as_str()),
         ]);
@@ -84,8 +87,9 @@ fn sheet(team: &TeamView) -> String {
     let placement = text::line(&team.placement);
     let state = state(team.state);
     format!(
-        "{}{} is {state} at revision {}; {placement}\n{}",
+        "{}{}{} is {state} at revision {}; {placement}\n{}",
         ps::head(team),
+        ps::storage_error(team),
         team.team,
         team.revision.0,
         member::table(&team.members),

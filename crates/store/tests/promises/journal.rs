@@ -148,8 +148,14 @@ fn somebody_who_holds_the_database_locked_only_delays_it() {
     let mut opened = team.open();
     let person = team.sqlite();
     person.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let began = Instant::now();
     let refused = commit(&mut opened.writer, batch(1, records(1..=1))).unwrap_err();
-    assert!(!refused.is_final(), "{refused:?}");
+    assert!(matches!(refused, CommitError::Locked(_)), "{refused:?}");
+    assert!(!refused.is_final());
+    assert!(
+        began.elapsed() < Duration::from_secs(1),
+        "reads wait for it"
+    );
     person.execute_batch("ROLLBACK").unwrap();
     commit(&mut opened.writer, batch(1, records(1..=1))).unwrap();
 }

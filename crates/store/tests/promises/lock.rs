@@ -1,8 +1,39 @@
-//! One writer: the lock beside the database, not the database, keeps a second one out.
+//! The lock beside the database: it keeps a second writer out, and knows what the journal must contain.
+
+use std::fs;
 
 use agent_team_store::OpenError;
 
-use crate::rig::{Team, batch, commit, records};
+use crate::rig::{Team, batch, commit, identity, records};
+
+const LOCK: &str = "team.lock";
+
+/// A team's directory after a crash, with these files of it alone.
+fn after_a_crash(team: &Team, files: &[&str]) -> Team {
+    let copy = Team::new();
+    for name in files {
+        fs::copy(team.path(name), copy.path(name)).unwrap();
+    }
+    copy
+}
+
+fn is_lost(team: &Team, stored: u64, acknowledged: u64) {
+    let before = team.names();
+    let refused = team.try_open().unwrap_err();
+    let OpenError::Lost {
+        stored: found,
+        acknowledged: known,
+        ..
+    } = refused
+    else {
+        panic!("{refused:?}");
+    };
+    assert_eq!((found, known), (stored, acknowledged));
+    let database = fs::read(team.file()).unwrap_or_default();
+    team.try_open().unwrap_err();
+    assert_eq!(fs::read(team.file()).unwrap_or_default(), database);
+    assert!(before.iter().all(|name| team.names().contains(name)));
+}
 
 #[test]
 fn a_second_writer_is_refused() {
@@ -13,4 +44,59 @@ fn a_second_writer_is_refused() {
     commit(&mut first.writer, batch(1, records(1..=2))).unwrap();
     first.writer.close();
     assert_eq!(team.open().restored.revision.0, 2);
+}
+
+#[test]
+fn a_removed_log_is_reported_until_the_loss_is_accepted() {
+    let team = Team::new();
+    let mut opened = team.open();
+    commit(&mut opened.writer, batch(1, records(1..=50))).unwrap();
+    let whole = after_a_crash(&team, &["team.db", "team.db-wal", LOCK]);
+    assert_eq!(whole.open().restored.revision.0, 50);
+
+    let copy = after_a_crash(&team, &["team.db", LOCK]);
+    let owner = agent_team_store::identity(&copy.dir).unwrap();
+    assert_eq!(owner, Some(identity("payments")), "it is still known");
+    is_lost(&copy, 0, 50);
+    fs::write(copy.path(LOCK), "").unwrap();
+    assert_eq!(copy.open().restored.revision.0, 0);
+}
+
+#[test]
+fn an_older_database_in_its_place_is_reported() {
+    let team = Team::new();
+    let mut opened = team.open();
+    commit(&mut opened.writer, batch(1, records(1..=10))).unwrap();
+    opened.writer.close();
+    let older = fs::read(team.file()).unwrap();
+    let mut opened = team.open();
+    commit(&mut opened.writer, batch(11, records(11..=30))).unwrap();
+    opened.writer.close();
+    fs::write(team.file(), older).unwrap();
+    is_lost(&team, 10, 30);
+}
+
+#[test]
+fn a_removed_database_is_not_taken_for_a_new_team() {
+    let team = Team::new();
+    let mut opened = team.open();
+    commit(&mut opened.writer, batch(1, records(1..=5))).unwrap();
+    opened.writer.close();
+    for name in ["team.db", "team.db-wal", "team.db-shm"] {
+        let _not_there = fs::remove_file(team.path(name));
+    }
+    is_lost(&team, 0, 5);
+}
+
+#[test]
+fn a_power_cut_may_lose_what_was_not_synced() {
+    let team = Team::new();
+    let mut opened = team.open();
+    commit(&mut opened.writer, batch(1, records(1..=5))).unwrap();
+    opened.writer.close();
+    let lock = fs::read_to_string(team.path(LOCK)).unwrap();
+    let boot = lock.trim().split_once(' ').unwrap().1;
+    let before_the_cut = format!("{:020} {}\n", 9, boot.replace(|_| true, "0"));
+    fs::write(team.path(LOCK), before_the_cut).unwrap();
+    assert_eq!(team.open().restored.revision.0, 5);
 }

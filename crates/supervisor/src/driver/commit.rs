@@ -170,7 +170,7 @@ impl Driver {
     fn not_stored(&mut self, error: &CommitError, after: Vec<After>) {
         tracing::error!(error = %with_causes(error), "a commit failed");
         let refusal = storage_refusal(error);
-        let mut ends = Vec::new();
+        let (mut ends, mut reads) = (Vec::new(), Vec::new());
         for one in after {
             match one {
                 After::Effect(
@@ -183,7 +183,7 @@ impl Driver {
                 // Ending something is right whether or not it could be written down.
                 After::Effect(end @ Effect::EndTree { .. }) => ends.push(end),
                 After::Effect(_) | After::Pump(_) => {}
-                After::Read { reply, .. } => reply.refuse(refusal.clone()),
+                After::Read { by, reply, query } => reads.push((by, reply, query)),
                 After::Welcome(hello) => hello.reply.refuse(refusal.clone()),
             }
         }
@@ -196,13 +196,20 @@ impl Driver {
             CommitError::Moved(_) | CommitError::Panicked(_) | CommitError::OutOfOrder { .. } => {
                 self.storage = Storage::Failed(error.to_string());
             }
-            CommitError::Full(_) | CommitError::Failed { .. } => {
+            CommitError::Full(_) | CommitError::Locked(_) | CommitError::Failed { .. } => {
                 if matches!(error, CommitError::Full(_))
                     && !matches!(self.storage, Storage::Full(_))
                 {
                     self.storage = Storage::Full(Vec::new());
                 }
                 self.rebuild();
+            }
+        }
+        for (by, reply, query) in reads {
+            match self.storage {
+                // The state is what is stored again.
+                Storage::Stored | Storage::Full(_) => self.read(&by, reply, query),
+                Storage::Failed(_) => reply.refuse(refusal.clone()),
             }
         }
     }
@@ -277,6 +284,10 @@ fn storage_refusal(error: &CommitError) -> Refusal {
     match error {
         CommitError::Full(_) => Refusal::new(ErrorCode::StorageFull, error.to_string())
             .hint("make room and try again; reading and stopping still work"),
+        CommitError::Locked(file) => {
+            let hint = format!("close it and try again; fuser {} names it", file.display());
+            Refusal::new(ErrorCode::StorageFailed, error.to_string()).hint(hint)
+        }
         CommitError::Failed { .. } => Refusal::new(ErrorCode::StorageFailed, with_causes(error)),
         CommitError::Moved(_)
         | CommitError::Broken { .. }

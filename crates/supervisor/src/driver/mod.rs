@@ -39,7 +39,7 @@ use agent_team_protocol::notification::{
 use agent_team_protocol::spec::TeamSpec;
 use agent_team_protocol::view::{CommitView, DriverView, Receipt};
 use agent_team_protocol::{ErrorCode, LaunchId, MemberName, MessageId, Party, Refusal, RunId};
-use agent_team_store::{Archived, Durability, JournalEntry, TeamIdentity};
+use agent_team_store::{Archived, Durability, History, JournalEntry, TeamIdentity};
 use agent_team_system::clock;
 use agent_team_system::directories::Directories;
 use agent_team_system::tree::Tree;
@@ -133,9 +133,15 @@ pub(crate) struct DriverHandle {
     pub(crate) identity: Rc<TeamIdentity>,
     pub(crate) messages: mpsc::UnboundedSender<Message>,
     pub(crate) watched: Rc<Watched>,
+    history: History,
 }
 
 impl DriverHandle {
+    /// Why nothing of this team can be stored any more, if its files are gone.
+    pub(crate) fn storage_error(&self) -> Option<String> {
+        self.history.check().err().map(|moved| moved.to_string())
+    }
+
     /// For what only a team that is down can have done to it.
     pub(crate) fn refuse_if_up(&self) -> Result<(), Refusal> {
         if self.watched.is_down.get() {
@@ -287,6 +293,7 @@ impl Driver {
         let identity = Rc::new(start.identity);
         let watched = Rc::new(Watched::default());
         let team = start.opened.restored.state;
+        let history = start.opened.history;
         let launcher = Launcher::start(
             identity.team.clone(),
             &start.directories,
@@ -301,7 +308,7 @@ impl Driver {
             team,
             boot: start.boot,
             committer,
-            reader: Reader::new(start.opened.history),
+            reader: Reader::new(history.clone()),
             messages,
             to_self: to_self.clone(),
             notices: start.notices,
@@ -331,6 +338,7 @@ impl Driver {
             identity,
             messages: to_self,
             watched,
+            history,
         })
     }
 
@@ -552,10 +560,10 @@ impl Driver {
                 ago_ms: u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX),
                 ..commit
             }),
-            storage: match &self.storage {
-                Storage::Stored => "stored".to_owned(),
-                Storage::Full(_) => "no room is left on the disk".to_owned(),
-                Storage::Failed(why) => why.clone(),
+            storage: match (&self.storage, self.storage_error()) {
+                (_, Some(why)) => why,
+                (Storage::Full(_), None) => "no room is left on the disk".to_owned(),
+                (Storage::Stored | Storage::Failed(_), None) => "stored".to_owned(),
             },
             members: self.member_views(),
         }

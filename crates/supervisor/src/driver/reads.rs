@@ -17,7 +17,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::asked::Query;
 use super::waiters::Until;
-use super::{Driver, now};
+use super::{Driver, Storage, now};
 use crate::outbox::Reply;
 use crate::settings::{Place, TeamSettings};
 use crate::{convert, view};
@@ -72,6 +72,7 @@ impl Driver {
             name: self.identity.name.clone(),
             project: self.identity.project.clone(),
             state: self.team_state(),
+            storage_error: self.storage_error(),
             revision: self.team.revision(),
             members: self.member_views(),
             tasks: view::counts(&self.team),
@@ -81,6 +82,17 @@ impl Driver {
             unread: u32::try_from(self.team.user_mail().len()).unwrap_or(u32::MAX),
             roles: settings.as_ref().map(view::roles).unwrap_or_default(),
             placement: self.placement(),
+        }
+    }
+
+    /// Why nothing can be stored any more. Looks at the files, so that it is known before a commit fails.
+    pub(super) fn storage_error(&self) -> Option<String> {
+        match &self.storage {
+            Storage::Failed(why) => Some(why.clone()),
+            Storage::Stored | Storage::Full(_) => {
+                let moved = self.reader.history().check().err();
+                moved.map(|moved| moved.to_string())
+            }
         }
     }
 

@@ -127,6 +127,24 @@ pub(super) struct Down {
     closing: bool,
 }
 
+impl Down {
+    /// One receipt for each process: after a failed commit its end is carried out, and reported, once more.
+    fn note(&mut self, pid: u32, member: &str, fate: Fate) {
+        let begins = format!("{pid} (");
+        let known = self.receipts.iter_mut().find(|receipt| {
+            receipt.kind == ReceiptKind::Process && receipt.what.starts_with(&begins)
+        });
+        match known {
+            Some(receipt) => receipt.fate = fate,
+            None => self.receipts.push(Receipt {
+                kind: ReceiptKind::Process,
+                what: format!("{begins}{member})"),
+                fate,
+            }),
+        }
+    }
+}
+
 impl Driver {
     /// Has a caller wait for something that may never come about.
     pub(super) fn wait(&mut self, reply: Reply, until: Until) {
@@ -276,16 +294,15 @@ impl Driver {
 
     /// For the receipts, if the team is on its way down.
     pub(super) fn note_ended(&mut self, launch: &LaunchId, pids: &[u32], fate: Fate) {
-        let member = self
-            .live
-            .get(launch)
-            .map_or_else(|| launch.to_string(), |live| live.member.to_string());
+        let live = self.live.get(launch).map(|live| &live.member);
+        let member = self.team.member_of(launch).map(|member| &member.plan.name);
+        let member = live
+            .or(member)
+            .map_or_else(|| launch.to_string(), ToString::to_string);
         if let Some(down) = &mut self.down {
-            down.receipts.extend(pids.iter().map(|pid| Receipt {
-                kind: ReceiptKind::Process,
-                what: format!("{pid} ({member})"),
-                fate,
-            }));
+            for pid in pids {
+                down.note(*pid, &member, fate);
+            }
         }
     }
 

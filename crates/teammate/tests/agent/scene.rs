@@ -251,6 +251,7 @@ pub(crate) fn team_view(of: &ScriptedSupervisor) -> TeamView {
         name: "demo".parse().unwrap(),
         project: of.path("project"),
         state: TeamState::Up,
+        storage_error: None,
         revision: Revision(1),
         members: Vec::new(),
         roles: Vec::new(),

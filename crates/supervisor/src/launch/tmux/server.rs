@@ -3,9 +3,11 @@
 //! Our own server is started by the first session and ends with the last one, whoever's that is. What decides over it
 //! by more than one call holds [`OWN_SERVER`]: teams share it.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use agent_team_protocol::view::{Fate, Receipt, ReceiptKind};
@@ -76,9 +78,10 @@ impl OwnFiles {
 
     /// Writes down which process the server is. Without a sync: a power cut ends the server as well.
     pub(super) fn record(&self, process: ProcessId) {
-        if self.recorded() == Some(process) {
+        if self.recorded_in_file() == Some(process) {
             return;
         }
+        recorded_here().insert(self.process.clone(), process);
         let written = clock::boot_id().and_then(|boot| {
             let bytes = serde_json::to_vec(&Recorded { boot, process })?;
             private_file::discard(&self.process)?;
@@ -89,8 +92,15 @@ impl OwnFiles {
         }
     }
 
-    /// The process that was written down last, if it lives.
+    /// The process that was recorded last, if it lives: the whole runtime directory may have been deleted.
     fn recorded(&self) -> Option<ProcessId> {
+        self.recorded_in_file().or_else(|| {
+            let process = *recorded_here().get(&self.process)?;
+            process.is_alive().unwrap_or(false).then_some(process)
+        })
+    }
+
+    fn recorded_in_file(&self) -> Option<ProcessId> {
         let bytes = private_file::read(&self.process).ok()?;
         let recorded: Recorded = serde_json::from_slice(&bytes).ok()?;
         let is_here = clock::boot_id().is_ok_and(|boot| boot == recorded.boot)
@@ -127,6 +137,14 @@ impl OwnFiles {
         private_file::discard(&self.process)?;
         Ok(())
     }
+}
+
+/// What this supervisor has recorded, by the file in which it did.
+fn recorded_here() -> MutexGuard<'static, BTreeMap<PathBuf, ProcessId>> {
+    static RECORDED: std::sync::Mutex<BTreeMap<PathBuf, ProcessId>> =
+        std::sync::Mutex::new(BTreeMap::new());
+    // The map is whole between any two of its operations.
+    RECORDED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// One tmux server at its socket. Ids of panes start anew with the next one, and name other panes there.
