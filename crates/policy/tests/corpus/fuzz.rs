@@ -5,6 +5,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use agent_team_policy::{Effect, Mode, Rule, RuleBook, Ruling, shell};
@@ -205,6 +206,16 @@ const ALLOWED: [(Effect, &str); 4] = [
     (Effect::Allow, "WebFetch"),
 ];
 
+/// What the properties of a line, a path and an address are checked with: rules take longer to read than lines.
+static ALL: LazyLock<RuleBook> = LazyLock::new(|| all_but(&[]));
+static NARROWED: LazyLock<RuleBook> =
+    LazyLock::new(|| all_but(&["Bash(rm:*)", "Read(.env)", "Edit(.env)"]));
+static NO_COMMANDS: LazyLock<RuleBook> =
+    LazyLock::new(|| all_but(&["Bash(rm:*)", "Bash(git push:*)"]));
+static ONE_HOST: LazyLock<RuleBook> =
+    LazyLock::new(|| rules(&[(Effect::Allow, "WebFetch(domain:example.com)")]));
+static NO_HOST: LazyLock<RuleBook> = LazyLock::new(|| all_but(&["WebFetch(domain:evil.org)"]));
+
 /// A book that allows everything but this.
 fn all_but(denied: &[&'static str]) -> RuleBook {
     let denied = denied.iter().map(|rule| (Effect::Deny, *rule));
@@ -212,9 +223,9 @@ fn all_but(denied: &[&'static str]) -> RuleBook {
 }
 
 fn shell_line(line: &str) -> Result<(), String> {
-    let (all, without) = (all_but(&[]), all_but(&["Bash(rm:*)", "Read(.env)"]));
-    let open = ruling(&all, Mode::Default, "bash", line);
-    let narrowed = ruling(&without, Mode::Default, "bash", line);
+    let without = &*NARROWED;
+    let open = ruling(&ALL, Mode::Default, "bash", line);
+    let narrowed = ruling(without, Mode::Default, "bash", line);
     must(narrowed >= open, "a deny rule widened the decision")?;
     let read = shell::read(line.as_bytes());
     if let Ok(literal) = &read {
@@ -225,7 +236,7 @@ fn shell_line(line: &str) -> Result<(), String> {
             again.as_ref() == Ok(literal),
             "the quoted line is read as another",
         )?;
-        let same = ruling(&without, Mode::Default, "bash", &quoted) == narrowed;
+        let same = ruling(without, Mode::Default, "bash", &quoted) == narrowed;
         must(same, "the quoted line is decided otherwise")?;
     } else {
         must(
@@ -233,8 +244,7 @@ fn shell_line(line: &str) -> Result<(), String> {
             "a line that is not literal was allowed",
         )?;
     }
-    let denies = all_but(&["Bash(rm:*)", "Bash(git push:*)"]);
-    let is_denied = |line: &str| ruling(&denies, Mode::Bypass, "bash", line) == Ruling::Deny;
+    let is_denied = |line: &str| ruling(&NO_COMMANDS, Mode::Bypass, "bash", line) == Ruling::Deny;
     if is_denied(line) && line.len() < shell::LINE_MAX / 2 {
         for wrapper in [
             "env ",
@@ -332,10 +342,10 @@ fn rule_text(text: &str) -> Result<(), String> {
 }
 
 fn path_of_a_tool(path: &str) -> Result<(), String> {
-    let (all, without) = (all_but(&[]), all_but(&["Read(.env)", "Edit(.env)"]));
+    let without = &*NARROWED;
     for tool in ["read", "write"] {
-        let open = ruling(&all, Mode::Default, tool, path);
-        let narrowed = ruling(&without, Mode::Default, tool, path);
+        let open = ruling(&ALL, Mode::Default, tool, path);
+        let narrowed = ruling(without, Mode::Default, tool, path);
         must(narrowed >= open, "a deny rule widened the decision")?;
         if path.is_empty() || path.starts_with('/') {
             continue;
@@ -346,7 +356,7 @@ fn path_of_a_tool(path: &str) -> Result<(), String> {
             format!("/p/{path}"),
             format!(".//{path}"),
         ] {
-            let same = ruling(&without, Mode::Default, tool, &other) == narrowed;
+            let same = ruling(without, Mode::Default, tool, &other) == narrowed;
             must(same, &format!("{tool} of {other:?} is decided otherwise"))?;
         }
     }
@@ -354,10 +364,8 @@ fn path_of_a_tool(path: &str) -> Result<(), String> {
 }
 
 fn address(address: &str) -> Result<(), String> {
-    let allow = rules(&[(Effect::Allow, "WebFetch(domain:example.com)")]);
-    let deny = all_but(&["WebFetch(domain:evil.org)"]);
-    let allowed = ruling(&allow, Mode::Default, "fetch", address) == Ruling::Allow;
-    let denied = ruling(&deny, Mode::Bypass, "fetch", address) == Ruling::Deny;
+    let allowed = ruling(&ONE_HOST, Mode::Default, "fetch", address) == Ruling::Allow;
+    let denied = ruling(&NO_HOST, Mode::Bypass, "fetch", address) == Ruling::Deny;
     // The `url` crate is what the fetch tool parses with.
     let parsed = Url::parse(address).ok();
     let host = parsed
