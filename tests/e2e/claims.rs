@@ -366,7 +366,6 @@ async fn team_delete_removes_limits_rules_and_trust() {
         "name = \"demo\"\n[panes]\nplacement = \"headless\"\n[[member]]\nname = \"ada\"\n\
          [permissions]\nallow = [\"Bash(ls)\"]\n",
     );
-    rig.trust();
     rig.ok(["up", "--detach"]).await;
     rig.ok(["config", "set", "limits.tokens", "1000"]).await;
     let team = rig.json(["team", "show"]).await["team"].clone();

@@ -119,6 +119,7 @@ fn up(rig: &Rig, name: &str, members: &[&str]) -> Up {
             roles: Vec::new(),
             members: members.iter().map(member).collect(),
             tasks: Vec::new(),
+            trusted: Vec::new(),
         },
         environment: BTreeMap::new(),
         named: BTreeSet::new(),

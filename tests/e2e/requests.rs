@@ -665,7 +665,6 @@ async fn a_lead_is_woken_by_a_request_that_it_may_decide() {
         rig.set_team(&format!(
             "{file}[permissions]\napprove = [\"Bash(touch:*)\"]\n"
         ));
-        rig.trust();
         rig.ok(["up", "--detach"]).await;
         rig.ok(["send", "lead", "Go on"]).await;
         let is_at_rest = |lead: &MemberView| {

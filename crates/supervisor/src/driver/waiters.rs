@@ -104,7 +104,9 @@ impl Waiters {
     /// Whether a caller that is still connected waits for this.
     fn has_caller(&self, until: &Until) -> bool {
         let waiters = self.by.get(until).into_iter().flatten();
-        waiters.into_iter().any(|waiter| !waiter.reply.is_abandoned())
+        waiters
+            .into_iter()
+            .any(|waiter| !waiter.reply.is_abandoned())
     }
 
     fn take(&mut self, until: &Until) -> Vec<Waiter> {
