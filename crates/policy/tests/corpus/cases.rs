@@ -180,6 +180,7 @@ pub(crate) fn ground() -> Ground {
     Ground {
         project: PathBuf::from("/p"),
         home: Some(PathBuf::from("/h/u")),
+        scripts: Vec::new(),
     }
 }
 

@@ -112,7 +112,7 @@ impl Tool for GitStatus {
             let git = self.runner.open("git_status", &input, bench, shown).await?;
             let args = ["status", "--short", "--branch", "--ignore-submodules=all"];
             let args = args.into_iter().chain(["--", "."]).map(OsString::from);
-            output(git.run(args.collect(), shown).await?)
+            Ok(output(git.run(args.collect(), shown).await?))
         })
     }
 }
@@ -171,22 +171,21 @@ impl Tool for GitDiff {
                 false => git.unguarded(&args, of).await?,
             };
             if of.is_empty() {
-                return output(String::new());
+                return Ok(output(String::new()));
             }
             args.push("--".into());
             args.extend(of);
-            output(git.run(args, shown).await?)
+            Ok(output(git.run(args, shown).await?))
         })
     }
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "it ends a tool's run")]
-fn output(text: String) -> Result<Output, ToolError> {
+fn output(text: String) -> Output {
     let text = match text.is_empty() {
         true => "(nothing has changed)".to_owned(),
         false => text,
     };
-    Ok(Output { text, diff: None })
+    Output { text, diff: None }
 }
 
 /// How git is run for one member.
@@ -319,7 +318,7 @@ impl Git<'_> {
         let mut names = Vec::new();
         while let (Some(status), Some(name)) = (words.next(), words.next()) {
             // Something else on the way, such as a warning: nothing is certain then.
-            if !status.starts_with(|c| "ABCDMRTUX".contains(c)) || status.len() > 4 {
+            if !status.starts_with(|c: char| "ABCDMRTUX".contains(c)) || status.len() > 4 {
                 let text = format!("cannot read git's list of files at {status:?}");
                 return Err(ToolError::Failed(text));
             }
@@ -352,10 +351,10 @@ impl Git<'_> {
             .await?;
         shown(&capture.end());
         let text = capture.take();
-        if matches!(ended, Ended::Exited(status) if status.success()) {
-            return Ok(text);
+        match matches!(ended, Ended::Exited(status) if status.success()) {
+            true => Ok(text),
+            false => Err(ToolError::Failed(format!("{text}(git: {ended})"))),
         }
-        Err(ToolError::Failed(format!("{text}(git: {ended})")))
     }
 
     /// What git prints, as it is.
