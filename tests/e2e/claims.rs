@@ -98,6 +98,8 @@ async fn config_get_shows_every_setting_and_its_origin() {
 const VERBS: &[(&str, &[&str])] = &[
     ("down", &["down"]),
     ("ps", &["ps"]),
+    ("cancel", &["cancel"]),
+    ("member", &["member", "remove", "ada"]),
     ("top", &["top"]),
     ("top", &["top", "--once"]),
     ("stats", &["stats"]),
@@ -362,7 +364,7 @@ async fn models_are_pointed_to_tools_and_not_to_commands() {
 
 #[tokio::test]
 async fn team_delete_removes_limits_rules_and_trust() {
-    let rig = Rig::with_team(
+    let mut rig = Rig::with_team(
         "name = \"demo\"\n[panes]\nplacement = \"headless\"\n[[member]]\nname = \"ada\"\n\
          [permissions]\nallow = [\"Bash(ls)\"]\n",
     );
@@ -391,6 +393,7 @@ async fn team_delete_removes_limits_rules_and_trust() {
     }
     let listed = rig.json(["config", "get", "limits.tokens"]).await;
     assert_eq!(listed["settings"][0]["value"], Value::Null);
+    rig.trust_nothing();
     rig.run(["up", "--detach"])
         .await
         .expect(4)

@@ -227,6 +227,7 @@ async fn what_survives_has_a_receipt_and_the_exit_code_says_so() {
     }
     std::fs::set_permissions(&privileged, std::fs::Permissions::from_mode(0o4755)).unwrap();
     rig.set("USER", "nobody");
+    rig.trust_nothing();
     let as_nobody = async |arguments: &[&str]| {
         let command = rig.command(arguments);
         let command = command.as_std();
@@ -245,7 +246,13 @@ async fn what_survives_has_a_receipt_and_the_exit_code_says_so() {
         let errors = String::from_utf8_lossy(&output.stderr).into_owned();
         (output.status.code(), json, errors)
     };
+    // Trust belongs to a user: `nobody` has to give it.
     let (code, _, errors) = as_nobody(&["up", "--json"]).await;
+    assert_eq!(code, Some(4), "{errors}");
+    let error: Value = serde_json::from_str(&errors).unwrap();
+    let hint = error["error"]["hint"].as_str().unwrap();
+    let digest = hint.rsplit(' ').next().unwrap();
+    let (code, _, errors) = as_nobody(&["up", "--json", "--trust", digest]).await;
     assert_eq!(code, Some(0), "{errors}");
     let survivor = until("the program that its user cannot end", async || {
         let found = rig.processes().into_iter();

@@ -141,7 +141,7 @@ mod tests {
         let all = parse("colour = 1").unwrap_err().hint;
         assert_eq!(
             all.as_deref(),
-            Some("known here: durability, roles, models, search, permissions")
+            Some("known here: durability, roles, models, search, permissions, sandbox")
         );
     }
 }
