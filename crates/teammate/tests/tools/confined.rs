@@ -490,9 +490,9 @@ async fn a_command_that_exceeds_a_limit_ends_and_says_which() {
                 "(head -c 300000000 /dev/zero; sleep 60) | tail > /dev/null",
                 "memory_mib = N",
             ),
-            ("head -c 3000000 /dev/zero > big; true", "file_mib = N"),
+            ("head -c 3000000 /dev/zero > big", "file_mib = N"),
             (
-                "for i in $(seq 3 40); do eval \"exec $i</dev/null\" || break; done",
+                "for i in $(seq 3 40); do eval \"exec $i</dev/null\" || exit 1; done",
                 "open_files = N",
             ),
         ] {

@@ -115,8 +115,11 @@ impl Watch {
             .or(refusals.next().map(|(_, setting)| *setting));
     }
 
-    /// A limit may be the reason for how the command ended, or for what it printed.
+    /// A limit may be the reason why the command failed. A command that succeeds can print the same text, as `grep` does.
     pub(crate) fn hint(&self, status: ExitStatus) -> Option<String> {
+        if status.success() {
+            return None;
+        }
         let signal = status.signal().or(status.code().map(|code| code - 128));
         let too_large = signal == Some(Signal::SIGXFSZ as i32);
         let of_signal = too_large.then_some(Setting::FileMib);
@@ -142,5 +145,19 @@ impl fmt::Display for Exceeded {
             "{} {what}; the user raises it with {name} = N below [sandbox] in config.toml",
             self.limit
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_failed_command_has_a_limit_hint() {
+        let mut watch = Watch::new(Settings::default());
+        watch.read(b"notes.txt: Too many open files");
+        assert_eq!(watch.hint(ExitStatus::from_raw(0)), None);
+        let hint = watch.hint(ExitStatus::from_raw(1 << 8)).unwrap();
+        assert!(hint.contains("open_files = N"), "{hint}");
     }
 }
