@@ -117,7 +117,7 @@ const READABLE: [&str; 100] = [
 ];
 
 /// Below the home directory: what proves who the user is, or says what they did. Hidden within what is readable.
-const SECRET: [&str; 84] = [
+const SECRET: [&str; 87] = [
     ".1password",
     ".anthropic",
     ".aws",
@@ -162,7 +162,10 @@ const SECRET: [&str; 84] = [
     ".git-credentials",
     ".gnupg",
     ".gradle/gradle.properties",
+    ".gradle/init.d",
+    ".gradle/init.gradle",
     ".huggingface",
+    ".julia/servers",
     ".kube",
     ".local/share/fish/fish_history",
     ".local/share/gem/credentials",
@@ -246,12 +249,14 @@ const SECRET_VARIABLES: [&str; 16] = [
     "XDG_STATE_HOME",
 ];
 
-/// Files of the machine that only root can read, for who runs as root.
-const OF_ROOT: [&str; 6] = [
+/// Files and directories of the machine that only root can read. Hidden when the worker runs as root.
+const OF_ROOT: [&str; 8] = [
+    "/etc/NetworkManager/system-connections",
     "/etc/gshadow",
     "/etc/gshadow-",
     "/etc/shadow",
     "/etc/shadow-",
+    "/etc/ssl/private",
     "/etc/sudoers",
     "/run/secrets",
 ];
@@ -450,4 +455,21 @@ fn lexical(path: &Path) -> PathBuf {
         }
     }
     plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_of_root_are_hidden() {
+        let hidden = User::default().view(&[]).hidden;
+        for secret in ["/etc/NetworkManager/system-connections", "/etc/ssl/private"] {
+            assert!(OF_ROOT.contains(&secret), "{secret}");
+            let is_readable = fs::File::open(secret).is_ok();
+            let resolved = Path::new(secret).canonicalize().ok();
+            let is_hidden = resolved.is_some_and(|secret| hidden.contains(&secret));
+            assert_eq!(is_hidden, is_readable, "{secret}");
+        }
+    }
 }
