@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -393,7 +394,7 @@ async fn the_users_settings_make_places_readable() {
             fs::create_dir(rig.outside(place)).unwrap();
             fs::write(rig.outside(place).join("file"), format!("{place}\n")).unwrap();
         }
-        std::os::unix::fs::symlink("real", rig.outside("link")).unwrap();
+        symlink("real", rig.outside("link")).unwrap();
         rig.bench.env.retain(|(name, _)| name != "HOME");
         rig.bench.env.push(("HOME".into(), rig.outside("").into()));
         held_by(&mut rig, sandbox.clone(), &settings);
@@ -454,7 +455,17 @@ async fn files_that_read_denies_are_hidden_from_commands() {
         rig.put("keys/one", "secret");
         rig.put("sub/.env", "secret");
         rig.put("main.c", "int main;");
-        let rules = ["Read(.env)", "Read(sub/.env)", "Read(keys/**)"].map(str::to_owned);
+        rig.put(".env.local", "secret");
+        symlink(".env.local", rig.path("link")).unwrap();
+        symlink(".", rig.path("whole")).unwrap();
+        let rules = [
+            "Read(.env)",
+            "Read(sub/.env)",
+            "Read(keys/**)",
+            "Read(link)",
+            "Read(whole)",
+        ]
+        .map(str::to_owned);
         let guard = Guard::new(&rules, rig.bench.project.clone(), None);
         let user = User::new(rig.bench.env.clone(), &Settings::default());
         let project = &rig.bench.project;
@@ -463,7 +474,7 @@ async fn files_that_read_denies_are_hidden_from_commands() {
             .held_by(sandbox.clone())
             .guarded_by(guard);
         use_confinement(&mut rig, confinement);
-        let command = "grep -r . --include='*' . ; cat .env keys/one sub/.env; mv sub moved; cat moved/.env; \
+        let command = "grep -r . --include='*' . ; cat .env keys/one sub/.env link .env.local; mv sub moved; cat moved/.env; \
                        ln .env copy; cat copy; cat main.c";
         let printed = rig.text("bash", json!({ "command": command })).await;
         assert!(!printed.contains("secret"), "{sandbox}: {printed}");

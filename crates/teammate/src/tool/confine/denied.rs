@@ -19,7 +19,7 @@ const HIDDEN_MAX: usize = 2_000;
 /// Git's objects: named by their digest, and too many.
 const OBJECTS: &str = ".git/objects";
 
-/// Files and directories that exist now, without links.
+/// Files and directories that exist now. For a link that a rule denies, its target, when that is in the project.
 ///
 /// # Errors
 /// When the project is too large to find them all: a command that could read one of them is not started.
@@ -44,8 +44,12 @@ pub(super) fn within(project: &Path, guard: &Guard) -> io::Result<Vec<PathBuf>> 
             let Ok(kind) = entry.file_type() else {
                 continue;
             };
-            // A link leads to a file that is found by its own name, or outside of the project.
             if kind.is_symlink() {
+                // A link cannot be hidden: its target is. The link can name the project itself, which must stay.
+                let target = || path.canonicalize().ok();
+                let target = guard.covers(&path).then(target).flatten();
+                let inside = |target: &PathBuf| target.starts_with(project) && target != project;
+                denied.extend(target.filter(inside));
                 continue;
             }
             if guard.covers(&path) {
@@ -55,5 +59,7 @@ pub(super) fn within(project: &Path, guard: &Guard) -> io::Result<Vec<PathBuf>> 
             }
         }
     }
+    denied.sort();
+    denied.dedup();
     Ok(denied)
 }
