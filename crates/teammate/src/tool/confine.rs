@@ -14,9 +14,11 @@ mod settings;
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use agent_team_policy::protected::{
@@ -30,10 +32,11 @@ use agent_team_system::sandbox::{
 use agent_team_system::spawn::{Child, ProgramSpec};
 use tokio::sync::OnceCell;
 
-use self::changes::Kept;
+use self::changes::{Kept, Link};
 pub use self::home::User;
 pub(super) use self::limits::{Exceeded, LOOK, Watch};
 pub use self::settings::{Settings, SettingsError};
+use super::beneath::Beneath;
 use super::guard::Guard;
 
 /// Where bubblewrap is looked for before the user's `PATH`: only an administrator writes there.
@@ -41,6 +44,13 @@ const SYSTEM_PATH: &str = "/usr/bin:/usr/local/bin:/bin:/run/current-system/sw/b
 
 /// Directories for what is temporary. Commands have their own.
 const SCRATCH: [&str; 2] = ["/tmp", "/var/tmp"];
+
+/// Bytes of git's list of untracked files, and of a file that leads to another directory of git.
+const EXCLUDE_MAX: u64 = 256 << 10;
+const GIT_LINK_MAX: u64 = 16 << 10;
+
+/// Git's list of files that it does not track, below git's directory.
+const EXCLUDE: &str = "info/exclude";
 
 /// How one member's commands are held.
 #[derive(Debug)]
@@ -55,6 +65,8 @@ pub struct Confinement {
     network: Network,
     /// Tried when it is needed first; it stays what it is.
     found: OnceCell<Result<Sandbox, String>>,
+    /// The user was notified that a report did not cover all files of the project.
+    partial_report: Arc<AtomicBool>,
 }
 
 impl Confinement {
@@ -74,6 +86,7 @@ impl Confinement {
             guard: Guard::default(),
             network,
             found: OnceCell::new(),
+            partial_report: Arc::default(),
         };
         // A worker that was killed could not.
         confinement.absent().remove_placeholders();
@@ -152,7 +165,8 @@ impl Confinement {
 
     fn writable(&self) -> Vec<PathBuf> {
         let mut writable = vec![self.project.clone(), self.temporary.clone()];
-        let git = git_directory(&self.project).filter(|git| !git.starts_with(&self.project));
+        let within = |path: &PathBuf| writable.iter().any(|writable| path.starts_with(writable));
+        let git = git_directory(&self.project).filter(|git| !within(git));
         writable.extend(git);
         writable
     }
@@ -171,7 +185,8 @@ impl Confinement {
             for absent in &mut all {
                 // Git's templates make `info`; without it the directory itself is kept from being made.
                 let parent = absent.path.parent().filter(|parent| *parent != directory);
-                if let Some(parent) = parent.filter(|parent| !parent.exists()) {
+                // A link in its place is never followed: an agent can make it, and the worker would write there.
+                if let Some(parent) = parent.filter(|parent| !is_directory(parent)) {
                     absent.path = parent.to_owned();
                     absent.content = None;
                 }
@@ -203,20 +218,38 @@ impl Confinement {
 
     /// Git's list of files that it does not track, with the placeholders: else `git add --all` fails on them.
     fn excluded(&self) -> Option<(PathBuf, Vec<u8>)> {
-        let file = git_directory(&self.project)?
-            .join("info/exclude")
-            .canonicalize()
-            .ok()?;
-        let mut text = fs::read(&file).ok()?;
+        let git = git_directory(&self.project)?;
+        let mut text = read_beneath(&git, EXCLUDE, EXCLUDE_MAX)?;
         for absent in self.protected() {
             let name = absent.path.strip_prefix(&self.project).ok();
             let name = name.filter(|name| !name.starts_with(GIT_DIRECTORY));
-            if let Some(name) = name.filter(|_| !absent.path.exists() || absent.is_placeholder()) {
+            let is_absent = fs::symlink_metadata(&absent.path).is_err();
+            if let Some(name) = name.filter(|_| is_absent || absent.is_placeholder()) {
                 text.extend(format!("\n/{}", name.display()).bytes());
             }
         }
         text.push(b'\n');
-        Some((file, text))
+        Some((git.join(EXCLUDE), text))
+    }
+
+    /// Protected paths that lead through a link, which cannot be a mount point: the sandbox does not protect the link.
+    fn links(&self) -> Vec<Link> {
+        let git = self.project.join(GIT_DIRECTORY);
+        let mut paths = vec![git];
+        paths.extend(self.protected().into_iter().map(|absent| absent.path));
+        paths.retain(|path| path.is_symlink());
+        paths.into_iter().map(Link::new).collect()
+    }
+
+    /// Of these paths, what can be mounted: where a path leads through a link, its target, when that is in the project. A
+    /// target elsewhere is not mounted: an agent can make the link, and the mount would show what is hidden there.
+    fn mountable(&self, paths: Vec<PathBuf>) -> Vec<PathBuf> {
+        let resolve = |path: PathBuf| {
+            let target = path.canonicalize().ok()?;
+            let in_project = target.starts_with(&self.project) && target != self.project;
+            (target == path || in_project).then_some(target)
+        };
+        paths.into_iter().filter_map(resolve).collect()
     }
 
     /// As the files are now.
@@ -226,7 +259,7 @@ impl Confinement {
         let mut protected: Vec<PathBuf> = Vec::new();
         protected.extend(self.protected().into_iter().map(|absent| absent.path));
         let link = self.project.join(GIT_DIRECTORY);
-        if link.is_file() {
+        if fs::symlink_metadata(&link).is_ok_and(|found| found.is_file()) {
             protected.push(link);
         }
         if let Some(git) = git_directory(&self.project) {
@@ -246,7 +279,7 @@ impl Confinement {
         hidden.dedup();
         Profile {
             writable,
-            protected: there(protected),
+            protected: self.mountable(protected),
             hidden,
             readable: view.readable,
             links: view.links,
@@ -301,8 +334,12 @@ impl Held<'_> {
         }
         let stdio = [File::open("/dev/null")?.into(), output.try_clone()?, output];
         let start = file_time();
+        let links = self.confinement.links();
         let (child, placeholders) = self.sandbox.spawn(&profile, &spec, stdio)?;
-        let mut kept = Kept::default();
+        let mut kept = Kept {
+            links,
+            ..Kept::default()
+        };
         if self.sandbox.protects() {
             kept.protected = profile.protected;
             kept.absent = profile.absent.map(|paths| paths.all).unwrap_or_default();
@@ -312,6 +349,7 @@ impl Held<'_> {
             project: self.confinement.project.clone(),
             start,
             settings: self.confinement.user.settings.clone(),
+            partial_report: Arc::clone(&self.confinement.partial_report),
             _placeholders: placeholders,
         };
         Ok((child, run))
@@ -330,6 +368,7 @@ pub(crate) struct Run {
     start: SystemTime,
     kept: Kept,
     settings: Settings,
+    partial_report: Arc<AtomicBool>,
     _placeholders: Option<Placeholders>,
 }
 
@@ -340,7 +379,10 @@ impl Run {
 
     /// The protected files that the sandbox could not keep from changes, for the model and the user. Reads directories.
     pub(super) fn report(&self) -> Option<String> {
-        changes::report(&changes::since(&self.project, self.start, &self.kept))
+        let changes = changes::since(&self.project, self.start, &self.kept);
+        // In a large project every report is partial: one notice is enough.
+        let is_first = changes.is_partial && !self.partial_report.swap(true, Ordering::Relaxed);
+        changes.report(is_first)
     }
 }
 
@@ -352,19 +394,39 @@ fn there(places: impl IntoIterator<Item = PathBuf>) -> Vec<PathBuf> {
     resolved.collect()
 }
 
-/// Where git keeps what belongs to this project. For a linked working tree that is elsewhere, and believed only when it
-/// links back: what an agent writes in its project opens nothing outside of it.
+/// Whether this is a directory, and not a link to one.
+fn is_directory(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|found| found.is_dir())
+}
+
+/// The content of a regular file of at most `max` bytes. Follows no link and does not wait for a pipe: an agent can put
+/// both into the project, and the worker reads outside the sandbox.
+fn read_beneath(directory: &Path, name: &str, max: u64) -> Option<Vec<u8>> {
+    let file = Beneath::new(directory)
+        .ok()?
+        .regular(Path::new(name))
+        .ok()?;
+    let mut content = Vec::new();
+    file.take(max + 1).read_to_end(&mut content).ok()?;
+    (content.len() as u64 <= max).then_some(content)
+}
+
+/// Git's directory of this project. A linked working tree has it elsewhere: that is accepted only when it links back, so
+/// that what an agent writes in its project opens nothing outside of it. A symbolic link is never followed.
 fn git_directory(project: &Path) -> Option<PathBuf> {
     let link = project.join(GIT_DIRECTORY);
-    if link.is_dir() {
+    if is_directory(&link) {
         return Some(link);
     }
-    let text = fs::read_to_string(&link).ok()?;
+    let read = |directory: &Path, name: &str| {
+        String::from_utf8(read_beneath(directory, name, GIT_LINK_MAX)?).ok()
+    };
+    let text = read(project, GIT_DIRECTORY)?;
     let own = project
         .join(text.strip_prefix("gitdir:")?.trim())
         .canonicalize()
         .ok()?;
-    let back = fs::read_to_string(own.join("gitdir")).ok()?;
+    let back = read(&own, "gitdir")?;
     let worktrees = own
         .parent()
         .filter(|parent| parent.ends_with("worktrees"))?;

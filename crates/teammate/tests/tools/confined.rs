@@ -8,6 +8,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use agent_team_policy::protected::{GIT, Kind, PROJECT};
 use agent_team_system::directories::Directories;
@@ -341,11 +342,11 @@ async fn the_home_directory_is_hidden_but_for_a_list() {
         ".ssh/id_rsa",
         ".cargo/credentials.toml",
         ".m2/settings.xml",
-        "notes.txt",
-    ];
         ".julia/servers/x",
         ".gradle/init.gradle",
         ".gradle/init.d/x",
+        "notes.txt",
+    ];
     const READABLE: [&str; 6] = [
         ".cargo/bin/tool",
         ".rustup/settings.toml",
@@ -454,10 +455,10 @@ async fn files_that_read_denies_are_hidden_from_commands() {
         rig.put(".env", "secret");
         rig.put("keys/one", "secret");
         rig.put("sub/.env", "secret");
-        rig.put("main.c", "int main;");
         rig.put(".env.local", "secret");
         symlink(".env.local", rig.path("link")).unwrap();
         symlink(".", rig.path("whole")).unwrap();
+        rig.put("main.c", "int main;");
         let rules = [
             "Read(.env)",
             "Read(sub/.env)",
@@ -589,5 +590,165 @@ async fn git_reads_a_project_that_it_cannot_write() {
         assert!(status.contains(" M a.txt\n"), "{status}");
         let diff = rig.text("git_diff", json!({ "against": "HEAD" })).await;
         assert!(diff.contains("-one\n+two\n"), "{diff}");
+    }
+}
+
+/// The worker reads `.git/info/exclude` outside the sandbox and shows it to the next command.
+#[tokio::test]
+async fn a_linked_exclude_file_shows_no_secret() {
+    for sandbox in sandboxes().await {
+        let mut rig = rig_with_home();
+        fs::create_dir(rig.outside(".ssh")).unwrap();
+        fs::write(rig.outside(".ssh/id"), "secret").unwrap();
+        // An agent can make the link where git's templates make no such file: nothing is mounted there.
+        fs::create_dir_all(rig.path(".git/info")).unwrap();
+        let exclude = rig.path(".git/info/exclude");
+        let _removed = fs::remove_file(&exclude);
+        symlink(rig.outside(".ssh/id"), exclude).unwrap();
+        held_by(&mut rig, sandbox.clone(), &Settings::default());
+        let command = "cat .git/info/exclude ../.ssh/id; echo done";
+        let printed = rig.text("bash", json!({ "command": command })).await;
+        assert!(!printed.contains("secret"), "{sandbox}: {printed}");
+        assert!(printed.contains("done"), "{sandbox}: {printed}");
+    }
+}
+
+/// A mount of the link's target would cover the hidden home directory.
+#[tokio::test]
+async fn a_linked_protected_path_shows_no_secret() {
+    for sandbox in sandboxes().await {
+        let mut rig = rig_with_home();
+        fs::create_dir(rig.outside(".ssh")).unwrap();
+        fs::write(rig.outside(".ssh/id"), "secret").unwrap();
+        symlink("../.ssh", rig.path(".vscode")).unwrap();
+        fs::remove_dir_all(rig.path(".git/hooks")).unwrap();
+        symlink(rig.outside(".ssh"), rig.path(".git/hooks")).unwrap();
+        held_by(&mut rig, sandbox.clone(), &Settings::default());
+        let command = "cat .vscode/id .git/hooks/id ../.ssh/id; echo done";
+        let printed = rig.text("bash", json!({ "command": command })).await;
+        assert!(!printed.contains("secret"), "{sandbox}: {printed}");
+        assert!(printed.contains("done"), "{sandbox}: {printed}");
+    }
+}
+
+#[tokio::test]
+async fn pipes_in_place_of_git_files_do_not_block() {
+    for sandbox in sandboxes().await {
+        for pipe in [".git/info/exclude", ".git"] {
+            let mut rig = rig_with_home();
+            let path = rig.path(pipe);
+            let _removed = fs::remove_file(&path).or_else(|_| fs::remove_dir_all(&path));
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            assert!(
+                Command::new("mkfifo")
+                    .arg(&path)
+                    .status()
+                    .unwrap()
+                    .success()
+            );
+            let (sender, receiver) = std::sync::mpsc::channel();
+            // A blocked open of the worker ends with a writer only, not with a timeout of the runtime.
+            let writer = std::thread::spawn(move || {
+                let ended = receiver.recv_timeout(Duration::from_secs(20));
+                if ended.is_err() {
+                    let _written = fs::write(path, "");
+                }
+                ended.is_ok()
+            });
+            held_by(&mut rig, sandbox.clone(), &Settings::default());
+            let printed = rig.text("bash", json!({ "command": "echo done" })).await;
+            let _sent = sender.send(());
+            assert!(printed.contains("done"), "{sandbox}: {pipe}: {printed}");
+            assert!(
+                writer.join().unwrap(),
+                "{sandbox}: {pipe} blocks the worker"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_linked_git_directory_is_reported_not_followed() {
+    for sandbox in sandboxes().await {
+        let mut rig = rig_with_home();
+        fs::remove_dir_all(rig.path(".git")).unwrap();
+        let other = rig.outside("other");
+        fs::create_dir(&other).unwrap();
+        held_by(&mut rig, sandbox.clone(), &Settings::default());
+        settle(&rig).await;
+        let link = json!({ "command": "ln -s ../other .git" });
+        let printed = rig.text("bash", link).await;
+        assert!(printed.contains("warning: "), "{sandbox}: {printed}");
+        assert!(printed.contains(": .git."), "{sandbox}: {printed}");
+        let job = json!({ "command": "echo ready; sleep 60", "background": true });
+        rig.text("bash", job).await;
+        let names: Vec<_> = fs::read_dir(&other).unwrap().collect();
+        assert!(names.is_empty(), "{sandbox}: {names:?}");
+        rig.text("bash_kill", json!({ "id": 1 })).await;
+    }
+}
+
+#[tokio::test]
+async fn changes_through_links_are_reported() {
+    for sandbox in sandboxes().await {
+        let mut rig = rig_with_home();
+        fs::remove_dir_all(rig.path(".git/hooks")).unwrap();
+        rig.put("githooks/pre-commit", "true");
+        rig.put("old/pre-commit", "evil");
+        symlink("../middle", rig.path(".git/hooks")).unwrap();
+        symlink("githooks", rig.path("middle")).unwrap();
+        symlink("absent", rig.path(".envrc")).unwrap();
+        held_by(&mut rig, sandbox.clone(), &Settings::default());
+        settle(&rig).await;
+        for (command, reported) in [
+            ("echo ok", None),
+            ("echo evil > absent", Some(".envrc")),
+            ("rm middle; ln -s old middle", Some(".git/hooks")),
+            (
+                "rm .git/hooks; mkdir .git/hooks; echo evil > .git/hooks/pre-push",
+                Some(".git/hooks"),
+            ),
+        ] {
+            let printed = rig.text("bash", json!({ "command": command })).await;
+            let is_reported = reported.map(|path| printed.contains(path));
+            assert_eq!(
+                printed.contains("warning: "),
+                reported.is_some(),
+                "{sandbox}: {command}: {printed}"
+            );
+            assert_ne!(is_reported, Some(false), "{sandbox}: {command}: {printed}");
+        }
+    }
+}
+
+/// A renamed directory changes no time of its files.
+#[tokio::test]
+async fn renamed_directories_are_reported() {
+    for sandbox in sandboxes().await {
+        let mut rig = rig_with_home();
+        rig.put("sub/file", "");
+        held_by(&mut rig, sandbox.clone(), &Settings::default());
+        settle(&rig).await;
+        let make = "mkdir -p a b/hooks; echo evil > a/tasks.json; echo evil > b/hooks/pre-commit; sleep 0.02";
+        let printed = rig.text("bash", json!({ "command": make })).await;
+        assert!(!printed.contains("warning: "), "{sandbox}: {printed}");
+        for (command, reported) in [
+            ("mv a sub/.vscode", "sub/.vscode"),
+            ("mv b sub/.git", "sub/.git"),
+            ("mv sub/.git/hooks c", ""),
+            ("mv c sub/.git/hooks", "sub/.git/hooks"),
+        ] {
+            let command = format!("{command}; sleep 0.02");
+            let printed = rig.text("bash", json!({ "command": command })).await;
+            assert_eq!(
+                printed.contains("warning: "),
+                !reported.is_empty(),
+                "{sandbox}: {command}: {printed}"
+            );
+            assert!(
+                printed.contains(reported),
+                "{sandbox}: {command}: {printed}"
+            );
+        }
     }
 }

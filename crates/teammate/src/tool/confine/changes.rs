@@ -32,6 +32,35 @@ pub(super) struct Kept {
     pub(super) protected: Vec<PathBuf>,
     /// What did not, as long as a placeholder stands there: the user may have removed it.
     pub(super) absent: Vec<Absent>,
+    /// What the sandbox cannot keep: a link can be replaced, and so can what is on the way to its target.
+    pub(super) links: Vec<Link>,
+}
+
+/// A protected path that is a symbolic link, and its target when the command started.
+#[derive(Debug)]
+pub(super) struct Link {
+    path: PathBuf,
+    target: Option<PathBuf>,
+}
+
+impl Link {
+    pub(super) fn new(path: PathBuf) -> Link {
+        let target = path.canonicalize().ok();
+        Link { path, target }
+    }
+
+    fn has_other_target(&self) -> bool {
+        self.path.canonicalize().ok() != self.target
+    }
+}
+
+/// What was made or changed while a command ran.
+#[derive(Debug)]
+pub(super) struct Changes {
+    /// Relative to the project.
+    paths: Vec<PathBuf>,
+    /// A limit was reached before all files were checked.
+    pub(super) is_partial: bool,
 }
 
 impl Kept {
@@ -41,42 +70,70 @@ impl Kept {
     }
 }
 
-/// What was made or changed since `start`, relative to the project.
-pub(super) fn since(project: &Path, start: SystemTime, kept: &Kept) -> Vec<PathBuf> {
+/// What was made or changed since `start`.
+pub(super) fn since(project: &Path, start: SystemTime, kept: &Kept) -> Changes {
     let mut walk = Walk {
+        project,
         start,
         kept,
         end: Instant::now() + TIME_MAX,
         entries: 0,
         found: Vec::new(),
+        is_partial: false,
     };
-    walk.project(project);
-    let mut found = walk.found;
-    for path in &mut found {
-        if let Ok(relative) = path.strip_prefix(project) {
-            *path = relative.to_owned();
-        }
-    }
-    found.sort();
-    found
+    walk.links();
+    walk.directories();
+    walk.changes()
 }
 
 struct Walk<'a> {
+    project: &'a Path,
     start: SystemTime,
     kept: &'a Kept,
     end: Instant,
     entries: usize,
     found: Vec<PathBuf>,
+    is_partial: bool,
 }
 
 impl Walk<'_> {
-    fn is_over(&self) -> bool {
-        self.found.len() >= REPORTED_MAX || self.entries >= ENTRIES_MAX || Instant::now() > self.end
+    fn changes(self) -> Changes {
+        let relative = |path: PathBuf| match path.strip_prefix(self.project) {
+            Ok(relative) => relative.to_owned(),
+            Err(_) => path,
+        };
+        let mut paths: Vec<PathBuf> = self.found.into_iter().map(relative).collect();
+        paths.sort();
+        paths.dedup();
+        Changes {
+            paths,
+            is_partial: self.is_partial,
+        }
+    }
+
+    /// Called before each entry that is checked.
+    fn is_over(&mut self) -> bool {
+        let is_over = self.found.len() >= REPORTED_MAX
+            || self.entries >= ENTRIES_MAX
+            || Instant::now() > self.end;
+        self.is_partial |= is_over;
+        is_over
+    }
+
+    /// The links of the project's own protected paths. A command can also change where a link leads by renaming a
+    /// directory on the way, which changes no time of the link.
+    fn links(&mut self) {
+        for link in &self.kept.links {
+            match link.has_other_target() {
+                true => self.found.push(link.path.clone()),
+                false => self.look(&link.path),
+            }
+        }
     }
 
     /// From the project's directory down, level by level.
-    fn project(&mut self, project: &Path) {
-        let mut queue = VecDeque::from([project.to_owned()]);
+    fn directories(&mut self) {
+        let mut queue = VecDeque::from([self.project.to_owned()]);
         while let Some(directory) = queue.pop_front() {
             for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
                 if self.is_over() {
@@ -97,10 +154,24 @@ impl Walk<'_> {
     }
 
     fn git(&mut self, git: &Path) {
-        if !git.is_dir() {
+        let Ok(found) = fs::symlink_metadata(git) else {
+            return;
+        };
+        if !found.is_dir() {
             self.look(git);
+            if let Some(target) = self.target(git).filter(|target| target.is_dir()) {
+                self.git_files(&target);
+            }
             return;
         }
+        // Renaming a directory to `.git` changes its status and nothing in it; each commit changes its content as well.
+        if time(found.mtime(), found.mtime_nsec()) < self.start {
+            self.look(git);
+        }
+        self.git_files(git);
+    }
+
+    fn git_files(&mut self, git: &Path) {
         for protected in GIT {
             self.all(git.join(protected.path));
         }
@@ -115,11 +186,22 @@ impl Walk<'_> {
         }
     }
 
-    /// A file, or each file below a directory. A directory counts only when nothing is in it: its time changes when a
-    /// file of it is replaced by the same file.
+    /// Where a link leads within the project. What is outside is not looked at: commands do not write there.
+    fn target(&self, link: &Path) -> Option<PathBuf> {
+        let is_link = link.is_symlink();
+        let target = is_link.then(|| link.canonicalize().ok()).flatten()?;
+        (target.starts_with(self.project) && target != self.project).then_some(target)
+    }
+
+    /// A file, or each file below a directory. For a link: the link and its target.
+    ///
+    /// A directory counts when its own status changed and nothing in it is reported: a directory that was made under
+    /// another name keeps the times of its files when it is renamed.
     fn all(&mut self, path: PathBuf) {
         let enough = self.found.len() + REPORTED_OF_ONE;
-        let mut stack = vec![path];
+        let mut directories = Vec::new();
+        let mut stack: Vec<PathBuf> = self.target(&path).into_iter().collect();
+        stack.push(path);
         while let Some(path) = stack.pop() {
             if self.is_over() || self.found.len() >= enough {
                 return;
@@ -128,18 +210,22 @@ impl Walk<'_> {
             if self.kept.covers(&path) {
                 continue;
             }
-            let is_directory = fs::symlink_metadata(&path).is_ok_and(|found| found.is_dir());
-            let below = fs::read_dir(&path).into_iter().flatten().flatten();
-            let below: Vec<PathBuf> = match is_directory {
-                true => below.map(|entry| entry.path()).collect(),
-                false => Vec::new(),
-            };
-            // Git runs no hook of such a name; `git init` makes a dozen.
-            let is_sample = path.extension().is_some_and(|it| it == "sample");
-            if below.is_empty() && !is_sample {
+            if fs::symlink_metadata(&path).is_ok_and(|found| found.is_dir()) {
+                let below = fs::read_dir(&path).into_iter().flatten().flatten();
+                let below: Vec<PathBuf> = below.map(|entry| entry.path()).collect();
+                if below.is_empty() || !below.iter().all(|path| is_sample(path)) {
+                    directories.push(path);
+                }
+                stack.extend(below);
+            } else if !is_sample(&path) {
                 self.look(&path);
             }
-            stack.extend(below);
+        }
+        // What is deeper was found later.
+        for directory in directories.into_iter().rev() {
+            if !self.found.iter().any(|found| found.starts_with(&directory)) {
+                self.look(&directory);
+            }
         }
     }
 
@@ -150,25 +236,83 @@ impl Walk<'_> {
         let Ok(found) = fs::symlink_metadata(path) else {
             return;
         };
-        let seconds = u64::try_from(found.ctime()).unwrap_or(0);
-        let nanoseconds = u32::try_from(found.ctime_nsec()).unwrap_or(0);
-        let changed = SystemTime::UNIX_EPOCH + Duration::new(seconds, nanoseconds);
-        if changed >= self.start {
+        if time(found.ctime(), found.ctime_nsec()) >= self.start {
             self.found.push(path.to_owned());
         }
     }
 }
 
-/// The report, for the model and the user; `None` when nothing is to be reported.
-pub(super) fn report(changed: &[PathBuf]) -> Option<String> {
-    let names: Vec<String> = changed
-        .iter()
-        .map(|path| path.display().to_string())
-        .collect();
-    let text = format!(
-        "warning: while this command ran, protected files were made or changed that the sandbox cannot protect: {}. \
-         Other programs run or obey them later in the user's name. Report them to the user.",
-        names.join(", ")
-    );
-    (!changed.is_empty()).then_some(text)
+/// Git runs no hook of such a name; `git init` makes a dozen.
+fn is_sample(path: &Path) -> bool {
+    path.extension().is_some_and(|it| it == "sample")
+}
+
+fn time(seconds: i64, nanoseconds: i64) -> SystemTime {
+    let seconds = u64::try_from(seconds).unwrap_or(0);
+    let nanoseconds = u32::try_from(nanoseconds).unwrap_or(0);
+    SystemTime::UNIX_EPOCH + Duration::new(seconds, nanoseconds)
+}
+
+impl Changes {
+    /// The report, for the model and the user; `None` when nothing is to be reported. `notify_partial`: also when no
+    /// change was found, but not all files were checked.
+    pub(super) fn report(&self, notify_partial: bool) -> Option<String> {
+        if self.paths.is_empty() {
+            let note = "note: the project is large: not all files were checked for changes to protected files";
+            return (self.is_partial && notify_partial).then(|| note.to_owned());
+        }
+        let names: Vec<String> = self
+            .paths
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
+        let partial = match self.is_partial {
+            true => "; not all files were checked",
+            false => "",
+        };
+        Some(format!(
+            "warning: while this command ran, protected files were made or changed that the sandbox cannot protect: \
+             {}{partial}. Other programs run or obey them later in the user's name. Report them to the user.",
+            names.join(", ")
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partial_check_is_reported() {
+        let project = tempfile::tempdir().unwrap();
+        for name in ["a", "b", "c"] {
+            fs::write(project.path().join(name), "").unwrap();
+        }
+        let kept = Kept::default();
+        let walk = |entries| Walk {
+            project: project.path(),
+            start: SystemTime::UNIX_EPOCH,
+            kept: &kept,
+            end: Instant::now() + Duration::from_secs(60),
+            entries,
+            found: Vec::new(),
+            is_partial: false,
+        };
+        let mut complete = walk(ENTRIES_MAX - 3);
+        complete.directories();
+        assert_eq!(complete.changes().report(true), None);
+        let mut partial = walk(ENTRIES_MAX - 2);
+        partial.directories();
+        let mut partial = partial.changes();
+        assert!(partial.is_partial);
+        assert_eq!(partial.report(false), None);
+        let note = partial.report(true).unwrap();
+        assert!(note.contains("not all files were checked"), "{note}");
+        partial.paths.push("sub/.vscode".into());
+        let warning = partial.report(false).unwrap();
+        assert!(
+            warning.contains("sub/.vscode; not all files were checked"),
+            "{warning}"
+        );
+    }
 }
