@@ -50,11 +50,11 @@ impl Target {
     }
 }
 
-/// The step of `cargo xtask test`.
+/// The step of `cargo xtask test`: a fixed seed, so that a change is judged by the same inputs as the last one.
 pub(crate) fn step() -> Result<()> {
     run(&Arguments {
         seconds: 20,
-        seed: None,
+        seed: Some(1),
         target: None,
     })
 }

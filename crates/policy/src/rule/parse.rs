@@ -158,7 +158,8 @@ fn mcp(tool: &str, specifier: Option<(&str, usize)>) -> Result<Pattern, Fault> {
         ));
     }
     let name = tool.strip_suffix("__*").unwrap_or(tool);
-    let rest = &name["mcp__".len()..];
+    // `mcp__*` loses the underscores of its prefix with its suffix.
+    let rest = name.strip_prefix("mcp__").unwrap_or_default();
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     if let Some(odd) = rest.find(|c| !plain(c)) {
         return Err(Fault::new(
