@@ -22,7 +22,7 @@ use crate::writer::mention;
 /// Bytes of events after which a page ends, whatever its limit.
 const PAGE_BYTES: usize = 1 << 20;
 
-/// Connections of one team that are kept while nobody reads.
+/// Idle connections kept per team.
 const IDLE_MAX: usize = 1;
 
 /// Bytes of a page of a transcript: with the longest item it fits into a frame.

@@ -298,7 +298,7 @@ impl Reply {
         Some(self)
     }
 
-    /// Whether nobody receives the answer any more.
+    /// Whether the connection of the caller is closed.
     pub(crate) fn is_abandoned(&self) -> bool {
         match &self.to {
             To::Peer(..) => self.outbox.is_closed(),

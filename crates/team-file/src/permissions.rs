@@ -1,7 +1,7 @@
 //! `[permissions]`: rules, the mode, and how far a decision reaches. In the team file, in the user's `config.toml` for
 //! every team, and in a file of the user's for this one, which holds what was allowed `always`.
 //!
-//! What of the team file needs the user's trust is told in `trust`.
+//! `trust` lists what of the team file needs the user's trust.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};

@@ -165,7 +165,7 @@ pub(crate) fn sheet(task: &TaskView) -> String {
     sheet
 }
 
-/// What a blocked task waits for, and how to free it from what nobody completes any more.
+/// What a blocked task waits for, and how to free it from a dependency that will not complete.
 pub(crate) fn blocked_by(id: TaskId, blockers: &[TaskView]) -> String {
     let mut text = String::new();
     let name = |first: bool| if first { "blocked by" } else { "" };
@@ -184,7 +184,7 @@ pub(crate) fn blocked_by(id: TaskId, blockers: &[TaskView]) -> String {
     text
 }
 
-/// Nobody completes it without a word of the user or the lead.
+/// It completes only after a decision of the user or the lead.
 fn is_stuck(task: &TaskView) -> bool {
     matches!(task.state, TaskState::Failed | TaskState::Cancelled)
 }

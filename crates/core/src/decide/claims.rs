@@ -60,7 +60,7 @@ impl Turn<'_> {
         }
     }
 
-    /// Returns a claim at somebody's request. Its owner does not take it again by itself. When owners have released it
+    /// Returns a claim on request. Its owner does not take it again by itself. When owners have released it
     /// too often it fails: otherwise it would circle between members for as long as their models cost money.
     pub(super) fn release_claim(&mut self, by: &Party, task: &Task, note: Arc<str>) {
         if !may_start_again(task) {

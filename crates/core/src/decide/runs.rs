@@ -37,7 +37,7 @@ impl Turn<'_> {
         };
         let before = self.team.run.as_ref().filter(|run| run.is_under_way());
         if let Some(run) = before {
-            // The end of a run that nobody works for cannot be waited for: another goal may replace it.
+            // A run without a working member never ends by itself: another goal may replace it.
             if !anew && !self.team.is_stalled() {
                 return Err(Refused::RunUnderWay(run.id));
             }

@@ -329,7 +329,7 @@ impl Turn<'_> {
         self.tell(to.into_iter().filter(|party| by != Some(party)), notice);
     }
 
-    /// What to do about the tasks that wait for a task which nobody will complete by itself.
+    /// What to do about tasks that depend on a failed or cancelled task.
     fn dependents_note(&self, id: TaskId) -> String {
         let outcome = self.team.board.get(id).map(|task| &task.outcome);
         if !matches!(outcome, Some(Outcome::Failed { .. } | Outcome::Cancelled)) {

@@ -59,7 +59,7 @@ impl ReadTurn {
     ) -> Result<T, JoinError> {
         let Self { history, permit } = self;
         tokio::task::spawn_blocking(move || {
-            // Held to the end, also when nobody waits for the result any more.
+            // Held to the end, also when the caller dropped the result.
             let _permit = permit;
             read(&history)
         })

@@ -14,7 +14,7 @@
 //! removed only when no sandbox runs in this project. The kernel releases the lock with the last process, also after
 //! SIGKILL; what is left then, the next call removes.
 //!
-//! A placeholder is known by its content, its mode and its time together; whatever differs is somebody's file and stays.
+//! A placeholder is known by its content, its mode and its time together; any other file is the user's and stays.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, FileTimes, OpenOptions, Permissions, TryLockError};
