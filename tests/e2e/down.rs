@@ -228,6 +228,7 @@ async fn what_survives_has_a_receipt_and_the_exit_code_says_so() {
     std::fs::set_permissions(&privileged, std::fs::Permissions::from_mode(0o4755)).unwrap();
     rig.set("USER", "nobody");
     rig.trust_nothing();
+    rig.copy_binaries();
     let as_nobody = async |arguments: &[&str]| {
         let command = rig.command(arguments);
         let command = command.as_std();

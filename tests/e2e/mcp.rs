@@ -147,7 +147,7 @@ async fn a_server_that_does_not_behave_is_told_of_and_missed_by_nobody_else() {
          [mcp.broken]\ncommand = \"sh\"\nargs = [\"-c\", \"echo no database >&2; exit 7\"]\n\
          [mcp.babbling]\ncommand = \"sh\"\nargs = [\"-c\", \"echo Welcome to babble; read line\"]\n\
          [mcp.nowhere]\nurl = \"http://127.0.0.1:1/mcp\"\n\
-         [mcp.chatty]\ncommand = \"sh\"\nargs = [\"-c\", \"echo Listening on stdio; exec {} stdio\"]\n",
+         [mcp.chatty]\ncommand = \"sh\"\nargs = [\"-c\", \"echo Listening on stdio; exec '{}' stdio\"]\n",
         program().display()
     );
     let rig = rig(&server, &servers);

@@ -206,6 +206,15 @@ impl Rig {
         Some(shim)
     }
 
+    /// Copies the binaries into the rig, where another user can execute them: the checkout may be below a directory that
+    /// only its owner enters.
+    pub fn copy_binaries(&mut self) {
+        let real = self.link_binaries([]);
+        for name in binaries::NAMES {
+            fs::copy(real.join(name), self.binary(name)).expect("it can be written");
+        }
+    }
+
     /// Makes a directory of the rig's the place of the binaries, with these in it; returns the former place.
     fn link_binaries<const N: usize>(&mut self, names: [&str; N]) -> PathBuf {
         let own = self.root().join("bin");

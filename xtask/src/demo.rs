@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 
 use crate::run::{cargo, check, dev_binaries, root, script};
+use crate::test;
 
 /// Who is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -26,7 +27,7 @@ impl Team {
 
 /// On a terminal the person lands in the team's panes and ends it herself; otherwise it runs to its end and is gone.
 pub(crate) fn run(team: Team) -> Result<()> {
-    check(&mut script("install-tmux.sh"))?;
+    test::install("tmux")?;
     check(&mut cargo(&["build", "--workspace", "--bins"]))?;
     let place = tempfile::Builder::new()
         .prefix("agent-team-demo-")

@@ -45,8 +45,13 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "install-tmux",
-        does: "tmux 3.0 or newer, installed where we may",
-        run: install_tmux,
+        does: "tmux 3.0 or newer, installed where root or sudo allows it",
+        run: || install("tmux"),
+    },
+    Step {
+        name: "install-bubblewrap",
+        does: "bubblewrap, so that the tests try both sandboxes",
+        run: || install("bubblewrap"),
     },
     Step {
         name: "install-iterm2",
@@ -93,7 +98,7 @@ const PLACEMENT: &str = "AGENT_TEAM_TEST_PLACEMENT";
 
 pub(crate) fn list() {
     for step in STEPS {
-        println!("{:<14} {}", step.name, step.does);
+        println!("{:<18} {}", step.name, step.does);
     }
 }
 
@@ -234,8 +239,8 @@ pub(crate) fn build() -> Result<()> {
     Ok(())
 }
 
-fn install_tmux() -> Result<()> {
-    check(&mut script("install-tmux.sh"))
+pub(crate) fn install(package: &str) -> Result<()> {
+    check(script("install-package.sh").arg(package))
 }
 
 fn install_iterm2() -> Result<()> {
@@ -276,7 +281,7 @@ fn panes() -> Result<()> {
 }
 
 fn has_tmux() -> bool {
-    succeeds(script("install-tmux.sh").arg("--check"))
+    succeeds(script("install-package.sh").args(["tmux", "--check"]))
 }
 
 fn with_tmux(mut tests: Command) -> Result<()> {

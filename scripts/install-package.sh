@@ -1,0 +1,73 @@
+#!/bin/sh
+# Installs tmux 3.0 or newer, or bubblewrap, with the package manager of this machine. Where it lacks the right to install,
+# it prints the command to run and succeeds: the caller continues without the program.
+#   install-package.sh tmux|bubblewrap           does nothing when the program is installed
+#   install-package.sh tmux|bubblewrap --check   exit 0 when the program is installed, 1 when it is not; changes nothing
+set -eu
+
+package=$1
+
+tmux_is_new_enough() {
+    version=$(tmux -V 2>/dev/null) || return 1
+    # "tmux 3.3a", "tmux next-3.6"; a build without a number is taken to be new.
+    case $version in
+        'tmux master' | 'tmux openbsd-'*) return 0 ;;
+    esac
+    major=$(printf '%s\n' "$version" | sed -n 's/^[^0-9]*\([0-9][0-9]*\)\..*$/\1/p')
+    [ "${major:-0}" -ge 3 ]
+}
+
+is_installed() {
+    case $package in
+        tmux) tmux_is_new_enough ;;
+        bubblewrap) bwrap --version >/dev/null 2>&1 ;;
+    esac
+}
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then
+        "$@"
+    elif sudo -n true 2>/dev/null; then
+        sudo -n "$@"
+    else
+        return 1
+    fi
+}
+
+install() {
+    if command -v apt-get >/dev/null; then
+        how="apt-get install $package"
+        as_root apt-get update -qq && as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$package"
+    elif command -v dnf >/dev/null; then
+        how="dnf install $package"
+        as_root dnf install -y -q "$package"
+    elif command -v apk >/dev/null; then
+        how="apk add $package"
+        as_root apk add --quiet "$package"
+    elif command -v pacman >/dev/null; then
+        how="pacman -S $package"
+        as_root pacman -S --noconfirm --needed "$package"
+    elif command -v brew >/dev/null && [ "$package" = tmux ]; then
+        how="brew install $package"
+        brew install --quiet "$package"
+    else
+        return 1
+    fi
+}
+
+case $package in
+    tmux) what='tmux 3.0 or newer' how=https://github.com/tmux/tmux/wiki/Installing ;;
+    bubblewrap) what=bubblewrap how=https://github.com/containers/bubblewrap ;;
+    *) echo "unknown package $package: tmux or bubblewrap" >&2 && exit 2 ;;
+esac
+if is_installed; then
+    exit 0
+fi
+if [ "${2:-}" = --check ]; then
+    exit 1
+fi
+if install >&2 && is_installed; then
+    echo "installed $what"
+else
+    echo "$what is missing and cannot be installed from here: $how"
+fi
