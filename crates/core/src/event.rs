@@ -22,7 +22,7 @@ use crate::request::{Grant, Request, Scope};
 use crate::restarts::Restarts;
 use crate::round::{Decision, RoundEnd};
 use crate::run::{Failure, Mind, Spent};
-use crate::task::{Outcome, Task};
+use crate::task::{Outcome, Task, is_default};
 use crate::time::{Tick, TokenHash};
 
 /// One entry of the journal. Its revision is its place.
@@ -141,7 +141,7 @@ pub enum Event {
         note: Arc<str>,
         taken_from: Option<MemberName>,
         /// How often its owners have released it since it was added or last retried.
-        #[serde(default, skip_serializing_if = "is_none")]
+        #[serde(default, skip_serializing_if = "is_default")]
         releases: u32,
     },
     TaskCompleted {
@@ -338,7 +338,7 @@ pub enum Event {
         messages: u64,
         completed: u64,
         spawned: Vec<(Arc<str>, u64)>,
-        #[serde(default, skip_serializing_if = "is_zero")]
+        #[serde(default, skip_serializing_if = "is_default")]
         requests: u64,
     },
     /// The newest task of a key of the team file, completed as this plan.
@@ -398,20 +398,4 @@ pub enum Event {
     CallAnswered {
         call: AnsweredCall,
     },
-}
-
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde passes what it asks about by reference"
-)]
-fn is_zero(number: &u64) -> bool {
-    *number == 0
-}
-
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde passes what it asks about by reference"
-)]
-fn is_none(count: &u32) -> bool {
-    *count == 0
 }

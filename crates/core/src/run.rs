@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use agent_team_protocol::id::{RunId, TaskId};
 
 use crate::round::Round;
+use crate::task::is_default;
 
 /// One goal, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,12 +89,8 @@ pub struct Spent {
     /// Millionths of a US dollar.
     pub micro_usd: u64,
     /// Tokens whose price nobody knows.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub unpriced: u64,
-}
-
-fn is_zero(number: &u64) -> bool {
-    *number == 0
 }
 
 impl Mind {

@@ -57,7 +57,8 @@ pub struct Task {
     pub(crate) open: u32,
 }
 
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+/// For fields that are left out of the stored form.
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
@@ -75,6 +76,9 @@ pub enum Outcome {
     },
     Failed {
         reason: Arc<str>,
+        /// Of the claim that failed, if there was one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        owner: Option<Party>,
     },
     Cancelled,
 }
@@ -93,6 +97,7 @@ impl Task {
         self.open > 0
     }
 
+    /// The owner of the current claim.
     pub fn owner(&self) -> Option<&Party> {
         match &self.outcome {
             Outcome::InProgress { owner } => Some(owner),
@@ -486,8 +491,8 @@ fn put<K: Ord, V: Ord>(index: &mut BTreeMap<K, BTreeSet<V>>, key: K, value: V, p
     }
 }
 
-/// What tells whether a task of the team file changed: a hash of its words. Dependencies are left out, since a
-/// completed task no longer waits for any.
+/// A hash of the fields that make a task of the team file another one when they change. Dependencies are left out,
+/// since a completed task no longer waits for any, and so are `active_form` and `metadata`, which do not change the work.
 pub(crate) fn digest(plan: &TaskPlan) -> u64 {
     let list = |list: &[Arc<str>]| list.join("\u{1}");
     let parts: [&str; 11] = [

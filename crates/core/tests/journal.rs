@@ -7,7 +7,7 @@ use agent_team_core::{Event, Record, Team};
 use agent_team_protocol::id::{Generation, TaskId};
 
 /// What each version wrote; the later ones have only what they added.
-const VERSIONS: [&str; 12] = [
+const VERSIONS: [&str; 13] = [
     include_str!("../../../tests/fixtures/journal/v1.jsonl"),
     include_str!("../../../tests/fixtures/journal/v2.jsonl"),
     include_str!("../../../tests/fixtures/journal/v3.jsonl"),
@@ -20,6 +20,7 @@ const VERSIONS: [&str; 12] = [
     include_str!("../../../tests/fixtures/journal/v10.jsonl"),
     include_str!("../../../tests/fixtures/journal/v11.jsonl"),
     include_str!("../../../tests/fixtures/journal/v12.jsonl"),
+    include_str!("../../../tests/fixtures/journal/v13.jsonl"),
 ];
 
 fn lines() -> impl Iterator<Item = &'static str> {

@@ -258,6 +258,7 @@ pub struct TaskView {
     pub title: String,
     pub description: String,
     pub state: TaskState,
+    /// Of the claim in progress, or of the one that completed or failed the task.
     pub owner: Option<Party>,
     pub generation: Generation,
     pub role: Option<RoleName>,

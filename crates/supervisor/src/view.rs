@@ -348,15 +348,15 @@ fn duration(ms: u64) -> String {
 }
 
 pub(crate) fn task(team: &Team, task: &Task) -> TaskView {
-    let (state, result) = match &task.outcome {
-        Outcome::Pending { note, .. } => (TaskState::Pending, note.as_deref()),
-        Outcome::InProgress { .. } => (TaskState::InProgress, None),
-        Outcome::Failed { reason } => (TaskState::Failed, Some(&**reason)),
-        Outcome::Cancelled => (TaskState::Cancelled, None),
+    let (state, owner, result) = match &task.outcome {
+        Outcome::Pending { note, .. } => (TaskState::Pending, None, note.as_deref()),
+        Outcome::InProgress { owner } => (TaskState::InProgress, Some(owner), None),
+        Outcome::Failed { reason, owner } => (TaskState::Failed, owner.as_ref(), Some(&**reason)),
+        Outcome::Cancelled => (TaskState::Cancelled, None, None),
     };
     TaskView {
         blocks: team.board().blocks(task.id).collect(),
-        ..task_view(task, state, task.owner().cloned(), result)
+        ..task_view(task, state, owner.cloned(), result)
     }
 }
 

@@ -203,7 +203,7 @@ impl Turn<'_> {
                 (RoundEnd::Completed, result.unwrap_or_default())
             }
             Some(Outcome::InProgress { .. }) => return,
-            Some(Outcome::Failed { reason }) => (RoundEnd::Failed, reason.clone()),
+            Some(Outcome::Failed { reason, .. }) => (RoundEnd::Failed, reason.clone()),
             Some(Outcome::Cancelled) => (RoundEnd::Failed, "its task was cancelled".into()),
             Some(Outcome::Pending { note, taken_from }) => {
                 let Some(reason) = self.never_taken(id, note.clone(), taken_from.clone()) else {
@@ -228,7 +228,7 @@ impl Turn<'_> {
     ) -> Option<Arc<str>> {
         let assignee = self.team.board.get(id)?.plan.assignee.clone()?;
         if taken_from.as_ref() == Some(&assignee) {
-            return Some(note.unwrap_or_else(|| "it was given back".into()));
+            return Some(note.unwrap_or_else(|| "it was released".into()));
         }
         // A team on its way down takes its run up again when it comes back.
         if !self.team.lead().is_some_and(|lead| lead.life.may_work()) {

@@ -238,8 +238,10 @@ impl Team {
                 self.board.change(*task, |task| task.releases = *releases);
             }
             Event::TaskFailed { task, reason } => {
+                let owner = self.board.get(*task).and_then(Task::owner).cloned();
                 let outcome = Outcome::Failed {
                     reason: reason.clone(),
+                    owner,
                 };
                 self.end_claim(*task, record, "failed", outcome);
             }
@@ -636,7 +638,7 @@ impl Team {
     fn end_claim(&mut self, id: TaskId, record: &Record, how: &str, outcome: Outcome) {
         let owner = self.board.get(id).and_then(|task| task.owner().cloned());
         let report = match &outcome {
-            Outcome::Failed { reason } => report(id, how, reason),
+            Outcome::Failed { reason, .. } => report(id, how, reason),
             Outcome::Pending { .. } | Outcome::InProgress { .. } | Outcome::Cancelled => {
                 report(id, how, "")
             }

@@ -272,10 +272,12 @@ fn the_third_release_by_owners_fails_a_task() {
         assert_eq!(rig.owner(task).is_none(), time == 3);
     }
     assert_eq!(told, [1; 3], "each release is one notice to lead and user");
-    let Outcome::Failed { reason } = &rig.task(task).outcome else {
+    let Outcome::Failed { reason, owner } = &rig.task(task).outcome else {
         panic!("{:?}", rig.task(task));
     };
     assert!(reason.contains("released 3 times") && reason.contains("not mine"));
+    assert_eq!(owner, &Some(Party::Member(name("ada"))), "the last owner");
+    assert_eq!(rig.owner(task), None, "but the claim has ended");
     rig.user(Call::RetryTask { task }).answer();
     let claim = rig.claim_of(task);
     let owner = rig.owner(task).expect("it is ready again");

@@ -61,7 +61,7 @@ fn a_run_that_may_not_be_repeated_fails_when_its_worker_is_lost() {
         .task();
     rig.exits("ada");
     let gone = rig.tree_is_gone("ada");
-    let Outcome::Failed { reason } = &rig.task(task).outcome else {
+    let Outcome::Failed { reason, .. } = &rig.task(task).outcome else {
         panic!("{:?}", rig.task(task));
     };
     assert!(reason.contains("worker lost"), "{reason}");
@@ -149,7 +149,7 @@ fn a_started_run_without_rerun_fails_however_its_claim_ends() {
                 rig.hello(name);
             }
         }
-        let Outcome::Failed { reason } = &rig.task(task).outcome else {
+        let Outcome::Failed { reason, .. } = &rig.task(task).outcome else {
             panic!("after {how}: {:?}", rig.task(task));
         };
         assert!(reason.contains("worker lost"), "after {how}: {reason}");

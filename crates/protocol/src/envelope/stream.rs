@@ -222,16 +222,10 @@ impl Envelopes {
                 self.left(task, TaskState::Pending, Some(note), origin)
             }
             Fact::TaskCompleted { task, result } => {
-                let owner = self.owners.remove(&task);
-                let path = format!("/tasks/{task}");
-                let completed = vec![
-                    add(format!("{path}/state"), TaskState::Completed),
-                    add(format!("{path}/result"), result),
-                ];
-                self.change(owner.as_ref(), completed, origin)
+                self.ended(task, TaskState::Completed, result, origin)
             }
             Fact::TaskFailed { task, reason } => {
-                self.left(task, TaskState::Failed, Some(reason), origin)
+                self.ended(task, TaskState::Failed, reason, origin)
             }
             Fact::TaskCancelled { task } => self.left(task, TaskState::Cancelled, None, origin),
             Fact::TaskRetried { task } => self.left(task, TaskState::Pending, None, origin),
@@ -468,7 +462,24 @@ impl Envelopes {
         self.change(Some(name), changed, origin)
     }
 
-    /// A task is nobody's any more.
+    /// A task that was completed or failed keeps its owner.
+    fn ended(
+        &mut self,
+        task: TaskId,
+        state: TaskState,
+        result: String,
+        origin: Origin,
+    ) -> Vec<Envelope> {
+        let owner = self.owners.remove(&task);
+        let path = format!("/tasks/{task}");
+        let changed = vec![
+            add(format!("{path}/state"), state),
+            add(format!("{path}/result"), result),
+        ];
+        self.change(owner.as_ref(), changed, origin)
+    }
+
+    /// A task loses its owner.
     fn left(
         &mut self,
         task: TaskId,

@@ -238,6 +238,24 @@ fn the_patches_build_the_board_and_the_members() {
 }
 
 #[test]
+fn a_failed_task_keeps_its_owner_and_a_retried_one_not() {
+    let mut envelopes = with_ada();
+    let mut state = json!({"members": {}, "tasks": {"T-1": {}}});
+    let mut owner_after = |revision: u64, event: Value| {
+        let changes = envelopes.event(&notice(revision, &event));
+        state = patched(state.take(), &changes);
+        let task = &state["tasks"]["T-1"];
+        (task["owner"].clone(), task["state"].clone())
+    };
+    let claimed = json!({"kind": "task_claimed", "data": {"task": "T-1", "owner": "ada", "generation": 1, "attempts": 1}});
+    owner_after(2, claimed);
+    let failed = json!({"kind": "task_failed", "data": {"task": "T-1", "reason": "exit 3"}});
+    assert_eq!(owner_after(3, failed), (json!("ada"), json!("failed")));
+    let retried = json!({"kind": "task_retried", "data": {"task": "T-1"}});
+    assert_eq!(owner_after(4, retried), (Value::Null, json!("pending")));
+}
+
+#[test]
 fn an_event_of_a_newer_build_is_passed_on_as_it_is() {
     let newer = json!({"kind": "moon_landed", "data": {"by": "ada"}});
     let told = with_ada().event(&notice(2, &newer));
@@ -273,6 +291,7 @@ const JOURNALS: &[&str] = &[
     include_str!("../../../../tests/fixtures/journal/v10.jsonl"),
     include_str!("../../../../tests/fixtures/journal/v11.jsonl"),
     include_str!("../../../../tests/fixtures/journal/v12.jsonl"),
+    include_str!("../../../../tests/fixtures/journal/v13.jsonl"),
 ];
 
 #[test]
