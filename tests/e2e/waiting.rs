@@ -43,6 +43,10 @@ async fn send_wait_prints_the_reply() {
     let lead = vec![
         Reply::call(
             "send_message",
+            json!({"to": "user", "text": "I look it up."}),
+        ),
+        Reply::call(
+            "send_message",
             json!({"to": "user", "text": "It is 42.", "reply_to": "M-1", "summary": "the answer"}),
         ),
         Reply::text("Answered."),
@@ -60,13 +64,30 @@ async fn send_wait_prints_the_reply() {
         "the model is told that a reply is wanted: {}",
         asked[0].said()
     );
+    let hinted = &asked[1].results()[0].1;
+    assert!(hinted.contains("not the reply to M-1"), "{hinted}");
     let list = rig.json(["messages"]).await;
-    let reply = &list["messages"][1];
+    assert_eq!(
+        list["messages"][1]["state"], "delivered",
+        "it was not printed"
+    );
+    let reply = &list["messages"][2];
     assert_eq!(reply["summary"], "the answer");
     assert_eq!(reply["state"], "read", "the reply was printed");
     rig.ok(["messages"]).await.says("the answer");
     let usage = rig.refused(2, ["send", "all", "hello", "--wait"]).await;
     assert_eq!(usage["code"], "invalid");
+}
+
+#[tokio::test]
+async fn send_wait_ends_at_once_for_a_stopped_member() {
+    let server = FakeModelServer::start(by_model([("lead", Vec::new())])).await;
+    let rig = asking(&server);
+    rig.ok(["up", "--detach"]).await;
+    rig.ok(["stop", "lead"]).await;
+    // Without a timeout of its own.
+    let error = rig.refused(1, ["send", "lead", "hello", "--wait"]).await;
+    assert_eq!(error["code"], "member_ended", "{error}");
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use agent_team_protocol::method::{ListMessages, MessageList, MessageRead, ReadMessages};
 use agent_team_protocol::text::{visible, visible_line};
 use agent_team_protocol::view::{MessageState, MessageView};
-use agent_team_protocol::{MemberName, Party};
+use agent_team_protocol::{ErrorCode, MemberName, MessageId, Party};
 use owo_colors::OwoColorize;
 use serde::Serialize;
 
@@ -45,11 +45,26 @@ pub(super) async fn run(
     let messages: Vec<_> = unread.map(|message| message.id).collect();
     if !peek && !messages.is_empty() {
         // After they were printed: what the user did not see stays unread.
-        session
-            .call::<MessageRead>(ReadMessages { messages })
-            .await?;
+        mark_read(&mut session, messages).await?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Marks messages to the user as read. A supervisor of the previous build keeps no read state for the user and
+/// refuses the call; the messages are printed already, so the command succeeds.
+pub(super) async fn mark_read(
+    session: &mut Session,
+    messages: Vec<MessageId>,
+) -> Result<(), Failure> {
+    let marked = session.call::<MessageRead>(ReadMessages { messages }).await;
+    accept_older_supervisor(marked.map(drop))
+}
+
+fn accept_older_supervisor(marked: Result<(), Failure>) -> Result<(), Failure> {
+    match marked {
+        Err(Failure::Told(told)) if told.is(ErrorCode::NotPermitted) => Ok(()),
+        marked => marked,
+    }
 }
 
 fn is_unread_by_user(message: &&MessageView) -> bool {
@@ -79,4 +94,16 @@ pub(super) fn text(message: &MessageView) -> String {
         head.bold(),
         time::ago(message.at)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_older_supervisor_may_refuse_the_read_state() {
+        let refused = |code| accept_older_supervisor(Err(Failure::of(code, "no")));
+        assert!(refused(ErrorCode::NotPermitted).is_ok());
+        assert!(refused(ErrorCode::UnknownMessage).is_err());
+    }
 }

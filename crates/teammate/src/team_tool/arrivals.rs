@@ -7,7 +7,7 @@
 //! ```
 //! The supervisor offers a message again on every connection until it is acknowledged; here it arrives once.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use agent_team_protocol::notification::DeliveredMessage;
@@ -32,6 +32,8 @@ struct Inbox {
     shown: Vec<MessageId>,
     /// Everything that arrived and is not acknowledged yet.
     known: HashSet<MessageId>,
+    /// Messages whose senders wait for a reply, until it is sent.
+    awaiting_reply: BTreeMap<MessageId, Party>,
     /// Requests that this member may decide and that the model has not seen, as one line each.
     requests: VecDeque<String>,
     /// Those that arrived: a new connection informs of them again.
@@ -44,6 +46,11 @@ impl Arrivals {
         let mut inbox = self.inbox();
         for message in messages {
             if inbox.known.insert(message.id) {
+                if message.wants_reply {
+                    inbox
+                        .awaiting_reply
+                        .insert(message.id, message.from.clone());
+                }
                 inbox.unread.push_back(message);
             }
         }
@@ -111,6 +118,19 @@ impl Arrivals {
             }
         }
         senders
+    }
+
+    /// A message was sent. Returns the message that one of its recipients waits to have answered, if this one answers
+    /// none.
+    pub(super) fn sent(&self, to: &[Party], reply_to: Option<MessageId>) -> Option<MessageId> {
+        let mut inbox = self.inbox();
+        if let Some(answered) = reply_to {
+            inbox.awaiting_reply.remove(&answered);
+            return None;
+        }
+        let mut awaiting = inbox.awaiting_reply.iter();
+        let unanswered = awaiting.find(|(_, sender)| to.contains(sender));
+        unanswered.map(|(message, _)| *message)
     }
 
     /// Ends when something is delivered after this call.

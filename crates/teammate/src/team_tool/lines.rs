@@ -143,7 +143,8 @@ pub fn message_line(message: &DeliveredMessage) -> String {
         put(
             &mut line,
             format_args!(
-                "\nThe sender waits for your reply: call send_message with to {} and reply_to {}.",
+                "\nThe sender waits for your reply: call send_message with to {} and reply_to {}. No other message counts \
+                 as the reply.",
                 message.from, message.id
             ),
         );

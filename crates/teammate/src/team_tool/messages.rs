@@ -47,7 +47,7 @@ struct Send {
     /// Interrupts what the recipient is doing now; only for what cannot wait for its next step.
     #[serde(default)]
     urgent: bool,
-    /// The message that this answers, such as M-7.
+    /// The message that this answers, such as M-7. Required when its sender waits for your reply.
     #[schemars(with = "Option<String>")]
     reply_to: Option<MessageId>,
     /// The text in a few words, for lists.
@@ -55,11 +55,12 @@ struct Send {
 }
 
 async fn send(seat: Arc<Seat>, args: Send) -> Result<String, ToolError> {
+    let reply_to = args.reply_to;
     let message = SendMessage {
         to: args.to,
         text: args.text,
         urgent: args.urgent,
-        reply_to: args.reply_to,
+        reply_to,
         summary: args.summary,
         wants_reply: false,
     };
@@ -68,11 +69,13 @@ async fn send(seat: Arc<Seat>, args: Send) -> Result<String, ToolError> {
         return Ok(format!("{}: there is nobody else in the team.", sent.id));
     }
     let names: Vec<_> = sent.to.iter().map(ToString::to_string).collect();
-    Ok(format!(
-        "{} is in the inbox of {}.",
-        sent.id,
-        names.join(", ")
-    ))
+    let mut told = format!("{} is in the inbox of {}.", sent.id, names.join(", "));
+    if let Some(unanswered) = seat.shared.arrivals.sent(&sent.to, reply_to) {
+        told.push_str(&format!(
+            " It is not the reply to {unanswered}, whose sender still waits: send the reply with reply_to {unanswered}."
+        ));
+    }
+    Ok(told)
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -1,6 +1,7 @@
 //! Messages and the team's memory.
 
 use agent_team_protocol::MessageId;
+use agent_team_protocol::notification::DeliveredMessage;
 use serde_json::json;
 
 use super::rig::{Rig, message, unexpected};
@@ -18,6 +19,27 @@ async fn a_message_says_who_has_it() {
         sent,
         json!({"to": "all", "text": "Look at T-3", "urgent": true, "reply_to": "M-4"})
     );
+}
+
+#[tokio::test]
+async fn a_message_without_reply_to_is_not_the_reply() {
+    let rig = Rig::new(false, |_, args| {
+        Ok(json!({"id": "M-9", "to": [args["to"]]}))
+    });
+    rig.shared.arrivals.deliver(vec![DeliveredMessage {
+        wants_reply: true,
+        ..message(4, "user", "What is it?")
+    }]);
+    let send = async |input| rig.run("send_message", input).await.unwrap();
+    let stored = |to: &str| format!("M-9 is in the inbox of {to}.");
+    let told = send(json!({"to": "user", "text": "I look it up."})).await;
+    assert!(told.contains("send the reply with reply_to M-4"), "{told}");
+    let told = send(json!({"to": "bob", "text": "Do you know?"})).await;
+    assert_eq!(told, stored("bob"), "the user alone waits");
+    let told = send(json!({"to": "user", "text": "42", "reply_to": "M-4"})).await;
+    assert_eq!(told, stored("user"));
+    let told = send(json!({"to": "user", "text": "Goodbye."})).await;
+    assert_eq!(told, stored("user"), "the reply was sent");
 }
 
 #[tokio::test]

@@ -1,11 +1,12 @@
 //! `send --wait`: the reply of the member that a message was sent to.
 //!
 //! The message asks for a reply (`wants_reply`), so that an agent answers with a message and not only in its pane. The
-//! reply is the first message of the member to the user that answers this one, or that answers none.
+//! reply is the first message of the member to the user whose `reply_to` is this message. Other messages of the member
+//! meanwhile, such as a progress report or the answer to another `send`, are not the reply.
 
 use agent_team_protocol::method::{
-    ListMessages, MemberShow, MessageList, MessageRead, MessageSend, Nothing, OneMember,
-    ReadMessages, SendAnswer, SendMessage, TeamShow,
+    ListMessages, MemberShow, MessageList, MessageSend, Nothing, OneMember, SendAnswer,
+    SendMessage, TeamShow,
 };
 use agent_team_protocol::spec::Engine;
 use agent_team_protocol::view::{MemberState, MemberView, MessageView};
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Failure;
 use crate::session::{Notice, Session, Subscription};
+use crate::verb::messages::mark_read;
 use crate::verb::within;
 
 /// Messages that are looked at for the reply.
@@ -62,10 +64,7 @@ pub(super) async fn send_and_wait(
     let sent = session.call::<MessageSend>(message).await?;
     let what = format!("the reply of {member} to {}", sent.id);
     let reply = within(timeout, &what, reply(session, &mut events, &sent, &member)).await?;
-    let messages = vec![reply.id];
-    session
-        .call::<MessageRead>(ReadMessages { messages })
-        .await?;
+    mark_read(session, vec![reply.id]).await?;
     Ok(Answered {
         id: sent.id,
         to: sent.to,
@@ -101,6 +100,8 @@ async fn reply(
     sent: &SendAnswer,
     member: &MemberName,
 ) -> Result<MessageView, Failure> {
+    // After the message is stored: events report only later changes.
+    check_lives(session, member).await?;
     loop {
         let Notice::Event(event) = events.next().await? else {
             continue;
@@ -109,11 +110,9 @@ async fn reply(
             continue;
         };
         let is_from_member = matches!(&data.from, Some(Party::Member(name)) if name == member);
-        let answers = data.reply_to.is_none_or(|answered| answered == sent.id);
         if let ("message_accepted", Some(message)) = (kind.as_str(), data.message)
             && is_from_member
-            && answers
-            && message > sent.id
+            && data.reply_to == Some(sent.id)
             && data.to.contains(&Party::User)
         {
             return find(session, message).await;
