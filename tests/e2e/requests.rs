@@ -472,6 +472,7 @@ async fn who_watches_is_told_of_each_request_once_and_its_program_with_them() {
     .await;
     let told = rig.read("told.json").expect("it was written");
     let told: Value = serde_json::from_str(told.lines().next().expect("a line")).expect("JSON");
+    assert_eq!(told["kind"], "request");
     assert_eq!(told["input"]["command"], "echo one > ran.txt");
 }
 
@@ -604,7 +605,7 @@ async fn silence_is_a_denial_that_says_so() {
 }
 
 #[tokio::test]
-async fn a_shell_line_that_an_agent_writes_into_a_task_is_asked_about_first() {
+async fn an_agents_shell_line_in_a_task_needs_permission() {
     let create = |title: &str, run: &str| {
         let task = json!({ "title": title, "run": run, "verify": "test -e made", "for": "ben" });
         Reply::call("create_task", task)

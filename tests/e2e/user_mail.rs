@@ -49,14 +49,18 @@ async fn a_question_to_the_user_is_shown_everywhere() {
         "watch",
         "--json",
         "--exec",
-        "echo \"$AGENT_TEAM_MESSAGE\" > seen.txt",
+        "cat > seen.json; echo \"$AGENT_TEAM_MESSAGE\" > seen.txt",
     ]);
     let line: Value = serde_json::from_str(&watch.line().await).expect("JSON");
     assert_eq!(
         (&line["id"], &line["text"]),
         (&json!(message), &json!("Which port?"))
     );
+    assert_eq!(line["kind"], "message");
     assert_eq!(rig.written("seen.txt").await, message);
+    let input = rig.read("seen.json").expect("it was written before");
+    let input: Value = serde_json::from_str(&input).expect("JSON");
+    assert_eq!(input, line, "the program reads the line of --json");
 
     rig.ok(["messages", "--peek"]).await.says("unread");
     assert_eq!(rig.json(["ps"]).await["unread"], 1, "peeking reads nothing");

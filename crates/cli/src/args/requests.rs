@@ -11,9 +11,12 @@ pub(crate) enum RequestsCommand {
         #[arg(long)]
         all: bool,
     },
-    /// Each request as soon as it waits, and each message of a member to you, until this is interrupted
+    /// Print each request as soon as it waits, and each message of a member to you, until interrupted
+    ///
+    /// With --json, `kind` is "request" or "message"; the other fields are those of `requests --json` and
+    /// `messages --json`.
     Watch {
-        /// Run by `sh` for each, with it as JSON on standard input and its id in AGENT_TEAM_REQUEST, or for a message in
+        /// Run by `sh` for each, with the line of --json on standard input and the id in AGENT_TEAM_REQUEST or
         /// AGENT_TEAM_MESSAGE
         #[arg(long, value_name = "COMMAND")]
         exec: Option<String>,

@@ -2,6 +2,7 @@
 //! and a program that runs for each.
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::io::{ErrorKind, Write};
 use std::process::{Command, ExitCode, Stdio};
 
@@ -21,10 +22,56 @@ use crate::verb::messages;
 const LOOKED_AT: u32 = 1_000;
 
 /// What is new since the last look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 enum News {
     Request,
     Message,
+}
+
+impl News {
+    /// The variable that holds the id for the user's program.
+    fn variable(self) -> &'static str {
+        match self {
+            Self::Request => "AGENT_TEAM_REQUEST",
+            Self::Message => "AGENT_TEAM_MESSAGE",
+        }
+    }
+}
+
+/// One item: a line of `--json`, and the standard input of the user's program.
+#[derive(Serialize)]
+struct Item<'a, V> {
+    kind: News,
+    #[serde(flatten)]
+    view: &'a V,
+}
+
+/// Prints items, each once, and runs the user's program for each.
+struct Reporter {
+    output: Output,
+    exec: Option<String>,
+    reported: BTreeSet<String>,
+}
+
+impl Reporter {
+    fn report<V: Serialize>(
+        &mut self,
+        kind: News,
+        id: impl Display,
+        view: &V,
+        text: impl FnOnce(&V) -> String,
+    ) -> Result<(), Failure> {
+        if !self.reported.insert(id.to_string()) {
+            return Ok(());
+        }
+        let item = Item { kind, view };
+        self.output.item(&item, || text(view))?;
+        match &self.exec {
+            Some(line) => run_program(self.output, line, kind.variable(), id, &item),
+            None => Ok(()),
+        }
+    }
 }
 
 pub(super) async fn run(
@@ -34,35 +81,21 @@ pub(super) async fn run(
 ) -> Result<ExitCode, Failure> {
     let head = session.ask::<TeamShow>(Nothing {}).await?.revision;
     let mut events = Subscription::new(session.another(), head, false).await?;
-    let mut told = BTreeSet::new();
+    let mut reporter = Reporter {
+        output,
+        exec,
+        reported: BTreeSet::new(),
+    };
     let mut look = vec![News::Request, News::Message];
     loop {
         if look.contains(&News::Request) {
             for view in waiting(&mut session).await? {
-                if told.insert(view.id.to_string()) {
-                    output.item(&view, || super::brief(&view))?;
-                    run_program(
-                        output,
-                        exec.as_deref(),
-                        "AGENT_TEAM_REQUEST",
-                        view.id,
-                        &view,
-                    )?;
-                }
+                reporter.report(News::Request, view.id, &view, super::brief)?;
             }
         }
         if look.contains(&News::Message) {
             for view in unread(&mut session).await? {
-                if told.insert(view.id.to_string()) {
-                    output.item(&view, || messages::text(&view))?;
-                    run_program(
-                        output,
-                        exec.as_deref(),
-                        "AGENT_TEAM_MESSAGE",
-                        view.id,
-                        &view,
-                    )?;
-                }
+                reporter.report(News::Message, view.id, &view, messages::text)?;
             }
         }
         look = loop {
@@ -112,14 +145,11 @@ fn news(notice: &Notice) -> Option<News> {
 /// Runs the user's program to its end. A failure of it is printed, and stops nothing.
 fn run_program(
     output: Output,
-    line: Option<&str>,
+    line: &str,
     variable: &str,
-    id: impl std::fmt::Display,
-    view: &impl Serialize,
+    id: impl Display,
+    item: &impl Serialize,
 ) -> Result<(), Failure> {
-    let Some(line) = line else {
-        return Ok(());
-    };
     let cannot = |error: &std::io::Error| Failure::io(format!("`{line}` cannot be run"), error);
     let mut child = Command::new("/bin/sh")
         .args(["-c", line])
@@ -128,9 +158,9 @@ fn run_program(
         .stdout(Stdio::null())
         .spawn()
         .map_err(|error| cannot(&error))?;
-    let view = serde_json::to_vec(view).expect("a view has string keys");
+    let item = serde_json::to_vec(item).expect("a view has string keys");
     let mut stdin = child.stdin.take().expect("it is piped");
-    match stdin.write_all(&view) {
+    match stdin.write_all(&item) {
         // It does not want to know more.
         Err(error) if error.kind() != ErrorKind::BrokenPipe => return Err(cannot(&error)),
         Ok(()) | Err(_) => drop(stdin),
