@@ -349,3 +349,25 @@ async fn a_spawned_member_comes_back_with_up_until_it_is_removed() {
     rig.ok(["up"]).await;
     rig.refused(3, ["why", "zoe"]).await;
 }
+
+#[tokio::test]
+async fn a_swapped_working_directory_is_refused_at_launch() {
+    let rig = headless(&["ada"], "");
+    rig.write("web/index.html", "<p>\n");
+    let outside = rig.root().join("outside");
+    std::fs::create_dir(&outside).unwrap();
+    rig.ok(["up"]).await;
+    rig.ok(["spawn", "worker", "--name", "rita", "--cwd", "web"])
+        .await;
+    rig.until_member_is("rita", MemberState::Idle).await;
+    let web = rig.project().join("web");
+    std::fs::rename(&web, rig.project().join("old")).unwrap();
+    std::os::unix::fs::symlink(&outside, &web).unwrap();
+    rig.run(["restart", "rita"]).await;
+    let rita = rig.until_member_is("rita", MemberState::Held).await;
+    assert!(rita.why.contains("outside the project"), "{}", rita.why);
+    std::fs::remove_file(&web).unwrap();
+    std::fs::rename(rig.project().join("old"), &web).unwrap();
+    rig.ok(["restart", "rita"]).await;
+    rig.until_member_is("rita", MemberState::Idle).await;
+}

@@ -30,8 +30,7 @@ use crate::team_tool::Shared;
 use crate::tool::Tool;
 use crate::worker::{Parts, Worker};
 use crate::{
-    RunError, agent_pane, check_workplace, confinement, introduction, makings, model_of, parts,
-    think,
+    RunError, agent_pane, confinement, introduction, makings, model_of, parts, think, workplace,
 };
 
 /// What does a member's work in place of a model. Made anew for each of the member's launches.
@@ -135,10 +134,10 @@ impl HostedLaunch {
     /// When the system gives no thread or no directory.
     pub async fn think(self, model: Option<Arc<dyn Model>>) -> Result<u8, RunError> {
         let parts = self.parts().await?;
-        let model = match (check_workplace(&self.launch.cwd), model) {
+        let model = match (workplace(&self.launch), model) {
             (Err(words), _) => Err(words),
-            (Ok(()), Some(model)) => Ok(model),
-            (Ok(()), None) => model_of(&self.launch, &parts.directories.settings_file()).await,
+            (Ok(_), Some(model)) => Ok(model),
+            (Ok(_), None) => model_of(&self.launch, &parts.directories.settings_file()).await,
         };
         Ok(think(&self.launch, parts, Surface::none(), model).await)
     }
@@ -180,7 +179,7 @@ impl HostedLaunch {
     /// As [`HostedLaunch::think`].
     pub async fn run_commands(self) -> Result<u8, RunError> {
         let parts = self.parts().await?;
-        let unfit = check_workplace(&self.launch.cwd).err();
+        let unfit = workplace(&self.launch).err();
         let pane = Pane::on(Surface::none(), self.launch.member);
         Ok(Worker::new(parts, pane, unfit).run().await)
     }

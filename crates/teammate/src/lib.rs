@@ -44,7 +44,7 @@ use std::ffi::OsString;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -175,7 +175,7 @@ where
     // Local, because a terminal's saved modes do not go from thread to thread.
     LocalSet::new().block_on(&runtime, async {
         let (parts, surface) = prepare(&launch, directories, link, signals)?;
-        let unfit = go_to_work(&launch.cwd).err();
+        let unfit = go_to_work(&launch).err();
         Ok(Ran::Exited(work(&launch, parts, surface, unfit).await))
     })
 }
@@ -322,7 +322,7 @@ fn makings<T>(
     let (desk, calls) = Desk::new(launch.member.clone(), launch.role.clone(), launch.lead);
     let bench = Bench {
         project: launch.project.clone(),
-        cwd: launch.cwd.canonicalize()?,
+        cwd: workplace(launch).map_err(|words| io::Error::other(words.reason))?,
         env: place.env.clone(),
         secrets: place.secrets.clone(),
         outputs: outputs.canonicalize()?,
@@ -407,18 +407,25 @@ fn parts(
     }
 }
 
-/// The worker stands where its member works; somewhere else it does nothing.
-fn go_to_work(cwd: &Path) -> Result<(), LastWords> {
-    std::env::set_current_dir(cwd).map_err(|error| no_work_in(cwd, &error))
+/// Changes to the directory of the member.
+fn go_to_work(launch: &LaunchFile) -> Result<(), LastWords> {
+    let cwd = workplace(launch)?;
+    std::env::set_current_dir(&cwd).map_err(|error| no_work_in(&launch.cwd, &error))
 }
 
-/// The same for who shares its process with others, and stands nowhere.
-fn check_workplace(cwd: &Path) -> Result<(), LastWords> {
-    match fs::metadata(cwd) {
-        Ok(place) if place.is_dir() => Ok(()),
-        Ok(_) => Err(no_work_in(cwd, &io::ErrorKind::NotADirectory.into())),
-        Err(error) => Err(no_work_in(cwd, &error)),
+/// The canonical directory of the member. It was checked when the member was added; since then a part of it may have
+/// become a symbolic link that leads out of the project, so every launch checks again.
+fn workplace(launch: &LaunchFile) -> Result<PathBuf, LastWords> {
+    let cannot = |error: io::Error| no_work_in(&launch.cwd, &error);
+    let found = launch.cwd.canonicalize().map_err(cannot)?;
+    if !found.is_dir() {
+        return Err(cannot(io::ErrorKind::NotADirectory.into()));
     }
+    if launch.cwd.starts_with(&launch.project) && !found.starts_with(&launch.project) {
+        let text = format!("it leads to {}, outside the project", found.display());
+        return Err(cannot(io::Error::other(text)));
+    }
+    Ok(found)
 }
 
 fn no_work_in(cwd: &Path, error: &io::Error) -> LastWords {
@@ -427,7 +434,8 @@ fn no_work_in(cwd: &Path, error: &io::Error) -> LastWords {
     let reason = if error.kind() == io::ErrorKind::NotFound {
         format!("cwd {place} is not there")
     } else {
-        format!("cwd {place} cannot be used: {error}")
+        let error = error.to_string();
+        format!("cannot use cwd {place}: {}", visible_line(&error))
     };
     LastWords {
         code: ExitCode::NotFound as u8,

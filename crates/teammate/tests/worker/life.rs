@@ -109,6 +109,25 @@ async fn a_missing_directory_is_said_and_holds_the_member() {
 }
 
 #[tokio::test]
+async fn a_link_out_of_the_project_holds_the_member() {
+    let supervisor = ScriptedSupervisor::new();
+    std::fs::create_dir(supervisor.path("elsewhere")).unwrap();
+    let web = supervisor.path("project/web");
+    std::os::unix::fs::symlink(supervisor.path("elsewhere"), &web).unwrap();
+    let file = supervisor.launch_file(&web);
+    let mut worker = supervisor.spawn_for(&file);
+    let mut member = supervisor.member(Some(task("echo ran"))).await;
+    let (words, _) = last_words(&mut member, &mut worker).await;
+    assert!(words.hold);
+    assert!(
+        words.reason.ends_with("outside the project"),
+        "{}",
+        words.reason
+    );
+    assert!(!supervisor.log().contains("ran"));
+}
+
+#[tokio::test]
 async fn wrong_use_is_said_in_one_line() {
     for worker in [
         env!("CARGO_BIN_EXE_agent-teammate"),
