@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::{Map, Number, Value};
+use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
 use super::later;
@@ -223,6 +225,53 @@ impl<'a> Table<'a> {
             suggest(found.value, &known),
         );
         None
+    }
+
+    /// A table whose keys and values belong to the user, as JSON. Dates become strings.
+    pub(super) fn object(&mut self, key: &'static str) -> Option<At<Map<String, Value>>> {
+        let found = self.value(key)?;
+        let Some(table) = found.value.as_table() else {
+            return self.wrong_type(key, "a table", found);
+        };
+        let value = self.json_object(key, table)?;
+        Some(At {
+            value,
+            at: found.at,
+        })
+    }
+
+    fn json_object(&self, key: &str, table: &DeTable<'_>) -> Option<Map<String, Value>> {
+        let mut object = Map::new();
+        for (name, value) in table {
+            let name: &str = name.get_ref();
+            object.insert(name.to_owned(), self.json(key, value)?);
+        }
+        Some(object)
+    }
+
+    fn json(&self, key: &str, value: &Spanned<DeValue<'_>>) -> Option<Value> {
+        let json = match value.get_ref() {
+            DeValue::String(text) => Some(Value::String(text.to_string())),
+            DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
+                .ok()
+                .map(Value::from),
+            DeValue::Float(number) => {
+                let number = number.as_str().parse::<f64>().ok();
+                number.and_then(Number::from_f64).map(Value::Number)
+            }
+            DeValue::Boolean(is) => Some(Value::Bool(*is)),
+            DeValue::Datetime(date) => Some(Value::String(date.to_string())),
+            DeValue::Array(array) => {
+                let items = array.iter().map(|item| self.json(key, item));
+                return items.collect::<Option<_>>().map(Value::Array);
+            }
+            DeValue::Table(table) => return self.json_object(key, table).map(Value::Object),
+        };
+        if json.is_none() {
+            let text = format!("`{key}` contains a number that JSON cannot hold");
+            self.source.fault(value.span().start, text);
+        }
+        json
     }
 
     pub(super) fn table(&mut self, key: &'static str, level: Level) -> Option<Table<'a>> {

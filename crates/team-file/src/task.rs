@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use agent_team_protocol::spec::TaskSpec;
+use agent_team_protocol::spec::{METADATA_MAX, TaskSpec};
 use agent_team_protocol::{MemberName, TaskId};
+use serde_json::{Map, Value};
 
 use super::member::Member;
 use super::role::{LEAD, Roles};
@@ -76,6 +77,7 @@ fn draft<'a>(
     let after = table.strings("after").unwrap_or_default();
     let mut text = |key| table.string(key).map(|found| found.value.to_owned());
     let (description, run, verify) = (text("description"), text("run"), text("verify"));
+    let active_form = text("active_form");
     let mut list = |key| {
         let strings = table.strings(key).unwrap_or_default();
         strings
@@ -106,8 +108,10 @@ fn draft<'a>(
         run,
         verify,
         rerun: table.boolean("rerun").unwrap_or(true),
-        active_form: None,
-        metadata: None,
+        active_form,
+        metadata: table
+            .object("metadata")
+            .and_then(|found| metadata(source, found)),
     };
     table.finish();
     let named = key.or(title)?;
@@ -116,6 +120,16 @@ fn draft<'a>(
         after,
         spec,
     })
+}
+
+fn metadata(source: &Source<'_>, found: At<Map<String, Value>>) -> Option<Map<String, Value>> {
+    let bytes = serde_json::to_string(&found.value).map_or(usize::MAX, |text| text.len());
+    if bytes <= METADATA_MAX {
+        return Some(found.value);
+    }
+    let text = format!("`metadata` has {bytes} bytes as JSON, and the limit is {METADATA_MAX}");
+    source.fault(found.at, text);
+    None
 }
 
 fn member(source: &Source<'_>, name: At<&str>, members: &[Member]) -> Option<MemberName> {

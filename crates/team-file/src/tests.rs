@@ -113,6 +113,8 @@ verify = "true"
 rerun = false
 for = "lead"
 labels = ["slow"]
+active_form = "Testing"
+metadata = { ticket = 17, due = 2026-11-30, tags = ["ci", 1.5, true], owner = { team = "core" } }
 
 [[task]]
 key = "build"
@@ -203,6 +205,12 @@ fn a_good_file_gives_the_team_it_describes() {
         "`lead` is the lead, whatever her name"
     );
     assert!(!test.rerun && build.rerun);
+    assert_eq!(test.active_form.as_deref(), Some("Testing"));
+    let metadata = serde_json::json!({
+        "ticket": 17, "due": "2026-11-30", "tags": ["ci", 1.5, true], "owner": {"team": "core"},
+    });
+    assert_eq!(test.metadata, metadata.as_object().cloned());
+    assert_eq!((&build.active_form, &build.metadata), (&None, &None));
     assert_eq!(
         (build.key.as_str(), build.title.as_str(), build.priority),
         ("build", "Build", -3)
@@ -397,6 +405,14 @@ fn every_fault_is_told_with_its_place_and_what_to_do() {
         (
             "[lead]\nname = \"ada\"\n[[member]]\nname = \"ada\"",
             "team.toml:4:8: \"ada\" is already the name of the member in line 2",
+        ),
+        (
+            "[[member]]\nname = \"ada\"\n[[task]]\ntitle = \"Build\"\nmetadata = 17",
+            "team.toml:5:12: `metadata` must be a table, not a whole number",
+        ),
+        (
+            "[[member]]\nname = \"ada\"\n[[task]]\ntitle = \"Build\"\nmetadata = { a = [nan] }",
+            "team.toml:5:19: `metadata` contains a number that JSON cannot hold",
         ),
         // References.
         (
