@@ -93,6 +93,7 @@ async fn who_only_waits_ends_at_once() {
     rig.ok(["send", "lead", "Wait for ada"]).await;
     rig.until_member("lead", |lead| lead.waiting.is_some())
         .await;
+    rig.ok(["ps"]).await.says("waiting (messages)");
     let before = Instant::now();
     rig.ok(["down"]).await;
     let took = before.elapsed();

@@ -1,12 +1,16 @@
 //! Members as people see them: names in their own colour, states in a colour that says how worried to be.
 
 use agent_team_protocol::spec::Colour;
+use agent_team_protocol::text::visible_label;
 use agent_team_protocol::view::{MemberState, MemberView, Waiting};
 use agent_team_system::clock;
 use owo_colors::{Style, XtermColors};
 
 use super::table::{Cell, Table, elastic, fixed};
 use super::{columns, text, time, usage};
+
+/// Most columns of what a member waits for, such as "tasks T-3, T-4".
+const WAITED_FOR: usize = 24;
 
 fn style(colour: Colour) -> Style {
     Style::new().color(XtermColors::from(colour.ansi256()))
@@ -28,7 +32,7 @@ fn state(state: MemberState) -> &'static str {
     }
 }
 
-/// `waiting (model, 18 s)`, `working (asks you, M-5)`, `idle, not connected`
+/// `waiting (model, 18 s)`, `waiting (tasks T-3, T-4)`, `working (asks you, M-5)`, `idle, not connected`
 pub(crate) fn state_and_cause(member: &MemberView) -> String {
     let cause = member.waiting.as_ref().map(|waiting| match waiting {
         Waiting::Budget { .. } => " (budget)".to_owned(),
@@ -38,7 +42,7 @@ pub(crate) fn state_and_cause(member: &MemberView) -> String {
         }
         Waiting::Permission { request } => format!(" ({request})"),
         Waiting::Plan { request, number } => format!(" ({request}, plan {number})"),
-        Waiting::Reply { .. } => " (others)".to_owned(),
+        Waiting::Reply { what } => format!(" ({})", visible_label(what, WAITED_FOR)),
         Waiting::Unknown => String::new(),
     });
     let cause = match (cause, member.asks_user) {
