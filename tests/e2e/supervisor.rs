@@ -80,7 +80,10 @@ async fn a_team_that_another_process_writes_is_not_opened() {
     let refusal = rig.refused(1, ["up"]).await;
     assert_eq!(refusal["code"], "storage_failed", "{refusal}");
     let message = refusal["message"].as_str().unwrap();
-    assert!(message.contains("another supervisor has"), "{message}");
+    assert!(
+        message.contains("another supervisor writes it"),
+        "{message}"
+    );
     drop(lock);
     rig.ok(["up"]).await;
 }

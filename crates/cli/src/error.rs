@@ -238,16 +238,14 @@ impl From<ConnectError> for Failure {
     fn from(error: ConnectError) -> Self {
         match error {
             ConnectError::Refused(refusal) => refusal.into(),
-            error @ ConnectError::Stopped { pid } => {
-                unreachable("the supervisor cannot be reached")
-                    .because(&error)
-                    .hint(format!("continue it with: kill -CONT {pid}"))
-            }
+            error @ ConnectError::Stopped { pid } => unreachable("cannot reach the supervisor")
+                .because(&error)
+                .hint(format!("continue it with: kill -CONT {pid}")),
             error @ (ConnectError::Unreachable { .. }
             | ConnectError::Ended
             | ConnectError::TimedOut
             | ConnectError::Protocol(_)) => {
-                unreachable("the supervisor cannot be reached").because(&error)
+                unreachable("cannot reach the supervisor").because(&error)
             }
         }
     }
@@ -261,7 +259,7 @@ impl From<ConnectOrStartError> for Failure {
             error @ (ConnectOrStartError::Binary(_)
             | ConnectOrStartError::Start(_)
             | ConnectOrStartError::Lock(_)) => {
-                unreachable("the supervisor could not be started").because(&error)
+                unreachable("cannot start the supervisor").because(&error)
             }
         }
     }

@@ -5,8 +5,8 @@
 //! POSIX locks on the database end when any descriptor of the database is closed in this process.
 //!
 //! The file is written at each commit and never synced. After a power cut it may contain an older revision, which is no
-//! contradiction. With [`Durability::Process`] the journal may be the older one: then the file counts under the boot alone
-//! in which it was written.
+//! contradiction. With [`Durability::Process`] the journal itself may lose its newest events in a power cut. The file then
+//! names the boot under which it was written, and counts only under that boot.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -85,7 +85,7 @@ pub enum OpenError {
         source: io::Error,
     },
     /// Another writer has the team open, in this process or in another one.
-    #[error("another supervisor has {} open", .file.display())]
+    #[error("cannot open {}: another supervisor writes it", .file.display())]
     InUse { file: PathBuf },
     /// The journal reads well and ends before what was acknowledged: its write-ahead log was removed, or the database
     /// was replaced by an older one.

@@ -46,7 +46,7 @@ impl Endpoint {
         match bound {
             Ok(listener) => {
                 tracing::warn!(socket = %self.path.display(), "the socket was removed: bound again");
-                // Connections that it accepted go on.
+                // Accepted connections stay open.
                 self.accepting.abort();
                 *self = Self::serve(listener, server);
             }

@@ -152,7 +152,7 @@ pub struct Evidence {
     pub runs: BTreeMap<String, Vec<Mark>>,
     /// How often each numbered command ran that needs the user's permission.
     pub commands: BTreeMap<u64, u64>,
-    /// What was still unfinished a minute after the last fault.
+    /// Work that was still unfinished 90 s after the last fault.
     pub unfinished: Vec<String>,
     /// The most memory that a supervisor took, in bytes, and its most descriptors.
     pub memory: u64,

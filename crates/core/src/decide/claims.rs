@@ -47,7 +47,7 @@ impl Turn<'_> {
     pub(super) fn return_claims(&mut self, member: &MemberName, why: &str) {
         for task in self.claims_of(member) {
             if may_start_again(&task) {
-                let note = format!("{member} gave it back: {why}");
+                let note = format!("{member} released it: {why}");
                 self.record(Event::TaskReleased {
                     task: task.id,
                     note: note.into(),
@@ -60,8 +60,8 @@ impl Turn<'_> {
         }
     }
 
-    /// Returns a claim on request. Its owner does not take it again by itself. When owners have released it
-    /// too often it fails: otherwise it would circle between members for as long as their models cost money.
+    /// Returns a claim on request. Its owner does not take it again by itself. A task that its owners have released
+    /// too often fails, so that it does not pass between members without end.
     pub(super) fn release_claim(&mut self, by: &Party, task: &Task, note: Arc<str>) {
         if !may_start_again(task) {
             return self.fail_lost(task, &format!("{by} released it"));

@@ -137,7 +137,7 @@ pub(crate) struct DriverHandle {
 }
 
 impl DriverHandle {
-    /// Why nothing of this team can be stored any more, if its files are gone.
+    /// Why the team can no longer be stored, if its files are gone.
     pub(crate) fn storage_error(&self) -> Option<String> {
         self.history.check().err().map(|moved| moved.to_string())
     }
@@ -156,7 +156,7 @@ impl DriverHandle {
 #[derive(Debug, Default)]
 pub(crate) struct Watched {
     pub(crate) is_down: std::cell::Cell<bool>,
-    /// The team was deleted: its driver answers no call any more.
+    /// The team was deleted: its driver answers no further call.
     pub(crate) is_deleted: std::cell::Cell<bool>,
 }
 
@@ -269,7 +269,7 @@ enum Storage {
     Stored,
     /// No room: only what ends things is accepted. These wait for the answer to a probe.
     Full(Vec<Request>),
-    /// Nothing is acknowledged any more, because of this.
+    /// Why no further call is acknowledged.
     Failed(String),
 }
 
