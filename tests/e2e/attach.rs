@@ -68,7 +68,7 @@ async fn attach_puts_a_person_into_a_members_pane_where_a_typed_line_becomes_a_t
 }
 
 #[tokio::test]
-async fn of_a_big_and_a_small_terminal_the_one_last_used_gives_the_size() {
+async fn the_terminal_last_used_determines_the_size() {
     if !tmux::is_here() {
         return;
     }
@@ -187,7 +187,7 @@ async fn a_message_appears_in_its_members_pane() {
 }
 
 #[tokio::test]
-async fn attach_to_a_team_without_panes_shows_them_here_or_says_what_to_do() {
+async fn attach_without_panes_shows_members_here_or_a_hint() {
     let rig = headless(&["ada"], "");
     rig.ok(["up"]).await;
     let mut screen = rig.on_terminal(["attach"]);

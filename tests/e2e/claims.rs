@@ -7,6 +7,7 @@ use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by_model};
 use serde_json::{Value, json};
 
 use crate::agents::{asking, greeting, rig};
+use crate::teams::{headless, task};
 
 fn repository() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
@@ -137,6 +138,23 @@ const VERBS: &[(&str, &[&str])] = &[
     ("up", &["up"]),
 ];
 
+/// Verbs that print a line of JSON for each item.
+const STREAMS: &[&[&str]] = &[
+    &["logs", "ada"],
+    &["events"],
+    &["audit"],
+    &["audit", "export"],
+];
+
+fn documents(arguments: &[&str], text: Vec<u8>) -> Vec<Value> {
+    let text = String::from_utf8(text).expect("it is text");
+    let documents = serde_json::Deserializer::from_str(&text).into_iter::<Value>();
+    let document = |parsed: Result<Value, serde_json::Error>| {
+        parsed.unwrap_or_else(|error| panic!("{arguments:?} printed no JSON ({error}): {text}"))
+    };
+    documents.map(document).collect()
+}
+
 #[tokio::test]
 async fn every_verb_takes_json() {
     assert!(readme().contains("`agent-team help` lists every verb. Each takes `--json`"));
@@ -155,15 +173,18 @@ async fn every_verb_takes_json() {
             .unwrap_or(all.len());
         all.insert(place, "--json");
         let output = rig.command(&all).output().await.expect("it runs");
-        let text = String::from_utf8(output.stdout).expect("it is text");
-        assert!(
-            output.status.code() != Some(2),
-            "{all:?}: {:?}",
-            output.stderr
-        );
-        let values = serde_json::Deserializer::from_str(&text).into_iter::<Value>();
-        for value in values {
-            value.unwrap_or_else(|error| panic!("{all:?} printed no JSON ({error}): {text}"));
+        let stdout = documents(&all, output.stdout);
+        let stderr = documents(&all, output.stderr);
+        match output.status.code().expect("no signal ended it") {
+            0 if STREAMS.contains(arguments) => assert_eq!(stderr, [] as [Value; 0], "{all:?}"),
+            0 => assert_eq!((stdout.len(), stderr.len()), (1, 0), "{all:?}: {stdout:?}"),
+            code @ (1 | 3 | 4) => {
+                assert_eq!((stdout.len(), stderr.len()), (0, 1), "{all:?}: {stdout:?}");
+                let error = &stderr[0]["error"];
+                assert!(error["code"].is_string(), "{all:?} ({code}): {error}");
+                assert!(error["message"].is_string(), "{all:?} ({code}): {error}");
+            }
+            code => panic!("{all:?} exited with {code}: {stderr:?}"),
         }
     }
     let help = rig.ok(["help"]).await.stdout;
@@ -288,6 +309,20 @@ async fn outputs_hold_the_results_of_the_members() {
         listed.contains("T-1 completed: greeting.txt says hello"),
         "{listed}"
     );
+}
+
+#[tokio::test]
+async fn outputs_hold_the_reasons_of_failed_tasks() {
+    let rig = headless(&["ada"], &task("Fail", "exit 3", ""));
+    for _ in 0..2 {
+        let report = rig.run(["up", "--wait", "--json"]).await.expect(1).json();
+        let reason = report["tasks"][0]["result"].as_str().expect("a reason");
+        assert!(reason.contains('3'), "{reason}");
+        assert_eq!(report["tasks"][0]["owner"], "ada");
+        assert_eq!(report["outputs"], json!({"ada": reason}));
+        // The second report is of the stored team.
+        rig.ok(["supervisor", "restart"]).await;
+    }
 }
 
 #[tokio::test]

@@ -134,7 +134,7 @@ async fn nobody_restarts_a_supervisor_that_was_terminated_and_the_next_command_d
 }
 
 #[tokio::test]
-async fn who_starts_a_supervisor_while_another_is_ending_starts_one_after_it() {
+async fn a_supervisor_starts_after_an_ending_one() {
     let mut rig = headless(&["ada"], "");
     // What the first one says is heard only when the one that was in its way has gone.
     rig.script_supervisor(

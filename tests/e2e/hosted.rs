@@ -146,7 +146,7 @@ async fn when_their_process_dies_all_start_again_and_their_tasks_run_again() {
 }
 
 #[tokio::test]
-async fn when_one_does_not_end_their_process_is_killed_and_the_others_come_back() {
+async fn a_hosted_member_that_does_not_end_restarts_the_others() {
     let rig = hosted(&["ada", "bob"], &["ada", "bob"].map(gated).concat());
     rig.ok(["up"]).await;
     let ada = until_begun(&rig, "ada").await;

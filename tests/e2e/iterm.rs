@@ -95,7 +95,7 @@ async fn crash(rig: &Rig, name: &str) -> MemberView {
 }
 
 #[tokio::test]
-async fn inside_iterm2_members_have_sessions_in_a_tab_of_their_own_and_nobodys_focus_moves() {
+async fn iterm2_members_get_a_tab_and_the_focus_stays() {
     let run = "echo the work; mkfifo gate; cat gate";
     let task = task("Long \\(app.quit())", run, "for = \"bob\"");
     for options in [&[][..], &["--old"]] {
@@ -229,7 +229,7 @@ async fn a_tab_that_is_full_is_followed_by_another() {
 }
 
 #[tokio::test]
-async fn who_lost_a_session_goes_on_and_gets_another_without_a_restart() {
+async fn a_member_without_a_session_gets_another_one() {
     let gated = "mkfifo gate; echo before; cat gate; echo after";
     let task = task("Long", gated, "for = \"ada\"");
     let Some(mut world) = world(&["ada", "bob"], &task, &[]).await else {
@@ -305,7 +305,7 @@ async fn while_the_app_is_away_members_start_headless() {
 }
 
 #[tokio::test]
-async fn a_killed_workers_session_stays_to_be_read_and_its_place_is_the_successors() {
+async fn a_killed_workers_session_stays_readable() {
     let Some(mut world) = world(&["ada", "bob", "cyd"], "", &[]).await else {
         return;
     };

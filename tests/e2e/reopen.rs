@@ -110,7 +110,7 @@ async fn a_pane_closed_by_hand_is_opened_again_with_what_was_shown_and_the_same_
 }
 
 #[tokio::test]
-async fn a_pane_that_shows_nobody_any_more_keeps_its_text_and_says_what_to_do() {
+async fn a_pane_without_a_member_keeps_its_text_and_a_hint() {
     if !tmux::is_here() {
         return;
     }

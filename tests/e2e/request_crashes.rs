@@ -154,7 +154,7 @@ async fn a_worker_dies_at_each_step() {
 }
 
 #[tokio::test]
-async fn a_worker_that_was_stopped_dies_before_it_begins_what_was_allowed() {
+async fn a_stopped_worker_dies_before_an_allowed_call_begins() {
     cell(Who::Worker, Step::Decided).await;
 }
 

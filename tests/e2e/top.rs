@@ -301,7 +301,7 @@ async fn next_leads_to_who_waits_and_status_lines_say_who_it_is() {
 }
 
 #[tokio::test]
-async fn a_key_of_the_persons_own_tmux_leads_from_any_window_and_session_to_who_waits() {
+async fn a_key_of_the_users_tmux_shows_the_waiting_member() {
     if !tmux::is_here() {
         return;
     }

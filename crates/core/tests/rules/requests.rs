@@ -535,7 +535,7 @@ fn a_stale_launch_asks_nothing() {
 }
 
 #[test]
-fn a_shell_line_of_a_task_is_written_by_who_carries_out_its_request() {
+fn a_tasks_shell_line_needs_the_allowed_request() {
     let mut rig = Rig::of(file(&["ada", "bob"]));
     let add = |title: &str, allowed: bool| Call::AddTask {
         plan: TaskPlan {
