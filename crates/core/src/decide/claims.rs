@@ -64,7 +64,12 @@ impl Turn<'_> {
     /// too often fails, so that it does not pass between members without end.
     pub(super) fn release_claim(&mut self, by: &Party, task: &Task, note: Arc<str>) {
         if !may_start_again(task) {
-            return self.fail_lost(task, &format!("{by} released it"));
+            let note = &note[..note.floor_char_boundary(NOTE_MAX)];
+            let why = match note.is_empty() {
+                true => format!("{by} released it"),
+                false => format!("{by} released it: {note}"),
+            };
+            return self.fail_unrepeatable(task, &why);
         }
         let by_owner = matches!(by, Party::Member(_)) && task.owner() == Some(by);
         let releases = task.releases + u32::from(by_owner);
@@ -111,8 +116,12 @@ impl Turn<'_> {
     }
 
     fn fail_lost(&mut self, task: &Task, why: &str) {
+        self.fail_unrepeatable(task, &format!("worker lost: {why}"));
+    }
+
+    fn fail_unrepeatable(&mut self, task: &Task, why: &str) {
         let reason = format!(
-            "worker lost: {why}. Its run may not be repeated (rerun = false); `agent-team task retry {}` starts it again",
+            "{why}. Its run may not be repeated (rerun = false); `agent-team task retry {}` starts it again",
             task.id
         );
         self.record(Event::TaskFailed {
