@@ -62,8 +62,8 @@ pub(super) fn tools(seat: &Arc<Seat>) -> [Box<dyn Tool>; 6] {
         changing(
             seat,
             "update_task",
-            "Changes fields of a task; what is left out stays. `state` changes its state: in_progress claims it, \
-             completed completes it with `note` as the result, pending releases it. Only its owner and the lead may.",
+            "Change fields of a task; what is left out stays. `state` in_progress claims it, pending releases it; \
+             complete_task completes it. Only its owner and the lead may.",
             claiming::update,
         ),
         changing(

@@ -113,10 +113,7 @@ async fn a_check_that_fails_keeps_the_task_open() {
     });
     rig.shared.claims.note(TaskId(1), Generation(1));
     let told = rig
-        .refused(
-            "update_task",
-            json!({"task": "T-1", "state": "completed", "note": "x"}),
-        )
+        .refused("complete_task", json!({"task": "T-1", "result": "x"}))
         .await;
     assert!(
         told.contains("`make check` failed") && told.contains("2 tests failed"),
@@ -129,14 +126,24 @@ async fn a_check_that_fails_keeps_the_task_open() {
 async fn an_empty_result_completes_nothing() {
     let rig = Rig::new(false, |method, _| unexpected(method));
     rig.shared.claims.note(TaskId(1), Generation(1));
-    for (tool, input) in [
-        ("complete_task", json!({"task": "T-1", "result": " \n"})),
-        ("update_task", json!({"task": "T-1", "state": "completed"})),
-    ] {
-        let told = rig.refused(tool, input).await;
-        assert!(told.contains("T-1 is not completed"), "{told}");
-    }
+    let told = rig
+        .refused("complete_task", json!({"task": "T-1", "result": " \n"}))
+        .await;
+    assert!(told.contains("T-1 is not completed"), "{told}");
     assert_eq!(rig.shared.claims.tasks(), [TaskId(1)]);
+}
+
+#[tokio::test]
+async fn only_complete_task_completes_a_task() {
+    let rig = Rig::new(false, |method, _| unexpected(method));
+    rig.shared.claims.note(TaskId(1), Generation(1));
+    let input = json!({"task": "T-1", "state": "completed", "note": "done"});
+    let told = rig.refused("update_task", input).await;
+    assert!(told.contains("only complete_task completes"), "{told}");
+    assert_eq!(rig.shared.claims.tasks(), [TaskId(1)]);
+    let offered = rig.tool("update_task").spec().input.to_string();
+    assert!(offered.contains("in_progress"), "{offered}");
+    assert!(!offered.contains("completed\""), "{offered}");
 }
 
 #[tokio::test]

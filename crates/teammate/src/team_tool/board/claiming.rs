@@ -68,8 +68,10 @@ async fn results_before(seat: &Seat, task: &TaskView) -> String {
 #[serde(rename_all = "snake_case")]
 enum Next {
     InProgress,
-    Completed,
     Pending,
+    /// Not offered: read so that the refusal can name the tool.
+    #[schemars(skip)]
+    Completed,
 }
 
 /// A field that may have no value.
@@ -113,7 +115,7 @@ pub(super) struct Update {
     #[serde(default)]
     #[schemars(with = "Next")]
     state: Option<Next>,
-    /// With `state` completed: the result. With pending: why it is given back.
+    /// With `state` pending: why it is given back.
     note: Option<String>,
 }
 
@@ -156,10 +158,14 @@ pub(super) async fn update(seat: Arc<Seat>, args: Update) -> Result<String, Tool
         || changes.assignee.is_some()
         || !changes.clear.is_empty();
     let note = match (args.state, args.note) {
-        (Some(Next::Completed | Next::Pending), note) => note.unwrap_or_default(),
+        (Some(Next::Completed), _) => {
+            let text = "`state`: only complete_task completes a task; call it with the result";
+            return Err(ToolError::Input(text.to_owned()));
+        }
+        (Some(Next::Pending), note) => note.unwrap_or_default(),
         (Some(Next::InProgress) | None, None) => String::new(),
         (Some(Next::InProgress) | None, Some(_)) => {
-            let text = "`note` goes with `state` completed or pending; to write to somebody, use send_message";
+            let text = "`note` goes with `state` pending; to write to a member, use send_message";
             return Err(ToolError::Input(text.to_owned()));
         }
     };
@@ -178,10 +184,8 @@ pub(super) async fn update(seat: Arc<Seat>, args: Update) -> Result<String, Tool
             .await?;
         told.push(format!("{task} is changed.{}", overlaps(&changed)));
     }
-    match args.state {
-        Some(Next::Completed) => told.push(ending::complete_with(&seat, task, note).await?),
-        Some(Next::Pending) => told.push(ending::release_with(&seat, task, note).await?),
-        Some(Next::InProgress) | None => {}
+    if args.state == Some(Next::Pending) {
+        told.push(ending::release_with(&seat, task, note).await?);
     }
     Ok(told.join("\n"))
 }

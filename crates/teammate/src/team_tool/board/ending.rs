@@ -44,30 +44,14 @@ pub(super) struct Release {
 }
 
 pub(super) async fn complete(seat: Arc<Seat>, args: Complete) -> Result<String, ToolError> {
-    complete_with(&seat, args.task, args.result).await
-}
-
-pub(super) async fn fail(seat: Arc<Seat>, args: Fail) -> Result<String, ToolError> {
-    end::<TaskFail>(&seat, args.task, args.reason).await?;
-    Ok(format!("{} has failed.", args.task))
-}
-
-pub(super) async fn release(seat: Arc<Seat>, args: Release) -> Result<String, ToolError> {
-    release_with(&seat, args.task, args.note).await
-}
-
-pub(super) async fn complete_with(
-    seat: &Seat,
-    task: TaskId,
-    result: String,
-) -> Result<String, ToolError> {
+    let Complete { task, result } = args;
     if result.trim().is_empty() {
         return Err(ToolError::Input(format!(
             "{task} is not completed: the result is empty. Say what was done and where, and how it was checked"
         )));
     }
     // Before the line runs: it may take long, and is nothing that a former owner should start.
-    generation(seat, task).await?;
+    generation(&seat, task).await?;
     let view = seat.call::<TaskShow>(OneTask { task }).await?;
     if let Some(line) = &view.verify {
         let verified = seat.shared.verify.verify(task, line).await;
@@ -78,8 +62,17 @@ pub(super) async fn complete_with(
             ToolError::Failed(text)
         })?;
     }
-    end::<TaskComplete>(seat, task, result).await?;
+    end::<TaskComplete>(&seat, task, result).await?;
     Ok(format!("{task} is completed."))
+}
+
+pub(super) async fn fail(seat: Arc<Seat>, args: Fail) -> Result<String, ToolError> {
+    end::<TaskFail>(&seat, args.task, args.reason).await?;
+    Ok(format!("{} has failed.", args.task))
+}
+
+pub(super) async fn release(seat: Arc<Seat>, args: Release) -> Result<String, ToolError> {
+    release_with(&seat, args.task, args.note).await
 }
 
 pub(super) async fn release_with(
