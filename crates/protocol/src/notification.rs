@@ -124,7 +124,13 @@ pub struct StopMember {
 pub struct Inform {
     /// One line, as nothing but text.
     pub text: String,
-    /// The pending request that the lead may allow: the news wakes an idle lead and ends its `wait`.
+    /// The request that the news is about. Absent only from builds before this field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<RequestId>,
+    /// It waits for a decision, and the lead may deny it: the news ends the lead's `wait`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pending: bool,
+    /// The pending request, if the lead may also allow it: the news wakes an idle lead, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decide: Option<RequestId>,
 }

@@ -397,10 +397,8 @@ pub(crate) fn news(request: &Request) -> Option<String> {
             format!("of {member} was denied by {by}")
         }
         RequestState::Denied { by, reason } => format!("of {member} was denied by {by}: {reason}"),
-        RequestState::Begun { .. }
-        | RequestState::Ended
-        | RequestState::Unknown
-        | RequestState::Withdrawn => return None,
+        RequestState::Withdrawn => format!("of {member} was withdrawn"),
+        RequestState::Begun { .. } | RequestState::Ended | RequestState::Unknown => return None,
     };
     Some(visible_label(&format!("{id} {told}"), NEWS))
 }

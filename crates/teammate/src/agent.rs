@@ -42,7 +42,7 @@ use std::time::Duration;
 
 use agent_team_face::Tone;
 use agent_team_protocol::RequestId;
-use agent_team_protocol::notification::{Assignment, MemberWaits, ShowPane, TaskOutput};
+use agent_team_protocol::notification::{Assignment, Inform, MemberWaits, ShowPane, TaskOutput};
 use agent_team_protocol::spec::AgentSpec;
 use agent_team_protocol::text::visible_line;
 use agent_team_protocol::view::Waiting;
@@ -67,7 +67,7 @@ use crate::link::{LinkEvent, Notice, Over, Ticket};
 use crate::model::Model;
 use crate::pane::{AgentEvent, AgentPane};
 use crate::sleep_until;
-use crate::team_tool::{Arrivals, Claims, Shared};
+use crate::team_tool::{Arrivals, Claims, PendingRequest, Shared};
 use crate::tool::confine::Confinement;
 use crate::tool::{Bench, Permission, Tool};
 use crate::typed::{Act, Acted, Done};
@@ -165,6 +165,7 @@ impl Agent {
                 search: false,
                 toolbox,
                 system: String::new(),
+                lead: None,
                 desk,
                 inbox: Inbox::new(inputs, shared.arrivals.clone(), shared.claims.clone()),
                 shared,
@@ -330,18 +331,7 @@ impl Agent {
                 self.shared.arrivals.deliver(deliver.messages);
                 self.tell(Input::Arrived { urgent });
             }
-            LinkEvent::Inform(inform) => {
-                self.note(&visible_line(&inform.text));
-                match inform.decide {
-                    None => self.tell(Input::Informed(inform.text)),
-                    Some(request) => {
-                        let arrivals = &self.shared.arrivals;
-                        if arrivals.ask_for_decision(request, inform.text) {
-                            self.tell(Input::Arrived { urgent: false });
-                        }
-                    }
-                }
-            }
+            LinkEvent::Inform(inform) => self.inform(inform),
             LinkEvent::Allowance(allowance) => self.tell(Input::Allowance(allowance)),
             LinkEvent::Show(show) => {
                 self.move_pane(&show);
@@ -354,6 +344,33 @@ impl Agent {
             }
             LinkEvent::Over(Over::Stopped) => self.vanish("the supervisor was stopped"),
             LinkEvent::Over(Over::Retired(why)) => self.vanish(&format!("retired: {why}")),
+        }
+    }
+
+    /// Shows news of a teammate's request, and passes it to the agent loop. A pending request that has arrived before,
+    /// over an earlier connection, is no news.
+    fn inform(&mut self, inform: Inform) {
+        let shown = visible_line(&inform.text).into_owned();
+        match inform.request.or(inform.decide) {
+            Some(id) if inform.pending || inform.decide.is_some() => {
+                let request = PendingRequest {
+                    id,
+                    line: inform.text,
+                    may_allow: inform.decide.is_some(),
+                };
+                if self.shared.arrivals.add_request(request) {
+                    self.note(&shown);
+                    self.tell(Input::Arrived { urgent: false });
+                }
+            }
+            over => {
+                if let Some(id) = over {
+                    self.shared.arrivals.end_request(id);
+                    self.tell(Input::RequestOver(id));
+                }
+                self.note(&shown);
+                self.tell(Input::Informed(inform.text));
+            }
         }
     }
 

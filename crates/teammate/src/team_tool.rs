@@ -37,7 +37,7 @@ pub(crate) use board::ENDS_TASK;
 pub(crate) use members::FINISH;
 pub(crate) use wait::NAME as WAIT;
 
-pub use arrivals::Arrivals;
+pub use arrivals::{Arrivals, PendingRequest};
 pub use claims::Claims;
 pub use lines::message_line;
 pub(crate) use members::role_of;

@@ -496,13 +496,13 @@ impl Turn<'_> {
                 }
             }
         };
-        let (member, launch) = (name.clone(), launch.clone());
-        self.record(Event::LaunchEnded {
-            member,
-            launch,
+        let ended = Event::LaunchEnded {
+            member: name.clone(),
+            launch: launch.clone(),
             restarts,
             next: next.clone(),
-        });
+        };
+        self.record_end(&name, ended);
         match next {
             Next::Launch | Next::Cool { .. } => {}
             Next::Stop => self.return_claims(&name, &reason),
@@ -521,10 +521,11 @@ impl Turn<'_> {
 
     /// A member without a launch, as she is to stay; what she held goes back to the board.
     pub(super) fn park(&mut self, name: &MemberName, next: Next, why: &str) {
-        self.record(Event::MemberParked {
+        let parked = Event::MemberParked {
             member: name.clone(),
             next,
-        });
+        };
+        self.record_end(name, parked);
         self.return_claims(name, why);
     }
 

@@ -111,7 +111,7 @@ impl Turn<'_> {
         request
     }
 
-    /// The lead knows what her teammates wait for, unless it is her own word.
+    /// Informs the lead that the state of a teammate's request changed, unless the lead itself changed it.
     fn inform_lead(&mut self, id: RequestId, by: Option<&Party>) {
         let Some(lead) = self.team.lead().map(|lead| lead.plan.name.clone()) else {
             return;
@@ -257,6 +257,7 @@ impl Turn<'_> {
                 task: None,
                 via: via.clone(),
             });
+            self.inform_lead(*id, Some(by));
         }
     }
 
@@ -308,7 +309,8 @@ impl Turn<'_> {
     pub(super) fn withdraw_request(&mut self, by: &Origin, id: RequestId) -> Decided {
         let (request, _) = self.own_request(by, id)?;
         if request.is_open() {
-            self.record(Event::RequestWithdrawn { request: id });
+            let was_pending = request.is_pending();
+            self.withdraw(id, was_pending);
         }
         Ok(Answer::Done.into())
     }
@@ -316,18 +318,39 @@ impl Turn<'_> {
     /// Her turn is over: what she asked in it she waits for no more, and what she was allowed and did not do, she may
     /// not do later.
     pub(super) fn withdraw_waiting(&mut self, name: &MemberName) {
-        let open = self
-            .team
-            .requests
-            .iter()
-            .filter(|request| request.is_open());
-        let hers: Vec<RequestId> = open
-            .filter(|request| request.member == *name)
-            .map(|request| request.id)
-            .collect();
-        for request in hers {
-            self.record(Event::RequestWithdrawn { request });
+        for (request, was_pending) in self.open_requests_of(name) {
+            self.withdraw(request, was_pending);
         }
+    }
+
+    /// The lead knows the end of a request that was decided.
+    fn withdraw(&mut self, request: RequestId, was_pending: bool) {
+        self.record(Event::RequestWithdrawn { request });
+        if was_pending {
+            self.inform_lead(request, None);
+        }
+    }
+
+    /// Records an event that ends a member's launch or parks it, which withdraws its open requests unless it continues.
+    pub(super) fn record_end(&mut self, name: &MemberName, event: Event) {
+        let open = self.open_requests_of(name);
+        self.record(event);
+        for (id, was_pending) in open {
+            let request = self.team.requests.get(id);
+            let is_withdrawn = request.is_some_and(|it| it.state == RequestState::Withdrawn);
+            if was_pending && is_withdrawn {
+                self.inform_lead(id, None);
+            }
+        }
+    }
+
+    /// Each with whether it waits for a decision.
+    fn open_requests_of(&self, name: &MemberName) -> Vec<(RequestId, bool)> {
+        let requests = self.team.requests.iter();
+        requests
+            .filter(|request| request.is_open() && request.member == *name)
+            .map(|request| (request.id, request.is_pending()))
+            .collect()
     }
 
     fn request(&self, id: RequestId) -> Result<&Request, Refused> {

@@ -569,3 +569,29 @@ fn a_tasks_shell_line_needs_the_allowed_request() {
     refused(&mut rig, "ada", add("used up", false));
     rig.by("ada", add("by the rules", true)).task();
 }
+
+#[test]
+fn the_lead_is_informed_of_every_request_that_ends() {
+    let mut rig = Rig::of(file(&["ada", "bob"]));
+    let (first, covered) = (asked(&mut rig, "ada", "d"), asked(&mut rig, "bob", "e"));
+    let allowed = rig.user(Call::Decide {
+        request: first,
+        decree: Decree::Allow {
+            scope: Scope::Team,
+            rules: Vec::new(),
+            delegated: false,
+        },
+        covers: vec![covered],
+        via: None,
+    });
+    assert_eq!(informed(&allowed), [covered, first]);
+    let withdrawn = asked(&mut rig, "ada", "f");
+    let by_itself = rig.by("ada", Call::WithdrawRequest { request: withdrawn });
+    assert_eq!(informed(&by_itself), [withdrawn]);
+    let of_bob = asked(&mut rig, "bob", "g");
+    let kill = Call::Kill {
+        member: name("bob"),
+    };
+    assert_eq!(informed(&rig.user(kill)), []);
+    assert_eq!(informed(&rig.tree_is_gone("bob")), [of_bob]);
+}

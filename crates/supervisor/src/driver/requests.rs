@@ -209,9 +209,15 @@ impl Driver {
         let Some(text) = permission::news(request) else {
             return;
         };
-        let may_allow = request.is_pending() && self.check_delegated(request).is_ok();
-        let decide = may_allow.then_some(request.id);
-        self.notify(lead, &Inform { text, decide });
+        let (id, pending) = (request.id, request.is_pending());
+        let may_allow = pending && self.check_delegated(request).is_ok();
+        let inform = Inform {
+            text,
+            request: Some(id),
+            pending,
+            decide: may_allow.then_some(id),
+        };
+        self.notify(lead, &inform);
     }
 
     /// A lead that connects knows nothing of the requests that wait already: its last connection may have ended before

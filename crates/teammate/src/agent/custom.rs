@@ -133,6 +133,7 @@ impl Comes {
         match input {
             // It is among the arrivals; and what the engine spends is the embedding program's to count.
             Input::Arrived { .. }
+            | Input::RequestOver(_)
             | Input::Informed(_)
             | Input::Welcomed(_)
             | Input::Allowance(_) => None,

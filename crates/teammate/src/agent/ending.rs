@@ -25,14 +25,14 @@ use crate::worker::{LastWords, refused};
 /// Longest result, reason or report: what is cut out of a longer one is named, which takes some room.
 pub(super) const WORDS_MAX: usize = TEXT_MAX - 256;
 
-/// Whether the model was reminded of its task since it last called a tool.
+/// Whether the model was reminded of its task since it last called a tool, or the user or the lead wrote to it.
 #[derive(Debug, Default)]
 pub(super) struct Reminders {
     sent: bool,
 }
 
 impl Reminders {
-    /// The model works: a later end of the turn is worth another reminder.
+    /// The model works, or has something new to answer: a later end of the turn is worth another reminder.
     pub(super) fn reset(&mut self) {
         self.sent = false;
     }

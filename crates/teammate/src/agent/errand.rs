@@ -82,6 +82,7 @@ impl Agent {
     pub(super) fn connected(&mut self, welcome: Welcome) {
         self.pane.face.set_colour(Colour::named(&welcome.colour));
         self.parts.tell_whereabouts(&self.pane.surface);
+        self.shared.arrivals.reconnected();
         // What an earlier connection said holds no more, whatever its revision.
         self.tell(Input::Welcomed(welcome.allowance.clone()));
         if let Some(on) = self.waits.clone() {

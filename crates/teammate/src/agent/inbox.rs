@@ -6,22 +6,25 @@
 
 use std::collections::VecDeque;
 
+use agent_team_protocol::RequestId;
 use agent_team_protocol::notification::{Abandon, Allowance, Assignment, DeliveredMessage};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::engine::Claim;
-use crate::team_tool::{Arrivals, Claims};
+use crate::team_tool::{Arrivals, Claims, PendingRequest};
 
 /// What the worker's loop tells the mind.
 #[derive(Debug)]
 pub(super) enum Input {
-    /// There are new messages, or requests to decide, among the arrivals.
+    /// There are new messages, or pending requests, among the arrivals.
     Arrived {
         urgent: bool,
     },
     Task(Assignment),
     Abandoned(Abandon),
+    /// A teammate's request was decided or withdrawn.
+    RequestOver(RequestId),
     /// Something to know at the next step.
     Informed(String),
     /// As the supervisor said over a new connection.
@@ -38,10 +41,21 @@ pub(super) enum Input {
 pub(super) enum Heard {
     Message(DeliveredMessage),
     Task(Assignment),
-    /// A teammate's request that this member may decide.
-    Request(String),
-    /// The runtime's own words. They wake nobody.
+    Request(PendingRequest),
+    /// The runtime's own words.
     Note(String),
+}
+
+impl Heard {
+    /// Whether an idle member begins a turn for it. A turn costs: what the member cannot bring forward waits for the
+    /// next one.
+    fn wakes(&self) -> bool {
+        match self {
+            Self::Message(_) | Self::Task(_) => true,
+            Self::Request(request) => request.may_allow,
+            Self::Note(_) => false,
+        }
+    }
 }
 
 /// Why what is under way does not go on.
@@ -164,8 +178,7 @@ impl Inbox {
             if let Some(stop @ Interruption::Stop { .. }) = &self.interruption {
                 return Err(stop.clone());
             }
-            let wakes = |heard: &Heard| !matches!(heard, Heard::Note(_));
-            if self.waiting.iter().any(wakes) {
+            if self.waiting.iter().any(Heard::wakes) {
                 return Ok(());
             }
             self.receive().await;
@@ -242,6 +255,11 @@ impl Inbox {
             }
             Input::Task(task) => self.waiting.push_back(Heard::Task(task)),
             Input::Abandoned(abandon) => self.abandoned(&abandon),
+            Input::RequestOver(id) => {
+                let is =
+                    |heard: &Heard| matches!(heard, Heard::Request(request) if request.id == id);
+                self.waiting.retain(|heard| !is(heard));
+            }
             Input::Informed(text) => self.note(text),
             Input::Welcomed(allowance) => self.allowance = allowance,
             Input::Allowance(allowance) => self.allow(allowance),
@@ -314,6 +332,14 @@ mod tests {
             summary: None,
             wants_reply: false,
             redelivered: false,
+        }
+    }
+
+    fn request(id: u64, may_allow: bool) -> PendingRequest {
+        PendingRequest {
+            id: RequestId(id),
+            line: format!("P-{id} ada asks for permission: bash"),
+            may_allow,
         }
     }
 
@@ -413,18 +439,60 @@ mod tests {
     #[tokio::test]
     async fn a_request_to_decide_ends_idleness_once() {
         let (inputs, arrivals, _, mut inbox) = inbox();
-        let line = || "P-1 ada asks for permission: bash".to_owned();
-        let request = agent_team_protocol::RequestId(1);
-        assert!(arrivals.ask_for_decision(request, line()));
+        assert!(arrivals.add_request(request(1, true)));
         inputs.send(Input::Arrived { urgent: false }).unwrap();
         inbox.work().await.unwrap();
-        assert_eq!(inbox.take(), [Heard::Request(line())]);
-        assert!(
-            !arrivals.ask_for_decision(request, line()),
-            "a new connection informs again"
-        );
+        assert_eq!(inbox.take(), [Heard::Request(request(1, true))]);
+        assert!(!arrivals.add_request(request(1, true)));
         inputs.send(Input::Arrived { urgent: false }).unwrap();
         assert_eq!(inbox.take(), []);
+    }
+
+    #[tokio::test]
+    async fn a_request_that_only_the_user_may_allow_leaves_the_lead_idle() {
+        let (inputs, arrivals, _, mut inbox) = inbox();
+        arrivals.add_request(request(1, false));
+        inputs.send(Input::Arrived { urgent: false }).unwrap();
+        let finish_at = Instant::now();
+        inputs.send(Input::Stop { finish_at }).unwrap();
+        assert_eq!(inbox.work().await, Err(Interruption::Stop { finish_at }));
+        assert_eq!(inbox.take(), [Heard::Request(request(1, false))]);
+    }
+
+    #[tokio::test]
+    async fn a_decided_request_is_dropped_unless_the_model_saw_it() {
+        let (inputs, arrivals, _, mut inbox) = inbox();
+        // One among the arrivals, one that the inbox has pulled.
+        arrivals.add_request(request(1, true));
+        inputs.send(Input::Arrived { urgent: false }).unwrap();
+        inbox.work().await.unwrap();
+        arrivals.add_request(request(2, true));
+        for id in [RequestId(1), RequestId(2)] {
+            arrivals.end_request(id);
+            inputs.send(Input::RequestOver(id)).unwrap();
+        }
+        assert_eq!(inbox.take(), []);
+    }
+
+    #[tokio::test]
+    async fn a_new_connection_repeats_only_unseen_requests() {
+        let (inputs, arrivals, _, mut inbox) = inbox();
+        arrivals.add_request(request(1, true));
+        inputs.send(Input::Arrived { urgent: false }).unwrap();
+        inbox.take();
+        for id in [2, 3] {
+            arrivals.add_request(request(id, false));
+        }
+        // P-2 is decided while no supervisor is connected.
+        arrivals.reconnected();
+        assert!(!arrivals.add_request(request(1, true)), "it was seen");
+        assert!(arrivals.add_request(request(3, false)));
+        assert_eq!(arrivals.take_requests(), [request(3, false)]);
+        // Over the next connection as well.
+        arrivals.reconnected();
+        for id in [1, 3] {
+            assert!(!arrivals.add_request(request(id, true)));
+        }
     }
 
     #[tokio::test]

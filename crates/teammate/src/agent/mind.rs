@@ -20,7 +20,7 @@ use agent_team_protocol::method::{
 };
 use agent_team_protocol::spec::AgentSpec;
 use agent_team_protocol::view::Usage;
-use agent_team_protocol::{MessageId, Refusal, with_causes};
+use agent_team_protocol::{MemberName, MessageId, Party, Refusal, with_causes};
 use serde_json::value::RawValue;
 
 use super::calls::Toolbox;
@@ -68,6 +68,8 @@ pub(super) struct Mind {
     /// Its provider may search the web.
     pub(super) search: bool,
     pub(super) system: String,
+    /// The team's lead, once the team is known.
+    pub(super) lead: Option<MemberName>,
     pub(super) desk: Desk,
     pub(super) shared: Shared,
     pub(super) inbox: Inbox,
@@ -87,8 +89,10 @@ enum Allowed {
     Everything,
     /// The last step: calls that end a task or the run.
     Endings,
-    /// The answer was cut off or filtered.
-    Nothing,
+    /// The answer was cut off: the arguments of a call may be incomplete.
+    NoneCutOff,
+    /// The provider filtered the answer.
+    NoneFiltered,
 }
 
 impl Mind {
@@ -176,6 +180,10 @@ impl Mind {
         let team = team.map_err(|refusal| cannot("its team cannot be shown", &refusal))?;
         self.system = seam::system_of(&self.desk, &self.agent, &team, self.toolbox.cwd());
         self.system.push_str(&troubles);
+        let mut members = team.members.iter();
+        self.lead = members
+            .find(|member| member.lead)
+            .map(|lead| lead.name.clone());
         if let Some(returned) = self.transcript.lost_calls() {
             self.append(vec![returned], Vec::new(), Usage::default())
                 .await?;
@@ -204,10 +212,13 @@ impl Mind {
         let mut steps = 0;
         let mut report = String::new();
         let mut reminders = Reminders::default();
+        let mut was_filtered = false;
         loop {
             let mut heard = self.inbox.take();
             if heard.iter().any(|heard| matches!(heard, Heard::Task(_))) {
                 steps = 0;
+            }
+            if heard.iter().any(|heard| self.gives_new_work(heard)) {
                 reminders.reset();
             }
             steps += 1;
@@ -224,6 +235,9 @@ impl Mind {
             if !answer.text.trim().is_empty() {
                 report.clone_from(&answer.text);
             }
+            let is_filtered = answer.stop == Stop::Refused;
+            let is_filtered_again =
+                std::mem::replace(&mut was_filtered, is_filtered) && is_filtered;
             let turn = match answer.calls.is_empty() {
                 true if answer.stop == Stop::Paused && !is_last => {
                     self.store_answer(answer).await?;
@@ -233,9 +247,18 @@ impl Mind {
                     self.conclude(answer, &report, &mut reminders, is_last)
                         .await?
                 }
-                // The arguments of a call may be incomplete, and a result in it is not the model's last word.
-                false if matches!(answer.stop, Stop::Length | Stop::Refused) => {
-                    self.carry_out(answer, Allowed::Nothing).await?
+                // A result in an incomplete answer is not the model's last word.
+                false if answer.stop == Stop::Length => {
+                    self.carry_out(answer, Allowed::NoneCutOff).await?
+                }
+                false if is_filtered => {
+                    let turn = self.carry_out(answer, Allowed::NoneFiltered).await?;
+                    // Asking again costs a step each time, and the filter sees the same conversation.
+                    if is_filtered_again {
+                        let why = "stopped: the provider's filter ended two answers in a row";
+                        return self.let_go(why, &report).await;
+                    }
+                    turn
                 }
                 false if is_last => self.carry_out(answer, Allowed::Endings).await?,
                 false => {
@@ -251,6 +274,20 @@ impl Mind {
                 }
                 Turn::GoesOn => {}
             }
+        }
+    }
+
+    /// Whether the model may now end its turn for another reason than before: it has a new task, or new words of the
+    /// user or the lead.
+    fn gives_new_work(&self, heard: &Heard) -> bool {
+        match heard {
+            Heard::Task(_) => true,
+            Heard::Message(message) => match &message.from {
+                Party::User => true,
+                Party::Member(sender) => self.lead.as_ref() == Some(sender),
+                Party::System => false,
+            },
+            Heard::Request(_) | Heard::Note(_) => false,
         }
     }
 
@@ -444,7 +481,7 @@ impl Allowed {
         match self {
             Self::Everything => true,
             Self::Endings => call.name == FINISH || ENDS_TASK.contains(&call.name.as_str()),
-            Self::Nothing => false,
+            Self::NoneCutOff | Self::NoneFiltered => false,
         }
     }
 
@@ -452,7 +489,8 @@ impl Allowed {
     fn refusal(self) -> &'static str {
         match self {
             Self::Everything | Self::Endings => say::AFTER_LAST_STEP,
-            Self::Nothing => say::CUT_CALLS,
+            Self::NoneCutOff => say::CUT_CALLS,
+            Self::NoneFiltered => say::FILTERED_CALLS,
         }
     }
 }

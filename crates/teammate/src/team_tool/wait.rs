@@ -44,8 +44,8 @@ pub(super) fn tool(seat: &Arc<Seat>) -> Box<dyn Tool> {
             NAME,
             "Wait until there is something for you to act on; this costs nothing. tasks: one of them is completed, \
              failed, cancelled or released. members: one of them is idle, held, stopped or unresponsive. messages: one \
-             has come. A message to you, and a request that you may decide, ends every wait. If nothing happens within \
-             the time, the result is the current state.",
+             has come. A message to you, and a teammate's request for permission, ends every wait. If nothing happens \
+             within the time, the result is the current state.",
             wait,
         );
     }
@@ -175,6 +175,13 @@ impl Watched {
             For::Tasks => {
                 let mut tasks = Vec::new();
                 for task in parsed::<TaskId>(ids)? {
+                    if seat.shared.claims.generation(task).is_some() {
+                        let text = format!(
+                            "`ids`: {task} is yours and ends by your own call alone: complete_task, fail_task or \
+                             release_task"
+                        );
+                        return Err(ToolError::Input(text));
+                    }
                     tasks.push(seat.call::<TaskShow>(OneTask { task }).await?);
                 }
                 Ok(Self::Tasks(tasks))

@@ -1,8 +1,9 @@
 //! A turn from what is heard to what is reported: everything is stored before anything depends on it.
 
 use agent_team_protocol::method::{TaskComplete, TaskList, TaskListAnswer, TaskRelease, TeamShow};
+use agent_team_protocol::notification::Inform;
 use agent_team_protocol::spec::AgentSpec;
-use agent_team_protocol::{ErrorCode, MessageId, Refusal, Revision};
+use agent_team_protocol::{ErrorCode, MessageId, Refusal, RequestId, Revision};
 use agent_team_teammate::model::{Answer, Item, ModelError, Stop};
 
 use crate::scene::{Opening, Scene, changed, items, task};
@@ -60,7 +61,7 @@ async fn what_comes_while_it_thinks_is_heard_at_the_next_step() {
 }
 
 #[tokio::test]
-async fn a_turn_that_ends_with_its_task_open_is_reminded_then_releases() {
+async fn a_turn_with_its_task_open_is_reminded_then_releases() {
     let refused = Answer {
         stop: Stop::Refused,
         ..says("")
@@ -122,20 +123,107 @@ async fn a_model_that_works_after_a_reminder_is_reminded_again() {
 }
 
 #[tokio::test]
-async fn calls_of_an_answer_that_was_cut_off_are_not_carried_out() {
-    for stop in [Stop::Length, Stop::Refused] {
+async fn a_message_of_the_user_earns_another_reminder() {
+    let mut scene = Scene::new().await;
+    scene.assign(&task()).await;
+    let asked = scene.asked().await;
+    scene.deliver(1, "Tabs.", false).await;
+    asked.say("Tabs or spaces?");
+    scene.stores().await;
+    scene.stores().await;
+    let asked = scene.asked().await;
+    assert!(asked.told().contains("Tabs."), "{}", asked.told());
+    asked.say("And which width?");
+    scene.stores().await;
+    let reminded = scene.stores().await;
+    assert!(format!("{:?}", items(&reminded)).contains("You still own T-3"));
+    scene.asked().await;
+    scene.member.nothing_was::<TaskRelease>();
+}
+
+fn calls_but(stop: Stop) -> Answer {
+    Answer {
+        stop,
+        ..calls_for(&[("change", "{}")])
+    }
+}
+
+#[tokio::test]
+async fn calls_of_an_incomplete_answer_are_not_carried_out() {
+    for (stop, says) in [
+        (Stop::Length, "cut off"),
+        (Stop::Refused, "the provider's filter"),
+    ] {
         let mut scene = Scene::new().await;
         scene.assign(&task()).await;
-        scene.asked().await.answer(Answer {
-            stop,
-            ..calls_for(&[("change", "{}")])
-        });
+        scene.asked().await.answer(calls_but(stop));
         scene.stores().await;
         scene.stores().await;
         let asked = scene.asked().await;
-        assert!(asked.results()[0].contains("cut off"), "{stop:?}");
+        assert!(asked.results()[0].contains(says), "{stop:?}");
         scene.nothing_is_called();
     }
+}
+
+#[tokio::test]
+async fn two_filtered_answers_in_a_row_release_the_task() {
+    let mut scene = Scene::new().await;
+    scene.assign(&task()).await;
+    // The answer between them makes them two that are not in a row.
+    for stop in [Stop::Refused, Stop::Length, Stop::Refused, Stop::Refused] {
+        scene.asked().await.answer(calls_but(stop));
+        scene.stores().await;
+        scene.stores().await;
+    }
+    scene.nothing_is_called();
+    let release = scene.member.asked::<TaskRelease>().await;
+    assert!(release.args().text.contains("filter"));
+    scene.member.answer(&release, &changed()).await;
+    assert!(scene.tells_the_person().await.contains("filter"));
+    assert!(scene.rests().await.contains("filter"));
+}
+
+#[tokio::test]
+async fn a_request_that_is_offered_again_is_shown_once() {
+    let mut scene = Scene::new().await;
+    let inform = |pending| Inform {
+        text: match pending {
+            true => "P-1 ada asks for permission: bash".into(),
+            false => "P-1 of ada was denied by user".into(),
+        },
+        request: Some(RequestId(1)),
+        pending,
+        decide: None,
+    };
+    scene.member.notify(&inform(true)).await;
+    scene.member.notify(&inform(true)).await;
+    scene.deliver(1, "hello", false).await;
+    scene.stores().await;
+    let asked = scene.asked().await;
+    assert_eq!(asked.told().matches("P-1 ada asks").count(), 1);
+    assert!(asked.told().contains("Only the user may allow it"));
+    asked.say("Hello.");
+    scene.rests().await;
+    let log = scene.supervisor.log();
+    assert_eq!(log.matches("P-1 ada asks").count(), 1, "{log}");
+    // A request that ends before the model sees it is not shown to it.
+    let other = Inform {
+        text: "P-2 ada asks for permission: bash".into(),
+        request: Some(RequestId(2)),
+        ..inform(true)
+    };
+    scene.member.notify(&other).await;
+    let over = Inform {
+        text: "P-2 of ada was withdrawn".into(),
+        request: Some(RequestId(2)),
+        ..inform(false)
+    };
+    scene.member.notify(&over).await;
+    scene.deliver(2, "again", false).await;
+    scene.stores().await;
+    let asked = scene.asked().await;
+    assert!(!asked.told().contains("P-2 ada asks"), "{}", asked.told());
+    assert!(asked.told().contains("P-2 of ada was withdrawn"));
 }
 
 #[tokio::test]
