@@ -1,6 +1,7 @@
 //! `cargo xtask fuzz`: mutated inputs against properties, for a bounded time. Called by hand and by `cargo xtask test`.
 //!
-//! The targets are tests of `agent-team-policy`, so that they need no other toolchain; this sets their time and seed.
+//! The targets are tests of the crates that they are about, so that they need no other toolchain; this sets their time
+//! and seed.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -28,24 +29,48 @@ enum Target {
     Path,
     Url,
     Frame,
+    Profile,
+    Iterm,
+    Sse,
 }
 
 impl Target {
-    const ALL: [Target; 5] = [
+    const ALL: [Target; 8] = [
         Target::Shell,
         Target::Rule,
         Target::Path,
         Target::Url,
         Target::Frame,
+        Target::Profile,
+        Target::Iterm,
+        Target::Sse,
     ];
 
-    fn test(self) -> &'static str {
+    /// Its package, the tests of that package that it is among, and its name there.
+    fn test(self) -> (&'static str, &'static [&'static str], &'static str) {
+        const CORPUS: &[&str] = &["--test", "corpus"];
+        const LIBRARY: &[&str] = &["--lib"];
         match self {
-            Target::Shell => "fuzz::fuzz_shell",
-            Target::Rule => "fuzz::fuzz_rule",
-            Target::Path => "fuzz::fuzz_path",
-            Target::Url => "fuzz::fuzz_url",
-            Target::Frame => "fuzz::fuzz_frame",
+            Target::Shell => ("agent-team-policy", CORPUS, "fuzz::fuzz_shell"),
+            Target::Rule => ("agent-team-policy", CORPUS, "fuzz::fuzz_rule"),
+            Target::Path => ("agent-team-policy", CORPUS, "fuzz::fuzz_path"),
+            Target::Url => ("agent-team-policy", CORPUS, "fuzz::fuzz_url"),
+            Target::Frame => ("agent-team-policy", CORPUS, "fuzz::fuzz_frame"),
+            Target::Profile => (
+                "agent-team-system",
+                LIBRARY,
+                "os::sandbox::bubblewrap::tests::fuzz_profile",
+            ),
+            Target::Iterm => (
+                "agent-team-supervisor",
+                LIBRARY,
+                "launch::iterm::wire::tests::fuzz_iterm",
+            ),
+            Target::Sse => (
+                "agent-team-teammate",
+                LIBRARY,
+                "model::http::sse::tests::fuzz_sse",
+            ),
         }
     }
 }
@@ -73,18 +98,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     };
     println!("   seed {seed}; the same inputs again: cargo xtask fuzz --seed {seed}");
     let each = arguments.seconds.saturating_mul(1_000) / targets.len() as u64;
-    let mut tests = cargo(&[
-        "test",
-        "--quiet",
-        "--package",
-        "agent-team-policy",
-        "--test",
-        "corpus",
-        "--",
-    ]);
-    tests.args(["--exact", "--nocapture", "--test-threads=1"]);
-    tests.args(targets.iter().map(|target| target.test()));
-    tests.env("AGENT_TEAM_FUZZ_MS", each.to_string());
-    tests.env("AGENT_TEAM_FUZZ_SEED", seed.to_string());
-    check(&mut tests)
+    for target in targets {
+        let (package, among, test) = target.test();
+        let mut tests = cargo(&["test", "--quiet", "--package", package]);
+        tests
+            .args(among)
+            .args(["--", "--exact", "--nocapture", test]);
+        tests.env("AGENT_TEAM_FUZZ_MS", each.to_string());
+        tests.env("AGENT_TEAM_FUZZ_SEED", seed.to_string());
+        check(&mut tests)?;
+    }
+    Ok(())
 }

@@ -1,30 +1,17 @@
 //! Fuzz targets: inputs of the corpus, mutated for a bounded time, against properties that hold for any input.
 //!
-//! `cargo xtask fuzz` sets the environment; without it each target runs for a second from a fixed seed. An input that
-//! fails is made smaller and written to `regressions/`, which [`regressions_stay_repaired`] runs again.
+//! `cargo xtask fuzz` runs them for longer; an input that fails is kept in `regressions/`.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
-use std::time::{Duration, Instant};
 
+use agent_team_fuzz::{Target, must};
 use agent_team_policy::{Effect, Mode, Rule, RuleBook, Ruling, shell};
 use agent_team_protocol::codec::{DEPTH_MAX, Decoder};
 use url::Url;
 
 use crate::cases::{JUDGED, RULES, book, call, judged};
 
-/// What a target checks about one input.
-type Property = fn(&str) -> Result<(), String>;
-
-struct Target {
-    name: &'static str,
-    property: Property,
-    /// Inputs to begin with.
-    seeds: fn() -> Vec<String>,
-    /// What is put into inputs.
-    tokens: &'static [&'static str],
-}
+const REGRESSIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus/regressions");
 
 const TARGETS: [Target; 5] = [
     Target {
@@ -38,6 +25,7 @@ const TARGETS: [Target; 5] = [
             "sh", "sh -c", "env", "sudo", "xargs", "cd ", "/bin/", ".env", "@.env", "=.env", "é",
             "🦀",
         ],
+        regressions: REGRESSIONS,
     },
     Target {
         name: "rule",
@@ -83,6 +71,7 @@ const TARGETS: [Target; 5] = [
             "\n",
             ",",
         ],
+        regressions: REGRESSIONS,
     },
     Target {
         name: "path",
@@ -97,6 +86,7 @@ const TARGETS: [Target; 5] = [
             "/", "//", "./", "../", "..", ".", ".env", ".ENV", ".git", "link", "dotenv", "src",
             "~", "\\", "*", "\0", "\n", " ", "é", "\u{202e}", "/p/", "/etc/",
         ],
+        regressions: REGRESSIONS,
     },
     Target {
         name: "url",
@@ -141,6 +131,7 @@ const TARGETS: [Target; 5] = [
             ":0",
             "..",
         ],
+        regressions: REGRESSIONS,
     },
     Target {
         name: "frame",
@@ -169,6 +160,7 @@ const TARGETS: [Target; 5] = [
             "null",
             "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[",
         ],
+        regressions: REGRESSIONS,
     },
 ];
 
@@ -190,13 +182,6 @@ fn rules(rules: &[(Effect, &str)]) -> RuleBook {
 
 fn ruling(book: &RuleBook, mode: Mode, tool: &str, argument: &str) -> Ruling {
     judged(book, mode, &call(tool, argument)).ruling
-}
-
-fn must(holds: bool, what: &str) -> Result<(), String> {
-    match holds {
-        true => Ok(()),
-        false => Err(what.to_owned()),
-    }
 }
 
 const ALLOWED: [(Effect, &str); 4] = [
@@ -438,125 +423,9 @@ fn nesting(frame: &str) -> usize {
     most
 }
 
-/// SplitMix64: enough to choose with, and the same everywhere.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % limit.max(1) as u64) as usize
-    }
-
-    fn of<'a, T: ?Sized>(&mut self, all: &[&'a T]) -> &'a T {
-        all[self.below(all.len())]
-    }
-}
-
-fn mutated(random: &mut Random, target: &Target, seeds: &[String]) -> String {
-    let mut text: Vec<char> = seeds[random.below(seeds.len())].chars().collect();
-    for _ in 0..=random.below(4) {
-        let at = random.below(text.len() + 1);
-        let end = (at + random.below(6)).min(text.len());
-        match random.below(6) {
-            0 => drop(text.drain(at..end)),
-            1 => {
-                let copy = text[at..end].to_vec();
-                text.splice(at..at, copy);
-            }
-            2 => {
-                let other = &seeds[random.below(seeds.len())];
-                let cut = random.below(other.chars().count() + 1);
-                text.truncate(at);
-                text.extend(other.chars().skip(cut));
-            }
-            3 => {
-                let token = random.of(target.tokens);
-                text.splice(at..end, token.chars());
-            }
-            _ => {
-                let token = random.of(target.tokens);
-                text.splice(at..at, token.chars());
-            }
-        }
-        text.truncate(2_000);
-    }
-    text.into_iter().collect()
-}
-
-fn fails(target: &Target, input: &str) -> Option<String> {
-    match catch_unwind(AssertUnwindSafe(|| (target.property)(input))) {
-        Ok(result) => result.err(),
-        Err(_) => Some("it panicked".to_owned()),
-    }
-}
-
-/// A part of the input that still fails.
-fn smaller(target: &Target, input: &str) -> String {
-    let mut best: Vec<char> = input.chars().collect();
-    let mut size = best.len();
-    while size > 0 {
-        let mut at = 0;
-        while at < best.len() {
-            let mut shorter = best.clone();
-            shorter.drain(at..(at + size).min(shorter.len()));
-            if fails(target, &shorter.iter().collect::<String>()).is_some() {
-                best = shorter;
-            } else {
-                at += size;
-            }
-        }
-        size /= 2;
-    }
-    best.into_iter().collect()
-}
-
-fn setting(name: &str) -> Option<u64> {
-    let value = std::env::var(name).ok()?;
-    Some(
-        value
-            .parse()
-            .unwrap_or_else(|_| panic!("{name}={value} is not a number")),
-    )
-}
-
-fn regressions() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/regressions")
-}
-
-#[expect(clippy::print_stderr, reason = "the figures of `cargo xtask fuzz`")]
 fn fuzz(name: &str) {
-    let target = TARGETS
-        .iter()
-        .find(|target| target.name == name)
-        .expect("a target");
-    let limit = Duration::from_millis(setting("AGENT_TEAM_FUZZ_MS").unwrap_or(1_000));
-    let seed = setting("AGENT_TEAM_FUZZ_SEED").unwrap_or(1);
-    let (mut random, seeds) = (Random(seed), (target.seeds)());
-    let (start, mut runs) = (Instant::now(), 0_u64);
-    while start.elapsed() < limit {
-        let input = mutated(&mut random, target, &seeds);
-        runs += 1;
-        if fails(target, &input).is_none() {
-            continue;
-        }
-        let input = smaller(target, &input);
-        let why = fails(target, &input).unwrap_or_default();
-        let digest = agent_team_policy::Digest::of_bytes(input.as_bytes()).to_string();
-        let file = regressions().join(format!("{name}-{}", &digest[..12]));
-        let kept =
-            std::fs::create_dir_all(regressions()).and_then(|()| std::fs::write(&file, &input));
-        panic!(
-            "{name}, seed {seed}, input {runs}: {why}: {input:?}\nkept in {}: {kept:?}",
-            file.display()
-        );
-    }
-    eprintln!(
-        "fuzz {name}: {runs} inputs in {:.1} s, seed {seed}",
-        start.elapsed().as_secs_f64()
-    );
+    let target = TARGETS.iter().find(|target| target.name == name);
+    target.expect("a target").fuzz();
 }
 
 #[test]
@@ -587,29 +456,13 @@ fn fuzz_frame() {
 #[test]
 fn seeds_of_the_fuzz_targets_have_their_properties() {
     for target in &TARGETS {
-        let seeds = (target.seeds)();
-        assert!(!seeds.is_empty(), "{}", target.name);
-        for seed in seeds {
-            assert_eq!(fails(target, &seed), None, "{}: {seed:?}", target.name);
-        }
+        target.check_seeds();
     }
 }
 
 #[test]
 fn regressions_stay_repaired() {
-    let Ok(files) = std::fs::read_dir(regressions()) else {
-        return;
-    };
-    for file in files.map(|file| file.expect("an entry").path()) {
-        let name = file
-            .file_name()
-            .and_then(|name| name.to_str())
-            .expect("a name");
-        let target = TARGETS
-            .iter()
-            .find(|target| name.starts_with(&format!("{}-", target.name)));
-        let Some(target) = target else { continue };
-        let input = std::fs::read_to_string(&file).expect("an input");
-        assert_eq!(fails(target, &input), None, "{name}: {input:?}");
+    for target in &TARGETS {
+        target.repeat_regressions();
     }
 }

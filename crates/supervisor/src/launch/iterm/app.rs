@@ -6,7 +6,7 @@ use super::survey::{Session, Tag};
 use super::wire::{
     Activate, ActivateApp, Answer, Ask, Assignment, Child, Close, CloseSessions, CloseStatus,
     CreateTab, Direction, Empty, Focus, Invoke, InvokeStatus, Method, Node, Property, SplitPane,
-    SplitStatus, Summary, TabStatus, Target, Variable, VariableStatus,
+    Sessions, SplitStatus, Summary, TabStatus, Target, Variable, VariableStatus,
 };
 use crate::settings::ItermPlace;
 
@@ -46,25 +46,10 @@ impl App {
             Err(ItermError::Lost(_)) => ask().await?,
             other => other?,
         };
-        let Answer::Sessions(listed) = answer else {
+        let Answer::Sessions(sessions) = answer else {
             return Err(unexpected());
         };
-        let mut sessions = Vec::new();
-        for window in listed.windows {
-            for tab in window.tabs {
-                let at = |summary: Summary, hidden: bool| Session {
-                    window: window.window_id.clone(),
-                    tab: tab.tab_id.clone(),
-                    hidden,
-                    ..session(&summary)
-                };
-                let shown = tab.root.into_iter().flat_map(leaves);
-                sessions.extend(shown.map(|summary| at(summary, false)));
-                sessions.extend(tab.minimized.into_iter().map(|summary| at(summary, true)));
-            }
-        }
-        sessions.extend(listed.buried.iter().map(session));
-        Ok(sessions)
+        Ok(listed(sessions))
     }
 
     /// Which process a session runs, and whose it is of ours.
@@ -260,6 +245,26 @@ impl App {
 
 fn unexpected() -> ItermError {
     failed("do that", "its answer is to something else")
+}
+
+/// The sessions of an answer, in the app's order.
+pub(super) fn listed(listed: Sessions) -> Vec<Session> {
+    let mut sessions = Vec::new();
+    for window in listed.windows {
+        for tab in window.tabs {
+            let at = |summary: Summary, hidden: bool| Session {
+                window: window.window_id.clone(),
+                tab: tab.tab_id.clone(),
+                hidden,
+                ..session(&summary)
+            };
+            let shown = tab.root.into_iter().flat_map(leaves);
+            sessions.extend(shown.map(|summary| at(summary, false)));
+            sessions.extend(tab.minimized.into_iter().map(|summary| at(summary, true)));
+        }
+    }
+    sessions.extend(listed.buried.iter().map(session));
+    sessions
 }
 
 fn session(summary: &Summary) -> Session {

@@ -5,6 +5,9 @@
 //! number is the interface; that they are right is proved by the end-to-end tests, which speak to a server that has
 //! its message classes from the app's own client library.
 
+#[cfg(test)]
+mod tests;
+
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Request {
     #[prost(int64, optional, tag = "1")]

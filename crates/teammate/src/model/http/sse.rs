@@ -62,6 +62,11 @@ impl Reader {
 
 #[cfg(test)]
 mod tests {
+    use agent_team_fuzz::{Target, must};
+
+    use super::super::super::Prompt;
+    use super::super::draft::Draft;
+    use super::super::{Decode, chat, messages};
     use super::*;
 
     const STREAM: &str =
@@ -89,5 +94,95 @@ mod tests {
             Reader::default().push(b"data: \xff\n"),
             Err(Unreadable::NotText)
         );
+    }
+
+    const TARGET: Target = Target {
+        name: "sse",
+        property: stream,
+        seeds: || {
+            let frames = [
+                STREAM,
+                "data: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"tool_use\",\
+                 \"id\":\"a\",\"name\":\"bash\",\"input\":{}}}\n\n\
+                 data: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"input_json_delta\",\
+                 \"partial_json\":\"{}\"}}\n\ndata: {\"type\":\"content_block_stop\",\"index\":0}\n\n\
+                 data: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"tool_use\"},\"usage\":{\"output_tokens\":3}}\n\n\
+                 data: {\"type\":\"message_stop\"}\n\n",
+                "data: {\"choices\":[{\"delta\":{\"content\":\"hi\",\"tool_calls\":[{\"index\":0,\"id\":\"a\",\
+                 \"function\":{\"name\":\"bash\",\"arguments\":\"{}\"}}]},\"finish_reason\":\"stop\"}]}\n\n\
+                 data: {\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2}}\n\ndata: [DONE]\n\n",
+            ];
+            frames
+                .map(|frame| agent_team_fuzz::input(frame.as_bytes()))
+                .to_vec()
+        },
+        tokens: &[
+            "\n",
+            "\r\n",
+            "\n\n",
+            "data:",
+            "data: ",
+            ":",
+            "event: ",
+            "\u{ff}",
+            "\u{c3}\u{9f}",
+            "\0",
+            "{",
+            "}",
+            "[",
+            "]",
+            "\"",
+            "null",
+            "-1",
+            "1e99",
+            "18446744073709551616",
+            "\"index\":7",
+            "\"type\":\"ping\"",
+        ],
+        regressions: concat!(env!("CARGO_MANIFEST_DIR"), "/tests/regressions"),
+    };
+
+    #[test]
+    fn fuzz_sse() {
+        TARGET.repeat_regressions();
+        TARGET.check_seeds();
+        TARGET.fuzz();
+    }
+
+    /// However the bytes are cut, the events are the same; and both wires take any event.
+    fn stream(text: &str) -> Result<(), String> {
+        let bytes = agent_team_fuzz::bytes(text);
+        let read = |size: usize| -> Result<Vec<String>, Unreadable> {
+            let mut reader = Reader::default();
+            let mut events = Vec::new();
+            for piece in bytes.chunks(size) {
+                events.extend(reader.push(piece)?);
+            }
+            Ok(events)
+        };
+        let whole = read(bytes.len().max(1));
+        for size in [1, 7] {
+            must(read(size) == whole, "other pieces give other events")?;
+        }
+        let prompt = Prompt {
+            system: "",
+            items: &[],
+            tools: &[],
+            search: false,
+        };
+        let draft = || Draft::new(&prompt, "test");
+        let readings: [Box<dyn Decode>; 2] = [
+            Box::new(chat::Reading::new(draft())),
+            Box::new(messages::Reading::new(draft())),
+        ];
+        for mut reading in readings {
+            for event in whole.iter().flatten() {
+                if reading.event(event, &mut |_| {}).is_err() {
+                    break;
+                }
+            }
+            let _answer = reading.finish(true);
+        }
+        Ok(())
     }
 }

@@ -10,6 +10,10 @@ use std::path::{Path, PathBuf};
 use crate::sandbox::{Network, Profile};
 use crate::spawn::ProgramSpec;
 
+#[cfg(test)]
+#[path = "bubblewrap_tests.rs"]
+mod tests;
+
 /// Parts of /proc that change the kernel. bwrap (0.8) covers only those that its user could write to as a directory;
 /// root may write to files in the others, and `core_pattern` makes the kernel run a program outside the sandbox.
 const KERNEL: [&str; 7] = [
