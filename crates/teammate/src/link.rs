@@ -51,7 +51,7 @@ const RESTART_LIMIT: Duration = Duration::from_secs(2);
 
 /// Between two looks for it, doubling.
 const FIRST_LOOK: Duration = Duration::from_millis(5);
-const LONGEST_LOOK: Duration = Duration::from_millis(50);
+const LONGEST_LOOK: Duration = Duration::from_millis(500);
 
 /// Between failed attempts, doubling.
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
@@ -314,10 +314,20 @@ impl Connector {
                 match daemon::connect(&self.directories, &self.initialize).await {
                     Ok((client, incoming)) => return Some(Ok((client, incoming, bound))),
                     Err(error) if retired(&error).is_some() => return Some(Err(error)),
-                    // It has ended, and another one binds another socket.
-                    Err(error) => tracing::debug!(error = with_causes(&error), "not connected"),
+                    Err(error) => {
+                        tracing::debug!(error = with_causes(&error), "not connected");
+                        // It has ended, and another one binds another socket. One that is stopped or busy answers later.
+                        let is_over = matches!(
+                            error,
+                            ConnectOrStartError::Connect(
+                                ConnectError::Ended | ConnectError::Unreachable { .. }
+                            )
+                        );
+                        if is_over {
+                            last = bound;
+                        }
+                    }
                 }
-                last = bound;
             }
             tokio::time::sleep(look.min(left)).await;
             look = LONGEST_LOOK.min(look * 2);
