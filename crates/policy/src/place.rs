@@ -12,7 +12,8 @@ pub struct Ground {
     pub project: PathBuf,
     /// Without one, rules that begin with `~` hold nowhere.
     pub home: Option<PathBuf>,
-    /// Scripts whose content the user trusted: they run outside the sandbox.
+    /// Scripts whose content the user trusted: they run outside the sandbox. And what git's configuration leads to:
+    /// directories of hooks, and included configuration.
     pub scripts: Vec<PathBuf>,
 }
 
@@ -50,13 +51,17 @@ impl Place {
         self.path.starts_with(&ground.project) && self.resolved.starts_with(&ground.project)
     }
 
-    /// One of the ways has a component of the list of protected paths, or leads to a script that the user trusted.
+    /// One of the ways has a component of the list of protected paths, or leads to or below one of
+    /// [`Ground::scripts`].
     pub(crate) fn is_protected(&self, ground: &Ground) -> bool {
         let has_name = |path: &PathBuf| {
             path.components()
                 .any(|part| is_protected_name(part.as_os_str()))
         };
-        ground.scripts.contains(&self.resolved) || has_name(&self.path) || has_name(&self.resolved)
+        let leads = |path: &PathBuf| ground.scripts.iter().any(|kept| path.starts_with(kept));
+        [&self.path, &self.resolved]
+            .into_iter()
+            .any(|path| leads(path) || has_name(path))
     }
 }
 

@@ -31,7 +31,11 @@ const fn directory(path: &'static str) -> Protected {
 }
 
 const fn file(path: &'static str) -> Protected {
-    let kind = Kind::File("");
+    file_of(path, "")
+}
+
+const fn file_of(path: &'static str, content: &'static str) -> Protected {
+    let kind = Kind::File(content);
     Protected { path, kind }
 }
 
@@ -42,16 +46,16 @@ pub const PROJECT: [Protected; 17] = [
     directory(".codex"),
     directory(".cursor"),
     directory(".devcontainer"),
-    file(".devcontainer.json"),
+    file_of(".devcontainer.json", "{}\n"),
     file(".envrc"),
     directory(".gemini"),
     file(".gitmodules"),
     directory(".husky"),
     directory(".idea"),
-    file(".mcp.json"),
+    file_of(".mcp.json", "{\"mcpServers\": {}}\n"),
     file(".npmrc"),
     directory(".nyzhi"),
-    file(".pre-commit-config.yaml"),
+    file_of(".pre-commit-config.yaml", "repos: []\n"),
     directory(".qwen"),
     directory(".vscode"),
 ];
@@ -77,10 +81,7 @@ pub const HOME: [Protected; 13] = [
 /// Paths in git's directory. The edit tools protect all of it; commands must be able to commit.
 pub const GIT: [Protected; 6] = [
     // Where git finds the other files: here.
-    Protected {
-        path: "commondir",
-        kind: Kind::File(".\n"),
-    },
+    file_of("commondir", ".\n"),
     file("config"),
     file("config.worktree"),
     directory("hooks"),

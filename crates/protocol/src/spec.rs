@@ -46,14 +46,32 @@ pub struct TrustedLine {
     pub files: Vec<FileDigest>,
 }
 
-/// A file with the content that the user trusted.
+/// A file with the content that the user trusted, or one that did not exist then.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FileDigest {
     /// Canonical.
     pub path: PathBuf,
-    /// Of its content, in hexadecimal digits.
+    /// Of its content, in hexadecimal digits, or [`FileDigest::ABSENT`].
     pub sha256: String,
+}
+
+impl FileDigest {
+    /// In place of a digest: the file did not exist.
+    pub const ABSENT: &str = "absent";
+
+    pub fn is_absent(&self) -> bool {
+        self.sha256 == Self::ABSENT
+    }
+}
+
+/// A path of the project that the sandbox keeps from changes, besides the list of protected paths. It may not exist.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct KeptPath {
+    pub path: PathBuf,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_directory: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -268,6 +286,9 @@ pub struct AgentSpec {
     /// Rules about files that it may not read without asking: the rest of the project it may.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub guarded: Vec<String>,
+    /// Scripts that trusted lines start, and what git's configuration leads to: the sandbox keeps them from changes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<KeptPath>,
     /// The person lets it, as the lead, allow some of what others ask.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub may_allow: bool,

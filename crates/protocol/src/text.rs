@@ -27,6 +27,12 @@ pub fn visible_label(text: &str, columns: usize) -> String {
     cut
 }
 
+/// Whether a file that begins with these bytes is text, as a script is.
+pub fn is_text(bytes: &[u8]) -> bool {
+    const LOOKED_AT: usize = 8 << 10;
+    !bytes[..bytes.len().min(LOOKED_AT)].contains(&0)
+}
+
 /// Line and column of a byte, both from 1, the column in characters. Of a byte within a character: its first.
 pub fn position(text: &str, at: usize) -> (usize, usize) {
     let before = &text[..text.floor_char_boundary(at)];

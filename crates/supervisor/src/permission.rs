@@ -16,7 +16,7 @@ use agent_team_protocol::request::{
     RunnableJoin, RunnableRedirect, RunnableStep, RunnableTarget, RunnableView, Scope,
 };
 use agent_team_protocol::rule::{JudgementView, PartView, RuleView, RulingView};
-use agent_team_protocol::spec::TeamSpec;
+use agent_team_protocol::spec::{KeptPath, TeamSpec};
 use agent_team_protocol::text::visible_label;
 use agent_team_protocol::{ErrorCode, Refusal};
 
@@ -214,10 +214,23 @@ pub(crate) fn tell(spec: &mut TeamSpec) {
         .filter(|entry| entry.effect != Effect::Allow && entry.rule.is_about_reading())
         .map(|entry| entry.rule.to_string())
         .collect();
+    let of_lines = spec.trusted.iter().flat_map(|line| &line.files);
+    let servers = spec.roles.iter().flat_map(|role| &role.agent.mcp);
+    let of_servers = servers.flat_map(|server| &server.files);
+    // A script that did not exist may be made: its line is not run before the user trusts it.
+    let existing = of_lines.chain(of_servers).filter(|file| !file.is_absent());
+    let scripts = existing.map(|file| KeptPath {
+        path: file.path.clone(),
+        is_directory: false,
+    });
+    let scripts: Vec<KeptPath> = scripts.collect();
     let members = spec.members.iter_mut().map(|member| &mut member.agent);
     for agent in members.chain(spec.roles.iter_mut().map(|role| &mut role.agent)) {
         agent.provider_may_search = judgement.ruling == Ruling::Allow;
         agent.guarded.clone_from(&guarded);
+        agent.kept.extend_from_slice(&scripts);
+        agent.kept.sort();
+        agent.kept.dedup();
         agent.may_allow = delegates;
     }
 }

@@ -118,13 +118,14 @@ impl TeamSettings {
         serde_json::from_str(&plan.settings).ok()
     }
 
-    /// The scripts that the user trusted, those of MCP servers too.
+    /// The scripts that the user trusted, those of MCP servers too, and what git's configuration leads to.
     pub(crate) fn scripts(&self) -> Vec<PathBuf> {
         let of_lines = self.trusted.iter().flat_map(|line| &line.files);
         let servers = self.roles.iter().flat_map(|role| &role.agent.mcp);
         let of_servers = servers.flat_map(|server| &server.files);
-        let all = of_lines.chain(of_servers);
-        all.map(|file| file.path.clone()).collect()
+        let files = of_lines.chain(of_servers).map(|file| &file.path);
+        let kept = self.roles.iter().flat_map(|role| &role.agent.kept);
+        files.chain(kept.map(|kept| &kept.path)).cloned().collect()
     }
 
     /// The scripts that this line of the team's file starts.

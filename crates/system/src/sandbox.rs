@@ -90,7 +90,7 @@ pub struct NoSandbox {
 
 impl Sandbox {
     /// Starts a program in a session of its own, with these as its stdin, stdout and stderr. Must be called within a
-    /// tokio runtime. The placeholders are dropped when the program and all that it started has ended.
+    /// tokio runtime, and not on its thread: it reads directories and may wait. The placeholders are dropped when the program and all that it started has ended.
     ///
     /// # Errors
     /// Also when a writable place is not there, or the kernel refuses to hold the program to the profile: it does not

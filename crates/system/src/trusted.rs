@@ -1,34 +1,63 @@
 //! Whether the scripts that a trusted line starts are still those that the user trusted. Called right before such a
 //! line runs outside the sandbox: agents can write the project's files.
 
-use std::fs;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 
 use agent_team_protocol::spec::FileDigest;
+use agent_team_protocol::text::is_text;
+use rustix::fs::{Mode, OFlags};
 use sha2::{Digest, Sha256};
 
 /// A script that is not what the user trusted.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "the script {} changed since you trusted it. Look at it, then run agent-team up, which asks again",
-    path.display()
-)]
-pub struct Changed {
-    pub path: PathBuf,
+pub enum Untrusted {
+    #[error(
+        "the script {} changed since you trusted it. Look at it, then run agent-team up, which asks again",
+        .0.display()
+    )]
+    Changed(PathBuf),
+    #[error(
+        "the script {} did not exist when you trusted the line that starts it. Look at it, then run agent-team up, \
+         which asks again",
+        .0.display()
+    )]
+    Made(PathBuf),
 }
 
 /// # Errors
-/// The first script that changed, is gone or cannot be read.
-pub fn check(files: &[FileDigest]) -> Result<(), Changed> {
+/// The first script that changed, is gone, was made or cannot be read.
+pub fn check(files: &[FileDigest]) -> Result<(), Untrusted> {
     for file in files {
-        let bytes = fs::read(&file.path).ok();
-        let is_same = bytes.is_some_and(|bytes| hex(&Sha256::digest(&bytes)) == file.sha256);
-        if !is_same {
-            let path = file.path.clone();
-            return Err(Changed { path });
+        let path = || file.path.clone();
+        match (read(&file.path), file.is_absent()) {
+            (Err(error), true) if is_absence(&error) => {}
+            // A program that a build made has no digest, whenever it was made.
+            (Ok(bytes), true) if !is_text(&bytes) => {}
+            (_, true) => return Err(Untrusted::Made(path())),
+            (Ok(bytes), false) if hex(&Sha256::digest(&bytes)) == file.sha256 => {}
+            (_, false) => return Err(Untrusted::Changed(path())),
         }
     }
     Ok(())
+}
+
+fn is_absence(error: &io::Error) -> bool {
+    use io::ErrorKind::{NotADirectory, NotFound};
+    matches!(error.kind(), NotFound | NotADirectory)
+}
+
+/// A regular file: an agent could put a pipe there, which would block this thread, or a link to a device.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let mut file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -37,6 +66,8 @@ fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -54,5 +85,26 @@ mod tests {
         assert!(check(&files).unwrap_err().to_string().contains("check.sh"));
         fs::remove_file(&path).unwrap();
         assert!(check(&files).is_err());
+        let pipe = nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU);
+        pipe.unwrap();
+        assert!(check(&files).is_err());
+    }
+
+    #[test]
+    fn an_absent_script_is_trusted_until_it_is_made() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("tools/check.sh");
+        let files = [FileDigest {
+            path: path.clone(),
+            sha256: FileDigest::ABSENT.to_owned(),
+        }];
+        assert!(check(&files).is_ok());
+        fs::create_dir(place.path().join("tools")).unwrap();
+        assert!(check(&files).is_ok());
+        fs::write(&path, "").unwrap();
+        let error = check(&files).unwrap_err().to_string();
+        assert!(error.contains("did not exist when you trusted"), "{error}");
+        fs::write(&path, b"\x7fELF\0").unwrap();
+        assert!(check(&files).is_ok(), "a program, not a script");
     }
 }

@@ -140,6 +140,7 @@ impl Thinking {
             mcp: Vec::new(),
             search: None,
             guarded: Vec::new(),
+            kept: Vec::new(),
             may_allow: false,
             provider_may_search: false,
             bypass: false,

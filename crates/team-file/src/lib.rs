@@ -344,6 +344,8 @@ fn read(
     let tasks = task::read(source, tables, &members, &roles);
     root.finish();
 
+    // Without the user's settings nothing else of the user's counts, either.
+    let home = settings.and_then(|_| std::env::home_dir());
     let settings = settings::list(source, &defaults, of_file, &members, &roles, reader.own);
     let networked = networked(&defaults, &members, &roles);
     let (widening, trusted) = trust::widening(trust::Team {
@@ -374,7 +376,9 @@ fn read(
         .specs
         .iter_mut()
         .filter(|role| role.engine == Engine::Native);
+    let kept = trust::git_config::kept(project, home.as_deref());
     for agent in of_members.chain(of_roles.map(|role| &mut role.agent)) {
+        agent.kept.clone_from(&kept);
         agent.mcp.clone_from(&servers);
         agent.search.clone_from(&search);
     }

@@ -3,6 +3,7 @@
 //!
 //! Rules that deny or ask hold without trust, and are not here.
 
+pub(super) mod git_config;
 mod scripts;
 
 use std::collections::BTreeMap;
@@ -196,5 +197,8 @@ fn providers(providers: &BTreeMap<String, ProviderSpec>) -> Vec<String> {
 
 fn script(project: &Path, file: &FileDigest) -> String {
     let path = file.path.strip_prefix(project).unwrap_or(&file.path);
-    format!("the script {} (SHA-256 {})", path.display(), file.sha256)
+    match file.is_absent() {
+        true => format!("the script {} (does not exist yet)", path.display()),
+        false => format!("the script {} (SHA-256 {})", path.display(), file.sha256),
+    }
 }

@@ -296,7 +296,9 @@ fn confinement(launch: &LaunchFile, parts: &Parts) -> io::Result<Option<Arc<Conf
     let environment = environment.map(|(name, value)| (name.into(), value.into()));
     let user = User::new(environment.collect(), &settings);
     let confinement = Confinement::new(&launch.project, temporary, user, ours, network);
-    let confinement = confinement.guarded_by(guard(launch, &parts.place));
+    let confinement = confinement
+        .guarded_by(guard(launch, &parts.place))
+        .keeping(launch.agent.kept.clone());
     Ok(Some(Arc::new(confinement)))
 }
 

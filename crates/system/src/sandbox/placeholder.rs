@@ -42,6 +42,10 @@ const UNFINISHED: &str = ".agent-team-placeholder-";
 const TRIES: u32 = 100;
 const BETWEEN: Duration = Duration::from_millis(2);
 
+/// The same for the lock of a sandbox that has just ended: its last process closes the lock's descriptor a moment after
+/// the others see it end.
+const END_TRIES: u32 = 10;
+
 /// A path that may not exist, and must not come to exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Absent {
@@ -67,7 +71,7 @@ pub struct Placeholders {
 }
 
 impl Placeholders {
-    /// Makes what is missing. Within a parent that is missing, too, nothing is made.
+    /// Makes what is missing. Within a parent that is missing, too, nothing is made. May wait for the lock.
     pub(crate) fn make(paths: &AbsentPaths) -> io::Result<Placeholders> {
         let lock = File::open(&paths.directory)?;
         let mut tries = 0;
@@ -94,6 +98,17 @@ impl Placeholders {
         Ok(placeholders)
     }
 
+    /// Removes them, unless another sandbox needs them. Waits a moment for the end of the sandbox.
+    pub fn remove(mut self) {
+        self.lock = None;
+        for _ in 0..END_TRIES {
+            if self.paths.remove_placeholders() {
+                return;
+            }
+            thread::sleep(BETWEEN);
+        }
+    }
+
     /// A lock of its own for the sandbox to inherit.
     pub(crate) fn lock(&self) -> io::Result<Option<OwnedFd>> {
         let lock = self.lock.as_ref().map(File::try_clone).transpose()?;
@@ -109,13 +124,13 @@ impl Drop for Placeholders {
 }
 
 impl AbsentPaths {
-    /// Removes the placeholders that are there. Does nothing while a sandbox needs them.
-    pub fn remove_placeholders(&self) {
+    /// Removes the placeholders that are there. Does nothing, and returns false, while a sandbox needs them.
+    pub fn remove_placeholders(&self) -> bool {
         let Ok(lock) = File::open(&self.directory) else {
-            return;
+            return true;
         };
         if lock.try_lock().is_err() {
-            return;
+            return false;
         }
         for absent in &self.all {
             if let Err(error) = absent.remove() {
@@ -133,6 +148,7 @@ impl AbsentPaths {
                 }
             }
         }
+        true
     }
 }
 

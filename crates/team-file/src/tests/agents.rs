@@ -110,6 +110,7 @@ fn a_member_thinks_as_her_role_and_her_own_table_say() {
             mcp: Vec::new(),
             search: None,
             guarded: Vec::new(),
+            kept: Vec::new(),
             may_allow: false,
             provider_may_search: false,
             bypass: false,

@@ -3,12 +3,16 @@
 //!
 //! Only files of text count. A program that a build makes changes with every build; it is as indirect as what
 //! `cargo test` or `make check` start, which no digest covers either.
+//!
+//! A script that does not exist is found as absent: otherwise an agent could make it after the user trusted the line.
+//! A name that only looks like a script's costs a line in the question to the user, and nothing else.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use agent_team_protocol::spec::FileDigest;
+use agent_team_protocol::text::is_text;
 
 /// Programs whose first argument that is no option is a script.
 const INTERPRETERS: [&str; 25] = [
@@ -23,8 +27,10 @@ const WRAPPERS: [&str; 22] = [
     "poetry", "run", "setsid", "stdbuf", "sudo", "then", "time", "timeout", "until", "while",
 ];
 
-/// Bytes at the beginning of a file that are searched for a NUL.
-const LOOKED_AT: usize = 8 << 10;
+/// Interpreters whose scripts often have names without a dot.
+const SHELLS: [&str; 9] = [
+    ".", "ash", "bash", "dash", "fish", "ksh", "sh", "source", "zsh",
+];
 
 /// The scripts found so far, by their canonical paths.
 pub(super) struct Scripts<'a> {
@@ -72,7 +78,10 @@ impl<'a> Scripts<'a> {
                 known_scripts.contains(&known)
             });
             if is_script {
-                files.extend(self.look_at(arg, project));
+                files.extend(
+                    self.look_at(arg, project)
+                        .or_else(|| self.absent(arg, project)),
+                );
             }
         }
         sorted(files)
@@ -84,22 +93,57 @@ impl<'a> Scripts<'a> {
     }
 
     fn of_command(&mut self, words: &[&str], directory: &Path, files: &mut Vec<FileDigest>) {
+        let project = self.project;
         let is_prefix = |word: &&&str| {
             let is_number = word.starts_with(|c: char| c.is_ascii_digit());
-            let name = name_of(word);
-            WRAPPERS.contains(&name) || word.starts_with('-') || is_number || word.contains('=')
+            // A script of the project can have the name of a wrapper: `./run`.
+            let is_own = word.contains('/') && directory.join(word).starts_with(project);
+            let is_wrapper = WRAPPERS.contains(&name_of(word)) && !is_own;
+            is_wrapper || word.starts_with('-') || is_number || word.contains('=')
         };
         let mut words = words.iter().skip_while(is_prefix);
         let Some(command) = words.next() else { return };
         if command.contains('/') {
-            files.extend(self.look_at(command, directory));
+            let script = self.look_at(command, directory);
+            files.extend(script.or_else(|| self.absent(command, directory)));
         }
         let name = name_of(command).trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
         let is_interpreter =
             INTERPRETERS.contains(&name_of(command)) || INTERPRETERS.contains(&name);
         if is_interpreter || command == &"." {
-            let file = words.find_map(|word| self.look_at(word, directory));
-            files.extend(file);
+            let is_shell = SHELLS.contains(&name_of(command));
+            self.of_interpreter(is_shell, words, directory, files);
+        }
+    }
+
+    /// The first argument that names a file of the project, and before it the first that may name an absent one.
+    fn of_interpreter<'w>(
+        &mut self,
+        is_shell: bool,
+        words: impl Iterator<Item = &'w &'w str>,
+        directory: &Path,
+        files: &mut Vec<FileDigest>,
+    ) {
+        let mut may_be_absent = true;
+        let mut is_value = false;
+        for word in words {
+            if let Some(file) = self.look_at(word, directory) {
+                files.push(file);
+                return;
+            }
+            if word.starts_with('-') {
+                // What follows is a line of code or a module.
+                may_be_absent &= !gives_code(is_shell, word);
+                is_value = true;
+                continue;
+            }
+            let looks_like_file = word.contains(['.', '/']) || (is_shell && !is_value);
+            if may_be_absent && looks_like_file {
+                files.extend(self.absent(word, directory));
+            }
+            // An option may take this word: then the script is a later one.
+            may_be_absent &= is_value;
+            is_value = false;
         }
     }
 
@@ -116,7 +160,7 @@ impl<'a> Scripts<'a> {
             return None;
         }
         let bytes = fs::read(&real).ok()?;
-        if bytes[..bytes.len().min(LOOKED_AT)].contains(&0) {
+        if !is_text(&bytes) {
             return None;
         }
         let file = FileDigest {
@@ -125,6 +169,44 @@ impl<'a> Scripts<'a> {
         };
         self.found.insert(real, file.clone());
         Some(file)
+    }
+
+    /// The script that this path may name once it is made, if it would be one of the project.
+    fn absent(&mut self, word: &str, directory: &Path) -> Option<FileDigest> {
+        let is_name = |c: char| c.is_ascii_alphanumeric() || "_./+@%,:-".contains(c);
+        if word.is_empty() || !word.chars().all(is_name) {
+            return None;
+        }
+        let path = resolve_absent(&directory.join(word))?;
+        if !path.starts_with(self.project) {
+            return None;
+        }
+        let file = FileDigest {
+            path: path.clone(),
+            sha256: FileDigest::ABSENT.to_owned(),
+        };
+        self.found.insert(path, file.clone());
+        Some(file)
+    }
+}
+
+/// A path that does not exist, without the links in its directories that do.
+fn resolve_absent(path: &Path) -> Option<PathBuf> {
+    let (existing, real) = path
+        .ancestors()
+        .find_map(|ancestor| Some((ancestor, ancestor.canonicalize().ok()?)))?;
+    let rest = path.strip_prefix(existing).ok()?;
+    let mut names = rest.components();
+    let is_plain = names.all(|name| matches!(name, Component::Normal(_)));
+    (is_plain && existing != path).then(|| real.join(rest))
+}
+
+/// Whether an interpreter takes the next argument as code: `sh -ec LINE`, `python -m MODULE`, `node --eval CODE`.
+fn gives_code(is_shell: bool, option: &str) -> bool {
+    match option.strip_prefix("--") {
+        Some(long) => ["eval", "print", "command"].contains(&long),
+        None if is_shell => option.contains('c'),
+        None => option.contains(['c', 'e', 'm', 'p']),
     }
 }
 
@@ -186,8 +268,39 @@ mod tests {
             ("/bin/sh ../other/check.sh", &[]),
         ] {
             let found = Scripts::new(&project).of_line(line, &[&project]);
+            assert!(found.iter().all(|file| !file.is_absent()), "{line}");
             assert_eq!(names(&project, found), expected, "{line}");
         }
+    }
+
+    #[test]
+    fn a_script_that_does_not_exist_is_found_as_absent() {
+        let project = project();
+        let project = project.path().canonicalize().unwrap();
+        for (line, expected) in [
+            ("./new.sh", &["new.sh"][..]),
+            ("./run --fast", &["run"]),
+            ("new/deep/run", &["new/deep/run"]),
+            ("sh new.sh notes", &["new.sh"]),
+            ("bash -euo pipefail new.sh", &["new.sh"]),
+            (". new", &["new"]),
+            ("cd tools && python3 new.py data.json", &["tools/new.py"]),
+            ("python3 -u tools/new.py", &["tools/new.py"]),
+            ("sh -c new.sh", &[]),
+            ("python3 -m http.server", &[]),
+            ("cargo test --test new.rs", &[]),
+            ("sh ../new.sh", &[]),
+            ("$HOME/new.sh", &[]),
+            ("uv sync", &[]),
+            ("new/../../other.sh", &[]),
+        ] {
+            let found = Scripts::new(&project).of_line(line, &[&project]);
+            assert!(found.iter().all(FileDigest::is_absent), "{line}");
+            assert_eq!(names(&project, found), expected, "{line}");
+        }
+        // An argument that exists does not hide the script that does not.
+        let found = Scripts::new(&project).of_line("sh new.sh notes.md", &[&project]);
+        assert_eq!(names(&project, found), ["new.sh", "notes.md"]);
     }
 
     #[test]

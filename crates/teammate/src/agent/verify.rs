@@ -56,7 +56,8 @@ impl Verifier {
         };
         let (env, cwd) = (self.place.env.clone(), self.place.cwd.clone());
         let args = vec!["-c".into(), line.into()];
-        let mut program = Program::start(held.as_ref(), "/bin/sh".into(), args, env, cwd)
+        let mut program = Program::start(held, "/bin/sh".into(), args, env, cwd)
+            .await
             .map_err(|error| format!("cannot start /bin/sh: {error}"))?;
         let mut plain = Plain::default();
         let mut hiding = self.place.secrets.hiding();

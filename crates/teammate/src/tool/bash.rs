@@ -118,7 +118,7 @@ struct Bash {
 
 impl Bash {
     /// What holds a command.
-    async fn held(&self, outside: bool, shown: &(dyn Fn(&str) + Send + Sync)) -> Option<Held<'_>> {
+    async fn held(&self, outside: bool, shown: &(dyn Fn(&str) + Send + Sync)) -> Option<Held> {
         let confinement = self.confinement.as_ref().filter(|_| !outside)?;
         let held = confinement.held().await;
         held.inspect_err(|why| shown(&format!("there is no sandbox here: {why}\n")))
@@ -168,12 +168,12 @@ impl Tool for Bash {
                 None => Line::text(&arguments.command),
             };
             if arguments.background {
-                let id = self.jobs.start(bench, line, held.as_ref(), limit)?;
+                let id = self.jobs.start(bench, line, held, limit).await?;
                 return Ok(said(format!(
                     "job {id} runs: bash_output shows what it prints, bash_kill ends it"
                 )));
             }
-            let mut program = shell(bench, line, held.as_ref())?;
+            let mut program = shell(bench, line, held).await?;
             let mut capture = Capture::new(bench);
             let ended = program
                 .finish(limit, std::future::pending(), |bytes| {
@@ -249,11 +249,12 @@ impl Tool for BashKill {
 }
 
 /// Starts a command on its own.
-fn shell(bench: &Bench, line: Line, held: Option<&Held<'_>>) -> Result<Program, ToolError> {
+async fn shell(bench: &Bench, line: Line, held: Option<Held>) -> Result<Program, ToolError> {
     let shell = find_bash(&bench.env);
     let env = line.env(&bench.env);
     let directory = line.directory.unwrap_or_else(|| bench.cwd.clone());
     Program::start(held, shell.clone(), line.args, env, directory)
+        .await
         .map_err(|error| ToolError::Failed(format!("{} did not start: {error}", shell.display())))
 }
 

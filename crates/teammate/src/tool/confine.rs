@@ -24,6 +24,7 @@ use std::time::SystemTime;
 use agent_team_policy::protected::{
     GIT, GIT_DIRECTORY, GIT_WORKTREE, HOME, Kind, PROJECT, Protected,
 };
+use agent_team_protocol::spec::KeptPath;
 use agent_team_system::clock::file_time;
 use agent_team_system::directories::Directories;
 use agent_team_system::sandbox::{
@@ -62,6 +63,8 @@ pub struct Confinement {
     ours: [PathBuf; 3],
     user: User,
     guard: Guard,
+    /// Trusted scripts, and what git's configuration leads to.
+    kept: Vec<KeptPath>,
     network: Network,
     /// Tried when it is needed first; it stays what it is.
     found: OnceCell<Result<Sandbox, String>>,
@@ -84,6 +87,7 @@ impl Confinement {
             ours: [ours.state.clone(), ours.run.clone(), ours.config.clone()],
             user,
             guard: Guard::default(),
+            kept: Vec::new(),
             network,
             found: OnceCell::new(),
             partial_report: Arc::default(),
@@ -100,6 +104,13 @@ impl Confinement {
         self
     }
 
+    /// Commands cannot change these paths of the project either, where the sandbox can protect files.
+    #[must_use]
+    pub fn keeping(mut self, kept: Vec<KeptPath>) -> Confinement {
+        self.kept = kept;
+        self
+    }
+
     /// Held by this sandbox, whatever else the machine has.
     #[must_use]
     pub fn held_by(mut self, sandbox: Sandbox) -> Confinement {
@@ -108,7 +119,7 @@ impl Confinement {
     }
 
     /// How commands are held here, in a line for the user.
-    pub(crate) async fn told(&self) -> String {
+    pub(crate) async fn told(self: &Arc<Self>) -> String {
         let network = match self.has_network() {
             true => "with the network",
             false => "without network",
@@ -132,18 +143,21 @@ impl Confinement {
     ///
     /// # Errors
     /// Why there is none, for the user.
-    pub(crate) async fn held(&self) -> Result<Held<'_>, &str> {
+    pub(crate) async fn held(self: &Arc<Self>) -> Result<Held, &str> {
         let find = async || {
             let found = sandbox::find(&self.program_path()).await;
             let sandbox = found.map_err(|none| none.to_string())?;
-            let supported = sandbox.supports(&self.profile());
+            let (confinement, tried) = (Arc::clone(self), sandbox.clone());
+            let supports = move || tried.supports(&confinement.profile());
+            let supported = tokio::task::spawn_blocking(supports).await;
+            let supported = supported.map_err(io::Error::other).flatten();
             supported.map_err(|error| error.to_string())?;
             Ok(sandbox)
         };
         match self.found.get_or_init(find).await {
             Ok(sandbox) => Ok(Held {
-                sandbox,
-                confinement: self,
+                sandbox: sandbox.clone(),
+                confinement: Arc::clone(self),
                 reads_only: false,
             }),
             Err(why) => Err(why),
@@ -202,10 +216,30 @@ impl Confinement {
         {
             all.extend(below(home, &HOME));
         }
-        if let Some(git) = git_directory(&self.project) {
-            all.extend(below(&git, &GIT));
+        match git_directory(&self.project) {
+            Some(git) => all.extend(below(&git, &GIT)),
+            // A repository that a command makes has hooks and a configuration of the command's.
+            None => all.extend(absent_git(&self.project)),
         }
+        all.extend(self.kept.iter().map(|kept| self.absent_of(kept)));
         all
+    }
+
+    /// The path, or the first directory on the way to it that is missing.
+    fn absent_of(&self, kept: &KeptPath) -> Absent {
+        let mut on_the_way: Vec<&Path> = kept.path.ancestors().skip(1).collect();
+        on_the_way.retain(|path| path.starts_with(&self.project) && *path != self.project);
+        let is_missing = |path: &&&Path| fs::symlink_metadata(path).is_err();
+        match on_the_way.iter().rev().find(is_missing) {
+            Some(missing) => Absent {
+                path: missing.to_path_buf(),
+                content: None,
+            },
+            None => Absent {
+                path: kept.path.clone(),
+                content: (!kept.is_directory).then_some(""),
+            },
+        }
     }
 
     /// The paths of which something must stand in the place when they do not exist.
@@ -293,15 +327,15 @@ impl Confinement {
 }
 
 /// Programs are started through this.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Held<'a> {
-    sandbox: &'a Sandbox,
-    confinement: &'a Confinement,
+#[derive(Debug, Clone)]
+pub(crate) struct Held {
+    sandbox: Sandbox,
+    confinement: Arc<Confinement>,
     /// The project cannot be written to, and there is no network.
     reads_only: bool,
 }
 
-impl Held<'_> {
+impl Held {
     /// The same for programs that only read the project.
     pub(super) fn read_only(self) -> Self {
         Self {
@@ -310,7 +344,8 @@ impl Held<'_> {
         }
     }
 
-    /// Starts a program in a session of its own, without input, its stdout and stderr in `output`.
+    /// Starts a program in a session of its own, without input, its stdout and stderr in `output`. Reads directories and
+    /// may wait for a lock: not for the thread of the runtime.
     pub(super) fn spawn(&self, spec: &ProgramSpec, output: OwnedFd) -> io::Result<(Child, Run)> {
         let mut spec = spec.clone();
         spec.env.retain(|(name, _)| name != "TMPDIR");
@@ -338,6 +373,7 @@ impl Held<'_> {
         let (child, placeholders) = self.sandbox.spawn(&profile, &spec, stdio)?;
         let mut kept = Kept {
             links,
+            others: self.confinement.kept.clone(),
             ..Kept::default()
         };
         if self.sandbox.protects() {
@@ -350,7 +386,7 @@ impl Held<'_> {
             start,
             settings: self.confinement.user.settings.clone(),
             partial_report: Arc::clone(&self.confinement.partial_report),
-            _placeholders: placeholders,
+            placeholders,
         };
         Ok((child, run))
     }
@@ -369,7 +405,7 @@ pub(crate) struct Run {
     kept: Kept,
     settings: Settings,
     partial_report: Arc<AtomicBool>,
-    _placeholders: Option<Placeholders>,
+    placeholders: Option<Placeholders>,
 }
 
 impl Run {
@@ -377,11 +413,15 @@ impl Run {
         Watch::new(self.settings.clone())
     }
 
-    /// The protected files that the sandbox could not keep from changes, for the model and the user. Reads directories.
-    pub(super) fn report(&self) -> Option<String> {
+    /// Removes what the sandbox needed. Returns the protected files that it could not keep from changes, for the model
+    /// and the user. Reads directories and may wait for a lock: not for the thread of the runtime.
+    pub(super) fn finish(mut self) -> Option<String> {
         let changes = changes::since(&self.project, self.start, &self.kept);
         // In a large project every report is partial: one notice is enough.
         let is_first = changes.is_partial && !self.partial_report.swap(true, Ordering::Relaxed);
+        if let Some(placeholders) = self.placeholders.take() {
+            placeholders.remove();
+        }
         changes.report(is_first)
     }
 }
@@ -411,12 +451,22 @@ fn read_beneath(directory: &Path, name: &str, max: u64) -> Option<Vec<u8>> {
     (content.len() as u64 <= max).then_some(content)
 }
 
+/// Git's directory of a project that has none: it does not exist, or a placeholder stands there.
+fn absent_git(project: &Path) -> Option<Absent> {
+    let absent = Absent {
+        path: project.join(GIT_DIRECTORY),
+        content: None,
+    };
+    let exists = fs::symlink_metadata(&absent.path).is_ok();
+    (!exists || absent.is_placeholder()).then_some(absent)
+}
+
 /// Git's directory of this project. A linked working tree has it elsewhere: that is accepted only when it links back, so
 /// that what an agent writes in its project opens nothing outside of it. A symbolic link is never followed.
 fn git_directory(project: &Path) -> Option<PathBuf> {
     let link = project.join(GIT_DIRECTORY);
     if is_directory(&link) {
-        return Some(link);
+        return absent_git(project).is_none().then_some(link);
     }
     let read = |directory: &Path, name: &str| {
         String::from_utf8(read_beneath(directory, name, GIT_LINK_MAX)?).ok()

@@ -199,7 +199,7 @@ pub(super) struct Runner {
 /// Git in the project's repository.
 struct Git<'a> {
     bench: &'a Bench,
-    held: Option<Held<'a>>,
+    held: Option<Held>,
     program: PathBuf,
     /// The tree that attributes are read from. `None`: not known yet.
     attributes: Option<&'static str>,
@@ -396,7 +396,8 @@ impl Git<'_> {
         );
         all.extend(args);
         let (program, cwd) = (self.program.clone(), self.bench.project.clone());
-        let mut program = Program::start(self.held.as_ref(), program, all, env, cwd)
+        let mut program = Program::start(self.held.clone(), program, all, env, cwd)
+            .await
             .map_err(|error| ToolError::Failed(format!("cannot start git: {error}")))?;
         let finished = program.finish(Some(TIMEOUT), std::future::pending(), printed);
         let finished = finished.await;

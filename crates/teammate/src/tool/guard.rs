@@ -13,6 +13,8 @@ use agent_team_system::path::resolve;
 pub struct Guard {
     book: RuleBook,
     ground: Option<Ground>,
+    /// What the rules name before their first wildcard.
+    named: Vec<PathBuf>,
 }
 
 impl Guard {
@@ -25,12 +27,22 @@ impl Guard {
                 tracing::warn!(%error, "a rule that guards files is not known here");
             }
         }
+        let named = rules.iter().map(|rule| named(rule, &project)).collect();
         let ground = (!rules.is_empty()).then_some(Ground {
             project,
             home,
             scripts: Vec::new(),
         });
-        Self { book, ground }
+        Self {
+            book,
+            ground,
+            named,
+        }
+    }
+
+    /// Whether a rule names this path, or something below it, in so many words.
+    pub(super) fn names(&self, path: &Path) -> bool {
+        self.named.iter().any(|named| named.starts_with(path))
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -60,4 +72,17 @@ impl Guard {
         };
         self.book.holds_back_reading(&place, ground)
     }
+}
+
+/// `Read(src/keys/*.pem)` names `src/keys`.
+fn named(rule: &str, project: &Path) -> PathBuf {
+    let pattern = rule.split_once('(').map_or("", |(_, pattern)| pattern);
+    let pattern = pattern.strip_suffix(')').unwrap_or(pattern);
+    let mut path = match pattern.strip_prefix("//") {
+        Some(_) => PathBuf::from("/"),
+        None => project.to_owned(),
+    };
+    let names = pattern.split('/').filter(|name| !matches!(*name, "" | "."));
+    path.extend(names.take_while(|name| !name.contains(['*', '?', '[', '{', '~'])));
+    path
 }

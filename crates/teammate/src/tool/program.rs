@@ -106,28 +106,34 @@ pub(super) fn find_outside(project: &Path, path: &OsStr, name: &str) -> Option<P
 }
 
 impl Program {
-    /// Must be called within a tokio runtime.
-    pub(crate) fn start(
-        held: Option<&Held<'_>>,
+    /// Must be called within a tokio runtime. When this is cancelled, the program is ended.
+    pub(crate) async fn start(
+        held: Option<Held>,
         program: PathBuf,
         args: Vec<OsString>,
         env: Vec<(OsString, OsString)>,
         cwd: PathBuf,
     ) -> io::Result<Program> {
-        let mut run = None;
-        let mut program = Self::start_with(program, args, env, cwd, |spec, output| match held {
-            Some(held) => {
+        let Some(held) = held else {
+            return Self::start_with(program, args, env, cwd, |spec, output| {
+                spawn_session(spec, Some(File::from(output)))
+            });
+        };
+        let start = move || {
+            let mut run = None;
+            let mut program = Self::start_with(program, args, env, cwd, |spec, output| {
                 let (child, of_child) = held.spawn(spec, output)?;
                 run = Some(of_child);
                 Ok(child)
+            })?;
+            if let Some(running) = &mut program.running {
+                running.below.is_wrapped = held.is_wrapped();
+                running.run = run;
             }
-            None => spawn_session(spec, Some(File::from(output))),
-        })?;
-        if let Some(running) = &mut program.running {
-            running.below.is_wrapped = held.is_some_and(Held::is_wrapped);
-            running.run = run;
-        }
-        Ok(program)
+            Ok(program)
+        };
+        let started = tokio::task::spawn_blocking(start).await;
+        started.map_err(io::Error::other).flatten()
     }
 
     /// The same, held by nothing, with its stdin and its stdout for whoever talks to it; its output is its stderr then.
@@ -298,8 +304,8 @@ impl Program {
         {
             printed(&self.buffer[..read]);
         }
-        let look = tokio::task::spawn_blocking(move || run?.report());
-        look.await.ok().flatten()
+        let finished = tokio::task::spawn_blocking(move || run?.finish());
+        finished.await.ok().flatten()
     }
 }
 
@@ -319,6 +325,8 @@ impl Drop for Program {
             running.below.end().await;
             // Reaps it.
             let _status = tokio::time::timeout(KILL_LIMIT, running.child.wait()).await;
+            let run = running.run.take();
+            tokio::task::spawn_blocking(move || run?.finish());
         });
     }
 }

@@ -66,6 +66,7 @@ impl Verbs {
         args.extend(words.into_iter().map(OsString::from));
         let env = self.environment.clone().into_iter().collect();
         let mut running = Program::start(None, program, args, env, self.project.clone())
+            .await
             .map_err(|error| internal(&error))?;
         let mut printed = Vec::new();
         let ended = running

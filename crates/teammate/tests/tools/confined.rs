@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent_team_policy::protected::{GIT, Kind, PROJECT};
+use agent_team_protocol::spec::KeptPath;
 use agent_team_system::directories::Directories;
 use agent_team_system::sandbox::{self, Network, Sandbox};
 use agent_team_teammate::tool::confine::{Confinement, Settings, User};
@@ -270,6 +271,73 @@ async fn both_sandboxes_know_every_protected_path() {
 }
 
 #[tokio::test]
+async fn commands_cannot_change_trusted_scripts() {
+    for sandbox in sandboxes().await {
+        let mut rig = rig_with_home();
+        rig.put("ci/check.sh", "true\n");
+        let kept = |path, is_directory| KeptPath {
+            path: rig.path(path),
+            is_directory,
+        };
+        let user = User::new(rig.bench.env.clone(), &Settings::default());
+        let temporary = rig.outside("temporary");
+        let project = &rig.bench.project;
+        let confinement = Confinement::new(project, temporary, user, &ours(&rig), Network::None)
+            .held_by(sandbox.clone())
+            .keeping(vec![
+                kept("ci/check.sh", false),
+                kept("githooks/deep", true),
+            ]);
+        use_confinement(&mut rig, confinement);
+        settle(&rig).await;
+        for command in [
+            "echo evil > ci/check.sh",
+            "echo evil > new; mv new ci/check.sh",
+            "mv ci old; mkdir ci; echo evil > ci/check.sh",
+        ] {
+            let printed = rig.text("bash", json!({ "command": command })).await;
+            let content = fs::read_to_string(rig.path("ci/check.sh")).unwrap();
+            match sandbox.protects() {
+                true => assert_eq!(content, "true\n", "{sandbox}: {command}: {printed}"),
+                false => assert!(
+                    printed.contains("warning: ") && printed.contains("ci/check.sh"),
+                    "{sandbox}: {command}: {printed}"
+                ),
+            }
+        }
+        let make = "mkdir -p githooks/deep; echo evil > githooks/deep/pre-push";
+        let printed = rig.text("bash", json!({ "command": make })).await;
+        let is_made = rig.path("githooks/deep/pre-push").exists();
+        assert_eq!(is_made, !sandbox.protects(), "{sandbox}: {printed}");
+        assert_eq!(printed.contains("warning: "), is_made, "{printed}");
+    }
+}
+
+#[tokio::test]
+async fn a_command_makes_no_repository_in_the_project() {
+    for sandbox in sandboxes().await {
+        let mut rig = rig_with_home();
+        fs::remove_dir_all(rig.path(".git")).unwrap();
+        held_by(&mut rig, sandbox.clone(), &Settings::default());
+        settle(&rig).await;
+        for command in [
+            "git init -q .; echo evil > .git/hooks/pre-commit",
+            "git init -q new; mv new/.git .git",
+        ] {
+            let printed = rig.text("bash", json!({ "command": command })).await;
+            match sandbox.protects() {
+                true => assert!(!rig.path(".git").exists(), "{sandbox}: {printed}"),
+                false => assert!(printed.contains("warning: "), "{sandbox}: {printed}"),
+            }
+        }
+        let printed = rig
+            .text("bash", json!({ "command": "git init -q sub && echo made" }))
+            .await;
+        assert!(printed.contains("made\n"), "{sandbox}: {printed}");
+    }
+}
+
+#[tokio::test]
 async fn git_works_while_absent_paths_are_protected() {
     for sandbox in sandboxes().await {
         let mut rig = rig_with_home();
@@ -410,6 +478,11 @@ async fn the_users_settings_make_places_readable() {
     fs::write(&file, "[sandbox]\nwritable = []\n").unwrap();
     let error = Settings::read(&file).unwrap_err().to_string();
     assert!(error.contains("unknown field `writable`"), "{error}");
+    for name in ["processes", "memory_mib", "open_files", "file_mib"] {
+        fs::write(&file, format!("[sandbox]\n{name} = 0\n")).unwrap();
+        let error = Settings::read(&file).unwrap_err().to_string();
+        assert!(error.contains(&format!("cannot use {name} = 0")), "{error}");
+    }
 }
 
 /// bubblewrap hides what is known as a secret; Landlock cannot, so that commands are asked about.
@@ -458,6 +531,8 @@ async fn files_that_read_denies_are_hidden_from_commands() {
         rig.put(".env.local", "secret");
         symlink(".env.local", rig.path("link")).unwrap();
         symlink(".", rig.path("whole")).unwrap();
+        rig.put("real/deep/key", "secret");
+        symlink("real", rig.path("linked")).unwrap();
         rig.put("main.c", "int main;");
         let rules = [
             "Read(.env)",
@@ -465,6 +540,7 @@ async fn files_that_read_denies_are_hidden_from_commands() {
             "Read(keys/**)",
             "Read(link)",
             "Read(whole)",
+            "Read(linked/deep/*)",
         ]
         .map(str::to_owned);
         let guard = Guard::new(&rules, rig.bench.project.clone(), None);
@@ -475,7 +551,7 @@ async fn files_that_read_denies_are_hidden_from_commands() {
             .held_by(sandbox.clone())
             .guarded_by(guard);
         use_confinement(&mut rig, confinement);
-        let command = "grep -r . --include='*' . ; cat .env keys/one sub/.env link .env.local; mv sub moved; cat moved/.env; \
+        let command = "grep -r . --include='*' . ; cat .env keys/one sub/.env link .env.local linked/deep/key real/deep/key; mv sub moved; cat moved/.env; \
                        ln .env copy; cat copy; cat main.c";
         let printed = rig.text("bash", json!({ "command": command })).await;
         assert!(!printed.contains("secret"), "{sandbox}: {printed}");
@@ -678,8 +754,13 @@ async fn a_linked_git_directory_is_reported_not_followed() {
         settle(&rig).await;
         let link = json!({ "command": "ln -s ../other .git" });
         let printed = rig.text("bash", link).await;
-        assert!(printed.contains("warning: "), "{sandbox}: {printed}");
-        assert!(printed.contains(": .git."), "{sandbox}: {printed}");
+        if sandbox.protects() {
+            assert!(!rig.path(".git").exists(), "{sandbox}: {printed}");
+            symlink("../other", rig.path(".git")).unwrap();
+        } else {
+            assert!(printed.contains("warning: "), "{sandbox}: {printed}");
+            assert!(printed.contains(": .git."), "{sandbox}: {printed}");
+        }
         let job = json!({ "command": "echo ready; sleep 60", "background": true });
         rig.text("bash", job).await;
         let names: Vec<_> = fs::read_dir(&other).unwrap().collect();

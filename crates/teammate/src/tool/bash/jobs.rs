@@ -43,14 +43,30 @@ pub(super) struct Job {
 
 impl Jobs {
     /// Starts a command and returns its id. Must be called within a tokio runtime.
-    pub(super) fn start(
+    pub(super) async fn start(
         &self,
         bench: &Bench,
         line: Line,
-        held: Option<&Held<'_>>,
+        held: Option<Held>,
         limit: Option<Duration>,
     ) -> Result<u32, ToolError> {
+        self.check_room()?;
+        let job = Job::start(bench, line, held, limit).await?;
         let mut jobs = lock(&self.jobs);
+        jobs.last += 1;
+        let id = jobs.last;
+        jobs.by_id.insert(id, Arc::new(job));
+        if jobs.by_id.len() > KEPT_MAX {
+            let oldest = jobs.by_id.iter().find(|(_, job)| !job.runs());
+            if let Some(id) = oldest.map(|(&id, _)| id) {
+                jobs.by_id.remove(&id);
+            }
+        }
+        Ok(id)
+    }
+
+    fn check_room(&self) -> Result<(), ToolError> {
+        let jobs = lock(&self.jobs);
         let running: Vec<String> = jobs
             .by_id
             .iter()
@@ -63,17 +79,7 @@ impl Jobs {
                 running.join(", ")
             )));
         }
-        let job = Job::start(bench, line, held, limit)?;
-        jobs.last += 1;
-        let id = jobs.last;
-        jobs.by_id.insert(id, Arc::new(job));
-        if jobs.by_id.len() > KEPT_MAX {
-            let oldest = jobs.by_id.iter().find(|(_, job)| !job.runs());
-            if let Some(id) = oldest.map(|(&id, _)| id) {
-                jobs.by_id.remove(&id);
-            }
-        }
-        Ok(id)
+        Ok(())
     }
 
     pub(super) fn find(&self, id: u32) -> Result<Arc<Job>, ToolError> {
@@ -90,13 +96,13 @@ impl Jobs {
 }
 
 impl Job {
-    fn start(
+    async fn start(
         bench: &Bench,
         line: Line,
-        held: Option<&Held<'_>>,
+        held: Option<Held>,
         limit: Option<Duration>,
     ) -> Result<Job, ToolError> {
-        let mut program = shell(bench, line, held)?;
+        let mut program = shell(bench, line, held).await?;
         let capture = Arc::new(Mutex::new(Capture::new(bench)));
         let (tell, progress) = watch::channel(None);
         let (stop, mut told_to_stop) = watch::channel(false);

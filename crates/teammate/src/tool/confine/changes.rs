@@ -12,14 +12,16 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use agent_team_policy::protected::{GIT, GIT_DIRECTORY, GIT_WORKTREE, PROJECT};
+use agent_team_protocol::spec::KeptPath;
 use agent_team_system::sandbox::Absent;
 
 /// Entries of directories that are looked at. The walk begins at the project's directory, so that what is nearest to it
 /// is found in a project of any size.
 const ENTRIES_MAX: usize = 50_000;
 
-/// How long the walk may take.
+/// How long the walk may take, unless it is that near to its beginning: a busy machine shortens no small project's report.
 const TIME_MAX: Duration = Duration::from_millis(500);
+const ENTRIES_MIN: usize = 2_000;
 
 /// Paths that are reported, at most: of all, and of one protected directory.
 const REPORTED_MAX: usize = 20;
@@ -34,6 +36,8 @@ pub(super) struct Kept {
     pub(super) absent: Vec<Absent>,
     /// What the sandbox cannot keep: a link can be replaced, and so can what is on the way to its target.
     pub(super) links: Vec<Link>,
+    /// Paths that are protected besides the list.
+    pub(super) others: Vec<KeptPath>,
 }
 
 /// A protected path that is a symbolic link, and its target when the command started.
@@ -82,6 +86,9 @@ pub(super) fn since(project: &Path, start: SystemTime, kept: &Kept) -> Changes {
         is_partial: false,
     };
     walk.links();
+    for other in &kept.others {
+        walk.all(other.path.clone());
+    }
     walk.directories();
     walk.changes()
 }
@@ -115,7 +122,7 @@ impl Walk<'_> {
     fn is_over(&mut self) -> bool {
         let is_over = self.found.len() >= REPORTED_MAX
             || self.entries >= ENTRIES_MAX
-            || Instant::now() > self.end;
+            || (self.entries >= ENTRIES_MIN && Instant::now() > self.end);
         self.is_partial |= is_over;
         is_over
     }

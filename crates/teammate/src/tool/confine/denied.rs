@@ -19,7 +19,9 @@ const HIDDEN_MAX: usize = 2_000;
 /// Git's objects: named by their digest, and too many.
 const OBJECTS: &str = ".git/objects";
 
-/// Files and directories that exist now. For a link that a rule denies, its target, when that is in the project.
+/// Files and directories that exist now. For a link that a rule denies, its target, when that is in the project. A rule
+/// for files below a linked directory denies them where they are, if it names the link in so many words: a pattern such
+/// as `*/key` does not.
 ///
 /// # Errors
 /// When the project is too large to find them all: a command that could read one of them is not started.
@@ -30,8 +32,9 @@ pub(super) fn within(project: &Path, guard: &Guard) -> io::Result<Vec<PathBuf>> 
     let end = Instant::now() + TIME_MAX;
     let mut entries = 0;
     let mut denied = Vec::new();
-    let mut queue = VecDeque::from([project.to_owned()]);
-    while let Some(directory) = queue.pop_front() {
+    // Each directory, and how the rules name it: otherwise only below a link.
+    let mut queue = VecDeque::from([(project.to_owned(), project.to_owned())]);
+    while let Some((directory, named)) = queue.pop_front() {
         // A directory that cannot be listed here cannot be listed by a command.
         for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
             entries += 1;
@@ -40,22 +43,28 @@ pub(super) fn within(project: &Path, guard: &Guard) -> io::Result<Vec<PathBuf>> 
                     "cannot hide all files that a Read rule denies: there are too many files in the project",
                 ));
             }
-            let path = entry.path();
+            let (path, named) = (entry.path(), named.join(entry.file_name()));
             let Ok(kind) = entry.file_type() else {
                 continue;
             };
+            let is_denied = guard.covers(&named);
             if kind.is_symlink() {
+                if !is_denied && !guard.names(&named) {
+                    continue;
+                }
                 // A link cannot be hidden: its target is. The link can name the project itself, which must stay.
-                let target = || path.canonicalize().ok();
-                let target = guard.covers(&path).then(target).flatten();
                 let inside = |target: &PathBuf| target.starts_with(project) && target != project;
-                denied.extend(target.filter(inside));
+                match path.canonicalize().ok().filter(inside) {
+                    Some(target) if is_denied => denied.push(target),
+                    Some(target) if target.is_dir() => queue.push_back((target, named)),
+                    Some(_) | None => {}
+                }
                 continue;
             }
-            if guard.covers(&path) {
+            if is_denied {
                 denied.push(path);
             } else if kind.is_dir() && !path.ends_with(OBJECTS) {
-                queue.push_back(path);
+                queue.push_back((path, named));
             }
         }
     }

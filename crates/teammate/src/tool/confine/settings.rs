@@ -72,6 +72,17 @@ impl Settings {
         };
         let File { sandbox } =
             toml::from_str(&text).map_err(|error| invalid(error.to_string().trim().to_owned()))?;
+        let limits = [
+            ("processes", sandbox.processes),
+            ("memory_mib", sandbox.memory_mib),
+            ("open_files", sandbox.open_files),
+            ("file_mib", sandbox.file_mib),
+        ];
+        if let Some((name, _)) = limits.iter().find(|(_, limit)| *limit == 0) {
+            return Err(invalid(format!(
+                "cannot use {name} = 0 of [sandbox]: no command could run; leave it out for the default"
+            )));
+        }
         let relative = |path: &&String| !(path.starts_with('/') || path.starts_with("~/"));
         match sandbox.readable.iter().find(relative) {
             None => Ok(sandbox),

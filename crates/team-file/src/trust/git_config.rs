@@ -1,0 +1,282 @@
+//! The paths of a project that git's configuration leads to: directories of hooks, and included configuration. Called
+//! when the team is read.
+//!
+//! Whoever changes one of them runs code when the user runs git. Git's own directory is protected by the list in
+//! `agent_team_policy::protected`; these can be anywhere in the project. The files are read as git reads them, and a
+//! line that git refuses is skipped.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use agent_team_policy::Place;
+use agent_team_protocol::spec::KeptPath;
+
+/// Bytes of one configuration file, and files that include one another: git stops there, too.
+const FILE_MAX: u64 = 1 << 20;
+const DEPTH_MAX: u32 = 10;
+
+const SYSTEM: &str = "/etc/gitconfig";
+
+/// The paths within `project`, whether they exist or not. `home`: the user's, for their own configuration.
+pub(crate) fn kept(project: &Path, home: Option<&Path>) -> Vec<KeptPath> {
+    let top = project
+        .ancestors()
+        .find(|directory| fs::symlink_metadata(directory.join(".git")).is_ok())
+        .unwrap_or(project);
+    let mut files = files_of(&top.join(".git"));
+    files.push(SYSTEM.into());
+    for home in home {
+        files.extend([".gitconfig", ".config/git/config"].map(|name| home.join(name)));
+    }
+    let mut found = Found {
+        project,
+        top,
+        home,
+        paths: Vec::new(),
+    };
+    for file in files {
+        found.read(&file, 0);
+    }
+    let mut paths = found.paths;
+    paths.sort_by(|a, b| a.path.cmp(&b.path));
+    paths.dedup_by(|a, b| a.path == b.path);
+    paths
+}
+
+/// The configuration files of a repository, whose `.git` is a directory, or a file that leads to one.
+fn files_of(git: &Path) -> Vec<PathBuf> {
+    let lead = |file: PathBuf, from: &Path| {
+        let text = read(&file)?;
+        let text = text.strip_prefix("gitdir:").unwrap_or(&text);
+        Some(from.join(text.trim()))
+    };
+    let own = match git.is_dir() {
+        true => git.to_owned(),
+        false => match git.parent().and_then(|top| lead(git.to_owned(), top)) {
+            Some(own) => own,
+            None => return Vec::new(),
+        },
+    };
+    let common = lead(own.join("commondir"), &own).unwrap_or_else(|| own.clone());
+    vec![common.join("config"), own.join("config.worktree")]
+}
+
+struct Found<'a> {
+    project: &'a Path,
+    /// Where git runs hooks.
+    top: &'a Path,
+    home: Option<&'a Path>,
+    paths: Vec<KeptPath>,
+}
+
+impl Found<'_> {
+    fn read(&mut self, file: &Path, depth: u32) {
+        let Some(text) = read(file).filter(|_| depth < DEPTH_MAX) else {
+            return;
+        };
+        for (key, value) in entries(&text) {
+            let from = match key.as_str() {
+                "core.hookspath" => self.top,
+                _ => file.parent().unwrap_or(self.top),
+            };
+            let Some(path) = self.resolve(from, &value) else {
+                continue;
+            };
+            self.keep(&path, key == "core.hookspath");
+            if key != "core.hookspath" {
+                self.read(&path, depth + 1);
+            }
+        }
+    }
+
+    fn resolve(&self, from: &Path, value: &str) -> Option<PathBuf> {
+        match value.strip_prefix("~/") {
+            Some(rest) => Some(Place::lexical(self.home?, rest)),
+            None if value.is_empty() || value.starts_with(['~', '%']) => None,
+            None => Some(Place::lexical(from, value)),
+        }
+    }
+
+    /// The path, and what it leads to. Git's own directory is protected otherwise, and the project itself cannot be.
+    fn keep(&mut self, path: &Path, is_directory: bool) {
+        let target = path.canonicalize().ok();
+        for path in [Some(path.to_owned()), target].into_iter().flatten() {
+            let in_project = path.starts_with(self.project) && path != self.project;
+            if in_project && !path.starts_with(self.project.join(".git")) {
+                self.paths.push(KeptPath { path, is_directory });
+            }
+        }
+    }
+}
+
+/// A regular file, and nothing that blocks.
+fn read(path: &Path) -> Option<String> {
+    if !fs::metadata(path).ok()?.is_file() {
+        return None;
+    }
+    let mut text = Vec::new();
+    let file = File::open(path).ok()?;
+    file.take(FILE_MAX).read_to_end(&mut text).ok()?;
+    Some(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// The entries that lead somewhere: `core.hookspath`, `include.path` and `includeif.path`, with their values.
+fn entries(text: &str) -> Vec<(String, String)> {
+    let text = text.replace("\r\n", "\n").replace("\\\n", "");
+    let mut section = String::new();
+    let mut entries = Vec::new();
+    for line in text.lines() {
+        let mut line = line.trim_start();
+        if let Some(header) = line.strip_prefix('[') {
+            let Some(end) = end_of_header(header) else {
+                continue;
+            };
+            let name = header[..end].split([' ', '\t', '.', '"']).next();
+            section = name.unwrap_or_default().to_ascii_lowercase();
+            line = header[end + 1..].trim_start();
+        }
+        let Some((key, value)) = line.split_once('=') else {
+            continue;
+        };
+        let key = format!("{section}.{}", key.trim().to_ascii_lowercase());
+        if ["core.hookspath", "include.path", "includeif.path"].contains(&key.as_str()) {
+            entries.push((key, unquoted(value)));
+        }
+    }
+    entries
+}
+
+/// Where `]` ends the header: one in the quotes of a subsection does not.
+fn end_of_header(header: &str) -> Option<usize> {
+    let (mut quoted, mut escaped) = (false, false);
+    header.char_indices().find_map(|(at, c)| {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            ']' if !quoted => return Some(at),
+            _ => {}
+        }
+        None
+    })
+}
+
+fn unquoted(value: &str) -> String {
+    let (mut text, mut quoted, mut escaped) = (String::new(), false, false);
+    // Blanks at the end count only within quotes.
+    let mut length = 0;
+    for c in value.trim_start().chars() {
+        match c {
+            _ if escaped => {
+                escaped = false;
+                text.push(match c {
+                    'n' => '\n',
+                    't' => '\t',
+                    other => other,
+                });
+            }
+            '\\' => {
+                escaped = true;
+                continue;
+            }
+            '"' => {
+                quoted = !quoted;
+                continue;
+            }
+            '#' | ';' if !quoted => break,
+            other => text.push(other),
+        }
+        if quoted || !c.is_whitespace() {
+            length = text.len();
+        }
+    }
+    text.truncate(length);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(directory: &Path, name: &str, text: &str) {
+        let path = directory.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn names(project: &Path, home: Option<&Path>) -> Vec<String> {
+        let kept = kept(project, home).into_iter();
+        kept.map(|kept| {
+            let name = kept.path.strip_prefix(project).unwrap().display();
+            let slash = if kept.is_directory { "/" } else { "" };
+            format!("{name}{slash}")
+        })
+        .collect()
+    }
+
+    #[test]
+    fn hooks_and_included_configuration_are_found() {
+        let place = tempfile::tempdir().unwrap();
+        let project = place.path().canonicalize().unwrap();
+        for (config, expected) in [
+            ("[core]\n\thooksPath = .githooks\n", &[".githooks/"][..]),
+            (
+                "[CORE] HooksPath=\"tools/my hooks\" ; x\n",
+                &["tools/my hooks/"],
+            ),
+            ("[core]\nhooksPath = .git/hooks\n", &[]),
+            ("[core]\nhooksPath = .\n[core]\nhooksPath = ../out\n", &[]),
+            (
+                "[core \"sub\"]\nbare = false\n[a \"]\"]\nhooksPath = x\n",
+                &[],
+            ),
+            ("[include]\npath = ../shared.inc # all\n", &["shared.inc"]),
+            (
+                "[includeIf \"gitdir:[a]\"]\npath = \\\n../deep/one.inc\n",
+                &["deep/hooks/", "deep/one.inc"],
+            ),
+        ] {
+            write(&project, ".git/config", config);
+            // The path of hooks is relative to the working tree, also in an included file.
+            write(&project, "deep/one.inc", "[core]\nhooksPath = deep/hooks\n");
+            assert_eq!(names(&project, None), expected, "{config}");
+        }
+    }
+
+    #[test]
+    fn the_users_configuration_and_a_linked_worktree_count() {
+        let place = tempfile::tempdir().unwrap();
+        let place = place.path().canonicalize().unwrap();
+        write(&place, "home/.gitconfig", "[core]\nhooksPath = .hooks\n");
+        write(&place, "main/.git/config", "[core]\nhooksPath = ci\n");
+        write(&place, "main/.git/worktrees/x/commondir", "../..\n");
+        write(
+            &place,
+            "main/.git/worktrees/x/config.worktree",
+            "[include]\npath = /\n",
+        );
+        let git = place.join("main/.git/worktrees/x");
+        write(&place, "tree/.git", &format!("gitdir: {}\n", git.display()));
+        let project = place.join("tree");
+        let home = place.join("home");
+        assert_eq!(names(&project, Some(&home)), [".hooks/", "ci/"]);
+        // A project below the top of the repository.
+        write(&place, "main/part/file", "");
+        write(
+            &place,
+            "main/.git/config",
+            "[core]\nhooksPath = part/hooks\n",
+        );
+        assert_eq!(names(&place.join("main/part"), None), ["hooks/"]);
+        // Files that include one another, and a link.
+        write(&project, "hooks/pre-push", "");
+        std::os::unix::fs::symlink("hooks", project.join("link")).unwrap();
+        write(
+            &place,
+            "main/.git/config",
+            "[include]\npath = config\n[core]\nhooksPath = link\n",
+        );
+        assert_eq!(names(&project, None), ["hooks/", "link/"]);
+    }
+}
