@@ -159,7 +159,7 @@ impl Launcher {
         let hosts = host.is_some();
         let (orders, taken) = mpsc::unbounded_channel();
         let task = Task {
-            run: directories.run.clone(),
+            directories: directories.clone(),
             panes: None,
             process: HostProcess::new(directories.host_socket(team.as_str()), driver.clone()),
             team,
@@ -222,8 +222,7 @@ impl Labels {
 
 struct Task {
     team: TeamId,
-    /// The runtime directory.
-    run: PathBuf,
+    directories: Directories,
     /// `None`: everybody is headless.
     panes: Option<Panes>,
     /// `None`: no worker is within this process.
@@ -383,7 +382,8 @@ impl Task {
     async fn one(&mut self, order: Order) {
         match order {
             Order::Place(place, layout) => {
-                self.panes = Panes::at(place.terminal, self.team.clone(), layout, &self.run);
+                self.panes =
+                    Panes::at(place.terminal, self.team.clone(), layout, &self.directories);
                 self.look().await;
             }
             Order::Look => {

@@ -3,12 +3,11 @@
 //! A place shows workers, and no more: starting one there is telling it which program to run. Who lives, how a worker is
 //! stopped and what it ended with is known elsewhere, and the same for all. A new place is a variant here.
 
-use std::path::Path;
-
 use agent_team_protocol::method::{AttachAnswer, CallerTerminal};
 use agent_team_protocol::spec::Layout;
 use agent_team_protocol::view::Receipt;
 use agent_team_protocol::{MemberName, Refusal, TeamId};
+use agent_team_system::directories::Directories;
 
 use super::{FoundPane, Label, LaunchOrder, Running, iterm, tmux};
 use crate::settings::Terminal;
@@ -21,11 +20,19 @@ pub(super) enum Panes {
 }
 
 impl Panes {
-    /// Asks nobody yet. `None` where members have no panes. `run` is the runtime directory.
-    pub(super) fn at(terminal: Terminal, team: TeamId, layout: Layout, run: &Path) -> Option<Self> {
+    /// Makes no call of the terminal yet. `None` where members have no panes.
+    pub(super) fn at(
+        terminal: Terminal,
+        team: TeamId,
+        layout: Layout,
+        directories: &Directories,
+    ) -> Option<Self> {
         match terminal {
             Terminal::Headless | Terminal::Hosted => None,
-            Terminal::Tmux(place) => Some(Self::Tmux(tmux::Panes::new(team, place, layout, run))),
+            Terminal::Tmux(place) => {
+                let panes = tmux::Panes::new(team, place, layout, directories);
+                Some(Self::Tmux(panes))
+            }
             Terminal::Iterm(place) => Some(Self::Iterm(iterm::Panes::new(team, place, layout))),
         }
     }

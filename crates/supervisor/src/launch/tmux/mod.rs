@@ -25,12 +25,12 @@ pub(crate) mod testing;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use agent_team_protocol::method::{AttachAnswer, CallerTerminal};
 use agent_team_protocol::spec::Layout;
 use agent_team_protocol::view::Placement;
 use agent_team_protocol::{ErrorCode, MemberName, Refusal, TeamId};
+use agent_team_system::directories::Directories;
 use agent_team_system::process::Signal;
 
 use call::{Command, label_text};
@@ -68,10 +68,15 @@ pub(crate) struct Panes {
 }
 
 impl Panes {
-    /// Asks nobody yet. `run` is the runtime directory.
-    pub(crate) fn new(team: TeamId, place: TmuxPlace, layout: Layout, run: &Path) -> Self {
+    /// Makes no call of tmux yet.
+    pub(crate) fn new(
+        team: TeamId,
+        place: TmuxPlace,
+        layout: Layout,
+        directories: &Directories,
+    ) -> Self {
         let own = match place.session {
-            TmuxSession::Own => Some(OwnFiles::within(run)),
+            TmuxSession::Own => Some(OwnFiles::within(directories)),
             TmuxSession::Users(_) => None,
         };
         let (columns, rows) = place.size;
@@ -163,7 +168,7 @@ impl Panes {
     /// A server of ours is to be found also without its socket.
     fn record(&self, server: Option<Server>) {
         if let (Some(own), Some(server)) = (&self.tmux.own, server) {
-            own.record(server.process);
+            own.record(server.process, &self.tmux.socket);
         }
     }
 

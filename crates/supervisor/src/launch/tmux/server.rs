@@ -3,14 +3,13 @@
 //! Our own server is started by the first session and ends with the last one, whoever's that is. What decides over it
 //! by more than one call holds [`OWN_SERVER`]: teams share it.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use agent_team_protocol::view::{Fate, Receipt, ReceiptKind};
+use agent_team_system::directories::Directories;
 use agent_team_system::process::{ExitWatch, ProcessId, Signal};
 use agent_team_system::{clock, private_file};
 use serde::{Deserialize, Serialize};
@@ -18,8 +17,11 @@ use tokio::sync::Mutex;
 
 use super::call::{LIMIT, Tmux};
 
-/// Between two looks for a socket.
+/// Between two looks for a socket that the server was told to bind again.
 const LOOK: Duration = Duration::from_millis(5);
+
+/// How long the server may take to bind its socket again. A busy one takes milliseconds; `down --force` waits for it.
+const BIND_LIMIT: Duration = Duration::from_secs(1);
 
 /// Held while our own server may be started, and while it is ended and its socket removed.
 pub(super) static OWN_SERVER: Mutex<()> = Mutex::const_new(());
@@ -44,26 +46,31 @@ setw -g allow-rename off
 setw -gq allow-passthrough off
 "##;
 
-/// What is kept of our own server in the runtime directory, whose teams share it.
+/// The files of our own server, whose teams share it.
 #[derive(Debug, Clone)]
 pub(super) struct OwnFiles {
+    /// In the runtime directory.
     pub(super) configuration: PathBuf,
-    /// Which process it is, for a supervisor that comes after its socket was deleted.
+    /// Names the server's process. In the state directory: a supervisor that starts after the runtime directory was
+    /// deleted still finds the server.
     process: PathBuf,
+    directories: Directories,
 }
 
-/// What the second of [`OwnFiles`] says.
+/// The content of [`OwnFiles::process`].
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Recorded {
     boot: String,
     process: ProcessId,
+    socket: PathBuf,
 }
 
 impl OwnFiles {
-    pub(super) fn within(run: &Path) -> Self {
+    pub(super) fn within(directories: &Directories) -> Self {
         Self {
-            configuration: run.join("tmux.conf"),
-            process: run.join("tmux.process"),
+            configuration: directories.run.join("tmux.conf"),
+            process: directories.state.join("tmux.process"),
+            directories: directories.clone(),
         }
     }
 
@@ -76,14 +83,18 @@ impl OwnFiles {
         }
     }
 
-    /// Writes down which process the server is. Without a sync: a power cut ends the server as well.
-    pub(super) fn record(&self, process: ProcessId) {
-        if self.recorded_in_file() == Some(process) {
+    /// Records the server's process. Without a sync: a power cut ends the server as well.
+    pub(super) fn record(&self, process: ProcessId, socket: &Path) {
+        if self.recorded(socket) == Some(process) {
             return;
         }
-        recorded_here().insert(self.process.clone(), process);
         let written = clock::boot_id().and_then(|boot| {
-            let bytes = serde_json::to_vec(&Recorded { boot, process })?;
+            let socket = socket.to_owned();
+            let bytes = serde_json::to_vec(&Recorded {
+                boot,
+                process,
+                socket,
+            })?;
             private_file::discard(&self.process)?;
             private_file::create(&self.process, &bytes)
         });
@@ -92,18 +103,12 @@ impl OwnFiles {
         }
     }
 
-    /// The process that was recorded last, if it lives: the whole runtime directory may have been deleted.
-    fn recorded(&self) -> Option<ProcessId> {
-        self.recorded_in_file().or_else(|| {
-            let process = *recorded_here().get(&self.process)?;
-            process.is_alive().unwrap_or(false).then_some(process)
-        })
-    }
-
-    fn recorded_in_file(&self) -> Option<ProcessId> {
+    /// The process that was recorded last for this socket, if it is alive.
+    fn recorded(&self, socket: &Path) -> Option<ProcessId> {
         let bytes = private_file::read(&self.process).ok()?;
         let recorded: Recorded = serde_json::from_slice(&bytes).ok()?;
-        let is_here = clock::boot_id().is_ok_and(|boot| boot == recorded.boot)
+        let is_here = recorded.socket == socket
+            && clock::boot_id().is_ok_and(|boot| boot == recorded.boot)
             && recorded.process.is_alive().unwrap_or(false);
         is_here.then_some(recorded.process)
     }
@@ -111,20 +116,25 @@ impl OwnFiles {
     /// Has the server bind its socket again when somebody deleted that: another one beside it would leave it, and the
     /// panes in it, to nobody.
     pub(super) async fn bind_again(&self, socket: &Path) {
-        let Some(process) = self.recorded() else {
+        let Some(process) = self.recorded(socket) else {
             return;
         };
+        // The server makes no directory for its socket, and does not try again when binding fails.
+        if let Err(error) = self.directories.prepare() {
+            tracing::warn!(%error, "cannot make the directory of tmux's socket");
+            return;
+        }
         if !matches!(process.signal(Signal::SIGUSR1), Ok(true)) {
             return;
         }
-        // It tells nobody when it has.
+        // The server does not report that it has bound the socket.
         let mut looks = tokio::time::interval(LOOK);
         let bound = async {
             while !socket.exists() && process.is_alive().unwrap_or(false) {
                 looks.tick().await;
             }
         };
-        if tokio::time::timeout(LIMIT, bound).await.is_err() {
+        if tokio::time::timeout(BIND_LIMIT, bound).await.is_err() {
             tracing::warn!(
                 pid = process.pid,
                 "tmux does not bind its deleted socket again"
@@ -137,14 +147,6 @@ impl OwnFiles {
         private_file::discard(&self.process)?;
         Ok(())
     }
-}
-
-/// What this supervisor has recorded, by the file in which it did.
-fn recorded_here() -> MutexGuard<'static, BTreeMap<PathBuf, ProcessId>> {
-    static RECORDED: std::sync::Mutex<BTreeMap<PathBuf, ProcessId>> =
-        std::sync::Mutex::new(BTreeMap::new());
-    // The map is whole between any two of its operations.
-    RECORDED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// One tmux server at its socket. Ids of panes start anew with the next one, and name other panes there.

@@ -32,7 +32,11 @@ async fn closing_all_leaves_no_pane_server_or_socket() {
         .filter(|name| !name.ends_with(".said"))
         .collect();
     left.sort();
-    assert_eq!(left, ["worker"]);
+    assert_eq!(left, ["at", "worker"]);
+    let home = rig.server.directory.path().join("at");
+    for file in ["run/tmux.conf", "state/tmux.process"] {
+        assert!(!home.join(file).exists(), "{file}");
+    }
     assert_eq!(rig.panes.close_all().await, []);
 }
 

@@ -102,7 +102,14 @@ fn panes(server: &Server, session: TmuxSession, layout: Layout, size: (u16, u16)
         size,
         control_mode: false,
     };
-    Panes::new(team(), place, layout, server.directory.path())
+    let home = server.directory.path().join("at");
+    let directories = Directories {
+        state: home.join("state"),
+        run: home.join("run"),
+        config: home.join("config"),
+    };
+    directories.prepare().unwrap();
+    Panes::new(team(), place, layout, &directories)
 }
 
 /// A caller, in tmux or not.

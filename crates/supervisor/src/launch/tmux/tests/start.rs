@@ -23,7 +23,7 @@ async fn workers_are_started_in_tagged_panes_of_our_own_server() {
         })
         .collect();
     assert_eq!(rig.server.panes(format), expected);
-    let configuration = rig.server.directory.path().join("tmux.conf");
+    let configuration = rig.server.directory.path().join("at/run/tmux.conf");
     assert_eq!(
         configuration.metadata().unwrap().permissions().mode() & 0o777,
         0o600
