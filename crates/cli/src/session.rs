@@ -123,6 +123,18 @@ impl Session {
         Self::new(None, Start::Always)
     }
 
+    /// About the supervisor that must end all teams: the one that runs, or, when it was killed and left teams that are
+    /// up, the next one, which adopts their workers. `None` when there is nothing to stop.
+    ///
+    /// # Errors
+    /// One lives and does not answer.
+    pub(crate) async fn of_supervisor_to_stop() -> Result<Option<Self>, Failure> {
+        match prepared_directories()?.has_teams_up() {
+            true => Ok(Some(Self::of_next_supervisor())),
+            false => Self::of_running_supervisor().await,
+        }
+    }
+
     /// The same team over a connection of its own, so that one can wait while the other listens.
     pub(crate) fn another(&self) -> Self {
         Self::new(self.team.clone(), self.start)

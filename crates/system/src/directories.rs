@@ -156,7 +156,7 @@ impl Directories {
         secure(&self.state.join("trusted"))?;
         secure(&self.run)?;
         secure(&self.launch_files())?;
-        secure(&self.run.join("env"))?;
+        secure(&self.environment_files())?;
         for socket in [self.socket(), self.tmux_socket()] {
             if let Some(directory) = socket.parent().filter(|parent| *parent != self.run) {
                 secure(directory)?;
@@ -241,7 +241,17 @@ impl Directories {
 
     /// The environment that a team was started with.
     pub fn environment_file(&self, team_id: &str) -> PathBuf {
-        self.run.join("env").join(team_id)
+        self.environment_files().join(team_id)
+    }
+
+    fn environment_files(&self) -> PathBuf {
+        self.run.join("env")
+    }
+
+    /// Whether a team is up, or was up when the last supervisor was killed: its environment is still kept.
+    pub fn has_teams_up(&self) -> bool {
+        let entries = std::fs::read_dir(self.environment_files());
+        entries.is_ok_and(|mut entries| entries.next().is_some())
     }
 
     /// Where the path in the runtime directory is too long, a short one under `/tmp`: not under

@@ -38,12 +38,12 @@ async fn stop(output: Output) -> Result<ExitCode, Failure> {
     let nothing = DownAnswer {
         receipts: Vec::new(),
     };
-    if let Some(session) = Session::of_running_supervisor().await? {
+    if let Some(session) = Session::of_supervisor_to_stop().await? {
         let stopped = session.stop_supervisor();
         match output.waiting_for("every team to end", stopped).await {
             Ok(answer) => return receipt::show(output, &answer).map(ExitCode::from),
             // It went by itself, as it does after the last team.
-            Err(_) if Session::of_running_supervisor().await?.is_none() => {}
+            Err(_) if Session::of_supervisor_to_stop().await?.is_none() => {}
             Err(failure) => return Err(failure),
         }
     }
