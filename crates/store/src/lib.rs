@@ -21,6 +21,7 @@ mod store;
 mod writer;
 
 pub use history::{History, StoredMessage};
+pub use lock::is_locked;
 pub use open::{Durability, OpenError, Opened, TeamIdentity, identity, open};
 pub use read::{JournalEntry, ReadError, Restored};
 pub use store::{Sink, Store};

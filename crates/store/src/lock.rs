@@ -10,7 +10,6 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use agent_team_system::clock;
 use agent_team_system::lock::FileLock;
@@ -23,10 +22,10 @@ const NAME: &str = "team.lock";
 /// In place of a boot's id: the revision counts under every boot.
 const EVERY_BOOT: &str = "any";
 
-/// A process that a killed supervisor was starting holds copies of its descriptors until exec, which closes them in
-/// the order of their numbers: the lock of the supervisor is free a moment before those of its teams.
-const LIMIT: Duration = Duration::from_millis(250);
-const PAUSE: Duration = Duration::from_millis(5);
+/// Whether a writer holds the lock of the team in this directory.
+pub fn is_locked(dir: &Path) -> io::Result<bool> {
+    FileLock::is_held(&dir.join(NAME))
+}
 
 #[derive(Debug)]
 pub(crate) struct TeamLock {
@@ -39,20 +38,14 @@ impl TeamLock {
     /// `None` when another writer holds it.
     pub(crate) fn acquire(dir: &Path, durability: Durability) -> io::Result<Option<Self>> {
         let path = dir.join(NAME);
-        let began = Instant::now();
-        loop {
-            if let Some(file) = FileLock::try_acquire(&path)? {
-                let boot = match durability {
-                    Durability::Power => EVERY_BOOT.to_owned(),
-                    Durability::Process => clock::boot_id()?,
-                };
-                return Ok(Some(Self { path, file, boot }));
-            }
-            if began.elapsed() >= LIMIT {
-                return Ok(None);
-            }
-            std::thread::sleep(PAUSE);
-        }
+        let Some(file) = FileLock::try_acquire(&path)? else {
+            return Ok(None);
+        };
+        let boot = match durability {
+            Durability::Power => EVERY_BOOT.to_owned(),
+            Durability::Process => clock::boot_id()?,
+        };
+        Ok(Some(Self { path, file, boot }))
     }
 
     /// The newest revision that is known to have been acknowledged, or 0.

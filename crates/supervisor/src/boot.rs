@@ -10,7 +10,7 @@ use agent_team_protocol::exit::{ExitCode, SYNC_FAILED};
 use agent_team_protocol::notification::GoodbyeReason;
 use agent_team_system::directories::{Directories, DirectoriesError};
 use agent_team_system::lock::FileLock;
-use agent_team_system::process::ProcessId;
+use agent_team_system::process::{ProcessId, Signal};
 use agent_team_system::signals::{SignalEvent, Signals};
 use agent_team_system::socket::Listener;
 use agent_team_system::{clock, daemon, descriptors, private_file, spawn};
@@ -82,6 +82,13 @@ async fn serve(foreground: bool, ready: &mut Option<std::fs::File>) -> anyhow::R
     let Some(mut lock) = FileLock::try_acquire(&directories.supervisor_lock())? else {
         return Err(AlreadyRunning(directories.supervisor_lock()).into());
     };
+    if let Some(other) = daemon::without_lock(&directories).await {
+        // That one creates its lock file again, and must be able to take it.
+        drop(lock);
+        tracing::warn!(pid = other.pid, "another supervisor lost its lock file");
+        other.signal(Signal::SIGHUP)?;
+        return Err(AlreadyRunning(directories.supervisor_lock()).into());
+    }
     if let Err(error) = descriptors::raise_limit() {
         tracing::warn!(%error, "cannot raise the limit of descriptors");
     }
@@ -95,6 +102,7 @@ async fn serve(foreground: bool, ready: &mut Option<std::fs::File>) -> anyhow::R
     let (notices, mut noticed) = mpsc::unbounded_channel();
     let (ending, mut endings) = mpsc::unbounded_channel();
     let teams = Teams::new(directories.clone(), boot.into(), durability, notices);
+    teams.unlocked().await;
     teams.restore();
     let server = Rc::new(Server::new(teams, directories.clone(), ending));
     let mut endpoint = Endpoint::serve(listener, &server);
@@ -102,7 +110,7 @@ async fn serve(foreground: bool, ready: &mut Option<std::fs::File>) -> anyhow::R
         socket: socket.clone(),
         process: Some(ProcessId::current()?),
     };
-    announced.write(&mut lock)?;
+    announced.write(&mut lock, &directories.supervisor_lock())?;
     tracing::info!(pid = std::process::id(), socket = %socket.display(), ?durability, "serving");
     if let Some(mut ready) = ready.take() {
         // A starter that is gone does not need to know.
@@ -127,7 +135,10 @@ async fn serve(foreground: bool, ready: &mut Option<std::fs::File>) -> anyhow::R
             },
             signal = signals.next() => match signal {
                 SignalEvent::Shutdown | SignalEvent::Interrupt => break (Some(GoodbyeReason::Stopped), 0),
-                SignalEvent::Hangup => endpoint.restore(&lock, &server),
+                SignalEvent::Hangup => {
+                    endpoint.restore(&lock, &server);
+                    restore_lock(&mut lock, &announced, &directories);
+                }
                 SignalEvent::WindowChanged | SignalEvent::Info => {}
             },
         }
@@ -140,8 +151,35 @@ async fn serve(foreground: bool, ready: &mut Option<std::fs::File>) -> anyhow::R
         server.close(goodbye).await;
     }
     private_file::discard(&socket).context("cannot remove the socket")?;
-    lock.write_contents("")?;
+    daemon::Announced::withdraw(&mut lock, &directories.supervisor_lock())?;
     Ok(code)
+}
+
+/// Locks and writes the lock file again where it was removed. A starter that holds it meanwhile finds this process, and
+/// signals again.
+fn restore_lock(lock: &mut FileLock, announced: &daemon::Announced, directories: &Directories) {
+    let path = directories.supervisor_lock();
+    if lock.is_at(&path) {
+        return;
+    }
+    let restored = FileLock::try_acquire(&path).and_then(|taken| match taken {
+        Some(taken) => {
+            *lock = taken;
+            announced.write(lock, &path).map(|()| true)
+        }
+        None => Ok(false),
+    });
+    match restored {
+        Ok(true) => {
+            tracing::warn!(lock = %path.display(), "the lock file was removed: created again")
+        }
+        Ok(false) => {
+            tracing::warn!(lock = %path.display(), "the lock file was removed, and is in use")
+        }
+        Err(error) => {
+            tracing::error!(lock = %path.display(), %error, "cannot create the lock file again");
+        }
+    }
 }
 
 /// Waits for what is waited for, whatever it comes to.

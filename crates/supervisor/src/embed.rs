@@ -99,6 +99,7 @@ pub async fn serve(
     let (notices, mut noticed) = mpsc::unbounded_channel();
     let (ending, mut endings) = mpsc::unbounded_channel();
     let teams = Teams::new(directories.clone(), boot.into(), durability, notices).hosted_by(host);
+    teams.unlocked().await;
     let server = Rc::new(Server::new(teams, directories.clone(), ending));
     let accepting = tokio::task::spawn_local(server.clone().accept(listener));
     // No process: SIGHUP belongs to the program around this.
@@ -106,7 +107,7 @@ pub async fn serve(
         socket: socket.clone(),
         process: None,
     };
-    let announced = announced.write(&mut lock);
+    let announced = announced.write(&mut lock, &directories.supervisor_lock());
     announced.map_err(failed("the lock cannot be written"))?;
     // Who waits for it may have given up.
     let _given_up = ready.send(());
@@ -130,7 +131,7 @@ pub async fn serve(
     if let Err(error) = private_file::discard(&socket) {
         tracing::warn!(%error, "the socket stays behind");
     }
-    lock.write_contents("")
+    Announced::withdraw(&mut lock, &directories.supervisor_lock())
         .map_err(failed("the lock cannot be written"))?;
     result
 }

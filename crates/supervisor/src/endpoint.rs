@@ -1,7 +1,7 @@
 //! The socket of a supervisor that runs: accepting at it, and binding it again after its file was removed.
 //!
-//! Called by `boot`. A command that finds the lock held and no socket sends SIGHUP, and that is the only time at which the
-//! file is looked at: nothing here wakes by itself.
+//! Called by `boot`. A command that finds the lock held and no socket sends SIGHUP, and so does a starter that finds this
+//! process without its lock file. The socket's file is looked at then only: nothing here wakes by itself.
 
 use std::path::PathBuf;
 use std::rc::Rc;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use agent_team_protocol::method::DownAnswer;
 use agent_team_protocol::notification::GoodbyeReason;
@@ -15,9 +16,14 @@ use agent_team_protocol::{ErrorCode, Refusal, TeamId, with_causes};
 use agent_team_store::{Durability, OpenError, TeamIdentity};
 use agent_team_system::directories::Directories;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use crate::driver::{Driver, DriverHandle, Message, Notice, Start};
 use crate::embed::Host;
+
+/// How long the locks of teams are waited for at the start, and how often they are looked at.
+const UNLOCK_LIMIT: Duration = Duration::from_millis(250);
+const UNLOCK_PAUSE: Duration = Duration::from_millis(5);
 
 pub(crate) struct Teams {
     directories: Rc<Directories>,
@@ -62,6 +68,23 @@ impl Teams {
 
     pub(crate) fn are_hosted(&self) -> bool {
         self.host.is_some()
+    }
+
+    /// Waits, for a bounded time, until no team on disk is locked. A process that a killed supervisor was starting holds
+    /// copies of its descriptors until exec, which closes them in the order of their numbers: the lock of the
+    /// supervisor is free a moment before those of its teams.
+    pub(crate) async fn unlocked(&self) {
+        let Ok(entries) = std::fs::read_dir(self.directories.teams()) else {
+            return;
+        };
+        let deadline = Instant::now() + UNLOCK_LIMIT;
+        for entry in entries.flatten() {
+            while agent_team_store::is_locked(&entry.path()).unwrap_or(false)
+                && Instant::now() < deadline
+            {
+                tokio::time::sleep(UNLOCK_PAUSE).await;
+            }
+        }
     }
 
     /// Opens every team that was up when the last supervisor ended: those whose environment is still kept.
@@ -142,11 +165,17 @@ impl Teams {
             done,
         });
         let _driver_gone = closed.await;
+        // Of two calls that delete the team at the same time, the second finds it gone, or finds its successor.
+        let is_current = |current: &DriverHandle| current.messages.same_channel(&driver.messages);
+        if !self.open.borrow().get(team).is_some_and(is_current) {
+            return Err(unknown(&TeamRef::Id(team.clone())));
+        }
         self.open.borrow_mut().remove(team);
         self.known.borrow_mut().remove(team);
         let directory = self.directories.team(team.as_str());
         let fate = match std::fs::remove_dir_all(&directory) {
             Ok(()) => Fate::Removed,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Fate::Removed,
             Err(error) => {
                 tracing::error!(directory = %directory.display(), %error, "cannot remove a team");
                 Fate::Survived

@@ -4,12 +4,12 @@
 //! Any number of processes may do this at once: the lock picks one supervisor, and everybody
 //! connects to that one.
 //!
-//! The lock file contains where the supervisor listens and which process it is:
+//! The lock file contains the path of the socket and nothing else: workers of other builds read the whole file. The file
+//! `supervisor.pid` beside it names the process, with its start time and the boot:
 //! ```text
-//! /run/user/1000/agent-team/supervisor.sock
-//! 4711 8123456
+//! 4711 8123456 0b7f6a1c-6f0e-4a57-9d1e-4f3c8a5b2d10
 //! ```
-//! When the socket was removed, SIGHUP to that process has it bind the socket again.
+//! When the socket or the lock file was removed, SIGHUP to that process makes it create both again.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -27,7 +27,9 @@ use crate::client::{Client, ConnectError, Incoming};
 use crate::directories::Directories;
 use crate::lock::FileLock;
 use crate::process::{ProcessId, Signal};
+use crate::socket::Stream;
 use crate::spawn::{Detached, ProgramSpec, StartError};
+use crate::{clock, private_file};
 
 /// How long a start may take altogether: a supervisor with the largest of teams restores in two
 /// seconds, on a busy machine in several times that.
@@ -64,9 +66,6 @@ const NEUTRAL: [&str; 10] = [
     "USER",
 ];
 
-/// Places and settings of ours, which only the supervisor needs.
-const OURS: [&[u8]; 2] = [b"AGENT_TEAM_", b"XDG_"];
-
 /// Why there is no connection to a supervisor.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectOrStartError {
@@ -102,35 +101,40 @@ pub struct FindBinaryError {
     name: String,
 }
 
-/// A supervisor as its lock file describes it.
+/// A supervisor as its lock file and the file beside it describe it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Announced {
     pub socket: PathBuf,
-    /// `None` when it does not bind its socket again on SIGHUP.
+    /// `None` when it does not bind its socket again on SIGHUP, or was not recorded under this boot.
     pub process: Option<ProcessId>,
 }
 
 impl Announced {
-    /// Writes it into the supervisor's lock file. A process that is named must handle SIGHUP already.
-    pub fn write(&self, lock: &mut FileLock) -> io::Result<()> {
-        let mut text = format!("{}\n", self.socket.display());
-        if let Some(process) = self.process {
-            text.push_str(&format!("{} {}\n", process.pid, process.start_time));
+    /// Writes both files. `held` is the lock at the path `lock`. A process that is named must handle SIGHUP already.
+    pub fn write(&self, held: &mut FileLock, lock: &Path) -> io::Result<()> {
+        // The process first: a reader takes it for that of the supervisor whose socket the lock names.
+        let file = process_file(lock);
+        private_file::discard(&file)?;
+        if let Some(ProcessId { pid, start_time }) = self.process {
+            let text = format!("{pid} {start_time} {}\n", clock::boot_id()?);
+            private_file::create(&file, text.as_bytes())?;
         }
-        lock.write_contents(&text)
+        held.write_contents(&format!("{}\n", self.socket.display()))
+    }
+
+    /// Clears both files, before the supervisor releases its lock.
+    pub fn withdraw(held: &mut FileLock, lock: &Path) -> io::Result<()> {
+        held.write_contents("")?;
+        private_file::discard(&process_file(lock)).map(drop)
     }
 
     /// From a lock file, held or not; `None` when it names no supervisor.
     pub fn read(lock: &Path) -> io::Result<Option<Announced>> {
         let text = FileLock::contents(lock)?.unwrap_or_default();
-        let text = text.trim();
-        let (socket, process) = text
-            .rsplit_once('\n')
-            .and_then(|(socket, last)| Some((socket, Some(parse_process(last)?))))
-            .unwrap_or((text, None));
+        let socket = text.lines().next().unwrap_or_default();
         Ok((!socket.is_empty()).then(|| Announced {
             socket: socket.into(),
-            process,
+            process: recorded_process(lock),
         }))
     }
 
@@ -147,12 +151,33 @@ impl Announced {
     }
 }
 
-fn parse_process(line: &str) -> Option<ProcessId> {
-    let (pid, start_time) = line.split_once(' ')?;
-    Some(ProcessId {
-        pid: pid.parse().ok()?,
-        start_time: start_time.parse().ok()?,
-    })
+fn process_file(lock: &Path) -> PathBuf {
+    lock.with_extension("pid")
+}
+
+/// The process beside a lock, if it was recorded under this boot.
+fn recorded_process(lock: &Path) -> Option<ProcessId> {
+    let text = String::from_utf8(private_file::read(&process_file(lock)).ok()?).ok()?;
+    let mut words = text.split_whitespace();
+    let process = ProcessId {
+        pid: words.next()?.parse().ok()?,
+        start_time: words.next()?.parse().ok()?,
+    };
+    (words.next()? == clock::boot_id().ok()?).then_some(process)
+}
+
+/// A living supervisor beside the caller, which holds the lock: the lock file of that supervisor was removed. Found by
+/// its record, or by the socket where it listens.
+pub async fn without_lock(directories: &Directories) -> Option<ProcessId> {
+    let recorded = recorded_process(&directories.supervisor_lock());
+    if let Some(process) = recorded.filter(|process| process.is_alive().unwrap_or(true)) {
+        return Some(process);
+    }
+    // No frame is exchanged: a stopped process is found too.
+    let socket = directories.socket();
+    let connected = tokio::time::timeout(STOPPED_AFTER, Stream::connect(&socket)).await;
+    let pid = connected.ok()?.ok()?.peer().pid?;
+    ProcessId::of(pid).ok().flatten()
 }
 
 /// The living supervisor; `None` when there is none, or it has only just taken the lock.
@@ -338,12 +363,7 @@ pub fn is_neutral(variable: &OsStr) -> bool {
 fn environment(directories: &Directories) -> Vec<(OsString, OsString)> {
     let places = directories.variables();
     std::env::vars_os()
-        .filter(|(name, _)| {
-            is_neutral(name)
-                || OURS
-                    .iter()
-                    .any(|prefix| name.as_bytes().starts_with(prefix))
-        })
+        .filter(|(name, _)| is_neutral(name))
         .filter(|(name, _)| !places.iter().any(|(place, _)| name == place))
         .chain(
             places

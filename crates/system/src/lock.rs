@@ -1,11 +1,11 @@
 //! Lock files: who holds one is alive, by the kernel's word. Called for `supervisor.lock`.
 //!
-//! A lock file is never unlinked: two processes could then hold "the" lock on two files. The lock
-//! goes when its holder's last descriptor does, however it dies; descriptors are close-on-exec.
+//! We never unlink a lock file: two processes could then hold "the" lock on two files. Others may: see [`FileLock::is_at`].
+//! The lock goes when its holder's last descriptor does, however it dies; descriptors are close-on-exec.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Seek, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use nix::libc;
@@ -37,6 +37,14 @@ impl FileLock {
                 return Ok(None);
             }
         }
+    }
+
+    /// Whether the file at this path is the one that this lock holds. Where it is not, another process can hold a lock
+    /// at the path.
+    pub fn is_at(&self, path: &Path) -> bool {
+        let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+        let own = self.file.metadata().map(identity).ok();
+        own.is_some() && own == fs::symlink_metadata(path).map(identity).ok()
     }
 
     /// Whether somebody holds it. No file: nobody does.

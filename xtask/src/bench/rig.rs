@@ -206,7 +206,6 @@ fn exec_supervisor(program: &Path, home: &Path) -> Result<Child> {
 
 fn socket_of(home: &Path) -> Option<PathBuf> {
     let lock = fs::read_to_string(home.join("state/supervisor.lock")).ok()?;
-    // The next line names the process.
     let socket = lock.lines().next()?;
     Some(PathBuf::from(socket)).filter(|socket| !socket.as_os_str().is_empty())
 }

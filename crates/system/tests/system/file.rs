@@ -11,8 +11,8 @@ use agent_team_system::daemon::{self, Announced};
 use agent_team_system::directories::{Directories, DirectoriesError, Problem};
 use agent_team_system::disk::{self, FileIdentity, Moved};
 use agent_team_system::lock::FileLock;
-use agent_team_system::private_file;
 use agent_team_system::process::ProcessId;
+use agent_team_system::{clock, private_file};
 use tempfile::TempDir;
 
 use crate::rig::Script;
@@ -275,14 +275,39 @@ fn a_supervisor_is_found_by_its_lock_alone() {
             socket: "/somewhere/socket".into(),
             process,
         };
-        announced.write(&mut lock).unwrap();
+        let path = directories.supervisor_lock();
+        announced.write(&mut lock, &path).unwrap();
         let found = daemon::find(&directories).unwrap();
         assert_eq!(found.as_ref(), Some(&announced.socket));
-        let read = Announced::read(&directories.supervisor_lock()).unwrap();
+        let read = Announced::read(&path).unwrap();
         assert_eq!(read, Some(announced));
+        // Workers of the first build take the whole file for the socket's path.
+        let whole = fs::read_to_string(&path).unwrap();
+        assert_eq!(whole.trim(), "/somewhere/socket");
     }
+    Announced::withdraw(&mut lock, &directories.supervisor_lock()).unwrap();
+    assert_eq!(daemon::find(&directories).unwrap(), None);
+    assert!(!directories.state.join("supervisor.pid").exists());
     drop(lock);
     assert_eq!(daemon::find(&directories).unwrap(), None);
+}
+
+#[test]
+fn a_process_of_another_boot_is_not_a_supervisor() {
+    let (_home, directories) = directories();
+    directories.prepare().unwrap();
+    let lock = directories.supervisor_lock();
+    fs::write(&lock, "/somewhere/socket\n").unwrap();
+    let own = ProcessId::current().unwrap();
+    let file = directories.state.join("supervisor.pid");
+    let process = |boot: &str| {
+        let _first = private_file::discard(&file);
+        let text = format!("{} {} {boot}\n", own.pid, own.start_time);
+        private_file::create(&file, text.as_bytes()).unwrap();
+        Announced::read(&lock).unwrap().unwrap().process
+    };
+    assert_eq!(process(&clock::boot_id().unwrap()), Some(own));
+    assert_eq!(process("another-boot"), None);
 }
 
 #[test]
