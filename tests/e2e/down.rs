@@ -1,8 +1,11 @@
 //! `down`: nothing of the team is left, a receipt says so for each thing, and nothing else was touched.
 
-use agent_team_protocol::view::MemberState;
+use agent_team_protocol::ErrorCode;
+use agent_team_protocol::method::{Nothing, TeamDelete};
+use agent_team_protocol::view::{Fate, MemberState};
+use agent_team_system::client::CallError;
 use agent_team_system::lock::FileLock;
-use agent_team_tests::{Rig, processes, until};
+use agent_team_tests::{Rig, User, processes, until};
 use serde_json::Value;
 
 use crate::teams::{file, headless, task};
@@ -179,6 +182,24 @@ async fn stopping_the_supervisor_ends_every_team_and_nobody_restarts_it() {
     rig.run(["supervisor", "status"]).await.expect(6);
     rig.ok(["up"]).await;
     rig.until_member_is("ada", MemberState::Idle).await;
+}
+
+#[tokio::test]
+async fn of_two_deletions_one_removes_the_team() {
+    let rig = headless(&["ada"], "");
+    rig.ok(["up"]).await;
+    let (one, two) = (rig.user().await, rig.user().await);
+    rig.ok(["down"]).await;
+    let delete = |user| async move { User::call::<TeamDelete>(user, Nothing {}, None).await };
+    let answers = agent_team_tests::together([delete(&one), delete(&two)]).await;
+    let removed = answers.iter().flatten().flat_map(|answer| &answer.receipts);
+    assert!(removed.clone().count() > 0, "{answers:?}");
+    assert!(removed.clone().all(|receipt| receipt.fate == Fate::Removed));
+    let refused = answers.iter().find_map(|answer| answer.as_ref().err());
+    let Some(CallError::Refused(refusal)) = refused else {
+        panic!("{answers:?}");
+    };
+    assert_eq!(refusal.code, ErrorCode::UnknownTeam, "{answers:?}");
 }
 
 #[tokio::test]

@@ -103,7 +103,7 @@ fn remove_socket(rig: &Rig) {
 }
 
 fn remove_runtime_directory(rig: &Rig) {
-    fs::remove_dir_all(rig.directories().run).unwrap();
+    rig.remove_runtime_directory();
 }
 
 #[tokio::test]
@@ -142,6 +142,68 @@ async fn a_supervisor_without_a_socket_is_stopped_and_restarted() {
     rig.until_member_is("ada", MemberState::Working).await;
     remove_runtime_directory(&rig);
     rig.ok(["supervisor", "stop"]).await;
+    assert_eq!(rig.processes(), []);
+}
+
+#[tokio::test]
+async fn a_new_supervisor_finds_tmux_without_its_directory() {
+    let rig = in_panes(&["ada"], "");
+    rig.ok(["up", "--detach"]).await;
+    let before = rig.supervisor().await;
+    let ada = rig.worker("ada").await;
+    // Stopped, so that only the command below starts a supervisor.
+    ada.signal(Signal::SIGSTOP).unwrap();
+    remove_runtime_directory(&rig);
+    processes::kill(before).await;
+    ada.signal(Signal::SIGCONT).unwrap();
+    successor_of(&rig, before.pid).await;
+    rig.ok(["down", "--force"]).await;
+    assert_eq!(rig.processes(), []);
+}
+
+#[tokio::test]
+async fn a_removed_lock_file_makes_no_second_supervisor() {
+    let rig = headless(&["ada"], "");
+    rig.ok(["up"]).await;
+    let before = rig.supervisor().await;
+    let files = ["supervisor.lock", "supervisor.pid", "run/supervisor.sock"];
+    let lock = rig.directories().supervisor_lock();
+    // The process is found by its record, by its socket, or by its record without a socket.
+    for removed in [&files[..1], &files[..2], &[files[0], files[2]]] {
+        for file in removed {
+            let path = match file.strip_prefix("run/") {
+                Some(name) => rig.directories().run.join(name),
+                None => rig.directories().state.join(file),
+            };
+            fs::remove_file(path).unwrap();
+        }
+        rig.ok(["ps"]).await;
+        assert_eq!(rig.supervisor().await, before, "{removed:?}");
+        assert!(FileLock::is_held(&lock).unwrap(), "{removed:?}");
+        let mut supervisors = rig.processes();
+        supervisors.retain(|found| found.program == "agent-teamd");
+        assert_eq!(supervisors.len(), 1, "{removed:?}");
+    }
+    rig.ok(["down", "--force"]).await;
+    assert_eq!(rig.processes(), []);
+}
+
+#[tokio::test]
+async fn stop_ends_the_teams_of_a_killed_supervisor() {
+    let rig = headless(&["ada"], "");
+    rig.ok(["up"]).await;
+    let ada = rig.worker("ada").await;
+    // The worker starts no supervisor meanwhile.
+    ada.signal(Signal::SIGSTOP).unwrap();
+    processes::kill(rig.supervisor().await).await;
+    let mut stop = rig.start(["supervisor", "stop"]);
+    let lock = rig.directories().supervisor_lock();
+    until("a supervisor", async || {
+        FileLock::is_held(&lock).unwrap().then_some(())
+    })
+    .await;
+    ada.signal(Signal::SIGCONT).unwrap();
+    assert!(stop.wait().await.success());
     assert_eq!(rig.processes(), []);
 }
 

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use agent_team_protocol::view::{MemberState, MemberView, TaskState, TaskView};
 use agent_team_protocol::{ErrorCode, MemberName, TeamId};
 use agent_team_system::client::CallError;
 use agent_team_system::directories::Directories;
+use agent_team_system::planted::Plant;
 use agent_team_system::private_file;
 use agent_team_system::process::ProcessId;
 use agent_team_system::spawn::ProgramSpec;
@@ -187,22 +189,10 @@ impl Rig {
         stub::write_script(&self.binary("agent-teamd"), &script);
     }
 
-    /// Preloads the shim into the supervisor and the workers that start from now on; `None` where it cannot be built.
+    /// Preloads the shim into the binaries that start from now on; `None` where it cannot be built.
     pub fn preload_shim(&mut self) -> Option<Shim> {
         let shim = Shim::build(self.root())?;
-        let real = self.link_binaries(["agent-team"]);
-        let (variable, settings) = (shim::VARIABLE, shim.settings().display());
-        let library = shim.library().display();
-        // A process finds the other binaries beside its own: the real ones lie beside the scripts that start them.
-        for name in ["agent-teamd", "agent-teammate", "agent-teammate-native"] {
-            let unwrapped = self.binary(&format!("{name}-real"));
-            link(&real.join(name), &unwrapped);
-            let script = format!(
-                "#!/bin/sh\nexport {variable}='{settings}' LD_PRELOAD='{library}'\nexec '{}' \"$@\"\n",
-                unwrapped.display()
-            );
-            stub::write_script(&self.binary(name), &script);
-        }
+        self.wrap_binaries(Some(&shim), None);
         Some(shim)
     }
 
@@ -212,6 +202,45 @@ impl Rig {
         let real = self.link_binaries([]);
         for name in binaries::NAMES {
             fs::copy(real.join(name), self.binary(name)).expect("it can be written");
+        }
+    }
+
+    /// The same, with a supervisor that contains a fault.
+    pub fn plant_fault(&mut self, fault: Plant) -> Option<Shim> {
+        let shim = Shim::build(self.root());
+        self.wrap_binaries(shim.as_ref(), Some(fault));
+        shim
+    }
+
+    /// Puts scripts in the place of the binaries. A process finds the other binaries beside its own: the real ones lie
+    /// beside the scripts that start them.
+    fn wrap_binaries(&mut self, shim: Option<&Shim>, fault: Option<Plant>) {
+        let real = self.link_binaries([]);
+        let preload = shim.map(|shim| {
+            let (settings, library) = (shim.settings().display(), shim.library().display());
+            format!(
+                "export {}='{settings}' LD_PRELOAD='{library}'\n",
+                shim::VARIABLE
+            )
+        });
+        let preload = preload.unwrap_or_default();
+        for name in binaries::NAMES {
+            // The members' environment is that of the command: it must not contain the shim.
+            let alone = match name {
+                "agent-team" => format!("export {}=1\n", shim::ALONE),
+                _ => String::new(),
+            };
+            let (program, fault) = match fault {
+                Some(fault) if name == "agent-teamd" => ("agent-teamd-planted", fault.name()),
+                _ => (name, ""),
+            };
+            let unwrapped = self.binary(&format!("{program}-real"));
+            link(&real.join(program), &unwrapped);
+            let start = format!("exec '{}' {fault} \"$@\"\n", unwrapped.display());
+            stub::write_script(
+                &self.binary(name),
+                &format!("#!/bin/sh\n{preload}{alone}{start}"),
+            );
         }
     }
 
@@ -276,6 +305,21 @@ impl Rig {
         fs::create_dir_all(project.join(".agent-team")).expect("it can be written");
         fs::write(project.join(".agent-team/team.toml"), file).expect("it can be written");
         project
+    }
+
+    /// Removes the runtime directory, with what processes of this world put into it meanwhile.
+    ///
+    /// # Panics
+    /// When it cannot be removed for another reason.
+    pub fn remove_runtime_directory(&self) {
+        let run = self.directories().run;
+        while let Err(error) = fs::remove_dir_all(&run) {
+            match error.kind() {
+                ErrorKind::NotFound => return,
+                ErrorKind::DirectoryNotEmpty => {}
+                kind => panic!("{} cannot be removed: {kind}", run.display()),
+            }
+        }
     }
 
     /// A verb in the project, ready to be run.

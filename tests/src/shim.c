@@ -1,7 +1,8 @@
 /*
  * Preloaded into the product's binaries by the torture and by tests of storage and time. It changes what the C library
  * returns: the wall clock, syncs and reads of team databases, and the boot id. The file named by
- * AGENT_TEAM_TEST_SHIM holds the settings and is mapped, so that a test changes them while the process runs.
+ * AGENT_TEAM_TEST_SHIM holds the settings and is mapped, so that a test changes them while the process runs. With
+ * AGENT_TEAM_TEST_SHIM_ALONE the process's children are not preloaded.
  * The layout is that of `Shim` in shim.rs.
  */
 #define _GNU_SOURCE
@@ -40,6 +41,11 @@ __attribute__((constructor)) static void map_settings(void)
         return;
     snprintf(boot_id, sizeof boot_id, "%s.boot", path);
     settings = map;
+    if (getenv("AGENT_TEAM_TEST_SHIM_ALONE")) {
+        unsetenv("AGENT_TEAM_TEST_SHIM_ALONE");
+        unsetenv("AGENT_TEAM_TEST_SHIM");
+        unsetenv("LD_PRELOAD");
+    }
 }
 
 #define REAL(name) \

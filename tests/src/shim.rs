@@ -15,6 +15,9 @@ const SOURCE: &str = include_str!("shim.c");
 /// Names the settings file to a preloaded process.
 pub(crate) const VARIABLE: &str = "AGENT_TEAM_TEST_SHIM";
 
+/// Keeps the shim from the processes that a preloaded one starts.
+pub(crate) const ALONE: &str = "AGENT_TEAM_TEST_SHIM_ALONE";
+
 /// Offsets in the settings file, each of an `i64`: see `struct settings`.
 const CLOCK: u64 = 0;
 const SYNCS: u64 = 8;

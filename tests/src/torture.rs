@@ -23,6 +23,7 @@ mod world;
 
 use std::time::Duration;
 
+pub use agent_team_system::planted::Plant;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -44,48 +45,14 @@ pub struct Options {
     pub plant: Option<Plant>,
 }
 
-/// A fault that test builds of the product contain on request, for a checker to find.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Plant {
-    /// An acknowledged message is stored without its recipients.
-    LostMessage,
-    /// A task is given to a second member.
-    DoubleClaim,
-    /// Something else writes to the journal.
-    SecondWriter,
-    /// A call that must be asked is allowed.
-    UnaskedRun,
-    /// A claim's end passes with any generation.
-    StaleOwner,
-}
-
-impl Plant {
-    pub const ALL: [Plant; 5] = [
-        Plant::LostMessage,
-        Plant::DoubleClaim,
-        Plant::SecondWriter,
-        Plant::UnaskedRun,
-        Plant::StaleOwner,
-    ];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::LostMessage => "lost-message",
-            Self::DoubleClaim => "double-claim",
-            Self::SecondWriter => "second-writer",
-            Self::UnaskedRun => "unasked-run",
-            Self::StaleOwner => "stale-owner",
-        }
-    }
-
-    /// The promise that the planted fault breaks.
-    pub fn breaks(self) -> Promise {
-        match self {
-            Self::LostMessage => Promise::Delivery,
-            Self::DoubleClaim | Self::StaleOwner => Promise::Claims,
-            Self::SecondWriter => Promise::OneWriter,
-            Self::UnaskedRun => Promise::Requests,
-        }
+/// The promise that a planted fault breaks, and the words of the evidence that the fault alone gives.
+pub fn broken_by(plant: Plant) -> (Promise, &'static str) {
+    match plant {
+        Plant::LostMessage => (Promise::Delivery, " to []"),
+        Plant::DoubleClaim => (Promise::Claims, " at once"),
+        Plant::SecondWriter => (Promise::OneWriter, "storage_failed"),
+        Plant::UnaskedRun => (Promise::Requests, "ran and was never allowed"),
+        Plant::StaleOwner => (Promise::Claims, "was changed by generation"),
     }
 }
 
@@ -137,8 +104,8 @@ async fn torment(world: &World, options: &Options, recorder: &Recorder) {
     };
     let go_on_to_the_end = async {
         tokio::join!(
-            workload::decider(target(), recorder.clone(), dice(9)),
-            workload::reviver(target()),
+            workload::decider(target(), recorder.clone(), options.seed),
+            workload::reviver(world),
             meters::stalls(target(), recorder.clone()),
         )
     };

@@ -26,7 +26,7 @@ const COMPLETIONS: [(&str, &str); 3] = [
 ];
 
 /// Environment variables that make test builds misbehave.
-const TEST_SWITCHES: [&str; 2] = ["AGENT_TEAM_CRASH_AT", "AGENT_TEAM_PLANT"];
+const TEST_SWITCHES: [&str; 1] = ["AGENT_TEAM_CRASH_AT"];
 
 /// The list of what we placed, directories too: one path a line, relative to the prefix.
 const MANIFEST: &str = "share/agent-team/installed";
@@ -73,7 +73,7 @@ pub(crate) fn uninstall(prefix: Option<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a binary that can be told to misbehave: crash points and planted faults belong to test builds.
+/// Refuses a binary that can be told to misbehave: crash points belong to test builds.
 fn contains_no_faults(binary: &Path) -> Result<()> {
     let bytes = fs::read(binary).with_context(|| format!("cannot read {}", binary.display()))?;
     let program = String::from_utf8_lossy(&bytes);
@@ -306,9 +306,9 @@ mod tests {
         let binary = directory.path().join("agent-teamd");
         fs::write(&binary, b"\x7fELF\xff AGENT_TEAM_HOME \0").unwrap();
         contains_no_faults(&binary).unwrap();
-        fs::write(&binary, b"\x7fELF\xff AGENT_TEAM_PLANT \0").unwrap();
+        fs::write(&binary, b"\x7fELF\xff AGENT_TEAM_CRASH_AT \0").unwrap();
         let refusal = contains_no_faults(&binary).unwrap_err().to_string();
-        assert!(refusal.contains("AGENT_TEAM_PLANT"), "{refusal}");
+        assert!(refusal.contains("AGENT_TEAM_CRASH_AT"), "{refusal}");
     }
 
     #[test]

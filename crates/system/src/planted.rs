@@ -1,7 +1,7 @@
-//! Faults that test builds contain on request, for the torture's checkers to find. Called at the few places that a
-//! promise rests on. Release builds contain none of them: `cargo xtask install` refuses binaries that do.
+//! Faults for the torture's checkers to find. Called at the few places that a promise rests on.
 //!
-//! `AGENT_TEAM_PLANT=lost-message` makes one kind of fault happen again and again.
+//! The program `agent-teamd-planted` of the `tests` package plants a fault before it runs the supervisor. No program
+//! that is shipped calls [`plant`], and release builds contain none of the faults.
 
 /// A place where a promise can be broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +18,45 @@ pub enum Plant {
     StaleOwner,
 }
 
+impl Plant {
+    pub const ALL: [Plant; 5] = [
+        Plant::LostMessage,
+        Plant::DoubleClaim,
+        Plant::SecondWriter,
+        Plant::UnaskedRun,
+        Plant::StaleOwner,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::LostMessage => "lost-message",
+            Self::DoubleClaim => "double-claim",
+            Self::SecondWriter => "second-writer",
+            Self::UnaskedRun => "unasked-run",
+            Self::StaleOwner => "stale-owner",
+        }
+    }
+
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|plant| plant.name() == name)
+    }
+}
+
+#[cfg(debug_assertions)]
+static PLANTED: std::sync::OnceLock<Plant> = std::sync::OnceLock::new();
+
+/// Makes this process contain the fault. False in a release build, which contains none.
+pub fn plant(plant: Plant) -> bool {
+    #[cfg(debug_assertions)]
+    let planted = PLANTED.set(plant).is_ok();
+    #[cfg(not(debug_assertions))]
+    let planted = {
+        let _none: Plant = plant;
+        false
+    };
+    planted
+}
+
 /// Whether the fault happens now: each time that the count of its occasions is a multiple of `every`.
 #[cfg(not(debug_assertions))]
 pub fn strikes(_: Plant, _every: u64) -> bool {
@@ -27,20 +66,9 @@ pub fn strikes(_: Plant, _every: u64) -> bool {
 /// Whether the fault happens now: each time that the count of its occasions is a multiple of `every`.
 #[cfg(debug_assertions)]
 pub fn strikes(plant: Plant, every: u64) -> bool {
-    use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    static PLANTED: OnceLock<Option<Plant>> = OnceLock::new();
     static OCCASIONS: AtomicU64 = AtomicU64::new(0);
-    let planted = PLANTED.get_or_init(|| {
-        Some(match std::env::var("AGENT_TEAM_PLANT").ok()?.as_str() {
-            "lost-message" => Plant::LostMessage,
-            "double-claim" => Plant::DoubleClaim,
-            "second-writer" => Plant::SecondWriter,
-            "unasked-run" => Plant::UnaskedRun,
-            "stale-owner" => Plant::StaleOwner,
-            _ => return None,
-        })
-    });
-    *planted == Some(plant) && (OCCASIONS.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(every)
+    PLANTED.get() == Some(&plant)
+        && (OCCASIONS.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(every)
 }

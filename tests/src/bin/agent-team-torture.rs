@@ -28,14 +28,13 @@ struct Arguments {
     /// Run the members there: headless, hosted or tmux.
     #[arg(long, default_value = "headless", value_parser = ["headless", "hosted", "tmux"])]
     placement: String,
-    /// Use a fault that is built into test builds, which a checker must find.
+    /// Plant this fault in the supervisor, for a checker to find.
     #[arg(long, value_parser = plant)]
     plant: Option<Plant>,
 }
 
 fn plant(name: &str) -> Result<Plant, String> {
-    let found = Plant::ALL.into_iter().find(|plant| plant.name() == name);
-    found.ok_or_else(|| format!("one of {}", Plant::ALL.map(Plant::name).join(", ")))
+    Plant::named(name).ok_or_else(|| format!("one of {}", Plant::ALL.map(Plant::name).join(", ")))
 }
 
 fn main() -> ExitCode {

@@ -1,13 +1,32 @@
 //! The checkers: one for each promise. Pure functions from the evidence to what contradicts the promise.
 //!
 //! Each relies on the answers that clients received, on the journal and on traces that commands left outside the product, never
-//! on the product's opinion alone. `--plant` proves that each finds a fault of its kind.
+//! on the product's opinion alone. `--plant` proves for five kinds of fault that a checker finds them; histories made by
+//! hand in `tests.rs` prove it for the rest.
+//!
+//! The lines of DESIGN section 11, and what proves each:
+//!
+//! | line | checker | what no checker sees, and the end-to-end test of it |
+//! |---|---|---|
+//! | delivery | [`Promise::Delivery`]: stored once, read once, in order | |
+//! | claims | [`Promise::Claims`], [`Promise::Rerun`], [`Promise::Stopping`] (free within 1 s) | an unconfirmed end: `members::` |
+//! | requests | [`Promise::Requests`]: listed until decided, run only when allowed | |
+//! | supervisor | [`Promise::Supervisor`] (2 s), [`Promise::Worker`] (nothing launched twice), [`Promise::Storage`] | |
+//! | worker | [`Promise::Worker`], [`Promise::Liveness`] (the successor works) | one notice of a crash loop: `crash::` |
+//! | panes | [`Promise::Panes`], with placement tmux; iTerm2: `iterm::` | |
+//! | stopping | [`Promise::Stopping`]: after `down`, and after `kill` of one member | |
+//! | storage | [`Promise::Storage`], [`Promise::OneWriter`] | an unlinked or damaged database: `storage::` |
+//! | time | [`Promise::Time`], [`Promise::Delivery`] (order) | |
+//! | load | [`Promise::Load`] | |
+//! | skew | none: there is one version of the protocol | a recorded client: `wire::` |
 
 mod delivery;
 mod life;
+mod panes;
 mod storage;
 #[cfg(test)]
 mod tests;
+mod time;
 mod work;
 
 use std::fmt;
@@ -26,24 +45,28 @@ pub enum Promise {
     Requests,
     Supervisor,
     Worker,
+    Panes,
     Stopping,
     Storage,
     OneWriter,
+    Time,
     Load,
     Liveness,
 }
 
 impl Promise {
-    pub const ALL: [Promise; 11] = [
+    pub const ALL: [Promise; 13] = [
         Promise::Delivery,
         Promise::Claims,
         Promise::Rerun,
         Promise::Requests,
         Promise::Supervisor,
         Promise::Worker,
+        Promise::Panes,
         Promise::Stopping,
         Promise::Storage,
         Promise::OneWriter,
+        Promise::Time,
         Promise::Load,
         Promise::Liveness,
     ];
@@ -60,15 +83,23 @@ impl Promise {
             Self::Rerun => {
                 "a task ends once, runs once per attempt, and once in all with rerun = false"
             }
-            Self::Requests => "a command runs only after the user allowed it, and once",
+            Self::Requests => {
+                "a request is listed until it is decided; a command runs only after the user allowed it, and once"
+            }
             Self::Supervisor => "a new supervisor serves within 2 s of kill -9",
             Self::Worker => {
                 "a launch ends only when its process was killed, and no member is launched twice"
             }
-            Self::Stopping => "down leaves no process and touches no other",
+            Self::Panes => "each running member has its pane, and no other pane is left",
+            Self::Stopping => {
+                "down and kill leave no process and touch no other; a killed member's task is free within 1 s"
+            }
             Self::Storage => "every acknowledged change is stored, and no refused one",
             Self::OneWriter => {
                 "the journal has one writer: nothing is refused, repeated or missing for another one's sake"
+            }
+            Self::Time => {
+                "a clock jump changes no state and no timeout; after a reboot no recorded process is trusted"
             }
             Self::Load => "slow readers and floods cost bounded memory and delay no call",
             Self::Liveness => "when faults stop, everything is finished; nothing panics",
@@ -84,10 +115,13 @@ impl Promise {
             Self::Requests => work::requests(evidence),
             Self::Supervisor => life::recovery(evidence),
             Self::Worker => life::launches(evidence),
+            Self::Panes => panes::panes(evidence),
+            Self::Time => time::time(evidence),
             Self::Stopping => evidence
                 .left
                 .iter()
                 .map(|left| format!("left after down: {left}"))
+                .chain(evidence.kept.iter().cloned())
                 .chain(
                     evidence
                         .harmed

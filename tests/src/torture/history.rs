@@ -43,7 +43,7 @@ pub enum Call {
         task: u64,
         generation: u64,
     },
-    /// `command` is the number of the command that asked: see [`Evidence::commands`].
+    /// `command` is the number of the command that asked: see [`Evidence::commands`]. The answer's id is the request's.
     Allow {
         command: u64,
     },
@@ -66,7 +66,7 @@ pub enum Outcome {
 /// The parts of an answer that the checkers compare; empty where a call's answer has none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Answer {
-    /// The number of the message or task.
+    /// The number of the message, task or request.
     pub id: u64,
     pub generation: u64,
     pub recipients: Vec<String>,
@@ -87,22 +87,79 @@ pub struct Fault {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FaultKind {
     KillSupervisor,
+    /// Several supervisors, each as soon as it runs.
+    KillSupervisors,
     /// One process; of hosted members, the process that runs them all.
     KillWorker,
     /// A process that a worker started: a shell, git, the sandbox.
     KillCommand,
+    KillGit,
+    /// Afterwards members get panes again.
     KillTmux,
     /// Everything at once: the next command starts the supervisor.
     KillEverything,
+    /// The same, without the runtime directory and under another boot id; then `up`.
+    Reboot,
+    /// `kill MEMBER`, then `restart MEMBER`.
+    KillMember,
     StopSupervisor,
     StopWorker,
+    StopTmux,
     RestartSupervisor,
     RemoveSocket,
+    /// The whole directory; then `up`, which stores the environment again.
+    RemoveRuntimeDirectory,
+    /// Lock, records of processes, logs: everything in the state directory but the teams' databases and their locks.
+    RemoveRecords,
     FullDisk,
     FailedSync,
+    FailedRead,
     ClockJump,
     SlowReaders,
     Flood,
+}
+
+impl FaultKind {
+    /// Whether the supervisor ends because of it, and another one starts.
+    pub fn ends_supervisor(self) -> bool {
+        matches!(
+            self,
+            Self::KillSupervisor
+                | Self::KillSupervisors
+                | Self::KillEverything
+                | Self::Reboot
+                | Self::RestartSupervisor
+                | Self::FailedSync
+        )
+    }
+
+    /// Whether calls may take longer meanwhile, or a successor start later.
+    pub fn delays(self) -> bool {
+        match self {
+            Self::KillCommand
+            | Self::KillGit
+            | Self::KillTmux
+            | Self::StopTmux
+            | Self::ClockJump
+            | Self::SlowReaders
+            | Self::Flood => false,
+            Self::KillSupervisor
+            | Self::KillSupervisors
+            | Self::KillWorker
+            | Self::KillEverything
+            | Self::Reboot
+            | Self::KillMember
+            | Self::StopSupervisor
+            | Self::StopWorker
+            | Self::RestartSupervisor
+            | Self::RemoveSocket
+            | Self::RemoveRuntimeDirectory
+            | Self::RemoveRecords
+            | Self::FullDisk
+            | Self::FailedSync
+            | Self::FailedRead => true,
+        }
+    }
 }
 
 /// A successful answer to the probe, with the supervisor that gave it.
@@ -111,6 +168,33 @@ pub struct Probe {
     pub began: Duration,
     pub ended: Duration,
     pub supervisor: u32,
+    /// The longest time in one state that the answer gives for a member.
+    pub longest: Duration,
+}
+
+/// A request that a list did not contain, after an earlier one did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unlisted {
+    pub request: u64,
+    pub at: Duration,
+}
+
+/// A member as the team shows it in the end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    pub member: String,
+    /// The id of its pane.
+    pub pane: Option<String>,
+    pub runs: bool,
+}
+
+/// A pane of the team's own tmux server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pane {
+    pub id: String,
+    pub member: String,
+    /// Whether its process is alive.
+    pub lives: bool,
 }
 
 /// A time in which the torture itself was not scheduled: the machine was busy.
@@ -127,6 +211,8 @@ pub struct Task {
     pub key: String,
     pub state: String,
     pub rerun: bool,
+    /// Whether a member runs a line for it.
+    pub runs: bool,
 }
 
 /// A line that a running task left in its log.
@@ -148,6 +234,11 @@ pub struct Evidence {
     /// Events as a subscriber received them during the faults.
     pub published: Vec<Event>,
     pub tasks: Vec<Task>,
+    /// Why the journal, the board, the members or the panes could not be read in the end.
+    pub unread: Vec<String>,
+    pub unlisted: Vec<Unlisted>,
+    /// Members and panes in the end; `None` where members have no panes.
+    pub panes: Option<(Vec<Shown>, Vec<Pane>)>,
     /// By the task's key, in the order of the log.
     pub runs: BTreeMap<String, Vec<Mark>>,
     /// How often each numbered command ran that needs the user's permission.
@@ -159,6 +250,8 @@ pub struct Evidence {
     pub descriptors: u64,
     /// Processes and files that remained after `down`.
     pub left: Vec<String>,
+    /// Processes and claims that a killed member kept.
+    pub kept: Vec<String>,
     /// Processes outside the team that ended.
     pub harmed: Vec<String>,
     /// What the product's processes wrote about a panic.
@@ -166,16 +259,16 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    /// The faults of these kinds that touch a span of time.
+    /// The faults of some kinds that touch a span of time.
     pub fn faults_in(
         &self,
-        kinds: &[FaultKind],
+        of_kind: impl Fn(FaultKind) -> bool,
         from: Duration,
         to: Duration,
     ) -> impl Iterator<Item = &Fault> {
-        self.faults
-            .iter()
-            .filter(move |fault| kinds.contains(&fault.kind))
+        let faults = self.faults.iter();
+        faults
+            .filter(move |fault| of_kind(fault.kind))
             .filter(move |fault| fault.began <= to && fault.ended >= from)
     }
 
@@ -214,33 +307,40 @@ impl Recorder {
         add(&mut evidence);
     }
 
+    /// How long the machine did not schedule the torture since.
+    pub(crate) fn stalled_since(&self, since: Duration) -> Duration {
+        let evidence = self.evidence.lock().unwrap_or_else(PoisonError::into_inner);
+        evidence.stalled_in(since, self.now())
+    }
+
+    /// Whether a supervisor that is none of these has answered a call since.
+    pub(crate) fn is_answered_since(&self, since: Duration, not_by: &[u32]) -> bool {
+        let evidence = self.evidence.lock().unwrap_or_else(PoisonError::into_inner);
+        let newest = evidence.probes.last();
+        newest.is_some_and(|probe| probe.ended > since && !not_by.contains(&probe.supervisor))
+    }
+
     pub(crate) fn evidence(&self) -> Evidence {
         let evidence = self.evidence.lock().unwrap_or_else(PoisonError::into_inner);
         evidence.clone()
     }
 }
 
-/// Random numbers that a seed repeats (xorshift).
+/// Random numbers that a seed repeats (splitmix64).
 #[derive(Debug, Clone)]
 pub struct Dice(u64);
 
 impl Dice {
     /// `stream` separates the numbers of several users of one seed.
     pub(crate) fn new(seed: u64, stream: u64) -> Self {
-        let mixed = seed ^ (stream + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let mut dice = Self(mixed | 1);
-        for _ in 0..8 {
-            dice.below(2);
-        }
-        dice
+        // Mixed, so that the streams of neighbouring seeds do not overlap.
+        Self(mix(mix(seed) ^ stream.wrapping_mul(STEP)))
     }
 
     /// A number from 0 to below `limit`.
     pub(crate) fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % limit
+        self.0 = self.0.wrapping_add(STEP);
+        (mix(self.0) >> 11) % limit
     }
 
     pub(crate) fn between(&mut self, low_ms: u64, high_ms: u64) -> Duration {
@@ -252,5 +352,30 @@ impl Dice {
             .ok()
             .filter(|length| *length > 0)?;
         from.get(usize::try_from(self.below(length)).ok()?)
+    }
+}
+
+const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+
+fn mix(mut bits: u64) -> u64 {
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ (bits >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_repeats_its_numbers_and_no_other_seeds() {
+        let numbers = |seed, stream| {
+            let mut dice = Dice::new(seed, stream);
+            (0..8).map(|_| dice.below(1_000)).collect::<Vec<_>>()
+        };
+        assert_eq!(numbers(6, 1), numbers(6, 1));
+        for (seed, stream) in [(7, 1), (6, 2), (2, 6), (1, 6)] {
+            assert_ne!(numbers(6, 1), numbers(seed, stream), "{seed} {stream}");
+        }
     }
 }

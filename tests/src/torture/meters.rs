@@ -35,13 +35,16 @@ pub(crate) async fn probe(mut target: Target, recorder: Recorder) {
             let began = recorder.now();
             let call = target.call(None, Nothing {});
             let answer = timeout(PROBE_LIMIT, client.call::<TeamShow>(&call)).await;
-            if let Ok(Err(CallError::Disconnected | CallError::Refused(_))) = answer {
-                break;
-            }
+            let longest = match answer {
+                Ok(Err(CallError::Disconnected | CallError::Refused(_))) => break,
+                Ok(Ok(team)) => team.members.iter().map(|member| member.for_ms).max(),
+                Ok(Err(CallError::Answer { .. })) | Err(_) => None,
+            };
             let probe = Probe {
                 began,
                 ended: recorder.now(),
                 supervisor,
+                longest: Duration::from_millis(longest.unwrap_or_default()),
             };
             recorder.add(|evidence| evidence.probes.push(probe));
             if !target.pause(PROBE_PAUSE).await {

@@ -1,5 +1,8 @@
 //! The nemesis: one random fault after another. It hits only processes of its own world, found by the world's
 //! directory, and heals what it began.
+//!
+//! After a fault that ends a supervisor it waits for the next one's first answer, so that each recovery is measured by
+//! itself. The seed gives each fault its kind, its pause and its numbers, whatever the faults before it drew.
 
 use std::fs;
 use std::time::Duration;
@@ -11,11 +14,11 @@ use agent_team_protocol::rpc;
 use agent_team_system::process::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::Options;
 use super::history::{Dice, Fault, FaultKind, Recorder};
-use super::world::{Role, World, kill};
+use super::world::{COMMAND_MEMBERS, Role, World, kill};
 
 /// Readers that never read.
 const SLOW_READERS: usize = 5;
@@ -23,108 +26,209 @@ const SLOW_READERS: usize = 5;
 /// Calls that a flood makes at once.
 const FLOOD: usize = 400;
 
+/// Supervisors that die in a row.
+const ROW: usize = 3;
+
+/// How long a recovery is waited for. A longer one is a violation.
+const RECOVERY: Duration = Duration::from_secs(10);
+
+/// Between two looks for an answer or a process.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// The streams of the seed's numbers that faults use, one for each.
+const STREAMS: u64 = 1_000;
+
 /// How often each fault happens, relative to the others.
-const WEIGHTS: [(FaultKind, u64); 14] = [
-    (FaultKind::KillSupervisor, 27),
+const WEIGHTS: [(FaultKind, u64); 22] = [
+    (FaultKind::KillSupervisor, 24),
+    (FaultKind::KillSupervisors, 3),
     (FaultKind::KillWorker, 18),
-    (FaultKind::KillCommand, 8),
-    (FaultKind::KillTmux, 4),
-    (FaultKind::KillEverything, 2),
+    (FaultKind::KillCommand, 6),
+    (FaultKind::KillGit, 4),
+    (FaultKind::KillTmux, 5),
+    (FaultKind::KillEverything, 3),
+    (FaultKind::Reboot, 2),
+    (FaultKind::KillMember, 5),
     (FaultKind::StopSupervisor, 6),
     (FaultKind::StopWorker, 6),
     (FaultKind::RestartSupervisor, 4),
     (FaultKind::RemoveSocket, 3),
+    (FaultKind::RemoveRuntimeDirectory, 3),
+    (FaultKind::RemoveRecords, 3),
     (FaultKind::FullDisk, 4),
     (FaultKind::FailedSync, 4),
+    (FaultKind::FailedRead, 3),
     (FaultKind::ClockJump, 8),
     (FaultKind::SlowReaders, 3),
     (FaultKind::Flood, 3),
+    (FaultKind::StopTmux, 2),
 ];
+
+/// What the seed gives the fault of this number: the pause before it, its kind, and the numbers for the rest.
+fn choice(seed: u64, number: u64) -> (Duration, FaultKind, Dice) {
+    let mut dice = Dice::new(seed, STREAMS + number);
+    // Now and then the team comes to rest in between.
+    let pause = match dice.below(5) {
+        0 => dice.between(2_000, 4_000),
+        _ => dice.between(100, 1_500),
+    };
+    let total: u64 = WEIGHTS.iter().map(|(_, weight)| weight).sum();
+    let mut at = dice.below(total);
+    for (kind, weight) in WEIGHTS {
+        if at < weight {
+            return (pause, kind, dice);
+        }
+        at -= weight;
+    }
+    unreachable!("the number is below the sum of the weights")
+}
 
 /// Makes faults until the torture's time is over.
 pub(crate) async fn run(world: &World, options: &Options, recorder: &Recorder) {
-    let mut dice = Dice::new(options.seed, 0);
-    let total: u64 = WEIGHTS.iter().map(|(_, weight)| weight).sum();
-    while recorder.now() < options.lasts {
-        // Now and then the team comes to rest in between.
-        let pause = match dice.below(5) {
-            0 => dice.between(2_000, 4_000),
-            _ => dice.between(100, 1_500),
-        };
+    for number in 0.. {
+        if recorder.now() >= options.lasts {
+            return;
+        }
+        let (pause, kind, mut dice) = choice(options.seed, number);
         sleep(pause).await;
-        let mut at = dice.below(total);
-        let chosen = WEIGHTS.iter().find(|(_, weight)| {
-            let is_it = at < *weight;
-            at = at.saturating_sub(*weight);
-            is_it
-        });
-        let Some((kind, _)) = chosen else { continue };
         let began = recorder.now();
-        if let Some(pids) = make(*kind, world, &mut dice).await {
-            let fault = Fault {
-                kind: *kind,
-                began,
-                ended: recorder.now(),
-                pids,
-            };
-            recorder.add(|evidence| evidence.faults.push(fault));
+        let Some(Hit { pids, ended }) = make(kind, world, recorder, &mut dice).await else {
+            continue;
+        };
+        let fault = Fault {
+            kind,
+            began,
+            ended,
+            pids,
+        };
+        let pids = fault.pids.clone();
+        recorder.add(|evidence| evidence.faults.push(fault));
+        if kind.ends_supervisor() {
+            // A planted fault may keep every supervisor from answering.
+            let deadline = Instant::now() + RECOVERY.min(options.calms);
+            while !recorder.is_answered_since(ended, &pids) && Instant::now() < deadline {
+                sleep(LOOK).await;
+            }
         }
     }
 }
 
-/// Makes one fault and heals it; the pids it hit, `None` where it is not possible now.
-async fn make(kind: FaultKind, world: &World, dice: &mut Dice) -> Option<Vec<u32>> {
+/// What a fault did.
+struct Hit {
+    pids: Vec<u32>,
+    /// When it was healed; of a kill, when the processes were dead.
+    ended: Duration,
+}
+
+/// Makes one fault and heals it; `None` where it is not possible now.
+async fn make(kind: FaultKind, world: &World, recorder: &Recorder, dice: &mut Dice) -> Option<Hit> {
+    let hit = |pids| Hit {
+        pids,
+        ended: recorder.now(),
+    };
     match kind {
-        FaultKind::KillSupervisor => kill_one(world, Role::Supervisor, dice).await,
-        FaultKind::KillWorker => kill_one(world, Role::Worker, dice).await,
-        FaultKind::KillCommand => kill_one(world, Role::Command, dice).await,
-        FaultKind::KillTmux => kill_one(world, Role::Tmux, dice).await,
-        FaultKind::KillEverything => {
-            let all = [
-                Role::Supervisor,
-                Role::Worker,
-                Role::PaneHelper,
-                Role::Tmux,
-                Role::Command,
-            ];
-            let pids = kill(&world.processes(&all)).await;
-            world.verb(&["ps", "--json"]).await;
-            Some(pids)
+        FaultKind::KillSupervisor => kill_one(world, Role::Supervisor, dice).await.map(hit),
+        FaultKind::KillSupervisors => {
+            let mut pids = Vec::new();
+            while pids.len() < ROW {
+                let deadline = Instant::now() + RECOVERY;
+                let next = loop {
+                    match kill_one(world, Role::Supervisor, dice).await {
+                        Some(next) => break next,
+                        None if Instant::now() < deadline => sleep(LOOK).await,
+                        None => return Some(hit(pids)),
+                    }
+                };
+                pids.extend(next);
+            }
+            Some(hit(pids))
         }
-        FaultKind::StopSupervisor => stop_one(world, Role::Supervisor, 2_500, dice).await,
-        FaultKind::StopWorker => stop_one(world, Role::Worker, 5_000, dice).await,
+        FaultKind::KillWorker => kill_one(world, Role::Worker, dice).await.map(hit),
+        FaultKind::KillCommand => kill_one(world, Role::Command, dice).await.map(hit),
+        FaultKind::KillGit => {
+            let mut found = world.processes(&[Role::Command]);
+            found.retain(|found| found.program == "git");
+            let git = dice.pick(&found)?.clone();
+            Some(hit(kill(&[git]).await))
+        }
+        FaultKind::KillTmux => {
+            let killed = hit(kill_one(world, Role::Tmux, dice).await?);
+            world.verb(&["panes", "reopen", "--json"]).await;
+            Some(killed)
+        }
+        FaultKind::KillEverything => {
+            let killed = hit(kill_everything(world).await);
+            // Nobody else starts the next one.
+            world.verb(&["ps", "--json"]).await;
+            Some(killed)
+        }
+        FaultKind::Reboot => {
+            let shim = world.shim.as_ref()?;
+            shim.set_boot_id(&format!("boot-{:016x}", dice.below(u64::MAX)));
+            let killed = hit(kill_everything(world).await);
+            world.rig.remove_runtime_directory();
+            world.up().await;
+            Some(killed)
+        }
+        FaultKind::KillMember => {
+            let member = *dice.pick(&COMMAND_MEMBERS)?;
+            let pids = world.kill_member(member, recorder).await;
+            world.verb(&["restart", member, "--json"]).await;
+            pids.map(hit)
+        }
+        FaultKind::StopSupervisor => {
+            let stopped = stop_one(world, Role::Supervisor, 2_500, dice).await;
+            stopped.map(hit)
+        }
+        FaultKind::StopWorker => stop_one(world, Role::Worker, 5_000, dice).await.map(hit),
+        FaultKind::StopTmux => stop_one(world, Role::Tmux, 3_000, dice).await.map(hit),
         FaultKind::RestartSupervisor => {
             world.verb(&["supervisor", "restart", "--json"]).await;
-            Some(Vec::new())
+            Some(hit(Vec::new()))
         }
         FaultKind::RemoveSocket => {
             fs::remove_file(world.rig.directories().socket()).ok()?;
             // The next command makes the supervisor bind it again.
             world.verb(&["ps", "--json"]).await;
-            Some(Vec::new())
+            Some(hit(Vec::new()))
+        }
+        FaultKind::RemoveRuntimeDirectory => {
+            world.rig.remove_runtime_directory();
+            world.up().await;
+            Some(hit(Vec::new()))
+        }
+        FaultKind::RemoveRecords => {
+            world.remove_records();
+            world.verb(&["ps", "--json"]).await;
+            Some(hit(Vec::new()))
         }
         FaultKind::FullDisk => {
             let disk = world.disk.as_ref()?;
             disk.fill();
             sleep(dice.between(200, 1_500)).await;
             disk.empty();
-            Some(Vec::new())
+            Some(hit(Vec::new()))
         }
         FaultKind::FailedSync => {
             let shim = world.shim.as_ref()?;
             shim.fail_syncs(true);
             sleep(dice.between(20, 400)).await;
             shim.fail_syncs(false);
-            Some(Vec::new())
+            Some(hit(Vec::new()))
+        }
+        FaultKind::FailedRead => {
+            let shim = world.shim.as_ref()?;
+            shim.fail_reads(true);
+            sleep(dice.between(20, 400)).await;
+            shim.fail_reads(false);
+            Some(hit(Vec::new()))
         }
         FaultKind::ClockJump => {
             const YEARS: u64 = 10 * 365 * 86_400;
             let jump = i64::try_from(dice.below(2 * YEARS)).ok()?;
-            world
-                .shim
-                .as_ref()?
-                .set_clock(jump - i64::try_from(YEARS).ok()?);
-            Some(Vec::new())
+            let shim = world.shim.as_ref()?;
+            shim.set_clock(jump - i64::try_from(YEARS).ok()?);
+            Some(hit(Vec::new()))
         }
         FaultKind::SlowReaders => {
             let mut readers = Vec::new();
@@ -137,7 +241,7 @@ async fn make(kind: FaultKind, world: &World, dice: &mut Dice) -> Option<Vec<u32
                 readers.push(write_calls(world, &rpc::request::<EventSubscribe>(1, &call)).await?);
             }
             sleep(dice.between(500, 2_500)).await;
-            Some(Vec::new())
+            Some(hit(Vec::new()))
         }
         FaultKind::Flood => {
             let call = world.target().call(None, Nothing {});
@@ -149,8 +253,27 @@ async fn make(kind: FaultKind, world: &World, dice: &mut Dice) -> Option<Vec<u32
             let answers =
                 async { while flood.read(&mut read).await.is_ok_and(|bytes| bytes > 0) {} };
             let _elapsed = timeout(Duration::from_secs(2), answers).await;
-            Some(Vec::new())
+            Some(hit(Vec::new()))
         }
+    }
+}
+
+async fn kill_everything(world: &World) -> Vec<u32> {
+    let all = [
+        Role::Supervisor,
+        Role::Worker,
+        Role::PaneHelper,
+        Role::Tmux,
+        Role::Command,
+    ];
+    let mut killed = Vec::new();
+    // What one of them starts before it dies is killed too.
+    loop {
+        let found = world.processes(&all);
+        if found.is_empty() {
+            return killed;
+        }
+        killed.extend(kill(&found).await);
     }
 }
 
@@ -184,4 +307,28 @@ async fn write_calls(world: &World, frames: &str) -> Option<UnixStream> {
     // The supervisor reads no further while its answers are not read.
     let _elapsed = timeout(Duration::from_secs(2), write).await;
     Some(stream)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_repeats_the_kinds_and_pauses_of_its_faults() {
+        let chosen = |seed| {
+            let choices = (0..50).map(|number| choice(seed, number));
+            let chosen = choices.map(|(pause, kind, mut dice)| (pause, kind, dice.below(1_000)));
+            chosen.collect::<Vec<_>>()
+        };
+        assert_eq!(chosen(6), chosen(6));
+        assert_ne!(chosen(6), chosen(7), "a neighbour");
+    }
+
+    #[test]
+    fn every_fault_is_chosen() {
+        let chosen = |wanted| (0..5_000).any(|number| choice(1, number).1 == wanted);
+        for (kind, _) in WEIGHTS {
+            assert!(chosen(kind), "{kind:?}");
+        }
+    }
 }

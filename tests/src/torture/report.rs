@@ -58,7 +58,7 @@ impl fmt::Display for Report {
         writeln!(f, "faults        {}", faults.join(", "))?;
         let recoveries = recoveries(evidence)
             .into_iter()
-            .map(|recovery| recovery.took);
+            .filter_map(|recovery| recovery.took);
         writeln!(f, "recovery      {}", quantiles(recoveries.collect()))?;
         let probes = evidence
             .probes

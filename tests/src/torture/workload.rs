@@ -1,27 +1,32 @@
 //! What the clients do while faults happen: send, add tasks, claim and complete, ask and decide, by the socket and by
 //! the command line. Each records its operations; [`super::check`] compares them with what happened.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use agent_team_protocol::id::Generation;
 use agent_team_protocol::method::{
-    AddTask, ClaimTask, EndTask, MemberRestart, MessageSend, Nothing, OneMember, RequestDecide,
-    RequestList, SendMessage, TaskAdd, TaskClaim, TaskComplete, TaskRelease, TeamShow,
+    AddTask, ClaimTask, EndTask, MessageSend, Nothing, RequestDecide, RequestList, SendMessage,
+    TaskAdd, TaskClaim, TaskComplete, TaskRelease, TeamShow,
 };
 use agent_team_protocol::request::{DecideRequest, Decision, ListRequests, RequestView, Scope};
 use agent_team_protocol::spec::TaskSpec;
-use agent_team_protocol::view::MemberState;
+use agent_team_protocol::view::{MemberState, MemberView};
 use agent_team_protocol::{Recipient, TaskId};
 use serde_json::Value;
 use tokio::time::timeout;
 
 use super::caller::{Caller, Phase, Target};
-use super::history::{Answer, Call, Dice, Operation, Outcome, Recorder};
+use super::history::{Answer, Call, Dice, Operation, Outcome, Recorder, Unlisted};
 use super::world::{AGENT, COMMAND_MEMBERS, World};
 use crate::fake_model_server::{Reply, Request};
 
 /// At most so many commands ask for permission: the agent's conversation holds them all.
 const COMMANDS_MAX: u64 = 150;
+
+/// Streams of the seed's numbers: the decider's pauses, and one for each command's decision.
+const DECIDER: u64 = 9;
+const DECISIONS: u64 = 1 << 40;
 
 /// Records one operation from before its call to after its answer.
 async fn recorded(
@@ -149,8 +154,14 @@ pub(crate) async fn planner(target: Target, recorder: Recorder, mut dice: Dice) 
         }
         let key = format!("task-{count}");
         let seconds = dice.below(4);
+        // In a session of its own: what ends a member finds it all the same.
+        let work = match dice.below(3) {
+            0 => format!("setsid -w sleep 0.{seconds}"),
+            1 => format!("git -c alias.nap='!sleep 0.{seconds}' nap"),
+            _ => format!("sleep 0.{seconds}"),
+        };
         let run = format!(
-            "echo began $AGENT_TEAM_MEMBER $$ >> runs/{key}; sleep 0.{seconds}; echo ended $$ >> runs/{key}"
+            "echo began $AGENT_TEAM_MEMBER $$ >> runs/{key}; {work}; echo ended $$ >> runs/{key}"
         );
         let spec = TaskSpec {
             title: key.clone(),
@@ -284,20 +295,34 @@ fn command_of(request: &RequestView) -> Option<u64> {
     rest.split_once('-')?.0.parse().ok()
 }
 
-/// Allows some requests and denies others after a pause, as the user does. Ends with the torture.
-pub(crate) async fn decider(target: Target, recorder: Recorder, mut dice: Dice) {
+/// Allows some requests and denies others after a pause, as the user does: each command gets the decision that the seed
+/// gives it. Ends with the torture.
+pub(crate) async fn decider(target: Target, recorder: Recorder, seed: u64) {
     let mut caller = Caller::new(target, "decider");
+    let mut dice = Dice::new(seed, DECIDER);
+    // Requests that were listed, and that only this client decides.
+    let mut open: BTreeSet<u64> = BTreeSet::new();
     while caller.target.phase() != Phase::Over {
         tokio::time::sleep(dice.between(50, 600)).await;
         let list = ListRequests { all: false };
         let Ok(list) = caller.call::<RequestList>(list).await else {
             continue;
         };
+        let listed: BTreeSet<u64> = list.requests.iter().map(|it| it.id.0).collect();
+        let at = recorder.now();
+        for request in open.difference(&listed).copied() {
+            recorder.add(|evidence| evidence.unlisted.push(Unlisted { request, at }));
+        }
+        open = listed;
         for request in list.requests {
             let Some(command) = command_of(&request) else {
                 continue;
             };
-            let is_allowed = dice.below(3) > 0;
+            // Some wait through the next faults.
+            if dice.below(3) == 0 && caller.target.phase() == Phase::Torture {
+                continue;
+            }
+            let is_allowed = Dice::new(seed, DECISIONS + command).below(3) > 0;
             let (decision, call) = match is_allowed {
                 true => {
                     let (scope, rules) = (Scope::Once, Vec::new());
@@ -314,31 +339,32 @@ pub(crate) async fn decider(target: Target, recorder: Recorder, mut dice: Dice) 
                 decision,
                 via: None,
             };
+            let id = decide.request.0;
             let decided = async {
                 caller.call::<RequestDecide>(decide).await?;
-                Ok(Answer::default())
+                Ok(Answer {
+                    id,
+                    ..Answer::default()
+                })
             };
             recorded(&recorder, "decider", call, decided).await;
+            open.remove(&id);
         }
     }
 }
 
-/// Restarts members that died too often, as the user does.
-pub(crate) async fn reviver(target: Target) {
-    let mut caller = Caller::new(target, "reviver");
+/// Starts members again that died too often or lost their environment, as the user does with `up`.
+pub(crate) async fn reviver(world: &World) {
+    let mut caller = Caller::new(world.target(), "reviver");
     while caller.target.phase() != Phase::Over {
         tokio::time::sleep(Duration::from_secs(1)).await;
         let Ok(team) = caller.call::<TeamShow>(Nothing {}).await else {
             continue;
         };
-        for member in team.members {
-            if member.state == MemberState::Held {
-                let member = OneMember {
-                    member: member.name,
-                };
-                // Its state may have changed meanwhile.
-                let _refused = caller.call::<MemberRestart>(member).await;
-            }
+        let is_held = |member: &MemberView| member.state == MemberState::Held;
+        if team.members.iter().any(is_held) {
+            // It fails when a fault hits it; the next round repeats it.
+            let (_code, _output) = world.verb(&["up", "--detach", "--json"]).await;
         }
     }
 }

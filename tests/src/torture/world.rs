@@ -7,11 +7,12 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use agent_team_protocol::Revision;
+use agent_team_protocol::launch::LAUNCH_MARKER;
 use agent_team_protocol::method::{
     EventSubscribe, ListTasks, Nothing, RequestList, Subscribe, TaskList, TeamShow,
 };
 use agent_team_protocol::request::ListRequests;
-use agent_team_protocol::view::{MemberState, TaskState};
+use agent_team_protocol::view::{MemberState, MemberView, TaskState};
 use agent_team_system::process::{ProcessId, Signal};
 use serde_json::Value;
 use tokio::sync::watch;
@@ -19,7 +20,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::Options;
 use super::caller::{Caller, Phase, Target};
-use super::history::{Evidence, Mark, Recorder, Task};
+use super::history::{Evidence, Mark, Pane, Recorder, Shown, Task};
 use crate::fake_model_server::FakeModelServer;
 use crate::processes::{self, Found};
 use crate::shim::Shim;
@@ -32,6 +33,12 @@ pub(crate) const COMMAND_MEMBERS: [&str; 4] = ["m0", "m1", "m2", "m3"];
 /// The member with a model.
 pub(crate) const AGENT: &str = "ada";
 
+/// How long a confirmed end of a member may leave its task claimed.
+const FREED: Duration = Duration::from_secs(1);
+
+/// Files of the state directory that hold what was acknowledged, by their beginnings, and those of the small disk.
+const KEPT: [&str; 4] = ["team.db", "team.lock", "reserve", "filler"];
+
 /// A verb that takes longer does not answer.
 const VERB_LIMIT: Duration = Duration::from_secs(60);
 
@@ -41,6 +48,7 @@ pub(crate) struct World {
     pub(crate) disk: Option<SmallDisk>,
     pub(crate) shim: Option<Shim>,
     pub(crate) rig: Rig,
+    placement: String,
     phase: watch::Sender<Phase>,
     decoy: tokio::process::Child,
     _model: FakeModelServer,
@@ -71,7 +79,7 @@ impl Role {
             Self::PaneHelper
         } else if has("/agent-teammate") {
             Self::Worker
-        } else if has("bin/agent-team ") || has("debug/agent-team ") || has("release/agent-team ") {
+        } else if found.program == "agent-team" || has("bin/agent-team") {
             Self::Verb
         } else {
             Self::Command
@@ -83,15 +91,15 @@ impl World {
     pub(crate) async fn start(options: &Options) -> Self {
         let model = FakeModelServer::start(super::workload::model).await;
         let mut rig = Rig::new();
-        let shim = rig.preload_shim();
+        let shim = match options.plant {
+            Some(plant) => rig.plant_fault(plant),
+            None => rig.preload_shim(),
+        };
         // A journal takes about 1 KiB for each operation and its events.
         let minutes = options.lasts.as_secs().div_ceil(60);
         let disk = SmallDisk::mount(&rig.directories().state, (64 + 12 * minutes) << 20);
         rig.set("OPENAI_BASE_URL", model.base_url());
         rig.set("OPENAI_API_KEY", "a-key-for-nobody");
-        if let Some(plant) = options.plant {
-            rig.set("AGENT_TEAM_PLANT", plant.name());
-        }
         rig.write(".agent-team/team.toml", &team_file(&options.placement));
         for directory in ["runs", "commands"] {
             fs::create_dir(rig.project().join(directory)).expect("the project can be written");
@@ -101,6 +109,7 @@ impl World {
             disk,
             shim,
             rig,
+            placement: options.placement.clone(),
             phase: watch::Sender::new(Phase::Torture),
             decoy,
             _model: model,
@@ -152,11 +161,63 @@ impl World {
         if let Some(shim) = &self.shim {
             shim.set_clock(0);
             shim.fail_syncs(false);
+            shim.fail_reads(false);
         }
         for found in self.rig.processes() {
             let _ended = found.process.signal(Signal::SIGCONT);
         }
-        self.verb(&["ps", "--json"]).await;
+        self.up().await;
+    }
+
+    /// What the user does when members do not run. It fails while a fault lasts; the reviver repeats it.
+    pub(crate) async fn up(&self) {
+        let (_code, _output) = self.verb(&["up", "--detach", "--json"]).await;
+    }
+
+    /// Kills a member by the verb and records what is left of it: processes, and a claim after more than 1 s. Returns
+    /// its process.
+    pub(crate) async fn kill_member(&self, name: &str, recorder: &Recorder) -> Option<Vec<u32>> {
+        let mut caller = Caller::new(self.target(), format!("kill at {:?}", recorder.now()));
+        let before = member(&mut caller, name).await?;
+        let (launch, pid) = (before.launch?, before.pid?);
+        let (code, _) = self.verb(&["kill", name, "--json"]).await;
+        if code != 0 {
+            return Some(vec![pid]);
+        }
+        let marker = format!("{LAUNCH_MARKER}={launch}");
+        let left = self.rig.processes().into_iter();
+        let left = left.filter(|found| has_variable(found.process.pid, &marker));
+        let left: Vec<String> = left
+            .map(|found| format!("{name} was killed; left: {}", found.command))
+            .collect();
+        let ended = recorder.now();
+        let mut after = member(&mut caller, name).await?;
+        let limit = || FREED + recorder.stalled_since(ended);
+        while after.task.is_some() && recorder.now() - ended < limit() {
+            sleep(Duration::from_millis(20)).await;
+            after = member(&mut caller, name).await?;
+        }
+        let claim = after
+            .task
+            .map(|task| format!("{name} was killed and has {task}"));
+        recorder.add(|evidence| evidence.kept.extend(left.into_iter().chain(claim)));
+        Some(vec![pid])
+    }
+
+    /// Removes every file of the state directory but the databases of teams and their locks.
+    pub(crate) fn remove_records(&self) {
+        let mut open = vec![self.rig.directories().state];
+        while let Some(directory) = open.pop() {
+            for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+                let (path, name) = (entry.path(), entry.file_name());
+                let name = name.to_string_lossy();
+                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    open.push(path);
+                } else if !KEPT.iter().any(|kept| name.starts_with(kept)) {
+                    let _gone = fs::remove_file(path);
+                }
+            }
+        }
     }
 
     /// Waits until all work is done. Unfinished work is a violation.
@@ -178,8 +239,19 @@ impl World {
 
     /// Reads the evidence, ends the team, and looks for remains.
     pub(crate) async fn collect(&mut self, recorder: &Recorder) -> Evidence {
+        let mut unread = Vec::new();
+        let panes = self.panes().await.unwrap_or_else(|error| {
+            unread.push(error);
+            None
+        });
         let journal = self.journal().await;
-        let tasks = self.tasks().await;
+        if journal.is_empty() {
+            unread.push("the journal".to_owned());
+        }
+        let tasks = self.tasks().await.unwrap_or_else(|error| {
+            unread.push(error);
+            Vec::new()
+        });
         let (runs, commands) = (self.runs(), self.commands());
         let (code, receipts) = self.verb(&["down", "--json"]).await;
         let mut left = match code {
@@ -198,6 +270,14 @@ impl World {
             let entries = fs::read_dir(directory).into_iter().flatten().flatten();
             left.extend(entries.map(|entry| entry.path().display().to_string()));
         }
+        let records = ["supervisor.pid", "tmux.process"].map(|name| directories.state.join(name));
+        let sockets = [directories.socket(), directories.tmux_socket()];
+        let remains = records.into_iter().chain(sockets);
+        left.extend(
+            remains
+                .filter(|path| path.exists())
+                .map(|path| path.display().to_string()),
+        );
         let harmed = match self.decoy.try_wait() {
             Ok(None) => Vec::new(),
             ended => vec![format!("the decoy in the project: {ended:?}")],
@@ -206,6 +286,8 @@ impl World {
         recorder.add(|evidence| {
             evidence.journal = journal;
             evidence.tasks = tasks;
+            evidence.unread = unread;
+            evidence.panes = panes;
             evidence.runs = runs;
             evidence.commands = commands;
             evidence.left = left;
@@ -246,21 +328,65 @@ impl World {
         Vec::new()
     }
 
-    async fn tasks(&self) -> Vec<Task> {
-        let (_, list) = self.verb(&["task", "list", "--json"]).await;
-        let tasks = list["tasks"].as_array().into_iter().flatten();
+    /// The board.
+    async fn tasks(&self) -> Result<Vec<Task>, String> {
+        let (code, list) = self.verb(&["task", "list", "--json"]).await;
+        let tasks = list["tasks"].as_array();
+        let (0, Some(tasks)) = (code, tasks) else {
+            return Err(format!("the board, exit code {code}: {list}"));
+        };
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        tasks
-            .map(|task| Task {
-                id: text(&task["id"])
-                    .trim_start_matches("T-")
-                    .parse()
-                    .unwrap_or_default(),
-                key: text(&task["key"]),
-                state: text(&task["state"]),
-                rerun: task["rerun"].as_bool().unwrap_or(true),
+        let read = |task: &Value| Task {
+            id: text(&task["id"])
+                .trim_start_matches("T-")
+                .parse()
+                .unwrap_or_default(),
+            key: text(&task["key"]),
+            state: text(&task["state"]),
+            rerun: task["rerun"].as_bool().unwrap_or(true),
+            runs: task["run"].is_string(),
+        };
+        Ok(tasks.iter().map(read).collect())
+    }
+
+    /// The members, and the panes of the team's tmux server; `None` where members have no panes.
+    async fn panes(&self) -> Result<Option<(Vec<Shown>, Vec<Pane>)>, String> {
+        if self.placement != "tmux" {
+            return Ok(None);
+        }
+        // A pane that was lost is opened again on request.
+        let (code, output) = self.verb(&["panes", "reopen", "--json"]).await;
+        if code != 0 {
+            return Err(format!("panes, exit code {code}: {output}"));
+        }
+        let (code, output) = self.verb(&["ps", "--json"]).await;
+        let members = output["members"].as_array();
+        let (0, Some(members)) = (code, members) else {
+            return Err(format!("the members, exit code {code}: {output}"));
+        };
+        let members = members.iter().map(|member| Shown {
+            runs: member["pid"].is_number(),
+            member: member["name"].as_str().unwrap_or_default().to_owned(),
+            pane: member["pane"].as_str().map(str::to_owned),
+        });
+        let format = "#{pane_id} #{pane_dead} #{pane_pid} #{@agent_team_member}";
+        let listing = ["list-panes", "-a", "-F", format];
+        let listed = self.rig.tmux().run(listing).await;
+        if listed.code != 0 {
+            return Err(format!("the panes of tmux: {}", listed.stderr));
+        }
+        let read = |line: &str| {
+            let mut words = line.split(' ');
+            let (id, dead, pid) = (words.next()?, words.next()?, words.next()?);
+            let process = ProcessId::of(pid.parse().ok()?).ok().flatten();
+            Some(Pane {
+                id: id.to_owned(),
+                lives: dead == "0" && process.is_some(),
+                member: words.next().unwrap_or_default().to_owned(),
             })
-            .collect()
+        };
+        let panes = listed.stdout.lines().filter_map(read).collect();
+        Ok(Some((members.collect(), panes)))
     }
 
     fn runs(&self) -> BTreeMap<String, Vec<Mark>> {
@@ -298,6 +424,19 @@ fn files(directory: &Path) -> impl Iterator<Item = (String, String)> {
         let name = entry.file_name().to_str()?.to_owned();
         Some((name, fs::read_to_string(entry.path()).ok()?))
     })
+}
+
+async fn member(caller: &mut Caller, name: &str) -> Option<MemberView> {
+    let team = caller.call::<TeamShow>(Nothing {}).await.ok()?;
+    let mut members = team.members.into_iter();
+    members.find(|member| member.name.as_str() == name)
+}
+
+/// Whether a living process has this in its environment.
+fn has_variable(pid: u32, variable: &str) -> bool {
+    let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    let mut variables = environment.split(|byte| *byte == 0);
+    variables.any(|one| one == variable.as_bytes())
 }
 
 /// The unfinished work.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::super::history::{Evidence, FaultKind, Probe};
+use super::super::history::{Evidence, Fault, FaultKind, Probe};
 
 /// How soon a new supervisor serves after `kill -9`.
 const RECOVERY_LIMIT: Duration = Duration::from_secs(2);
@@ -16,84 +16,62 @@ const MEMORY_LIMIT: u64 = 192 << 20;
 
 const DESCRIPTOR_LIMIT: u64 = 700;
 
-/// Faults that delay a supervisor or its successor beside a kill of its own.
-const DELAYS: [FaultKind; 9] = [
-    FaultKind::KillSupervisor,
-    FaultKind::KillWorker,
-    FaultKind::KillEverything,
-    FaultKind::StopSupervisor,
-    FaultKind::StopWorker,
-    FaultKind::RestartSupervisor,
-    FaultKind::RemoveSocket,
-    FaultKind::FullDisk,
-    FaultKind::FailedSync,
-];
+/// A supervisor that served for less than this is one of a row for the workers, which then pause longer.
+const ROW: Duration = Duration::from_secs(2);
 
-/// Faults that end a supervisor.
-const DEATHS: [FaultKind; 4] = [
-    FaultKind::KillSupervisor,
-    FaultKind::KillEverything,
-    FaultKind::RestartSupervisor,
-    FaultKind::FailedSync,
-];
+/// How soon a new supervisor serves after the last kill of a row.
+const ROW_LIMIT: Duration = Duration::from_secs(10);
 
 pub(super) fn recovery(evidence: &Evidence) -> Vec<String> {
-    recoveries(evidence)
-        .into_iter()
-        .filter(|recovery| recovery.took > RECOVERY_LIMIT + recovery.stalled)
-        .map(|Recovery { pid, at, took, stalled }| {
-            format!(
-                "after the kill of {pid} at {:.3} s it took {took:?} (the machine was busy for {stalled:?} of it)",
-                at.as_secs_f64()
-            )
-        })
-        .collect()
+    let mut found = Vec::new();
+    for recovery in recoveries(evidence) {
+        let Recovery { at, stalled, .. } = recovery;
+        let limit = recovery.limit + stalled;
+        let at = at.as_secs_f64();
+        match recovery.took {
+            Some(took) if took <= limit => {}
+            Some(took) => found.push(format!(
+                "after the kill at {at:.3} s it took {took:?}, {limit:?} allowed (the machine was busy for {stalled:?} of it)"
+            )),
+            None => found.push(format!("after the kill at {at:.3} s no call was answered")),
+        }
+    }
+    found
 }
 
-/// How long it took from the kill of a supervisor to the first answer of the next one.
+/// The time from the kill of a supervisor to the first answer of the next one.
 #[derive(Debug, Clone, Copy)]
 pub struct Recovery {
-    pub pid: u32,
     pub at: Duration,
-    pub took: Duration,
+    /// `None`: no supervisor answered again.
+    pub took: Option<Duration>,
+    pub limit: Duration,
     pub stalled: Duration,
 }
 
-/// The recoveries that no other fault delayed.
+/// The recovery after each kill of a supervisor. The nemesis makes no other fault before the answer.
 pub fn recoveries(evidence: &Evidence) -> Vec<Recovery> {
-    let mut recoveries = Vec::new();
-    for fault in &evidence.faults {
-        let &[pid] = &fault.pids[..] else { continue };
-        if fault.kind != FaultKind::KillSupervisor {
-            continue;
-        }
-        let next = |probe: &&Probe| probe.ended > fault.ended && probe.supervisor != pid;
-        let Some(probe) = evidence
-            .probes
-            .iter()
-            .filter(next)
-            .min_by_key(|probe| probe.ended)
-        else {
-            continue;
-        };
-        // The backoff after a supervisor that died at its start lasts longer than that kill.
-        let before = fault.began.saturating_sub(Duration::from_secs(2));
-        if evidence
-            .faults_in(&DELAYS, fault.began, probe.ended)
-            .count()
-            > 1
-            || evidence.faults_in(&DEATHS, before, probe.ended).count() > 1
-        {
-            continue;
-        }
-        recoveries.push(Recovery {
-            pid,
+    let kills = evidence.faults.iter().filter(|fault| {
+        let kind = fault.kind;
+        use FaultKind::{KillEverything, KillSupervisor, KillSupervisors};
+        matches!(kind, KillSupervisor | KillSupervisors | KillEverything)
+    });
+    let recovery = |fault: &Fault| {
+        let next =
+            |probe: &&Probe| probe.ended > fault.ended && !fault.pids.contains(&probe.supervisor);
+        let answers = evidence.probes.iter().filter(next);
+        let answered = answers.map(|probe| probe.ended).min();
+        let before = fault.began.saturating_sub(ROW);
+        let deaths = evidence.faults_in(FaultKind::ends_supervisor, before, fault.began);
+        let is_row = fault.kind == FaultKind::KillSupervisors || deaths.count() > 1;
+        Recovery {
             at: fault.began,
-            took: probe.ended - fault.ended,
-            stalled: evidence.stalled_in(fault.began, probe.ended),
-        });
-    }
-    recoveries
+            took: answered.map(|answered| answered - fault.ended),
+            limit: if is_row { ROW_LIMIT } else { RECOVERY_LIMIT },
+            stalled: evidence.stalled_in(fault.began, answered.unwrap_or(fault.ended)),
+        }
+    };
+    kills.map(recovery).collect()
 }
 
 pub(super) fn launches(evidence: &Evidence) -> Vec<String> {
@@ -159,7 +137,11 @@ pub(super) fn load(evidence: &Evidence) -> Vec<String> {
         let took = probe.ended - probe.began;
         let (began, ended) = (probe.began, probe.ended);
         let explained = evidence
-            .faults_in(&DELAYS, began.saturating_sub(Duration::from_secs(2)), ended)
+            .faults_in(
+                FaultKind::delays,
+                began.saturating_sub(Duration::from_secs(2)),
+                ended,
+            )
             .count()
             > 0;
         if !explained && took > LATENCY_LIMIT + evidence.stalled_in(began, ended) {

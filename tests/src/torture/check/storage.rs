@@ -4,44 +4,138 @@ use std::collections::BTreeMap;
 
 use super::super::history::{Call, Evidence, FaultKind, Operation, Outcome};
 use super::number;
+use crate::Event;
 
 pub(super) fn storage(evidence: &Evidence) -> Vec<String> {
     let mut found = Vec::new();
-    let mut added: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
-    for event in evidence
-        .journal
-        .iter()
-        .filter(|event| event.kind == "task_added")
-    {
-        let key = event.data["plan"]["key"].as_str().unwrap_or_default();
-        added
-            .entry(key)
-            .or_default()
-            .push(number(event, "task", "T-"));
-    }
+    let stored = Stored::of(&evidence.journal);
     for operation in &evidence.operations {
-        let Call::AddTask { key } = &operation.call else {
-            continue;
-        };
-        let stored = added.get(key.as_str()).map_or(&[][..], Vec::as_slice);
-        match (&operation.outcome, stored) {
-            (Outcome::Done(answer), [id]) if answer.id == *id => {}
-            (Outcome::Refused(_) | Outcome::Unknown, []) | (Outcome::Unknown, [_]) => {}
-            (Outcome::Refused(code), [_]) if code == "storage_failed" => {}
-            (outcome, stored) => {
-                found.push(format!("{key} was {outcome:?} and is stored as {stored:?}"))
+        // Messages are compared by `delivery`.
+        let (times, is_other) = match (&operation.call, &operation.outcome) {
+            (Call::Send { .. }, _) => continue,
+            (Call::AddTask { key }, outcome) => {
+                let ids = stored.added.get(key).map_or(&[][..], Vec::as_slice);
+                let other = matches!(outcome, Outcome::Done(answer) if !ids.contains(&answer.id));
+                (ids.len(), other)
             }
+            (Call::Claim { task }, Outcome::Done(answer)) => {
+                let claim = (*task, answer.generation);
+                (
+                    stored.claimed.iter().filter(|it| **it == claim).count(),
+                    false,
+                )
+            }
+            // Nothing tells which of the claims in the journal it would have been.
+            (Call::Claim { .. }, Outcome::Refused(_) | Outcome::Unknown) => continue,
+            (Call::Release { task, generation }, _) => {
+                let end = (*task, *generation, Ended::Released);
+                (stored.ended.iter().filter(|it| **it == end).count(), false)
+            }
+            (Call::Complete { task, generation }, _) => {
+                let end = (*task, *generation, Ended::Completed);
+                (stored.ended.iter().filter(|it| **it == end).count(), false)
+            }
+            (Call::Allow { .. } | Call::Deny { .. }, Outcome::Done(answer)) => {
+                let is_allowed = matches!(operation.call, Call::Allow { .. });
+                let decisions = stored
+                    .decided
+                    .get(&answer.id)
+                    .map_or(&[][..], Vec::as_slice);
+                (decisions.len(), decisions.contains(&!is_allowed))
+            }
+            // Another decision of the same command may be in the journal.
+            (Call::Allow { .. } | Call::Deny { .. }, Outcome::Refused(_) | Outcome::Unknown) => {
+                continue;
+            }
+        };
+        let is_as_answered = match (&operation.outcome, times) {
+            (Outcome::Done(_), 1) => !is_other,
+            (Outcome::Unknown, 0 | 1) | (Outcome::Refused(_), 0) => true,
+            (Outcome::Refused(code), 1) => code == "storage_failed",
+            _ => false,
+        };
+        if !is_as_answered {
+            found.push(format!(
+                "{:?} was {:?} and is stored {times} times{}",
+                operation.call,
+                operation.outcome,
+                if is_other { ", as something else" } else { "" },
+            ));
         }
     }
+    let added = stored.added.values().map(Vec::len).sum::<usize>();
+    if evidence.tasks.len() != added {
+        let listed = evidence.tasks.len();
+        found.push(format!("the board has {listed} tasks, the journal {added}"));
+    }
     for task in &evidence.tasks {
-        if !added.contains_key(task.key.as_str()) {
+        if !stored.added.contains_key(&task.key) {
             found.push(format!(
                 "T-{} is on the board and not in the journal",
                 task.id
             ));
         }
     }
+    let unread = evidence.unread.iter();
+    found.extend(unread.map(|what| format!("cannot be read in the end: {what}")));
     found
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    Released,
+    Completed,
+}
+
+/// What the journal contains of the clients' operations.
+#[derive(Debug, Default)]
+struct Stored {
+    /// The ids of tasks, by key.
+    added: BTreeMap<String, Vec<u64>>,
+    /// The user's claims: task and generation.
+    claimed: Vec<(u64, u64)>,
+    /// How the user's claims ended.
+    ended: Vec<(u64, u64, Ended)>,
+    /// Whether a request was allowed, for each decision.
+    decided: BTreeMap<u64, Vec<bool>>,
+}
+
+impl Stored {
+    fn of(journal: &[Event]) -> Self {
+        let mut stored = Self::default();
+        // Tasks that the user has claimed, with the generation.
+        let mut current: BTreeMap<u64, u64> = BTreeMap::new();
+        for event in journal {
+            let task = number(event, "task", "T-");
+            let kind = event.kind.as_str();
+            match kind {
+                "task_added" => {
+                    let key = event.data["plan"]["key"].as_str().unwrap_or_default();
+                    stored.added.entry(key.to_owned()).or_default().push(task);
+                }
+                "task_claimed" if event.text("owner") == "user" => {
+                    let generation = event.data["generation"].as_u64().unwrap_or_default();
+                    current.insert(task, generation);
+                    stored.claimed.push((task, generation));
+                }
+                "task_claimed" => drop(current.remove(&task)),
+                "task_released" | "task_completed" => {
+                    let end = match kind {
+                        "task_released" => Ended::Released,
+                        _ => Ended::Completed,
+                    };
+                    let claim = current.remove(&task);
+                    stored.ended.extend(claim.map(|claim| (task, claim, end)));
+                }
+                "request_allowed" | "request_denied" => {
+                    let decisions = stored.decided.entry(number(event, "request", "P-"));
+                    decisions.or_default().push(kind == "request_allowed");
+                }
+                _ => {}
+            }
+        }
+        stored
+    }
 }
 
 pub(super) fn one_writer(evidence: &Evidence) -> Vec<String> {
@@ -88,9 +182,12 @@ pub(super) fn one_writer(evidence: &Evidence) -> Vec<String> {
 }
 
 fn explains_failed_storage(evidence: &Evidence, operation: &Operation) -> bool {
-    let kinds = [FaultKind::FailedSync, FaultKind::FullDisk];
+    let fails_storage = |kind| {
+        use FaultKind::{FailedRead, FailedSync, FullDisk};
+        matches!(kind, FailedRead | FailedSync | FullDisk)
+    };
     evidence
-        .faults_in(&kinds, operation.began, operation.ended)
+        .faults_in(fails_storage, operation.began, operation.ended)
         .count()
         > 0
 }

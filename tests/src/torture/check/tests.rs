@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::super::history::{
-    Answer, Call, Evidence, Fault, FaultKind, Mark, Operation, Outcome, Probe, Stall, Task,
+    Answer, Call, Evidence, Fault, FaultKind, Mark, Operation, Outcome, Pane, Probe, Shown, Stall,
+    Task, Unlisted,
 };
 use super::{Promise, check};
 use crate::Event;
@@ -19,6 +20,24 @@ fn journal(events: &[(&str, Value)]) -> Vec<Event> {
             data: data.clone(),
         })
         .collect()
+}
+
+/// Evidence of a journal, with a board of the tasks that it adds.
+fn of_journal(events: &[(&str, Value)]) -> Evidence {
+    let journal = journal(events);
+    let added = journal.iter().filter(|event| event.kind == "task_added");
+    let task = |event: &Event| Task {
+        id: super::number(event, "task", "T-"),
+        key: event.data["plan"]["key"].as_str().unwrap().to_owned(),
+        state: "failed".to_owned(),
+        rerun: true,
+        runs: true,
+    };
+    Evidence {
+        tasks: added.map(task).collect(),
+        journal,
+        ..Evidence::default()
+    }
 }
 
 fn operation(call: Call, outcome: Outcome) -> Operation {
@@ -108,6 +127,10 @@ fn messages_of_one_sender_keep_their_order() {
     assert_eq!(delivery(operations, &events), [Promise::Delivery]);
 }
 
+fn released() -> (&'static str, Value) {
+    ("task_released", json!({ "task": "T-1" }))
+}
+
 fn claimed(owner: &str, generation: u64) -> (&'static str, Value) {
     let data = json!({ "task": "T-1", "owner": owner, "generation": generation, "attempts": 1 });
     ("task_claimed", data)
@@ -121,8 +144,7 @@ fn a_task_has_one_owner() {
             ..Evidence::default()
         })
     };
-    let released = ("task_released", json!({ "task": "T-1" }));
-    assert_eq!(of(&[claimed("m0", 1), released, claimed("m1", 2)]), []);
+    assert_eq!(of(&[claimed("m0", 1), released(), claimed("m1", 2)]), []);
     assert_eq!(of(&[claimed("m0", 1), claimed("m1", 2)]), [Promise::Claims]);
     assert_eq!(of(&[claimed("m0", 2), claimed("m0", 2)]), [Promise::Claims]);
 }
@@ -135,24 +157,204 @@ fn a_stale_generation_ends_nothing() {
             ..Answer::default()
         })
     };
-    let claim = || operation(Call::Claim { task: 1 }, answer(2));
-    let end = |generation| {
-        operation(
-            Call::Complete {
-                task: 1,
-                generation,
-            },
-            answer(0),
+    let of = |generation| {
+        let end = Call::Complete {
+            task: 1,
+            generation,
+        };
+        let claims = [claimed("user", 1), released(), claimed("user", 2)];
+        let completed = ("task_completed", json!({ "task": "T-1" }));
+        broken(&Evidence {
+            operations: vec![
+                operation(Call::Claim { task: 1 }, answer(1)),
+                operation(Call::Claim { task: 1 }, answer(2)),
+                operation(end, answer(0)),
+            ],
+            ..of_journal(&[&claims[..], &[completed]].concat())
+        })
+    };
+    assert_eq!(of(2), []);
+    assert_eq!(of(1), [Promise::Claims, Promise::Storage]);
+}
+
+#[test]
+fn a_claim_and_its_end_are_stored_once() {
+    let done = |generation| {
+        Outcome::Done(Answer {
+            generation,
+            ..Answer::default()
+        })
+    };
+    let release = Call::Release {
+        task: 1,
+        generation: 1,
+    };
+    let of = |outcome, events: &[(&str, Value)]| {
+        broken(&Evidence {
+            operations: vec![
+                operation(Call::Claim { task: 1 }, done(1)),
+                operation(release.clone(), outcome),
+            ],
+            ..of_journal(events)
+        })
+    };
+    let (claim, release) = (claimed("user", 1), released());
+    assert_eq!(of(done(0), &[claim.clone(), release.clone()]), []);
+    assert_eq!(of(done(0), &[]), [Promise::Storage], "neither");
+    assert_eq!(of(done(0), &[claim.clone()]), [Promise::Storage], "no end");
+    assert_eq!(of(Outcome::Unknown, &[claim.clone()]), []);
+    let refused = || Outcome::Refused("stale_claim".to_owned());
+    assert_eq!(of(refused(), &[claim.clone()]), []);
+    assert_eq!(of(refused(), &[claim, release]), [Promise::Storage]);
+}
+
+#[test]
+fn a_decision_is_stored_once_and_as_it_was_made() {
+    let decision = |kind: &'static str| (kind, json!({ "request": "P-4", "by": "user" }));
+    let of = |events: &[(&str, Value)]| {
+        let id = Answer {
+            id: 4,
+            ..Answer::default()
+        };
+        let allow = operation(Call::Allow { command: 3 }, Outcome::Done(id));
+        broken(&Evidence {
+            operations: vec![allow],
+            ..of_journal(events)
+        })
+    };
+    let (allowed, denied) = (decision("request_allowed"), decision("request_denied"));
+    assert_eq!(of(&[allowed.clone()]), []);
+    assert_eq!(of(&[]), [Promise::Storage]);
+    assert_eq!(of(&[denied]), [Promise::Storage]);
+    assert_eq!(of(&[allowed.clone(), allowed]), [Promise::Storage]);
+}
+
+#[test]
+fn a_request_is_listed_until_it_is_decided() {
+    let of = |events: &[(&str, Value)]| {
+        let at = Duration::from_secs(1);
+        broken(&Evidence {
+            unlisted: vec![Unlisted { request: 4, at }],
+            ..of_journal(events)
+        })
+    };
+    let withdrawn = ("request_withdrawn", json!({ "request": "P-4" }));
+    assert_eq!(of(&[withdrawn]), []);
+    assert_eq!(of(&[]), [Promise::Requests]);
+}
+
+#[test]
+fn a_stopped_member_keeps_no_task() {
+    let ended = |next: Value| {
+        let data = json!({ "member": "m0", "launch": "one", "next": next });
+        ("launch_ended", data)
+    };
+    let started = |launch: &str| {
+        (
+            "launch_started",
+            json!({ "member": "m0", "launch": launch }),
         )
     };
-    let of = |operations| {
+    let of = |next: Value, rest: &[(&str, Value)]| {
+        let begin = [started("one"), claimed("m0", 1), ended(next)];
+        broken(&of_journal(&[&begin[..], rest].concat()))
+    };
+    let held = json!({ "hold": { "reason": "crashes" } });
+    for next in [json!("stop"), held] {
+        assert_eq!(of(next.clone(), &[released(), started("two")]), []);
+        assert_eq!(of(next, &[started("two")]), [Promise::Claims]);
+    }
+    assert_eq!(of(json!("launch"), &[started("two")]), [], "a crash");
+}
+
+#[test]
+fn each_running_member_has_one_pane() {
+    let member = |runs, pane: Option<&str>| Shown {
+        member: "m0".to_owned(),
+        pane: pane.map(str::to_owned),
+        runs,
+    };
+    let pane = |id: &str, member: &str, lives| Pane {
+        id: id.to_owned(),
+        member: member.to_owned(),
+        lives,
+    };
+    let of = |member, panes: &[Pane]| {
         broken(&Evidence {
-            operations,
+            panes: Some((vec![member], panes.to_vec())),
             ..Evidence::default()
         })
     };
-    assert_eq!(of(vec![claim(), end(2)]), []);
-    assert_eq!(of(vec![claim(), end(1)]), [Promise::Claims]);
+    let shown = || member(true, Some("%1"));
+    assert_eq!(of(shown(), &[pane("%1", "m0", true)]), []);
+    assert_eq!(of(member(false, None), &[]), []);
+    for panes in [
+        vec![],
+        vec![pane("%1", "m0", false)],
+        vec![pane("%2", "m0", true)],
+        vec![pane("%1", "m0", true), pane("%2", "m0", true)],
+        vec![pane("%1", "m0", true), pane("%2", "m7", true)],
+    ] {
+        assert_eq!(of(shown(), &panes), [Promise::Panes], "{panes:?}");
+    }
+    let stopped = member(false, None);
+    assert_eq!(of(stopped, &[pane("%1", "m0", true)]), [Promise::Panes]);
+}
+
+#[test]
+fn a_jump_of_the_clock_ages_no_state() {
+    let of = |longest| {
+        let at = Duration::from_secs(10);
+        broken(&Evidence {
+            probes: vec![Probe {
+                began: at,
+                ended: at,
+                supervisor: 1,
+                longest,
+            }],
+            ..Evidence::default()
+        })
+    };
+    assert_eq!(of(Duration::from_secs(12)), []);
+    assert_eq!(of(Duration::from_secs(86_400)), [Promise::Time]);
+    let expired = (
+        "request_denied",
+        json!({ "request": "P-1", "by": "system" }),
+    );
+    assert_eq!(broken(&of_journal(&[expired])), [Promise::Time]);
+}
+
+#[test]
+fn after_a_reboot_a_recorded_launch_is_void() {
+    let event = |kind: &'static str| (kind, json!({ "member": "m0", "launch": "one" }));
+    let booted = ("booted", json!({ "boot": "two" }));
+    let started = event("launch_started");
+    assert_eq!(broken(&of_journal(&[started.clone(), booted.clone()])), []);
+    let trusted = broken(&of_journal(&[started, booted, event("launch_draining")]));
+    assert_eq!(trusted, [Promise::Time]);
+}
+
+#[test]
+fn what_a_killed_member_kept_is_a_violation() {
+    let evidence = Evidence {
+        kept: vec!["m0 was killed and has T-1".to_owned()],
+        ..Evidence::default()
+    };
+    assert_eq!(broken(&evidence), [Promise::Stopping]);
+}
+
+#[test]
+fn what_cannot_be_read_in_the_end_is_a_violation() {
+    let mut evidence = Evidence {
+        unread: vec!["the board".to_owned()],
+        ..Evidence::default()
+    };
+    assert_eq!(broken(&evidence), [Promise::Storage]);
+    let added = json!({ "task": "T-1", "plan": { "key": "k" } });
+    evidence = of_journal(&[("task_added", added)]);
+    assert_eq!(broken(&evidence), []);
+    evidence.tasks.clear();
+    assert_eq!(broken(&evidence), [Promise::Storage], "an empty board");
 }
 
 fn runs(marks: &[(&str, bool)], rerun: bool, attempts: u64) -> Vec<Promise> {
@@ -172,12 +374,25 @@ fn runs(marks: &[(&str, bool)], rerun: bool, attempts: u64) -> Vec<Promise> {
         tasks: vec![Task {
             id: 1,
             key: "k".to_owned(),
-            state: "failed".to_owned(),
+            state: "completed".to_owned(),
             rerun,
+            runs: true,
         }],
         runs: [("k".to_owned(), marks.iter().map(mark).collect())].into(),
         ..Evidence::default()
     })
+}
+
+#[test]
+fn a_task_that_completed_ran() {
+    assert_eq!(runs(&[("1", true), ("1", false)], true, 1), []);
+    assert_eq!(runs(&[], true, 1), [Promise::Rerun], "an empty log");
+    let added = json!({ "task": "T-1", "plan": { "key": "k" } });
+    let mut evidence = of_journal(&[("task_added", added)]);
+    evidence.tasks[0].state = "completed".to_owned();
+    assert_eq!(broken(&evidence), [Promise::Rerun], "no log");
+    evidence.tasks[0].runs = false;
+    assert_eq!(broken(&evidence), [], "the user completed it");
 }
 
 #[test]
@@ -194,42 +409,53 @@ fn a_task_runs_once_per_attempt_and_alone() {
 
 #[test]
 fn a_command_runs_only_when_it_was_allowed() {
-    let of = |operations| {
+    let of = |operations, decision: &[(&str, Value)]| {
         broken(&Evidence {
             operations,
             commands: [(3, 1)].into(),
-            ..Evidence::default()
+            ..of_journal(decision)
         })
     };
     let allow = || Call::Allow { command: 3 };
-    let done = || Outcome::Done(Answer::default());
-    assert_eq!(of(vec![operation(allow(), done())]), []);
-    assert_eq!(of(vec![operation(allow(), Outcome::Unknown)]), []);
+    let done = || accepted(4);
+    let decided = json!({ "request": "P-4", "by": "user" });
+    let allowed = [("request_allowed", decided.clone())];
+    assert_eq!(of(vec![operation(allow(), done())], &allowed), []);
+    assert_eq!(of(vec![operation(allow(), Outcome::Unknown)], &[]), []);
     let denied = operation(Call::Deny { command: 3 }, done());
-    assert_eq!(of(vec![denied]), [Promise::Requests]);
+    let denial = [("request_denied", decided)];
+    assert_eq!(of(vec![denied], &denial), [Promise::Requests]);
     let refused = Outcome::Refused("already_decided".to_owned());
-    assert_eq!(of(vec![operation(allow(), refused)]), [Promise::Requests]);
+    let refused = vec![operation(allow(), refused)];
+    assert_eq!(of(refused, &[]), [Promise::Requests]);
 }
 
-/// A kill at 10 s and the next supervisor's answer.
-fn recovery(answered_ms: u64, stalled_ms: u64, other: Option<FaultKind>) -> Vec<Promise> {
+/// A kill at 10 s, the next supervisor's answer, and a kill some time before.
+fn recovery(answered_ms: Option<u64>, stalled_ms: u64, before_ms: Option<u64>) -> Vec<Promise> {
     let at = Duration::from_secs(10);
-    let fault = |kind, pids| Fault {
-        kind,
+    let fault = |at, pids| Fault {
+        kind: FaultKind::KillSupervisor,
         began: at,
         ended: at,
         pids,
     };
-    let mut faults = vec![fault(FaultKind::KillSupervisor, vec![1])];
-    faults.extend(other.map(|kind| fault(kind, Vec::new())));
-    let answered = at + Duration::from_millis(answered_ms);
+    let probe = |at, supervisor| Probe {
+        began: at,
+        ended: at,
+        supervisor,
+        longest: Duration::ZERO,
+    };
+    let before = before_ms.map(|ms| at - Duration::from_millis(ms));
+    let answered = answered_ms.map(|ms| at + Duration::from_millis(ms));
+    let mut faults: Vec<Fault> = before.map(|at| fault(at, vec![0])).into_iter().collect();
+    faults.push(fault(at, vec![1]));
+    let between = before.map(|at| probe(at + Duration::from_millis(1), 1));
     broken(&Evidence {
         faults,
-        probes: vec![Probe {
-            began: answered,
-            ended: answered,
-            supervisor: 2,
-        }],
+        probes: between
+            .into_iter()
+            .chain(answered.map(|at| probe(at, 2)))
+            .collect(),
         stalls: vec![Stall {
             at,
             lasted: Duration::from_millis(stalled_ms),
@@ -240,11 +466,18 @@ fn recovery(answered_ms: u64, stalled_ms: u64, other: Option<FaultKind>) -> Vec<
 
 #[test]
 fn a_supervisor_is_back_within_2_s_of_machine_time() {
-    assert_eq!(recovery(1_900, 0, None), []);
-    assert_eq!(recovery(2_600, 0, None), [Promise::Supervisor]);
-    assert_eq!(recovery(2_600, 700, None), [], "the machine was busy");
-    let stopped = Some(FaultKind::StopSupervisor);
-    assert_eq!(recovery(2_600, 0, stopped), [], "another fault delayed it");
+    let supervisor = [Promise::Supervisor];
+    assert_eq!(recovery(Some(1_900), 0, None), []);
+    assert_eq!(recovery(Some(2_600), 0, None), supervisor);
+    assert_eq!(recovery(Some(2_600), 700, None), [], "the machine was busy");
+    assert_eq!(
+        recovery(Some(2_600), 0, Some(500)),
+        [],
+        "the second in a row"
+    );
+    assert_eq!(recovery(Some(10_100), 0, Some(500)), supervisor);
+    assert_eq!(recovery(Some(2_600), 0, Some(5_000)), supervisor);
+    assert_eq!(recovery(None, 0, None), supervisor, "never");
 }
 
 #[test]
@@ -286,8 +519,7 @@ fn what_is_acknowledged_is_stored_by_one_writer() {
     let of = |outcome, events: &[(&str, Value)]| {
         broken(&Evidence {
             operations: vec![operation(Call::AddTask { key: key() }, outcome)],
-            journal: journal(events),
-            ..Evidence::default()
+            ..of_journal(events)
         })
     };
     let added = || {
@@ -304,10 +536,7 @@ fn what_is_acknowledged_is_stored_by_one_writer() {
     assert_eq!(of(full(), &[added()]), [Promise::Storage]);
     let failed = Outcome::Refused("storage_failed".to_owned());
     assert_eq!(of(failed, &[]), [Promise::OneWriter], "on a sound disk");
-    let mut evidence = Evidence {
-        journal: journal(&[added()]),
-        ..Evidence::default()
-    };
+    let mut evidence = of_journal(&[added()]);
     evidence.published = evidence.journal.clone();
     assert_eq!(broken(&evidence), []);
     evidence.published[0].revision = 2;

@@ -8,9 +8,22 @@ use super::number;
 pub(super) fn claims(evidence: &Evidence) -> Vec<String> {
     let mut found = Vec::new();
     let mut owners: BTreeMap<u64, (String, u64)> = BTreeMap::new();
+    // Members whose last launch was confirmed to have ended, with none to follow at once.
+    let mut stopped: BTreeSet<&str> = BTreeSet::new();
     for event in &evidence.journal {
         let task = number(event, "task", "T-");
+        let member = event.text("member");
         match event.kind.as_str() {
+            "launch_ended" if event.data["next"] == "stop" => drop(stopped.insert(member)),
+            "launch_ended" if event.data["next"]["hold"].is_object() => {
+                stopped.insert(member);
+            }
+            "launch_started" if stopped.remove(member) => {
+                let kept = owners.iter().filter(|(_, (owner, _))| owner == member);
+                found.extend(kept.map(|(task, _)| {
+                    format!("T-{task} was kept by {member}, which had been stopped")
+                }));
+            }
             "task_claimed" => {
                 let owner = event.text("owner").to_owned();
                 let generation = event.data["generation"].as_u64().unwrap_or_default();
@@ -110,9 +123,7 @@ pub(super) fn runs(evidence: &Evidence) -> Vec<String> {
         }
     }
     for task in &evidence.tasks {
-        let Some(marks) = evidence.runs.get(&task.key) else {
-            continue;
-        };
+        let marks = evidence.runs.get(&task.key).map_or(&[][..], Vec::as_slice);
         let began = |mark: &&Mark| matches!(mark, Mark::Began { .. });
         let begun = marks.iter().filter(began).count() as u64;
         let limit = match task.rerun {
@@ -125,7 +136,7 @@ pub(super) fn runs(evidence: &Evidence) -> Vec<String> {
                 task.id
             ));
         }
-        if task.state == "completed" && begun == 0 {
+        if task.runs && task.state == "completed" && begun == 0 {
             found.push(format!("T-{} is completed and never ran", task.id));
         }
     }
@@ -152,6 +163,7 @@ pub(super) fn requests(evidence: &Evidence) -> Vec<String> {
             Some(_) => {}
         }
     }
+    found.extend(unlisted(evidence));
     let mut decided: BTreeSet<&str> = BTreeSet::new();
     for event in &evidence.journal {
         let request = event.text("request");
@@ -169,4 +181,24 @@ pub(super) fn requests(evidence: &Evidence) -> Vec<String> {
         }
     }
     found
+}
+
+/// A request is listed until it is decided or withdrawn.
+fn unlisted(evidence: &Evidence) -> Vec<String> {
+    let ends = ["request_allowed", "request_denied", "request_withdrawn"];
+    let events = evidence.journal.iter();
+    let ended: BTreeSet<u64> = events
+        .filter(|event| ends.contains(&event.kind.as_str()))
+        .map(|event| number(event, "request", "P-"))
+        .collect();
+    let lost = evidence.unlisted.iter();
+    lost.filter(|lost| !ended.contains(&lost.request))
+        .map(|lost| {
+            let at = lost.at.as_secs_f64();
+            format!(
+                "P-{} was not listed at {at:.3} s and not decided",
+                lost.request
+            )
+        })
+        .collect()
 }
