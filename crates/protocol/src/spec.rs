@@ -585,9 +585,6 @@ pub struct TaskSpec {
     pub metadata: Option<Map<String, Value>>,
 }
 
-/// Longest metadata of a task, as JSON, in bytes.
-pub const METADATA_MAX: usize = 32 << 10;
-
 /// Longest title of a typed task, in characters.
 const TYPED_TITLE: usize = 60;
 

@@ -228,16 +228,12 @@ impl<'a> Table<'a> {
     }
 
     /// A table whose keys and values belong to the user, as JSON. Dates become strings.
-    pub(super) fn object(&mut self, key: &'static str) -> Option<At<Map<String, Value>>> {
+    pub(super) fn object(&mut self, key: &'static str) -> Option<Map<String, Value>> {
         let found = self.value(key)?;
         let Some(table) = found.value.as_table() else {
             return self.wrong_type(key, "a table", found);
         };
-        let value = self.json_object(key, table)?;
-        Some(At {
-            value,
-            at: found.at,
-        })
+        self.json_object(key, table)
     }
 
     fn json_object(&self, key: &str, table: &DeTable<'_>) -> Option<Map<String, Value>> {

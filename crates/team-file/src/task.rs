@@ -2,9 +2,8 @@
 
 use std::collections::HashMap;
 
-use agent_team_protocol::spec::{METADATA_MAX, TaskSpec};
+use agent_team_protocol::spec::TaskSpec;
 use agent_team_protocol::{MemberName, TaskId};
-use serde_json::{Map, Value};
 
 use super::member::Member;
 use super::role::{LEAD, Roles};
@@ -109,9 +108,7 @@ fn draft<'a>(
         verify,
         rerun: table.boolean("rerun").unwrap_or(true),
         active_form,
-        metadata: table
-            .object("metadata")
-            .and_then(|found| metadata(source, found)),
+        metadata: table.object("metadata"),
     };
     table.finish();
     let named = key.or(title)?;
@@ -120,16 +117,6 @@ fn draft<'a>(
         after,
         spec,
     })
-}
-
-fn metadata(source: &Source<'_>, found: At<Map<String, Value>>) -> Option<Map<String, Value>> {
-    let bytes = serde_json::to_string(&found.value).map_or(usize::MAX, |text| text.len());
-    if bytes <= METADATA_MAX {
-        return Some(found.value);
-    }
-    let text = format!("`metadata` has {bytes} bytes as JSON, and the limit is {METADATA_MAX}");
-    source.fault(found.at, text);
-    None
 }
 
 fn member(source: &Source<'_>, name: At<&str>, members: &[Member]) -> Option<MemberName> {

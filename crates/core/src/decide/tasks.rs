@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use agent_team_protocol::id::{MemberName, Party, TaskId};
-use agent_team_protocol::spec::METADATA_MAX;
 
 use super::{
     Decided, LABEL_MAX, Outcome as CallOutcome, TEXT_MAX, Turn, check_size, first_line, party,
@@ -22,6 +21,9 @@ use crate::task::{GraphError, Outcome, REFUSALS_MAX, Task};
 /// Longest task, all its texts together, in bytes: with its result, and however its text is escaped, it fits into a
 /// frame.
 const PLAN_MAX: usize = 96 << 10;
+
+/// Longest metadata of a task, in bytes.
+const METADATA_MAX: usize = 32 << 10;
 
 /// Blocked tasks that a notice names, at most.
 const NAMED_MAX: usize = 20;
