@@ -314,11 +314,11 @@ impl Rig {
     pub fn remove_runtime_directory(&self) {
         let run = self.directories().run;
         while let Err(error) = fs::remove_dir_all(&run) {
-            match error.kind() {
-                ErrorKind::NotFound => return,
-                ErrorKind::DirectoryNotEmpty => {}
-                kind => panic!("{} cannot be removed: {kind}", run.display()),
+            if error.kind() == ErrorKind::NotFound {
+                return;
             }
+            let is_used = error.kind() == ErrorKind::DirectoryNotEmpty;
+            assert!(is_used, "{} cannot be removed: {error}", run.display());
         }
     }
 

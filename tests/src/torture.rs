@@ -10,10 +10,12 @@
 //! seed repeats the same choices; the machine's timing stays its own.
 //!
 //! - records: [`history`]; checkers: [`check`]
-//! - clients: `workload`; faults: `nemesis`; directories, processes and evidence: `world`; measurements: `meters`
+//! - clients: `workload`; faults: `nemesis`; directories and processes: `world`; measurements: `meters`; the end and its
+//!   evidence: `collect`
 
 mod caller;
 pub mod check;
+mod collect;
 pub mod history;
 mod meters;
 mod nemesis;
