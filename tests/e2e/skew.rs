@@ -8,12 +8,13 @@ use std::fs;
 use std::path::Path;
 
 use agent_team_protocol::initialize::PROTOCOL;
-use agent_team_tests::{Rig, within};
+use agent_team_protocol::view::MemberState;
+use agent_team_tests::{Rig, processes, within};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
-use crate::teams::assigned;
+use crate::teams::{assigned, headless};
 
 /// A connection that exchanges frames as they are written.
 struct Raw(BufReader<UnixStream>);
@@ -147,4 +148,89 @@ fn a_frame_with_less_than_was_recorded_is_noticed() {
     ] {
         assert!(differs(&recorded, &other, "frame").is_some(), "{other}");
     }
+}
+
+/// Replaces a text in every journal of the rig, as a build of a newer version would have written it, and starts a supervisor.
+async fn rewrite_settings(rig: &Rig, old: &str, new: &str) {
+    let teams = std::fs::read_dir(rig.directories().teams()).unwrap();
+    for team in teams {
+        let journal = rusqlite::Connection::open(team.unwrap().path().join("team.db")).unwrap();
+        let tables = ["journal", "snapshot"];
+        let rewritten: usize = tables
+            .map(|table| {
+                let update = format!(
+                    "UPDATE {table} SET event = replace(event, ?1, ?2) WHERE instr(event, ?1)"
+                );
+                journal.execute(&update, [old, new]).unwrap()
+            })
+            .iter()
+            .sum();
+        assert!(rewritten > 0, "{old} is not in the journal");
+    }
+    rig.ok(["ps"]).await;
+}
+
+#[tokio::test]
+async fn unreadable_team_settings_hold_the_team() {
+    let newer = [
+        (r#"\"mode\":\"default\""#, r#"\"mode\":\"newer\""#, "newer"),
+        (r#"Read(secret.txt)"#, r#"Peek(secret.txt)"#, "Peek"),
+        (r#"\"deny\":"#, r#"\"never\":"#, "never"),
+    ];
+    for (old, new, named) in newer {
+        let rig = headless(
+            &["ada", "bob"],
+            "[permissions]\ndeny = [\"Read(secret.txt)\"]\n",
+        );
+        rig.ok(["up"]).await;
+        let check = ["rules", "check", "--", "cat secret.txt"];
+        let denied = rig.run(check).await;
+        assert!(denied.stdout.contains("Read(secret.txt)"), "{denied:?}");
+        processes::end(rig.root()).await;
+        rewrite_settings(&rig, old, new).await;
+
+        for name in ["ada", "bob"] {
+            let held = rig.until_member_is(name, MemberState::Held).await;
+            assert!(
+                held.why.contains("cannot read the settings of the team: ")
+                    && held.why.contains(named)
+                    && held.why.contains("agent-team up"),
+                "{held:?}"
+            );
+        }
+        let unread = rig.run(check).await;
+        assert!(
+            unread.stdout.contains("deny") && unread.stdout.contains("cannot be read"),
+            "{unread:?}"
+        );
+        rig.refused(4, ["rules", "list"]).await;
+
+        rig.ok(["up"]).await;
+        rig.until_member_is("ada", MemberState::Idle).await;
+        let denied = rig.run(check).await;
+        assert!(denied.stdout.contains("Read(secret.txt)"), "{denied:?}");
+    }
+}
+
+#[tokio::test]
+async fn unreadable_member_settings_hold_that_member() {
+    let rig = headless(&["ada"], "[[member]]\nname = \"bob\"\ncwd = \"sub\"\n");
+    rig.write("sub/file", "");
+    rig.ok(["up"]).await;
+    processes::end(rig.root()).await;
+    let project = rig.project();
+    let bobs = format!(
+        r#"{{\"engine\":\"command\",\"cwd\":\"{}/sub"#,
+        project.display()
+    );
+    let newer = bobs.replace("command", "newer");
+    rewrite_settings(&rig, &bobs, &newer).await;
+
+    let held = rig.until_member_is("bob", MemberState::Held).await;
+    assert!(held.why.contains("does not have its engine"), "{held:?}");
+    rig.until_member_is("ada", MemberState::Idle).await;
+    let shown = rig.ok(["ps"]).await.stdout;
+    assert!(shown.contains("bob"), "{shown}");
+    rig.ok(["up"]).await;
+    rig.until_member_is("bob", MemberState::Idle).await;
 }

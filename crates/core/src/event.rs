@@ -399,3 +399,16 @@ pub enum Event {
         call: AnsweredCall,
     },
 }
+
+impl Event {
+    /// Whether the settings that the team's plan or a member's plan carries may differ after it.
+    pub fn changes_settings(&self) -> bool {
+        matches!(
+            self,
+            Self::TeamPlanned { .. }
+                | Self::MemberAdded { .. }
+                | Self::MemberChanged { .. }
+                | Self::MemberRemoved { .. }
+        )
+    }
+}

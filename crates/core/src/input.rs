@@ -31,6 +31,11 @@ pub enum Input {
         reply: ReplyTo,
         call: Box<Call>,
     },
+    /// The settings of a member, or of its team, cannot be read by this version: the member is held.
+    Unreadable {
+        member: MemberName,
+        reason: Arc<str>,
+    },
     /// The launch's worker connected and showed its token.
     SaidHello {
         launch: LaunchId,

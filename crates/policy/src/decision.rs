@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use agent_team_protocol::text::{is_deceptive, visible_line};
 
 use super::book::{Effect, Source};
+use super::call::Call;
 use super::domain::ascii_host;
 use super::mode::Mode;
 use super::shell::Line;
@@ -78,6 +79,20 @@ pub struct Runnable {
 }
 
 impl Decision {
+    /// A denial of the whole call, whatever rules say.
+    pub fn denied(call: &Call, why: &'static str) -> Self {
+        let part = Part {
+            what: What::Tool(call.tool.clone()),
+            ruling: Ruling::Deny,
+            why: Why::BuiltIn(why),
+        };
+        Self {
+            ruling: Ruling::Deny,
+            parts: vec![part],
+            run: None,
+        }
+    }
+
     /// The same where nobody is asked: what would be, is denied.
     #[must_use]
     pub fn without_asking(mut self, why: &Why) -> Self {

@@ -41,6 +41,8 @@ impl Mode {
 /// The rules of one source: the team file, or the user's own settings.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
+// A key that this version ignored could be a restriction: a newer version's permissions are refused whole.
+#[serde(deny_unknown_fields)]
 pub struct Permissions {
     /// The file, as a person would type it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -71,6 +73,7 @@ impl Permissions {
 /// What is done about calls that no rule decides.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
 pub struct Stance {
     #[serde(default)]
     pub mode: Mode,

@@ -412,6 +412,9 @@ pub enum Engine {
     Command,
     /// Our own agent: a model with tools.
     Native,
+    /// Of a newer version. Views show it; no member is launched with it.
+    #[serde(other)]
+    Unknown,
 }
 
 impl Engine {
@@ -420,6 +423,7 @@ impl Engine {
         match self {
             Self::Command => "agent-teammate",
             Self::Native => "agent-teammate-native",
+            Self::Unknown => "the program of a newer version",
         }
     }
 }
@@ -483,6 +487,8 @@ pub enum Colour {
     Violet,
     Teal,
     Red,
+    /// Also stands in for a colour of a newer version.
+    #[serde(other)]
     Grey,
 }
 

@@ -153,6 +153,8 @@ pub enum Placement {
     Headless,
     /// With others in one process.
     Hosted,
+    #[serde(other)]
+    Unknown,
 }
 
 impl Placement {
@@ -163,6 +165,7 @@ impl Placement {
             Self::Iterm => "in iTerm2",
             Self::Headless => "headless",
             Self::Hosted => "hosted",
+            Self::Unknown => "in a place of a newer version",
         }
     }
 
@@ -170,7 +173,7 @@ impl Placement {
     pub fn has_panes(self) -> bool {
         match self {
             Self::Tmux | Self::Iterm => true,
-            Self::Headless | Self::Hosted => false,
+            Self::Headless | Self::Hosted | Self::Unknown => false,
         }
     }
 }

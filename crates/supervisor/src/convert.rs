@@ -21,7 +21,9 @@ use agent_team_protocol::{ErrorCode, MemberName, Refusal, RoleName, TaskId};
 use serde_json::{Map, Value};
 
 use crate::permission;
-use crate::settings::{self, MemberSettings, Place, TeamSettings, carried};
+use crate::settings::{
+    self, MemberSettings, Place, PlanSettings, TeamSettings, Unreadable, carried,
+};
 
 /// A team as wanted, for the core. Members without a colour keep theirs, or get one that nobody has.
 pub(crate) fn up_plan(spec: TeamSpec, place: Place, team: &Team) -> UpPlan {
@@ -116,7 +118,7 @@ fn member_plan(spec: MemberSpec, colour: Colour) -> MemberPlan {
         }),
         colour: colour.name().into(),
         budget: match spec.engine {
-            Engine::Command => None,
+            Engine::Command | Engine::Unknown => None,
             Engine::Native => Some(budget(spec.budget)),
         },
     }
@@ -139,15 +141,35 @@ fn takes(engine: Engine, claim: ClaimPolicy) -> Takes {
     Takes {
         unassigned: claim == ClaimPolicy::Ready,
         without_run: match engine {
-            Engine::Command => false,
+            Engine::Command | Engine::Unknown => false,
             Engine::Native => true,
         },
     }
 }
 
+/// An engine of a newer client's is refused before anything is planned.
+pub(crate) fn check_engines(spec: &TeamSpec) -> Result<(), Refusal> {
+    let members = spec.members.iter().map(|it| (it.name.as_str(), it.engine));
+    let roles = spec.roles.iter().map(|it| (it.name.as_str(), it.engine));
+    members
+        .chain(roles)
+        .try_for_each(|(name, engine)| check_engine(name, engine))
+}
+
+fn check_engine(name: &str, engine: Engine) -> Result<(), Refusal> {
+    match engine {
+        Engine::Command | Engine::Native => Ok(()),
+        Engine::Unknown => {
+            let text = format!("this supervisor does not have the engine of {name}");
+            Err(Refusal::new(ErrorCode::NotCarriedOut, text)
+                .hint("agent-team supervisor restart starts the installed version"))
+        }
+    }
+}
+
 fn is_foreign(engine: Engine) -> bool {
     match engine {
-        Engine::Command | Engine::Native => false,
+        Engine::Command | Engine::Native | Engine::Unknown => false,
     }
 }
 
@@ -185,12 +207,11 @@ fn spawned(
 pub(crate) fn check_may_spawn(
     member: &MemberName,
     role: &RoleName,
-    team: &Team,
+    settings: &PlanSettings,
 ) -> Result<(), Refusal> {
-    let settings = team
-        .member(member)
-        .and_then(|it| MemberSettings::of(&it.plan));
-    let Some(may) = settings.and_then(|settings| settings.agent.may_spawn) else {
+    let settings = settings.member(member);
+    let settings = settings.map_err(|unreadable| unreadable.refusal())?;
+    let Some(may) = &settings.agent.may_spawn else {
         return Ok(());
     };
     if may.contains(role) {
@@ -215,10 +236,10 @@ pub(crate) fn spawn_plan(
     by: &Origin,
     project: &Path,
     team: &Team,
+    settings: &PlanSettings,
 ) -> Result<MemberPlanByHand, Refusal> {
-    let known = TeamSettings::of(team.plan())
-        .map(|settings| settings.roles)
-        .unwrap_or_default();
+    let rules = settings.rules().map_err(Unreadable::refusal)?;
+    let known = rules.map_or(&[][..], |rules| &rules.settings.roles);
     let role = match known.iter().find(|role| role.name == spawn.role) {
         Some(role) => role.clone(),
         None if spawn.role.as_str() == "worker" => RoleSpec {
@@ -251,6 +272,7 @@ pub(crate) fn spawn_plan(
         .map(|member| settings::colour(&member.plan))
         .collect();
     let engine = spawn.engine.unwrap_or(role.engine);
+    check_engine(spawn.role.as_str(), engine)?;
     if spawn.must_plan && engine == Engine::Command {
         let text = "a member that runs commands plans nothing";
         return Err(Refusal::new(ErrorCode::Invalid, text)

@@ -20,7 +20,7 @@ use agent_team_protocol::spec::{KeptPath, TeamSpec};
 use agent_team_protocol::text::visible_label;
 use agent_team_protocol::{ErrorCode, Refusal};
 
-use crate::settings::TeamSettings;
+use crate::settings::{TeamRules, TeamSettings};
 
 /// Columns of what the lead is told of a request.
 const NEWS: usize = 240;
@@ -108,20 +108,22 @@ pub(crate) fn add(book: &mut RuleBook, grant: &Grant) {
 }
 
 /// The rules of the team file and of the user's settings.
-pub(crate) fn add_own(book: &mut RuleBook, settings: &TeamSettings) {
-    add_all(book, &settings.permissions, &settings.own_permissions);
+pub(crate) fn book(settings: &TeamSettings) -> Result<RuleBook, RuleError> {
+    let mut book = RuleBook::new();
+    add_all(&mut book, &settings.permissions, &settings.own_permissions)?;
+    Ok(book)
 }
 
-fn add_all(book: &mut RuleBook, file: &Permissions, own: &[Permissions]) {
+/// One unreadable rule makes the book unreadable: without a deny rule the rest would allow more.
+fn add_all(book: &mut RuleBook, file: &Permissions, own: &[Permissions]) -> Result<(), RuleError> {
     for (source, permissions) in sources(file, own) {
         for (effect, rules) in effects(permissions) {
             for rule in rules {
-                if let Err(error) = book.add(effect, rule, source) {
-                    tracing::error!(%error, "a rule holds for nobody");
-                }
+                book.add(effect, rule, source)?;
             }
         }
     }
+    Ok(())
 }
 
 fn sources<'a>(
@@ -140,25 +142,21 @@ fn effects(permissions: &Permissions) -> [(Effect, &[String]); 3] {
     ]
 }
 
-/// What the person lets the lead allow others: only what nothing forbids and nobody wants to be asked about.
-pub(crate) fn add_delegated(book: &mut RuleBook, settings: &TeamSettings) {
+/// The same book with the requests that the user lets the lead allow: deny and ask rules still come first.
+pub(crate) fn delegated(book: &RuleBook, settings: &TeamSettings) -> Result<RuleBook, RuleError> {
+    let mut book = book.clone();
     for (_, permissions) in sources(&settings.permissions, &settings.own_permissions) {
         for rule in &permissions.approve {
-            if let Err(error) = book.add(Effect::Allow, rule, Source::Delegation) {
-                tracing::error!(%error, "a rule holds for nobody");
-            }
+            book.add(Effect::Allow, rule, Source::Delegation)?;
         }
     }
+    Ok(book)
 }
 
 /// Whether a plan of somebody else's is the lead's to approve.
-pub(crate) fn lead_approves_plans(settings: &TeamSettings) -> bool {
-    sources(&settings.permissions, &settings.own_permissions).any(|(_, permissions)| {
-        let rules = permissions.approve.iter();
-        rules
-            .filter_map(|rule| Rule::parse(rule, Effect::Allow).ok())
-            .any(|rule| rule.is_about_plans())
-    })
+pub(crate) fn lead_approves_plans(rules: &TeamRules) -> bool {
+    let mut entries = rules.delegated.entries().iter();
+    entries.any(|entry| entry.source == Source::Delegation && entry.rule.is_about_plans())
 }
 
 /// Whether the rules of this team can hold whom they are for.
@@ -188,9 +186,10 @@ pub(crate) fn check(spec: &TeamSpec) -> Result<(), Refusal> {
 }
 
 /// Tells the agents what of the rules they have to know by themselves.
-pub(crate) fn tell(spec: &mut TeamSpec) {
+pub(crate) fn tell(spec: &mut TeamSpec) -> Result<(), Refusal> {
     let mut book = RuleBook::new();
-    add_all(&mut book, &spec.permissions, &spec.own_permissions);
+    add_all(&mut book, &spec.permissions, &spec.own_permissions)
+        .map_err(|error| Refusal::new(ErrorCode::Invalid, error.to_string()))?;
     let here = Place {
         given: ".".to_owned(),
         path: spec.project.clone(),
@@ -233,6 +232,7 @@ pub(crate) fn tell(spec: &mut TeamSpec) {
         agent.kept.dedup();
         agent.may_allow = delegates;
     }
+    Ok(())
 }
 
 /// Deny, then ask, then allow, as they are looked at.

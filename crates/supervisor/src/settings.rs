@@ -1,16 +1,26 @@
-//! The settings that the core carries without looking inside: what the launchers and the hooks go by.
+//! The settings that the core carries as opaque text: what launchers, hooks and permission rules depend on.
+//!
+//! [`PlanSettings`] parses a text once, when the plan that carries it changes. Readers never parse. A text that this version
+//! cannot read, such as one of a newer version's journal, is an [`Unreadable`] error: its members are held and none of their
+//! calls is allowed. A default in its place would drop every deny rule.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use agent_team_core::plan::{MemberPlan, TeamPlan};
+use agent_team_core::Team;
+use agent_team_core::plan::MemberPlan;
+use agent_team_policy::{Mode, RuleBook};
 use agent_team_protocol::permissions::{Permissions, Stance};
 use agent_team_protocol::spec::{
     AgentSpec, Colour, Engine, FileDigest, Hooks, Layout, RoleSpec, TrustedLine,
 };
 use agent_team_protocol::view::Placement;
+use agent_team_protocol::{ErrorCode, MemberName, Refusal};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+use crate::permission;
 
 /// A team's settings, in `TeamPlan::settings`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,11 +123,6 @@ fn is_plain(agent: &AgentSpec) -> bool {
 }
 
 impl TeamSettings {
-    /// `None` for a team that was never brought up.
-    pub(crate) fn of(plan: &TeamPlan) -> Option<Self> {
-        serde_json::from_str(&plan.settings).ok()
-    }
-
     /// The scripts that the user trusted, those of MCP servers too, and what git's configuration leads to.
     pub(crate) fn scripts(&self) -> Vec<PathBuf> {
         let of_lines = self.trusted.iter().flat_map(|line| &line.files);
@@ -135,10 +140,157 @@ impl TeamSettings {
     }
 }
 
-impl MemberSettings {
-    pub(crate) fn of(plan: &MemberPlan) -> Option<Self> {
-        serde_json::from_str(&plan.settings).ok()
+/// The settings of a team and of its members, parsed from the texts that the core carries.
+#[derive(Debug, Default)]
+pub(crate) struct PlanSettings {
+    team: Parsed<Option<TeamRules>>,
+    members: BTreeMap<MemberName, Parsed<MemberSettings>>,
+}
+
+/// The settings of a team that was brought up, with what its rules compile to.
+#[derive(Debug)]
+pub(crate) struct TeamRules {
+    pub(crate) settings: TeamSettings,
+    /// The rules of the team file and of the user's settings.
+    pub(crate) book: RuleBook,
+    /// The same with the rules by which the lead may allow requests of others.
+    pub(crate) delegated: RuleBook,
+    pub(crate) mode: Mode,
+}
+
+/// Why settings cannot be read. Names the settings and the fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("cannot read the settings of {of}: {fault}")]
+pub(crate) struct Unreadable {
+    of: String,
+    fault: String,
+}
+
+impl Unreadable {
+    pub(crate) fn refusal(&self) -> Refusal {
+        Refusal::new(ErrorCode::WrongState, self.to_string()).hint("agent-team up replaces them")
     }
+}
+
+#[derive(Debug)]
+struct Parsed<T> {
+    text: Arc<str>,
+    value: Result<T, Unreadable>,
+}
+
+impl Default for Parsed<Option<TeamRules>> {
+    fn default() -> Self {
+        Self {
+            text: Arc::default(),
+            value: Ok(None),
+        }
+    }
+}
+
+impl PlanSettings {
+    pub(crate) fn of(team: &Team) -> Self {
+        let mut settings = Self::default();
+        settings.refresh(team);
+        settings
+    }
+
+    /// Parses the texts that changed. Must be called after each change of the team's plan or members.
+    pub(crate) fn refresh(&mut self, team: &Team) {
+        let text = &team.plan().settings;
+        if !is_same(&self.team.text, text) {
+            self.team = Parsed {
+                text: text.clone(),
+                value: read_team(text),
+            };
+        }
+        self.members.retain(|name, _| team.member(name).is_some());
+        for member in team.members() {
+            let MemberPlan { name, settings, .. } = &member.plan;
+            let known = self.members.get(name);
+            if known.is_none_or(|known| !is_same(&known.text, settings)) {
+                let parsed = Parsed {
+                    text: settings.clone(),
+                    value: read_member(settings, name),
+                };
+                self.members.insert(name.clone(), parsed);
+            }
+        }
+    }
+
+    /// `None` for a team that was never brought up.
+    pub(crate) fn rules(&self) -> Result<Option<&TeamRules>, &Unreadable> {
+        self.team.value.as_ref().map(Option::as_ref)
+    }
+
+    /// For what is only shown. A decision must look at the error: see [`Self::rules`].
+    pub(crate) fn team(&self) -> Option<&TeamSettings> {
+        let rules = self.rules().ok().flatten();
+        rules.map(|rules| &rules.settings)
+    }
+
+    pub(crate) fn member(&self, name: &MemberName) -> Result<&MemberSettings, Unreadable> {
+        match self.members.get(name) {
+            Some(parsed) => parsed.value.as_ref().map_err(Clone::clone),
+            None => Err(Unreadable {
+                of: name.to_string(),
+                fault: "it is not a member".to_owned(),
+            }),
+        }
+    }
+
+    /// The members that cannot run, because the settings of the team or their own are unreadable.
+    pub(crate) fn unreadable(&self) -> Vec<(MemberName, Unreadable)> {
+        let of_team = self.rules().err();
+        let members = self.members.iter();
+        members
+            .filter_map(|(name, parsed)| {
+                let error = of_team.or(parsed.value.as_ref().err())?;
+                Some((name.clone(), error.clone()))
+            })
+            .collect()
+    }
+}
+
+/// The core shares the text of a plan, so that equal texts mostly are one allocation.
+fn is_same(known: &Arc<str>, text: &Arc<str>) -> bool {
+    Arc::ptr_eq(known, text) || known == text
+}
+
+fn read_team(text: &str) -> Result<Option<TeamRules>, Unreadable> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let settings: TeamSettings = parse(text, "the team")?;
+    let unreadable = |error: agent_team_policy::RuleError| Unreadable {
+        of: "the team".to_owned(),
+        fault: error.to_string(),
+    };
+    let book = permission::book(&settings).map_err(unreadable)?;
+    let delegated = permission::delegated(&book, &settings).map_err(unreadable)?;
+    Ok(Some(TeamRules {
+        mode: permission::mode(settings.stance.mode),
+        settings,
+        book,
+        delegated,
+    }))
+}
+
+fn read_member(text: &str, name: &MemberName) -> Result<MemberSettings, Unreadable> {
+    let settings: MemberSettings = parse(text, name.as_str())?;
+    match settings.engine {
+        Engine::Command | Engine::Native => Ok(settings),
+        Engine::Unknown => Err(Unreadable {
+            of: name.to_string(),
+            fault: "this version does not have its engine".to_owned(),
+        }),
+    }
+}
+
+fn parse<T: DeserializeOwned>(text: &str, of: &str) -> Result<T, Unreadable> {
+    serde_json::from_str(text).map_err(|error| Unreadable {
+        of: of.to_owned(),
+        fault: error.to_string(),
+    })
 }
 
 /// The settings as the core carries them.
@@ -154,4 +306,66 @@ pub(crate) fn colour(plan: &MemberPlan) -> Colour {
         .into_iter()
         .find(|colour| colour.name() == &*plan.colour)
         .unwrap_or(Colour::Grey)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written() -> TeamSettings {
+        TeamSettings {
+            place: Place {
+                terminal: Terminal::Headless,
+                reason: String::new(),
+            },
+            layout: Layout::Tiled,
+            hooks: Hooks::default(),
+            permissions: Permissions {
+                deny: vec!["Read(secret.txt)".to_owned()],
+                ..Permissions::default()
+            },
+            own_permissions: Vec::new(),
+            stance: Stance::default(),
+            roles: Vec::new(),
+            trusted: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn settings_of_this_version_are_read() {
+        let rules = read_team(&carried(&written())).unwrap().unwrap();
+        assert_eq!(rules.settings, written());
+        assert_eq!(rules.book.entries().len(), 1);
+        assert!(read_team("").unwrap().is_none(), "never brought up");
+    }
+
+    #[test]
+    fn settings_of_a_newer_version_are_an_error() {
+        let written = carried(&written());
+        let newer = [
+            (r#""mode":"default""#, r#""mode":"newer""#),
+            (r#""unattended""#, r#""newer":1,"unattended""#),
+            (r#""default_scope":"once""#, r#""default_scope":"newer""#),
+            (r#""deny":"#, r#""newer":[],"deny":"#),
+            ("Read(secret.txt)", "Newer(secret.txt)"),
+            (r#""layout":"tiled""#, r#""layout":"newer""#),
+            (r#""kind":"headless""#, r#""kind":"newer""#),
+        ];
+        for (old, new) in newer {
+            // The field is written only when it is not the default.
+            let text = match old {
+                r#""unattended""# => {
+                    written.replacen(r#""mode":"#, r#""unattended":true,"mode":"#, 1)
+                }
+                _ => written.to_string(),
+            };
+            assert!(text.contains(old), "{old} in {text}");
+            let error = read_team(&text.replace(old, new)).unwrap_err().to_string();
+            assert!(error.to_lowercase().contains("newer"), "{error}");
+            assert!(
+                error.starts_with("cannot read the settings of the team: "),
+                "{error}"
+            );
+        }
+    }
 }

@@ -20,7 +20,9 @@ use crate::settings::{self, MemberSettings, TeamSettings};
 
 /// What is known of a member outside the core.
 #[derive(Debug, Clone)]
-pub(crate) struct Outside {
+pub(crate) struct Outside<'a> {
+    /// `None` when this version cannot read them.
+    pub(crate) settings: Option<&'a MemberSettings>,
     /// As its worker said last.
     pub(crate) waiting: Option<Waiting>,
     pub(crate) placement: Placement,
@@ -45,9 +47,9 @@ pub(crate) fn member(team: &Team, member: &Member, outside: Outside, now: Tick) 
     let waiting = waiting(team, member, outside.waiting.as_ref());
     let works = task.is_some() || member.mind.active;
     let state = state(member, works, waiting.is_some(), outside.unresponsive);
-    let (engine, model) = match MemberSettings::of(&member.plan) {
-        Some(settings) => (settings.engine, settings.agent.model),
-        None => (Engine::Command, None),
+    let (engine, model) = match outside.settings {
+        Some(settings) => (settings.engine, settings.agent.model.clone()),
+        None => (Engine::Unknown, None),
     };
     let mut why = why(member, task, waiting.as_ref(), &outside, now);
     if outside.disconnected {
@@ -432,7 +434,7 @@ pub(crate) fn counts(team: &Team) -> TaskCounts {
     counts
 }
 
-pub(crate) fn assignment(team: &Team, task: &Task) -> Assignment {
+pub(crate) fn assignment(task: &Task, settings: Option<&TeamSettings>) -> Assignment {
     Assignment {
         task: task.id,
         generation: task.generation,
@@ -441,18 +443,17 @@ pub(crate) fn assignment(team: &Team, task: &Task) -> Assignment {
         run: task.plan.run.as_deref().map(str::to_owned),
         verify: task.plan.verify.as_deref().map(str::to_owned),
         attempt: task.attempts,
-        files: files(team, task),
+        files: files(task, settings),
     }
 }
 
 /// The scripts that the lines of a task start, as the user trusted them.
-fn files(team: &Team, task: &Task) -> Vec<FileDigest> {
+fn files(task: &Task, settings: Option<&TeamSettings>) -> Vec<FileDigest> {
     let lines = [task.plan.run.as_deref(), task.plan.verify.as_deref()];
     let mut lines = lines.into_iter().flatten().peekable();
     if lines.peek().is_none() {
         return Vec::new();
     }
-    let settings = TeamSettings::of(team.plan());
     let files = settings.map(|settings| lines.flat_map(|line| settings.files_of(line)).collect());
     files.unwrap_or_default()
 }

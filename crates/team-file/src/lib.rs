@@ -444,7 +444,7 @@ fn appoint(
     match members.iter_mut().find(|member| member.spec.lead) {
         None => members.insert(0, Member::lead(defaults, roles, reader)),
         Some(lead) => match (lead.engine_at, lead.spec.engine) {
-            (_, Engine::Native) => {}
+            (_, Engine::Native | Engine::Unknown) => {}
             (None, Engine::Command) => lead.spec.engine = Engine::Native,
             (Some(at), Engine::Command) => {
                 // Nobody asked for more than a lead by name.

@@ -132,6 +132,7 @@ fn start(seats: &Rc<Seats>, file: &Path) -> Result<(), String> {
         let worked = match hosted.engine() {
             Engine::Command => hosted.run_commands().await,
             Engine::Native => hosted.think(None).await,
+            engine @ Engine::Unknown => Err(RunError::Engine(engine)),
         };
         // Its exit code is in its last words.
         worked.map(|_code| ()).map_err(|error| error.to_string())

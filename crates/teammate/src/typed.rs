@@ -137,7 +137,7 @@ impl Client {
                     let added = self.call::<TaskAdd>(key, AddTask { spec }).await;
                     ("not added", added.map(|added| Done::Task(added.task)))
                 }
-                Engine::Native => {
+                Engine::Native | Engine::Unknown => {
                     let message = SendMessage {
                         to: Recipient::Member(self.member.clone()),
                         text: line,

@@ -230,7 +230,7 @@ impl State {
             row.news = member != shown;
             match row.view.engine {
                 Engine::Command => row.face.lines(Tone::Plain, &text),
-                Engine::Native => {
+                Engine::Native | Engine::Unknown => {
                     for said in said {
                         row.said(said, now);
                     }
@@ -366,7 +366,9 @@ impl Row {
         let since = now.checked_sub(is_for).unwrap_or(now);
         let what = match (self.view.engine, self.view.task) {
             (Engine::Command, Some(task)) => task.to_string(),
-            (Engine::Command, None) | (Engine::Native, _) => "thinking".to_owned(),
+            (Engine::Command, None) | (Engine::Native | Engine::Unknown, _) => {
+                "thinking".to_owned()
+            }
         };
         let works = self.view.state == MemberState::Working;
         self.face.works(works.then_some((what, since)));
@@ -437,7 +439,7 @@ impl Row {
                 let line = text.clone();
                 let deed = match self.view.engine {
                     Engine::Command => Deed::Task { member, line },
-                    Engine::Native => Deed::Send {
+                    Engine::Native | Engine::Unknown => Deed::Send {
                         to: member,
                         text: line,
                     },

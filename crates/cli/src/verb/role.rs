@@ -117,6 +117,7 @@ fn engine(engine: Engine) -> &'static str {
     match engine {
         Engine::Command => "command",
         Engine::Native => "native",
+        Engine::Unknown => "unknown",
     }
 }
 

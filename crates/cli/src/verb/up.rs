@@ -105,7 +105,7 @@ pub(super) async fn run(
     // Whoever types beside the team keeps what they look at.
     let place = match answer.placement {
         Placement::Hosted => return hosted::run(session, None, false).await,
-        Placement::Headless => return Ok(ExitCode::SUCCESS),
+        Placement::Headless | Placement::Unknown => return Ok(ExitCode::SUCCESS),
         Placement::Iterm => Some("tab"),
         Placement::Tmux if in_tmux => Some("window"),
         Placement::Tmux => None,

@@ -87,6 +87,7 @@ impl<'a> Turn<'a> {
                 reply,
                 call,
             } => self.called(&by, key, reply, call),
+            Input::Unreadable { member, reason } => self.hold_unreadable(&member, reason),
             Input::SaidHello { launch, process } => self.said_hello(&launch, process),
             Input::Exited { launch } => self.exited(&launch),
             Input::NotStarted { launch, fault } => self.not_started(&launch, fault),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use agent_team_protocol::id::MemberName;
 
 use super::Turn;
+use super::up::CHANGE_GRACE_MS;
 use crate::effect::Effect;
 use crate::event::Event;
 use crate::member::{Life, Next, Then};
@@ -25,6 +26,22 @@ impl Turn<'_> {
             self.derive_effects(&name);
         }
         self.unsettled = true;
+    }
+
+    /// Ends what the member does and holds it. A member that is stopped, held or leaving stays so.
+    pub(super) fn hold_unreadable(&mut self, name: &MemberName, reason: Arc<str>) {
+        let Some(member) = self.team.member(name) else {
+            return;
+        };
+        let ends = matches!(member.life, Life::Stopped | Life::Held { .. })
+            || matches!(
+                member.life.then(),
+                Some(Then::Stop | Then::Remove | Then::Hold { .. })
+            );
+        if !ends {
+            let then = Then::Hold { reason };
+            self.end(name, CHANGE_GRACE_MS, then, "its settings cannot be read");
+        }
     }
 
     /// Her tree is gone with the machine. What was decided to follow still follows, except that nothing starts.

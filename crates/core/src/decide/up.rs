@@ -15,7 +15,7 @@ use crate::refusal::Refused;
 use crate::task::{OfFile, Outcome, digest};
 
 /// How long a member whose settings changed, or who left the file, may finish what she does, in milliseconds.
-const CHANGE_GRACE_MS: u64 = 5_000;
+pub(super) const CHANGE_GRACE_MS: u64 = 5_000;
 
 impl Turn<'_> {
     pub(super) fn up(&mut self, wanted: UpPlan) -> Decided {

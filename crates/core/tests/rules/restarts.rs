@@ -32,6 +32,25 @@ fn a_crashed_member_keeps_her_task_under_a_new_generation_in_the_step_of_her_lau
 }
 
 #[test]
+fn unreadable_settings_hold_what_runs() {
+    let mut rig = Rig::of(file(&["ada", "bob"]));
+    rig.kill("bob");
+    for member in ["ada", "bob"] {
+        rig.input(Input::Unreadable {
+            member: name(member),
+            reason: "cannot read".into(),
+        });
+    }
+    assert!(matches!(rig.life("ada"), Life::Draining { .. }));
+    rig.dies("ada");
+    let held = Life::Held {
+        reason: "cannot read".into(),
+    };
+    assert_eq!(*rig.life("ada"), held);
+    assert_eq!(*rig.life("bob"), Life::Stopped);
+}
+
+#[test]
 fn a_restart_keeps_the_task_too_and_is_not_counted_as_a_death() {
     let mut rig = Rig::of(file(&["ada"]));
     let task = rig.add("Build");

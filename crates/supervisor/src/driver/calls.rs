@@ -74,11 +74,14 @@ impl Driver {
 
     fn spawn(&mut self, by: Origin, key: Option<CallKey>, reply: Reply, spawn: Spawn) {
         let allowed = match &by {
-            Origin::Member { name, .. } => convert::check_may_spawn(name, &spawn.role, &self.team),
+            Origin::Member { name, .. } => {
+                convert::check_may_spawn(name, &spawn.role, &self.settings)
+            }
             Origin::User => Ok(()),
         };
+        let project = &self.identity.project;
         let plan = allowed
-            .and_then(|()| convert::spawn_plan(spawn, &by, &self.identity.project, &self.team));
+            .and_then(|()| convert::spawn_plan(spawn, &by, project, &self.team, &self.settings));
         match plan {
             Ok(plan) => self.call(by, key, reply, Shape::Plain, Call::Spawn { plan }),
             Err(refusal) => reply.refuse(refusal),

@@ -219,6 +219,7 @@ impl Driver {
         match self.reader.history().restore::<Team>() {
             Ok(restored) => {
                 self.team = restored.state;
+                self.settings.refresh(&self.team);
                 self.turn = Turn::default();
                 self.resay_hello();
                 self.adopt();

@@ -20,7 +20,7 @@ use super::{Driver, Message};
 use crate::environment::Environment;
 use crate::hooks::{self, Heard, Hook};
 use crate::launch::{LaunchOrder, Order, ProgramTask};
-use crate::settings::MemberSettings;
+use crate::settings::Unreadable;
 use crate::view;
 
 /// How long a tree may take to end before somebody is told; it is tried on all the same.
@@ -66,7 +66,7 @@ impl Driver {
             }
             Effect::Assign { member, task } => {
                 let task = self.team.board().get(task);
-                if let Some(task) = task.map(|task| view::assignment(&self.team, task)) {
+                if let Some(task) = task.map(|task| view::assignment(task, self.settings.team())) {
                     self.notify(&member, &task);
                     if planted::strikes(Plant::DoubleClaim, 3)
                         && let Some(other) = self.without_task()
@@ -142,8 +142,8 @@ impl Driver {
             .member(member)
             .ok_or_else(|| StartFault::Unfit("it left the team".to_owned()))?;
         let plan = &member_there.plan;
-        let settings = MemberSettings::of(plan)
-            .ok_or_else(|| StartFault::Unfit("its settings cannot be read".to_owned()))?;
+        let settings = self.settings.member(member);
+        let settings = settings.map_err(|error| StartFault::Unfit(error.to_string()))?;
         let program = self
             .launcher
             .program(settings.engine)
@@ -155,7 +155,7 @@ impl Driver {
             secrets,
         } = self.environment()?;
         named.extend(settings.env.keys().cloned());
-        environment.extend(settings.env);
+        environment.extend(settings.env.clone());
         self.directories
             .prepare_team(team)
             .map_err(|error| StartFault::Unfit(error.to_string()))?;
@@ -165,7 +165,7 @@ impl Driver {
             member: member.clone(),
             launch: launch.clone(),
             token,
-            cwd: settings.cwd,
+            cwd: settings.cwd.clone(),
             environment,
             named,
             secrets,
@@ -174,7 +174,7 @@ impl Driver {
             role: plan.role.clone(),
             lead: plan.lead,
             project: self.identity.project.clone(),
-            agent: settings.agent,
+            agent: settings.agent.clone(),
         };
         let path = self.directories.launch_file(launch.as_str());
         let bytes = serde_json::to_vec(&file).expect("a launch file has string keys");
@@ -378,25 +378,30 @@ impl Driver {
         input: serde_json::Value,
         then: impl FnOnce(Heard) -> Option<Message> + 'static,
     ) {
-        let settings = crate::settings::TeamSettings::of(self.team.plan());
-        let line = settings.as_ref().and_then(|settings| {
+        let rules = self.settings.rules().map_err(Unreadable::clone);
+        let line = rules.map(|rules| {
+            let settings = &rules?.settings;
             let line = line(&settings.hooks)?;
             Some((line.to_owned(), settings.files_of(line)))
         });
         let environment = self.environment().unwrap_or_default().of_hooks();
         let project: &Path = &self.identity.project;
-        let hook = line.map(|(line, files)| Hook {
-            line,
-            files,
-            project: project.to_owned(),
-            environment,
-            input: input.to_string(),
+        let hook = line.map(|line| {
+            line.map(|(line, files)| Hook {
+                line,
+                files,
+                project: project.to_owned(),
+                environment,
+                input: input.to_string(),
+            })
         });
         let driver = self.to_self.clone();
         tokio::task::spawn_local(async move {
             let heard = match hook {
-                Some(hook) => hooks::ask(hook).await,
-                None => Heard::Agreed,
+                Ok(Some(hook)) => hooks::ask(hook).await,
+                Ok(None) => Heard::Agreed,
+                // Whether there is a hook to ask is unknown, so nothing agrees.
+                Err(unreadable) => Heard::Failed(unreadable.to_string()),
             };
             if let Some(message) = then(heard) {
                 let _driver_gone = driver.send(message);

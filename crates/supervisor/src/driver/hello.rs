@@ -111,7 +111,8 @@ impl Driver {
             team: self.identity.team.clone(),
             role: member.plan.role.clone(),
             colour: member.plan.colour.to_string(),
-            assignment: (self.team.task_of(&name)).map(|task| view::assignment(&self.team, task)),
+            assignment: (self.team.task_of(&name))
+                .map(|task| view::assignment(task, self.settings.team())),
             allowance: self.allowance(&name),
         };
         let offered_before = self.offered.get(&name).copied();

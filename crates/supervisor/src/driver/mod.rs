@@ -53,7 +53,7 @@ use crate::embed::Host;
 use crate::environment::Environment;
 use crate::launch::{FoundPane, Label, Launcher, Started};
 use crate::outbox::Reply;
-use crate::settings::{Place, TeamSettings};
+use crate::settings::{Place, PlanSettings};
 use committer::Committer;
 use members::Live;
 use reader::Reader;
@@ -173,6 +173,8 @@ pub(crate) struct Driver {
     identity: Rc<TeamIdentity>,
     directories: Rc<Directories>,
     team: Team,
+    /// What the texts in the team's plan say. Refreshed with the team.
+    settings: PlanSettings,
     boot: Arc<str>,
     committer: Committer,
     reader: Reader,
@@ -305,6 +307,7 @@ impl Driver {
             since_snapshot: start.opened.restored.since_snapshot,
             identity: identity.clone(),
             directories: start.directories,
+            settings: PlanSettings::of(&team),
             team,
             boot: start.boot,
             committer,
@@ -445,6 +448,13 @@ impl Driver {
             seed: self.seed.bytes(),
         };
         let step = self.team.step(&context, input);
+        if step
+            .records
+            .iter()
+            .any(|record| record.event.changes_settings())
+        {
+            self.settings.refresh(&self.team);
+        }
         self.turn.visible |= step.records.iter().any(|record| {
             if let Event::MessageAccepted { from, to, .. } = &record.event {
                 // Borders show whether a member asks the user.
@@ -491,9 +501,10 @@ impl Driver {
 
     /// Tells the launcher where the team's panes are.
     fn place(&mut self) {
-        if let Some(settings) = TeamSettings::of(self.team.plan()) {
+        if let Some(settings) = self.settings.team() {
+            let (place, layout) = (settings.place.clone(), settings.layout);
             self.launcher
-                .order(crate::launch::Order::Place(settings.place, settings.layout));
+                .order(crate::launch::Order::Place(place, layout));
         }
     }
 
@@ -502,6 +513,7 @@ impl Driver {
         self.urgent(Input::Resumed {
             boot: self.boot.clone(),
         });
+        self.hold_unreadable();
         let launching: Vec<LaunchId> = self
             .team
             .members()
@@ -534,6 +546,19 @@ impl Driver {
         for (member, launch, process) in processes {
             self.live_of(&member, &launch);
             self.watch(launch, process);
+        }
+    }
+
+    /// Ends members whose settings this version cannot read, such as those that a newer version wrote. Their calls cannot be
+    /// judged by rules which nobody can read; `up` replaces the settings.
+    fn hold_unreadable(&mut self) {
+        for (member, unreadable) in self.settings.unreadable() {
+            tracing::error!(%member, %unreadable, "held");
+            let reason = format!("{unreadable}; agent-team up replaces them");
+            self.urgent(Input::Unreadable {
+                member,
+                reason: reason.into(),
+            });
         }
     }
 

@@ -209,7 +209,7 @@ impl Driver {
         let placement = self.wanted_placement(member);
         match placement {
             Placement::Tmux | Placement::Iterm => {}
-            Placement::Headless => {
+            Placement::Headless | Placement::Unknown => {
                 let team = self.placement();
                 return Err(refused(format!("{name} is to have no pane: {team}"))
                     .hint(format!("agent-team attach {name} shows {name} here")));

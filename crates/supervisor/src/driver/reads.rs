@@ -19,7 +19,7 @@ use super::asked::Query;
 use super::waiters::Until;
 use super::{Driver, Storage, now};
 use crate::outbox::Reply;
-use crate::settings::{Place, TeamSettings};
+use crate::settings::Place;
 use crate::{convert, view};
 
 impl Driver {
@@ -65,7 +65,7 @@ impl Driver {
     }
 
     pub(super) fn team_view(&self) -> TeamView {
-        let settings = TeamSettings::of(self.team.plan());
+        let settings = self.settings.team();
         let ((account, spent), now) = (self.team.account(), now());
         TeamView {
             team: self.identity.team.clone(),
@@ -80,7 +80,7 @@ impl Driver {
             up_ms: account.up.read(now),
             working_ms: account.working.read(now),
             unread: u32::try_from(self.team.user_mail().len()).unwrap_or(u32::MAX),
-            roles: settings.as_ref().map(view::roles).unwrap_or_default(),
+            roles: settings.map(view::roles).unwrap_or_default(),
             placement: self.placement(),
         }
     }
@@ -98,13 +98,14 @@ impl Driver {
 
     /// Which placement was chosen, and why.
     pub(super) fn placement(&self) -> String {
-        TeamSettings::of(self.team.plan()).map_or_else(
-            || "never brought up".to_owned(),
-            |settings| {
-                let Place { terminal, reason } = settings.place;
+        match self.settings.rules() {
+            Ok(Some(rules)) => {
+                let Place { terminal, reason } = &rules.settings.place;
                 format!("{}: {reason}", terminal.placement().name())
-            },
-        )
+            }
+            Ok(None) => "never brought up".to_owned(),
+            Err(error) => error.to_string(),
+        }
     }
 
     fn list_tasks(&self, reply: Reply, list: ListTasks) {

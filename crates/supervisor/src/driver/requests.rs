@@ -239,8 +239,10 @@ impl Driver {
     /// Whether the lead may allow this to another.
     fn check_delegated(&self, request: &request::Request) -> Result<bool, Refusal> {
         let is_delegated = match request.plan {
-            Some(_) => TeamSettings::of(self.team.plan())
-                .is_some_and(|settings| permission::lead_approves_plans(&settings)),
+            Some(_) => {
+                let rules = self.settings.rules().ok().flatten();
+                rules.is_some_and(permission::lead_approves_plans)
+            }
             None => {
                 let call = permission::call(&permission::stored(&request.call)?)?;
                 self.is_delegated(&request.member, &call)
@@ -260,20 +262,16 @@ impl Driver {
         if lead.is_none_or(|lead| lead == member) {
             return false;
         }
-        let Some(settings) = TeamSettings::of(self.team.plan()) else {
+        let Ok(Some(rules)) = self.settings.rules() else {
             return false;
         };
-        let mut book = RuleBook::new();
-        permission::add_own(&mut book, &settings);
-        permission::add_delegated(&mut book, &settings);
-        let mode = permission::mode(settings.stance.mode);
-        book.judge(call, &self.ground(), mode).ruling == Ruling::Allow
+        let decision = rules.delegated.judge(call, &self.ground(), rules.mode);
+        decision.ruling == Ruling::Allow
     }
 
     /// What rules start from.
     fn ground(&self) -> Ground {
-        let settings = TeamSettings::of(self.team.plan());
-        let scripts = settings.map(|settings| settings.scripts());
+        let scripts = self.settings.team().map(TeamSettings::scripts);
         permission::ground(&self.identity.project, scripts.unwrap_or_default())
     }
 
@@ -285,8 +283,10 @@ impl Driver {
         reply: Reply,
         rule: &str,
     ) {
-        let Some(mut settings) = TeamSettings::of(self.team.plan()) else {
-            return reply.ok(&Nothing {});
+        let mut settings = match self.settings.rules() {
+            Ok(Some(rules)) => rules.settings.clone(),
+            Ok(None) => return reply.ok(&Nothing {}),
+            Err(unreadable) => return reply.refuse(unreadable.refusal()),
         };
         for own in &mut settings.own_permissions {
             own.allow.retain(|allowed| allowed != rule);
@@ -315,10 +315,11 @@ impl Driver {
     }
 
     pub(super) fn list_rules(&self, reply: Reply) {
-        let settings = TeamSettings::of(self.team.plan());
-        let rules = settings
-            .map(|settings| permission::rules(&settings, self.team.requests().grants()))
-            .unwrap_or_default();
+        let rules = match self.settings.rules() {
+            Ok(Some(rules)) => permission::rules(&rules.settings, self.team.requests().grants()),
+            Ok(None) => Vec::new(),
+            Err(unreadable) => return reply.refuse(unreadable.refusal()),
+        };
         reply.ok(&RuleListAnswer { rules });
     }
 
@@ -340,13 +341,14 @@ impl Driver {
         call: &agent_team_policy::Call,
         more: Option<&Grant>,
     ) -> Judgement {
+        let (mut book, stance) = match self.settings.rules() {
+            Ok(Some(rules)) => (rules.book.clone(), rules.settings.stance),
+            Ok(None) => (RuleBook::new(), Stance::default()),
+            Err(_) => {
+                return Judgement::denied(call, "the settings of the team cannot be read");
+            }
+        };
         let grants = self.team.requests().grants().iter().chain(more);
-        let mut book = RuleBook::new();
-        let mut stance = Stance::default();
-        if let Some(settings) = TeamSettings::of(self.team.plan()) {
-            permission::add_own(&mut book, &settings);
-            stance = settings.stance;
-        }
         for grant in grants.filter(|grant| is_for(grant, member)) {
             permission::add(&mut book, grant);
         }
@@ -432,9 +434,9 @@ impl Driver {
         let why = judgement.parts.iter();
         let why = why.map(|part| format!("{}: {}", part.what, part.why));
         let offers = agent_team_policy::offers(&call, &self.ground());
-        let scope = TeamSettings::of(self.team.plan())
-            .map(|settings| settings.stance.default_scope)
-            .unwrap_or_default();
+        let settings = self.settings.team();
+        let scope = settings.map(|settings| settings.stance.default_scope);
+        let scope = scope.unwrap_or_default();
         let scope = match scope {
             Scope::Task if self.team.task_of(&request.member).is_none() => Scope::Once,
             Scope::Once | Scope::Task | Scope::Member | Scope::Team | Scope::Always => scope,

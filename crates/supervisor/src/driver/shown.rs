@@ -9,7 +9,7 @@ use agent_team_protocol::{MemberName, attention};
 use super::attention::Attention;
 use super::{Driver, now};
 use crate::launch::{Label, Order};
-use crate::settings::{self, MemberSettings, TeamSettings, Terminal};
+use crate::settings::{self, Terminal};
 use crate::view::{self, Outside};
 
 impl Driver {
@@ -49,6 +49,7 @@ impl Driver {
         let wanted = self.wanted_placement(member);
         let placement = live.and_then(|live| live.placement).unwrap_or(wanted);
         let outside = Outside {
+            settings: self.settings.member(name).ok(),
             placement,
             lost_pane: wanted.has_panes() && placement == Placement::Headless,
             pane: live.and_then(|live| live.pane.clone()),
@@ -61,11 +62,15 @@ impl Driver {
     }
 
     pub(super) fn wanted_placement(&self, member: &Member) -> Placement {
-        let settings = MemberSettings::of(&member.plan);
+        let settings = self.settings.member(&member.plan.name);
         let (headless, hosted) = settings.map_or((false, false), |settings| {
             (settings.headless, settings.hosted)
         });
-        match TeamSettings::of(self.team.plan()).map(|settings| settings.place.terminal) {
+        match self
+            .settings
+            .team()
+            .map(|settings| &settings.place.terminal)
+        {
             // The program that has the team within it has no other place.
             Some(Terminal::Hosted) if self.launcher.hosts() => Placement::Hosted,
             _ if hosted => Placement::Hosted,

@@ -11,7 +11,7 @@ use agent_team_system::private_file;
 use super::waiters::Shape;
 use super::{Driver, WantedTeam, now};
 use crate::outbox::Reply;
-use crate::settings::{Place, TeamSettings};
+use crate::settings::Place;
 use crate::{convert, permission};
 
 impl Driver {
@@ -29,15 +29,17 @@ impl Driver {
             dry_run,
         } = wanted;
         if !self.team.is_down()
-            && let Some(settings) = TeamSettings::of(self.team.plan())
+            && let Some(settings) = self.settings.team()
         {
             // A team that is up stays where it is.
-            place = settings.place;
+            place = settings.place.clone();
         }
-        if let Err(refusal) = permission::check(&spec) {
+        let checked = convert::check_engines(&spec)
+            .and_then(|()| permission::check(&spec))
+            .and_then(|()| permission::tell(&mut spec));
+        if let Err(refusal) = checked {
             return reply.refuse(refusal);
         }
-        permission::tell(&mut spec);
         let plan = convert::up_plan(spec, place.clone(), &self.team);
         // What is refused must leave no environment behind: that is what marks a team as up.
         let answer = match would_answer(&self.team, &self.identity.team, &place, plan.clone()) {

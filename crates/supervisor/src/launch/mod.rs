@@ -317,7 +317,9 @@ impl Task {
         for start in others {
             let running = match start.placement {
                 Placement::Hosted => self.process.start(&start).await,
-                Placement::Tmux | Placement::Iterm | Placement::Headless => headless::start(&start),
+                Placement::Tmux | Placement::Iterm | Placement::Headless | Placement::Unknown => {
+                    headless::start(&start)
+                }
             };
             self.tell(start, running);
         }

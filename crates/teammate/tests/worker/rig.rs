@@ -309,6 +309,6 @@ fn program_of(launch_file: &Path) -> &'static str {
     let launch = launch.map(|bytes| serde_json::from_slice::<LaunchFile>(&bytes).unwrap());
     match launch.map_or(Engine::Command, |launch| launch.engine) {
         Engine::Command => env!("CARGO_BIN_EXE_agent-teammate"),
-        Engine::Native => env!("CARGO_BIN_EXE_agent-teammate-native"),
+        Engine::Native | Engine::Unknown => env!("CARGO_BIN_EXE_agent-teammate-native"),
     }
 }

@@ -5,8 +5,8 @@ use super::connection::{Connection, Cookie, ItermError, failed};
 use super::survey::{Session, Tag};
 use super::wire::{
     Activate, ActivateApp, Answer, Ask, Assignment, Child, Close, CloseSessions, CloseStatus,
-    CreateTab, Direction, Empty, Focus, Invoke, InvokeStatus, Method, Node, Property, SplitPane,
-    Sessions, SplitStatus, Summary, TabStatus, Target, Variable, VariableStatus,
+    CreateTab, Direction, Empty, Focus, Invoke, InvokeStatus, Method, Node, Property, Sessions,
+    SplitPane, SplitStatus, Summary, TabStatus, Target, Variable, VariableStatus,
 };
 use crate::settings::ItermPlace;
 
