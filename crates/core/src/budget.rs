@@ -289,7 +289,7 @@ impl fmt::Display for OutOfBudget {
         let (fact, prefix, key) = (self.fact(), prefix.unwrap_or_default(), self.measure.key());
         write!(
             f,
-            "{fact}; agent-team config set {prefix}{key} MORE lets work go on"
+            "{fact}; agent-team config set {prefix}{key} MORE raises it"
         )
     }
 }

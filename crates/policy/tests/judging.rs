@@ -1,54 +1,18 @@
 //! The order of judgement, modes, digests and offers, as properties.
 
-use std::path::{Path, PathBuf};
+#[path = "corpus/ground.rs"]
+mod ground;
 
 use agent_team_policy::{
-    Action, Call, Digest, Effect, Ground, Mode, Place, Places, Rule, RuleBook, Ruling, Source,
-    canonical, offers, shell,
+    Call, Digest, Effect, Mode, Place, Rule, RuleBook, Ruling, Source, canonical, offers, shell,
 };
 use proptest::prelude::*;
-use serde_json::{Value, json};
+use serde_json::json;
 
-fn ground() -> Ground {
-    Ground {
-        project: PathBuf::from("/p"),
-        home: None,
-        scripts: Vec::new(),
-    }
-}
-
-fn place(given: &str) -> Place {
-    let path = Place::lexical(Path::new("/p"), given);
-    Place {
-        given: given.to_owned(),
-        resolved: path.clone(),
-        path,
-    }
-}
-
-fn call(tool: &str, arguments: Value) -> Call {
-    let paths = Action::of(tool, &arguments).paths();
-    Call {
-        tool: tool.to_owned(),
-        arguments,
-        directory: place("."),
-        confined: true,
-        environment: Default::default(),
-        places: Places(paths.iter().map(|path| place(path)).collect()),
-    }
-}
+use self::ground::{book, call, ground, place};
 
 fn bash(line: &str) -> Call {
     call("bash", json!({ "command": line }))
-}
-
-fn book(rules: &[(Effect, &str)]) -> RuleBook {
-    let mut book = RuleBook::new();
-    for (effect, rule) in rules {
-        book.add(*effect, rule, Source::TeamFile)
-            .unwrap_or_else(|error| panic!("{error}"));
-    }
-    book
 }
 
 fn ruling(rules: &[(Effect, &str)], call: &Call, mode: Mode) -> Ruling {

@@ -1,11 +1,10 @@
 //! The format of the corpus files: see README.md beside them. Used by the table test and by the fuzz targets.
 
-use std::path::{Path, PathBuf};
-
-use agent_team_policy::{
-    Action, Call, Decision, Effect, Ground, Mode, Place, Places, RuleBook, Source,
-};
+use agent_team_policy::{Call, Decision, Effect, Mode, RuleBook};
 use serde_json::json;
+
+pub(crate) use crate::ground::book;
+use crate::ground::{self, ground};
 
 /// A file, as it was when the tests were built.
 pub(crate) struct File {
@@ -145,56 +144,15 @@ impl Set {
     }
 }
 
-pub(crate) fn book(rules: &[(Effect, String)]) -> RuleBook {
-    let mut book = RuleBook::new();
-    for (effect, rule) in rules {
-        book.add(*effect, rule, Source::TeamFile)
-            .unwrap_or_else(|error| panic!("{error}"));
-    }
-    book
-}
-
 pub(crate) fn call(tool: &str, argument: &str) -> Call {
     let name = match tool {
         "bash" => "command",
         "fetch" => "url",
         _ => "path",
     };
-    let arguments = json!({ name: argument });
-    let paths = Action::of(tool, &arguments).paths();
-    Call {
-        tool: tool.to_owned(),
-        arguments,
-        directory: place("."),
-        confined: true,
-        environment: Default::default(),
-        places: Places(paths.iter().map(|path| place(path)).collect()),
-    }
+    ground::call(tool, json!({ name: argument }))
 }
 
 pub(crate) fn judged(book: &RuleBook, mode: Mode, call: &Call) -> Decision {
     book.judge(call, &ground(), mode)
-}
-
-pub(crate) fn ground() -> Ground {
-    Ground {
-        project: PathBuf::from("/p"),
-        home: Some(PathBuf::from("/h/u")),
-        scripts: Vec::new(),
-    }
-}
-
-/// In a project where `link` leads to `/etc` and `dotenv` to `.env`.
-fn place(given: &str) -> Place {
-    let path = Place::lexical(Path::new("/p"), given);
-    let resolved = match path.strip_prefix("/p/link") {
-        Ok(rest) => Path::new("/etc").join(rest),
-        Err(_) if path == Path::new("/p/dotenv") => PathBuf::from("/p/.env"),
-        Err(_) => path.clone(),
-    };
-    Place {
-        given: given.to_owned(),
-        path,
-        resolved,
-    }
 }

@@ -2,6 +2,7 @@
 
 mod cases;
 mod fuzz;
+mod ground;
 
 use agent_team_policy::{Effect, Rule};
 

@@ -3,14 +3,16 @@
 
 mod complex;
 mod denied;
+#[path = "../corpus/ground.rs"]
+mod ground;
 mod literal;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use agent_team_policy::{
-    Action, Call, Effect, Ground, Mode, Place, Places, RuleBook, Ruling, Source,
-};
+use agent_team_policy::{Effect, Mode, Ruling};
 use serde_json::json;
+
+use self::ground::{book, call, ground};
 
 const ALLOW: &[&str] = &[
     "Bash(cargo test:*)",
@@ -56,52 +58,17 @@ const DENY: &[&str] = &[
     "Read(.env)",
 ];
 
-fn ground() -> Ground {
-    Ground {
-        project: PathBuf::from("/p"),
-        home: Some(PathBuf::from("/h/u")),
-        scripts: Vec::new(),
-    }
-}
-
-/// In a project where `link` leads to `/etc` and `dotenv` to `.env`.
-fn place(given: &str) -> Place {
-    let path = Place::lexical(Path::new("/p"), given);
-    let resolved = match path.strip_prefix("/p/link") {
-        Ok(rest) => Path::new("/etc").join(rest),
-        Err(_) if path == Path::new("/p/dotenv") => PathBuf::from("/p/.env"),
-        Err(_) => path.clone(),
-    };
-    Place {
-        given: given.to_owned(),
-        path,
-        resolved,
-    }
-}
-
 fn judged(line: &str, mode: Mode) -> agent_team_policy::Decision {
-    let mut book = RuleBook::new();
-    for (effect, rules) in [
+    let rules = [
         (Effect::Allow, ALLOW),
         (Effect::Ask, ASK),
         (Effect::Deny, DENY),
-    ] {
-        for rule in rules {
-            book.add(effect, rule, Source::TeamFile)
-                .unwrap_or_else(|error| panic!("{error}"));
-        }
-    }
-    let arguments = json!({ "command": line });
-    let paths = Action::of("bash", &arguments).paths();
-    let call = Call {
-        tool: "bash".to_owned(),
-        arguments,
-        directory: place("."),
-        confined: true,
-        environment: Default::default(),
-        places: Places(paths.iter().map(|path| place(path)).collect()),
-    };
-    book.judge(&call, &ground(), mode)
+    ];
+    let rules = rules
+        .iter()
+        .flat_map(|(effect, rules)| rules.iter().map(|rule| (*effect, *rule)));
+    let call = call("bash", json!({ "command": line }));
+    book(&rules.collect::<Vec<_>>()).judge(&call, &ground(), mode)
 }
 
 #[track_caller]

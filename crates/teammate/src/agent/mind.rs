@@ -407,7 +407,7 @@ impl Mind {
         if carried_out.stopped {
             return Err(End::Stopped);
         }
-        // Nothing is left to do: another answer, to nobody, would only cost.
+        // Nothing is left to do: another answer would only cost.
         let ended = owned && allowed == Allowed::Endings;
         if (finished || ended) && self.inbox.task().is_none() {
             if !self.inbox.has_task() {

@@ -1,0 +1,51 @@
+//! Calls in a project `/p` of the user with the home directory `/h/u`, for all tests of decisions.
+
+use std::path::{Path, PathBuf};
+
+use agent_team_policy::{Action, Call, Effect, Ground, Place, Places, RuleBook, Source};
+use serde_json::Value;
+
+pub(crate) fn ground() -> Ground {
+    Ground {
+        project: PathBuf::from("/p"),
+        home: Some(PathBuf::from("/h/u")),
+        scripts: Vec::new(),
+    }
+}
+
+/// In the project `link` leads to `/etc` and `dotenv` to `.env`.
+pub(crate) fn place(given: &str) -> Place {
+    let path = Place::lexical(Path::new("/p"), given);
+    let resolved = match path.strip_prefix("/p/link") {
+        Ok(rest) => Path::new("/etc").join(rest),
+        Err(_) if path == Path::new("/p/dotenv") => PathBuf::from("/p/.env"),
+        Err(_) => path.clone(),
+    };
+    Place {
+        given: given.to_owned(),
+        path,
+        resolved,
+    }
+}
+
+/// A call in the project's directory, whose command runs in a sandbox.
+pub(crate) fn call(tool: &str, arguments: Value) -> Call {
+    let paths = Action::of(tool, &arguments).paths();
+    Call {
+        tool: tool.to_owned(),
+        arguments,
+        directory: place("."),
+        confined: true,
+        environment: Default::default(),
+        places: Places(paths.iter().map(|path| place(path)).collect()),
+    }
+}
+
+pub(crate) fn book<R: AsRef<str>>(rules: &[(Effect, R)]) -> RuleBook {
+    let mut book = RuleBook::new();
+    for (effect, rule) in rules {
+        book.add(*effect, rule.as_ref(), Source::TeamFile)
+            .unwrap_or_else(|error| panic!("{error}"));
+    }
+    book
+}
