@@ -26,9 +26,11 @@ pub(crate) fn kept(project: &Path, home: Option<&Path>) -> Vec<KeptPath> {
         .unwrap_or(project);
     let mut files = files_of(&top.join(".git"));
     files.push(SYSTEM.into());
-    for home in home {
-        files.extend([".gitconfig", ".config/git/config"].map(|name| home.join(name)));
-    }
+    let of_user = [".gitconfig", ".config/git/config"];
+    files.extend(
+        home.into_iter()
+            .flat_map(|home| of_user.map(|name| home.join(name))),
+    );
     let mut found = Found {
         project,
         top,

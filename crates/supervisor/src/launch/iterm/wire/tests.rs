@@ -17,7 +17,6 @@ const TARGET: Target = Target {
                 width: Some(80),
                 height: Some(-1),
             }),
-            ..Summary::default()
         };
         let leaf = |id| Link {
             child: Some(Child::Session(summary(id))),

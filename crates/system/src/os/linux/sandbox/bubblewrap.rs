@@ -112,21 +112,29 @@ fn mounts(profile: &Profile) -> Vec<(&Path, Mount<'_>)> {
     };
     let absent = profile.absent.iter().flat_map(|absent| &absent.all);
     let absent = absent.filter(|absent| absent.path.exists());
-    // Hidden within a writable place: what is protected there is not shown for it.
-    let is_hidden = |path: &Path| {
-        let mut hidden = profile.hidden.iter().filter(|hidden| in_writable(hidden));
-        hidden.any(|hidden| path.starts_with(hidden))
+    // What is protected within a hidden place is not shown for it. A writable place within that is.
+    let depth = |places: &[PathBuf], path: &Path| {
+        let around = places.iter().filter(|place| path.starts_with(place));
+        around.map(|place| place.components().count()).max()
     };
-    let protected = || there(&profile.protected).filter(|path| !is_hidden(path));
-    // A mount point cannot be renamed, but a directory that leads to it can, unless it is a mount point, too.
-    let paths = absent.clone().map(|absent| absent.path.as_path());
-    let leading = protected().chain(paths).flat_map(|path| {
-        let below_writable = |of: &&Path| {
-            let mut writable = profile.writable.iter();
-            writable.any(|writable| of.starts_with(writable) && of != writable)
-        };
-        path.ancestors().skip(1).filter(below_writable)
-    });
+    let is_hidden = |path: &Path| {
+        let hidden = depth(&profile.hidden, path).max(depth(&profile.scratch, path));
+        hidden > depth(&profile.writable, path)
+    };
+    // A link cannot be a mount point.
+    let absent = absent.map(|absent| absent.path.as_path());
+    let absent = absent.filter(|path| !path.is_symlink() && !is_hidden(path));
+    let protected = there(&profile.protected).filter(|path| !is_hidden(path));
+    let kept: Vec<&Path> = protected.chain(absent).collect();
+    // A mount point cannot be renamed, but a directory that leads to it can, unless it is a mount point, too. One that is
+    // protected itself needs none, and a writable mount would cover its own.
+    let below_writable = |of: &&Path| {
+        let mut writable = profile.writable.iter();
+        writable.any(|writable| of.starts_with(writable) && of != writable)
+    };
+    let is_kept = |of: &&Path| kept.iter().any(|kept| of.starts_with(kept));
+    let leading = kept.iter().flat_map(|path| path.ancestors().skip(1));
+    let leading = leading.filter(|of| below_writable(of) && !is_kept(of) && !is_hidden(of));
     let readable = there(&profile.readable).filter(|path| !in_writable(path));
     let links = profile.links.iter().filter(|(path, _)| !in_writable(path));
     let mut mounts: Vec<(&Path, Mount<'_>)> = Vec::new();
@@ -134,7 +142,7 @@ fn mounts(profile: &Profile) -> Vec<(&Path, Mount<'_>)> {
     mounts.extend(there(&profile.scratch).map(|path| (path, Mount::Scratch)));
     mounts.extend(links.map(|(path, target)| (path.as_path(), Mount::Link(target))));
     mounts.extend(readable.map(|path| (path, Mount::ReadOnly)));
-    // One that is not there makes bwrap fail, as it should.
+    // A path that does not exist makes bwrap fail, as it should.
     mounts.extend(
         profile
             .writable
@@ -142,11 +150,8 @@ fn mounts(profile: &Profile) -> Vec<(&Path, Mount<'_>)> {
             .map(|path| (path.as_path(), Mount::Writable)),
     );
     mounts.extend(leading.map(|path| (path, Mount::Writable)));
-    mounts.extend(protected().map(|path| (path, Mount::ReadOnly)));
-    // Also what the user made since the profile was read. A link cannot be a mount point.
-    let absent = absent.map(|absent| absent.path.as_path());
-    let absent = absent.filter(|path| !path.is_symlink() && !is_hidden(path));
-    mounts.extend(absent.map(|path| (path, Mount::ReadOnly)));
+    // Also what the user made since the profile was read.
+    mounts.extend(kept.iter().map(|path| (*path, Mount::ReadOnly)));
     mounts.sort_by_key(|(path, _)| path.components().count());
     mounts
 }
