@@ -62,6 +62,12 @@ impl From<&fs::Metadata> for FileIdentity {
     }
 }
 
+/// Bytes that this user may still write to the disk of this path.
+pub fn free_bytes(path: &Path) -> io::Result<u64> {
+    let found = rustix::fs::statvfs(path)?;
+    Ok(found.f_bavail.saturating_mul(found.f_frsize))
+}
+
 /// Makes sure that a file of at least this size (0600) is there and has its blocks, to be given
 /// back by [`release`] when the disk is full.
 pub fn reserve(path: &Path, bytes: u64) -> io::Result<()> {

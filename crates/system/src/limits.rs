@@ -18,6 +18,8 @@ pub struct Limits {
     pub open_files: Option<u64>,
     /// Bytes of one file.
     pub file_bytes: Option<u64>,
+    /// Bytes in each of a profile's `scratch` directories, where the sandbox makes them.
+    pub scratch_bytes: Option<u64>,
 }
 
 /// Bytes of memory that this machine has.

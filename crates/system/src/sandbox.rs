@@ -71,6 +71,8 @@ pub struct Profile {
     pub replaced: Vec<(PathBuf, Vec<u8>)>,
     pub network: Network,
     pub limits: Limits,
+    /// The directory of a [control group](crate::cgroup::Group) that the program runs in.
+    pub group: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +95,7 @@ impl Sandbox {
     /// tokio runtime, and not on its thread: it reads directories and may wait. The placeholders are dropped when the program and all that it started has ended.
     ///
     /// # Errors
-    /// Also when a writable place is not there, or the kernel refuses to hold the program to the profile: it does not
+    /// Also when a writable place does not exist, or the kernel refuses to hold the program to the profile: it does not
     /// run then.
     pub fn spawn(
         &self,
@@ -122,10 +124,14 @@ impl Sandbox {
             hidden: vec![trial.hidden()],
             readable: Vec::new(),
             links: Vec::new(),
-            scratch: Vec::new(),
+            scratch: vec![trial.scratch()],
             replaced: Vec::new(),
             network: Network::None,
-            limits: Limits::default(),
+            limits: Limits {
+                scratch_bytes: Some(1 << 20),
+                ..Limits::default()
+            },
+            group: None,
         };
         let spec = ProgramSpec {
             program: "/bin/sh".into(),

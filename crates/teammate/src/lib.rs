@@ -54,6 +54,7 @@ use agent_team_protocol::initialize::Initialize;
 use agent_team_protocol::launch::LaunchFile;
 use agent_team_protocol::spec::{AgentSpec, Engine};
 use agent_team_protocol::text::visible_line;
+use agent_team_system::cgroup::{self, Group};
 use agent_team_system::directories::Directories;
 use agent_team_system::history::History;
 use agent_team_system::process::ProcessId;
@@ -295,10 +296,20 @@ fn confinement(launch: &LaunchFile, parts: &Parts) -> io::Result<Option<Arc<Conf
     let environment = environment.filter(|(name, _)| !launch.named.contains(*name));
     let environment = environment.map(|(name, value)| (name.into(), value.into()));
     let user = User::new(environment.collect(), &settings);
+    let name = format!("{}-{}", launch.team.as_str(), launch.member);
+    let group = cgroup::delegated().map(|unit| Group::make(&unit, &name, settings.of_group()));
     let confinement = Confinement::new(&launch.project, temporary, user, ours, network);
     let confinement = confinement
         .guarded_by(guard(launch, &parts.place))
         .keeping(launch.agent.kept.clone());
+    let confinement = match group {
+        Some(Ok(group)) => confinement.grouped(group),
+        Some(Err(error)) => {
+            tracing::warn!(%error, "cannot use the control group that is delegated");
+            confinement
+        }
+        None => confinement,
+    };
     Ok(Some(Arc::new(confinement)))
 }
 

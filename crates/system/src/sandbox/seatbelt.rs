@@ -1,6 +1,6 @@
 //! A profile in the language of macOS's `sandbox-exec`. Called by the twin of `os/linux/sandbox.rs`.
 //!
-//! Written from what is published about it, and compared with what it should be; nobody here has a Mac to run it on.
+//! Written from what is published about it, and compared with what it should be; never run on a Mac by us.
 //! Of two rules that fit, the later one holds: hence the order, by depth.
 
 use std::fmt::Write;

@@ -25,6 +25,7 @@ fn a_profile_for_macos_has_its_places_from_the_root_down() {
         replaced: Vec::new(),
         network: Network::None,
         limits: Default::default(),
+        group: None,
     });
     let places = told.split_once("/dev/tty\"))\n").expect("its base").1;
     assert_eq!(
@@ -54,6 +55,7 @@ fn on_macos_no_socket_with_a_path_is_reached_even_with_the_network() {
         replaced: Vec::new(),
         network: Network::Host,
         limits: Default::default(),
+        group: None,
     });
     let allowed = told.find("(allow network*)").expect("the network");
     let denied = told

@@ -48,7 +48,13 @@ impl Trial {
         let lock = FileLock::try_acquire(&root.join("lock"))?
             .ok_or_else(|| io::Error::other("another process holds the lock of this trial"))?;
         let trial = Trial { root, _lock: lock };
-        for place in [trial.inside(), trial.outside(), trial.hidden()] {
+        let places = [
+            trial.inside(),
+            trial.outside(),
+            trial.hidden(),
+            trial.scratch(),
+        ];
+        for place in places {
             fs::create_dir(place)?;
         }
         fs::write(trial.hidden().join("file"), "secret\n")?;
@@ -67,12 +73,16 @@ impl Trial {
         self.root.join("hidden")
     }
 
+    pub(super) fn scratch(&self) -> PathBuf {
+        self.root.join("scratch")
+    }
+
     /// What it did is what can be seen from here.
     pub(super) fn held(&self) -> io::Result<()> {
         let made = |place: PathBuf| place.join("made").try_exists();
         match (made(self.inside())?, made(self.outside())?) {
             (true, false) => Ok(()),
-            (false, _) => Err(io::Error::other("what it writes inside is not there")),
+            (false, _) => Err(io::Error::other("what it writes inside does not exist")),
             (true, true) => Err(io::Error::other("it writes outside")),
         }
     }

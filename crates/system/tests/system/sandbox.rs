@@ -11,6 +11,7 @@ use std::process::ExitStatus;
 use std::sync::Barrier;
 use std::thread;
 
+use agent_team_system::cgroup::{self, Group, GroupLimits};
 use agent_team_system::limits::Limits;
 use agent_team_system::sandbox::{self, Network, Profile, Sandbox};
 use agent_team_system::spawn::ProgramSpec;
@@ -77,6 +78,7 @@ impl Places {
             replaced: Vec::new(),
             network,
             limits: Limits::default(),
+            group: None,
         }
     }
 
@@ -429,7 +431,7 @@ async fn what_is_hidden_within_a_writable_place_is_hidden_or_nothing_runs() {
 }
 
 #[tokio::test]
-async fn readable_places_within_a_hidden_directory_are_read_and_not_written() {
+async fn readable_places_in_a_hidden_directory_are_read_only() {
     for sandbox in sandboxes().await {
         let places = Places::new();
         for place in ["home/tools/bin", "home/dotfiles"] {
@@ -504,13 +506,88 @@ async fn limits_hold_for_a_program_and_what_it_starts() {
                 processes: Some(1000),
                 open_files: Some(33),
                 file_bytes: Some(1 << 20),
+                scratch_bytes: Some(1 << 20),
             },
             ..places.profile(Network::None)
         };
+        let profile = Profile {
+            scratch: vec![places.path("home/code")],
+            ..profile
+        };
+        let script =
+            r#"head -c 3000000 /dev/zero > "$1/home/code/big"; wc -c < "$1/home/code/big""#;
+        let (_, printed) = places.sh_with(&sandbox, &profile, script).await;
+        // Under Landlock nothing can be written there.
+        let size = printed.lines().find_map(|line| line.parse::<u64>().ok());
+        assert!(size.unwrap_or(0) <= 1 << 20, "{sandbox}: {printed}");
+        assert_eq!(size.is_some(), sandbox.protects(), "{sandbox}: {printed}");
         let script = r#"sh -c 'ulimit -n'; sh -c 'head -c 3000000 /dev/zero > "$1/work/big"' sh "$1"
             wc -c < "$1/work/big"; exit 0"#;
         let (_, printed) = places.sh_with(&sandbox, &profile, script).await;
         assert!(printed.starts_with("33\n"), "{sandbox}: {printed}");
         assert!(printed.ends_with("1048576\n"), "{sandbox}: {printed}");
+    }
+}
+
+/// Where this process may make control groups: below a delegated directory, or else its own.
+fn unit() -> Option<PathBuf> {
+    let own = || {
+        let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+        let own = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
+        let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
+        let mount = mounts.lines().find(|line| line.contains(" cgroup2 "))?;
+        Some(Path::new(mount.split(' ').nth(1)?).join(own))
+    };
+    let directory = cgroup::delegated().or_else(own)?;
+    let unit = directory.join(format!("agent-team-test-{}", std::process::id()));
+    fs::create_dir(&unit).ok().map(|()| unit)
+}
+
+#[tokio::test]
+async fn a_control_group_bounds_all_its_programs() {
+    let Some(unit) = unit() else {
+        return eprintln!("skipped: no delegated cgroup");
+    };
+    for sandbox in sandboxes().await {
+        let places = Places::new();
+        let group = unit.join("group");
+        fs::create_dir(&group).unwrap();
+        let profile = Profile {
+            group: Some(group.clone()),
+            ..places.profile(Network::None)
+        };
+        let script = "cat /proc/self/cgroup";
+        let (_, printed) = places.sh_with(&sandbox, &profile, script).await;
+        let name = format!("/agent-team-test-{}/group\n", std::process::id());
+        assert!(printed.contains(&name), "{sandbox}: {printed}");
+        // The last process leaves the group a moment after its end was seen.
+        while fs::remove_dir(&group).is_err() {
+            tokio::task::yield_now().await;
+        }
+        let limits = GroupLimits {
+            memory_bytes: 64 << 20,
+            processes: 12,
+            cpu_weight: 50,
+        };
+        let group = match Group::make(&unit, "bounded", limits) {
+            Ok(group) => group,
+            Err(error) => {
+                eprintln!("skipped: no delegated cgroup with memory and pids: {error}");
+                continue;
+            }
+        };
+        let profile = Profile {
+            group: Some(group.directory().to_owned()),
+            ..profile
+        };
+        let script = "for i in $(seq 30); do sleep 0.2 & done; wait; exit 0";
+        places.sh_with(&sandbox, &profile, script).await;
+        assert!(group.events().processes > 0, "{sandbox}");
+        let script = "head -c 200000000 /dev/zero | tail > /dev/null; exit 0";
+        places.sh_with(&sandbox, &profile, script).await;
+        assert!(group.events().memory > 0, "{sandbox}");
+    }
+    while fs::remove_dir(&unit).is_err() {
+        tokio::task::yield_now().await;
     }
 }

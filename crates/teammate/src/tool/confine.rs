@@ -25,6 +25,7 @@ use agent_team_policy::protected::{
     GIT, GIT_DIRECTORY, GIT_WORKTREE, HOME, Kind, PROJECT, Protected,
 };
 use agent_team_protocol::spec::KeptPath;
+use agent_team_system::cgroup::Group;
 use agent_team_system::clock::file_time;
 use agent_team_system::directories::Directories;
 use agent_team_system::sandbox::{
@@ -35,6 +36,7 @@ use tokio::sync::OnceCell;
 
 use self::changes::{Kept, Link};
 pub use self::home::User;
+use self::limits::Commands;
 pub(super) use self::limits::{Exceeded, LOOK, Watch};
 pub use self::settings::{Settings, SettingsError};
 use super::beneath::Beneath;
@@ -66,8 +68,12 @@ pub struct Confinement {
     /// Trusted scripts, and what git's configuration leads to.
     kept: Vec<KeptPath>,
     network: Network,
+    /// What its commands run in, where one is delegated.
+    group: Option<Arc<Group>>,
     /// Tried when it is needed first; it stays what it is.
     found: OnceCell<Result<Sandbox, String>>,
+    /// What its commands use.
+    commands: Commands,
     /// The user was notified that a report did not cover all files of the project.
     partial_report: Arc<AtomicBool>,
 }
@@ -89,7 +95,9 @@ impl Confinement {
             guard: Guard::default(),
             kept: Vec::new(),
             network,
+            group: None,
             found: OnceCell::new(),
+            commands: Commands::default(),
             partial_report: Arc::default(),
         };
         // A worker that was killed could not.
@@ -108,6 +116,13 @@ impl Confinement {
     #[must_use]
     pub fn keeping(mut self, kept: Vec<KeptPath>) -> Confinement {
         self.kept = kept;
+        self
+    }
+
+    /// Commands run in this control group.
+    #[must_use]
+    pub fn grouped(mut self, group: Group) -> Confinement {
+        self.group = Some(Arc::new(group));
         self
     }
 
@@ -322,6 +337,10 @@ impl Confinement {
             absent: Some(self.absent()),
             network: self.network,
             limits: self.user.settings.limits(),
+            group: self
+                .group
+                .as_ref()
+                .map(|group| group.directory().to_owned()),
         }
     }
 }
@@ -351,6 +370,14 @@ impl Held {
         spec.env.retain(|(name, _)| name != "TMPDIR");
         let temporary = self.confinement.temporary.clone();
         spec.env.push(("TMPDIR".into(), temporary.into()));
+        let confinement = &self.confinement;
+        let places = match self.reads_only {
+            true => Vec::new(),
+            false => vec![confinement.project.clone(), confinement.temporary.clone()],
+        };
+        let settings = confinement.user.settings.clone();
+        let watch = Watch::new(settings, &confinement.commands, places)?;
+        let watch = watch.grouped(confinement.group.clone());
         let mut profile = self.confinement.profile();
         let guard = &self.confinement.guard;
         profile.readable.retain(|path| !guard.covers(path));
@@ -384,7 +411,7 @@ impl Held {
             kept,
             project: self.confinement.project.clone(),
             start,
-            settings: self.confinement.user.settings.clone(),
+            watch,
             partial_report: Arc::clone(&self.confinement.partial_report),
             placeholders,
         };
@@ -403,14 +430,14 @@ pub(crate) struct Run {
     project: PathBuf,
     start: SystemTime,
     kept: Kept,
-    settings: Settings,
+    watch: Watch,
     partial_report: Arc<AtomicBool>,
     placeholders: Option<Placeholders>,
 }
 
 impl Run {
     pub(super) fn watch(&self) -> Watch {
-        Watch::new(self.settings.clone())
+        self.watch.clone()
     }
 
     /// Removes what the sandbox needed. Returns the protected files that it could not keep from changes, for the model

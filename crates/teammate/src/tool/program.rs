@@ -465,10 +465,9 @@ impl std::fmt::Display for Ended {
                 "not done after {} s: it was ended, with all that it had started",
                 limit.as_secs()
             ),
-            Ended::Exceeded(exceeded) => write!(
-                f,
-                "ended, with all that it had started: it used more than {exceeded}"
-            ),
+            Ended::Exceeded(exceeded) => {
+                write!(f, "ended, with all that it had started: {exceeded}")
+            }
             Ended::Stopped => f.write_str("ended, with all that it had started"),
         }
     }

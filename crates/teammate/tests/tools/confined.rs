@@ -324,6 +324,7 @@ async fn a_command_makes_no_repository_in_the_project() {
             "git init -q .; echo evil > .git/hooks/pre-commit",
             "git init -q new; mv new/.git .git",
         ] {
+            let _removed = fs::remove_dir_all(rig.path(".git"));
             let printed = rig.text("bash", json!({ "command": command })).await;
             match sandbox.protects() {
                 true => assert!(!rig.path(".git").exists(), "{sandbox}: {printed}"),
@@ -592,6 +593,49 @@ async fn a_command_that_exceeds_a_limit_ends_and_says_which() {
         }
         let printed = rig.text("bash", json!({ "command": "echo ok" })).await;
         assert_eq!(printed, "ok\n(exit 0)", "{sandbox}");
+    }
+}
+
+#[tokio::test]
+async fn the_commands_of_a_member_share_a_limit() {
+    let settings = Settings {
+        processes: 20,
+        ..Settings::default()
+    };
+    for sandbox in sandboxes().await {
+        let mut rig = rig_with_home();
+        held_by(&mut rig, sandbox.clone(), &settings);
+        for processes in [8, 16] {
+            let command = format!("for i in $(seq {processes}); do sleep 60 & done; wait");
+            let job = json!({ "command": command, "background": true });
+            rig.text("bash", job).await;
+        }
+        let wait = |id| json!({ "id": id, "wait_seconds": 30 });
+        let mut printed = String::new();
+        while !printed.contains("(ended") {
+            printed += &rig.text("bash_output", wait(2)).await;
+        }
+        assert!(printed.contains("processes = N"), "{sandbox}: {printed}");
+        let other = json!({ "id": 1 });
+        let printed = rig.text("bash_output", other).await;
+        assert!(printed.contains("it runs"), "{sandbox}: {printed}");
+        rig.text("bash_kill", json!({ "id": 1 })).await;
+    }
+}
+
+#[tokio::test]
+async fn no_command_starts_on_a_full_disk() {
+    let settings = Settings {
+        free_mib: u64::MAX >> 20,
+        ..Settings::default()
+    };
+    for sandbox in sandboxes().await {
+        let mut rig = rig_with_home();
+        held_by(&mut rig, sandbox.clone(), &settings);
+        let refused = rig.call("bash", json!({ "command": "echo ok" })).await;
+        let error = refused.err().map(|error| error.to_string());
+        let error = error.unwrap_or_default();
+        assert!(error.contains("free_mib = N"), "{sandbox}: {error}");
     }
 }
 

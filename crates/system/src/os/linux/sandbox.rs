@@ -11,6 +11,7 @@ mod landlock;
 mod syscalls;
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ use rustix::fs::MemfdFlags;
 use rustix::io::FdFlags;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
+use crate::cgroup;
 use crate::sandbox::Profile;
 use crate::spawn::{ProgramSpec, before_exec};
 
@@ -33,8 +35,11 @@ const NO_CAPABILITIES: CapabilitySets = CapabilitySets {
 /// A way to hold programs to a profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sandbox {
-    /// Its program.
-    Bubblewrap(PathBuf),
+    Bubblewrap {
+        program: PathBuf,
+        /// It bounds the size of directories in memory, as it does from version 0.7 on.
+        sizes: bool,
+    },
     Landlock,
 }
 
@@ -44,30 +49,35 @@ impl Sandbox {
         let bubblewrap = std::env::split_paths(path)
             .map(|directory| directory.join("bwrap"))
             .find(|program| program.is_absolute() && program.is_file());
-        let bubblewrap = bubblewrap.map(Sandbox::Bubblewrap);
-        bubblewrap.into_iter().chain([Sandbox::Landlock]).collect()
+        let bubblewrap = bubblewrap.into_iter().flat_map(|program| {
+            [true, false].map(|sizes| {
+                let program = program.clone();
+                Sandbox::Bubblewrap { program, sizes }
+            })
+        });
+        bubblewrap.chain([Sandbox::Landlock]).collect()
     }
 
     pub(crate) fn name(&self) -> &'static str {
         match self {
-            Sandbox::Bubblewrap(_) => "bubblewrap and seccomp",
+            Sandbox::Bubblewrap { .. } => "bubblewrap and seccomp",
             Sandbox::Landlock => "Landlock and seccomp",
         }
     }
 
     /// Whether a program of its own stands between us and what it holds.
     pub fn is_program(&self) -> bool {
-        matches!(self, Sandbox::Bubblewrap(_))
+        matches!(self, Sandbox::Bubblewrap { .. })
     }
 
     /// Whether [`Profile::protected`] holds.
     pub fn protects(&self) -> bool {
-        matches!(self, Sandbox::Bubblewrap(_))
+        matches!(self, Sandbox::Bubblewrap { .. })
     }
 
     /// Whether something must be at a place before it can be protected.
     pub(crate) fn needs_placeholders(&self) -> bool {
-        matches!(self, Sandbox::Bubblewrap(_))
+        matches!(self, Sandbox::Bubblewrap { .. })
     }
 
     /// Whether this sandbox can hold a program to `profile`; the error says what it cannot keep.
@@ -76,7 +86,7 @@ impl Sandbox {
     /// Landlock cannot hide a place within a writable one.
     pub fn supports(&self, profile: &Profile) -> io::Result<()> {
         match self {
-            Sandbox::Bubblewrap(_) => Ok(()),
+            Sandbox::Bubblewrap { .. } => Ok(()),
             Sandbox::Landlock => landlock::supports(profile),
         }
     }
@@ -88,13 +98,14 @@ impl Sandbox {
         spec: &ProgramSpec,
         lock: Option<OwnedFd>,
     ) -> io::Result<Command> {
-        let own_network = matches!(self, Sandbox::Bubblewrap(_));
+        let own_network = matches!(self, Sandbox::Bubblewrap { .. });
         let outside = syscalls::outside(profile.network, own_network)?;
         let without_clone3 = syscalls::without_clone3()?;
         let namespaces = syscalls::namespaces()?;
         let limits = profile.limits.for_kernel()?;
+        let group = profile.group.as_deref().map(cgroup::entrance).transpose()?;
         match self {
-            Sandbox::Bubblewrap(program) => {
+            Sandbox::Bubblewrap { program, sizes } => {
                 let filter = in_memory(&syscalls::bytes(&namespaces))?;
                 let mut replaced = Vec::new();
                 for (path, content) in &profile.replaced {
@@ -104,6 +115,7 @@ impl Sandbox {
                     program: program.clone(),
                     args: bubblewrap::arguments(
                         profile,
+                        *sizes,
                         spec,
                         filter.as_raw_fd(),
                         lock.as_ref().map(AsRawFd::as_raw_fd),
@@ -117,6 +129,7 @@ impl Sandbox {
                 let inherited: Vec<OwnedFd> =
                     [filter].into_iter().chain(lock).chain(replaced).collect();
                 before_exec(&mut command, move || {
+                    enter(group.as_ref())?;
                     for descriptor in &inherited {
                         rustix::io::fcntl_setfd(descriptor.as_fd(), FdFlags::empty())?;
                     }
@@ -130,6 +143,7 @@ impl Sandbox {
                 let rules = landlock::rules(profile)?;
                 let mut command = spec.command();
                 before_exec(&mut command, move || {
+                    enter(group.as_ref())?;
                     // No new privileges before anything else: the kernel asks for it.
                     rustix::thread::set_no_new_privs(true)?;
                     // Root could read the memory of others with them.
@@ -151,6 +165,14 @@ impl Sandbox {
             }
         }
     }
+}
+
+/// Makes this process one of a control group.
+fn enter(group: Option<&File>) -> io::Result<()> {
+    if let Some(group) = group {
+        rustix::io::write(group, b"0")?;
+    }
+    Ok(())
 }
 
 /// A file of these bytes, to be read from its beginning. Closed on exec until the child changes that.

@@ -1,20 +1,28 @@
-//! What one sandboxed command may use: processes, memory, open files, the size of a file. Called by
+//! What the sandboxed commands of a member may use: processes, memory, open files, disk. Called by
 //! [`super::super::program`] while a command runs.
 //!
-//! | limit | how it is kept |
-//! |---|---|
-//! | open files, size of a file | by the kernel, for each process |
-//! | processes | by the kernel, but for root; and by counting, here |
-//! | memory | by adding up, here: a limit of the kernel's is per process, and breaks sanitizers |
+//! | limit | of | how it is kept |
+//! |---|---|---|
+//! | open files, size of a file | one process, one file | by the kernel |
+//! | processes | all commands together | by the kernel, but for root; and by counting, here |
+//! | memory | all commands together | by adding up, here: a limit of the kernel's is per process, and breaks sanitizers |
+//! | `/tmp` under bubblewrap | one command | by the kernel |
+//! | disk that stays free | the machine | by looking before a command and while it runs, here |
+//! | memory, processes and processor time | all commands together | by the kernel, where a control group is delegated |
 //!
-//! Counting happens twice a second: a command may exceed its limit for that long.
+//! Looking happens twice a second: a command may exceed its limit for that long. When the commands of a member exceed
+//! one together, the one that uses most is ended.
 
 use std::fmt;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::process::ExitStatus;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use agent_team_system::cgroup::{Group, GroupEvents, GroupLimits};
+use agent_team_system::disk::free_bytes;
 use agent_team_system::limits::Limits;
 use agent_team_system::process::{ProcessId, Signal, anonymous_bytes};
 use agent_team_system::tree::Tree;
@@ -25,7 +33,8 @@ use super::settings::Settings;
 pub(crate) const LOOK: Duration = Duration::from_millis(500);
 
 /// What a program says when the kernel refuses it something, and which setting that is.
-const REFUSALS: [(&str, Setting); 6] = [
+const REFUSALS: [(&str, Setting); 7] = [
+    ("No space left on device", Setting::TemporaryMib),
     ("Too many open files", Setting::OpenFiles),
     ("File too large", Setting::FileMib),
     ("File size limit exceeded", Setting::FileMib),
@@ -41,6 +50,8 @@ enum Setting {
     MemoryMib,
     OpenFiles,
     FileMib,
+    TemporaryMib,
+    FreeMib,
 }
 
 /// A limit that a command exceeded.
@@ -50,12 +61,51 @@ pub(crate) struct Exceeded {
     limit: u64,
 }
 
+/// What one command uses.
+#[derive(Debug, Clone, Copy, Default)]
+struct Usage {
+    processes: u64,
+    memory: u64,
+}
+
+/// What each running command of a member used when it was looked at last. Cheap to clone; all clones are one.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Commands(Arc<Mutex<Vec<Weak<Mutex<Usage>>>>>);
+
 /// Watches one command.
 #[derive(Debug, Clone)]
 pub(crate) struct Watch {
     settings: Settings,
+    /// Of this command: it is one of `commands` as long as a clone of this lives.
+    usage: Arc<Mutex<Usage>>,
+    commands: Commands,
+    /// Where it writes.
+    places: Vec<PathBuf>,
+    /// The member's group, and what had happened there before the command.
+    group: Option<(Arc<Group>, GroupEvents)>,
     /// A refusal that the command has printed.
     refused: Option<Setting>,
+}
+
+impl Commands {
+    fn add(&self) -> Arc<Mutex<Usage>> {
+        let usage = Arc::default();
+        lock(&self.0).push(Arc::downgrade(&usage));
+        usage
+    }
+
+    /// All together, and whether no other command uses more than `of`, by this measure.
+    fn sum(&self, of: u64, measure: impl Fn(&Usage) -> u64) -> (u64, bool) {
+        let mut commands = lock(&self.0);
+        commands.retain(|command| command.strong_count() > 0);
+        let running = commands.iter().filter_map(Weak::upgrade);
+        let all: Vec<u64> = running.map(|command| measure(&lock(&command))).collect();
+        (all.iter().sum(), all.iter().all(|used| *used <= of))
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Settings {
@@ -64,6 +114,17 @@ impl Settings {
             processes: Some(self.processes),
             open_files: Some(self.open_files),
             file_bytes: Some(self.file_mib.saturating_mul(1 << 20)),
+            scratch_bytes: Some(self.temporary_mib.saturating_mul(1 << 20)),
+        }
+    }
+
+    /// Of the member's control group.
+    pub(crate) fn of_group(&self) -> GroupLimits {
+        GroupLimits {
+            memory_bytes: self.memory_mib.saturating_mul(1 << 20),
+            processes: self.processes,
+            // Below the user's own programs, which have 100.
+            cpu_weight: 50,
         }
     }
 
@@ -73,19 +134,64 @@ impl Settings {
             Setting::MemoryMib => self.memory_mib,
             Setting::OpenFiles => self.open_files,
             Setting::FileMib => self.file_mib,
+            Setting::TemporaryMib => self.temporary_mib,
+            Setting::FreeMib => self.free_mib,
         }
+    }
+
+    fn exceeded(&self, setting: Setting) -> Exceeded {
+        let limit = self.limit(setting);
+        Exceeded { setting, limit }
+    }
+
+    /// Whether a command must not write to the disk of one of these places any longer.
+    fn is_full(&self, places: &[PathBuf]) -> bool {
+        let mut free = places.iter().filter_map(|place| free_bytes(place).ok());
+        free.any(|free| free >> 20 < self.free_mib)
     }
 }
 
 impl Watch {
-    pub(super) fn new(settings: Settings) -> Watch {
-        Watch {
-            settings,
-            refused: None,
+    /// # Errors
+    /// When the disk of one of the places is full up to the setting.
+    pub(super) fn new(
+        settings: Settings,
+        commands: &Commands,
+        places: Vec<PathBuf>,
+    ) -> io::Result<Watch> {
+        if settings.is_full(&places) {
+            let text = settings.exceeded(Setting::FreeMib).to_string();
+            return Err(io::Error::new(io::ErrorKind::StorageFull, text));
         }
+        Ok(Watch {
+            settings,
+            usage: commands.add(),
+            commands: commands.clone(),
+            places,
+            group: None,
+            refused: None,
+        })
     }
 
-    /// Reads the process table.
+    pub(super) fn grouped(mut self, group: Option<Arc<Group>>) -> Watch {
+        self.group = group.map(|group| {
+            let events = group.events();
+            (group, events)
+        });
+        self
+    }
+
+    /// The limit to which the kernel kept the group while the command ran.
+    fn kept_to(&self) -> Option<Setting> {
+        let (group, before) = self.group.as_ref()?;
+        let now = group.events();
+        if now.memory > before.memory {
+            return Some(Setting::MemoryMib);
+        }
+        (now.processes > before.processes).then_some(Setting::Processes)
+    }
+
+    /// Reads the process table, and asks for free space.
     pub(crate) fn look(&self, leader: ProcessId) -> io::Result<Option<Exceeded>> {
         let tree = Tree {
             root: Some(leader),
@@ -93,17 +199,22 @@ impl Watch {
             marker: String::new(),
         };
         let processes = tree.survivors()?;
-        let exceeded = |setting| {
-            let limit = self.settings.limit(setting);
-            Exceeded { setting, limit }
-        };
-        if processes.len() as u64 > self.settings.processes {
-            return Ok(Some(exceeded(Setting::Processes)));
-        }
         let memory = processes.iter().map(|process| anonymous_bytes(process.pid));
-        let memory: u64 = memory.filter_map(|bytes| bytes.ok().flatten()).sum();
-        let is_too_much = memory >> 20 > self.settings.memory_mib;
-        Ok(is_too_much.then(|| exceeded(Setting::MemoryMib)))
+        let own = Usage {
+            processes: processes.len() as u64,
+            memory: memory.filter_map(|bytes| bytes.ok().flatten()).sum(),
+        };
+        *lock(&self.usage) = own;
+        let (processes, has_most) = self.commands.sum(own.processes, |used| used.processes);
+        if has_most && processes > self.settings.processes {
+            return Ok(Some(self.settings.exceeded(Setting::Processes)));
+        }
+        let (memory, has_most) = self.commands.sum(own.memory, |used| used.memory);
+        if has_most && memory >> 20 > self.settings.memory_mib {
+            return Ok(Some(self.settings.exceeded(Setting::MemoryMib)));
+        }
+        let is_full = self.settings.is_full(&self.places);
+        Ok(is_full.then(|| self.settings.exceeded(Setting::FreeMib)))
     }
 
     /// Notes what the command prints.
@@ -123,27 +234,35 @@ impl Watch {
         let signal = status.signal().or(status.code().map(|code| code - 128));
         let too_large = signal == Some(Signal::SIGXFSZ as i32);
         let of_signal = too_large.then_some(Setting::FileMib);
-        let setting = of_signal.or(self.refused)?;
-        let limit = self.settings.limit(setting);
-        let exceeded = Exceeded { setting, limit };
-        Some(format!(
-            "note: this command may have reached a limit: {exceeded}"
-        ))
+        let setting = self.kept_to().or(of_signal).or(self.refused)?;
+        let exceeded = self.settings.exceeded(setting);
+        Some(format!("note: this may be a limit: {exceeded}"))
     }
 }
 
 impl fmt::Display for Exceeded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let limit = self.limit;
         let (what, name) = match self.setting {
-            Setting::Processes => ("processes", "processes"),
-            Setting::MemoryMib => ("MiB of memory", "memory_mib"),
+            Setting::Processes => ("processes of a member's commands together", "processes"),
+            Setting::MemoryMib => (
+                "MiB of memory of a member's commands together",
+                "memory_mib",
+            ),
             Setting::OpenFiles => ("open files in a process", "open_files"),
             Setting::FileMib => ("MiB in a file", "file_mib"),
+            Setting::TemporaryMib => ("MiB in /tmp", "temporary_mib"),
+            Setting::FreeMib => {
+                return write!(
+                    f,
+                    "less than {limit} MiB of the disk are free; remove files, or the user lowers free_mib = N below \
+                     [sandbox] in config.toml"
+                );
+            }
         };
         write!(
             f,
-            "{} {what}; the user raises it with {name} = N below [sandbox] in config.toml",
-            self.limit
+            "more than {limit} {what}; the user raises it with {name} = N below [sandbox] in config.toml"
         )
     }
 }
@@ -154,10 +273,25 @@ mod tests {
 
     #[test]
     fn only_a_failed_command_has_a_limit_hint() {
-        let mut watch = Watch::new(Settings::default());
+        let commands = Commands::default();
+        let mut watch = Watch::new(Settings::default(), &commands, Vec::new()).unwrap();
         watch.read(b"notes.txt: Too many open files");
         assert_eq!(watch.hint(ExitStatus::from_raw(0)), None);
         let hint = watch.hint(ExitStatus::from_raw(1 << 8)).unwrap();
         assert!(hint.contains("open_files = N"), "{hint}");
+    }
+
+    #[test]
+    fn commands_are_added_up_and_the_largest_is_ended() {
+        let commands = Commands::default();
+        let watch = || Watch::new(Settings::default(), &commands, Vec::new()).unwrap();
+        let (small, large) = (watch(), watch());
+        lock(&small.usage).processes = 5;
+        lock(&large.usage).processes = 20;
+        let processes = |of| commands.sum(of, |used| used.processes);
+        assert_eq!(processes(5), (25, false));
+        assert_eq!(processes(20), (25, true));
+        drop(large);
+        assert_eq!(processes(5), (5, true));
     }
 }

@@ -13,14 +13,18 @@ use serde::Deserialize;
 pub struct Settings {
     /// What commands can read of the home directory besides the built-in list: absolute, or `~/…`.
     pub readable: Vec<String>,
-    /// Processes of one command.
+    /// Processes of all commands of a member together.
     pub processes: u64,
-    /// Memory of all processes of one command.
+    /// Memory of these.
     pub memory_mib: u64,
     /// Open files of one process.
     pub open_files: u64,
     /// Size of one file.
     pub file_mib: u64,
+    /// What one command writes to `/tmp`, under bubblewrap. It is memory.
+    pub temporary_mib: u64,
+    /// What stays free of the disk: with less no command starts, and running ones are ended. 0: no such limit.
+    pub free_mib: u64,
 }
 
 impl Default for Settings {
@@ -34,6 +38,8 @@ impl Default for Settings {
             memory_mib: memory >> 20,
             open_files: 16_384,
             file_mib: 16_384,
+            temporary_mib: (memory / 3) >> 20,
+            free_mib: 100,
         }
     }
 }
@@ -77,6 +83,7 @@ impl Settings {
             ("memory_mib", sandbox.memory_mib),
             ("open_files", sandbox.open_files),
             ("file_mib", sandbox.file_mib),
+            ("temporary_mib", sandbox.temporary_mib),
         ];
         if let Some((name, _)) = limits.iter().find(|(_, limit)| *limit == 0) {
             return Err(invalid(format!(

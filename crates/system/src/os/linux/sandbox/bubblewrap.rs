@@ -37,9 +37,10 @@ enum Mount<'a> {
     Writable,
 }
 
-/// `namespaces`: the descriptor of the filter that is put on the program alone. `lock`: one that bubblewrap keeps open.
+/// `sizes`: this bubblewrap bounds scratch directories. `namespaces`: the descriptor of the filter that is put on the program alone. `lock`: one that bubblewrap keeps open.
 pub(super) fn arguments(
     profile: &Profile,
+    sizes: bool,
     spec: &ProgramSpec,
     namespaces: RawFd,
     lock: Option<RawFd>,
@@ -80,7 +81,12 @@ pub(super) fn arguments(
                 }
             }
             Mount::Empty => args.extend(["--ro-bind".into(), "/dev/null".into(), path.into()]),
-            Mount::Scratch => args.extend(["--tmpfs".into(), path.into()]),
+            Mount::Scratch => {
+                if let Some(bytes) = profile.limits.scratch_bytes.filter(|_| sizes) {
+                    args.extend(["--size".into(), bytes.to_string().into()]);
+                }
+                args.extend(["--tmpfs".into(), path.into()]);
+            }
             Mount::Link(target) => args.extend(["--symlink".into(), target.into(), path.into()]),
             Mount::ReadOnly => args.extend(["--ro-bind".into(), path.into(), path.into()]),
             Mount::Writable => args.extend(["--bind".into(), path.into(), path.into()]),

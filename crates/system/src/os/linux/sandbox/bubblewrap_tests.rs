@@ -101,6 +101,7 @@ fn profile(text: &str) -> Profile {
         replaced: Vec::new(),
         network: Network::None,
         limits: Limits::default(),
+        group: None,
         writable,
     }
 }
@@ -145,7 +146,7 @@ fn profile_is_kept(text: &str) -> Result<(), String> {
         env: Vec::new(),
         cwd: "/".into(),
     };
-    let mounts = view(&arguments(&profile, &spec, 3, None, &[]));
+    let mounts = view(&arguments(&profile, true, &spec, 3, None, &[]));
     let access = |path: &Path| {
         let around = mounts
             .iter()

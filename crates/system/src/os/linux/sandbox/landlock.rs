@@ -23,7 +23,7 @@ const LANDLOCK: ABI = ABI::V6;
 /// Without these Landlock does not keep what it is asked to: renaming between directories, and truncating.
 const LANDLOCK_NEEDED: ABI = ABI::V3;
 
-/// The devices that may be used: the others are disks, and terminals that somebody types into.
+/// The devices that may be used: the others are disks, and terminals of users.
 const DEVICES: [&str; 5] = [
     "/dev/null",
     "/dev/zero",
@@ -69,7 +69,7 @@ pub(super) fn rules(profile: &Profile) -> io::Result<OwnedFd> {
         let place = open(path)?.ok_or_else(|| {
             io::Error::new(
                 io::ErrorKind::NotFound,
-                format!("{} is not there", path.display()),
+                format!("{} does not exist", path.display()),
             )
         })?;
         let is_dir = path.is_dir();
@@ -112,7 +112,7 @@ fn allow_reading(
     directory: &Path,
     hidden: &[&Path],
 ) -> io::Result<RulesetCreated> {
-    // One that cannot be listed leads nobody anywhere.
+    // A directory that cannot be listed here cannot be listed by the program.
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let path = entry.path();
         let Ok(kind) = entry.file_type() else {
