@@ -8,7 +8,7 @@
 //! When the socket ends, every waiting call fails with [`CallError::Disconnected`] and
 //! [`Incoming::next`] gives `None`. Nothing is repeated here: who made a call knows its key.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -116,8 +116,8 @@ type Outcome = Result<Box<RawValue>, Refusal>;
 #[derive(Debug, Default)]
 struct Calls {
     last_id: AtomicU64,
-    /// `None` once the connection has ended.
-    waiting: Mutex<Option<HashMap<u64, oneshot::Sender<Outcome>>>>,
+    /// In the order in which they were made, in which they fail when the connection ends; `None` once it has ended.
+    waiting: Mutex<Option<BTreeMap<u64, oneshot::Sender<Outcome>>>>,
 }
 
 /// A connection over which `initialize` was sent and has not been answered.
@@ -136,22 +136,23 @@ impl Introduced {
                 path: path.to_owned(),
                 source,
             })?;
-        Introduced::over(stream, initialize).await
+        let (reader, writer) = stream.into_halves();
+        let reader = FrameReader::new(reader, FRAME_MAX);
+        Introduced::over(reader, FrameWriter::new(writer), initialize).await
     }
 
-    async fn over(stream: Stream, initialize: &Initialize) -> Result<Introduced, ConnectError> {
-        let (reader, writer) = stream.into_halves();
-        let mut writer = FrameWriter::new(writer);
+    async fn over(
+        reader: FrameReader,
+        mut writer: FrameWriter,
+        initialize: &Initialize,
+    ) -> Result<Introduced, ConnectError> {
         writer.queue(&rpc::initialize(INITIALIZE_ID, initialize));
         // It is the first thing in an empty socket, and waits for no reader.
         writer
             .flush()
             .await
             .map_err(|_broken| ConnectError::Ended)?;
-        Ok(Introduced {
-            reader: FrameReader::new(reader, FRAME_MAX),
-            writer,
-        })
+        Ok(Introduced { reader, writer })
     }
 
     /// Waits for the answer.
@@ -166,7 +167,7 @@ impl Introduced {
         let (arrived, arrivals) = mpsc::channel(QUEUE_FRAMES);
         let calls = Arc::new(Calls {
             last_id: AtomicU64::new(INITIALIZE_ID),
-            waiting: Mutex::new(Some(HashMap::new())),
+            waiting: Mutex::new(Some(BTreeMap::new())),
         });
         tokio::spawn(write(writer, lines));
         tokio::spawn(read(reader, Arc::clone(&calls), arrived));
@@ -199,7 +200,19 @@ impl Client {
         stream: Stream,
         initialize: &Initialize,
     ) -> Result<(Client, Incoming), ConnectError> {
-        Introduced::over(stream, initialize).await?.answered().await
+        let (reader, writer) = stream.into_halves();
+        let reader = FrameReader::new(reader, FRAME_MAX);
+        Client::over_frames(reader, FrameWriter::new(writer), initialize).await
+    }
+
+    /// [`Client::over`] with any connection whose frames may be as long as [`FRAME_MAX`].
+    pub async fn over_frames(
+        reader: FrameReader,
+        writer: FrameWriter,
+        initialize: &Initialize,
+    ) -> Result<(Client, Incoming), ConnectError> {
+        let introduced = Introduced::over(reader, writer, initialize).await?;
+        introduced.answered().await
     }
 
     /// What the supervisor answered to `initialize`.
@@ -267,7 +280,7 @@ impl Incoming {
 }
 
 impl Calls {
-    fn waiting(&self) -> MutexGuard<'_, Option<HashMap<u64, oneshot::Sender<Outcome>>>> {
+    fn waiting(&self) -> MutexGuard<'_, Option<BTreeMap<u64, oneshot::Sender<Outcome>>>> {
         // The map is whole between any two of its operations.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,14 +1,20 @@
-//! Frames over the socket. Called by [`crate::client`] and by the supervisor's server.
+//! Frames over the socket, or over any other pair of byte streams. Called by [`crate::client`] and by the supervisor's
+//! server.
 //!
 //! What the frames say is not looked at here; limits and text are checked by the protocol's decoder
 //! before anything else sees them.
 
+use std::fmt;
 use std::io;
 
 use agent_team_protocol::codec::{Decoder, FrameError};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use crate::socket::{ReadHalf, WriteHalf};
+/// Bytes that arrive.
+pub type ByteReader = Box<dyn AsyncRead + Send + Unpin>;
+
+/// Bytes that leave.
+pub type ByteWriter = Box<dyn AsyncWrite + Send + Unpin>;
 
 /// Room that is made for one read: many small frames, and little enough per idle connection.
 const READ_BYTES: usize = 8 * 1024;
@@ -26,17 +32,25 @@ pub enum ReadFrameError {
 }
 
 /// The receiving side of a connection.
-#[derive(Debug)]
 pub struct FrameReader {
-    stream: ReadHalf,
+    stream: ByteReader,
     decoder: Decoder,
+}
+
+impl fmt::Debug for FrameReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut reader = f.debug_struct("FrameReader");
+        reader
+            .field("decoder", &self.decoder)
+            .finish_non_exhaustive()
+    }
 }
 
 impl FrameReader {
     /// Takes frames of at most `limit` bytes.
-    pub fn new(stream: ReadHalf, limit: usize) -> FrameReader {
+    pub fn new(stream: impl AsyncRead + Send + Unpin + 'static, limit: usize) -> FrameReader {
         FrameReader {
-            stream,
+            stream: Box::new(stream),
             decoder: Decoder::new(limit),
         }
     }
@@ -72,17 +86,25 @@ impl FrameReader {
 
 /// The sending side of a connection: frames are queued, then sent with as few system calls as the
 /// socket allows.
-#[derive(Debug)]
 pub struct FrameWriter {
-    stream: WriteHalf,
+    stream: ByteWriter,
     queued: Vec<u8>,
     sent: usize,
 }
 
+impl fmt::Debug for FrameWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut writer = f.debug_struct("FrameWriter");
+        writer
+            .field("queued", &self.queued())
+            .finish_non_exhaustive()
+    }
+}
+
 impl FrameWriter {
-    pub fn new(stream: WriteHalf) -> FrameWriter {
+    pub fn new(stream: impl AsyncWrite + Send + Unpin + 'static) -> FrameWriter {
         FrameWriter {
-            stream,
+            stream: Box::new(stream),
             queued: Vec::new(),
             sent: 0,
         }
