@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 
 use crate::driver::Notice;
 use crate::endpoint::Endpoint;
+use crate::machine::{Machine, ThisMachine};
 use crate::server::{Ending, Server};
 use crate::settings_file::{self, SettingsError};
 use crate::teams::Teams;
@@ -99,12 +100,19 @@ async fn serve(foreground: bool, ready: &mut Option<std::fs::File>) -> anyhow::R
     let durability = settings_file::durability(&directories)?;
     let boot = clock::boot_id().context("cannot tell which boot of the machine this is")?;
 
+    let machine: Rc<dyn Machine> = Rc::new(ThisMachine);
     let (notices, mut noticed) = mpsc::unbounded_channel();
     let (ending, mut endings) = mpsc::unbounded_channel();
-    let teams = Teams::new(directories.clone(), boot.into(), durability, notices);
+    let teams = Teams::new(
+        machine.clone(),
+        directories.clone(),
+        boot.into(),
+        durability,
+        notices,
+    );
     teams.unlocked().await;
     teams.restore();
-    let server = Rc::new(Server::new(teams, directories.clone(), ending));
+    let server = Rc::new(Server::new(machine, teams, directories.clone(), ending));
     let mut endpoint = Endpoint::serve(listener, &server);
     let announced = daemon::Announced {
         socket: socket.clone(),

@@ -19,6 +19,7 @@ use agent_team_system::{clock, private_file};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::driver::Notice;
+use crate::machine::{Machine, ThisMachine};
 use crate::server::{Ending, Server};
 use crate::teams::Teams;
 
@@ -96,11 +97,19 @@ pub async fn serve(
     let listener = listener.map_err(failed("the socket cannot be bound"))?;
     let boot = clock::boot_id().map_err(failed("which boot of the machine this is"))?;
 
+    let machine: Rc<dyn Machine> = Rc::new(ThisMachine);
     let (notices, mut noticed) = mpsc::unbounded_channel();
     let (ending, mut endings) = mpsc::unbounded_channel();
-    let teams = Teams::new(directories.clone(), boot.into(), durability, notices).hosted_by(host);
+    let teams = Teams::new(
+        machine.clone(),
+        directories.clone(),
+        boot.into(),
+        durability,
+        notices,
+    )
+    .hosted_by(host);
     teams.unlocked().await;
-    let server = Rc::new(Server::new(teams, directories.clone(), ending));
+    let server = Rc::new(Server::new(machine, teams, directories.clone(), ending));
     let accepting = tokio::task::spawn_local(server.clone().accept(listener));
     // No process: SIGHUP belongs to the program around this.
     let announced = Announced {

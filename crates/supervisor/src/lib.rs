@@ -5,18 +5,21 @@
 //! It links no model, TLS or web code: a tool or a provider can never take it down.
 
 mod boot;
+mod committer;
 mod convert;
 mod driver;
 pub mod embed;
 mod endpoint;
 mod environment;
+mod failpoints;
 mod hooks;
+pub mod in_memory;
 mod launch;
 mod log;
+pub mod machine;
 mod outbox;
 mod permission;
 mod places;
-mod seams;
 mod server;
 mod settings;
 mod settings_file;

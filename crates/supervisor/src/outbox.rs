@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use crate::seams::{self, Seam};
+use crate::failpoints::{self, Failpoint};
 
 /// Bytes that wait for one peer, at most; one frame may exceed it.
 const QUEUED_MAX: usize = 1 << 20;
@@ -142,6 +142,7 @@ impl Outbox {
                 return;
             }
             tokio::select! {
+                biased;
                 () = changed => {}
                 () = self.lines.closed() => {}
             }
@@ -192,6 +193,7 @@ async fn write(
             writer.queue(&line);
         }
         let flushed = tokio::select! {
+            biased;
             flushed = writer.flush() => flushed.is_ok(),
             () = async {
                 while !shared.closed.load(Ordering::Relaxed) {
@@ -204,7 +206,7 @@ async fn write(
         if !flushed {
             break;
         }
-        seams::pass(Seam::Replied);
+        failpoints::pass(Failpoint::Replied);
         shared.changed.notify_waiters();
     }
     shared.closed.store(true, Ordering::Relaxed);

@@ -10,7 +10,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use agent_team_core::{Caller, Origin};
+use agent_team_core::{Caller, Origin, Tick};
 use agent_team_protocol::codec::{FIRST_FRAME_MAX, FRAME_MAX, FrameError};
 use agent_team_protocol::initialize::{
     self, BUILD, ConnectionRole, Initialize, Initialized, PROTOCOL,
@@ -22,14 +22,14 @@ use agent_team_protocol::{ErrorCode, LaunchId, Refusal};
 use agent_team_system::connection::{FrameReader, FrameWriter, ReadFrameError};
 use agent_team_system::descriptors;
 use agent_team_system::directories::Directories;
-use agent_team_system::process::ProcessId;
-use agent_team_system::socket::{Listener, Peer, Stream};
+use agent_team_system::socket::{Listener, Peer};
 use serde_json::value::RawValue;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use call::{Destination, Envelope, destination};
 
 use crate::driver::{self, Asked, DriverHandle, Hello, Message, Request};
+use crate::machine::Machine;
 use crate::outbox::{Outbox, Reply};
 use crate::teams::Teams;
 
@@ -37,6 +37,7 @@ use crate::teams::Teams;
 const FIRST_FRAME_LIMIT: Duration = Duration::from_secs(2);
 
 pub(crate) struct Server {
+    machine: Rc<dyn Machine>,
     pub(crate) teams: Teams,
     pub(crate) directories: Rc<Directories>,
     pub(crate) started: Instant,
@@ -49,7 +50,8 @@ pub(crate) struct Server {
     claimed: Notify,
     /// Told when something happened after which the supervisor may have to end.
     ending: mpsc::UnboundedSender<Ending>,
-    phase: watch::Sender<Phase>,
+    phase: Cell<Phase>,
+    phase_changed: Notify,
 }
 
 /// ```text
@@ -88,11 +90,13 @@ struct Correspondent {
 
 impl Server {
     pub(crate) fn new(
+        machine: Rc<dyn Machine>,
         teams: Teams,
         directories: Rc<Directories>,
         ending: mpsc::UnboundedSender<Ending>,
     ) -> Self {
         Self {
+            machine,
             teams,
             directories,
             started: Instant::now(),
@@ -102,7 +106,8 @@ impl Server {
             next_connection: Cell::new(0),
             claimed: Notify::new(),
             ending,
-            phase: watch::Sender::new(Phase::Serving),
+            phase: Cell::new(Phase::Serving),
+            phase_changed: Notify::new(),
         }
     }
 
@@ -120,22 +125,35 @@ impl Server {
         self.clients.get() > 0
     }
 
+    pub(crate) fn now(&self) -> Tick {
+        Tick(self.machine.monotonic_ms())
+    }
+
     /// Closes every team, then every connection.
     pub(crate) async fn close(&self, goodbye: GoodbyeReason) {
-        self.phase.send_replace(Phase::Closing);
+        self.enter(Phase::Closing);
         self.teams.close(goodbye).await;
-        self.phase.send_replace(Phase::Closed);
+        self.enter(Phase::Closed);
+    }
+
+    fn enter(&self, phase: Phase) {
+        self.phase.set(phase);
+        self.phase_changed.notify_waiters();
     }
 
     fn is_closing(&self) -> bool {
-        *self.phase.borrow() != Phase::Serving
+        self.phase.get() != Phase::Serving
     }
 
     /// Returns once this phase has begun.
     async fn reached(&self, phase: Phase) {
-        let mut now = self.phase.subscribe();
-        // The sender is this server.
-        let _reached = now.wait_for(|now| *now >= phase).await;
+        loop {
+            let changed = self.phase_changed.notified();
+            if self.phase.get() >= phase {
+                return;
+            }
+            changed.await;
+        }
     }
 
     /// A refusal that only the end of this supervisor explains is not sent: see [`Phase::Closing`].
@@ -148,6 +166,7 @@ impl Server {
     pub(crate) async fn accept(self: Rc<Self>, listener: Listener) {
         loop {
             let accepted = tokio::select! {
+                biased;
                 accepted = listener.accept() => accepted,
                 () = self.reached(Phase::Closing) => return,
             };
@@ -155,7 +174,11 @@ impl Server {
                 // Teams and members need descriptors too. Silent connections end within 2 s.
                 Ok(stream) if !self.is_room_for(self.connections.get(), 3) => drop(stream),
                 Ok(stream) => {
-                    tokio::task::spawn_local(self.clone().serve(stream));
+                    let peer = stream.peer();
+                    let (read, write) = stream.into_halves();
+                    let reader = FrameReader::new(read, FIRST_FRAME_MAX);
+                    let served = self.clone().serve(reader, FrameWriter::new(write), peer);
+                    tokio::task::spawn_local(served);
                 }
                 Err(error) => {
                     // Too many open files, most likely: others must end before there can be more.
@@ -166,11 +189,15 @@ impl Server {
         }
     }
 
-    async fn serve(self: Rc<Self>, stream: Stream) {
-        let peer = stream.peer();
-        let (read, write) = stream.into_halves();
-        let mut reader = FrameReader::new(read, FIRST_FRAME_MAX);
-        let outbox = Outbox::start(FrameWriter::new(write));
+    /// Serves one connection until it ends.
+    pub(crate) async fn serve(
+        self: Rc<Self>,
+        mut reader: FrameReader,
+        writer: FrameWriter,
+        peer: Peer,
+    ) {
+        reader.set_limit(FIRST_FRAME_MAX);
+        let outbox = Outbox::start(writer);
         self.connections.set(self.connections.get() + 1);
         self.serve_frames(&mut reader, &outbox, peer).await;
         outbox.close();
@@ -220,7 +247,7 @@ impl Server {
                 reply.ok(&Initialized {
                     protocol,
                     build: BUILD.to_owned(),
-                    pid: std::process::id(),
+                    pid: self.machine.own_pid(),
                     member: None,
                 });
                 let caller = Caller::Client(id);
@@ -256,7 +283,9 @@ impl Server {
         else {
             return reply.refuse(refused("a member shows its team, its launch and its token"));
         };
-        let process = peer.pid.and_then(|pid| ProcessId::of(pid).ok().flatten());
+        let process = peer
+            .pid
+            .and_then(|pid| self.machine.process(pid).ok().flatten());
         let Some(process) = process else {
             return reply.refuse(refused("the peer's process is not known"));
         };
@@ -299,17 +328,17 @@ impl Server {
 
     /// Takes frames until the connection ends.
     async fn calls(self: &Rc<Self>, reader: &mut FrameReader, peer: &Correspondent) {
-        let mut phase = self.phase.subscribe();
         loop {
             let frame = tokio::select! {
                 biased;
                 frame = reader.next() => frame,
                 () = peer.outbox.closed() => return,
-                _closing = phase.wait_for(|phase| *phase != Phase::Serving) => Ok(None),
+                () = self.reached(Phase::Closing) => Ok(None),
             };
             if self.is_closing() {
                 // A member's driver still sends it the reason.
                 return tokio::select! {
+                    biased;
                     () = peer.outbox.closed() => {}
                     () = self.reached(Phase::Closed) => {}
                 };

@@ -20,12 +20,14 @@ use tokio::time::Instant;
 
 use crate::driver::{Driver, DriverHandle, Message, Notice, Start};
 use crate::embed::Host;
+use crate::machine::Machine;
 
 /// How long the locks of teams are waited for at the start, and how often they are looked at.
 const UNLOCK_LIMIT: Duration = Duration::from_millis(250);
 const UNLOCK_PAUSE: Duration = Duration::from_millis(5);
 
 pub(crate) struct Teams {
+    machine: Rc<dyn Machine>,
     directories: Rc<Directories>,
     boot: Arc<str>,
     durability: Durability,
@@ -41,12 +43,14 @@ pub(crate) struct Teams {
 
 impl Teams {
     pub(crate) fn new(
+        machine: Rc<dyn Machine>,
         directories: Rc<Directories>,
         boot: Arc<str>,
         durability: Durability,
         notices: mpsc::UnboundedSender<Notice>,
     ) -> Self {
         Self {
+            machine,
             directories,
             boot,
             durability,
@@ -245,6 +249,7 @@ impl Teams {
         let opened = agent_team_store::open(&directory, identity, self.durability)
             .map_err(|error| open_refusal(&error))?;
         let driver = Driver::start(Start {
+            machine: self.machine.clone(),
             identity: identity.clone(),
             directories: self.directories.clone(),
             boot: self.boot.clone(),

@@ -14,7 +14,6 @@ use agent_team_protocol::view::{
     MemberState, MemberView, Placement, PlanView, QuestionView, RoleView, RoundState, RoundView,
     RunState, RunView, TaskCounts, TaskState, TaskView, Usage, Waiting, Wants,
 };
-use agent_team_system::clock;
 
 use crate::settings::{self, MemberSettings, TeamSettings};
 
@@ -23,6 +22,8 @@ use crate::settings::{self, MemberSettings, TeamSettings};
 pub(crate) struct Outside<'a> {
     /// `None` when this version cannot read them.
     pub(crate) settings: Option<&'a MemberSettings>,
+    /// Unix time in milliseconds.
+    pub(crate) wall_ms: u64,
     /// As its worker said last.
     pub(crate) waiting: Option<Waiting>,
     pub(crate) placement: Placement,
@@ -282,7 +283,7 @@ fn why(
                 Waiting::Budget { why } => Some(format!(": {why}")),
                 Waiting::RateLimit { until, why } => Some(format!(
                     " for its model, which is asked again in {}: {why}",
-                    duration(until.saturating_sub(clock::wall_ms()))
+                    duration(until.saturating_sub(outside.wall_ms))
                 )),
                 Waiting::Permission { request } => Some(format!(
                     " for permission: agent-team requests show {request}"

@@ -11,8 +11,8 @@ use agent_team_core::{Input, Tick};
 use agent_team_protocol::notification::Ping;
 use agent_team_protocol::{LaunchId, rpc};
 
+use super::Driver;
 use super::members::Live;
-use super::{Driver, now};
 
 /// How long a frame may go unanswered before the worker is pinged, and how long a ping may, in milliseconds.
 const PATIENCE_MS: u64 = 5_000;
@@ -56,7 +56,7 @@ impl Driver {
 
     /// Pings who owes an answer, and counts who does not give one.
     pub(super) fn attend(&mut self) {
-        let now = now();
+        let now = self.now();
         let mut unresponsive = Vec::new();
         for (launch, live) in &mut self.live {
             let misses = match live.attention {
@@ -97,10 +97,10 @@ impl Driver {
 }
 
 impl Live {
-    pub(super) fn expect_answer(&mut self) {
+    pub(super) fn expect_answer(&mut self, now: Tick) {
         if self.attention == Attention::Quiet {
             self.attention = Attention::Awaiting {
-                ping_at: now().after_ms(PATIENCE_MS),
+                ping_at: now.after_ms(PATIENCE_MS),
             };
         }
     }

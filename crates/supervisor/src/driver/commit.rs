@@ -9,9 +9,9 @@ use agent_team_store::{Batch, CommitError, Committed};
 use agent_team_system::planted::{self, Plant};
 
 use super::asked::{Asked, Change};
-use super::committer::Submitted;
 use super::{After, Driver, Flight, Message, Notice, RECENT_MAX, Request, Storage, Turn};
-use crate::seams::{self, Seam};
+use crate::committer::Submitted;
+use crate::failpoints::Failpoint;
 
 /// Records after the last snapshot that make the next one due: reading them takes some 20 ms.
 const SNAPSHOT_AFTER: u64 = 10_000;
@@ -35,7 +35,7 @@ impl Driver {
             }
             return;
         }
-        seams::pass(Seam::Decided);
+        self.machine.pass(Failpoint::Decided);
         let mut turn = std::mem::take(&mut self.turn);
         let after = std::mem::take(&mut turn.after);
         let (records, visible) = (turn.records.len(), turn.visible);
@@ -54,7 +54,7 @@ impl Driver {
         self.flight = Some(flight);
         if let Submitted::Answered(answer) = self.committer.submit(batch, self.messages.is_empty())
         {
-            self.commit_ended(answer);
+            self.commit_ended(*answer);
             self.committer.upkeep();
         }
     }
@@ -96,10 +96,10 @@ impl Driver {
                     visible,
                 },
             ) => {
-                seams::pass(Seam::Committed);
+                self.machine.pass(Failpoint::Committed);
                 self.stored(committed, records);
                 self.carry_out(after, visible);
-                seams::pass(Seam::Effected);
+                self.machine.pass(Failpoint::Effected);
             }
             (Ok(_), Flight::Probe) => {
                 tracing::info!("there is room on the disk again");

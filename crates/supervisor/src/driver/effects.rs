@@ -245,7 +245,7 @@ impl Driver {
             scan
         };
         let marker = launch.as_str().to_owned();
-        let driver = self.to_self.clone();
+        let (driver, machine) = (self.to_self.clone(), self.machine.clone());
         let span = tracing::info_span!("launch", %member, %launch);
         tokio::task::spawn_local(tracing::Instrument::instrument(
             async move {
@@ -253,17 +253,17 @@ impl Driver {
                 wait_for_hosted(gone, &launch, &driver).await;
                 loop {
                     let result = match (scan, root) {
-                        (Scan::ProcessAlone, Some(root)) => end_process(root).await,
+                        (Scan::ProcessAlone, Some(root)) => machine.end_process(root, END_LIMIT),
                         _ => {
-                            Tree {
+                            let tree = Tree {
                                 root,
                                 sessions: sessions.clone(),
                                 marker: marker.clone(),
-                            }
-                            .end(END_LIMIT)
-                            .await
+                            };
+                            machine.end_tree(tree, END_LIMIT)
                         }
                     };
+                    let result = result.await;
                     match result {
                         Ok(more) => {
                             ended.extend(more.iter().map(|process| process.pid));
@@ -301,7 +301,7 @@ impl Driver {
 
     pub(super) fn tree_ended(&mut self, launch: LaunchId, ended: Vec<u32>) {
         // Its worker may have ended before anything watched it.
-        super::members::reap();
+        self.machine.reap();
         self.note_ended(&launch, &ended, Fate::Ended);
         self.forget(&launch);
         self.urgent(Input::TreeGone { launch });
@@ -423,22 +423,5 @@ async fn wait_for_hosted(
             pids: vec![std::process::id()],
         };
         let _driver_gone = driver.send(survived);
-    }
-}
-
-/// Ends one process that never started another.
-async fn end_process(process: ProcessId) -> Result<Vec<ProcessId>, TreeSurvived> {
-    use agent_team_system::process::{ExitWatch, Signal};
-    let Some(mut watch) = ExitWatch::open(process)? else {
-        return Ok(Vec::new());
-    };
-    watch.signal(Signal::SIGKILL)?;
-    if watch.exited_within(END_LIMIT).await? {
-        Ok(vec![process])
-    } else {
-        Err(TreeSurvived::Alive {
-            survivors: vec![process],
-            ended: Vec::new(),
-        })
     }
 }

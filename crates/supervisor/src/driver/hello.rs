@@ -11,7 +11,7 @@ use subtle::ConstantTimeEq;
 
 use super::attention::Attention;
 use super::members::{Connection, Placing};
-use super::{After, Driver, now};
+use super::{After, Driver};
 use crate::outbox::Reply;
 use crate::view;
 
@@ -129,7 +129,7 @@ impl Driver {
             old.outbox.close();
         }
         tracing::info!(member = %name, launch = %hello.launch, pid = hello.process.pid, "connected");
-        let pid = std::process::id();
+        let pid = self.machine.own_pid();
         let member = Some(welcome);
         hello.reply.ok(&Initialized {
             protocol: hello.protocol,
@@ -156,7 +156,7 @@ impl Driver {
         let member = self.team.member(name);
         if let Some(Life::Draining { kill_at, .. }) = member.map(|member| &member.life) {
             let stop = StopMember {
-                grace_ms: kill_at.since(now()),
+                grace_ms: kill_at.since(self.now()),
                 reason: "asked to stop".to_owned(),
             };
             self.notify(name, &stop);

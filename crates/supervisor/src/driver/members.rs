@@ -9,14 +9,14 @@ use agent_team_protocol::notification::{
 };
 use agent_team_protocol::view::{MessageState, Placement, Waiting};
 use agent_team_protocol::{LaunchId, MemberName, MessageId};
-use agent_team_system::process::{ExitWatch, ProcessId};
-use agent_team_system::spawn;
+use agent_team_system::process::ProcessId;
 use tokio::task::AbortHandle;
 
 use super::attention::Attention;
 use super::hello::Hello;
 use super::{Driver, Message};
 use crate::launch::{Order, Started};
+use crate::machine::Machine;
 use crate::outbox::Outbox;
 
 /// Bytes of text in one delivery, at most; one message may exceed it.
@@ -111,7 +111,14 @@ impl Driver {
             let member = self.team.member_of(launch)?;
             Some(self.wanted_placement(member))
         });
-        placement == Some(Placement::Hosted) || process.is_some_and(is_this_process)
+        placement == Some(Placement::Hosted)
+            || process.is_some_and(|process| self.is_this_process(process))
+    }
+
+    /// A worker in this very process.
+    fn is_this_process(&self, process: ProcessId) -> bool {
+        let is_own = |now: Option<ProcessId>| now == Some(process);
+        process.pid == self.machine.own_pid() && self.machine.process(process.pid).is_ok_and(is_own)
     }
 
     /// The launcher was ordered to start this.
@@ -169,11 +176,11 @@ impl Driver {
         launch: &LaunchId,
         process: ProcessId,
     ) -> AbortHandle {
-        let driver = self.to_self.clone();
+        let (driver, machine) = (self.to_self.clone(), self.machine.clone());
         let span = tracing::info_span!("launch", %member, %launch, pid = process.pid);
         let launch = launch.clone();
         let watch = async move {
-            wait_for_end(process).await;
+            wait_for_end(&*machine, process).await;
             tracing::info!("its process ended");
             let _driver_gone = driver.send(Message::Exited(launch));
         };
@@ -260,6 +267,7 @@ impl Driver {
 
     /// Sends a frame to a member's worker, if it is connected; what it is about is derived again when it connects.
     pub(super) fn notify<N: Notification>(&mut self, member: &MemberName, notification: &N) {
+        let now = self.now();
         let Some(live) = self.connected(member) else {
             return;
         };
@@ -269,7 +277,7 @@ impl Driver {
             tracing::warn!(%member, "does not read: its connection is closed");
             connection.outbox.close();
         }
-        live.expect_answer();
+        live.expect_answer(now);
     }
 
     /// The member's current launch, if it is connected.
@@ -282,6 +290,7 @@ impl Driver {
 
     /// Offers a member what she has not been offered over this connection, as long as it takes more.
     pub(super) fn pump(&mut self, name: &MemberName) {
+        let now = self.now();
         let Some(member) = self.team.member(name) else {
             return;
         };
@@ -325,7 +334,7 @@ impl Driver {
             let _sent = connection.outbox.notify(&Deliver { messages });
         }
         if let Some(newest) = newest {
-            live.expect_answer();
+            live.expect_answer(now);
             let offered = self.offered.entry(name.clone()).or_insert(newest);
             *offered = newest.max(*offered);
         }
@@ -379,31 +388,13 @@ impl Driver {
 
 /// Returns when a process has ended. An error means unknown, not dead: such as when
 /// there is no descriptor left, and then it is tried again.
-async fn wait_for_end(process: ProcessId) {
+async fn wait_for_end(machine: &dyn Machine, process: ProcessId) {
     const AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
     loop {
-        let ended = match ExitWatch::open(process) {
-            Ok(Some(mut watch)) => watch.exited().await,
-            Ok(None) => Ok(()),
-            Err(error) => Err(error),
-        };
-        match ended {
-            Ok(()) => return reap(),
+        match machine.ended(process).await {
+            Ok(()) => return machine.reap(),
             Err(error) => tracing::error!(%error, "its process cannot be watched"),
         }
         tokio::time::sleep(AGAIN).await;
     }
-}
-
-/// Reaps workers that were children of this supervisor.
-pub(super) fn reap() {
-    if let Err(error) = spawn::reap_unwatched() {
-        tracing::warn!(%error, "cannot reap a worker");
-    }
-}
-
-/// A worker in this very process.
-fn is_this_process(process: ProcessId) -> bool {
-    process.pid == std::process::id()
-        && ProcessId::current().is_ok_and(|own| own.start_time == process.start_time)
 }

@@ -12,7 +12,6 @@ mod asked;
 mod attention;
 mod calls;
 mod commit;
-mod committer;
 mod effects;
 mod hello;
 mod members;
@@ -40,7 +39,6 @@ use agent_team_protocol::spec::TeamSpec;
 use agent_team_protocol::view::{CommitView, DriverView, Receipt};
 use agent_team_protocol::{ErrorCode, LaunchId, MemberName, MessageId, Party, Refusal, RunId};
 use agent_team_store::{Archived, Durability, History, JournalEntry, TeamIdentity};
-use agent_team_system::clock;
 use agent_team_system::directories::Directories;
 use agent_team_system::tree::Tree;
 use tokio::sync::{mpsc, oneshot};
@@ -49,12 +47,13 @@ pub(crate) use asked::{Asked, Change, Query, Request};
 pub(crate) use hello::Hello;
 pub(crate) use up::preview;
 
+use crate::committer::Committer;
 use crate::embed::Host;
 use crate::environment::Environment;
 use crate::launch::{FoundPane, Label, Launcher, Started};
+use crate::machine::Machine;
 use crate::outbox::Reply;
 use crate::settings::{Place, PlanSettings};
-use committer::Committer;
 use members::Live;
 use reader::Reader;
 use waiters::{Down, Shape, Waiters};
@@ -170,13 +169,14 @@ pub(crate) enum Notice {
 }
 
 pub(crate) struct Driver {
+    machine: Rc<dyn Machine>,
     identity: Rc<TeamIdentity>,
     directories: Rc<Directories>,
     team: Team,
     /// What the texts in the team's plan say. Refreshed with the team.
     settings: PlanSettings,
     boot: Arc<str>,
-    committer: Committer,
+    committer: Box<dyn Committer>,
     reader: Reader,
     messages: mpsc::UnboundedReceiver<Message>,
     to_self: mpsc::UnboundedSender<Message>,
@@ -197,7 +197,8 @@ pub(crate) struct Driver {
     waiters: Waiters,
     down: Option<Down>,
 
-    live: HashMap<LaunchId, Live>,
+    /// In one order, so that what is done for each is done in it.
+    live: BTreeMap<LaunchId, Live>,
     /// The newest message that each member was offered, by whichever connection.
     offered: BTreeMap<MemberName, MessageId>,
     labels: BTreeMap<MemberName, Label>,
@@ -215,12 +216,6 @@ struct Seed {
 }
 
 impl Seed {
-    fn draw() -> Self {
-        let mut drawn = [0; 24];
-        getrandom::fill(&mut drawn).expect("the kernel gives random bytes once it has booted");
-        Self { drawn, step: 0 }
-    }
-
     fn bytes(&self) -> [u8; 32] {
         let mut bytes = [0; 32];
         bytes[..24].copy_from_slice(&self.drawn);
@@ -277,6 +272,7 @@ enum Storage {
 
 /// All that a driver is started with.
 pub(crate) struct Start {
+    pub(crate) machine: Rc<dyn Machine>,
     pub(crate) identity: TeamIdentity,
     pub(crate) directories: Rc<Directories>,
     pub(crate) boot: Arc<str>,
@@ -291,7 +287,8 @@ impl Driver {
     /// Starts a team's driver from what its store holds.
     pub(crate) fn start(start: Start) -> std::io::Result<DriverHandle> {
         let (to_self, messages) = mpsc::unbounded_channel();
-        let committer = Committer::new(start.opened.writer, start.durability)?;
+        let machine = start.machine;
+        let committer = machine.committer(start.opened.writer, start.durability)?;
         let identity = Rc::new(start.identity);
         let watched = Rc::new(Watched::default());
         let team = start.opened.restored.state;
@@ -300,6 +297,7 @@ impl Driver {
             identity.team.clone(),
             &start.directories,
             start.host,
+            machine.clone(),
             to_self.clone(),
         );
         let mut driver = Self {
@@ -311,13 +309,16 @@ impl Driver {
             team,
             boot: start.boot,
             committer,
-            reader: Reader::new(history.clone()),
+            reader: Reader::new(history.clone(), machine.clone()),
             messages,
             to_self: to_self.clone(),
             notices: start.notices,
             watched: watched.clone(),
             launcher,
-            seed: Seed::draw(),
+            seed: Seed {
+                drawn: machine.random(),
+                step: 0,
+            },
             turn: Turn::default(),
             flight: None,
             storage: Storage::Stored,
@@ -327,11 +328,12 @@ impl Driver {
             next_reply: 0,
             waiters: Waiters::default(),
             down: None,
-            live: HashMap::new(),
+            live: BTreeMap::new(),
             labels: BTreeMap::new(),
             waiting: String::new(),
             subscribers: Vec::new(),
             recent: VecDeque::new(),
+            machine,
         };
         driver.place();
         driver.adopt();
@@ -360,14 +362,15 @@ impl Driver {
                 return self.close(goodbye, done).await;
             }
             let deadline = self.deadline();
-            if deadline.is_some_and(|at| at <= now()) {
+            if deadline.is_some_and(|at| at <= self.now()) {
                 self.deadline_reached();
                 continue;
             }
+            let sleep = sleep_for(deadline.map(|at| at.since(self.now())));
             let mut next = tokio::select! {
                 biased;
                 message = self.messages.recv() => message,
-                () = sleep_until(deadline) => continue,
+                () = sleep => continue,
             };
             let mut room = TURN_MAX;
             while let Some(message) = next {
@@ -443,8 +446,8 @@ impl Driver {
     fn step(&mut self, input: Input) {
         self.seed.step += 1;
         let context = Context {
-            now: now(),
-            wall: clock::wall_ms(),
+            now: self.now(),
+            wall: self.machine.wall_ms(),
             seed: self.seed.bytes(),
         };
         let step = self.team.step(&context, input);
@@ -493,7 +496,7 @@ impl Driver {
     }
 
     fn deadline_reached(&mut self) {
-        if self.team.next_deadline().is_some_and(|at| at <= now()) {
+        if self.team.next_deadline().is_some_and(|at| at <= self.now()) {
             self.urgent(Input::DeadlineReached);
         }
         self.attend();
@@ -527,7 +530,7 @@ impl Driver {
             match agent_team_system::private_file::discard(&file) {
                 Ok(true) => self.untaken(launch),
                 // Taken, or never written: a worker that took it carries the launch's marker.
-                Ok(false) if nobody_carries(&launch) => self.untaken(launch),
+                Ok(false) if self.is_without_process(&launch) => self.untaken(launch),
                 Ok(false) => {}
                 Err(error) => tracing::warn!(%launch, %error, "cannot look for its launch file"),
             }
@@ -567,6 +570,20 @@ impl Driver {
             launch,
             fault: StartFault::Untaken,
         });
+    }
+
+    /// Two looks, as one can miss a process that is between two programs.
+    fn is_without_process(&self, launch: &LaunchId) -> bool {
+        let tree = Tree {
+            marker: launch.as_str().to_owned(),
+            ..Tree::default()
+        };
+        let is_empty = |survivors: std::io::Result<Vec<_>>| survivors.is_ok_and(|it| it.is_empty());
+        (0..2).all(|_| is_empty(self.machine.survivors(&tree)))
+    }
+
+    fn now(&self) -> Tick {
+        Tick(self.machine.monotonic_ms())
     }
 
     fn status(&self) -> DriverView {
@@ -618,15 +635,11 @@ impl Driver {
     }
 }
 
-async fn sleep_until(at: Option<Tick>) {
-    match at {
-        Some(at) => tokio::time::sleep(Duration::from_millis(at.since(now()))).await,
+async fn sleep_for(ms: Option<u64>) {
+    match ms {
+        Some(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
         None => std::future::pending().await,
     }
-}
-
-pub(crate) fn now() -> Tick {
-    Tick(clock::monotonic_ms())
 }
 
 /// What a supervisor before this one may have offered: everything that is still unread.
@@ -656,13 +669,4 @@ fn refuse_all(outboxes: impl IntoIterator<Item = Reply>, refusal: &Refusal) {
     for reply in outboxes {
         reply.refuse(refusal.clone());
     }
-}
-
-/// Whether no process of a launch lives. Two looks, as one can miss a process that is between two programs.
-fn nobody_carries(launch: &LaunchId) -> bool {
-    let tree = Tree {
-        marker: launch.as_str().to_owned(),
-        ..Tree::default()
-    };
-    (0..2).all(|_| tree.survivors().is_ok_and(|survivors| survivors.is_empty()))
 }

@@ -1,12 +1,15 @@
 //! Reading a team's history off the driver, a few readers at a time: threads, memory and descriptors stay bounded however
 //! many calls there are.
 
+use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use agent_team_store::History;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::JoinError;
+
+use crate::machine::Machine;
 
 /// Readers of one team's history at a time.
 const READERS_MAX: usize = 4;
@@ -15,23 +18,32 @@ const READERS_MAX: usize = 4;
 #[derive(Debug, Clone)]
 pub(super) struct Reader(Rc<Shared>);
 
-#[derive(Debug)]
 struct Shared {
     history: History,
+    machine: Rc<dyn Machine>,
     turns: Arc<Semaphore>,
 }
 
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shared = f.debug_struct("Shared");
+        shared
+            .field("history", &self.history)
+            .finish_non_exhaustive()
+    }
+}
+
 /// The right to read once.
-#[derive(Debug)]
 pub(super) struct ReadTurn {
-    history: History,
+    reader: Reader,
     permit: OwnedSemaphorePermit,
 }
 
 impl Reader {
-    pub(super) fn new(history: History) -> Self {
+    pub(super) fn new(history: History, machine: Rc<dyn Machine>) -> Self {
         Self(Rc::new(Shared {
             history,
+            machine,
             turns: Arc::new(Semaphore::new(READERS_MAX)),
         }))
     }
@@ -45,24 +57,30 @@ impl Reader {
     pub(super) async fn turn(&self) -> ReadTurn {
         let permit = self.0.turns.clone().acquire_owned().await;
         ReadTurn {
-            history: self.0.history.clone(),
+            reader: self.clone(),
             permit: permit.expect("the semaphore is never closed"),
         }
     }
 }
 
 impl ReadTurn {
-    /// Reads on a thread that may block. An error is a panic of `read`.
+    /// Reads where work may block. An error is a panic of `read`.
     pub(super) async fn read<T: Send + 'static>(
         self,
         read: impl FnOnce(&History) -> T + Send + 'static,
     ) -> Result<T, JoinError> {
-        let Self { history, permit } = self;
-        tokio::task::spawn_blocking(move || {
+        let Self { reader, permit } = self;
+        let Shared {
+            history, machine, ..
+        } = &*reader.0;
+        let history = history.clone();
+        let (done, result) = oneshot::channel();
+        let work = move || {
             // Held to the end, also when the caller dropped the result.
             let _permit = permit;
-            read(&history)
-        })
-        .await
+            let _reader_gone = done.send(read(&history));
+        };
+        machine.offload(Box::new(work)).await?;
+        Ok(result.await.expect("work that ended has sent its result"))
     }
 }

@@ -17,7 +17,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::asked::Query;
 use super::waiters::Until;
-use super::{Driver, Storage, now};
+use super::{Driver, Storage};
 use crate::outbox::Reply;
 use crate::settings::Place;
 use crate::{convert, view};
@@ -66,7 +66,7 @@ impl Driver {
 
     pub(super) fn team_view(&self) -> TeamView {
         let settings = self.settings.team();
-        let ((account, spent), now) = (self.team.account(), now());
+        let ((account, spent), now) = (self.team.account(), self.now());
         TeamView {
             team: self.identity.team.clone(),
             name: self.identity.name.clone(),

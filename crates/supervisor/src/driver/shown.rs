@@ -6,8 +6,8 @@ use agent_team_protocol::notification::Allowance;
 use agent_team_protocol::view::{MemberState, MemberView, Placement, TeamState};
 use agent_team_protocol::{MemberName, attention};
 
+use super::Driver;
 use super::attention::Attention;
-use super::{Driver, now};
 use crate::launch::{Label, Order};
 use crate::settings::{self, Terminal};
 use crate::view::{self, Outside};
@@ -50,6 +50,7 @@ impl Driver {
         let placement = live.and_then(|live| live.placement).unwrap_or(wanted);
         let outside = Outside {
             settings: self.settings.member(name).ok(),
+            wall_ms: self.machine.wall_ms(),
             placement,
             lost_pane: wanted.has_panes() && placement == Placement::Headless,
             pane: live.and_then(|live| live.pane.clone()),
@@ -58,7 +59,7 @@ impl Driver {
                 && live.is_none_or(|live| live.connection.is_none()),
             waiting: live.and_then(|live| live.waiting.clone()),
         };
-        Some(view::member(&self.team, member, outside, now()))
+        Some(view::member(&self.team, member, outside, self.now()))
     }
 
     pub(super) fn wanted_placement(&self, member: &Member) -> Placement {

@@ -6,7 +6,6 @@ use agent_team_protocol::method::{Subscribe, SubscribeAnswer};
 use agent_team_protocol::notification::{Goodbye, GoodbyeReason, TaskOutput, TransientNotice};
 use agent_team_protocol::{ErrorCode, MemberName, Refusal, Revision, TeamId, rpc};
 use agent_team_store::JournalEntry;
-use agent_team_system::clock;
 use tokio::sync::mpsc;
 
 use super::reader::Reader as HistoryReader;
@@ -115,7 +114,7 @@ impl Driver {
             task: output.task,
             text: output.text,
             said: output.said,
-            at: clock::wall_ms(),
+            at: self.machine.wall_ms(),
         };
         let line: Arc<str> = rpc::notification(&notice).into();
         self.send_to_subscribers(&line, true);

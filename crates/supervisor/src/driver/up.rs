@@ -1,7 +1,7 @@
 //! `up`: what is wanted becomes one change of the core, or is only told.
 
 use agent_team_core::input::UpPlan;
-use agent_team_core::{Answer, Call, CallKey, Context, Effect, Input, Origin, ReplyTo, Team};
+use agent_team_core::{Answer, Call, CallKey, Context, Effect, Input, Origin, ReplyTo, Team, Tick};
 use agent_team_protocol::method::{Change, ChangeKind, UpAnswer};
 use agent_team_protocol::spec::TeamSpec;
 use agent_team_protocol::view::Placement;
@@ -9,7 +9,7 @@ use agent_team_protocol::{ErrorCode, Refusal, TeamId};
 use agent_team_system::private_file;
 
 use super::waiters::Shape;
-use super::{Driver, WantedTeam, now};
+use super::{Driver, WantedTeam};
 use crate::outbox::Reply;
 use crate::settings::Place;
 use crate::{convert, permission};
@@ -42,7 +42,13 @@ impl Driver {
         }
         let plan = convert::up_plan(spec, place.clone(), &self.team);
         // What is refused must leave no environment behind: that is what marks a team as up.
-        let answer = match would_answer(&self.team, &self.identity.team, &place, plan.clone()) {
+        let answer = match would_answer(
+            &self.team,
+            &self.identity.team,
+            &place,
+            plan.clone(),
+            self.now(),
+        ) {
             Ok(answer) => answer,
             Err(refusal) => return reply.refuse(refusal),
         };
@@ -91,7 +97,7 @@ impl Driver {
 }
 
 /// What `up` would tell of a team that begins with it.
-pub(crate) fn preview(spec: &TeamSpec, place: &Place) -> Result<UpAnswer, Refusal> {
+pub(crate) fn preview(spec: &TeamSpec, place: &Place, now: Tick) -> Result<UpAnswer, Refusal> {
     let nobody = Team::default();
     let plan = convert::up_plan(spec.clone(), place.clone(), &nobody);
     would_answer(
@@ -99,6 +105,7 @@ pub(crate) fn preview(spec: &TeamSpec, place: &Place) -> Result<UpAnswer, Refusa
         &TeamId::new(&spec.name, &spec.project),
         place,
         plan,
+        now,
     )
 }
 
@@ -108,9 +115,10 @@ fn would_answer(
     id: &TeamId,
     place: &Place,
     plan: UpPlan,
+    now: Tick,
 ) -> Result<UpAnswer, Refusal> {
     let context = Context {
-        now: now(),
+        now,
         wall: 0,
         seed: [0; 32],
     };

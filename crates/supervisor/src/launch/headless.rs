@@ -5,21 +5,21 @@ use std::ffi::OsString;
 use agent_team_core::member::ProcessStamp;
 use agent_team_protocol::launch::LAUNCH_MARKER;
 use agent_team_protocol::view::Placement;
-use agent_team_system::spawn::{ProgramSpec, spawn_session};
+use agent_team_system::spawn::ProgramSpec;
 
 use super::{LaunchOrder, Running, arguments};
+use crate::machine::Machine;
 
-pub(super) fn start(order: &LaunchOrder) -> Result<Running, String> {
+pub(super) fn start(machine: &dyn Machine, order: &LaunchOrder) -> Result<Running, String> {
     let spec = ProgramSpec {
         program: order.program.clone(),
         args: arguments(order),
         env: environment(order),
         cwd: "/".into(),
     };
-    let child = spawn_session(&spec, None)
+    let process = machine
+        .start(&spec)
         .map_err(|error| format!("{}: {error}", order.program.display()))?;
-    // The driver sees its end, as that of any worker, and reaps it.
-    let process = child.unwatched();
     Ok(Running {
         process: ProcessStamp {
             pid: process.pid,

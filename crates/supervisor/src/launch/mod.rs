@@ -14,6 +14,7 @@ pub(crate) mod tmux;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ use agent_team_protocol::method::{AttachAnswer, CallerTerminal, Reopened};
 use agent_team_protocol::spec::{Colour, Engine};
 use agent_team_protocol::view::{Fate, Placement, Receipt, ReceiptKind};
 use agent_team_protocol::{ErrorCode, LaunchId, MemberName, Refusal, TeamId};
-use agent_team_system::daemon::{self, FindBinaryError};
+use agent_team_system::daemon::FindBinaryError;
 use agent_team_system::directories::Directories;
 use agent_team_system::process::ProcessId;
 use tokio::sync::{mpsc, oneshot};
@@ -34,6 +35,7 @@ use crate::embed::Host;
 use crate::launch::host::HostProcess;
 use crate::launch::hosted::HostedWorkers;
 use crate::launch::panes::Panes;
+use crate::machine::Machine;
 use crate::settings::Place;
 
 /// How long what a border says may be behind: a team that starts, or a task that follows another, is one call of tmux.
@@ -142,8 +144,9 @@ pub(crate) struct Lend {
 }
 
 /// The driver's end.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Launcher {
+    machine: Rc<dyn Machine>,
     /// Workers have no processes of their own.
     hosts: bool,
     orders: mpsc::UnboundedSender<Order>,
@@ -154,11 +157,13 @@ impl Launcher {
         team: TeamId,
         directories: &Directories,
         host: Option<Arc<dyn Host>>,
+        machine: Rc<dyn Machine>,
         driver: mpsc::UnboundedSender<Message>,
     ) -> Self {
         let hosts = host.is_some();
         let (orders, taken) = mpsc::unbounded_channel();
         let task = Task {
+            machine: machine.clone(),
             directories: directories.clone(),
             panes: None,
             process: HostProcess::new(directories.host_socket(team.as_str()), driver.clone()),
@@ -168,7 +173,11 @@ impl Launcher {
             driver,
         };
         tokio::task::spawn_local(task.run(taken));
-        Self { hosts, orders }
+        Self {
+            machine,
+            hosts,
+            orders,
+        }
     }
 
     /// Whether workers run within this process, and nowhere else.
@@ -181,7 +190,7 @@ impl Launcher {
         if self.hosts {
             return Ok(PathBuf::new());
         }
-        daemon::sibling_binary(engine.worker())
+        self.machine.worker_program(engine)
     }
 
     pub(crate) fn order(&self, order: Order) {
@@ -221,6 +230,7 @@ impl Labels {
 }
 
 struct Task {
+    machine: Rc<dyn Machine>,
     team: TeamId,
     directories: Directories,
     /// `None`: everybody is headless.
@@ -318,7 +328,7 @@ impl Task {
             let running = match start.placement {
                 Placement::Hosted => self.process.start(&start).await,
                 Placement::Tmux | Placement::Iterm | Placement::Headless | Placement::Unknown => {
-                    headless::start(&start)
+                    headless::start(&*self.machine, &start)
                 }
             };
             self.tell(start, running);
@@ -333,7 +343,7 @@ impl Task {
                     // The user has closed what the team was shown in; the team goes on.
                     Err(why) if gone => {
                         tracing::warn!(member = %start.member, why, "started headless instead of in a pane");
-                        headless::start(&start)
+                        headless::start(&*self.machine, &start)
                     }
                     outcome => outcome,
                 };

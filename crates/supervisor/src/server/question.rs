@@ -139,7 +139,7 @@ impl Server {
         }
         if fresh || !was_there {
             // Before anything of it is made, and before what was there is removed.
-            let answer = driver::preview(&spec, &place)?;
+            let answer = driver::preview(&spec, &place, self.now())?;
             if dry_run {
                 return Ok(Wanted::Told(answer));
             }
@@ -165,7 +165,7 @@ impl Server {
             tell(&driver, Message::Status(reply));
             teams.extend(status.await);
         }
-        let pid = std::process::id();
+        let pid = self.machine.own_pid();
         SupervisorView {
             pid,
             build: BUILD.to_owned(),

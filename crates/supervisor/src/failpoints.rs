@@ -4,7 +4,7 @@
 
 /// A point between two steps that must not be torn apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Seam {
+pub enum Failpoint {
     /// Decided and applied, not stored.
     Decided,
     /// Stored, nothing done about it.
@@ -16,32 +16,32 @@ pub(crate) enum Seam {
 }
 
 #[cfg(not(debug_assertions))]
-pub(crate) fn pass(_: Seam) {}
+pub(crate) fn pass(_: Failpoint) {}
 
 #[cfg(debug_assertions)]
-pub(crate) fn pass(seam: Seam) {
+pub(crate) fn pass(point: Failpoint) {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use agent_team_system::process::{ProcessId, Signal};
 
-    static PLAN: OnceLock<Option<(Seam, AtomicU64)>> = OnceLock::new();
+    static PLAN: OnceLock<Option<(Failpoint, AtomicU64)>> = OnceLock::new();
     let plan = PLAN.get_or_init(|| {
         let text = std::env::var("AGENT_TEAM_CRASH_AT").ok()?;
         let (name, nth) = text.split_once(':')?;
-        let seams = [
-            Seam::Decided,
-            Seam::Committed,
-            Seam::Effected,
-            Seam::Replied,
+        let points = [
+            Failpoint::Decided,
+            Failpoint::Committed,
+            Failpoint::Effected,
+            Failpoint::Replied,
         ];
-        let seam = seams
+        let point = points
             .into_iter()
-            .find(|seam| format!("{seam:?}").eq_ignore_ascii_case(name))?;
-        Some((seam, AtomicU64::new(nth.parse().ok()?)))
+            .find(|point| format!("{point:?}").eq_ignore_ascii_case(name))?;
+        Some((point, AtomicU64::new(nth.parse().ok()?)))
     });
     if let Some((planned, left)) = plan
-        && *planned == seam
+        && *planned == point
         && left.fetch_sub(1, Ordering::Relaxed) == 1
         && let Ok(own) = ProcessId::current()
     {

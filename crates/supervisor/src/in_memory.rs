@@ -1,0 +1,71 @@
+//! A supervisor without a socket, a lock or signals: the same server, drivers and stores, on a machine and connections
+//! that its caller hands to it. Called by the simulation of the `tests` package.
+//!
+//! Everything that it does happens in tasks of the `LocalSet` within which it was started. Dropping that `LocalSet` at
+//! any moment is to it what `kill -9` is to a process.
+
+use std::fmt;
+use std::rc::Rc;
+
+use agent_team_protocol::notification::GoodbyeReason;
+use agent_team_store::Durability;
+use agent_team_system::connection::{FrameReader, FrameWriter};
+use agent_team_system::directories::{Directories, DirectoriesError};
+use agent_team_system::socket::Peer;
+use tokio::sync::mpsc;
+
+use crate::machine::Machine;
+use crate::server::Server;
+use crate::teams::Teams;
+
+/// See the module. Clones are the same supervisor.
+#[derive(Clone)]
+pub struct InMemorySupervisor {
+    server: Rc<Server>,
+}
+
+impl fmt::Debug for InMemorySupervisor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InMemorySupervisor").finish_non_exhaustive()
+    }
+}
+
+impl InMemorySupervisor {
+    /// Starts, and restores the teams that were up. Must be called within a `LocalSet`.
+    ///
+    /// # Errors
+    /// When the directories cannot be used.
+    pub fn start(
+        machine: Rc<dyn Machine>,
+        directories: Directories,
+        durability: Durability,
+        boot: &str,
+    ) -> Result<Self, DirectoriesError> {
+        let directories = Rc::new(directories);
+        directories.prepare()?;
+        // What ends a daemon does not end this one: its caller decides.
+        let (notices, _) = mpsc::unbounded_channel();
+        let (ending, _) = mpsc::unbounded_channel();
+        let boot = boot.into();
+        let teams = Teams::new(
+            machine.clone(),
+            directories.clone(),
+            boot,
+            durability,
+            notices,
+        );
+        teams.restore();
+        let server = Rc::new(Server::new(machine, teams, directories, ending));
+        Ok(Self { server })
+    }
+
+    /// Serves one connection until it ends.
+    pub async fn serve(self, reader: FrameReader, writer: FrameWriter, peer: Peer) {
+        self.server.serve(reader, writer, peer).await;
+    }
+
+    /// Closes every team and every connection in an orderly way.
+    pub async fn close(&self, goodbye: GoodbyeReason) {
+        self.server.close(goodbye).await;
+    }
+}

@@ -1,0 +1,175 @@
+//! What a supervisor needs of the machine it runs on: time, randomness, its workers' processes, and where blocking work
+//! is done. Called by the server, the drivers and the launchers.
+//!
+//! [`ThisMachine`] is the real one. The simulation of the `tests` package brings another one, whose time is virtual and
+//! whose processes are tasks; so nothing else in this crate may read a clock that decides anything, start or end a
+//! worker's process, or move work to a thread. Panes, hosted members and hooks are outside: they start programs of
+//! their own.
+
+use std::io;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::time::Duration;
+
+use agent_team_protocol::spec::Engine;
+use agent_team_store::{Durability, Writer};
+use agent_team_system::clock;
+use agent_team_system::daemon::{self, FindBinaryError};
+use agent_team_system::process::{ExitWatch, ProcessId, Signal};
+use agent_team_system::spawn::{self, ProgramSpec, spawn_session};
+use agent_team_system::tree::{Tree, TreeSurvived};
+use tokio::task::JoinError;
+
+pub use crate::committer::{Answer, Committer, Submitted};
+pub use crate::failpoints::Failpoint;
+
+/// A result that comes later, on this thread.
+pub type Later<T> = Pin<Box<dyn Future<Output = T>>>;
+
+/// See the module.
+pub trait Machine {
+    /// Milliseconds since an arbitrary point of this boot: what deadlines are compared with.
+    fn monotonic_ms(&self) -> u64;
+
+    /// Milliseconds of Unix time, for display only.
+    fn wall_ms(&self) -> u64;
+
+    /// Fresh random bytes, once for each start of a driver.
+    fn random(&self) -> [u8; 24];
+
+    /// The pid of the supervisor.
+    fn own_pid(&self) -> u32;
+
+    /// The process that has this pid now.
+    fn process(&self, pid: u32) -> io::Result<Option<ProcessId>>;
+
+    /// The program of an engine's workers.
+    fn worker_program(&self, engine: Engine) -> Result<PathBuf, FindBinaryError>;
+
+    /// Starts a program without a terminal in a session of its own, which outlives the supervisor.
+    fn start(&self, program: &ProgramSpec) -> io::Result<ProcessId>;
+
+    /// Returns when the process has ended. An error means unknown, not dead.
+    fn ended(&self, process: ProcessId) -> Later<io::Result<()>>;
+
+    /// Kills one process that never started another, and waits until it has ended.
+    fn end_process(
+        &self,
+        process: ProcessId,
+        limit: Duration,
+    ) -> Later<Result<Vec<ProcessId>, TreeSurvived>>;
+
+    /// Kills all processes of a launch, and waits until they have ended.
+    fn end_tree(&self, tree: Tree, limit: Duration) -> Later<Result<Vec<ProcessId>, TreeSurvived>>;
+
+    /// The living processes of a launch.
+    fn survivors(&self, tree: &Tree) -> io::Result<Vec<ProcessId>>;
+
+    /// Reaps workers that were children of this supervisor and have ended.
+    fn reap(&self);
+
+    /// Where a team's commits happen.
+    fn committer(&self, writer: Writer, durability: Durability) -> io::Result<Box<dyn Committer>>;
+
+    /// Does work that may block, off the supervisor's thread. An error is a panic of the work.
+    fn offload(&self, work: Box<dyn FnOnce() + Send>) -> Later<Result<(), JoinError>>;
+
+    /// Is told of each failpoint that is passed. A crash there ends the supervisor.
+    fn pass(&self, point: Failpoint);
+}
+
+/// The machine that this process runs on.
+#[derive(Debug)]
+pub(crate) struct ThisMachine;
+
+impl Machine for ThisMachine {
+    fn monotonic_ms(&self) -> u64 {
+        clock::monotonic_ms()
+    }
+
+    fn wall_ms(&self) -> u64 {
+        clock::wall_ms()
+    }
+
+    fn random(&self) -> [u8; 24] {
+        let mut bytes = [0; 24];
+        getrandom::fill(&mut bytes).expect("the kernel gives random bytes once it has booted");
+        bytes
+    }
+
+    fn own_pid(&self) -> u32 {
+        std::process::id()
+    }
+
+    fn process(&self, pid: u32) -> io::Result<Option<ProcessId>> {
+        ProcessId::of(pid)
+    }
+
+    fn worker_program(&self, engine: Engine) -> Result<PathBuf, FindBinaryError> {
+        daemon::sibling_binary(engine.worker())
+    }
+
+    fn start(&self, program: &ProgramSpec) -> io::Result<ProcessId> {
+        // The driver sees its end, as that of any worker, and reaps it.
+        Ok(spawn_session(program, None)?.unwatched())
+    }
+
+    fn ended(&self, process: ProcessId) -> Later<io::Result<()>> {
+        Box::pin(async move {
+            match ExitWatch::open(process)? {
+                Some(mut watch) => watch.exited().await,
+                None => Ok(()),
+            }
+        })
+    }
+
+    fn end_process(
+        &self,
+        process: ProcessId,
+        limit: Duration,
+    ) -> Later<Result<Vec<ProcessId>, TreeSurvived>> {
+        Box::pin(async move {
+            let Some(mut watch) = ExitWatch::open(process)? else {
+                return Ok(Vec::new());
+            };
+            watch.signal(Signal::SIGKILL)?;
+            if watch.exited_within(limit).await? {
+                Ok(vec![process])
+            } else {
+                Err(TreeSurvived::Alive {
+                    survivors: vec![process],
+                    ended: Vec::new(),
+                })
+            }
+        })
+    }
+
+    fn end_tree(&self, tree: Tree, limit: Duration) -> Later<Result<Vec<ProcessId>, TreeSurvived>> {
+        Box::pin(async move { tree.end(limit).await })
+    }
+
+    fn survivors(&self, tree: &Tree) -> io::Result<Vec<ProcessId>> {
+        tree.survivors()
+    }
+
+    fn reap(&self) {
+        if let Err(error) = spawn::reap_unwatched() {
+            tracing::warn!(%error, "cannot reap a worker");
+        }
+    }
+
+    fn committer(&self, writer: Writer, durability: Durability) -> io::Result<Box<dyn Committer>> {
+        Ok(match durability {
+            Durability::Process => Box::new(crate::committer::Inline(Box::new(writer))),
+            Durability::Power => Box::new(crate::committer::Threaded::start(writer)?),
+        })
+    }
+
+    fn offload(&self, work: Box<dyn FnOnce() + Send>) -> Later<Result<(), JoinError>> {
+        Box::pin(tokio::task::spawn_blocking(work))
+    }
+
+    fn pass(&self, point: Failpoint) {
+        crate::failpoints::pass(point);
+    }
+}
