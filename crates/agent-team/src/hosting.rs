@@ -132,7 +132,7 @@ async fn work(crew: &Crew, launch_file: &Path) -> Result<(), RunError> {
             let model = model.map(Arc::clone);
             launch.think(model).await?
         }
-        (None, engine @ spec::Engine::Unknown) => return Err(RunError::Engine(engine).into()),
+        (None, engine @ spec::Engine::Unknown) => return Err(RunError::Engine(engine)),
     };
     Ok(())
 }
