@@ -1,23 +1,20 @@
 //! What one client, or a hundred teams, may cost the supervisor: threads, descriptors, calls that wait.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use agent_team_protocol::ErrorCode;
 use agent_team_protocol::method::{
-    CallerTerminal, ListMessages, MessageList, Nothing, SupervisorStatus, TeamShow, TeamUp,
-    TeamWait, Up,
+    AddTask, ListMessages, ListTasks, MessageList, Nothing, SupervisorStatus, TaskAdd, TaskList,
+    TeamShow, TeamUp, TeamWait,
 };
-use agent_team_protocol::permissions::{Permissions, Stance};
-use agent_team_protocol::spec::{
-    AgentSpec, Budget, ClaimPolicy, Engine, Hooks, Layout, Limits, MemberSpec, PlacementChoice,
-    TeamSpec,
-};
+use agent_team_protocol::spec::TaskSpec;
 use agent_team_protocol::view::{SupervisorView, TaskState};
 use agent_team_system::client::CallError;
-use agent_team_tests::{Rig, together};
+use agent_team_tests::{Rig, together, until, within};
+use tokio::io::AsyncReadExt;
+use tokio::net::UnixStream;
 
-use crate::teams::{assigned, headless, task};
+use crate::teams::{assigned, headless, task, up_call};
 
 /// Threads of a process.
 fn threads(pid: u32) -> usize {
@@ -88,59 +85,20 @@ async fn the_soft_limit_is_raised_for_the_supervisor_alone() {
     assert_eq!(rig.written("soft").await, "300");
 }
 
-/// `up` of a team of members that do nothing.
-fn up(rig: &Rig, name: &str, members: &[&str]) -> Up {
-    let project = rig.root().join(name);
-    fs::create_dir_all(&project).unwrap();
-    let member = |name: &&str| MemberSpec {
-        name: name.parse().unwrap(),
-        role: "worker".parse().unwrap(),
-        lead: false,
-        engine: Engine::Command,
-        colour: None,
-        cwd: project.clone(),
-        env: BTreeMap::new(),
-        claim: ClaimPolicy::Assigned,
-        placement: None,
-        agent: AgentSpec::default(),
-        budget: Budget::default(),
-    };
-    Up {
-        spec: TeamSpec {
-            name: name.parse().unwrap(),
-            project: project.clone(),
-            placement: PlacementChoice::Headless,
-            layout: Layout::Tiled,
-            limits: Limits::default(),
-            hooks: Hooks::default(),
-            permissions: Permissions::default(),
-            own_permissions: Vec::new(),
-            stance: Stance::default(),
-            roles: Vec::new(),
-            members: members.iter().map(member).collect(),
-            tasks: Vec::new(),
-            trusted: Vec::new(),
-        },
-        environment: BTreeMap::new(),
-        named: BTreeSet::new(),
-        secrets: BTreeMap::new(),
-        terminal: CallerTerminal::default(),
-        dry_run: false,
-        fresh: false,
-    }
-}
-
 #[tokio::test]
-async fn a_hundred_teams_fit_into_1024_descriptors() {
+async fn a_hundred_teams_of_four_fit_into_1024_descriptors() {
     const TEAMS: usize = 100;
     let mut rig = headless(&["ada"], "");
     rig.script_supervisor("ulimit -n 1024\nexec \"$SUPERVISOR\"\n");
     rig.ok(["up"]).await;
     let user = rig.user().await;
-    for teams in (1..TEAMS).collect::<Vec<_>>().chunks(10) {
-        let ups = teams.iter().map(|number| {
+    for numbers in (1..TEAMS).collect::<Vec<_>>().chunks(10) {
+        let ups = numbers.iter().map(|number| {
             let name = format!("team-{number}");
-            user.call::<TeamUp>(up(&rig, &name, &["ada"]), None)
+            let project = rig.root().join(&name);
+            fs::create_dir_all(&project).unwrap();
+            let members = ["ada", "ben", "cleo", "dora"];
+            user.call::<TeamUp>(up_call(&project, &name, &members), None)
         });
         for up in together(ups).await {
             up.unwrap();
@@ -149,8 +107,94 @@ async fn a_hundred_teams_fit_into_1024_descriptors() {
     let status = status(&rig).await;
     assert_eq!((status.teams.len(), status.descriptors_max), (TEAMS, 1024));
     eprintln!(
-        "{} descriptors for {TEAMS} teams of one member",
+        "{} descriptors for {TEAMS} teams of four",
         status.descriptors
     );
     rig.run(["ps"]).await.expect(0).says("ada");
+}
+
+/// Of 128 descriptors a supervisor uses half for clients, and three quarters for all connections.
+#[tokio::test]
+async fn connections_are_limited_and_freed() {
+    const CLIENTS: usize = 64;
+    const CONNECTIONS: usize = 96;
+    let mut rig = headless(&["ada"], "");
+    rig.script_supervisor("ulimit -n 128\nexec \"$SUPERVISOR\"\n");
+    rig.ok(["up"]).await;
+    assert_eq!(status(&rig).await.descriptors_max, 128);
+    let mut clients = Vec::new();
+    for _ in 0..CLIENTS {
+        clients.push(rig.user().await);
+    }
+    let refused = rig.refused(4, ["ps"]).await;
+    assert_eq!(refused["code"], "too_many_calls", "{refused}");
+    clients.truncate(CLIENTS - 4);
+    rig.ok(["ps"]).await;
+
+    // Connections that say nothing count until they are ended, after 2 s. Ada's is among them.
+    let silent = async || {
+        UnixStream::connect(rig.directories().socket())
+            .await
+            .unwrap()
+    };
+    let mut held = Vec::new();
+    for _ in clients.len() + 1..=CONNECTIONS {
+        held.push(silent().await);
+    }
+    let mut byte = [0];
+    let last = held.last_mut().expect("there are some");
+    let read = within("the end of the connection", last.read(&mut byte)).await;
+    assert_eq!(read.unwrap(), 0, "it is closed without an answer");
+    // Repeated until there is room again.
+    until("a free connection", async || {
+        let output = rig.run(["ps"]).await;
+        (output.code == 0).then_some(())
+    })
+    .await;
+    drop(held);
+}
+
+/// The most memory that a process has had, in KiB.
+fn peak(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+    let number = line.and_then(|line| line.split_whitespace().nth(1));
+    number.expect("a number").parse().unwrap()
+}
+
+#[tokio::test]
+async fn queued_listings_hold_no_tasks() {
+    const TASKS: usize = 500;
+    const CLIENTS: usize = 60;
+    let rig = assigned(&["ada"], "");
+    rig.ok(["up"]).await;
+    let user = rig.user().await;
+    for numbers in (0..TASKS).collect::<Vec<_>>().chunks(50) {
+        let adds = numbers.iter().map(|number| {
+            let spec = TaskSpec {
+                title: format!("Task {number}"),
+                description: "x".repeat(16 << 10),
+                ..TaskSpec::default()
+            };
+            user.call::<TaskAdd>(AddTask { spec }, None)
+        });
+        for added in together(adds).await {
+            added.unwrap();
+        }
+    }
+    let mut clients = Vec::new();
+    for _ in 0..CLIENTS {
+        clients.push(rig.user().await);
+    }
+    let pid = status(&rig).await.pid;
+    let before = peak(pid);
+    let listings = clients
+        .iter()
+        .map(|client| client.call::<TaskList>(ListTasks::default(), None));
+    for listed in together(listings).await {
+        assert!(listed.unwrap().more);
+    }
+    // The board is 8 MB. Each listing that waits for a reader would hold its copy of it.
+    let grown = peak(pid) - before;
+    assert!(grown < 128 << 10, "{grown} KiB");
 }

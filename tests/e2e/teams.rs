@@ -1,5 +1,10 @@
 //! The team files that most tests begin with.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use agent_team_file::Reading;
+use agent_team_protocol::method::{CallerTerminal, Up};
 use agent_team_tests::Rig;
 
 /// Members of the role `worker` without a terminal, who take what is ready; `rest` is more of the file.
@@ -33,4 +38,25 @@ pub(crate) fn file(members: &[&str], placement: &str, claim: &str, rest: &str) -
 /// A task of the file, `more` being further keys.
 pub(crate) fn task(title: &str, run: &str, more: &str) -> String {
     format!("[[task]]\ntitle = {title:?}\nrun = {run:?}\n{more}\n")
+}
+
+/// The call `up`, as a client that checks nothing itself sends it, of a team of members that take nothing.
+pub(crate) fn up_call(project: &Path, name: &str, members: &[&str]) -> Up {
+    let project = project.canonicalize().expect("it is there");
+    let text = file(members, "headless", "assigned", "").replace("demo", name);
+    let reading = Reading {
+        here: &project,
+        settings: None,
+        variables: None,
+        own: None,
+    };
+    Up {
+        spec: agent_team_file::of_text(&text, &project, reading).expect("it is a team"),
+        environment: BTreeMap::new(),
+        named: BTreeSet::new(),
+        secrets: BTreeMap::new(),
+        terminal: CallerTerminal::default(),
+        dry_run: false,
+        fresh: false,
+    }
 }

@@ -1,19 +1,12 @@
 //! `up`: starts the team of a project, waits for it, says what it would do, and changes only what changed.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use agent_team_protocol::method::{CallerTerminal, TeamUp, Up};
-use agent_team_protocol::permissions::{Permissions, Stance};
-use agent_team_protocol::spec::{
-    AgentSpec, Budget, ClaimPolicy, Engine, Hooks, Layout, Limits, MemberSpec, PlacementChoice,
-    TeamSpec,
-};
+use agent_team_protocol::method::TeamUp;
 use agent_team_protocol::view::{MemberState, TaskState};
 use agent_team_system::client::CallError;
 use agent_team_tests::Rig;
 use serde_json::{Value, json};
 
-use crate::teams::{assigned, file, headless, task};
+use crate::teams::{assigned, file, headless, task, up_call};
 
 #[tokio::test]
 async fn members_claim_ready_tasks_and_report_how_they_ended() {
@@ -384,43 +377,9 @@ async fn a_fresh_start_that_is_refused_keeps_what_is_there() {
     // Its supervisor stays for this listener.
     let _listener = rig.user().await;
     rig.ok(["down"]).await;
-    // From a client that does not look for itself.
-    let member = |name: &str| MemberSpec {
-        name: name.parse().unwrap(),
-        role: "worker".parse().unwrap(),
-        lead: false,
-        engine: Engine::Command,
-        colour: None,
-        cwd: rig.project(),
-        env: BTreeMap::new(),
-        claim: ClaimPolicy::Assigned,
-        placement: None,
-        agent: AgentSpec::default(),
-        budget: Budget::default(),
-    };
-    let twice = Up {
-        spec: TeamSpec {
-            name: "demo".parse().unwrap(),
-            project: rig.project(),
-            placement: PlacementChoice::Headless,
-            layout: Layout::Tiled,
-            limits: Limits::default(),
-            hooks: Hooks::default(),
-            permissions: Permissions::default(),
-            own_permissions: Vec::new(),
-            stance: Stance::default(),
-            roles: Vec::new(),
-            members: vec![member("ada"), member("ada")],
-            tasks: Vec::new(),
-            trusted: Vec::new(),
-        },
-        environment: BTreeMap::new(),
-        named: BTreeSet::new(),
-        secrets: BTreeMap::new(),
-        terminal: CallerTerminal::default(),
-        dry_run: false,
-        fresh: true,
-    };
+    let mut twice = up_call(&rig.project(), "demo", &["ada"]);
+    twice.spec.members.push(twice.spec.members[0].clone());
+    twice.fresh = true;
     let user = rig.user().await;
     let refused = user.call::<TeamUp>(twice, None).await;
     assert!(matches!(refused, Err(CallError::Refused(_))), "{refused:?}");

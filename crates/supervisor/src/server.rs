@@ -189,8 +189,19 @@ impl Server {
         }
     }
 
-    /// Serves one connection until it ends.
-    pub(crate) async fn serve(
+    /// Serves one connection until it ends. It counts at once: of a burst, several are accepted before the first of their
+    /// tasks runs.
+    pub(crate) fn serve(
+        self: Rc<Self>,
+        reader: FrameReader,
+        writer: FrameWriter,
+        peer: Peer,
+    ) -> impl Future<Output = ()> {
+        self.connections.set(self.connections.get() + 1);
+        self.serve_counted(reader, writer, peer)
+    }
+
+    async fn serve_counted(
         self: Rc<Self>,
         mut reader: FrameReader,
         writer: FrameWriter,
@@ -198,7 +209,6 @@ impl Server {
     ) {
         reader.set_limit(FIRST_FRAME_MAX);
         let outbox = Outbox::start(writer);
-        self.connections.set(self.connections.get() + 1);
         self.serve_frames(&mut reader, &outbox, peer).await;
         outbox.close();
         self.connections.set(self.connections.get() - 1);

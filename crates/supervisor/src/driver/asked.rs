@@ -13,6 +13,7 @@ use agent_team_protocol::rule::CheckRules;
 use agent_team_protocol::{MemberName, RequestId, RunId, TaskId};
 
 use super::WantedTeam;
+use super::reader::ReadTurn;
 use crate::outbox::Reply;
 
 /// One call for one team.
@@ -53,6 +54,8 @@ pub(crate) enum Query {
     FindLog(MemberName),
     ListMessages(ListMessages),
     ListTasks(ListTasks),
+    /// The same, when it may read.
+    ReadTasks(ListTasks, ReadTurn),
     ShowTask(TaskId),
     Wait,
     WaitForRun(RunId),

@@ -114,6 +114,12 @@ pub(crate) enum Message {
         launch: LaunchId,
         reason: String,
     },
+    /// The next part of something to be answered from the state.
+    Read {
+        by: Origin,
+        reply: Reply,
+        query: Query,
+    },
     /// A subscriber has read history up to here.
     CaughtUp(subscribers::Reader),
     PanesFound(Vec<FoundPane>),
@@ -431,6 +437,9 @@ impl Driver {
             }
             Message::IdleRefused { launch, reason } => {
                 self.step(Input::IdleRefused { launch, reason })
+            }
+            Message::Read { by, reply, query } => {
+                self.turn.after.push(After::Read { by, reply, query });
             }
             Message::CaughtUp(reader) => self.caught_up(reader),
             Message::PanesFound(panes) => self.panes_found(panes),

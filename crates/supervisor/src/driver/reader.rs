@@ -34,7 +34,8 @@ impl fmt::Debug for Shared {
 }
 
 /// The right to read once.
-pub(super) struct ReadTurn {
+#[derive(Debug)]
+pub(crate) struct ReadTurn {
     reader: Reader,
     permit: OwnedSemaphorePermit,
 }

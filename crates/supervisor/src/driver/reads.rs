@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use agent_team_core::Origin;
+use agent_team_core::{Origin, Team};
 use agent_team_protocol::method::{
     ListMessages, ListRounds, ListTasks, LogAnswer, Memory, MessageListAnswer, ReadTranscript,
     RoundListAnswer, TranscriptPage,
@@ -14,10 +14,12 @@ use agent_team_protocol::{ErrorCode, MemberName, Party, Refusal, Revision, RunId
 use agent_team_store::StoredMessage;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
+use tokio::task::JoinError;
 
 use super::asked::Query;
+use super::reader::ReadTurn;
 use super::waiters::Until;
-use super::{Driver, Storage};
+use super::{Driver, Message, Storage};
 use crate::outbox::Reply;
 use crate::settings::Place;
 use crate::{convert, view};
@@ -49,7 +51,8 @@ impl Driver {
                 }
             }
             Query::ListMessages(list) => self.list_messages(reply, list),
-            Query::ListTasks(list) => self.list_tasks(reply, list),
+            Query::ListTasks(list) => self.list_tasks(by, reply, list),
+            Query::ReadTasks(list, turn) => self.read_tasks(reply, &list, turn),
             Query::ShowTask(task) => self.show_task(reply, task),
             Query::WaitForRun(run) => self.wait_for_run(reply, run),
             Query::WaitForQuestion => self.wait_for_question(reply, by),
@@ -108,12 +111,26 @@ impl Driver {
         }
     }
 
-    fn list_tasks(&self, reply: Reply, list: ListTasks) {
+    /// The page is built when a reader is free: a queued call holds no tasks, and a burst of calls keeps the driver
+    /// from others for one page at a time.
+    fn list_tasks(&self, by: &Origin, reply: Reply, list: ListTasks) {
+        let by = by.clone();
+        let (reader, driver) = (self.reader.clone(), self.to_self.clone());
+        tokio::task::spawn_local(async move {
+            let turn = reader.turn().await;
+            if !reply.is_abandoned() {
+                let query = Query::ReadTasks(list, turn);
+                let _driver_gone = driver.send(Message::Read { by, reply, query });
+            }
+        });
+    }
+
+    pub(super) fn read_tasks(&self, reply: Reply, list: &ListTasks, turn: ReadTurn) {
         let after = TaskId(list.after);
-        let board = self.team.board().after(after).take(PAGE_TASKS);
-        let live: Vec<TaskView> = board.map(|task| view::task(&self.team, task)).collect();
+        let live = Live::after(&self.team, after);
         let revision = self.team.revision();
-        self.read_history(reply, move |history| page(revision, &live, history, after));
+        let read = turn.read(move |history| page(revision, &live, history, after));
+        tokio::task::spawn_local(async move { answer(reply, read.await) });
     }
 
     fn show_task(&self, reply: Reply, id: TaskId) {
@@ -290,12 +307,16 @@ impl Driver {
             if reply.is_abandoned() {
                 return;
             }
-            match turn.read(read).await {
-                Ok(Ok(answer)) => reply.ok(&answer),
-                Ok(Err(error)) => reply.refuse(Refusal::new(ErrorCode::StorageFailed, error)),
-                Err(panic) => reply.refuse(Refusal::internal(panic.to_string())),
-            }
+            answer(reply, turn.read(read).await);
         });
+    }
+}
+
+fn answer<A: Serialize>(reply: Reply, read: Result<Result<A, String>, JoinError>) {
+    match read {
+        Ok(Ok(answer)) => reply.ok(&answer),
+        Ok(Err(error)) => reply.refuse(Refusal::new(ErrorCode::StorageFailed, error)),
+        Err(panic) => reply.refuse(Refusal::internal(panic.to_string())),
     }
 }
 
@@ -321,6 +342,7 @@ fn check_reader(by: &Origin, query: &Query) -> Result<(), Refusal> {
         | Query::ShowTeam
         | Query::ShowMember(_)
         | Query::ListTasks(_)
+        | Query::ReadTasks(..)
         | Query::ShowTask(_)
         | Query::WaitForQuestion
         | Query::ListRounds(_)
@@ -358,10 +380,33 @@ struct Page {
     more: bool,
 }
 
+/// Tasks of the board by number, not many more than fit into a page.
+#[derive(Debug)]
+struct Live {
+    tasks: Vec<TaskView>,
+    /// There are more after these.
+    more: bool,
+}
+
+impl Live {
+    fn after(team: &Team, after: TaskId) -> Self {
+        let mut board = team.board().after(after).peekable();
+        let (mut tasks, mut bytes) = (Vec::new(), 0);
+        while let Some(task) = board.next_if(|_| tasks.len() < PAGE_TASKS && bytes < PAGE_BYTES) {
+            // Never more than the bytes of the task in a page, so that a page ends before the first one left out.
+            let lines = task.plan.run.iter().chain(&task.plan.verify);
+            bytes += task.plan.description.len() + lines.map(|line| line.len()).sum::<usize>();
+            tasks.push(view::task(team, task));
+        }
+        let more = board.peek().is_some();
+        Self { tasks, more }
+    }
+}
+
 /// A page of the board by number, what has left memory included.
 fn page(
     revision: Revision,
-    live: &[TaskView],
+    live: &Live,
     history: &agent_team_store::History,
     after: TaskId,
 ) -> Result<Page, String> {
@@ -372,22 +417,18 @@ fn page(
 }
 
 /// The first of both that fit into a page.
-fn fit(
-    revision: Revision,
-    live: &[TaskView],
-    archived: Vec<String>,
-) -> Result<Page, serde_json::Error> {
+fn fit(revision: Revision, live: &Live, archived: Vec<String>) -> Result<Page, serde_json::Error> {
     #[derive(Deserialize)]
     struct Numbered {
         id: TaskId,
     }
-    let mut more = live.len() == PAGE_TASKS || archived.len() == PAGE_TASKS;
+    let mut more = live.more || archived.len() == PAGE_TASKS;
     let mut numbered = BTreeMap::new();
     for view in archived {
         let Numbered { id } = serde_json::from_str(&view)?;
         numbered.insert(id, RawValue::from_string(view)?);
     }
-    for view in live {
+    for view in &live.tasks {
         // One that was completed between the two looks is newer in the archive.
         if let Entry::Vacant(place) = numbered.entry(view.id) {
             place.insert(to_raw_value(view)?);
@@ -420,14 +461,14 @@ pub(super) fn unknown_member(name: &MemberName) -> Refusal {
 
 #[cfg(test)]
 mod tests {
-    use agent_team_core::{Context, Input, Origin, ReplyTo, Team};
+    use agent_team_core::{Context, Input, ReplyTo};
     use agent_team_protocol::method::TaskListAnswer;
     use agent_team_protocol::spec::TaskSpec;
 
     use super::*;
 
     /// A board of pending tasks with descriptions of this many bytes.
-    fn board(count: usize, bytes: usize) -> Vec<TaskView> {
+    fn board(count: usize, bytes: usize) -> Live {
         let mut team = Team::default();
         for number in 0..count {
             let plan = convert::task_plan(TaskSpec {
@@ -454,12 +495,11 @@ mod tests {
             };
             team.step(&context, input);
         }
-        let tasks = team.board().iter().map(|task| view::task(&team, task));
-        tasks.collect()
+        Live::after(&team, TaskId(0))
     }
 
     /// The page as a client reads it.
-    fn read(live: &[TaskView], archived: &[TaskView]) -> TaskListAnswer {
+    fn read(live: &Live, archived: &[TaskView]) -> TaskListAnswer {
         let archived = archived
             .iter()
             .map(|view| serde_json::to_string(view).unwrap());
@@ -469,9 +509,12 @@ mod tests {
 
     #[test]
     fn a_page_has_both_kinds_in_order_and_each_task_once() {
-        let mut archived = board(4, 0);
-        let live = archived.split_off(1);
-        let mut completed = live[1].clone();
+        let mut archived = board(4, 0).tasks;
+        let live = Live {
+            tasks: archived.split_off(1),
+            more: false,
+        };
+        let mut completed = live.tasks[1].clone();
         completed.result = Some("done meanwhile".to_owned());
         archived.push(completed.clone());
         let page = read(&live, &archived);
@@ -486,9 +529,16 @@ mod tests {
     #[test]
     fn a_page_ends_where_a_frame_would_and_says_so() {
         const LONG: usize = 60_000;
-        let page = read(&board(20, LONG), &[]);
-        assert_eq!((page.tasks.len(), page.more), (PAGE_BYTES / LONG + 1, true));
+        let live = board(20, LONG);
+        assert_eq!(live.tasks.len(), PAGE_BYTES / LONG + 1, "no more is held");
+        let mut archived = board(20, 0).tasks;
+        for archived in [Vec::new(), archived.split_off(15)] {
+            let page = read(&live, &archived);
+            assert_eq!((page.tasks.len(), page.more), (live.tasks.len(), true));
+        }
         let page = read(&board(PAGE_TASKS, 0), &[]);
+        assert_eq!((page.tasks.len(), page.more), (PAGE_TASKS, false));
+        let page = read(&board(PAGE_TASKS + 1, 0), &[]);
         assert_eq!((page.tasks.len(), page.more), (PAGE_TASKS, true));
     }
 }
