@@ -45,6 +45,7 @@ mod skew;
 mod spending;
 mod storage;
 mod supervisor;
+mod tall_requests;
 mod team_at_work;
 mod teams;
 mod top;

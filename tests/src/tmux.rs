@@ -90,18 +90,16 @@ impl Tmux {
             loop {
                 let page = self.until_any(pane, &[prompt, "space reads on"]).await;
                 let last = page.contains(prompt);
-                let below = page.lines().rfind(|line| line.contains("space reads on"));
-                let below = below.map(str::to_owned);
+                let below = newest_pager(&page);
                 pages.push_str(&page);
                 if last {
                     return;
                 }
                 self.ask(["send-keys", "-t", pane, "Space"]).await;
-                // The next page has another number of lines below it.
+                // The next page has another number of lines below it. The scrollback contains earlier pages.
                 until(&what, async || {
                     let shown = self.capture(pane).await;
-                    let same = below.as_ref().is_some_and(|below| shown.contains(below));
-                    (!same).then_some(())
+                    (shown.contains(prompt) || newest_pager(&shown) != below).then_some(())
                 })
                 .await;
             }
@@ -119,4 +117,10 @@ impl Tmux {
         })
         .await
     }
+}
+
+/// The newest line that says how many lines of a request are below the page.
+fn newest_pager(shown: &str) -> Option<String> {
+    let line = shown.lines().rfind(|line| line.contains("space reads on"));
+    line.map(str::to_owned)
 }

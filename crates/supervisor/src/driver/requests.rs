@@ -3,7 +3,7 @@
 use agent_team_core::input::{self, Decree, TaskLine};
 use agent_team_core::request::{self, Grant, RequestState};
 use agent_team_core::{Call, CallKey, Origin};
-use agent_team_policy::{Action, Decision as Judgement, Ground, RuleBook, Ruling, Why};
+use agent_team_policy::{Action, Decision as Judgement, Ground, RuleBook, Ruling, What, Why};
 use agent_team_protocol::method::Nothing;
 use agent_team_protocol::notification::Inform;
 use agent_team_protocol::permissions::Stance;
@@ -12,6 +12,7 @@ use agent_team_protocol::request::{
     RequestListAnswer, RequestView, Scope,
 };
 use agent_team_protocol::rule::{CheckRules, RuleListAnswer};
+use agent_team_protocol::text::visible_label;
 use agent_team_protocol::{ErrorCode, MemberName, Refusal, RequestId};
 use agent_team_system::planted::{self, Plant};
 
@@ -20,6 +21,9 @@ use super::waiters::{Shape, Until};
 use crate::outbox::Reply;
 use crate::permission;
 use crate::settings::TeamSettings;
+
+/// Characters of a command in the reasons of a request.
+const SUBJECT: usize = 80;
 
 impl Driver {
     /// What the rules let pass or forbid is told as soon as it is on record; the rest is asked.
@@ -432,7 +436,14 @@ impl Driver {
         let call = permission::call(&ask)?;
         let judgement = self.judge(Some(&request.member), &call, None);
         let why = judgement.parts.iter();
-        let why = why.map(|part| format!("{}: {}", part.what, part.why));
+        let why = why.map(|part| {
+            let mut what = part.what.to_string();
+            if matches!(part.what, What::Text(_)) {
+                // The request itself shows all of it.
+                what = visible_label(&what, SUBJECT);
+            }
+            format!("{what}: {}", part.why)
+        });
         let offers = agent_team_policy::offers(&call, &self.ground());
         let settings = self.settings.team();
         let scope = settings.map(|settings| settings.stance.default_scope);
