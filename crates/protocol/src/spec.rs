@@ -216,17 +216,14 @@ pub const TOOLS: [&str; 11] = [
     "write",
 ];
 
-/// The tools that change nothing.
-pub const READING_TOOLS: [&str; 8] = [
-    "fetch",
-    "git_diff",
-    "git_status",
-    "glob",
-    "grep",
-    "read",
-    "todo",
-    "web_search",
-];
+/// Those of [`TOOLS`] that change something.
+const CHANGING_TOOLS: [&str; 3] = ["bash", "edit", "write"];
+
+/// Those of [`TOOLS`] that change nothing.
+pub fn reading_tools() -> Vec<String> {
+    let reading = TOOLS.iter().filter(|tool| !CHANGING_TOOLS.contains(tool));
+    reading.map(|tool| (*tool).to_owned()).collect()
+}
 
 /// Tools that belong to another one, and come and go with it.
 const PARTS: &[(&str, &[&str])] = &[("bash", &["bash_kill", "bash_output"])];

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use agent_team_protocol::MemberName;
 use agent_team_protocol::method::{
-    MemberAnswer, MemberKill, MemberRemove, MemberRestart, MemberStop, OneMember, RemoveMember,
-    Stop,
+    MemberAnswer, MemberKill, MemberRemove, MemberRestart, MemberStop, Method, OneMember,
+    RemoveMember, Stop,
 };
 use agent_team_protocol::view::TeamState;
 
@@ -20,10 +20,8 @@ pub(super) async fn stop(
     member: MemberName,
     force: bool,
 ) -> Result<ExitCode, Failure> {
-    let what = format!("{member} to end by itself (agent-team kill {member} ends it at once)");
-    let mut session = Session::of_team(global)?;
-    let stopped = session.call::<MemberStop>(Stop { member, force });
-    let answer = output.waiting_for(&what, stopped).await?;
+    let what = to_end(&member);
+    let answer = call::<MemberStop>(global, output, &what, Stop { member, force }).await?;
     show(output, &answer, "stopped")
 }
 
@@ -33,9 +31,7 @@ pub(super) async fn kill(
     member: MemberName,
 ) -> Result<ExitCode, Failure> {
     let what = format!("the processes of {member} to end");
-    let mut session = Session::of_team(global)?;
-    let killed = session.call::<MemberKill>(OneMember { member });
-    let answer = output.waiting_for(&what, killed).await?;
+    let answer = call::<MemberKill>(global, output, &what, OneMember { member }).await?;
     show(output, &answer, "killed")
 }
 
@@ -45,9 +41,7 @@ pub(super) async fn restart(
     member: MemberName,
 ) -> Result<ExitCode, Failure> {
     let what = format!("{member} to end and to start again");
-    let mut session = Session::of_team(global)?;
-    let restarted = session.call::<MemberRestart>(OneMember { member });
-    let answer = output.waiting_for(&what, restarted).await?;
+    let answer = call::<MemberRestart>(global, output, &what, OneMember { member }).await?;
     show(output, &answer, "restarted")
 }
 
@@ -57,12 +51,27 @@ pub(super) async fn remove(
     member: MemberName,
     force: bool,
 ) -> Result<ExitCode, Failure> {
-    let what = format!("{member} to end by itself (agent-team kill {member} ends it at once)");
-    let mut session = Session::of_team(global)?;
-    let removed = session.call::<MemberRemove>(RemoveMember { member, force });
-    let answer = output.waiting_for(&what, removed).await?;
+    let what = to_end(&member);
+    let remove = RemoveMember { member, force };
+    let answer = call::<MemberRemove>(global, output, &what, remove).await?;
     output.show(&answer, || format!("{} has left the team\n", answer.member))?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn to_end(member: &MemberName) -> String {
+    format!("{member} to end by itself (agent-team kill {member} ends it at once)")
+}
+
+/// Makes the call; explains the wait when it takes long.
+async fn call<M: Method<Args: Clone>>(
+    global: &Global,
+    output: Output,
+    what: &str,
+    args: M::Args,
+) -> Result<M::Answer, Failure> {
+    let mut session = Session::of_team(global)?;
+    let answer = session.call::<M>(args);
+    output.waiting_for(what, answer).await
 }
 
 /// What became of the member, and of a team that it was the last of. `done` is what was done to it.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use agent_team_file::NoEngine;
 use agent_team_protocol::exit::ExitCode as ExitCodeKind;
 use agent_team_protocol::method::{MemberAnswer, MemberShow, MemberSpawn, OneMember, Spawn};
-use agent_team_protocol::spec::{AgentSpec, Engine, READING_TOOLS};
+use agent_team_protocol::spec::{AgentSpec, Engine, reading_tools};
 use agent_team_protocol::view::MemberState;
 
 use super::doctor::model;
@@ -42,7 +42,7 @@ pub(super) async fn run(
     let cwd = cwd.map(std::path::absolute).transpose();
     let cwd = cwd.map_err(|error| Failure::io("the directory cannot be used", &error))?;
     let tools = match (read_only, tools) {
-        (true, _) => Some(READING_TOOLS.map(str::to_owned).to_vec()),
+        (true, _) => Some(reading_tools()),
         (false, tools) => Some(tools).filter(|tools| !tools.is_empty()),
     };
     let spawn = Spawn {

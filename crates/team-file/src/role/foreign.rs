@@ -3,7 +3,7 @@
 //! than it did there.
 
 use agent_team_protocol::model::ModelName;
-use agent_team_protocol::spec::{Colour, READING_TOOLS, is_tool};
+use agent_team_protocol::spec::{Colour, is_tool, reading_tools};
 
 use super::super::source::Source;
 use super::super::table::At;
@@ -105,7 +105,7 @@ pub(super) fn read(
         }
     }
     if read_only {
-        let mut only = READING_TOOLS.map(str::to_owned).to_vec();
+        let mut only = reading_tools();
         if let Some(tools) = role.thinking.tools.take() {
             only.retain(|tool| tools.contains(tool));
         }
