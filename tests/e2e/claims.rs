@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use agent_team_protocol::view::TaskState;
 use agent_team_tests::Rig;
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by_model};
 use serde_json::{Value, json};
@@ -323,6 +324,97 @@ async fn outputs_hold_the_reasons_of_failed_tasks() {
         // The second report is of the stored team.
         rig.ok(["supervisor", "restart"]).await;
     }
+}
+
+#[tokio::test]
+async fn a_completion_hook_refuses_three_times_at_most() {
+    let readme = readme();
+    assert!(readme.contains("exit 0 agrees, any other refuses: 2 with stderr as the reason"));
+    assert!(readme.contains(
+        "A `task_completed` hook can refuse a task three times in a row. The fourth attempt completes the task without \
+         asking the hook, and the message to the lead says so."
+    ));
+    let complete = || Reply::call("complete_task", json!({"task": "T-1", "result": "hello"}));
+    for (hook, reason) in [("echo no tests >&2; exit 2", "no tests"), ("exit 3", "3")] {
+        let lead = vec![Reply::text("I see."); 8];
+        let ada = vec![
+            complete(),
+            complete(),
+            complete(),
+            complete(),
+            Reply::text("Done."),
+        ];
+        let server = FakeModelServer::start(by_model([("lead", lead), ("ada", ada)])).await;
+        let rig = rig(&server);
+        let hook = format!("cat > /dev/null; echo asked >> asked; {hook}");
+        let file = rig.read(".agent-team/team.toml").expect("it is there");
+        let rest = format!(
+            "[hooks]\ntask_completed = {hook:?}\n[[task]]\ntitle = \"Write the greeting\"\n"
+        );
+        rig.set_team(&(file + &rest));
+        rig.ok(["up", "--wait"]).await;
+        assert_eq!(rig.read("asked").as_deref(), Some("asked\nasked\nasked\n"));
+        let requests = server.requests();
+        let results = requests
+            .iter()
+            .filter(|asked| asked.model() == "ada")
+            .flat_map(|asked| asked.results());
+        let refused = results.filter(|(_, text)| text.contains(reason) && text.contains("Refused"));
+        assert_eq!(refused.count(), 3, "{reason}");
+        let of_lead = rig.json(["messages", "lead"]).await["messages"].to_string();
+        let against = "completed against its hook, which refused 3 times";
+        assert!(of_lead.contains(against), "{of_lead}");
+    }
+}
+
+#[tokio::test]
+async fn up_continues_a_team_that_was_ended() {
+    assert!(readme().contains(
+        "`up` or `run` of a team that was ended continues with its board and its conversations. A task that was in \
+         progress is pending again, for any member that may take it"
+    ));
+    let rig = headless(&["ada"], &task("Long", "mkfifo gate; cat gate", ""));
+    rig.ok(["up"]).await;
+    rig.until_task_is("T-1", TaskState::InProgress).await;
+    rig.ok(["spawn", "worker", "--name", "rita"]).await;
+    rig.ok(["down"]).await;
+    assert_eq!(
+        rig.json(["task", "list"]).await["tasks"][0]["state"],
+        "pending"
+    );
+    std::fs::remove_file(rig.project().join("gate")).expect("the run made it");
+    rig.ok(["up"]).await;
+    let again = rig.until_task_is("T-1", TaskState::InProgress).await;
+    assert_eq!(again.attempts, 2);
+    rig.until_member("rita", |rita| rita.pid.is_some()).await;
+}
+
+#[tokio::test]
+async fn prompts_and_readme_agree_on_the_end_of_a_task() {
+    assert!(readme().contains(
+        "A task is completed by the call of `complete_task` alone, never by an answer. An agent that ends its turn with \
+         its task open is reminded once"
+    ));
+    let ada = vec![Reply::text("Written."), Reply::text("It is written.")];
+    let server = FakeModelServer::start(by_model([("lead", Vec::new()), ("ada", ada)])).await;
+    let rig = rig(&server);
+    let file = rig.read(".agent-team/team.toml").expect("it is there");
+    rig.set_team(&(file + "[[task]]\ntitle = \"Write the greeting\"\nfor = \"ada\"\n"));
+    rig.ok(["up", "--detach"]).await;
+    server.asked("ada", 2).await;
+    let requests = server.requests();
+    let of_ada: Vec<_> = requests.iter().filter(|it| it.model() == "ada").collect();
+    assert!(of_ada[0].system().contains("End it with complete_task"));
+    assert!(
+        of_ada[0]
+            .said()
+            .contains("When it is done, call complete_task")
+    );
+    let reminder = of_ada[1].said();
+    assert!(
+        reminder.contains("an answer without a call does not end it"),
+        "{reminder}"
+    );
 }
 
 #[tokio::test]
