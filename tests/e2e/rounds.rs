@@ -46,6 +46,13 @@ fn questions(server: &FakeModelServer) -> Vec<String> {
     of_lead.map(|request| request.said()).collect()
 }
 
+/// The report of a run in a team that is up, during which something else happens.
+async fn run_while(rig: &Rig, meanwhile: impl Future<Output = ()>) -> Value {
+    let run = rig.run(["run", "--json", "Greet the world"]);
+    let (output, ()) = tokio::join!(run, meanwhile);
+    output.expect(0).json()
+}
+
 #[tokio::test]
 async fn a_coordinator_says_who_works_until_there_is_an_answer() {
     let server = FakeModelServer::start(by_model([
@@ -312,17 +319,11 @@ async fn a_member_who_is_killed_in_her_round_goes_on_with_it() {
     .await;
     let rig = rig(&server, COORDINATOR);
     rig.ok(["up", "--detach"]).await;
-    let run = async {
-        rig.run(["run", "--json", "Greet the world"])
-            .await
-            .expect(0)
-    };
     let kill = async {
         server.asked("ada", 2).await;
         rig.worker("ada").await.signal(Signal::SIGKILL).unwrap();
     };
-    let (output, ()) = tokio::join!(run, kill);
-    let report = output.json();
+    let report = run_while(&rig, kill).await;
     assert_eq!(report["final_answer"], "Hello.");
     assert_eq!(
         report["outputs"]["ada"],
@@ -371,17 +372,12 @@ async fn what_is_said_to_a_coordinator_is_heard_with_the_next_question() {
     .await;
     let rig = rig(&server, COORDINATOR);
     rig.ok(["up", "--detach"]).await;
-    let run = async {
-        rig.run(["run", "--json", "Greet the world"])
-            .await
-            .expect(0)
-    };
     let steer = async {
         server.asked("ada", 1).await;
         rig.ok(["send", "lead", "Mind the moon, too"]).await;
         rig.worker("ada").await.signal(Signal::SIGKILL).unwrap();
     };
-    tokio::join!(run, steer);
+    run_while(&rig, steer).await;
     let requests = server.requests();
     let last = requests.iter().rfind(|request| request.model() == "lead");
     let told = last.expect("it was asked").body["messages"].to_string();

@@ -16,8 +16,25 @@ use agent_team_tests::{Rig, processes, until};
 use crate::crash::successor_of;
 use crate::teams::{assigned, headless, in_panes, task};
 
-/// What a command may take when the socket is gone.
+/// How much longer a command may take when the socket is gone.
 const REACHED: Duration = Duration::from_secs(2);
+
+/// How much slower than its control a command may be for reasons that have nothing to do with what is tested: another
+/// test may have the processor just then.
+const NOISE: u32 = 5;
+
+/// The time that a command takes.
+async fn timed<const N: usize>(rig: &Rig, arguments: [&str; N]) -> Duration {
+    let began = Instant::now();
+    rig.ok(arguments).await;
+    began.elapsed()
+}
+
+/// Fails if a command took [`REACHED`] longer than its control: the same command, in the same run, with nothing removed.
+fn is_within_limit(what: &str, took: Duration, control: Duration) {
+    let limit = REACHED + NOISE * control;
+    assert!(took < limit, "{what}: {took:?}, the control {control:?}");
+}
 
 /// How many lines of the supervisors' log end in this.
 fn logged(rig: &Rig, message: &str) -> usize {
@@ -88,13 +105,12 @@ async fn a_team_that_another_process_writes_is_not_opened() {
     rig.ok(["up"]).await;
 }
 
-/// A team at work, whose socket is gone.
+/// A team at work, from which files were removed.
 async fn without_socket(remove: impl Fn(&Rig)) -> Rig {
     let rig = headless(&["ada"], &task("Long", "mkfifo gate; cat gate", ""));
     rig.ok(["up"]).await;
     rig.until_task_is("T-1", TaskState::InProgress).await;
     remove(&rig);
-    assert!(!rig.directories().socket().exists());
     rig
 }
 
@@ -108,36 +124,41 @@ fn remove_runtime_directory(rig: &Rig) {
 
 #[tokio::test]
 async fn commands_work_after_the_socket_was_removed() {
+    let control = without_socket(|_| {}).await;
+    let ps = timed(&control, ["ps"]).await;
+    let status = timed(&control, ["supervisor", "status"]).await;
+    let down = timed(&control, ["down", "--force"]).await;
     for remove in [remove_socket, remove_runtime_directory] {
         let rig = without_socket(remove).await;
-        let began = Instant::now();
-        rig.run(["ps"]).await.expect(0).says("ada");
-        assert!(began.elapsed() < REACHED, "ps: {:?}", began.elapsed());
+        assert!(!rig.directories().socket().exists());
+        let took = timed(&rig, ["ps"]).await;
+        is_within_limit("ps", took, ps);
 
         let before = rig.supervisor().await;
         remove(&rig);
-        let began = Instant::now();
-        let status = rig.json(["supervisor", "status"]).await;
-        assert!(began.elapsed() < REACHED, "status: {:?}", began.elapsed());
-        assert_eq!(status["pid"], before.pid, "no other supervisor");
+        let took = timed(&rig, ["supervisor", "status"]).await;
+        is_within_limit("status", took, status);
+        assert_eq!(rig.supervisor().await, before, "no other supervisor");
 
         remove(&rig);
-        let began = Instant::now();
-        rig.ok(["down", "--force"]).await;
-        assert!(began.elapsed() < REACHED, "down: {:?}", began.elapsed());
+        let took = timed(&rig, ["down", "--force"]).await;
+        is_within_limit("down", took, down);
         assert_eq!(rig.processes(), []);
     }
 }
 
 #[tokio::test]
 async fn a_supervisor_without_a_socket_is_stopped_and_restarted() {
-    let rig = without_socket(remove_socket).await;
+    let rig = without_socket(|_| {}).await;
+    let before = rig.supervisor().await;
+    let control = timed(&rig, ["supervisor", "restart"]).await;
+    successor_of(&rig, before.pid).await;
+    remove_socket(&rig);
     let lock = rig.directories().supervisor_lock();
     let announced = Announced::read(&lock).unwrap().unwrap();
     let before = announced.process.expect("the lock names its process");
-    let began = Instant::now();
-    rig.ok(["supervisor", "restart"]).await;
-    assert!(began.elapsed() < 2 * REACHED, "{:?}", began.elapsed());
+    let took = timed(&rig, ["supervisor", "restart"]).await;
+    is_within_limit("restart", took, control);
     successor_of(&rig, before.pid).await;
     rig.until_member_is("ada", MemberState::Working).await;
     remove_runtime_directory(&rig);
@@ -269,18 +290,25 @@ async fn ps_shows_a_member_that_is_not_connected() {
 
 #[tokio::test]
 async fn a_worker_is_back_soon_after_a_storm_of_crashes() {
-    const CRASHES: usize = 10;
+    const CRASHES: u32 = 10;
     let rig = headless(&["ada"], "");
     rig.ok(["up"]).await;
-    for _ in 0..CRASHES {
+    let crash = async || {
         processes::kill(rig.supervisor().await).await;
         rig.ok(["ps"]).await;
+    };
+    let connected = async || {
+        let began = Instant::now();
+        rig.until_member("ada", |member| !member.disconnected).await;
+        began.elapsed()
+    };
+    crash().await;
+    let control = connected().await;
+    for _ in 0..CRASHES {
+        crash().await;
     }
-    let began = Instant::now();
-    rig.until_member("ada", |member| !member.disconnected).await;
-    let took = began.elapsed();
     // The pause before the next attempt to start a supervisor would be 25 s.
-    assert!(took < Duration::from_secs(4), "{took:?}");
+    is_within_limit("the connection", connected().await, control);
 }
 
 #[tokio::test]
