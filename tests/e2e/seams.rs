@@ -19,9 +19,11 @@ async fn survives_a_crash_at(seam: &str) {
     for nth in 1..=20 {
         let mut rig = assigned(&["ada"], "");
         // Only the first supervisor is to die.
-        rig.set("AGENT_TEAM_CRASH_AT", format!("{seam}:{nth}"));
+        rig.script_supervisor(&format!(
+            "mkdir \"$AGENT_TEAM_HOME/first\" && exec \"$PLANTED\" crash-at={seam}:{nth} \"$@\"\n\
+             exec \"$SUPERVISOR\" \"$@\"\n"
+        ));
         let first = rig.start(["supervisor", "run"]);
-        rig.unset("AGENT_TEAM_CRASH_AT");
         let waiting = rig.user().await;
         rig.run(["up"]).await.expect(0);
         let caller = "somebody";

@@ -322,7 +322,7 @@ async fn a_command_repeats_its_call_when_supervisors_die_under_it() {
          for crash in crash-*; do\n\
              rm \"$crash\" || break\n\
              case $crash in crash-7) at=committed;; *) at=decided;; esac\n\
-             AGENT_TEAM_CRASH_AT=$at:1 exec \"$SUPERVISOR\"\n\
+             exec \"$PLANTED\" crash-at=$at:1\n\
          done\n\
          exec \"$SUPERVISOR\"\n",
     );

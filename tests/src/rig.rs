@@ -181,11 +181,16 @@ impl Rig {
         Stubs::listen(&socket)
     }
 
-    /// Puts a shell script in place of the supervisor, which knows the real one as `$SUPERVISOR`.
+    /// Puts a shell script in place of the supervisor, which knows the real one as `$SUPERVISOR` and the one with faults
+    /// as `$PLANTED`.
     pub fn script_supervisor(&mut self, script: &str) {
-        let real = self.binary("agent-teamd");
+        let (real, planted) = (
+            self.binary("agent-teamd"),
+            self.binary("agent-teamd-planted"),
+        );
         self.link_binaries(["agent-team", "agent-teammate"]);
-        let script = format!("#!/bin/sh\nSUPERVISOR='{}'\n{script}", real.display());
+        let (real, planted) = (real.display(), planted.display());
+        let script = format!("#!/bin/sh\nSUPERVISOR='{real}' PLANTED='{planted}'\n{script}");
         stub::write_script(&self.binary("agent-teamd"), &script);
     }
 

@@ -27,4 +27,5 @@ mod teams;
 mod view;
 
 pub use boot::run;
+pub use failpoints::crash_at;
 pub use places::tell_places;

@@ -1,5 +1,5 @@
-//! `agent-teamd-planted FAULT …`: the supervisor with a fault that a checker of the torture must find. The torture's
-//! rig puts it in the place of `agent-teamd`; it is never shipped.
+//! `agent-teamd-planted FAULT …`: the supervisor with a fault that a checker of the torture must find, or that dies at a
+//! point: `crash-at=committed:3`. The rig puts it in the place of `agent-teamd`; it is never shipped.
 #![expect(clippy::print_stderr, reason = "a command's output is its purpose")]
 
 use std::process::ExitCode;
@@ -9,14 +9,15 @@ use agent_team_system::planted::{self, Plant};
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let fault = arguments.next().unwrap_or_default();
-    let Some(fault) = Plant::named(&fault) else {
-        let known = Plant::ALL.map(Plant::name).join("|");
-        eprintln!("usage: agent-teamd-planted {known} [--foreground]");
-        return ExitCode::from(2);
+    let planted = match fault.strip_prefix("crash-at=") {
+        Some(point) => agent_team_supervisor::crash_at(point),
+        None => Plant::named(&fault).is_some_and(planted::plant),
     };
-    if !planted::plant(fault) {
-        eprintln!("error: a release build contains no faults");
-        return ExitCode::FAILURE;
+    if !planted {
+        let known = Plant::ALL.map(Plant::name).join("|");
+        eprintln!("usage: agent-teamd-planted {known}|crash-at=POINT:N [--foreground]");
+        eprintln!("a release build contains no faults");
+        return ExitCode::from(2);
     }
     let foreground = arguments.next().as_deref() == Some("--foreground");
     ExitCode::from(agent_team_supervisor::run(foreground))
