@@ -82,6 +82,28 @@ async fn a_failed_read_is_an_error_and_never_an_empty_answer() {
 }
 
 #[tokio::test]
+async fn members_outlive_a_supervisor_that_cannot_read() {
+    let Some((rig, shim)) = shimmed("").await else {
+        return;
+    };
+    let before = rig.member("ada").await;
+    shim.fail_reads(true);
+    processes::kill(rig.supervisor().await).await;
+    // Connections of workers and commands reach a supervisor that cannot read the team.
+    let refusal = rig.refused(1, ["ps"]).await;
+    assert_eq!(refusal["code"], "storage_failed", "{refusal}");
+    let log = rig.directories().supervisor_log();
+    until("the second failed read", async || {
+        let log = fs::read_to_string(&log).unwrap_or_default();
+        (log.matches("a team on disk cannot be read").count() >= 3).then_some(())
+    })
+    .await;
+    shim.fail_reads(false);
+    let after = rig.until_member("ada", |member| !member.disconnected).await;
+    assert_eq!((after.pid, after.launch), (before.pid, before.launch));
+}
+
+#[tokio::test]
 async fn after_a_reboot_nothing_runs_until_up() {
     let run = "echo run >> runs; mkfifo gate; cat gate";
     let Some((rig, shim)) = shimmed(&task("Long", run, "")).await else {

@@ -93,7 +93,7 @@ impl Teams {
 
     /// Opens every team that was up when the last supervisor ended: those whose environment is still kept.
     pub(crate) fn restore(&self) {
-        for identity in self.on_disk() {
+        for identity in self.on_disk().known {
             if self
                 .directories
                 .environment_file(identity.team.as_str())
@@ -113,16 +113,20 @@ impl Teams {
         {
             return Ok(driver.clone());
         }
-        let known = self.all();
+        let OnDisk { known, unreadable } = self.all();
         let identity = match team {
             TeamRef::Id(id) => known.iter().find(|identity| identity.team == *id),
             TeamRef::Name(name) => one_named(&known, name)?,
             TeamRef::Directory(directory) => one_around(&known, directory),
         };
-        match identity {
-            Some(identity) => self.opened(identity),
-            None => Err(unknown(team)),
+        if let Some(identity) = identity {
+            return self.opened(identity);
         }
+        // A team that cannot be read is not unknown: its members would end.
+        let may_be =
+            |(id, _): &(Option<TeamId>, Refusal)| id.as_ref().is_none_or(|id| may_mean(team, id));
+        let refused = unreadable.into_iter().find(may_be);
+        Err(refused.map_or_else(|| unknown(team), |(_, refusal)| refusal))
     }
 
     /// The team of a project, made if it is new.
@@ -208,7 +212,7 @@ impl Teams {
             name: identity.name,
             project: identity.project,
         };
-        self.all().into_iter().map(entry).collect()
+        self.all().known.into_iter().map(entry).collect()
     }
 
     pub(crate) fn drivers(&self) -> Vec<DriverHandle> {
@@ -269,46 +273,85 @@ impl Teams {
         Ok(driver)
     }
 
-    /// Every team that is open, whatever became of its files, and every other one on disk that can be read, by id.
-    fn all(&self) -> Vec<TeamIdentity> {
+    /// Every team that is open, whatever became of its files, and every other one on disk, by id.
+    fn all(&self) -> OnDisk {
         let open = self.open.borrow();
-        let mut all: Vec<TeamIdentity> = open
-            .values()
-            .map(|driver| (*driver.identity).clone())
-            .collect();
-        let on_disk = self.on_disk().into_iter();
-        all.extend(on_disk.filter(|identity| !open.contains_key(&identity.team)));
-        all.sort_by(|one, other| one.team.cmp(&other.team));
+        let mut all = self.on_disk();
+        all.known
+            .retain(|identity| !open.contains_key(&identity.team));
+        all.known
+            .extend(open.values().map(|driver| (*driver.identity).clone()));
+        all.known.sort_by(|one, other| one.team.cmp(&other.team));
         all
     }
 
-    /// Every team that can be read, by id. One that cannot is logged, and found when it is named by its id.
-    fn on_disk(&self) -> Vec<TeamIdentity> {
-        let Ok(entries) = std::fs::read_dir(self.directories.teams()) else {
-            return Vec::new();
+    /// Every team on disk, by id.
+    fn on_disk(&self) -> OnDisk {
+        let mut found = OnDisk::default();
+        let entries = match std::fs::read_dir(self.directories.teams()) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return found,
+            Err(error) => {
+                let text = format!("the teams cannot be listed: {error}");
+                let refusal = Refusal::new(ErrorCode::StorageFailed, text);
+                found.unreadable.push((None, refusal));
+                return found;
+            }
         };
-        let mut known: Vec<TeamIdentity> = entries
-            .filter_map(|entry| {
-                let team = TeamId::from_directory_name(entry.ok()?.file_name().to_str()?)?;
-                if let Some(identity) = self.known.borrow().get(&team) {
-                    return Some(identity.clone());
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let Some(team) = name.to_str().and_then(TeamId::from_directory_name) else {
+                continue;
+            };
+            if let Some(identity) = self.known.borrow().get(&team) {
+                found.known.push(identity.clone());
+                continue;
+            }
+            match agent_team_store::identity(&self.directories.team(team.as_str())) {
+                Ok(None) => {}
+                Ok(Some(identity)) => {
+                    self.known.borrow_mut().insert(team, identity.clone());
+                    found.known.push(identity);
                 }
-                match agent_team_store::identity(&self.directories.team(team.as_str())) {
-                    Ok(identity) => {
-                        self.known
-                            .borrow_mut()
-                            .extend(identity.clone().map(|identity| (team, identity)));
-                        identity
-                    }
-                    Err(error) => {
-                        tracing::error!(%team, %error, "a team on disk cannot be read");
-                        None
-                    }
+                Err(error) => {
+                    tracing::error!(%team, %error, "a team on disk cannot be read");
+                    found.unreadable.push((Some(team), open_refusal(&error)));
                 }
-            })
-            .collect();
-        known.sort_by(|one, other| one.team.cmp(&other.team));
-        known
+            }
+        }
+        found.known.sort_by(|one, other| one.team.cmp(&other.team));
+        found
+    }
+}
+
+/// The teams that the state directory contains.
+#[derive(Debug, Default)]
+struct OnDisk {
+    known: Vec<TeamIdentity>,
+    /// Why a team cannot be read; without an id, why none can.
+    unreadable: Vec<(Option<TeamId>, Refusal)>,
+}
+
+/// Whether the words can mean the team of this id, of which nothing else can be read.
+fn may_mean(team: &TeamRef, id: &TeamId) -> bool {
+    let of_project = |name: &str, project: &Path| {
+        let name = name.parse();
+        name.is_ok_and(|name| TeamId::new(&name, project) == *id)
+    };
+    // The id is the name and a hash of the project's path.
+    let Some((own_name, _hash)) = id.as_str().rsplit_once('-') else {
+        return false;
+    };
+    match team {
+        TeamRef::Id(other) => other == id,
+        TeamRef::Name(name) => *name == own_name || *name == id.as_str(),
+        TeamRef::Directory(directory) => {
+            let directory = directory
+                .canonicalize()
+                .unwrap_or_else(|_| directory.to_owned());
+            let mut projects = directory.ancestors();
+            projects.any(|project| of_project(own_name, project))
+        }
     }
 }
 
@@ -416,6 +459,19 @@ mod tests {
             "{refusal}"
         );
         assert_eq!(one_named(&known, "other").unwrap(), None);
+    }
+
+    #[test]
+    fn an_unreadable_team_is_found_by_its_id_alone() {
+        let id = team("pay", "/w/x").team;
+        let means = |team: TeamRef| may_mean(&team, &id);
+        assert!(means(TeamRef::Id(id.clone())));
+        assert!(means(TeamRef::Name("pay".to_owned())));
+        assert!(means(TeamRef::Directory("/w/x".into())));
+        assert!(means(TeamRef::Directory("/w/x/src".into())));
+        assert!(!means(TeamRef::Id(team("pay", "/w").team)));
+        assert!(!means(TeamRef::Name("ship".to_owned())));
+        assert!(!means(TeamRef::Directory("/w".into())));
     }
 
     #[test]

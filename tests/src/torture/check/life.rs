@@ -83,6 +83,7 @@ pub(super) fn launches(evidence: &Evidence) -> Vec<String> {
         .collect();
     let mut launches: BTreeMap<&str, (&str, Option<u64>)> = BTreeMap::new();
     let mut draining: BTreeSet<&str> = BTreeSet::new();
+    let mut reasons: BTreeMap<&str, &str> = BTreeMap::new();
     for event in &evidence.journal {
         let (member, launch) = (event.text("member"), event.text("launch"));
         match event.kind.as_str() {
@@ -101,12 +102,15 @@ pub(super) fn launches(evidence: &Evidence) -> Vec<String> {
                 }
             }
             "launch_draining" => drop(draining.insert(launch)),
+            "launch_ending" => drop(reasons.insert(launch, event.text("reason"))),
             "launch_ended" => match launches.remove(member) {
                 Some((current, process)) if current == launch => {
                     let cause = process.is_none_or(|pid| killed.contains(&pid));
                     if !cause && !draining.contains(launch) {
+                        let reason = reasons.get(launch).copied().unwrap_or_default();
                         found.push(format!(
-                            "{member}: {launch} of process {process:?} ended without a fault"
+                            "{member}: {launch} of process {process:?} ended without a fault ({reason}), revision {}",
+                            event.revision
                         ));
                     }
                 }
