@@ -31,6 +31,7 @@ pub mod processes;
 pub mod rig;
 pub mod screen;
 pub mod shim;
+pub mod simulation;
 pub mod small_disk;
 pub mod stub;
 pub mod tmux;

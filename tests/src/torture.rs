@@ -13,15 +13,15 @@
 //! - clients: `workload`; faults: `nemesis`; directories and processes: `world`; measurements: `meters`; the end and its
 //!   evidence: `collect`
 
-mod caller;
+pub(crate) mod caller;
 pub mod check;
-mod collect;
+pub(crate) mod collect;
 pub mod history;
-mod meters;
+pub(crate) mod meters;
 mod nemesis;
 mod report;
-mod workload;
-mod world;
+pub(crate) mod workload;
+pub(crate) mod world;
 
 use std::time::Duration;
 
@@ -83,6 +83,9 @@ pub async fn run(options: Options) -> Report {
     }
 }
 
+/// Between two probes.
+const PROBE_PAUSE: Duration = Duration::from_millis(40);
+
 /// Faults and work, then work without faults.
 async fn torment(world: &World, options: &Options, recorder: &Recorder) {
     let dice = |stream| Dice::new(options.seed, stream);
@@ -98,7 +101,7 @@ async fn torment(world: &World, options: &Options, recorder: &Recorder) {
             workload::claimant(target(), recorder.clone(), dice(6)),
             workload::asker(target(), recorder.clone(), dice(7)),
             workload::watcher(world, recorder.clone(), dice(8)),
-            meters::probe(target(), recorder.clone()),
+            meters::probe(target(), recorder.clone(), PROBE_PAUSE),
             meters::subscriber(target(), recorder.clone()),
             meters::size(world, recorder.clone()),
         );

@@ -64,6 +64,13 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Simulate a team and its faults in virtual time, from one seed, then check every promise.
+    #[command(disable_help_flag = true)]
+    Simulate {
+        /// As `cargo xtask simulate --help` lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Put the binaries, man pages and completions in place.
     Install {
         #[command(flatten)]
@@ -109,6 +116,7 @@ fn main() -> ExitCode {
         Command::Schema => schema(),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Torture { arguments } => torture::run(&arguments),
+        Command::Simulate { arguments } => torture::simulate(&arguments),
         Command::Install { place } => install::install(place.prefix),
         Command::Uninstall { place } => install::uninstall(place.prefix),
     };

@@ -84,6 +84,11 @@ const STEPS: &[Step] = &[
         run: doc,
     },
     Step {
+        name: "simulation",
+        does: "one million steps of simulated teams; every promise must hold",
+        run: || torture::simulate(&[]),
+    },
+    Step {
         name: "torture",
         does: "random faults for three minutes; every promise must hold",
         run: || torture::run(&[]),

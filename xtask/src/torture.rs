@@ -1,4 +1,5 @@
-//! `cargo xtask torture`: builds the binaries and runs the torture of the `tests` package, which has all knowledge.
+//! `cargo xtask torture` and `cargo xtask simulate`: build the binaries and run a program of the `tests` package, which
+//! has all knowledge.
 
 use std::process::Command;
 
@@ -9,7 +10,16 @@ use crate::test;
 
 /// Runs the torture with its own arguments; its exit code becomes ours.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    program("agent-team-torture", arguments)
+}
+
+/// Runs the simulation with its own arguments; its exit code becomes ours.
+pub(crate) fn simulate(arguments: &[String]) -> Result<()> {
+    program("agent-team-simulation", arguments)
+}
+
+fn program(name: &str, arguments: &[String]) -> Result<()> {
     test::build()?;
-    let mut torture = Command::new(dev_binaries()?.join("agent-team-torture"));
-    check(torture.args(arguments).current_dir(root()))
+    let mut program = Command::new(dev_binaries()?.join(name));
+    check(program.args(arguments).current_dir(root()))
 }

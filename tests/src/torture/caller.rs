@@ -1,6 +1,10 @@
-//! A client that repeats each call with its key until it is answered, whatever dies meanwhile. Used by the workload.
+//! A client that repeats each call with its key until it is answered, whatever dies meanwhile. Used by the workload of
+//! the torture and of the simulation.
 
+use std::fmt;
 use std::path::PathBuf;
+use std::pin::Pin;
+use std::rc::Rc;
 use std::time::Duration;
 
 use agent_team_protocol::ErrorCode;
@@ -31,11 +35,41 @@ pub(crate) enum Phase {
     Over,
 }
 
+/// A connection that was answered.
+pub(crate) type Connection = (Client, Incoming);
+
+/// How a client reaches the supervisor.
+pub(crate) trait Connect: fmt::Debug {
+    /// `None` when no supervisor answers.
+    fn connect(
+        &self,
+        initialize: Initialize,
+    ) -> Pin<Box<dyn Future<Output = Option<Connection>> + '_>>;
+}
+
+/// The socket of the supervisor that holds this lock.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    pub(crate) lock: PathBuf,
+}
+
+impl Connect for Socket {
+    fn connect(
+        &self,
+        initialize: Initialize,
+    ) -> Pin<Box<dyn Future<Output = Option<Connection>> + '_>> {
+        Box::pin(async move {
+            let socket = Announced::read(&self.lock).ok()??.socket;
+            Client::connect(&socket, &initialize).await.ok()
+        })
+    }
+}
+
 /// Where the team is, and which phase it is: what each client of a torture needs.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
-    pub(crate) lock: PathBuf,
-    pub(crate) project: PathBuf,
+    pub(crate) way: Rc<dyn Connect>,
+    pub(crate) team: TeamRef,
     pub(crate) phase: watch::Receiver<Phase>,
 }
 
@@ -50,16 +84,14 @@ impl Target {
         timeout(pause, calm).await.is_err()
     }
 
-    pub(crate) async fn connect(&self, client: &str) -> Option<(Client, Incoming)> {
-        let socket = Announced::read(&self.lock).ok()??.socket;
-        let initialize = Initialize::client(client);
-        let connected = timeout(ATTEMPT_LIMIT, Client::connect(&socket, &initialize));
-        connected.await.ok()?.ok()
+    pub(crate) async fn connect(&self, client: &str) -> Option<Connection> {
+        let connected = self.way.connect(Initialize::client(client));
+        timeout(ATTEMPT_LIMIT, connected).await.ok()?
     }
 
     pub(crate) fn call<A>(&self, key: Option<String>, args: A) -> rpc::Call<A> {
         rpc::Call {
-            team: Some(TeamRef::Directory(self.project.clone())),
+            team: Some(self.team.clone()),
             key,
             args,
         }
@@ -72,7 +104,7 @@ pub(crate) struct Caller {
     pub(crate) target: Target,
     pub(crate) id: String,
     calls: u64,
-    connection: Option<(Client, Incoming)>,
+    connection: Option<Connection>,
 }
 
 impl Caller {

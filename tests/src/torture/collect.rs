@@ -15,7 +15,7 @@ use agent_team_system::process::ProcessId;
 use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::caller::Caller;
+use super::caller::{Caller, Target};
 use super::history::{Evidence, Mark, Pane, Recorder, Shown, Task};
 use super::world::{VERB_LIMIT, World};
 use crate::{Event, logs};
@@ -23,18 +23,7 @@ use crate::{Event, logs};
 impl World {
     /// Waits until all work is done. Unfinished work is a violation.
     pub(crate) async fn calm_down(&self, limit: Duration, recorder: &Recorder) {
-        let mut caller = Caller::new(self.target(), "calm");
-        let deadline = Instant::now() + limit;
-        let unfinished = loop {
-            let unfinished = match timeout(limit, unfinished(&mut caller)).await {
-                Ok(unfinished) => unfinished,
-                Err(_) => vec!["no supervisor answers".to_owned()],
-            };
-            if unfinished.is_empty() || Instant::now() >= deadline {
-                break unfinished;
-            }
-            sleep(Duration::from_millis(200)).await;
-        };
+        let unfinished = unfinished_after(self.target(), limit).await;
         recorder.add(|evidence| evidence.unfinished.extend(unfinished));
     }
 
@@ -45,7 +34,7 @@ impl World {
             unread.push(error);
             None
         });
-        let journal = self.journal().await;
+        let journal = journal(&self.target()).await;
         if journal.is_empty() {
             unread.push("the journal".to_owned());
         }
@@ -96,37 +85,6 @@ impl World {
             evidence.panics = panics;
         });
         recorder.evidence()
-    }
-
-    /// Every event so far.
-    async fn journal(&self) -> Vec<Event> {
-        let target = self.target();
-        'attempt: for _ in 0..10 {
-            sleep(Duration::from_millis(50)).await;
-            let Some((client, mut incoming)) = target.connect("journal").await else {
-                continue;
-            };
-            let subscribe = Subscribe {
-                after: Revision(0),
-                transient: false,
-            };
-            let call = target.call(None, subscribe);
-            let Ok(answer) = client.call::<EventSubscribe>(&call).await else {
-                continue;
-            };
-            let mut journal: Vec<Event> = Vec::new();
-            while journal
-                .last()
-                .is_none_or(|last| last.revision < answer.head.0)
-            {
-                let Ok(Some(arrival)) = timeout(VERB_LIMIT, incoming.next()).await else {
-                    continue 'attempt;
-                };
-                journal.extend(Event::of(&arrival));
-            }
-            return journal;
-        }
-        Vec::new()
     }
 
     /// The board.
@@ -225,6 +183,52 @@ fn files(directory: &Path) -> impl Iterator<Item = (String, String)> {
         let name = entry.file_name().to_str()?.to_owned();
         Some((name, fs::read_to_string(entry.path()).ok()?))
     })
+}
+
+/// Every event so far.
+pub(crate) async fn journal(target: &Target) -> Vec<Event> {
+    'attempt: for _ in 0..10 {
+        sleep(Duration::from_millis(50)).await;
+        let Some((client, mut incoming)) = target.connect("journal").await else {
+            continue;
+        };
+        let subscribe = Subscribe {
+            after: Revision(0),
+            transient: false,
+        };
+        let call = target.call(None, subscribe);
+        let Ok(answer) = client.call::<EventSubscribe>(&call).await else {
+            continue;
+        };
+        let mut journal: Vec<Event> = Vec::new();
+        while journal
+            .last()
+            .is_none_or(|last| last.revision < answer.head.0)
+        {
+            let Ok(Some(arrival)) = timeout(VERB_LIMIT, incoming.next()).await else {
+                continue 'attempt;
+            };
+            journal.extend(Event::of(&arrival));
+        }
+        return journal;
+    }
+    Vec::new()
+}
+
+/// Waits until all work is done; the work that is not after so long.
+pub(crate) async fn unfinished_after(target: Target, limit: Duration) -> Vec<String> {
+    let mut caller = Caller::new(target, "calm");
+    let deadline = Instant::now() + limit;
+    loop {
+        let unfinished = match timeout(limit, unfinished(&mut caller)).await {
+            Ok(unfinished) => unfinished,
+            Err(_) => vec!["no supervisor answers".to_owned()],
+        };
+        if unfinished.is_empty() || Instant::now() >= deadline {
+            return unfinished;
+        }
+        sleep(Duration::from_millis(200)).await;
+    }
 }
 
 /// The unfinished work.

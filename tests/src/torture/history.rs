@@ -5,7 +5,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::Event;
 
@@ -114,6 +116,7 @@ pub enum FaultKind {
     FullDisk,
     FailedSync,
     FailedRead,
+    CutConnections,
     ClockJump,
     SlowReaders,
     Flood,
@@ -157,7 +160,8 @@ impl FaultKind {
             | Self::RemoveRecords
             | Self::FullDisk
             | Self::FailedSync
-            | Self::FailedRead => true,
+            | Self::FailedRead
+            | Self::CutConnections => true,
         }
     }
 }
@@ -335,6 +339,12 @@ impl Dice {
     pub(crate) fn new(seed: u64, stream: u64) -> Self {
         // Mixed, so that the streams of neighbouring seeds do not overlap.
         Self(mix(mix(seed) ^ stream.wrapping_mul(STEP)))
+    }
+
+    /// Other dice, for one user more.
+    pub(crate) fn split(&mut self) -> Self {
+        let seed = self.below(1 << 53);
+        Self::new(seed, 0)
     }
 
     /// A number from 0 to below `limit`.

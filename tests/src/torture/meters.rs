@@ -13,8 +13,7 @@ use super::history::{Probe, Recorder, Stall};
 use super::world::{Role, World, size_of};
 use crate::Event;
 
-/// Between two probes, and between two attempts to connect.
-const PROBE_PAUSE: Duration = Duration::from_millis(40);
+/// Between two attempts to connect.
 const CONNECT_PAUSE: Duration = Duration::from_millis(10);
 
 /// A probe without an answer is recorded as one that took this long.
@@ -23,8 +22,8 @@ const PROBE_LIMIT: Duration = Duration::from_secs(15);
 /// A sleep that is longer than asked for by this much is a stall.
 const STALL: Duration = Duration::from_millis(50);
 
-/// Asks again and again what the team is.
-pub(crate) async fn probe(mut target: Target, recorder: Recorder) {
+/// Asks what the team is, after each pause.
+pub(crate) async fn probe(mut target: Target, recorder: Recorder, pause: Duration) {
     while target.phase() == Phase::Torture {
         let Some((client, _incoming)) = target.connect("probe").await else {
             target.pause(CONNECT_PAUSE).await;
@@ -47,7 +46,7 @@ pub(crate) async fn probe(mut target: Target, recorder: Recorder) {
                 longest: Duration::from_millis(longest.unwrap_or_default()),
             };
             recorder.add(|evidence| evidence.probes.push(probe));
-            if !target.pause(PROBE_PAUSE).await {
+            if !target.pause(pause).await {
                 return;
             }
         }

@@ -202,6 +202,8 @@ async fn make(kind: FaultKind, world: &World, recorder: &Recorder, dice: &mut Di
             world.verb(&["ps", "--json"]).await;
             Some(hit(Vec::new()))
         }
+        // Of the simulation alone: the kernel loses no connection of living processes.
+        FaultKind::CutConnections => None,
         FaultKind::FullDisk => {
             let disk = world.disk.as_ref()?;
             disk.fill();

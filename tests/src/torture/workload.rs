@@ -285,8 +285,14 @@ pub(crate) fn model(request: &Request) -> Reply {
     }
 }
 
-fn shell_line(command: u64) -> String {
+pub(crate) fn shell_line(command: u64) -> String {
     format!("echo ran >> commands/c{command}-")
+}
+
+/// Which command a message of the asker asks for.
+pub(crate) fn asked_command(text: &str) -> Option<u64> {
+    let number = text.strip_prefix("run command ")?.strip_suffix(" now")?;
+    number.parse().ok()
 }
 
 /// Which command a request is for.

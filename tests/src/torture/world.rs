@@ -3,10 +3,12 @@
 use std::fs;
 use std::path::Path;
 use std::process::Stdio;
+use std::rc::Rc;
 use std::time::Duration;
 
 use agent_team_protocol::launch::LAUNCH_MARKER;
 use agent_team_protocol::method::{Nothing, TeamShow};
+use agent_team_protocol::rpc::TeamRef;
 use agent_team_protocol::view::MemberView;
 use agent_team_system::process::{ProcessId, Signal};
 use serde_json::Value;
@@ -14,7 +16,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::Options;
-use super::caller::{Caller, Phase, Target};
+use super::caller::{Caller, Phase, Socket, Target};
 use super::history::Recorder;
 use crate::Rig;
 use crate::fake_model_server::FakeModelServer;
@@ -115,9 +117,10 @@ impl World {
     }
 
     pub(crate) fn target(&self) -> Target {
+        let lock = self.rig.directories().supervisor_lock();
         Target {
-            lock: self.rig.directories().supervisor_lock(),
-            project: self.rig.project(),
+            way: Rc::new(Socket { lock }),
+            team: TeamRef::Directory(self.rig.project()),
             phase: self.phase.subscribe(),
         }
     }

@@ -41,8 +41,12 @@ pub(super) fn nothing_is_left_open(file: &File) -> Vec<Finding> {
 /// A sleeping test is slow where it need not be, and wrong where it must not be.
 pub(super) fn tests_never_sleep(file: &File) -> Vec<Finding> {
     let is_test = file.path.starts_with("tests/") || file.path.contains("/tests/");
-    // The torture is no test of one event: its clients and faults are spread over time.
-    if !is_test || file.path.starts_with("tests/src/torture/") {
+    // Torture and simulation are no tests of one event: their clients and faults are spread over time.
+    let is_spread = |path: &str| {
+        let places = ["tests/src/torture/", "tests/src/simulation/"];
+        places.iter().any(|place| path.starts_with(place))
+    };
+    if !is_test || is_spread(&file.path) {
         return Vec::new();
     }
     words(&file.code, "sleep")

@@ -1,0 +1,80 @@
+//! The simulation repeats itself exactly, passes without a planted fault, and finds each planted one.
+
+use std::process::Command;
+
+/// What a simulation prints, and whether it found a violation.
+fn simulate(arguments: &[&str]) -> (bool, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_agent-team-simulation"))
+        .args(arguments)
+        .env_remove("AGENT_TEAM_PLANT")
+        .output()
+        .expect("the simulation runs");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.is_empty(), "{errors}\n{text}");
+    (!output.status.success(), text)
+}
+
+/// The line of the first round.
+fn round(seed: &str) -> String {
+    let (_, text) = simulate(&["--steps", "1", "--seed", seed]);
+    let line = text.lines().find(|line| line.starts_with("round"));
+    line.unwrap_or_else(|| panic!("no round: {text}"))
+        .to_owned()
+}
+
+#[test]
+fn the_same_seed_gives_the_same_journal() {
+    let (one, again, other) = (round("7"), round("7"), round("8"));
+    assert_eq!(one, again);
+    let digest = |line: &str| line.rsplit(' ').next().map(str::to_owned);
+    assert_ne!(digest(&one), digest(&other));
+}
+
+#[test]
+fn a_short_simulation_violates_no_promise() {
+    let (found, text) = simulate(&["--steps", "40000", "--seed", "20261122"]);
+    assert!(!found, "{text}");
+    for fault in ["KillSupervisor", "KillWorker", "CutConnections", "FullDisk"] {
+        assert!(text.contains(fault), "no {fault}: {text}");
+    }
+}
+
+/// A simulation with this planted fault contradicts this promise with this evidence.
+fn finds(plant: &str, promise: &str, evidence: &str) {
+    let (found, text) = simulate(&["--steps", "100000", "--seed", "1", "--plant", plant]);
+    assert!(found, "{plant} was not found: {text}");
+    let violated = format!("VIOLATED      {promise}: ");
+    let has_evidence = |line: &str| line.starts_with(&violated) && line.contains(evidence);
+    assert!(text.lines().any(has_evidence), "no evidence: {text}");
+    let again = format!("--plant {plant}");
+    assert!(
+        text.lines()
+            .any(|line| line.contains("again: ") && line.ends_with(&again))
+    );
+}
+
+#[test]
+fn a_lost_message_is_found() {
+    finds("lost-message", "Delivery", "is stored as");
+}
+
+#[test]
+fn a_double_claim_is_found() {
+    finds("double-claim", "Claims", "at once");
+}
+
+#[test]
+fn a_second_writer_is_found() {
+    finds("second-writer", "OneWriter", "on a sound disk");
+}
+
+#[test]
+fn an_unasked_run_is_found() {
+    finds("unasked-run", "Requests", "ran and was never allowed");
+}
+
+#[test]
+fn a_stale_owner_is_found() {
+    finds("stale-owner", "Claims", "was changed by generation");
+}

@@ -1,0 +1,232 @@
+//! `cargo xtask simulate`: see the library's `simulation` module.
+
+#![expect(clippy::print_stdout, reason = "a command's output is its purpose")]
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use agent_team_tests::simulation::{self, Round};
+use agent_team_tests::torture::Plant;
+use agent_team_tests::torture::check::Promise;
+use agent_team_tests::torture::history::{FaultKind, Outcome};
+use clap::Parser;
+
+/// Rounds side by side, at most: each needs some 12 MiB of disk.
+const THREADS_MAX: usize = 4;
+
+/// Violations of one promise that are printed.
+const PRINTED_MAX: usize = 10;
+
+/// Simulate a team and its faults in virtual time, then check every promise.
+#[derive(Parser)]
+#[command(name = "cargo xtask simulate", bin_name = "cargo xtask simulate")]
+struct Arguments {
+    /// Simulate rounds until there were so many steps: frames delivered, processes started and ended.
+    #[arg(long, default_value_t = 1_000_000)]
+    steps: u64,
+    /// Repeat an earlier simulation exactly. The rounds after the first have the seeds that follow.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Write the events of the last round into this file.
+    #[arg(long)]
+    journal: Option<PathBuf>,
+    /// Use a fault that is built into test builds, which a checker must find.
+    #[arg(long, value_parser = plant)]
+    plant: Option<Plant>,
+}
+
+fn plant(name: &str) -> Result<Plant, String> {
+    Plant::named(name).ok_or_else(|| format!("one of {}", Plant::ALL.map(Plant::name).join(", ")))
+}
+
+/// The sum of all rounds.
+#[derive(Default)]
+struct Total {
+    rounds: usize,
+    steps: u64,
+    lasted: Duration,
+    events: usize,
+    acknowledged: usize,
+    refused: usize,
+    faults: BTreeMap<FaultKind, usize>,
+}
+
+impl Total {
+    fn add(&mut self, round: &Round) {
+        self.rounds += 1;
+        self.steps += round.steps;
+        self.lasted += round.lasted;
+        self.events += round.evidence.journal.len();
+        for operation in &round.evidence.operations {
+            match operation.outcome {
+                Outcome::Done(_) => self.acknowledged += 1,
+                Outcome::Refused(_) => self.refused += 1,
+                Outcome::Unknown => {}
+            }
+        }
+        for fault in &round.evidence.faults {
+            *self.faults.entry(fault.kind).or_default() += 1;
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if let Some(plant) = arguments.plant
+        && !agent_team_system::planted::plant(plant)
+    {
+        println!("a release build contains no faults");
+        return ExitCode::FAILURE;
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let seed = arguments.seed.unwrap_or_else(|| {
+        now.map_or(1, |now| now.as_secs() << 16 ^ u64::from(std::process::id()))
+    });
+    println!("seed          {seed}");
+    let began = Instant::now();
+    let mut total = Total::default();
+    // A planted fault happens by one count for the whole process, and may keep a team from finishing its work for good.
+    let (threads, calm) = match arguments.plant {
+        Some(_) => (1, Duration::from_secs(3)),
+        None => (threads_for(arguments.steps), simulation::CALM),
+    };
+    let rounds = Rounds::start(seed, calm, threads);
+    while total.steps < arguments.steps {
+        let round = rounds.take(total.rounds);
+        total.add(&round);
+        println!(
+            "round         seed {}, {} steps, {} events, journal {:016x}",
+            round.seed,
+            round.steps,
+            round.evidence.journal.len(),
+            round.digest()
+        );
+        if let Some(file) = &arguments.journal
+            && let Err(error) = std::fs::write(file, round.journal.join("\n"))
+        {
+            println!("cannot write {}: {error}", file.display());
+        }
+        if !round.violations.is_empty() {
+            print_violations(&round);
+            let plant = arguments.plant.map(Plant::name);
+            let plant = plant.map_or_else(String::new, |name| format!(" --plant {name}"));
+            println!(
+                "{} violations; again: cargo xtask simulate --steps 1 --seed {}{plant}",
+                round.violations.len(),
+                round.seed
+            );
+            return ExitCode::FAILURE;
+        }
+        if total.steps < arguments.steps {
+            rounds.begin_after(total.rounds - 1);
+        }
+    }
+    report(&total, began.elapsed());
+    ExitCode::SUCCESS
+}
+
+/// A few of each promise are enough to see what is wrong.
+fn print_violations(round: &Round) {
+    for promise in Promise::ALL {
+        let of_it = round.violations.iter();
+        let of_it: Vec<_> = of_it.filter(|found| found.promise == promise).collect();
+        for violation in of_it.iter().take(PRINTED_MAX) {
+            println!("VIOLATED      {violation}");
+        }
+        match of_it.len() {
+            0 => {}
+            found => println!("              {found} times; promised: {}", promise.text()),
+        }
+    }
+}
+
+/// As many as are of use: a round has some 30,000 steps.
+fn threads_for(steps: u64) -> usize {
+    let useful = usize::try_from(steps / 30_000).unwrap_or(THREADS_MAX);
+    let available = std::thread::available_parallelism().map_or(1, usize::from);
+    available.min(useful).clamp(1, THREADS_MAX)
+}
+
+/// Rounds, each simulated in one thread. Of `n` threads each has every `n`-th round.
+struct Rounds(Vec<Worker>);
+
+struct Worker {
+    /// Lets it begin its next round.
+    begin: Sender<()>,
+    rounds: Receiver<Round>,
+    thread: JoinHandle<()>,
+}
+
+impl Rounds {
+    fn start(seed: u64, calm: Duration, threads: usize) -> Self {
+        let start = |first: usize| {
+            let (begin, begun) = channel();
+            let (done, rounds) = channel();
+            let thread = std::thread::spawn(move || {
+                let numbers = (first..).step_by(threads);
+                for (number, ()) in numbers.zip(begun) {
+                    let seed = simulation::seed_of_round(seed, number as u64);
+                    let _enough = done.send(simulation::round(seed, calm));
+                }
+            });
+            Worker {
+                begin,
+                rounds,
+                thread,
+            }
+        };
+        let rounds = Self((0..threads).map(start).collect());
+        (0..threads).for_each(|number| rounds.begin_after(number));
+        rounds
+    }
+
+    /// Lets the thread of this round go on to its next one.
+    fn begin_after(&self, number: usize) {
+        // A thread that panicked is found when its round is taken.
+        let _panicked = self.0[number % self.0.len()].begin.send(());
+    }
+
+    /// The rounds come in their order, so that the same seed gives the same output.
+    fn take(&self, number: usize) -> Round {
+        let round = self.0[number % self.0.len()].rounds.recv();
+        round.expect("a simulation that panicked said why")
+    }
+}
+
+impl Drop for Rounds {
+    /// Waits for the rounds under way: they remove their directories themselves.
+    fn drop(&mut self) {
+        for worker in self.0.drain(..) {
+            drop(worker.begin);
+            // A panic was reported where it happened.
+            let _ended = worker.thread.join();
+        }
+    }
+}
+
+fn report(total: &Total, took: Duration) {
+    let faults: Vec<String> = total
+        .faults
+        .iter()
+        .map(|(kind, n)| format!("{n} {kind:?}"))
+        .collect();
+    println!(
+        "operations    {} acknowledged, {} refused",
+        total.acknowledged, total.refused
+    );
+    println!("events        {} stored", total.events);
+    println!("faults        {}", faults.join(", "));
+    println!(
+        "simulated     {:.0} s of {} teams, {} steps in {:.1} s: {} steps per second",
+        total.lasted.as_secs_f64(),
+        total.rounds,
+        total.steps,
+        took.as_secs_f64(),
+        u128::from(total.steps) * 1000 / took.as_millis().max(1)
+    );
+    println!("every promise held");
+}
