@@ -1,6 +1,5 @@
 //! What a command can do when a sandbox holds it.
 
-use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 use std::net::TcpListener;
@@ -10,8 +9,6 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent_team_policy::protected::{GIT, Kind, PROJECT};
-use agent_team_protocol::spec::KeptPath;
 use agent_team_system::directories::Directories;
 use agent_team_system::sandbox::{self, Network, Sandbox};
 use agent_team_teammate::tool::confine::{Confinement, Settings, User};
@@ -41,7 +38,7 @@ async fn confined() -> Option<Rig> {
     (!none).then_some(rig)
 }
 
-fn ours(rig: &Rig) -> Directories {
+pub(crate) fn ours(rig: &Rig) -> Directories {
     Directories {
         state: rig.outside("ours/state"),
         run: rig.outside("ours/run"),
@@ -50,7 +47,7 @@ fn ours(rig: &Rig) -> Directories {
 }
 
 /// Makes the tools anew, as a new launch does.
-fn use_confinement(rig: &mut Rig, confinement: Confinement) {
+pub(crate) fn use_confinement(rig: &mut Rig, confinement: Confinement) {
     rig.tools = domain_tools(Options {
         permission: Permission::Bypass,
         confinement: Some(Arc::new(confinement)),
@@ -179,7 +176,7 @@ async fn what_a_project_says_of_its_git_opens_nothing_outside_of_it() {
 }
 
 /// The best sandbox of this machine, and the one that it would have without bubblewrap.
-async fn sandboxes() -> Vec<Sandbox> {
+pub(crate) async fn sandboxes() -> Vec<Sandbox> {
     let path = std::env::var_os("PATH").unwrap();
     let mut found: Vec<Sandbox> = Vec::new();
     for path in [path, OsString::new()] {
@@ -192,7 +189,7 @@ async fn sandboxes() -> Vec<Sandbox> {
 }
 
 /// The project of `rig`, held by this sandbox.
-fn held_by(rig: &mut Rig, sandbox: Sandbox, settings: &Settings) {
+pub(crate) fn held_by(rig: &mut Rig, sandbox: Sandbox, settings: &Settings) {
     let temporary = rig.outside("temporary");
     let user = User {
         homes: vec![rig.outside("")],
@@ -210,168 +207,17 @@ fn held_by(rig: &mut Rig, sandbox: Sandbox, settings: &Settings) {
 }
 
 /// Files have the time of the kernel's last tick: after a command, those of the rig are older than the next command.
-async fn settle(rig: &Rig) {
+pub(crate) async fn settle(rig: &Rig) {
     rig.text("bash", json!({ "command": "sleep 0.02" })).await;
 }
 
-fn rig_with_home() -> Rig {
+pub(crate) fn rig_with_home() -> Rig {
     let rig = Rig::new();
     for place in ["temporary", "ours"] {
         fs::create_dir(rig.outside(place)).unwrap();
     }
     git(&rig.path(""), &["init", "-q"]);
     rig
-}
-
-/// What commands may change is one list: see `policy/tests/protected.rs` for the edit tools.
-#[tokio::test]
-async fn both_sandboxes_know_every_protected_path() {
-    for sandbox in sandboxes().await {
-        let mut rig = rig_with_home();
-        held_by(&mut rig, sandbox.clone(), &Settings::default());
-        // A file that exists, and all the others, which do not.
-        rig.put(".npmrc", "mine\n");
-        let project = PROJECT.iter().map(|protected| (protected, ""));
-        let git = GIT.iter().map(|protected| (protected, ".git/"));
-        for (protected, below) in project.chain(git) {
-            let mut path = format!("{below}{}", protected.path);
-            if protected.kind == Kind::Directory {
-                path += "/made";
-            }
-            let before = fs::read_to_string(rig.path(&path)).ok();
-            let command = format!("mkdir -p $(dirname {path}); echo evil >> {path}");
-            let printed = rig.text("bash", json!({ "command": command })).await;
-            let after = fs::read_to_string(rig.path(&path)).ok();
-            if sandbox.protects() {
-                assert_eq!(after, before, "{sandbox}: {path}: {printed}");
-                assert!(
-                    !printed.contains("warning: "),
-                    "{sandbox}: {path}: {printed}"
-                );
-            } else {
-                assert!(
-                    printed.contains("warning: "),
-                    "{sandbox}: {path}: {printed}"
-                );
-                assert!(printed.contains(&path), "{sandbox}: {path}: {printed}");
-            }
-        }
-        assert!(
-            fs::read_to_string(rig.path(".npmrc"))
-                .unwrap()
-                .starts_with("mine\n")
-        );
-        if sandbox.protects() {
-            let names = fs::read_dir(rig.path("")).unwrap();
-            let names: BTreeSet<_> = names.map(|entry| entry.unwrap().file_name()).collect();
-            assert_eq!(names, [".git".into(), ".npmrc".into()].into(), "{sandbox}");
-            assert!(!rig.path(".git/commondir").exists(), "{sandbox}");
-        }
-    }
-}
-
-#[tokio::test]
-async fn commands_cannot_change_trusted_scripts() {
-    for sandbox in sandboxes().await {
-        let mut rig = rig_with_home();
-        rig.put("ci/check.sh", "true\n");
-        let kept = |path, is_directory| KeptPath {
-            path: rig.path(path),
-            is_directory,
-        };
-        let user = User::new(rig.bench.env.clone(), &Settings::default());
-        let temporary = rig.outside("temporary");
-        let project = &rig.bench.project;
-        let confinement = Confinement::new(project, temporary, user, &ours(&rig), Network::None)
-            .held_by(sandbox.clone())
-            .keeping(vec![
-                kept("ci/check.sh", false),
-                kept("githooks/deep", true),
-            ]);
-        use_confinement(&mut rig, confinement);
-        settle(&rig).await;
-        for command in [
-            "echo evil > ci/check.sh",
-            "echo evil > new; mv new ci/check.sh",
-            "mv ci old; mkdir ci; echo evil > ci/check.sh",
-        ] {
-            let printed = rig.text("bash", json!({ "command": command })).await;
-            let content = fs::read_to_string(rig.path("ci/check.sh")).unwrap();
-            match sandbox.protects() {
-                true => assert_eq!(content, "true\n", "{sandbox}: {command}: {printed}"),
-                false => assert!(
-                    printed.contains("warning: ") && printed.contains("ci/check.sh"),
-                    "{sandbox}: {command}: {printed}"
-                ),
-            }
-        }
-        let make = "mkdir -p githooks/deep; echo evil > githooks/deep/pre-push";
-        let printed = rig.text("bash", json!({ "command": make })).await;
-        let is_made = rig.path("githooks/deep/pre-push").exists();
-        assert_eq!(is_made, !sandbox.protects(), "{sandbox}: {printed}");
-        assert_eq!(printed.contains("warning: "), is_made, "{printed}");
-    }
-}
-
-#[tokio::test]
-async fn a_command_makes_no_repository_in_the_project() {
-    for sandbox in sandboxes().await {
-        let mut rig = rig_with_home();
-        fs::remove_dir_all(rig.path(".git")).unwrap();
-        held_by(&mut rig, sandbox.clone(), &Settings::default());
-        settle(&rig).await;
-        for command in [
-            "git init -q .; echo evil > .git/hooks/pre-commit",
-            "git init -q new; mv new/.git .git",
-        ] {
-            let _removed = fs::remove_dir_all(rig.path(".git"));
-            let printed = rig.text("bash", json!({ "command": command })).await;
-            match sandbox.protects() {
-                true => assert!(!rig.path(".git").exists(), "{sandbox}: {printed}"),
-                false => assert!(printed.contains("warning: "), "{sandbox}: {printed}"),
-            }
-        }
-        let printed = rig
-            .text("bash", json!({ "command": "git init -q sub && echo made" }))
-            .await;
-        assert!(printed.contains("made\n"), "{sandbox}: {printed}");
-    }
-}
-
-#[tokio::test]
-async fn git_works_while_absent_paths_are_protected() {
-    for sandbox in sandboxes().await {
-        let mut rig = rig_with_home();
-        held_by(&mut rig, sandbox.clone(), &Settings::default());
-        settle(&rig).await;
-        rig.put("a", "1\n");
-        let command = "git add -A && git -c user.name=t -c user.email=t@example.org commit -q -m one \
-                       && git ls-files && git status --short && echo committed";
-        let printed = rig.text("bash", json!({ "command": command })).await;
-        assert_eq!(printed, "a\ncommitted\n(exit 0)", "{sandbox}");
-    }
-}
-
-#[tokio::test]
-async fn nested_protected_files_are_reported() {
-    for sandbox in sandboxes().await {
-        let mut rig = rig_with_home();
-        held_by(&mut rig, sandbox.clone(), &Settings::default());
-        rig.put("sub/.vscode/settings.json", "{}");
-        settle(&rig).await;
-        let quiet = rig.text("bash", json!({ "command": "echo ok" })).await;
-        assert_eq!(quiet, "ok\n(exit 0)", "{sandbox}");
-        let command =
-            "mkdir -p deep/er/.vscode; echo {} > deep/er/.vscode/tasks.json; git init -q sub";
-        let printed = rig.text("bash", json!({ "command": command })).await;
-        assert!(printed.contains("warning: "), "{sandbox}: {printed}");
-        for made in ["deep/er/.vscode/tasks.json", "sub/.git/config"] {
-            assert!(printed.contains(made), "{sandbox}: {printed}");
-        }
-        assert!(!printed.contains("settings.json"), "{sandbox}: {printed}");
-        let shown = rig.shown.lock().unwrap().clone();
-        assert!(shown.contains("tasks.json"), "the user sees it: {shown}");
-    }
 }
 
 /// Places that a list of secrets missed, and one that no list can know.
@@ -557,85 +403,6 @@ async fn files_that_read_denies_are_hidden_from_commands() {
         let printed = rig.text("bash", json!({ "command": command })).await;
         assert!(!printed.contains("secret"), "{sandbox}: {printed}");
         assert!(printed.contains("int main;"), "{sandbox}: {printed}");
-    }
-}
-
-#[tokio::test]
-async fn a_command_that_exceeds_a_limit_ends_and_says_which() {
-    let settings = Settings {
-        processes: 20,
-        memory_mib: 100,
-        open_files: 16,
-        file_mib: 1,
-        ..Settings::default()
-    };
-    for sandbox in sandboxes().await {
-        let mut rig = rig_with_home();
-        held_by(&mut rig, sandbox.clone(), &settings);
-        settle(&rig).await;
-        for (command, setting) in [
-            (
-                "for i in $(seq 60); do sleep 60 & done; wait",
-                "processes = N",
-            ),
-            (
-                "(head -c 300000000 /dev/zero; sleep 60) | tail > /dev/null",
-                "memory_mib = N",
-            ),
-            ("head -c 3000000 /dev/zero > big", "file_mib = N"),
-            (
-                "for i in $(seq 3 40); do eval \"exec $i</dev/null\" || exit 1; done",
-                "open_files = N",
-            ),
-        ] {
-            let printed = rig.text("bash", json!({ "command": command })).await;
-            assert!(printed.contains(setting), "{sandbox}: {command}: {printed}");
-        }
-        let printed = rig.text("bash", json!({ "command": "echo ok" })).await;
-        assert_eq!(printed, "ok\n(exit 0)", "{sandbox}");
-    }
-}
-
-#[tokio::test]
-async fn the_commands_of_a_member_share_a_limit() {
-    let settings = Settings {
-        processes: 20,
-        ..Settings::default()
-    };
-    for sandbox in sandboxes().await {
-        let mut rig = rig_with_home();
-        held_by(&mut rig, sandbox.clone(), &settings);
-        for processes in [8, 16] {
-            let command = format!("for i in $(seq {processes}); do sleep 60 & done; wait");
-            let job = json!({ "command": command, "background": true });
-            rig.text("bash", job).await;
-        }
-        let wait = |id| json!({ "id": id, "wait_seconds": 30 });
-        let mut printed = String::new();
-        while !printed.contains("(ended") {
-            printed += &rig.text("bash_output", wait(2)).await;
-        }
-        assert!(printed.contains("processes = N"), "{sandbox}: {printed}");
-        let other = json!({ "id": 1 });
-        let printed = rig.text("bash_output", other).await;
-        assert!(printed.contains("it runs"), "{sandbox}: {printed}");
-        rig.text("bash_kill", json!({ "id": 1 })).await;
-    }
-}
-
-#[tokio::test]
-async fn no_command_starts_on_a_full_disk() {
-    let settings = Settings {
-        free_mib: u64::MAX >> 20,
-        ..Settings::default()
-    };
-    for sandbox in sandboxes().await {
-        let mut rig = rig_with_home();
-        held_by(&mut rig, sandbox.clone(), &settings);
-        let refused = rig.call("bash", json!({ "command": "echo ok" })).await;
-        let error = refused.err().map(|error| error.to_string());
-        let error = error.unwrap_or_default();
-        assert!(error.contains("free_mib = N"), "{sandbox}: {error}");
     }
 }
 

@@ -9,6 +9,8 @@ mod changes;
 mod confined;
 mod fetching;
 mod git;
+mod limits;
+mod protected;
 mod reading;
 mod searching;
 mod todo;
