@@ -471,6 +471,7 @@ mod tests {
             arrivals.end_request(id);
             inputs.send(Input::RequestOver(id)).unwrap();
         }
+        inputs.send(Input::Arrived { urgent: false }).unwrap();
         assert_eq!(inbox.take(), []);
     }
 
