@@ -99,7 +99,7 @@ async fn torment(world: &World, options: &Options, recorder: &Recorder) {
             workload::typist(world, recorder.clone(), dice(4)),
             workload::planner(target(), recorder.clone(), dice(5)),
             workload::claimant(target(), recorder.clone(), dice(6)),
-            workload::asker(target(), recorder.clone(), dice(7)),
+            workload::asker(target(), recorder.clone(), dice(7), options.lasts),
             workload::watcher(world, recorder.clone(), dice(8)),
             meters::probe(target(), recorder.clone(), PROBE_PAUSE),
             meters::subscriber(target(), recorder.clone()),

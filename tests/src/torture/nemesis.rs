@@ -32,6 +32,9 @@ const ROW: usize = 3;
 /// How long a recovery is waited for. A longer one is a violation.
 const RECOVERY: Duration = Duration::from_secs(10);
 
+/// How long git is waited for: tasks that run it come every few seconds.
+const GIT: Duration = Duration::from_secs(5);
+
 /// Between two looks for an answer or a process.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -146,9 +149,16 @@ async fn make(kind: FaultKind, world: &World, recorder: &Recorder, dice: &mut Di
         FaultKind::KillWorker => kill_one(world, Role::Worker, dice).await.map(hit),
         FaultKind::KillCommand => kill_one(world, Role::Command, dice).await.map(hit),
         FaultKind::KillGit => {
-            let mut found = world.processes(&[Role::Command]);
-            found.retain(|found| found.program == "git");
-            let git = dice.pick(&found)?.clone();
+            let deadline = Instant::now() + GIT;
+            let git = loop {
+                let mut found = world.processes(&[Role::Command]);
+                found.retain(|found| found.program == "git");
+                match dice.pick(&found) {
+                    Some(git) => break git.clone(),
+                    None if Instant::now() < deadline => sleep(LOOK).await,
+                    None => return None,
+                }
+            };
             Some(hit(kill(&[git]).await))
         }
         FaultKind::KillTmux => {

@@ -251,11 +251,13 @@ async fn end<M: End>(caller: &mut Caller, recorder: &Recorder, task: TaskId, gen
     recorded(recorder, &client, M::call(task.0, generation), ended).await;
 }
 
-/// Has the agent run numbered commands that need the user's permission.
-pub(crate) async fn asker(target: Target, recorder: Recorder, mut dice: Dice) {
+/// Has the agent run numbered commands that need the user's permission, for as long as faults happen.
+pub(crate) async fn asker(target: Target, recorder: Recorder, mut dice: Dice, lasts: Duration) {
     let mut caller = Caller::new(target, "asker");
+    let least = lasts / u32::try_from(COMMANDS_MAX).expect("it is small");
     for command in 0..COMMANDS_MAX {
-        if !caller.target.pause(dice.between(700, 1_800)).await {
+        let pause = dice.between(700, 1_800).max(least);
+        if !caller.target.pause(pause).await {
             return;
         }
         send(
