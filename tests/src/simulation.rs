@@ -54,11 +54,14 @@ const NAME: &str = "simulated";
 /// The project, which is nowhere.
 const PROJECT: &str = "/simulated/project";
 
-/// How long faults happen in one round, in virtual time.
-const ROUND: Duration = Duration::from_secs(60);
-
-/// How long the team may take to finish its work afterwards.
-pub const CALM: Duration = Duration::from_secs(180);
+/// How long the parts of a round last, in virtual time.
+#[derive(Debug, Clone, Copy)]
+pub struct Lengths {
+    /// Faults happen.
+    pub faults: Duration,
+    /// The team may take so long to finish its work afterwards.
+    pub calm: Duration,
+}
 
 /// Between two probes: each costs as much as many other calls.
 const PROBE_PAUSE: Duration = Duration::from_millis(300);
@@ -89,11 +92,11 @@ pub fn seed_of_round(seed: u64, round: u64) -> u64 {
     seed.wrapping_add(round.wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
 
-/// Simulates one team from its start to its end. When the faults stop, its work is to be finished in `calm`.
+/// Simulates one team from its start to its end.
 ///
 /// # Panics
 /// When the directories cannot be made, or the simulation itself is wrong.
-pub fn round(seed: u64, calm: Duration) -> Round {
+pub fn round(seed: u64, lengths: Lengths) -> Round {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -102,7 +105,7 @@ pub fn round(seed: u64, calm: Duration) -> Round {
     // Nothing waits for a disk: commits are not synced.
     let home = tempfile::tempdir().expect("a directory can be made");
     let tasks = LocalSet::new();
-    let round = tasks.block_on(&runtime, live(seed, calm, home.path()));
+    let round = tasks.block_on(&runtime, live(seed, lengths, home.path()));
     drop(tasks);
     round
 }
@@ -146,7 +149,7 @@ impl World {
     }
 }
 
-async fn live(seed: u64, calm: Duration, home: &Path) -> Round {
+async fn live(seed: u64, lengths: Lengths, home: &Path) -> Round {
     let mut dice = Dice::new(stable_hash(seed.to_be_bytes()), 0);
     let network = Network::new(dice.split());
     let (machine, started) = Machine::new(dice.split(), network.clone());
@@ -176,7 +179,7 @@ async fn live(seed: u64, calm: Duration, home: &Path) -> Round {
     let mut user = Caller::new(target.clone(), "user");
     let up = user.call::<TeamUp>(wanted()).await;
     up.expect("a supervisor that just started takes a team up");
-    torment(&world, &target, &phase, calm, &mut dice).await;
+    torment(&world, &target, &phase, lengths, &mut dice).await;
     world.supervisors.kill().await;
 
     let evidence = world.recorder.evidence();
@@ -205,7 +208,10 @@ async fn torment(
     world: &Rc<World>,
     target: &Target,
     phase: &watch::Sender<Phase>,
-    calm: Duration,
+    Lengths {
+        faults: lasts,
+        calm,
+    }: Lengths,
     dice: &mut Dice,
 ) {
     let recorder = || world.recorder.clone();
@@ -235,7 +241,7 @@ async fn torment(
         )
     };
     let phases = async {
-        faults::run(world, target, ROUND, faults).await;
+        faults::run(world, target, lasts, faults).await;
         phase.send_replace(Phase::Calm);
         let mut finished = finished.subscribe();
         let _elapsed = timeout(calm, finished.wait_for(|finished| *finished)).await;

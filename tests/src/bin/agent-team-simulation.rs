@@ -9,11 +9,14 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use agent_team_tests::simulation::{self, Round};
+use agent_team_tests::simulation::{self, Lengths, Round};
 use agent_team_tests::torture::Plant;
 use agent_team_tests::torture::check::Promise;
 use agent_team_tests::torture::history::{FaultKind, Outcome};
 use clap::Parser;
+
+/// How long a team may take to finish its work when the faults have stopped.
+const CALM: Duration = Duration::from_secs(180);
 
 /// Rounds side by side, at most: each needs some 12 MiB of disk.
 const THREADS_MAX: usize = 4;
@@ -31,6 +34,9 @@ struct Arguments {
     /// Repeat an earlier simulation exactly. The rounds after the first have the seeds that follow.
     #[arg(long)]
     seed: Option<u64>,
+    /// Make faults for so long in each round, in virtual time.
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
     /// Write the events of the last round into this file.
     #[arg(long)]
     journal: Option<PathBuf>,
@@ -92,9 +98,10 @@ fn main() -> ExitCode {
     // A planted fault happens by one count for the whole process, and may keep a team from finishing its work for good.
     let (threads, calm) = match arguments.plant {
         Some(_) => (1, Duration::from_secs(3)),
-        None => (threads_for(arguments.steps), simulation::CALM),
+        None => (threads_for(&arguments), CALM),
     };
-    let rounds = Rounds::start(seed, calm, threads);
+    let faults = Duration::from_secs(arguments.seconds);
+    let rounds = Rounds::start(seed, Lengths { faults, calm }, threads);
     while total.steps < arguments.steps {
         let round = rounds.take(total.rounds);
         total.add(&round);
@@ -115,8 +122,9 @@ fn main() -> ExitCode {
             let plant = arguments.plant.map(Plant::name);
             let plant = plant.map_or_else(String::new, |name| format!(" --plant {name}"));
             println!(
-                "{} violations; again: cargo xtask simulate --steps 1 --seed {}{plant}",
+                "{} violations; again: cargo xtask simulate --steps 1 --seconds {} --seed {}{plant}",
                 round.violations.len(),
+                arguments.seconds,
                 round.seed
             );
             return ExitCode::FAILURE;
@@ -144,9 +152,10 @@ fn print_violations(round: &Round) {
     }
 }
 
-/// As many as are of use: a round has some 30,000 steps.
-fn threads_for(steps: u64) -> usize {
-    let useful = usize::try_from(steps / 30_000).unwrap_or(THREADS_MAX);
+/// As many as are of use: a team makes some 500 steps per second of virtual time.
+fn threads_for(arguments: &Arguments) -> usize {
+    let rounds = arguments.steps / (500 * arguments.seconds.max(1));
+    let useful = usize::try_from(rounds).unwrap_or(THREADS_MAX);
     let available = std::thread::available_parallelism().map_or(1, usize::from);
     available.min(useful).clamp(1, THREADS_MAX)
 }
@@ -162,7 +171,7 @@ struct Worker {
 }
 
 impl Rounds {
-    fn start(seed: u64, calm: Duration, threads: usize) -> Self {
+    fn start(seed: u64, lengths: Lengths, threads: usize) -> Self {
         let start = |first: usize| {
             let (begin, begun) = channel();
             let (done, rounds) = channel();
@@ -170,7 +179,7 @@ impl Rounds {
                 let numbers = (first..).step_by(threads);
                 for (number, ()) in numbers.zip(begun) {
                     let seed = simulation::seed_of_round(seed, number as u64);
-                    let _enough = done.send(simulation::round(seed, calm));
+                    let _enough = done.send(simulation::round(seed, lengths));
                 }
             });
             Worker {
