@@ -6,8 +6,12 @@ use agent_team_protocol::ErrorCode;
 use agent_team_protocol::codec::{DEPTH_MAX, FIRST_FRAME_MAX, FRAME_MAX};
 use agent_team_protocol::initialize::{Initialize, Versions};
 use agent_team_protocol::method::{
-    AddTask, Down, EventSubscribe, ListTasks, MessageSend, Nothing, SendMessage, Subscribe,
-    SupervisorStatus, TaskAdd, TaskList, TeamDown, TeamShow,
+    AddTask, Down, EventSubscribe, ListTasks, MessageSend, Nothing, RequestAsk, RequestBegin,
+    RequestDecide, RequestEnd, SendMessage, Subscribe, SupervisorStatus, TaskAdd, TaskList,
+    TeamDown, TeamShow,
+};
+use agent_team_protocol::request::{
+    AskRequest, DecideRequest, Decision, OneRequest, Permission, Scope,
 };
 use agent_team_protocol::rpc::{self, Call, TeamRef};
 use agent_team_protocol::spec::TaskSpec;
@@ -15,6 +19,7 @@ use agent_team_protocol::{Recipient, Revision};
 use agent_team_system::client::{CallError, Client, ConnectError};
 use agent_team_tests::{Rig, User, stub, together, within};
 use serde_json::Value;
+use serde_json::value::RawValue;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
@@ -229,6 +234,45 @@ async fn a_member_speaks_for_herself_only_and_may_not_do_what_is_the_users() {
     assert_eq!(refusal.code, ErrorCode::NotPermitted);
     assert!(ada.call::<SupervisorStatus>(Nothing {}, "3").await.is_err());
     assert_eq!(rig.json(["ps"]).await["members"][0]["state"], "idle");
+}
+
+/// The answer to the first one may be lost with its supervisor, and the request be over before it is repeated.
+#[tokio::test]
+async fn a_repeated_decision_gets_its_first_answer() {
+    let mut rig = assigned(&["ada"], "");
+    let stubs = rig.stub_workers("wire::carries_the_words_of_another_test");
+    let mut up = rig.start(["up"]);
+    let stub = stubs.next().await;
+    let hello = stub.hello();
+    let ada = stub.say(&hello).await.unwrap();
+    up.wait().await;
+    let user = rig.user().await;
+    let ask = AskRequest {
+        tool: "bash".to_owned(),
+        arguments: RawValue::from_string(r#"{"command":"echo ran >> ran"}"#.to_owned()).unwrap(),
+        directory: rig.project(),
+        confined: false,
+        places: Vec::new(),
+    };
+    let asked = ada.call::<RequestAsk>(ask, "1").await.unwrap();
+    let Permission::Asked { request } = asked else {
+        panic!("{asked:?}");
+    };
+    let (scope, rules) = (Scope::Once, Vec::new());
+    let allow = DecideRequest {
+        request,
+        digest: None,
+        decision: Decision::Allow { scope, rules },
+        via: None,
+    };
+    let key = Some("decision");
+    user.call::<RequestDecide>(allow.clone(), key)
+        .await
+        .unwrap();
+    let one = OneRequest { request };
+    ada.call::<RequestBegin>(one, "2").await.unwrap();
+    ada.call::<RequestEnd>(one, "3").await.unwrap();
+    user.call::<RequestDecide>(allow, key).await.unwrap();
 }
 
 /// Adds tasks with descriptions of so many bytes.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use agent_team_protocol::id::{LaunchId, MemberName, MessageId, Party, Revision, TaskId};
 
-use crate::answers::{AnsweredCall, Answers};
+use crate::answers::{Answer, AnsweredCall, Answers, CallKey};
 use crate::budget::Account;
 use crate::decide::Turn;
 use crate::effect::Effect;
@@ -16,6 +16,7 @@ use crate::input::Input;
 use crate::mail::Lane;
 use crate::member::{Life, Member};
 use crate::plan::TeamPlan;
+use crate::refusal::Refused;
 use crate::request::Requests;
 use crate::run::{Memory, Run, Spent};
 use crate::task::{Board, Task};
@@ -211,6 +212,14 @@ impl Team {
                 .members
                 .values()
                 .any(|member| member.life.may_work() && self.board.next_for(member).is_some())
+    }
+
+    /// The first answer to a call, if it was made before with this key.
+    ///
+    /// # Errors
+    /// When the key was used for another call.
+    pub fn answered(&self, key: &CallKey) -> Result<Option<&Answer>, Refused> {
+        self.answers.repeated(key)
     }
 
     pub(crate) fn remember(&mut self, now: Tick, call: AnsweredCall) {

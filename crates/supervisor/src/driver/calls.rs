@@ -1,7 +1,7 @@
 //! Changes that clients and members ask for: they go to the core, and its answer goes back in the method's shape.
 
 use agent_team_core::refusal::PLAN_FIRST;
-use agent_team_core::{Answer, Call, CallKey, Input, Origin, ReplyTo};
+use agent_team_core::{Answer, Call, CallKey, Effect, Input, Origin, ReplyTo};
 use agent_team_protocol::method::{
     CancelAnswer, Nothing, RunAnswer, SendAnswer, Spawn, TaskAnswer, TranscriptAnswer,
 };
@@ -43,6 +43,9 @@ impl Driver {
             key,
             digest,
         });
+        if let Some(answer) = self.first_answer(&change, key.as_ref()) {
+            return self.answer_again(reply, answer);
+        }
         match change {
             Change::Call(mut call) => {
                 self.judge_task_lines(&by, &mut call);
@@ -72,6 +75,35 @@ impl Driver {
         }
     }
 
+    /// The answer to a repeated call whose arguments are looked up in the state before the core sees it: what it names
+    /// may be over since it was carried out.
+    fn first_answer(&self, change: &Change, key: Option<&CallKey>) -> Option<Answer> {
+        match change {
+            Change::Decide(_) | Change::Spawn(_) => self.team.answered(key?).ok()?.cloned(),
+            // The core itself answers these again.
+            Change::Call(_)
+            | Change::Up(_)
+            | Change::Ask(_)
+            | Change::Propose(_)
+            | Change::ForgetRule(_) => None,
+        }
+    }
+
+    /// Answers when everything before is stored, which the first answer may be part of.
+    fn answer_again(&mut self, reply: Reply, answer: Answer) {
+        let to = self.awaiting(reply, Shape::Plain);
+        let outcome = Ok(answer);
+        let reply = Effect::Reply { to, outcome };
+        self.turn.after.push(After::Effect(reply));
+    }
+
+    fn awaiting(&mut self, reply: Reply, shape: Shape) -> ReplyTo {
+        let to = ReplyTo(self.next_reply);
+        self.next_reply += 1;
+        self.pending.insert(to, (reply, shape));
+        to
+    }
+
     fn spawn(&mut self, by: Origin, key: Option<CallKey>, reply: Reply, spawn: Spawn) {
         let allowed = match &by {
             Origin::Member { name, .. } => {
@@ -96,9 +128,7 @@ impl Driver {
         shape: Shape,
         call: Call,
     ) {
-        let to = ReplyTo(self.next_reply);
-        self.next_reply += 1;
-        self.pending.insert(to, (reply, shape));
+        let to = self.awaiting(reply, shape);
         self.step(Input::Called {
             by,
             key,
