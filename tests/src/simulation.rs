@@ -226,7 +226,7 @@ async fn torment(
             workload::sender(target.clone(), recorder(), 3, three),
             workload::planner(target.clone(), recorder(), plans),
             workload::claimant(target.clone(), recorder(), claims),
-            workload::asker(target.clone(), recorder(), asks),
+            workload::asker(target.clone(), recorder(), asks, lasts),
             faults::operator(world.clone(), target.clone(), orders),
             meters::probe(target.clone(), recorder(), PROBE_PAUSE),
             meters::subscriber(target.clone(), recorder()),
