@@ -1,11 +1,14 @@
 //! A permission request with more lines than its pane, in a real tmux.
 
+use std::time::Duration;
+
 use agent_team_protocol::RequestId;
 use agent_team_protocol::method::RequestShow;
 use agent_team_protocol::request::{OneRequest, RequestState};
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by_model};
 use agent_team_tests::{tmux, within};
 use serde_json::json;
+use tokio::time::timeout;
 
 use crate::agents::asking;
 
@@ -38,14 +41,15 @@ async fn a_tall_request_in_tmux_needs_every_page() {
         rig.ask::<RequestShow>(OneRequest { request }).await.state
     };
 
-    // On the first page a key decides nothing, however long nothing else was typed.
+    // Longer than the pause without a key after which a key counts.
+    let pause = Duration::from_millis(600);
     tmux.until_shown(&pane, "space reads on").await;
-    let pages = {
+    for _ in 0..2 {
         press("y").await;
-        press("1").await;
-        press("n").await;
-        tmux.until_read(&pane, "P-1? y once").await
-    };
+        let decided = timeout(pause, server.asked("ada", 2)).await;
+        assert!(decided.is_err(), "a key counted on the first page");
+    }
+    let pages = tmux.until_read(&pane, "P-1? y once").await;
     assert_eq!(state().await, RequestState::Pending);
     let commands = tmux.capture(&pane).await.matches("echo").count();
     assert!(
@@ -60,14 +64,10 @@ async fn a_tall_request_in_tmux_needs_every_page() {
     }
     assert_eq!(rig.read("ran.txt"), None);
     // A key that comes while the last page is new is no answer either.
-    let once = std::time::Duration::from_millis(600);
     within("the key to be taken", async {
         loop {
             press("y").await;
-            if tokio::time::timeout(once, server.asked("ada", 2))
-                .await
-                .is_ok()
-            {
+            if timeout(pause, server.asked("ada", 2)).await.is_ok() {
                 return;
             }
         }
