@@ -49,7 +49,8 @@ enum Command {
     },
     /// Run the fuzz targets of the permission policy and the wire codec for a bounded time.
     ///
-    /// An input that fails is written to crates/policy/tests/corpus/regressions, and every later test run repeats it.
+    /// An input that fails is written to a directory `regressions` below the tests of its crate, and every later test run
+    /// repeats it.
     Fuzz(fuzz::Arguments),
     /// The rules that no compiler checks: layering, names, sizes.
     Tidy,
