@@ -23,6 +23,7 @@ mod report;
 pub(crate) mod workload;
 pub(crate) mod world;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub use agent_team_system::planted::Plant;
@@ -64,6 +65,8 @@ pub struct Report {
     pub options: Options,
     pub evidence: Evidence,
     pub violations: Vec<Violation>,
+    /// A copy of the state directory, with logs and journal, after a violation.
+    pub kept: Option<PathBuf>,
 }
 
 /// Runs a torture to its end.
@@ -76,10 +79,16 @@ pub async fn run(options: Options) -> Report {
     torment(&world, &options, &recorder).await;
     let evidence = world.collect(&recorder).await;
     let violations = check::check(&evidence);
+    let kept = if violations.is_empty() {
+        None
+    } else {
+        world.keep_state(options.seed)
+    };
     Report {
         options,
         evidence,
         violations,
+        kept,
     }
 }
 

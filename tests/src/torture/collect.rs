@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use agent_team_protocol::Revision;
@@ -85,6 +86,17 @@ impl World {
             evidence.panics = panics;
         });
         recorder.evidence()
+    }
+
+    /// Copies the state directory to the temporary directory; `None` when that fails.
+    pub(crate) fn keep_state(&self, seed: u64) -> Option<PathBuf> {
+        let copy = std::env::temp_dir().join(format!("agent-team-torture-{seed}"));
+        let mut copied = Command::new("cp");
+        copied
+            .arg("-a")
+            .arg(self.rig.directories().state)
+            .arg(&copy);
+        copied.status().ok()?.success().then_some(copy)
     }
 
     /// The board.

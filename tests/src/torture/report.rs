@@ -77,6 +77,13 @@ impl fmt::Display for Report {
             "machine       busy with other work for {:.1} s",
             stalled.as_secs_f64()
         )?;
+        if let Some(kept) = &self.kept {
+            writeln!(f, "kept          {}", kept.display())?;
+            for fault in &evidence.faults {
+                let (began, ended) = (fault.began.as_secs_f64(), fault.ended.as_secs_f64());
+                writeln!(f, "  {began:8.3} to {ended:8.3} s  {:?}", fault.kind)?;
+            }
+        }
         for violation in &self.violations {
             writeln!(f, "VIOLATED      {violation}")?;
             writeln!(f, "              promised: {}", violation.promise.text())?;

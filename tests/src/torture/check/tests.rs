@@ -240,9 +240,20 @@ fn a_request_is_listed_until_it_is_decided() {
             ..of_journal(events)
         })
     };
+    let asked = (
+        "request_asked",
+        json!({ "request": "P-4", "member": "ada" }),
+    );
     let withdrawn = ("request_withdrawn", json!({ "request": "P-4" }));
-    assert_eq!(of(&[withdrawn]), []);
-    assert_eq!(of(&[]), [Promise::Requests]);
+    let ended = |next: &str| {
+        let data = json!({ "member": "ada", "launch": "one", "next": next });
+        ("member_parked", data)
+    };
+    assert_eq!(of(&[asked.clone(), withdrawn]), []);
+    assert_eq!(of(&[asked.clone(), ended("stop")]), []);
+    let restarted = [asked.clone(), ended("launch")];
+    assert_eq!(of(&restarted), [Promise::Requests]);
+    assert_eq!(of(&[asked]), [Promise::Requests]);
 }
 
 #[test]
@@ -430,6 +441,9 @@ fn a_command_runs_only_when_it_was_allowed() {
     let refused = Outcome::Refused("already_decided".to_owned());
     let refused = vec![operation(allow(), refused)];
     assert_eq!(of(refused, &[]), [Promise::Requests]);
+    let failed = Outcome::Refused("storage_failed".to_owned());
+    let failed = of(vec![operation(allow(), failed)], &allowed);
+    assert!(!failed.contains(&Promise::Requests), "it may be stored");
 }
 
 /// A kill at 10 s, the next supervisor's answer, and a kill some time before.

@@ -150,7 +150,9 @@ pub(super) fn requests(evidence: &Evidence) -> Vec<String> {
         let Call::Allow { command } = operation.call else {
             continue;
         };
-        if !matches!(operation.outcome, Outcome::Refused(_)) {
+        // A decision that was refused when storing failed may be stored.
+        let is_refused = |code: &String| code != "storage_failed";
+        if !matches!(&operation.outcome, Outcome::Refused(code) if is_refused(code)) {
             *allowed.entry(command).or_default() += 1;
         }
     }
@@ -183,16 +185,25 @@ pub(super) fn requests(evidence: &Evidence) -> Vec<String> {
     found
 }
 
-/// A request is listed until it is decided or withdrawn.
+/// A request is listed until it is decided or withdrawn, as it is when its member is stopped or held.
 fn unlisted(evidence: &Evidence) -> Vec<String> {
-    let ends = ["request_allowed", "request_denied", "request_withdrawn"];
-    let events = evidence.journal.iter();
-    let ended: BTreeSet<u64> = events
-        .filter(|event| ends.contains(&event.kind.as_str()))
-        .map(|event| number(event, "request", "P-"))
-        .collect();
+    let mut open: BTreeMap<u64, &str> = BTreeMap::new();
+    for event in &evidence.journal {
+        let (member, request) = (event.text("member"), number(event, "request", "P-"));
+        let next = &event.data["next"];
+        match event.kind.as_str() {
+            "request_asked" => drop(open.insert(request, member)),
+            "request_allowed" | "request_denied" | "request_withdrawn" => {
+                open.remove(&request);
+            }
+            "launch_ended" | "member_parked" if next == "stop" || next["hold"].is_object() => {
+                open.retain(|_, of| *of != member);
+            }
+            _ => {}
+        }
+    }
     let lost = evidence.unlisted.iter();
-    lost.filter(|lost| !ended.contains(&lost.request))
+    lost.filter(|lost| open.contains_key(&lost.request))
         .map(|lost| {
             let at = lost.at.as_secs_f64();
             format!(
