@@ -14,7 +14,7 @@ use agent_team_system::process::Signal;
 use agent_team_tests::{Rig, processes, until};
 
 use crate::crash::successor_of;
-use crate::teams::{assigned, headless, in_panes, task};
+use crate::teams::{assigned, file, headless, in_panes, task};
 
 /// How much longer a command may take when the socket is gone.
 const REACHED: Duration = Duration::from_secs(2);
@@ -205,6 +205,24 @@ async fn a_removed_lock_file_makes_no_second_supervisor() {
         supervisors.retain(|found| found.program == "agent-teamd");
         assert_eq!(supervisors.len(), 1, "{removed:?}");
     }
+    rig.ok(["down", "--force"]).await;
+    assert_eq!(rig.processes(), []);
+}
+
+#[tokio::test]
+async fn a_hosted_member_outlives_its_removed_socket() {
+    let long = task("Long", "mkfifo gate; cat gate", "");
+    let rig = Rig::with_team(&file(&["ada"], "hosted", "ready", &long));
+    rig.ok(["up"]).await;
+    rig.until_task_is("T-1", TaskState::InProgress).await;
+    let before = rig.member("ada").await;
+    let supervisor = rig.supervisor().await;
+    // The next supervisor finds no socket of the process that hosts ada.
+    remove_runtime_directory(&rig);
+    processes::kill(supervisor).await;
+    successor_of(&rig, supervisor.pid).await;
+    let after = rig.until_member("ada", |member| !member.disconnected).await;
+    assert_eq!((after.pid, after.launch), (before.pid, before.launch));
     rig.ok(["down", "--force"]).await;
     assert_eq!(rig.processes(), []);
 }

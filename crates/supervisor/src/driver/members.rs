@@ -158,7 +158,7 @@ impl Driver {
             start_time: process.start_time,
         };
         let watch = if self.is_hosted(&launch, Some(process)) {
-            self.launcher.order(Order::Watch(launch.clone()));
+            self.launcher.order(Order::Watch(launch.clone(), process));
             Watch::Host
         } else if is_connected {
             return;

@@ -65,8 +65,9 @@ impl HostProcess {
                 Ok(HostAnswer {
                     pid, start_time, ..
                 }) => {
-                    self.process.set(Some(ProcessId { pid, start_time }));
-                    self.watch(order.launch.clone());
+                    let process = ProcessId { pid, start_time };
+                    self.process.set(Some(process));
+                    self.watch(order.launch.clone(), process);
                     return Ok(Running {
                         process: ProcessStamp { pid, start_time },
                         placement: Placement::Hosted,
@@ -115,14 +116,14 @@ impl HostProcess {
         Ok(())
     }
 
-    /// Tells the driver when the member has ended.
-    pub(super) fn watch(&self, launch: LaunchId) {
+    /// Reports to the driver when the member has ended; `process` hosts it.
+    pub(super) fn watch(&self, launch: LaunchId, process: ProcessId) {
         let (socket, driver) = (self.socket.clone(), self.driver.clone());
         tokio::task::spawn_local(async move {
             let watch = HostOrder::Watch {
                 launch: launch.clone(),
             };
-            match closed(&socket, &watch).await {
+            match closed(&socket, &watch, Some(process)).await {
                 Ok(()) => {
                     let _driver_gone = driver.send(Message::Exited(launch));
                 }
@@ -145,7 +146,7 @@ impl HostProcess {
             let order = HostOrder::End {
                 launch: launch.clone(),
             };
-            let in_time = tokio::time::timeout(END_LIMIT, closed(&socket, &order)).await;
+            let in_time = tokio::time::timeout(END_LIMIT, closed(&socket, &order, process)).await;
             if !matches!(in_time, Ok(Ok(())))
                 && let Some(process) = process
             {
@@ -207,10 +208,21 @@ async fn kill(process: ProcessId) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns when the other end has closed the connection, at once if nobody listens.
-async fn closed(socket: &std::path::Path, order: &HostOrder) -> io::Result<()> {
+/// Returns when the other end has closed the connection. Where nothing listens, it returns when the process has ended: a
+/// socket whose file was removed is no death.
+async fn closed(
+    socket: &std::path::Path,
+    order: &HostOrder,
+    process: Option<ProcessId>,
+) -> io::Result<()> {
     let stream = match Stream::connect(socket).await {
-        Err(error) if is_nobody(&error) => return Ok(()),
+        Err(error) if is_nobody(&error) => {
+            let watch = process.map(ExitWatch::open).transpose()?.flatten();
+            return match watch {
+                Some(mut watch) => watch.exited().await,
+                None => Ok(()),
+            };
+        }
         connected => connected?,
     };
     let Ok(mut reader) = send(stream, order).await else {

@@ -114,8 +114,8 @@ pub(crate) enum Order {
     /// Who waits for the person, in words; empty: nobody.
     Waiting(String),
     Close(MemberName),
-    /// Tells when a hosted worker ends, or at once if there is none of this launch.
-    Watch(LaunchId),
+    /// Reports when a hosted worker ends, or at once if there is none of this launch. With the process that hosts it.
+    Watch(LaunchId, ProcessId),
     /// Ends a hosted worker where it stands, and if need be the process that hosts it. Answered when nothing of it is
     /// left, or by silence.
     End {
@@ -277,7 +277,7 @@ impl Task {
                     | Order::Show(..)
                     | Order::Look
                     | Order::Close(_)
-                    | Order::Watch(_)
+                    | Order::Watch(..)
                     | Order::End { .. }
                     | Order::CloseAll(_)
                     | Order::Attach { .. } => break Some(order),
@@ -413,9 +413,9 @@ impl Task {
                     panes.close(&member).await;
                 }
             }
-            Order::Watch(launch) => match &mut self.hosted {
+            Order::Watch(launch, process) => match &mut self.hosted {
                 Some(hosted) => hosted.watch(launch),
-                None => self.process.watch(launch),
+                None => self.process.watch(launch, process),
             },
             Order::End {
                 launch,
