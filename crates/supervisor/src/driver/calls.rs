@@ -11,7 +11,7 @@ use agent_team_system::planted::{self, Plant};
 
 use super::asked::{Asked, Change, Request};
 use super::waiters::{Shape, Until};
-use super::{After, Driver};
+use super::{After, Driver, Pending};
 use crate::convert;
 use crate::outbox::Reply;
 
@@ -44,7 +44,7 @@ impl Driver {
             digest,
         });
         if let Some(answer) = self.first_answer(&change, key.as_ref()) {
-            return self.answer_again(reply, answer);
+            return self.answer_again(reply, key, answer);
         }
         match change {
             Change::Call(mut call) => {
@@ -90,17 +90,18 @@ impl Driver {
     }
 
     /// Answers when everything before is stored, which the first answer may be part of.
-    fn answer_again(&mut self, reply: Reply, answer: Answer) {
-        let to = self.awaiting(reply, Shape::Plain);
+    fn answer_again(&mut self, reply: Reply, key: Option<CallKey>, answer: Answer) {
+        let to = self.awaiting(reply, Shape::Plain, key);
         let outcome = Ok(answer);
         let reply = Effect::Reply { to, outcome };
         self.turn.after.push(After::Effect(reply));
     }
 
-    fn awaiting(&mut self, reply: Reply, shape: Shape) -> ReplyTo {
+    fn awaiting(&mut self, reply: Reply, shape: Shape, key: Option<CallKey>) -> ReplyTo {
         let to = ReplyTo(self.next_reply);
         self.next_reply += 1;
-        self.pending.insert(to, (reply, shape));
+        let pending = Pending { reply, shape, key };
+        self.pending.insert(to, pending);
         to
     }
 
@@ -128,7 +129,7 @@ impl Driver {
         shape: Shape,
         call: Call,
     ) {
-        let to = self.awaiting(reply, shape);
+        let to = self.awaiting(reply, shape, key.clone());
         self.step(Input::Called {
             by,
             key,
@@ -143,7 +144,7 @@ impl Driver {
         to: ReplyTo,
         outcome: Result<Answer, agent_team_core::Refused>,
     ) {
-        let Some((reply, shape)) = self.pending.remove(&to) else {
+        let Some(Pending { reply, shape, .. }) = self.pending.remove(&to) else {
             return;
         };
         let answer = match outcome {

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use agent_team_core::{Effect, Event, Team};
+use agent_team_core::{CallKey, Effect, Event, ReplyTo, Team};
 use agent_team_protocol::view::CommitView;
 use agent_team_protocol::{ErrorCode, Refusal, Revision, with_causes};
 use agent_team_store::{Batch, CommitError, Committed};
@@ -170,16 +170,12 @@ impl Driver {
     fn not_stored(&mut self, error: &CommitError, after: Vec<After>) {
         tracing::error!(error = %with_causes(error), "a commit failed");
         let refusal = storage_refusal(error);
-        let (mut ends, mut reads) = (Vec::new(), Vec::new());
+        let (mut ends, mut reads, mut calls) = (Vec::new(), Vec::new(), Vec::new());
         for one in after {
             match one {
                 After::Effect(
                     Effect::Reply { to, .. } | Effect::AskToComplete { reply: to, .. },
-                ) => {
-                    if let Some((reply, _)) = self.pending.remove(&to) {
-                        reply.refuse(refusal.clone());
-                    }
-                }
+                ) => calls.push(to),
                 // Ending something is right whether or not it could be written down.
                 After::Effect(end @ Effect::EndTree { .. }) => ends.push(end),
                 After::Effect(_) | After::Pump(_) => {}
@@ -205,6 +201,9 @@ impl Driver {
                 self.rebuild();
             }
         }
+        calls
+            .into_iter()
+            .for_each(|to| self.refuse_call(to, &refusal));
         for (by, reply, query) in reads {
             match self.storage {
                 // The state is what is stored again.
@@ -212,6 +211,35 @@ impl Driver {
                 Storage::Failed(_) => reply.refuse(refusal.clone()),
             }
         }
+    }
+
+    /// Refuses a call of a turn that was not stored, unless it repeats one that was stored before.
+    fn refuse_call(&mut self, to: ReplyTo, refusal: &Refusal) {
+        let Some(pending) = self.pending.remove(&to) else {
+            return;
+        };
+        // Otherwise the state is not what is stored.
+        let is_rebuilt = matches!(self.storage, Storage::Stored | Storage::Full(_));
+        let key = pending.key.as_ref().filter(|_| is_rebuilt);
+        match key.and_then(|key| self.team.answered(key).ok()?.cloned()) {
+            Some(answer) => {
+                self.pending.insert(to, pending);
+                self.answer(to, Ok(answer));
+            }
+            None => pending.reply.refuse(refusal.clone()),
+        }
+    }
+
+    /// Whether a call repeats one that was answered before.
+    fn is_repeated(&self, request: &Request) -> bool {
+        request.key.as_ref().is_some_and(|key| {
+            let key = CallKey {
+                caller: request.caller.clone(),
+                key: key.clone(),
+                digest: request.digest,
+            };
+            matches!(self.team.answered(&key), Ok(Some(_)))
+        })
     }
 
     /// Drops the state and reads it from the store again: the same path as a start.
@@ -234,6 +262,10 @@ impl Driver {
     /// Whether a call may be taken now; otherwise it has been answered, or waits.
     pub(super) fn admit(&mut self, request: Request) -> Option<Request> {
         let urgent = request.asked.is_urgent();
+        let is_full = matches!(self.storage, Storage::Full(_));
+        if is_full && self.is_repeated(&request) {
+            return Some(request);
+        }
         match (&mut self.storage, &request.asked) {
             (Storage::Stored, _) | (Storage::Full(_) | Storage::Failed(_), Asked::Query(_)) => {
                 Some(request)

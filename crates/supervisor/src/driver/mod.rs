@@ -198,7 +198,7 @@ pub(crate) struct Driver {
     commits: u64,
     last_commit: Option<(CommitView, Instant)>,
 
-    pending: HashMap<ReplyTo, (Reply, Shape)>,
+    pending: HashMap<ReplyTo, Pending>,
     next_reply: u64,
     waiters: Waiters,
     down: Option<Down>,
@@ -228,6 +228,13 @@ impl Seed {
         bytes[24..].copy_from_slice(&self.step.to_be_bytes());
         bytes
     }
+}
+
+/// A call that was decided and is answered when that is stored.
+struct Pending {
+    reply: Reply,
+    shape: Shape,
+    key: Option<CallKey>,
 }
 
 /// What one turn gathers until it is stored.
