@@ -27,6 +27,8 @@ async fn status(rig: &Rig) -> SupervisorView {
 
 #[tokio::test]
 async fn a_flood_of_reads_costs_few_threads_and_descriptors() {
+    /// Of the supervisor's runtime.
+    const BLOCKING_THREADS_MAX: usize = 32;
     const READS: usize = 1_000;
     let rig = assigned(&["ada"], "");
     rig.ok(["up"]).await;
@@ -42,10 +44,11 @@ async fn a_flood_of_reads_costs_few_threads_and_descriptors() {
     for read in together(reads).await {
         read.unwrap();
     }
-    // A thread that has nothing to read stays for some seconds. One that has just read may not be idle yet when the next
-    // read starts, so that there are a few more than readers.
     let after_threads = threads(before.pid);
-    assert!(after_threads < before_threads + 16, "{after_threads}");
+    assert!(
+        after_threads <= before_threads + BLOCKING_THREADS_MAX,
+        "{after_threads}, {before_threads}"
+    );
     let after = status(&rig).await.descriptors;
     assert!(after <= before.descriptors + 8, "{after}, {before:?}");
 }

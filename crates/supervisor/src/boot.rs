@@ -24,11 +24,16 @@ use crate::server::{Ending, Server};
 use crate::settings_file::{self, SettingsError};
 use crate::teams::Teams;
 
+/// Threads that read history or look at processes, over all teams. A reader that has just ended is not idle at once, so that
+/// a flood of reads would otherwise start many more threads than there are readers.
+const BLOCKING_THREADS_MAX: usize = 32;
+
 /// Runs a supervisor to its end. `foreground` logs to stderr.
 pub fn run(foreground: bool) -> u8 {
     let mut ready = spawn::ready_fd();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
         .build();
     let result = runtime
         .context("cannot start a runtime")
