@@ -18,8 +18,11 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::caller::{Caller, Target};
 use super::history::{Evidence, Mark, Pane, Recorder, Shown, Task};
-use super::world::{VERB_LIMIT, World};
+use super::world::World;
 use crate::{Event, logs};
+
+/// Until the next event of history. A team that lost its storage announces events that it never delivers.
+const EVENT_LIMIT: Duration = Duration::from_secs(2);
 
 impl World {
     /// Waits until all work is done. Unfinished work is a violation.
@@ -217,7 +220,7 @@ pub(crate) async fn journal(target: &Target) -> Vec<Event> {
             .last()
             .is_none_or(|last| last.revision < answer.head.0)
         {
-            let Ok(Some(arrival)) = timeout(VERB_LIMIT, incoming.next()).await else {
+            let Ok(Some(arrival)) = timeout(EVENT_LIMIT, incoming.next()).await else {
                 continue 'attempt;
             };
             journal.extend(Event::of(&arrival));

@@ -37,7 +37,7 @@ const FREED: Duration = Duration::from_secs(1);
 const KEPT: [&str; 4] = ["team.db", "team.lock", "reserve", "filler"];
 
 /// A verb that takes longer does not answer.
-pub(super) const VERB_LIMIT: Duration = Duration::from_secs(60);
+const VERB_LIMIT: Duration = Duration::from_secs(60);
 
 /// See the module. The disk is unmounted before the rig's directory is removed.
 #[derive(Debug)]
@@ -98,6 +98,8 @@ impl World {
         rig.set("OPENAI_BASE_URL", model.base_url());
         rig.set("OPENAI_API_KEY", "a-key-for-nobody");
         rig.write(".agent-team/team.toml", &team_file(&options.placement));
+        // The small disk has less room than commands leave free by default.
+        rig.set_settings("[sandbox]\nfree_mib = 0\n");
         for directory in ["runs", "commands"] {
             fs::create_dir(rig.project().join(directory)).expect("the project can be written");
         }

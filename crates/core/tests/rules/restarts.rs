@@ -35,6 +35,7 @@ fn a_crashed_member_keeps_her_task_under_a_new_generation_in_the_step_of_her_lau
 fn unreadable_settings_hold_what_runs() {
     let mut rig = Rig::of(file(&["ada", "bob"]));
     rig.kill("bob");
+    rig.tree_is_gone("bob");
     for member in ["ada", "bob"] {
         rig.input(Input::Unreadable {
             member: name(member),
