@@ -18,7 +18,7 @@ pub mod check;
 pub(crate) mod collect;
 pub mod history;
 pub(crate) mod meters;
-mod nemesis;
+pub(crate) mod nemesis;
 mod report;
 pub(crate) mod workload;
 pub(crate) mod world;

@@ -20,6 +20,7 @@ use super::World;
 use super::network::Which;
 use crate::torture::caller::{Caller, Phase, Target};
 use crate::torture::history::{Dice, Fault, FaultKind};
+use crate::torture::nemesis::{RECOVERY, until_answered};
 use crate::torture::world::{AGENT, COMMAND_MEMBERS};
 
 /// The faults that a simulation makes, as the evidence names them.
@@ -101,13 +102,17 @@ pub(super) async fn run(world: &Rc<World>, target: &Target, lasts: Duration, mut
         let (kind, _) = chosen.expect("the weights add up");
         let began = world.recorder.now();
         let pids = make(*kind, world, target, &mut dice).await;
+        let (kind, ended) = (FaultKind::from(*kind), world.recorder.now());
         let fault = Fault {
-            kind: FaultKind::from(*kind),
+            kind,
             began,
-            ended: world.recorder.now(),
-            pids,
+            ended,
+            pids: pids.clone(),
         };
         world.recorder.add(|evidence| evidence.faults.push(fault));
+        if kind.ends_supervisor() {
+            until_answered(&world.recorder, ended, &pids, RECOVERY).await;
+        }
     }
 }
 

@@ -30,7 +30,7 @@ const FLOOD: usize = 400;
 const ROW: usize = 3;
 
 /// How long a recovery is waited for. A longer one is a violation.
-const RECOVERY: Duration = Duration::from_secs(10);
+pub(crate) const RECOVERY: Duration = Duration::from_secs(10);
 
 /// How long git is waited for: tasks that run it come every few seconds.
 const GIT: Duration = Duration::from_secs(5);
@@ -108,11 +108,22 @@ pub(crate) async fn run(world: &World, options: &Options, recorder: &Recorder) {
         recorder.add(|evidence| evidence.faults.push(fault));
         if kind.ends_supervisor() {
             // A planted fault may keep every supervisor from answering.
-            let deadline = Instant::now() + RECOVERY.min(options.calms);
-            while !recorder.is_answered_since(ended, &pids) && Instant::now() < deadline {
-                sleep(LOOK).await;
-            }
+            until_answered(recorder, ended, &pids, RECOVERY.min(options.calms)).await;
         }
+    }
+}
+
+/// Waits until a supervisor that is none of these has answered a probe, or for `limit`. A fault in between would excuse a
+/// supervisor that never came back.
+pub(crate) async fn until_answered(
+    recorder: &Recorder,
+    since: Duration,
+    not_by: &[u32],
+    limit: Duration,
+) {
+    let deadline = Instant::now() + limit;
+    while !recorder.is_answered_since(since, not_by) && Instant::now() < deadline {
+        sleep(LOOK).await;
     }
 }
 
