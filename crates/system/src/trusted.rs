@@ -6,7 +6,6 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use agent_team_protocol::spec::FileDigest;
-use agent_team_protocol::text::is_text;
 use rustix::fs::{Mode, OFlags};
 use sha2::{Digest, Sha256};
 
@@ -34,7 +33,7 @@ pub fn check(files: &[FileDigest]) -> Result<(), Untrusted> {
         match (read(&file.path), file.is_absent()) {
             (Err(error), true) if is_absence(&error) => {}
             // A program that a build made has no digest, whenever it was made.
-            (Ok(bytes), true) if !is_text(&bytes) => {}
+            (Ok(bytes), true) if is_program(&bytes) => {}
             (_, true) => return Err(Untrusted::Made(path())),
             (Ok(bytes), false) if hex(&Sha256::digest(&bytes)) == file.sha256 => {}
             (_, false) => return Err(Untrusted::Changed(path())),
@@ -46,6 +45,19 @@ pub fn check(files: &[FileDigest]) -> Result<(), Untrusted> {
 fn is_absence(error: &io::Error) -> bool {
     use io::ErrorKind::{NotADirectory, NotFound};
     matches!(error.kind(), NotFound | NotADirectory)
+}
+
+/// Whether the kernel starts these bytes as machine code. A text with a NUL byte is still a script to a shell, which would
+/// run what an agent wrote.
+fn is_program(bytes: &[u8]) -> bool {
+    /// ELF; Mach-O of 32 and 64 bits in the byte order of its machine, and of several machines.
+    const MAGIC: [[u8; 4]; 4] = [
+        *b"\x7fELF",
+        [0xce, 0xfa, 0xed, 0xfe],
+        [0xcf, 0xfa, 0xed, 0xfe],
+        [0xca, 0xfe, 0xba, 0xbe],
+    ];
+    MAGIC.iter().any(|magic| bytes.starts_with(magic))
 }
 
 /// A regular file: an agent could put a pipe there, which would block this thread, or a link to a device.
@@ -104,6 +116,8 @@ mod tests {
         fs::write(&path, "").unwrap();
         let error = check(&files).unwrap_err().to_string();
         assert!(error.contains("did not exist when you trusted"), "{error}");
+        fs::write(&path, b"#!/bin/sh\nexit 0\n\0").unwrap();
+        assert!(check(&files).is_err(), "a NUL byte makes no program");
         fs::write(&path, b"\x7fELF\0").unwrap();
         assert!(check(&files).is_ok(), "a program, not a script");
     }
