@@ -221,7 +221,7 @@ async fn a_team_that_is_up_is_not_deleted_and_one_that_is_down_leaves_its_projec
 
 #[tokio::test]
 async fn what_survives_has_a_receipt_and_the_exit_code_says_so() {
-    use std::os::unix::fs::{PermissionsExt, chown};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
     const NOBODY: u32 = 65_534;
 
     let mut rig = Rig::with_team(&file(
@@ -241,7 +241,8 @@ async fn what_survives_has_a_receipt_and_the_exit_code_says_so() {
     let can = mine
         .iter()
         .all(|path| chown(path, Some(NOBODY), Some(NOBODY)).is_ok())
-        && std::fs::copy("/usr/bin/setpriv", &privileged).is_ok();
+        && std::fs::copy("/usr/bin/setpriv", &privileged).is_ok()
+        && std::fs::metadata(&privileged).is_ok_and(|program| program.uid() == 0);
     if !can {
         eprintln!("skipped: only root can make a process that its user cannot end");
         return;

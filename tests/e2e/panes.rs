@@ -232,6 +232,7 @@ async fn down_closes_the_panes_and_the_server_goes() {
 async fn in_users_tmux() -> Rig {
     let mut rig = in_panes(&["ada", "bob"], "");
     let users = rig.users_tmux();
+    // Not every shell replaces itself with its last command, and tmux names a window for the process in it.
     users
         .ask([
             "new-session",
@@ -242,10 +243,10 @@ async fn in_users_tmux() -> Rig {
             "150",
             "-y",
             "40",
-            "cat",
+            "exec cat",
         ])
         .await;
-    users.ask(["split-window", "-h", "cat"]).await;
+    users.ask(["split-window", "-h", "exec cat"]).await;
     let pane = users.ask(["display-message", "-p", "#{pane_id}"]).await;
     let pid = users.ask(["display-message", "-p", "#{pid}"]).await;
     rig.set("TMUX", format!("{},{pid},0", users.socket().display()));

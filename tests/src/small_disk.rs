@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -17,7 +18,10 @@ impl SmallDisk {
     /// # Panics
     /// When the directory cannot be created.
     pub fn mount(at: &Path, bytes: u64) -> Option<Self> {
-        fs::create_dir_all(at).expect("the directory can be created");
+        // Without a mount the directory stays, and agent-team uses none that others can enter.
+        let mut private = fs::DirBuilder::new();
+        private.recursive(true).mode(0o700);
+        private.create(at).expect("the directory can be created");
         let options = format!("size={bytes},mode=0700");
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", &options, "tmpfs"])

@@ -50,6 +50,8 @@ impl Tmux {
             .env("HOME", &self.directory)
             .env("LANG", "C.UTF-8")
             .env("TERM", "xterm-256color")
+            // The login shell of a user such as nobody runs nothing.
+            .env("SHELL", "/bin/sh")
             .env("PATH", std::env::var_os("PATH").unwrap_or_default());
         run(command, format!("tmux {}", arguments.join(" ")), b"").await
     }
