@@ -74,7 +74,7 @@ pub trait Machine {
     /// Does work that may block, off the supervisor's thread. An error is a panic of the work.
     fn offload(&self, work: Box<dyn FnOnce() + Send>) -> Later<Result<(), JoinError>>;
 
-    /// Is told of each failpoint that is passed. A crash there ends the supervisor.
+    /// Runs at each failpoint of the driver. A crash there ends the supervisor.
     fn pass(&self, point: Failpoint);
 }
 

@@ -155,7 +155,7 @@ async fn serve(machine: Machine, directories: Directories, state: Rc<State>) {
                     (connection.reader, connection.writer, connection.peer);
                 spawn_local(supervisor.clone().serve(reader, writer, peer));
             }
-            // Nothing listens any more: it is being closed, and its caller ends it.
+            // The supervisor is closing and accepts no connection; its caller ends it.
             std::future::pending::<()>().await;
         });
         let mut serve = pin!(serve);

@@ -179,7 +179,7 @@ async fn make(kind: FaultKind, world: &World, recorder: &Recorder, dice: &mut Di
         }
         FaultKind::KillEverything => {
             let killed = hit(kill_everything(world).await);
-            // Nobody else starts the next one.
+            // No other client starts the next supervisor.
             world.verb(&["ps", "--json"]).await;
             Some(killed)
         }

@@ -154,7 +154,7 @@ pub(crate) async fn planner(target: Target, recorder: Recorder, mut dice: Dice) 
         }
         let key = format!("task-{count}");
         let seconds = dice.below(4);
-        // In a session of its own: what ends a member finds it all the same.
+        // A session of its own: the end of a member must reach it nevertheless.
         let work = match dice.below(3) {
             0 => format!("setsid -w sleep 0.{seconds}"),
             1 => format!("git -c alias.nap='!sleep 0.{seconds}' nap"),

@@ -400,7 +400,7 @@ impl Driver {
             let heard = match hook {
                 Ok(Some(hook)) => hooks::ask(hook).await,
                 Ok(None) => Heard::Agreed,
-                // Whether there is a hook to ask is unknown, so nothing agrees.
+                // Whether there is a hook is unknown: a completion is refused, an idle member stays idle.
                 Err(unreadable) => Heard::Failed(unreadable.to_string()),
             };
             if let Some(message) = then(heard) {

@@ -569,7 +569,7 @@ impl Driver {
     }
 
     /// Ends members whose settings this version cannot read, such as those that a newer version wrote. Their calls cannot be
-    /// judged by rules which nobody can read; `up` replaces the settings.
+    /// judged by unreadable rules; `up` replaces the settings.
     fn hold_unreadable(&mut self) {
         for (member, unreadable) in self.settings.unreadable() {
             tracing::error!(%member, %unreadable, "held");

@@ -1,7 +1,7 @@
 //! The paths of a project that git's configuration leads to: directories of hooks, and included configuration. Called
 //! when the team is read.
 //!
-//! Whoever changes one of them runs code when the user runs git. Git's own directory is protected by the list in
+//! A change of one of them runs code when the user runs git. Git's own directory is protected by the list in
 //! `agent_team_policy::protected`; these can be anywhere in the project. The files are read as git reads them, and a
 //! line that git refuses is skipped.
 
