@@ -154,6 +154,20 @@ async fn before_it_is_introduced_a_connection_has_4_kib_and_2_s() {
     assert!(said[0]["error"].is_object(), "{said:?}");
 }
 
+/// Without a subscription too: a client that lost a call must know whether to start the next supervisor.
+#[tokio::test]
+async fn every_client_receives_the_reason_of_a_stop() {
+    let rig = up().await;
+    let raw = Raw::introduced(&rig).await;
+    rig.ok(["supervisor", "stop"]).await;
+    let frames = raw.until_closed().await;
+    let last = frames.last().expect("the supervisor answers");
+    assert_eq!(
+        (&last["method"], &last["params"]["reason"]),
+        (&"goodbye".into(), &"stopped".into())
+    );
+}
+
 #[tokio::test]
 async fn versions_that_share_none_say_which_side_to_upgrade() {
     let rig = up().await;

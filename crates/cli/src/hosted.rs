@@ -69,11 +69,12 @@ struct View {
 /// # Errors
 /// There is no such team, no terminal, or the supervisor is stopped.
 pub(crate) async fn run(
-    mut session: Session,
+    session: Session,
     first: Option<&MemberName>,
     read_only: bool,
 ) -> Result<ExitCode, Failure> {
     let io = |error| Failure::io("the terminal cannot be used", &error);
+    let mut session = session.ending_with_supervisor();
     let mut signals =
         Signals::install().map_err(|error| Failure::io("signals cannot be heard", &error))?;
     let team = session.ask::<TeamShow>(Nothing {}).await?;

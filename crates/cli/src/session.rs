@@ -61,6 +61,8 @@ enum OnStop {
 pub(crate) struct Session {
     team: Option<TeamRef>,
     start: Start,
+    /// What a stop of the supervisor does to a call that only takes a moment.
+    on_stop: OnStop,
     /// This command's random id: its keys belong to it, over all its connections.
     client: String,
     connection: Option<Connection>,
@@ -77,6 +79,7 @@ impl Session {
         Self {
             team,
             start,
+            on_stop: OnStop::StartAgain,
             client: random(),
             connection: None,
         }
@@ -135,20 +138,29 @@ impl Session {
         }
     }
 
+    /// For a program that shows the team: a stop of the supervisor ends the program, which must not start the next
+    /// supervisor with a look that happened to be under way.
+    pub(crate) fn ending_with_supervisor(mut self) -> Self {
+        self.on_stop = OnStop::End;
+        self
+    }
+
     /// The same team over a connection of its own, so that one can wait while the other listens.
     pub(crate) fn another(&self) -> Self {
-        Self::new(self.team.clone(), self.start)
+        Self {
+            on_stop: self.on_stop,
+            ..Self::new(self.team.clone(), self.start)
+        }
     }
 
     /// A call that changes something.
     pub(crate) async fn call<M: Method>(&mut self, args: M::Args) -> Result<M::Answer, Failure> {
-        self.perform::<M>(args, Some(random()), OnStop::StartAgain)
-            .await
+        self.perform::<M>(args, Some(random()), self.on_stop).await
     }
 
     /// A call that only reads.
     pub(crate) async fn ask<M: Method>(&mut self, args: M::Args) -> Result<M::Answer, Failure> {
-        self.perform::<M>(args, None, OnStop::StartAgain).await
+        self.perform::<M>(args, None, self.on_stop).await
     }
 
     /// A call that is answered when something has come about, which may take hours.

@@ -96,7 +96,7 @@ enum Left {
 /// There is no such team, or the supervisor is stopped.
 pub(crate) async fn run(global: &Global) -> Result<ExitCode, Failure> {
     let io = |error| Failure::io("the terminal cannot be used", &error);
-    let mut session = Session::of_team(global)?;
+    let mut session = Session::of_team(global)?.ending_with_supervisor();
     let mut signals =
         Signals::install().map_err(|error| Failure::io("signals cannot be heard", &error))?;
     let palette = Palette {

@@ -57,14 +57,15 @@ pub(crate) struct Server {
 /// ```text
 /// Serving ── close ──► Closing ── every team is closed ──► Closed
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Serving,
     /// No connection is accepted and no frame is read. Calls that have no answer yet get none: their callers see the
     /// connection end and repeat them to the next supervisor, by key.
     Closing,
-    /// Connections end.
-    Closed,
+    /// Every connection receives this reason and ends. Clients without a subscription too: a client whose call was lost
+    /// must know whether to start the next supervisor.
+    Closed(GoodbyeReason),
 }
 
 /// Why the supervisor may have to end.
@@ -129,11 +130,18 @@ impl Server {
         Tick(self.machine.monotonic_ms())
     }
 
-    /// Closes every team, then every connection.
+    /// Closes every team, then every connection. Returns when each peer has read the reason, or has not for 200 ms.
     pub(crate) async fn close(&self, goodbye: GoodbyeReason) {
         self.enter(Phase::Closing);
         self.teams.close(goodbye).await;
-        self.enter(Phase::Closed);
+        self.enter(Phase::Closed(goodbye));
+        loop {
+            let changed = self.phase_changed.notified();
+            if self.connections.get() == 0 {
+                return;
+            }
+            changed.await;
+        }
     }
 
     fn enter(&self, phase: Phase) {
@@ -145,14 +153,20 @@ impl Server {
         self.phase.get() != Phase::Serving
     }
 
-    /// Returns once this phase has begun.
-    async fn reached(&self, phase: Phase) {
+    /// Returns when the supervisor no longer serves.
+    async fn closing(&self) {
+        while !self.is_closing() {
+            self.phase_changed.notified().await;
+        }
+    }
+
+    /// Returns when connections are to end, and why.
+    async fn closed(&self) -> GoodbyeReason {
         loop {
-            let changed = self.phase_changed.notified();
-            if self.phase.get() >= phase {
-                return;
+            if let Phase::Closed(reason) = self.phase.get() {
+                return reason;
             }
-            changed.await;
+            self.phase_changed.notified().await;
         }
     }
 
@@ -168,7 +182,7 @@ impl Server {
             let accepted = tokio::select! {
                 biased;
                 accepted = listener.accept() => accepted,
-                () = self.reached(Phase::Closing) => return,
+                () = self.closing() => return,
             };
             match accepted {
                 // Teams and members need descriptors too. Silent connections end within 2 s.
@@ -211,13 +225,17 @@ impl Server {
         let outbox = Outbox::start(writer);
         self.serve_frames(&mut reader, &outbox, peer).await;
         outbox.close();
+        outbox.flushed().await;
         self.connections.set(self.connections.get() - 1);
+        if self.is_closing() {
+            self.phase_changed.notify_waiters();
+        }
     }
 
     async fn serve_frames(self: &Rc<Self>, reader: &mut FrameReader, outbox: &Outbox, peer: Peer) {
         let first = tokio::select! {
             biased;
-            () = self.reached(Phase::Closing) => return,
+            () = self.closing() => return,
             first = tokio::time::timeout(FIRST_FRAME_LIMIT, reader.next()) => first,
         };
         let first = match first {
@@ -343,15 +361,18 @@ impl Server {
                 biased;
                 frame = reader.next() => frame,
                 () = peer.outbox.closed() => return,
-                () = self.reached(Phase::Closing) => Ok(None),
+                () = self.closing() => Ok(None),
             };
             if self.is_closing() {
-                // A member's driver still sends it the reason.
-                return tokio::select! {
+                let reason = tokio::select! {
                     biased;
-                    () = peer.outbox.closed() => {}
-                    () = self.reached(Phase::Closed) => {}
+                    () = peer.outbox.closed() => return,
+                    reason = self.closed() => reason,
                 };
+                return peer.outbox.farewell(&Goodbye {
+                    reason,
+                    error: None,
+                });
             }
             if peer.outbox.is_closed() {
                 return;
@@ -367,7 +388,11 @@ impl Server {
                 Ok(None) => return,
                 Err(error) => return refuse_frame(&peer.outbox, &error),
             }
-            peer.outbox.room_for_a_call().await;
+            tokio::select! {
+                biased;
+                () = peer.outbox.room_for_a_call() => {}
+                () = self.closing() => {}
+            }
         }
     }
 

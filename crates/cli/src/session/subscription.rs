@@ -67,7 +67,11 @@ impl Subscription {
         };
         // Whoever cancelled this between the connection and the answer has one that tells nothing, or everything twice.
         self.session.connection = None;
-        let head = self.session.ask::<EventSubscribe>(subscribe).await?.head;
+        let head = self
+            .session
+            .wait_for::<EventSubscribe>(subscribe)
+            .await?
+            .head;
         self.is_subscribed = true;
         Ok(head)
     }

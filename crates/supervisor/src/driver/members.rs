@@ -355,8 +355,8 @@ impl Driver {
         }
     }
 
-    /// The last frame of everybody who is connected to this team, written.
-    pub(super) async fn say_goodbye(&self, reason: GoodbyeReason) {
+    /// Closes the connections of a deleted team's members and subscribers, with the reason.
+    pub(super) async fn disconnect_all(&self) {
         let members = self
             .live
             .values()
@@ -367,7 +367,7 @@ impl Driver {
             .collect();
         for outbox in &outboxes {
             outbox.farewell(&Goodbye {
-                reason,
+                reason: GoodbyeReason::Closed,
                 error: None,
             });
         }

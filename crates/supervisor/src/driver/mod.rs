@@ -125,7 +125,7 @@ pub(crate) enum Message {
     PanesFound(Vec<FoundPane>),
     PanesClosed(Vec<Receipt>),
     Status(oneshot::Sender<DriverView>),
-    /// The supervisor ends: members are told why, and the store is closed.
+    /// The team was deleted, or the supervisor ends: the store is closed.
     Close {
         goodbye: GoodbyeReason,
         done: oneshot::Sender<()>,
@@ -637,8 +637,8 @@ impl Driver {
                 }
             }
             self.dismiss_waiters();
+            self.disconnect_all().await;
         }
-        self.say_goodbye(goodbye).await;
         self.committer.close();
         let _asker_gone = done.send(());
     }
