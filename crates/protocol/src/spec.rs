@@ -36,6 +36,9 @@ pub struct TeamSpec {
     /// The scripts that hooks and lines of tasks start.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trusted: Vec<TrustedLine>,
+    /// Scripts that trusted lines and MCP servers start, and what git's configuration leads to; sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub protected: Vec<KeptPath>,
 }
 
 /// A shell line that the user trusted, and the scripts of the project that it starts.
@@ -65,13 +68,17 @@ impl FileDigest {
     }
 }
 
-/// A path of the project that the sandbox keeps from changes, besides the list of protected paths. It may not exist.
+/// A path of the project that agents must not change, besides the list of protected paths.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct KeptPath {
     pub path: PathBuf,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_directory: bool,
+    /// It did not exist when the user trusted the line that starts it. Edit tools ask before they create it; the sandbox
+    /// does not prevent it, because the line is not run before the user trusts the file.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_absent: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -283,7 +290,7 @@ pub struct AgentSpec {
     /// Rules about files that it may not read without asking: the rest of the project it may.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub guarded: Vec<String>,
-    /// Scripts that trusted lines start, and what git's configuration leads to: the sandbox keeps them from changes.
+    /// The existing paths of [`TeamSpec::protected`]: the sandbox prevents changes of them. Written by the supervisor.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kept: Vec<KeptPath>,
     /// The person lets it, as the lead, allow some of what others ask.

@@ -66,6 +66,7 @@ pub(crate) fn up_plan(spec: TeamSpec, place: Place, team: &Team) -> UpPlan {
                 stance: spec.stance,
                 roles: spec.roles,
                 trusted: spec.trusted,
+                protected: spec.protected,
             }),
         },
         members,

@@ -213,23 +213,13 @@ pub(crate) fn tell(spec: &mut TeamSpec) -> Result<(), Refusal> {
         .filter(|entry| entry.effect != Effect::Allow && entry.rule.is_about_reading())
         .map(|entry| entry.rule.to_string())
         .collect();
-    let of_lines = spec.trusted.iter().flat_map(|line| &line.files);
-    let servers = spec.roles.iter().flat_map(|role| &role.agent.mcp);
-    let of_servers = servers.flat_map(|server| &server.files);
-    // A script that did not exist may be made: its line is not run before the user trusts it.
-    let existing = of_lines.chain(of_servers).filter(|file| !file.is_absent());
-    let scripts = existing.map(|file| KeptPath {
-        path: file.path.clone(),
-        is_directory: false,
-    });
-    let scripts: Vec<KeptPath> = scripts.collect();
+    let existing = spec.protected.iter().filter(|path| !path.is_absent);
+    let existing: Vec<KeptPath> = existing.cloned().collect();
     let members = spec.members.iter_mut().map(|member| &mut member.agent);
     for agent in members.chain(spec.roles.iter_mut().map(|role| &mut role.agent)) {
         agent.provider_may_search = judgement.ruling == Ruling::Allow;
         agent.guarded.clone_from(&guarded);
-        agent.kept.extend_from_slice(&scripts);
-        agent.kept.sort();
-        agent.kept.dedup();
+        agent.kept.clone_from(&existing);
         agent.may_allow = delegates;
     }
     Ok(())

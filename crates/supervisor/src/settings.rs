@@ -13,7 +13,7 @@ use agent_team_core::plan::MemberPlan;
 use agent_team_policy::{Mode, RuleBook};
 use agent_team_protocol::permissions::{Permissions, Stance};
 use agent_team_protocol::spec::{
-    AgentSpec, Colour, Engine, FileDigest, Hooks, Layout, RoleSpec, TrustedLine,
+    AgentSpec, Colour, Engine, FileDigest, Hooks, KeptPath, Layout, RoleSpec, TrustedLine,
 };
 use agent_team_protocol::view::Placement;
 use agent_team_protocol::{ErrorCode, MemberName, Refusal};
@@ -38,6 +38,9 @@ pub(crate) struct TeamSettings {
     /// The scripts that hooks and lines of tasks start.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) trusted: Vec<TrustedLine>,
+    /// See [`agent_team_protocol::spec::TeamSpec::protected`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) protected: Vec<KeptPath>,
 }
 
 /// Where the members' workers run.
@@ -123,16 +126,6 @@ fn is_plain(agent: &AgentSpec) -> bool {
 }
 
 impl TeamSettings {
-    /// The scripts that the user trusted, those of MCP servers too, and what git's configuration leads to.
-    pub(crate) fn scripts(&self) -> Vec<PathBuf> {
-        let of_lines = self.trusted.iter().flat_map(|line| &line.files);
-        let servers = self.roles.iter().flat_map(|role| &role.agent.mcp);
-        let of_servers = servers.flat_map(|server| &server.files);
-        let files = of_lines.chain(of_servers).map(|file| &file.path);
-        let kept = self.roles.iter().flat_map(|role| &role.agent.kept);
-        files.chain(kept.map(|kept| &kept.path)).cloned().collect()
-    }
-
     /// The scripts that this line of the team's file starts.
     pub(crate) fn files_of(&self, line: &str) -> Vec<FileDigest> {
         let known = self.trusted.iter().find(|known| known.line == line);
@@ -328,6 +321,7 @@ mod tests {
             stance: Stance::default(),
             roles: Vec::new(),
             trusted: Vec::new(),
+            protected: Vec::new(),
         }
     }
 

@@ -156,8 +156,7 @@ pub fn of_workers(workers: u32, reading: Reading<'_>) -> Result<Loaded, LoadTeam
         file: shown.to_owned(),
         source,
     })?;
-    let mut around = here.ancestors();
-    let project = around.find(|place| place.join(".git").exists());
+    let project = trust::repository_around(&here);
     let mut text = format!(
         "mode = \"lead\"\n[limits]\nteammates = {}\n",
         Limits::default().teammates.max(workers)
@@ -348,13 +347,18 @@ fn read(
     let home = settings.and_then(|_| std::env::home_dir());
     let settings = settings::list(source, &defaults, of_file, &members, &roles, reader.own);
     let networked = networked(&defaults, &members, &roles);
-    let (widening, trusted) = trust::widening(trust::Team {
+    let trust::Trust {
+        widening,
+        trusted,
+        protected,
+    } = trust::of(trust::Team {
         project,
         permissions: &permissions,
         own: &own_permissions,
         hooks: &hooks,
         servers: &mut servers,
         networked,
+        home: home.as_deref(),
         defaults: &defaults,
         members: &members,
         tasks: &tasks,
@@ -364,6 +368,7 @@ fn read(
     let mut warnings = settings::in_vain(&members, &roles, reader.own);
     let mut roles = roles.finish(defaults.engine, &defaults.thinking);
     warnings.extend(roles.warnings);
+    warnings.extend(trust::absent_scripts(source, project, &protected));
     let mut members: Vec<_> = members
         .into_iter()
         .map(|member| member.finish(&defaults, &strategy))
@@ -372,13 +377,9 @@ fn read(
         .iter_mut()
         .filter(|member| member.engine == Engine::Native);
     let of_members = thinking.map(|member| &mut member.agent);
-    let of_roles = roles
-        .specs
-        .iter_mut()
-        .filter(|role| role.engine == Engine::Native);
-    let kept = trust::git_config::kept(project, home.as_deref());
-    for agent in of_members.chain(of_roles.map(|role| &mut role.agent)) {
-        agent.kept.clone_from(&kept);
+    // A role of another engine too: `spawn --engine native` makes it an agent.
+    let of_roles = roles.specs.iter_mut().map(|role| &mut role.agent);
+    for agent in of_members.chain(of_roles) {
         agent.mcp.clone_from(&servers);
         agent.search.clone_from(&search);
     }
@@ -401,6 +402,7 @@ fn read(
         members,
         tasks,
         trusted,
+        protected,
     });
     let loaded = spec.map(|spec| Loaded {
         spec,

@@ -66,15 +66,24 @@ impl<'a> Source<'a> {
         self.push(at, message.into(), Some(hint.into()));
     }
 
-    fn push(&self, at: usize, message: String, hint: Option<String>) {
+    /// Something at a byte of the text that is not wrong, but worth a look.
+    pub(super) fn warning(&self, at: usize, message: String) -> Fault {
         let (line, column) = position(self.text, at);
-        self.faults.borrow_mut().push(Fault {
+        Fault {
             file: self.file.clone(),
             line,
             column,
             message,
+            hint: None,
+        }
+    }
+
+    fn push(&self, at: usize, message: String, hint: Option<String>) {
+        let fault = Fault {
             hint,
-        });
+            ..self.warning(at, message)
+        };
+        self.faults.borrow_mut().push(fault);
     }
 
     /// Where `parts` stand, with nothing but blanks between them, at a byte or behind it.

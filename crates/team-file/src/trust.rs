@@ -3,7 +3,7 @@
 //!
 //! Rules that deny or ask hold without trust, and are not here.
 
-pub(super) mod git_config;
+mod git_config;
 mod scripts;
 
 use std::collections::BTreeMap;
@@ -13,12 +13,14 @@ use agent_team_policy::Digest;
 use agent_team_protocol::permissions::Mode;
 use agent_team_protocol::request::Scope;
 use agent_team_protocol::spec::{
-    BaseUrl, Engine, FileDigest, Hooks, McpServer, McpTransport, ProviderSpec, Search, TaskSpec,
-    TrustedLine,
+    BaseUrl, Engine, FileDigest, Hooks, KeptPath, McpServer, McpTransport, ProviderSpec, Search,
+    TaskSpec, TrustedLine,
 };
 
 use super::member::{Defaults, Member};
 use super::permissions::Said;
+use super::source::{Fault, Source};
+pub(super) use git_config::repository_around;
 use scripts::Scripts;
 
 /// What the files of a project would let pass or have run in the user's name.
@@ -40,6 +42,8 @@ pub(super) struct Team<'a> {
     pub(super) servers: &'a mut [McpServer],
     /// Whose commands reach the network.
     pub(super) networked: Vec<String>,
+    /// The user's, for their configuration of git.
+    pub(super) home: Option<&'a Path>,
     pub(super) defaults: &'a Defaults,
     pub(super) members: &'a [Member],
     pub(super) tasks: &'a [TaskSpec],
@@ -48,9 +52,18 @@ pub(super) struct Team<'a> {
     pub(super) providers: &'a BTreeMap<String, ProviderSpec>,
 }
 
-/// What needs trust, unless that is nothing, and the scripts of the lines that run outside a sandbox. Those of MCP
-/// servers are written to the servers.
-pub(super) fn widening(team: Team<'_>) -> (Option<Widening>, Vec<TrustedLine>) {
+/// What trust in a team comes to.
+pub(super) struct Trust {
+    /// `None` when nothing needs trust.
+    pub(super) widening: Option<Widening>,
+    /// The scripts of the lines that run outside a sandbox.
+    pub(super) trusted: Vec<TrustedLine>,
+    /// See [`agent_team_protocol::spec::TeamSpec::protected`].
+    pub(super) protected: Vec<KeptPath>,
+}
+
+/// Finds what of a team needs trust. Writes the scripts of MCP servers to the servers.
+pub(super) fn of(team: Team<'_>) -> Trust {
     let mut lines = rules(team.permissions, team.own);
     let hooks = [
         ("task_completed", &team.hooks.task_completed),
@@ -106,11 +119,46 @@ pub(super) fn widening(team: Team<'_>) -> (Option<Widening>, Vec<TrustedLine>) {
         }
     }
     lines.extend(scripts.found().map(|file| script(team.project, file)));
-    if lines.is_empty() {
-        return (None, trusted);
+    let mut protected = git_config::kept(team.project, team.home);
+    protected.extend(scripts.found().map(|file| KeptPath {
+        path: file.path.clone(),
+        is_directory: false,
+        is_absent: file.is_absent(),
+    }));
+    protected.sort();
+    protected.dedup_by(|a, b| a.path == b.path);
+    let widening = (!lines.is_empty()).then(|| {
+        let digest = Digest::of_bytes(lines.join("\n").as_bytes()).to_string();
+        Widening { lines, digest }
+    });
+    Trust {
+        widening,
+        trusted,
+        protected,
     }
-    let digest = Digest::of_bytes(lines.join("\n").as_bytes()).to_string();
-    (Some(Widening { lines, digest }), trusted)
+}
+
+/// A warning for each script that a trusted line starts and that does not exist, where the file names it.
+pub(super) fn absent_scripts(
+    source: &Source<'_>,
+    project: &Path,
+    protected: &[KeptPath],
+) -> Vec<Fault> {
+    let absent = protected.iter().filter(|path| path.is_absent);
+    let names = absent.map(|script| {
+        let name = script.path.strip_prefix(project).unwrap_or(&script.path);
+        name.display().to_string()
+    });
+    names
+        .map(|name| {
+            let at = source.find(0, &[&name]).unwrap_or_default();
+            let message = format!(
+                "the script {name} does not exist. Once it does, the line that starts it fails until you trust the \
+                 script: run agent-team up again"
+            );
+            source.warning(at, message)
+        })
+        .collect()
 }
 
 fn rules(file: &Said, own: &[Said]) -> Vec<String> {

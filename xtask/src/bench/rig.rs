@@ -288,6 +288,7 @@ pub(super) fn team(
         tasks: Vec::new(),
         project,
         trusted: Vec::new(),
+        protected: Vec::new(),
     })
 }
 

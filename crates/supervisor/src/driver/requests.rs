@@ -20,7 +20,6 @@ use super::Driver;
 use super::waiters::{Shape, Until};
 use crate::outbox::Reply;
 use crate::permission;
-use crate::settings::TeamSettings;
 
 /// Characters of a command in the reasons of a request.
 const SUBJECT: usize = 80;
@@ -275,8 +274,10 @@ impl Driver {
 
     /// What rules start from.
     fn ground(&self) -> Ground {
-        let scripts = self.settings.team().map(TeamSettings::scripts);
-        permission::ground(&self.identity.project, scripts.unwrap_or_default())
+        let protected = self.settings.team().map(|team| team.protected.iter());
+        let protected = protected.into_iter().flatten();
+        let paths = protected.map(|protected| protected.path.clone()).collect();
+        permission::ground(&self.identity.project, paths)
     }
 
     /// What the user's settings allowed, they allow no longer.

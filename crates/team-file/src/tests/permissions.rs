@@ -7,7 +7,7 @@ use agent_team_protocol::permissions::Mode;
 use agent_team_protocol::request::Scope;
 
 use super::super::{Fault, Loaded, Reading, Variables, parse};
-use super::{project, told};
+use super::{project, read_in, reading, told};
 
 fn read(project: &Path, settings: &Path, text: &str) -> Result<Loaded, Vec<Fault>> {
     let reading = Reading {
@@ -155,6 +155,62 @@ fn a_plan_is_approved_by_somebody_and_never_by_a_rule() {
     assert_eq!(
         widens("", "[permissions]\napprove = [\"Plan\"]"),
         ["approve Plan"]
+    );
+}
+
+#[test]
+fn scripts_and_servers_reach_roles_of_every_engine() {
+    let project = project();
+    fs::write(project.path().join("check.sh"), "true\n").unwrap();
+    fs::write(project.path().join("serve.py"), "\n").unwrap();
+    let text = r#"
+        name = "demo"
+        [defaults]
+        engine = "command"
+        [mcp.notes]
+        command = "python3"
+        args = ["serve.py"]
+        [roles.builder]
+        [[member]]
+        name = "ada"
+        [[task]]
+        title = "Build"
+        run = "./made.sh"
+        verify = "./check.sh"
+    "#;
+    let spec = read_in(project.path(), text).unwrap();
+    let top = project.path().canonicalize().unwrap();
+    let protected = spec.protected.iter().map(|kept| {
+        let name = kept.path.strip_prefix(&top).unwrap();
+        (name.to_str().unwrap(), kept.is_absent)
+    });
+    let protected: Vec<_> = protected.collect();
+    let expected = [("check.sh", false), ("made.sh", true), ("serve.py", false)];
+    assert_eq!(protected, expected);
+    // `spawn builder --engine native` has the server, too.
+    assert_eq!(spec.roles[0].agent.mcp[0].name.to_string(), "notes");
+}
+
+#[test]
+fn a_script_that_does_not_exist_is_a_warning() {
+    let project = project();
+    let text = "name = \"demo\"\n[[member]]\nname = \"ada\"\nengine = \"command\"\n[[task]]\n\
+        title = \"Build\"\nrun = \"node dist/index.js\"\n";
+    let loaded = reading(project.path(), &Variables::new(), |reading| {
+        parse(
+            "team.toml",
+            text,
+            &project.path().canonicalize().unwrap(),
+            reading,
+        )
+    });
+    let warnings = loaded.unwrap().warnings;
+    assert_eq!(warnings.len(), 1);
+    let warning = warnings[0].to_string();
+    assert!(warning.starts_with("team.toml:7:"), "{warning}");
+    assert!(
+        warning.contains("dist/index.js does not exist"),
+        "{warning}"
     );
 }
 

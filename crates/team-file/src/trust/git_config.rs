@@ -20,17 +20,15 @@ const SYSTEM: &str = "/etc/gitconfig";
 
 /// The paths within `project`, whether they exist or not. `home`: the user's, for their own configuration.
 pub(crate) fn kept(project: &Path, home: Option<&Path>) -> Vec<KeptPath> {
-    let top = project
-        .ancestors()
-        .find(|directory| fs::symlink_metadata(directory.join(".git")).is_ok())
-        .unwrap_or(project);
+    let top = repository_around(project).unwrap_or(project);
     let mut files = files_of(&top.join(".git"));
     files.push(SYSTEM.into());
-    let of_user = [".gitconfig", ".config/git/config"];
-    files.extend(
-        home.into_iter()
-            .flat_map(|home| of_user.map(|name| home.join(name))),
-    );
+    if let Some(home) = home {
+        let of_user =
+            std::env::var_os("XDG_CONFIG_HOME").filter(|configuration| !configuration.is_empty());
+        let of_user = of_user.map_or_else(|| home.join(".config"), PathBuf::from);
+        files.extend([home.join(".gitconfig"), of_user.join("git/config")]);
+    }
     let mut found = Found {
         project,
         top,
@@ -44,6 +42,15 @@ pub(crate) fn kept(project: &Path, home: Option<&Path>) -> Vec<KeptPath> {
     paths.sort_by(|a, b| a.path.cmp(&b.path));
     paths.dedup_by(|a, b| a.path == b.path);
     paths
+}
+
+/// The top of the working tree that `directory` is in. As git does, an empty `.git` is not taken for a repository: a
+/// sandbox that runs in a project without one puts it there.
+pub(crate) fn repository_around(directory: &Path) -> Option<&Path> {
+    directory.ancestors().find(|directory| {
+        let git = directory.join(".git");
+        git.is_file() || fs::symlink_metadata(git.join("HEAD")).is_ok()
+    })
 }
 
 /// The configuration files of a repository, whose `.git` is a directory, or a file that leads to one.
@@ -106,7 +113,11 @@ impl Found<'_> {
         for path in [Some(path.to_owned()), target].into_iter().flatten() {
             let in_project = path.starts_with(self.project) && path != self.project;
             if in_project && !path.starts_with(self.project.join(".git")) {
-                self.paths.push(KeptPath { path, is_directory });
+                self.paths.push(KeptPath {
+                    path,
+                    is_directory,
+                    is_absent: false,
+                });
             }
         }
     }
@@ -239,6 +250,7 @@ mod tests {
                 &["deep/hooks/", "deep/one.inc"],
             ),
         ] {
+            write(&project, ".git/HEAD", "");
             write(&project, ".git/config", config);
             // The path of hooks is relative to the working tree, also in an included file.
             write(&project, "deep/one.inc", "[core]\nhooksPath = deep/hooks\n");
@@ -251,6 +263,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let place = place.path().canonicalize().unwrap();
         write(&place, "home/.gitconfig", "[core]\nhooksPath = .hooks\n");
+        write(&place, "main/.git/HEAD", "");
         write(&place, "main/.git/config", "[core]\nhooksPath = ci\n");
         write(&place, "main/.git/worktrees/x/commondir", "../..\n");
         write(
@@ -280,5 +293,18 @@ mod tests {
             "[include]\npath = config\n[core]\nhooksPath = link\n",
         );
         assert_eq!(names(&project, None), ["hooks/", "link/"]);
+    }
+
+    /// What a sandbox puts into a project without a repository, below the top of one.
+    #[test]
+    fn an_empty_git_directory_is_not_a_repository() {
+        let place = tempfile::tempdir().unwrap();
+        let top = place.path().canonicalize().unwrap();
+        write(&top, ".git/HEAD", "");
+        write(&top, ".git/config", "[core]\nhooksPath = part/hooks\n");
+        let project = top.join("part");
+        fs::create_dir_all(project.join(".git")).unwrap();
+        assert_eq!(names(&project, None), ["hooks/"]);
+        assert_eq!(repository_around(&project), Some(top.as_path()));
     }
 }

@@ -66,6 +66,7 @@ async fn commands_cannot_change_trusted_scripts() {
         let kept = |path, is_directory| KeptPath {
             path: rig.path(path),
             is_directory,
+            is_absent: false,
         };
         let user = User::new(rig.bench.env.clone(), &Settings::default());
         let temporary = rig.outside("temporary");
