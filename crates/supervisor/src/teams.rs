@@ -119,14 +119,19 @@ impl Teams {
             TeamRef::Name(name) => one_named(&known, name)?,
             TeamRef::Directory(directory) => one_around(&known, directory),
         };
-        if let Some(identity) = identity {
-            return self.opened(identity);
+        let found = identity.map(|identity| precision(team, identity));
+        // Neither is a team that cannot be read unknown, which would end its members, nor is the next best one meant.
+        let is_meant = |(id, _): &(Option<TeamId>, Refusal)| match id {
+            Some(id) => precision_of_id(team, id).is_some_and(|precision| Some(precision) >= found),
+            None => found.is_none(),
+        };
+        if let Some((_, refusal)) = unreadable.into_iter().find(is_meant) {
+            return Err(refusal);
         }
-        // A team that cannot be read is not unknown: its members would end.
-        let may_be =
-            |(id, _): &(Option<TeamId>, Refusal)| id.as_ref().is_none_or(|id| may_mean(team, id));
-        let refused = unreadable.into_iter().find(may_be);
-        Err(refused.map_or_else(|| unknown(team), |(_, refusal)| refusal))
+        match identity {
+            Some(identity) => self.opened(identity),
+            None => Err(unknown(team)),
+        }
     }
 
     /// The team of a project, made if it is new.
@@ -332,27 +337,41 @@ struct OnDisk {
     unreadable: Vec<(Option<TeamId>, Refusal)>,
 }
 
-/// Whether the words can mean the team of this id, of which nothing else can be read.
-fn may_mean(team: &TeamRef, id: &TeamId) -> bool {
-    let of_project = |name: &str, project: &Path| {
-        let name = name.parse();
-        name.is_ok_and(|name| TeamId::new(&name, project) == *id)
-    };
-    // The id is the name and a hash of the project's path.
-    let Some((own_name, _hash)) = id.as_str().rsplit_once('-') else {
-        return false;
-    };
+/// How closely the reference names a team that it names: the innermost project and a whole id win.
+fn precision(team: &TeamRef, identity: &TeamIdentity) -> usize {
     match team {
-        TeamRef::Id(other) => other == id,
-        TeamRef::Name(name) => *name == own_name || *name == id.as_str(),
-        TeamRef::Directory(directory) => {
-            let directory = directory
-                .canonicalize()
-                .unwrap_or_else(|_| directory.to_owned());
-            let mut projects = directory.ancestors();
-            projects.any(|project| of_project(own_name, project))
-        }
+        TeamRef::Id(_) => usize::MAX,
+        TeamRef::Name(name) if *name == identity.team.as_str() => usize::MAX,
+        TeamRef::Name(_) => 0,
+        TeamRef::Directory(_) => identity.project.components().count(),
     }
+}
+
+/// The same of a team of which only the id can be read: its name, and a hash of its project's path. `None` when the
+/// reference does not name it.
+fn precision_of_id(team: &TeamRef, id: &TeamId) -> Option<usize> {
+    let (name, _hash) = id.as_str().rsplit_once('-')?;
+    let project = match team {
+        TeamRef::Directory(directory) => {
+            let real = directory.canonicalize();
+            let directory = real.as_ref().unwrap_or(directory);
+            let name = name.parse().ok()?;
+            let mut projects = directory.ancestors();
+            projects
+                .find(|project| TeamId::new(&name, project) == *id)?
+                .to_owned()
+        }
+        TeamRef::Id(other) => (other == id).then(PathBuf::new)?,
+        TeamRef::Name(other) => (other == name || other == id.as_str()).then(PathBuf::new)?,
+    };
+    Some(precision(
+        team,
+        &TeamIdentity {
+            team: id.clone(),
+            name: name.parse().ok()?,
+            project,
+        },
+    ))
 }
 
 fn one_named<'a>(
@@ -464,7 +483,7 @@ mod tests {
     #[test]
     fn an_unreadable_team_is_found_by_its_id_alone() {
         let id = team("pay", "/w/x").team;
-        let means = |team: TeamRef| may_mean(&team, &id);
+        let means = |team: TeamRef| precision_of_id(&team, &id).is_some();
         assert!(means(TeamRef::Id(id.clone())));
         assert!(means(TeamRef::Name("pay".to_owned())));
         assert!(means(TeamRef::Directory("/w/x".into())));
@@ -472,6 +491,21 @@ mod tests {
         assert!(!means(TeamRef::Id(team("pay", "/w").team)));
         assert!(!means(TeamRef::Name("ship".to_owned())));
         assert!(!means(TeamRef::Directory("/w".into())));
+    }
+
+    #[test]
+    fn an_unreadable_team_is_not_replaced_by_a_readable_one() {
+        let outer = team("outer", "/w");
+        let inner = team("inner", "/w/x");
+        let below = TeamRef::Directory("/w/x/src".into());
+        assert!(precision_of_id(&below, &inner.team) > Some(precision(&below, &outer)));
+        assert!(precision_of_id(&below, &outer.team) < Some(precision(&below, &inner)));
+        // Two projects have a team of this name: the whole id means one of them.
+        let (one, other) = (team("pay", "/a"), team("pay", "/b"));
+        let name = TeamRef::Name("pay".to_owned());
+        assert!(precision_of_id(&name, &other.team) >= Some(precision(&name, &one)));
+        let whole = TeamRef::Name(one.team.to_string());
+        assert!(precision_of_id(&whole, &other.team) < Some(precision(&whole, &one)));
     }
 
     #[test]
