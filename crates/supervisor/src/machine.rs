@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use agent_team_protocol::spec::Engine;
 use agent_team_store::{Durability, Writer};
+use agent_team_system::cgroup;
 use agent_team_system::clock;
 use agent_team_system::daemon::{self, FindBinaryError};
 use agent_team_system::process::{ExitWatch, ProcessId, Signal};
@@ -145,7 +146,14 @@ impl Machine for ThisMachine {
     }
 
     fn end_tree(&self, tree: Tree, limit: Duration) -> Later<Result<Vec<ProcessId>, TreeSurvived>> {
-        Box::pin(async move { tree.end(limit).await })
+        Box::pin(async move {
+            let launch = tree.marker.clone();
+            let ended = tree.end(limit).await;
+            if let (Ok(_), Some(unit)) = (&ended, cgroup::delegated()) {
+                cgroup::remove(&unit, &launch);
+            }
+            ended
+        })
     }
 
     fn survivors(&self, tree: &Tree) -> io::Result<Vec<ProcessId>> {

@@ -1,9 +1,11 @@
-//! A control group for the commands of one member, where the user's system delegated a part of the tree to us: the
-//! kernel then bounds them together. Called by the worker, and by [`crate::sandbox`] for each command.
+//! A control group for the commands of one launch, where the user's system delegated a part of the tree to us: the
+//! kernel then bounds them together. Called by the worker, by [`crate::sandbox`] for each command, and by the supervisor
+//! to remove the group of a killed worker.
 //!
 //! ```text
-//! unit (delegated: the attribute user.delegate is 1) ── subgroup: supervisor, workers
-//!      └── agent-team-LAUNCH: memory.max, pids.max, cpu.weight ── commands
+//! unit (delegated: the attribute user.delegate is 1)
+//!  ├── subgroup: supervisor, workers
+//!  └── agent-team-LAUNCH: memory.max, pids.max, cpu.weight ── commands
 //! ```
 //! Linux (control groups, version 2) bounds a group only below one without processes of its own, so ours is made beside
 //! the subgroup that we run in. systemd makes that with `Delegate=yes` and `DelegateSubgroup=NAME`. Nothing else is
@@ -29,7 +31,7 @@ pub struct GroupEvents {
     pub processes: u64,
 }
 
-/// The group of one member. Removed when dropped, unless a process is still in it.
+/// The group of one launch. Removed when dropped, unless a process is still in it.
 #[derive(Debug)]
 pub struct Group {
     directory: PathBuf,
@@ -65,23 +67,15 @@ impl Group {
             // A controller that is not there shows when the limit is set.
             let _missing = write(&unit.join("cgroup.subtree_control"), controller);
         }
-        let group = Group::make_unbounded(unit, name)?;
+        let directory = directory(unit, name);
+        fs::create_dir(&directory)?;
+        let group = Group { directory };
         group.set("memory.max", limits.memory_bytes)?;
         group.set("pids.max", limits.processes)?;
         if let Err(error) = group.set("cpu.weight", limits.cpu_weight) {
             tracing::debug!(%error, "the share of processor time is not bounded");
         }
         Ok(group)
-    }
-
-    fn make_unbounded(unit: &Path, name: &str) -> io::Result<Group> {
-        let directory = unit.join(format!("agent-team-{name}"));
-        match fs::create_dir(&directory) {
-            // Of a worker that was killed.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            made => made?,
-        }
-        Ok(Group { directory })
     }
 
     fn set(&self, file: &str, value: u64) -> io::Result<()> {
@@ -112,6 +106,20 @@ impl Drop for Group {
             tracing::debug!(directory = %self.directory.display(), %error, "a control group stays");
         }
     }
+}
+
+/// Removes the group that a killed worker left behind below a delegated directory. Its processes must have ended.
+pub fn remove(unit: &Path, name: &str) {
+    let directory = directory(unit, name);
+    if let Err(error) = fs::remove_dir(&directory)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!(directory = %directory.display(), %error, "cannot remove a control group");
+    }
+}
+
+fn directory(unit: &Path, name: &str) -> PathBuf {
+    unit.join(format!("agent-team-{name}"))
 }
 
 /// A process that writes `0` to it becomes one of the group, with all that it starts.

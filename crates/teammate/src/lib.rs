@@ -296,8 +296,8 @@ fn confinement(launch: &LaunchFile, parts: &Parts) -> io::Result<Option<Arc<Conf
     let environment = environment.filter(|(name, _)| !launch.named.contains(*name));
     let environment = environment.map(|(name, value)| (name.into(), value.into()));
     let user = User::new(environment.collect(), &settings);
-    let name = format!("{}-{}", launch.team.as_str(), launch.member);
-    let group = cgroup::delegated().map(|unit| Group::make(&unit, &name, settings.of_group()));
+    let name = launch.launch.as_str();
+    let group = cgroup::delegated().map(|unit| Group::make(&unit, name, settings.of_group()));
     let confinement = Confinement::new(&launch.project, temporary, user, ours, network);
     let confinement = confinement
         .guarded_by(guard(launch, &parts.place))

@@ -569,6 +569,11 @@ async fn a_control_group_bounds_all_its_programs() {
             processes: 12,
             cpu_weight: 50,
         };
+        // A killed worker leaves its group behind.
+        let left = unit.join("agent-team-bounded");
+        fs::create_dir(&left).unwrap();
+        cgroup::remove(&unit, "bounded");
+        assert!(!left.exists());
         let group = match Group::make(&unit, "bounded", limits) {
             Ok(group) => group,
             Err(error) => {
