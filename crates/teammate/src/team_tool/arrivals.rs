@@ -166,8 +166,8 @@ impl Arrivals {
         senders
     }
 
-    /// A message was sent. Returns the message that one of its recipients waits to have answered, if this one answers
-    /// none.
+    /// A message was sent. If it replies to none, returns a message for whose reply one of its recipients waits, each
+    /// such message once: its sender may have stopped waiting, which is not reported here.
     pub(super) fn sent(&self, to: &[Party], reply_to: Option<MessageId>) -> Option<MessageId> {
         let mut inbox = self.inbox();
         if let Some(answered) = reply_to {
@@ -176,7 +176,9 @@ impl Arrivals {
         }
         let mut awaiting = inbox.awaiting_reply.iter();
         let unanswered = awaiting.find(|(_, sender)| to.contains(sender));
-        unanswered.map(|(message, _)| *message)
+        let unanswered = unanswered.map(|(message, _)| *message)?;
+        inbox.awaiting_reply.remove(&unanswered);
+        Some(unanswered)
     }
 
     /// Ends when something is delivered after this call.
