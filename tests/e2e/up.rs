@@ -388,6 +388,33 @@ async fn a_fresh_start_that_is_refused_keeps_what_is_there() {
     assert_eq!(board["tasks"][0]["title"], "Build");
 }
 
+/// Nothing is done a second time for a repeated call: the disk may be full by then, the plan another one.
+#[tokio::test]
+async fn a_repeated_up_gets_its_first_answer() {
+    use std::os::unix::fs::MetadataExt;
+
+    let rig = assigned(&["ada"], "");
+    rig.ok(["up"]).await;
+    let user = rig.user().await;
+    let wanted = up_call(&rig.project(), "demo", &["ada", "bob"]);
+    let first = user.call::<TeamUp>(wanted.clone(), Some("up")).await;
+    let first = first.expect("the team is up");
+    let environment = rig.directories().environment_file(first.team.as_str());
+    let written = std::fs::metadata(&environment).unwrap();
+    let again = user.call::<TeamUp>(wanted.clone(), Some("up")).await;
+    assert_eq!(again.unwrap().changes, first.changes);
+    assert_eq!(
+        std::fs::metadata(&environment).unwrap().ino(),
+        written.ino()
+    );
+    let other = user.call::<TeamUp>(wanted, Some("other")).await.unwrap();
+    assert_ne!(other.changes, first.changes);
+    assert_ne!(
+        std::fs::metadata(&environment).unwrap().ino(),
+        written.ino()
+    );
+}
+
 #[tokio::test]
 async fn fresh_forgets_the_board_and_the_members_of_before() {
     let rig = headless(&["ada"], &task("Build", "echo once >> runs", ""));

@@ -43,8 +43,8 @@ impl Driver {
             key,
             digest,
         });
-        if let Some(answer) = self.first_answer(&change, key.as_ref()) {
-            return self.answer_again(reply, key, answer);
+        if let Some((answer, shape)) = self.first_answer(&change, key.as_ref()) {
+            return self.answer_again(reply, key, shape, answer);
         }
         match change {
             Change::Call(mut call) => {
@@ -75,14 +75,18 @@ impl Driver {
         }
     }
 
-    /// The answer to a repeated call whose arguments are looked up in the state before the core sees it: what it names
-    /// may be over since it was carried out.
-    fn first_answer(&self, change: &Change, key: Option<&CallKey>) -> Option<Answer> {
+    /// The answer to a repeated call that is judged against the state, or writes a file, before the core sees it: the
+    /// state may have changed since the call was carried out, and the disk may be full by now.
+    fn first_answer(&self, change: &Change, key: Option<&CallKey>) -> Option<(Answer, Shape)> {
+        let answered = || self.team.answered(key?).ok()?.cloned();
         match change {
-            Change::Decide(_) | Change::Spawn(_) => self.team.answered(key?).ok()?.cloned(),
+            Change::Decide(_) | Change::Spawn(_) => Some((answered()?, Shape::Plain)),
+            Change::Up(wanted) if !wanted.dry_run => {
+                Some((answered()?, self.shape_of_up(&wanted.place)))
+            }
             // The core itself answers these again.
-            Change::Call(_)
-            | Change::Up(_)
+            Change::Up(_)
+            | Change::Call(_)
             | Change::Ask(_)
             | Change::Propose(_)
             | Change::ForgetRule(_) => None,
@@ -90,8 +94,8 @@ impl Driver {
     }
 
     /// Answers when everything before is stored, which the first answer may be part of.
-    fn answer_again(&mut self, reply: Reply, key: Option<CallKey>, answer: Answer) {
-        let to = self.awaiting(reply, Shape::Plain, key);
+    fn answer_again(&mut self, reply: Reply, key: Option<CallKey>, shape: Shape, answer: Answer) {
+        let to = self.awaiting(reply, shape, key);
         let outcome = Ok(answer);
         let reply = Effect::Reply { to, outcome };
         self.turn.after.push(After::Effect(reply));

@@ -28,12 +28,7 @@ impl Driver {
             mut place,
             dry_run,
         } = wanted;
-        if !self.team.is_down()
-            && let Some(settings) = self.settings.team()
-        {
-            // A team that is up stays where it is.
-            place = settings.place.clone();
-        }
+        place = self.place_of_up(&place).clone();
         let checked = convert::check_engines(&spec)
             .and_then(|()| permission::check(&spec))
             .and_then(|()| permission::tell(&mut spec));
@@ -67,13 +62,26 @@ impl Driver {
             reply.refuse(Refusal::new(ErrorCode::StorageFull, text));
             return;
         }
-        let shape = Shape::Up {
-            placement: answer.placement,
-            placement_reason: answer.placement_reason,
-        };
+        let shape = self.shape_of_up(&place);
         self.call(by, key, reply, shape, Call::Up(Box::new(plan)));
         // Before any launch of this turn is carried out.
         self.place();
+    }
+
+    /// A team that is up stays where it is.
+    fn place_of_up<'a>(&'a self, wanted: &'a Place) -> &'a Place {
+        match self.settings.team() {
+            Some(settings) if !self.team.is_down() => &settings.place,
+            Some(_) | None => wanted,
+        }
+    }
+
+    pub(super) fn shape_of_up(&self, wanted: &Place) -> Shape {
+        let place = self.place_of_up(wanted);
+        Shape::Up {
+            placement: place.terminal.placement(),
+            placement_reason: place.reason.clone(),
+        }
     }
 
     /// Answers when the members that it started are ready, or cannot be.
