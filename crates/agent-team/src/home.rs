@@ -233,10 +233,7 @@ fn live(
     over: oneshot::Receiver<()>,
 ) -> Result<(), ServeError> {
     let runtime = Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|source| ServeError::System {
-        what: "there is no runtime",
-        source,
-    })?;
+    let runtime = runtime.map_err(ServeError::Runtime)?;
     let hosting = Arc::new(Hosting::new(crew));
     let embedding = Embedding {
         directories: place.directories.clone(),

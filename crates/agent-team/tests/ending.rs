@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use agent_team::{Member, Team};
 
@@ -48,6 +49,18 @@ fn nothing_is_left_of_a_team_that_was_shut_down_or_dropped() {
             assert!(threads() > before);
             assert_eq!(files(&temporary).len(), 1);
             if !dropped {
+                let directories = files(&temporary);
+                let socket = directories
+                    .iter()
+                    .next()
+                    .unwrap()
+                    .join("run/supervisor.sock");
+                std::fs::remove_file(&socket).expect("it is bound");
+                let limit = Instant::now() + Duration::from_secs(10);
+                while !socket.exists() {
+                    assert!(Instant::now() < limit, "a removed socket is bound again");
+                    tokio::task::yield_now().await;
+                }
                 team.shutdown().await.expect("its end");
             }
         });

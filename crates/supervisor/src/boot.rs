@@ -12,17 +12,13 @@ use agent_team_system::directories::{Directories, DirectoriesError};
 use agent_team_system::lock::FileLock;
 use agent_team_system::process::{ProcessId, Signal};
 use agent_team_system::signals::{SignalEvent, Signals};
-use agent_team_system::socket::Listener;
-use agent_team_system::{clock, daemon, descriptors, private_file, spawn};
+use agent_team_system::{daemon, descriptors, private_file, spawn};
 use anyhow::Context;
-use tokio::sync::mpsc;
 
 use crate::driver::Notice;
-use crate::endpoint::Endpoint;
-use crate::machine::{Machine, ThisMachine};
-use crate::server::{Ending, Server};
+use crate::server::Ending;
+use crate::serving::Serving;
 use crate::settings_file::{self, SettingsError};
-use crate::teams::Teams;
 
 /// Threads that read history or look at processes, over all teams. A reader that has just ended is not idle at once, so that
 /// a flood of reads would otherwise start many more threads than there are readers.
@@ -99,26 +95,10 @@ async fn serve(foreground: bool, ready: &mut Option<std::fs::File>) -> anyhow::R
         tracing::warn!(%error, "cannot raise the limit of descriptors");
     }
     let mut signals = Signals::install().context("cannot listen to signals")?;
-    let socket = directories.socket();
-    let listener = Listener::bind_replacing_stale(&lock, &socket)
-        .with_context(|| format!("cannot listen at {}", socket.display()))?;
     let durability = settings_file::durability(&directories)?;
-    let boot = clock::boot_id().context("cannot tell which boot of the machine this is")?;
-
-    let machine: Rc<dyn Machine> = Rc::new(ThisMachine);
-    let (notices, mut noticed) = mpsc::unbounded_channel();
-    let (ending, mut endings) = mpsc::unbounded_channel();
-    let teams = Teams::new(
-        machine.clone(),
-        directories.clone(),
-        boot.into(),
-        durability,
-        notices,
-    );
-    teams.unlocked().await;
-    teams.restore();
-    let server = Rc::new(Server::new(machine, teams, directories.clone(), ending));
-    let mut endpoint = Endpoint::serve(listener, &server);
+    let mut serving = Serving::start(&lock, &directories, durability, None).await?;
+    let server = serving.server.clone();
+    let socket = directories.socket();
     let announced = daemon::Announced {
         socket: socket.clone(),
         process: Some(ProcessId::current()?),
@@ -136,12 +116,12 @@ async fn serve(foreground: bool, ready: &mut Option<std::fs::File>) -> anyhow::R
     let (goodbye, code) = loop {
         tokio::select! {
             () = over(&mut unclaimed) => unclaimed = None,
-            Some(notice) = noticed.recv() => match notice {
+            Some(notice) = serving.notices.recv() => match notice {
                 Notice::WentDown => {}
                 // No goodbye: a worker starts a supervisor that reads what is really there.
                 Notice::SyncFailed => break (None, SYNC_FAILED),
             },
-            Some(ending) = endings.recv() => match ending {
+            Some(ending) = serving.endings.recv() => match ending {
                 Ending::ClientGone => {}
                 Ending::Stop => break (Some(GoodbyeReason::Stopped), 0),
                 Ending::Restart => break (Some(GoodbyeReason::Restarting), 0),
@@ -149,7 +129,7 @@ async fn serve(foreground: bool, ready: &mut Option<std::fs::File>) -> anyhow::R
             signal = signals.next() => match signal {
                 SignalEvent::Shutdown | SignalEvent::Interrupt => break (Some(GoodbyeReason::Stopped), 0),
                 SignalEvent::Hangup => {
-                    endpoint.restore(&lock, &server);
+                    serving.restore_socket(&lock);
                     restore_lock(&mut lock, &announced, &directories);
                 }
                 SignalEvent::WindowChanged | SignalEvent::Info => {}

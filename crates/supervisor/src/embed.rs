@@ -14,14 +14,12 @@ pub use agent_team_store::Durability;
 use agent_team_system::daemon::Announced;
 use agent_team_system::directories::{Directories, DirectoriesError};
 use agent_team_system::lock::FileLock;
-use agent_team_system::socket::Listener;
-use agent_team_system::{clock, private_file};
-use tokio::sync::{mpsc, oneshot};
+use agent_team_system::private_file;
+use tokio::sync::oneshot;
 
 use crate::driver::Notice;
-use crate::machine::{Machine, ThisMachine};
-use crate::server::{Ending, Server};
-use crate::teams::Teams;
+use crate::server::Ending;
+use crate::serving::Serving;
 
 /// What runs the workers of hosted members, in this process.
 pub trait Host: Send + Sync {
@@ -57,12 +55,12 @@ pub enum ServeError {
     Directories(#[from] DirectoriesError),
     #[error("{} is in use by another team, here or in another process", .0.display())]
     InUse(std::path::PathBuf),
-    #[error("cannot serve: {what}")]
-    System {
-        what: &'static str,
-        #[source]
-        source: std::io::Error,
-    },
+    #[error("cannot start a runtime")]
+    Runtime(#[source] std::io::Error),
+    #[error("cannot use the lock of the supervisor")]
+    Lock(#[source] std::io::Error),
+    #[error("cannot serve: {0:#}")]
+    Start(anyhow::Error),
     /// Nothing that this supervisor acknowledged last can be relied on.
     #[error("what was accepted could not be written to the disk")]
     SyncFailed,
@@ -88,59 +86,43 @@ pub async fn serve(
     } = embedding;
     let directories = Rc::new(directories);
     directories.prepare()?;
-    let failed = |what| move |source| ServeError::System { what, source };
     let lock = FileLock::try_acquire(&directories.supervisor_lock());
-    let lock = lock.map_err(failed("the lock cannot be taken"))?;
+    let lock = lock.map_err(ServeError::Lock)?;
     let mut lock = lock.ok_or_else(|| ServeError::InUse(directories.state.clone()))?;
+    let serving = Serving::start(&lock, &directories, durability, Some(host)).await;
+    let mut serving = serving.map_err(ServeError::Start)?;
     let socket = directories.socket();
-    let listener = Listener::bind_replacing_stale(&lock, &socket);
-    let listener = listener.map_err(failed("the socket cannot be bound"))?;
-    let boot = clock::boot_id().map_err(failed("which boot of the machine this is"))?;
-
-    let machine: Rc<dyn Machine> = Rc::new(ThisMachine);
-    let (notices, mut noticed) = mpsc::unbounded_channel();
-    let (ending, mut endings) = mpsc::unbounded_channel();
-    let teams = Teams::new(
-        machine.clone(),
-        directories.clone(),
-        boot.into(),
-        durability,
-        notices,
-    )
-    .hosted_by(host);
-    teams.unlocked().await;
-    let server = Rc::new(Server::new(machine, teams, directories.clone(), ending));
-    let accepting = tokio::task::spawn_local(server.clone().accept(listener));
     // No process: SIGHUP belongs to the program around this.
     let announced = Announced {
         socket: socket.clone(),
         process: None,
     };
     let announced = announced.write(&mut lock, &directories.supervisor_lock());
-    announced.map_err(failed("the lock cannot be written"))?;
+    announced.map_err(ServeError::Lock)?;
     // Who waits for it may have given up.
     let _given_up = ready.send(());
 
+    let mut look = tokio::time::interval(Serving::LOOK);
     let result = loop {
         tokio::select! {
             _over = &mut over => break Ok(()),
-            Some(notice) = noticed.recv() => match notice {
+            _ = look.tick() => serving.restore_socket(&lock),
+            Some(notice) = serving.notices.recv() => match notice {
                 Notice::WentDown => {}
                 Notice::SyncFailed => break Err(ServeError::SyncFailed),
             },
-            Some(ending) = endings.recv() => match ending {
+            Some(ending) = serving.endings.recv() => match ending {
                 Ending::ClientGone => {}
                 Ending::Stop | Ending::Restart => break Ok(()),
             },
         }
     };
-    server.close(GoodbyeReason::Stopped).await;
+    serving.server.close(GoodbyeReason::Stopped).await;
     // The listener goes with its task.
-    let _panicked = accepting.await;
+    let _panicked = serving.accepting.await;
     if let Err(error) = private_file::discard(&socket) {
         tracing::warn!(%error, "the socket stays behind");
     }
-    Announced::withdraw(&mut lock, &directories.supervisor_lock())
-        .map_err(failed("the lock cannot be written"))?;
+    Announced::withdraw(&mut lock, &directories.supervisor_lock()).map_err(ServeError::Lock)?;
     result
 }
