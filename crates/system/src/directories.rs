@@ -248,10 +248,15 @@ impl Directories {
         self.run.join("env")
     }
 
-    /// Whether a team is up, or was up when the last supervisor was killed: its environment is still kept.
+    /// Whether a team is up, or was up when the last supervisor was killed: its environment is still kept. The file of a
+    /// team that was deleted by hand does not count.
     pub fn has_teams_up(&self) -> bool {
-        let entries = std::fs::read_dir(self.environment_files());
-        entries.is_ok_and(|mut entries| entries.next().is_some())
+        let Ok(entries) = std::fs::read_dir(self.environment_files()) else {
+            return false;
+        };
+        let teams = self.teams();
+        let mut names = entries.flatten().map(|entry| entry.file_name());
+        names.any(|team| teams.join(team).is_dir())
     }
 
     /// Where the path in the runtime directory is too long, a short one under `/tmp`: not under

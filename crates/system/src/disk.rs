@@ -62,9 +62,13 @@ impl From<&fs::Metadata> for FileIdentity {
     }
 }
 
-/// Bytes that this user may still write to the disk of this path.
+/// Bytes that this user may still write to the disk of this path. A file system that reports no size, as some network
+/// and FUSE file systems do, is taken for an empty one.
 pub fn free_bytes(path: &Path) -> io::Result<u64> {
     let found = rustix::fs::statvfs(path)?;
+    if found.f_blocks == 0 {
+        return Ok(u64::MAX);
+    }
     Ok(found.f_bavail.saturating_mul(found.f_frsize))
 }
 
