@@ -7,8 +7,8 @@ use std::io::{self, Write};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use agent_team_face::keys::{Key, REST_OF_KEY, Reader};
 use agent_team_system::terminal::{RawMode, Tty};
+use agent_team_terminal_ui::keys::{Key, REST_OF_KEY, Reader};
 use anstream::AutoStream;
 
 /// What a terminal is that does not say.

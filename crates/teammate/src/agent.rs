@@ -40,13 +40,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent_team_face::Tone;
 use agent_team_protocol::RequestId;
 use agent_team_protocol::notification::{Assignment, Inform, MemberWaits, ShowPane, TaskOutput};
 use agent_team_protocol::spec::AgentSpec;
 use agent_team_protocol::text::visible_line;
 use agent_team_protocol::view::Waiting;
 use agent_team_system::signals::SignalEvent;
+use agent_team_terminal_ui::Tone;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -310,7 +310,7 @@ impl Agent {
             Event::Pane(event) => self.pane_event(event),
             Event::Acted(Ok(Done::Told | Done::Task(_))) => {}
             Event::Acted(Ok(Done::Shown(view))) => self.show_request(*view),
-            Event::Acted(Ok(Done::Printed(text))) => self.pane.face.lines(Tone::Plain, &text),
+            Event::Acted(Ok(Done::Printed(text))) => self.pane.view.lines(Tone::Plain, &text),
             Event::Acted(Err(failed)) => self.note(&refused(failed.what, &failed.refusal)),
             Event::Signal(SignalEvent::Shutdown) => self.stop(TERM_GRACE, "terminated".into()),
             Event::Signal(SignalEvent::Hangup) => self.lose_pane(),
@@ -393,33 +393,33 @@ impl Agent {
         let now = std::time::Instant::now();
         match told {
             Told::Said(of, piece) => {
-                self.pane.face.say(of, &piece);
+                self.pane.view.say(of, &piece);
                 self.said.push_str(&piece);
                 let whole = whole_lines(&self.said);
                 let lines: String = self.said.drain(..whole).collect();
                 self.tell_lines(&lines);
             }
             Told::Paused => {
-                self.pane.face.pause();
+                self.pane.view.pause();
                 let rest = std::mem::take(&mut self.said);
                 self.tell_lines(&rest);
             }
             Told::Lines { tone, text } => {
-                self.pane.face.lines(tone, &text);
+                self.pane.view.lines(tone, &text);
                 self.tell_lines(&text);
             }
             Told::Thinks(thinks) => {
                 let thinking = thinks.then(|| ("thinking".to_owned(), now));
-                self.pane.face.works(thinking);
+                self.pane.view.works(thinking);
             }
             Told::Begun { call, header } => {
-                self.pane.face.begin_call(&call, &header, now);
+                self.pane.view.begin_call(&call, &header, now);
                 self.tell_lines(&header);
             }
             Told::Printed { call, text, weight } => {
                 match call {
-                    Some(call) => self.pane.face.printed(&call, &text),
-                    None => self.pane.face.lines(Tone::Dim, &text),
+                    Some(call) => self.pane.view.printed(&call, &text),
+                    None => self.pane.view.lines(Tone::Dim, &text),
                 }
                 self.tell_lines(&text);
                 drop(weight);
@@ -432,7 +432,7 @@ impl Agent {
                 all,
             }) => {
                 self.pane
-                    .face
+                    .view
                     .end_call(&call, &first_line, diff.as_deref(), &all);
                 for text in diff.iter().chain(&unseen) {
                     self.tell_lines(text);
@@ -459,7 +459,7 @@ impl Agent {
 
     fn show_waits(&mut self) {
         let waits = self.waits.is_some() || self.asks.is_some();
-        self.pane.face.waits(waits, std::time::Instant::now());
+        self.pane.view.waits(waits, std::time::Instant::now());
     }
 
     fn pane_event(&mut self, event: AgentEvent) {
@@ -494,7 +494,7 @@ impl Agent {
     /// A line of ours, in the pane and in the log. `line` is harmless text.
     fn note(&mut self, line: &str) {
         self.write_log(line);
-        self.pane.face.lines(Tone::Accent, line);
+        self.pane.view.lines(Tone::Accent, line);
     }
 
     fn write_log(&mut self, line: &str) {

@@ -35,14 +35,14 @@ const EDGES: &[Edge] = &[
         why: "other processes build on it without us",
     },
     Edge {
-        from: "agent-team-face",
+        from: "agent-team-terminal-ui",
         never: Never::OursBut(&["agent-team-protocol"]),
-        why: "what is shown is a pure machine that programs of two kinds use",
+        why: "rendering and key handling are shared by the worker and the CLI",
     },
     Edge {
-        from: "agent-team-face",
+        from: "agent-team-terminal-ui",
         never: Never::These(&["tokio", "nix", "rustix", "libc", "mio"]),
-        why: "it reads no terminal, no clock and no file",
+        why: "rendering is pure: no terminal, no clock, no file",
     },
     Edge {
         from: "agent-team-file",
@@ -52,7 +52,7 @@ const EDGES: &[Edge] = &[
     Edge {
         from: "agent-team",
         never: Never::These(&["agent-team-cli", "agent-team-gateway"]),
-        why: "who embeds a team links no program's face",
+        why: "the embedding library links no command-line interface",
     },
     Edge {
         from: "agent-team-policy",

@@ -6,13 +6,13 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use agent_team_face::keys::Key;
-use agent_team_face::{Act as Typed, Face, Tone, Words, call};
 use agent_team_protocol::notification::{Said, TransientNotice};
 use agent_team_protocol::request::{Channel, DecideRequest, RequestView};
 use agent_team_protocol::spec::Engine;
 use agent_team_protocol::view::{MemberState, MemberView, TeamView, Waiting};
 use agent_team_protocol::{MemberName, RequestId, TeamId};
+use agent_team_terminal_ui::keys::Key;
+use agent_team_terminal_ui::{Act as Typed, Tone, TranscriptView, Words, call};
 
 use super::strip::{self, Mark};
 use crate::session::Notice;
@@ -51,7 +51,7 @@ pub(super) enum Deed {
 #[derive(Debug)]
 struct Row {
     view: MemberView,
-    face: Face,
+    face: TranscriptView,
     /// The request that she waits for, and whether it was looked up already.
     asks: Option<(RequestId, bool)>,
     /// She said something since she was shown.
@@ -114,7 +114,7 @@ impl State {
     }
 
     fn add(&mut self, view: MemberView, now: Instant) {
-        let mut face = Face::new(view.name.clone(), self.colours);
+        let mut face = TranscriptView::new(view.name.clone(), self.colours);
         face.set_colour(Some(view.colour));
         face.moved(self.size);
         face.remember(self.typed.iter().cloned());

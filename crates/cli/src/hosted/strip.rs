@@ -6,9 +6,9 @@
 //! Who is shown is always in sight. Where others have no room, the arrow that stands for them says whether one of them
 //! asks, or has said something.
 
-use agent_team_face::line::{Line, Look};
 use agent_team_protocol::MemberName;
 use agent_team_protocol::spec::Colour;
+use agent_team_terminal_ui::line::{Line, Look};
 
 /// What stands for somebody who said something since she was shown.
 const NEWS: &str = "•";

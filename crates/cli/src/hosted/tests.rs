@@ -3,10 +3,10 @@
 use std::num::NonZeroU16;
 use std::time::{Duration, Instant};
 
-use agent_team_face::keys::Key;
 use agent_team_protocol::notification::{Said, TransientNotice};
 use agent_team_protocol::view::{MemberState, TeamView};
 use agent_team_protocol::{Revision, TeamId};
+use agent_team_terminal_ui::keys::Key;
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 

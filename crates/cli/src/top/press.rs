@@ -8,7 +8,7 @@ use agent_team_protocol::{MemberName, Recipient};
 
 use super::question::{Answered, Question};
 use super::state::{Act, Deed, Mode, Prompt, Top, View};
-use agent_team_face::keys::Key;
+use agent_team_terminal_ui::keys::Key;
 
 /// Lines that one press of a paging key moves.
 const PAGE: usize = 10;

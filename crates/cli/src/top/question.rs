@@ -10,7 +10,7 @@ use agent_team_protocol::dialog::{self, Dialog, Pressed};
 use agent_team_protocol::request::{Channel, DecideRequest, RequestView};
 
 use super::wrap::wrap;
-use agent_team_face::keys::Key;
+use agent_team_terminal_ui::keys::Key;
 
 #[derive(Debug)]
 pub(super) struct Question {

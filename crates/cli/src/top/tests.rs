@@ -13,7 +13,7 @@ use super::draw::{Palette, text};
 use super::stale::Stale;
 use super::state::{Act, Deed, Mode, Seen, Top, View};
 use crate::verb::audit::Decided;
-use agent_team_face::keys::Key;
+use agent_team_terminal_ui::keys::Key;
 
 /// The time of day in all of these.
 const WALL_MS: u64 = 1_795_232_539_000;

@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use agent_team_face::call::{first_line, header};
 use agent_team_protocol::text::visible_label;
 use agent_team_protocol::view::Waiting;
+use agent_team_terminal_ui::call::{first_line, header};
 use serde_json::Value;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;

@@ -5,8 +5,8 @@
 
 use std::fmt::Write;
 
-use agent_team_face::Tone;
 use agent_team_protocol::method::{ListTasks, Nothing, TaskList, TeamShow};
+use agent_team_terminal_ui::Tone;
 
 use super::inbox::Interruption;
 use super::mind::{End, Mind, unless_stopped};

@@ -10,10 +10,10 @@
 
 use std::pin::pin;
 
-use agent_team_face::Tone;
 use agent_team_protocol::method::{EndTask, MessageRead, ReadMessages, TaskComplete, TaskFail};
 use agent_team_protocol::notification::{Assignment, DeliveredMessage};
 use agent_team_protocol::{ErrorCode, MessageId, Refusal};
+use agent_team_terminal_ui::Tone;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 

@@ -9,12 +9,12 @@
 //! No end of a turn completes a task: only `complete_task` does. A model that cannot be asked, and one that has used
 //! up its steps, releases its task with a note, so that a member never owns a task that it does not work on.
 
-use agent_team_face::Tone;
 use agent_team_protocol::exit::ExitCode;
 use agent_team_protocol::method::{EndTask, MessageSend, Rest, SendMessage, TEXT_MAX, TaskRelease};
 use agent_team_protocol::notification::Assignment;
 use agent_team_protocol::view::Usage;
 use agent_team_protocol::{Recipient, Refusal, with_causes};
+use agent_team_terminal_ui::Tone;
 
 use super::mind::{End, Mind, Turn};
 use super::say;

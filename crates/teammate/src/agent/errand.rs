@@ -80,7 +80,7 @@ const HINT: &str = "/help tells what can be typed here";
 
 impl Agent {
     pub(super) fn connected(&mut self, welcome: Welcome) {
-        self.pane.face.set_colour(Colour::named(&welcome.colour));
+        self.pane.view.set_colour(Colour::named(&welcome.colour));
         self.parts.tell_whereabouts(&self.pane.surface);
         self.shared.arrivals.reconnected();
         // What an earlier connection said holds no more, whatever its revision.
@@ -89,7 +89,7 @@ impl Agent {
             let waits = MemberWaits { on: Some(on) };
             self.parts.link.notify(Notice::Waits(waits));
         }
-        self.pane.face.open(HINT);
+        self.pane.view.open(HINT);
         let held = self.held.as_ref().map(Claim::from);
         let held = held.filter(|held| !self.is_ending(*held));
         match reconcile(held, welcome, |claim| self.is_ending(claim)) {
@@ -219,14 +219,14 @@ impl Agent {
 
     pub(super) fn show_request(&mut self, view: RequestView) {
         if self.asks == Some(view.id) && view.state == RequestState::Pending {
-            self.pane.face.ask(view, Channel::Pane);
+            self.pane.view.ask(view, Channel::Pane);
         }
     }
 
     /// Decided, here or elsewhere, or nobody waits for it any more.
     fn request_over(&mut self, request: RequestId) {
         self.asks.take_if(|asks| *asks == request);
-        self.pane.face.end_request(request);
+        self.pane.view.end_request(request);
         self.show_waits();
     }
 

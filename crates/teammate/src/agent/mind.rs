@@ -13,7 +13,6 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use agent_team_face::Tone;
 use agent_team_protocol::exit::ExitCode;
 use agent_team_protocol::method::{
     AppendTranscript, Nothing, ReadTranscript, Rest, TeamShow, TranscriptAppend, TranscriptRead,
@@ -21,6 +20,7 @@ use agent_team_protocol::method::{
 use agent_team_protocol::spec::AgentSpec;
 use agent_team_protocol::view::Usage;
 use agent_team_protocol::{MemberName, MessageId, Party, Refusal, with_causes};
+use agent_team_terminal_ui::Tone;
 use serde_json::value::RawValue;
 
 use super::calls::Toolbox;

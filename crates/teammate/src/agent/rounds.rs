@@ -12,7 +12,6 @@
 
 use std::convert::Infallible;
 
-use agent_team_face::Tone;
 use agent_team_protocol::exit::ExitCode;
 use agent_team_protocol::method::{
     ITEM_MAX, ListRounds, Nothing, ReplyToRun, Rest, RunQuestion, RunReply, RunRounds, TeamShow,
@@ -20,6 +19,7 @@ use agent_team_protocol::method::{
 use agent_team_protocol::spec::Strategy;
 use agent_team_protocol::view::{QuestionView, RoundView, Usage, Wants};
 use agent_team_protocol::{ErrorCode, with_causes};
+use agent_team_terminal_ui::Tone;
 
 use super::mind::{End, Mind, cannot};
 use super::question::{self, Asking};

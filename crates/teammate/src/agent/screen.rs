@@ -7,9 +7,9 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use agent_team_face::{Tone, Words};
 use agent_team_protocol::text::visible;
 use agent_team_protocol::view::Waiting;
+use agent_team_terminal_ui::{Tone, Words};
 use tokio::sync::mpsc;
 
 use super::live::Live;

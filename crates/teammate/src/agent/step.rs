@@ -1,9 +1,9 @@
 //! One answer of the model, told while it comes. Called by the mind.
 
-use agent_team_face::call::{first_line, header};
-use agent_team_face::{Tone, Words};
 use agent_team_protocol::view::Waiting;
 use agent_team_system::clock;
+use agent_team_terminal_ui::call::{first_line, header};
+use agent_team_terminal_ui::{Tone, Words};
 use serde_json::json;
 
 use super::inbox::{Inbox, Interruption};

@@ -6,8 +6,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use agent_team_face::Tone;
 use agent_team_protocol::TaskId;
+use agent_team_terminal_ui::Tone;
 
 use super::screen::Screen;
 use crate::engine::output::Tail;

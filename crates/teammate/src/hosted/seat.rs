@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 
-use agent_team_face::Tone;
 use agent_team_protocol::method::{
     AddTask, ClaimTask, EndTask, FinishRun, GetMemory, ListTasks, MemoryGet, MemoryPut,
     MessageSend, Method, OneTask, PutMemory, RunFinish, SendAnswer, SendMessage, TaskAdd,
@@ -15,6 +14,7 @@ use agent_team_protocol::notification::{Assignment, DeliveredMessage};
 use agent_team_protocol::spec::TaskSpec;
 use agent_team_protocol::view::TaskView;
 use agent_team_protocol::{MemberName, Recipient, Refusal, RoleName, TaskId};
+use agent_team_terminal_ui::Tone;
 use serde_json::Value;
 use serde_json::value::to_raw_value;
 

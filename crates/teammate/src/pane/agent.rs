@@ -1,4 +1,4 @@
-//! The pane of a member that thinks: the [`Face`] on a [`Surface`]. Called by the agent's loop.
+//! The pane of a member that thinks: the [`TranscriptView`] on a [`Surface`]. Called by the agent's loop.
 //!
 //! Every key comes here as it is typed. A frame is written when something changed, one at a time, and no sooner than
 //! 50 ms after the one before; at rest nothing wakes.
@@ -8,12 +8,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use agent_team_face::keys::{Key, REST_OF_KEY, Reader};
-use agent_team_face::{Act, Face, Tone};
 use agent_team_protocol::MemberName;
 use agent_team_protocol::notification::ShowPane;
 use agent_team_protocol::request::DecideRequest;
 use agent_team_system::history::History;
+use agent_team_terminal_ui::keys::{Key, REST_OF_KEY, Reader};
+use agent_team_terminal_ui::{Act, Tone, TranscriptView};
 
 use super::HOW_TO_DETACH;
 use super::surface::{Surface, how_to_leave};
@@ -43,7 +43,7 @@ pub(crate) enum AgentEvent {
 pub(crate) struct AgentPane {
     member: MemberName,
     pub(crate) surface: Surface,
-    pub(crate) face: Face,
+    pub(crate) view: TranscriptView,
     history: History,
     /// Knows the secrets.
     place: Arc<Place>,
@@ -64,12 +64,12 @@ impl AgentPane {
         history: History,
         place: Arc<Place>,
     ) -> Self {
-        let mut face = Face::new(member.clone(), colours);
-        face.remember(history.read());
+        let mut view = TranscriptView::new(member.clone(), colours);
+        view.remember(history.read());
         let mut pane = Self {
             member,
             surface,
-            face,
+            view,
             history,
             place,
             typed: Reader::default(),
@@ -81,7 +81,7 @@ impl AgentPane {
         if pane.surface.is_open() {
             pane.begin();
         } else {
-            pane.face.lost();
+            pane.view.lost();
         }
         pane
     }
@@ -94,9 +94,9 @@ impl AgentPane {
     pub(crate) fn move_to(&mut self, show: &ShowPane, recent: &str) -> io::Result<()> {
         self.surface.move_to(show)?;
         self.begin();
-        self.face.lines(Tone::Plain, recent);
+        self.view.lines(Tone::Plain, recent);
         if let Some(line) = how_to_leave(&self.member, show.hold) {
-            self.face.lines(Tone::Accent, &line);
+            self.view.lines(Tone::Accent, &line);
         }
         Ok(())
     }
@@ -104,19 +104,19 @@ impl AgentPane {
     fn begin(&mut self) {
         self.painting = false;
         self.typed = Reader::default();
-        self.face.moved(self.size());
+        self.view.moved(self.size());
         self.surface.command(Command::Keys);
     }
 
     /// Goes on without a terminal.
     pub(crate) fn lose(&mut self) {
         self.surface.lose();
-        self.face.lost();
+        self.view.lost();
     }
 
     /// The terminal has another size.
     pub(crate) fn fit(&mut self) {
-        self.face.fit(self.size());
+        self.view.fit(self.size());
     }
 
     fn size(&self) -> Size {
@@ -152,7 +152,7 @@ impl AgentPane {
         if self.painting || !self.surface.is_open() {
             return None;
         }
-        let wanted = self.face.next_paint(Instant::now());
+        let wanted = self.view.next_paint(Instant::now());
         wanted.map(|at| at.max(self.next_frame))
     }
 
@@ -164,7 +164,7 @@ impl AgentPane {
             }
             Event::Written => {
                 self.painting = false;
-                self.face.was_painted(Instant::now());
+                self.view.was_painted(Instant::now());
             }
             // No message waits for the terminal here, and it never edits lines.
             Event::Shown(_) | Event::EndOfInput => {}
@@ -177,7 +177,7 @@ impl AgentPane {
         let now = Instant::now();
         self.settled_at = self.typed.is_unsettled().then(|| now + REST_OF_KEY);
         if !keys.is_empty() {
-            self.acts.extend(self.face.press(keys, now));
+            self.acts.extend(self.view.press(keys, now));
         }
     }
 
@@ -193,7 +193,7 @@ impl AgentPane {
             }
             Act::Decide(decide) => AgentEvent::Decided(decide),
             Act::Leave if self.surface.is_own() => {
-                self.face.lines(Tone::Accent, HOW_TO_DETACH);
+                self.view.lines(Tone::Accent, HOW_TO_DETACH);
                 return None;
             }
             Act::Leave => AgentEvent::Gone,
@@ -206,7 +206,7 @@ impl AgentPane {
 
     fn paint(&mut self) {
         let now = Instant::now();
-        let bytes = self.face.paint(now);
+        let bytes = self.view.paint(now);
         self.next_frame = now + FRAME;
         self.painting = true;
         self.surface.show(bytes, Vec::new(), None);
@@ -215,7 +215,7 @@ impl AgentPane {
 
     /// Shows all that is finished, and gives the terminal back as it was.
     pub(crate) async fn close(&mut self) {
-        let bytes = self.face.leave(Instant::now());
+        let bytes = self.view.leave(Instant::now());
         self.surface.show(bytes, Vec::new(), None);
         self.surface.close().await;
     }

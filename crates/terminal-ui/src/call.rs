@@ -1,4 +1,4 @@
-//! A call of a tool as one line each: what is called, and what came of it. Called by whoever tells a [`crate::Face`] of
+//! A call of a tool as one line each: what is called, and what came of it. Called by whoever tells a [`crate::TranscriptView`] of
 //! calls; pure.
 
 use agent_team_protocol::text::visible_label;

@@ -3,11 +3,11 @@
 //!
 //! ```text
 //!   what the member says and does ─┐              ┌─► bytes for the terminal
-//!   keys ──────────────────────────┼─► Face ──────┤
+//!   keys ──────────────────────────┼─► TranscriptView ──────┤
 //!   a request that waits ──────────┘              └─► what the person wants done
 //! ```
 //! A reader who looks for …
-//! - what is shown where, and what keys do: `face`
+//! - what is shown where, and what keys do: `transcript_view`
 //! - how text gets into the terminal's own scrollback: `canvas`
 //! - Markdown, code: `markdown`, `code`
 //! - the text that is typed: `editor`; what begins with a slash: `slash`
@@ -19,10 +19,10 @@ pub mod call;
 mod canvas;
 mod code;
 mod editor;
-mod face;
 pub mod keys;
 pub mod line;
 mod markdown;
 mod slash;
+mod transcript_view;
 
-pub use face::{Act, Face, Tone, Words};
+pub use transcript_view::{Act, Tone, TranscriptView, Words};

@@ -9,11 +9,11 @@ use super::*;
 
 const LONG: Duration = Duration::from_secs(1);
 
-fn face(columns: u16) -> Face {
-    let mut face = Face::new("ada".parse().unwrap(), true);
-    face.moved((columns, 24));
-    face.set_colour(Some(Colour::Blue));
-    face
+fn transcript(columns: u16) -> TranscriptView {
+    let mut transcript = TranscriptView::new("ada".parse().unwrap(), true);
+    transcript.moved((columns, 24));
+    transcript.set_colour(Some(Colour::Blue));
+    transcript
 }
 
 /// What a terminal of so many columns shows of all that was painted, its scrollback included.
@@ -28,7 +28,7 @@ fn shown(bytes: &[u8]) -> String {
     shown_at(80, bytes)
 }
 
-/// Nothing but text, and the few sequences that a face paints with.
+/// Nothing but text, and the few sequences that a transcript paints with.
 fn only_ours(bytes: &[u8]) -> Result<(), String> {
     let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
     let mut pieces = text.split('\x1b');
@@ -72,46 +72,46 @@ fn request() -> RequestView {
 
 /// A turn with everything that there is.
 fn turn(columns: u16) -> String {
-    let mut face = face(columns);
+    let mut transcript = transcript(columns);
     let start = Instant::now();
     let mut bytes = Vec::new();
-    let mut paint = |face: &mut Face, after: u64| {
-        bytes.extend(face.paint(start + Duration::from_millis(after)));
+    let mut paint = |transcript: &mut TranscriptView, after: u64| {
+        bytes.extend(transcript.paint(start + Duration::from_millis(after)));
     };
-    face.open("/help tells what can be typed here");
-    face.lines(
+    transcript.open("/help tells what can be typed here");
+    transcript.lines(
         Tone::Accent,
         "✉ user: Count the lines of every source file, and say which is the longest one",
     );
-    face.works(Some(("thinking".into(), start)));
-    face.say(Words::Thought, "I should look at the sources first.\n");
-    face.pause();
-    paint(&mut face, 0);
-    face.say(
+    transcript.works(Some(("thinking".into(), start)));
+    transcript.say(Words::Thought, "I should look at the sources first.\n");
+    transcript.pause();
+    paint(&mut transcript, 0);
+    transcript.say(
         Words::Spoken,
         "I look at **all** of them:\n\n- `src/main.rs`\n- `src/",
     );
-    paint(&mut face, 100);
-    face.say(Words::Spoken, "lib.rs`\n");
-    face.works(None);
-    face.begin_call("c1", "● bash(command: wc -l src/*.rs)", start);
-    face.printed("c1", "  120 src/main.rs\n   80 src/lib.rs\n  200 total\n");
-    paint(&mut face, 1_200);
-    face.end_call(
+    paint(&mut transcript, 100);
+    transcript.say(Words::Spoken, "lib.rs`\n");
+    transcript.works(None);
+    transcript.begin_call("c1", "● bash(command: wc -l src/*.rs)", start);
+    transcript.printed("c1", "  120 src/main.rs\n   80 src/lib.rs\n  200 total\n");
+    paint(&mut transcript, 1_200);
+    transcript.end_call(
         "c1",
         "  ⎿ 120 src/main.rs (+2 lines)",
         None,
         "  120 src/main.rs\n   80 src/lib.rs\n  200 total",
     );
-    face.begin_call("c2", "● edit(path: src/lib.rs)", start);
-    face.end_call(
+    transcript.begin_call("c2", "● edit(path: src/lib.rs)", start);
+    transcript.end_call(
         "c2",
         "  ⎿ changed",
         Some("@@ -1 +1 @@\n-old line\n+new line"),
         "changed",
     );
-    face.ask(request(), Channel::Pane);
-    paint(&mut face, 2_000);
+    transcript.ask(request(), Channel::Pane);
+    paint(&mut transcript, 2_000);
     shown_at(columns, &bytes)
 }
 
@@ -132,32 +132,32 @@ fn a_turn_reads_at_200_columns() {
 
 #[test]
 fn a_text_is_sent_and_a_verb_is_run() {
-    let mut face = face(80);
-    face.open("/help tells what can be typed here");
+    let mut transcript = transcript(80);
+    transcript.open("/help tells what can be typed here");
     let now = Instant::now();
-    assert!(face.press(&keys("look at T-3"), now).is_empty());
+    assert!(transcript.press(&keys("look at T-3"), now).is_empty());
     assert!(
-        matches!(&face.press(&[Key::Enter], now)[..], [Act::Typed(text)] if text == "look at T-3")
+        matches!(&transcript.press(&[Key::Enter], now)[..], [Act::Typed(text)] if text == "look at T-3")
     );
-    face.press(&keys("/stop"), now);
-    let acts = face.press(&[Key::Enter], now);
+    transcript.press(&keys("/stop"), now);
+    let acts = transcript.press(&[Key::Enter], now);
     assert!(
         matches!(&acts[..], [Act::Run(_, words)] if *words == ["stop", "ada"]),
         "{acts:?}"
     );
-    face.press(&keys("/stpo"), now);
-    assert!(face.press(&[Key::Enter], now).is_empty());
-    let seen = shown(&face.paint(now));
+    transcript.press(&keys("/stpo"), now);
+    assert!(transcript.press(&[Key::Enter], now).is_empty());
+    let seen = shown(&transcript.paint(now));
     assert!(seen.contains("there is no /stpo; /stop there is"), "{seen}");
 }
 
 #[test]
 fn the_help_breaks_no_word_in_a_narrow_pane() {
-    let mut face = face(40);
-    face.open("");
-    face.press(&keys("/help"), Instant::now());
-    face.press(&[Key::Enter], Instant::now());
-    let seen = shown_at(40, &face.paint(Instant::now()));
+    let mut transcript = transcript(40);
+    transcript.open("");
+    transcript.press(&keys("/help"), Instant::now());
+    transcript.press(&[Key::Enter], Instant::now());
+    let seen = shown_at(40, &transcript.paint(Instant::now()));
     for word in slash::help()
         .split_whitespace()
         .filter(|word| word.len() < 30)
@@ -168,29 +168,31 @@ fn the_help_breaks_no_word_in_a_narrow_pane() {
 
 #[test]
 fn a_request_takes_no_keys_from_a_text_that_is_being_typed() {
-    let mut face = face(80);
-    face.open("/help tells what can be typed here");
+    let mut transcript = transcript(80);
+    transcript.open("/help tells what can be typed here");
     let start = Instant::now();
-    face.press(&keys("I was about to sa"), start);
-    face.ask(request(), Channel::Pane);
-    let seen = shown(&face.paint(start));
+    transcript.press(&keys("I was about to sa"), start);
+    transcript.ask(request(), Channel::Pane);
+    let seen = shown(&transcript.paint(start));
     assert!(seen.contains("P-4 waits until what you type"), "{seen}");
-    face.was_painted(start);
-    assert!(face.press(&keys("y"), start + LONG).is_empty());
+    transcript.was_painted(start);
+    assert!(transcript.press(&keys("y"), start + LONG).is_empty());
     // Sent: now it asks, and the moment begins.
-    let sent = face.press(&[Key::Enter], start + LONG);
+    let sent = transcript.press(&[Key::Enter], start + LONG);
     assert!(
         matches!(&sent[..], [Act::Typed(text)] if text == "I was about to say"),
         "{sent:?}"
     );
-    assert!(face.press(&keys("y"), start + LONG).is_empty());
-    face.paint(start + LONG);
-    face.was_painted(start + LONG);
+    assert!(transcript.press(&keys("y"), start + LONG).is_empty());
+    transcript.paint(start + LONG);
+    transcript.was_painted(start + LONG);
     assert!(
-        face.press(&keys("y"), start + LONG + LONG / 10).is_empty(),
+        transcript
+            .press(&keys("y"), start + LONG + LONG / 10)
+            .is_empty(),
         "too soon"
     );
-    let decided = face.press(&keys("y"), start + 2 * LONG);
+    let decided = transcript.press(&keys("y"), start + 2 * LONG);
     let [Act::Decide(decide)] = &decided[..] else {
         panic!("{decided:?}");
     };
@@ -199,20 +201,21 @@ fn a_request_takes_no_keys_from_a_text_that_is_being_typed() {
 
 #[test]
 fn what_comes_with_other_keys_or_is_pasted_decides_nothing() {
-    let mut face = face(80);
-    face.open("/help tells what can be typed here");
-    face.ask(request(), Channel::Pane);
+    let mut transcript = transcript(80);
+    transcript.open("/help tells what can be typed here");
+    transcript.ask(request(), Channel::Pane);
     let start = Instant::now();
-    face.paint(start);
-    face.was_painted(start);
+    transcript.paint(start);
+    transcript.was_painted(start);
     assert!(
-        face.press(&[Key::Paste("y".into())], start + LONG)
+        transcript
+            .press(&[Key::Paste("y".into())], start + LONG)
             .is_empty()
     );
-    assert!(face.press(&keys("yes"), start + 2 * LONG).is_empty());
-    let waits = face.press(&[Key::Escape], start + 3 * LONG);
+    assert!(transcript.press(&keys("yes"), start + 2 * LONG).is_empty());
+    let waits = transcript.press(&[Key::Escape], start + 3 * LONG);
     assert!(waits.is_empty());
-    let seen = shown(&face.paint(start));
+    let seen = shown(&transcript.paint(start));
     assert!(
         seen.contains("P-4 goes on waiting") && seen.ends_with("ada ▸ \n"),
         "{seen}"
@@ -221,86 +224,86 @@ fn what_comes_with_other_keys_or_is_pasted_decides_nothing() {
 
 #[test]
 fn a_call_folds_to_a_line_and_a_key_opens_each_from_the_last_one_back() {
-    let mut face = face(80);
-    face.open("/help tells what can be typed here");
+    let mut transcript = transcript(80);
+    transcript.open("/help tells what can be typed here");
     let now = Instant::now();
     for (call, all) in [("a", "one\ntwo"), ("b", "three\nfour"), ("c", "done")] {
-        face.begin_call(call, &format!("● bash(command: {call})"), now);
-        face.end_call(call, &call::first_line(all, false), None, all);
+        transcript.begin_call(call, &format!("● bash(command: {call})"), now);
+        transcript.end_call(call, &call::first_line(all, false), None, all);
     }
-    let folded = shown(&face.paint(now));
+    let folded = shown(&transcript.paint(now));
     assert!(
         folded.contains("⎿ three (+1 line)") && !folded.contains("four"),
         "{folded}"
     );
     let mut opened = || {
-        face.press(&[Key::Control('o')], now);
-        shown(&face.paint(now)).trim_end().to_owned()
+        transcript.press(&[Key::Control('o')], now);
+        shown(&transcript.paint(now)).trim_end().to_owned()
     };
     // Of the last one all is on the screen already.
     assert_eq!(opened(), "● bash(command: b)\nthree\nfour\nada ▸");
     assert_eq!(opened(), "● bash(command: a) · 1 back\none\ntwo\nada ▸");
     assert_eq!(opened(), "no older call is kept\nada ▸");
-    face.press(&keys("x"), now);
-    face.press(&[Key::Control('o')], now);
-    let again = shown(&face.paint(now));
+    transcript.press(&keys("x"), now);
+    transcript.press(&[Key::Control('o')], now);
+    let again = shown(&transcript.paint(now));
     assert!(again.contains("four"), "{again}");
 }
 
 #[test]
 fn nothing_is_painted_at_rest_and_a_sign_moves_only_while_something_is_done() {
-    let mut face = face(80);
-    face.open("/help tells what can be typed here");
+    let mut transcript = transcript(80);
+    transcript.open("/help tells what can be typed here");
     let now = Instant::now();
-    assert!(face.next_paint(now).is_some());
-    face.paint(now);
-    assert_eq!(face.next_paint(now), None);
-    face.works(Some(("thinking".into(), now)));
-    face.paint(now);
-    assert_eq!(face.next_paint(now), Some(now + STEP));
-    face.waits(true, now);
-    face.paint(now);
-    assert_eq!(face.next_paint(now), None, "it waits for somebody");
+    assert!(transcript.next_paint(now).is_some());
+    transcript.paint(now);
+    assert_eq!(transcript.next_paint(now), None);
+    transcript.works(Some(("thinking".into(), now)));
+    transcript.paint(now);
+    assert_eq!(transcript.next_paint(now), Some(now + STEP));
+    transcript.waits(true, now);
+    transcript.paint(now);
+    assert_eq!(transcript.next_paint(now), None, "it waits for somebody");
     // Told again what it is told already.
-    face.waits(true, now);
-    face.set_colour(Some(Colour::Blue));
-    face.set_strip(Line::default());
-    face.fit((80, 24));
-    assert_eq!(face.next_paint(now), None, "nothing has changed");
-    face.waits(false, now);
-    face.works(None);
-    face.paint(now);
-    assert_eq!(face.next_paint(now), None);
+    transcript.waits(true, now);
+    transcript.set_colour(Some(Colour::Blue));
+    transcript.set_strip(Line::default());
+    transcript.fit((80, 24));
+    assert_eq!(transcript.next_paint(now), None, "nothing has changed");
+    transcript.waits(false, now);
+    transcript.works(None);
+    transcript.paint(now);
+    assert_eq!(transcript.next_paint(now), None);
 }
 
 #[test]
 fn nothing_that_comes_from_elsewhere_reaches_the_terminal_as_more_than_text() {
     const HOSTILE: &str = "a\x1b]0;title\x07b\x1b[2J\x1b]52;c;eA==\x07\u{9b}31mc\x1bP+q\x1b\\d\u{202e}e\r\x08f\x1b]8;;http://x\x07g\t名\u{301}";
-    let mut face = face(60);
-    face.open("/help tells what can be typed here");
+    let mut transcript = transcript(60);
+    transcript.open("/help tells what can be typed here");
     let now = Instant::now();
-    face.lines(Tone::Plain, HOSTILE);
-    face.lines(Tone::Diff, HOSTILE);
-    face.say(Words::Thought, HOSTILE);
-    face.say(Words::Thought, "\n");
-    face.say(Words::Spoken, &format!("# {HOSTILE}\n[{HOSTILE}]({HOSTILE}) `{HOSTILE}`\n\n```{HOSTILE}\n{HOSTILE}\n```\n| {HOSTILE} |\n|--|\n| {HOSTILE} |\n\n> {HOSTILE}"));
-    face.begin_call(HOSTILE, HOSTILE, now);
-    face.printed(HOSTILE, HOSTILE);
-    face.press(&[Key::Paste(HOSTILE.into())], now);
-    let mut bytes = face.paint(now);
-    face.end_call(HOSTILE, HOSTILE, Some(HOSTILE), HOSTILE);
-    bytes.extend(face.paint(now));
+    transcript.lines(Tone::Plain, HOSTILE);
+    transcript.lines(Tone::Diff, HOSTILE);
+    transcript.say(Words::Thought, HOSTILE);
+    transcript.say(Words::Thought, "\n");
+    transcript.say(Words::Spoken, &format!("# {HOSTILE}\n[{HOSTILE}]({HOSTILE}) `{HOSTILE}`\n\n```{HOSTILE}\n{HOSTILE}\n```\n| {HOSTILE} |\n|--|\n| {HOSTILE} |\n\n> {HOSTILE}"));
+    transcript.begin_call(HOSTILE, HOSTILE, now);
+    transcript.printed(HOSTILE, HOSTILE);
+    transcript.press(&[Key::Paste(HOSTILE.into())], now);
+    let mut bytes = transcript.paint(now);
+    transcript.end_call(HOSTILE, HOSTILE, Some(HOSTILE), HOSTILE);
+    bytes.extend(transcript.paint(now));
     only_ours(&bytes).unwrap();
 }
 
 #[test]
 fn a_terminal_that_takes_nothing_misses_the_oldest_and_is_told() {
-    let mut face = face(80);
-    face.open("/help tells what can be typed here");
+    let mut transcript = transcript(80);
+    transcript.open("/help tells what can be typed here");
     for number in 0..3 * WAITING_MAX {
-        face.lines(Tone::Plain, &number.to_string());
+        transcript.lines(Tone::Plain, &number.to_string());
     }
-    let seen = shown(&face.paint(Instant::now()));
+    let seen = shown(&transcript.paint(Instant::now()));
     assert!(seen.starts_with("… output left out above …\n"));
     assert!(seen.contains(&format!("\n{}\n", 3 * WAITING_MAX - 1)));
     assert!(seen.lines().count() <= WAITING_MAX + 2);
@@ -308,25 +311,25 @@ fn a_terminal_that_takes_nothing_misses_the_oldest_and_is_told() {
 
 #[test]
 fn what_waits_for_a_terminal_is_bounded_in_bytes_too() {
-    let mut face = face(80);
-    face.open("/help tells what can be typed here");
+    let mut transcript = transcript(80);
+    transcript.open("/help tells what can be typed here");
     for _ in 0..100 {
-        face.lines(Tone::Plain, &"x".repeat(100_000));
-        face.say(Words::Thought, &"y".repeat(100_000));
+        transcript.lines(Tone::Plain, &"x".repeat(100_000));
+        transcript.say(Words::Thought, &"y".repeat(100_000));
     }
-    let bytes = face.paint(Instant::now());
+    let bytes = transcript.paint(Instant::now());
     assert!(bytes.len() <= 2 * WAITING_BYTES_MAX, "{}", bytes.len());
 }
 
 #[test]
 fn what_was_not_told_to_end_does_not_go_on_for_ever() {
-    let mut face = face(80);
-    face.open("/help tells what can be typed here");
+    let mut transcript = transcript(80);
+    transcript.open("/help tells what can be typed here");
     let now = Instant::now();
-    face.begin_call("c", "● bash(command: ls)", now);
-    face.rests();
-    face.paint(now);
-    assert_eq!(face.next_paint(now + LONG), None);
+    transcript.begin_call("c", "● bash(command: ls)", now);
+    transcript.rests();
+    transcript.paint(now);
+    assert_eq!(transcript.next_paint(now + LONG), None);
 }
 
 /// A terminal of this size, without scrollback.
@@ -346,26 +349,26 @@ fn long_request(lines: usize) -> (RequestView, Vec<String>) {
 
 #[test]
 fn a_long_request_is_answered_only_after_its_last_page() {
-    let mut face = face(80);
-    face.fit((80, 10));
-    face.open("");
+    let mut transcript = transcript(80);
+    transcript.fit((80, 10));
+    transcript.open("");
     let (view, _) = long_request(30);
-    face.ask(view, Channel::Pane);
+    transcript.ask(view, Channel::Pane);
     let mut now = Instant::now();
     let mut bytes = Vec::new();
     let mut decided = Vec::new();
     for page in 0..10 {
-        bytes.extend(face.paint(now));
-        face.was_painted(now);
-        bytes.extend(face.paint(now));
+        bytes.extend(transcript.paint(now));
+        transcript.was_painted(now);
+        bytes.extend(transcript.paint(now));
         now += LONG;
-        decided = face.press(&keys("y"), now);
+        decided = transcript.press(&keys("y"), now);
         if !decided.is_empty() {
             assert!(page >= 3, "decided on page {page}");
             break;
         }
         now += LONG;
-        face.press(&keys(" "), now);
+        transcript.press(&keys(" "), now);
     }
     assert!(matches!(&decided[..], [Act::Decide(_)]), "{decided:?}");
     let mut terminal = screen(80, 10);
@@ -379,18 +382,18 @@ fn a_long_request_is_answered_only_after_its_last_page() {
 
 #[test]
 fn a_key_on_the_first_page_says_that_there_is_more() {
-    let mut face = face(80);
-    face.fit((80, 10));
-    face.open("");
+    let mut transcript = transcript(80);
+    transcript.fit((80, 10));
+    transcript.open("");
     // The dangerous line first, and blank lines that scroll it away.
     let mut view = request();
     let input = serde_json::json!({ "command": format!("touch PWN{}", "\n".repeat(10_000)) });
     view.input = serde_json::value::to_raw_value(&input).unwrap();
-    face.ask(view, Channel::Pane);
+    transcript.ask(view, Channel::Pane);
     let now = Instant::now();
-    let bytes = face.paint(now);
-    face.was_painted(now);
-    assert!(face.press(&keys("y"), now + LONG).is_empty());
+    let bytes = transcript.paint(now);
+    transcript.was_painted(now);
+    assert!(transcript.press(&keys("y"), now + LONG).is_empty());
     let mut terminal = screen(80, 10);
     terminal.process(&bytes);
     let seen = terminal.screen().contents();
@@ -398,7 +401,7 @@ fn a_key_on_the_first_page_says_that_there_is_more() {
     assert!(seen.contains("more lines · space reads on"), "{seen}");
 }
 
-/// Something that happens to a face.
+/// Something that happens to a transcript.
 #[derive(Debug, Clone)]
 enum Happens {
     Spoken(String),
@@ -451,17 +454,17 @@ proptest! {
         size in (30_u16..100, 1_u16..25),
         pressed in proptest::collection::vec(proptest::sample::select(&[' ', ' ', ' ', 'y', 'y', 'b', 'd', 'u', 'n', '+']), 0..60),
     ) {
-        let mut face = face(80);
-        face.open("");
-        face.moved(size);
+        let mut transcript = transcript(80);
+        transcript.open("");
+        transcript.moved(size);
         let mut terminal = screen(size.0, size.1);
         let (view, marks) = long_request(lines);
-        face.ask(view, Channel::Pane);
+        transcript.ask(view, Channel::Pane);
         let mut unseen = marks;
         let mut now = Instant::now();
         for key in pressed {
-            terminal.process(&face.paint(now));
-            face.was_painted(now);
+            terminal.process(&transcript.paint(now));
+            transcript.was_painted(now);
             let screen = terminal.screen().contents();
             unseen.retain(|mark| !screen.contains(mark.as_str()));
             now += LONG;
@@ -470,13 +473,13 @@ proptest! {
                 'u' => Key::Up,
                 'b' => Key::PageUp,
                 '+' => {
-                    face.lines(Tone::Plain, "another tool prints this");
+                    transcript.lines(Tone::Plain, "another tool prints this");
                     continue;
                 }
                 c => Key::Char(c),
             };
             let answers = matches!(key, Key::Char('y' | 'n'));
-            if let [Act::Decide(_)] = &face.press(&[key], now)[..] {
+            if let [Act::Decide(_)] = &transcript.press(&[key], now)[..] {
                 prop_assert!(answers && unseen.is_empty(), "{unseen:?} was never shown");
                 break;
             }
@@ -486,42 +489,42 @@ proptest! {
     /// Whatever an agent says, whatever is typed, whatever the size.
     #[test]
     fn nothing_makes_it_panic_or_paint_more_than_it_may(all in proptest::collection::vec(happens(), 0..40)) {
-        let mut face = face(80);
-        face.open("/help tells what can be typed here");
+        let mut transcript = transcript(80);
+        transcript.open("/help tells what can be typed here");
         let mut reader = crate::keys::Reader::default();
         let now = Instant::now();
         for it in all {
             let mut bytes = Vec::new();
             match it {
-                Happens::Spoken(text) => face.say(Words::Spoken, &text),
-                Happens::Thought(text) => face.say(Words::Thought, &text),
-                Happens::Lines(text) => face.lines(Tone::Plain, &text),
-                Happens::Diff(text) => face.lines(Tone::Diff, &text),
-                Happens::Begins(text) => face.begin_call("c", &text, now),
-                Happens::Prints(text) => face.printed("c", &text),
-                Happens::Ends(text) => face.end_call("c", &call::first_line(&text, true), Some(&text), &text),
-                Happens::Asks => face.ask(request(), Channel::Pane),
+                Happens::Spoken(text) => transcript.say(Words::Spoken, &text),
+                Happens::Thought(text) => transcript.say(Words::Thought, &text),
+                Happens::Lines(text) => transcript.lines(Tone::Plain, &text),
+                Happens::Diff(text) => transcript.lines(Tone::Diff, &text),
+                Happens::Begins(text) => transcript.begin_call("c", &text, now),
+                Happens::Prints(text) => transcript.printed("c", &text),
+                Happens::Ends(text) => transcript.end_call("c", &call::first_line(&text, true), Some(&text), &text),
+                Happens::Asks => transcript.ask(request(), Channel::Pane),
                 Happens::Paints => {
-                    bytes = face.paint(now);
-                    face.was_painted(now);
+                    bytes = transcript.paint(now);
+                    transcript.was_painted(now);
                 }
-                Happens::Fits(columns, rows) => face.fit((columns, rows)),
-                Happens::Moves(columns, rows) => face.moved((columns, rows)),
+                Happens::Fits(columns, rows) => transcript.fit((columns, rows)),
+                Happens::Moves(columns, rows) => transcript.moved((columns, rows)),
                 Happens::StepsAside => {
-                    bytes = face.step_aside();
-                    face.step_in(Some("title"));
+                    bytes = transcript.step_aside();
+                    transcript.step_in(Some("title"));
                 }
                 Happens::Read(bytes) => {
                     let keys = reader.read(&bytes);
-                    face.press(&keys, now);
+                    transcript.press(&keys, now);
                 }
             }
             only_ours(&bytes).map_err(TestCaseError::fail)?;
-            let (live, (row, column)) = face.live(now);
-            prop_assert!(live.len() <= usize::from(face.size.1).max(1), "{live:?}");
-            prop_assert!(row < live.len() && column <= face.columns());
+            let (live, (row, column)) = transcript.live(now);
+            prop_assert!(live.len() <= usize::from(transcript.size.1).max(1), "{live:?}");
+            prop_assert!(row < live.len() && column <= transcript.columns());
             for line in live {
-                prop_assert!(line.width() <= face.columns(), "{line:?}");
+                prop_assert!(line.width() <= transcript.columns(), "{line:?}");
             }
         }
     }
@@ -531,15 +534,15 @@ proptest! {
     fn what_was_typed_is_what_is_sent(text in "[ -~名é👩\u{301}]{1,60}", cut in 0_usize..60) {
         prop_assume!(!text.trim().is_empty() && !text.starts_with('/') && !text.ends_with('\\'));
         let (before, after) = text.as_bytes().split_at(cut.min(text.len()));
-        let mut face = face(40);
-        face.open("/help tells what can be typed here");
+        let mut transcript = transcript(40);
+        transcript.open("/help tells what can be typed here");
         let mut reader = crate::keys::Reader::default();
         let now = Instant::now();
         for bytes in [before, after] {
-            prop_assert!(face.press(&reader.read(bytes), now).is_empty());
-            face.paint(now);
+            prop_assert!(transcript.press(&reader.read(bytes), now).is_empty());
+            transcript.paint(now);
         }
-        let sent = face.press(&reader.read(b"\r"), now);
+        let sent = transcript.press(&reader.read(b"\r"), now);
         prop_assert!(matches!(&sent[..], [Act::Typed(sent)] if *sent == text), "{sent:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! Markdown while it comes, as lines. Called by the face for what models say; pure.
+//! Markdown while it comes, as lines. Called by the transcript view for what models say; pure.
 //!
 //! ```text
 //!   pieces ─► lines ─► blocks ─ finished ─► lines with looks, for good

@@ -104,7 +104,7 @@ struct Page {
 }
 
 #[derive(Debug)]
-pub struct Face {
+pub struct TranscriptView {
     member: MemberName,
     colour: Option<Colour>,
     /// `NO_COLOR` does not forbid them.
@@ -131,7 +131,7 @@ pub struct Face {
     changed: bool,
 }
 
-impl Face {
+impl TranscriptView {
     pub fn new(member: MemberName, colours: bool) -> Self {
         Self {
             member,
@@ -313,7 +313,7 @@ impl Face {
         self.changed = true;
     }
 
-    /// A call is over: it folds to a line, and [`Face::press`] can open it. `all`: what it said.
+    /// A call is over: it folds to a line, and [`TranscriptView::press`] can open it. `all`: what it said.
     pub fn end_call(&mut self, call: &str, first_line: &str, diff: Option<&str>, all: &str) {
         let header = self.doing.end(call);
         if let Some(header) = &header {

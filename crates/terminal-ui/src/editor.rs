@@ -1,4 +1,4 @@
-//! The text that is being typed, with its cursor and what was typed before. Used by the face; pure.
+//! The text that is being typed, with its cursor and what was typed before. Used by the transcript view; pure.
 //!
 //! It holds exactly what was typed. What stands on the screen for it is made harmless in [`Editor::rows`].
 

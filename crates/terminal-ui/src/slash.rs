@@ -1,4 +1,4 @@
-//! What is typed with a slash before it: a verb of the command line, in its words. Used by the face; pure.
+//! What is typed with a slash before it: a verb of the command line, in its words. Used by the transcript view; pure.
 //!
 //! The words go to `agent-team` itself, so that they mean here what they mean there, errors included. Only what a person
 //! would have to quote for a shell, and what is of this member, is put in here.

@@ -1,4 +1,4 @@
-//! Calls that are over and stand folded to a line each, to be opened again, the newest first. Used by the face; pure.
+//! Calls that are over and stand folded to a line each, to be opened again, the newest first. Used by the transcript view; pure.
 
 use std::collections::VecDeque;
 

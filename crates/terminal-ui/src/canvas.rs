@@ -1,5 +1,5 @@
 //! The terminal's last rows, which are painted over as they change; what is finished goes above them and into the
-//! terminal's own scrollback, for good. Used by the face; pure: it makes the bytes, and writes none.
+//! terminal's own scrollback, for good. Used by the transcript view; pure: it makes the bytes, and writes none.
 //!
 //! ```text
 //!   finished lines, the terminal's own: wrapped, searched, copied and scrolled as it likes

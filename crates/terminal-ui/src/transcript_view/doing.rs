@@ -1,4 +1,4 @@
-//! What the member is doing right now, with a sign that moves as long as it does. Used by the face; pure.
+//! What the member is doing right now, with a sign that moves as long as it does. Used by the transcript view; pure.
 
 use std::collections::VecDeque;
 use std::time::Instant;
