@@ -362,7 +362,7 @@ async fn a_completion_hook_refuses_three_times_at_most() {
         let refused = results.filter(|(_, text)| text.contains(reason) && text.contains("Refused"));
         assert_eq!(refused.count(), 3, "{reason}");
         let of_lead = rig.json(["messages", "lead"]).await["messages"].to_string();
-        let against = "completed against its hook, which refused 3 times";
+        let against = "completed although its hook refused 3 times";
         assert!(of_lead.contains(against), "{of_lead}");
     }
 }

@@ -60,7 +60,7 @@ async fn what_the_lead_cannot_have_says_why_and_what_to_do() {
         (
             "spawn_teammate",
             json!({"name": "ada"}),
-            "a member called ada is there already",
+            "a member called ada already exists",
         ),
         (
             "spawn_teammate",

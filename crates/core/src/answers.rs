@@ -1,4 +1,7 @@
-//! The answers of calls that changed something, so that repeating a call gives its first answer.
+//! Answers of calls that changed the team, kept by caller and key: a repeated call gets its first answer and changes
+//! nothing. Called by the decider and by replay. Answers of a launch are dropped with the launch, those of a client
+//! after
+//! ten minutes without a call, and all of them after a reboot.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -17,7 +20,7 @@ const KEPT: usize = 256;
 /// How long a client's answers are kept after its last call, in milliseconds.
 const CLIENT_MS: u64 = 600_000;
 
-/// Whose key a key is.
+/// The caller that a key belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Caller {
@@ -31,11 +34,11 @@ pub enum Caller {
 pub struct CallKey {
     pub caller: Caller,
     pub key: String,
-    /// Of the method and its arguments.
+    /// Digest of the method and its arguments.
     pub digest: u64,
 }
 
-/// What a successful call is told.
+/// The answer of a successful call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
@@ -49,11 +52,11 @@ pub enum Answer {
         message: MessageId,
         to: Vec<Party>,
     },
-    /// Told when the member's state is no longer a passing one.
+    /// Sent when the member has reached a lasting state.
     Member {
         member: MemberName,
     },
-    /// Told when the member has left the team.
+    /// Sent when the member has left the team.
     Removed {
         member: MemberName,
     },
@@ -63,7 +66,7 @@ pub enum Answer {
     Run {
         run: RunId,
     },
-    /// With the tasks that were cancelled with it.
+    /// The run was cancelled, with these tasks.
     Cancelled {
         run: RunId,
         tasks: Vec<TaskId>,
@@ -73,15 +76,15 @@ pub enum Answer {
     },
     CallAllowed,
     CallDenied,
-    /// Of the caller no plan is approved: she may change nothing.
+    /// The caller has no approved plan, so it must not change anything.
     PlanFirst,
-    /// Items of the caller's transcript.
+    /// Length of the caller's transcript, in items.
     Length {
         length: u64,
     },
 }
 
-/// One thing that `up` did, or would do.
+/// One thing that `up` did, or would do in a dry run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     pub what: Changed,
@@ -105,11 +108,11 @@ pub enum ChangeKind {
     Added,
     Updated,
     Cancelled,
-    /// It differs but is being worked on.
+    /// The task differs from the file but is in progress, so it was not changed.
     LeftInProgress,
 }
 
-/// A call with its answer, as the journal has it.
+/// A call with its answer, as stored in the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AnsweredCall {
     pub key: CallKey,
@@ -126,7 +129,7 @@ struct Kept {
     last_used: Tick,
     /// Oldest first.
     calls: VecDeque<AnsweredCall>,
-    /// Of their keys: most calls are new, and these say so at a glance.
+    /// Hashes of the keys in `calls`. Most calls are new, and comparing hashes finds that without comparing keys.
     hashes: VecDeque<u64>,
 }
 
@@ -144,7 +147,7 @@ impl Kept {
 }
 
 impl Answers {
-    /// The first answer to this call, if it was made before.
+    /// The first answer to this call if the call is a repetition.
     pub(crate) fn repeated(&self, key: &CallKey) -> Result<Option<&Answer>, Refused> {
         let Some(kept) = self.callers.get(&key.caller) else {
             return Ok(None);
@@ -187,8 +190,9 @@ impl Answers {
         self.callers.clear();
     }
 
-    /// Every answer with its caller's last use, the latest of these first: kept again in this order, none is forgotten
-    /// for the sake of a later one.
+    /// Every answer with the last use of its caller, latest first. Keeping them again in this order drops none of them
+    /// in
+    /// favour of a later one.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Tick, &AnsweredCall)> {
         let mut callers: Vec<&Kept> = self.callers.values().collect();
         callers.sort_by_key(|kept| std::cmp::Reverse(kept.last_used));

@@ -1,13 +1,14 @@
-//! What a team and its members may spend on models, and how far they have come with it.
+//! What a team and its members may spend on models, and how much they have used.
 //!
 //! ```text
 //!   Within ── 80 % ──▶ Warned ── 100 % ──▶ Spent
 //!      ▲                  │                  │
-//!      └── the limit is raised, or a new goal is given: judged anew
+//!      └── the limit is raised, or a new goal is given: judged again
 //! ```
-//! Counted is what was spent since the last goal was given, or ever where there was none. A member's minutes are those in
-//! which she works: in a turn of her model or on a task, and not while she waits for her budget. The team's are those in
-//! which anybody works. A member that runs commands spends nothing and never waits.
+//! Usage counts from the last goal, or from the beginning if there was none. A member's minutes are the time in which
+//! it
+//! works: in a turn of its model or on a task, and not while its budget blocks it. The team's minutes are the time in
+//! which any member works. A command member spends nothing and is never blocked.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,13 +20,13 @@ use crate::run::Spent;
 use crate::team::Team;
 use crate::time::Tick;
 
-/// Limits of one member or of the team; each is at least 1.
+/// Limits of one member or of the team; each set limit is at least 1.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Budget {
-    /// Read and written.
+    /// Input and output tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<u64>,
-    /// Millionths of a US dollar. Tokens whose price nobody knows do not count.
+    /// Millionths of a US dollar. Tokens without a known price do not count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub micro_usd: Option<u64>,
     /// Milliseconds of work.
@@ -33,7 +34,7 @@ pub struct Budget {
     pub work_ms: Option<u64>,
 }
 
-/// What a limit is put on.
+/// What a limit measures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Measure {
@@ -48,13 +49,13 @@ pub enum Measure {
 pub enum Standing {
     #[default]
     Within,
-    /// Somebody was told that the end is near.
+    /// The lead and the user were warned.
     Warned,
-    /// Who goes by it waits.
+    /// A member under this limit is blocked.
     Spent,
 }
 
-/// Milliseconds that have passed while something was so.
+/// A stopwatch: milliseconds accumulated while it ran.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Clock {
     ms: u64,
@@ -73,16 +74,16 @@ pub struct Used {
     pub work_ms: u64,
 }
 
-/// The accounts of one member or of the team, over all of its launches.
+/// Usage of one member or of the team, over all of its launches.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
-    /// With a worker that is ready.
+    /// Time with a ready worker.
     pub up: Clock,
     pub working: Clock,
     /// Tasks completed.
     #[serde(default)]
     pub completed: u64,
-    /// What had been used when the last goal was given.
+    /// Usage at the time of the last goal.
     #[serde(default)]
     before: Used,
     #[serde(default)]
@@ -92,7 +93,7 @@ pub struct Account {
 impl Measure {
     pub const ALL: [Self; 3] = [Self::Tokens, Self::Usd, Self::Minutes];
 
-    /// As a person writes it.
+    /// The name of the setting.
     pub fn key(self) -> &'static str {
         match self {
             Self::Tokens => "limits.tokens",
@@ -101,7 +102,7 @@ impl Measure {
         }
     }
 
-    /// An amount of it, for a person.
+    /// An amount of this measure as the user reads it.
     pub fn amount(self, amount: u64) -> String {
         match self {
             Self::Tokens => amount.to_string(),
@@ -143,7 +144,7 @@ fn warning(limit: u64) -> u64 {
 }
 
 impl Clock {
-    /// It runs from now on, or stands.
+    /// Starts or stops the clock.
     pub(crate) fn set(&mut self, runs: bool, now: Tick) {
         if runs == self.since.is_some() {
             return;
@@ -154,7 +155,7 @@ impl Clock {
         };
     }
 
-    /// The machine was restarted: what it has shown since nobody can tell.
+    /// The machine was restarted: the time since the last start of the clock is unknown and is dropped.
     pub(crate) fn void(&mut self) {
         self.since = None;
     }
@@ -169,14 +170,14 @@ impl Clock {
         self.ms.saturating_add(more)
     }
 
-    /// When it shows so much, if it runs until then.
+    /// When the clock will show `ms`, if it keeps running.
     fn shows(&self, ms: u64) -> Option<Tick> {
         Some(self.since?.after_ms(ms.saturating_sub(self.ms)))
     }
 }
 
 impl Account {
-    /// Since the last goal.
+    /// Usage since the last goal.
     pub fn used(&self, spent: &Spent, now: Tick) -> Used {
         let all = self.in_all(spent, now);
         Used {
@@ -194,7 +195,7 @@ impl Account {
         }
     }
 
-    /// A goal was given: counting begins anew.
+    /// A goal was given: usage counts from zero again.
     pub(crate) fn begin(&mut self, spent: &Spent, now: Tick) {
         self.before = self.in_all(spent, now);
         self.standings = [Standing::Within; 3];
@@ -208,14 +209,14 @@ impl Account {
         self.standings[measure as usize] = standing;
     }
 
-    /// The first limit that is used up.
+    /// The first exhausted limit.
     pub fn spent(&self) -> Option<Measure> {
         let all = Measure::ALL.into_iter();
         all.into_iter()
             .find(|measure| self.standing(*measure) == Standing::Spent)
     }
 
-    /// The measures that stand otherwise than is recorded, with how they stand.
+    /// The measures whose standing differs from the recorded one, with their new standing.
     pub(crate) fn judge(
         &self,
         budget: &Budget,
@@ -236,7 +237,7 @@ impl Account {
             .collect()
     }
 
-    /// When working on changes how the minutes stand.
+    /// When continued work changes the standing of the minutes.
     pub(crate) fn deadline(&self, budget: &Budget) -> Option<Tick> {
         let limit = budget.work_ms?;
         let next = match self.standing(Measure::Minutes) {
@@ -258,17 +259,17 @@ impl Used {
     }
 }
 
-/// Why a member asks her model nothing for now.
+/// The limit that blocks a member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutOfBudget {
     pub measure: Measure,
-    /// Whose limit it is. `None`: the team's.
+    /// The member whose limit it is. `None`: the team's limit.
     pub of: Option<Arc<str>>,
     pub limit: u64,
 }
 
 impl OutOfBudget {
-    /// The sentence for a model, which cannot run the command that the user can.
+    /// The text for a model, which cannot run the command that the user can.
     pub fn for_model(&self) -> String {
         format!("{}; only the user can raise it", self.fact())
     }
@@ -282,20 +283,20 @@ impl OutOfBudget {
     }
 }
 
-/// The sentence for the user, with the command that raises the limit.
+/// The text for the user, with the command that raises the limit.
 impl fmt::Display for OutOfBudget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let prefix = self.of.as_ref().map(|name| format!("members.{name}."));
         let (fact, prefix, key) = (self.fact(), prefix.unwrap_or_default(), self.measure.key());
         write!(
             f,
-            "{fact}; agent-team config set {prefix}{key} MORE raises it"
+            "{fact}; run `agent-team config set {prefix}{key} MORE` to raise it"
         )
     }
 }
 
 impl Team {
-    /// Why this member asks her model nothing for now.
+    /// The limit that blocks this member, if any.
     pub fn out_of_budget(&self, member: &Member) -> Option<OutOfBudget> {
         let own = member.plan.budget.as_ref()?;
         let of = |measure, of, budget: &Budget| OutOfBudget {

@@ -1,4 +1,5 @@
-//! What is to be done outside. Carried out only once the step's events are stored; each is safe to repeat.
+//! Actions outside of the core. The driver runs them after it has stored the events of their step; each is safe to
+//! repeat.
 
 use std::sync::Arc;
 
@@ -11,48 +12,49 @@ use crate::refusal::Refused;
 
 #[derive(Debug, Clone)]
 pub enum Effect {
-    /// Start her process with this secret.
+    /// Start the member's worker with this token.
     Launch {
         member: MemberName,
         launch: LaunchId,
         token: String,
     },
-    /// Ask her to end.
+    /// Ask the worker to exit.
     AskToStop {
         member: MemberName,
         launch: LaunchId,
         grace_ms: u64,
         reason: Arc<str>,
     },
-    /// End every process of the launch, and say when none is left.
+    /// Terminate every process of the launch, and report when none is left.
     EndTree {
         member: MemberName,
         launch: LaunchId,
         process: Option<ProcessStamp>,
         scan: Scan,
     },
-    /// She left the team: her pane goes too.
+    /// The member left the team: close its pane.
     ClosePane { member: MemberName },
-    /// She owns this task and is to work on it.
+    /// Tell the member that it owns this task and is to work on it.
     Assign { member: MemberName, task: TaskId },
-    /// She no longer owns it.
+    /// Tell the member that it no longer owns the task.
     Abandon {
         member: MemberName,
         task: TaskId,
         generation: Generation,
         reason: Arc<str>,
     },
-    /// Her inbox has something new.
+    /// The member's inbox has a new message.
     Deliver { member: MemberName },
-    /// The state of a teammate's request changed: the lead is informed. A connection that starts is informed of every
-    /// pending request by the driver.
+    /// Inform the lead that the state of a teammate's request changed. The driver informs a new connection of every
+    /// pending
+    /// request.
     Inform {
         member: MemberName,
         request: RequestId,
     },
-    /// Whether she may ask her model has changed.
+    /// Tell the member that its permission to call its model changed.
     TellBudget { member: MemberName },
-    /// Ask the hook whether the task may complete, then make the same call again with what it says.
+    /// Ask the hook whether the task may complete, then repeat the call with the hook's verdict.
     AskToComplete {
         by: Origin,
         key: Option<CallKey>,
@@ -60,7 +62,7 @@ pub enum Effect {
         claim: ClaimRef,
         result: Arc<str>,
     },
-    /// Ask the hook whether she may be idle.
+    /// Ask the hook whether the member may be idle.
     AskWhenIdle {
         member: MemberName,
         launch: LaunchId,
@@ -71,11 +73,11 @@ pub enum Effect {
     },
 }
 
-/// How thoroughly a launch's processes are looked for.
+/// How thoroughly to search for a launch's processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scan {
-    /// It ran a task, or may have: everything that could be its.
+    /// The launch ran a task or may have run programs: search for every process that could belong to it.
     Everything,
-    /// It never ran anything: the process itself is enough.
+    /// The launch never ran anything: its worker is its only process.
     ProcessAlone,
 }

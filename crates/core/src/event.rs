@@ -1,8 +1,8 @@
-//! Past facts: the only things that change a team, and the journal's format.
+//! Past facts: the only values that change a team, and the format of the journal.
 //!
 //! Events carry absolute values (a generation, a count, a deadline), never differences, so that a snapshot is itself
 //! a list of events. The format is frozen per version in `tests/fixtures/journal/`: variants and fields are added,
-//! never renamed or taken away.
+//! never renamed or removed.
 
 use std::sync::Arc;
 
@@ -25,14 +25,14 @@ use crate::run::{Failure, Mind, Spent};
 use crate::task::{Outcome, Task, is_default};
 use crate::time::{Tick, TokenHash};
 
-/// One entry of the journal. Its revision is its place.
+/// One entry of the journal. Its position is its revision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// Unix time in milliseconds.
     pub at: u64,
     pub tick: Tick,
     pub event: Event,
-    /// The call that this event completes, so that its answer is stored with its effect.
+    /// The call that this event completes, so that the answer is stored together with its effect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call: Option<Box<AnsweredCall>>,
 }
@@ -43,7 +43,7 @@ pub enum Event {
     TeamPlanned {
         plan: TeamPlan,
     },
-    /// The machine has started since: every recorded process is gone, every tick is void.
+    /// The machine was restarted: every recorded process is gone, and every tick is void.
     Booted {
         boot: Arc<str>,
     },
@@ -57,7 +57,7 @@ pub enum Event {
     MemberRemoved {
         member: MemberName,
     },
-    /// She is to run, and has no launch.
+    /// The member is to run and has no launch.
     MemberWanted {
         member: MemberName,
     },
@@ -67,55 +67,55 @@ pub enum Event {
         token_hash: TokenHash,
         give_up_at: Tick,
     },
-    /// Her process said hello.
+    /// The worker said hello.
     LaunchReady {
         member: MemberName,
         launch: LaunchId,
         process: ProcessStamp,
     },
-    /// She is in a turn, and was asked to end.
+    /// The member is in a turn and was asked to stop.
     LaunchAsked {
         member: MemberName,
         launch: LaunchId,
         asked: Asked,
     },
-    /// She does not want to end, and goes on.
+    /// The member objected to the stop and continues.
     LaunchObjected {
         member: MemberName,
         launch: LaunchId,
         reason: Arc<str>,
     },
-    /// She ends, and is given until `kill_at`.
+    /// The worker was asked to exit and has until `kill_at`.
     LaunchDraining {
         member: MemberName,
         launch: LaunchId,
         kill_at: Tick,
         then: Then,
     },
-    /// Her process is dead or to be killed: her whole tree is being ended.
+    /// The worker is dead or must be killed: its whole process tree is being terminated.
     LaunchEnding {
         member: MemberName,
         launch: LaunchId,
         reason: Arc<str>,
         then: Then,
     },
-    /// No process of hers is left.
+    /// No process of the launch is left.
     LaunchEnded {
         member: MemberName,
         launch: LaunchId,
         restarts: Restarts,
         next: Next,
     },
-    /// Without a launch, she is to stay as this from now on.
+    /// A member without a launch enters this state.
     MemberParked {
         member: MemberName,
         next: Next,
     },
-    /// Spawned members end with the team: the next `up` starts them again.
+    /// Spawned members stopped with the team: the next `up` starts them again.
     MembersSuspended {
         members: Vec<MemberName>,
     },
-    /// She has nothing to do and found nothing to take.
+    /// The member is idle and found no task to claim.
     MemberIdle {
         member: MemberName,
     },
@@ -135,12 +135,12 @@ pub enum Event {
         generation: Generation,
         attempts: u32,
     },
-    /// `taken_from` is the member it was taken away from: she does not take it again by herself.
+    /// `taken_from`: the member that lost the claim. It does not claim the task again on its own.
     TaskReleased {
         task: TaskId,
         note: Arc<str>,
         taken_from: Option<MemberName>,
-        /// How often its owners have released it since it was added or last retried.
+        /// How often owners have released the task since it was added or last retried.
         #[serde(default, skip_serializing_if = "is_default")]
         releases: u32,
     },
@@ -149,7 +149,7 @@ pub enum Event {
         result: Arc<str>,
         unverified: bool,
     },
-    /// A hook did not let it complete, for the `refusals`th time in a row.
+    /// A hook refused the completion, for the `refusals`th time in a row.
     TaskRefused {
         task: TaskId,
         reason: Arc<str>,
@@ -190,9 +190,9 @@ pub enum Event {
         run: RunId,
         goal: Arc<str>,
         then_down: bool,
-        /// What the team's memory holds from now on.
+        /// The initial contents of the team's memory.
         memory: Vec<(Arc<str>, Arc<str>)>,
-        /// The number of the first task that may be added during the run. Older journals do not say.
+        /// The number of the first task that may be added during the run. Older journals do not contain it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         first_task: Option<TaskId>,
     },
@@ -200,20 +200,20 @@ pub enum Event {
         run: RunId,
         answer: Arc<str>,
     },
-    /// It ends without an answer.
+    /// The run ends without an answer.
     RunFailed {
         run: RunId,
         failure: Failure,
         reason: Arc<str>,
     },
-    /// What the lead's model replied to the question of a round.
+    /// The reply of the lead's model to the question of a round.
     CoordinatorDecided {
         run: RunId,
         round: u32,
         decision: Decision,
         text: Arc<str>,
     },
-    /// It is this member's round. Without a task she cannot work.
+    /// A round began for this member. Without a task the member could not work.
     RoundStarted {
         run: RunId,
         round: u32,
@@ -228,15 +228,15 @@ pub enum Event {
         end: RoundEnd,
         output: Arc<str>,
     },
-    /// Another goal takes its place.
+    /// The run was replaced by another goal.
     RunAbandoned {
         run: RunId,
     },
-    /// The lead was told that everybody is idle.
+    /// The lead was notified that all members are idle.
     RunIdle {
         run: RunId,
     },
-    /// Her transcript, which is kept elsewhere, is this long now.
+    /// The transcript, which the store keeps, has grown to this length.
     TranscriptGrown {
         member: MemberName,
         mind: Mind,
@@ -245,7 +245,7 @@ pub enum Event {
         key: Arc<str>,
         value: Arc<str>,
     },
-    /// How much of a limit is used up from now on; the team's without a member.
+    /// The standing of a limit changed. Without a member it is a limit of the team.
     BudgetStands {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         member: Option<MemberName>,
@@ -253,14 +253,14 @@ pub enum Event {
         standing: Standing,
     },
 
-    /// The rules let this call pass.
+    /// A rule allowed this call.
     CallAllowed {
         member: MemberName,
         digest: Arc<str>,
         call: Arc<str>,
         why: Arc<str>,
     },
-    /// The rules forbid this call.
+    /// A rule denied this call.
     CallDenied {
         member: MemberName,
         digest: Arc<str>,
@@ -272,13 +272,13 @@ pub enum Event {
         member: MemberName,
         digest: Arc<str>,
         call: Arc<str>,
-        /// It is no call but a plan.
+        /// Set if the request is a plan and not a call.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         plan: Option<Proposed>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         expires_at: Option<Tick>,
     },
-    /// A scope of more than once is a grant, unless it goes through that of another request.
+    /// A scope wider than once creates a grant, unless the request was allowed through the grant of another one.
     RequestAllowed {
         request: RequestId,
         scope: Scope,
@@ -287,10 +287,10 @@ pub enum Event {
         rules: Vec<Arc<str>>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         through: Option<RequestId>,
-        /// With which a scope of a task ends.
+        /// The task that limits the grant, for a scope of task.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         task: Option<TaskId>,
-        /// What the person decided with: `pane`, `cli` or `top`.
+        /// Where the user decided: `pane`, `cli` or `top`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         via: Option<Arc<str>>,
     },
@@ -301,11 +301,11 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         via: Option<Arc<str>>,
     },
-    /// Nobody waits for it any more.
+    /// The member no longer waits for the decision.
     RequestWithdrawn {
         request: RequestId,
     },
-    /// What was allowed is used up.
+    /// The permission was consumed.
     RequestBegun {
         request: RequestId,
         launch: LaunchId,
@@ -313,14 +313,14 @@ pub enum Event {
     RequestEnded {
         request: RequestId,
     },
-    /// The user takes back what this decision granted.
+    /// The user revoked the grant of this decision.
     GrantRevoked {
         request: RequestId,
     },
-    /// The team goes down: what was granted holds no longer.
+    /// The team went down: all grants end.
     GrantsEnded {},
 
-    // Snapshots alone hold these.
+    // The following events occur in snapshots only.
     /// The unread messages of the user, with their senders.
     UserMailKept {
         unread: Vec<(MessageId, Party)>,
@@ -331,7 +331,7 @@ pub enum Event {
     GrantKept {
         grant: Grant,
     },
-    /// Where the numbering stands, and how many tasks were completed and left memory.
+    /// The highest numbers given, and how many tasks were completed and left memory.
     Counted {
         revision: Revision,
         tasks: u64,
@@ -341,17 +341,17 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "is_default")]
         requests: u64,
     },
-    /// The newest task of a key of the team file, completed as this plan.
+    /// The newest task of a key of the team file is completed, with this digest of its plan.
     KeyCompleted {
         key: Arc<str>,
         task: TaskId,
         digest: u64,
     },
-    /// Tasks as they are, each after those it waits for.
+    /// Tasks as they are, each after its dependencies.
     TasksKept {
         tasks: Vec<Arc<Task>>,
     },
-    /// What is remembered of a task besides its plan: in snapshots of version 1, which have a `TaskAdded` before it.
+    /// The state of a task besides its plan. Snapshots of version 1 have it after a `TaskAdded`.
     TaskKept {
         task: TaskId,
         generation: Generation,
@@ -362,7 +362,7 @@ pub enum Event {
         changed_at: u64,
         revision: Revision,
     },
-    /// What is remembered of a member besides her plan and launch.
+    /// The state of a member besides its plan and launch.
     MemberKept {
         member: MemberName,
         restarts: Restarts,
@@ -375,22 +375,22 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         suspended: bool,
     },
-    /// What a member has used, and for how long. After the run and the mind, which change it.
+    /// The usage of a member. It comes after the run and the transcripts, which change it.
     AccountKept {
         member: MemberName,
         account: Account,
     },
-    /// The same of the team, with the members who left it.
+    /// The usage of the team, including members that left it.
     TeamAccountKept {
         account: Account,
         spent: Spent,
     },
-    /// Whether a member may change anything. After the run, which changes it.
+    /// Whether a member may change anything. It comes after the run, which changes it.
     LockKept {
         member: MemberName,
         lock: Lock,
     },
-    /// The lane of a message whose sender has become the lead since, or is her no more.
+    /// The lane of a queued message whose sender has since become the lead or stopped being the lead.
     MessageKept {
         message: MessageId,
         lane: Lane,
@@ -401,7 +401,7 @@ pub enum Event {
 }
 
 impl Event {
-    /// Whether the settings that the team's plan or a member's plan carries may differ after it.
+    /// Whether the settings carried by the team's plan or a member's plan may differ after this event.
     pub fn changes_settings(&self) -> bool {
         matches!(
             self,

@@ -1,10 +1,10 @@
-//! Whether two globs may mean the same file.
+//! Whether two globs can match the same file. Called to warn about tasks that declare overlapping files.
 
-/// `*` and `?` stay within a path's segment, `**` does not; `[…]` and `{…}` count as anything, so that the answer errs
-/// towards yes.
+/// `*` and `?` do not cross a `/`, `**` does. `[…]` and `{…}` count as any text, so the answer may be a false yes but
+/// never a false no.
 pub(crate) fn may_meet(one: &str, other: &str) -> bool {
     let (one, other) = (tokens(one), tokens(other));
-    // reach[i][j]: some text is matched by the first i tokens of one and the first j of the other.
+    // reach[i][j]: some text is matched by the first i tokens of `one` and the first j tokens of `other`.
     let mut reach = vec![vec![false; other.len() + 1]; one.len() + 1];
     reach[0][0] = true;
     for i in 0..=one.len() {
@@ -33,9 +33,9 @@ pub(crate) fn may_meet(one: &str, other: &str) -> bool {
 #[derive(Clone, Copy)]
 enum Token {
     Char(char),
-    /// One character of a segment.
+    /// One character of a path component.
     One,
-    /// Any characters of a segment.
+    /// Any characters of a path component.
     Star,
     /// Any characters.
     Deep,
@@ -62,7 +62,7 @@ fn tokens(glob: &str) -> Vec<Token> {
     while let Some(c) = chars.next() {
         tokens.push(match c {
             '*' if chars.next_if_eq(&'*').is_some() => {
-                // `**/` also matches nothing at all.
+                // `**/` also matches the empty path.
                 chars.next_if_eq(&'/');
                 Token::Deep
             }

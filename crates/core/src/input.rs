@@ -1,4 +1,4 @@
-//! What happens to a team.
+//! The inputs of a team: facts reported by the driver, and calls of members and of the user.
 
 use std::sync::Arc;
 
@@ -14,14 +14,14 @@ use crate::plan::{FileTask, MemberPlan, TaskPlan, TeamPlan};
 use crate::request::Scope;
 use crate::run::{Memory, Spent};
 
-/// The driver's own name for one waiting caller. Never stored.
+/// The driver's id for one blocked caller. Never stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReplyTo(pub u64);
 
-/// A past fact that reached the driver. Those that name a launch are dropped when it is no longer current.
+/// A past fact that reached the driver. An input that names a launch is dropped when the launch is no longer current.
 #[derive(Debug, Clone)]
 pub enum Input {
-    /// A supervisor has this team from now on, on this boot of the machine.
+    /// A supervisor adopted this team, on this boot of the machine.
     Resumed {
         boot: Arc<str>,
     },
@@ -31,21 +31,21 @@ pub enum Input {
         reply: ReplyTo,
         call: Box<Call>,
     },
-    /// The settings of a member, or of its team, cannot be read by this version: the member is held.
+    /// This version cannot read the settings of the member or of its team: the member is held.
     Unreadable {
         member: MemberName,
         reason: Arc<str>,
     },
-    /// The launch's worker connected and showed its token.
+    /// The launch's worker connected and presented its token.
     SaidHello {
         launch: LaunchId,
         process: ProcessStamp,
     },
-    /// The launch's process is gone.
+    /// The worker's process exited.
     Exited {
         launch: LaunchId,
     },
-    /// It was not started, or nobody took its launch file.
+    /// The worker was not started, or no process took its launch file.
     NotStarted {
         launch: LaunchId,
         fault: StartFault,
@@ -54,16 +54,16 @@ pub enum Input {
     TreeGone {
         launch: LaunchId,
     },
-    /// Its frames have gone unanswered.
+    /// The worker has left frames unanswered.
     Unresponsive {
         launch: LaunchId,
     },
-    /// A caller that waits for the run was told that it cannot end by itself any more, for this reason.
+    /// A caller that waits for the run was told, for this reason, that the run cannot end by itself.
     RunStuck {
         run: RunId,
         reason: String,
     },
-    /// The idle hook wants her to go on, for this reason.
+    /// The idle hook wants the member to continue, for this reason.
     IdleRefused {
         launch: LaunchId,
         reason: String,
@@ -73,22 +73,22 @@ pub enum Input {
 
 #[derive(Debug, Clone)]
 pub enum StartFault {
-    /// Starting failed, as this says.
+    /// Starting failed with this error.
     Failed(String),
-    /// Trying again cannot help, as this says.
+    /// Another attempt cannot succeed, for this reason.
     Unfit(String),
-    /// The last supervisor died before it started anything: this one may simply start again.
+    /// The previous supervisor died before it started anything, so starting again is safe.
     Untaken,
 }
 
-/// Who calls, as the connection says.
+/// The caller, as its connection identifies it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
     User,
     Member { name: MemberName, launch: LaunchId },
 }
 
-/// What is asked for.
+/// The calls that a client or a member can make.
 #[derive(Debug, Clone)]
 pub enum Call {
     Up(Box<UpPlan>),
@@ -98,16 +98,16 @@ pub enum Call {
     Spawn {
         plan: MemberPlanByHand,
     },
-    /// She may object, unless it is forced.
+    /// The member may object, unless `force` is set.
     Stop {
         member: MemberName,
         force: bool,
     },
-    /// What she who was asked to end says. `None`: that she will.
+    /// The member's reply to a stop request. `None`: it agrees.
     AnswerStop {
         objection: Option<Arc<str>>,
     },
-    /// Stops it and takes it off the roster.
+    /// Stops the member and removes it from the team.
     Remove {
         member: MemberName,
         force: bool,
@@ -136,7 +136,7 @@ pub enum Call {
     AddTask {
         plan: TaskPlan,
         after: Vec<After>,
-        /// Of a member's plan. The user's own lines need no permission.
+        /// The shell lines in a member's plan. The user's own lines need no permission.
         lines: Vec<TaskLine>,
     },
     UpdateTask {
@@ -144,7 +144,7 @@ pub enum Call {
         changes: Box<TaskChanges>,
         lines: Vec<TaskLine>,
     },
-    /// `None`: the best that the caller may take.
+    /// `None`: the best task that the caller may claim.
     ClaimTask {
         task: Option<TaskId>,
     },
@@ -184,7 +184,7 @@ pub enum Call {
     CancelRun {
         reason: Arc<str>,
     },
-    /// What the lead's model says to the question of a round.
+    /// The reply of the lead's model to the question of a round.
     ReplyToQuestion {
         run: RunId,
         round: u32,
@@ -195,27 +195,27 @@ pub enum Call {
         key: Arc<str>,
         value: Arc<str>,
     },
-    /// May I do this?
+    /// Ask for permission to run a call.
     Ask {
         digest: Arc<str>,
-        /// JSON of the call.
+        /// The call as JSON.
         call: Arc<str>,
-        /// It does more than look.
+        /// The call can change something.
         changes: bool,
         ruling: Ruling,
     },
-    /// Somebody is to approve a plan.
+    /// Propose a plan for approval.
     Propose {
         digest: Arc<str>,
-        /// JSON of the plan as a call, to be shown like one.
+        /// The plan as the JSON of a call, shown like one.
         call: Arc<str>,
     },
     Decide {
         request: RequestId,
         decree: Decree,
-        /// Others that wait and that it covers, as the policy says.
+        /// Other pending requests that the policy says this decision covers.
         covers: Vec<RequestId>,
-        /// What the person decides with.
+        /// Where the user decided.
         via: Option<Arc<str>>,
     },
     BeginRequest {
@@ -227,32 +227,32 @@ pub enum Call {
     WithdrawRequest {
         request: RequestId,
     },
-    /// What the decision of this request granted holds no longer.
+    /// Revoke the grant that the decision of this request created.
     RevokeGrant {
         request: RequestId,
     },
-    /// The team's settings, of which the core knows nothing, are these from now on.
+    /// Replace the team's settings, which the core does not read.
     Settle {
         settings: Arc<str>,
     },
-    /// The member's limits, or the team's.
+    /// Set the limits of the member, or of the team.
     SetBudget {
         member: Option<MemberName>,
         budget: Budget,
     },
 }
 
-/// A shell line that a call writes into a task, and what the policy says to it.
+/// A shell line that a call writes into a task, with the policy's verdict on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskLine {
     pub line: Arc<str>,
-    /// Of the request in which a member asks for it.
+    /// Digest of the request with which a member asks for this line.
     pub digest: Arc<str>,
-    /// Whether nobody has to be asked.
+    /// Whether the line is allowed without a request.
     pub allowed: bool,
 }
 
-/// What the policy says to a call.
+/// The policy's verdict on a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ruling {
     Allow {
@@ -261,18 +261,18 @@ pub enum Ruling {
     Deny {
         why: Arc<str>,
     },
-    /// Somebody has to decide.
+    /// The user has to decide.
     Ask,
 }
 
-/// What somebody says to a request.
+/// A decision about a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decree {
-    /// Without rules exactly this call.
+    /// Without rules it allows exactly this call.
     Allow {
         scope: Scope,
         rules: Vec<Arc<str>>,
-        /// The person lets the lead allow this, as the policy says.
+        /// The user delegated this decision to the lead, according to the policy.
         delegated: bool,
     },
     Deny {
@@ -280,26 +280,26 @@ pub enum Decree {
     },
 }
 
-/// What a member's model saw and said.
+/// What a member's model received and replied.
 #[derive(Debug, Clone, Default)]
 pub struct Growth {
-    /// Each as JSON, which the core never looks into.
+    /// Each as JSON, which the core never reads.
     pub items: Vec<Arc<str>>,
-    /// Messages that are among the items.
+    /// Messages contained in the items.
     pub read: Vec<MessageId>,
     pub spent: Spent,
-    /// Her turn ends, with these last words.
+    /// The member's turn ends with this text.
     pub rests: Option<Arc<str>>,
 }
 
-/// A claim; without a generation the current one, which only the user may mean.
+/// A claim. Without a generation it is the current claim, which only the user may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClaimRef {
     pub task: TaskId,
     pub generation: Option<Generation>,
 }
 
-/// What the hook between "asked to complete" and "completed" says.
+/// The verdict of the hook that runs before a task counts as completed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     Unasked,
@@ -315,23 +315,23 @@ pub struct UpPlan {
     pub tasks: Vec<FileTask>,
 }
 
-/// A member to be spawned: without a name she gets her role's next number.
+/// A member to spawn. Without a name it gets the next number of its role.
 #[derive(Debug, Clone)]
 pub struct MemberPlanByHand {
     pub name: Option<MemberName>,
     pub role: RoleName,
-    /// The rest; its name and role are not looked at.
+    /// The other fields; the name and role in here are ignored.
     pub like: MemberPlan,
 }
 
-/// A dependency as somebody wrote it.
+/// A dependency as written by the caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum After {
     Task(TaskId),
     Key(Arc<str>),
 }
 
-/// What is left out stays as it is.
+/// Changes to a task. Fields that are `None` stay as they are.
 #[derive(Debug, Clone, Default)]
 pub struct TaskChanges {
     pub title: Option<Arc<str>>,
@@ -339,7 +339,7 @@ pub struct TaskChanges {
     pub priority: Option<i32>,
     pub labels: Option<Vec<Arc<str>>>,
     pub after: Option<Vec<After>>,
-    /// `Some(None)` clears it, as with the other nested options.
+    /// `Some(None)` clears the field; the other nested options do the same.
     pub role: Option<Option<RoleName>>,
     pub assignee: Option<Option<MemberName>>,
     pub files: Option<Vec<Arc<str>>>,

@@ -1,8 +1,9 @@
-//! One team as a pure machine: inputs in, events and effects out.
+//! One team as a pure state machine: inputs in, events and effects out.
 //!
-//! [`Team::step`] decides and applies; [`Team::apply`] alone replays a journal. Nothing in here reads a clock, draws a
-//! random number, does I/O or waits: time and randomness arrive in a [`Context`], and what is to be done outside leaves
-//! as [`Effect`]s, which are carried out only once the step's events are stored.
+//! [`Team::step`] decides and applies; [`Team::apply`] alone replays a journal. The core reads no clock, draws no
+//! random
+//! number, does no I/O and never waits: time and randomness arrive in a [`Context`], and actions outside leave as
+//! [`Effect`]s, which the driver runs only after it has stored the step's events.
 //!
 //! Start reading at [`member`] and [`task`] for the two state machines, then [`decide`](Team::step).
 

@@ -1,13 +1,14 @@
-//! What keeps a member from changing anything: the plan that she must have approved first.
+//! The lock of a member that must have a plan approved before it may change anything.
 //!
 //! ```text
 //!          proposed               approved
 //!   Shut ───────────▶ Shut, plan ──────────▶ Open for that plan and its task
-//!    ▲                 N waits                             │
+//!    ▲                 N pending                           │
 //!    └──────────────── a new plan, task or goal ───────────┘
 //! ```
-//! A plan is a request like any other, with the same one inbox; what is sent back, withdrawn or never decided opens
-//! nothing. Who need not plan ([`MemberPlan::must_plan`](crate::plan::MemberPlan)) is never locked, whatever stands here.
+//! A plan is a request and appears in the same list. A plan that was sent back, withdrawn or never decided opens
+//! nothing.
+//! Members without [`MemberPlan::must_plan`](crate::plan::MemberPlan) are never locked, regardless of this state.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,35 +17,35 @@ use agent_team_protocol::id::TaskId;
 /// One version of a member's plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proposed {
-    /// From 1 on, for each member.
+    /// Counts from 1 for each member.
     pub number: u64,
-    /// What she held when she proposed it.
+    /// The task that the member held when it proposed the plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<TaskId>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lock {
-    /// Plans that she has proposed so far.
+    /// How many plans the member has proposed.
     pub plans: u64,
-    /// The plan that is approved.
+    /// The approved plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub open: Option<Proposed>,
 }
 
 impl Lock {
-    /// A newer version is not what was approved.
+    /// A new version locks the member again: only the previous one was approved.
     pub(crate) fn propose(&mut self, plan: Proposed) {
         self.plans = plan.number;
         self.open = None;
     }
 
     pub(crate) fn approve(&mut self, plan: Proposed) {
-        // Only the last one can be pending; another would be nobody's to approve.
+        // Only the last plan can be pending, so approving an older one opens nothing.
         self.open = (plan.number == self.plans).then_some(plan);
     }
 
-    /// A plan is for one task: what was given back and taken again is the same.
+    /// A plan is for one task. Releasing and claiming the same task again keeps it open.
     pub(crate) fn take(&mut self, task: TaskId) {
         self.open.take_if(|plan| plan.task != Some(task));
     }

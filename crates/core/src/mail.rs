@@ -1,4 +1,4 @@
-//! Inboxes, and the order in which their messages are offered.
+//! Inboxes of members, and the order in which a connection is offered their messages.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use agent_team_protocol::id::{MessageId, Party};
 
-/// Unread messages of one member, at most.
+/// Maximum number of unread messages of one member.
 pub const INBOX_MAX: usize = 1_000;
 
 /// A lower lane gets at least one turn in this many.
@@ -16,7 +16,7 @@ pub const FAIRNESS: u32 = 16;
 /// What a sender adds to the text of a message.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MessageNote {
-    /// The text in a few words.
+    /// A short summary of the text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<Arc<str>>,
     /// The sender waits for a reply.
@@ -40,11 +40,11 @@ pub struct Unread {
     pub note: MessageNote,
 }
 
-/// Which messages go first.
+/// Priority classes of messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Lane {
-    /// Interrupts.
+    /// Interrupts the recipient's turn.
     Control,
     /// From the user, the lead and the system.
     Lead,
@@ -57,7 +57,7 @@ impl Lane {
     const ALL: [Self; LANES] = [Self::Control, Self::Lead, Self::Peers];
 }
 
-/// One member's unread messages: within a lane in the order of their acceptance.
+/// One member's unread messages; within a lane in the order of their acceptance.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Inbox {
     lanes: [BTreeMap<MessageId, Unread>; LANES],
@@ -104,17 +104,19 @@ impl Inbox {
     }
 }
 
-/// Picks what a connection is offered next. It lives as long as the connection: a new one is offered everything again.
+/// Picks the next message to offer on a connection. It lives as long as the connection: a new connection is offered
+/// every
+/// unread message again.
 #[derive(Debug, Clone, Default)]
 pub struct Courier {
-    /// The last message offered of each lane.
+    /// The last message offered in each lane.
     offered: [Option<MessageId>; LANES],
-    /// Turns each lane has waited while it had something.
+    /// Turns that each lane with messages has been skipped.
     waited: [u32; LANES],
 }
 
 impl Courier {
-    /// The next message to offer: the highest lane's, unless a lower one has waited its fair share.
+    /// The next message to offer: from the highest lane with messages, unless a lower lane is due for its share.
     pub fn next<'a>(&mut self, inbox: &'a Inbox) -> Option<(MessageId, &'a Unread)> {
         let heads: [Option<(MessageId, &Unread)>; LANES] = std::array::from_fn(|lane| {
             let from = self.offered[lane].map_or(MessageId(0), |last| MessageId(last.0 + 1));
@@ -197,7 +199,7 @@ mod tests {
                 for (lane, waited) in waited.iter_mut().enumerate() {
                     let has = !rest.lanes[lane].is_empty();
                     *waited = if lane == chosen || !has { 0 } else { *waited + 1 };
-                    // Two lower lanes may come due together; one of them waits a turn more.
+                    // Two lower lanes can come due at the same time; one of them then waits one turn more.
                     prop_assert!(*waited <= FAIRNESS, "lane {lane} waited {waited} turns");
                 }
                 rest.remove(id);

@@ -1,4 +1,4 @@
-//! The life of one member.
+//! The state machine of one member.
 //!
 //! ```text
 //!             LaunchStarted              LaunchReady
@@ -10,12 +10,12 @@
 //!   Held    ◀──┼─ LaunchEnded ─┘ ▲                                │
 //!   Stopped ◀──┘                 └────────────────────────────────┘
 //! ```
-//! `Asked` stands between `Ready` and `Draining` for who is in a turn when somebody asks her to end: she may agree, and
-//! drains; object, and is ready again; or say nothing until `answer_by`, and drains all the same.
+//! `Asked`: a stop was requested during a turn. The member may accept (→ `Draining`), object (→ `Ready`) or not reply
+//! before `answer_by` (→ `Draining`).
 //!
-//! `Ending` is where her process tree is being ended: nothing of hers is given away, and no successor starts, before
-//! `LaunchEnded` says that no process is left. Whether a ready member is idle or works is not a state of hers: it is
-//! whether she holds a claim.
+//! `Ending`: the process tree is being terminated. Until `LaunchEnded` confirms that no process is left, the member's
+//! claims stay with it and no successor starts. Whether a ready member is idle or working is not part of this state: it
+//! is working if it holds a claim.
 
 use std::sync::Arc;
 
@@ -31,15 +31,16 @@ use crate::restarts::Restarts;
 use crate::run::Mind;
 use crate::time::{Tick, TokenHash};
 
-/// How long a worker may take from its launch to its hello, in milliseconds: the slowest start of a pane seen on a
-/// loaded machine, several times over.
+/// How long a worker may take from its launch to its hello, in milliseconds: several times the slowest pane start that
+/// was measured on a loaded machine.
 pub const GIVE_UP_MS: u64 = 20_000;
 
-/// How long a member in a turn may take to say whether she objects to ending, in milliseconds: her model's answer to
-/// the question is among it.
+/// How long a member in a turn may take to accept a stop or object to it, in milliseconds. The time includes its
+/// model's
+/// reply.
 pub const ANSWER_MS: u64 = 30_000;
 
-/// How long a member asked to stop may finish what she does, in milliseconds.
+/// How long a member that was asked to stop may take to finish its work, in milliseconds.
 pub const GRACE_MS: u64 = 10_000;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,24 +51,24 @@ pub struct Member {
     pub since: Tick,
     pub restarts: Restarts,
     pub inbox: Inbox,
-    /// How her last finished task ended.
+    /// How the member's last finished task ended.
     pub last_result: Option<Arc<str>>,
     pub mind: Mind,
     pub account: Account,
     pub lock: Lock,
-    /// Why this launch did not end when it was asked to.
+    /// Why the member objected to the last stop request of this launch.
     pub objection: Option<Arc<str>>,
-    /// It was spawned and ended with the team: the next `up` starts it again.
+    /// The member was spawned and stopped with the team: the next `up` starts it again.
     pub(crate) suspended: bool,
-    /// The idle hook was asked since she last worked.
+    /// The idle hook was asked since the member last worked.
     pub(crate) told_idle: bool,
-    /// This launch held a task, so that there may be processes besides its worker.
+    /// This launch held a task, so it may have processes besides its worker.
     pub(crate) worked: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Life {
-    /// To be launched as soon as a start is free.
+    /// To be launched as soon as the start limit permits.
     Planned,
     Launching {
         launch: Launch,
@@ -77,7 +78,7 @@ pub enum Life {
         launch: Launch,
         process: ProcessStamp,
     },
-    /// She was asked to end, and may object until then.
+    /// The member was asked to stop and may object until `answer_by`.
     Asked {
         launch: Launch,
         process: ProcessStamp,
@@ -89,7 +90,7 @@ pub enum Life {
         kill_at: Tick,
         then: Then,
     },
-    /// `process` is what said hello, if anything did.
+    /// `process`: the worker that said hello, if one did.
     Ending {
         launch: Launch,
         process: Option<ProcessStamp>,
@@ -105,11 +106,11 @@ pub enum Life {
     Stopped,
 }
 
-/// What a member that was asked to end has not answered yet.
+/// A stop request that the member has not answered yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Asked {
     pub by: Party,
-    /// What she was asked with.
+    /// The message that carries the request.
     pub message: MessageId,
     pub answer_by: Tick,
     pub then: Then,
@@ -121,7 +122,7 @@ pub struct Launch {
     pub token_hash: TokenHash,
 }
 
-/// A process that cannot be mistaken for a later one of the same pid, until the machine restarts.
+/// Identifies a process: its pid together with its start time. A pid alone can be reused before the machine restarts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessStamp {
     pub pid: u32,
@@ -129,16 +130,16 @@ pub struct ProcessStamp {
     pub start_time: u64,
 }
 
-/// What was decided to follow the end of a launch.
+/// The next state after a launch has ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Then {
     Stop,
     /// Stop and leave the team.
     Remove,
-    /// Somebody asked for it: at once, and not counted.
+    /// A restart was requested: immediately, and not counted as a crash.
     Restart,
-    /// She died: as often as the intensity allows. `ready_since` tells whether she had been up for long.
+    /// The worker died: restart as often as the intensity allows. `ready_since` tells how long it had been up.
     Recover {
         ready_since: Option<Tick>,
     },
@@ -147,7 +148,7 @@ pub enum Then {
     },
 }
 
-/// What a member without a launch is.
+/// The state of a member without a launch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Next {
@@ -194,7 +195,7 @@ impl Life {
         }
     }
 
-    /// What was decided to follow the launch.
+    /// The state that was decided to follow the launch.
     pub(crate) fn then(&self) -> Option<&Then> {
         match self {
             Self::Asked { asked, .. } => Some(&asked.then),
@@ -208,7 +209,7 @@ impl Life {
         }
     }
 
-    /// When something is to happen by itself.
+    /// When this state ends by a timeout.
     pub(crate) fn deadline(&self) -> Option<Tick> {
         match self {
             Self::Asked { asked, .. } => Some(asked.answer_by),
@@ -223,7 +224,7 @@ impl Life {
         }
     }
 
-    /// Whether it ends by itself, so that one who waits for the member's fate waits on.
+    /// Whether the state ends by itself, so that a caller that waits for the outcome continues to wait.
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Planned
@@ -235,7 +236,7 @@ impl Life {
         }
     }
 
-    /// Whether she may yet take a task without anybody's help.
+    /// Whether the member can still claim a task without intervention.
     pub(crate) fn may_work(&self) -> bool {
         match self {
             Self::Planned | Self::Launching { .. } | Self::Ready { .. } | Self::Cooling { .. } => {
@@ -244,7 +245,7 @@ impl Life {
             Self::Draining { then, .. } | Self::Ending { then, .. } => {
                 matches!(then, Then::Restart | Then::Recover { .. })
             }
-            // Who objects goes on; until then nobody counts on her.
+            // The member may object and continue; until then it does not count as available.
             Self::Asked { .. } => false,
             Self::Held { .. } | Self::Stopped => false,
         }
@@ -274,12 +275,12 @@ impl Member {
         self.life == Life::Stopped
     }
 
-    /// She may change nothing before a plan of hers is approved.
+    /// The member must not change anything before a plan of its own is approved.
     pub fn is_locked(&self) -> bool {
         self.plan.must_plan && self.lock.open.is_none()
     }
 
-    /// She is out of the team as soon as she has ended.
+    /// The member leaves the team as soon as its launch has ended.
     pub(crate) fn is_leaving(&self) -> bool {
         self.life.then() == Some(&Then::Remove)
     }

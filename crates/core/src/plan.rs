@@ -1,4 +1,4 @@
-//! What is wanted of a team, as far as its decisions depend on it. The rest travels along as opaque settings.
+//! The desired state of a team, as far as the core decides on it. Everything else is opaque settings.
 
 use std::sync::Arc;
 
@@ -9,39 +9,39 @@ use agent_team_protocol::id::{MemberName, RoleName, TaskId};
 use crate::budget::Budget;
 use crate::round::Strategy;
 
-/// One member as wanted.
+/// The desired state of one member.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemberPlan {
     pub name: MemberName,
     pub role: RoleName,
     pub lead: bool,
     pub takes: Takes,
-    /// Her engine starts a foreign agent, so that her start counts against `limits.starting`.
+    /// The engine starts a foreign agent, so the start counts against `limits.starting`.
     pub foreign: bool,
-    /// Made by `spawn`, and so left alone by `up`.
+    /// Created by `spawn`; `up` leaves it unchanged.
     pub by_hand: bool,
-    /// How she is launched; a difference means a new launch. The core never looks inside.
+    /// Launch settings; a difference requires a new launch. The core never reads them.
     pub settings: Arc<str>,
-    /// How she is shown.
+    /// Display colour.
     pub colour: Arc<str>,
-    /// What she may spend. `None`: she asks no model.
+    /// The member's limits. `None`: it does not use a model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Budget>,
-    /// She may change nothing before a plan of hers is approved: see [`crate::lock`].
+    /// The member must have a plan approved before it may change anything: see [`crate::lock`].
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub must_plan: bool,
 }
 
-/// Which ready tasks an idle member takes by herself.
+/// Which ready tasks an idle member claims by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Takes {
-    /// Also those that are assigned to nobody.
+    /// Also tasks without an assignee.
     pub unassigned: bool,
-    /// Also those without a `run` line.
+    /// Also tasks without a `run` line.
     pub without_run: bool,
 }
 
-/// One task as wanted, its dependencies resolved.
+/// The desired state of one task, with resolved dependencies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskPlan {
     pub key: Arc<str>,
@@ -65,18 +65,18 @@ pub struct TaskPlan {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verify: Option<Arc<str>>,
     pub rerun: bool,
-    /// The work while it is in progress, such as "Adding the tests".
+    /// Describes the work while it is in progress, such as "Adding the tests".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub active_form: Option<Arc<str>>,
-    /// Data of the creator's own: the text of a JSON object.
+    /// The creator's own data: the text of a JSON object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Arc<str>>,
-    /// Stands in the team file, where `key` is its identity.
+    /// Defined in the team file, where `key` is its identity.
     pub from_file: bool,
 }
 
 impl TaskPlan {
-    /// Keeps equal texts once: a board is long, and most tasks have their title for a key and no description.
+    /// Shares equal texts: boards are long, and most tasks have a key that equals the title and an empty description.
     pub(crate) fn share_texts(&mut self) {
         if self.title == self.key {
             self.title = self.key.clone();
@@ -87,7 +87,7 @@ impl TaskPlan {
     }
 }
 
-/// A task of the team file, whose dependencies are still keys of the same file.
+/// A task of the team file whose dependencies are still keys of that file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileTask {
     /// Its `after` is empty.
@@ -95,26 +95,26 @@ pub struct FileTask {
     pub after: Vec<Arc<str>>,
 }
 
-/// The team's own part of the plan.
+/// The desired state of the team itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TeamPlan {
-    /// Teammates that are not stopped, at most: the lead is not counted.
+    /// Maximum number of teammates that are not stopped, without the lead.
     pub teammates: u32,
-    /// Launches of foreign agents under way at once, at most.
+    /// Maximum number of concurrent launches of foreign agents.
     pub starting: u32,
-    /// What all of them may spend together.
+    /// Limits on what all members spend together.
     #[serde(default, skip_serializing_if = "Budget::is_empty")]
     pub budget: Budget,
-    /// There is a hook to ask before a task counts as completed.
+    /// A hook decides whether a task may complete.
     pub asks_before_completing: bool,
-    /// There is a hook to ask when a member has nothing to do.
+    /// A hook decides whether a member may be idle.
     pub asks_when_idle: bool,
     #[serde(default, skip_serializing_if = "is_lead")]
     pub strategy: Strategy,
-    /// Milliseconds after which a request that nobody answered is denied. `None`: never.
+    /// After how many milliseconds an unanswered request is denied. `None`: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests_expire_ms: Option<u64>,
-    /// Placement, layout, hooks, roles. The core never looks inside.
+    /// Placement, layout, hooks, roles. The core never reads them.
     pub settings: Arc<str>,
 }
 

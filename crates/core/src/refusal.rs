@@ -1,26 +1,26 @@
-//! Why a call changes nothing, said to a person.
+//! Refusals: why a call changed nothing. The supervisor maps each to an error code and a hint.
 
 use agent_team_protocol::id::{Generation, MemberName, MessageId, Party, RequestId, RunId, TaskId};
 
-/// Said to a member that is locked.
+/// The refusal for a member whose plan is not approved.
 pub const PLAN_FIRST: &str = "a plan must be approved before anything is changed";
 
-/// A refusal. Its text is a sentence without a full stop.
+/// A refused call. The text is shown to users and models: lower case, no final stop.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     #[error("there is no member called {0}")]
     UnknownMember(String),
     #[error("this team has no lead")]
     NoLead,
-    #[error("nobody is there to read it")]
+    #[error("the team has no other running member to receive it")]
     NobodyToTell,
     #[error("there is no message {0}")]
     UnknownMessage(MessageId),
     #[error("there is no task {0}")]
     UnknownTask(TaskId),
-    #[error("{dependent} depends on {unknown}, which is not there")]
+    #[error("{dependent} depends on {unknown}, which does not exist")]
     UnknownDependency { dependent: String, unknown: String },
-    #[error("these depend on each other in a circle: {}", .0.join(" → "))]
+    #[error("dependencies form a cycle: {}", .0.join(" → "))]
     Cycle(Vec<String>),
     #[error("two {what} are called {name}")]
     Duplicate { what: &'static str, name: String },
@@ -28,9 +28,9 @@ pub enum Refused {
     ReservedName(MemberName),
     #[error("a team has one lead")]
     TwoLeads,
-    #[error("a member called {0} is there already")]
+    #[error("a member called {0} already exists")]
     NameTaken(MemberName),
-    #[error("{0} is a member of the team file")]
+    #[error("{0} is defined in the team file")]
     OfTheFile(MemberName),
     #[error(
         "the team would have {wanted} teammates that are not stopped, and its limit is {limit}"
@@ -46,29 +46,29 @@ pub enum Refused {
     NoTitle,
     #[error("the inbox of {0} is full")]
     InboxFull(MemberName),
-    #[error("{task} belongs to {owner} already")]
+    #[error("{task} is already claimed by {owner}")]
     AlreadyClaimed { task: TaskId, owner: Party },
     #[error("there is no request {0}")]
     UnknownRequest(RequestId),
-    #[error("{0} grants nothing")]
+    #[error("{0} has no grant to revoke")]
     UnknownGrant(RequestId),
     #[error("{request} {how}")]
     Decided { request: RequestId, how: String },
-    #[error("{request} may not be carried out: it {how}")]
+    #[error("cannot carry out {request}: it {how}")]
     NotAllowed { request: RequestId, how: String },
-    #[error("a rule reaches further than once")]
+    #[error("rules need a wider scope than once")]
     RulesForOnce,
-    #[error("only rules hold always")]
+    #[error("scope always needs rules")]
     AlwaysWithoutRules,
-    #[error("{0} has no task that this could end with")]
+    #[error("scope task needs a task, and {0} has none")]
     NoTask(MemberName),
-    #[error("a plan is approved once, and for itself alone")]
+    #[error("a plan can be approved only with scope once and without rules")]
     ApprovedOnce,
     #[error("{PLAN_FIRST}")]
     PlanFirst,
     #[error("{0} needs no plan")]
     NeedsNoPlan(MemberName),
-    #[error("{0} requests of this member wait already")]
+    #[error("this member already has {0} pending requests")]
     TooManyRequests(usize),
     #[error("{task} waits for {}", list(by))]
     Blocked { task: TaskId, by: Vec<TaskId> },
@@ -78,7 +78,7 @@ pub enum Refused {
         state: &'static str,
         wanted: &'static str,
     },
-    #[error("{task} was claimed again since: the current generation is {}", current.0)]
+    #[error("the claim on {task} is stale: the current generation is {}", current.0)]
     StaleClaim { task: TaskId, current: Generation },
     #[error("{task} belongs to {owner}")]
     NotOwner { task: TaskId, owner: Party },
@@ -86,7 +86,7 @@ pub enum Refused {
     NotForYou { task: TaskId, wanted: String },
     #[error("{member} holds {task} already")]
     HasClaim { member: MemberName, task: TaskId },
-    #[error("no task is ready to be taken")]
+    #[error("no task is ready to claim")]
     NothingToClaim,
     #[error("a hook refused the completion of {task}: {reason}")]
     CompletionRefused { task: TaskId, reason: String },
@@ -96,23 +96,23 @@ pub enum Refused {
     RunUnderWay(RunId),
     #[error("no run is under way")]
     NoRun,
-    #[error("{0} does not wait for a reply to round {1}")]
+    #[error("{0} is not waiting for a reply to round {1}")]
     NotAsked(RunId, u32),
     #[error("these tasks are not finished: {}{}", list(named), and_more(*more))]
     TasksOpen { named: Vec<TaskId>, more: usize },
-    #[error("{0} asks no model, and so has nothing to spend")]
+    #[error("{0} does not use a model, so it cannot have a budget")]
     SpendsNothing(MemberName),
-    #[error("nobody asks you to end")]
+    #[error("there is no stop request to answer")]
     NotAskedToEnd,
     #[error("only the lead may {0}")]
     LeadOnly(&'static str),
-    #[error("the team remembers {0} things already, which is the limit")]
+    #[error("the team's memory is full: the limit is {0} keys")]
     MemoryFull(usize),
-    #[error("nobody has allowed the shell line {0:?}")]
+    #[error("the shell line {0:?} is not approved")]
     LineNotAllowed(String),
     #[error("only the user may {0}")]
     NotPermitted(&'static str),
-    #[error("this launch is over")]
+    #[error("this launch has ended")]
     StaleLaunch,
 }
 

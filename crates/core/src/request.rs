@@ -1,16 +1,17 @@
-//! Permission requests: what a member wants to do and may not by itself, and what somebody decided about it.
+//! Permission requests: calls that a member may not make on its own, and the decisions about them.
 //!
 //! ```text
 //!            ┌─ allow ──► Allowed ── begin ──► Begun ── end ────────────► Ended
 //! Pending ───┼─ deny ───► Denied                 └── its launch died ───► Unknown
-//!            └─ nobody waits any more ──► Withdrawn ◄── Allowed, never begun
+//!            └─ the member stops waiting ──► Withdrawn ◄── Allowed, never begun
 //! ```
-//! A plan that a member must have approved is a request, too, and over as soon as it is decided: see [`crate::lock`].
+//! A plan that needs approval is also a request; it is over as soon as it is decided: see [`crate::lock`].
 //!
-//! Only a decision leads to `Allowed`: there is no timer, no default and no other way. Time alone may deny. The first decision wins. What was
-//! allowed is used up before it is carried out, so that after a crash in between nobody does it a second time.
+//! Only a decision leads to `Allowed`; a timeout can only deny. The first decision wins. A permission is consumed
+//! before
+//! the call runs (`Begun`), so that the call is not repeated after a crash in between.
 //!
-//! What a call is and which calls a grant covers is not known in here: both come with the decision.
+//! The core does not know what a call contains or which calls a grant covers: both come with the decision.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,26 +25,26 @@ use crate::lock::Proposed;
 use crate::member::Next;
 use crate::time::Tick;
 
-/// Requests of one member that may wait at once.
+/// Maximum number of pending requests of one member.
 pub(crate) const PENDING_MAX: usize = 64;
 
-/// Finished requests that are remembered; all of them are in the journal.
+/// Finished requests kept in memory. The journal has all of them.
 const FINISHED_KEPT: usize = 200;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
     pub id: RequestId,
     pub member: MemberName,
-    /// Of the call, as it was shown: what is allowed is this and nothing else.
+    /// Digest of the call as it was shown: a decision allows this call and no other.
     pub digest: Arc<str>,
-    /// JSON, which the core never looks into.
+    /// The call as JSON, which the core never reads.
     pub call: Arc<str>,
-    /// It is no call but a plan.
+    /// Set if the request is a plan and not a call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<Proposed>,
     /// Unix time in milliseconds.
     pub asked_at: u64,
-    /// When it is denied unless somebody has decided it. Of this boot of the machine: none outlives it undecided.
+    /// When an undecided request is denied. The tick belongs to this boot: no pending request survives a reboot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Tick>,
     pub state: RequestState,
@@ -56,22 +57,22 @@ pub enum RequestState {
     Allowed {
         scope: Scope,
         by: Party,
-        /// The request whose grant covers it.
+        /// The request whose grant covers this one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         through: Option<RequestId>,
     },
-    /// It is being carried out.
+    /// The call is running.
     Begun {
         launch: LaunchId,
     },
     Ended,
-    /// It was begun, and nobody knows how far it came.
+    /// The call began, and its result is unknown.
     Unknown,
     Denied {
         by: Party,
         reason: Arc<str>,
     },
-    /// Nobody waits for it any more.
+    /// The member no longer waits for it.
     Withdrawn,
 }
 
@@ -80,38 +81,38 @@ pub enum RequestState {
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
     Once,
-    /// Every such call of this member, as long as it works on the task that it has.
+    /// Every such call of this member while it works on its current task.
     Task,
-    /// Every such call of this member, until the team goes down.
+    /// Every such call of this member until the team goes down.
     Member,
-    /// Of everybody.
+    /// Every such call of all members.
     Team,
-    /// The same, and the person's settings keep it for the next time.
+    /// Like `Team`, and stored in the user's settings for later teams.
     Always,
 }
 
-/// What a decision lets pass from now on.
+/// A standing permission created by a decision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
-    /// Whose decision it came from.
+    /// The request that was decided.
     pub request: RequestId,
-    /// `None`: everybody's.
+    /// `None`: all members.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub member: Option<MemberName>,
-    /// Only as long as the member works on this one.
+    /// Valid only while the member works on this task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<TaskId>,
-    /// The person's settings keep it, too.
+    /// Also stored in the user's settings.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub always: bool,
-    /// Without rules, exactly the calls of this digest.
+    /// Without rules the grant covers exactly the calls with this digest.
     pub digest: Arc<str>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<Arc<str>>,
 }
 
 impl Grant {
-    /// What a decision about this request lets pass.
+    /// The grant that a decision about this request creates.
     pub fn of(request: &Request, scope: Scope, task: Option<TaskId>, rules: Vec<Arc<str>>) -> Self {
         Self {
             request: request.id,
@@ -136,12 +137,12 @@ impl Request {
         self.state == RequestState::Pending
     }
 
-    /// It may yet be decided, or carried out.
+    /// The request is pending, or allowed and not begun.
     pub(crate) fn is_open(&self) -> bool {
         !self.is_over() && !matches!(self.state, RequestState::Begun { .. })
     }
 
-    /// Nothing changes about it any more.
+    /// The request has reached a final state.
     pub(crate) fn is_over(&self) -> bool {
         match self.state {
             RequestState::Allowed { .. } => self.plan.is_some(),
@@ -180,20 +181,20 @@ impl Requests {
         &self.grants
     }
 
-    /// The plan of hers that nobody has decided yet.
+    /// The member's pending plan.
     pub fn pending_plan(&self, member: &MemberName) -> Option<&Request> {
         self.pending()
             .find(|request| request.plan.is_some() && request.member == *member)
     }
 
-    /// What the member asked before with the same call, as long as it may still be carried out.
+    /// The member's open request for the same call.
     pub(crate) fn open(&self, member: &MemberName, digest: &str) -> Option<&Request> {
         self.iter().find(|request| {
             request.is_open() && request.member == *member && &*request.digest == digest
         })
     }
 
-    /// Whether this launch has begun such a call and not ended it.
+    /// Whether this launch has begun a call with this digest and not ended it.
     pub(crate) fn is_carried_out(
         &self,
         member: &MemberName,
@@ -281,7 +282,7 @@ impl Requests {
         self.forget_finished();
     }
 
-    /// What was granted for a task ends with it. `works_on`: the task that a member has.
+    /// Drops grants whose task has ended. `works_on` returns a member's current task.
     pub(crate) fn end_with_tasks(&mut self, works_on: impl Fn(&MemberName) -> Option<TaskId>) {
         self.grants
             .retain(|grant| match (&grant.member, grant.task) {
@@ -290,14 +291,16 @@ impl Requests {
             });
     }
 
-    /// When the next one is denied by time alone.
+    /// When the next pending request expires.
     pub(crate) fn deadline(&self) -> Option<Tick> {
         self.pending()
             .filter_map(|request| request.expires_at)
             .min()
     }
 
-    /// What she had begun is lost with her launch. Who goes on may ask again, and has what was decided meanwhile.
+    /// The member's launch ended: calls that it had begun become `Unknown`. If the member continues, its other requests
+    /// stay
+    /// open; otherwise they are withdrawn.
     pub(crate) fn end(&mut self, member: &MemberName, next: &Next) {
         self.lose(member);
         match next {
@@ -306,7 +309,7 @@ impl Requests {
         }
     }
 
-    /// What a member had begun, nobody can tell of any more.
+    /// Marks the member's begun calls as `Unknown`.
     fn lose(&mut self, member: &MemberName) {
         for request in self.all.values_mut() {
             if request.member == *member && matches!(request.state, RequestState::Begun { .. }) {
@@ -316,7 +319,7 @@ impl Requests {
         self.forget_finished();
     }
 
-    /// A member that does not go on waits for nothing.
+    /// Withdraws all open requests of a member that does not continue.
     fn withdraw_all(&mut self, member: &MemberName) {
         for request in self.all.values_mut() {
             if request.is_open() && request.member == *member {
@@ -334,7 +337,7 @@ impl Requests {
         }
     }
 
-    /// She left the team.
+    /// The member left the team.
     pub(crate) fn forget(&mut self, member: &MemberName) {
         self.withdraw_all(member);
         self.grants

@@ -1,13 +1,13 @@
-//! How often a member may die before she is held, and how long she waits in between.
+//! Restart limits: how often a member may crash before it is held, and the backoff between its restarts.
 
 use serde::{Deserialize, Serialize};
 
 use crate::time::{Context, Tick};
 
-/// Restarts within [`PERIOD_MS`], at most; one death more and the member is held.
+/// Maximum number of restarts within [`PERIOD_MS`]; the next crash holds the member.
 pub const INTENSITY: usize = 5;
 
-/// The sliding window, in milliseconds. A member that was up this long starts anew.
+/// The sliding window, in milliseconds. A member that was up this long starts with a new count.
 pub const PERIOD_MS: u64 = 60_000;
 
 const BACKOFF_FIRST_MS: u64 = 500;
@@ -16,25 +16,25 @@ const BACKOFF_MAX_MS: u64 = 30_000;
 /// The restarts that still count.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Restarts {
-    /// When each was granted for, oldest first, within the window before the last death.
+    /// When each restart was granted, oldest first, within the window before the last crash.
     pub granted: Vec<Tick>,
-    /// Deaths since she was last up for a whole window.
+    /// Crashes since the member was last up for a whole window.
     pub streak: u32,
 }
 
-/// What follows a death.
+/// What follows a crash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// The first one: at once.
+    /// Restart immediately (first crash).
     AtOnce,
-    /// Not before this.
+    /// Restart at this time.
     After(Tick),
-    /// Too many within the window.
+    /// Too many crashes within the window.
     Hold,
 }
 
 impl Restarts {
-    /// Counts a death of a member who had been ready since `ready_since`, if ever.
+    /// Counts a crash of a member that had been ready since `ready_since`, if it ever was.
     pub fn count(&self, context: &Context, ready_since: Option<Tick>) -> (Self, Verdict) {
         let now = context.now;
         let was_steady = ready_since.is_some_and(|since| now.since(since) >= PERIOD_MS);
@@ -137,7 +137,7 @@ mod tests {
                 match verdict {
                     Verdict::AtOnce => granted.push(now),
                     Verdict::After(then) => { now = then.0; granted.push(now) }
-                    // A person starts her again: a new count.
+                    // The user starts the member again: a new count.
                     Verdict::Hold => { restarts = Restarts::default(); granted.clear() }
                 }
                 let within = granted.iter().filter(|at| now - **at < PERIOD_MS).count();

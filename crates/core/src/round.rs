@@ -1,8 +1,8 @@
-//! Runs that go by rounds: how a team with a lead reaches its goal, what each round came to, and what the replies of the
-//! lead's model mean. Pure texts and states; `decide/rounds.rs` makes the decisions.
+//! Runs in rounds: how a team with a lead reaches its goal, the result of each round, and the parsing of replies of the
+//! lead's model. Texts and states only; `decide/rounds.rs` makes the decisions.
 //!
 //! ```text
-//! coordinator:  question n ── "ROUTE: ada" ──▶ ada works ── her task ends ──▶ question n + 1
+//! coordinator:  question n ── "ROUTE: ada" ──▶ ada works ── its task ends ──▶ question n + 1
 //!                   │ └─ anything else ────────────────────────────────────▶ question n + 1, with what was wrong
 //!                   └─ "DONE: …" ──▶ finished                 no question left ──▶ failed: max_rounds
 //! collaborate:  ada works ──▶ ben works ──▶ … ──▶ question: a synthesis ──▶ finished
@@ -19,64 +19,64 @@ use crate::member::Member;
 use crate::run::{MEMORY_VALUE_MAX, Run};
 use crate::team::Team;
 
-/// Outputs that a member is shown, the latest.
+/// Maximum number of outputs shown to a member; older ones are left out.
 const SHOWN: usize = 64;
 
-/// What a heading may take of a text, in bytes.
+/// Bytes reserved for the heading of each text.
 const HEADING: usize = 128;
 
 /// How a team with a lead reaches its goals.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Strategy {
-    /// The lead has tools, and says when it is done.
+    /// The lead has tools and finishes the run itself.
     #[default]
     Lead,
-    /// The lead's model says each round who works next, at most so many times.
+    /// The lead's model names the member that works next in each round, for at most `max_rounds` rounds.
     Coordinator { max_rounds: u32 },
-    /// Everybody who thinks works on it, these in this order; then the lead's model sums up.
+    /// Each member with a model works once, these first and in this order; then the lead's model writes a synthesis.
     Collaborate { order: Vec<MemberName> },
 }
 
-/// One round of a run; its number is its place, from 1.
+/// One round of a run. Its number is its position, from 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Round {
-    /// A member was given work. Without a task it could not do any.
+    /// A member was given work. Without a task the member could not work.
     Worked {
         member: MemberName,
         task: Option<TaskId>,
         work: Work,
     },
-    /// The reply could not be followed.
+    /// The reply could not be parsed or followed.
     Unclear { why: Arc<str> },
-    /// The reply was the answer.
+    /// The reply was the final answer.
     Answered,
 }
 
-/// What a round's work came to.
+/// The result of a round's work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Work {
     UnderWay,
     Completed {
         output: Arc<str>,
     },
-    /// `output` says why.
+    /// `output` contains the reason.
     Failed {
         output: Arc<str>,
     },
 }
 
-/// What was decided of a reply.
+/// The decision that a reply led to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Decision {
     Member(MemberName),
     Done,
-    /// It is put back to the model with this.
+    /// The question is repeated to the model with this reason.
     Unclear(Arc<str>),
 }
 
-/// Whether the member did what it was given.
+/// Whether the member completed its task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RoundEnd {
@@ -84,7 +84,7 @@ pub enum RoundEnd {
     Failed,
 }
 
-/// What a run wants to be told by the lead's model before it goes on.
+/// What a run needs from the lead's model before it can continue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Question {
     pub run: RunId,
@@ -98,7 +98,7 @@ pub enum Wants {
     Decision {
         max_rounds: u32,
     },
-    /// The answer, from everybody's outputs.
+    /// The final answer, written from the outputs of all members.
     Synthesis,
 }
 
@@ -121,7 +121,7 @@ impl Run {
 }
 
 impl Team {
-    /// What the run wants to be told by the lead's model, if it goes by rounds and waits for that.
+    /// The question that the run waits for the lead's model to answer, if the team works in rounds.
     pub fn question(&self) -> Option<Question> {
         let run = self.run.as_ref().filter(|run| run.is_under_way())?;
         let round = run.rounds_so_far() + 1;
@@ -142,7 +142,7 @@ impl Team {
         })
     }
 
-    /// Who works next where everybody does: those of the file in its order, then the others.
+    /// The member that works next when all members collaborate: first those in the file's order, then the others.
     pub(crate) fn next_collaborator(&self) -> Option<&Member> {
         let Strategy::Collaborate { order } = &self.plan.strategy else {
             return None;
@@ -157,18 +157,19 @@ impl Team {
         members.find(|member| takes_part(member) && !had_a_round(&member.plan.name))
     }
 
-    /// She is the lead of a team that goes by rounds: her model is asked, and she takes no tasks.
+    /// Whether the member is the lead of a team that works in rounds: its model answers questions, and it claims no
+    /// tasks.
     pub(crate) fn only_asks(&self, member: &Member) -> bool {
         member.plan.lead && self.plan.strategy != Strategy::Lead
     }
 }
 
-/// A reply of the lead's model, as it says.
+/// A parsed reply of the lead's model.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Reply<'a> {
     Route {
         name: &'a str,
-        /// For the member: what stands behind the line.
+        /// The text after the first line, for the member.
         instructions: &'a str,
     },
     Done {
@@ -179,18 +180,16 @@ pub(crate) enum Reply<'a> {
 const ROUTE: &str = "ROUTE:";
 const DONE: &str = "DONE:";
 
-/// Reads a reply to the letter: its first line decides, and no other one does. Nothing is guessed.
+/// Parses a reply strictly: the first line decides, and no other line may begin with a keyword. Nothing is guessed.
 ///
 /// # Errors
-/// What is wrong with it, for the model.
+/// What is wrong with the reply, as text for the model.
 pub(crate) fn read(reply: &str) -> Result<Reply<'_>, &'static str> {
     let reply = reply.trim();
     let (first, rest) = reply.split_once('\n').unwrap_or((reply, ""));
     let decides = |line: &str| line.starts_with(ROUTE) || line.starts_with(DONE);
     if reply.is_empty() {
-        return Err(
-            "it is empty, or was refused or cut off; it does not begin with ROUTE: or DONE:",
-        );
+        return Err("it is empty (refused or cut off), so it does not begin with ROUTE: or DONE:");
     }
     if !decides(first) {
         return Err("it does not begin with ROUTE: or DONE:");
@@ -201,17 +200,17 @@ pub(crate) fn read(reply: &str) -> Result<Reply<'_>, &'static str> {
     if let Some(name) = first.strip_prefix(ROUTE) {
         let (name, instructions) = (name.trim(), rest.trim());
         return match name {
-            "" => Err("ROUTE: names nobody"),
+            "" => Err("ROUTE: names no member"),
             name => Ok(Reply::Route { name, instructions }),
         };
     }
     match reply[DONE.len()..].trim() {
-        "" => Err("DONE: gives no answer"),
+        "" => Err("DONE: has no answer"),
         answer => Ok(Reply::Done { answer }),
     }
 }
 
-/// What a member is told to do in a round, in at most so many bytes.
+/// The prompt for a member in a round, in at most `max` bytes.
 pub(crate) fn work(goal: &str, instructions: &str, rounds: &[Round], max: usize) -> String {
     let outputs: Vec<(usize, &MemberName, &str, &str)> = rounds
         .iter()
@@ -234,28 +233,30 @@ pub(crate) fn work(goal: &str, instructions: &str, rounds: &[Round], max: usize)
     let (goal, instructions) = (next(), next());
     let mut text = WORDS.to_owned();
     if !instructions.is_empty() {
-        text.push_str(&format!("\n\n# What you are to do now\n{instructions}"));
+        text.push_str(&format!("\n\n# Your instructions\n{instructions}"));
     }
-    text.push_str(&format!("\n\n# The goal of the team\n{goal}"));
+    text.push_str(&format!("\n\n# Team goal\n{goal}"));
     if !outputs.is_empty() {
-        text.push_str("\n\n# What the team has so far");
+        text.push_str("\n\n# Results so far");
     }
     for (round, member, how, whole) in outputs {
         let output = next();
         text.push_str(&format!("\n## {member}, round {round}{how}\n{output}"));
         if output.len() < whole.len() {
-            text.push_str(&format!("\n… cut off here: recall {member} has more"));
+            text.push_str(&format!(
+                "\n… truncated: recall the key {member} for the full text"
+            ));
         }
     }
     text
 }
 
 const WORDS: &str = "\
-The team works on its goal in rounds, and this one is yours. Call complete_task with what you did and found out: the \
-result is all that the others and the lead see of your round. No questions are answered meanwhile: decide what is open \
-yourself, and say so in the result.";
+The team works on its goal in rounds, and this round is yours. Call complete_task with what you did and what you found: \
+the lead and the other members see only this result. Nobody answers questions during a round: decide open points yourself \
+and state your decisions in the result.";
 
-/// The texts, each cut to its share of so many bytes. Who needs less than a share leaves the rest to the others.
+/// Cuts the texts to `total` bytes together. A text shorter than its share leaves the rest to the longer ones.
 fn fitting<'a>(texts: &[&'a str], total: usize) -> Vec<&'a str> {
     let mut by_length: Vec<usize> = (0..texts.len()).collect();
     by_length.sort_unstable_by_key(|place| texts[*place].len());
@@ -270,7 +271,7 @@ fn fitting<'a>(texts: &[&'a str], total: usize) -> Vec<&'a str> {
     cut
 }
 
-/// An output as the team remembers it: a JSON string that is no longer than one may be.
+/// An output as stored in the team's memory: a JSON string, cut to the maximum length of a value.
 pub(crate) fn remembered(output: &str) -> Arc<str> {
     let mut max = output.len();
     loop {
@@ -316,9 +317,9 @@ mod tests {
             ("ROUTE: ada\nROUTE: ben", "more than one"),
             ("ROUTE: ada\nDONE: yes", "more than one"),
             ("DONE: yes\nROUTE: ada", "more than one"),
-            ("ROUTE:", "names nobody"),
-            ("ROUTE:\nada", "names nobody"),
-            ("DONE: \n ", "gives no answer"),
+            ("ROUTE:", "names no member"),
+            ("ROUTE:\nada", "names no member"),
+            ("DONE: \n ", "has no answer"),
         ] {
             let error = super::read(reply).expect_err(reply);
             assert!(error.contains(why), "{reply:?}: {error}");
@@ -375,7 +376,7 @@ mod tests {
             let max = 64 << 10;
             let text = work(&"g".repeat(goal), "i", &rounds, max);
             prop_assert!(text.len() <= max, "{}", text.len());
-            prop_assert!(text.contains("# What you are to do now\ni"));
+            prop_assert!(text.contains("# Your instructions\ni"));
         }
 
         #[test]

@@ -1,12 +1,11 @@
-//! What a team of agents is about: the goal that the lead was given, what the members' models have said so far, and
-//! what the team remembers.
+//! State of a team's goal: the run, a summary of each member's transcript, spending, and the shared memory.
 //!
 //! ```text
 //!   RunStarted ──▶ under way ── RunFinished, by the lead ──▶ finished
-//!                      ├─────── RunFailed, nobody can go on, or the user cancels it ──▶ failed
-//!                      └─────── another goal takes its place ──▶ abandoned
+//!                      ├─────── RunFailed, no member can continue, or the user cancels it ──▶ failed
+//!                      └─────── replaced by another goal ──▶ abandoned
 //! ```
-//! A run under way survives `down`: the next `up` goes on with it.
+//! A run under way survives `down`: the next `up` continues it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +17,7 @@ use agent_team_protocol::id::{RunId, TaskId};
 use crate::round::Round;
 use crate::task::is_default;
 
-/// One goal, and what became of it.
+/// One goal and its result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run {
     pub id: RunId,
@@ -26,11 +25,11 @@ pub struct Run {
     pub state: RunState,
     /// Unix time in milliseconds.
     pub started_at: u64,
-    /// The members end with it.
+    /// The team goes down when the run ends.
     pub then_down: bool,
-    /// Where the team goes by rounds.
+    /// The rounds so far, in a team that works in rounds.
     pub rounds: Vec<Round>,
-    /// The lead was told that everybody is idle, and nobody has worked since.
+    /// The lead was notified that all members are idle, and no member has worked since.
     pub(crate) told_idle: bool,
     /// Tasks from this number on were added during the run.
     pub(crate) first_task: TaskId,
@@ -54,33 +53,33 @@ pub enum RunState {
     },
 }
 
-/// Why a run comes to no answer.
+/// Why a run ended without an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Failure {
     MaxRounds,
-    /// Nobody can go on with it.
+    /// No member can continue it.
     Stuck,
     /// The user cancelled it.
     Cancelled,
 }
 
-/// What is known of a member's mind, which is kept elsewhere.
+/// Summary of a member's transcript; the transcript itself is in the store.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mind {
-    /// Items of the transcript so far.
+    /// Number of items in the transcript.
     pub length: u64,
     #[serde(default)]
     pub spent: Spent,
-    /// In the middle of a turn: she goes on by herself.
+    /// The member is in a turn and continues without further input.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub active: bool,
-    /// The lead heard of her in this turn.
+    /// The lead has received a report from the member in this turn.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub reported: bool,
 }
 
-/// Tokens and money, of all answers so far.
+/// Tokens and money of all replies so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spent {
     pub input: u64,
@@ -88,13 +87,13 @@ pub struct Spent {
     pub cached: u64,
     /// Millionths of a US dollar.
     pub micro_usd: u64,
-    /// Tokens whose price nobody knows.
+    /// Tokens without a known price.
     #[serde(default, skip_serializing_if = "is_default")]
     pub unpriced: u64,
 }
 
 impl Mind {
-    /// The lead heard of her: which matters only within a turn.
+    /// The lead received a report. This matters only within a turn.
     pub(crate) fn report(&mut self) {
         self.reported = self.active;
     }
@@ -122,12 +121,12 @@ impl Spent {
     }
 }
 
-/// Longest key and longest value of the memory, in bytes, and how many there may be.
+/// Limits of the memory: bytes of a key, bytes of a value, and number of keys.
 pub(crate) const MEMORY_KEY_MAX: usize = 256;
 pub(crate) const MEMORY_VALUE_MAX: usize = 64 << 10;
 pub(crate) const MEMORY_KEYS_MAX: usize = 256;
 
-/// JSON by key.
+/// JSON values by key.
 pub type Memory = BTreeMap<Arc<str>, Arc<str>>;
 
 impl Run {

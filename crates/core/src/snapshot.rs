@@ -1,4 +1,6 @@
-//! The shortest list of events that rebuilds a team: only a speed-up, in the journal's own format.
+//! Snapshots: the shortest list of events that rebuilds a team, in the journal's own format. A snapshot only speeds up
+//! a
+//! start; the journal alone rebuilds the same state.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,7 +17,7 @@ use crate::task::Task;
 use crate::team::Team;
 use crate::time::Tick;
 
-/// Enough that a row of its own costs each of them little.
+/// Tasks per record: enough that the overhead of a record is small for each of them.
 const TASKS_PER_RECORD: usize = 64;
 
 impl Team {
@@ -87,7 +89,7 @@ impl Team {
             let unread = self.user_mail.iter();
             let unread = unread.map(|(message, from)| (message, from.clone()));
             let unread = unread.collect();
-            // Behind the messages of the user, each of which would count as an answer.
+            // After the messages of the user: replaying one of those marks its recipient's messages as read.
             put(now, 0, Event::UserMailKept { unread });
         }
         for (at, event) in self.run_events() {
@@ -135,7 +137,9 @@ impl Team {
         records
     }
 
-    /// The run, the memory and the minds, with their times. After the messages, which tell who reported.
+    /// The run, the memory and the transcript summaries, with their times. They come after the messages, because
+    /// replaying a
+    /// message to the lead changes `reported`.
     fn run_events(&self) -> Vec<(u64, Event)> {
         let mut events = Vec::new();
         if let Some(run) = &self.run {
@@ -191,7 +195,7 @@ impl Team {
         events
     }
 
-    /// Every task of the board, each after those it waits for, so that what is open can be counted on the way.
+    /// Every task of the board after its dependencies, so that replay can count the open ones as it goes.
     fn dependencies_first(&self) -> Vec<Arc<Task>> {
         let mut ordered = Vec::with_capacity(self.board.len());
         let mut done: BTreeSet<TaskId> = BTreeSet::new();
@@ -233,7 +237,7 @@ impl Team {
     }
 }
 
-/// The rounds of a run, before what is remembered of their outputs.
+/// The rounds of a run. They come before the memory, which also contains their outputs.
 fn round_events(run: &Run) -> impl Iterator<Item = Event> {
     (1..).zip(&run.rounds).flat_map(|(round, what)| {
         let run = run.id;

@@ -1,4 +1,4 @@
-//! The board: tasks, who owns them, and which are ready for whom.
+//! The board: tasks, their owners, and the ready tasks by who may claim them.
 //!
 //! ```text
 //!              TaskClaimed                TaskCompleted
@@ -7,8 +7,8 @@
 //!      │  TaskRetried              ▼
 //!      └──────────────── Failed, Cancelled
 //! ```
-//! A completed task is only its absence: every number below the next one that is not on the board is completed. Ready
-//! tasks are indexed by who may take them, so that a claim costs the logarithm of the board.
+//! Completed tasks are not stored: every number below the next one that is not on the board is a completed task. Ready
+//! tasks are indexed by who may claim them, so a claim costs O(log n) of the board.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,28 +23,28 @@ use agent_team_protocol::id::{
 use crate::member::Member;
 use crate::plan::TaskPlan;
 
-/// Times in a row that a hook may refuse a completion.
+/// How often in a row a hook may refuse a completion.
 pub const REFUSALS_MAX: u32 = 3;
 
-/// How often its owners may release a task. The last release fails it, so that no task circles between members.
+/// How often owners may release a task. The last release fails it, so that a task does not circle between members.
 pub const RELEASES_MAX: u32 = 3;
 
-/// A task that is not completed. Snapshots hold it as it is here.
+/// A task that is not completed. Snapshots store it in this form.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Task {
     pub id: TaskId,
     pub plan: TaskPlan,
     #[serde(default, skip_serializing_if = "is_default")]
     pub outcome: Outcome,
-    /// Of the current claim, or of the last one.
+    /// The generation of the current claim, or of the last one.
     #[serde(default, skip_serializing_if = "is_default")]
     pub generation: Generation,
     #[serde(default, skip_serializing_if = "is_default")]
     pub attempts: u32,
-    /// How often in a row its completion was refused.
+    /// How often in a row the completion was refused.
     #[serde(default, skip_serializing_if = "is_default")]
     pub refusals: u32,
-    /// How often its owners have released it since it was added or last retried.
+    /// How often owners have released the task since it was added or last retried.
     #[serde(default, skip_serializing_if = "is_default")]
     pub releases: u32,
     pub created_by: Party,
@@ -52,12 +52,12 @@ pub struct Task {
     pub created_at: u64,
     pub changed_at: u64,
     pub revision: Revision,
-    /// How many of `plan.after` are not completed: counted when the task comes to the board.
+    /// How many tasks of `plan.after` are not completed. Counted when the task is added to the board.
     #[serde(skip)]
     pub(crate) open: u32,
 }
 
-/// For fields that are left out of the stored form.
+/// For serde: fields that the stored form leaves out.
 pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
@@ -66,7 +66,9 @@ pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// `note` says why it came back, if it did; who it was taken away from does not take it again by herself.
+    /// `note`: why the task was returned, if it was. `taken_from`: the member that lost it and does not claim it again
+    /// on its
+    /// own.
     Pending {
         note: Option<Arc<str>>,
         taken_from: Option<MemberName>,
@@ -76,7 +78,7 @@ pub enum Outcome {
     },
     Failed {
         reason: Arc<str>,
-        /// Of the claim that failed, if there was one.
+        /// The owner of the claim that failed, if there was one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         owner: Option<Party>,
     },
@@ -125,7 +127,7 @@ impl Task {
     }
 }
 
-/// Ready tasks with the same takers, best first.
+/// The key of an index of ready tasks that the same members may claim.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Queue {
     wanted: Wanted,
@@ -141,15 +143,15 @@ enum Wanted {
 
 type Place = (Reverse<i32>, TaskId);
 
-/// Why a task cannot be added or changed as wanted.
+/// Why the dependencies of a task are invalid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GraphError {
     Unknown(TaskId),
-    /// The tasks of the cycle, in order, from the one that was to change.
+    /// The tasks of the cycle in order, starting with the changed one.
     Cycle(Vec<TaskId>),
 }
 
-/// The task that stands for a key of the team file.
+/// The task that a key of the team file refers to.
 pub(crate) enum OfFile<'a> {
     Open(&'a Task),
     /// With the digest of its plan.
@@ -158,18 +160,18 @@ pub(crate) enum OfFile<'a> {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Board {
-    /// Shared with the snapshots that are being stored.
+    /// Shared with snapshots that are being stored.
     tasks: BTreeMap<TaskId, Arc<Task>>,
-    /// A task of the board, and one that waits for it.
+    /// Pairs of a task and a task that depends on it.
     blocks: BTreeSet<(TaskId, TaskId)>,
     ready: BTreeMap<Queue, BTreeSet<Place>>,
     claims: BTreeMap<Party, BTreeSet<TaskId>>,
-    /// By a hash of their keys, which the tasks themselves hold.
+    /// Tasks by the hash of their key. The key itself is in the task.
     keys: BTreeSet<(u64, TaskId)>,
-    /// Of the keys of the team file whose newest task is completed: that task, and the digest of its plan.
+    /// For each key of the team file whose newest task is completed: that task, and the digest of its plan.
     completed_keys: BTreeMap<Arc<str>, (TaskId, u64)>,
     pub(crate) completed: u64,
-    /// The highest number given.
+    /// The highest number given so far.
     pub(crate) last: u64,
 }
 
@@ -187,7 +189,7 @@ impl Board {
         self.tasks.is_empty()
     }
 
-    /// Those after a number.
+    /// The tasks with a higher number.
     pub fn after(&self, last: TaskId) -> impl Iterator<Item = &Task> {
         self.tasks
             .range((std::ops::Bound::Excluded(last), std::ops::Bound::Unbounded))
@@ -219,12 +221,12 @@ impl Board {
         self.was_given(task) && !self.tasks.contains_key(&task)
     }
 
-    /// Who waits for this task, in order.
+    /// The tasks that depend on this task, in order.
     pub fn blocks(&self, task: TaskId) -> impl Iterator<Item = TaskId> {
         self.blocks.range(all_of(task)).map(|(_, waiting)| *waiting)
     }
 
-    /// The newest task with this key that is on the board or was the team file's.
+    /// The newest task with this key that is on the board or was defined in the team file.
     pub fn with_key(&self, key: &str) -> Option<TaskId> {
         let on_board = self.of_key(key).map(|task| task.id).next();
         let completed = self.completed_keys.get(key).map(|(task, _)| *task);
@@ -241,7 +243,7 @@ impl Board {
         }
     }
 
-    /// The tasks of the board with this key, the newest first.
+    /// The tasks of the board with this key, newest first.
     fn of_key(&self, key: &str) -> impl Iterator<Item = &Task> {
         self.keys
             .range(all_of(stable_hash(key.bytes())))
@@ -265,7 +267,7 @@ impl Board {
             .filter_map(|task| self.get(*task))
     }
 
-    /// The ready task of highest priority, lowest number first, that the member takes by herself.
+    /// The best ready task that the member may claim on its own: highest priority, then lowest number.
     pub(crate) fn next_for(&self, member: &Member) -> Option<TaskId> {
         let mut wanted = vec![Wanted::Member(member.plan.name.clone())];
         if member.plan.takes.unassigned {
@@ -302,7 +304,7 @@ impl Board {
         )
     }
 
-    /// The ready task of highest priority of all.
+    /// The best ready task of the whole board.
     pub(crate) fn next_for_anybody(&self) -> Option<TaskId> {
         self.ready
             .values()
@@ -311,7 +313,7 @@ impl Board {
             .map(|(_, task)| *task)
     }
 
-    /// Whether the member may own the task at all, by her own claim.
+    /// Whether the member may claim the task at all.
     pub(crate) fn may_take(&self, member: &Member, task: &Task) -> bool {
         match (&task.plan.assignee, &task.plan.role) {
             (Some(assignee), _) => *assignee == member.plan.name,
@@ -320,7 +322,7 @@ impl Board {
         }
     }
 
-    /// Whether `task` may wait for `after`.
+    /// Whether `task` may depend on the tasks in `after`.
     pub(crate) fn check_after(&self, task: TaskId, after: &[TaskId]) -> Result<(), GraphError> {
         if let Some(unknown) = after.iter().find(|id| !self.was_given(**id)) {
             return Err(if *unknown == task {
@@ -329,7 +331,7 @@ impl Board {
                 GraphError::Unknown(*unknown)
             });
         }
-        // Depth first from each new dependency: reaching the task itself closes a cycle.
+        // Depth-first search from each new dependency: reaching the task itself closes a cycle.
         let mut seen = BTreeSet::new();
         let mut path: Vec<(TaskId, std::slice::Iter<'_, TaskId>)> = vec![(task, after.iter())];
         while let Some((_, rest)) = path.last_mut() {
@@ -370,7 +372,7 @@ impl Board {
         self.tasks.insert(task.id, Arc::new(task));
     }
 
-    /// Changes a task and keeps every index true.
+    /// Changes a task and updates every index.
     pub(crate) fn change(&mut self, id: TaskId, change: impl FnOnce(&mut Task)) {
         let Some(mut shared) = self.tasks.remove(&id) else {
             return;
@@ -386,7 +388,7 @@ impl Board {
         self.tasks.insert(id, shared);
     }
 
-    /// Takes a completed task off the board; those that waited for it alone become ready.
+    /// Removes a completed task from the board. Tasks that depended on nothing else become ready.
     pub(crate) fn complete(&mut self, id: TaskId) -> Option<Task> {
         let task = self.tasks.remove(&id)?;
         self.index(&task, false);
@@ -466,7 +468,7 @@ fn hash_of_key(task: &Task) -> u64 {
     stable_hash(task.plan.key.bytes())
 }
 
-/// Every pair that begins with this.
+/// The range of all pairs that begin with `first`.
 fn all_of<T: Copy>(first: T) -> std::ops::RangeInclusive<(T, TaskId)> {
     (first, TaskId(0))..=(first, TaskId(u64::MAX))
 }
@@ -491,8 +493,9 @@ fn put<K: Ord, V: Ord>(index: &mut BTreeMap<K, BTreeSet<V>>, key: K, value: V, p
     }
 }
 
-/// A hash of the fields that make a task of the team file another one when they change. Dependencies are left out,
-/// since a completed task no longer waits for any, and so are `active_form` and `metadata`, which do not change the work.
+/// A digest of the fields that make a task of the team file a different task when they change. It leaves out
+/// dependencies,
+/// since a completed task has none, and `active_form` and `metadata`, which do not change the work.
 pub(crate) fn digest(plan: &TaskPlan) -> u64 {
     let list = |list: &[Arc<str>]| list.join("\u{1}");
     let parts: [&str; 11] = [

@@ -1,4 +1,4 @@
-//! The state of one team, and what can be asked about it. What changes it is in `apply`.
+//! The state of one team, and queries on it. Only `apply` changes it.
 
 mod apply;
 
@@ -33,21 +33,21 @@ pub struct Team {
     pub(crate) run: Option<Run>,
     pub(crate) memory: Memory,
     pub(crate) account: Account,
-    /// By all members that ever were.
+    /// Of all members, including former ones.
     pub(crate) spent: Spent,
     pub(crate) requests: Requests,
     pub(crate) user_mail: UserMail,
     pub(crate) last_message: u64,
-    /// The highest number that an unnamed spawn of each role was given.
+    /// The highest number given to an unnamed spawn of each role.
     pub(crate) spawned: BTreeMap<Arc<str>, u64>,
     pub(crate) revision: Revision,
 }
 
-/// Replays records: of a journal, or of a snapshot and the journal after it.
+/// Replays records of a journal, or of a snapshot and the journal after it.
 impl Extend<Record> for Team {
     fn extend<R: IntoIterator<Item = Record>>(&mut self, records: R) {
         for mut record in records {
-            // Moved, since most answers of a long journal are soon forgotten.
+            // Taken out of the record, not cloned: most answers of a long journal are soon dropped.
             let call = record.call.take();
             self.apply(&record);
             if let Some(call) = call {
@@ -57,19 +57,19 @@ impl Extend<Record> for Team {
     }
 }
 
-/// What one input led to.
+/// The result of one input.
 #[derive(Debug, Default)]
 pub struct Step {
-    /// To be stored, in order, before any effect is carried out.
+    /// To be stored, in this order, before any effect runs.
     pub records: Vec<Record>,
     pub effects: Vec<Effect>,
-    /// Tasks that this step completed, as they were, with their results: they have left memory.
+    /// Tasks that this step completed, with their results. They have left the board.
     pub completed: Vec<CompletedTask>,
-    /// What this step added to transcripts, to be stored with its records.
+    /// Items that this step added to transcripts, to be stored with the records.
     pub grown: Vec<Grown>,
 }
 
-/// Items behind the first `after` ones of a transcript.
+/// New items of a transcript that had `after` items before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grown {
     pub member: MemberName,
@@ -83,7 +83,7 @@ pub struct CompletedTask {
     pub task: Task,
     pub owner: Party,
     pub result: Arc<str>,
-    /// Who waited for it.
+    /// The tasks that depended on it.
     pub blocks: Vec<TaskId>,
     /// The revision of the completion, and its Unix time in milliseconds.
     pub revision: Revision,
@@ -99,14 +99,14 @@ impl Team {
         turn.finish()
     }
 
-    /// The earliest moment at which something is to happen by itself: then `DeadlineReached` is due.
+    /// The earliest deadline of the team: then the input `DeadlineReached` is due.
     pub fn next_deadline(&self) -> Option<Tick> {
         let lives = self.members.values().map(|member| member.life.deadline());
         let others = self.budget_deadlines().chain([self.requests.deadline()]);
         lives.chain(others).flatten().min()
     }
 
-    /// When the minutes of somebody's work reach a limit.
+    /// When the working minutes of a member or of the team reach a limit.
     pub(crate) fn budget_deadlines(&self) -> impl Iterator<Item = Option<Tick>> {
         let members = self.members.values().map(|member| {
             let budget = member.plan.budget.as_ref()?;
@@ -115,7 +115,7 @@ impl Team {
         members.chain([self.account.deadline(&self.plan.budget)])
     }
 
-    /// The accounts of the whole team, with the members who left it.
+    /// The usage of the whole team, including former members.
     pub fn account(&self) -> (&Account, &Spent) {
         (&self.account, &self.spent)
     }
@@ -128,19 +128,20 @@ impl Team {
         self.revision
     }
 
-    /// The goal that the lead was given last.
+    /// The last goal given to the lead.
     pub fn run(&self) -> Option<&Run> {
         self.run.as_ref()
     }
 
-    /// Whether nobody does anything for the run that is under way, though the lead was told so: it ends no more unless
-    /// somebody speaks to her.
+    /// Whether the run is under way while no member works, although the lead was notified: it cannot end unless the
+    /// lead
+    /// receives a message.
     pub fn is_stalled(&self) -> bool {
         let is_told = |run: &Run| run.is_under_way() && run.told_idle;
         self.run.as_ref().is_some_and(is_told) && !self.is_busy()
     }
 
-    /// Whether any member does something, or is about to.
+    /// Whether any member works or is about to.
     pub(crate) fn is_busy(&self) -> bool {
         self.members.values().any(|member| match &member.life {
             Life::Held { .. } | Life::Stopped => false,
@@ -183,7 +184,7 @@ impl Team {
     }
 
     pub fn lead(&self) -> Option<&Member> {
-        // While a former lead is leaving there may be two.
+        // While a former lead is leaving there can be two leads.
         self.members
             .values()
             .find(|member| member.plan.lead && !member.is_leaving())
@@ -205,7 +206,7 @@ impl Team {
         self.members.values().all(Member::is_stopped)
     }
 
-    /// Whether anything is in progress, or may be taken by a member without anybody's help.
+    /// Whether a task is in progress, or can be claimed by a member without intervention.
     pub fn can_go_on(&self) -> bool {
         self.board.in_progress().next().is_some()
             || self
@@ -214,7 +215,7 @@ impl Team {
                 .any(|member| member.life.may_work() && self.board.next_for(member).is_some())
     }
 
-    /// The first answer to a call, if it was made before with this key.
+    /// The first answer to a call if it repeats an earlier one with the same key.
     ///
     /// # Errors
     /// When the key was used for another call.

@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 
 use agent_team_protocol::id::LaunchId;
 
-/// Milliseconds of `CLOCK_MONOTONIC`: comparable over restarts of the supervisor, void after one of the machine.
+/// Milliseconds of `CLOCK_MONOTONIC`: comparable across restarts of the supervisor, void after a reboot.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Tick(pub u64);
@@ -16,19 +16,19 @@ impl Tick {
         Self(self.0.saturating_add(ms))
     }
 
-    /// Milliseconds from `earlier` to here; 0 when it is later.
+    /// Milliseconds since `earlier`; 0 if it is later.
     pub fn since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
 }
 
-/// When a step happens, and the randomness that it may use.
+/// The time of a step, and the randomness that it may use.
 #[derive(Debug, Clone, Copy)]
 pub struct Context {
     pub now: Tick,
-    /// Unix time in milliseconds, for display alone.
+    /// Unix time in milliseconds, for display only.
     pub wall: u64,
-    /// Fresh random bits for this step: everything random in it is derived from them.
+    /// Fresh random bits for this step; everything random in the step is derived from them.
     pub seed: [u8; 32],
 }
 
@@ -36,9 +36,9 @@ pub struct Context {
 #[derive(Debug)]
 pub(crate) struct Minted {
     pub(crate) launch: LaunchId,
-    /// 256 bits in hexadecimal, for the worker alone.
+    /// 256 bits in hexadecimal, given only to the worker.
     pub(crate) token: String,
-    /// What the journal keeps of it.
+    /// The hash that the journal stores.
     pub(crate) token_hash: TokenHash,
 }
 

@@ -1,14 +1,14 @@
-//! The messages to the user that the user has not read. Called by the team when it applies events.
+//! The messages that the user has not read. Called by the team when it applies events.
 //!
-//! A message is read when a client says so, which `agent-team messages` does, or when the user writes to its sender. The
-//! text is not kept here: the journal has it. Only the newest [`UNREAD_MAX`] messages are kept; an older one counts as
-//! read, so that a user who never looks costs bounded memory.
+//! A message is read when a client reports it, which `agent-team messages` does, or when the user writes to its sender.
+//! The text is in the journal and not here. Only the newest [`UNREAD_MAX`] messages are kept; older ones count as read,
+//! which bounds the memory of a team whose user never looks.
 
 use std::collections::BTreeMap;
 
 use agent_team_protocol::id::{MemberName, MessageId, Party};
 
-/// Unread messages that are kept, at most.
+/// Maximum number of unread messages.
 pub const UNREAD_MAX: usize = 1_000;
 
 /// The unread messages of the user, with their senders.
@@ -30,7 +30,7 @@ impl UserMail {
         self.unread.is_empty()
     }
 
-    /// The newest unread message from this member: what the member asks the user.
+    /// The newest unread message from this member.
     pub fn newest_from(&self, member: &MemberName) -> Option<MessageId> {
         let mut newest_first = self.unread.iter().rev();
         let found =
@@ -56,7 +56,7 @@ impl UserMail {
         }
     }
 
-    /// The user has written to this member, and so has seen what it wrote before.
+    /// The user has written to this member and so has seen the messages from it.
     pub(crate) fn answer(&mut self, member: &MemberName) {
         self.unread
             .retain(|_, from| !matches!(from, Party::Member(name) if name == member));

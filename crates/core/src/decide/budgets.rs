@@ -1,4 +1,4 @@
-//! Budgets: when somebody is told, who waits, and who goes on.
+//! Budgets: warns at 80 % of a limit, blocks members at 100 %, and unblocks them when the limit is raised.
 
 use agent_team_protocol::id::{MemberName, Party};
 
@@ -40,7 +40,7 @@ impl Turn<'_> {
         Ok(Answer::Done.into())
     }
 
-    /// Records whatever stands otherwise than before, and tells of it.
+    /// Records every changed standing and notifies the members and the user.
     pub(super) fn judge_budgets(&mut self) {
         let now = self.context.now;
         let of_team = self
@@ -94,7 +94,8 @@ impl Turn<'_> {
         }
     }
 
-    /// The lead and the person are told. The lead hears nothing of what keeps her from listening.
+    /// Notifies the lead and the user. The lead is not notified of a limit that blocks the lead itself: it could not
+    /// act on it.
     fn tell_standing(&mut self, whose: Option<&MemberName>, measure: Measure, standing: Standing) {
         let Some((account, budget, spent)) = self.accounts(whose) else {
             return;
@@ -116,7 +117,7 @@ impl Turn<'_> {
                 (vec![lead, Party::User], text)
             }
             Standing::Spent => {
-                let who = whose.map_or("everybody who thinks", MemberName::as_str);
+                let who = whose.map_or("every member with a model", MemberName::as_str);
                 let out = crate::budget::OutOfBudget {
                     measure,
                     of: whose.map(|name| name.as_str().into()),
@@ -131,7 +132,7 @@ impl Turn<'_> {
         self.tell(to, text);
     }
 
-    /// The member's accounts, or the team's.
+    /// The usage and limits of the member, or of the team.
     fn accounts(&self, whose: Option<&MemberName>) -> Option<(&Account, &Budget, &Spent)> {
         match whose {
             None => Some((&self.team.account, &self.team.plan.budget, &self.team.spent)),

@@ -1,7 +1,7 @@
-//! Runs that end without an answer because of a caller: the user cancels the goal, or a command that waits for it
-//! reports its failure.
+//! Ends runs without an answer on request: the user cancels the goal, or a command that waits for it reports that it
+//! failed.
 //!
-//! Cancelling leaves the members up. Every open task that members added for the goal is cancelled; the user's own tasks
+//! Cancelling leaves the members up. It cancels every open task that members added for the goal; the user's own tasks
 //! stay as they are.
 
 use agent_team_protocol::id::{Party, RunId};
@@ -26,7 +26,7 @@ impl Turn<'_> {
             self.record(Event::TaskCancelled { task: task.id });
             self.abandon(&Origin::User, task, "the user cancelled the goal");
         }
-        // A round under way ends before its run does.
+        // A round under way must end before its run does.
         self.end_round();
         let mut why = "cancelled by the user".to_owned();
         if !reason.trim().is_empty() {
@@ -41,7 +41,7 @@ impl Turn<'_> {
                 text.push_str(&format!(" Cancelled with it: {}.", ids.join(", ")));
             }
             text.truncate(text.floor_char_boundary(TEXT_MAX));
-            // Urgent: what the model does for the goal is interrupted.
+            // Urgent: it interrupts the model's work on the goal.
             let note = MessageNote::default();
             self.accept(Party::System, vec![lead], text.into(), true, None, note);
         }
@@ -49,7 +49,7 @@ impl Turn<'_> {
         Ok(Answer::Cancelled { run: id, tasks }.into())
     }
 
-    /// Open tasks that members, or the rounds, added during the run.
+    /// Open tasks that members or rounds added during the run.
     fn tasks_of(&self, run: &Run) -> Vec<Task> {
         let is_open = |task: &&Task| match task.outcome {
             Outcome::Pending { .. } | Outcome::InProgress { .. } => true,
@@ -61,7 +61,7 @@ impl Turn<'_> {
         by_members.cloned().collect()
     }
 
-    /// A caller is told that the run has failed, so it is over: the next goal starts another one.
+    /// A caller was told that the run failed, so the run ends here: the next goal starts a new one.
     pub(super) fn run_stuck(&mut self, run: RunId, reason: String) {
         let under_way = self.team.run.as_ref().filter(|it| it.is_under_way());
         if under_way.is_some_and(|under_way| under_way.id == run) {

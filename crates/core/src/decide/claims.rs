@@ -1,8 +1,8 @@
-//! Claims of members: how one starts, moves to a successor launch, and ends without a result.
+//! Claims of members: how a claim starts, moves to a successor launch, and ends without a result.
 //!
 //! Called by the lifecycle, the board's calls and the settling of a step. A task with `rerun = false` starts once: when
-//! its claim ends without a result, the task fails, and only `task retry` makes it pending again. Nothing here can
-//! know whether the worker had really started it, so a claim counts as a start.
+//! its claim ends without a result, the task fails, and only `task retry` makes it pending again. The core cannot know
+//! whether the worker had really started it, so a claim counts as a start.
 
 use std::sync::Arc;
 
@@ -32,13 +32,13 @@ impl Turn<'_> {
         generation
     }
 
-    /// Moves the claims of a member's last launch to the launch that starts now.
+    /// Moves the claims of a member's previous launch to the launch that starts now.
     pub(super) fn renew_claims(&mut self, member: &MemberName) {
         for task in self.claims_of(member) {
             if task.plan.rerun {
                 self.claim_as(&task, Party::Member(member.clone()));
             } else {
-                self.fail_lost(&task, "its process ended");
+                self.fail_lost(&task, "its process exited");
             }
         }
     }
@@ -60,8 +60,9 @@ impl Turn<'_> {
         }
     }
 
-    /// Returns a claim on request. Its owner does not take it again by itself. A task that its owners have released
-    /// too often fails, so that it does not pass between members without end.
+    /// Returns a claim on request. Its owner does not claim it again on its own. A task that its owners have released
+    /// too
+    /// often fails, so that it does not circle between members without end.
     pub(super) fn release_claim(&mut self, by: &Party, task: &Task, note: Arc<str>) {
         if !may_start_again(task) {
             let note = &note[..note.floor_char_boundary(NOTE_MAX)];
@@ -97,7 +98,9 @@ impl Turn<'_> {
         }
     }
 
-    /// Lets others take the pending tasks that are for a member that leaves. What the team file says stays.
+    /// Removes the assignee from pending tasks of a member that leaves, so that others can claim them. Tasks of the
+    /// team file
+    /// keep theirs.
     pub(super) fn free_tasks_for(&mut self, member: &MemberName) {
         let tasks = self.team.board.iter().filter(|task| {
             task.plan.assignee.as_ref() == Some(member)
@@ -121,7 +124,7 @@ impl Turn<'_> {
 
     fn fail_unrepeatable(&mut self, task: &Task, why: &str) {
         let reason = format!(
-            "{why}. Its run may not be repeated (rerun = false); `agent-team task retry {}` starts it again",
+            "{why}. Its run must not be repeated (rerun = false); run `agent-team task retry {}` to start it again",
             task.id
         );
         self.record(Event::TaskFailed {

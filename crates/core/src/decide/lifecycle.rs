@@ -1,4 +1,4 @@
-//! Members from their first launch to their end.
+//! The lifecycle of members: spawn, stop, kill, restart, and the end of launches.
 
 use agent_team_protocol::id::{LaunchId, MemberName, Party};
 
@@ -13,7 +13,7 @@ use crate::refusal::Refused;
 use crate::restarts::{INTENSITY, Verdict};
 use crate::run::Mind;
 
-/// How long a member that is to be restarted may finish what she does, in milliseconds.
+/// How long a member that is restarted on request may take to finish its work, in milliseconds.
 const RESTART_GRACE_MS: u64 = 2_000;
 
 /// How long a worker may take from its last words to its exit, in milliseconds.
@@ -50,11 +50,11 @@ impl Turn<'_> {
             number = number.saturating_add(1);
             let name = format!("{role}-{number}");
             let name: MemberName = name.parse().map_err(|_| Refused::TooLarge {
-                what: "a name made of this role",
+                what: "the member name for this role",
                 bytes: name.len(),
                 limit: agent_team_protocol::id::NAME_MAX,
             })?;
-            // A member of another role may have been given the name.
+            // A member of another role may have this name.
             if self.team.member(&name).is_none() || number == u64::MAX {
                 return Ok(name);
             }
@@ -93,7 +93,12 @@ impl Turn<'_> {
         if member.is_stopped() && !member.plan.lead {
             self.check_room(1)?;
         }
-        self.end(name, RESTART_GRACE_MS, Then::Restart, "it is restarted");
+        self.end(
+            name,
+            RESTART_GRACE_MS,
+            Then::Restart,
+            "it is being restarted",
+        );
         Ok(Answer::Member {
             member: name.clone(),
         }
@@ -128,7 +133,7 @@ impl Turn<'_> {
         }
     }
 
-    /// Stops a spawned member and removes it from the team: its name is free again.
+    /// Stops a spawned member and removes it from the team, which frees its name.
     pub(super) fn remove_member(&mut self, by: &Origin, name: &MemberName, force: bool) -> Decided {
         let member = self.member(name)?;
         if !member.plan.by_hand {
@@ -141,7 +146,7 @@ impl Turn<'_> {
         .into())
     }
 
-    /// Who is to leave the team leaves it, however she is ended.
+    /// A member marked for removal is removed however it ends.
     pub(super) fn stop_or_leave(&self, member: &Member) -> Then {
         if member.is_leaving() {
             Then::Remove
@@ -150,7 +155,7 @@ impl Turn<'_> {
         }
     }
 
-    /// Ends whatever a member is doing, and says what she is to be then. Without grace her tree is killed at once.
+    /// Ends whatever the member does; `then` is its next state. Without grace the process tree is killed immediately.
     pub(super) fn end(&mut self, name: &MemberName, grace_ms: u64, then: Then, reason: &str) {
         let Some(member) = self.team.member(name) else {
             return;
@@ -178,7 +183,7 @@ impl Turn<'_> {
             Life::Ready { launch, .. } | Life::Asked { launch, .. } if grace_ms > 0 => {
                 self.forget_asking(name);
                 if matches!(then, Then::Stop | Then::Remove) {
-                    // Nobody is to answer her any more, and she is not to wait for it.
+                    // The member will not receive another decision, and must not wait for one while it exits.
                     self.withdraw_waiting(name);
                 }
                 let kill_at = self.context.now.after_ms(grace_ms);
@@ -235,7 +240,7 @@ impl Turn<'_> {
         }
     }
 
-    /// From here on nothing of the launch is trusted: its whole tree is killed.
+    /// From here on the launch is not trusted: its whole process tree is killed.
     fn end_launch(&mut self, name: &MemberName, reason: &str, then: Then) {
         let Some(launch) = self
             .team
@@ -276,8 +281,9 @@ impl Turn<'_> {
         });
     }
 
-    /// Her launch never held a task, so that its worker's process is all that there is of it. Who thinks runs programs
-    /// without a task, too.
+    /// Whether the worker is the launch's only process: the launch never held a task. Agents can run programs outside a
+    /// task,
+    /// so a member with a transcript never qualifies.
     fn ran_nothing(&self, member: &Member) -> bool {
         !member.worked
             && member.mind == Mind::default()
@@ -316,7 +322,7 @@ impl Turn<'_> {
         let asked = member.life.then().cloned();
         if let Life::Ready { .. } | Life::Asked { .. } = member.life {
             let then = if let Some(then) = asked {
-                // She was asked to, and does.
+                // The member was asked to stop and now exits.
                 then
             } else if hold {
                 Then::Hold {
@@ -352,7 +358,7 @@ impl Turn<'_> {
             Life::Launching { .. } => {
                 self.end_launch(
                     &name,
-                    "its process ended before it was ready",
+                    "its process exited before it was ready",
                     Then::Recover { ready_since: None },
                 );
             }
@@ -360,14 +366,14 @@ impl Turn<'_> {
                 let then = Then::Recover {
                     ready_since: Some(member.since),
                 };
-                self.end_worker(&name, launch, "its process ended without a word", then);
+                self.end_worker(&name, launch, "its process exited without a reason", then);
             }
             Life::Asked {
                 asked: Asked { then, .. },
                 ..
             }
             | Life::Draining { then, .. } => {
-                self.end_worker(&name, launch, "its process ended", then);
+                self.end_worker(&name, launch, "its process exited", then);
             }
             Life::Ending { .. }
             | Life::Planned
@@ -377,8 +383,9 @@ impl Turn<'_> {
         }
     }
 
-    /// The end of a launch whose worker is gone. When that was all of it, and she is to go on, her successor starts in
-    /// the same step: it waits for no look at processes, and for one commit less.
+    /// Ends a launch whose worker has exited. If the worker was its only process and the member is to continue, the
+    /// successor
+    /// starts in the same step, without a scan for processes and with one commit less.
     fn end_worker(&mut self, name: &MemberName, launch: &LaunchId, reason: &str, then: Then) {
         let was_all = self
             .team
@@ -395,7 +402,7 @@ impl Turn<'_> {
         let Some(name) = self.current(launch) else {
             return;
         };
-        // Said too late, it must not undo that she is ready, or what was decided to follow her end.
+        // A late report must not undo that the worker is ready, nor replace the decided next state.
         if !self
             .team
             .member(&name)
@@ -437,16 +444,16 @@ impl Turn<'_> {
                 Life::Launching { .. } => {
                     self.end_launch(
                         &name,
-                        "it did not get ready in time",
+                        "it did not become ready in time",
                         Then::Recover { ready_since: None },
                     );
                 }
                 Life::Asked { asked, .. } => {
-                    let reason = "it did not say whether it objects to ending";
+                    let reason = "it did not answer the stop request in time";
                     self.end(&name, GRACE_MS, asked.then, reason);
                 }
                 Life::Draining { then, .. } => {
-                    self.end_launch(&name, "it did not end in time", then)
+                    self.end_launch(&name, "it did not exit in time", then)
                 }
                 Life::Cooling { .. } => {
                     self.record(Event::MemberParked {
@@ -488,7 +495,7 @@ impl Turn<'_> {
                     Verdict::After(restart_at) => Next::Cool { restart_at },
                     Verdict::Hold => Next::Hold {
                         reason: format!(
-                            "it died {} times within a minute; the last time {reason}",
+                            "it died {} times within a minute; the last reason: {reason}",
                             INTENSITY + 1
                         )
                         .into(),
@@ -519,7 +526,7 @@ impl Turn<'_> {
         }
     }
 
-    /// A member without a launch, as she is to stay; what she held goes back to the board.
+    /// Enters a lasting state without a launch, and returns the member's claims to the board.
     pub(super) fn park(&mut self, name: &MemberName, next: Next, why: &str) {
         let parked = Event::MemberParked {
             member: name.clone(),

@@ -1,4 +1,4 @@
-//! Messages: who gets one, and when it counts as read.
+//! Messages: who receives one, and when it counts as read.
 
 use std::sync::Arc;
 
@@ -95,7 +95,8 @@ impl Turn<'_> {
         message
     }
 
-    /// A notice from the system. A full inbox turns a member's share of it to the user, so that it is never lost.
+    /// Sends a notice from the system. If a member's inbox is full, the user receives its copy, so that no notice is
+    /// lost.
     pub(super) fn tell(&mut self, to: impl IntoIterator<Item = Party>, text: String) {
         let mut told: Vec<Party> = Vec::new();
         for party in to {
@@ -123,7 +124,7 @@ impl Turn<'_> {
         }
     }
 
-    /// The lead, or the user where there is none.
+    /// The lead, or the user if the team has no lead.
     pub(super) fn lead(&self) -> Party {
         self.team
             .lead()
@@ -147,7 +148,7 @@ impl Turn<'_> {
         }
     }
 
-    /// What a member says that it has read, as far as it was in its inbox.
+    /// Marks the given messages as read, as far as they are in the member's inbox.
     pub(super) fn acknowledge(
         &mut self,
         name: &MemberName,
@@ -169,14 +170,15 @@ impl Turn<'_> {
         let Some(name) = self.current(launch) else {
             return;
         };
-        let fact = format!("{name} does not answer, and is left running");
+        let fact = format!("{name} does not respond and is still running");
         let lead = self.lead();
         if lead != Party::Member(name.clone()) && lead != Party::User {
-            let text =
-                format!("{fact}. stop_teammate ends it, and resume_teammate starts it again");
+            let text = format!(
+                "{fact}. Stop it with stop_teammate, then start it again with resume_teammate"
+            );
             self.tell([lead], text);
         }
-        let text = format!("{fact}. Start it again with: agent-team restart {name}");
+        let text = format!("{fact}. Restart it with: agent-team restart {name}");
         self.tell([Party::User], text);
     }
 

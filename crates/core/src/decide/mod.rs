@@ -1,7 +1,8 @@
-//! Decisions: what an input means, given the state.
+//! Decisions: what an input means in the current state.
 //!
-//! A [`Turn`] is one input's. It reads the team, records events, which are applied at once, and collects effects. A
-//! refusal comes before the first event of its call, so that what is refused changes nothing.
+//! A [`Turn`] handles one input. It reads the team, records events, which are applied immediately, and collects
+//! effects.
+//! A call is refused before its first event, so a refused call changes nothing.
 
 mod budgets;
 mod cancel;
@@ -33,10 +34,10 @@ use crate::refusal::Refused;
 use crate::team::{CompletedTask, Step, Team};
 use crate::time::Context;
 
-/// Longest text of a message, a result, a description or a shell line, in bytes.
+/// Maximum length of a message, a result, a description or a shell line, in bytes.
 const TEXT_MAX: usize = 64 << 10;
 
-/// Longest title, key or label, in bytes.
+/// Maximum length of a title, key or label, in bytes.
 const LABEL_MAX: usize = 1 << 10;
 
 pub(crate) struct Turn<'a> {
@@ -44,14 +45,14 @@ pub(crate) struct Turn<'a> {
     context: &'a Context,
     step: Step,
     launches: u64,
-    /// Something changed that may let somebody start or take a task.
+    /// Something changed that may let a member start or claim a task.
     unsettled: bool,
 }
 
-/// What a call comes to.
+/// The outcome of a call.
 enum Outcome {
     Answered(Answer),
-    /// Its answer follows when a hook has been asked.
+    /// The answer follows after a hook has replied.
     Asked,
 }
 
@@ -258,7 +259,7 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// The lead may do this to everybody but herself.
+    /// The lead may do this to every member except itself.
     fn user_or_lead(
         &self,
         by: &Origin,
@@ -314,7 +315,7 @@ impl<'a> Turn<'a> {
             .ok_or_else(|| Refused::UnknownMember(name.to_string()))
     }
 
-    /// The member whose current launch this is, by name; `None` drops what is stale.
+    /// The member whose current launch this is. `None`: the input is stale and must be dropped.
     fn current(&self, launch: &LaunchId) -> Option<MemberName> {
         self.team
             .member_of(launch)
@@ -346,7 +347,7 @@ fn first_line(text: &str) -> Arc<str> {
     cut(text, 200)
 }
 
-/// The same of why something is not as it should be, which may end with the ways out.
+/// The first line of a reason, which may be longer because it can end with a hint.
 fn reason_line(text: &str) -> Arc<str> {
     cut(text, 600)
 }

@@ -1,4 +1,4 @@
-//! Plans as their members propose them: see [`crate::lock`]. They are decided like every other request.
+//! Plans proposed by members: see [`crate::lock`]. They are decided like every other request.
 
 use std::sync::Arc;
 
@@ -12,7 +12,8 @@ use crate::lock::Proposed;
 use crate::refusal::Refused;
 
 impl Turn<'_> {
-    /// A plan waits for somebody whatever the rules say. It takes the place of the one before, decided or not.
+    /// Adds a plan for approval; rules do not apply to it. It replaces the previous plan, whether that was decided or
+    /// not.
     pub(super) fn propose(&mut self, by: &Origin, digest: Arc<str>, call: Arc<str>) -> Decided {
         let Origin::Member { name, .. } = by else {
             return Err(Refused::NotPermitted("propose for a member"));
@@ -40,7 +41,7 @@ impl Turn<'_> {
         Ok(Answer::Request { request }.into())
     }
 
-    /// Who must plan first does not come past it by saying that all is done.
+    /// A locked member must not bypass its lock by completing the task.
     pub(super) fn check_unlocked(&self, by: &Origin) -> Result<(), Refused> {
         match by {
             Origin::Member { name, .. } if self.member(name)?.is_locked() => {
@@ -50,7 +51,7 @@ impl Turn<'_> {
         }
     }
 
-    /// What she asked for another task, and what she was allowed for it, is nothing for this one.
+    /// Withdraws requests and plans that were made for another task: their approval must not carry over to this one.
     pub(super) fn withdraw_for_task(&mut self, name: &MemberName, task: TaskId) {
         let lock = self.team.member(name).filter(|it| it.plan.must_plan);
         let Some(lock) = lock.map(|member| member.lock) else {

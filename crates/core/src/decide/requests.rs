@@ -1,4 +1,4 @@
-//! Permission requests: asked by members, decided by the user, carried out at most once.
+//! Permission requests: made by members, decided by the user, each consumed at most once.
 
 use std::sync::Arc;
 
@@ -14,14 +14,14 @@ use crate::plan::TeamPlan;
 use crate::refusal::{PLAN_FIRST, Refused};
 use crate::request::{PENDING_MAX, Request, RequestState, Scope};
 
-/// Bytes of a call that can be asked about.
+/// Maximum length of a call, in bytes.
 pub(super) const CALL_MAX: usize = 256 << 10;
 
-/// Why a request is denied by time alone.
+/// The reason of an expired request.
 const NOT_ANSWERED: &str = "not answered in time";
 
 impl Turn<'_> {
-    /// What the rules decide is recorded; the rest waits for somebody. The same call that is still open is the same
+    /// Records what the rules decide; everything else becomes a pending request. A repeated call returns its open
     /// request.
     pub(super) fn ask(
         &mut self,
@@ -36,7 +36,7 @@ impl Turn<'_> {
         };
         check_size("the call", &call, CALL_MAX)?;
         let member = name.clone();
-        // What the rules forbid is told as what they forbid, plan or no plan.
+        // A rule's denial takes precedence over the lock, so that the member sees the rule as the reason.
         let is_denied = matches!(ruling, Ruling::Deny { .. });
         if changes && !is_denied && self.member(name)?.is_locked() {
             let why = PLAN_FIRST.into();
@@ -127,7 +127,7 @@ impl Turn<'_> {
         }
     }
 
-    /// Silence is a denial, where the team has an end for it, and never consent.
+    /// Denies expired requests. A timeout never approves.
     pub(super) fn deny_unanswered(&mut self) {
         let now = self.context.now;
         let due = self.team.requests.pending();
@@ -148,7 +148,7 @@ impl Turn<'_> {
         }
     }
 
-    /// `covers`: what else waits and would not have been asked had this been decided before.
+    /// `covers`: other pending requests that need no decision of their own after this one.
     pub(super) fn decide(
         &mut self,
         by: &Origin,
@@ -160,7 +160,7 @@ impl Turn<'_> {
         let request = self.request(id)?;
         match (by, &decree) {
             (Origin::User, _) => {}
-            // What the user lets her, once, and never for herself.
+            // The lead may approve what the user delegated: once, and never for itself.
             (
                 Origin::Member { name, .. },
                 Decree::Allow {
@@ -169,7 +169,7 @@ impl Turn<'_> {
                     delegated: true,
                 },
             ) if rules.is_empty() && self.member(name)?.plan.lead && request.member != *name => {}
-            // The lead may say no to others, and nothing else.
+            // Without a delegation the lead may only deny, and only requests of others.
             (Origin::Member { name, .. }, Decree::Deny { .. })
                 if self.member(name)?.plan.lead && request.member != *name => {}
             (Origin::Member { .. }, _) => return Err(Refused::NotPermitted("decide requests")),
@@ -261,7 +261,7 @@ impl Turn<'_> {
         }
     }
 
-    /// From here on it is used up.
+    /// Consumes the permission.
     pub(super) fn begin_request(&mut self, by: &Origin, id: RequestId) -> Decided {
         let (request, launch) = self.own_request(by, id)?;
         if request.plan.is_some() || !matches!(request.state, RequestState::Allowed { .. }) {
@@ -305,7 +305,7 @@ impl Turn<'_> {
         Ok(Answer::Done.into())
     }
 
-    /// Nobody waits for it any more.
+    /// The member no longer waits for the decision.
     pub(super) fn withdraw_request(&mut self, by: &Origin, id: RequestId) -> Decided {
         let (request, _) = self.own_request(by, id)?;
         if request.is_open() {
@@ -315,15 +315,16 @@ impl Turn<'_> {
         Ok(Answer::Done.into())
     }
 
-    /// Her turn is over: what she asked in it she waits for no more, and what she was allowed and did not do, she may
-    /// not do later.
+    /// Withdraws the member's open requests at the end of its turn: it no longer waits for decisions, and must not use
+    /// a
+    /// permission from this turn later.
     pub(super) fn withdraw_waiting(&mut self, name: &MemberName) {
         for (request, was_pending) in self.open_requests_of(name) {
             self.withdraw(request, was_pending);
         }
     }
 
-    /// The lead knows the end of a request that was decided.
+    /// Informs the lead only if the request was still pending: the lead already knows the end of a decided one.
     fn withdraw(&mut self, request: RequestId, was_pending: bool) {
         self.record(Event::RequestWithdrawn { request });
         if was_pending {
@@ -344,7 +345,7 @@ impl Turn<'_> {
         }
     }
 
-    /// Each with whether it waits for a decision.
+    /// Each with whether it is still pending.
     fn open_requests_of(&self, name: &MemberName) -> Vec<(RequestId, bool)> {
         let requests = self.team.requests.iter();
         requests
@@ -366,14 +367,14 @@ impl Turn<'_> {
             Origin::Member { name, launch } if request.member == *name => {
                 Ok((request, launch.clone()))
             }
-            // Whose it is, is nobody else's business.
+            // Other members' requests look like unknown ones: a member must not learn about them.
             Origin::Member { .. } => Err(Refused::UnknownRequest(id)),
             Origin::User => Err(Refused::NotPermitted("act for a member")),
         }
     }
 }
 
-/// What became of a request, to be said after its id.
+/// The state of a request, as text after its id.
 fn how(request: &Request) -> String {
     match &request.state {
         RequestState::Pending => "waits for a decision".to_owned(),
@@ -382,6 +383,6 @@ fn how(request: &Request) -> String {
         RequestState::Ended => "was allowed and carried out".to_owned(),
         RequestState::Unknown => "was allowed; whether it was carried out is unknown".to_owned(),
         RequestState::Denied { by, .. } => format!("was denied by {by}"),
-        RequestState::Withdrawn => "was withdrawn: nobody waits for it any more".to_owned(),
+        RequestState::Withdrawn => "was withdrawn: its member no longer waits for it".to_owned(),
     }
 }

@@ -1,4 +1,4 @@
-//! What a new supervisor finds: the same machine with some effects lost, or another boot with every process gone.
+//! Start of a supervisor: repeats effects that may have been lost, or, after a reboot, ends every launch.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ impl Turn<'_> {
         self.unsettled = true;
     }
 
-    /// Ends what the member does and holds it. A member that is stopped, held or leaving stays so.
+    /// Stops the member and holds it. A member that is stopped, held or leaving keeps its state.
     pub(super) fn hold_unreadable(&mut self, name: &MemberName, reason: Arc<str>) {
         let Some(member) = self.team.member(name) else {
             return;
@@ -44,7 +44,7 @@ impl Turn<'_> {
         }
     }
 
-    /// Her tree is gone with the machine. What was decided to follow still follows, except that nothing starts.
+    /// The process tree is gone with the reboot. The decided next state applies, except that nothing starts.
     fn end_by_reboot(&mut self, name: &MemberName) {
         let then = self.team.member(name).and_then(|member| member.life.then());
         let (next, leaves) = match then.cloned() {
@@ -62,7 +62,8 @@ impl Turn<'_> {
         }
     }
 
-    /// What a launch still needs done, derived from its state: after a start nobody knows what was done already.
+    /// Repeats the effects that the state of a launch requires: after a start it is unknown which of them were carried
+    /// out.
     fn derive_effects(&mut self, name: &MemberName) {
         let Some(member) = self.team.member(name) else {
             return;

@@ -1,6 +1,6 @@
-//! Runs that go by rounds: who works next, what becomes of a reply of the lead's model, and when there is no going on.
+//! Runs in rounds: chooses the next member, acts on replies of the lead's model, and fails runs that cannot continue.
 //!
-//! Everything but the replies follows from the state, so nothing is lost with the process that waited for it.
+//! Everything except the replies follows from the state, so a crash loses nothing of a run.
 
 use std::sync::Arc;
 
@@ -17,11 +17,11 @@ use crate::round::{self, Decision, Reply, Round, RoundEnd, Strategy, Wants, Work
 use crate::run::{Failure, Run};
 use crate::task::Outcome;
 
-/// A round's task usually goes before what else waits for its member.
+/// The priority of a round's task: above the usual priorities of the member's other tasks.
 const PRIORITY: i32 = 100;
 
 impl Turn<'_> {
-    /// What the lead's model says to the question of a round.
+    /// Acts on the reply of the lead's model to the question of a round.
     pub(super) fn reply_to_question(
         &mut self,
         by: &Origin,
@@ -29,7 +29,7 @@ impl Turn<'_> {
         round: u32,
         text: &Arc<str>,
     ) -> Decided {
-        self.lead_only(by, "say how a run goes on")?;
+        self.lead_only(by, "decide how a run continues")?;
         check_size("the reply", text, TEXT_MAX)?;
         let question = self.team.question();
         let question = question.filter(|asked| (asked.run, asked.round) == (run, round));
@@ -37,8 +37,7 @@ impl Turn<'_> {
         match question.wants {
             Wants::Decision { .. } => self.decide_round(run, round, text),
             Wants::Synthesis if text.trim().is_empty() => {
-                let reason =
-                    "the lead's model gave no synthesis: its answer was empty, refused or cut off";
+                let reason = "the lead's model returned no synthesis: its reply was empty, refused or cut off";
                 self.fail_run(run, Failure::Stuck, reason.into());
             }
             Wants::Synthesis => self.end_run(run, text.clone()),
@@ -72,7 +71,7 @@ impl Turn<'_> {
         }
     }
 
-    /// Who is meant, if she can be given work; else why not.
+    /// The named member if it can be given work; otherwise the reason.
     fn routable(&self, name: &str) -> Result<MemberName, String> {
         let mut members = self.team.members().filter(|member| takes_part(member));
         let Some(member) = members.find(|member| member.plan.name.as_str() == name) else {
@@ -80,7 +79,7 @@ impl Turn<'_> {
             let known: Vec<&str> = known.map(|member| member.plan.name.as_str()).collect();
             let name = first_line(name);
             return Err(format!(
-                "there is no member {name:?} to be given work; there are: {}",
+                "no member {name:?} can be given work; choose one of: {}",
                 known.join(", ")
             ));
         };
@@ -90,13 +89,13 @@ impl Turn<'_> {
         }
     }
 
-    /// What follows for the run from the state that this step has left.
+    /// Advances the run as far as the state after this step permits.
     pub(super) fn advance_run(&mut self) {
         self.end_round();
         let Some(run) = self.team.run.as_ref().filter(|run| run.is_under_way()) else {
             return;
         };
-        // While the lead is away everybody may be on the way out: the run waits for her.
+        // Without a working lead the whole team may be going down: the run waits for the lead.
         let goes_on = self.team.lead().is_some_and(|lead| lead.life.may_work());
         if !goes_on || run.round_under_way().is_some() {
             return;
@@ -105,7 +104,7 @@ impl Turn<'_> {
         match &self.team.plan.strategy {
             Strategy::Lead => {}
             Strategy::Coordinator { max_rounds } if round > *max_rounds => {
-                let reason = format!("the {max_rounds} rounds of the run are used up");
+                let reason = format!("the run has used all of its {max_rounds} rounds");
                 self.fail_run(id, Failure::MaxRounds, reason);
             }
             Strategy::Coordinator { .. } => {
@@ -120,7 +119,8 @@ impl Turn<'_> {
                 }
                 None if !run.rounds.iter().any(is_completed) => {
                     let reason = self.nobody_works();
-                    let reason = reason.unwrap_or_else(|| "nobody got anything done".to_owned());
+                    let reason =
+                        reason.unwrap_or_else(|| "no member completed any work".to_owned());
                     self.fail_run(id, Failure::Stuck, reason);
                 }
                 None => {}
@@ -128,7 +128,7 @@ impl Turn<'_> {
         }
     }
 
-    /// Why no member can be given work, if none can.
+    /// Why no member can be given work, or `None` if one can.
     fn nobody_works(&self) -> Option<String> {
         let members = self.team.members().filter(|member| takes_part(member));
         let mut reasons = Vec::new();
@@ -137,8 +137,8 @@ impl Turn<'_> {
             reasons.push(format!("{}: {why}", member.plan.name));
         }
         Some(match reasons.is_empty() {
-            true => "the team has no member that thinks but its lead".to_owned(),
-            false => format!("nobody is left to work ({})", reasons.join("; ")),
+            true => "the team has no member with a model besides its lead".to_owned(),
+            false => format!("no member can work ({})", reasons.join("; ")),
         })
     }
 
@@ -187,7 +187,7 @@ impl Turn<'_> {
         }
     }
 
-    /// Ends the round whose task has come to its end, or never will.
+    /// Ends the round whose task has ended or can no longer be claimed.
     pub(super) fn end_round(&mut self) {
         let Some(run) = &self.team.run else { return };
         let Some((round, member, id)) = run.round_under_way() else {
@@ -196,7 +196,7 @@ impl Turn<'_> {
         let (run, member) = (run.id, member.clone());
         let (end, output) = match self.team.board.get(id).map(|task| &task.outcome) {
             None => {
-                // A completed task has left the board, in this very step.
+                // A completed task has left the board in this step.
                 let mut completed = self.step.completed.iter();
                 let completed = completed.find(|completed| completed.task.id == id);
                 let result = completed.map(|completed| completed.result.clone());
@@ -219,7 +219,7 @@ impl Turn<'_> {
         self.round_ended(run, round, member, end, output);
     }
 
-    /// Why a round's pending task is taken by nobody any more, if so.
+    /// Why the pending task of a round will never be claimed, if so.
     fn never_taken(
         &self,
         id: TaskId,
@@ -230,7 +230,7 @@ impl Turn<'_> {
         if taken_from.as_ref() == Some(&assignee) {
             return Some(note.unwrap_or_else(|| "it was released".into()));
         }
-        // A team on its way down takes its run up again when it comes back.
+        // The team is going down: the run continues when it comes back up.
         if !self.team.lead().is_some_and(|lead| lead.life.may_work()) {
             return None;
         }
@@ -259,14 +259,14 @@ impl Turn<'_> {
         self.record(Event::Remembered { key, value });
     }
 
-    /// Another goal takes the run's place: nobody goes on with its round.
+    /// Abandons the round of a run that another goal replaces.
     pub(super) fn abandon_round(&mut self, by: &Origin) {
         let under_way = self.team.run.as_ref().and_then(Run::round_under_way);
         if let Some((_, _, id)) = under_way
             && let Some(task) = self.team.board.get(id).cloned()
         {
             self.record(Event::TaskCancelled { task: id });
-            self.abandon(by, &task, "another goal took its place");
+            self.abandon(by, &task, "another goal replaced it");
         }
     }
 
@@ -291,12 +291,12 @@ impl Turn<'_> {
     }
 }
 
-/// Whether a round may be hers, as far as her kind goes.
+/// Whether the member is of a kind that takes part in rounds.
 pub(crate) fn takes_part(member: &Member) -> bool {
     !member.plan.lead && member.plan.takes.without_run && !member.is_leaving()
 }
 
-/// Why she takes no work up by herself, if she does not.
+/// Why the member claims no work on its own, or `None` if it does.
 fn cannot_work(member: &Member) -> Option<String> {
     if member.life.may_work() {
         return None;

@@ -16,11 +16,11 @@ use crate::run::{MEMORY_KEY_MAX, MEMORY_KEYS_MAX, MEMORY_VALUE_MAX, Memory, Mind
 use crate::task::Outcome;
 use crate::team::Grown;
 
-/// Tasks that a refusal names, at most.
+/// Maximum number of tasks that a refusal names.
 const NAMED_MAX: usize = 20;
 
 impl Turn<'_> {
-    /// `anew`: a run that is under way is abandoned for this one.
+    /// `anew`: abandon a run that is under way in favour of this one.
     pub(super) fn start_run(
         &mut self,
         goal: Arc<str>,
@@ -58,7 +58,7 @@ impl Turn<'_> {
             self.withdraw_waiting(&lead);
         }
         self.tell_budgets(waited);
-        // In rounds her model is asked with the goal in the question.
+        // In rounds the question to the lead's model contains the goal.
         if self.team.plan.strategy == Strategy::Lead {
             self.accept(
                 Party::User,
@@ -130,7 +130,7 @@ impl Turn<'_> {
         if !mind.active
             && let Life::Asked { asked, .. } = self.member(name)?.life.clone()
         {
-            // Her turn is over, and she has said nothing against ending.
+            // The turn is over, and the member did not object to the stop.
             self.end(name, GRACE_MS, asked.then, "it was stopped");
         }
         Ok(Answer::Length {
@@ -139,7 +139,7 @@ impl Turn<'_> {
         .into())
     }
 
-    /// The last words of a turn in which the lead heard nothing of her.
+    /// Sends the last text of a turn to the lead if the member sent it nothing else in that turn.
     fn report(&mut self, name: &MemberName, report: &str) {
         let lead = self.lead();
         if lead == Party::Member(name.clone()) || lead == Party::User {
@@ -172,12 +172,13 @@ impl Turn<'_> {
         }
     }
 
-    /// Tells the lead, once, that nobody does anything: otherwise a run whose lead waits would wait for ever.
+    /// Notifies the lead, once, that no member works. Without the notice a lead that waits for its members would wait
+    /// forever.
     pub(super) fn notice_idleness(&mut self) {
         let Some(run) = &self.team.run else { return };
         let Some(lead) = self.team.lead() else { return };
         if self.team.plan.strategy != Strategy::Lead {
-            // A run that goes by rounds always waits for somebody.
+            // A run in rounds always has a member or a question to wait for.
             return;
         }
         if !run.is_under_way() || run.told_idle || !matches!(lead.life, Life::Ready { .. }) {
@@ -188,17 +189,17 @@ impl Turn<'_> {
         }
         let (run, lead) = (run.id, lead.plan.name.clone());
         let text = match self.unfinished().count() {
-            0 => "Everybody is idle and no task is open. Follow up, or finish the run with your answer.".to_owned(),
+            0 => "All members are idle and no task is open. Follow up, or finish the run with your answer.".to_owned(),
             open => format!(
-                "Everybody is idle, and {open} of the tasks are not finished: list_tasks shows them. Assign, change or \
-                 cancel them, start who may take them, or finish the run."
+                "All members are idle, and {open} of the tasks are not finished: see list_tasks. Assign, change or \
+                 cancel them, start a member that may claim them, or finish the run."
             ),
         };
         self.record(Event::RunIdle { run });
         self.tell([Party::Member(lead)], text);
     }
 
-    /// Tasks that somebody may yet do.
+    /// Tasks that can still be done.
     fn unfinished(&self) -> impl Iterator<Item = TaskId> {
         let open = self.team.board.iter().filter(|task| match task.outcome {
             Outcome::Pending { .. } | Outcome::InProgress { .. } => true,

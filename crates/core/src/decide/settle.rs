@@ -1,4 +1,4 @@
-//! What follows from the state alone, whatever led to it: who may start, and who takes which task.
+//! What follows from the state alone, after every input: launches to start, and tasks to assign.
 
 use agent_team_protocol::id::{MemberName, Party, TaskId};
 
@@ -8,7 +8,7 @@ use crate::event::Event;
 use crate::member::{GIVE_UP_MS, Life};
 
 impl Turn<'_> {
-    /// Runs to a state in which nothing more follows.
+    /// Repeats until nothing more follows.
     pub(crate) fn settle(&mut self) {
         while std::mem::take(&mut self.unsettled) {
             self.start_planned();
@@ -73,11 +73,11 @@ impl Turn<'_> {
             .filter(|member| matches!(member.life, Life::Ready { .. }))
             .filter(|member| !self.team.only_asks(member))
             .filter(|member| self.team.task_of(&member.plan.name).is_none())
-            // What she cannot begin others may.
+            // Leave tasks that this member cannot start for members within their budget.
             .filter(|member| self.team.out_of_budget(member).is_none())
             .map(|member| (member.since, member.plan.name.clone()))
             .collect();
-        // Who has been idle longest chooses first.
+        // The member that has been idle longest chooses first.
         idle.sort_unstable();
         for (_, name) in idle {
             let Some(member) = self.team.member(&name) else {

@@ -1,5 +1,4 @@
-//! Asking a member to end: who is in the middle of something may object, and says why. `down`, `kill` and force ask
-//! nobody.
+//! Stop requests: a member in a turn may object and give a reason. `down`, `kill` and `--force` do not ask.
 
 use std::sync::Arc;
 
@@ -14,7 +13,7 @@ use crate::member::{ANSWER_MS, Asked, GRACE_MS, Life, Then};
 use crate::refusal::Refused;
 
 impl Turn<'_> {
-    /// Whose word it is was looked at; only the user's may be force.
+    /// The caller's permission was checked before; only the user may force a stop.
     pub(super) fn stop(&mut self, by: &Origin, name: &MemberName, force: bool) -> Decided {
         let then = self.stop_or_leave(self.member(name)?);
         self.end_or_ask(by, name, then, force)?;
@@ -24,7 +23,7 @@ impl Turn<'_> {
         .into())
     }
 
-    /// Ends a member, or asks it first where it may object.
+    /// Ends a member, or asks it first if it may object.
     pub(super) fn end_or_ask(
         &mut self,
         by: &Origin,
@@ -33,7 +32,8 @@ impl Turn<'_> {
         force: bool,
     ) -> Result<(), Refused> {
         let member = self.member(name)?;
-        // Who has no turn under way has nothing to object for, and who leads by rounds no words of her own for it.
+        // A member without a turn has nothing to interrupt, and the lead of a team in rounds has no tool to object
+        // with.
         let may_object = member.mind.active && !self.team.only_asks(member) && !force;
         match &member.life {
             Life::Ready { .. } if may_object => self.ask_to_end(by, name, then),
@@ -58,8 +58,8 @@ impl Turn<'_> {
         let launch = launch.id.clone();
         let by = party(by);
         let text = format!(
-            "{by} asks you to end. Call answer_shutdown at once: agree, or object with the reason, which {by} is told. \
-             Without an answer within {} s you are ended all the same.",
+            "{by} asks you to stop. Call answer_shutdown now: agree, or object with a reason, which is sent to {by}. \
+             If you do not answer within {} s, you are stopped anyway.",
             ANSWER_MS / 1_000
         );
         let to = vec![Party::Member(name.clone())];
@@ -83,7 +83,7 @@ impl Turn<'_> {
         });
     }
 
-    /// `None`: she agrees.
+    /// `None`: the member agrees.
     pub(super) fn answer_stop(&mut self, by: &Origin, objection: Option<Arc<str>>) -> Decided {
         let Origin::Member { name, launch } = by else {
             return Err(Refused::NotPermitted("answer for a member"));
@@ -102,11 +102,11 @@ impl Turn<'_> {
             launch: launch.clone(),
             reason: reason.clone(),
         });
-        self.tell([asked.by], format!("{name} objects to ending: {reason}"));
+        self.tell([asked.by], format!("{name} objects to the stop: {reason}"));
         Ok(Answer::Done.into())
     }
 
-    /// What she was asked with, should she not have read it, is nothing for a later launch of hers.
+    /// Marks the stop request as read, so that a later launch of the member does not receive it.
     pub(super) fn forget_asking(&mut self, name: &MemberName) {
         let life = self.team.member(name).map(|member| &member.life);
         let Some(Life::Asked { asked, .. }) = life else {

@@ -1,4 +1,4 @@
-//! The board's calls. Each checks everything before it records anything.
+//! Calls on the board. Each checks everything before it records its first event.
 
 use std::sync::Arc;
 
@@ -18,14 +18,15 @@ use crate::refusal::Refused;
 use crate::run::Run;
 use crate::task::{GraphError, Outcome, REFUSALS_MAX, Task};
 
-/// Longest task, all its texts together, in bytes: with its result, and however its text is escaped, it fits into a
-/// frame.
+/// Maximum size of all texts of a task together, in bytes: with its result, and with every character escaped, a task
+/// still
+/// fits into a frame.
 const PLAN_MAX: usize = 96 << 10;
 
 /// Longest metadata of a task, in bytes.
 const METADATA_MAX: usize = 32 << 10;
 
-/// Blocked tasks that a notice names, at most.
+/// Maximum number of blocked tasks that a notice names.
 const NAMED_MAX: usize = 20;
 
 impl Turn<'_> {
@@ -93,7 +94,8 @@ impl Turn<'_> {
             Origin::User => None,
             Origin::Member { name, .. } => Some(self.member(name)?),
         };
-        // How the tree of one who is ending is searched depends on whether she ever held a task.
+        // A member that is ending must not claim: `ran_nothing` decides from its claims how its process tree is
+        // searched.
         if claimant.is_some_and(|member| !matches!(member.life, Life::Ready { .. })) {
             return Err(Refused::StaleLaunch);
         }
@@ -216,7 +218,7 @@ impl Turn<'_> {
                     reason: reason.as_str().into(),
                     refusals,
                 });
-                self.tell_result(&task, "was refused its completion", &reason, None);
+                self.tell_result(&task, "was refused by the completion hook", &reason, None);
                 return Err(Refused::CompletionRefused {
                     task: task.id,
                     reason,
@@ -224,7 +226,7 @@ impl Turn<'_> {
             }
             Verdict::Unasked | Verdict::Passed | Verdict::Refused(_) => {}
         }
-        // The owner's teammate has run `verify`; nobody has for anybody else, and the user has no teammate.
+        // Only the owner's worker has run `verify`; a completion by the lead or by the user is unverified.
         let by_worker = *by != Origin::User && task.owner() == Some(&party(by));
         let unverified = task.plan.verify.is_some() && !by_worker;
         self.record(Event::TaskCompleted {
@@ -232,12 +234,12 @@ impl Turn<'_> {
             result: result.clone(),
             unverified,
         });
-        self.abandon(by, &task, "it was completed by somebody else");
-        // The hook was asked and refused, or was no longer asked, because it refused too often.
+        self.abandon(by, &task, "the lead or the user completed it");
+        // The hook refused the completion, or was not asked again because it had refused too often.
         let is_against_hook =
             self.team.plan.asks_before_completing && task.refusals >= REFUSALS_MAX;
         let how = match is_against_hook {
-            true => format!("completed against its hook, which refused {REFUSALS_MAX} times"),
+            true => format!("completed although its hook refused {REFUSALS_MAX} times"),
             false => "completed".to_owned(),
         };
         self.tell_result(&task, &how, &result, Some(&party(by)));
@@ -256,7 +258,7 @@ impl Turn<'_> {
             task: task.id,
             reason: reason.clone(),
         });
-        self.abandon(by, &task, "it was failed by somebody else");
+        self.abandon(by, &task, "the lead or the user marked it as failed");
         self.tell_result(&task, "failed", &reason, Some(&party(by)));
         Ok(self.task_answer(task.id))
     }
@@ -270,10 +272,10 @@ impl Turn<'_> {
     }
 
     pub(super) fn retry_task(&mut self, by: &Origin, id: TaskId) -> Decided {
-        let task = self.open_task(id, "tried again")?;
+        let task = self.open_task(id, "retried")?;
         self.check_may_change(by, task)?;
         if !matches!(task.outcome, Outcome::Failed { .. } | Outcome::Cancelled) {
-            return Err(wrong_state(task, "tried again"));
+            return Err(wrong_state(task, "retried"));
         }
         self.record(Event::TaskRetried { task: id });
         Ok(self.task_answer(id))
@@ -293,7 +295,7 @@ impl Turn<'_> {
         Ok(self.task_answer(id))
     }
 
-    /// Takes what a member works on away from her, unless she gave it up herself.
+    /// Tells the owner that it lost the task, unless it gave the task up itself.
     pub(super) fn abandon(&mut self, by: &Origin, task: &Task, reason: &str) {
         if let Some(Party::Member(member)) = task.owner()
             && party(by) != Party::Member(member.clone())
@@ -307,8 +309,9 @@ impl Turn<'_> {
         }
     }
 
-    /// One notice of how a task ended, to the lead and to its creator, but not to who did it. Of a round's the lead's
-    /// model is told with the next question.
+    /// Notifies the lead and the creator how a task ended, except the party that ended it. The end of a round's task is
+    /// part
+    /// of the next question to the lead's model instead.
     pub(super) fn tell_result(&mut self, task: &Task, how: &str, text: &str, by: Option<&Party>) {
         let round = self.team.run.as_ref().and_then(Run::round_under_way);
         if round.is_some_and(|(_, _, id)| id == task.id) {
@@ -346,18 +349,18 @@ impl Turn<'_> {
             return String::new();
         }
         format!(
-            "\nBlocked by it: {}. Retry {id}, or change what they wait for (`after`).",
+            "\nIt blocks {}. Retry {id}, or change their dependencies (`after`).",
             waiting.join(", ")
         )
     }
 
-    /// Warns the lead of other tasks in progress that mean to touch the same files.
+    /// Warns the lead about other tasks in progress that declare overlapping files.
     pub(super) fn warn_of_overlaps(&mut self, task: &Task) {
         let overlaps = self.overlaps(task);
         if !overlaps.is_empty() {
             let others: Vec<String> = overlaps.iter().map(ToString::to_string).collect();
             let text = format!(
-                "{} and {} mean to touch the same files",
+                "{} and {} declare overlapping files",
                 task.id,
                 others.join(", ")
             );
@@ -463,8 +466,9 @@ impl Turn<'_> {
         }
     }
 
-    /// A member writes no shell line that she may not run herself: it is allowed by the rules, or she is carrying out
-    /// what was allowed when she asked.
+    /// A member must not write a shell line that it may not run itself: either the rules allow the line, or the member
+    /// is
+    /// carrying out the request in which it was allowed.
     fn check_lines<'a>(
         &self,
         by: &Origin,
@@ -585,6 +589,6 @@ fn wanted(plan: &TaskPlan) -> String {
     match (&plan.assignee, &plan.role) {
         (Some(member), _) => member.to_string(),
         (None, Some(role)) => format!("the role {role}"),
-        (None, None) => "anybody".to_owned(),
+        (None, None) => "any member".to_owned(),
     }
 }

@@ -1,4 +1,4 @@
-//! `up`: what differs between the team that is and the one that is wanted, and nothing else.
+//! `up`: applies the differences between the current team and the desired one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::plan::{FileTask, MemberPlan, TaskPlan};
 use crate::refusal::Refused;
 use crate::task::{OfFile, Outcome, digest};
 
-/// How long a member whose settings changed, or who left the file, may finish what she does, in milliseconds.
+/// How long a member whose settings changed, or that left the file, may take to finish its work, in milliseconds.
 pub(super) const CHANGE_GRACE_MS: u64 = 5_000;
 
 impl Turn<'_> {
@@ -41,7 +41,7 @@ impl Turn<'_> {
                 &name,
                 CHANGE_GRACE_MS,
                 Then::Remove,
-                "it left the team's file",
+                "it was removed from the team file",
             );
             if was_running {
                 put(Changed::Member(name), ChangeKind::Stopped);
@@ -54,7 +54,12 @@ impl Turn<'_> {
             }
         }
         for name in self.names(comes_back) {
-            self.end(&name, CHANGE_GRACE_MS, Then::Restart, "it is wanted again");
+            self.end(
+                &name,
+                CHANGE_GRACE_MS,
+                Then::Restart,
+                "the team was brought up again",
+            );
             put(Changed::Member(name), ChangeKind::Started);
         }
         let keys: BTreeSet<Arc<str>> = wanted
@@ -102,11 +107,11 @@ impl Turn<'_> {
         Ok(())
     }
 
-    /// Checks every task of the file; gives an order in which each comes after what it waits for.
+    /// Checks every task of the file; returns an order in which each comes after its dependencies.
     fn check_tasks(&self, wanted: &UpPlan) -> Result<Vec<usize>, Refused> {
         let mut places: BTreeMap<&str, usize> = BTreeMap::new();
         for (place, task) in wanted.tasks.iter().enumerate() {
-            // `for` may name a member of the same file, who is not in the team yet.
+            // `for` may name a new member of the same file.
             let plan = TaskPlan {
                 assignee: None,
                 ..task.plan.clone()
@@ -147,7 +152,7 @@ impl Turn<'_> {
         })
     }
 
-    /// Members of the file before that are not in it now.
+    /// Members of the previous file that are missing in this one.
     fn left_members(&self, named: &BTreeSet<MemberName>) -> Vec<MemberName> {
         self.team
             .members()
@@ -178,13 +183,23 @@ impl Turn<'_> {
                 Some(ChangeKind::Started)
             }
             Life::Asked { .. } => {
-                self.end(&name, CHANGE_GRACE_MS, Then::Restart, "it is wanted again");
+                self.end(
+                    &name,
+                    CHANGE_GRACE_MS,
+                    Then::Restart,
+                    "the team was brought up again",
+                );
                 Some(ChangeKind::Started)
             }
             Life::Draining { then, .. } | Life::Ending { then, .. }
                 if matches!(then, Then::Stop | Then::Remove | Then::Hold { .. }) =>
             {
-                self.end(&name, CHANGE_GRACE_MS, Then::Restart, "it is wanted again");
+                self.end(
+                    &name,
+                    CHANGE_GRACE_MS,
+                    Then::Restart,
+                    "the team was brought up again",
+                );
                 Some(ChangeKind::Started)
             }
             Life::Ready { .. } | Life::Launching { .. } if needs_launch => {
@@ -210,7 +225,7 @@ impl Turn<'_> {
         tasks: Vec<FileTask>,
         order: &[usize],
     ) -> Vec<(Arc<str>, ChangeKind)> {
-        // Numbers go by the file's order, whatever depends on what.
+        // Numbers follow the order of the file, regardless of dependencies.
         let first_new = self.team.next_task();
         let mut next = first_new;
         let ids: Vec<TaskId> = tasks
@@ -246,7 +261,7 @@ impl Turn<'_> {
         changes.into_iter().flatten().collect()
     }
 
-    /// The task that stands for this one already: unless it is finished and differs.
+    /// The task on the board that this one is identical to, unless that one is finished and differs.
     fn standing(&self, plan: &TaskPlan) -> Option<TaskId> {
         let (id, same) = match self.team.board.of_file(&plan.key)? {
             OfFile::Open(task) => match task.outcome {
@@ -299,7 +314,7 @@ impl Turn<'_> {
             .into_iter()
             .map(|(task, key, pending)| {
                 if pending {
-                    // Should the file name it again, that is a new task: this one no longer stands for its key.
+                    // If the file names the key again later, that is a new task: this one no longer holds the key.
                     if let Some(plan) = self.team.board.get(task).map(|task| task.plan.clone()) {
                         let plan = TaskPlan {
                             from_file: false,
@@ -317,7 +332,7 @@ impl Turn<'_> {
     }
 }
 
-/// A spawned member that `up` starts again: it ends or has ended with the team, or it is held.
+/// Whether `up` starts a spawned member again: it ended with the team, or it is held.
 fn comes_back(member: &Member) -> bool {
     member.plan.by_hand
         && match &member.life {
@@ -334,7 +349,7 @@ fn comes_back(member: &Member) -> bool {
         }
 }
 
-/// The places in an order in which each comes after those it waits for, or the places of a cycle.
+/// Positions in an order in which each comes after its dependencies, or the positions of a cycle.
 fn dependencies_first(waits: &[Vec<usize>]) -> Result<Vec<usize>, Vec<usize>> {
     #[derive(Clone, Copy, PartialEq)]
     enum Mark {

@@ -1,5 +1,5 @@
-//! The only mutation of a team, by one event at a time. Called by [`Turn`](crate::decide) for what is decided, and by
-//! whoever replays a journal. It decides nothing, refuses nothing and asks nobody: what it is given has happened.
+//! Applies events to the team: the only mutation. Called by the decider for new events, and by replay. It decides and
+//! refuses nothing: an event has already happened.
 
 use agent_team_protocol::id::{MemberName, Party, Revision, RunId, TaskId};
 
@@ -14,9 +14,9 @@ use crate::task::{Outcome, Task};
 use crate::time::Tick;
 
 impl Team {
-    /// The only mutation. Replaying a journal is this alone.
+    /// Applies one event. Replaying a journal calls nothing else.
     ///
-    /// A completed task leaves memory and is returned.
+    /// Returns a completed task, which leaves the board.
     pub fn apply(&mut self, record: &Record) -> Option<Task> {
         self.revision = Revision(self.revision.0 + 1);
         let completed = self.apply_event(record);
@@ -135,7 +135,7 @@ impl Team {
                 None => Life::Ending {
                     launch,
                     process,
-                    reason: "it never was ready".into(),
+                    reason: "it was never ready".into(),
                     then: then.clone(),
                 },
             }),
@@ -281,7 +281,7 @@ impl Team {
             } => {
                 self.last_message = self.last_message.max(message.0);
                 let lane = self.lane(from, *urgent);
-                // Who does not think has no turn to report in.
+                // A command member has no turns, so a report has no turn to attach to.
                 if let Party::Member(name) = from
                     && self
                         .member(name)
@@ -373,7 +373,7 @@ impl Team {
             }),
             Event::CoordinatorDecided { run, decision, .. } => {
                 self.change_run(*run, |run| match decision {
-                    // Her round follows.
+                    // A `RoundStarted` follows.
                     Decision::Member(_) => {}
                     Decision::Done => run.rounds.push(Round::Answered),
                     Decision::Unclear(why) => run.rounds.push(Round::Unclear { why: why.clone() }),
@@ -438,7 +438,7 @@ impl Team {
                 self.memory.insert(key.clone(), value.clone());
             }
 
-            // Of these the journal alone knows.
+            // Stored in the journal only.
             Event::CallAllowed { .. } | Event::CallDenied { .. } => {}
             Event::RequestAsked { member, plan, .. } => {
                 if let (Some(plan), Some(member)) = (plan, self.members.get_mut(member)) {
@@ -564,7 +564,7 @@ impl Team {
         }
     }
 
-    /// Should everybody be idle later, the lead has not been told of that.
+    /// A member works again: if all members become idle later, the lead must be notified again.
     fn somebody_works(&mut self) {
         if let Some(run) = &mut self.run {
             run.told_idle = false;
@@ -579,7 +579,8 @@ impl Team {
         self.keep_time(name, tick);
     }
 
-    /// Her clocks run or stand as what she does now says. To be called after whatever may have changed that.
+    /// Starts or stops the member's clocks according to what it does now. Call it after every change that can affect
+    /// them.
     fn keep_time(&mut self, name: &MemberName, now: Tick) {
         let Some(member) = self.members.get(name) else {
             return;
@@ -613,7 +614,7 @@ impl Team {
         }
     }
 
-    /// A new state of the same launch.
+    /// Enters a new state of the same launch.
     fn relive(
         &mut self,
         name: &MemberName,
@@ -678,7 +679,7 @@ impl Team {
 
 /// The end of a task in one line, such as `T-1 completed: greeting.txt is written`.
 fn report(task: TaskId, how: &str, text: &str) -> String {
-    /// Longest preview, in characters.
+    /// Maximum length of the preview, in characters.
     const PREVIEW: usize = 160;
     let line = text.lines().map(str::trim).find(|line| !line.is_empty());
     let Some(line) = line else {

@@ -110,7 +110,7 @@ fn a_circle_is_refused_and_named() {
     let refused = rig.user(wait_for(one, &[three])).refusal();
     assert_eq!(
         refused.to_string(),
-        "these depend on each other in a circle: T-1 → T-3 → T-2"
+        "dependencies form a cycle: T-1 → T-3 → T-2"
     );
     let refused = rig.user(wait_for(one, &[one])).refusal();
     assert!(matches!(refused, Refused::Cycle(_)), "{refused}");
@@ -124,14 +124,14 @@ fn an_unknown_dependency_is_refused_and_named() {
     let refused = rig.user(wait_for(one, &[TaskId(9)])).refusal();
     assert_eq!(
         refused.to_string(),
-        "T-1 depends on T-9, which is not there"
+        "T-1 depends on T-9, which does not exist"
     );
     let refused = rig
         .user(add_after("Two", &[After::Key("Bild".into())]))
         .refusal();
     assert_eq!(
         refused.to_string(),
-        "Two depends on Bild, which is not there"
+        "Two depends on Bild, which does not exist"
     );
 }
 
@@ -307,8 +307,7 @@ fn a_task_is_freed_from_a_cancelled_one() {
     let cancelled = rig.user(Call::CancelTask { task: first });
     let told = cancelled.told();
     assert!(
-        told.iter()
-            .any(|(_, text)| text.contains("Blocked by it: T-2")),
+        told.iter().any(|(_, text)| text.contains("It blocks T-2")),
         "{told:?}"
     );
     assert!(rig.task(second).is_blocked());

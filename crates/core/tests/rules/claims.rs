@@ -374,7 +374,7 @@ fn two_tasks_in_progress_that_mean_the_same_files_warn_the_lead() {
     assert_eq!(overlaps, []);
     assert_eq!(
         rig.inbox("lead"),
-        [format!("{task} and {one} mean to touch the same files")]
+        [format!("{task} and {one} declare overlapping files")]
     );
 }
 

@@ -140,7 +140,7 @@ fn what_cannot_be_followed_is_put_back_and_costs_a_round() {
     let replies = [
         ("I would ask ada.", "does not begin"),
         ("ROUTE: eve", "no member \"eve\""),
-        ("ROUTE: Ada", "there are: ada, ben"),
+        ("ROUTE: Ada", "choose one of: ada, ben"),
         ("ROUTE: lead", "no member \"lead\""),
     ];
     for (before, (reply, why)) in replies.into_iter().enumerate() {
@@ -283,7 +283,7 @@ fn a_run_that_nobody_can_work_for_fails_with_the_reason() {
     assert_eq!(failure, Failure::Stuck);
     assert_eq!(
         reason,
-        "nobody is left to work (ada: it was stopped; ben: it was stopped)"
+        "no member can work (ada: it was stopped; ben: it was stopped)"
     );
 }
 

@@ -50,12 +50,12 @@ fn who_is_at_work_is_asked_and_an_objection_lets_her_go_on() {
     rig.by("lead", stop("ada", false)).answer();
     assert!(is_asked(&rig));
     let asked = rig.inbox("ada");
-    assert!(asked[0].starts_with("lead asks you to end"), "{asked:?}");
+    assert!(asked[0].starts_with("lead asks you to stop"), "{asked:?}");
     let objected = rig.by("ada", answer(Some("half of it is written")));
     let told = objected.told().pop().map(|(_, text)| text.to_owned());
     assert_eq!(
         told.as_deref(),
-        Some("ada objects to ending: half of it is written")
+        Some("ada objects to the stop: half of it is written")
     );
     assert!(rig.is_ready("ada"));
     assert!(rig.inbox("ada").is_empty(), "it is answered");

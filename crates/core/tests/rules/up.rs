@@ -234,11 +234,11 @@ fn a_bad_file_is_refused_whole_and_says_what_is_wrong_with_it() {
                 ("Lint", &["Build"])
             ]
         )),
-        "these depend on each other in a circle: Build → Test → Lint"
+        "dependencies form a cycle: Build → Test → Lint"
     );
     assert_eq!(
         refuse(with(file(&["ada"]), &[("Test", &["Bild"])])),
-        "Test depends on Bild, which is not there"
+        "Test depends on Bild, which does not exist"
     );
     assert_eq!(
         refuse(with(file(&["ada"]), &[("Build", &[]), ("Build", &[])])),

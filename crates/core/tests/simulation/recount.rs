@@ -114,10 +114,7 @@ fn check_graph(team: &Team) {
     }) {
         left.remove(&free);
     }
-    assert!(
-        left.is_empty(),
-        "these depend on each other in a circle: {left:?}"
-    );
+    assert!(left.is_empty(), "dependencies form a cycle: {left:?}");
 }
 
 fn check_members(team: &Team) {
