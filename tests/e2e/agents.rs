@@ -339,7 +339,7 @@ async fn a_model_is_shown_in_one_form_however_it_is_given() {
     rig.run(["spawn", "worker", "--model", "qwen3"])
         .await
         .expect(2)
-        .says("which provider has \"qwen3\"");
+        .says("the provider of \"qwen3\" is unknown");
 }
 
 #[tokio::test]

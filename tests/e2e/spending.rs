@@ -215,7 +215,7 @@ async fn what_cannot_be_set_is_refused_and_nothing_is_written() {
     let rig = Rig::with_team(TEAM);
     for (key, value, says) in [
         ("modle", "x", "did you mean `model`?"),
-        ("model", "qwen3", "which provider has"),
+        ("model", "qwen3", "is unknown: write provider/"),
         ("members.zoe.model", "openai/x", "there is no member zoe"),
         ("members.lead.role", "poet", "there is no role poet"),
         ("limits.usd", "much", "a number above 0"),

@@ -43,7 +43,7 @@ async fn a_tall_request_in_tmux_needs_every_page() {
 
     // Longer than the pause without a key after which a key counts.
     let pause = Duration::from_millis(600);
-    tmux.until_shown(&pane, "space reads on").await;
+    tmux.until_shown(&pane, "space for more").await;
     for _ in 0..2 {
         press("y").await;
         let decided = timeout(pause, server.asked("ada", 2)).await;

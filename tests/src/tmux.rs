@@ -90,7 +90,7 @@ impl Tmux {
         let what = format!("{prompt:?} in pane {pane}, after every page");
         within(&what, async {
             loop {
-                let page = self.until_any(pane, &[prompt, "space reads on"]).await;
+                let page = self.until_any(pane, &[prompt, "space for more"]).await;
                 let last = page.contains(prompt);
                 let below = newest_pager(&page);
                 pages.push_str(&page);
@@ -123,6 +123,6 @@ impl Tmux {
 
 /// The newest line that says how many lines of a request are below the page.
 fn newest_pager(shown: &str) -> Option<String> {
-    let line = shown.lines().rfind(|line| line.contains("space reads on"));
+    let line = shown.lines().rfind(|line| line.contains("space for more"));
     line.map(str::to_owned)
 }

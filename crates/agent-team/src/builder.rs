@@ -37,7 +37,7 @@ pub enum BuildError {
         source: std::io::Error,
     },
     /// The team file wants what a project may not have by itself.
-    #[error("the team file wants what needs trust:\n{}\nto trust it, give its digest: {digest}", lines.join("\n"))]
+    #[error("the team file needs trust for:\n{}\nto trust it, pass its digest: {digest}", lines.join("\n"))]
     Untrusted { lines: Vec<String>, digest: String },
     /// Another team has this session, in this process or in another one.
     #[error("the session is in use by another team, here or in another process")]
@@ -45,7 +45,7 @@ pub enum BuildError {
     /// The team was refused as it is wanted.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    #[error("the team cannot be started")]
+    #[error("cannot start the team")]
     Start(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
@@ -343,7 +343,7 @@ impl TeamBuilder {
         let session = self.session.clone();
         let store = match (&self.store, session) {
             (None, Some(_)) => {
-                let sentence = "a session is found again in a store: give one with `store`";
+                let sentence = "a session needs a store: set one with `store`";
                 return Err(BuildError::Wanted(vec![sentence.to_owned()]));
             }
             (None, None) => None,

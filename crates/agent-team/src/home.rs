@@ -205,7 +205,7 @@ impl Drop for Home {
         self.line.spawn(async move {
             let down = line.call::<TeamDown>(Down { force: true });
             if !matches!(tokio::time::timeout(DROP_LIMIT, down).await, Ok(Ok(_))) {
-                tracing::warn!(team = %line.team, "was dropped, and did not go down in order");
+                tracing::warn!(team = %line.team, "the team was dropped without an orderly shutdown");
             }
             drop(over);
         });

@@ -76,7 +76,7 @@ impl Hosting {
         if let Some(ended) = ended {
             let left = until.saturating_duration_since(Instant::now());
             if ended.recv_timeout(left) == Err(mpsc::RecvTimeoutError::Timeout) {
-                tracing::error!("a member's thread does not end");
+                tracing::error!("a member's thread did not exit");
                 return false;
             }
         }
@@ -95,13 +95,13 @@ impl Host for Hosting {
         let (crew, launch_file) = (Arc::clone(&self.crew), launch_file.to_owned());
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         let alive = threads.alive.clone();
-        let alive = alive.ok_or_else(|| io::Error::other("the team ends"))?;
+        let alive = alive.ok_or_else(|| io::Error::other("the team is ending"))?;
         let worker = member.clone();
         let work =
             move || async move { work(&crew, &launch_file).await.map_err(|e| e.to_string()) };
         let over = move |worked| {
             if let Err(error) = worked {
-                tracing::error!(member = %worker, error, "its worker cannot work");
+                tracing::error!(member = %worker, error, "the worker failed");
             }
             drop(left);
             drop(alive);

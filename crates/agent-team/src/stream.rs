@@ -17,7 +17,7 @@ use crate::result;
 /// `RUN_FINISHED` carries what [`Team::run`] returns. Dropping the stream does not stop the run.
 ///
 /// [`Team::run`]: crate::Team::run
-#[must_use = "a stream does nothing unless it is polled; the run goes on without"]
+#[must_use = "a stream does nothing unless it is polled; the run continues without it"]
 pub struct RunStream {
     run: RunId,
     /// What is to be yielded next.

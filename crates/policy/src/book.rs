@@ -33,7 +33,7 @@ impl fmt::Display for Source {
             Source::TeamFile => f.write_str("the team file"),
             Source::UserSettings => f.write_str("the user's settings"),
             Source::Grant(request) => write!(f, "grant P-{request}"),
-            Source::Delegation => f.write_str("what the lead may allow"),
+            Source::Delegation => f.write_str("the delegation to the lead"),
         }
     }
 }

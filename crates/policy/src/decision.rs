@@ -173,16 +173,16 @@ impl fmt::Display for Why {
             } => {
                 let does = match effect {
                     Effect::Deny => "denied",
-                    Effect::Ask => "to be asked",
+                    Effect::Ask => "approval required",
                     Effect::Allow => "allowed",
                 };
                 write!(f, "{does} by {rule} ({source})")
             }
-            Why::Exact(source) => write!(f, "exactly this was allowed ({source})"),
+            Why::Exact(source) => write!(f, "this exact call was allowed ({source})"),
             Why::Mode(mode) => write!(f, "in mode {mode}"),
             Why::BuiltIn(why) => f.write_str(why),
             Why::NoRule => f.write_str("no rule allows it"),
-            Why::Complex(why) => write!(f, "no rule can allow it, because it has {why}"),
+            Why::Complex(why) => write!(f, "no rule can allow it: it has {why}"),
         }
     }
 }

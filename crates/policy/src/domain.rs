@@ -26,7 +26,7 @@ impl DomainPattern {
         if !domain.is_ascii() {
             let instead = match to_ascii(domain) {
                 Some(ascii) => format!("`domain:{ascii}`"),
-                None => "the name that begins with `xn--`".to_owned(),
+                None => "the form that begins with `xn--`".to_owned(),
             };
             return Err(Fault::new(
                 at,
@@ -38,8 +38,8 @@ impl DomainPattern {
             Some(domain) => Ok(Self { domain, below }),
             None => Err(Fault::new(
                 at,
-                "it is no host's name",
-                "`domain:example.com`, or `domain:*.example.com` for what is below it",
+                "invalid host name",
+                "`domain:example.com`, or `domain:*.example.com` for its subdomains",
             )),
         }
     }

@@ -35,11 +35,11 @@ impl PathPattern {
             (Base::Home, 2)
         } else if let Some(rest) = text.strip_prefix('/') {
             let instead = format!("`//{rest}` from the root, or `{rest}` from the project");
-            let what = "one `/` could mean the project or the root";
+            let what = "a single leading `/` is ambiguous";
             return Err(Fault::new(0, what, instead));
         } else if text.starts_with('~') {
-            let what = "other people's homes are not known";
-            return Err(Fault::new(0, what, "`//` and the whole path"));
+            let what = "other users' home directories are not supported";
+            return Err(Fault::new(0, what, "`//` and the full path"));
         } else {
             (Base::Project, 0)
         };
@@ -86,8 +86,8 @@ impl PathPattern {
                 .map_err(|error| {
                     Fault::new(
                         begin,
-                        format!("it is no pattern: {}", error.kind()),
-                        "a path, with `*` or `**` where anything may stand",
+                        format!("invalid pattern: {}", error.kind()),
+                        "a path, with `*` or `**` as wildcards",
                     )
                 })
         };
@@ -134,7 +134,7 @@ fn check(text: &str, begin: usize) -> Result<(), Fault> {
         if part == ".." {
             return fault(
                 "`..` never matches: paths are compared without it",
-                "`//` and the whole path",
+                "`//` and the full path",
             );
         }
         if part == "." && at > begin {
@@ -142,8 +142,8 @@ fn check(text: &str, begin: usize) -> Result<(), Fault> {
         }
         if part.contains("**") && part != "**" {
             return fault(
-                "`**` stands for whole directories",
-                "`src/**` for what is below src, `src*` for names that begin so",
+                "`**` matches whole path components only",
+                "`src/**` for everything below src, `src*` for names that start with src",
             );
         }
         if let Some(odd) = part.find('\\') {
@@ -154,7 +154,7 @@ fn check(text: &str, begin: usize) -> Result<(), Fault> {
             ));
         }
         if part.starts_with('!') {
-            return fault("a rule has no exceptions", "a rule under `deny` or `ask`");
+            return fault("rules cannot be negated", "a rule under `deny` or `ask`");
         }
         at += part.len() + 1;
     }

@@ -74,7 +74,7 @@ impl Judge<'_> {
                 rule.fits_mcp(&tool, reach)
             })],
             Action::Own => {
-                let why = Why::BuiltIn("it touches nothing but the member's own");
+                let why = Why::BuiltIn("it affects only the member's own state");
                 vec![self.tool(Ruling::Allow, why)]
             }
             Action::Unknown => {
@@ -84,7 +84,7 @@ impl Judge<'_> {
         };
         let runs = matches!(self.call.action(), Action::Run(_)) || self.call.runs_git();
         let beyond = [
-            (runs && !self.call.confined).then_some("no sandbox holds it"),
+            (runs && !self.call.confined).then_some("no sandbox"),
             (!self.call.environment.is_empty()).then_some("a changed environment"),
         ];
         for complex in beyond.into_iter().flatten() {
@@ -212,7 +212,7 @@ impl Judge<'_> {
             return (Ruling::Deny, mode);
         }
         if findings.protected {
-            let why = "it decides about us, about other tools, about what a shell does next, or is a trusted script";
+            let why = "it configures agent-team, other tools or a shell, or is a trusted script";
             return (Ruling::Ask, Why::BuiltIn(why));
         }
         if self.mode == Mode::Bypass {

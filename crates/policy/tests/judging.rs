@@ -134,10 +134,7 @@ fn what_no_sandbox_would_hold_is_not_covered_by_a_rule() {
     make.confined = false;
     let decision = book.judge(&make, &ground(), Mode::Default);
     assert_eq!(decision.ruling, Ruling::Ask);
-    assert!(
-        decision.to_string().contains("no sandbox holds it"),
-        "{decision}"
-    );
+    assert!(decision.to_string().contains("no sandbox"), "{decision}");
     assert_eq!(
         book.judge(&make, &ground(), Mode::Bypass).ruling,
         Ruling::Allow

@@ -19,7 +19,7 @@ pub enum FrameError {
     TooLong(usize),
     #[error("a frame nests deeper than {DEPTH_MAX}")]
     TooDeep,
-    #[error("a frame is not valid UTF-8, or holds a NUL")]
+    #[error("a frame is not valid UTF-8, or contains a NUL")]
     NotText,
 }
 

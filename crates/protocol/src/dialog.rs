@@ -143,13 +143,13 @@ impl Dialog {
     pub fn pager(&self, below: usize) -> String {
         let request = self.request;
         let lines = if below == 1 { "line" } else { "lines" };
-        format!("{request}: {below} more {lines} · space reads on · esc later ▸ ")
+        format!("{request}: {below} more {lines} · space for more · esc later ▸ ")
     }
 
     /// In place of the prompt, where no row of it can be shown.
     pub fn no_room(&self) -> String {
         let request = self.request;
-        format!("{request}: no room for it · agent-team requests show {request} ▸ ")
+        format!("{request}: does not fit here · agent-team requests show {request} ▸ ")
     }
 
     /// In place of the prompt.
@@ -178,7 +178,7 @@ pub fn text(view: &RequestView) -> String {
     let mut text = format!("── {} {} {does}: {}", view.id, view.member, view.whole());
     if view.plan.is_some() {
         text.push_str(&format!(
-            "\n  with what is to be different: agent-team requests deny {} --reason \"…\"",
+            "\n  to ask for changes: agent-team requests deny {} --reason \"…\"",
             view.id
         ));
     }

@@ -40,7 +40,7 @@ pub const CUSTOM: [CustomEvent; 11] = [
     custom(
         "messages_read",
         "{messages}",
-        "this member, or the user where none is named, has read these messages",
+        "this member (the user if none is named) has read these messages",
     ),
     custom(
         "task_refused",
@@ -65,7 +65,7 @@ pub const CUSTOM: [CustomEvent; 11] = [
     custom(
         "memory",
         "{key, value}",
-        "the team's memory holds this value under this key",
+        "the value of this key in the team's memory was set",
     ),
     custom(
         "coordinator_decision",
@@ -85,7 +85,7 @@ pub const CUSTOM: [CustomEvent; 11] = [
     custom(
         "event",
         "an event of the journal",
-        "this build does not know the event",
+        "an event that this build does not know",
     ),
 ];
 

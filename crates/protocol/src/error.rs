@@ -44,7 +44,7 @@ impl Refusal {
     pub fn invalid_params(method: &str, error: &serde_json::Error) -> Self {
         Self::new(
             ErrorCode::InvalidParams,
-            format!("the parameters of {method} do not fit: {error}"),
+            format!("invalid parameters for {method}: {error}"),
         )
     }
 

@@ -163,13 +163,13 @@ pub enum ModelNameError {
     Empty,
     #[error("no provider is called \"{0}\": there are {1}")]
     UnknownProvider(String, String),
-    #[error("which provider has \"{0}\"? Write provider/{0}, with one of {1}")]
+    #[error("the provider of \"{0}\" is unknown: write provider/{0}, with one of {1}")]
     WhoseIsIt(String, String),
-    #[error("{0} which model? Write {0}/<model>")]
+    #[error("{0} needs a model: write {0}/<model>")]
     NoModel(String),
-    #[error("replay: what? Write replay:<file>")]
+    #[error("replay: needs a file: write replay:<file>")]
     NoFile,
-    #[error("a model's name holds no spaces or control characters: \"{0}\"")]
+    #[error("a model's name cannot contain spaces or control characters: \"{0}\"")]
     Characters(String),
 }
 
@@ -304,12 +304,12 @@ mod tests {
     fn what_names_no_model_is_told_what_would() {
         for (written, says) in [
             ("", "anthropic/claude-sonnet-4-6"),
-            ("qwen3", "Write provider/qwen3, with one of "),
-            ("openai", "openai which model?"),
-            ("openai/", "openai which model?"),
+            ("qwen3", "write provider/qwen3, with one of "),
+            ("openai", "openai needs a model"),
+            ("openai/", "openai needs a model"),
             ("replay:", "replay:<file>"),
-            ("openai/gpt 5", "holds no spaces"),
-            ("openai/gpt\u{1b}[2J", "holds no spaces"),
+            ("openai/gpt 5", "cannot contain spaces"),
+            ("openai/gpt\u{1b}[2J", "cannot contain spaces"),
             ("gpt-5\u{202e}/x", "no provider is called"),
         ] {
             let error = canonical(written);

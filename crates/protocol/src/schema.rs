@@ -44,7 +44,7 @@ fn schema() -> String {
         .collect();
     let document = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "What crosses the supervisor's socket: one JSON-RPC 2.0 frame a line",
+        "title": "Supervisor socket protocol: one JSON-RPC 2.0 frame per line",
         "protocol": PROTOCOL.max,
         "error": generator.subschema_for::<WireError>(),
         "methods": methods,

@@ -427,7 +427,7 @@ impl Engine {
         match self {
             Self::Command => "agent-teammate",
             Self::Native => "agent-teammate-native",
-            Self::Unknown => "the program of a newer version",
+            Self::Unknown => "an unknown worker (newer version)",
         }
     }
 }

@@ -165,7 +165,7 @@ impl Placement {
             Self::Iterm => "in iTerm2",
             Self::Headless => "headless",
             Self::Hosted => "hosted",
-            Self::Unknown => "in a place of a newer version",
+            Self::Unknown => "in an unknown place (newer version)",
         }
     }
 
@@ -415,7 +415,7 @@ pub enum RunState {
     Failed,
     /// The user cancelled it.
     Cancelled,
-    /// The team went down, or another goal took its place.
+    /// The team went down, or another goal replaced it.
     Abandoned,
     #[serde(other)]
     Unknown,

@@ -80,7 +80,7 @@ impl TeamLock {
         // One length, so that a crash leaves one of the two.
         let text = format!("{revision:020} {}\n", self.boot);
         if let Err(error) = self.file.overwrite(&text) {
-            tracing::warn!(file = %self.path.display(), %error, "cannot note the newest revision");
+            tracing::warn!(file = %self.path.display(), %error, "cannot record the newest revision");
         }
     }
 

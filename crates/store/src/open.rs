@@ -240,7 +240,7 @@ fn look(file: &Path) -> Result<Option<Connection>, OpenError> {
         return match length(&beside(file, "-wal"))? {
             0 => Ok(None),
             _ => Err(read(ReadError::Damaged(
-                "it is gone, its write-ahead log is not".into(),
+                "it is missing, but its write-ahead log exists".into(),
             ))),
         };
     }
@@ -304,7 +304,7 @@ fn stored_identity(connection: &Connection) -> Result<Option<TeamIdentity>, Read
     else {
         return Ok(None);
     };
-    let damaged = || ReadError::Damaged("it does not say whose it is".into());
+    let damaged = || ReadError::Damaged("it does not name its team".into());
     let team = String::from_utf8(team)
         .ok()
         .and_then(|text| TeamId::from_directory_name(&text))

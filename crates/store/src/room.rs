@@ -92,7 +92,7 @@ impl Room {
     pub(crate) fn spend(&mut self) -> bool {
         self.state = State::Short;
         disk::release(&self.file).unwrap_or_else(|error| {
-            tracing::error!(reserve = %self.file.display(), %error, "cannot give the reserve back");
+            tracing::error!(reserve = %self.file.display(), %error, "cannot free the disk reserve");
             false
         })
     }
@@ -100,7 +100,7 @@ impl Room {
     fn regain(&mut self) -> bool {
         if fits(&self.file, RESERVE + MARGIN) && self.spend() && fits(&self.file, RESERVE) {
             self.state = State::Reserved;
-            tracing::info!(reserve = %self.file.display(), "there is room on the disk again");
+            tracing::info!(reserve = %self.file.display(), "the disk has room again");
         }
         self.is_ample()
     }
@@ -119,7 +119,7 @@ fn fits(file: &Path, bytes: u64) -> bool {
             false
         }
         Err(error) => {
-            tracing::warn!(reserve = %file.display(), %error, "cannot keep a reserve for a full disk");
+            tracing::warn!(reserve = %file.display(), %error, "cannot create the reserve file for a full disk");
             true
         }
     }

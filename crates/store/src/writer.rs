@@ -64,13 +64,13 @@ pub struct Committed {
 /// Why a batch is not stored. Nothing of it was acknowledged; after `Moved` and `Broken` it may be found all the same.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CommitError {
-    #[error("no room is left on the disk of {}", .0.display())]
+    #[error("cannot store in {}: the disk is full", .0.display())]
     Full(PathBuf),
     /// Final.
-    #[error("the team's database is not where it was, nothing can be stored any more")]
+    #[error("cannot store: the team's database was moved or deleted")]
     Moved(#[source] Arc<Moved>),
     /// Final: a write or a sync failed, or the file is damaged. Open it anew, in another process.
-    #[error("the disk failed to store {}", .file.display())]
+    #[error("cannot store in {}: the disk reported an error", .file.display())]
     Broken {
         file: PathBuf,
         source: Arc<rusqlite::Error>,
@@ -78,7 +78,7 @@ pub enum CommitError {
     #[error("a batch begins at revision {found} where {expected} is next")]
     OutOfOrder { expected: u64, found: u64 },
     /// For now.
-    #[error("another program has {} locked", .0.display())]
+    #[error("cannot store in {}: another program holds its lock", .0.display())]
     Locked(PathBuf),
     /// For now: memory is short, for one.
     #[error("cannot store in {}", .file.display())]
@@ -251,7 +251,7 @@ impl Writer {
             })
             .and_then(|()| self.connection.close().map_err(|(_, error)| error));
         if let Err(error) = closed {
-            tracing::warn!(file = %self.files[0].0.display(), %error, "the journal was left with its write-ahead log");
+            tracing::warn!(file = %self.files[0].0.display(), %error, "cannot truncate the write-ahead log");
         }
     }
 

@@ -19,13 +19,13 @@ impl Judge<'_> {
             Err(complex) => return (vec![self.complex(text, complex.why)], None),
         };
         let Some((to, moved)) = moves(&line) else {
-            let why = "a `cd` that is not at its beginning, or not followed by `&&`";
+            let why = "a `cd` that is not at the start or is not followed by `&&`";
             return (vec![self.complex(text, why)], None);
         };
         let mut parts = Vec::new();
         if !self.call.directory.is_inside(self.ground) {
             let mut findings = Findings::new(Changes::Anything);
-            findings.complex = Some("a directory outside of the project");
+            findings.complex = Some("a directory outside the project");
             parts.push(self.settle(What::Text(text.to_owned()), findings));
         }
         for step in &line.steps[..moved] {
@@ -104,7 +104,7 @@ impl Judge<'_> {
         findings.deny = self.forbids(Effect::Deny, command, to, standing);
         findings.ask = self.forbids(Effect::Ask, command, to, standing);
         findings.complex = (standing.piped && program::runs_input(argv))
-            .then_some("a pipe into a program that runs what it reads");
+            .then_some("a pipe into a program that runs its input");
         findings.protected = program::writes(argv)
             && self
                 .paths(argv, to)
@@ -113,7 +113,7 @@ impl Judge<'_> {
             .book
             .find(Effect::Allow, |rule| rule.allows_command(argv, standing))
             .map(why)
-            .or_else(|| says.then_some(Why::BuiltIn("it only says something")));
+            .or_else(|| says.then_some(Why::BuiltIn("it only prints")));
         self.settle(What::Command(argv.clone()), findings)
     }
 

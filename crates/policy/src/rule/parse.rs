@@ -69,8 +69,9 @@ fn pattern(text: &str, effect: Effect) -> Result<Pattern, Fault> {
     if let Some((specifier, at)) = specifier
         && specifier.trim().is_empty()
     {
-        let instead = format!("`{tool}` for all of it, or say what between the parentheses");
-        return Err(Fault::new(at, "nothing fits an empty specifier", instead));
+        let instead =
+            format!("`{tool}` to match all calls, or put a specifier between the parentheses");
+        return Err(Fault::new(at, "an empty specifier never matches", instead));
     }
     let inside = |(text, at): (&str, usize), parse: fn(&str) -> Result<PathPattern, Fault>| {
         parse(text).map_err(|fault| fault.after(at))
@@ -98,7 +99,7 @@ fn pattern(text: &str, effect: Effect) -> Result<Pattern, Fault> {
             let Some(domain) = text.strip_prefix("domain:") else {
                 return Err(Fault::new(
                     at,
-                    "only hosts are compared",
+                    "only hosts can be matched",
                     "`WebFetch(domain:example.com)`",
                 ));
             };
@@ -109,20 +110,16 @@ fn pattern(text: &str, effect: Effect) -> Result<Pattern, Fault> {
         }
         "WebSearch" => match specifier {
             None => Ok(Pattern::Search),
-            Some((_, at)) => Err(Fault::new(
-                at,
-                "searches are allowed or forbidden whole",
-                "`WebSearch`",
-            )),
+            Some((_, at)) => Err(Fault::new(at, "searches cannot be narrowed", "`WebSearch`")),
         },
         "Plan" => match (specifier, effect) {
             (None, Effect::Allow) => Ok(Pattern::Plan),
             (None, Effect::Deny | Effect::Ask) => Err(Fault::new(
                 0,
-                "somebody decides about every plan anyway",
+                "every plan needs a decision anyway",
                 "nothing, or `Plan` in `approve`",
             )),
-            (Some((_, at)), _) => Err(Fault::new(at, "plans are approved whole", "`Plan`")),
+            (Some((_, at)), _) => Err(Fault::new(at, "plans cannot be narrowed", "`Plan`")),
         },
         tool if tool.starts_with("mcp__") => mcp(tool, specifier),
         tool => Err(unknown(tool)),
@@ -132,7 +129,7 @@ fn pattern(text: &str, effect: Effect) -> Result<Pattern, Fault> {
 fn unknown(tool: &str) -> Fault {
     let fold = |(foreign, _): &&(&str, &str)| foreign.eq_ignore_ascii_case(tool);
     if let Some((_, ours)) = FOREIGN.iter().find(fold) {
-        let what = format!("{ours} covers every way of doing this");
+        let what = format!("rules use {ours} for this tool");
         return Fault::new(0, what, format!("`{ours}`, or `{ours}(…)`"));
     }
     if let Some(ours) = TOOLS.iter().find(|ours| ours.eq_ignore_ascii_case(tool)) {
@@ -153,7 +150,7 @@ fn mcp(tool: &str, specifier: Option<(&str, usize)>) -> Result<Pattern, Fault> {
     if let Some((_, at)) = specifier {
         return Err(Fault::new(
             at,
-            "MCP tools are allowed or forbidden whole",
+            "MCP tools cannot be narrowed",
             format!("`{tool}`"),
         ));
     }
@@ -164,7 +161,7 @@ fn mcp(tool: &str, specifier: Option<(&str, usize)>) -> Result<Pattern, Fault> {
     if let Some(odd) = rest.find(|c| !plain(c)) {
         return Err(Fault::new(
             "mcp__".len() + odd,
-            "no server or tool has this in its name",
+            "names of servers and tools do not contain this",
             "`mcp__<server>__<tool>`, or `mcp__<server>` for all of its tools",
         ));
     }
@@ -177,7 +174,7 @@ fn mcp(tool: &str, specifier: Option<(&str, usize)>) -> Result<Pattern, Fault> {
     }
     Err(Fault::new(
         "mcp__".len(),
-        "it names no server or no tool",
+        "the name of the server or the tool is missing",
         "`mcp__<server>__<tool>`, or `mcp__<server>` for all of its tools",
     ))
 }
@@ -197,18 +194,18 @@ fn command(text: &str, effect: Effect) -> Result<CommandPattern, Fault> {
                 body[..complex.at].trim_end()
             )
         } else {
-            "one command of plain words, with odd characters in single quotes".to_owned()
+            "one command of plain words, with special characters in single quotes".to_owned()
         };
-        let what = format!("it never fits, because it has {}", complex.why);
+        let what = format!("it never matches: it has {}", complex.why);
         Fault::new(complex.at, what, instead)
     })?;
     let mut commands = line.commands();
     let (Some(command), None) = (commands.next(), commands.next()) else {
-        let what = "it never fits: each command of a line is judged by itself";
+        let what = "it never matches: each command of a line is checked separately";
         return Err(Fault::new(0, what, "one rule for each command"));
     };
     if !command.redirects.is_empty() {
-        let what = "it never fits: where output goes is judged as a change of that file";
+        let what = "it never matches: a redirection is checked as a write to its file";
         return Err(Fault::new(
             0,
             what,
@@ -218,13 +215,13 @@ fn command(text: &str, effect: Effect) -> Result<CommandPattern, Fault> {
     let words = command.argv.clone();
     if effect == Effect::Allow && more && !program::may_be_plain(&words) {
         let what = format!(
-            "`{}` runs what its arguments say, which no beginning of a command tells",
+            "`{}` can run code that its arguments give, so a prefix is not specific enough",
             words[0]
         );
         let instead = match words[0].as_str() {
             "cd" => "nothing: `cd` within the project needs no rule".to_owned(),
             _ => format!(
-                "the whole command without `:*`, or the program that it runs too, as in `Bash({body} ls:*)`"
+                "the whole command without `:*`, or include the program that it runs, as in `Bash({body} ls:*)`"
             ),
         };
         return Err(Fault::new(0, what, instead));

@@ -22,7 +22,7 @@ pub(super) fn check(bytes: &[u8]) -> Result<&str, Complex> {
             '\n' | '\t' => continue,
             '\0' => "a NUL",
             c if c.is_control() => "a control character",
-            c if c.is_whitespace() && c != ' ' => "white space that is not a blank",
+            c if c.is_whitespace() && c != ' ' => "white space other than a space",
             c if is_deceptive(c) => "an invisible character, or one that changes the order of text",
             _ => continue,
         };

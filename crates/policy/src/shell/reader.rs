@@ -157,10 +157,10 @@ impl Reader<'_> {
             return Ok(Redirect { fd, to });
         }
         let Token::Word(word) = self.token()? else {
-            return Err(complex(at, "a redirection to nothing"));
+            return Err(complex(at, "a redirection without a target"));
         };
         if word.text.is_empty() {
-            return Err(complex(at, "a redirection to nothing"));
+            return Err(complex(at, "a redirection without a target"));
         }
         let to = match kind {
             Kind::Read => Target::Read(word.text),
@@ -216,11 +216,11 @@ impl Reader<'_> {
             let same = match self.peek() {
                 Some('1') => 1,
                 Some('2') => 2,
-                _ => return Err(complex(at, "`>&` to something else than 1 or 2")),
+                _ => return Err(complex(at, "`>&` to a target other than 1 or 2")),
             };
             self.at += 1;
             if self.peek().is_some_and(|c| !ends_word(c)) {
-                return Err(complex(at, "`>&` to something else than 1 or 2"));
+                return Err(complex(at, "`>&` to a target other than 1 or 2"));
             }
             Kind::Fd(same)
         } else if self.takes(">>") {

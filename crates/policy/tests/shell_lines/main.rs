@@ -109,7 +109,7 @@ fn a_decision_tells_which_rule_of_which_source_decided() {
          allow  cd src: it stays in the project\n  \
          allow  cargo test: allowed by Bash(cargo test:*) (the team file)\n  \
          deny   curl x: denied by Bash(curl:*) (the team file)\n  \
-         ask    sh: no rule can allow it, because it has a pipe into a program that runs what it reads\n  \
+         ask    sh: no rule can allow it: it has a pipe into a program that runs its input\n  \
          ask    write src/log: no rule allows it"
     );
     let complex = judged("echo $X", Mode::Default);

@@ -333,7 +333,7 @@ impl Envelopes {
             }
             Fact::RunAbandoned { run } => {
                 let abandoned = AgUi::RunError {
-                    message: format!("{run} was given up for another goal"),
+                    message: format!("{run} was replaced by another goal"),
                     code: Some("abandoned".to_owned()),
                     timestamp: origin.timestamp,
                 };

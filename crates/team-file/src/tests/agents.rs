@@ -259,7 +259,7 @@ fn what_cannot_be_thought_is_told_with_its_place() {
         ),
         (
             format!("{ada}model = \"gpt 5\""),
-            "team.toml:3:9: `model`: a model's name holds no spaces or control characters: \"gpt 5\" | write provider/model, such as \"anthropic/claude-sonnet-4-6\", or \"replay:FILE\"",
+            "team.toml:3:9: `model`: a model's name cannot contain spaces or control characters: \"gpt 5\" | write provider/model, such as \"anthropic/claude-sonnet-4-6\", or \"replay:FILE\"",
         ),
         (
             format!("{ada}model = \"replay:runs/one.jsonl\""),

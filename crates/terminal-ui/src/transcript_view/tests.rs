@@ -398,7 +398,7 @@ fn a_key_on_the_first_page_says_that_there_is_more() {
     terminal.process(&bytes);
     let seen = terminal.screen().contents();
     assert!(seen.contains("touch PWN"), "{seen}");
-    assert!(seen.contains("more lines · space reads on"), "{seen}");
+    assert!(seen.contains("more lines · space for more"), "{seen}");
 }
 
 /// Something that happens to a transcript.
