@@ -252,9 +252,9 @@ pub(crate) fn work(goal: &str, instructions: &str, rounds: &[Round], max: usize)
 }
 
 const WORDS: &str = "\
-The team works on its goal in rounds, and this round is yours. Call complete_task with what you did and what you found: \
-the lead and the other members see only this result. Nobody answers questions during a round: decide open points yourself \
-and state your decisions in the result.";
+The team works on its goal in rounds, and this round is yours. Call complete_task with what you did and what you \
+found: the lead and the other members see only this result. Nobody answers questions during a round: decide open \
+points yourself and state your decisions in the result.";
 
 /// Cuts the texts to `total` bytes together. A text shorter than its share leaves the rest to the longer ones.
 fn fitting<'a>(texts: &[&'a str], total: usize) -> Vec<&'a str> {

@@ -1,28 +1,28 @@
-//! Who of a team waits for the person, for what, and who longest. Called by whoever points at them: `next`, `top`, and
-//! the supervisor for tmux's status line. Pure.
+//! Which members need the user, why, and in which order. Called by `next`, `top`, and the supervisor for tmux's status
+//! line. Pure.
 
 use crate::MemberName;
 use crate::request::RequestView;
 use crate::view::{MemberState, MemberView, Waiting};
 
-/// Members that [`summary`] names; the others are counted.
+/// Members that [`summary`] names; the others are only counted.
 const NAMED: usize = 3;
 
-/// What a member needs from the person before it goes on.
+/// What a member needs from the user before it can continue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
     /// A decision about a permission request or a plan.
     Decision,
-    /// The user has not read what it wrote to the user.
+    /// An unread message from the member to the user.
     Answer,
     /// A higher limit.
     Limit,
-    /// To be started again, once what held it is mended.
+    /// A restart, after the user has removed the cause of the hold.
     Start,
 }
 
 impl Need {
-    /// `None`: it goes on by itself, or is where the person wanted it.
+    /// `None`: the member continues without the user, or is stopped.
     pub fn of(member: &MemberView) -> Option<Self> {
         if member.requests > 0 {
             return Some(Self::Decision);
@@ -38,7 +38,7 @@ impl Need {
         }
     }
 
-    /// Stands behind a name: `ada asks`.
+    /// The text after the member's name: `ada asks`.
     pub fn verb(self) -> &'static str {
         match self {
             Self::Decision => "asks",
@@ -49,7 +49,8 @@ impl Need {
     }
 }
 
-/// Who waits longest: first those whose requests are pending, by the age of the oldest, then the others.
+/// The member that has been blocked longest: first those with pending requests, by the age of the oldest, then the
+/// others.
 pub fn next<'a>(members: &'a [MemberView], pending: &[RequestView]) -> Option<&'a MemberView> {
     let named = |name: &MemberName| members.iter().find(|member| member.name == *name);
     let oldest = pending.iter().min_by_key(|request| request.asked_at);
@@ -61,7 +62,9 @@ pub fn next<'a>(members: &'a [MemberView], pending: &[RequestView]) -> Option<&'
         })
 }
 
-/// `ada asks · ben is held`, for a status line; empty when nobody waits. Of names and words alone, so it is harmless.
+/// `ada asks · ben is held`, for a status line; empty if no member needs the user. It contains only names and fixed
+/// words,
+/// so it needs no escaping.
 pub fn summary<'a>(members: impl IntoIterator<Item = &'a MemberView>) -> String {
     let told = members
         .into_iter()
@@ -115,7 +118,7 @@ mod tests {
             |pending: &[RequestView]| next(&members, pending).map(|it| it.name.to_string());
         let pending = [request(2, "ada", 20), request(1, "dora", 10)];
         assert_eq!(next_of(&pending).as_deref(), Some("dora"));
-        // Of somebody who has left the team.
+        // A request of a member that has left the team.
         assert_eq!(next_of(&[request(3, "eve", 1)]).as_deref(), Some("cleo"));
         assert_eq!(next_of(&[]).as_deref(), Some("cleo"));
         assert_eq!(next(&members[..1], &[]), None);

@@ -3,16 +3,16 @@
 //! A frame is one line of UTF-8 JSON. Limits are checked before anything is parsed, so that a hostile peer costs at
 //! most one buffer: [`FRAME_MAX`] bytes, [`DEPTH_MAX`] nested brackets, no NUL.
 
-/// Longest frame once a connection is initialised, in bytes, newline excluded.
+/// Maximum length of a frame after `initialize`, in bytes, without the newline.
 pub const FRAME_MAX: usize = 1 << 20;
 
-/// Longest frame before `initialize` was answered, in bytes.
+/// Maximum length of a frame before `initialize` was answered, in bytes.
 pub const FIRST_FRAME_MAX: usize = 4 << 10;
 
-/// Deepest nesting of arrays and objects in a frame.
+/// Maximum nesting depth of arrays and objects in a frame.
 pub const DEPTH_MAX: usize = 64;
 
-/// Why a connection's bytes are not frames. The connection closes; nothing else does.
+/// Why received bytes are not a frame. The connection is closed; other connections are unaffected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
     #[error("a frame is longer than {0} bytes")]
@@ -23,19 +23,19 @@ pub enum FrameError {
     NotText,
 }
 
-/// Collects bytes as they arrive and gives complete frames.
+/// Collects received bytes and returns complete frames.
 #[derive(Debug)]
 pub struct Decoder {
     buffer: Vec<u8>,
-    /// Start of the first frame not yet given.
+    /// Start of the first frame that was not returned yet.
     start: usize,
-    /// How far from `start` on no newline was found.
+    /// Bytes after `start` that contain no newline.
     scanned: usize,
     limit: usize,
 }
 
 impl Decoder {
-    /// A decoder that takes frames of at most `limit` bytes.
+    /// A decoder for frames of at most `limit` bytes.
     pub fn new(limit: usize) -> Self {
         Self {
             buffer: Vec::new(),
@@ -49,7 +49,7 @@ impl Decoder {
         self.limit = limit;
     }
 
-    /// The buffer to read into, at its end. What was given already is dropped first.
+    /// The buffer to append received bytes to. Returned frames are removed from it first.
     pub fn buffer(&mut self) -> &mut Vec<u8> {
         if self.start > 0 {
             self.buffer.drain(..self.start);
@@ -58,10 +58,10 @@ impl Decoder {
         &mut self.buffer
     }
 
-    /// The next complete frame, without its newline. Empty lines are passed over.
+    /// The next complete frame, without its newline. Empty lines are skipped.
     ///
     /// # Errors
-    /// After an error the decoder is not to be used again: where the next frame begins is not known.
+    /// After an error the decoder must not be used again: the start of the next frame is unknown.
     pub fn next_frame(&mut self) -> Result<Option<&str>, FrameError> {
         loop {
             let unseen = &self.buffer[self.start + self.scanned..];

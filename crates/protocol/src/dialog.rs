@@ -1,8 +1,10 @@
-//! A request that waits for somebody, as a person is asked about it on a terminal, and what each key says then. Called
-//! by the pane and by `top`, so that the same keys mean the same wherever it is asked. Pure.
+//! A pending request on a terminal: its text, its prompt, and what each key does. Called by the pane and by `top`, so
+//! that
+//! the same keys do the same everywhere. Pure.
 //!
-//! It is rendered from the request as the supervisor keeps it, never from the model's words, and what a key decides is
-//! bound to the digest of what was shown. A request with more rows than the screen is shown by pages.
+//! The text comes from the request as the supervisor stores it, never from the model's words, and a decision is bound
+//! to
+//! the digest of the shown request. A request with more rows than the screen is shown in pages.
 
 mod reading;
 
@@ -16,36 +18,38 @@ use crate::text::visible_line;
 use self::reading::Reading;
 pub use self::reading::Turn;
 
-/// No key answers before every row of the request has been on the screen, and it has been there for so long without one.
+/// Keys are ignored until every row of the request has been on the screen and the screen has been without a keystroke
+/// for
+/// this long. A user who is typing something else when the request appears would otherwise answer it by accident.
 pub const QUIET: Duration = Duration::from_millis(300);
 
-/// Offers that have a key of their own.
+/// Offers that can be chosen with a digit key.
 const OFFERS: usize = 9;
 
 const ESCAPE: u8 = 0x1b;
 const CONTROL_C: u8 = 0x03;
 
-/// One request that is put to a person.
+/// One request that the user is asked to decide.
 #[derive(Debug)]
 pub struct Dialog {
     request: RequestId,
     digest: String,
     is_plan: bool,
     offers: Vec<OfferView>,
-    /// What `y` reaches.
+    /// The scope of a decision with `y`.
     scope: Scope,
-    /// Where the user is asked.
+    /// The channel that a decision reports.
     via: Channel,
     reading: Reading,
 }
 
-/// What a key did.
+/// The effect of a keystroke.
 #[derive(Debug)]
 pub enum Pressed {
     Decided(DecideRequest),
-    /// Not here and not now: the request goes on waiting.
+    /// Postponed: the request stays pending.
     Later,
-    /// No key, or one too early to have been meant.
+    /// The key has no meaning, or came too early to be an answer.
     Nothing,
 }
 
@@ -66,12 +70,12 @@ impl Dialog {
         self.request
     }
 
-    /// The rows to show of the request's `total` rows in so many columns and rows.
+    /// The rows to show, out of `total` rows, on a screen of this size.
     pub fn visible(&self, columns: usize, height: usize, total: usize) -> Range<usize> {
         self.reading.visible(columns, height, total)
     }
 
-    /// A frame with what is [visible](Self::visible) is on the screen, and nothing is being typed.
+    /// Call when the [visible](Self::visible) rows are on the screen and the user is not typing.
     pub fn was_shown(&mut self, columns: usize, height: usize, total: usize, now: Instant) {
         self.reading.was_shown(columns, height, total, now);
     }
@@ -81,22 +85,22 @@ impl Dialog {
         self.reading.is_complete()
     }
 
-    /// Another part of it is to be shown.
+    /// Scrolls.
     pub fn turn(&mut self, turn: Turn) {
         self.reading.turn(turn);
     }
 
-    /// Something else is on the screen for a while.
+    /// Something else covers the screen.
     pub fn hidden(&mut self) {
         self.reading.hidden();
     }
 
-    /// The screen has another size: what was on it is void.
+    /// The screen was resized: its rows have to be shown again.
     pub fn resized(&mut self) {
         self.reading = Reading::default();
     }
 
-    /// `keys`: what was typed at once, as a terminal sends it.
+    /// `keys`: the bytes of one read from the terminal.
     pub fn pressed(&mut self, keys: &[u8], now: Instant) -> Pressed {
         let quiet = self.reading.quiet(now).filter(|quiet| *quiet >= QUIET);
         let pressed = match (keys, quiet) {
@@ -139,20 +143,20 @@ impl Dialog {
         })
     }
 
-    /// In place of the prompt, while `below` rows have not been on the screen.
+    /// The prompt while `below` rows have not been shown.
     pub fn pager(&self, below: usize) -> String {
         let request = self.request;
         let lines = if below == 1 { "line" } else { "lines" };
         format!("{request}: {below} more {lines} · space for more · esc later ▸ ")
     }
 
-    /// In place of the prompt, where no row of it can be shown.
+    /// The prompt where no row of the request fits.
     pub fn no_room(&self) -> String {
         let request = self.request;
         format!("{request}: does not fit here · agent-team requests show {request} ▸ ")
     }
 
-    /// In place of the prompt.
+    /// The prompt once every row has been shown.
     pub fn prompt(&self) -> String {
         if self.is_plan {
             let request = self.request;
@@ -168,7 +172,7 @@ impl Dialog {
     }
 }
 
-/// The request and what can be said to it, in lines.
+/// The text of the request and its offers.
 pub fn text(view: &RequestView) -> String {
     let does = if view.plan.is_some() {
         "proposes"
@@ -232,7 +236,7 @@ mod tests {
         }
     }
 
-    /// What a key decides so long after ten rows of the request's ten were shown.
+    /// The decision of a key, this long after all ten rows of the request were shown.
     fn decision(key: &str, quiet: Option<Duration>) -> Option<Decision> {
         let (mut dialog, start) = (Dialog::of(view(), Channel::Pane), Instant::now());
         if quiet.is_some() {
@@ -274,7 +278,7 @@ mod tests {
             }
             dialog.turn(Turn::PageDown);
         }
-        // Another width is another text: it has to be read again.
+        // Another width wraps the text differently, so it must be shown again.
         dialog.was_shown(40, 4, 20, now);
         assert!(matches!(
             dialog.pressed(b"y", now + QUIET),

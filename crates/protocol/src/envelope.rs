@@ -1,11 +1,11 @@
-//! What a program that embeds or watches a team is shown: AG-UI's events, each in an envelope that says whose it is.
+//! The public event stream: AG-UI events, each in an envelope that names its team, member and run.
 //!
-//! `events --json` and `run --events` print these, a line each, and the library yields them. [`Envelopes`] makes them
-//! from a subscriber's notices; the socket itself carries the journal's events, never these.
+//! `events --json` and `run --events` print these, one per line, and the library yields them. [`Envelopes`] makes them
+//! from a subscriber's notices; the socket carries the journal's events instead.
 //!
 //! Names and fields of [`AgUi`] are those of the [AG-UI protocol](https://docs.ag-ui.com/concepts/events), so that its
-//! front ends can read them. The thread is the team. The state is the document that [`document`] describes, told by
-//! `STATE_SNAPSHOT` and `STATE_DELTA`. What AG-UI has no name for is `CUSTOM`, by the names of
+//! front ends can read them. The thread is the team. The state is the document in [`document`], transferred by
+//! `STATE_SNAPSHOT` and `STATE_DELTA`. Events without an AG-UI counterpart are `CUSTOM`, with the names in
 //! [`CUSTOM`].
 
 use serde::{Deserialize, Serialize};
@@ -97,21 +97,21 @@ const fn custom(name: &'static str, value: &'static str, meaning: &'static str) 
     }
 }
 
-/// One event and whose it is.
+/// One event with its team, member and run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Envelope {
     pub team_id: TeamId,
-    /// `member@team`; `None`: it is nobody's in particular.
+    /// `member@team`; `None`: the event belongs to no member.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_id: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role_name: Option<RoleName>,
-    /// The run in which it happened.
+    /// The run that was under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_id: Option<RunId>,
     pub event: AgUi,
-    /// Of the stored event that this tells of; several envelopes may tell of one. `None`: it is not stored, and is not
-    /// told again to whoever resumes.
+    /// The revision of the stored event; several envelopes can come from one. `None`: the event is not stored, and a
+    /// subscriber that resumes does not receive it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<Revision>,
 }
@@ -147,7 +147,7 @@ pub enum AgUi {
     },
     StepStarted {
         step_name: String,
-        /// Whose turn it is, and in which round, counted from 1. AG-UI has neither.
+        /// Not part of AG-UI: the member of the turn, and the round, counted from 1.
         member: MemberName,
         round: u32,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -181,7 +181,7 @@ pub enum AgUi {
     ToolCallStart {
         tool_call_id: String,
         tool_call_name: String,
-        /// The text that the same answer said, if it said any.
+        /// The text message of the same model reply, if it had one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         parent_message_id: Option<String>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -225,7 +225,7 @@ pub enum AgUi {
     },
 }
 
-/// Who says something, in AG-UI's words.
+/// The author of a message, in AG-UI's terms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Speaker {

@@ -1,10 +1,10 @@
-//! Why something was refused, in a form that programs compare and people read.
+//! Refusals: an error code for programs, and a message and a hint for users.
 
 use serde::{Deserialize, Serialize};
 
 use crate::exit::ExitCode;
 
-/// A refusal: a code, a sentence, and often what to do about it.
+/// A refusal: a code, a message, and often a hint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[error("{message}")]
@@ -53,7 +53,7 @@ impl Refusal {
     }
 }
 
-/// An error with what led to it, as one line for a person or a log.
+/// An error and its causes on one line.
 pub fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -78,7 +78,7 @@ macro_rules! codes {
         }
 
         impl ErrorCode {
-            /// The exit code of a command that ends with this.
+            /// The exit code of a command that fails with this error.
             pub fn exit(self) -> ExitCode {
                 match self {
                     $(Self::$code => ExitCode::$exit,)*
@@ -96,25 +96,25 @@ codes! {
     MethodNotFound => Bug,
     InvalidParams => Bug,
     FrameTooLarge => Usage,
-    /// Neither side's protocol versions include one of the other's.
+    /// The two sides have no protocol version in common.
     VersionSkew => Unreachable,
-    /// The token is not that of a living launch, or another process holds it.
+    /// The token does not belong to a living launch, or another process uses it.
     Unauthenticated => Denied,
     /// The subscriber did not read fast enough; it resumes from its last revision.
     SlowConsumer => Failed,
     Internal => Bug,
 
-    // What was asked for is malformed.
+    // The request is malformed.
     Invalid => Usage,
     UnknownDependency => Usage,
     DependencyCycle => Usage,
-    /// This build knows the word but does not carry it out yet.
+    /// This build knows the value but does not support it yet.
     NotCarriedOut => Usage,
     AmbiguousTeam => Usage,
     MessageTooLarge => Usage,
     ResultTooLarge => Usage,
 
-    // What was asked for is not there.
+    // The requested object does not exist.
     UnknownTeam => NotFound,
     UnknownMember => NotFound,
     UnknownMessage => NotFound,
@@ -124,7 +124,7 @@ codes! {
     UnknownRole => NotFound,
     UnknownRun => NotFound,
 
-    // The state does not allow it.
+    // The current state does not allow it.
     AlreadyClaimed => Refused,
     Blocked => Refused,
     StaleClaim => Refused,
@@ -134,11 +134,11 @@ codes! {
     NothingToClaim => Refused,
     NameTaken => Refused,
     TooManyMembers => Refused,
-    /// Another goal is being worked at.
+    /// Another goal is in progress.
     RunUnderWay => Refused,
-    /// No goal is being worked at.
+    /// No goal is in progress.
     NoRun => Refused,
-    /// A run is not finished while its tasks are not.
+    /// A run cannot finish while its tasks are open.
     TasksOpen => Refused,
     MemoryFull => Refused,
     TeamRunning => Refused,
@@ -146,29 +146,29 @@ codes! {
     PlacementUnavailable => Refused,
     NoPane => Refused,
     KeyReused => Refused,
-    /// The member was asked to end and does not want to.
+    /// The member was asked to stop and objected.
     Objected => Refused,
-    /// A plan of this member must be approved before.
+    /// The member must have a plan approved first.
     PlanFirst => Refused,
-    /// A hook or a `verify` line did not let the task complete.
+    /// A hook or a `verify` line refused the completion.
     CompletionRefused => Refused,
-    /// Retry when the recipient has read some.
+    /// Retry after the recipient has read some messages.
     InboxFull => Refused,
     /// Nothing was stored and nothing changed; stopping and reading still work.
     StorageFull => Refused,
-    /// The store does not answer for what it holds; see the hint.
+    /// The store cannot guarantee its contents; see the hint.
     StorageFailed => Failed,
     ShuttingDown => Refused,
-    /// This connection, or all of them together, have as many calls or connections as the supervisor takes.
+    /// The limit of calls or connections is reached, for this connection or for all of them.
     TooManyCalls => Refused,
-    /// Nobody works at the run any more; it goes on when the lead does.
+    /// The lead has stopped, so the run does not progress; it continues when the lead does.
     LeadEnded => Failed,
 
-    /// Somebody decided it before.
+    /// The request was already decided.
     AlreadyDecided => Refused,
-    /// The rules given do not cover what was asked.
+    /// The rules in the decision do not cover the request.
     NotCovered => Usage,
-    /// It was not allowed, or is used up.
+    /// The request was not allowed, or its permission was already consumed.
     NotAllowed => Denied,
 
     /// Only the user, the lead or the owner may do this.
@@ -176,7 +176,7 @@ codes! {
 }
 
 impl ErrorCode {
-    /// The number that JSON-RPC wants beside the word.
+    /// JSON-RPC's numeric error code.
     pub fn json_rpc(self) -> i32 {
         #[expect(
             clippy::wildcard_enum_match_arm,

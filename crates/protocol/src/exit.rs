@@ -1,24 +1,24 @@
 //! The exit codes of the command line, the same for every verb.
 
-/// How a command ended.
+/// The result of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum ExitCode {
     Done = 0,
-    /// It ran and failed: a task, a check, a wait.
+    /// The command ran and its subject failed: a task, a check, a wait.
     Failed = 1,
-    /// What was typed or written in a file cannot be meant.
+    /// Invalid arguments or an invalid file.
     Usage = 2,
     NotFound = 3,
     /// The state does not allow it: conflict, stale, blocked, untrusted.
     Refused = 4,
     /// Permission denied.
     Denied = 5,
-    /// No supervisor answers, or it speaks another protocol.
+    /// The supervisor does not answer, or it speaks another protocol version.
     Unreachable = 6,
-    /// `down` could not end or remove something.
+    /// `down` could not terminate or remove something.
     Survived = 7,
-    /// A fault of this program.
+    /// A bug in this program.
     Bug = 70,
 }
 
@@ -28,5 +28,6 @@ impl From<ExitCode> for std::process::ExitCode {
     }
 }
 
-/// How the supervisor ends when the disk refused a sync: a member starts a new one, which reads what is really there.
+/// The supervisor's exit code after a failed sync: a member starts a new supervisor, which reads what is really on
+/// disk.
 pub const SYNC_FAILED: u8 = 75;

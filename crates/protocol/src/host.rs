@@ -1,6 +1,6 @@
-//! What a supervisor says to the process that hosts members: one order over each connection, as one line of JSON.
+//! Orders from a supervisor to the process that hosts members: one order per connection, as one line of JSON.
 //!
-//! The members themselves speak to the supervisor as all do, each over a connection of its own.
+//! The members themselves speak to the supervisor like all others, each over its own connection.
 
 use std::path::PathBuf;
 
@@ -12,22 +12,22 @@ use crate::id::LaunchId;
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum HostOrder {
-    /// Takes this launch file, and works. Answered with [`HostAnswer`].
+    /// Start a member with this launch file. Answered with [`HostAnswer`].
     Start { file: PathBuf },
-    /// The connection ends when nothing of this launch runs in the process any more.
+    /// Close the connection when nothing of this launch runs in the process.
     Watch { launch: LaunchId },
-    /// The same, and the member is cut off where it stands.
+    /// Like `Watch`, and terminate the member immediately.
     End { launch: LaunchId },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct HostAnswer {
-    /// The host's.
+    /// The host's pid.
     pub pid: u32,
     /// As in [`crate::notification::TaskSession`].
     pub start_time: u64,
-    /// Why nobody was started.
+    /// Why the member was not started.
     #[serde(default)]
     pub failed: Option<String>,
 }

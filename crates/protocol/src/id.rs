@@ -1,6 +1,6 @@
-//! The ids of section 2: names that people choose, and numbers that the supervisor gives.
+//! Ids: names chosen by users, and numbers given by the supervisor.
 //!
-//! Every one of them has exactly one spelling, which is its JSON form, its `Display` and what its parser takes.
+//! Each id has exactly one spelling, which is its JSON form, its `Display` and the only input its parser accepts.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,10 +9,10 @@ use std::sync::Arc;
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// Longest name, in bytes.
+/// Maximum length of a name, in bytes.
 pub const NAME_MAX: usize = 32;
 
-/// Names that address something other than a member of that name.
+/// Names with a meaning of their own.
 pub const RESERVED_NAMES: [&str; 4] = ["user", "system", "all", "lead"];
 
 /// Why a text is not a name or an id.
@@ -34,7 +34,7 @@ fn is_name(text: &str) -> bool {
         && bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
-/// Reads an id from its text, wherever that stands: a journal has very many, and none of them is copied first.
+/// Deserializes an id from a borrowed text: a journal has very many ids, and copying each text first would be slow.
 macro_rules! deserialize_from_text {
     ($name:ident, $what:literal) => {
         impl<'de> Deserialize<'de> for $name {
@@ -102,11 +102,11 @@ macro_rules! name {
 }
 
 name! {
-    /// The name of a member, unique in her team.
+    /// The name of a member, unique in its team.
     MemberName, "member's name"
 }
 name! {
-    /// The name of a team, as a person writes it. [`TeamId`] tells two projects' teams of one name apart.
+    /// The name of a team, as the user writes it. [`TeamId`] distinguishes teams of the same name in two projects.
     TeamName, "team's name"
 }
 name! {
@@ -115,7 +115,7 @@ name! {
 }
 
 impl MemberName {
-    /// Whether the name addresses something else, so that only the lead may have it (as `lead`) or nobody.
+    /// Whether the name is reserved: only the lead may have it (as `lead`), or no member.
     pub fn is_reserved(&self) -> bool {
         RESERVED_NAMES.contains(&self.as_str())
     }
@@ -181,7 +181,7 @@ number! {
     RunId, "R-", "run's id"
 }
 
-/// The fencing token of a claim: each claim of a task has a higher one than those before.
+/// The fencing token of a claim: higher than that of every earlier claim of the task.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -242,14 +242,14 @@ impl fmt::Debug for LaunchId {
     }
 }
 
-/// FNV-1a: the same in every version of every build. It tells a user's own things apart, and is no defence.
+/// FNV-1a: stable across builds and versions. It distinguishes the user's own objects and is not a security measure.
 pub fn stable_hash(bytes: impl IntoIterator<Item = u8>) -> u64 {
     bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })
 }
 
-/// A team's name and a short hash of its project's path: `payments-1f3a90c2`. Also its directory's name.
+/// A team's name and a short hash of its project's path: `payments-1f3a90c2`. Also the name of its directory.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[cfg_attr(test, schemars(with = "String", extend("pattern" = "^[a-z][a-z0-9-]{0,31}-[0-9a-fA-F]{8}$")))]
@@ -263,7 +263,7 @@ impl TeamId {
         Self(format!("{name}-{:08x}", (hash >> 32) ^ (hash & 0xffff_ffff)).into())
     }
 
-    /// Takes a directory's name back; `None` when it cannot be a team's.
+    /// Parses a directory name; `None` if it cannot be a team's.
     pub fn from_directory_name(text: &str) -> Option<Self> {
         let (name, hash) = text.rsplit_once('-')?;
         (is_name(name) && hash.len() == 8 && hash.bytes().all(|b| b.is_ascii_hexdigit()))
@@ -287,7 +287,7 @@ impl fmt::Debug for TeamId {
     }
 }
 
-/// Who did or wrote something.
+/// The author of an action or a message.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[cfg_attr(test, schemars(with = "String", extend("pattern" = "^(user|system|[a-z][a-z0-9-]{0,31})$")))]
@@ -328,7 +328,7 @@ impl fmt::Display for Party {
     }
 }
 
-/// Whom a message is for, as its sender writes it. `lead` is the lead whatever her name; `*` is `all`.
+/// The recipient of a message, as its sender writes it. `lead` is the lead whatever its name; `*` is `all`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[cfg_attr(test, schemars(with = "String", extend("pattern" = "^(all|\\*|user|lead|[a-z][a-z0-9-]{0,31})$")))]

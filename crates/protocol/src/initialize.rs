@@ -1,4 +1,4 @@
-//! The first frame of every connection. Its shape never changes, so that any two versions understand each other here.
+//! The first frame of every connection. Its shape never changes, so that any two versions can read each other's.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,12 +8,12 @@ use crate::notification::{Allowance, Assignment};
 
 pub const METHOD: &str = "initialize";
 
-/// The protocol versions this build speaks.
+/// The protocol versions that this build speaks.
 ///
 /// 1: the first.
 pub const PROTOCOL: Versions = Versions { min: 1, max: 1 };
 
-/// This build, as people and logs name it.
+/// This build, for users and logs.
 pub const BUILD: &str = concat!("agent-team ", env!("CARGO_PKG_VERSION"));
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,10 +31,10 @@ pub struct Initialize {
     pub build: String,
     #[serde(rename = "as")]
     pub role: ConnectionRole,
-    /// A client's random id, stable over its reconnects: its keys belong to it.
+    /// A client's random id, stable over its reconnects; its idempotency keys belong to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
-    /// A member's proof that it is the process that was launched.
+    /// The launch that a member proves to be, with `token`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub launch: Option<LaunchId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -85,7 +85,7 @@ impl Initialize {
     }
 }
 
-/// Who is at the other end. A client is the user; a member is what its launch says, whatever its frames say.
+/// The role of the other end. A client acts as the user; a member acts as its launch, whatever its frames contain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -98,17 +98,17 @@ pub enum ConnectionRole {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Initialized {
-    /// The version that both sides speak from now on.
+    /// The protocol version of this connection.
     pub protocol: u32,
     pub build: String,
     /// The supervisor's process.
     pub pid: u32,
-    /// For a member: who she is and what she holds.
+    /// For a member: its identity and its state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub member: Option<Welcome>,
 }
 
-/// What a worker learns about itself whenever it connects.
+/// State that a worker receives whenever it connects.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Welcome {
@@ -116,17 +116,17 @@ pub struct Welcome {
     pub team: TeamId,
     pub role: RoleName,
     pub colour: String,
-    /// The claim she holds: to be started, or already running under this generation. None: nothing of hers runs.
+    /// The member's claim: to be started, or already running under this generation. None: it has no claim.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assignment: Option<Assignment>,
     #[serde(default)]
     pub allowance: Allowance,
 }
 
-/// The highest version that both speak.
+/// The highest version that both sides speak.
 ///
 /// # Errors
-/// `version_skew`, naming the older side and the command that mends it.
+/// `version_skew`, naming the older side and the command that updates it.
 pub fn agree(supervisor: Versions, peer: Versions) -> Result<u32, Refusal> {
     let agreed = supervisor.max.min(peer.max);
     if agreed >= supervisor.min && agreed >= peer.min {

@@ -1,4 +1,6 @@
-//! The launch file: all that a worker needs before it can speak. 0600, and whoever unlinks it owns the launch.
+//! The launch file: everything that a worker needs before it can connect. Mode 0600; the process that unlinks it owns
+//! the
+//! launch.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -11,26 +13,27 @@ use crate::spec::{AgentSpec, Engine};
 /// The environment variable that marks every process of a launch's tree. Not a secret.
 pub const LAUNCH_MARKER: &str = "AGENT_TEAM_LAUNCH";
 
-/// What the launch file holds, as JSON. There is no `Debug`: it holds a token and an environment.
+/// The content of a launch file, as JSON. It has no `Debug`, because it contains a token and an environment.
 #[expect(missing_debug_implementations, reason = "it holds secrets")]
 #[derive(Serialize, Deserialize)]
 pub struct LaunchFile {
-    /// The supervisor's lock file, which names its socket also after a restart.
+    /// The supervisor's lock file. It contains the path of the socket, also after the supervisor was restarted.
     pub supervisor_lock: PathBuf,
     pub team: TeamId,
     pub member: MemberName,
     pub launch: LaunchId,
-    /// 256 random bits in hexadecimal, shown on every connect.
+    /// 256 random bits in hexadecimal, presented on every connect.
     pub token: String,
-    /// Where the member works. The worker goes there itself, and fails aloud when it cannot.
+    /// The member's working directory. The worker changes to it, and exits with an error if it cannot.
     pub cwd: PathBuf,
-    /// The member's whole environment; the worker's own is not passed on.
+    /// The member's whole environment; the worker's own environment is not inherited.
     pub environment: BTreeMap<String, String>,
-    /// Which of them the person or the team file named. An agent's tools are given these, and of the others what tools
-    /// usually need.
+    /// The variables of `environment` that the user or the team file named. An agent's tools receive these, and of the
+    /// others
+    /// only what tools usually need.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub named: BTreeSet<String>,
-    /// Variables of what it runs, which it shows to nobody.
+    /// Variables for the member's programs only; their values are hidden in all output.
     #[serde(default)]
     pub secrets: BTreeMap<String, String>,
     /// The member's log, appended to.

@@ -1,7 +1,7 @@
-//! What crosses the supervisor's socket, as bare data.
+//! Everything that crosses the supervisor's socket, as bare data.
 //!
-//! Clients, members and the supervisor all build on this crate and on nothing else of each other. It does no I/O:
-//! [`codec`] turns bytes into frames and back, and everything beside it is a type with a JSON form.
+//! Clients, members and the supervisor build on this crate and share nothing else. It does no I/O:
+//! [`codec`] converts between bytes and frames, and everything else is a type with a JSON form.
 //! JSON field names are a public interface: fields are added, never renamed.
 
 pub mod attention;

@@ -1,4 +1,4 @@
-//! The methods, `noun/verb`: who may call them, with what, and what a success answers.
+//! The methods, `noun/verb`: who may call each, its arguments and its answer.
 
 mod event;
 mod member;
@@ -80,49 +80,50 @@ macro_rules! methods {
 }
 
 methods! {
-    /// Starts a team or brings it to what its file says now. Client.
+    /// Starts a team, or changes it to what its file describes now. Client.
     TeamUp = "team/up" (Up) -> UpAnswer;
-    /// Ends every member and proves it. Client. The answer comes when nothing is left, or when something survives.
+    /// Stops every member and returns receipts. Client. The answer comes when nothing is left, or with what survived.
     TeamDown = "team/down" (Down) -> DownAnswer;
     TeamList = "team/list" (Nothing) -> TeamListAnswer;
     TeamShow = "team/show" (Nothing) -> TeamView;
-    /// Sets what a member, or all of them together, may spend on one goal. Client.
+    /// Sets the limits of a member, or of the team, for one goal. Client.
     TeamBudget = "team/budget" (SetBudget) -> Nothing;
-    /// Removes a team that is down from disk. Client.
+    /// Deletes a team that is down from disk. Client.
     TeamDelete = "team/delete" (Nothing) -> DownAnswer;
-    /// Answers when no task is in progress and none can be taken. Client.
+    /// Answers when no task is in progress and none can be claimed. Client.
     TeamWait = "team/wait" (Nothing) -> WaitAnswer;
     /// How to show the team, or one member's pane, in the caller's terminal. Client.
     TeamAttach = "team/attach" (Attach) -> AttachAnswer;
 
-    /// Gives members panes again that go on without. Client.
+    /// Opens panes for members that lost theirs. Client.
     PaneReopen = "pane/reopen" (ReopenPanes) -> ReopenAnswer;
-    /// Lends the caller's terminal to a member, as long as the process that holds it lives. Client.
+    /// Lends the caller's terminal to a member for as long as the calling process lives. Client.
     PaneHold = "pane/hold" (HoldPane) -> HoldAnswer;
 
     /// Adds a member of a role. Client, and the lead.
     MemberSpawn = "member/spawn" (Spawn) -> MemberAnswer;
-    /// Asks a member to end, ends it after the grace, and keeps it stopped; refused when it is in a turn and objects.
+    /// Asks a member to stop, terminates it after the grace, and keeps it stopped; refused when it is in a turn and
+    /// objects.
     /// Client, and the lead.
     MemberStop = "member/stop" (Stop) -> MemberAnswer;
-    /// Ends a spawned member as `member/stop` does and removes it from the team. Client, and the lead.
+    /// Stops a spawned member as `member/stop` does and removes it from the team. Client, and the lead.
     MemberRemove = "member/remove" (RemoveMember) -> RemoveAnswer;
-    /// What a member that was asked to end says to that. Member.
+    /// A member's answer to a stop request. Member.
     StopAnswer = "stop/answer" (AnswerStop) -> Nothing;
-    /// Ends a member's whole process tree at once, and keeps it stopped. Client.
+    /// Kills a member's whole process tree immediately, and keeps the member stopped. Client.
     MemberKill = "member/kill" (OneMember) -> MemberAnswer;
-    /// A new launch in the same pane. Client, and the lead for who is stopped or held.
+    /// Starts a new launch in the same pane. Client, and the lead for members that are stopped or held.
     MemberRestart = "member/restart" (OneMember) -> MemberAnswer;
     MemberShow = "member/show" (OneMember) -> MemberAnswer;
-    /// Where the member's log is. Client.
+    /// The path of a member's log. Client.
     MemberLog = "member/log" (OneMember) -> LogAnswer;
-    /// A worker's last words. Member.
+    /// A worker's report before it exits. Member.
     MemberExit = "member/exit" (Exit) -> Nothing;
-    /// Are you there? Supervisor to member.
+    /// Checks that the member's connection responds. Supervisor to member.
     MemberPing = "member/ping" (Ping) -> Nothing;
 
     MessageSend = "message/send" (SendMessage) -> SendAnswer;
-    /// Acknowledges messages: they are where the member's work can see them. Member.
+    /// Acknowledges messages that have reached the member's transcript. Member.
     MessageRead = "message/read" (ReadMessages) -> Nothing;
     MessageList = "message/list" (ListMessages) -> MessageListAnswer;
 
@@ -136,7 +137,7 @@ methods! {
     TaskComplete = "task/complete" (EndTask) -> TaskAnswer;
     TaskFail = "task/fail" (EndTask) -> TaskAnswer;
     TaskRelease = "task/release" (EndTask) -> TaskAnswer;
-    /// A failed or cancelled task is pending again.
+    /// Makes a failed or cancelled task pending again.
     TaskRetry = "task/retry" (OneTask) -> TaskAnswer;
     TaskCancel = "task/cancel" (OneTask) -> TaskAnswer;
 
@@ -149,56 +150,56 @@ methods! {
     /// Answers when the run has ended. Client.
     RunWait = "run/wait" (WaitRun) -> RunView;
 
-    /// Answers when a run that goes by rounds wants to be told something by the lead's model. The lead.
+    /// Answers when a run in rounds needs a reply of the lead's model. The lead.
     RunQuestion = "run/question" (Nothing) -> QuestionView;
-    /// What the lead's model says to that. The lead.
+    /// The reply of the lead's model to that question. The lead.
     RunReply = "run/reply" (ReplyToRun) -> RunAnswer;
     /// The rounds of a run, a page at a time.
     RunRounds = "run/rounds" (ListRounds) -> RoundListAnswer;
 
-    /// May I do this? Answers at once. Member.
+    /// Asks for permission to make a call. Answers immediately. Member.
     RequestAsk = "request/ask" (AskRequest) -> Permission;
-    /// What shall I do? A plan, as a request of its own. It takes the place of the one before, and answers at once.
-    /// Member, of those that must plan first.
+    /// Proposes a plan, as a request of its own, which replaces the previous plan. Answers immediately.
+    /// Member that must have a plan approved.
     PlanPropose = "plan/propose" (ProposePlan) -> OneRequest;
-    /// Answers when the request is decided. The member that asked.
+    /// Answers when the request is decided. The member that made it.
     RequestWait = "request/wait" (OneRequest) -> Decided;
-    /// What was allowed is carried out from here on, and used up. The member that asked.
+    /// Consumes the permission; the call runs from here on. The member that made the request.
     RequestBegin = "request/begin" (OneRequest) -> Nothing;
-    /// It was carried out, whatever came of it. The member that asked.
+    /// The call has ended, with whatever result. The member that made the request.
     RequestEnd = "request/end" (OneRequest) -> Nothing;
-    /// Nobody waits for it any more. The member that asked.
+    /// The member no longer waits for the decision. The member that made the request.
     RequestWithdraw = "request/withdraw" (OneRequest) -> Nothing;
     RequestList = "request/list" (ListRequests) -> RequestListAnswer;
     RequestShow = "request/show" (OneRequest) -> RequestView;
-    /// Client; the lead may deny what others ask, and allow what the user lets her.
+    /// Decides a request. Client; the lead may deny requests of others, and allow what the user delegated to it.
     RequestDecide = "request/decide" (DecideRequest) -> Nothing;
 
-    /// The rules of the team file and of decisions, in the order in which they are looked at. Client.
+    /// The rules of the team file and of decisions, in evaluation order. Client.
     RuleList = "rule/list" (Nothing) -> RuleListAnswer;
-    /// What the rules say to a call that nobody makes. Client.
+    /// Evaluates the rules for a call without making it. Client.
     RuleCheck = "rule/check" (CheckRules) -> JudgementView;
-    /// What the decision of this request granted holds no longer. Client.
+    /// Revokes the grant that the decision of this request created. Client.
     RuleRevoke = "rule/revoke" (OneRequest) -> Nothing;
-    /// What the user's settings allowed, they allow no longer: whoever calls has written that there. Client.
+    /// Removes a rule that the user's settings granted. The caller has already removed it from the settings. Client.
     RuleForget = "rule/forget" (ForgetRule) -> Nothing;
 
-    /// Stores what a member's model saw and said, and acknowledges the messages among it, in one. Member.
+    /// Stores what a member's model received and replied, and acknowledges the messages among it, atomically. Member.
     TranscriptAppend = "transcript/append" (AppendTranscript) -> TranscriptAnswer;
-    /// A member's transcript, a page at a time. A member reads its own.
+    /// A member's transcript, a page at a time. A member may read only its own.
     TranscriptRead = "transcript/read" (ReadTranscript) -> TranscriptPage;
 
     /// The team's shared memory.
     MemoryPut = "memory/put" (PutMemory) -> Nothing;
     MemoryGet = "memory/get" (GetMemory) -> Memory;
 
-    /// Durable events after a revision, then live ones until the connection ends.
+    /// Durable events after a revision, then live ones until the connection closes.
     EventSubscribe = "event/subscribe" (Subscribe) -> SubscribeAnswer;
 
     SupervisorStatus = "supervisor/status" (Nothing) -> SupervisorView;
-    /// Ends the teams, then the supervisor. Client.
+    /// Stops all teams, then the supervisor. Client.
     SupervisorStop = "supervisor/stop" (Nothing) -> DownAnswer;
-    /// Ends the supervisor alone; a worker or the caller starts the new build, which adopts the workers. Client.
+    /// Stops only the supervisor; a worker or the caller starts the new build, which adopts the workers. Client.
     SupervisorRestart = "supervisor/restart" (Nothing) -> Nothing;
 }
 

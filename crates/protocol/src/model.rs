@@ -1,8 +1,9 @@
-//! What a person writes for a model, in its canonical form. Called by whoever reads a team file, a flag or a setting,
-//! and by the worker that asks the model.
+//! Parses model names that users write into their canonical form. Called when a team file, a flag or a setting is read,
+//! and by the worker that calls the model.
 //!
-//! `provider/model` is canonical. `provider:model` and bare names that only one provider has are understood too;
-//! `replay:FILE` is a recording. Nothing here asks whether a provider knows the model.
+//! `provider/model` is canonical. `provider:model`, and bare names whose prefix only one provider uses, are accepted
+//! too;
+//! `replay:FILE` is a recording. Nothing here checks whether the provider offers the model.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -10,22 +11,23 @@ use std::str::FromStr;
 
 use crate::text::visible_label;
 
-/// What a provider of models is called, and which variables speak of it.
+/// The names of a model provider, and the environment variables that configure it.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ProviderName {
-    /// As it stands before the slash.
+    /// The text before the slash.
     pub name: &'static str,
     pub aliases: &'static [&'static str],
-    /// A model's name that begins so is this provider's also without the provider before it.
+    /// Model names with such a prefix belong to this provider even without the provider in front.
     pub prefixes: &'static [&'static str],
-    /// The environment variables that say where it is asked, the first that is set wins.
+    /// Environment variables that set the base URL; the first that is set wins.
     pub base_url_vars: &'static [&'static str],
-    /// The environment variables that hold its key, the first that is set wins; with `_FILE` behind, that name a file
-    /// which holds it.
+    /// Environment variables that contain the key; the first that is set wins. With the suffix `_FILE` they name a file
+    /// that
+    /// contains it.
     pub key_vars: &'static [&'static str],
 }
 
-/// In the order in which they are looked for when no model is named.
+/// In the order in which they are tried when no model is configured.
 pub static PROVIDERS: [ProviderName; 11] = [
     ProviderName {
         name: "anthropic",
@@ -106,11 +108,11 @@ pub static PROVIDERS: [ProviderName; 11] = [
     },
 ];
 
-/// A model for an example.
+/// A model for examples.
 const EXAMPLE: &str = "anthropic/claude-sonnet-4-6";
 
 impl ProviderName {
-    /// The one of this name or alias, however it is capitalised.
+    /// The provider with this name or alias, ignoring case.
     pub fn named(name: &str) -> Option<&'static Self> {
         let is = |known: &str| known.eq_ignore_ascii_case(name);
         let mut all = PROVIDERS.iter();
@@ -118,7 +120,7 @@ impl ProviderName {
     }
 }
 
-/// Whether a variable of this name holds a provider's key, or names the file of one.
+/// Whether this variable contains a provider's key, or names a file with one.
 pub fn holds_key(variable: &str) -> bool {
     let variable = variable.strip_suffix("_FILE").unwrap_or(variable);
     PROVIDERS
@@ -126,8 +128,8 @@ pub fn holds_key(variable: &str) -> bool {
         .any(|provider| provider.key_vars.contains(&variable))
 }
 
-/// Whether a variable of this name has a say in where a key goes: it holds one, says where a provider is, or which proxy
-/// is on the way there.
+/// Whether this variable influences where a key is sent: it contains a key, sets the address of a provider, or sets a
+/// proxy.
 pub fn leads_keys(variable: &str) -> bool {
     let proxy = variable.to_lowercase();
     holds_key(variable)
@@ -137,7 +139,7 @@ pub fn leads_keys(variable: &str) -> bool {
             .any(|provider| provider.base_url_vars.contains(&variable))
 }
 
-/// Either case of them is read.
+/// In lower and upper case.
 const PROXIES: [&str; 4] = ["http_proxy", "https_proxy", "all_proxy", "no_proxy"];
 
 const REPLAY: &str = "replay:";
@@ -150,13 +152,13 @@ const SHOWN: usize = 60;
 pub enum ModelName {
     Of {
         provider: &'static ProviderName,
-        /// As the provider calls it; may hold slashes and colons itself.
+        /// The provider's name for the model; may contain slashes and colons.
         model: String,
     },
     Replay(PathBuf),
 }
 
-/// Why a text names no model.
+/// Why a text is not a model name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ModelNameError {
     #[error("a model is named provider/model, such as {EXAMPLE}")]
@@ -230,7 +232,7 @@ fn bare(model: &str) -> Result<ModelName, ModelNameError> {
     }
 }
 
-/// Every provider's name, those most like `name` first.
+/// All provider names, the most similar to `name` first.
 fn nearest_first(name: &str) -> String {
     let name = name.to_lowercase();
     let mut names = PROVIDERS.each_ref().map(|provider| provider.name);

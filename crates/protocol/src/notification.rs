@@ -1,4 +1,4 @@
-//! Frames that want no answer.
+//! Notifications: frames without an answer.
 
 use std::path::PathBuf;
 
@@ -50,11 +50,11 @@ notifications! {
     // Supervisor to subscriber.
     "event" => EventNotice,
     "event/transient" => TransientNotice,
-    // Supervisor to anybody.
+    // Supervisor to every connection.
     "goodbye" => Goodbye,
 }
 
-/// A task that the member now owns and is to work on.
+/// A task that the member now owns and must work on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Assignment {
@@ -63,19 +63,19 @@ pub struct Assignment {
     pub title: String,
     #[serde(default)]
     pub description: String,
-    /// A task without one cannot be done by the command engine, and fails.
+    /// Without it the command engine cannot do the task and fails it.
     #[serde(default)]
     pub run: Option<String>,
     #[serde(default)]
     pub verify: Option<String>,
     /// 1 for the first run.
     pub attempt: u32,
-    /// The scripts that `run` and `verify` start, as the user trusted them.
+    /// The scripts that `run` and `verify` start, with the content that the user trusted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<FileDigest>,
 }
 
-/// The member no longer owns this claim: what runs for it ends.
+/// The member no longer owns this claim: its programs are terminated.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Abandon {
@@ -84,7 +84,7 @@ pub struct Abandon {
     pub reason: String,
 }
 
-/// Messages for the member, in order. Each is offered again on every connect until it is acknowledged as read.
+/// Messages for the member, in order. Each is offered again on every connect until the member acknowledges it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Deliver {
@@ -106,11 +106,11 @@ pub struct DeliveredMessage {
     /// The sender waits for a reply.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub wants_reply: bool,
-    /// Offered before, to this member's earlier launch or connection.
+    /// Offered before, to an earlier launch or connection of this member.
     pub redelivered: bool,
 }
 
-/// The member is to end: finish within the grace, say `member/exit`, exit. It is killed after.
+/// The member must stop: finish within the grace, send `member/exit`, exit. After the grace it is killed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StopMember {
@@ -118,40 +118,40 @@ pub struct StopMember {
     pub reason: String,
 }
 
-/// News of a teammate's request, for the lead's pane and its next step.
+/// A change of a teammate's request, for the lead's pane and its next step.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Inform {
-    /// One line, as nothing but text.
+    /// One line of plain text.
     pub text: String,
-    /// The request that the news is about. Absent only from builds before this field.
+    /// The request that changed. Only builds before this field omit it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<RequestId>,
-    /// It waits for a decision, and the lead may deny it: the news ends the lead's `wait`.
+    /// The request is pending and the lead may deny it. The notification ends the lead's `wait`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub pending: bool,
-    /// The pending request, if the lead may also allow it: the news wakes an idle lead, too.
+    /// The pending request, if the lead may also allow it. The notification then also wakes an idle lead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decide: Option<RequestId>,
 }
 
-/// Whether a member may ask its model. Of two over one connection that of the later revision holds.
+/// Whether a member may call its model. Of two on one connection the one with the later revision is valid.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Allowance {
     pub as_of: Revision,
-    /// Not before this has changed, which is said to a person.
+    /// Why the member must wait, as text for the user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits: Option<String>,
 }
 
-/// The member is to show itself on this terminal, which its holder keeps open, and on no other any more.
+/// Show the member on this terminal, which its holder keeps open, and on no other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ShowPane {
     /// The terminal's device.
     pub terminal: PathBuf,
-    /// Of the holder: when it ends, the terminal is somebody else's again.
+    /// The holder's pid: when the holder exits, the terminal must no longer be used.
     pub pid: u32,
     /// As in [`TaskSession`].
     pub start_time: u64,
@@ -159,34 +159,34 @@ pub struct ShowPane {
     pub hold: Hold,
 }
 
-/// What a terminal is that a holder lends to a member.
+/// How a holder lends its terminal to a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Hold {
     /// The member's own pane.
     Pane,
-    /// A person's own terminal, which a key gives back to them.
+    /// The user's own terminal; a key detaches from it.
     Attached,
-    /// The same, and no other key means anything.
+    /// Like `Attached`, and all other keys are ignored.
     #[serde(other)]
     ReadOnly,
 }
 
-/// Text that a task printed, or that a member said. Transient: shown live, never stored by the supervisor.
+/// Output of a task or of a member's model. Transient: shown live, never stored by the supervisor.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TaskOutput {
-    /// `None`: it belongs to no task.
+    /// `None`: the output belongs to no task.
     #[serde(default)]
     pub task: Option<TaskId>,
     pub text: String,
-    /// What a model said meanwhile, in order; `text` shows the same to a person.
+    /// Output of the model, in order; `text` shows the same to users.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub said: Vec<Said>,
 }
 
-/// A piece of what a member's model says. Its ids are unique among that member's; any piece may be missing.
+/// A fragment of a model's output. Ids are unique within the member; any fragment can be missing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -198,11 +198,11 @@ pub enum Said {
     TextEnded {
         message: String,
     },
-    /// A call begins; its arguments follow, then its end, and later what it returned.
+    /// A call begins. Its arguments follow, then its end, and later its result.
     Call {
         call: String,
         tool: String,
-        /// The text that the same answer said.
+        /// The text message of the same reply.
         #[serde(default)]
         message: Option<String>,
     },
@@ -217,10 +217,10 @@ pub enum Said {
         call: String,
         text: String,
     },
-    /// Lines that are neither words nor a call's: who speaks to the member, what begins and ends, what was changed.
+    /// Other lines: messages to the member, begin and end of work, changes to files.
     Lines {
         text: String,
-        /// They are a unified diff.
+        /// The lines are a unified diff.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         diff: bool,
     },
@@ -228,22 +228,22 @@ pub enum Said {
     Unknown,
 }
 
-/// The session that a task's command leads, so that its tree can be ended without its worker.
+/// The process session of a task's command, so that the supervisor can terminate its tree without the worker.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TaskSession {
     pub task: TaskId,
     pub pid: u32,
-    /// Clock ticks after boot, as the kernel gives it: with the pid, the process's identity.
+    /// Clock ticks after boot, as the kernel reports it. Together with the pid it identifies the process.
     pub start_time: u64,
 }
 
-/// The member's pane is gone; it goes on headless.
+/// The member lost its pane and continues headless.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PaneLost {}
 
-/// The member shows itself on the terminal that this process holds open. Said again on every connect.
+/// The member shows itself on the terminal that this process holds open. Repeated on every connect.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PaneShown {
@@ -252,11 +252,11 @@ pub struct PaneShown {
     pub start_time: u64,
 }
 
-/// What the member waits for from now on, with something to do. Transient: shown live, never stored.
+/// What blocks the member, although it has work. Transient: shown live, never stored.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MemberWaits {
-    /// `None`: it goes on.
+    /// `None`: it is no longer blocked.
     #[serde(default)]
     pub on: Option<Waiting>,
 }
@@ -274,8 +274,9 @@ pub struct EventNotice {
     pub event: Box<RawValue>,
 }
 
-/// Something to show now that is not stored; `after` is the revision it follows. With neither `text` nor `said`: the
-/// member's view is another one, such as by what it waits for.
+/// A transient event; `after` is the revision that it follows. Without `text` and `said`: the member's view changed,
+/// for
+/// example what blocks it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TransientNotice {
@@ -305,9 +306,9 @@ pub struct Goodbye {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum GoodbyeReason {
-    /// A new supervisor follows: wait 2 s, then start one.
+    /// A new supervisor follows: wait 2 s, then start one if there is none.
     Restarting,
-    /// Nobody restarts it; the next command does.
+    /// Workers must not restart it; the next command does.
     Stopped,
     /// This connection was replaced, refused or cut off: see `error`.
     Closed,
@@ -315,7 +316,7 @@ pub enum GoodbyeReason {
     Unknown,
 }
 
-/// Names a launch in `member/ping`.
+/// Identifies the launch of a `member/ping`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Ping {

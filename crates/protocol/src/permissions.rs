@@ -1,29 +1,29 @@
-//! What the team file and the user's own settings say about permissions: their rules, and what is done without one.
+//! The permissions in the team file and in the user's settings: rules, and the defaults for calls that no rule matches.
 
 use serde::{Deserialize, Serialize};
 
 use crate::request::Scope;
 
-/// What is done where no rule says anything.
+/// The default for calls that no rule matches.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
-    /// Nothing is changed and nothing is run, whatever rules allow.
+    /// Nothing may be changed or run, even if a rule allows it.
     Plan,
-    /// What would be asked is denied.
+    /// Calls that would need a decision are denied.
     DontAsk,
-    /// Reading in the project passes, everything else is asked.
+    /// Reading in the project is allowed, everything else needs a decision.
     #[default]
     Default,
-    /// Files of the project are changed without asking too.
+    /// Like `Default`, and files of the project may be changed.
     AcceptEdits,
-    /// Nothing is asked, and nothing held back.
+    /// Everything is allowed without a decision.
     Bypass,
 }
 
 impl Mode {
-    /// As they are written.
+    /// Their spelling in files and arguments.
     pub const NAMES: [(&'static str, Mode); 5] = [
         ("default", Mode::Default),
         ("accept-edits", Mode::AcceptEdits),
@@ -41,46 +41,46 @@ impl Mode {
 /// The rules of one source: the team file, or the user's own settings.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-// A key that this version ignored could be a restriction: a newer version's permissions are refused whole.
+// An ignored key could be a restriction, so permissions with unknown keys are rejected as a whole.
 #[serde(deny_unknown_fields)]
 pub struct Permissions {
-    /// The file, as a person would type it.
+    /// The path of the file, as the user would type it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub from: String,
-    /// Rules, such as `Bash(git push:*)`. Denied, whatever was allowed.
+    /// Rules, such as `Bash(git push:*)`. They deny, regardless of what is allowed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deny: Vec<String>,
-    /// Asked about, whatever was allowed.
+    /// They require a decision, regardless of what is allowed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ask: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow: Vec<String>,
-    /// What the lead may allow others.
+    /// Rules for what the lead may allow others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub approve: Vec<String>,
-    /// Milliseconds after which a request that nobody answered is denied. `None`: it does not say.
+    /// Milliseconds after which an unanswered request is denied. `None`: not set here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expire_ms: Option<u64>,
 }
 
 impl Permissions {
-    /// It forbids something, or asks about it.
+    /// Whether any rule denies or asks.
     pub fn holds_back(&self) -> bool {
         !self.deny.is_empty() || !self.ask.is_empty()
     }
 }
 
-/// What is done about calls that no rule decides.
+/// What happens to calls that no rule decides.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Stance {
     #[serde(default)]
     pub mode: Mode,
-    /// Nobody is there to be asked: what would be, is denied.
+    /// No user is available to decide: calls that need a decision are denied.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unattended: bool,
-    /// How far a decision reaches when nobody says how far.
+    /// The scope of a decision that does not name one.
     #[serde(default)]
     pub default_scope: Scope,
 }

@@ -1,20 +1,20 @@
-//! Where members can be shown: what a caller's environment says of its terminal app, and what is told of each place.
+//! Where members can be shown: the caller's terminal app, and reports on each placement.
 
 use serde::{Deserialize, Serialize};
 
-/// What the environment of a terminal in iTerm2 says. Only the caller knows it: the app takes its cookies from the
-/// environment of its own sessions, and listens below the home of whoever runs it.
+/// The environment of a terminal in iTerm2. It must come from the caller: iTerm2 gives its cookies to its own sessions
+/// only, and listens on a socket below the user's home directory.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CallerIterm {
-    /// `$ITERM_SESSION_ID`, as in `w0t1p2:UUID`. Within tmux: the session around it.
+    /// `$ITERM_SESSION_ID`, as in `w0t1p2:UUID`. Inside tmux: the session around it.
     #[serde(default)]
     pub session: Option<String>,
-    /// Reached by ssh: the app runs on another machine.
+    /// Connected by ssh: the app runs on another machine.
     pub remote: bool,
     /// `$HOME`.
     pub home: String,
-    /// `$IT2_SUITE`: another build of the app has directories of its own.
+    /// `$IT2_SUITE`: set by other builds of the app, which use their own directories.
     #[serde(default)]
     pub suite: Option<String>,
     /// `$ITERM2_COOKIE` and `$ITERM2_KEY`. Secrets: `Debug` hides them.
@@ -35,15 +35,16 @@ impl std::fmt::Debug for CallerIterm {
     }
 }
 
-/// Whether members can be shown in a place, as `agent-teamd --places` prints it for `doctor`, which may not link what
-/// would find it out.
+/// Whether a placement can show members. `agent-teamd --places` prints it for `doctor`, which must not link the code
+/// that
+/// probes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlaceReport {
     /// A value of `--panes`.
     pub name: String,
-    /// `None`: not here, which is no fault.
+    /// `None`: not available here, which is not an error.
     pub ok: Option<bool>,
-    /// What members would get, or why they would not.
+    /// What members would get, or why they would not get it.
     pub detail: String,
     #[serde(default)]
     pub hint: Option<String>,

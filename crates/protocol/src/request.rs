@@ -1,4 +1,4 @@
-//! Permission requests on the wire: what a member asks, what somebody decides, and what is shown of both.
+//! Permission requests on the wire: calls of members, decisions of the user, and the views of both.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use crate::id::{MemberName, Party, RequestId};
 use crate::text::{visible, visible_line};
 
-/// Arguments of `request/ask`: one call of a tool, before it is carried out.
+/// Arguments of `request/ask`: one call of a tool, before it runs.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AskRequest {
@@ -16,20 +16,22 @@ pub struct AskRequest {
     /// The tool's arguments, an object.
     #[cfg_attr(test, schemars(with = "serde_json::Value"))]
     pub arguments: Box<RawValue>,
-    /// Where it would run. Canonical.
+    /// The working directory of the call. Canonical.
     pub directory: PathBuf,
-    /// Whether a sandbox holds the programs that it starts.
+    /// Whether a sandbox confines the programs that the call starts.
     #[serde(default)]
     pub confined: bool,
-    /// Where the paths in it lead.
+    /// The paths in the call, resolved.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub places: Vec<PlaceSpec>,
 }
 
 impl AskRequest {
-    /// That a task has this shell line. Whoever does the task carries it out, in the project and held by no sandbox;
-    /// where its paths will lead then, nobody knows yet. Asker and supervisor must come to the same digest: one way to
-    /// put it.
+    /// The request to add this shell line to a task. The owner of the task runs the line later, in the project and
+    /// without a
+    /// sandbox, when its paths may lead elsewhere. The member and the supervisor must compute the same digest, so both
+    /// use
+    /// this function.
     pub fn for_task_line(line: &str, project: PathBuf) -> Self {
         let arguments = serde_json::json!({ "command": line, "for": "a task, without a sandbox" });
         Self {
@@ -42,7 +44,7 @@ impl AskRequest {
     }
 }
 
-/// Arguments of `plan/propose`: what a member would do, for a person to read.
+/// Arguments of `plan/propose`: what a member intends to do, as text for the user.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ProposePlan {
@@ -50,44 +52,44 @@ pub struct ProposePlan {
     pub text: String,
 }
 
-/// What a plan is called where calls of tools are shown.
+/// The tool name of a plan in views of calls.
 pub const PROPOSE_PLAN: &str = "propose_plan";
 
-/// A path of a call, looked up by who would use it.
+/// A path of a call, resolved by the process that would use it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PlaceSpec {
-    /// As the call says it.
+    /// As written in the call.
     pub given: String,
-    /// Absolute, by the text alone.
+    /// Made absolute without looking at the file system.
     pub path: PathBuf,
-    /// With every link followed.
+    /// With all symbolic links resolved.
     pub resolved: PathBuf,
 }
 
-/// What the rules and earlier decisions say at once.
+/// The immediate answer of rules and earlier decisions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Permission {
     Allowed {
-        /// What a line is carried out as. Without it the call is carried out as it was asked.
+        /// How a shell line must be executed. `None`: execute the call as requested.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         run: Option<RunnableView>,
     },
     Denied {
         why: String,
     },
-    /// It waits for a decision: see `request/wait`.
+    /// A decision is pending: see `request/wait`.
     Asked {
         request: RequestId,
     },
-    /// Of a newer supervisor: not allowed.
+    /// A value from a newer supervisor: not allowed.
     #[serde(other)]
     Unknown,
 }
 
-/// Literal commands, to be started as these argument lists.
+/// Literal commands, to be started with these argument lists.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RunnableView {
@@ -102,7 +104,7 @@ pub struct RunnableStep {
     pub pipeline: Vec<RunnableCommand>,
 }
 
-/// When a step runs, by the status of the last that ran.
+/// When a step runs, depending on the status of the previous one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -143,18 +145,18 @@ pub struct OneRequest {
     pub request: RequestId,
 }
 
-/// What became of a request that nobody decides any more.
+/// The outcome of a request that is no longer pending.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Decided {
-    /// It may be begun.
+    /// The call may begin.
     Allowed,
     Denied {
         by: Party,
         reason: String,
     },
-    /// Withdrawn, or over: it may not be carried out.
+    /// Withdrawn or over: the call must not run.
     Over,
     #[serde(other)]
     Unknown,
@@ -163,7 +165,7 @@ pub enum Decided {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ListRequests {
-    /// Also those that are decided.
+    /// Also decided requests.
     #[serde(default)]
     pub all: bool,
 }
@@ -180,7 +182,7 @@ pub struct RequestListAnswer {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DecideRequest {
     pub request: RequestId,
-    /// The digest of what the person saw: another request's decision is refused.
+    /// The digest of the request as the user saw it. If it differs, the decision is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
     pub decision: Decision,
@@ -194,14 +196,14 @@ pub struct DecideRequest {
 pub enum Decision {
     Allow {
         scope: Scope,
-        /// Rules in place of the exact call; they must cover it.
+        /// Rules to grant instead of the exact call; they must cover it.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         rules: Vec<String>,
     },
     Deny {
         reason: String,
     },
-    /// Of a newer client: denied.
+    /// A value from a newer client: denied.
     #[serde(other)]
     Unknown,
 }
@@ -213,18 +215,18 @@ pub enum Decision {
 pub enum Scope {
     #[default]
     Once,
-    /// Such calls of this member, as long as it works on the task that it has.
+    /// Such calls of this member while it works on its current task.
     Task,
     /// Such calls of this member, until the team goes down.
     Member,
-    /// Of everybody.
+    /// Such calls of all members.
     Team,
-    /// The same, and the person's settings keep it for the next time: the client writes them.
+    /// Like `Team`, and stored in the user's settings for later teams: the client writes them.
     Always,
 }
 
 impl Scope {
-    /// As they are written.
+    /// Their spelling in files and arguments.
     pub const NAMES: [(&'static str, Scope); 5] = [
         ("once", Scope::Once),
         ("task", Scope::Task),
@@ -239,7 +241,7 @@ impl Scope {
     }
 }
 
-/// What a person decides with.
+/// The program that the user decides with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -273,7 +275,7 @@ pub struct RequestView {
     #[cfg_attr(test, schemars(with = "serde_json::Value"))]
     pub input: Box<RawValue>,
     pub directory: PathBuf,
-    /// It is no call but this plan of the member, which only its own decision approves. From 1 on, for each member.
+    /// Set if the request is a plan of the member and not a call. Counts from 1 for each member.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<u64>,
     pub state: RequestState,
@@ -286,18 +288,18 @@ pub struct RequestView {
     pub reason: Option<String>,
     /// Unix time in milliseconds.
     pub asked_at: u64,
-    /// Why it is asked, a line for each part of it.
+    /// Why a decision is needed, one line for each part of the call.
     pub why: Vec<String>,
-    /// What may be allowed in its place, from the narrowest on.
+    /// Alternatives to the exact call, from the narrowest on.
     pub offers: Vec<OfferView>,
-    /// How far a decision reaches when nobody says how far.
+    /// The scope of a decision that does not name one.
     #[serde(default)]
     pub default_scope: Scope,
 }
 
 impl RequestView {
-    /// What would be done, all of it and as nothing but text: this is what a person decides about, wherever they are
-    /// asked. In lines, without a newline at the end.
+    /// The complete call as plain text: what the user decides about, in every client. Several lines, without a final
+    /// newline.
     pub fn whole(&self) -> String {
         let input: serde_json::Value = serde_json::from_str(self.input.get()).unwrap_or_default();
         if let Some(number) = self.plan {
@@ -306,7 +308,7 @@ impl RequestView {
         }
         let mut text = visible_line(&self.tool).into_owned();
         let mut fields: Vec<_> = input.as_object().into_iter().flatten().collect();
-        // What is long comes last.
+        // Long values come last.
         fields.sort_by_key(|(_, value)| value.as_str().is_some_and(|text| text.contains('\n')));
         for (name, value) in fields {
             let value = match value.as_str() {
@@ -324,12 +326,13 @@ impl RequestView {
     }
 }
 
-/// A call of a tool on one line, as harmless text: the tool, each argument that changes what the call does, and what it
-/// is about. `bash (outside the sandbox): cargo test`
+/// A call of a tool on one line of plain text: the tool, each argument that changes what the call does, and its
+/// subject.
+/// `bash (outside the sandbox): cargo test`
 ///
 /// The arguments come before the command, whose text could imitate them.
 pub fn summary(tool: &str, input: &serde_json::Value) -> String {
-    /// What a call is about, by the name of the argument.
+    /// The arguments that can be the subject.
     const SUBJECTS: [&str; 4] = ["command", "url", "path", "query"];
 
     let text = |name: &str| input[name].as_str();
@@ -337,7 +340,7 @@ pub fn summary(tool: &str, input: &serde_json::Value) -> String {
     let (Some(subject), Some(fields)) = (subject, input.as_object()) else {
         return visible_line(&format!("{tool}: {input}")).into_owned();
     };
-    // All of a change is its diff, which `requests show` has.
+    // `requests show` has the complete change as a diff.
     let is_change = input["diff"].is_string();
     let options: Vec<String> = fields
         .iter()
@@ -357,7 +360,7 @@ pub fn summary(tool: &str, input: &serde_json::Value) -> String {
     visible_line(&format!("{tool}{options}: {subject}")).into_owned()
 }
 
-/// The value of an argument that was left out.
+/// The value of an omitted argument.
 fn is_default(value: &serde_json::Value) -> bool {
     match value {
         serde_json::Value::Null => true,
@@ -383,10 +386,10 @@ pub struct OfferView {
 pub enum RequestState {
     Pending,
     Allowed,
-    /// It is being carried out.
+    /// The call is running.
     Begun,
     Ended,
-    /// It was begun, and nobody knows how far it came.
+    /// The call began, and its result is unknown.
     Lost,
     Denied,
     Withdrawn,

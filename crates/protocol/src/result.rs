@@ -1,4 +1,4 @@
-//! What came of a team's work, as one document: `run --json` and `up --wait --json` print it, and the embedding library
+//! The result of a team's work as one document: `run --json` and `up --wait --json` print it, and the embedding library
 //! returns it.
 
 use std::collections::BTreeMap;
@@ -10,28 +10,28 @@ use crate::view::{
 };
 use crate::{MemberName, Party, TeamId};
 
-/// What came of a run; or of waiting for a board, whose outcome is another one.
+/// The result of a run, or of waiting for a board, which has another type of outcome.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RunResult<O = RunState> {
     pub team: TeamId,
     pub outcome: O,
-    /// The lead's.
+    /// The lead's answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub final_answer: Option<String>,
-    /// Why there is none.
+    /// Why there is no answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     pub outputs: Outputs,
-    /// Rounds of the run, where the team goes by rounds.
+    /// Rounds of the run, in a team that works in rounds.
     pub rounds: u32,
     pub tasks: Vec<TaskView>,
     pub members: Vec<MemberView>,
-    /// Read and written by all models of the team so far.
+    /// Input and output tokens of all models of the team so far.
     pub tokens: u64,
     pub tokens_in: u64,
     pub tokens_out: u64,
-    /// US dollars. `None`: nobody knows the price of some of it.
+    /// US dollars. `None`: some tokens have no known price.
     pub cost: Option<f64>,
     pub durations: Durations,
 }
@@ -40,10 +40,10 @@ pub struct RunResult<O = RunState> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Outputs {
-    /// The result of the last task that each member ended, or the reason why it failed: where the lead leads with
+    /// The result of the last task that each member ended, or the reason of its failure. For a lead with
     /// tools.
     Last(BTreeMap<MemberName, String>),
-    /// What each one's rounds came to.
+    /// The outputs of each member's rounds.
     ByRound(BTreeMap<MemberName, Vec<RoundOutput>>),
 }
 
@@ -53,7 +53,7 @@ pub struct RoundOutput {
     /// From 1.
     pub round: u32,
     pub state: RoundState,
-    /// The result, or why there is none.
+    /// The result, or the reason why there is none.
     pub output: String,
 }
 
@@ -64,7 +64,7 @@ pub struct Durations {
 }
 
 impl RunResult {
-    /// Of a run that has ended, with its rounds, and team and board as they are then.
+    /// Of a run that has ended, with its rounds, and the team and the board at that time.
     pub fn of_run(
         run: RunView,
         rounds: Vec<RoundView>,
@@ -84,7 +84,7 @@ impl RunResult {
 }
 
 impl<O> RunResult<O> {
-    /// Of a board on which nothing is left that can run.
+    /// Of a board on which no task can run any more.
     pub fn of_board(
         team: TeamId,
         outcome: O,
@@ -119,7 +119,7 @@ impl Outputs {
             (Some(Party::Member(owner)), Some(result)) => Some((owner.clone(), result.clone())),
             _ => None,
         };
-        // The last one of a member takes the place of those before.
+        // A later task of a member replaces the earlier ones.
         Self::Last(ended.into_iter().filter_map(output).collect())
     }
 

@@ -1,6 +1,6 @@
 //! JSON-RPC 2.0, the shape of every frame.
 //!
-//! Reading is lazy: a [`Frame`] borrows its parameters as raw JSON, which the one who knows the method parses.
+//! Parsing is lazy: a [`Frame`] borrows its parameters as raw JSON, which is parsed once the method is known.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -25,7 +25,7 @@ pub struct Frame<'a> {
     error: Option<WireError>,
 }
 
-/// What a frame is.
+/// The kinds of frames.
 #[derive(Debug)]
 pub enum Kind<'a> {
     Request {
@@ -61,7 +61,7 @@ impl<'a> Frame<'a> {
                 id,
                 outcome: Ok(result),
             }),
-            // Without an id: the answer to a frame that could not be read.
+            // Without an id: the answer to a frame that could not be parsed.
             (id, None, None, Some(error)) => Ok(Kind::Response {
                 id: id.unwrap_or(RawValue::NULL),
                 outcome: Err(error),
@@ -73,7 +73,7 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// JSON-RPC's error object; `data` carries what people and programs go by.
+/// JSON-RPC's error object; `data` contains the code, the message and the hint.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct WireError {
@@ -102,7 +102,7 @@ impl From<WireError> for Refusal {
 /// The parameters of every method but `initialize`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Call<A> {
-    /// Which team is meant; a member's connection has its own and needs none.
+    /// The team. Optional on a member's connection, which belongs to a team.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub team: Option<TeamRef>,
     /// Repeating a mutating call with the same key gives its first answer instead of a second effect.
@@ -111,10 +111,10 @@ pub struct Call<A> {
     pub args: A,
 }
 
-/// Longest key, in bytes.
+/// Maximum length of a key, in bytes.
 pub const KEY_MAX: usize = 64;
 
-/// A team as a person means it.
+/// How the user refers to a team.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "by", content = "value", rename_all = "snake_case")]
@@ -164,12 +164,12 @@ fn line(value: &impl Serialize) -> String {
     line
 }
 
-/// A request as one line, newline included.
+/// A request as one line, with its newline.
 pub fn request<M: Method>(id: u64, call: &Call<M::Args>) -> String {
     request_named(id, M::NAME, call)
 }
 
-/// [`request`] of a method that is known by its name only.
+/// [`request`] for a method known by name only.
 pub fn request_named(id: u64, method: &str, call: &Call<impl Serialize>) -> String {
     line(&OutRequest {
         jsonrpc: VERSION,
@@ -179,7 +179,7 @@ pub fn request_named(id: u64, method: &str, call: &Call<impl Serialize>) -> Stri
     })
 }
 
-/// The `initialize` request, which takes its parameters bare.
+/// The `initialize` request, which has its parameters without an envelope.
 pub fn initialize(id: u64, params: &crate::initialize::Initialize) -> String {
     line(&OutRequest {
         jsonrpc: VERSION,
@@ -189,7 +189,7 @@ pub fn initialize(id: u64, params: &crate::initialize::Initialize) -> String {
     })
 }
 
-/// A notification as one line, newline included.
+/// A notification as one line, with its newline.
 pub fn notification<N: Notification>(params: &N) -> String {
     line(&OutNotification {
         jsonrpc: VERSION,
@@ -207,7 +207,7 @@ pub fn result(id: &RawValue, result: &impl Serialize) -> String {
     })
 }
 
-/// The refusal of the request `id`, as one line; `RawValue::NULL` where the id is not known.
+/// The refusal of the request `id`, as one line; `RawValue::NULL` if the id is unknown.
 pub fn error(id: &RawValue, refusal: Refusal) -> String {
     line(&OutError {
         jsonrpc: VERSION,

@@ -1,4 +1,4 @@
-//! Permission rules on the wire: which there are, and what they say to a call.
+//! Permission rules on the wire: the list of rules, and the evaluation of a call.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use crate::request::{AskRequest, Scope};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RuleListAnswer {
-    /// In the order in which they are looked at: the first that fits decides.
+    /// In evaluation order: the first that matches decides.
     pub rules: Vec<RuleView>,
 }
 
@@ -16,19 +16,19 @@ pub struct RuleListAnswer {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RuleView {
     pub effect: RulingView,
-    /// `None`: exactly what the request asked.
+    /// `None`: exactly the call of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
-    /// Whose decision made it; `None`: it is of a file.
+    /// The request whose decision created the rule. `None`: it is from a file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<RequestId>,
-    /// How far that decision reaches.
+    /// The scope of that decision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<Scope>,
-    /// Whom it is for; `None`: everybody.
+    /// The member that the rule applies to. `None`: all members.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub member: Option<MemberName>,
-    /// The file that it stands in, unless a decision made it.
+    /// The file that contains the rule, unless a decision created it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
 }
@@ -40,7 +40,7 @@ pub enum RulingView {
     Allow,
     Ask,
     Deny,
-    /// The lead may allow it to others.
+    /// The lead may allow it for others.
     Approve,
     #[serde(other)]
     Unknown,
@@ -58,7 +58,7 @@ pub struct ForgetRule {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CheckRules {
     pub call: AskRequest,
-    /// Who would make it; `None`: somebody whom no grant of her own is for.
+    /// The member that would make the call. `None`: a member without grants of its own.
     #[serde(default)]
     pub member: Option<MemberName>,
 }
@@ -67,7 +67,7 @@ pub struct CheckRules {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct JudgementView {
     pub decision: RulingView,
-    /// In the order of the call; the strictest is the decision.
+    /// In the order of the call; the strictest one is the decision.
     pub parts: Vec<PartView>,
 }
 

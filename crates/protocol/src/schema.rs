@@ -1,5 +1,6 @@
-//! The JSON Schema of what crosses the socket, for those who write clients in other languages: made from the types, kept
-//! in `schema/protocol.json`, and never linked into a program. `cargo xtask schema` writes it; a stale one fails here.
+//! The JSON Schema of the socket protocol, for authors of clients in other languages: generated from the types into
+//! `schema/protocol.json`, and never linked into a program. `cargo xtask schema` writes it; this test fails if it is
+//! stale.
 
 use std::path::Path;
 
@@ -10,7 +11,7 @@ use crate::initialize::{self, Initialize, Initialized, PROTOCOL};
 use crate::rpc::{TeamRef, WireError};
 use crate::{method, notification};
 
-/// Set by `cargo xtask schema`: the file is written instead of compared.
+/// Set by `cargo xtask schema` to write the file instead of comparing it.
 const WRITE: &str = "AGENT_TEAM_WRITE_SCHEMA";
 
 fn schema() -> String {

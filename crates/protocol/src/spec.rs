@@ -1,4 +1,4 @@
-//! What is wanted: a team as its file describes it, resolved by the one who read the file.
+//! Desired state: a team as its file describes it, resolved by the program that read the file.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use crate::id::{MemberName, RoleName, TeamName};
 use crate::permissions::{Permissions, Stance};
 use crate::text::visible_label;
 
-/// A team as wanted. Every default of the team file is filled in.
+/// The desired state of a team, with every default of the team file filled in.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TeamSpec {
@@ -21,19 +21,19 @@ pub struct TeamSpec {
     pub layout: Layout,
     pub limits: Limits,
     pub hooks: Hooks,
-    /// The team file's.
+    /// From the team file.
     #[serde(default)]
     pub permissions: Permissions,
-    /// The person's own, for every team and for this one.
+    /// From the user's settings, for every team and for this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub own_permissions: Vec<Permissions>,
     #[serde(default)]
     pub stance: Stance,
-    /// What `spawn ROLE` can make, by name; `worker` is always there.
+    /// The roles of `spawn ROLE`, by name; `worker` always exists.
     pub roles: Vec<RoleSpec>,
     pub members: Vec<MemberSpec>,
     pub tasks: Vec<TaskSpec>,
-    /// The scripts that hooks and lines of tasks start.
+    /// Shell lines of hooks and tasks, with the scripts that they start.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trusted: Vec<TrustedLine>,
     /// Scripts that trusted lines and MCP servers start, and what git's configuration leads to; sorted.
@@ -41,7 +41,7 @@ pub struct TeamSpec {
     pub protected: Vec<KeptPath>,
 }
 
-/// A shell line that the user trusted, and the scripts of the project that it starts.
+/// A shell line that the user trusted, and the project's scripts that it starts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TrustedLine {
@@ -49,13 +49,13 @@ pub struct TrustedLine {
     pub files: Vec<FileDigest>,
 }
 
-/// A file with the content that the user trusted, or one that did not exist then.
+/// A file with the content that the user trusted, or a file that did not exist then.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FileDigest {
     /// Canonical.
     pub path: PathBuf,
-    /// Of its content, in hexadecimal digits, or [`FileDigest::ABSENT`].
+    /// SHA-256 of the content in hexadecimal digits, or [`FileDigest::ABSENT`].
     pub sha256: String,
 }
 
@@ -84,26 +84,26 @@ pub struct KeptPath {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Limits {
-    /// Members that are not stopped, at most.
+    /// Maximum number of members that are not stopped.
     pub teammates: u32,
-    /// Launches under way at once, at most.
+    /// Maximum number of concurrent launches.
     pub starting: u32,
-    /// What all members may spend together on one goal.
+    /// Limits on what all members spend together on one goal.
     #[serde(default)]
     pub budget: Budget,
 }
 
-/// What may be spent on models for one goal; each at least 1.
+/// Limits on what may be spent on models for one goal; each at least 1.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Budget {
-    /// Read and written.
+    /// Input and output tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<u64>,
-    /// Millionths of a US dollar. What costs nobody knows how much does not count.
+    /// Millionths of a US dollar. Tokens without a known price do not count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub micro_usd: Option<u64>,
-    /// Milliseconds in which somebody works.
+    /// Milliseconds in which any member works.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub work_ms: Option<u64>,
 }
@@ -113,7 +113,7 @@ impl Budget {
         *self == Self::default()
     }
 
-    /// Read and written.
+    /// Input and output tokens.
     #[must_use]
     pub fn tokens(self, tokens: u64) -> Self {
         Self {
@@ -131,7 +131,7 @@ impl Budget {
         }
     }
 
-    /// Minutes in which somebody works, to the millisecond; at least one of these.
+    /// Minutes in which any member works, to the millisecond; at least one of these.
     #[must_use]
     pub fn minutes(self, minutes: f64) -> Self {
         Self {
@@ -141,7 +141,7 @@ impl Budget {
     }
 }
 
-/// Of minutes; at least one.
+/// Milliseconds of so many minutes; at least one.
 pub fn milliseconds(minutes: f64) -> u64 {
     ((minutes * 60_000.0).round() as u64).max(1)
 }
@@ -156,14 +156,14 @@ impl Default for Limits {
     }
 }
 
-/// Shell lines that the supervisor runs in the project directory, JSON on stdin, at most 60 s.
+/// Shell lines that the supervisor runs in the project directory, with JSON on stdin, for at most 60 s.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Hooks {
-    /// Between "asked to complete" and "completed"; exit 2 refuses with stderr as the reason.
+    /// Runs before a task counts as completed; exit 2 refuses with stderr as the reason.
     #[serde(default)]
     pub task_completed: Option<String>,
-    /// When a member has nothing to do; exit 2 tells it why it should go on.
+    /// Runs when a member has nothing to do; exit 2 sends it stderr as the reason to continue.
     #[serde(default)]
     pub teammate_idle: Option<String>,
 }
@@ -181,7 +181,7 @@ pub struct RoleSpec {
     pub agent: AgentSpec,
 }
 
-/// One member as wanted. A difference in any field but `claim`, `colour` and `budget` means a new launch.
+/// The desired state of one member. A difference in any field but `claim`, `colour` and `budget` requires a new launch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MemberSpec {
@@ -189,12 +189,12 @@ pub struct MemberSpec {
     pub role: RoleName,
     pub lead: bool,
     pub engine: Engine,
-    /// `None`: the first of the palette that nobody has.
+    /// `None`: the first free colour of the palette.
     #[serde(default)]
     pub colour: Option<Colour>,
     /// Absolute.
     pub cwd: PathBuf,
-    /// On top of the environment of `up`.
+    /// Added to the environment of `up`.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
     pub claim: ClaimPolicy,
@@ -203,12 +203,12 @@ pub struct MemberSpec {
     pub placement: Option<PlacementChoice>,
     #[serde(default)]
     pub agent: AgentSpec,
-    /// Of the native engine.
+    /// Only used with the native engine.
     #[serde(default, skip_serializing_if = "Budget::is_empty")]
     pub budget: Budget,
 }
 
-/// The tools of the domain, by the names that the user and models write.
+/// The built-in tools, by the names that the user and models write.
 pub const TOOLS: [&str; 11] = [
     "bash",
     "edit",
@@ -223,7 +223,7 @@ pub const TOOLS: [&str; 11] = [
     "write",
 ];
 
-/// Those of [`TOOLS`] that change something.
+/// Those of [`TOOLS`] that can change something.
 const CHANGING_TOOLS: [&str; 3] = ["bash", "edit", "write"];
 
 /// Those of [`TOOLS`] that change nothing.
@@ -232,10 +232,10 @@ pub fn reading_tools() -> Vec<String> {
     reading.map(|tool| (*tool).to_owned()).collect()
 }
 
-/// Tools that belong to another one, and come and go with it.
+/// Tools that belong to another tool and are available exactly when it is.
 const PARTS: &[(&str, &[&str])] = &[("bash", &["bash_kill", "bash_output"])];
 
-/// Whether it is a tool of the domain, or has the form `mcp__<server>__<tool>` of a server's.
+/// Whether it is a built-in tool, or has the form `mcp__<server>__<tool>`.
 pub fn is_tool(name: &str) -> bool {
     TOOLS.contains(&name) || name.starts_with("mcp__")
 }
@@ -251,61 +251,62 @@ pub fn with_parts(tools: &[String]) -> Vec<String> {
     all
 }
 
-/// How a member of the native engine thinks, and what it may do.
+/// The model of a native member, its prompt, and what it may do.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AgentSpec {
-    /// `provider/model` or `replay:FILE`. `None`: the first for which the member's environment has a key or a server.
+    /// `provider/model` or `replay:FILE`. `None`: the first provider for which the member's environment has a key or a
+    /// server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// What its role is for, in a line for the others.
+    /// One line about its role, for the other members.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,
-    /// What it is told besides the rules of the team: its role's prompt, then its own.
+    /// The prompt after the team's rules: the role's prompt, then the member's own.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub prompt: String,
-    /// Answers of the model for one task or turn, at most. `None`: 100.
+    /// Maximum number of model replies for one task or turn. `None`: 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_steps: Option<u32>,
-    /// Names of tools of the domain. `None`: all of them.
+    /// Names of built-in tools. `None`: all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tools: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deny_tools: Vec<String>,
-    /// It changes nothing before a plan of it is approved.
+    /// The member must have a plan approved before it may change anything.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub must_plan: bool,
-    /// What it runs in the sandbox reaches what this machine reaches.
+    /// Programs in the sandbox have the network access of this machine.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub network: bool,
-    /// Roles that it may spawn, as the lead. `None`: all of them.
+    /// Roles that it may spawn, if it is the lead. `None`: all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub may_spawn: Option<Vec<RoleName>>,
-    /// Servers whose tools it is offered besides.
+    /// Servers whose tools it may use.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mcp: Vec<McpServer>,
-    /// Who searches the web for it. `None`: its model's provider, where that is known to.
+    /// How it searches the web. `None`: through its model's provider, if that supports it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub search: Option<Search>,
-    /// Rules about files that it may not read without asking: the rest of the project it may.
+    /// Rules about files that it must not read without a decision. The rest of the project is readable.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub guarded: Vec<String>,
     /// The existing paths of [`TeamSpec::protected`]: the sandbox prevents changes of them. Written by the supervisor.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kept: Vec<KeptPath>,
-    /// The person lets it, as the lead, allow some of what others ask.
+    /// The user delegated some decisions to it, as the lead.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub may_allow: bool,
-    /// Its model's provider may search the web by itself, which nobody can be asked about each time.
+    /// Its model's provider may search the web on its own, without a decision for each search.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub provider_may_search: bool,
-    /// Carries out everything without asking, and without a sandbox.
+    /// Everything runs without a decision and without a sandbox.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub bypass: bool,
-    /// How providers are asked, by their canonical names.
+    /// Settings of providers, by their canonical names.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub providers: BTreeMap<String, ProviderSpec>,
-    /// How it leads, if not with tools. The lead's alone.
+    /// The strategy of a lead without tools. Only for the lead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub strategy: Option<Strategy>,
     /// A file to which every exchange with the model is appended.
@@ -313,26 +314,26 @@ pub struct AgentSpec {
     pub record: Option<PathBuf>,
 }
 
-/// How a provider of models is asked, where that differs from what it usually is.
+/// Settings of a provider that differ from its defaults.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ProviderSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base_url: Option<BaseUrl>,
-    /// Sent besides what is needed. A value `$NAME` stands for that variable of the member's environment, so that no
+    /// Additional headers. A value `$NAME` is replaced by that variable of the member's environment, so that no
     /// secret is written down.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
 }
 
-/// Where a provider is asked, and whose word that is.
+/// The base URL of a provider, and who set it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum BaseUrl {
-    /// A file says so that comes with the project: neither the person's key nor another variable of theirs is sent there.
+    /// Set by a file of the project: neither the user's key nor another variable of the user is sent there.
     OfProject(String),
-    /// The person says so.
+    /// Set by the user.
     Own(String),
 }
 
@@ -341,46 +342,46 @@ pub enum BaseUrl {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Strategy {
-    /// Each round its model says who works next, or gives the answer.
+    /// In each round the lead's model names the next member, or gives the answer.
     Coordinator {
-        /// Rounds that a run may have.
+        /// Maximum number of rounds of a run.
         max_rounds: u32,
-        /// What the model is asked with, see [`crate::template`]. `None`: the built-in text.
+        /// The template of the question, see [`crate::template`]. `None`: the built-in text.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         prompt: Option<String>,
     },
-    /// Every member works on it in turn, then its model sums up.
+    /// Every member works once in turn, then the lead's model writes a synthesis.
     Collaborate,
 }
 
-/// Who searches the web for agents.
+/// How agents search the web.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "api", rename_all = "snake_case")]
 pub enum Search {
-    /// They have no `web_search`.
+    /// No `web_search` tool.
     Nobody,
-    /// A model's own provider, at whatever base URL it is asked.
+    /// The model's own provider, at its configured base URL.
     Provider,
-    /// A server of SearXNG whose settings allow JSON; `url` is without `/search`.
+    /// A SearXNG server whose settings allow JSON; `url` is without `/search`.
     Searxng { url: String },
     /// Brave's Search API.
     Brave {
         /// `None`: Brave's own.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         url: Option<String>,
-        /// The variable of a member's programs that holds the key.
+        /// The variable of the member's programs that contains the key.
         key: String,
     },
 }
 
-/// A server of the Model Context Protocol. Its tools are called `mcp__<name>__<tool>`.
+/// An MCP server. Its tools are named `mcp__<name>__<tool>`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct McpServer {
     pub name: String,
     pub via: McpTransport,
-    /// The scripts that its program is, or is given.
+    /// The scripts that its program consists of or receives as arguments.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<FileDigest>,
 }
@@ -390,24 +391,25 @@ pub struct McpServer {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum McpTransport {
-    /// Started in the project directory, and spoken to over its stdin and stdout.
+    /// Started in the project directory, and connected by stdin and stdout.
     Program {
         command: String,
         args: Vec<String>,
-        /// On top of the member's own.
+        /// Added to the member's own environment.
         env: BTreeMap<String, String>,
     },
     /// Streamable HTTP.
     Http {
         url: String,
-        /// Sent with every request. `$NAME` or `${NAME}` in a value stands for that variable of the member's programs,
+        /// Sent with every request. `$NAME` or `${NAME}` in a value is replaced by that variable of the member's
+        /// programs,
         /// so that no secret is written down.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         headers: BTreeMap<String, String>,
     },
 }
 
-/// What does a member's work.
+/// The program that does a member's work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -416,13 +418,13 @@ pub enum Engine {
     Command,
     /// Our own agent: a model with tools.
     Native,
-    /// Of a newer version. Views show it; no member is launched with it.
+    /// A value from a newer version. Views show it; no member is launched with it.
     #[serde(other)]
     Unknown,
 }
 
 impl Engine {
-    /// The program that a member of this engine runs as.
+    /// The worker binary of this engine.
     pub fn worker(self) -> &'static str {
         match self {
             Self::Command => "agent-teammate",
@@ -437,41 +439,42 @@ impl Engine {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ClaimPolicy {
-    /// Any ready task that its role may take.
+    /// Any ready task that its role may claim.
     Ready,
     /// Only tasks that are assigned to it.
     Assigned,
 }
 
-/// Where members are wanted to run.
+/// The requested placement of members.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum PlacementChoice {
-    /// The first that can be used: the caller's own tmux, its iTerm2, a tmux server of ours, headless. Which and why is
-    /// said.
+    /// The first that is available: the caller's own tmux, the caller's iTerm2, our own tmux server, headless. The
+    /// choice and
+    /// its reason are reported.
     Auto,
     Tmux,
-    /// Sessions of iTerm2's own.
+    /// Native sessions of iTerm2.
     Iterm,
-    /// A tmux server of ours whose windows and panes iTerm2 draws as its own.
+    /// Our own tmux server, whose windows and panes iTerm2 draws natively.
     ItermTmux,
     Headless,
     /// Several members in one process.
     Hosted,
 }
 
-/// How tmux lays the panes of a team's window out.
+/// How tmux arranges the panes of a team's window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Layout {
-    /// The lead, or whoever is first, beside a grid of the others.
+    /// The lead, or the first member, beside a grid of the others.
     MainVertical,
     Tiled,
     EvenHorizontal,
     EvenVertical,
-    /// Each member in a window of its own.
+    /// Each member in its own window.
     Windows,
 }
 
@@ -491,7 +494,7 @@ pub enum Colour {
     Violet,
     Teal,
     Red,
-    /// Also stands in for a colour of a newer version.
+    /// Also used for an unknown colour of a newer version.
     #[serde(other)]
     Grey,
 }
@@ -512,7 +515,7 @@ impl Colour {
         Self::Grey,
     ];
 
-    /// As [`Colour::name`] has it; a colour of a newer version is none.
+    /// The colour with this [`Colour::name`]; `None` for an unknown one.
     pub fn named(name: &str) -> Option<Self> {
         Self::PALETTE
             .into_iter()
@@ -555,11 +558,11 @@ impl Colour {
     }
 }
 
-/// One task as wanted. `after` names tasks by id (`T-3`) or by key.
+/// The desired state of one task. `after` names tasks by id (`T-3`) or by key.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TaskSpec {
-    /// Identity within the team file; the title unless given.
+    /// Identity within the team file; defaults to the title.
     pub key: String,
     pub title: String,
     #[serde(default)]
@@ -575,31 +578,31 @@ pub struct TaskSpec {
     pub role: Option<RoleName>,
     #[serde(default, rename = "for")]
     pub assignee: Option<MemberName>,
-    /// Globs of files it means to touch; advisory.
+    /// Globs of the files that the task changes; advisory.
     #[serde(default)]
     pub files: Vec<String>,
-    /// A shell line that does it.
+    /// A shell line that does the task.
     #[serde(default)]
     pub run: Option<String>,
-    /// A shell line that must exit 0 before it counts as completed.
+    /// A shell line that must exit 0 before the task counts as completed.
     #[serde(default)]
     pub verify: Option<String>,
-    /// Whether a run that was lost may be repeated.
+    /// Whether a lost run may be repeated.
     #[serde(default = "yes")]
     pub rerun: bool,
-    /// The work while it is in progress, such as "Adding the tests".
+    /// Describes the work while it is in progress, such as "Adding the tests".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub active_form: Option<String>,
-    /// Data of the creator's own: a JSON object of at most 32 KiB.
+    /// The creator's own data: a JSON object of at most 32 KiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Map<String, Value>>,
 }
 
-/// Longest title of a typed task, in characters.
+/// Maximum length of the title of a typed task, in characters.
 const TYPED_TITLE: usize = 60;
 
 impl TaskSpec {
-    /// A line that a person typed for this member, which is not repeated when its run is lost.
+    /// A task from a line that the user typed for this member. It is not repeated when its run is lost.
     pub fn typed(line: &str, member: MemberName) -> Self {
         let title = visible_label(line, TYPED_TITLE);
         Self {

@@ -1,14 +1,14 @@
-//! The text that a coordinator's model is asked with, in which `{task}` and its like stand for what is known when it is
-//! asked. Read by who loads a team file, filled by who asks.
+//! The template of the question to a coordinator's model, with placeholders such as `{task}`. Read when a team file is
+//! loaded, and filled when the question is asked.
 //!
-//! Braces around anything but a word of small letters are text like any other, and two of them are a variable's.
+//! Braces around anything but a lower-case word are plain text, and double braces belong to `--var` variables.
 
 use std::ops::Range;
 
-/// What may stand between braces.
+/// The known placeholders.
 pub const PLACEHOLDERS: [&str; 3] = ["worker_descriptions", "task", "prior_outputs"];
 
-/// Every `{word}`, known or not, with the bytes that it takes.
+/// Every `{word}`, known or not, with its byte range.
 pub fn placeholders(template: &str) -> impl Iterator<Item = (Range<usize>, &str)> {
     template.match_indices('{').filter_map(|(at, _)| {
         let (word, _) = template[at + 1..].split_once('}')?;
@@ -19,7 +19,7 @@ pub fn placeholders(template: &str) -> impl Iterator<Item = (Range<usize>, &str)
     })
 }
 
-/// The template with what `value` has for each placeholder; the others stay. What is put in is not looked into again.
+/// Replaces each placeholder for which `value` returns a text; the others stay. Inserted text is not expanded again.
 pub fn fill<'a>(template: &str, value: impl Fn(&str) -> Option<&'a str>) -> String {
     let (mut filled, mut done) = (String::with_capacity(template.len()), 0);
     for (place, word) in placeholders(template) {

@@ -1,17 +1,19 @@
-//! Text from elsewhere, made harmless to show.
+//! Escapes untrusted text for display.
 //!
-//! Names, titles, messages, directories and results may hold anything. Shown raw they could repaint a terminal, hide
-//! behind bidirectional controls or start tmux's `#(…)`. What a terminal or a reader could mistake becomes a visible
-//! escape. The policy's shell reader uses the same list of characters.
+//! Names, titles, messages, directories and results may contain anything. Shown raw, they could repaint a terminal,
+//! hide
+//! text behind bidirectional controls or start tmux's `#(…)`. Characters that could mislead a terminal or a reader
+//! become
+//! visible escapes. The policy's shell reader uses the same list of characters.
 
 use std::borrow::Cow;
 
-/// The same text with every [deceptive](is_deceptive) character replaced by a visible escape. Newlines and tabs stay.
+/// Replaces every [deceptive](is_deceptive) character by a visible escape. Newlines and tabs stay.
 pub fn visible(text: &str) -> Cow<'_, str> {
     replace(text, |c| is_deceptive(c) && c != '\n' && c != '\t')
 }
 
-/// [`visible`] on one line: newlines and tabs too are escaped.
+/// [`visible`] on one line: newlines and tabs are escaped too.
 pub fn visible_line(text: &str) -> Cow<'_, str> {
     replace(text, is_deceptive)
 }
@@ -27,13 +29,13 @@ pub fn visible_label(text: &str, columns: usize) -> String {
     cut
 }
 
-/// Whether a file that begins with these bytes is text, as a script is.
+/// Whether a file that begins with these bytes is a text file, such as a script.
 pub fn is_text(bytes: &[u8]) -> bool {
     const LOOKED_AT: usize = 8 << 10;
     !bytes[..bytes.len().min(LOOKED_AT)].contains(&0)
 }
 
-/// Line and column of a byte, both from 1, the column in characters. Of a byte within a character: its first.
+/// Line and column of a byte, both from 1, the column in characters. Inside a character: the column of that character.
 pub fn position(text: &str, at: usize) -> (usize, usize) {
     let before = &text[..text.floor_char_boundary(at)];
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
@@ -41,11 +43,12 @@ pub fn position(text: &str, at: usize) -> (usize, usize) {
     (line, before[line_start..].chars().count() + 1)
 }
 
-/// Whether a reader cannot see a character for what it is: controls, blanks other than U+0020, characters that take no
-/// room or show nothing, and those that change the order of text.
+/// Whether a character can mislead a reader: controls, blanks other than U+0020, invisible or zero-width characters,
+/// and
+/// characters that change the order of text.
 ///
 /// This is the only list of such characters: the shell reader refuses what the display escapes, so that a command never
-/// looks different from what was judged. It contains Unicode's White_Space and Default_Ignorable_Code_Point.
+/// looks different from what was evaluated. It contains Unicode's White_Space and Default_Ignorable_Code_Point.
 pub fn is_deceptive(c: char) -> bool {
     c.is_control()
         || (c.is_whitespace() && c != ' ')
@@ -59,7 +62,7 @@ pub fn is_deceptive(c: char) -> bool {
             | '\u{200b}'..='\u{200f}'
             | '\u{202a}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}'
-            // Braille pattern blank: not white space to Unicode, and shown as a blank.
+            // Braille pattern blank: not white space in Unicode, but displayed as a blank.
             | '\u{2800}'
             | '\u{3164}'
             | '\u{fe00}'..='\u{fe0f}'

@@ -1,4 +1,4 @@
-//! What is: the forms in which clients are shown teams, members, tasks and messages. Public by `--json`.
+//! Views of teams, members, tasks and messages for clients. Public through `--json`.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use crate::id::{
 };
 use crate::spec::{Colour, Engine};
 
-/// One member, as `ps` shows her.
+/// One member, as `ps` shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MemberView {
@@ -20,13 +20,13 @@ pub struct MemberView {
     pub lead: bool,
     pub engine: Engine,
     pub model: Option<String>,
-    /// Spent so far, by all of its launches.
+    /// Usage of all launches so far.
     #[serde(default)]
     pub usage: Usage,
-    /// With a worker that is ready, in milliseconds, over all of its launches.
+    /// Time with a ready worker, over all launches, in milliseconds.
     #[serde(default)]
     pub up_ms: u64,
-    /// In a turn or on a task.
+    /// Time in a turn or on a task.
     #[serde(default)]
     pub working_ms: u64,
     /// Tasks completed.
@@ -35,10 +35,10 @@ pub struct MemberView {
     pub colour: Colour,
     pub placement: Placement,
     pub state: MemberState,
-    /// What for, of a member that is `waiting`.
+    /// What blocks the member, if its state is `waiting`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<Waiting>,
-    /// One sentence from facts.
+    /// One sentence that explains the state.
     pub why: String,
     /// How long in this state, in milliseconds.
     pub for_ms: u64,
@@ -47,35 +47,36 @@ pub struct MemberView {
     pub task: Option<TaskId>,
     /// The terminal's own id, such as `%3`.
     pub pane: Option<String>,
-    /// It is to have one, and goes on without.
+    /// The member should have a pane and continues without one.
     #[serde(default)]
     pub lost_pane: bool,
-    /// Its process runs and has no connection to this supervisor: after a crash of the last one, until it is back.
+    /// The process runs without a connection to this supervisor: after a crash of the previous supervisor, until it
+    /// reconnects.
     #[serde(default)]
     pub disconnected: bool,
     pub unread: u32,
-    /// Permission requests waiting for a decision.
+    /// Pending permission requests.
     pub requests: u32,
-    /// The newest message from it that the user has not read: what it asks the user.
+    /// The newest message from the member that the user has not read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asks_user: Option<MessageId>,
-    /// Of a member that must plan first.
+    /// For a member that must have a plan approved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<PlanView>,
-    /// Restarts that count against the intensity now.
+    /// Restarts that currently count against the limit.
     pub restarts: u32,
-    /// How her last finished task ended, in one line.
+    /// How the member's last finished task ended, in one line.
     pub last_result: Option<String>,
 }
 
-/// What became of the last plan of a member that must plan first.
+/// The state of a member's last plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum PlanView {
-    /// There is none for what it does now.
+    /// No plan for the current work.
     Missing {
-        /// Of the one before; 0 before the first.
+        /// The number of the previous plan; 0 if there is none.
         number: u64,
     },
     Waiting {
@@ -87,7 +88,7 @@ pub enum PlanView {
         by: Party,
         reason: String,
     },
-    /// It may change something.
+    /// The member may change things.
     Approved {
         number: u64,
     },
@@ -95,7 +96,7 @@ pub enum PlanView {
     Unknown,
 }
 
-/// A member's state, as a word.
+/// A member's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -104,9 +105,9 @@ pub enum MemberState {
     Launching,
     Idle,
     Working,
-    /// It could go on, but for what `waiting` names.
+    /// Blocked by what `waiting` contains.
     Waiting,
-    /// Its frames go unanswered. Shown and told; never killed for it.
+    /// The member does not answer frames. Reported, and never a reason to kill it.
     Unresponsive,
     Draining,
     Cooling,
@@ -116,49 +117,49 @@ pub enum MemberState {
     Unknown,
 }
 
-/// What a member waits for that has something to do.
+/// What blocks a member that has work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Waiting {
-    /// A limit is used up; the sentence says which, and how to go on.
+    /// A limit is used up; the text names it and how to continue.
     Budget { why: String },
-    /// The model's server is busy or away, and is asked again at `until`.
+    /// The model's server is overloaded or unreachable; the next attempt is at `until`.
     RateLimit {
         /// Unix time in milliseconds.
         until: u64,
         why: String,
     },
-    /// Others of the team, as its model chose to.
+    /// Other members; the model chose to wait for them.
     Reply {
         /// Such as "tasks T-3, T-4" or "a message".
         what: String,
     },
     /// A permission request of its own.
     Permission { request: RequestId },
-    /// Somebody's word about its plan.
+    /// The decision about its plan.
     Plan { request: RequestId, number: u64 },
     #[serde(other)]
     Unknown,
 }
 
-/// Where a member really runs.
+/// The actual placement of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Placement {
     Tmux,
     Iterm,
-    /// In a process of its own, without a terminal.
+    /// In its own process, without a terminal.
     Headless,
-    /// With others in one process.
+    /// Together with other members in one process.
     Hosted,
     #[serde(other)]
     Unknown,
 }
 
 impl Placement {
-    /// As people are told it, after "runs".
+    /// The text after "runs".
     pub fn name(self) -> &'static str {
         match self {
             Self::Tmux => "in tmux",
@@ -169,7 +170,7 @@ impl Placement {
         }
     }
 
-    /// Whether a member there has a pane, which it can lose.
+    /// Whether members with this placement have a pane, which they can lose.
     pub fn has_panes(self) -> bool {
         match self {
             Self::Tmux | Self::Iterm => true,
@@ -186,32 +187,32 @@ pub struct TeamView {
     pub name: TeamName,
     pub project: PathBuf,
     pub state: TeamState,
-    /// Why nothing of the team can be stored any more: its files are gone, or its disk failed.
+    /// Why nothing of the team can be stored: its files are gone, or its disk failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage_error: Option<String>,
     pub revision: Revision,
     pub members: Vec<MemberView>,
     pub tasks: TaskCounts,
-    /// Spent by all members, those who left among them.
+    /// Usage of all members, including former ones.
     #[serde(default)]
     pub usage: Usage,
-    /// With any member up, in milliseconds.
+    /// Time with any member up, in milliseconds.
     #[serde(default)]
     pub up_ms: u64,
-    /// With any member working.
+    /// Time with any member working.
     #[serde(default)]
     pub working_ms: u64,
     /// Messages to the user that the user has not read.
     #[serde(default)]
     pub unread: u32,
-    /// Which placement was chosen, and why.
+    /// The chosen placement, and the reason.
     pub placement: String,
-    /// What `member/spawn` can make.
+    /// The roles that `member/spawn` accepts.
     #[serde(default)]
     pub roles: Vec<RoleView>,
 }
 
-/// One role of a team, for whoever chooses one.
+/// One role of a team.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RoleView {
@@ -261,16 +262,16 @@ pub struct TaskView {
     pub title: String,
     pub description: String,
     pub state: TaskState,
-    /// Of the claim in progress, or of the one that completed or failed the task.
+    /// The owner of the current claim, or of the one that completed or failed the task.
     pub owner: Option<Party>,
     pub generation: Generation,
     pub role: Option<RoleName>,
     #[serde(rename = "for")]
     pub assignee: Option<MemberName>,
     pub after: Vec<TaskId>,
-    /// The reverse of `after`: who waits for this one.
+    /// The reverse of `after`: the tasks that depend on this one.
     pub blocks: Vec<TaskId>,
-    /// Some `after` is not completed.
+    /// Some task in `after` is not completed.
     pub blocked: bool,
     pub priority: i32,
     pub labels: Vec<String>,
@@ -278,10 +279,10 @@ pub struct TaskView {
     pub run: Option<String>,
     pub verify: Option<String>,
     pub rerun: bool,
-    /// The work while it is in progress.
+    /// Describes the work while it is in progress.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub active_form: Option<String>,
-    /// A JSON object of the creator's own.
+    /// The creator's own data: a JSON object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Map<String, Value>>,
     pub attempts: u32,
@@ -290,7 +291,7 @@ pub struct TaskView {
     pub created_at: u64,
     pub changed_at: u64,
     pub revision: Revision,
-    /// What came of it: the result, or why it failed, or the note of its last release.
+    /// The result, the reason of the failure, or the note of the last release.
     pub result: Option<String>,
 }
 
@@ -320,7 +321,7 @@ pub struct MessageView {
     /// The message that it answers.
     #[serde(default)]
     pub reply_to: Option<MessageId>,
-    /// The text in a few words, from its sender.
+    /// A short summary of the text, by its sender.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,
     /// Unix time in milliseconds.
@@ -333,38 +334,38 @@ pub struct MessageView {
 pub enum MessageState {
     /// Stored, and in the recipient's inbox.
     Accepted,
-    /// Handed to the recipient's process, which has not said that it read it.
+    /// Sent to the recipient's process, which has not acknowledged it.
     Delivered,
     Read,
     #[serde(other)]
     Unknown,
 }
 
-/// Tokens of models, summed, and what they cost.
+/// Tokens and their cost, summed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Usage {
-    /// All that was read, cached or not.
+    /// All input tokens, cached or not.
     pub input: u64,
     pub output: u64,
     /// Of `input`, from the provider's cache.
     #[serde(default)]
     pub cached: u64,
-    /// Millionths of a US dollar, of the tokens whose price is known.
+    /// Millionths of a US dollar, for tokens with a known price.
     #[serde(default)]
     pub micro_usd: u64,
-    /// Of `input` and `output`, tokens whose price nobody knows.
+    /// Input and output tokens without a known price.
     #[serde(default)]
     pub unpriced: u64,
 }
 
 impl Usage {
-    /// All that was read and written.
+    /// Input and output tokens.
     pub fn tokens(&self) -> u64 {
         self.input.saturating_add(self.output)
     }
 
-    /// US dollars. `None`: the price of some of it is not known.
+    /// US dollars. `None`: some tokens have no known price.
     pub fn usd(&self) -> Option<f64> {
         // No team spends 2^52 millionths of a dollar.
         (self.unpriced == 0).then_some(self.micro_usd as f64 / 1e6)
@@ -383,19 +384,19 @@ impl std::iter::Sum for Usage {
     }
 }
 
-/// One goal that the lead was given, and what came of it.
+/// One goal of the lead, and its result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RunView {
     pub run: RunId,
     pub goal: String,
     pub state: RunState,
-    /// The lead's, once it has ended.
+    /// The lead's answer, once the run has ended.
     pub answer: Option<String>,
-    /// Why it has ended without one.
+    /// Why the run ended without an answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// How many rounds it has had, where the team goes by rounds; `run/rounds` lists them.
+    /// The number of rounds so far, in a team that works in rounds; `run/rounds` lists them.
     #[serde(default)]
     pub rounds: u32,
     /// Unix time in milliseconds.
@@ -409,9 +410,9 @@ pub struct RunView {
 pub enum RunState {
     UnderWay,
     Finished,
-    /// Its rounds are used up, and there is no answer.
+    /// All rounds were used without an answer.
     MaxRounds,
-    /// Nobody can go on with it.
+    /// No member can continue it.
     Failed,
     /// The user cancelled it.
     Cancelled,
@@ -428,10 +429,10 @@ pub struct RoundView {
     /// From 1.
     pub round: u32,
     pub state: RoundState,
-    /// Whose it was; `None` where the lead's model gave nobody work.
+    /// The member of the round; `None` if the lead's model named none.
     pub member: Option<MemberName>,
     pub task: Option<TaskId>,
-    /// What came of it: the result, why there is none, or what was wrong with the reply.
+    /// The result, why there is none, or what was wrong with the reply.
     pub output: Option<String>,
 }
 
@@ -442,15 +443,15 @@ pub enum RoundState {
     UnderWay,
     Completed,
     Failed,
-    /// The reply of the lead's model could not be followed.
+    /// The reply of the lead's model could not be parsed or followed.
     Unclear,
-    /// The reply was the answer.
+    /// The reply was the final answer.
     Answered,
     #[serde(other)]
     Unknown,
 }
 
-/// What a run that goes by rounds asks of the lead's model.
+/// The question of a run in rounds to the lead's model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct QuestionView {
@@ -465,18 +466,18 @@ pub struct QuestionView {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Wants {
-    /// Who works next, or the answer.
+    /// The next member, or the answer.
     Decision { max_rounds: u32 },
-    /// The answer, from everybody's outputs.
+    /// The final answer, written from the outputs of all members.
     Synthesis,
 }
 
-/// One thing that `down` ended, closed or left, and what became of it.
+/// One object that `down` terminated, closed or left, and its fate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Receipt {
     pub kind: ReceiptKind,
-    /// A pid with its member, a pane's id, a path.
+    /// A pid with its member, the id of a pane, or a path.
     pub what: String,
     pub fate: Fate,
 }
@@ -507,7 +508,7 @@ pub enum Fate {
     Unknown,
 }
 
-/// What the supervisor is doing right now.
+/// A diagnostic view of the supervisor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SupervisorView {
@@ -520,7 +521,7 @@ pub struct SupervisorView {
     pub up_ms: u64,
     pub resident_bytes: u64,
     pub connections: u32,
-    /// Open descriptors, and how many there may be.
+    /// Open file descriptors, and their limit.
     #[serde(default)]
     pub descriptors: u32,
     #[serde(default)]
@@ -528,16 +529,16 @@ pub struct SupervisorView {
     pub teams: Vec<DriverView>,
 }
 
-/// What one team's driver is doing right now.
+/// A diagnostic view of one team's driver.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DriverView {
     pub team: TeamId,
     pub project: PathBuf,
     pub revision: Revision,
-    /// Inputs that wait for the driver.
+    /// Inputs in the driver's queue.
     pub inputs: u32,
-    /// Records in the commit under way.
+    /// Records in the current commit.
     pub committing: u32,
     pub subscribers: u32,
     /// Commits of this driver so far.
@@ -554,8 +555,8 @@ pub struct DriverView {
 pub struct CommitView {
     pub revision: Revision,
     pub records: u32,
-    /// How long the store took, in microseconds.
+    /// Duration of the commit, in microseconds.
     pub took_us: u64,
-    /// How long ago, in milliseconds.
+    /// Age of the commit, in milliseconds.
     pub ago_ms: u64,
 }

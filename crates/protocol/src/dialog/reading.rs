@@ -1,4 +1,4 @@
-//! Which rows of a request have been on the screen. Used by the dialog; pure.
+//! Tracks which rows of a request have been on the screen. Used by the dialog; pure.
 //!
 //! ```text
 //!   nothing shown ─ was_shown ─► some rows seen ─ turn, was_shown ─► all rows seen: read
@@ -9,7 +9,7 @@
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-/// Another part of a text that has more rows than the screen.
+/// Scrolling in a text that has more rows than the screen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
     Up,
@@ -24,18 +24,18 @@ pub(super) struct Reading {
     columns: usize,
     /// Rows of the screen.
     height: usize,
-    /// Rows of the text, in so many columns.
+    /// Rows of the text at the current width.
     total: usize,
     /// The first row on the screen.
     first: usize,
-    /// Rows that have been on the screen, from the first on without a gap.
+    /// Rows that have been on the screen, counted from the first without a gap.
     seen: usize,
-    /// Since when it is on the screen and no key has come.
+    /// Since when the text has been on the screen without a keystroke.
     quiet: Option<Instant>,
 }
 
 impl Reading {
-    /// The rows to show of a text of `total` rows in so many columns and rows.
+    /// The rows to show of a text of `total` rows on a screen of this size.
     pub(super) fn visible(&self, columns: usize, height: usize, total: usize) -> Range<usize> {
         let same = (columns, total) == (self.columns, self.total);
         let first = if same { self.first } else { 0 };
@@ -43,7 +43,7 @@ impl Reading {
         first..(first + height).min(total)
     }
 
-    /// A frame with what is [visible](Self::visible) is on the screen.
+    /// Call when the [visible](Self::visible) rows are on the screen.
     pub(super) fn was_shown(&mut self, columns: usize, height: usize, total: usize, now: Instant) {
         let rows = self.visible(columns, height, total);
         if (columns, total) != (self.columns, self.total) {
@@ -62,22 +62,22 @@ impl Reading {
         self.total > 0 && self.seen >= self.total
     }
 
-    /// How long it has been on the screen without a key.
+    /// How long the text has been on the screen without a keystroke.
     pub(super) fn quiet(&self, now: Instant) -> Option<Duration> {
         self.quiet.map(|since| now.saturating_duration_since(since))
     }
 
-    /// A key that answered nothing: the user may still be typing what they began before.
+    /// A key was ignored: the user may still be typing something else, so the quiet time starts again.
     pub(super) fn disturbed(&mut self, now: Instant) {
         self.quiet = self.quiet.map(|_| now);
     }
 
-    /// Something else is on the screen for a while.
+    /// Something else covers the screen.
     pub(super) fn hidden(&mut self) {
         self.quiet = None;
     }
 
-    /// Never past a row that has not been on the screen: the next page begins where the last one ended.
+    /// Never scrolls past a row that has not been on the screen: the next page begins where the previous one ended.
     pub(super) fn turn(&mut self, turn: Turn) {
         let page = self.height.max(1);
         let last = self.total.saturating_sub(self.height);
@@ -114,7 +114,7 @@ mod tests {
             Turn::Home,
         ]);
         let step = prop_oneof![
-            // Mostly of one width, which another one makes void.
+            // Mostly one width; a change of width resets the reading.
             (prop_oneof![9 => Just(40_usize), 1 => Just(80)], 0_usize..8)
                 .prop_map(|(columns, height)| Step::Show { columns, height }),
             turn.prop_map(Step::Turn),

@@ -1,12 +1,14 @@
-//! The state of a team as AG-UI's front ends keep it: one JSON document, changed by JSON Patches.
+//! The state of a team for AG-UI front ends: one JSON document, changed by JSON Patches.
 //!
 //! ```text
 //! { "members": { "ada": { "role": "worker", "lead": false, "state": "ready", "why": null } },
 //!   "tasks":   { "T-3": { "title": "…", "state": "in_progress", "owner": "ada", … } } }
 //! ```
-//! A member's state is `planned`, `launching`, `ready`, `draining`, `cooling`, `held` or `stopped`; `why` says what a
-//! person should know of it. A task's fields and states are those of `task list --json`, without what follows from
-//! other tasks. A patch only ever adds (which in RFC 6902 also replaces) and removes, always by absolute values.
+//! A member's state is `planned`, `launching`, `ready`, `draining`, `cooling`, `held` or `stopped`; `why` is a reason
+//! for
+//! the user. A task has the fields and states of `task list --json`, without those derived from other tasks. A patch
+//! only
+//! adds (which in RFC 6902 also replaces) and removes, always with absolute values.
 
 use std::collections::BTreeMap;
 
@@ -30,7 +32,7 @@ pub struct Member {
     pub why: Option<String>,
 }
 
-/// Whether a member has a process.
+/// Whether the member has a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Life {
@@ -77,14 +79,14 @@ pub enum Operation {
     Remove { path: String },
 }
 
-/// Names and ids have no character that a JSON Pointer must escape.
+/// `path` needs no escaping: names and ids contain no character that a JSON Pointer must escape.
 pub(super) fn add(path: String, value: impl Serialize) -> Operation {
     let value = serde_json::to_value(value).expect("bare data has a JSON form");
     Operation::Add { path, value }
 }
 
 impl Document {
-    /// The state at the revision of `team`, or a later one as far as the tasks go.
+    /// The state at the revision of `team`; its tasks may be newer.
     pub(super) fn of(team: &TeamView, tasks: &[TaskView]) -> Self {
         Self {
             members: team

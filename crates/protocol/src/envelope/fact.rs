@@ -1,6 +1,6 @@
-//! The journal's events as far as a watcher needs them. Read by the stream of envelopes alone.
+//! The journal's events, reduced to the fields that the event stream uses. Read only by `stream.rs`.
 //!
-//! The core owns their format; its tests prove that every kind that it writes is known here.
+//! The core owns the format; its tests prove that every kind of event that it writes is known here.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -172,7 +172,7 @@ pub(super) enum Fact {
         request: RequestId,
     },
 
-    // Nothing that a watcher needs to know.
+    // Events without a meaning for subscribers.
     CallAllowed {},
     CallDenied {},
     LaunchAsked {},
@@ -185,7 +185,7 @@ pub(super) enum Fact {
     Booted {},
     MemberIdle {},
 
-    // Of snapshots alone, which nobody is shown.
+    // Events that occur in snapshots only; subscribers never receive them.
     Counted {},
     KeyCompleted {},
     TasksKept {},
@@ -272,7 +272,7 @@ pub(super) struct Mind {
     pub(super) spent: Usage,
 }
 
-/// JSON, as it was remembered.
+/// A value of the team's memory, as JSON.
 pub(super) fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
 }

@@ -1,4 +1,4 @@
-//! What a member's model says, while it says it. Called by the stream of envelopes.
+//! Live output of members: text, tool calls and their results as they arrive. Called by the event stream.
 
 use super::stream::Origin;
 use super::{AgUi, Envelope, Envelopes, Speaker};
@@ -13,7 +13,7 @@ impl Envelopes {
         origin: Origin,
         told: &mut Vec<Envelope>,
     ) {
-        // Unique in the thread: the models' own ids are so only within one transcript.
+        // The models' ids are unique within one transcript only, so the member's name is added.
         let id = |of_hers: &str| format!("{name}/{of_hers}");
         let timestamp = origin.timestamp;
         match said {
@@ -89,7 +89,7 @@ impl Envelopes {
                 };
                 told.push(self.wrap(Some(name), result, origin));
             }
-            // `output` tells them.
+            // `output` contains these lines.
             Said::Lines { .. } | Said::Unknown => {}
         }
     }
@@ -128,7 +128,7 @@ impl Envelopes {
         ))
     }
 
-    /// Ends what the member is in the middle of saying.
+    /// Ends the text and the calls that the member has begun.
     pub(super) fn fall_silent(&mut self, name: &MemberName, origin: Origin) -> Vec<Envelope> {
         let Some(known) = self.members.get_mut(name) else {
             return Vec::new();

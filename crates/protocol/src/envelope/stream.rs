@@ -1,7 +1,8 @@
-//! From a subscriber's notices to envelopes. Called by the command line and by the library; pure.
+//! Turns a subscriber's notices into envelopes. Called by the command line and by the library; pure.
 //!
-//! It promises AG-UI's order whatever was left out on the way: a text and a call begin before they go on, and end
-//! before their run does.
+//! The output is valid AG-UI even if notices are missing: a text or a call starts before its content, and ends before
+//! its
+//! run ends.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,27 +15,27 @@ use crate::id::{MemberName, Party, Revision, RoleName, RunId, TaskId, TeamId};
 use crate::notification::{EventNotice, TransientNotice};
 use crate::view::{TaskState, TaskView, TeamView, Usage};
 
-/// Turns the notices of one team, in their order, into envelopes.
+/// Turns the notices of one team, in order, into envelopes.
 #[derive(Debug)]
 pub struct Envelopes {
     team: TeamId,
     pub(super) members: BTreeMap<MemberName, Known>,
-    /// Who holds which task.
+    /// The owner of each task.
     owners: BTreeMap<TaskId, MemberName>,
     run: Option<RunId>,
     start: Document,
-    /// What `start` holds is not told again as a change of it.
+    /// Changes up to this revision are already part of `start`, so they are not sent again.
     start_at: Revision,
 }
 
-/// What is known of a member.
+/// State of one member.
 #[derive(Debug)]
 pub(super) struct Known {
     role: RoleName,
     usage: Usage,
-    /// The text that she is saying.
+    /// The message that has begun and not ended.
     pub(super) text: Option<String>,
-    /// The calls whose arguments she is saying.
+    /// The calls whose arguments have begun and not ended.
     pub(super) calls: BTreeSet<String>,
 }
 
@@ -49,7 +50,7 @@ impl Known {
     }
 }
 
-/// Where an envelope's event comes from.
+/// The notice that an envelope is made from.
 #[derive(Clone, Copy)]
 pub(super) struct Origin {
     pub(super) revision: Option<Revision>,
@@ -57,7 +58,7 @@ pub(super) struct Origin {
 }
 
 impl Envelopes {
-    /// For a subscriber who reads from the beginning.
+    /// For a subscriber that reads from the beginning.
     pub fn new(team: TeamId) -> Self {
         Self {
             team,
@@ -69,7 +70,7 @@ impl Envelopes {
         }
     }
 
-    /// For a subscriber who reads from some revision before `team` was asked for; `tasks` was asked for after it.
+    /// For a subscriber that reads from a revision before `team` was fetched; `tasks` was fetched after it.
     pub fn standing(team: &TeamView, tasks: &[TaskView]) -> Self {
         let known = |member: &crate::view::MemberView| {
             let known = Known {
@@ -91,7 +92,7 @@ impl Envelopes {
         }
     }
 
-    /// The state that the changes build on. Says it once: the next one would be out of date.
+    /// The state that all changes build on. Call it once: later the state would be out of date.
     pub fn snapshot(&mut self) -> Envelope {
         let snapshot = std::mem::take(&mut self.start);
         let origin = Origin {
@@ -109,7 +110,7 @@ impl Envelopes {
         )
     }
 
-    /// What a stored event is, none or several.
+    /// The envelopes of a stored event.
     pub fn event(&mut self, notice: &EventNotice) -> Vec<Envelope> {
         let origin = Origin {
             revision: Some(notice.revision),
@@ -121,7 +122,7 @@ impl Envelopes {
         }
     }
 
-    /// What is shown live, none or several.
+    /// The envelopes of a transient event.
     pub fn transient(&mut self, notice: &TransientNotice) -> Vec<Envelope> {
         let origin = Origin {
             revision: None,
@@ -462,7 +463,7 @@ impl Envelopes {
         self.change(Some(name), changed, origin)
     }
 
-    /// A task that was completed or failed keeps its owner.
+    /// The task was completed or failed; it keeps its owner.
     fn ended(
         &mut self,
         task: TaskId,
@@ -479,7 +480,7 @@ impl Envelopes {
         self.change(owner.as_ref(), changed, origin)
     }
 
-    /// A task loses its owner.
+    /// The task loses its owner.
     fn left(
         &mut self,
         task: TaskId,

@@ -1,4 +1,4 @@
-//! What the stream of envelopes promises.
+//! Tests of the event stream.
 
 use serde_json::{Value, json};
 
@@ -118,7 +118,7 @@ fn names_and_fields_are_those_of_ag_ui() {
 #[test]
 fn what_is_lost_on_the_way_leaves_no_text_and_no_call_without_beginning_or_end() {
     let mut envelopes = with_ada();
-    // The end of m1 and the beginning of c1 never came.
+    // The end of m1 and the beginning of c1 were lost.
     let told = envelopes.transient(&live(&[
         text("m1", "a"),
         text("m2", "b"),
@@ -169,7 +169,7 @@ fn a_member_that_dies_has_ended_what_it_said() {
     assert_eq!(types(&told), ["TEXT_MESSAGE_END", "STATE_DELTA"]);
 }
 
-/// Applies what the patches are made of.
+/// Applies the patches of the envelopes.
 fn patched(mut state: Value, envelopes: &[Envelope]) -> Value {
     for envelope in envelopes {
         let AgUi::StateDelta { delta, .. } = &envelope.event else {
@@ -233,7 +233,7 @@ fn the_patches_build_the_board_and_the_members() {
         (&task["owner"], &task["attempts"]),
         (&json!("ada"), &json!(2))
     );
-    // The document that is promised, to the last field.
+    // The documented form, with every field.
     serde_json::from_value::<super::document::Document>(state).unwrap();
 }
 
@@ -277,7 +277,7 @@ fn an_envelope_can_be_read_back() {
     }
 }
 
-/// The core's tests prove that these have every kind of event there is.
+/// The core's tests prove that these contain every kind of event.
 const JOURNALS: &[&str] = &[
     include_str!("../../../../tests/fixtures/journal/v1.jsonl"),
     include_str!("../../../../tests/fixtures/journal/v2.jsonl"),

@@ -9,13 +9,13 @@ use crate::id::Revision;
 pub struct Subscribe {
     /// The last revision already seen; 0 for all.
     pub after: Revision,
-    /// Also the transient ones: output of tasks.
+    /// Also transient events: output of tasks.
     pub transient: bool,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SubscribeAnswer {
-    /// The newest revision when the call was taken.
+    /// The newest revision at the time of the call.
     pub head: Revision,
 }

@@ -23,16 +23,16 @@ pub struct Spawn {
     /// `None`: the role's.
     #[serde(default)]
     pub model: Option<String>,
-    /// Behind the role's.
+    /// Appended to the role's prompt.
     #[serde(default)]
     pub prompt: Option<String>,
-    /// Of the role's, only these.
+    /// A subset of the role's tools.
     #[serde(default)]
     pub tools: Option<Vec<String>>,
-    /// Where it works; a relative one starts at the project. `None`: the project's directory.
+    /// The working directory; a relative path starts at the project. `None`: the project's directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cwd: Option<PathBuf>,
-    /// It changes nothing before a plan of it is approved, also where its role does not say so.
+    /// The member must have a plan approved before it may change anything, even if its role does not require it.
     #[serde(default)]
     pub must_plan: bool,
 }
@@ -64,7 +64,7 @@ pub struct OneMember {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Stop {
     pub member: MemberName,
-    /// Whatever it objects. The user alone.
+    /// Stop it even if it objects. Only for the user.
     #[serde(default)]
     pub force: bool,
 }
@@ -73,7 +73,7 @@ pub struct Stop {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RemoveMember {
     pub member: MemberName,
-    /// Whatever it objects. The user alone.
+    /// Stop it even if it objects. Only for the user.
     #[serde(default)]
     pub force: bool,
 }
@@ -89,7 +89,7 @@ pub struct RemoveAnswer {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AnswerStop {
-    /// Why it does not want to end. `None`: it does.
+    /// Why the member objects. `None`: it agrees.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub objection: Option<String>,
 }
@@ -99,7 +99,7 @@ pub struct AnswerStop {
 pub struct MemberAnswer {
     pub revision: Revision,
     pub member: MemberView,
-    /// What the team is with the member as it is now. Older supervisors do not say.
+    /// The team's state including this member. Older supervisors omit it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub team: Option<TeamState>,
 }
@@ -115,6 +115,6 @@ pub struct LogAnswer {
 pub struct Exit {
     pub code: i32,
     pub reason: String,
-    /// Restarting cannot help: a wrong directory, a missing key. The member is held at once.
+    /// Restarting cannot help, for example with a wrong directory or a missing key: hold the member immediately.
     pub hold: bool,
 }

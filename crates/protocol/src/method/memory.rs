@@ -1,4 +1,4 @@
-//! Arguments and answers of `memory/*`: what the team shares.
+//! Arguments and answers of `memory/*`: the team's shared memory.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PutMemory {
-    /// At most 256 bytes, of which a team remembers 256.
+    /// At most 256 bytes. A team can have 256 keys.
     pub key: String,
     /// At most 64 KiB as JSON.
     #[cfg_attr(test, schemars(with = "serde_json::Value"))]
@@ -18,7 +18,7 @@ pub struct PutMemory {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct GetMemory {
-    /// `None`: everything.
+    /// `None`: all keys.
     #[serde(default)]
     pub key: Option<String>,
 }

@@ -12,25 +12,25 @@ pub struct SendMessage {
     pub text: String,
     #[serde(default)]
     pub urgent: bool,
-    /// The message that this answers.
+    /// The message that this one answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<MessageId>,
-    /// The text in a few words, for lists.
+    /// A short summary of the text, for lists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,
-    /// The sender waits for a reply: an agent is told to send one.
+    /// The sender waits for a reply: agents are told to send one.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub wants_reply: bool,
 }
 
-/// Longest message and longest task result, in bytes.
+/// Maximum length of a message or of a task's result, in bytes.
 pub const TEXT_MAX: usize = 64 << 10;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SendAnswer {
     pub id: MessageId,
-    /// Who has it in the inbox now.
+    /// The recipients.
     pub to: Vec<Party>,
 }
 
@@ -44,7 +44,7 @@ pub struct ReadMessages {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ListMessages {
-    /// Only those from or to this party.
+    /// Only messages from or to this party.
     #[serde(default)]
     pub of: Option<Party>,
     pub limit: u32,

@@ -1,4 +1,4 @@
-//! Arguments and answers of `pane/*` and `team/attach`: where members are seen.
+//! Arguments and answers of `pane/*` and `team/attach`: where members are shown.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,20 +15,20 @@ pub struct Attach {
     pub terminal: CallerTerminal,
 }
 
-/// What the caller runs, in its own terminal, to be attached.
+/// The command that attaches the caller's terminal.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AttachAnswer {
-    /// Empty: the caller's own tmux client or iTerm2 shows it already, nothing is to be run.
+    /// Empty: the caller's own tmux client or iTerm2 already shows it.
     pub argv: Vec<String>,
-    /// Variables to take away before `argv` is run.
+    /// Variables to remove before running `argv`.
     pub unset: Vec<String>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ReopenPanes {
-    /// `None`: everybody who is to have one.
+    /// `None`: all members that should have a pane.
     #[serde(default)]
     pub member: Option<MemberName>,
 }
@@ -36,7 +36,7 @@ pub struct ReopenPanes {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ReopenAnswer {
-    /// Of the members that were without one.
+    /// The members that had no pane.
     pub panes: Vec<Reopened>,
 }
 
@@ -45,7 +45,7 @@ pub struct ReopenAnswer {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Reopened {
     pub member: MemberName,
-    /// The terminal's own id, such as `%3`; `None`: there is none, because of `why`.
+    /// The terminal's own id, such as `%3`. `None`: no pane was opened, for the reason in `why`.
     #[serde(default)]
     pub pane: Option<String>,
     #[serde(default)]
@@ -56,16 +56,16 @@ pub struct Reopened {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct HoldPane {
     pub launch: LaunchId,
-    /// What the launch's worker is to be told.
+    /// The notification for the launch's worker.
     pub show: ShowPane,
 }
 
-/// Whom the terminal is lent to.
+/// The member that the terminal is lent to.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct HoldAnswer {
     pub member: MemberName,
-    /// The worker, which is to hear of keys and sizes by signals.
+    /// The worker's pid: the caller signals keys and size changes to it.
     pub pid: u32,
     /// As in [`crate::notification::TaskSession`].
     pub start_time: u64,

@@ -12,13 +12,13 @@ use crate::view::RoundView;
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StartRun {
     pub goal: String,
-    /// When it ends, the members are ended too.
+    /// The team goes down when the run ends.
     #[serde(default)]
     pub then_down: bool,
-    /// In place of a run that is under way.
+    /// Replace a run that is under way.
     #[serde(default)]
     pub anew: bool,
-    /// What the team's shared memory holds at its start: JSON by key.
+    /// The initial contents of the team's shared memory: JSON by key.
     #[serde(default)]
     #[cfg_attr(test, schemars(with = "BTreeMap<String, serde_json::Value>"))]
     pub memory: BTreeMap<String, Box<RawValue>>,
@@ -34,7 +34,7 @@ pub struct RunAnswer {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FinishRun {
     pub answer: String,
-    /// Also with tasks that are not finished.
+    /// Finish even if tasks are open.
     #[serde(default)]
     pub force: bool,
 }
@@ -42,7 +42,7 @@ pub struct FinishRun {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CancelRun {
-    /// For the lead, and for the callers that wait for the run.
+    /// Sent to the lead and to the callers that wait for the run.
     #[serde(default)]
     pub reason: String,
 }
@@ -51,7 +51,7 @@ pub struct CancelRun {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CancelAnswer {
     pub run: RunId,
-    /// Tasks that were cancelled with it.
+    /// Tasks that were cancelled with the run.
     pub tasks: Vec<TaskId>,
 }
 
@@ -65,9 +65,9 @@ pub struct WaitRun {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ReplyToRun {
     pub run: RunId,
-    /// Of the question.
+    /// The round of the question.
     pub round: u32,
-    /// As the model said it.
+    /// The model's reply, unchanged.
     pub text: String,
 }
 
@@ -75,7 +75,7 @@ pub struct ReplyToRun {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ListRounds {
     pub run: RunId,
-    /// The last round of the page before; 0 for the first page.
+    /// The last round of the previous page; 0 for the first page.
     #[serde(default)]
     pub after: u32,
 }
@@ -84,18 +84,18 @@ pub struct ListRounds {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RoundListAnswer {
     pub rounds: Vec<RoundView>,
-    /// There are more after the last of these.
+    /// More rounds follow the last one of this page.
     #[serde(default)]
     pub more: bool,
 }
 
 impl ListRounds {
-    /// What asks for the first page.
+    /// The arguments for the first page.
     pub fn of(run: RunId) -> Self {
         Self { run, after: 0 }
     }
 
-    /// What asks for the page after this one, unless it is the last.
+    /// The arguments for the page after this one, unless it is the last.
     pub fn next(self, page: &RoundListAnswer) -> Option<Self> {
         let last = page.rounds.last().filter(|_| page.more)?;
         let after = last.round;

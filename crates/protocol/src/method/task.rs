@@ -31,7 +31,7 @@ pub struct TaskChanges {
     pub priority: Option<i32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub labels: Option<Vec<String>>,
-    /// Ids or keys, all of them.
+    /// Ids or keys; the complete list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -46,18 +46,18 @@ pub struct TaskChanges {
     pub rerun: Option<bool>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub active_form: Option<String>,
-    /// The whole object, in place of the one before.
+    /// The whole object; it replaces the previous one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Map<String, Value>>,
-    /// Only this member may take it. A task in progress must be released first.
+    /// Only this member may claim it. A task in progress must be released first.
     #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
     pub assignee: Option<MemberName>,
-    /// Fields without a value from now on. Lists are cleared by an empty list.
+    /// Fields to clear. Lists are cleared by an empty list.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub clear: Vec<ClearField>,
 }
 
-/// A field of a task that may have no value.
+/// A field of a task that can be empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -78,7 +78,7 @@ pub struct UpdateTask {
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ClaimTask {
-    /// `None`: the ready task of highest priority that the caller may take.
+    /// `None`: the ready task of highest priority that the caller may claim.
     #[serde(default)]
     pub task: Option<TaskId>,
 }
@@ -95,7 +95,7 @@ pub struct AssignTask {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct EndTask {
     pub task: TaskId,
-    /// The claim that is meant. A member's call needs it; the user's may leave it out to mean the current one.
+    /// The generation of the claim. Required for members; without it the user means the current claim.
     #[serde(default)]
     pub generation: Option<Generation>,
     /// The result, the reason or the note.
@@ -103,14 +103,14 @@ pub struct EndTask {
     pub text: String,
 }
 
-/// What a change of a task left it as.
+/// The state of a task after a change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TaskAnswer {
     pub task: TaskId,
-    /// The current claim's, also after it ended.
+    /// The generation of the current claim, or of the last one.
     pub generation: Generation,
-    /// The other tasks in progress that mean to touch the same files.
+    /// Other tasks in progress that declare overlapping files.
     #[serde(default)]
     pub overlaps: Vec<TaskId>,
 }
@@ -118,7 +118,7 @@ pub struct TaskAnswer {
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ListTasks {
-    /// The last task of the page before; 0 for the first page.
+    /// The last task of the previous page; 0 for the first page.
     #[serde(default)]
     pub after: u64,
 }
@@ -128,13 +128,13 @@ pub struct ListTasks {
 pub struct TaskListAnswer {
     pub revision: Revision,
     pub tasks: Vec<TaskView>,
-    /// There are more after the last of these.
+    /// More tasks follow the last one of this page.
     #[serde(default)]
     pub more: bool,
 }
 
 impl TaskListAnswer {
-    /// What asks for the next page, unless this is the last.
+    /// The arguments for the next page, unless this is the last.
     pub fn next(&self) -> Option<ListTasks> {
         let last = self.tasks.last().filter(|_| self.more)?;
         Some(ListTasks { after: last.id.0 })

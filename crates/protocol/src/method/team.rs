@@ -9,7 +9,7 @@ use crate::place::CallerIterm;
 use crate::spec::{Budget, TeamSpec};
 use crate::view::{MemberView, Placement, Receipt, TeamEntry};
 
-/// What the caller's terminal is: the supervisor never trusts its own environment for this.
+/// The caller's terminal. The supervisor never uses its own environment for this.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CallerTerminal {
@@ -19,12 +19,12 @@ pub struct CallerTerminal {
     /// `$TMUX_PANE`, when set.
     #[serde(default)]
     pub tmux_pane: Option<String>,
-    /// `$PATH`: where tmux and osascript are looked for.
+    /// `$PATH`, to find tmux and osascript.
     pub path: String,
     /// Columns and rows; `None` without a terminal.
     #[serde(default)]
     pub size: Option<(u16, u16)>,
-    /// `None`: it is no terminal of iTerm2.
+    /// `None`: it is not an iTerm2 terminal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub iterm: Option<Box<CallerIterm>>,
 }
@@ -35,21 +35,22 @@ pub struct Up {
     pub spec: TeamSpec,
     /// The members' environment. A secret: `Debug` hides it.
     pub environment: BTreeMap<String, String>,
-    /// Which of them the caller named itself, and so meant for tools.
+    /// The variables that the caller named explicitly, and so meant for tools.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub named: BTreeSet<String>,
-    /// Variables of what the members' tools and tasks run, and of nothing else: neither a model nor a hook is told of
-    /// them, and their values, of [`SECRET_MIN`] bytes at least, are hidden wherever a program prints them.
+    /// Variables only for the programs that the members' tools and tasks run: models and hooks do not receive them.
+    /// Values of
+    /// at least [`SECRET_MIN`] bytes are hidden wherever a program prints them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub secrets: BTreeMap<String, String>,
     pub terminal: CallerTerminal,
-    /// Only say what would be done.
+    /// Report what would be done, and do nothing.
     pub dry_run: bool,
-    /// Forget the board and the members of before.
+    /// Discard the previous board and members.
     pub fresh: bool,
 }
 
-/// A shorter value stands in too much that is no secret to be hidden everywhere. In bytes.
+/// Shorter values occur in ordinary text too often to be hidden everywhere. In bytes.
 pub const SECRET_MIN: usize = 6;
 
 impl std::fmt::Debug for Up {
@@ -69,12 +70,12 @@ pub struct UpAnswer {
     pub team: TeamId,
     pub revision: Revision,
     pub placement: Placement,
-    /// Why this placement.
+    /// Why this placement was chosen.
     pub placement_reason: String,
     pub changes: Vec<Change>,
 }
 
-/// One thing that `up` did, or would do.
+/// One thing that `up` did, or would do in a dry run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Change {
@@ -95,7 +96,7 @@ pub enum ChangeKind {
     Added,
     Updated,
     Cancelled,
-    /// Differs, and was left as it is; the note says why.
+    /// The task differs and was left unchanged; the note contains the reason.
     Left,
     #[serde(other)]
     Unknown,
@@ -134,16 +135,16 @@ pub struct WaitAnswer {
 pub enum Outcome {
     /// Every task is completed or cancelled.
     Completed,
-    /// Some task failed, or is left that nobody can take.
+    /// A task failed, or is left that no member can claim.
     Failed,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SetBudget {
-    /// `None`: the team's.
+    /// `None`: the team's limits.
     #[serde(default)]
     pub member: Option<MemberName>,
-    /// In place of what is set.
+    /// Replaces the current limits.
     pub budget: Budget,
 }

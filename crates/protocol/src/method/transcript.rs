@@ -7,22 +7,22 @@ use crate::id::{MemberName, MessageId};
 use crate::notification::Allowance;
 use crate::view::Usage;
 
-/// Longest item of a transcript, in bytes of its JSON.
+/// Maximum length of an item, in bytes of its JSON.
 pub const ITEM_MAX: usize = 512 << 10;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AppendTranscript {
-    /// As the engine has them; the supervisor never looks inside.
+    /// In the engine's format; the supervisor never reads them.
     #[cfg_attr(test, schemars(with = "Vec<serde_json::Value>"))]
     pub items: Vec<Box<RawValue>>,
-    /// Messages that are among the items, and so are read.
+    /// Messages contained in the items; they count as read.
     #[serde(default)]
     pub read: Vec<MessageId>,
-    /// What the model's answers among the items cost.
+    /// The cost of the model replies among the items.
     #[serde(default)]
     pub usage: Usage,
-    /// The member has nothing more to do until somebody speaks to it.
+    /// The turn ended; the member is idle until it receives a message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rests: Option<Rest>,
 }
@@ -31,7 +31,7 @@ pub struct AppendTranscript {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Rest {
-    /// Its last words, for the lead who has not heard of it in this turn otherwise. Empty: nothing to say.
+    /// The last text of the turn, for a lead that received no other report in this turn. Empty: nothing to report.
     #[serde(default)]
     pub report: String,
 }
@@ -39,7 +39,7 @@ pub struct Rest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TranscriptAnswer {
-    /// Items stored so far.
+    /// Number of items stored so far.
     pub length: u64,
     #[serde(default)]
     pub allowance: Allowance,
@@ -48,10 +48,10 @@ pub struct TranscriptAnswer {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ReadTranscript {
-    /// Whose; a member may leave it out to mean its own.
+    /// `None`: the calling member's own.
     #[serde(default)]
     pub member: Option<MemberName>,
-    /// Items before the first that is wanted.
+    /// Number of items to skip.
     #[serde(default)]
     pub after: u64,
 }
@@ -61,7 +61,7 @@ pub struct ReadTranscript {
 pub struct TranscriptPage {
     #[cfg_attr(test, schemars(with = "Vec<serde_json::Value>"))]
     pub items: Vec<Box<RawValue>>,
-    /// There are more after the last of these.
+    /// More items follow the last one of this page.
     #[serde(default)]
     pub more: bool,
 }
