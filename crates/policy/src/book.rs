@@ -1,4 +1,4 @@
-//! All rules that hold for a member, each with where it comes from. Called by the supervisor, which fills it.
+//! The rules for a member, each with its source. Filled by the supervisor.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use super::digest::Digest;
 use super::place::{Ground, Place};
 use super::rule::{Reach, Rule, RuleError};
 
-/// What a rule does. They are looked at in this order, whatever their sources.
+/// The effect of a rule. Effects are evaluated in this order, regardless of the rules' sources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Effect {
     Deny,
@@ -14,7 +14,7 @@ pub enum Effect {
     Allow,
 }
 
-/// Who said so.
+/// The origin of a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Source {
     BuiltIn,
@@ -22,7 +22,7 @@ pub enum Source {
     UserSettings,
     /// The decision of request P-n.
     Grant(u64),
-    /// What the user lets the lead allow others.
+    /// The user's delegation to the lead.
     Delegation,
 }
 
@@ -38,7 +38,7 @@ impl fmt::Display for Source {
     }
 }
 
-/// A rule at work.
+/// A rule with its effect and source.
 #[derive(Debug, Clone)]
 pub struct Entry {
     pub effect: Effect,
@@ -46,7 +46,7 @@ pub struct Entry {
     pub source: Source,
 }
 
-/// Rules and exact grants. What is not in it is decided by the mode.
+/// Rules and exact grants. A call that matches none of them is decided by the mode.
 #[derive(Debug, Clone, Default)]
 pub struct RuleBook {
     entries: Vec<Entry>,
@@ -61,7 +61,7 @@ impl RuleBook {
     /// Adds a rule.
     ///
     /// # Errors
-    /// When it is no rule, or could never decide anything.
+    /// When the text is not a rule, or the rule could never match.
     pub fn add(&mut self, effect: Effect, text: &str, source: Source) -> Result<(), RuleError> {
         let rule = Rule::parse(text, effect)?;
         self.entries.push(Entry {
@@ -72,7 +72,8 @@ impl RuleBook {
         Ok(())
     }
 
-    /// Allows one exact request, also where a rule would ask, and although it is complex: somebody has seen just this.
+    /// Allows one exact request, even where a rule asks and even if it is complex: the user has seen exactly this
+    /// request.
     pub fn grant(&mut self, digest: Digest, source: Source) {
         self.exact.push((digest, source));
     }
@@ -82,14 +83,14 @@ impl RuleBook {
         &self.entries
     }
 
-    /// Some rule that forbids, or wants to be asked, is about reading this file.
+    /// Whether some rule denies or asks about reading this file.
     pub fn holds_back_reading(&self, place: &Place, ground: &Ground) -> bool {
         self.entries.iter().any(|entry| {
             entry.effect != Effect::Allow && entry.rule.fits_read(place, ground, Reach::Wide)
         })
     }
 
-    /// The first rule of an effect that fits.
+    /// The first rule with this effect that matches.
     pub(crate) fn find(&self, effect: Effect, fits: impl Fn(&Rule) -> bool) -> Option<&Entry> {
         self.entries
             .iter()

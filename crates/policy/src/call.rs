@@ -1,4 +1,4 @@
-//! What a member wants to do, and what of it is judged. Made by whoever passes a call on; called by the judge.
+//! A member's tool call, and the parts of it that are judged. Made by the supervisor; called by the judge.
 
 use std::collections::BTreeMap;
 
@@ -7,55 +7,55 @@ use serde_json::Value;
 use super::place::{Place, Places};
 use super::shell::{self, Line, Target};
 
-/// Paths of a call that are looked up; a rule that forbids still reads the others as they are written.
+/// Maximum number of paths of a call that are resolved. Deny and ask rules still match the others as written.
 const PATHS_MAX: usize = 256;
 
-/// Separators of an argument of which all that follows is looked at: a file's name may contain some.
+/// How many separators of an argument may begin a path: a file name can contain separators, too.
 const RESTS_MAX: usize = 16;
 
-/// Letters of a cluster of options behind which a value is looked for.
+/// How many letters of an option cluster may be followed by a value.
 const LETTERS_MAX: usize = 64;
 
 /// One call of a tool.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Call {
-    /// As the model calls it.
+    /// The name that the model uses.
     pub tool: String,
-    /// As the tool will be given them.
+    /// The arguments that the tool will receive.
     pub arguments: Value,
-    /// Where it runs.
+    /// The working directory.
     pub directory: Place,
-    /// Whether a sandbox holds the programs that it starts.
+    /// Whether a sandbox confines the programs that the call starts.
     pub confined: bool,
-    /// What it would change of the member's environment.
+    /// Changes to the member's environment.
     pub environment: BTreeMap<String, String>,
-    /// What [`Action::paths`] asks for. What is missing is not allowed by any rule.
+    /// The resolved paths of [`Action::paths`]. An allow rule never matches a path that is missing here.
     pub places: Places,
 }
 
-/// What a call comes to.
+/// What a call does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// A line for bash.
+    /// Runs a bash line.
     Run(String),
-    /// Looks at this file, or at what is below this directory.
+    /// Reads this file, or below this directory.
     Read(String),
-    /// Makes, changes or removes this file.
+    /// Creates, changes or removes this file.
     Edit(String),
-    /// Asks this address.
+    /// Fetches this URL.
     Fetch(String),
-    /// Asks whoever searches the web for the member.
+    /// Searches the web.
     Search,
-    /// A tool of an MCP server, by its whole name.
+    /// Calls a tool of an MCP server, by its full name.
     Mcp(String),
-    /// Touches nothing but what the member alone has.
+    /// Affects only the member's own state.
     Own,
-    /// This crate does not know what it does.
+    /// The effect of the tool is unknown to this crate.
     Unknown,
 }
 
 impl Action {
-    /// What a tool does with such arguments.
+    /// The action of a tool with these arguments.
     pub fn of(tool: &str, arguments: &Value) -> Action {
         let text = |name: &str| arguments[name].as_str().map(str::to_owned);
         let path = || match arguments["path"].is_null() {
@@ -76,7 +76,7 @@ impl Action {
         action.unwrap_or(Action::Unknown)
     }
 
-    /// The paths that the judge wants as [`Places`], as they are given from the call's directory on.
+    /// The paths that the judge needs resolved, relative to the call's directory.
     pub fn paths(&self) -> Vec<String> {
         let mut paths = match self {
             Action::Read(path) | Action::Edit(path) => vec![path.clone()],
@@ -97,18 +97,18 @@ impl Call {
         Action::of(&self.tool, &self.arguments)
     }
 
-    /// Whether the tool starts git, which runs programs that a repository names.
+    /// Whether the tool starts git, which runs programs that a repository configures.
     pub(crate) fn runs_git(&self) -> bool {
         matches!(self.tool.as_str(), "git_status" | "git_diff")
     }
 
-    /// The place of a path that was looked up, and is where its text leads.
+    /// The place of a path that was resolved and that no symbolic link redirects.
     pub(crate) fn known(&self, given: &str) -> Option<&Place> {
         let place = self.places.find(given)?;
         (place.path == Place::lexical(&self.directory.path, given)).then_some(place)
     }
 
-    /// The place of a path as the call says it, looked up or by its text.
+    /// The place of a path: resolved, or derived from its text.
     pub(crate) fn place(&self, given: &str) -> Place {
         self.known(given).cloned().unwrap_or_else(|| {
             let path = Place::lexical(&self.directory.path, given);
@@ -121,8 +121,9 @@ impl Call {
     }
 }
 
-/// Where the leading `cd`s of a line lead, from the call's directory on, and how many steps they are. `None` when a
-/// `cd` stands where it may or may not have been carried out.
+/// The directory that the leading `cd`s of a line lead to, relative to the call's directory, and the number of steps
+/// that
+/// they are. `None` when a `cd` is in a position where it might not run.
 pub(crate) fn moves(line: &Line) -> Option<(Option<String>, usize)> {
     let cd = |index: usize| match line.steps[index].pipeline.as_slice() {
         [command] if command.argv[0] == "cd" => Some(command),
@@ -154,7 +155,7 @@ pub(crate) fn moves(line: &Line) -> Option<(Option<String>, usize)> {
     (!later && !unsure).then_some((to, steps))
 }
 
-/// A path that is given within a directory that is itself given.
+/// A path relative to a directory that is itself relative.
 pub(crate) fn join(directory: Option<&str>, path: &str) -> String {
     match directory {
         Some(directory) if !path.starts_with('/') => {
@@ -164,8 +165,8 @@ pub(crate) fn join(directory: Option<&str>, path: &str) -> String {
     }
 }
 
-/// What may be a path in an argument: all of it, what follows an option's letters (`-f.env`, `-nf.env`), and what stands
-/// after and between separators (`--file=.env`, `HEAD:.env`, `-d@.env`, `host:.env`).
+/// The parts of an argument that can be paths: all of it, the text after an option's letters (`-f.env`, `-nf.env`), and
+/// the text after and between separators (`--file=.env`, `HEAD:.env`, `-d@.env`, `host:.env`).
 pub(crate) fn paths_in(argument: &str) -> impl Iterator<Item = &str> {
     let parts = std::iter::once(argument)
         .chain(after_letters(argument))
@@ -175,7 +176,7 @@ pub(crate) fn paths_in(argument: &str) -> impl Iterator<Item = &str> {
         .filter(|path| !path.is_empty())
 }
 
-/// What a cluster of options may have as its value: the text behind each of its letters.
+/// The possible values in a cluster of options: the text after each of its letters.
 fn after_letters(argument: &str) -> impl Iterator<Item = &str> {
     let cluster = argument
         .strip_prefix('-')
@@ -183,7 +184,7 @@ fn after_letters(argument: &str) -> impl Iterator<Item = &str> {
         .unwrap_or_default();
     let letters = cluster.find(|c: char| !c.is_ascii_alphanumeric());
     let letters = letters.unwrap_or(cluster.len());
-    // Of a long run only its ends: the value begins behind the first letter, or near the first sign of a path.
+    // Only the ends of a long cluster: the value begins after the first letter, or near the first sign of a path.
     (1..=letters)
         .filter(move |at| *at == 1 || *at + LETTERS_MAX >= letters)
         .map(|at| &cluster[at..])
@@ -212,7 +213,7 @@ fn of(line: &Line) -> Vec<String> {
         }
     }
     paths.extend(to.clone());
-    // Whole arguments first: parts of some do not use up what is looked up of others.
+    // Whole arguments first: parts of one argument must not use up the limit for the others.
     let arguments = || line.commands().flat_map(|command| &command.argv[1..]);
     paths.extend(arguments().map(|path| join(directory, path)));
     let parts = arguments().flat_map(|argument| paths_in(argument));

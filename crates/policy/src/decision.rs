@@ -1,4 +1,4 @@
-//! What was decided and why, as a value that a person can read. Made by the judge.
+//! Decisions: a ruling with its reasons. Made by the judge; displayed to users.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use super::domain::ascii_host;
 use super::mode::Mode;
 use super::shell::Line;
 
-/// From the widest to the narrowest; of several, the last counts.
+/// From the most to the least permissive; of several, the last one in this order counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Ruling {
     Allow,
@@ -19,14 +19,14 @@ pub enum Ruling {
     Deny,
 }
 
-/// About one call.
+/// The decision about one call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
     pub ruling: Ruling,
     /// At least one, in the order of the call.
     pub parts: Vec<Part>,
-    /// What an allowed literal line is carried out as. None when it may only be handed to bash as it is, which somebody
-    /// has then decided about the whole text.
+    /// How to execute an allowed literal line. None when the text must be handed to bash as it is; the user has
+    /// then decided about the whole text.
     pub run: Option<Runnable>,
 }
 
@@ -42,17 +42,17 @@ pub struct Part {
 pub enum What {
     /// A literal command.
     Command(Vec<String>),
-    /// A text for bash that is not literal.
+    /// A bash text that is not literal.
     Text(String),
-    /// A path, as it was given.
+    /// A path, as written.
     Read(String),
     Edit(String),
-    /// An address.
+    /// A URL.
     Fetch(String),
     Tool(String),
 }
 
-/// What decided.
+/// The reason of a ruling.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Why {
     Rule {
@@ -60,26 +60,26 @@ pub enum Why {
         rule: String,
         source: Source,
     },
-    /// Exactly this was allowed before.
+    /// This exact call was allowed before.
     Exact(Source),
     Mode(Mode),
-    /// Always so: why.
+    /// A built-in rule, with its reason.
     BuiltIn(&'static str),
     NoRule,
-    /// No rule of any mode could allow it.
+    /// The call has this feature, so no rule can allow it.
     Complex(&'static str),
 }
 
-/// Literal commands, to be started as these argument lists by nobody's shell.
+/// Literal commands, to be started with these argument lists, without a shell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Runnable {
-    /// Where all of them run, links followed: the `cd`s at the beginning are already in it.
+    /// The working directory of all commands, with symbolic links resolved. It includes the leading `cd`s.
     pub directory: PathBuf,
     pub line: Line,
 }
 
 impl Decision {
-    /// A denial of the whole call, whatever rules say.
+    /// A denial of the whole call, regardless of rules.
     pub fn denied(call: &Call, why: &'static str) -> Self {
         let part = Part {
             what: What::Tool(call.tool.clone()),
@@ -93,7 +93,7 @@ impl Decision {
         }
     }
 
-    /// The same where nobody is asked: what would be, is denied.
+    /// Replaces ask by deny, for when no user can decide.
     #[must_use]
     pub fn without_asking(mut self, why: &Why) -> Self {
         for part in &mut self.parts {
@@ -187,7 +187,7 @@ impl fmt::Display for Why {
     }
 }
 
-/// A word in the form in which it can be typed again: in single quotes where a shell would not take it unquoted.
+/// A word as it can be typed again: in single quotes where a shell would not accept it unquoted.
 /// Invisible characters are shown as escapes.
 pub(crate) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=,+@%^".contains(c);

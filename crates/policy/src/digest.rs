@@ -1,4 +1,4 @@
-//! What a decision binds to: the canonical form of a call, and its digest. What was shown is what runs.
+//! The canonical form of a call and its digest. Decisions are bound to the digest, so that the shown call is what runs.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,14 +17,15 @@ impl Digest {
         Self::of_bytes(canonical(call).as_bytes())
     }
 
-    /// Of anything else that a decision is bound to.
+    /// The digest of any other bytes that a decision is bound to.
     pub fn of_bytes(bytes: &[u8]) -> Digest {
         Digest(Sha256::digest(bytes).into())
     }
 }
 
-/// One JSON document: the tool, its arguments, whether it is confined, the directory and what is changed of the
-/// environment, with the keys of every object in order. Two calls have the same one exactly when they would do the same.
+/// One JSON document: the tool, its arguments, whether it is confined, the directory and the changes to the
+/// environment,
+/// with sorted keys in every object. Two calls have the same document exactly when they would do the same.
 pub fn canonical(call: &Call) -> String {
     let mut text = String::from("{\"arguments\":");
     write(&mut text, &call.arguments);
@@ -37,7 +38,7 @@ pub fn canonical(call: &Call) -> String {
     let directory = call.directory.resolved.as_os_str().as_encoded_bytes();
     match std::str::from_utf8(directory) {
         Ok(directory) => write_string(&mut text, directory),
-        // Bytes that are no text stay apart from every text.
+        // Arrays for bytes that are not UTF-8, so that they cannot equal any text.
         Err(_) => {
             let bytes = directory.iter().map(|byte| Value::from(*byte)).collect();
             write(&mut text, &Value::Array(bytes));
@@ -61,7 +62,8 @@ pub fn canonical(call: &Call) -> String {
 fn write(text: &mut String, value: &Value) {
     match value {
         Value::Object(object) => {
-            // The map is only ordered as long as no crate asks for another one.
+            // Sorted explicitly: another crate can enable serde_json's `preserve_order` feature, and then the map is
+            // unordered.
             let mut keys: Vec<&String> = object.keys().collect();
             keys.sort_unstable();
             text.push('{');
@@ -100,7 +102,7 @@ impl fmt::Display for Digest {
     }
 }
 
-/// A text is no digest.
+/// The text is not a digest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a digest is 64 hexadecimal digits")]
 pub struct NoDigest;

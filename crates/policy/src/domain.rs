@@ -1,8 +1,8 @@
-//! Hosts: of an address that is asked for, and in rules. Called by the rules and the judge.
+//! Host names in URLs and in rules. Called by the rules and the judge.
 
 use super::rule::{Fault, Reach};
 
-/// `example.com`, or `*.example.com` for what is below.
+/// `example.com`, or `*.example.com` for its subdomains.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DomainPattern {
     domain: String,
@@ -10,7 +10,7 @@ pub(crate) struct DomainPattern {
 }
 
 impl DomainPattern {
-    /// Reads what stands after `domain:`, which is at byte `at` of the specifier.
+    /// Parses the text after `domain:`; `at` is its byte offset in the specifier.
     pub(crate) fn parse(text: &str, at: usize) -> Result<Self, Fault> {
         let (domain, below) = match text.strip_prefix("*.") {
             Some(domain) => (domain, true),
@@ -44,7 +44,7 @@ impl DomainPattern {
         }
     }
 
-    /// A rule that forbids a host also forbids what is below it.
+    /// A deny or ask rule for a host also matches its subdomains.
     pub(crate) fn fits(&self, host: &str, reach: Reach) -> bool {
         let below = host
             .strip_suffix(&self.domain)
@@ -56,21 +56,21 @@ impl DomainPattern {
         }
     }
 
-    /// For an address whose host is unknown: the rule may be about it. Clients decode `%67`, drop line breaks, and map
-    /// letters of other scripts, so that such an address can name any host.
+    /// Whether a URL without a known host could name this host. Clients decode `%67`, drop line breaks, and map
+    /// letters of other scripts, so such a URL can name any host.
     pub(crate) fn may_be_named_in(&self, address: &str) -> bool {
         let is_decoded = |c: char| c == '%' || c == '\\' || c <= ' ' || !c.is_ascii();
         address.contains(is_decoded) || address.to_ascii_lowercase().contains(&self.domain)
     }
 }
 
-/// The host that an address leads to, when every program would take it for the same: rules that allow compare this one.
+/// The host of a URL that every program parses the same way. Allow rules compare only this one.
 pub(crate) fn host_of(address: &str) -> Option<String> {
     normal(written_host(address)?)
 }
 
-/// The ASCII form (`xn--…`) of an address's host, where the address spells the host with other characters. Programs
-/// disagree on some of these names, so that only rules that forbid compare this form.
+/// The ASCII form (`xn--…`) of a URL's host that is written with other characters. Programs disagree on some of these
+/// names, so only deny and ask rules compare this form.
 pub fn ascii_host(address: &str) -> Option<String> {
     let host = written_host(address).filter(|host| !host.is_ascii())?;
     normal(&to_ascii(host)?)
@@ -97,19 +97,19 @@ fn written_host(address: &str) -> Option<&str> {
         Some((host, port)) => (host, port),
         None => (authority, ""),
     };
-    // An address of numbers has its brackets, so that a colon before a port is the only one.
+    // An IPv6 address is in brackets, so the colon before a port is the only one outside of them.
     let plain = port.bytes().all(|b| b.is_ascii_digit());
     let is_port = port.is_empty() || port.parse::<u16>().is_ok();
     (plain && is_port).then_some(host)
 }
 
-/// The `url` crate's own mapping, so that the host that is judged is the host that is asked.
+/// The `url` crate's own mapping, so that the judged host is the one that is contacted.
 fn to_ascii(host: &str) -> Option<String> {
     let ascii = idna::domain_to_ascii_cow(host.as_bytes(), idna::AsciiDenyList::URL).ok()?;
     Some(ascii.into_owned())
 }
 
-/// In small letters and without the dot at the end.
+/// In lower case and without the final dot.
 fn normal(host: &str) -> Option<String> {
     let host = host.strip_suffix('.').unwrap_or(host);
     let is_label = |label: &str| {

@@ -1,7 +1,8 @@
-//! Paths in rules: gitignore's patterns, from the project, from `~` or from the root. Called by the rules.
+//! Path patterns in rules: gitignore syntax, relative to the project, to `~` or to the root. Called by the rules.
 //!
-//! What forbids reaches below what it names and does not tell capital letters from small ones; what allows reaches below
-//! a name that is spelt out, and no further.
+//! Deny and ask rules also match everything below what they name, and ignore case. Allow rules match below a name only
+//! if
+//! the name is written out.
 
 use std::path::{Path, PathBuf};
 
@@ -25,7 +26,7 @@ enum Base {
 }
 
 impl PathPattern {
-    /// Reads what stands between the parentheses.
+    /// Parses the text between the parentheses.
     pub(crate) fn parse(text: &str) -> Result<Self, Fault> {
         let (base, begin) = if text.starts_with("//") {
             (Base::Root, 2)
@@ -62,7 +63,7 @@ impl PathPattern {
             format!("**/{body}")
         };
         let below = format!("{itself}/**");
-        // A directory goes with all that is below it.
+        // A pattern for everything below a directory also matches the directory itself.
         let whole = itself.strip_suffix("/**").unwrap_or(&itself).to_owned();
         let last = body.rsplit('/').next().unwrap_or(body);
         let spelt_out = !last.contains(['*', '?', '[', '{']);
@@ -98,7 +99,7 @@ impl PathPattern {
         })
     }
 
-    /// For what allows, both ways must lead into it; for what forbids, either.
+    /// An allow rule must match both the path as written and the resolved path; a deny or ask rule either of them.
     pub(crate) fn fits(&self, place: &Place, ground: &Ground, reach: Reach) -> bool {
         let fits = |path: &PathBuf| self.fits_path(path, ground, reach);
         match reach {

@@ -1,7 +1,8 @@
-//! Deny, then ask, then allow, then the mode. Called by the supervisor for every call that a member makes.
+//! Evaluates a call: deny, then ask, then allow, then the mode. Called by the supervisor for every tool call of a
+//! member.
 //!
-//! A call is taken apart into what it does: each command, each file that it reads or writes, each address. Each part is
-//! judged by the same steps, and the strictest answer is the call's. Nothing returns early with a yes.
+//! A call is split into parts: each command, each file that it reads or writes, each URL. Each part is evaluated
+//! by the same steps, and the strictest ruling is the ruling of the call. No step returns an early allow.
 
 mod line;
 
@@ -15,7 +16,7 @@ use super::place::Ground;
 use super::rule::{Reach, Rule};
 
 impl RuleBook {
-    /// Decides about a call of a member in this mode.
+    /// Evaluates a call of a member in this mode.
     pub fn judge(&self, call: &Call, ground: &Ground, mode: Mode) -> Decision {
         let judge = Judge {
             book: self,
@@ -34,19 +35,19 @@ struct Judge<'a> {
     mode: Mode,
 }
 
-/// What the rules say about a part, and what holds without them.
+/// What the rules and built-in checks found for a part.
 struct Findings {
     deny: Option<Why>,
     ask: Option<Why>,
     allow: Option<Why>,
-    /// Asked even when nothing else is.
+    /// The part changes a protected path, so it needs a decision.
     protected: bool,
     changes: Changes,
-    /// Why it could never be allowed by a rule.
+    /// A feature because of which no rule can allow the part.
     complex: Option<&'static str>,
 }
 
-/// What a part could change.
+/// What a part can change.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Changes {
     Nothing,
@@ -106,7 +107,7 @@ impl Judge<'_> {
         }
     }
 
-    /// Somebody has seen exactly this call and allowed it; what is denied stays so.
+    /// Allows the parts that need a decision if the user has allowed exactly this call. Denials stay.
     fn pass_what_was_granted(&self, parts: &mut [Part]) {
         if parts.iter().all(|part| part.ruling != Ruling::Ask) {
             return;
@@ -179,7 +180,7 @@ impl Judge<'_> {
         self.settle(What::Fetch(address), findings)
     }
 
-    /// A tool that is judged by nothing but its name.
+    /// A tool that is judged only by its name.
     fn by_name(&self, tool: &str, changes: Changes, fits: impl Fn(&Rule, Reach) -> bool) -> Part {
         let find = |effect, reach| self.book.find(effect, |rule| fits(rule, reach));
         let mut findings = Findings::new(changes);
@@ -197,7 +198,7 @@ impl Judge<'_> {
         }
     }
 
-    /// The one place where rules, what always holds and the mode meet.
+    /// Combines rules, built-in checks and the mode. No other function does.
     fn settle(&self, what: What, findings: Findings) -> Part {
         let (ruling, why) = self.weigh(findings);
         Part { what, ruling, why }

@@ -1,16 +1,17 @@
 //! Permission rules as pure functions: no I/O, no clock, no async. Called by the supervisor, which decides, and by
 //! `rules check`, which explains.
 //!
-//! A [`Call`] is what a member wants to do. A [`RuleBook`] holds the rules of all sources. [`RuleBook::judge`] answers
-//! with a [`Decision`], a value that says for every command, file and host in the call which rule of which source
-//! decided. Deny comes before ask and ask before allow, and how specific a rule is never matters. Rules that forbid
-//! reach as far as they can be read to reach, rules that allow no further than they say.
+//! A [`Call`] is what a member wants to do. A [`RuleBook`] contains the rules of all sources. [`RuleBook::judge`]
+//! returns
+//! a [`Decision`], which lists for every command, file and host in the call which rule of which source
+//! decided. Deny is evaluated before ask and ask before allow; how specific a rule is never matters. Deny and ask rules
+//! match as widely as they can be read, allow rules only as far as they are written.
 //!
-//! A reader who looks for …
-//! - what rules look like, and what is wrong with one: [`rule`]; paths in them: [`glob`]
-//! - which text of a shell is understood at all: [`shell`]; which programs run others: [`program`]
-//! - the order of judgement and what each mode does: [`judge`]; what is asked in which tool: [`call`]
-//! - what a decision binds to: [`digest`]; what a person is offered beside "this once": [`offer`]
+//! Where to look:
+//! - the syntax of rules and its errors: [`rule`]; paths in rules: [`glob`]
+//! - which shell text is understood: [`shell`]; which programs run others: [`program`]
+//! - the evaluation order and the effect of each mode: [`judge`]; the actions of each tool: [`call`]
+//! - what a decision is bound to: [`digest`]; the rules offered to the user beside "once": [`offer`]
 
 mod book;
 mod call;

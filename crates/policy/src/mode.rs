@@ -1,19 +1,19 @@
-//! What is done where no rule says anything. Called by the judge and by whoever starts a member.
+//! Permission modes: the default for calls that no rule matches. Called by the judge, and when a member is launched.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// From the narrowest to the widest, which is also their order.
+/// In order from the most restrictive to the most permissive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mode {
-    /// Nothing is changed and nothing is run, whatever rules allow.
+    /// Nothing may be changed or run, even if a rule allows it.
     Plan,
-    /// What would be asked is denied.
+    /// Calls that would need a decision are denied.
     DontAsk,
     Default,
-    /// Files of the project are changed without asking, but for protected ones.
+    /// Files of the project may be changed, except protected ones.
     AcceptEdits,
-    /// Nothing is asked, but for protected files. What is denied stays so.
+    /// Everything is allowed except changes of protected files. Denials stay.
     Bypass,
 }
 
@@ -26,12 +26,12 @@ impl Mode {
         Mode::Bypass,
     ];
 
-    /// A teammate's mode under its lead's: never wider.
+    /// A teammate's mode, limited to its lead's.
     pub fn narrowed_by(self, lead: Mode) -> Mode {
         self.min(lead)
     }
 
-    /// As it is written in files and on the wire.
+    /// The spelling in files and on the wire.
     pub fn name(self) -> &'static str {
         match self {
             Mode::Plan => "plan",
@@ -49,7 +49,7 @@ impl fmt::Display for Mode {
     }
 }
 
-/// No mode is called so.
+/// There is no mode of this name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("there is no mode {0:?}: there are plan, dont-ask, default, accept-edits and bypass")]
 pub struct UnknownMode(pub String);

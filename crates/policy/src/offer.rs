@@ -1,6 +1,6 @@
-//! What a person is offered beside "this once": rules made of the request itself. Called where a request is shown.
+//! Rules offered to the user beside "once", derived from the request itself. Called where a request is shown.
 //!
-//! An offered rule always covers what was asked, and never begins with something that runs what its arguments say.
+//! An offered rule always covers the request, and its prefix never begins with a program that runs its arguments.
 
 use std::path::Path;
 
@@ -13,12 +13,12 @@ use super::place::{Ground, Place};
 use super::program;
 use super::shell::{self, Command};
 
-/// Something to allow. The exact request is always the first.
+/// One alternative. The first one is always the exact request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offer {
-    /// One for each part of the request; none stands for the exact request, by its digest.
+    /// One for each part of the request. Empty: the exact request, by its digest.
     pub rules: Vec<String>,
-    /// What that allows, as a sentence without its subject.
+    /// What the rules allow, as a phrase without a subject.
     pub covers: String,
 }
 
@@ -53,7 +53,7 @@ pub fn offers(call: &Call, ground: &Ground) -> Vec<Offer> {
     offers
 }
 
-/// With these rules alone the call would not have been a request.
+/// Whether the call would be allowed with these rules alone.
 fn covers(rules: &[String], call: &Call, ground: &Ground) -> bool {
     let mut book = RuleBook::new();
     rules
@@ -62,7 +62,7 @@ fn covers(rules: &[String], call: &Call, ground: &Ground) -> bool {
         && book.judge(call, ground, Mode::Default).ruling == Ruling::Allow
 }
 
-/// Each command exactly, and each by how it begins.
+/// Two offers: each command exactly, and each by its prefix.
 fn commands(line: &str) -> Vec<Offer> {
     let Ok(line) = shell::read(line.as_bytes()) else {
         return Vec::new();
@@ -71,7 +71,7 @@ fn commands(line: &str) -> Vec<Offer> {
         .commands()
         .filter(|command| command.argv[0] != "cd")
         .collect();
-    // What else it would write is not a command's.
+    // A rule for a command does not cover other files that the line writes.
     if commands.is_empty() || commands.iter().any(|command| !command.redirects.is_empty()) {
         return Vec::new();
     }
@@ -100,7 +100,7 @@ fn commands(line: &str) -> Vec<Offer> {
     offers
 }
 
-/// The program and what it is told to do, without what it is told to do it with.
+/// The program and its subcommands, without their operands.
 fn prefix(argv: &[String]) -> Option<&[String]> {
     let is_verb = |word: &&String| {
         word.starts_with(|c: char| c.is_ascii_lowercase())
@@ -117,7 +117,7 @@ fn prefix(argv: &[String]) -> Option<&[String]> {
     (!program::is_too_wide(prefix) && program::reaches(prefix.len(), argv)).then_some(prefix)
 }
 
-/// The file, and what is in its directory.
+/// Two offers: the file, and its directory.
 fn files(tool: &str, doing: &str, place: &Place, ground: &Ground) -> Vec<Offer> {
     if place.is_protected(ground) || place.path != place.resolved {
         return Vec::new();
@@ -138,7 +138,7 @@ fn files(tool: &str, doing: &str, place: &Place, ground: &Ground) -> Vec<Offer> 
         });
     }
     let directory = place.path.parent().filter(|directory| {
-        // All of the project, a home or the disk is no directory of the request's.
+        // A rule for the whole project, a home directory or the root is too wide to offer.
         *directory != ground.project
             && !ground.project.starts_with(directory)
             && ground

@@ -1,18 +1,19 @@
-//! Paths, as data: what was written, where that leads, and where it leads once links are followed.
+//! Paths of a call as data: as written, made absolute, and with symbolic links resolved.
 //!
-//! The caller looks at the file system; nothing in this crate does.
+//! The caller reads the file system; this crate does not.
 
 use std::path::{Component, Path, PathBuf};
 
 use super::protected::is_protected_name;
 
-/// What relative and `~` rules start from. Both canonical.
+/// The base directories of relative and `~` rules. Both canonical.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ground {
     pub project: PathBuf,
-    /// Without one, rules that begin with `~` hold nowhere.
+    /// `None`: rules that begin with `~` never match.
     pub home: Option<PathBuf>,
-    /// Scripts whose content the user trusted: they run outside the sandbox. And what git's configuration leads to:
+    /// Scripts whose content the user trusted, which run outside the sandbox, and paths that git's configuration refers
+    /// to:
     /// directories of hooks, and included configuration.
     pub scripts: Vec<PathBuf>,
 }
@@ -20,16 +21,16 @@ pub struct Ground {
 /// A path of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// As the call says it.
+    /// As written in the call.
     pub given: String,
-    /// Absolute, without `.` and `..`, by the text alone: see [`Place::lexical`].
+    /// Absolute, without `.` and `..`, derived from the text only: see [`Place::lexical`].
     pub path: PathBuf,
-    /// Every link of what exists followed; what does not exist yet is appended.
+    /// With the symbolic links of the existing part resolved; the rest is appended.
     pub resolved: PathBuf,
 }
 
 impl Place {
-    /// Where a text leads from a directory when there are no links.
+    /// The path of a text relative to a directory, assuming no symbolic links.
     pub fn lexical(directory: &Path, given: &str) -> PathBuf {
         let mut normal = PathBuf::new();
         for part in directory.join(given).components() {
@@ -46,12 +47,12 @@ impl Place {
         normal
     }
 
-    /// Both ways lead into the project.
+    /// Whether both the path and the resolved path are inside the project.
     pub(crate) fn is_inside(&self, ground: &Ground) -> bool {
         self.path.starts_with(&ground.project) && self.resolved.starts_with(&ground.project)
     }
 
-    /// One of the ways has a component of the list of protected paths, or leads to or below one of
+    /// Whether the path or the resolved path has a protected component, or is at or below one of
     /// [`Ground::scripts`].
     pub(crate) fn is_protected(&self, ground: &Ground) -> bool {
         let has_name = |path: &PathBuf| {
@@ -65,7 +66,7 @@ impl Place {
     }
 }
 
-/// The places that a call names, found by how it says them.
+/// The places of a call's paths, by the path as written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Places(pub Vec<Place>);
 

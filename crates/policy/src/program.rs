@@ -1,8 +1,8 @@
-//! What is known of programs: which run others, which run what they are told in an argument, and which write the files
-//! that they are given. Called by the rules and by what is offered as a rule.
+//! Knowledge about programs: which run others, which evaluate an argument as code, and which write the files in their
+//! arguments. Called by the rules and by the offers.
 //!
-//! A program that is not in here is taken for one that does only its own work: the person who allows it answers for
-//! that. What is in here can only take away from what a rule allows, never add to it.
+//! A program that is not listed counts as plain: the user who allows it is responsible for that.
+//! An entry can only narrow what a rule allows, never widen it.
 
 mod options;
 mod table;
@@ -14,21 +14,24 @@ use self::table::{
     WRITERS,
 };
 
-/// What a command does beside its program's own work.
+/// What a command does besides its program's own work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
     Plain,
-    /// It runs the command that begins at this argument. What is `clear` changes nothing else about it, so that a rule
-    /// for the inner command holds; otherwise a rule must name both.
+    /// It runs the command that begins at this argument. If `clear`, it changes nothing else about that command, so a
+    /// rule
+    /// for the inner command is sufficient; otherwise a rule must name both.
     Wraps {
         inner: usize,
         clear: bool,
     },
-    /// It runs what an argument or its input says, or what this table does not understand: no prefix can say what.
+    /// It evaluates an argument or its input as code, or has arguments that this table does not know: a prefix rule is
+    /// not
+    /// sufficient.
     Evaluates,
 }
 
-/// The last part of a program's path, in small letters: some file systems do not tell them apart.
+/// The file name of a program in lower case: some file systems ignore case.
 pub(crate) fn name(program: &str) -> String {
     let last = program.rsplit('/').next().unwrap_or(program);
     last.to_ascii_lowercase()
@@ -52,7 +55,7 @@ pub(crate) fn form<S: AsRef<str>>(argv: &[S]) -> Form {
         return after_options(&args, 1, |_| false);
     }
     match name {
-        // They look at names; bash's own, with `-v`, evaluate one.
+        // Test builtins are plain, except that bash evaluates a variable name after `-v`, including its subscript.
         "printf" | "test" | "[" if first == Some("-v") => Form::Evaluates,
         "sed" => sed(&args),
         "make" | "gmake" => make(&args),
@@ -94,8 +97,8 @@ pub(crate) fn writes(argv: &[String]) -> bool {
     }
 }
 
-/// Its arguments are data: it starts no program, and nothing that it looks up by name decides what it does. Only found
-/// by the search path: a file of the project may have any name.
+/// Its arguments are data: it starts no program, and nothing that it looks up by name changes what it does. Only for
+/// programs found through `PATH`: a file of the project can have any name.
 pub(crate) fn is_inert(argv: &[String]) -> bool {
     match argv {
         [program, _] if program == "cd" => true,
@@ -107,7 +110,7 @@ pub(crate) fn is_inert(argv: &[String]) -> bool {
     }
 }
 
-/// It runs what it reads from its input, or may do so.
+/// It runs its input as code, or may do so.
 pub(crate) fn runs_input<S: AsRef<str>>(argv: &[S]) -> bool {
     let Some(program) = argv.first() else {
         return true;
@@ -117,7 +120,7 @@ pub(crate) fn runs_input<S: AsRef<str>>(argv: &[S]) -> bool {
     let args: Vec<&str> = argv[1..].iter().map(AsRef::as_ref).collect();
     let first = args.first().copied();
     if SHELLS.contains(&name) || is_interpreter(name) {
-        // An interpreter that is given its code reads data from its input; a shell's code may read it as code.
+        // An interpreter with code in its arguments reads its input as data; a shell's code may read the input as code.
         let code = !SHELLS.contains(&name) && has_any(&args, &["-c", "-e", "-m", "-r"]);
         return script(first) == Form::Evaluates && !code;
     }
@@ -138,7 +141,7 @@ pub(crate) fn runs_input<S: AsRef<str>>(argv: &[S]) -> bool {
     }
 }
 
-/// It may run what another program prints.
+/// It may run another program's output.
 pub(crate) fn evaluates<S: AsRef<str>>(argv: &[S]) -> bool {
     match form(argv) {
         Form::Plain => false,
@@ -147,7 +150,7 @@ pub(crate) fn evaluates<S: AsRef<str>>(argv: &[S]) -> bool {
     }
 }
 
-/// The name under which the tables have a program: without a version, and of a compiler without its target.
+/// The name of a program in the tables: without a version, and for a compiler without its target.
 fn canonical(name: &str) -> &str {
     let versionless = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.' || c == '-');
     let last = versionless.rsplit('-').next().unwrap_or(versionless);
@@ -184,7 +187,7 @@ fn is_known(name: &str) -> bool {
         || tables.iter().any(|table| of(table, name).is_some())
 }
 
-/// The dynamic loader, which starts the program that it is given.
+/// The dynamic loader, which starts the program in its arguments.
 fn is_loader(name: &str) -> bool {
     name == "ld.so"
         || ["ld-linux", "ld-musl", "ld64.so"]
@@ -198,7 +201,7 @@ pub(crate) fn runs_files(program: &str) -> bool {
     SHELLS.contains(&canonical(&name)) || is_interpreter(&name)
 }
 
-/// A rule for everything that begins so would allow more than anyone means by it.
+/// A prefix rule for these words would allow more than the user can intend.
 pub(crate) fn is_too_wide<S: AsRef<str>>(words: &[S]) -> bool {
     let Some(program) = words.first() else {
         return true;
@@ -212,9 +215,9 @@ pub(crate) fn is_too_wide<S: AsRef<str>>(words: &[S]) -> bool {
         || !may_be_plain(words)
 }
 
-/// Some command that begins so can be allowed by a rule for everything that begins so.
+/// Whether some command with this prefix can be allowed by a prefix rule.
 pub(crate) fn may_be_plain<S: AsRef<str>>(words: &[S]) -> bool {
-    // What makes a plain command of those that often are none.
+    // Arguments that make a plain command of programs that often run others.
     let goes_on: [&[&str]; 5] = [&[], &["x"], &["-n", "1p"], &["1", "x"], &["x", "x"]];
     goes_on.iter().any(|rest| {
         let argv: Vec<&str> = words
@@ -226,7 +229,7 @@ pub(crate) fn may_be_plain<S: AsRef<str>>(words: &[S]) -> bool {
     })
 }
 
-/// A prefix of so many words says all that this command runs.
+/// Whether a prefix of this many words contains every program that the command runs.
 pub(crate) fn reaches<S: AsRef<str>>(words: usize, argv: &[S]) -> bool {
     match form(argv) {
         Form::Plain => words > 0,
@@ -244,14 +247,14 @@ impl Form {
     }
 }
 
-/// The inner command stands after so many arguments and the options; what option is not `known` hides it.
+/// The inner command follows after `skip` arguments and the options. An option that is not `known` hides it.
 fn after_options(args: &[&str], skip: usize, known: impl Fn(&str) -> bool) -> Form {
     let rest = args.get(skip..).unwrap_or_default();
     let options = rest.iter().take_while(|word| known(word)).count();
     wraps(args, skip + options)
 }
 
-/// The inner command is this argument, unless that is an option, an assignment or nothing.
+/// The inner command begins at this argument, unless that is an option, an assignment or missing.
 fn wraps(args: &[&str], at: usize) -> Form {
     match args.get(at) {
         Some(word) if !word.starts_with(['-', '+']) && !word.contains('=') => Form::Wraps {
@@ -296,7 +299,7 @@ fn nice(args: &[&str]) -> Form {
     wraps(args, at).cleared()
 }
 
-/// Only `sed -n 5p` and `sed -n 5,9p` are known to do nothing but print.
+/// Only forms such as `sed -n 5p` and `sed -n 5,9p` are known to do nothing but print.
 fn sed(args: &[&str]) -> Form {
     let prints = |script: &str| {
         script.strip_suffix('p').is_some_and(|lines| {
@@ -314,7 +317,7 @@ fn sed(args: &[&str]) -> Form {
 }
 
 fn make(args: &[&str]) -> Form {
-    /// Another file of rules, another directory's, or rules in the argument itself.
+    /// Options for another makefile, another directory, or rules in the argument itself.
     const RULES: &[&str] = &[
         "-C",
         "-E",
@@ -333,7 +336,7 @@ fn make(args: &[&str]) -> Form {
     Form::Plain
 }
 
-/// Before the subcommand, options change what git runs and where; a remote can be a command.
+/// Options before the subcommand change what git runs and where; a remote can contain a command.
 fn git(args: &[&str]) -> Form {
     let args = args.strip_prefix(&["--no-pager"]).unwrap_or(args);
     let subcommand = args.first().copied();
@@ -355,7 +358,7 @@ fn git(args: &[&str]) -> Form {
     Form::Plain
 }
 
-/// Options stand together in the first word, with or without a dash.
+/// Options are combined in the first word, with or without a dash.
 fn tar(args: &[&str], first: Option<&str>) -> Form {
     let letters = first.is_some_and(|word| !word.starts_with("--") && word.contains(['I', 'F']));
     if letters || has_any(args, &["-I", "-F"]) || takes("tar", args) {
@@ -364,7 +367,7 @@ fn tar(args: &[&str], first: Option<&str>) -> Form {
     Form::Plain
 }
 
-/// A file to be run, not a text.
+/// A file to run, not code in an argument.
 fn script(first: Option<&str>) -> Form {
     match first {
         Some(word) if !word.starts_with(['-', '+']) && !word.is_empty() => Form::Plain,
@@ -372,7 +375,7 @@ fn script(first: Option<&str>) -> Form {
     }
 }
 
-/// Also with a version, as in `python3.12`.
+/// Also with a version, such as `python3.12`.
 fn is_interpreter(name: &str) -> bool {
     INTERPRETERS.contains(&canonical(name))
 }
@@ -382,7 +385,7 @@ fn is_told(table: &[(&str, &[&str])], name: &str, first: Option<&str>) -> bool {
     of(table, name).is_some_and(|words| told(&words))
 }
 
-/// It has an option of the table, or reads options from a file that an argument names.
+/// It has an option of the table, or reads options from a file named by an argument.
 fn takes(name: &str, args: &[&str]) -> bool {
     let response_file =
         RESPONSE_FILES.contains(&name) && args.iter().any(|arg| arg.starts_with('@'));

@@ -1,19 +1,22 @@
-//! The one list of protected paths: files and directories that other programs run or obey later, in the user's name.
+//! The only list of protected paths: files and directories that other programs later run or obey, as the user.
 //!
-//! The edit tools ask before they change one of them, in every mode ([`crate::Place`]); the worker gives the same list
-//! to the sandbox of commands; README prints it, and a test compares.
+//! The edit tools ask before they change one of them, in every mode ([`crate::Place`]); the worker passes the same list
+//! to the sandbox of commands; the README prints it, and a test compares.
 //!
-//! The rule for a name: it acts when the user opens the project, enters it in a shell, commits, installs packages, or
-//! starts an agent there. What runs only when the user builds, tests or runs the project is its code, and not here.
+//! A name belongs in the list if it takes effect when the user opens the project, enters it in a shell, commits,
+//! installs
+//! packages, or starts an agent there. Files that take effect only when the user builds, tests or runs the project are
+//! its
+//! code and do not belong in the list.
 
 use std::ffi::OsStr;
 
-/// What is put in the place of a path that does not exist, so that a sandboxed command cannot make it.
+/// The placeholder for a path that does not exist, so that a sandboxed command cannot create it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// An empty directory.
     Directory,
-    /// A file with this content, which changes nothing for the programs that read it.
+    /// A file with this content, which has no effect on the programs that read it.
     File(&'static str),
 }
 
@@ -39,7 +42,7 @@ const fn file_of(path: &'static str, content: &'static str) -> Protected {
     Protected { path, kind }
 }
 
-/// Names in a project. The edit tools protect them at any depth, with all that is below them.
+/// Names in a project. The edit tools protect them at any depth, with everything below them.
 pub const PROJECT: [Protected; 17] = [
     directory(".agent-team"),
     directory(".claude"),
@@ -60,8 +63,9 @@ pub const PROJECT: [Protected; 17] = [
     directory(".vscode"),
 ];
 
-/// Names in a home directory. The edit tools protect them at any depth; the sandbox, which keeps the home directory
-/// from changes, where the project is or contains the home directory.
+/// Names in a home directory. The edit tools protect them at any depth. The sandbox always protects the home directory,
+/// so
+/// it uses this list only where the project is or contains the home directory.
 pub const HOME: [Protected; 13] = [
     file(".bash_aliases"),
     file(".bash_login"),
@@ -78,9 +82,9 @@ pub const HOME: [Protected; 13] = [
     file(".zshrc"),
 ];
 
-/// Paths in git's directory. The edit tools protect all of it; commands must be able to commit.
+/// Paths in git's directory. The edit tools protect all of it; commands must be able to commit, so for them only these.
 pub const GIT: [Protected; 6] = [
-    // Where git finds the other files: here.
+    // Git finds its other files here.
     file_of("commondir", ".\n"),
     file("config"),
     file("config.worktree"),
@@ -89,14 +93,15 @@ pub const GIT: [Protected; 6] = [
     directory("modules"),
 ];
 
-/// Paths in the directory that git has for each linked working tree, below `worktrees/*/`: they lead git to its
-/// configuration, and exist always.
+/// Paths in the directory of a linked working tree, below `worktrees/*/`: they point git to its configuration, and
+/// always
+/// exist.
 pub const GIT_WORKTREE: [&str; 3] = ["commondir", "config.worktree", "gitdir"];
 
-/// Git's own directory, or the file that leads to it.
+/// Git's directory, or the file that points to it.
 pub const GIT_DIRECTORY: &str = ".git";
 
-/// A component of a path that the edit tools protect. Some file systems do not distinguish case.
+/// Whether the edit tools protect this component of a path. Ignores case, as some file systems do.
 pub fn is_protected_name(name: &OsStr) -> bool {
     let known = PROJECT.iter().chain(&HOME).map(|protected| protected.path);
     known

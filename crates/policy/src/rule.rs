@@ -1,10 +1,11 @@
-//! Rules as people write them, and whether one fits. Called by the book.
+//! Rules as users write them, and their matching. Called by the book.
 //!
-//! `Bash(cargo test:*)` every command that begins so · `Bash(git status)` exactly this command · `Edit(src/**)`, `Read`
+//! `Bash(cargo test:*)` every command with this prefix · `Bash(git status)` exactly this command · `Edit(src/**)`,
+//! `Read`
 //! files · `WebFetch(domain:example.com)` a host · `WebSearch` · `mcp__server__tool`, `mcp__server` tools of MCP
-//! servers · `Plan` what a member proposes before it may change anything, where the lead may approve it.
+//! servers · `Plan` a member's plan, where the lead may approve it.
 //!
-//! A rule that could never decide anything is an error when it is loaded: one that is silently dead looks as if it
+//! A rule that could never match is an error when it is loaded: a dead rule would look as if it
 //! worked.
 
 mod command;
@@ -36,26 +37,26 @@ enum Pattern {
     McpTool(String),
 }
 
-/// How a rule is read: what allows by the letter, what forbids as far as it goes.
+/// How to match a rule: narrowly for allow, widely for deny and ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reach {
     Narrow,
     Wide,
 }
 
-/// What is wrong with a rule.
+/// Why a text is not a valid rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{rule}`, at character {}: {what}; write {instead}", rule.get(..*at).map_or(0, |before| before.chars().count()) + 1)]
 pub struct RuleError {
     pub rule: String,
-    /// Byte of the rule.
+    /// Byte offset in the rule.
     pub at: usize,
     pub what: String,
-    /// What to write in its place.
+    /// What to write instead.
     pub instead: String,
 }
 
-/// The same within a part of a rule, at a byte of that part.
+/// An error with a byte offset relative to a part of a rule.
 #[derive(Debug)]
 pub(crate) struct Fault {
     at: usize,
@@ -78,31 +79,31 @@ impl Fault {
     }
 }
 
-/// What a command's line adds to it.
+/// The context of a command in its line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Standing {
-    /// It reads its input from another command.
+    /// Its input is another command's output.
     pub(crate) piped: bool,
-    /// It reads its input from another command or from a file.
+    /// Its input is another command's output, or a file.
     pub(crate) fed: bool,
-    /// It runs in another directory than the call.
+    /// A `cd` changed its directory.
     pub(crate) moved: bool,
-    /// What it prints goes to a program that may run it.
+    /// Its output is the input of a program that may run it.
     pub(crate) evaluated: bool,
 }
 
 impl Rule {
-    /// It speaks of files that are read.
+    /// The rule is about reading files.
     pub fn is_about_reading(&self) -> bool {
         matches!(self.pattern, Pattern::Read(_))
     }
 
-    /// It lets somebody approve plans. A plan is never approved by a rule alone.
+    /// The rule is about approving plans. A rule alone never approves a plan.
     pub fn is_about_plans(&self) -> bool {
         matches!(self.pattern, Pattern::Plan)
     }
 
-    /// For rules that allow: this command, and nothing else that it would run.
+    /// For allow rules: whether it covers this command and everything that the command runs.
     pub(crate) fn allows_command(&self, argv: &[String], standing: Standing) -> bool {
         let Pattern::Bash(command) = &self.pattern else {
             return false;
@@ -112,8 +113,9 @@ impl Rule {
             .is_none_or(|command| command.allows(argv, standing))
     }
 
-    /// For rules that forbid: this command, or one that it may run. `evaluated`: another program may run what this one
-    /// prints.
+    /// For deny and ask rules: whether it matches this command, or one that it may run. `evaluated`: another program
+    /// may run
+    /// the output of this one.
     pub(crate) fn catches_command(&self, argv: &[String], evaluated: bool) -> bool {
         let Pattern::Bash(command) = &self.pattern else {
             return false;
@@ -123,7 +125,7 @@ impl Rule {
             .is_none_or(|command| command.catches(argv, evaluated))
     }
 
-    /// For rules that forbid: it is spelt out somewhere in a text that is not literal.
+    /// For deny and ask rules: whether a text that is not literal contains the rule's words.
     pub(crate) fn catches_text(&self, text: &str) -> bool {
         let Pattern::Bash(command) = &self.pattern else {
             return false;
@@ -141,7 +143,7 @@ impl Rule {
             .is_none_or(|path| path.fits(place, ground, reach))
     }
 
-    /// For rules that forbid: they name this file, which some program is given.
+    /// For deny and ask rules: whether it matches this file in a program's arguments.
     pub(crate) fn names_read(&self, place: &Place, ground: &Ground) -> bool {
         matches!(&self.pattern, Pattern::Read(Some(path)) if path.fits(place, ground, Reach::Wide))
     }
@@ -154,7 +156,7 @@ impl Rule {
             .is_none_or(|path| path.fits(place, ground, reach))
     }
 
-    /// Of an address whose host could not be told, only rules that forbid hold.
+    /// Only deny and ask rules match a URL whose host is unknown.
     pub(crate) fn fits_host(&self, host: Option<&str>, address: &str, reach: Reach) -> bool {
         let Pattern::Fetch(domain) = &self.pattern else {
             return false;
@@ -179,7 +181,7 @@ impl Rule {
         };
         tool.strip_prefix(server.as_str())
             .and_then(|rest| rest.strip_prefix("__"))
-            // `mcp__a___b` could be of the server `a` or `a_`.
+            // `mcp__a___b` could belong to the server `a` or to `a_`.
             .is_some_and(|rest| reach == Reach::Wide || !rest.starts_with('_'))
     }
 }

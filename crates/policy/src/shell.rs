@@ -1,22 +1,24 @@
-//! The literal subset of shell: words and quotes joined by `&&`, `||`, `;` and `|`, with plain redirections. Called to
-//! judge a line, and to read the command in a rule.
+//! Parses the literal subset of shell: words and quotes joined by `&&`, `||`, `;` and `|`, with plain redirections.
+//! Called
+//! to judge a line, and to parse the command in a rule.
 //!
-//! [`read`] either returns exactly the words that bash would hand to each program, or says why the text is
-//! [`Complex`]. It never guesses: what bash could expand, split, or take for syntax is complex, even where it happens to
-//! mean nothing. Tests run the same lines through bash.
+//! [`read`] either returns exactly the words that bash would pass to each program, or explains why the text is
+//! [`Complex`]. It never guesses: text that bash could expand, split, or treat as syntax is complex, even where it
+//! would
+//! have no effect. Tests run the same lines through bash.
 
 mod lexical;
 mod reader;
 
 pub use reader::read;
 
-/// Bytes of a line that is read; a longer one is complex.
+/// Maximum length of a line in bytes; a longer one is complex.
 pub const LINE_MAX: usize = 16 * 1024;
 
-/// Commands in a line that is read; one with more is complex.
+/// Maximum number of commands in a line; one with more is complex.
 pub const COMMANDS_MAX: usize = 64;
 
-/// What a literal line does, in order.
+/// A literal line: its steps in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
     pub steps: Vec<Step>,
@@ -29,31 +31,31 @@ impl Line {
     }
 }
 
-/// One pipeline, and whether it runs after the ones before it.
+/// One pipeline, and when it runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
     pub join: Join,
-    /// At least one; each one's output is the next one's input.
+    /// At least one command; the output of each is the input of the next.
     pub pipeline: Vec<Command>,
 }
 
-/// When a step runs. The status that counts is that of the last step that ran.
+/// When a step runs, depending on the status of the last step that ran.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Join {
-    /// Always: the first, and after `;`.
+    /// Always: the first step, and after `;`.
     Then,
-    /// When the status is 0: after `&&`.
+    /// On success: after `&&`.
     And,
-    /// When it is not: after `||`.
+    /// On failure: after `||`.
     Or,
 }
 
-/// One program's start.
+/// One program with its arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
     /// The program and its arguments: at least one, the first not empty.
     pub argv: Vec<String>,
-    /// Carried out from left to right.
+    /// Applied from left to right.
     pub redirects: Vec<Redirect>,
 }
 
@@ -64,7 +66,7 @@ pub struct Redirect {
     pub to: Target,
 }
 
-/// Where a descriptor leads. Paths are as written: relative to the command's directory.
+/// The target of a redirection. Paths are as written, relative to the command's directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     Read(String),
@@ -78,7 +80,7 @@ pub enum Target {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{why}")]
 pub struct Complex {
-    /// Byte of the text.
+    /// Byte offset in the text.
     pub at: usize,
     pub why: &'static str,
 }

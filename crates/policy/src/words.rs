@@ -1,16 +1,16 @@
-//! Words in a text that is not understood, for rules that forbid. Called by the judge.
+//! Splits text that cannot be parsed into words, for deny and ask rules. Called by the judge.
 //!
-//! Quotes and backslashes are taken out, as a shell does, and everything that could part words parts them. What is found
-//! so may not be meant; what a rule forbids and is spelt out is found.
+//! Quotes and backslashes are removed, as a shell does, and every possible separator separates. A match may be a false
+//! alarm, but every word of a rule that is written out is found.
 
-/// The words of a text, and those of a text within a word.
+/// The words of a text, and of texts within its words.
 pub(crate) fn of(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word = String::new();
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
         match c {
-            // Joined by the shell.
+            // The shell joins the two lines.
             '\\' if chars.peek() == Some(&'\n') => {
                 chars.next();
             }
@@ -23,7 +23,7 @@ pub(crate) fn of(text: &str) -> Vec<String> {
     words
 }
 
-/// The words of a command's arguments, or of a text; what follows an option's letter is a word, too: `-Srm`.
+/// The words of a command's arguments, or of a text; the text after an option's letter is a word, too: `-Srm`.
 pub(crate) fn of_arguments<S: AsRef<str>>(args: &[S]) -> Vec<String> {
     let mut all = Vec::new();
     for word in args.iter().flat_map(|arg| of(arg.as_ref())) {
@@ -34,7 +34,7 @@ pub(crate) fn of_arguments<S: AsRef<str>>(args: &[S]) -> Vec<String> {
     all
 }
 
-/// The value that an option's letter may have behind it.
+/// The possible value after an option's letter.
 fn after_letter(word: &str) -> Option<&str> {
     let letter = word
         .strip_prefix('-')

@@ -1,9 +1,10 @@
-//! What happened, for those who ask: read off the driver, beside the writer, a page or a list at a time.
+//! Reads history beside the writer and off the driver, a page or a list at a time.
 //!
-//! No read transaction outlives a call, so that a slow reader keeps no old pages alive. SQLite cannot close the descriptor
-//! of a database on which this process holds locks, and the writer does: each connection that is closed leaves a
-//! descriptor behind, which only the next connection uses. So one connection is kept for the next call, and callers bound
-//! how many read at a time.
+//! No read transaction outlives a call, so that a slow reader does not keep old pages of the write-ahead log alive.
+//! SQLite
+//! cannot close the descriptor of a database on which this process holds locks, and the writer holds some: closing a
+//! connection leaves its descriptor open until the next connection reuses it. Therefore one connection is kept for the
+//! next call, and callers bound the number of concurrent reads.
 
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
@@ -19,16 +20,16 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Row};
 use crate::read::{JournalEntry, ReadError, Restored, json, newest_message, restore, text};
 use crate::writer::mention;
 
-/// Bytes of events after which a page ends, whatever its limit.
+/// A page ends after this many bytes of events, whatever its limit.
 const PAGE_BYTES: usize = 1 << 20;
 
 /// Idle connections kept per team.
 const IDLE_MAX: usize = 1;
 
-/// Bytes of a page of a transcript: with the longest item it fits into a frame.
+/// Maximum size of a page of a transcript: together with the longest item it fits into a frame.
 const TRANSCRIPT_BYTES: usize = 512 << 10;
 
-/// The read side of one team's database. Cheap to clone; callable from any thread, and it blocks.
+/// The read side of one team's database. Cheap to clone; usable from any thread; every call blocks.
 #[derive(Debug, Clone)]
 pub struct History {
     /// The database and its write-ahead log.
@@ -36,9 +37,9 @@ pub struct History {
     idle: Arc<Mutex<Vec<Connection>>>,
 }
 
-/// A connection for one call; it is idle again afterwards.
+/// A connection for one call; it returns to the idle ones when dropped.
 struct Lent<'a> {
-    /// `None` only while it is dropped.
+    /// `None` only during drop.
     connection: Option<Connection>,
     history: &'a History,
 }
@@ -55,7 +56,7 @@ impl Drop for Lent<'_> {
     fn drop(&mut self) {
         if let Some(connection) = self.connection.take()
             && connection.is_autocommit()
-            // What was read need not stay in memory.
+            // SQLite's page cache is not needed between calls.
             && connection.release_memory().is_ok()
         {
             let mut idle = self.history.idle();
@@ -89,18 +90,18 @@ impl History {
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
-        // The list is whole between any two of its operations.
+        // The list is consistent between any two operations, so a poisoned lock can be used.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the team's files are where they were opened: otherwise nothing is stored any more.
+    /// Whether the team's files are still at the paths where they were opened; otherwise nothing can be stored.
     pub fn check(&self) -> Result<(), Moved> {
         self.files
             .iter()
             .try_for_each(|(path, identity)| identity.check(path))
     }
 
-    /// The events after `revision`, at most `limit` of them, and at most about 1 MiB. None: there are no more.
+    /// The events after `revision`, at most `limit` of them and about 1 MiB. Empty: there are no more.
     pub fn events_after(
         &self,
         revision: Revision,
@@ -126,8 +127,9 @@ impl History {
         Ok(page)
     }
 
-    /// The newest `limit` messages from or to a party, or of all; the oldest of them first. A party without that many
-    /// costs a look at every message, about a microsecond each, but not at their texts.
+    /// The newest `limit` messages from or to a party, or of all; the oldest of them first. If the party has fewer
+    /// messages,
+    /// the call visits every message of the team, at about a microsecond each, but does not read their texts.
     pub fn messages(
         &self,
         of: Option<&Party>,
@@ -171,7 +173,7 @@ impl History {
             .optional()?)
     }
 
-    /// Completed tasks after a number, in the order of their ids, at most `limit` of them.
+    /// Completed tasks with a higher number, in the order of their ids, at most `limit` of them.
     pub fn archived_after(&self, last: TaskId, limit: usize) -> Result<Vec<String>, ReadError> {
         let connection = self.connect()?;
         let mut select = connection
@@ -183,7 +185,7 @@ impl History {
     }
 
     /// A member's transcript after its first `after` items: as many as fit into about 512 KiB, but at least one if
-    /// there is one; and whether there are more.
+    /// there is one; and whether more follow.
     pub fn transcript(
         &self,
         member: &MemberName,
@@ -206,7 +208,7 @@ impl History {
         Ok((items, false))
     }
 
-    /// The state as it is stored now, for a driver whose batch was refused.
+    /// The stored state, for a driver whose batch was refused.
     pub fn restore<T: Default + Extend<Record>>(&self) -> Result<Restored<T>, ReadError> {
         let connection = self.connect()?;
         restore(&connection)
@@ -254,11 +256,11 @@ fn stored_message(row: &Row<'_>, revision: i64) -> Result<StoredMessage, ReadErr
     })
 }
 
-/// Opens a database without the power to change it.
+/// Opens a database read-only.
 pub(crate) fn read_only(file: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(file, flags)?;
-    // Only recovery after a crash makes a reader wait.
+    // A reader waits only for the recovery after a crash.
     connection.busy_timeout(Duration::from_secs(2))?;
     Ok(connection)
 }

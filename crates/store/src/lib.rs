@@ -1,14 +1,14 @@
-//! The journal of one team and its read models, in SQLite. The supervisor's drivers alone call it.
+//! The journal of one team and its read models, in SQLite. Only the supervisor's drivers call it.
 //!
 //! ```text
-//!            open(dir) ──► a state that took in the last snapshot, then the journal after it
+//!            open(dir) ──► the state from the last snapshot and the journal after it
 //!                │
 //!   driver ── Batch ──► Writer (on its own thread: Store) ── one transaction ──► team.db
 //!      ▲                   │
 //!      └── Committed ◄─────┘            History: read-only, beside the writer ──► pages, lists
 //! ```
 //!
-//! What it must never do: say that something is stored which is not, delete or overwrite a database, or decide
+//! It must never report a batch as stored that is not, delete or overwrite a database, or decide
 //! anything about a team. Start reading at [`open`] and [`Writer::commit`].
 
 mod history;

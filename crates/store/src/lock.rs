@@ -1,12 +1,12 @@
-//! The lock of one team: it keeps a second writer out, and its file contains the newest revision that was acknowledged.
+//! The lock of one team: it excludes a second writer, and its file contains the newest acknowledged revision.
 //!
-//! A write-ahead log that was removed, emptied or replaced by an older one leaves a database that reads well and has lost
-//! its newest events. The revision in the lock's file shows that. Held by [`crate::Writer`], in a file of its own: SQLite's
-//! POSIX locks on the database end when any descriptor of the database is closed in this process.
+//! If a write-ahead log was removed, emptied or replaced by an older one, the database is readable but has lost
+//! its newest events. The revision in the lock file reveals that. [`crate::Writer`] holds the lock, on a separate file:
+//! SQLite's POSIX locks on the database end when any descriptor of the database is closed in this process.
 //!
-//! The file is written at each commit and never synced. After a power cut it may contain an older revision, which is no
-//! contradiction. With [`Durability::Process`] the journal itself may lose its newest events in a power cut. The file then
-//! names the boot under which it was written, and counts only under that boot.
+//! The file is written at each commit and never synced. After a power cut it may contain an older revision, which is
+//! harmless. With [`Durability::Process`] the journal itself may lose its newest events in a power cut. The file then
+//! contains the id of the boot under which it was written, and is valid only under that boot.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ use crate::open::{Durability, OpenError};
 /// Beside the database.
 const NAME: &str = "team.lock";
 
-/// In place of a boot's id: the revision counts under every boot.
+/// In place of a boot's id: the revision is valid under every boot.
 const EVERY_BOOT: &str = "any";
 
 /// Whether a writer holds the lock of the team in this directory.
@@ -48,7 +48,7 @@ impl TeamLock {
         Ok(Some(Self { path, file, boot }))
     }
 
-    /// The newest revision that is known to have been acknowledged, or 0.
+    /// The newest acknowledged revision, or 0.
     fn acknowledged(&self) -> io::Result<u64> {
         let text = self.file.text()?;
         let known = text.trim().split_once(' ').and_then(|(revision, boot)| {
@@ -58,7 +58,7 @@ impl TeamLock {
         Ok(known.unwrap_or(0))
     }
 
-    /// Refuses a database that ends before what was acknowledged.
+    /// Refuses a database that ends before the acknowledged revision.
     pub(crate) fn check(&self, database: &Path, stored: u64) -> Result<(), OpenError> {
         let acknowledged = self.acknowledged().map_err(|source| OpenError::Io {
             file: self.path.clone(),
@@ -75,16 +75,16 @@ impl TeamLock {
         })
     }
 
-    /// Notes that everything up to this revision is acknowledged from now on.
+    /// Records that everything up to this revision is acknowledged.
     pub(crate) fn note(&self, revision: u64) {
-        // One length, so that a crash leaves one of the two.
+        // The length is fixed, so that a crash leaves either the old or the new text.
         let text = format!("{revision:020} {}\n", self.boot);
         if let Err(error) = self.file.overwrite(&text) {
             tracing::warn!(file = %self.path.display(), %error, "cannot record the newest revision");
         }
     }
 
-    /// The database was set aside: what it had is not missing from the next one.
+    /// The database was set aside: the next one does not have to contain its revisions.
     pub(crate) fn forget(&self) -> io::Result<()> {
         self.file.clear()
     }

@@ -1,7 +1,8 @@
-//! Opening a team's database: creating it, telling whose it is, setting it aside when it is damaged.
+//! Opens a team's database: creates it, checks which team it belongs to, and sets it aside when it is damaged.
 //!
-//! Nothing is written to a file before it is known to be ours and of a version that we know: it is looked at through a
-//! read-only connection first.
+//! The file is first read through a read-only connection, so that nothing is written to a file of another program or of
+//! an
+//! unknown version.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -26,7 +27,7 @@ use crate::room::{self, Room};
 use crate::schema::{self, Kind};
 use crate::writer::Writer;
 
-/// Which team a database belongs to.
+/// The team that a database belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TeamIdentity {
     pub team: TeamId,
@@ -40,7 +41,7 @@ pub struct TeamIdentity {
 pub enum Durability {
     /// A power cut.
     Power,
-    /// Any kill, but not a power cut: the newest commits may then be missing.
+    /// Any kill, but not a power cut, which may lose the newest commits.
     Process,
 }
 
@@ -71,7 +72,7 @@ pub enum OpenError {
         file: PathBuf,
         owner: Box<TeamIdentity>,
     },
-    /// The database and what belongs to it were renamed; nothing was deleted.
+    /// The database and its companion files were renamed; nothing was deleted.
     #[error("{} is damaged ({reason}): it was set aside as {}", .file.display(), .aside.display())]
     Damaged {
         file: PathBuf,
@@ -84,10 +85,11 @@ pub enum OpenError {
         reason: String,
         source: io::Error,
     },
-    /// Another writer has the team open, in this process or in another one.
+    /// Another writer has opened the team, in this process or in another one.
     #[error("cannot open {}: another supervisor writes it", .file.display())]
     InUse { file: PathBuf },
-    /// The journal reads well and ends before what was acknowledged: its write-ahead log was removed, or the database
+    /// The journal is readable but ends before the acknowledged revision: its write-ahead log was removed, or the
+    /// database
     /// was replaced by an older one.
     #[error(
         "{} has lost its newest events: revision {acknowledged} was acknowledged, and it ends at {stored}",
@@ -108,8 +110,9 @@ pub enum OpenError {
     Read { file: PathBuf, source: ReadError },
 }
 
-/// Opens the database in a team's directory, or creates it there. The directory must be ours alone. A lock beside the
-/// database, held until the writer is dropped, keeps every other writer out.
+/// Opens the database in a team's directory, or creates it there. The directory must be private to the user. A lock
+/// beside
+/// the database, held until the writer is dropped, excludes every other writer.
 pub fn open<T: Default + Extend<Record>>(
     dir: &Path,
     identity: &TeamIdentity,
@@ -123,7 +126,7 @@ pub fn open<T: Default + Extend<Record>>(
     };
     let attempt = || open_as_found(dir, identity, durability, &lock);
     let opened = match attempt() {
-        // Even opening needs a little room, after a crash.
+        // After a crash, even opening needs some free space.
         Err(OpenError::Read {
             source: ReadError::Sqlite(error),
             ..
@@ -139,7 +142,7 @@ pub fn open<T: Default + Extend<Record>>(
     }
 }
 
-/// Whose database is in a directory; `None` when there is none yet. Changes nothing.
+/// The team that the database in a directory belongs to; `None` when there is no database. Changes nothing.
 pub fn identity(dir: &Path) -> Result<Option<TeamIdentity>, OpenError> {
     let file = dir.join(FILE_NAME);
     match look(&file)? {
@@ -170,7 +173,7 @@ fn open_as_found<T: Default + Extend<Record>>(
         None => 0,
         Some(connection) => newest(&connection).map_err(read)?,
     };
-    // Before anything is written.
+    // Checked before anything is written.
     lock.check(&file, stored)?;
     if !file.try_exists().map_err(io)? {
         private_file::create(&file, b"")
@@ -198,7 +201,7 @@ fn open_as_found<T: Default + Extend<Record>>(
     }
 
     let restored = restore(&connection).map_err(read)?;
-    // What was read once need not stay in memory.
+    // SQLite's page cache is not needed after the start.
     connection
         .release_memory()
         .map_err(|error| read(error.into()))?;
@@ -218,7 +221,7 @@ fn open_as_found<T: Default + Extend<Record>>(
     })
 }
 
-/// A read-only connection to a database of ours that this build can read; `None` where there is nothing yet.
+/// A read-only connection to a database that this build can read; `None` if there is no content yet.
 fn look(file: &Path) -> Result<Option<Connection>, OpenError> {
     let length = |path: &Path| match fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_file() => Ok(metadata.len()),
@@ -236,7 +239,7 @@ fn look(file: &Path) -> Result<Option<Connection>, OpenError> {
         source,
     };
     if length(file)? == 0 {
-        // SQLite would delete a log without its database.
+        // SQLite would delete a write-ahead log without a database.
         return match length(&beside(file, "-wal"))? {
             0 => Ok(None),
             _ => Err(read(ReadError::Damaged(
@@ -259,12 +262,12 @@ fn look(file: &Path) -> Result<Option<Connection>, OpenError> {
     }
 }
 
-/// `None` where there can be no write-ahead log.
+/// `None` where the file system does not support a write-ahead log.
 fn connect(file: &Path, durability: Durability) -> Result<Option<Connection>, ReadError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(file, flags)?;
     connection.busy_timeout(Duration::from_secs(2))?;
-    // On closing, SQLite deletes the log that it finds at its path, whosever database is there by then.
+    // On close, SQLite deletes the log at its path, even if another database is at that path by then.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     let mode: String =
         connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
@@ -276,7 +279,7 @@ fn connect(file: &Path, durability: Durability) -> Result<Option<Connection>, Re
         Durability::Process => "NORMAL",
     };
     connection.pragma_update(None, "synchronous", synchronous)?;
-    // Where an ordinary sync stops at the drive's cache (macOS).
+    // On macOS an ordinary sync stops at the drive's cache.
     connection.pragma_update(None, "fullfsync", durability == Durability::Power)?;
     connection.pragma_update(
         None,
@@ -284,7 +287,7 @@ fn connect(file: &Path, durability: Durability) -> Result<Option<Connection>, Re
         durability == Durability::Power,
     )?;
     connection.pragma_update(None, "cell_size_check", true)?;
-    // In KiB when negative. Appending needs few pages, and the supervisor is to stay small.
+    // Negative values are in KiB. Appending needs few pages, and the supervisor must stay small.
     connection.pragma_update(None, "cache_size", -512)?;
     // A large snapshot leaves a large log.
     connection.pragma_update(None, "journal_size_limit", 16 << 20)?;
@@ -325,7 +328,7 @@ fn store_identity(connection: &mut Connection, identity: &TeamIdentity) -> rusql
     let parts = [
         ("team", identity.team.as_str().as_bytes()),
         ("name", identity.name.as_str().as_bytes()),
-        // A path need not be text.
+        // As bytes, because a path need not be UTF-8.
         ("project", identity.project.as_os_str().as_bytes()),
     ];
     for (key, value) in parts {
@@ -335,12 +338,13 @@ fn store_identity(connection: &mut Connection, identity: &TeamIdentity) -> rusql
         )?;
     }
     transaction.commit()?;
-    // From now on the database says whose it is, also without its log.
+    // Checkpointed immediately, so that the database names its team even without its log.
     connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
 }
 
-/// The newest revision of the journal or its snapshot, or 0. A journal that does not reach its snapshot is damaged, which
-/// reading it finds.
+/// The newest revision of the journal or of its snapshot, or 0. If the journal does not reach its snapshot, the
+/// database
+/// is damaged; reading it reports that.
 fn newest(connection: &Connection) -> Result<u64, ReadError> {
     let select = "SELECT max(coalesce((SELECT max(revision) FROM journal), 0),
                              coalesce((SELECT value FROM meta WHERE key = 'snapshot_revision'), 0))";
@@ -348,7 +352,7 @@ fn newest(connection: &Connection) -> Result<u64, ReadError> {
     Ok(newest.cast_unsigned())
 }
 
-/// Renames the database and its companions to names that are free.
+/// Renames the database and its companions to unused names.
 fn set_aside(file: PathBuf, reason: String, lock: &TeamLock) -> OpenError {
     let seconds = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -365,7 +369,7 @@ fn set_aside(file: PathBuf, reason: String, lock: &TeamLock) -> OpenError {
         }
         aside = beside(&file, &format!(".damaged-{seconds}.{n}"));
     }
-    // The database goes first: whatever interrupts this, none is left that seems whole without its log.
+    // The database first: an interruption must not leave a database that looks complete without its log.
     let renamed = COMPANIONS
         .iter()
         .try_for_each(|companion| {
@@ -390,7 +394,7 @@ fn set_aside(file: PathBuf, reason: String, lock: &TeamLock) -> OpenError {
     }
 }
 
-/// What SQLite keeps beside a database, by their suffixes; the database itself first.
+/// The suffixes of SQLite's files; the database itself first.
 const COMPANIONS: [&str; 3] = ["", "-wal", "-shm"];
 
 fn beside(file: &Path, suffix: &str) -> PathBuf {
@@ -399,7 +403,7 @@ fn beside(file: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// By its path: opening and closing a database's file here would drop the locks that SQLite holds on it.
+/// By path: opening and closing a descriptor of the database would drop SQLite's locks on it.
 fn identity_of(path: &Path) -> io::Result<FileIdentity> {
     fs::symlink_metadata(path).map(|metadata| FileIdentity::from(&metadata))
 }

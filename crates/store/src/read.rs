@@ -1,7 +1,8 @@
-//! Reading records back: shared by opening and by [`crate::History`].
+//! Reads records back. Shared by opening and by [`crate::History`].
 //!
-//! What does not read back is either damage (the bytes are not what was written) or the writing of another build (they
-//! are, and say something that we do not know). Only the first is a reason to set a database aside.
+//! A record that cannot be read is either damaged (the bytes are not what was written) or was written by another build
+//! (it
+//! contains values that this build does not know). Only damage is a reason to set a database aside.
 
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use rusqlite::types::FromSqlError;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row};
 use serde::de::DeserializeOwned;
 
-/// One stored event, as subscribers get it.
+/// One stored event, as subscribers receive it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JournalEntry {
     pub revision: Revision,
@@ -23,14 +24,14 @@ pub struct JournalEntry {
     pub event: Arc<str>,
 }
 
-/// What is stored, as a state that took in its records one after the other: those of the snapshot, then the journal
-/// after it. They are never all in memory.
+/// The stored state, built from the records of the snapshot and of the journal after it, one after the other. They are
+/// never all in memory.
 #[derive(Debug)]
 pub struct Restored<T> {
     pub state: T,
     /// The newest stored revision; 0 when nothing is stored.
     pub revision: Revision,
-    /// How many of the records were of the journal: what the next snapshot will save.
+    /// How many of the records were in the journal: the number that the next snapshot will save.
     pub since_snapshot: u64,
 }
 
@@ -59,7 +60,7 @@ impl From<rusqlite::Error> for ReadError {
     }
 }
 
-/// Whether the file no longer is what SQLite or we wrote.
+/// Whether the error means that the file's content is damaged.
 fn is_damage(error: &rusqlite::Error) -> bool {
     use rusqlite::Error as E;
     matches!(
@@ -77,7 +78,7 @@ fn is_damage(error: &rusqlite::Error) -> bool {
 pub(crate) fn restore<T: Default + Extend<Record>>(
     connection: &Connection,
 ) -> Result<Restored<T>, ReadError> {
-    // Everything as of one moment, also beside a writer.
+    // One transaction, so that a concurrent writer does not change what is read.
     let moment = connection.unchecked_transaction()?;
     let snapshot: u64 = moment
         .query_row(

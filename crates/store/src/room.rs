@@ -1,16 +1,16 @@
-//! Room on the disk: a reserve that is given back when the disk is full, so that what ends things can still be stored.
+//! A reserve of disk space, released when the disk is full, so that stops, kills and denials can still be stored.
 //!
 //! ```text
-//!                a batch did not fit: the reserve's blocks are given back
+//!                a batch did not fit: the reserve's blocks are released
 //!   Reserved ──────────────────────────────────────────────────► Short
-//!   everything is tried                                          only urgent batches are tried
+//!   every batch is tried                                        only urgent batches are tried
 //!       ▲                                                           │
 //!       └───────────────────────────────────────────────────────────┘
 //!                the reserve fits again, with a margin
 //! ```
 //!
-//! While it is short, what the reserve gave back belongs to urgent batches alone; hence the margin: an ordinary batch
-//! is tried only when it would not have to take from them.
+//! While it is short, the released space is for urgent batches only; hence the margin: an ordinary batch
+//! is tried only when it does not have to use that space.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,13 +18,13 @@ use std::path::{Path, PathBuf};
 use agent_team_system::disk;
 use rusqlite::{ErrorCode, ffi};
 
-/// Exits, kills and denials of a large team, many times over.
+/// Many times the exits, kills and denials of a large team.
 const RESERVE: u64 = 4 << 20;
 
-/// What must be free beside the reserve before ordinary batches are tried again.
+/// Free space required beside the reserve before ordinary batches are tried again.
 const MARGIN: u64 = 1 << 20;
 
-/// As much as SQLite wants at once.
+/// The largest allocation that SQLite makes at once.
 const PROBE: u64 = 64 << 10;
 
 const RESERVE_NAME: &str = "reserve";
@@ -41,14 +41,14 @@ enum State {
     Short,
 }
 
-/// Whether this went wrong because the disk of `dir` is full.
+/// Whether this error occurred because the disk of `dir` is full.
 pub(crate) fn is_missing(dir: &Path, error: &rusqlite::Error) -> bool {
     let code = error
         .sqlite_error()
         .map(|error| (error.code, error.extended_code));
     match code {
         Some((ErrorCode::DiskFull, _)) => true,
-        // What a used-up quota is to SQLite, and a full disk where it makes its scratch memory.
+        // SQLite reports an exhausted quota, and a full disk under its shared memory file, with these codes.
         Some((_, ffi::SQLITE_IOERR_WRITE | ffi::SQLITE_IOERR_SHMSIZE)) => {
             let probe = dir.join("probe");
             let fits = fits(&probe, PROBE);
@@ -59,7 +59,7 @@ pub(crate) fn is_missing(dir: &Path, error: &rusqlite::Error) -> bool {
     }
 }
 
-/// Gives the reserve in `dir` back before there is a [`Room`]. False when there was none.
+/// Releases the reserve in `dir` before there is a [`Room`]. False when there was none.
 pub(crate) fn release(dir: &Path) -> bool {
     disk::release(&dir.join(RESERVE_NAME)).unwrap_or(false)
 }
@@ -83,12 +83,12 @@ impl Room {
         }
     }
 
-    /// Whether there is more than urgent batches need.
+    /// Whether there is more space than urgent batches need.
     pub(crate) fn is_ample(&self) -> bool {
         self.state == State::Reserved
     }
 
-    /// After a batch did not fit. True when that gave something back.
+    /// Releases the reserve after a batch did not fit. True if that freed anything.
     pub(crate) fn spend(&mut self) -> bool {
         self.state = State::Short;
         disk::release(&self.file).unwrap_or_else(|error| {
@@ -106,7 +106,7 @@ impl Room {
     }
 }
 
-/// False when there is no room for it. Where a reserve cannot be made for any other reason, work goes on without one.
+/// Creates the reserve. False when it does not fit. On any other error the store continues without one.
 fn fits(file: &Path, bytes: u64) -> bool {
     match disk::reserve(file, bytes) {
         Ok(()) => true,

@@ -1,14 +1,14 @@
 //! The tables and their version. Called when a database is opened.
 //!
-//! To change the schema, or to add a kind of event: append a file to [`MIGRATIONS`], also an empty one. Its place is
-//! the new version, so that an older build says "newer" instead of stumbling over what it does not know. A file that
-//! was released is never edited.
+//! To change the schema, or to add a kind of event, append a file to [`MIGRATIONS`], even an empty one. Its position is
+//! the new version, so that an older build reports a newer database instead of failing on unknown content. A released
+//! file is never edited.
 
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::read::ReadError;
 
-/// "ATjn", so that `file` and we know whose database it is.
+/// "ATjn": lets `file` and this program recognise the database.
 const APPLICATION_ID: i32 = 0x4154_6a6e;
 
 const MIGRATIONS: &[&str] = &[
@@ -20,12 +20,12 @@ const MIGRATIONS: &[&str] = &[
 /// The version that this build writes.
 pub(crate) const VERSION: usize = MIGRATIONS.len();
 
-/// Whose database a file is.
+/// What a file contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// A database without content.
     Blank,
-    /// Ours, at this version.
+    /// A journal of this program, at this version.
     Journal(usize),
     Foreign,
 }

@@ -1,4 +1,4 @@
-//! A [`Writer`] on a thread of its own, so that the driver does not wait for a disk.
+//! Runs a [`Writer`] on its own thread, so that the driver does not wait for a disk.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::thread::{self, JoinHandle};
 
 use crate::writer::{Batch, CommitError, Committed, Writer};
 
-/// Takes the result of each batch, in the order in which they were submitted, exactly one for each. Called on the
+/// Receives the result of each batch, in the order of submission, exactly one per batch. Called on the
 /// writer's thread: it must hand the result on and return.
 pub type Sink = Box<dyn Fn(Result<Committed, CommitError>) + Send>;
 
@@ -16,7 +16,7 @@ pub struct Store {
     /// `None` once it is closed.
     work: Option<mpsc::Sender<Work>>,
     thread: Option<JoinHandle<()>>,
-    /// `None` once it is closed. Held by whoever commits.
+    /// `None` once it is closed. Locked by the thread that commits.
     writer: Option<Arc<Mutex<Writer>>>,
 }
 
@@ -43,18 +43,19 @@ impl Store {
         })
     }
 
-    /// Hands a batch over. Returns at once; the sink is told.
+    /// Submits a batch and returns immediately; the sink receives the result.
     pub fn submit(&self, batch: Batch) {
         self.give(Work::Commit(batch));
     }
 
-    /// Commits on the caller's thread, which waits for the disk: cheaper than two hand-overs between threads where
-    /// the disk is quick. The sink is not told. Gives the batch back when the thread is at work.
+    /// Commits on the caller's thread, which waits for the disk: on a fast disk this is cheaper than switching threads
+    /// twice.
+    /// The sink is not called. Returns the batch if the writer's thread is busy.
     pub fn commit_here(&self, batch: Batch) -> Result<Result<Committed, CommitError>, Batch> {
         let writer = self.writer.as_ref().expect("only closing takes it away");
         let mut writer = match writer.try_lock() {
             Ok(writer) => writer,
-            // The thread panicked: it has said so to the sink, and the next hand-over says it again.
+            // If the thread panicked, the sink has received the error, and receives it again for the next submission.
             Err(TryLockError::WouldBlock | TryLockError::Poisoned(_)) => return Err(batch),
         };
         let result = writer.commit(batch);
@@ -66,7 +67,7 @@ impl Store {
         Ok(result)
     }
 
-    /// Waits until every batch is answered, and leaves the journal as a single file. Dropping does the same.
+    /// Waits until every batch has a result, and leaves the journal as a single file. Dropping does the same.
     pub fn close(self) {
         drop(self);
     }
@@ -82,7 +83,7 @@ impl Store {
 impl Drop for Store {
     fn drop(&mut self) {
         self.work = None;
-        // A panic over there has been told to the sink.
+        // A panic of the thread has already been reported to the sink.
         let _ended = self.thread.take().map(JoinHandle::join);
         let writer = self.writer.take().and_then(Arc::into_inner);
         if let Some(Ok(writer)) = writer.map(Mutex::into_inner) {
@@ -105,10 +106,10 @@ fn serve(writer: &Mutex<Writer>, file: &Path, work: &mpsc::Receiver<Work>, sink:
     }
 }
 
-/// A batch without a result would leave the driver waiting for ever.
+/// Sends a result even if the thread panics: a batch without a result would block the driver forever.
 struct Answer<'a> {
     sink: &'a Sink,
-    /// `None` once it is given.
+    /// `None` once the result was sent.
     file: Option<PathBuf>,
 }
 

@@ -1,9 +1,10 @@
-//! The one writer of a team's journal. Runs on [`crate::Store`]'s thread, or inline where the driver wants the shortest
-//! way.
+//! The only writer of a team's journal. Runs on [`crate::Store`]'s thread, or inline where the driver wants the lowest
+//! latency.
 //!
-//! A batch is one transaction: all of it is stored or none. `Ok` means that it is stored, at the path where the next
-//! supervisor will look for it, as durably as the team asked. After [`CommitError::Moved`] and [`CommitError::Broken`]
-//! nothing is stored any more: a sync that failed once proves nothing by succeeding later.
+//! A batch is one transaction: all of it is stored or nothing. `Ok` means that it is stored, at the path where the next
+//! supervisor will look for it, as durably as the team requires. After [`CommitError::Moved`] and
+//! [`CommitError::Broken`]
+//! nothing is stored: a sync that failed once proves nothing by succeeding later.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,28 +21,29 @@ use crate::lock::TeamLock;
 use crate::read::{JournalEntry, ReadError, Restored, newest_message};
 use crate::room::{self, Room};
 
-/// Pages in the write-ahead log after which they are copied to the database.
+/// Pages in the write-ahead log after which a checkpoint copies them to the database.
 const CHECKPOINT_PAGES: i32 = 1000;
 
-/// How long a commit waits for another program that has the database locked: readers wait for the commit meanwhile.
+/// How long a commit waits for another program that has locked the database. Readers wait for the commit meanwhile.
 const LOCKED_LIMIT: Duration = Duration::from_millis(200);
 
-/// What one turn of the driver changed.
+/// The changes of one turn of the driver.
 #[derive(Debug)]
 pub struct Batch {
-    /// The revision of the first record: the one after the newest stored one.
+    /// The revision of the first record: the successor of the newest stored one.
     pub first: Revision,
     pub records: Vec<Record>,
     pub archived: Vec<Archived>,
     pub grown: Vec<Grown>,
-    /// What rebuilds the state after these records. Only a speed-up: stored after the batch, in its own time, and
-    /// left out when the disk is full.
+    /// A snapshot of the state after these records. It only speeds up the next start, so it is stored after the batch
+    /// was
+    /// answered, and dropped when the disk is full.
     pub snapshot: Option<Vec<Record>>,
-    /// Ends or denies something, so that the reserve may be used for it.
+    /// The batch ends or denies something, so it may use the disk reserve.
     pub urgent: bool,
 }
 
-/// A completed task as it is shown from now on.
+/// A completed task, as clients will see it.
 #[derive(Debug)]
 pub struct Archived {
     pub task: TaskId,
@@ -49,19 +51,19 @@ pub struct Archived {
     pub view: String,
 }
 
-/// A batch is stored.
+/// The result of a stored batch.
 #[derive(Debug)]
 pub struct Committed {
     /// The newest stored revision.
     pub revision: Revision,
-    /// Its events, in order, serialised once for all who are told.
+    /// The events in order, serialised once for all subscribers.
     pub entries: Vec<JournalEntry>,
-    /// Records since a snapshot was last tried.
+    /// Records since the last attempt to store a snapshot.
     pub since_snapshot: u64,
     pub took: Duration,
 }
 
-/// Why a batch is not stored. Nothing of it was acknowledged; after `Moved` and `Broken` it may be found all the same.
+/// Why a batch was not stored. Nothing of it was acknowledged; after `Moved` and `Broken` it may still be on disk.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CommitError {
     #[error("cannot store in {}: the disk is full", .0.display())]
@@ -69,7 +71,7 @@ pub enum CommitError {
     /// Final.
     #[error("cannot store: the team's database was moved or deleted")]
     Moved(#[source] Arc<Moved>),
-    /// Final: a write or a sync failed, or the file is damaged. Open it anew, in another process.
+    /// Final: a write or a sync failed, or the file is damaged. Reopen it in another process.
     #[error("cannot store in {}: the disk reported an error", .file.display())]
     Broken {
         file: PathBuf,
@@ -77,10 +79,10 @@ pub enum CommitError {
     },
     #[error("a batch begins at revision {found} where {expected} is next")]
     OutOfOrder { expected: u64, found: u64 },
-    /// For now.
+    /// Temporary.
     #[error("cannot store in {}: another program holds its lock", .0.display())]
     Locked(PathBuf),
-    /// For now: memory is short, for one.
+    /// Temporary, for example out of memory.
     #[error("cannot store in {}", .file.display())]
     Failed {
         file: PathBuf,
@@ -104,25 +106,25 @@ impl CommitError {
 #[derive(Debug)]
 pub struct Writer {
     connection: Connection,
-    /// The database and its write-ahead log, where they must be found after each commit.
+    /// The database and its write-ahead log, which must be at these paths after each commit.
     files: [(PathBuf, FileIdentity); 2],
     newest: u64,
     /// Revision of the newest message, or 0.
     newest_message: i64,
     since_snapshot: u64,
-    /// To be stored once the batch that it follows has been answered.
+    /// To be stored once the batch before it has been answered.
     snapshot: Option<Vec<Record>>,
     room: Room,
-    /// Pages in the write-ahead log, told by SQLite.
+    /// Pages in the write-ahead log, as reported by SQLite.
     log_pages: Arc<AtomicI32>,
     checkpoint_at: i32,
-    /// Why nothing is stored any more.
+    /// Why nothing can be stored.
     ended: Option<CommitError>,
-    /// Keeps other writers out. Declared last, so that it is released after the connection is closed.
+    /// Excludes other writers. Declared last, so that it is released after the connection is closed.
     lock: Arc<TeamLock>,
 }
 
-/// A record as the tables have it.
+/// A record as the tables store it.
 struct Columns {
     at: i64,
     tick: i64,
@@ -132,7 +134,7 @@ struct Columns {
 }
 
 impl Writer {
-    /// `restored` is what the connection has stored so far.
+    /// `restored` is the content of the database so far.
     pub(crate) fn new<T>(
         mut connection: Connection,
         files: [(PathBuf, FileIdentity); 2],
@@ -143,7 +145,7 @@ impl Writer {
         connection.busy_timeout(LOCKED_LIMIT)?;
         let log_pages = Arc::new(AtomicI32::new(0));
         let told = Arc::clone(&log_pages);
-        // Takes the place of SQLite's own checkpoints, which delay the commit that meets them and drop their errors.
+        // Replaces SQLite's automatic checkpoints, which delay the commit that triggers them and drop their errors.
         connection.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages| {
             told.store(pages, Ordering::Relaxed);
             Ok(())
@@ -163,7 +165,7 @@ impl Writer {
         })
     }
 
-    /// Stores a batch. To be followed by [`upkeep`](Self::upkeep) once it has been answered.
+    /// Stores a batch. Call [`upkeep`](Self::upkeep) after it has been answered.
     pub fn commit(&mut self, batch: Batch) -> Result<Committed, CommitError> {
         let started = Instant::now();
         if let Some(ended) = &self.ended {
@@ -210,7 +212,7 @@ impl Writer {
         })
     }
 
-    /// Whether [`upkeep`](Self::upkeep) has anything to do.
+    /// Whether [`upkeep`](Self::upkeep) has work to do.
     pub(crate) fn is_upkeep_due(&self) -> bool {
         self.snapshot.is_some() || self.is_checkpoint_due()
     }
@@ -219,8 +221,8 @@ impl Writer {
         self.log_pages.load(Ordering::Relaxed) >= self.checkpoint_at
     }
 
-    /// Stores the last batch's snapshot and moves the write-ahead log into the database, when it is time. What fails
-    /// here loses nothing; when it is final the next commit says so.
+    /// Stores the last batch's snapshot and checkpoints the write-ahead log, when due. A failure
+    /// here loses nothing; a final one is reported by the next commit.
     pub fn upkeep(&mut self) {
         let snapshot = self.snapshot.take();
         if self.ended.is_some() {
@@ -237,7 +239,7 @@ impl Writer {
         }
     }
 
-    /// Moves everything into the database's own file. Without this, opening it next time does.
+    /// Checkpoints everything into the database file. Without this, the next open does it.
     pub fn close(self) {
         if self.ended.is_some() {
             return;
@@ -331,7 +333,7 @@ impl Writer {
                 Ok((row.get::<_, i32>(1)?, row.get::<_, i32>(2)?))
             });
         match counts {
-            // Somebody still reads older pages: without this, every commit from here on would try again.
+            // A reader still uses older pages: without this line, every commit from here on would try again.
             Ok((logged, moved)) if moved < logged => self.checkpoint_at = logged + CHECKPOINT_PAGES,
             Ok(_) => self.checkpoint_at = CHECKPOINT_PAGES,
             Err(error) => {
@@ -347,7 +349,8 @@ impl Writer {
         self.note(&error);
     }
 
-    /// The database and its log must still be what their paths lead to: SQLite itself goes on in an unlinked file.
+    /// The paths must still lead to the database and its log: SQLite continues to write to an unlinked file without an
+    /// error.
     fn check_files(&self) -> Result<(), CommitError> {
         self.files
             .iter()
@@ -387,7 +390,7 @@ impl Writer {
     }
 }
 
-/// A planted fault: an event of another writer.
+/// A failpoint: an event of another writer.
 fn write_beside(file: &Path) {
     let written = Connection::open(file).and_then(|other| {
         other.execute(
@@ -408,7 +411,7 @@ fn append(transaction: &Transaction<'_>, grown: &Grown) -> rusqlite::Result<()> 
         after,
         items,
     } = grown;
-    // A member of this name that left the team may have said more.
+    // A former member of this name may have a longer transcript.
     transaction
         .prepare_cached("DELETE FROM transcript WHERE member = ?1 AND place > ?2")?
         .execute(params![member.as_str(), after.cast_signed()])?;
@@ -447,7 +450,7 @@ fn parties(event: &Event) -> Option<String> {
     Some(parties)
 }
 
-/// What a message of this party has in its `parties`.
+/// The entry of a party in a message's `parties` column.
 pub(crate) fn mention(party: &Party) -> String {
     format!("|{party}|")
 }

@@ -1,4 +1,4 @@
-//! A line for bash: each command, each redirection, each path. Called by the judge.
+//! Evaluates a bash line: each command, each redirection, each path. Called by the judge.
 
 use super::{Changes, Findings, Judge, Part, Runnable, What, Why, why};
 use crate::book::{Effect, Entry};
@@ -8,11 +8,11 @@ use crate::rule::{Reach, Rule, Standing};
 use crate::shell::{self, Command, Line, Target};
 use crate::words;
 
-/// Programs that only say something, whatever their arguments are.
+/// Programs that only print or return a status, regardless of their arguments.
 const SAYING: &[&str] = &["echo", "false", "pwd", "true"];
 
 impl Judge<'_> {
-    /// What a line does, and what it is carried out as when all of that is allowed.
+    /// The parts of a line, and how to execute it when all of them are allowed.
     pub(super) fn line(&self, text: &str) -> (Vec<Part>, Option<Runnable>) {
         let line = match shell::read(text.as_bytes()) {
             Ok(line) => line,
@@ -62,7 +62,7 @@ impl Judge<'_> {
         (parts, Some(run))
     }
 
-    /// Text that only bash understands. Rules that forbid are looked for in its words.
+    /// A text that only bash can interpret. Deny and ask rules match its words.
     fn complex(&self, text: &str, reason: &'static str) -> Part {
         let words = words::of_arguments(&[text]);
         let find = |effect| {
@@ -117,7 +117,7 @@ impl Judge<'_> {
         self.settle(What::Command(argv.clone()), findings)
     }
 
-    /// The rule that a command falls under: as a command, or for a file that it is given.
+    /// The deny or ask rule that matches a command: by the command itself, or by a file in its arguments.
     fn forbids(
         &self,
         effect: Effect,
@@ -134,7 +134,7 @@ impl Judge<'_> {
             if program::is_inert(argv) && !standing.evaluated {
                 return None;
             }
-            // What it runs may do anything with the files that it names; another program may read them.
+            // A command that runs others may do anything with the files that it names; any other may read them.
             let writes = standing.evaluated || program::form(argv) != Form::Plain;
             self.find_path(effect, to, &words::of(&argv[1..].join(" ")), writes)
         };
@@ -152,7 +152,7 @@ impl Judge<'_> {
             .map(move |path| join(to, path))
     }
 
-    /// The rule about a file that is among these words: reading it, and writing it for who may do so.
+    /// The rule that matches a path among these words: for reading, and for writing if the command may write.
     fn find_path(
         &self,
         effect: Effect,
@@ -178,7 +178,7 @@ impl Judge<'_> {
         let mut parts = Vec::new();
         for redirect in &command.redirects {
             match &redirect.to {
-                // It keeps nothing and gives nothing.
+                // `/dev/null` stores and returns nothing.
                 Target::Read(path) | Target::Write(path) | Target::Append(path)
                     if path == "/dev/null" => {}
                 Target::Read(path) => parts.push(self.read(&join(to, path))),

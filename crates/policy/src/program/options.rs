@@ -1,13 +1,13 @@
-//! Whether a command has an option. Called by the parent module alone, so that every program's options are matched by
+//! Whether a command has an option. Called only by the parent module, so that every program's options are matched by
 //! the same rules.
 //!
-//! It does not know which options take a value. Where that would decide, it answers yes: an option that is found by
-//! mistake takes something away from what a rule allows, and adds nothing.
+//! It does not know which options take a value. Where that would matter, it answers yes: a false match only narrows
+//! what a rule allows.
 
-/// Whether some argument is one of these options, or may be. The table writes options as
-/// - `-x`: a letter, alone, with its value behind it, or within a cluster (`-nx`, `-xVALUE`, `-x=VALUE`)
-/// - `--name`, `-name`: a name behind one dash or two, also with `=VALUE`; behind two dashes also abbreviated
-/// - `-text*`: an argument that begins so, behind one dash or two
+/// Whether some argument is, or may be, one of these options. The table writes options as
+/// - `-x`: a letter, alone, followed by its value, or within a cluster (`-nx`, `-xVALUE`, `-x=VALUE`)
+/// - `--name`, `-name`: a name after one dash or two, also with `=VALUE`; after two dashes also abbreviated
+/// - `-text*`: an argument that begins with this, after one dash or two
 /// - `*text`: an argument that contains this
 pub(super) fn has_any(args: &[&str], options: &[&str]) -> bool {
     args.iter()

@@ -1,6 +1,6 @@
-//! The programs, by name in small letters. Read by the parent module alone.
+//! The tables of programs, by name in lower case. Read only by the parent module.
 
-/// Builtins of bash that change the shell itself, or evaluate: there is no such program to start.
+/// Builtins of bash that change the shell itself or evaluate code; they cannot be started as programs.
 pub(super) const BUILTINS: &[&str] = &[
     ".",
     ":",
@@ -61,13 +61,13 @@ pub(super) const SHELLS: &[&str] = &[
     "tcsh", "xonsh", "yash", "zsh",
 ];
 
-/// They run a script that is their first argument, and a text that is an option's.
+/// They run a script in their first argument, and code in an option.
 pub(super) const INTERPRETERS: &[&str] = &[
     "bun", "deno", "guile", "irb", "julia", "lua", "luajit", "node", "nodejs", "perl", "php",
     "pypy", "python", "rscript", "ruby", "scala", "tclsh", "ts-node", "tsx", "wish",
 ];
 
-/// Whatever they are given may be a program.
+/// Any of their arguments can be a program or code.
 pub(super) const EVALUATORS: &[&str] = &[
     "at",
     "awk",
@@ -123,7 +123,7 @@ pub(super) const EVALUATORS: &[&str] = &[
     "xargs",
 ];
 
-/// They run a command that follows their options, with other rights, another environment or out of sight.
+/// They run a command after their options, with other privileges, another environment or in the background.
 pub(super) const OPAQUE: &[&str] = &[
     "aa-exec",
     "arch",
@@ -198,10 +198,10 @@ pub(super) const OPAQUE: &[&str] = &[
     "xvfb-run",
 ];
 
-/// They fetch a package and run what is in it.
+/// They download a package and run a program of it.
 pub(super) const RUNNERS: &[&str] = &["bunx", "npx", "pipx", "pnpx", "uvx"];
 
-/// The same by a first argument.
+/// Programs that run others with this first argument.
 pub(super) const RUNNING: &[(&str, &[&str])] = &[
     ("bun", &["x"]),
     ("cargo", &["script"]),
@@ -222,7 +222,7 @@ pub(super) const RUNNING: &[(&str, &[&str])] = &[
     ("kubectl", &["run", "exec"]),
 ];
 
-/// Options that make a program run another, evaluate a text, or write where no rule looks; also in any abbreviation.
+/// Options that make a program run another, evaluate code, or write where no rule applies; also in any abbreviation.
 pub(super) const OPTIONS: &[(&str, &[&str])] = &[
     ("base64", &["--output", "-o"]),
     ("cargo", &["--config"]),
@@ -353,7 +353,7 @@ pub(super) const OPTIONS: &[(&str, &[&str])] = &[
     ("zip", &["*TT", "--unzip-command"]),
 ];
 
-/// Subcommands that do the same.
+/// Subcommands with the same effects.
 pub(super) const SUBCOMMANDS: &[(&str, &[&str])] = &[
     (
         "git",
@@ -381,26 +381,26 @@ pub(super) const SUBCOMMANDS: &[(&str, &[&str])] = &[
     ("bun", &["eval", "repl"]),
 ];
 
-/// They write, remove or replace the files that they are given.
+/// They write, remove or replace the files in their arguments.
 pub(super) const WRITERS: &[&str] = &[
     "chgrp", "chmod", "chown", "cp", "dd", "install", "ln", "mkdir", "mkfifo", "mktemp", "mv",
     "patch", "perl", "rename", "rm", "rmdir", "rsync", "sed", "shred", "sponge", "tee", "touch",
     "truncate", "unlink",
 ];
 
-/// Programs of which a prefix is not offered: what follows decides how much is lost.
+/// Programs for which no prefix rule is offered: their arguments decide how much is lost.
 pub(super) const DESTROYERS: &[&str] = &[
     "chmod", "chown", "dd", "kill", "killall", "mkfs", "mv", "pkill", "reboot", "rm", "rmdir",
     "shred", "shutdown", "truncate", "unlink", "wipefs",
 ];
 
-/// They run what they read from their input; shells and interpreters, which do so without a script, are not in here.
+/// They run their input as code. Shells and interpreters, which do so without a script, are handled separately.
 pub(super) const RUNS_INPUT: &[&str] = &[
     "at", "batch", "crontab", "ed", "emacs", "ex", "expect", "gdb", "lldb", "m4", "mysql",
     "parallel", "psql", "sftp", "sqlite3", "ssh", "telnet", "vi", "vim",
 ];
 
-/// They start no program, whatever their arguments are: those that do so with an option are [`OPTIONS`]'.
+/// They start no program, whatever their arguments are, except with an option in [`OPTIONS`].
 pub(super) const INERT: &[&str] = &[
     "[",
     "basename",
@@ -449,7 +449,7 @@ pub(super) const INERT: &[&str] = &[
     "whoami",
 ];
 
-/// Git's own subcommands: no alias takes their place, and without the options of [`OPTIONS`] they run no argument.
+/// Git's own subcommands: aliases cannot replace them, and without the options of [`OPTIONS`] they run no argument.
 pub(super) const GIT_BUILTINS: &[&str] = &[
     "add",
     "blame",
@@ -485,17 +485,17 @@ pub(super) const GIT_BUILTINS: &[&str] = &[
     "tag",
 ];
 
-/// Those that write the files in their arguments.
+/// Git subcommands that write the files in their arguments.
 pub(super) const GIT_WRITES: &[&str] = &["checkout", "mv", "restore", "rm"];
 
-/// The last word of their names, after the target.
+/// The last component of a compiler's name, after the target.
 pub(super) const COMPILERS: &[&str] = &[
     "c++", "cc", "clang", "clang++", "cpp", "g++", "gcc", "gfortran",
 ];
 
 pub(super) const LINKERS: &[&str] = &["ld", "ld.bfd", "ld.gold", "ld.lld", "lld", "mold"];
 
-/// They read options from the file that is named after `@`.
+/// They read options from a file that is named after `@`.
 pub(super) const RESPONSE_FILES: &[&str] = &[
     "ar", "as", "cc", "ghc", "jar", "java", "javac", "javadoc", "kotlinc", "ld", "nm", "objcopy",
     "objdump", "ranlib", "readelf", "rustc", "rustdoc", "scalac", "strip", "swiftc",

@@ -1,4 +1,4 @@
-//! Commands in rules. Called by the rule.
+//! Matches commands against rules. Called by the rule.
 
 use super::Standing;
 use crate::program::{self, Form, name};
@@ -13,9 +13,9 @@ pub(super) struct CommandPattern {
 }
 
 impl CommandPattern {
-    /// By the letter; a prefix must say all that is run.
+    /// Literal comparison. A prefix must contain every program that the command runs.
     pub(super) fn allows(&self, argv: &[String], standing: Standing) -> bool {
-        // After `cd`, another file has the name that the rule says.
+        // After `cd`, the file names in the rule refer to other files.
         if standing.moved && self.names_files() {
             return false;
         }
@@ -23,15 +23,15 @@ impl CommandPattern {
         let itself = if self.more {
             argv.starts_with(&self.words) && program::reaches(self.words.len(), argv)
         } else {
-            // What evaluates its input does not say what it runs.
+            // A rule for a command that evaluates its input does not cover that input.
             argv == self.words && !(form == Form::Evaluates && standing.fed)
         };
         itself
             || matches!(form, Form::Wraps { inner, clear: true } if self.allows(&argv[inner..], standing))
     }
 
-    /// By any path of the program, with options between the words, and wherever the words stand in the arguments of
-    /// another program. `evaluated`: another program may run what this one prints.
+    /// Matches by any path of the program, with options between the words, and anywhere in the arguments of
+    /// another program. `evaluated`: another program may run the output of this one.
     pub(super) fn catches(&self, argv: &[String], evaluated: bool) -> bool {
         let Some((program, args)) = argv.split_first() else {
             return false;
@@ -52,17 +52,18 @@ impl CommandPattern {
             Form::Wraps { inner, .. } => self.catches(&argv[inner..], evaluated),
             Form::Plain | Form::Evaluates => false,
         };
-        // Which programs run their arguments cannot be known for all: each may.
+        // It cannot be known for all programs whether they run their arguments, so every program might.
         inner || self.is_scattered_in(&words::of_arguments(argv))
     }
 
-    /// What it allows depends on the directory.
+    /// Whether what it allows depends on the directory.
     fn names_files(&self) -> bool {
         let relative = |word: &String| word.contains('/') && !word.starts_with('/');
         self.words.iter().any(relative) || program::runs_files(&self.words[0])
     }
 
-    /// Somewhere in a text for a shell: in one command, as far as those can be told apart, or with nothing but options
+    /// Whether a shell text contains the words: in one command, as far as commands can be separated, or with only
+    /// options
     /// and their values between them.
     pub(super) fn is_in_text(&self, text: &str) -> bool {
         let commands = text.split([';', '|', '&', '\n']);
@@ -72,13 +73,13 @@ impl CommandPattern {
                 .any(|words| self.is_scattered_in(&words))
     }
 
-    /// In this order, with anything between them.
+    /// Whether the words occur in this order, with anything between them.
     fn is_scattered_in(&self, words: &[String]) -> bool {
         self.is_found(words, Gap::Any)
     }
 
     fn is_found(&self, words: &[String], gap: Gap) -> bool {
-        // What parts words in a text also parts those of the rule.
+        // Split the rule's words in the same way as the words of the text.
         let wanted: Vec<String> = self.words.iter().flat_map(|word| words::of(word)).collect();
         let Some((program, rest)) = wanted.split_first() else {
             return false;
@@ -89,18 +90,18 @@ impl CommandPattern {
     }
 }
 
-/// Words that an option's value may come to, as in `-c alias.x=push`.
+/// Maximum number of words in an option's value, as in `-c alias.x=push`.
 const VALUE_WORDS: usize = 3;
 
-/// What may stand between the words of a rule.
+/// What may be between the words of a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Gap {
-    /// Options, each perhaps with so many words of a value.
+    /// Options, each with a value of up to this many words.
     Options(usize),
     Any,
 }
 
-/// Each word stands in the arguments after the one before; an option stands anywhere.
+/// Whether each word follows the previous one in the arguments; an option may be anywhere.
 fn follows(words: &[String], args: &[String], gap: Gap) -> bool {
     let Some((word, rest)) = words.split_first() else {
         return true;
@@ -115,7 +116,7 @@ fn follows(words: &[String], args: &[String], gap: Gap) -> bool {
             if follows(rest, &args[at + 1..], gap) {
                 return true;
             }
-            // What does not follow the first one does not follow a later one.
+            // If the rest does not follow the first occurrence, it does not follow a later one either.
             if gap == Gap::Any {
                 return false;
             }

@@ -1,4 +1,4 @@
-//! From a rule's text to the rule, or to what is wrong with it. Called where rules are loaded.
+//! Parses rules, and explains what is wrong with invalid ones. Called where rules are loaded.
 
 use super::command::CommandPattern;
 use super::{Fault, Pattern, Rule, RuleError};
@@ -8,7 +8,7 @@ use crate::glob::PathPattern;
 use crate::program;
 use crate::shell;
 
-/// Names that people know from elsewhere, and what they are here.
+/// Tool names of other products, with their counterparts.
 const FOREIGN: &[(&str, &str)] = &[
     ("Write", "Edit"),
     ("MultiEdit", "Edit"),
@@ -24,10 +24,10 @@ const FOREIGN: &[(&str, &str)] = &[
 const TOOLS: &[&str] = &["Bash", "Read", "Edit", "WebFetch", "WebSearch", "Plan"];
 
 impl Rule {
-    /// Reads a rule. What may be written depends on whether it allows or forbids.
+    /// Parses a rule. The accepted syntax depends on the effect.
     ///
     /// # Errors
-    /// When it is no rule, or could never decide anything.
+    /// When the text is not a rule, or the rule could never match.
     pub fn parse(text: &str, effect: Effect) -> Result<Rule, RuleError> {
         let text = text.trim();
         match pattern(text, effect) {
@@ -155,7 +155,7 @@ fn mcp(tool: &str, specifier: Option<(&str, usize)>) -> Result<Pattern, Fault> {
         ));
     }
     let name = tool.strip_suffix("__*").unwrap_or(tool);
-    // `mcp__*` loses the underscores of its prefix with its suffix.
+    // For `mcp__*`, removing the suffix `__*` also removes the underscores of the prefix.
     let rest = name.strip_prefix("mcp__").unwrap_or_default();
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     if let Some(odd) = rest.find(|c| !plain(c)) {
@@ -179,7 +179,7 @@ fn mcp(tool: &str, specifier: Option<(&str, usize)>) -> Result<Pattern, Fault> {
     ))
 }
 
-/// The text of a command, with `:*` at its end for whatever follows.
+/// The text of a command, with `:*` at the end for any further words.
 fn command(text: &str, effect: Effect) -> Result<CommandPattern, Fault> {
     let (body, more) = match text.strip_suffix(":*").or_else(|| text.strip_suffix(" *")) {
         Some(body) => (body, true),

@@ -1,11 +1,11 @@
-//! Characters that no line may contain, also within quotes: those that a reader does not see, or sees as another. The
-//! list is the display's: `agent_team_protocol::text`.
+//! Rejects characters that a reader cannot see or would mistake, even inside quotes. The display uses the same
+//! list: `agent_team_protocol::text`.
 
 use agent_team_protocol::text::is_deceptive;
 
 use super::{Complex, LINE_MAX};
 
-/// The text, when every character in it can be seen for what it is.
+/// Returns the text if it contains no such character.
 pub(super) fn check(bytes: &[u8]) -> Result<&str, Complex> {
     if bytes.len() > LINE_MAX {
         return Err(Complex {

@@ -1,23 +1,23 @@
-//! The reader itself: one pass, every character looked at once, no way back and no early yes.
+//! The parser: one pass without backtracking; it returns a line only at the end of the text.
 
 use super::lexical;
 use super::{COMMANDS_MAX, Command, Complex, Join, Line, Redirect, Step, Target};
 
-/// Reads a line, or a command in a rule.
+/// Parses a line, or a command in a rule.
 ///
 /// # Errors
-/// When the text is not literal; then nothing about it may be assumed.
+/// When the text is not literal; nothing may be assumed about it then.
 pub fn read(bytes: &[u8]) -> Result<Line, Complex> {
     let text = lexical::check(bytes)?;
     let mut reader = Reader {
-        // A line break at the very end separates nothing.
+        // A line break at the end separates nothing.
         text: text.trim_end_matches(['\n', ' ', '\t']),
         at: 0,
     };
     reader.line()
 }
 
-/// What bash takes for syntax where a command begins.
+/// Words that bash treats as syntax at the start of a command.
 const KEYWORDS: &[&str] = &[
     "case", "coproc", "do", "done", "elif", "else", "esac", "fi", "for", "function", "if", "in",
     "select", "then", "time", "until", "while", "]]",
@@ -49,7 +49,7 @@ enum Kind {
 struct Word {
     at: usize,
     text: String,
-    /// Some of it stood in quotes.
+    /// Part of the word was quoted.
     quoted: bool,
 }
 
@@ -62,7 +62,7 @@ impl Reader<'_> {
         loop {
             let (command, end) = self.command()?;
             let Some(command) = command else {
-                // `a;` ends here; `a &&` and `a |` do not.
+                // A line may end after `a;`, but not after `a &&` or `a |`.
                 let complete = pipeline.is_empty() && join == Join::Then && !steps.is_empty();
                 if complete && matches!(end, Token::End) {
                     return Ok(Line { steps });
@@ -95,7 +95,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A command, unless there is none, and what ended it.
+    /// The next command, or none, and the token that ended it.
     fn command(&mut self) -> Result<(Option<Command>, Token), Complex> {
         let mut command = Command {
             argv: Vec::new(),
@@ -197,7 +197,7 @@ impl Reader<'_> {
         }
     }
 
-    /// From the `<` or `>` on.
+    /// Parses a redirection, starting at `<` or `>`.
     fn redirection(&mut self, fd: Option<u8>) -> Result<Token, Complex> {
         let at = self.at;
         for (odd, why) in [
@@ -255,7 +255,7 @@ impl Reader<'_> {
                 }
                 '{' | '}' => return Err(complex(self.at, "a brace")),
                 '!' => return Err(complex(self.at, "`!` outside single quotes")),
-                // Within a name it is itself, as in HEAD~1; bash expands it at the start, and after `=` and `:`.
+                // Inside a name, as in HEAD~1, `~` is literal; bash expands it at the start, and after `=` and `:`.
                 '~' if !self.follows_name(at) => {
                     return Err(complex(self.at, "an expansion (`~`)"));
                 }
@@ -276,7 +276,7 @@ impl Reader<'_> {
         Ok(Token::Word(Word { at, text, quoted }))
     }
 
-    /// Between two quotes of a kind.
+    /// Parses the text up to the closing quote.
     fn quoted(&mut self, quote: char, text: &mut String) -> Result<(), Complex> {
         let open = self.at;
         self.at += 1;
@@ -300,7 +300,7 @@ impl Reader<'_> {
         Err(complex(open, "a quote that is not closed"))
     }
 
-    /// The character before this one belongs to the word that begins at `word`, and is a letter or a digit of it.
+    /// Whether the previous character belongs to the word that begins at `word` and is a letter or a digit.
     fn follows_name(&self, word: usize) -> bool {
         self.text[word..self.at]
             .chars()
