@@ -1,7 +1,7 @@
-//! From what a caller wants to a team that is up.
+//! Builds a team: turns the builder's settings into a running team.
 //!
-//! What is wanted is written down as a team file and read as one, so that both have the same rules, and the same
-//! sentences for what breaks them.
+//! The settings are written as a team file and read by the team file's parser, so that both have the same rules and the
+//! same error messages.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -22,10 +22,10 @@ use crate::member::{BudgetTable, Member, ModelChoice, Role};
 use crate::place::{Place, Session};
 use crate::team::Team;
 
-/// Why there is no team.
+/// Why a team could not be built.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// What is wanted does not fit together; a sentence for each fault.
+    /// The settings are invalid; one message per fault.
     #[error("{}", .0.join("\n"))]
     Wanted(Vec<String>),
     #[error("cannot use the team file")]
@@ -36,35 +36,35 @@ pub enum BuildError {
         #[source]
         source: std::io::Error,
     },
-    /// The team file wants what a project may not have by itself.
+    /// The team file contains settings that a project may not have without the user's trust.
     #[error("the team file needs trust for:\n{}\nto trust it, pass its digest: {digest}", lines.join("\n"))]
     Untrusted { lines: Vec<String>, digest: String },
-    /// Another team has this session, in this process or in another one.
+    /// Another team uses this session, in this process or in another one.
     #[error("the session is in use by another team, here or in another process")]
     InUse,
-    /// The team was refused as it is wanted.
+    /// The supervisor refused the team.
     #[error(transparent)]
     Refused(#[from] Refusal),
     #[error("cannot start the team")]
     Start(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Who decides what is done.
+/// How a team divides its work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Mode {
-    /// A lead that thinks: it plans, and works the board with its tools.
+    /// The lead is an agent: it plans, and manages the board with its tools.
     Lead,
-    /// Each round the lead's model says which member works next, or gives the answer.
+    /// In each round the lead's model names the next member, or gives the answer.
     Coordinator,
-    /// Every member works on the goal in turn; the lead's model sums up.
+    /// Every member works on the goal once in turn; then the lead's model writes a synthesis.
     Collaborate,
-    /// The caller, and the board.
+    /// The caller manages the board.
     Manual,
 }
 
-/// What is wanted of a team. Made by [`Team::builder`].
+/// The settings of a team. Made by [`Team::builder`].
 #[derive(Default)]
 #[must_use = "a builder does nothing until `build`"]
 pub struct TeamBuilder {
@@ -85,7 +85,7 @@ pub struct TeamBuilder {
     callback: Option<Callback>,
 }
 
-/// The team file that says what the builder was told.
+/// The team file that corresponds to the builder's settings.
 #[derive(Debug, Default, Serialize)]
 struct Wanted {
     name: Option<String>,
@@ -122,7 +122,7 @@ impl Default for Defaults {
 }
 
 impl std::fmt::Debug for TeamBuilder {
-    /// Without what may be secret.
+    /// Leaves out everything that may be secret.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("TeamBuilder")
             .field("wanted", &self.wanted)
@@ -134,32 +134,32 @@ impl std::fmt::Debug for TeamBuilder {
 }
 
 impl TeamBuilder {
-    /// `[a-z][a-z0-9-]{0,31}`; `team` unless given.
+    /// `[a-z][a-z0-9-]{0,31}`; default `team`.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.wanted.name = Some(name.into());
         self
     }
 
-    /// [`Mode::Lead`] unless given, for a team without members that think [`Mode::Manual`].
+    /// Default: [`Mode::Lead`], or [`Mode::Manual`] for a team without members that use a model.
     pub fn mode(mut self, mode: Mode) -> Self {
         self.wanted.mode = Some(mode);
         self
     }
 
-    /// For [`Mode::Coordinator`]: the rounds after which a run ends without an answer, 5 unless given.
+    /// For [`Mode::Coordinator`]: the rounds after which a run ends without an answer; default 5.
     pub fn max_rounds(mut self, rounds: u32) -> Self {
         self.wanted.max_rounds = Some(rounds);
         self
     }
 
-    /// For [`Mode::Coordinator`]: what the lead's model is asked with; `{worker_descriptions}`, `{task}` and
-    /// `{prior_outputs}` are filled in.
+    /// For [`Mode::Coordinator`]: the template of the question to the lead's model, with the placeholders
+    /// `{worker_descriptions}`, `{task}` and `{prior_outputs}`.
     pub fn coordinator_prompt(mut self, template: impl Into<String>) -> Self {
         self.wanted.coordinator_prompt = Some(template.into());
         self
     }
 
-    /// The lead, where the usual one does not serve.
+    /// Replaces the default lead.
     pub fn lead(mut self, lead: Member) -> Self {
         self.wanted.lead = Some(lead);
         self
@@ -170,67 +170,70 @@ impl TeamBuilder {
         self
     }
 
-    /// A role of the team's own; it goes before a built-in one of the same name.
+    /// Adds a role; it takes precedence over a built-in one of the same name.
     pub fn role(mut self, role: Role) -> Self {
         self.wanted.roles.insert(role.name.clone(), role);
         self
     }
 
-    /// Members that are not stopped, at most; 10 unless given.
+    /// Maximum number of members that are not stopped; default 10.
     pub fn max_teammates(mut self, teammates: u32) -> Self {
         self.wanted.limits.teammates = Some(teammates);
         self
     }
 
-    /// What all members may spend together on one goal. Told at 80 % of it; who has used it up waits, with the run, for
-    /// [`Team::set_budget`].
+    /// Limits on what all members spend together on one goal. The lead and the user are warned at 80 %; at 100 % the
+    /// members,
+    /// and with them the run, wait for [`Team::set_budget`].
     pub fn budget(mut self, budget: Budget) -> Self {
         self.wanted.limits.budget = budget.into();
         self
     }
 
-    /// The members and everything else about the team stand in this file; what the builder says of them besides is
-    /// refused.
+    /// Reads the team from this file. Settings of the builder that the file can contain are then an error.
     pub fn file(mut self, file: impl Into<PathBuf>) -> Self {
         self.file = Some(file.into());
         self
     }
 
-    /// The directory that the members' tools work in, and whose role files count. Unless given: an empty one of the
-    /// team's own.
+    /// The project: the working directory of the members' tools, and the source of role files. Default: an empty
+    /// directory of
+    /// the team's own.
     pub fn project(mut self, directory: impl Into<PathBuf>) -> Self {
         self.project = Some(directory.into());
         self
     }
 
-    /// Fills `{{name}}` in prompts and role files.
+    /// Sets the value of `{{name}}` in prompts and role files.
     pub fn variable(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.variables.insert(name.into(), value.into());
         self
     }
 
-    /// A variable of the members' environment: of their tools, and of where keys and servers of models are found. Of this
-    /// process's own environment tools are given what is usual alone: `PATH`, `HOME`, the languages' and builds' settings.
+    /// Adds a variable to the members' environment: for their tools, and for the keys and base URLs of models. From
+    /// this
+    /// process's environment tools receive only the usual variables: `PATH`, `HOME`, and settings of languages and
+    /// builds.
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.environment.insert(name.into(), value.into());
         self
     }
 
-    /// The members' environment holds what [`TeamBuilder::env`] says alone, and nothing of this process's own.
+    /// The members' environment contains only the variables of [`TeamBuilder::env`], and nothing of this process's own.
     pub fn clear_env(mut self) -> Self {
         self.alone = true;
         self
     }
 
-    /// A variable that what the tools run is given, and that neither a model nor the journal nor a log is told. At least
+    /// A variable for programs that the tools run. Models, the journal and logs do not receive its value. At least
     /// 6 bytes.
     pub fn secret(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.secrets.insert(name.into(), value.into());
         self
     }
 
-    /// The model of members that have no other: by name, such as `"anthropic/claude-sonnet-4-6"`, or a [`Model`] in an
-    /// `Arc`. Unless given: the first for which the environment has a key or a server.
+    /// The default model of members: a name such as `"anthropic/claude-sonnet-4-6"`, or a [`Model`] in an
+    /// `Arc`. Default: the first provider for which the environment has a key or a server.
     ///
     /// [`Model`]: crate::Model
     pub fn model(mut self, model: impl Into<ModelChoice>) -> Self {
@@ -238,7 +241,9 @@ impl TeamBuilder {
         self
     }
 
-    /// Makes the engine of a member's next launch; for `None` its model does the work. Called on the member's thread.
+    /// Makes the engine of a member's next launch; if `make` returns `None`, the member uses its model. Called on the
+    /// member's
+    /// thread.
     pub fn engine<F>(mut self, make: F) -> Self
     where
         F: Fn(&MemberInfo) -> Option<Box<dyn Engine>> + Send + Sync + 'static,
@@ -247,28 +252,30 @@ impl TeamBuilder {
         self
     }
 
-    /// What members may do. Nobody is there to be asked: what would be asked is denied. Unless given: files of the project
-    /// are read and edited, and nothing is run or fetched; for a team file, what it says.
+    /// What members may do. No user is available to decide, so calls that need a decision are denied. Default: files of
+    /// the
+    /// project may be read and edited, and nothing may be run or fetched; with a team file, what the file sets.
     pub fn permission_mode(mut self, mode: PermissionMode) -> Self {
         self.permissions = Some(mode);
         self
     }
 
-    /// Trusts what the team file wants beyond what a project may have by itself, as [`BuildError::Untrusted`] told it.
+    /// Trusts the settings of the team file that need trust, by the digest in [`BuildError::Untrusted`].
     pub fn trust(mut self, digest: impl Into<String>) -> Self {
         self.trust = Some(digest.into());
         self
     }
 
-    /// Keeps the journal in this directory, and everything that is accepted safe from a power cut. Unless given, nothing
-    /// of the team outlives it.
+    /// Keeps the journal in this directory, safe from power cuts. By default the journal is deleted when the
+    /// team ends.
     pub fn store(mut self, directory: impl Into<PathBuf>) -> Self {
         self.store = Some(directory.into());
         self
     }
 
-    /// Whose team in the store this is: the same user, session, name and project find it again, with its board, its
-    /// messages, its memory and its members' conversations.
+    /// Identifies the team in the store: the same user, session, name and project find it again, with its board,
+    /// messages,
+    /// memory and conversations.
     pub fn session(mut self, user: impl Into<String>, session: impl Into<String>) -> Self {
         self.session = Some(Session {
             user: user.into(),
@@ -277,13 +284,14 @@ impl TeamBuilder {
         self
     }
 
-    /// Begins anew, whatever the store holds for this session.
+    /// Discards what the store has for this session.
     pub fn fresh(mut self) -> Self {
         self.fresh = true;
         self
     }
 
-    /// Hears of everything that happens in the team, in order, on a thread of the team's: it must not block.
+    /// Calls back for everything that happens in the team, in order, on a thread of the team: the callback must not
+    /// block.
     pub fn on_envelope<F>(mut self, callback: F) -> Self
     where
         F: Fn(&agent_team_protocol::envelope::Envelope) + Send + Sync + 'static,
@@ -292,10 +300,10 @@ impl TeamBuilder {
         self
     }
 
-    /// Starts the team: its members are there when this returns, or said to be held in [`Team::members`].
+    /// Starts the team: when this returns, its members are up, or [`Team::members`] reports why they are held.
     ///
     /// # Errors
-    /// When what is wanted does not fit together, or a directory cannot be used or is in use.
+    /// When the settings are invalid, or a directory cannot be used or is in use.
     pub async fn build(mut self) -> Result<Team, BuildError> {
         let place = self.place()?;
         let mut crew = Crew {
@@ -356,7 +364,7 @@ impl TeamBuilder {
         })
     }
 
-    /// The team as wanted; the caller's own models in it are put into the crew, by their names.
+    /// The desired state. The caller's own models are moved into the crew, by their names.
     fn spec(&mut self, place: &Place, crew: &mut Crew) -> Result<TeamSpec, BuildError> {
         let project = place.project(self.project.as_deref());
         let project = project.map_err(|source| BuildError::Directory {
@@ -461,7 +469,7 @@ impl TeamBuilder {
     fn surroundings(&mut self) -> BTreeMap<String, String> {
         let mut environment = BTreeMap::new();
         if !self.alone {
-            // What is no text cannot be passed on.
+            // A variable that is not valid UTF-8 cannot be passed on in JSON.
             let own = std::env::vars_os();
             let own = own.filter_map(|(name, value)| {
                 Some((name.into_string().ok()?, value.into_string().ok()?))
@@ -473,7 +481,7 @@ impl TeamBuilder {
     }
 }
 
-/// What is at fault, without places in a text that nobody wrote.
+/// The faults of generated text: their positions would mean nothing to the caller.
 fn unfit(faults: Vec<Fault>) -> BuildError {
     let sentence = |fault: Fault| match fault.hint {
         Some(hint) => format!("{} ({hint})", fault.message),
@@ -482,7 +490,7 @@ fn unfit(faults: Vec<Fault>) -> BuildError {
     BuildError::Wanted(faults.into_iter().map(sentence).collect())
 }
 
-/// What is wrong with a team file that somebody wrote: each fault with its place.
+/// The faults of a team file, with their positions.
 fn unreadable(error: LoadTeamError) -> BuildError {
     match error {
         LoadTeamError::Faults(faults) => {

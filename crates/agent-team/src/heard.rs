@@ -1,4 +1,4 @@
-//! What happens in a team, as envelopes in their order. Called by streams and for callbacks.
+//! Subscribes to a team and yields its envelopes in order. Called by streams and for callbacks.
 
 use agent_team_protocol::Revision;
 use agent_team_protocol::envelope::{Envelope, Envelopes};
@@ -8,27 +8,27 @@ use agent_team_system::client::{Arrival, Incoming};
 
 use crate::home::{CallFailed, Line};
 
-/// What is called for each envelope.
+/// Called for each envelope.
 pub(crate) type Callback = Box<dyn Fn(&Envelope) + Send + Sync>;
 
-/// A listener. It is never cut off for being slow: what is stored it reads again, what is only shown is lost to it.
+/// A subscription. If it falls behind it resumes: it reads stored events again and loses only transient ones.
 pub(crate) struct Heard {
     line: Line,
     incoming: Incoming,
     envelopes: Envelopes,
-    /// The last stored event that was heard.
+    /// The last stored event that was received.
     last: Revision,
-    /// The state that changes build on, until it was told.
+    /// The state that changes build on, until it was returned.
     snapshot: Option<Envelope>,
 }
 
 impl Heard {
-    /// Begins now.
+    /// Subscribes from the current state on.
     pub(crate) async fn of(line: &Line) -> Result<Self, CallFailed> {
         let (line, incoming) = line.another().await?;
         let last = line.ask::<TeamShow>(Nothing {}).await?.revision;
         subscribe(&line, last).await?;
-        // In this order, so that nothing is missing between them.
+        // The order matters: subscribing before fetching the state leaves no gap between them.
         let team = line.ask::<TeamShow>(Nothing {}).await?;
         let tasks = line.tasks().await?;
         let mut envelopes = Envelopes::standing(&team, &tasks);
@@ -41,7 +41,7 @@ impl Heard {
         })
     }
 
-    /// The next thing that happened, none or several envelopes of it. `None` once the team has ended.
+    /// The envelopes of the next notice, possibly none. `None` once the team has ended.
     pub(crate) async fn next(&mut self) -> Option<Vec<Envelope>> {
         if let Some(snapshot) = self.snapshot.take() {
             return Some(vec![snapshot]);
@@ -62,7 +62,7 @@ impl Heard {
                     }
                 }
                 Some(Arrival::Notification { .. } | Arrival::Request { .. }) => {}
-                // Too slow for the supervisor, or the team has ended, which shows in that there is no other.
+                // The supervisor cut off a slow subscriber, or the team has ended; in the second case resuming fails.
                 None => self.resume().await.ok()?,
             }
         }

@@ -1,7 +1,7 @@
-//! Where a team lives: a thread with the supervisor on it, its members' threads, and its directories. All of it ends
-//! together.
+//! The home of a team: a thread that runs the supervisor, the members' threads, and the team's directories. All of them
+//! end together.
 //!
-//! Connections to the supervisor run on that thread as well, so that a caller needs no runtime of a particular kind, and
+//! Connections to the supervisor run on that thread as well, so that a caller needs no particular async runtime, and
 //! none that outlives a call.
 
 use std::io;
@@ -25,13 +25,13 @@ use tokio::task::LocalSet;
 use crate::hosting::{Crew, Hosting};
 use crate::place::Place;
 
-/// How long the end of a team that is dropped may take before its thread is left to itself.
+/// How long a dropped team may take to end before its thread is detached.
 const DROP_LIMIT: Duration = Duration::from_secs(5);
 
-/// How long members' threads may take to end once nothing runs in them any more.
+/// How long members' threads may take to exit after their work has ended.
 const THREADS_LIMIT: Duration = Duration::from_secs(5);
 
-/// Why a team has no home.
+/// Why a team could not be started.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum MoveInError {
     #[error(transparent)]
@@ -42,31 +42,31 @@ pub(crate) enum MoveInError {
     Thread(#[source] io::Error),
 }
 
-/// Why a call has no answer.
+/// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CallFailed {
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// The team was shut down, or what it accepted could not be stored.
+    /// The team was shut down, or its journal could not be stored.
     #[error("the team has ended")]
     Ended,
     #[error("{0}")]
     Answer(String),
 }
 
-/// The way to a team's supervisor. Cheap to clone; what ends with the team only refuses then.
+/// A connection to a team's supervisor. Cheap to clone; calls fail once the team has ended.
 #[derive(Debug, Clone)]
 pub(crate) struct Line {
     pub(crate) team: TeamId,
     runtime: Handle,
     directories: Directories,
     client: Client,
-    /// A client's random id, the same for all its connections.
+    /// The random client id of all connections.
     id: String,
 }
 
 impl Line {
-    /// A task of the team's own, which ends with it.
+    /// Spawns a task that ends with the team.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         drop(self.runtime.spawn(task));
     }
@@ -76,12 +76,12 @@ impl Line {
         self.perform::<M>(args, Some(random())).await
     }
 
-    /// A call that only reads, or waits.
+    /// A call that only reads or waits.
     pub(crate) async fn ask<M: Method>(&self, args: M::Args) -> Result<M::Answer, CallFailed> {
         self.perform::<M>(args, None).await
     }
 
-    /// The whole board, page by page.
+    /// All tasks of the board, fetched page by page.
     pub(crate) async fn tasks(&self) -> Result<Vec<TaskView>, CallFailed> {
         let mut tasks = Vec::new();
         let mut wanted = Some(ListTasks::default());
@@ -93,7 +93,7 @@ impl Line {
         Ok(tasks)
     }
 
-    /// The same over a connection of its own, with what is said over it.
+    /// Opens another connection, with its notifications.
     pub(crate) async fn another(&self) -> Result<(Self, Incoming), CallFailed> {
         let connected = connect(&self.runtime, &self.directories, &self.id).await;
         let (client, incoming) = connected.map_err(|_| CallFailed::Ended)?;
@@ -125,10 +125,10 @@ impl Line {
     }
 }
 
-/// A team's thread. Dropping it ends everything at once.
+/// A team's thread. Dropping it ends everything immediately.
 pub(crate) struct Home {
     line: Line,
-    /// Used or dropped: the supervisor ends.
+    /// Sent or dropped, it makes the supervisor exit.
     over: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<Result<(), ServeError>>>,
 }
@@ -155,7 +155,7 @@ impl Home {
             });
         };
         let id = random();
-        // Nothing is said over it without being asked for.
+        // This connection has no subscription, so it receives no notifications.
         let (client, _incoming) = connect(&runtime, &directories, &id).await?;
         Ok(Self {
             line: Line {
@@ -174,19 +174,19 @@ impl Home {
         &self.line
     }
 
-    /// Ends the members, giving them time to finish, and then everything else.
+    /// Stops the members with a grace, then everything else.
     pub(crate) async fn leave(mut self) -> Result<DownAnswer, CallFailed> {
         let down = self.line.call::<TeamDown>(Down { force: false }).await;
         self.over = None;
         let Some(thread) = self.thread.take() else {
             return down;
         };
-        // Off the caller's thread: it may take as long as a member's thread goes on.
+        // Joined on another thread: a member's thread may take long, and the caller's thread must not block.
         let (joined, is_over) = oneshot::channel();
         let waiting = std::thread::Builder::new().name("agent-team end".to_owned());
         let waiting = waiting.spawn(move || drop(joined.send(thread.join())));
         if let (Ok(waiting), Ok(ended)) = (waiting, is_over.await) {
-            // It has nothing left to do.
+            // The thread has already finished its work.
             let _ended = waiting.join();
             if let Err(panic) = ended {
                 std::panic::resume_unwind(panic);
@@ -209,7 +209,7 @@ impl Drop for Home {
             }
             drop(over);
         });
-        // A callback of the team's own that drops the team must not wait for itself.
+        // A callback on the team's own thread may drop the team; joining that thread there would deadlock.
         if thread.thread().id() != std::thread::current().id() {
             let _ended = thread.join();
         }
@@ -224,7 +224,7 @@ impl std::fmt::Debug for Home {
     }
 }
 
-/// The thread's whole life.
+/// Runs on the team's thread.
 fn live(
     place: Place,
     durability: Durability,
@@ -245,7 +245,7 @@ fn live(
     let local = LocalSet::new();
     local.spawn_local(async move {
         if is_serving.await.is_ok() {
-            // Who waits for it may have given up.
+            // The caller may have been cancelled.
             let _given_up = ready.send(handle);
         }
     });

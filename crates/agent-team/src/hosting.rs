@@ -1,7 +1,7 @@
-//! The members' workers: a thread for each launch, with a runtime of its own. Called by the supervisor, which knows
-//! them by their launches alone.
+//! The members' workers: one thread with its own runtime per launch. Called by the supervisor, which knows a worker
+//! only by its launch.
 //!
-//! What one of them does to its thread, blocking it or panicking, is done to nobody else.
+//! A member that blocks its thread or panics does not affect the others.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -19,7 +19,7 @@ use agent_team_teammate::hosted::{Engine, HostedLaunch, thread};
 use agent_team_teammate::model::Model;
 use tokio::sync::oneshot;
 
-/// A member that is about to work, for whoever chooses its engine.
+/// A member that is about to start, for the caller's choice of an engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MemberInfo {
@@ -28,13 +28,13 @@ pub struct MemberInfo {
     pub lead: bool,
 }
 
-/// What makes a member's engine. `None`: its model does the work.
+/// Makes a member's engine. `None`: the member uses its model.
 pub(crate) type MakeEngine = Box<dyn Fn(&MemberInfo) -> Option<Box<dyn Engine>> + Send + Sync>;
 
-/// What members work with.
+/// The models and engines that the caller provides.
 #[derive(Default)]
 pub(crate) struct Crew {
-    /// The caller's own, by their names.
+    /// The caller's models, by their names.
     pub(crate) models: BTreeMap<String, Arc<dyn Model>>,
     pub(crate) engine: Option<MakeEngine>,
 }
@@ -47,7 +47,8 @@ pub(crate) struct Hosting {
 
 struct Threads {
     handles: Vec<JoinHandle<()>>,
-    /// Every thread has one, so that they are known to have ended when none is left. `None` once they are waited for.
+    /// Each thread holds a clone of the sender, so the channel closes when the last thread exits. `None` once it is
+    /// waited for.
     alive: Option<mpsc::Sender<Infallible>>,
     ended: Option<mpsc::Receiver<Infallible>>,
 }
@@ -65,7 +66,7 @@ impl Hosting {
         }
     }
 
-    /// Waits for all threads to end, until `limit` at most; starts no more. False when one goes on.
+    /// Refuses new threads and waits for all to exit, at most `limit`. Returns false if one is still running.
     pub(crate) fn join(&self, limit: Duration) -> bool {
         let (handles, ended) = {
             let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
@@ -81,7 +82,7 @@ impl Hosting {
             }
         }
         for handle in handles {
-            // A panic was caught in it.
+            // Panics are caught inside the thread.
             let _ended = handle.join();
         }
         true
@@ -123,7 +124,7 @@ async fn work(crew: &Crew, launch_file: &Path) -> Result<(), RunError> {
         lead: launch.is_lead(),
     };
     let engine = crew.engine.as_ref().and_then(|make| make(&member));
-    // Its exit code is in its last words.
+    // The exit code is also in the worker's exit report.
     let _code = match (engine, launch.engine()) {
         (Some(engine), _) => launch.work(engine).await?,
         (None, spec::Engine::Command) => launch.run_commands().await?,

@@ -7,15 +7,15 @@
 //!  on_envelope ◄──────────────┘                        │               └── ben ─── your Engine
 //!                                    a journal in SQLite, private or in your store
 //! ```
-//! It is the same supervisor, protocol and agents as the programs `agent-teamd` and `agent-teammate` have, in one
-//! process: what is answered is stored, whatever panics ends one member alone, who is killed is started again by the
-//! same rules. No daemon and no worker's process is started, no signal handler is installed, and neither the user's
-//! settings nor their teams are touched. Everything ends with the [`Team`].
+//! The supervisor, the protocol and the agents of the programs `agent-teamd` and `agent-teammate` run in one process,
+//! with the same guarantees: an answered call is stored, a panic ends only one member, and a killed member is restarted
+//! by the same rules. No daemon and no worker process is started, no signal handler is installed, and neither the
+//! user's settings nor the user's teams are used. Everything ends with the [`Team`].
 //!
 //! # A goal and its answer
 //!
-//! A model is named (`.model("anthropic/claude-sonnet-4-6")`, with its key in the environment), or it is your own
-//! [`Model`], as here, where it needs no key:
+//! Choose a model by name (`.model("anthropic/claude-sonnet-4-6")`, with its key in the environment), or implement
+//! [`Model`], as this example does, which needs no key:
 //!
 //! ```
 //! use std::sync::Arc;
@@ -23,7 +23,7 @@
 //! use agent_team::model::{Answer, Answering, Delta, Item, Model, Prompt, Stop, ToolCall};
 //! use agent_team::{Member, Team};
 //!
-//! /// Finishes whatever it is asked to do.
+//! /// Finishes every goal immediately.
 //! #[derive(Debug)]
 //! struct Optimist;
 //!
@@ -67,7 +67,7 @@
 //! let result = team.run("Add input validation").await?;
 //! assert_eq!(result.final_answer.as_deref(), Some("done"));
 //!
-//! // The next goal, as it goes on. Dropping the stream would not stop the run.
+//! // The next goal, as a stream. Dropping the stream would not stop the run.
 //! let mut stream = team.run_streaming("And tests").await?;
 //! while let Some(envelope) = stream.next().await {
 //!     println!("{}", serde_json::to_string(&envelope)?);
@@ -77,10 +77,10 @@
 //! # }
 //! ```
 //!
-//! # Work of your own
+//! # Custom engines
 //!
-//! An [`Engine`] does a member's work in place of a model. Tasks, claims, dependencies, restarts and messages are the
-//! team's:
+//! An [`Engine`] does a member's work instead of a model. The team still handles tasks, claims, dependencies, restarts
+//! and messages:
 //!
 //! ```
 //! use agent_team::protocol::view::TaskState;
@@ -119,21 +119,21 @@
 //! # }
 //! ```
 //!
-//! # What lasts
+//! # Persistence
 //!
-//! Nothing, unless [`TeamBuilder::store`] names a directory; [`TeamBuilder::session`] then finds the team again, with
+//! Nothing is kept unless [`TeamBuilder::store`] sets a directory. [`TeamBuilder::session`] then reopens the team with
 //! its board, messages, memory and conversations.
 //!
-//! # What it costs
+//! # Threads
 //!
-//! A thread for the team, and two for each member: one works, the other answers the supervisor however busy the first
-//! is. A member that blocks its thread for ever cannot be taken off it: it is reported as surviving, and nobody is
-//! started in its place. A program that is built with `panic = "abort"` ends with the first member that panics.
+//! One thread for the team, and two per member: one works, the other answers the supervisor while the first is busy.
+//! A member that blocks its thread forever cannot be terminated: it is reported as surviving, and no successor is
+//! started. With `panic = "abort"`, the first member that panics aborts the whole program.
 //!
-//! A reader who looks for …
-//! - how a builder becomes a team: `builder`, `member`
-//! - the thread that everything lives on, and its end: `home`; the members' threads: `hosting`; their files: `place`
-//! - what a caller holds: `team`; what it is told: `heard`, `stream`, `result`
+//! Where to look:
+//! - from a builder to a team: `builder`, `member`
+//! - the team's thread and its end: `home`; the members' threads: `hosting`; their directories: `place`
+//! - the caller's API: `team`; events: `heard`, `stream`, `result`
 
 mod builder;
 mod heard;

@@ -1,4 +1,4 @@
-//! Members, roles and models, as a builder is told of them: what the tables of a team file say, in Rust.
+//! Members, roles and models for the builder: the tables of a team file as Rust types.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use agent_team_protocol::spec::Budget;
 use agent_team_teammate::model::Model;
 use serde::Serialize;
 
-/// A model by its name, or the caller's own.
+/// A model by name, or the caller's own.
 #[derive(Debug, Clone)]
 pub enum ModelChoice {
     /// `provider/model`, or `replay:FILE`.
@@ -38,31 +38,31 @@ impl From<Arc<dyn Model>> for ModelChoice {
     }
 }
 
-/// What a member and a role are told in the same words.
+/// The settings that members and roles share.
 macro_rules! told_alike {
     () => {
-        /// What a model is told: a member's besides what its role says. `{{name}}` is a variable of the builder's.
+        /// The prompt; a member's is appended to its role's. `{{name}}` is a variable of the builder.
         #[must_use]
         pub fn prompt(mut self, prompt: impl Into<String>) -> Self {
             self.prompt = Some(prompt.into());
             self
         }
 
-        /// Answers of a model for one task or turn, at most.
+        /// Maximum number of model replies for one task or turn.
         #[must_use]
         pub fn max_steps(mut self, steps: u32) -> Self {
             self.max_steps = Some(steps);
             self
         }
 
-        /// Of the tools of the domain, only these.
+        /// Allows only these of the built-in tools.
         #[must_use]
         pub fn tools<T: Into<String>>(mut self, tools: impl IntoIterator<Item = T>) -> Self {
             self.tools = Some(tools.into_iter().map(Into::into).collect());
             self
         }
 
-        /// Of the tools of the domain, not these.
+        /// Removes these of the built-in tools.
         #[must_use]
         pub fn deny_tools<T: Into<String>>(mut self, tools: impl IntoIterator<Item = T>) -> Self {
             self.deny_tools = Some(tools.into_iter().map(Into::into).collect());
@@ -71,7 +71,7 @@ macro_rules! told_alike {
     };
 }
 
-/// The keys of a budget as they stand in a team file.
+/// The keys of a budget in a team file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub(crate) struct BudgetTable {
     tokens: Option<u64>,
@@ -89,7 +89,7 @@ impl From<Budget> for BudgetTable {
     }
 }
 
-/// A member as wanted; what is left out is its role's.
+/// A member. Settings that are left out come from its role.
 #[derive(Debug, Clone, Serialize)]
 pub struct Member {
     pub(crate) name: String,
@@ -100,7 +100,7 @@ pub struct Member {
     deny_tools: Option<Vec<String>>,
     #[serde(skip)]
     pub(crate) model: Option<ModelChoice>,
-    /// Of [`Member::model`], where that is a name.
+    /// The name of [`Member::model`], if it has one.
     #[serde(rename = "model")]
     pub(crate) model_name: Option<String>,
     engine: Option<&'static str>,
@@ -108,7 +108,7 @@ pub struct Member {
 }
 
 impl Member {
-    /// A member of the role `worker`, or for a lead of the role `lead`.
+    /// A member of the role `worker`, or of the role `lead` if it is the lead.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -126,7 +126,7 @@ impl Member {
 
     told_alike!();
 
-    /// A built-in role, one of the project's role files, or one that the builder was given.
+    /// A built-in role, one of the project's role files, or one added to the builder.
     #[must_use]
     pub fn role(mut self, role: impl Into<String>) -> Self {
         self.role = Some(role.into());
@@ -144,7 +144,7 @@ impl Member {
         self
     }
 
-    /// What she may spend on one goal. Who has used hers up waits for [`Members::set_budget`].
+    /// Limits on what the member may spend on one goal. At 100 % it waits for [`Members::set_budget`].
     ///
     /// [`Members::set_budget`]: crate::Members::set_budget
     #[must_use]
@@ -153,7 +153,7 @@ impl Member {
         self
     }
 
-    /// The command engine does its work: the `run` lines of tasks.
+    /// Uses the command engine, which runs the `run` lines of tasks.
     #[must_use]
     pub fn runs_commands(mut self) -> Self {
         self.engine = Some("command");
@@ -161,7 +161,7 @@ impl Member {
     }
 }
 
-/// A role of the team's own: a template for its members.
+/// A role: a template for members.
 #[derive(Debug, Clone, Serialize)]
 pub struct Role {
     #[serde(skip)]
@@ -191,7 +191,7 @@ impl Role {
 
     told_alike!();
 
-    /// In a line, for whoever chooses who does what.
+    /// One line that helps to choose a member for a task.
     #[must_use]
     pub fn description(mut self, description: impl Into<String>) -> Self {
         self.description = Some(description.into());
@@ -205,7 +205,7 @@ impl Role {
         self
     }
 
-    /// Its members change nothing themselves.
+    /// Its members must not change anything themselves.
     #[must_use]
     pub fn coordinates(mut self) -> Self {
         self.coordinate = Some(true);

@@ -1,7 +1,7 @@
-//! Where a team's files are: all in a private directory that goes with the team, or the lasting ones in a store.
+//! The directories of a team: all in a private temporary directory, or the lasting ones in a store.
 //!
-//! A team in memory has its journal in a private directory too, removed at its end and never synced: a database that
-//! SQLite holds in memory could not be read beside its writer, and would be a second way through the store.
+//! A team without a store also has its journal in the private directory; it is never synced, and removed at the end. An
+//! in-memory SQLite database could not be read beside its writer, and would need a second code path in the store.
 
 use std::fs::DirBuilder;
 use std::io;
@@ -12,19 +12,19 @@ use agent_team_system::directories::Directories;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-/// Characters of a session's name that its directory shows.
+/// Characters of a session's name that its directory name contains.
 const SHOWN: usize = 32;
 
-/// A team's directories. Dropping it removes what is private.
+/// A team's directories. Dropping it removes the private ones.
 #[derive(Debug)]
 pub(crate) struct Place {
     pub(crate) directories: Directories,
-    /// Where the team works unless it was given a project. Not there yet.
+    /// The project directory if the caller sets none. Created on use.
     own_project: PathBuf,
     _private: TempDir,
 }
 
-/// Whose team in a store it is.
+/// Identifies a team in a store.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Session {
     pub(crate) user: String,
@@ -32,9 +32,9 @@ pub(crate) struct Session {
 }
 
 impl Place {
-    /// `store`: where what lasts is kept. `None`: nothing lasts.
+    /// `store`: where lasting files are kept. `None`: all files are private.
     pub(crate) fn new(store: Option<(&Path, &Session)>) -> io::Result<Self> {
-        // Not in the store: a socket's path must be short.
+        // Not in the store, because a socket's path must be short.
         let private = tempfile::Builder::new().prefix("agent-team-").tempdir()?;
         let root = private.path().canonicalize()?;
         let (state, own_project) = match store {
@@ -48,7 +48,7 @@ impl Place {
             directories: Directories {
                 state,
                 run: root.join("run"),
-                // Nobody's settings: those of the user are not an embedded team's.
+                // Empty: an embedded team must not read the user's settings.
                 config: root.join("config"),
             },
             own_project,
@@ -56,7 +56,7 @@ impl Place {
         })
     }
 
-    /// The project directory, canonical; the team's own is made.
+    /// The canonical project directory; creates the team's own.
     pub(crate) fn project(&self, given: Option<&Path>) -> io::Result<PathBuf> {
         if let Some(given) = given {
             return given.canonicalize();
@@ -69,7 +69,7 @@ impl Place {
 }
 
 impl Session {
-    /// Told apart by a digest; the rest is for a person who looks.
+    /// The digest distinguishes sessions; the rest is for readers.
     fn directory(&self) -> String {
         let mut digest = Sha256::new();
         digest.update(self.user.len().to_be_bytes());

@@ -1,4 +1,4 @@
-//! Waiting for what comes of a run.
+//! Waits for the result of a run.
 
 use agent_team_protocol::RunId;
 use agent_team_protocol::method::{ListRounds, Nothing, RunRounds, RunWait, TeamShow, WaitRun};

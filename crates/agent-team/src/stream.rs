@@ -1,4 +1,4 @@
-//! A run as it goes on.
+//! Streams the envelopes of a run.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -14,30 +14,30 @@ use crate::result;
 
 /// The envelopes of a run, from its `RUN_STARTED` to its `RUN_FINISHED` or `RUN_ERROR`, which is the last.
 ///
-/// `RUN_FINISHED` carries what [`Team::run`] returns. Dropping the stream does not stop the run.
+/// `RUN_FINISHED` contains what [`Team::run`] returns. Dropping the stream does not stop the run.
 ///
 /// [`Team::run`]: crate::Team::run
 #[must_use = "a stream does nothing unless it is polled; the run continues without it"]
 pub struct RunStream {
     run: RunId,
-    /// What is to be yielded next.
+    /// Envelopes to yield next.
     ready: VecDeque<Envelope>,
     /// `None` once the run has ended.
     telling: Option<Telling>,
 }
 
-/// The next envelopes on their way, with what gives those after them.
+/// Fetches the next envelopes, and returns the source of those after them.
 type Telling = Pin<Box<dyn Future<Output = (Vec<Envelope>, Option<Teller>)> + Send>>;
 
 struct Teller {
     heard: Heard,
     run: RunId,
-    /// What came before the run's start. `None`: it has started.
+    /// Envelopes before the start of the run. `None`: the run has started.
     before: Option<Vec<Envelope>>,
 }
 
 impl RunStream {
-    /// `heard` must have begun before the run.
+    /// `heard` must be subscribed before the run starts.
     pub(crate) fn new(run: RunId, heard: Heard) -> Self {
         let teller = Teller {
             heard,

@@ -1,4 +1,4 @@
-//! A team that is up: goals, the board, messages, members, memory.
+//! A running team: goals, the board, messages, members, memory.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,19 +24,19 @@ use crate::home::{CallFailed, Home, Line};
 use crate::result;
 use crate::stream::RunStream;
 
-/// Messages that [`Messages::list`] gives at most.
+/// Maximum number of messages that [`Messages::list`] returns.
 const MESSAGES: u32 = 1_000;
 
-/// Why a goal was not worked on to its end.
+/// Why a run was refused or interrupted.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// A run is under way: the lead has one goal at a time.
+    /// A run is under way: a team works on one goal at a time.
     #[error("a run is under way already")]
     UnderWay,
-    /// There is no lead.
+    /// The team has no lead, or refuses the goal for another reason.
     #[error(transparent)]
     Refused(Refusal),
-    /// The team was shut down, or what it accepted could not be stored.
+    /// The team was shut down, or its journal could not be stored.
     #[error("the team has ended")]
     Ended,
     #[error(transparent)]
@@ -56,12 +56,12 @@ impl From<CallFailed> for RunError {
     }
 }
 
-/// A team, in this process. Dropping it ends its members at once, and waits for that, a few seconds at most;
+/// A team in this process. Dropping it stops its members immediately and waits for that, a few seconds at most;
 /// [`Team::shutdown`] gives them time to finish.
 #[derive(Debug)]
 pub struct Team {
     home: Home,
-    /// It has been given a goal: what was under way before was another process's, and is over.
+    /// This process has given a goal. A run that was under way before belongs to an earlier process and is over.
     begun: AtomicBool,
 }
 
@@ -81,20 +81,20 @@ impl Team {
         &self.home.line().team
     }
 
-    /// Gives the lead a goal, and waits for what comes of it. Dropping this does not stop the run.
+    /// Gives the lead a goal, and waits for the result. Dropping the future does not stop the run.
     ///
     /// # Errors
-    /// When a run is under way, there is no lead, or nobody can go on with it.
+    /// When a run is under way, the team has no lead, or no member can continue it.
     pub async fn run(&self, goal: impl Into<String>) -> Result<RunResult, RunError> {
         let run = self.start(goal.into()).await?;
         Ok(result::of(self.home.line(), run).await?)
     }
 
-    /// Gives the lead a goal, and tells what happens from then on to the end of the run. Dropping the stream does not
+    /// Gives the lead a goal, and streams what happens until the run ends. Dropping the stream does not
     /// stop the run.
     ///
     /// # Errors
-    /// When a run is under way, or there is no lead.
+    /// When a run is under way, or the team has no lead.
     pub async fn run_streaming(&self, goal: impl Into<String>) -> Result<RunStream, RunError> {
         let heard = Heard::of(self.home.line()).await?;
         let run = self.start(goal.into()).await?;
@@ -111,12 +111,12 @@ impl Team {
         Ok(self.home.line().call::<RunStart>(start).await?.run)
     }
 
-    /// The board, as the user sees and changes it. It needs no members.
+    /// The board, with the permissions of the user. It works without members.
     pub fn board(&self) -> Board<'_> {
         Board(self.home.line())
     }
 
-    /// The messages, from and to the user. Sending needs no more than its recipient.
+    /// Messages from and to the user. A recipient need not be running.
     pub fn messages(&self) -> Messages<'_> {
         Messages(self.home.line())
     }
@@ -125,7 +125,7 @@ impl Team {
         Members(self.home.line())
     }
 
-    /// What the team remembers: JSON by key, put there by its members.
+    /// The shared memory of the team: JSON by key, written by its members.
     ///
     /// # Errors
     /// When the team has ended.
@@ -139,8 +139,9 @@ impl Team {
             .map_err(|error| CallFailed::Answer(error.to_string()))
     }
 
-    /// What all members may spend together on one goal, from now on, in place of [`TeamBuilder::budget`]. Who waits for
-    /// more goes on.
+    /// Replaces the limits of [`TeamBuilder::budget`] on what all members spend together on one goal. Members blocked
+    /// by the
+    /// old limits continue if the new ones allow it.
     ///
     /// # Errors
     /// When the team has ended.
@@ -151,11 +152,12 @@ impl Team {
         Ok(())
     }
 
-    /// Ends the team: its members finish what they are at, within a grace, then everything of it is gone from this
-    /// process. Tells what became of each thing that was ended.
+    /// Stops the team: its members finish within a grace, then everything is removed from this process. Returns a
+    /// receipt for
+    /// each thing that was stopped or removed.
     ///
     /// # Errors
-    /// When the team had ended by itself before.
+    /// When the team had already ended.
     pub async fn shutdown(self) -> Result<Vec<Receipt>, CallFailed> {
         Ok(self.home.leave().await?.receipts)
     }
@@ -165,9 +167,9 @@ impl Team {
 #[derive(Debug, Clone, Copy)]
 pub struct Board<'a>(&'a Line);
 
-/// Every call gives what it left, and fails when the supervisor refuses it, with the reason, or the team has ended.
+/// Every call returns the new state. It fails when the supervisor refuses it, with the reason, or the team has ended.
 impl Board<'_> {
-    /// By number.
+    /// In the order of their numbers.
     pub async fn list(&self) -> Result<Vec<TaskView>, CallFailed> {
         self.0.tasks().await
     }
@@ -176,7 +178,7 @@ impl Board<'_> {
         self.0.ask::<TaskShow>(OneTask { task }).await
     }
 
-    /// A spec whose `key` is empty has its title as its key.
+    /// If `key` is empty, the title is the key.
     pub async fn add(&self, mut spec: TaskSpec) -> Result<TaskAnswer, CallFailed> {
         if spec.key.is_empty() {
             spec.key.clone_from(&spec.title);
@@ -194,7 +196,7 @@ impl Board<'_> {
             .await
     }
 
-    /// Claims a task for the user. It lives until it is ended or released.
+    /// Claims a task for the user. The claim lasts until the task is ended or released.
     pub async fn claim(&self, task: TaskId) -> Result<TaskAnswer, CallFailed> {
         let task = Some(task);
         self.0.call::<TaskClaim>(ClaimTask { task }).await
@@ -216,7 +218,7 @@ impl Board<'_> {
         self.end::<TaskRelease>(task, note).await
     }
 
-    /// A failed or cancelled task is pending again.
+    /// Makes a failed or cancelled task pending again.
     pub async fn retry(&self, task: TaskId) -> Result<TaskAnswer, CallFailed> {
         self.0.call::<TaskRetry>(OneTask { task }).await
     }
@@ -245,7 +247,7 @@ pub struct Messages<'a>(&'a Line);
 
 /// Every call fails when the supervisor refuses it, with the reason, or the team has ended.
 impl Messages<'_> {
-    /// Sends a message in the user's name; when this returns it is in the inbox of everybody that the answer names.
+    /// Sends a message as the user. When this returns, it is in the inbox of every recipient in the answer.
     pub async fn send(
         &self,
         to: Recipient,
@@ -254,7 +256,7 @@ impl Messages<'_> {
         self.send_with(to, text.into(), false).await
     }
 
-    /// The same, interrupting what its recipients are at.
+    /// Like `send`, and interrupts the recipients' turns.
     pub async fn send_urgent(
         &self,
         to: Recipient,
@@ -299,7 +301,7 @@ impl Members<'_> {
         Ok(self.0.ask::<TeamShow>(Nothing {}).await?.members)
     }
 
-    /// Adds a member of a role; without a name `<role>-<n>`.
+    /// Adds a member of a role; the default name is `<role>-<n>`.
     pub async fn spawn(
         &self,
         role: RoleName,
@@ -309,7 +311,7 @@ impl Members<'_> {
         Ok(spawned.await?.member)
     }
 
-    /// Asks a member to end, ends it after a grace, and keeps it stopped.
+    /// Asks a member to stop, terminates it after a grace, and keeps it stopped.
     pub async fn stop(&self, member: MemberName) -> Result<MemberView, CallFailed> {
         let stopped = self.0.call::<MemberStop>(Stop {
             member,
@@ -318,13 +320,13 @@ impl Members<'_> {
         Ok(stopped.await?.member)
     }
 
-    /// Ends a member with all that it started, at once, and keeps it stopped.
+    /// Kills a member and all of its processes immediately, and keeps it stopped.
     pub async fn kill(&self, member: MemberName) -> Result<MemberView, CallFailed> {
         let killed = self.0.call::<MemberKill>(OneMember { member });
         Ok(killed.await?.member)
     }
 
-    /// What she may spend on one goal, from now on, in place of [`Member::budget`]. If she waits for more, she goes on.
+    /// Replaces the limits of [`Member::budget`]. A blocked member continues if the new limits allow it.
     ///
     /// [`Member::budget`]: crate::Member::budget
     pub async fn set_budget(&self, member: MemberName, budget: Budget) -> Result<(), CallFailed> {
@@ -335,7 +337,7 @@ impl Members<'_> {
         Ok(())
     }
 
-    /// A new launch, which goes on with the member's conversation.
+    /// Starts a new launch, which continues the member's conversation.
     pub async fn restart(&self, member: MemberName) -> Result<MemberView, CallFailed> {
         let restarted = self.0.call::<MemberRestart>(OneMember { member });
         Ok(restarted.await?.member)
