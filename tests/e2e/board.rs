@@ -294,7 +294,7 @@ async fn tasks_that_mean_to_touch_the_same_files_are_told_of_each_other() {
     rig.run(["task", "claim", "T-2"])
         .await
         .expect(0)
-        .says("T-1 in progress means to touch the same files");
+        .says("T-1 in progress will change the same files");
 }
 
 #[tokio::test]

@@ -38,7 +38,7 @@ async fn readme_and_help_say_what_run_takes_in_a_running_team() {
         "With a terminal, and in a team that is already up, requests wait for `agent-team requests allow P-1`"
     ));
     assert!(help(&rig, &["run", "--help"]).contains(
-        "In a team that is already up only the goal and --memory count: flags that start or change a team are refused"
+        "In a team that is already up only the goal and --memory apply: flags that start or change a team are refused"
     ));
 }
 

@@ -95,7 +95,7 @@ async fn each_template_makes_a_team_that_up_would_start() {
         let changes = up["changes"].as_array().unwrap();
         assert!(changes.len() >= 2, "{name}: {up}");
         let written = rig.read(".agent-team/team.toml");
-        rig.run(["init"]).await.expect(4).says("there already");
+        rig.run(["init"]).await.expect(4).says("already exists");
         assert_eq!(rig.read(".agent-team/team.toml"), written);
     }
 }

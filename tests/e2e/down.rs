@@ -100,8 +100,7 @@ async fn down_of_a_program_that_will_not_end_ends_it_after_the_grace() {
     up_to_the_gate(&rig).await;
     let down = rig.ok(["down"]).await;
     assert!(
-        down.stderr
-            .starts_with("waiting for the members to end by themselves"),
+        down.stderr.starts_with("waiting for the members to stop"),
         "{}",
         down.stderr
     );

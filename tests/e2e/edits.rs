@@ -243,7 +243,7 @@ async fn a_run_that_nobody_watches_denies_what_it_would_ask_and_says_so_once() {
         let rig = rig(&server);
         let run = rig.run(arguments).await.expect(0);
         assert_eq!(
-            run.stderr.matches("nobody is asked").count(),
+            run.stderr.matches("permission requests are denied").count(),
             1,
             "{}",
             run.stderr

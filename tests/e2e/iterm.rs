@@ -247,7 +247,7 @@ async fn a_member_without_a_session_gets_another_one() {
         .rig
         .ok(["ps"])
         .await
-        .says("ada goes on without a pane: agent-team panes reopen ada");
+        .says("ada runs without a pane: agent-team panes reopen ada");
     world
         .rig
         .ok(["panes", "reopen", "ada"])
@@ -264,7 +264,7 @@ async fn a_member_without_a_session_gets_another_one() {
         .rig
         .ok(["panes", "reopen"])
         .await
-        .says("nobody is without");
+        .says("no member is without");
 
     // The app goes, and comes back.
     let bob = world.until_in("bob", Placement::Iterm).await;

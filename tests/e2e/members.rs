@@ -315,7 +315,7 @@ async fn the_end_of_the_last_member_is_said_to_be_the_teams() {
     assert!(!ada.stdout.contains("the team is down"), "{}", ada.stdout);
     rig.ok(["kill", "bob"])
         .await
-        .says("the team is down: its last member was killed; agent-team up brings it back");
+        .says("the team is down: its last member was killed; start it with: agent-team up");
     rig.ok(["up"]).await;
     rig.ok(["stop", "ada"]).await;
     let bob = rig.json(["stop", "bob"]).await;

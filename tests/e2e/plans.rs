@@ -101,8 +101,8 @@ async fn nothing_is_changed_before_the_plan_is_approved() {
         .await;
     rig.until_member("ada", |ada| waits_for(ada, 2, 2)).await;
     assert!(told(&server).contains("was sent back by user: tests first"));
-    let sent_back = rig.ok(["requests", "show", "P-1"]).await.stdout;
-    assert!(sent_back.starts_with("P-1  sent back"), "{sent_back}");
+    let rejected = rig.ok(["requests", "show", "P-1"]).await.stdout;
+    assert!(rejected.starts_with("P-1  rejected"), "{rejected}");
     rig.ok(["requests", "allow", "P-2"]).await;
     rig.until_member_is("ada", MemberState::Idle).await;
     assert_eq!(rig.read("late.txt").as_deref(), Some("hello\n"));

@@ -62,7 +62,7 @@ async fn a_pane_closed_by_hand_is_opened_again_with_what_was_shown_and_the_same_
         .await;
     assert!(until_headless(&rig, "ada").await.lost_pane);
     let ps = rig.ok(["ps"]).await;
-    ps.says("ada goes on without a pane: agent-team panes reopen ada");
+    ps.says("ada runs without a pane: agent-team panes reopen ada");
 
     rig.ok(["panes", "reopen", "ada"])
         .await
@@ -72,7 +72,9 @@ async fn a_pane_closed_by_hand_is_opened_again_with_what_was_shown_and_the_same_
     let pane = after.pane.clone().unwrap();
     let shown = tmux.until_shown(&pane, "before").await;
     assert!(shown.contains("T-1 Long"), "{shown}");
-    rig.ok(["panes", "reopen"]).await.says("nobody is without");
+    rig.ok(["panes", "reopen"])
+        .await
+        .says("no member is without");
     open_gate(&rig).await;
     tmux.until_shown(&pane, "T-1 completed").await;
     // Keys go to the same worker.
@@ -204,7 +206,9 @@ async fn a_new_supervisor_finds_members_in_the_panes_that_are_held_for_them() {
     let adopted = until_shown_again(&rig, "ada").await;
     assert_same_worker(&before, &adopted);
     assert_eq!(adopted.pane, held.pane);
-    rig.ok(["panes", "reopen"]).await.says("nobody is without");
+    rig.ok(["panes", "reopen"])
+        .await
+        .says("no member is without");
     let panes = tmux.panes("#{@agent_team_member}").await;
     assert_eq!(panes.iter().filter(|member| *member == "ada").count(), 1);
     rig.ok(["down"]).await;

@@ -136,7 +136,7 @@ async fn who_has_used_her_budget_up_waits_until_it_is_raised() {
     rig.run(["config", "set", "members.lead.limits.tokens", "100000"])
         .await
         .expect(0)
-        .says("it holds from now on");
+        .says("applies now");
     server.asked("lead", 2).await;
     let again = &server.requests()[1];
     assert_eq!(again.results().len(), 1, "nothing of her work is lost");
@@ -229,7 +229,7 @@ async fn what_cannot_be_set_is_refused_and_nothing_is_written() {
     rig.run(["config", "reset", "model"])
         .await
         .expect(4)
-        .says("nothing to take back");
+        .says("you have not set it");
 }
 
 #[tokio::test]

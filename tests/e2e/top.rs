@@ -105,7 +105,7 @@ async fn a_team_is_shown_as_it_changes_and_obeys_keys() {
     rig.ok(["up"]).await;
     rig.until_member_is("bob", MemberState::Idle).await;
     let terminal = Terminal::with_top(&rig).await;
-    let shown = terminal.until("ada has printed nothing yet").await;
+    let shown = terminal.until("ada has no output yet").await;
     assert!(shown.contains("ada") && shown.contains("bob"), "{shown}");
 
     let line = "echo said by the task; mkfifo gate; cat gate";
@@ -173,7 +173,7 @@ async fn a_lost_supervisor_is_found_again_and_a_signal_restores_the_terminal() {
     terminal.until("ada").await;
     let supervisor = rig.supervisor().await;
     supervisor.signal(Signal::SIGKILL).expect("it is killed");
-    terminal.until("connected again").await;
+    terminal.until("reconnected").await;
     rig.ok(["task", "add", "Later", "--run", "true"]).await;
     terminal.press("2").await;
     terminal.until("✓ T-1 Later").await;
@@ -267,7 +267,7 @@ async fn a_request_is_read_and_decided_with_a_key() {
 async fn next_leads_to_who_waits_and_status_lines_say_who_it_is() {
     let (_server, rig) = asking().await;
     let nobody = rig.ok(["next"]).await;
-    assert_eq!(nobody.stdout, "nobody waits for you\n");
+    assert_eq!(nobody.stdout, "no member waits for you\n");
     assert_eq!(rig.json(["next"]).await["member"], Value::Null);
     assert_eq!(rig.ok(["next", "--print"]).await.stdout, "");
     rig.ok(["send", "ada", "Go on"]).await;
@@ -278,7 +278,7 @@ async fn next_leads_to_who_waits_and_status_lines_say_who_it_is() {
         return;
     }
     // Here is no terminal that could show her.
-    rig.run(["next"]).await.expect(4).says("no terminal");
+    rig.run(["next"]).await.expect(4).says("not a terminal");
     let team = rig.tmux();
     let status = ["display-message", "-p", "#{T:status-right}"];
     until("the status line to say that ada waits", async || {

@@ -189,7 +189,7 @@ async fn a_second_up_without_an_edit_changes_nothing() {
     rig.run(["up"])
         .await
         .expect(0)
-        .says("everything is as the file says");
+        .says("no changes: the team matches its file");
     assert_eq!(rig.json(["ps"]).await["revision"], revision);
 }
 

@@ -1,4 +1,5 @@
-//! What can be typed. Only shapes and help texts: what a verb does is in `verb/`, under the same name.
+//! The command-line definition: arguments and help texts. `main` parses it; `completions` and `man` render it.
+//! What a verb does is in `verb/`, in the file of the same name.
 
 use std::path::PathBuf;
 
@@ -15,48 +16,49 @@ pub(crate) use requests::{RequestsCommand, Scope};
 pub(crate) use rules::RulesCommand;
 pub(crate) use task::{Clear, TaskCommand, TaskFields};
 
-/// The verbs by what they are for. Clap cannot group subcommands; a test holds this list to the enum below.
+/// The help page, with the verbs in groups. Clap cannot group subcommands, so the list is written by hand and a test
+/// compares it with [`Verb`].
 const HELP: &str = "\
 {about}
 
 {usage-heading} {usage}
 
 A team:
-  up           Start the team of this project, or bring it to what its file says now
-  down         End everything and print a receipt for each thing
-  run          Give the lead a goal, wait for its answer, and print that
-  cancel       Cancel the goal under way, with its tasks
+  up           Start the team of this project, or apply changes of its team file
+  down         Stop the team and print a receipt for each process, pane and file
+  run          Give the lead a goal, wait for the answer and print it
+  cancel       Cancel the current goal and its tasks
   attach       Show the team, or one member's pane, in this terminal
-  next         Show the pane of the member that waits for you longest
-  panes        Give members a pane again that go on without
-  ps           The members and what they are doing
-  top          The same and more on the whole screen, as it happens, with keys to act
-  stats        What each member used and did, and what it cost
-  why          Why a member is in the state it is in
-  logs         What a member printed
-  events       What happened, in order
+  next         Show the pane of the member that has waited for you longest
+  panes        Reopen panes that were closed
+  ps           List the members and what they are doing
+  top          Show the team full-screen, live, with keys to act
+  stats        Show time, tokens and cost of each member
+  why          Explain the state of a member
+  logs         Print the output of a member
+  events       Print the events of the team
 Members:
-  spawn        Add a member of a role
-  stop         Ask a member to end, and keep it stopped
-  kill         End a member's whole process tree at once, and keep it stopped
-  restart      A new launch of a member, in the same pane
-  member       Members: remove
+  spawn        Add a member with a role
+  stop         Ask a member to stop, and keep it stopped
+  kill         Kill the process tree of a member, and keep it stopped
+  restart      Restart a member in the same pane
+  member       Manage the roster: remove
 Work:
-  send         Send a message to a member, or to all
-  messages     The messages of the team, or of one member
-  requests     What members ask permission for: list, show, allow, deny, watch
-  rules        What is allowed, asked and denied: list, check, revoke
-  audit        Who let what be done
-  task         The board: add, list, show, claim, complete, wait, ...
+  send         Send a message to one member or to all
+  messages     List messages
+  requests     Answer permission requests: list, show, allow, deny, watch
+  rules        Inspect permission rules: list, check, revoke
+  audit        Show permission decisions
+  task         Manage the task board: add, list, show, claim, complete, wait, ...
 Administration:
   init         Write a team file for this project
-  team         The teams on this machine
-  role         The roles that members can have, and where each is from
-  config       Models, roles and limits of the team, set for yourself alone
-  supervisor   The process that runs the teams
+  team         Manage the teams on this machine: list, show, delete
+  role         List roles and where each is defined
+  config       Override models, roles and limits for yourself
+  supervisor   Manage the supervisor process: status, stop, restart, run
   doctor       Check the installation
-  completions  Completions for a shell
-  man          Manual pages
+  completions  Print shell completions
+  man          Print or write manual pages
 
 Options:
 {options}
@@ -66,10 +68,10 @@ Examples:
   agent-team up --wait --json | jq .outcome
   agent-team send ada 'look at T-3 first'
 
-`agent-team help VERB` says more.
+Run `agent-team help VERB` for details.
 ";
 
-/// Runs a team of agents, each a process of its own in a pane of its own.
+/// Run a team of agents, each in its own process and terminal pane.
 #[derive(Debug, Parser)]
 #[command(name = "agent-team", version, help_template = HELP)]
 pub(crate) struct Cli {
@@ -79,19 +81,19 @@ pub(crate) struct Cli {
     pub(crate) verb: Verb,
 }
 
-/// Below a verb's own options.
+/// Sorts the global options below those of the verb.
 const LAST: usize = 100;
 
-/// What every verb takes.
+/// The options of every verb.
 #[derive(Debug, Args)]
 pub(crate) struct Global {
-    /// The team, by name or id [default: that of this directory]
+    /// Team name or id [default: the team of this directory]
     #[arg(short, long, global = true, value_name = "NAME", display_order = LAST)]
     pub(crate) team: Option<String>,
-    /// Print one JSON document, or JSON lines for streams
+    /// Print JSON: one document, or one line per item for streams
     #[arg(long, global = true, display_order = LAST)]
     pub(crate) json: bool,
-    /// When to use colours; auto: on a terminal, unless NO_COLOR is set
+    /// When to use colours; `auto`: on a terminal, unless NO_COLOR is set
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto", display_order = LAST)]
     pub(crate) color: Color,
 }
@@ -107,186 +109,190 @@ pub(crate) enum Color {
 pub(crate) enum Verb {
     Up(Up),
     Run(Run),
-    /// Cancel the goal under way, with its tasks
+    /// Cancel the current goal and its tasks
     ///
-    /// The members stay up. The lead is notified, and the open tasks that members added for the goal are cancelled; your
-    /// own tasks stay. A command that waits for the goal prints the outcome `cancelled` and exits 1.
+    /// The members stay up. The lead is notified, and the open tasks that members added for the goal are cancelled;
+    /// your own tasks stay. A command that waits for the goal prints the outcome `cancelled` and exits with 1.
     Cancel {
-        /// Why, for the lead; `-` reads stdin
+        /// Reason to give the lead; `-` reads stdin
         #[arg(long, value_name = "TEXT", default_value = "")]
         reason: String,
     },
-    /// End everything and print a receipt for each thing
+    /// Stop the team and print a receipt for each process, pane and file
     Down {
-        /// Skip the grace: end the processes at once
+        /// Kill the processes at once, without a grace period
         #[arg(long)]
         force: bool,
     },
-    /// The members and what they are doing
+    /// List the members and what they are doing
     Ps,
-    /// The whole screen: members, board, requests, messages and output as they change, with keys to act
+    /// Show members, board, requests, messages and output full-screen, live, with keys to act
     ///
-    /// With --json it prints one document {team, tasks, requests, messages} and exits.
+    /// With --json, print one document {team, tasks, requests, messages} and exit.
     Top {
-        /// Print one frame as text, and exit
+        /// Print one frame as text and exit
         #[arg(long)]
         once: bool,
     },
-    /// What each member used and did, and what it cost
+    /// Show time, tokens and cost of each member
     ///
-    /// Over all launches. A member works while it is in a turn of its model or on a task.
+    /// Sums over all launches. Working time is the time in a model turn or on a task.
     Stats,
-    /// Why a member is in the state it is in
+    /// Explain the state of a member
     Why {
         member: MemberName,
     },
-    /// What a member printed
+    /// Print the output of a member
     Logs {
         member: MemberName,
-        /// Go on with what it prints from now on
+        /// Keep printing new output
         #[arg(short, long)]
         follow: bool,
     },
-    /// What happened, in order
+    /// Print the events of the team, oldest first
     ///
-    /// With --json an AG-UI event a line, each in an envelope {team_id, agent_id?, role_name?, run_id?, event, revision?}.
+    /// With --json, each line is one AG-UI event in an envelope
+    /// {team_id, agent_id?, role_name?, run_id?, event, revision?}.
     #[command(after_help = events_help())]
     Events {
-        /// Go on with what happens from now on
+        /// Keep printing new events
         #[arg(short, long)]
         follow: bool,
-        /// Only what came after this revision
+        /// Only events after this revision
         #[arg(long, value_name = "REV", value_parser = revision, default_value = "0")]
         after: Revision,
     },
     /// Show the team, or one member's pane, in this terminal
     Attach {
         member: Option<MemberName>,
-        /// Only look: nothing typed here reaches the panes
+        /// Show only; keys typed here do not reach the panes
         #[arg(long)]
         read_only: bool,
     },
-    /// Show the pane of the member that waits for you longest
+    /// Show the pane of the member that has waited for you longest
     ///
-    /// A member that asks for a permission comes first, then one that asks you something, is held or is at a limit. Within tmux it switches there, so that it
-    /// can be bound to a key. --json names the member and goes nowhere.
+    /// Members with a permission request come first, then members with a question, held members and members at a limit.
+    /// Inside tmux, the client switches to the pane, so you can bind this command to a key. With --json, print the
+    /// member's name and do not switch.
     Next {
-        /// Print who waits instead, in a line, or nothing
+        /// Print the waiting members on one line (nothing when none waits) and do not switch
         #[arg(long)]
         print: bool,
     },
-    /// Where the members are shown
+    /// Manage panes: reopen
     #[command(subcommand)]
     Panes(PanesCommand),
     Spawn(Spawn),
-    /// Ask a member to end, and keep it stopped
+    /// Ask a member to stop, and keep it stopped
+    ///
+    /// A member that is working may object; the command then fails with its reason.
     Stop {
         member: MemberName,
-        /// Also when it is at work and objects
+        /// Stop it without asking
         #[arg(long)]
         force: bool,
     },
-    /// End a member's whole process tree at once, and keep it stopped
+    /// Kill the process tree of a member, and keep it stopped
     Kill {
         member: MemberName,
     },
-    /// A new launch of a member, in the same pane
+    /// Restart a member in the same pane
     Restart {
         member: MemberName,
     },
-    /// The members of the team
+    /// Manage the roster: remove
     #[command(subcommand)]
     Member(MemberCommand),
-    /// Send a message to a member, or to all
+    /// Send a message to one member or to all
     Send {
-        /// A member, `lead`, or `all`
+        /// A member's name, `lead` or `all`
         to: Recipient,
-        /// The text, in one or several words; `-` reads it from stdin
+        /// The text, as one or more words; `-` reads stdin
         #[arg(required = true)]
         text: Vec<String>,
-        /// Interrupt what is being done now
+        /// Interrupt the recipient's current turn
         #[arg(long)]
         urgent: bool,
-        /// The message that it answers, such as M-7
+        /// The message to reply to, such as M-7
         #[arg(long, value_name = "MESSAGE")]
         reply_to: Option<MessageId>,
-        /// The text in a few words, for lists
+        /// Short form of the text for lists
         #[arg(long, value_name = "TEXT")]
         summary: Option<String>,
         /// Wait for the reply and print it; the recipient must be one agent
         #[arg(long)]
         wait: bool,
-        /// With --wait: give up after so many seconds, with exit code 1
+        /// With --wait: give up after this many seconds and exit with 1
         #[arg(long, value_name = "SECONDS", requires = "wait")]
         timeout: Option<u64>,
     },
-    /// The messages of the team, or of one member
+    /// List the messages of the team, or of one member
     ///
-    /// Messages to you count as read once they are printed here, or once you write to their sender.
+    /// A message to you counts as read when it is printed here or when you write to its sender.
     Messages {
-        /// A member, or `user` for your own
+        /// A member's name, or `user` for messages to and from you
         member: Option<MemberName>,
-        /// The newest so many
+        /// Number of newest messages to list
         #[arg(long, value_name = "N", default_value_t = 100)]
         limit: u32,
         /// Leave messages to you unread
         #[arg(long)]
         peek: bool,
     },
-    /// What members ask permission for
+    /// List and answer permission requests
     Requests {
         #[command(subcommand)]
         command: Option<RequestsCommand>,
     },
-    /// What is allowed, asked and denied, and why
+    /// Inspect permission rules: what is allowed, asked and denied, and why
     #[command(subcommand)]
     Rules(RulesCommand),
-    /// Who let what be done: every decision about a permission, from the journal
+    /// Show all permission decisions recorded in the journal
     Audit {
-        /// Of this member alone
+        /// Only decisions about this member
         #[arg(long, global = true)]
         member: Option<MemberName>,
         #[command(subcommand)]
         command: Option<AuditCommand>,
     },
-    /// The board
+    /// Manage the task board
     #[command(subcommand)]
     Task(TaskCommand),
-    /// The teams on this machine
+    /// Manage the teams on this machine
     #[command(subcommand)]
     Team(TeamCommand),
-    /// The roles that members can have, and where each is from
+    /// List roles and where each is defined
     #[command(subcommand)]
     Role(RoleCommand),
-    /// Models, roles and limits of the team, set for yourself alone
+    /// Override models, roles and limits for yourself
     ///
-    /// The keys are `model`, `role`, `max_steps`, `limits.tokens`, `limits.usd` and `limits.minutes`, of the team, or of
-    /// one member as in `members.ada.model`; the model of a role, as in `roles.worker.model`; and where a provider is
-    /// asked with your key, as in `providers.openai.base_url`. What is set is kept beside your own settings, goes before
-    /// the team file, and changes no file of the project.
+    /// Keys: `model`, `role`, `max_steps`, `limits.tokens`, `limits.usd` and `limits.minutes` of the team, or of one
+    /// member as in `members.ada.model`; the model of a role as in `roles.worker.model`; the endpoint that receives
+    /// your key as in `providers.openai.base_url`. Overrides are stored in your own settings directory, take precedence
+    /// over the team file, and change no file of the project.
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// The process that runs the teams
+    /// Manage the supervisor, the process that runs the teams
     #[command(subcommand)]
     Supervisor(SupervisorCommand),
     /// Check the installation
     Doctor,
     /// Write a team file for this project
     Init {
-        /// What kind of project it is [default: told by the files that are here]
+        /// Template to use [default: detected from the files of the project]
         #[arg(long, value_name = "NAME")]
         template: Option<String>,
         /// List the templates
         #[arg(long, conflicts_with = "template")]
         list: bool,
     },
-    /// Completions for a shell
+    /// Print completions for a shell
     Completions {
         shell: clap_complete::Shell,
     },
-    /// Manual pages
+    /// Print the manual page, or write all pages to a directory
     Man {
-        /// Write one page per verb into this directory
+        /// Write one page per verb to this directory
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
     },
@@ -294,10 +300,10 @@ pub(crate) enum Verb {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum MemberCommand {
-    /// End a spawned member and remove it from the team: its name is free again, its tasks return to the board
+    /// Stop a spawned member and remove it from the team: its name becomes free, its tasks return to the board
     Remove {
         member: MemberName,
-        /// Also when it is at work and objects
+        /// Stop it without asking
         #[arg(long)]
         force: bool,
     },
@@ -305,48 +311,48 @@ pub(crate) enum MemberCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum PanesCommand {
-    /// Give members that go on without a pane one again, without restarting them
+    /// Open a new pane for each member that lost its pane, without restarting it
     Reopen {
-        /// Only this one
+        /// Only this member
         member: Option<MemberName>,
     },
 }
 
-/// Start the team of this project, or bring it to what its file says now
+/// Start the team of this project, or apply changes of its team file
 ///
-/// Members and tasks that are as the file says are left alone. On a terminal it then attaches to the team.
+/// Leaves unchanged members and tasks alone. On a terminal, attaches to the team afterwards.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  agent-team up                  start, and watch
-  agent-team up --wait           start, and wait until no task can run any more
-  agent-team up --dry-run        only say what would be done")]
+  agent-team up                  start and attach
+  agent-team up --wait           start and wait until no task is runnable
+  agent-team up --dry-run        print the changes without making them")]
 pub(crate) struct Up {
-    /// What the lead is to bring about; `-` reads it from stdin
+    /// The goal for the lead; `-` reads stdin
     pub(crate) goal: Option<String>,
     #[command(flatten)]
     pub(crate) start: Start,
-    /// Where the members run, whatever the file says; auto: in your tmux, your iTerm2, or a tmux of its own
+    /// Where the members run, overriding the team file; `auto`: your tmux, your iTerm2, or a separate tmux server
     #[arg(long, value_name = "WHERE")]
     pub(crate) panes: Option<Panes>,
     /// Do not attach
     #[arg(long)]
     pub(crate) detach: bool,
-    /// Wait until no task can run any more; exit 1 if any failed or is left
+    /// Wait until no task is runnable; exit with 1 if a task failed or is unfinished
     #[arg(long, conflicts_with = "dry_run")]
     pub(crate) wait: bool,
-    /// Only say what would be started, changed or stopped
+    /// Print what would be started, changed or stopped, and exit
     #[arg(long)]
     pub(crate) dry_run: bool,
 }
 
-/// Give the lead a goal, wait for its answer, and print that
+/// Give the lead a goal, wait for the answer and print it
 ///
-/// Progress goes to stderr. A team that is not up is started for the goal and ended with it. On a terminal, permission
-/// requests wait for `agent-team requests`; without a terminal they are denied: edits need --mode accept-edits or a rule
-/// that allows them.
+/// Progress goes to stderr. A team that is not up is started for the goal and stopped afterwards. On a terminal,
+/// permission requests wait for `agent-team requests`; without a terminal they are denied: edits need --mode
+/// accept-edits or a rule that allows them.
 ///
-/// In a team that is already up only the goal and --memory count: flags that start or change a team are refused, and
+/// In a team that is already up only the goal and --memory apply: flags that start or change a team are refused, and
 /// permission requests wait for `agent-team requests`, with or without a terminal.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -354,68 +360,69 @@ Examples:
   agent-team run \"Add input validation to all API endpoints\"
   agent-team run --json \"Why does the build fail?\" | jq -r .final_answer")]
 pub(crate) struct Run {
-    /// What the lead is to bring about; `-` reads it from stdin
+    /// The goal for the lead; `-` reads stdin
     pub(crate) goal: String,
     #[command(flatten)]
     pub(crate) start: Start,
-    /// Print what happens as it happens, an AG-UI event a line, as agent-team events --json does; the result comes last
+    /// Print AG-UI events as they happen, one per line like `agent-team events --json`; the last one holds the result
     #[arg(long)]
     pub(crate) events: bool,
-    /// What the team's shared memory holds at the start; may be repeated
+    /// Initial entry of the team's shared memory; repeatable
     #[arg(long, value_name = "KEY=JSON")]
     pub(crate) memory: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AuditCommand {
-    /// Print each decision with what came of it, an object of JSON a line; secrets of a team that is up are left out
+    /// Print each decision and its outcome as one JSON object per line; secrets of a running team are redacted
     Export,
 }
 
-/// How a team is started, whatever for.
+/// The options of `up` and `run` that start or change a team.
 #[derive(Debug, Args)]
 pub(crate) struct Start {
-    /// The team file [default: .agent-team/team.toml, here or above]
+    /// The team file [default: .agent-team/team.toml in this directory or a parent]
     #[arg(long, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
-    /// How many workers a team without a file has [default: 3]
+    /// Number of workers of a team without a team file [default: 3]
     #[arg(short = 'n', long = "workers", value_name = "N")]
     pub(crate) number: Option<u32>,
-    /// Forget the board and the members of before
+    /// Discard the board, conversations and spawned members of the previous run
     #[arg(long)]
     pub(crate) fresh: bool,
-    /// What `{{K}}` in prompts and role files stands for; may be repeated
+    /// Value of `{{K}}` in prompts and role files; repeatable
     #[arg(long, value_name = "K=V")]
     pub(crate) var: Vec<String>,
-    /// A variable of the members' environment, for the tools of agents too; without a value that of your environment;
-    /// may be repeated
+    /// Set a variable for members and for the tools of agents; without a value, pass it from your environment;
+    /// repeatable
     #[arg(long, value_name = "K[=V]")]
     pub(crate) env: Vec<String>,
-    /// A variable for tools and tasks that no model and no log sees, from your environment or a 0600 file; may be
-    /// repeated
+    /// Set a variable for tools and tasks that is hidden from models and logs, from your environment or a 0600 file;
+    /// repeatable
     #[arg(long, value_name = "NAME[=FILE]")]
     pub(crate) secret: Vec<String>,
-    /// What agents may do without asking, whatever a file says: default, accept-edits, plan, dont-ask or bypass
+    /// Permission mode, overriding the team file: default, accept-edits, plan, dont-ask or bypass
     #[arg(long, value_name = "MODE", value_parser = mode)]
     mode: Option<Mode>,
-    /// The same as --mode bypass: nothing is asked, and no sandbox holds what agents run
+    /// Same as --mode bypass: ask nothing and run the commands of agents without a sandbox
     #[arg(long, conflicts_with = "mode")]
     bypass: bool,
-    /// Trust the lines of the project's files that were shown with this digest
+    /// Trust the project's lines that were shown with this digest
     #[arg(long, value_name = "DIGEST")]
     pub(crate) trust: Option<String>,
-    /// Append every exchange with the models to this file
+    /// Append all model requests and responses to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) record: Option<PathBuf>,
 }
 
 impl Start {
-    /// What was typed.
+    /// The mode given by `--mode` or `--bypass`.
     pub(crate) fn mode(&self) -> Option<Mode> {
         self.bypass.then_some(Mode::Bypass).or(self.mode)
     }
 
-    /// The flags that were typed, by name. A new flag must be added here: the pattern names every field.
+    /// The names of the flags on the command line. The exhaustive pattern makes a new flag fail to compile here until
+    /// it is listed.
     pub(crate) fn typed(&self) -> Vec<&'static str> {
         let Self {
             file,
@@ -450,16 +457,16 @@ fn mode(text: &str) -> Result<Mode, String> {
     let found = Mode::NAMES.iter().find(|(name, _)| *name == text);
     found.map(|(_, mode)| *mode).ok_or_else(|| {
         let names = Mode::NAMES.map(|(name, _)| name);
-        format!("write one of {}", names.join(", "))
+        format!("expected one of {}", names.join(", "))
     })
 }
 
-/// The part of `events --help` about names that AG-UI does not have.
+/// The part of `events --help` about the state document and the CUSTOM events, which AG-UI does not define.
 fn events_help() -> String {
     let mut help = "\
 The state of STATE_SNAPSHOT and STATE_DELTA (RFC 6902) is
-  {members: {NAME: {role, lead, state, why}}, tasks: {ID: as task list --json has it}}
-Texts and tool calls of models are live only: they come with -f, and are not repeated.
+  {members: {NAME: {role, lead, state, why}}, tasks: {ID: as in task list --json}}
+Texts and tool calls of models are live only: they are sent with -f and are not stored.
 CUSTOM events:"
         .to_owned();
     for CustomEvent {
@@ -477,86 +484,86 @@ CUSTOM events:"
 pub(crate) enum Panes {
     Auto,
     Tmux,
-    /// Sessions of iTerm2's own
+    /// Native iTerm2 sessions
     Iterm,
-    /// A tmux server of the team's, drawn by iTerm2 (tmux -CC)
+    /// A separate tmux server, shown by iTerm2 (tmux -CC)
     ItermTmux,
     Headless,
     Hosted,
 }
 
-/// Add a member of a role
+/// Add a member with a role
 #[derive(Debug, Args)]
 pub(crate) struct Spawn {
-    /// One of those that agent-team role list shows
+    /// A role listed by agent-team role list
     pub(crate) role: RoleName,
-    /// Its name [default: the role and a number]
+    /// Name of the member [default: the role and a number]
     #[arg(long)]
     pub(crate) name: Option<MemberName>,
-    /// What does its work [default: the role's]
+    /// Engine: command or native [default: the role's]
     #[arg(long)]
     pub(crate) engine: Option<String>,
-    /// What its model is told besides its role's prompt
+    /// Instructions added to the prompt of the role
     #[arg(long)]
     pub(crate) prompt: Option<String>,
-    /// Its model, as provider/model [default: the role's]
+    /// Model, as provider/model [default: the role's]
     #[arg(long)]
     pub(crate) model: Option<String>,
-    /// It changes nothing before a plan of it is approved
+    /// Require an approved plan before the member changes anything
     #[arg(long)]
     pub(crate) plan: bool,
-    /// The directory in which it works [default: the project's]
+    /// Working directory [default: the project's]
     #[arg(long, value_name = "DIR")]
     pub(crate) cwd: Option<PathBuf>,
-    /// Of its role's tools only these, such as read,grep,edit
+    /// Only these tools of the role, such as read,grep,edit
     #[arg(long, value_name = "TOOL", value_delimiter = ',')]
     pub(crate) tools: Vec<String>,
-    /// Of its role's tools only those that change nothing
+    /// Only the tools of the role that change nothing
     #[arg(long, conflicts_with = "tools")]
     pub(crate) read_only: bool,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum TeamCommand {
-    /// Every team, running or not
+    /// List all teams, up or down
     List,
-    /// One team: its project, its members, its tasks in numbers
+    /// Show one team: project, members, task counts
     Show { name: Option<String> },
-    /// Remove a team that is down, with its board, its history, and your limits, always-rules and trust for it
+    /// Delete a team that is down, with its board, its history, and your limits, always-rules and trust for it
     Delete { name: Option<String> },
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum RoleCommand {
-    /// Every role that this project knows
+    /// List all roles of this project
     List,
-    /// One role: what it says, where it is from, and what of the same name it hides
+    /// Show one role: its definition, where it is defined, and the roles of the same name that it hides
     Show { role: RoleName },
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
-    /// Every setting, or one, and where it is from
+    /// Show all settings, or one, and where each is defined
     Get { key: Option<String> },
-    /// Set one; a limit holds at once, the others from the next launch on
+    /// Override a setting; a limit applies at once, the others from the next launch on
     Set {
-        /// Such as `model`, `members.ada.limits.tokens` or `roles.worker.model`
+        /// The setting, such as `model`, `members.ada.limits.tokens` or `roles.worker.model`
         key: String,
         value: String,
     },
-    /// Take back what was set
+    /// Remove an override
     Reset { key: String },
 }
 
 #[derive(Debug, Clone, Copy, Subcommand)]
 pub(crate) enum SupervisorCommand {
-    /// What it is doing right now
+    /// Show the state of the supervisor
     Status,
-    /// End every team, then the supervisor
+    /// Stop all teams, then the supervisor
     Stop,
-    /// Put a new one in its place, after an upgrade; the members go on
+    /// Replace the supervisor after an upgrade; the members keep running
     Restart,
-    /// Run it in the foreground
+    /// Run the supervisor in the foreground
     Run,
 }
 
@@ -571,12 +578,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_definition_holds_together() {
+    fn the_clap_definition_is_valid() {
         Cli::command().debug_assert();
     }
 
     #[test]
-    fn the_help_lists_exactly_the_verbs() {
+    fn the_help_page_lists_every_verb() {
         let verbs = HELP.split("Options:").next().unwrap();
         let listed: Vec<_> = verbs
             .lines()

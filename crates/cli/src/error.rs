@@ -1,5 +1,7 @@
-//! How a command fails: a sentence, what caused it, what to do about it, and an exit code from its kind. Every verb
-//! ends in one of these or in success; only [`crate::main`] prints it.
+//! The error type of the command line: message, causes, hint and exit code. Every verb returns it; only
+//! [`crate::main`] prints it, as text or, with `--json`, as one document on stderr.
+//!
+//! Messages read `cannot X: Y`, hints are imperatives. Text from other programs is made harmless when it is printed.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -15,25 +17,25 @@ use agent_team_system::directories::DirectoriesError;
 use owo_colors::OwoColorize;
 use serde::Serialize;
 
-/// Why a command ends without having done what was asked.
+/// Why a command did not succeed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// Whoever read our output has had enough. Nothing is said, and it is no failure.
+    /// The reader of stdout closed it, as `head` does. Prints nothing and exits with 0.
     BrokenPipe,
-    Told(Box<Told>),
+    Reported(Box<ErrorReport>),
 }
 
-/// A failure that a person is told about.
+/// An error as it is printed.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Told {
-    /// The word of `--json`.
+pub(crate) struct ErrorReport {
+    /// The machine-readable code of `--json`.
     pub(crate) code: Cow<'static, str>,
     pub(crate) exit: ExitCode,
     pub(crate) message: String,
     pub(crate) causes: Vec<String>,
     pub(crate) hint: Option<String>,
-    /// More of the same: a file with several faults.
-    pub(crate) others: Vec<Told>,
+    /// Further errors of the same kind, such as the other faults of a team file.
+    pub(crate) others: Vec<ErrorReport>,
 }
 
 impl Failure {
@@ -42,7 +44,7 @@ impl Failure {
         exit: ExitCode,
         message: impl Into<String>,
     ) -> Self {
-        Self::Told(Box::new(Told {
+        Self::Reported(Box::new(ErrorReport {
             code: code.into(),
             exit,
             message: message.into(),
@@ -56,45 +58,45 @@ impl Failure {
         Self::of(ErrorCode::Invalid, message)
     }
 
-    /// A failure of the kind that the supervisor's refusals of this code are.
+    /// A failure with the code and the exit code of a supervisor refusal.
     pub(crate) fn of(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self::new(word(code), code.exit(), message)
+        Self::new(code_name(code), code.exit(), message)
     }
 
-    pub(crate) fn not_carried_out(what: &str) -> Self {
+    pub(crate) fn unsupported(what: &str) -> Self {
         Self::of(
             ErrorCode::NotCarriedOut,
-            format!("{what} is not carried out by this build yet"),
+            format!("{what} is not supported in this version"),
         )
     }
 
-    /// A fault of this program's own.
+    /// A defect of this program.
     pub(crate) fn bug(message: impl Into<String>) -> Self {
         Self::new("bug", ExitCode::Bug, message)
-            .hint("this is a bug of agent-team: please report it with the lines above")
+            .hint("this is a bug in agent-team: please report it with the lines above")
     }
 
-    /// Something of the operating system's went wrong.
+    /// An error of the operating system.
     pub(crate) fn io(message: impl Into<String>, error: &std::io::Error) -> Self {
         Self::new("io", ExitCode::Failed, message).because(error)
     }
 
-    /// What became of writing our output.
+    /// A failed write to stdout; a closed pipe is no error.
     pub(crate) fn output(error: &std::io::Error) -> Self {
         if error.kind() == std::io::ErrorKind::BrokenPipe {
             Self::BrokenPipe
         } else {
-            Self::io("the output cannot be written", error)
+            Self::io("cannot write the output", error)
         }
     }
 
-    /// Adds an error and what caused it.
+    /// Appends an error and its sources to the causes.
     #[must_use]
     pub(crate) fn because(mut self, error: &(dyn Error + 'static)) -> Self {
-        if let Self::Told(told) = &mut self {
+        if let Self::Reported(report) = &mut self {
             let mut next = Some(error);
             while let Some(error) = next {
-                told.causes.push(error.to_string());
+                report.causes.push(error.to_string());
                 next = error.source();
             }
         }
@@ -103,8 +105,8 @@ impl Failure {
 
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
-        if let Self::Told(told) = &mut self {
-            told.hint = Some(hint.into());
+        if let Self::Reported(report) = &mut self {
+            report.hint = Some(hint.into());
         }
         self
     }
@@ -112,37 +114,41 @@ impl Failure {
     pub(crate) fn exit(&self) -> ExitCode {
         match self {
             Self::BrokenPipe => ExitCode::Done,
-            Self::Told(told) => told.exit,
+            Self::Reported(report) => report.exit,
         }
     }
 
-    /// All of it in one line, harmless, without what to do about it.
-    pub(crate) fn sentence(&self) -> String {
+    /// Message and causes on one line without control characters; without the hint.
+    pub(crate) fn one_line(&self) -> String {
         match self {
             Self::BrokenPipe => String::new(),
-            Self::Told(told) => {
-                let causes = told.causes.iter().map(|cause| format!(": {cause}"));
-                let text = told.message.clone() + &causes.collect::<String>();
+            Self::Reported(report) => {
+                let causes = report.causes.iter().map(|cause| format!(": {cause}"));
+                let text = report.message.clone() + &causes.collect::<String>();
                 visible_line(&text).into_owned()
             }
         }
     }
 
-    /// Tells it on stderr.
+    /// Prints the error to stderr.
     pub(crate) fn print(&self, json: bool) {
-        let Self::Told(told) = self else { return };
-        let text = if json { told.json() } else { told.human() };
-        // There is nobody left to tell that stderr is gone.
+        let Self::Reported(report) = self else { return };
+        let text = if json {
+            report.to_json()
+        } else {
+            report.to_text()
+        };
+        // When stderr is closed, no channel is left to report that.
         let _gone = anstream::stderr().write_all(text.as_bytes());
     }
 }
 
-impl Told {
-    pub(crate) fn is(&self, code: ErrorCode) -> bool {
-        self.code == word(code)
+impl ErrorReport {
+    pub(crate) fn has_code(&self, code: ErrorCode) -> bool {
+        self.code == code_name(code)
     }
 
-    fn human(&self) -> String {
+    fn to_text(&self) -> String {
         let mut text = format!(
             "{} {}\n",
             "error:".red().bold(),
@@ -159,41 +165,41 @@ impl Told {
             ));
         }
         for other in &self.others {
-            text.push_str(&other.human());
+            text.push_str(&other.to_text());
         }
         text
     }
 
-    fn json(&self) -> String {
+    fn to_json(&self) -> String {
         #[derive(Serialize)]
-        struct Document<'a> {
-            error: Body<'a>,
+        struct ErrorDocument<'a> {
+            error: ErrorBody<'a>,
         }
         #[derive(Serialize)]
-        struct Body<'a> {
+        struct ErrorBody<'a> {
             code: &'a str,
             message: String,
             #[serde(skip_serializing_if = "Option::is_none")]
             hint: Option<&'a str>,
         }
-        let one = |told: &Told| {
-            let parts = std::iter::once(&told.message).chain(&told.causes);
+        let one = |report: &ErrorReport| {
+            let parts = std::iter::once(&report.message).chain(&report.causes);
             parts.map(String::as_str).collect::<Vec<_>>().join(": ")
         };
         let all: Vec<_> = std::iter::once(self).chain(&self.others).map(one).collect();
-        let body = Body {
+        let body = ErrorBody {
             code: &self.code,
             message: visible(&all.join("\n")).into_owned(),
             hint: self.hint.as_deref(),
         };
-        let document = serde_json::to_string(&Document { error: body });
+        let document = serde_json::to_string(&ErrorDocument { error: body });
         document.expect("strings have a JSON form") + "\n"
     }
 }
 
-fn word(code: ErrorCode) -> String {
-    let word = serde_json::to_value(code).expect("a code is a word");
-    word.as_str().expect("a code is a word").to_owned()
+fn code_name(code: ErrorCode) -> String {
+    let name = serde_json::to_value(code).expect("a code has a JSON form");
+    name.as_str().expect("a code is a JSON string").to_owned()
 }
 
 impl From<Refusal> for Failure {
@@ -202,7 +208,7 @@ impl From<Refusal> for Failure {
         match refusal.hint {
             Some(hint) => failure.hint(hint),
             None if refusal.code.exit() == ExitCode::Bug => {
-                failure.hint("this is a bug of agent-team")
+                failure.hint("this is a bug in agent-team: please report it")
             }
             None => failure,
         }
@@ -213,25 +219,25 @@ impl From<CallError> for Failure {
     fn from(error: CallError) -> Self {
         match error {
             CallError::Refused(refusal) => refusal.into(),
-            CallError::Disconnected => unreachable("the supervisor went away before it answered"),
+            CallError::Disconnected => unreachable("the supervisor exited before it answered"),
             error @ CallError::Answer { .. } => {
                 let failure = Self::new(
                     "invalid_answer",
                     ExitCode::Unreachable,
-                    "the supervisor's answer cannot be read",
+                    "cannot read the supervisor's answer",
                 );
                 failure
                     .because(&error)
-                    .hint("after an upgrade run: agent-team supervisor restart")
+                    .hint("after an upgrade, run: agent-team supervisor restart")
             }
         }
     }
 }
 
-/// No supervisor answers.
+/// The supervisor does not answer.
 pub(crate) fn unreachable(message: &str) -> Failure {
     Failure::new("unreachable", ExitCode::Unreachable, message)
-        .hint("look for the reason with: agent-team doctor")
+        .hint("find the cause with: agent-team doctor")
 }
 
 impl From<ConnectError> for Failure {
@@ -275,7 +281,7 @@ impl From<DirectoriesError> for Failure {
         Self::new(
             "directories",
             exit,
-            "the directories of agent-team cannot be used",
+            "cannot use the directories of agent-team",
         )
         .because(&error)
     }
@@ -308,8 +314,8 @@ impl From<OwnError> for Failure {
 
 impl From<LoadTeamError> for Failure {
     fn from(error: LoadTeamError) -> Self {
-        let of_fault = |fault: Fault| Told {
-            code: word(ErrorCode::Invalid).into(),
+        let of_fault = |fault: Fault| ErrorReport {
+            code: code_name(ErrorCode::Invalid).into(),
             exit: ExitCode::Usage,
             message: fault.to_string(),
             causes: Vec::new(),
@@ -320,7 +326,7 @@ impl From<LoadTeamError> for Failure {
             LoadTeamError::Faults(faults) => {
                 let mut faults = faults.into_iter().map(of_fault);
                 let first = faults.next().expect("an error has at least one fault");
-                Self::Told(Box::new(Told {
+                Self::Reported(Box::new(ErrorReport {
                     others: faults.collect(),
                     ..first
                 }))
@@ -337,10 +343,10 @@ impl From<LoadTeamError> for Failure {
     }
 }
 
-/// There is no team file where one is needed.
+/// The error of a verb that needs a team file and finds none.
 pub(crate) fn no_team_file(message: impl Into<String>) -> Failure {
     Failure::new("no_team_file", ExitCode::NotFound, message)
-        .hint("write one with: agent-team init")
+        .hint("create one with: agent-team init")
 }
 
 #[cfg(test)]
@@ -348,38 +354,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_keeps_its_word_and_its_exit_code() {
+    fn a_refusal_keeps_its_code_and_exit_code() {
         let failure =
             Failure::from(Refusal::new(ErrorCode::AlreadyClaimed, "ada has it").hint("wait"));
-        let Failure::Told(told) = failure else {
-            panic!("a refusal is told")
+        let Failure::Reported(report) = failure else {
+            panic!("a refusal is reported")
         };
         assert_eq!(
-            (&*told.code, told.exit),
+            (&*report.code, report.exit),
             ("already_claimed", ExitCode::Refused)
         );
         assert_eq!(
-            told.json(),
+            report.to_json(),
             "{\"error\":{\"code\":\"already_claimed\",\"message\":\"ada has it\",\"hint\":\"wait\"}}\n"
         );
     }
 
     #[test]
-    fn what_is_told_cannot_repaint_a_terminal() {
-        let Failure::Told(told) = Failure::usage("a\u{1b}[2J\nb").hint("\u{202e}x") else {
-            panic!("a usage error is told")
+    fn printed_errors_contain_no_terminal_escapes() {
+        let Failure::Reported(report) = Failure::usage("a\u{1b}[2J\nb").hint("\u{202e}x") else {
+            panic!("a usage error is reported")
         };
-        let text = anstream::adapter::strip_str(&told.human()).to_string();
+        let text = anstream::adapter::strip_str(&report.to_text()).to_string();
         assert_eq!(text, "error: a\\e[2J\\nb\n  hint: \\u{202e}x\n");
     }
 
     #[test]
-    fn an_error_brings_its_causes() {
+    fn an_error_lists_its_causes() {
         let inner = std::io::Error::other("no room");
-        let Failure::Told(told) = Failure::io("it cannot be written", &inner) else {
-            panic!("an I/O error is told")
+        let Failure::Reported(report) = Failure::io("cannot write it", &inner) else {
+            panic!("an I/O error is reported")
         };
-        assert_eq!(told.causes, ["no room"]);
+        assert_eq!(report.causes, ["no room"]);
         assert!(matches!(
             Failure::output(&std::io::ErrorKind::BrokenPipe.into()),
             Failure::BrokenPipe

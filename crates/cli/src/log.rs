@@ -1,5 +1,6 @@
-//! A member's log, read as it grows: a file that its worker appends to, and moves to `.1` when it is long. Called by
-//! `logs` and `top`. It never watches the file: its caller is told when to look.
+//! Incremental reading of a member's log file. The worker appends to the file and renames it to `.1` when it is long.
+//! Used by `logs`, `top` and the single-terminal view. This module does not watch the file; the caller decides when to
+//! read.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
@@ -8,12 +9,12 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Failure;
 
-/// A log being read, from where the last reading ended.
+/// An open log with the position of the last read.
 #[derive(Debug)]
 pub(crate) struct Log {
     path: PathBuf,
     file: Option<File>,
-    /// Bytes at the end of the last reading that are only the beginning of a character.
+    /// The incomplete UTF-8 character at the end of the last read.
     partial: Vec<u8>,
 }
 
@@ -26,14 +27,14 @@ impl Log {
         }
     }
 
-    /// The part that was moved away when the log was long.
+    /// The previous log file, `.1`.
     pub(crate) fn rotated(path: &Path) -> Result<Self, Failure> {
         let mut rotated = path.as_os_str().to_owned();
         rotated.push(".1");
         Ok(Self::new(rotated.into()))
     }
 
-    /// One that is read on from its end, and the whole lines among its last so many bytes.
+    /// Opens a log at its end; returns it with the complete lines among its last `bytes` bytes.
     pub(crate) fn tail(path: PathBuf, bytes: u64) -> Result<(Self, String), Failure> {
         let mut log = Self::new(path);
         log.file = log.opened()?;
@@ -51,7 +52,7 @@ impl Log {
         Ok((log, text))
     }
 
-    /// What was appended since the last call. Nothing, when there is no such file yet.
+    /// Returns the text appended since the last call; empty when the file does not exist yet.
     pub(crate) fn read(&mut self) -> Result<String, Failure> {
         let mut bytes = std::mem::take(&mut self.partial);
         self.read_file(&mut bytes)?;
@@ -71,7 +72,7 @@ impl Log {
         Ok(())
     }
 
-    /// `None`: there is no such file yet.
+    /// `None` when the file does not exist yet.
     fn opened(&self) -> Result<Option<File>, Failure> {
         match File::open(&self.path) {
             Ok(file) => Ok(Some(file)),
@@ -80,7 +81,7 @@ impl Log {
         }
     }
 
-    /// Whether the path leads to another file than the one that is open, or to a first one.
+    /// Whether the path names another file than the open one, or none is open.
     fn was_replaced(&self) -> std::io::Result<bool> {
         let Some(file) = &self.file else {
             return Ok(true);
@@ -88,22 +89,23 @@ impl Log {
         let open = file.metadata()?;
         Ok(match self.path.metadata() {
             Ok(now) => (now.dev(), now.ino()) != (open.dev(), open.ino()),
-            // Moved away, and the next one not begun: what is open is still all there is.
+            // Renamed, and the next file does not exist yet: keep reading the open one.
             Err(_) => false,
         })
     }
 }
 
 fn failed(error: &std::io::Error) -> Failure {
-    Failure::io("the log cannot be read", error)
+    Failure::io("cannot read the log", error)
 }
 
-/// How many of the bytes do not end in the middle of a character.
+/// The number of bytes before an incomplete character at the end.
 fn whole_characters(bytes: &[u8]) -> usize {
     match std::str::from_utf8(bytes) {
         Err(error) if error.error_len().is_none() => error.valid_up_to(),
         Ok(_) => bytes.len(),
-        // Something in it is no text at all; then only the last bytes can be an unfinished character.
+        // The bytes contain invalid UTF-8 before the end. A character has at most four bytes, so only the last three
+        // can be the beginning of one.
         Err(_) => {
             let tail = bytes.len().saturating_sub(3);
             let begun = |from: &usize| {
@@ -122,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_log_is_read_on_from_where_reading_ended_also_when_it_was_rotated() {
+    fn reading_continues_after_a_rotation() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("ada.log");
         let mut log = Log::new(path.clone());
@@ -139,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tail_is_whole_lines_and_goes_on() {
+    fn a_tail_is_complete_lines_and_can_be_continued() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("ada.log");
         let (_, text) = Log::tail(path.clone(), 6).unwrap();
@@ -154,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_character_is_not_torn_apart() {
+    fn characters_are_not_split_between_reads() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("ada.log");
         let (mut log, mut file) = (Log::new(path.clone()), File::create(&path).unwrap());

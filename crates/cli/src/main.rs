@@ -1,12 +1,14 @@
-//! `agent-team`, the command line: reads what was typed, hands it to the verb of that name, and ends with its exit code.
+//! `agent-team`, the command line. Parses the arguments, runs the verb and exits with its code.
+//!
+//! Errors of every kind are printed here and nowhere else, also those of clap and panics.
 
 mod args;
 mod error;
-mod hosted;
 mod log;
 mod output;
 mod secrets;
 mod session;
+mod single_terminal;
 mod terminal;
 mod top;
 mod verb;
@@ -29,22 +31,23 @@ fn main() -> ExitCode {
         terminal::restore();
         Failure::bug(panic.to_string()).print(wants_json());
     }));
-    panic::catch_unwind(run).unwrap_or_else(|_told| agent_team_protocol::exit::ExitCode::Bug.into())
+    panic::catch_unwind(run)
+        .unwrap_or_else(|_printed| agent_team_protocol::exit::ExitCode::Bug.into())
 }
 
 fn run() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return not_understood(&error),
+        Err(error) => return report_clap_error(&error),
     };
     choose_colour(cli.global.color);
     let json = cli.global.json;
-    let ended = tokio::runtime::Builder::new_current_thread()
+    let result = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::io("the runtime cannot be started", &error))
+        .map_err(|error| Failure::io("cannot start the async runtime", &error))
         .and_then(|runtime| runtime.block_on(verb::run(cli)));
-    ended.unwrap_or_else(|failure| {
+    result.unwrap_or_else(|failure| {
         failure.print(json);
         failure.exit().into()
     })
@@ -59,10 +62,10 @@ fn choose_colour(color: Color) {
     .write_global();
 }
 
-/// What was typed is no command, or asks for help. Also this is told as JSON where JSON was asked for.
-fn not_understood(error: &clap::Error) -> ExitCode {
-    if let Some(verb) = later_verb(error) {
-        let failure = Failure::not_carried_out(&format!("agent-team {verb}"));
+/// Prints a usage error, the help or the version; a usage error as JSON when `--json` is among the arguments.
+fn report_clap_error(error: &clap::Error) -> ExitCode {
+    if let Some(verb) = planned_verb(error) {
+        let failure = Failure::unsupported(&format!("agent-team {verb}"));
         failure.print(wants_json());
         return failure.exit().into();
     }
@@ -71,33 +74,33 @@ fn not_understood(error: &clap::Error) -> ExitCode {
         let message = text.lines().next().unwrap_or_default();
         let message = message.strip_prefix("error: ").unwrap_or(message);
         Failure::of(ErrorCode::Invalid, message)
-            .hint("see agent-team help")
+            .hint("run agent-team help")
             .print(true);
     } else {
-        // Nobody is left to be told that the output is gone.
+        // When the output is closed, no channel is left to report that.
         let _gone = match visible(&error.render().to_string()) {
             Cow::Borrowed(_) => error.print(),
-            // What was typed is repeated in it.
+            // The message repeats the arguments, which contain control characters.
             Cow::Owned(harmless) => std::io::stderr().write_all(harmless.as_bytes()),
         };
     }
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
-/// The verb that was typed, if it is planned and this build does not carry it out.
-fn later_verb(error: &clap::Error) -> Option<&str> {
-    /// Each is a way to reach a team that README lists under "Limits".
-    const LATER: [&str; 4] = ["acp", "mcp", "serve", "web"];
+/// The verb on the command line, if it is one of the planned ones.
+fn planned_verb(error: &clap::Error) -> Option<&str> {
+    /// README lists them under "Limits".
+    const PLANNED: [&str; 4] = ["acp", "mcp", "serve", "web"];
     if error.kind() != ErrorKind::InvalidSubcommand {
         return None;
     }
     match error.get(ContextKind::InvalidSubcommand) {
-        Some(ContextValue::String(verb)) if LATER.contains(&verb.as_str()) => Some(verb),
+        Some(ContextValue::String(verb)) if PLANNED.contains(&verb.as_str()) => Some(verb),
         _ => None,
     }
 }
 
-/// Whether JSON was asked for, told without understanding the rest.
+/// Whether `--json` is among the arguments; works when the arguments do not parse.
 fn wants_json() -> bool {
     let mut options = std::env::args_os().take_while(|arg| arg != "--");
     options.any(|arg| arg == "--json")

@@ -1,5 +1,5 @@
-//! The values that a team keeps from models, to be hidden in what is written down. Called by `audit export`, and where
-//! the view in one terminal keeps what was typed.
+//! The secrets of a running team, for redacting text that is written to files. Used by `audit export` and by the input
+//! history of the single-terminal view.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +9,8 @@ use agent_team_system::private_file;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// The values that a team which is up keeps from models. They are not in the journal; what is, was said by somebody who
-/// knew one.
+/// The secrets of a team that is up. The supervisor stores none in the journal, but a user or a program may have
+/// written one into a text that is there.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Secrets {
     #[serde(default)]
@@ -25,13 +25,13 @@ impl Secrets {
             .unwrap_or_default()
     }
 
-    /// A line of JSON with a mark in place of each value.
+    /// Replaces each secret in a line of JSON by `[secret NAME]`.
     pub(crate) fn hide_json(&self, mut line: String) -> String {
         for (name, value) in &self.secrets {
             if value.is_empty() {
                 continue;
             }
-            // As it stands in JSON, without the quotes around it.
+            // Compare in the escaped form of JSON, without the quotes.
             let escaped = Value::from(value.as_str()).to_string();
             let escaped = &escaped[1..escaped.len() - 1];
             line = line.replace(escaped, &format!("[secret {name}]"));
@@ -39,10 +39,10 @@ impl Secrets {
         line
     }
 
-    /// The same of any text.
+    /// Replaces each secret in a text.
     pub(crate) fn hide(&self, text: &str) -> String {
         let hidden = self.hide_json(Value::from(text).to_string());
-        // A mark is text like others, so that this is JSON still.
+        // The replacement needs no escaping, so the result is valid JSON.
         serde_json::from_str(&hidden).unwrap_or_default()
     }
 }
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_is_hidden_in_text_and_in_json() {
+    fn secrets_are_redacted_in_text_and_in_json() {
         let secrets = [
             ("KEY".to_owned(), "a\"b\\nc".to_owned()),
             ("QUOTED".to_owned(), "\"quoted\"".to_owned()),

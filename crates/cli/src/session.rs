@@ -1,8 +1,8 @@
-//! A command's conversation with the supervisor: found or started on the first call, and found again when it goes
-//! away in the middle of one. Called by every verb that asks anything of a team.
+//! The connection of a command to the supervisor. The first call finds or starts the supervisor; a call that loses its
+//! connection reconnects and repeats itself. Used by every verb that reads or changes a team.
 //!
-//! Each call that changes something carries a key of its own, so that repeating it after a lost connection has one
-//! effect. Nothing is opened or started before the first call.
+//! Each changing call carries its own idempotency key, so repeating it after a lost connection has one effect. Creating
+//! a session opens no connection and starts no process.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -27,33 +27,33 @@ use agent_team_system::terminal;
 use crate::args::Global;
 use crate::error::{self, Failure};
 
-mod farewell;
+mod shutdown;
 mod subscription;
 
 pub(crate) use subscription::{Notice, Step, Subscription};
 
-/// How long a call is repeated, by its key, while one supervisor after the other goes away under it.
+/// How long a call is repeated while supervisors keep exiting before they answer it.
 const REPEAT_LIMIT: Duration = Duration::from_secs(10);
 const REPEAT_PAUSE: Duration = Duration::from_millis(20);
 
-/// A supervisor that goes away after this long is not one of a row.
+/// A supervisor that exits after this time does not count as part of a crash loop.
 const SETTLED_AFTER: Duration = Duration::from_secs(1);
 
-/// When a supervisor that does not run is started.
+/// Whether a call may start a supervisor when none runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Start {
     Always,
-    /// Only if it would find a team to serve.
+    /// Only when a team is on disk.
     IfTeams,
     Never,
 }
 
-/// What to do when somebody stops the supervisor in the middle of a call.
+/// The reaction to `supervisor stop` during a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum OnStop {
-    /// It was stopped for what was there before this call, which needs it again.
+    /// Start the next supervisor: the call needs one.
     StartAgain,
-    /// Who waits or listens must not be what brings it back.
+    /// Fail: a call that only waits or listens must not restart a supervisor that the user stopped.
     End,
 }
 
@@ -61,9 +61,9 @@ enum OnStop {
 pub(crate) struct Session {
     team: Option<TeamRef>,
     start: Start,
-    /// What a stop of the supervisor does to a call that only takes a moment.
+    /// For `call` and `query`; waiting calls always end.
     on_stop: OnStop,
-    /// This command's random id: its keys belong to it, over all its connections.
+    /// Random id of this process. Idempotency keys are valid per client id, across its connections.
     client: String,
     connection: Option<Connection>,
 }
@@ -85,7 +85,7 @@ impl Session {
         }
     }
 
-    /// About one team that is there already.
+    /// A session for an existing team.
     pub(crate) fn of_team(global: &Global) -> Result<Self, Failure> {
         let team = match &global.team {
             Some(name) => TeamRef::Name(name.clone()),
@@ -94,23 +94,23 @@ impl Session {
         Ok(Self::new(Some(team), Start::IfTeams))
     }
 
-    /// About a team that may not be there yet.
+    /// A session for a team that may not exist yet.
     pub(crate) fn to_create(team: TeamRef) -> Self {
         Self::new(Some(team), Start::Always)
     }
 
-    /// About the supervisor itself, if it runs.
+    /// A session with the running supervisor; `None` when none runs.
     ///
     /// # Errors
-    /// One lives and does not answer.
+    /// The supervisor runs and does not answer.
     pub(crate) async fn of_running_supervisor() -> Result<Option<Self>, Failure> {
         Self::of_running(None).await
     }
 
-    /// About a team, if a supervisor runs that may have it.
+    /// A session for a team with the running supervisor; `None` when none runs.
     ///
     /// # Errors
-    /// One lives and does not answer.
+    /// The supervisor runs and does not answer.
     pub(crate) async fn of_running_team(team: TeamRef) -> Result<Option<Self>, Failure> {
         Self::of_running(Some(team)).await
     }
@@ -121,16 +121,17 @@ impl Session {
         Ok(session.connection.is_some().then_some(session))
     }
 
-    /// About whatever supervisor runs when this one has gone, started if need be.
+    /// A session with the next supervisor, which is started when none runs.
     pub(crate) fn of_next_supervisor() -> Self {
         Self::new(None, Start::Always)
     }
 
-    /// About the supervisor that must end all teams: the one that runs, or, when it was killed and left teams that are
-    /// up, the next one, which adopts their workers. `None` when there is nothing to stop.
+    /// A session with the supervisor that is to stop all teams. When teams are up, a supervisor is started if none
+    /// runs: one that was killed leaves workers behind, and only the next supervisor can adopt and stop them. `None`
+    /// when there is nothing to stop.
     ///
     /// # Errors
-    /// One lives and does not answer.
+    /// The supervisor runs and does not answer.
     pub(crate) async fn of_supervisor_to_stop() -> Result<Option<Self>, Failure> {
         match prepared_directories()?.has_teams_up() {
             true => Ok(Some(Self::of_next_supervisor())),
@@ -138,32 +139,32 @@ impl Session {
         }
     }
 
-    /// For a program that shows the team: a stop of the supervisor ends the program, which must not start the next
-    /// supervisor with a look that happened to be under way.
+    /// For live views: when the supervisor is stopped, calls fail and the view ends. Otherwise a refresh that is in
+    /// flight at that moment would start the next supervisor.
     pub(crate) fn ending_with_supervisor(mut self) -> Self {
         self.on_stop = OnStop::End;
         self
     }
 
-    /// The same team over a connection of its own, so that one can wait while the other listens.
-    pub(crate) fn another(&self) -> Self {
+    /// A session for the same team with a separate connection, so that one can wait while the other one is used.
+    pub(crate) fn separate(&self) -> Self {
         Self {
             on_stop: self.on_stop,
             ..Self::new(self.team.clone(), self.start)
         }
     }
 
-    /// A call that changes something.
+    /// Makes a call that changes something; repeats it safely after a lost connection.
     pub(crate) async fn call<M: Method>(&mut self, args: M::Args) -> Result<M::Answer, Failure> {
         self.perform::<M>(args, Some(random()), self.on_stop).await
     }
 
-    /// A call that only reads.
-    pub(crate) async fn ask<M: Method>(&mut self, args: M::Args) -> Result<M::Answer, Failure> {
+    /// Makes a call that only reads.
+    pub(crate) async fn query<M: Method>(&mut self, args: M::Args) -> Result<M::Answer, Failure> {
         self.perform::<M>(args, None, self.on_stop).await
     }
 
-    /// A call that is answered when something has come about, which may take hours.
+    /// Makes a call that is answered when an event occurs, which may take hours.
     pub(crate) async fn wait_for<M: Method>(
         &mut self,
         args: M::Args,
@@ -183,74 +184,76 @@ impl Session {
             args,
         };
         if rpc::request::<M>(0, &call).len() > FRAME_MAX {
-            let message = "what would be sent to the supervisor is larger than 1 MiB";
+            let message = "cannot send the request to the supervisor: it is larger than 1 MiB";
             return Err(Failure::of(ErrorCode::FrameTooLarge, message));
         }
-        // Since when supervisors go away under this call, one after the other.
-        let mut lost: Option<Instant> = None;
+        // The time of the first lost connection in a crash loop.
+        let mut first_loss: Option<Instant> = None;
         loop {
             let began = Instant::now();
             let may_start = self.start != Start::Never;
             let failure = match self.connected().await {
                 Ok(connection) => match connection.client.call::<M>(&call).await {
                     Err(error @ CallError::Disconnected) => {
-                        let last_words = self.closed().await;
-                        may_resume(last_words, on_stop)?;
+                        let goodbye = self.closed().await;
+                        may_reconnect(goodbye, on_stop)?;
                         if began.elapsed() > SETTLED_AFTER {
-                            lost = None;
+                            first_loss = None;
                         }
                         error.into()
                     }
                     outcome => return Ok(outcome?),
                 },
-                // The next one was killed while it started.
+                // The next supervisor was killed while it started.
                 Err(failure)
-                    if lost.is_some() && may_start && failure.exit() == ExitCode::Unreachable =>
+                    if first_loss.is_some()
+                        && may_start
+                        && failure.exit() == ExitCode::Unreachable =>
                 {
                     failure
                 }
                 Err(failure) => return Err(failure),
             };
-            if lost.get_or_insert_with(Instant::now).elapsed() >= REPEAT_LIMIT {
+            if first_loss.get_or_insert_with(Instant::now).elapsed() >= REPEAT_LIMIT {
                 return Err(failure);
             }
             tokio::time::sleep(REPEAT_PAUSE).await;
         }
     }
 
-    /// The whole board, page by page.
+    /// All tasks of the board, read page by page.
     pub(crate) async fn board(&mut self) -> Result<Vec<TaskView>, Failure> {
         let mut tasks = Vec::new();
-        let mut wanted = Some(ListTasks::default());
-        while let Some(list) = wanted {
-            let page = self.ask::<TaskList>(list).await?;
-            wanted = page.next();
+        let mut next_page = Some(ListTasks::default());
+        while let Some(list) = next_page {
+            let page = self.query::<TaskList>(list).await?;
+            next_page = page.next();
             tasks.extend(page.tasks);
         }
         Ok(tasks)
     }
 
-    /// What the supervisor said of itself.
+    /// The supervisor's answer to `initialize`.
     pub(crate) async fn supervisor(&mut self) -> Result<Initialized, Failure> {
         Ok(self.connected().await?.client.initialized().clone())
     }
 
-    /// Waits until the supervisor has closed the connection, and tells its last words.
+    /// Waits until the supervisor has closed the connection; returns its goodbye notification, if it sent one.
     pub(crate) async fn closed(&mut self) -> Option<Goodbye> {
         let mut connection = self.connection.take()?;
-        let mut last_words = None;
+        let mut last_goodbye = None;
         while let Some(arrival) = connection.incoming.next().await {
-            last_words = goodbye(&arrival).or(last_words);
+            last_goodbye = goodbye(&arrival).or(last_goodbye);
         }
-        last_words
+        last_goodbye
     }
 
     async fn connected(&mut self) -> Result<&mut Connection, Failure> {
-        // Not `get_or_insert_with`: connecting waits.
+        // `get_or_insert_with` cannot await.
         if self.connection.is_none() {
             self.connection = Some(self.connect().await?);
         }
-        Ok(self.connection.as_mut().expect("it was just put there"))
+        Ok(self.connection.as_mut().expect("set above"))
     }
 
     async fn connect(&self) -> Result<Connection, Failure> {
@@ -260,10 +263,7 @@ impl Session {
             return running.ok_or_else(no_supervisor);
         }
         if self.start == Start::IfTeams && !is_running(&directories)? && !has_teams(&directories)? {
-            let refusal = Refusal::new(
-                ErrorCode::UnknownTeam,
-                "there is no team on this machine yet",
-            );
+            let refusal = Refusal::new(ErrorCode::UnknownTeam, "no team exists on this machine");
             return Err(refusal.hint("start one with: agent-team up").into());
         }
         let initialize = Initialize::client(&self.client);
@@ -280,7 +280,7 @@ impl Session {
         }
         match daemon::connect(directories, &Initialize::client(&self.client)).await {
             Ok((client, incoming)) => Ok(Some(Connection { client, incoming })),
-            // It may have ended between the two looks.
+            // The supervisor may have exited between the check and the connection.
             Err(ConnectOrStartError::Connect(
                 ConnectError::Unreachable { .. } | ConnectError::Ended,
             )) if !is_running(directories)? => Ok(None),
@@ -298,15 +298,15 @@ fn goodbye(arrival: &Arrival) -> Option<Goodbye> {
     }
 }
 
-/// Whether a connection that ended like this is to be replaced by another one.
-fn may_resume(last_words: Option<Goodbye>, on_stop: OnStop) -> Result<(), Failure> {
-    let Some(Goodbye { reason, error }) = last_words else {
+/// Returns an error when the goodbye notification of a closed connection forbids a new one.
+fn may_reconnect(last_goodbye: Option<Goodbye>, on_stop: OnStop) -> Result<(), Failure> {
+    let Some(Goodbye { reason, error }) = last_goodbye else {
         return Ok(());
     };
     match (reason, error) {
         (GoodbyeReason::Stopped, _) if on_stop == OnStop::End => {
             let failure = error::unreachable("the supervisor was stopped");
-            Err(failure.hint("the next command starts it again"))
+            Err(failure.hint("the next command starts it"))
         }
         (GoodbyeReason::Closed, Some(refusal)) if refusal.code != ErrorCode::SlowConsumer => {
             Err(refusal.into())
@@ -318,7 +318,7 @@ fn may_resume(last_words: Option<Goodbye>, on_stop: OnStop) -> Result<(), Failur
 /// 128 random bits.
 fn random() -> String {
     let mut bits = [0; 16];
-    getrandom::fill(&mut bits).expect("the system has randomness");
+    getrandom::fill(&mut bits).expect("the system provides random bytes");
     format!("{:032x}", u128::from_ne_bytes(bits))
 }
 
@@ -330,7 +330,7 @@ fn prepared_directories() -> Result<Directories, Failure> {
 
 fn find(directories: &Directories) -> Result<Option<PathBuf>, Failure> {
     daemon::find(directories)
-        .map_err(|error| Failure::io("the supervisor's lock cannot be read", &error))
+        .map_err(|error| Failure::io("cannot read the lock file of the supervisor", &error))
 }
 
 fn is_running(directories: &Directories) -> Result<bool, Failure> {
@@ -340,11 +340,11 @@ fn is_running(directories: &Directories) -> Result<bool, Failure> {
 fn has_teams(directories: &Directories) -> Result<bool, Failure> {
     let teams = directories.teams();
     let mut entries = std::fs::read_dir(&teams)
-        .map_err(|error| Failure::io(format!("{} cannot be read", teams.display()), &error))?;
+        .map_err(|error| Failure::io(format!("cannot read {}", teams.display()), &error))?;
     Ok(entries.next().is_some())
 }
 
-/// What a verb about the running supervisor ends with when there is none.
+/// The error of a verb that needs a running supervisor.
 pub(crate) fn no_supervisor() -> Failure {
     let failure = Failure::new(
         "unreachable",
@@ -354,13 +354,13 @@ pub(crate) fn no_supervisor() -> Failure {
     failure.hint("the next command that needs it starts it")
 }
 
-/// Canonical, so that it compares with a project's.
+/// The canonical current directory, which compares equal to a project's path.
 pub(crate) fn current_directory() -> Result<PathBuf, Failure> {
     let here = std::env::current_dir().and_then(|here| here.canonicalize());
-    here.map_err(|error| Failure::io("the current directory cannot be found", &error))
+    here.map_err(|error| Failure::io("cannot find the current directory", &error))
 }
 
-/// What the supervisor needs to know of this terminal.
+/// The properties of this terminal that the supervisor needs for placement.
 pub(crate) fn caller_terminal() -> CallerTerminal {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     CallerTerminal {
@@ -372,9 +372,9 @@ pub(crate) fn caller_terminal() -> CallerTerminal {
     }
 }
 
-/// Within tmux and over ssh too: the variables of the terminal around them are inherited, or passed on.
+/// iTerm2 around this process, if any. Also found inside tmux and over ssh, which pass on its variables.
 fn caller_iterm(variable: &impl Fn(&str) -> Option<String>) -> Option<Box<CallerIterm>> {
-    let is = |name, value: &str| variable(name).is_some_and(|is| is == value);
+    let is = |name, expected: &str| variable(name).is_some_and(|value| value == expected);
     let session = variable("ITERM_SESSION_ID");
     let inside =
         session.is_some() || is("TERM_PROGRAM", "iTerm.app") || is("LC_TERMINAL", "iTerm2");
@@ -390,12 +390,12 @@ fn caller_iterm(variable: &impl Fn(&str) -> Option<String>) -> Option<Box<Caller
     })
 }
 
-/// Whether a person can be shown a terminal program here.
+/// Whether stdin and stdout are a terminal, so that a terminal program can run.
 pub(crate) fn is_terminal() -> bool {
     terminal::is_terminal(std::io::stdin()) && terminal::is_terminal(std::io::stdout())
 }
 
-/// Variables that belong to this process or its pane and not to the members.
+/// Variables that describe this process or its pane and must not reach the members.
 const NOT_PASSED_ON: [&str; 7] = [
     "TMUX",
     "TMUX_PANE",
@@ -406,7 +406,8 @@ const NOT_PASSED_ON: [&str; 7] = [
     READY_FD,
 ];
 
-/// The members' environment: ours, and the names of the variables that are not text and so cannot be passed on.
+/// The environment of this process for the members, and the names of the variables that are not UTF-8 and cannot be
+/// passed.
 pub(crate) fn environment() -> (BTreeMap<String, String>, Vec<String>) {
     let (mut environment, mut lost) = (BTreeMap::new(), Vec::new());
     for (name, value) in std::env::vars_os() {

@@ -1,7 +1,7 @@
-//! The terminal of a person who watches: bytes to it, keys from it, and back as it was, whatever ends the program. Used by
-//! the full-screen view and by the one that goes into the scrollback.
+//! The user's terminal in raw mode: writes bytes, reads keys, and restores the terminal on every exit, also after a
+//! panic. Used by the full-screen view (`top`) and by the single-terminal view.
 //!
-//! Bytes are written without blocking: a terminal that takes nothing holds up neither keys nor signals.
+//! Writes do not block: a terminal that accepts no output delays neither keys nor signals.
 
 use std::io::{self, Write};
 use std::sync::{Mutex, PoisonError};
@@ -11,120 +11,126 @@ use agent_team_system::terminal::{RawMode, Tty};
 use agent_team_terminal_ui::keys::{Key, REST_OF_KEY, Reader};
 use anstream::AutoStream;
 
-/// What a terminal is that does not say.
-const SIZE: (u16, u16) = (80, 24);
+/// The size of a terminal that reports none.
+const DEFAULT_SIZE: (u16, u16) = (80, 24);
 
-/// How long the last bytes may take.
-const LEAVING: Duration = Duration::from_millis(500);
+/// Timeout for the last write before the view ends.
+const LAST_WRITE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// The terminal that is taken now, to be put back by whoever comes first: its modes, and what ends the view.
-static TAKEN: Mutex<Option<(RawMode, &'static [u8])>> = Mutex::new(None);
+/// The saved modes of the terminal in raw mode and the bytes that end the view. Global, because the panic hook must
+/// restore the terminal too; `take` makes sure that it is restored once.
+static ACTIVE: Mutex<Option<(RawMode, &'static [u8])>> = Mutex::new(None);
 
-/// Puts the terminal back as it was, if it is taken.
+/// Restores the terminal if it is in raw mode.
 pub(crate) fn restore() {
-    let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((modes, end)) = taken.take() {
+    let mut active = ACTIVE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((modes, end)) = active.take() {
         let mut stdout = io::stdout();
-        // A terminal that is gone needs nothing.
+        // A closed terminal needs no restoring.
         let _gone = stdout.write_all(end).and_then(|()| stdout.flush());
         drop(modes);
     }
 }
 
-/// Whether colours are wanted on stdout.
+/// Whether stdout gets colours.
 pub(crate) fn has_colours() -> bool {
     AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never
 }
 
 #[derive(Debug)]
-pub(crate) enum Happened {
-    /// At once.
-    Typed(Vec<Key>),
-    /// All that was to be written is.
+pub(crate) enum TerminalEvent {
+    /// The keys of one read.
+    Keys(Vec<Key>),
+    /// All pending output was written.
     Written,
-    Gone,
+    /// The terminal was closed.
+    Closed,
 }
 
-/// See the module. Dropping it restores the terminal.
+/// The terminal in raw mode. Dropping it restores the terminal.
 #[derive(Debug)]
 pub(crate) struct Terminal {
     tty: Tty,
-    typed: Reader,
-    /// On their way there.
-    bytes: Vec<u8>,
+    keys: Reader,
+    /// Output that is not written yet.
+    pending: Vec<u8>,
 }
 
 impl Terminal {
-    /// Takes the terminal: `begin` is written to it first, and `end` when it is given back. Must be called within a
-    /// tokio runtime, and by one at a time.
+    /// Enters raw mode. Writes `begin` first, and `end` when the terminal is restored. Must be called within a tokio
+    /// runtime; only one instance may exist at a time.
     pub(crate) fn enter(begin: &[u8], end: &'static [u8]) -> io::Result<Self> {
         let tty = Tty::open()?;
         let modes = RawMode::enter(io::stdin())?;
-        *TAKEN.lock().unwrap_or_else(PoisonError::into_inner) = Some((modes, end));
+        *ACTIVE.lock().unwrap_or_else(PoisonError::into_inner) = Some((modes, end));
         Ok(Self {
             tty,
-            typed: Reader::default(),
-            bytes: begin.to_vec(),
+            keys: Reader::default(),
+            pending: begin.to_vec(),
         })
     }
 
     /// Columns and rows.
     pub(crate) fn size(&self) -> (u16, u16) {
-        self.tty.size().unwrap_or(SIZE)
+        self.tty.size().unwrap_or(DEFAULT_SIZE)
     }
 
     pub(crate) fn is_written(&self) -> bool {
-        self.bytes.is_empty()
+        self.pending.is_empty()
     }
 
     pub(crate) fn write(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
+        self.pending.extend_from_slice(bytes);
     }
 
-    /// Writes on, and hears what is typed. Safe to cancel.
-    pub(crate) async fn next(&mut self) -> Happened {
-        let Self { tty, typed, bytes } = self;
-        let writes = !bytes.is_empty();
+    /// Writes pending output and reads keys. Cancellation-safe.
+    pub(crate) async fn next(&mut self) -> TerminalEvent {
+        let Self { tty, keys, pending } = self;
+        let has_output = !pending.is_empty();
         tokio::select! {
             biased;
-            keys = read(tty, typed) => keys.map_or(Happened::Gone, Happened::Typed),
-            written = write(tty, bytes), if writes => {
-                written.map_or(Happened::Gone, |()| Happened::Written)
+            keys = read(tty, keys) => keys.map_or(TerminalEvent::Closed, TerminalEvent::Keys),
+            written = write(tty, pending), if has_output => {
+                written.map_or(TerminalEvent::Closed, |()| TerminalEvent::Written)
             }
         }
     }
 
-    /// Writes these last, and what is still on its way before them.
+    /// Writes pending output and then `last`.
     pub(crate) async fn leave(mut self, last: &[u8]) {
         self.write(last);
-        let Self { tty, bytes, .. } = &mut self;
-        // Who leaves does not wait for a terminal that takes nothing.
-        let _late = tokio::time::timeout(LEAVING, write(tty, bytes)).await;
+        let Self { tty, pending, .. } = &mut self;
+        // Exit also when the terminal accepts no output.
+        let _late = tokio::time::timeout(LAST_WRITE_TIMEOUT, write(tty, pending)).await;
     }
 }
 
-/// Returns when all of it is on the terminal. Cancelled, it goes on from there with the next call.
-async fn write(tty: &Tty, bytes: &mut Vec<u8>) -> io::Result<()> {
-    while !bytes.is_empty() {
-        let written = tty.write(bytes).await?;
-        bytes.drain(..written);
+/// Returns when all pending output is written. Written bytes are removed from `pending`, so after a cancellation the
+/// next call continues.
+async fn write(tty: &Tty, pending: &mut Vec<u8>) -> io::Result<()> {
+    while !pending.is_empty() {
+        let written = tty.write(pending).await?;
+        pending.drain(..written);
     }
     Ok(())
 }
 
-/// What was typed at once; `None` when the terminal has gone. Safe to cancel.
-async fn read(tty: &Tty, typed: &mut Reader) -> Option<Vec<Key>> {
+/// Returns the keys of one read; `None` when the terminal is closed. Cancellation-safe.
+///
+/// An escape byte may be the Escape key or the start of a sequence. When the reader holds such an unfinished sequence,
+/// it is settled as a key after [`REST_OF_KEY`] without further bytes.
+async fn read(tty: &Tty, reader: &mut Reader) -> Option<Vec<Key>> {
     let mut buffer = [0; 4096];
     loop {
-        let read = if typed.is_unsettled() {
+        let read = if reader.is_unsettled() {
             tokio::time::timeout(REST_OF_KEY, tty.read(&mut buffer)).await
         } else {
             Ok(tty.read(&mut buffer).await)
         };
         let keys = match read {
             Ok(Ok(0) | Err(_)) => return None,
-            Ok(Ok(read)) => typed.read(&buffer[..read]),
-            Err(_elapsed) => typed.settle(),
+            Ok(Ok(read)) => reader.read(&buffer[..read]),
+            Err(_elapsed) => reader.settle(),
         };
         if !keys.is_empty() {
             return Some(keys);
@@ -145,15 +151,15 @@ mod tests {
 
     use super::*;
 
-    /// Set for the program that this test is a second time, on a terminal.
+    /// Set when this test runs itself as a child process on a terminal.
     const PANICS: &str = "AGENT_TEAM_TEST_PANICS";
 
     #[tokio::test]
-    async fn a_panic_puts_the_terminal_back_before_it_is_told_of() {
+    async fn a_panic_restores_the_terminal_before_its_message() {
         if std::env::var_os(PANICS).is_some() {
             std::panic::set_hook(Box::new(|_| {
                 restore();
-                let _told = io::stdout().write_all(b"told\n");
+                let _printed = io::stdout().write_all(b"panicked\n");
             }));
             let _terminal = Terminal::enter(b"\x1b[?1049h", b"\x1b[?1049l").unwrap();
             panic!("on purpose");
@@ -176,8 +182,10 @@ mod tests {
         }
         assert!(!child.wait().await.unwrap().success());
         let seen = String::from_utf8_lossy(&seen);
-        let (_, after) = seen.split_once("\u{1b}[?1049l").expect("it is left");
-        // The terminal makes lines of its own again.
-        assert!(after.contains("told\r\n"), "{seen:?}");
+        let (_, after) = seen
+            .split_once("\u{1b}[?1049l")
+            .expect("the end sequence was written");
+        // Outside raw mode the terminal writes a carriage return before the newline.
+        assert!(after.contains("panicked\r\n"), "{seen:?}");
     }
 }

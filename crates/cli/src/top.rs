@@ -1,21 +1,21 @@
-//! `agent-team top`: a full-screen view of one team, as one more client of the supervisor. Called by the verb.
+//! `agent-team top`: the full-screen view of one team, a client of the supervisor. Called by the verb.
 //!
 //! ```text
-//!   terminal.rs  frames on the terminal                  state.rs     what is shown (pure)
-//!   calls.rs     what is asked of the supervisor        press.rs     what keys do to it (pure)
-//!   draw.rs      one frame of the state (pure)          question.rs  an open request and its guard (pure)
-//!   wrap.rs      lines to columns (pure)                stale.rs     what events make out of date (pure)
+//!   screen.rs    writes frames to the terminal           state.rs     the state of the view (pure)
+//!   calls.rs     calls to the supervisor                 keys.rs      key handling (pure)
+//!   draw.rs      draws one frame of the state (pure)     question.rs  an open request and its guard (pure)
+//!   wrap.rs      wraps lines to columns (pure)           stale.rs     the data that events outdate (pure)
 //! ```
-//! It looks when events tell that there is something to see, never by the clock; the clock moves ages alone. A frame
-//! is made when something changed, and no sooner than 50 ms after the one before.
+//! This file is the event loop. It reads data again when an event outdates it, never periodically; timers only advance
+//! the displayed ages. It draws when the state has changed, at most once per 50 ms.
 
 mod calls;
 mod draw;
-mod press;
+mod keys;
 mod question;
+mod screen;
 mod stale;
 mod state;
-mod terminal;
 #[cfg(test)]
 mod tests;
 mod wrap;
@@ -33,116 +33,118 @@ use serde::Serialize;
 use tokio::task::JoinSet;
 
 use self::draw::{Drawn, Palette, draw};
-use self::state::{Act, Deed, Seen, Top};
-use self::terminal::Screen;
+use self::screen::Screen;
+use self::state::{Action, Effect, Refresh, Top};
 use crate::args::Global;
 use crate::error::Failure;
 use crate::log::Log;
 use crate::session::{Session, Step, Subscription, caller_terminal};
-use crate::terminal::{Happened, has_colours};
+use crate::terminal::{TerminalEvent, has_colours};
 use crate::verb::audit::Decisions;
 
-/// Between two frames, at least.
-const FRAME: Duration = Duration::from_millis(50);
+/// Minimum time between two frames.
+const FRAME_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Between two looks, at least: what happens meanwhile is seen by one.
-const LOOK: Duration = Duration::from_millis(100);
+/// Minimum time between two reads of the team: one read covers all events in between.
+const REFRESH_INTERVAL: Duration = Duration::from_millis(100);
 
-/// In which a deed reaches the supervisor, which then does it also without us.
-const LEAVING: Duration = Duration::from_secs(1);
+/// How long the program waits at its end for unfinished actions. The supervisor completes a received action without
+/// this client.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Bytes of a member's log that are shown when it is selected.
-const TAIL: u64 = 64 << 10;
+/// Bytes of a member's log that are read when it is selected.
+const LOG_TAIL: u64 = 64 << 10;
 
-/// What came of something that was asked.
-enum Answer {
-    /// With the session that asked, for the next look.
-    Looked(Session, Result<Box<Seen>, Failure>),
-    Followed(MemberName, Result<(Log, String), Failure>),
-    /// What was decided so far, to be read on from.
-    Decided(Box<Decisions>, Result<(), Failure>),
-    Done(Result<String, Failure>),
+/// The result of a background call.
+enum CallResult {
+    /// With the session of the call, for the next refresh.
+    Refreshed(Session, Result<Box<Refresh>, Failure>),
+    LogOpened(MemberName, Result<(Log, String), Failure>),
+    /// With the decisions read so far; the next read continues from them.
+    DecisionsRead(Box<Decisions>, Result<(), Failure>),
+    ActionDone(Result<String, Failure>),
 }
 
-/// What is shown, and all that is under way for it.
-struct Watch {
+/// The state of the view and its background calls.
+struct EventLoop {
     top: Top,
     palette: Palette,
-    /// Whom questions are asked through that change nothing; `None` while one is asked.
-    looks: Option<Session>,
-    next_look: Instant,
-    /// `None` while they are read.
+    /// The session for reads; `None` while a read is in flight.
+    refresh_session: Option<Session>,
+    next_refresh: Instant,
+    /// `None` while a read of decisions is in flight.
     decisions: Option<Box<Decisions>>,
     next_frame: Instant,
-    answers: JoinSet<Answer>,
-    /// Whose log is read, or being opened.
+    calls: JoinSet<CallResult>,
+    /// The member whose output is shown, with its log once it is open.
     followed: Option<(MemberName, Option<Log>)>,
-    /// Deeds that are not done yet.
-    deeds: usize,
-    /// A frame is on its way to the terminal.
+    /// Number of actions in flight.
+    pending_actions: usize,
+    /// The frame that is being written to the terminal.
     drawn: Option<Drawn>,
 }
 
-/// What ends the view, or interrupts it.
+/// Why the view released the terminal.
 enum Left {
-    With(ExitCode),
-    /// For this program, which has the terminal as long as it runs.
-    For(AttachAnswer),
+    Exit(ExitCode),
+    /// To run this program, which uses the terminal until it exits.
+    RunProgram(AttachAnswer),
 }
 
-/// Shows the team until the person leaves.
+/// Shows the team until the user quits.
 ///
 /// # Errors
-/// There is no such team, or the supervisor is stopped.
+/// The team does not exist, or the supervisor was stopped.
 pub(crate) async fn run(global: &Global) -> Result<ExitCode, Failure> {
-    let io = |error| Failure::io("the terminal cannot be used", &error);
+    let io = |error| Failure::io("cannot use the terminal", &error);
     let mut session = Session::of_team(global)?.ending_with_supervisor();
     let mut signals =
-        Signals::install().map_err(|error| Failure::io("signals cannot be heard", &error))?;
+        Signals::install().map_err(|error| Failure::io("cannot listen for signals", &error))?;
     let palette = Palette {
         colours: has_colours(),
     };
-    let mut watch = Watch::new(&mut session, palette).await?;
+    let mut view = EventLoop::new(&mut session, palette).await?;
     loop {
         let mut events =
-            Subscription::new(session.another(), watch.top.team.revision, true).await?;
+            Subscription::new(session.separate(), view.top.team.revision, true).await?;
         let mut screen = Screen::enter().map_err(io)?;
-        let left = watch.show(&mut session, &mut signals, &mut events, &mut screen);
+        let left = view.show(&mut session, &mut signals, &mut events, &mut screen);
         let left = left.await?;
-        // Nobody reads events while another program has the terminal.
+        // Close the subscription: nothing reads its events while another program has the terminal, and the supervisor
+        // drops a client that does not read.
         drop((screen, events));
         match left {
-            Left::With(code) => {
-                watch.finish().await?;
+            Left::Exit(code) => {
+                view.finish_actions().await?;
                 return Ok(code);
             }
-            Left::For(attach) => {
-                if let Err(failure) = become_it_for_a_while(attach) {
-                    watch.top.failed(failure.sentence());
+            Left::RunProgram(attach) => {
+                if let Err(failure) = run_viewer(attach) {
+                    view.top.set_error(failure.one_line());
                 }
-                let seen = calls::look(&mut session, stale::Stale::all(), 0).await?;
-                watch.top.seen(seen, Instant::now());
-                watch.top.more_output = true;
+                let refresh = calls::refresh(&mut session, stale::Stale::all(), 0).await?;
+                view.top.on_refresh(refresh, Instant::now());
+                view.top.more_output = true;
             }
         }
     }
 }
 
-/// One frame as text, for a pipe or a test.
+/// Draws one frame as text, for `--once`.
 ///
 /// # Errors
 /// As [`run`].
 pub(crate) async fn once(global: &Global, columns: u16, rows: u16) -> Result<String, Failure> {
     let mut session = Session::of_team(global)?;
     let palette = Palette { colours: false };
-    let mut watch = Watch::new(&mut session, palette).await?;
-    if let Some(member) = watch.top.selected().cloned() {
+    let mut view = EventLoop::new(&mut session, palette).await?;
+    if let Some(member) = view.top.selected().cloned() {
         let path = calls::log_of(&mut session, member).await?;
-        let (_, text) = Log::tail(path, TAIL)?;
-        watch.top.printed(&text);
+        let (_, text) = Log::tail(path, LOG_TAIL)?;
+        view.top.append_output(&text);
     }
     Ok(draw::text(
-        &watch.top,
+        &view.top,
         palette,
         (columns, rows),
         Instant::now(),
@@ -150,9 +152,9 @@ pub(crate) async fn once(global: &Global, columns: u16, rows: u16) -> Result<Str
     ))
 }
 
-/// The contents of the screen as data, for `--json`.
+/// The data of the view, for `--json`.
 #[derive(Debug, Serialize)]
-pub(crate) struct Document {
+pub(crate) struct Snapshot {
     team: TeamView,
     tasks: Vec<TaskView>,
     /// Pending, oldest first.
@@ -161,22 +163,23 @@ pub(crate) struct Document {
     messages: Vec<MessageView>,
 }
 
-/// Reads everything that the screen shows, once.
+/// Reads the data of the view once.
 ///
 /// # Errors
 /// As [`run`].
-pub(crate) async fn document(global: &Global) -> Result<Document, Failure> {
+pub(crate) async fn snapshot(global: &Global) -> Result<Snapshot, Failure> {
     let mut session = Session::of_team(global)?;
-    let seen = calls::look(&mut session, stale::Stale::all(), 0).await?;
-    Ok(Document {
-        team: seen.team,
-        tasks: seen.tasks,
-        requests: seen.requests.unwrap_or_default(),
-        messages: seen.messages.unwrap_or_default(),
+    let refresh = calls::refresh(&mut session, stale::Stale::all(), 0).await?;
+    Ok(Snapshot {
+        team: refresh.team,
+        tasks: refresh.tasks,
+        requests: refresh.requests.unwrap_or_default(),
+        messages: refresh.messages.unwrap_or_default(),
     })
 }
 
-fn become_it_for_a_while(attach: AttachAnswer) -> Result<(), Failure> {
+/// Runs the program that shows a pane and waits for its exit.
+fn run_viewer(attach: AttachAnswer) -> Result<(), Failure> {
     let AttachAnswer { argv, unset } = attach;
     let Some((program, arguments)) = argv.split_first() else {
         return Ok(());
@@ -186,29 +189,30 @@ fn become_it_for_a_while(attach: AttachAnswer) -> Result<(), Failure> {
     for variable in unset {
         command.env_remove(variable);
     }
-    let ran = command.status();
-    ran.map(drop)
-        .map_err(|error| Failure::io(format!("{program} cannot be run"), &error))
+    let status = command.status();
+    status
+        .map(drop)
+        .map_err(|error| Failure::io(format!("cannot run {program}"), &error))
 }
 
-impl Watch {
-    /// Everything is looked at once before anything is shown.
+impl EventLoop {
+    /// Reads all data before the first frame.
     async fn new(session: &mut Session, palette: Palette) -> Result<Self, Failure> {
         let now = Instant::now();
-        let team = session.ask::<TeamShow>(Nothing {}).await?;
+        let team = session.query::<TeamShow>(Nothing {}).await?;
         let mut top = Top::new(team, now);
         let stale = std::mem::take(&mut top.stale);
-        top.seen(calls::look(session, stale, 0).await?, now);
+        top.on_refresh(calls::refresh(session, stale, 0).await?, now);
         Ok(Self {
             top,
             palette,
-            looks: Some(session.another()),
-            next_look: now,
+            refresh_session: Some(session.separate()),
+            next_refresh: now,
             decisions: Some(Box::default()),
             next_frame: now,
-            answers: JoinSet::new(),
+            calls: JoinSet::new(),
             followed: None,
-            deeds: 0,
+            pending_actions: 0,
             drawn: None,
         })
     }
@@ -220,47 +224,47 @@ impl Watch {
         events: &mut Subscription,
         screen: &mut Screen,
     ) -> Result<Left, Failure> {
-        let io = |error| Failure::io("the terminal cannot be used", &error);
-        self.top.resized();
+        let io = |error| Failure::io("cannot use the terminal", &error);
+        self.top.on_resize();
         self.drawn = None;
         loop {
             let now = Instant::now();
-            self.follow(session);
-            self.look(session, now);
+            self.follow_selected(session);
+            self.start_reads(session, now);
             if self.top.changed && now >= self.next_frame && screen.is_written() {
                 self.draw(screen, now).map_err(io)?;
             }
-            let wake = self.wakes_at(now, screen);
+            let wake = self.next_wake(now, screen);
             tokio::select! {
                 biased;
                 signal = signals.next() => match signal {
-                    SignalEvent::WindowChanged => self.top.resized(),
+                    SignalEvent::WindowChanged => self.top.on_resize(),
                     SignalEvent::Info => {}
-                    SignalEvent::Interrupt => return Ok(Left::With(ExitCode::from(130))),
-                    SignalEvent::Hangup => return Ok(Left::With(ExitCode::from(129))),
-                    SignalEvent::Shutdown => return Ok(Left::With(ExitCode::from(143))),
+                    SignalEvent::Interrupt => return Ok(Left::Exit(ExitCode::from(130))),
+                    SignalEvent::Hangup => return Ok(Left::Exit(ExitCode::from(129))),
+                    SignalEvent::Shutdown => return Ok(Left::Exit(ExitCode::from(143))),
                 },
-                happened = screen.next() => match happened {
-                    Happened::Typed(keys) => {
-                        for act in self.top.press(&keys, Instant::now()) {
-                            if let Some(left) = self.act(session, act).await {
+                event = screen.next() => match event {
+                    TerminalEvent::Keys(keys) => {
+                        for effect in self.top.on_keys(&keys, Instant::now()) {
+                            if let Some(left) = self.run_effect(session, effect).await {
                                 return Ok(left);
                             }
                         }
                     }
-                    Happened::Written => if let Some(drawn) = self.drawn.take() {
-                        self.top.was_shown(drawn.scrolls, drawn.question, Instant::now());
+                    TerminalEvent::Written => if let Some(drawn) = self.drawn.take() {
+                        self.top.on_frame_shown(drawn.scrolls, drawn.question, Instant::now());
                     },
-                    Happened::Gone => return Ok(Left::With(ExitCode::from(129))),
+                    TerminalEvent::Closed => return Ok(Left::Exit(ExitCode::from(129))),
                 },
-                Some(answer) = self.answers.join_next() => match answer {
-                    Ok(answer) => self.answered(answer),
+                Some(result) = self.calls.join_next() => match result {
+                    Ok(result) => self.on_call_result(result),
                     Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
                 },
                 step = events.step() => match step? {
-                    Step::Told(notice) => self.top.heard(&notice),
-                    Step::Lost => self.top.lost(true),
-                    Step::Resumed => self.top.lost(false),
+                    Step::Notice(notice) => self.top.on_notice(&notice),
+                    Step::Lost => self.top.set_disconnected(true),
+                    Step::Resumed => self.top.set_disconnected(false),
                 },
                 () = tokio::time::sleep_until(wake.into()) => {
                     self.top.changed |= self.top.next_age(now).is_some_and(|next| Instant::now() >= now + next);
@@ -269,17 +273,18 @@ impl Watch {
         }
     }
 
-    /// When there is something to do by the clock.
-    fn wakes_at(&self, now: Instant, screen: &Screen) -> Instant {
+    /// The time of the next timer: a frame, a read, or a change of a displayed age.
+    fn next_wake(&self, now: Instant, screen: &Screen) -> Instant {
         let frame = (self.top.changed && screen.is_written()).then_some(self.next_frame);
-        let look = (self.looks.is_some() && self.wants_look()).then_some(self.next_look);
+        let refresh =
+            (self.refresh_session.is_some() && self.needs_read()).then_some(self.next_refresh);
         let age = self.top.next_age(now).map(|next| now + next);
-        let soonest = [frame, look, age].into_iter().flatten().min();
-        // Nobody is there: a day is as good as never.
-        soonest.unwrap_or(now + Duration::from_secs(86_400))
+        let earliest = [frame, refresh, age].into_iter().flatten().min();
+        // No timer is pending: sleep until an event arrives. `sleep_until` needs some deadline, so take a day.
+        earliest.unwrap_or(now + Duration::from_secs(86_400))
     }
 
-    fn wants_look(&self) -> bool {
+    fn needs_read(&self) -> bool {
         !self.top.stale.is_empty() || self.top.more_output || self.top.more_decided
     }
 
@@ -289,116 +294,117 @@ impl Watch {
         screen.draw(|frame| drawn = draw(frame, top, palette, now, clock::wall_ms()))?;
         self.top.changed = false;
         self.drawn = Some(drawn);
-        self.next_frame = now + FRAME;
+        self.next_frame = now + FRAME_INTERVAL;
         Ok(())
     }
 
-    /// Reads the output of whoever is selected now.
-    fn follow(&mut self, session: &Session) {
+    /// Opens the log of the selected member when the selection has changed.
+    fn follow_selected(&mut self, session: &Session) {
         let followed = self.followed.as_ref().map(|(member, _)| member);
         if followed == self.top.selected() {
             return;
         }
         self.followed = self.top.selected().map(|member| (member.clone(), None));
         if let Some(member) = self.top.selected().cloned() {
-            let mut session = session.another();
-            self.answers.spawn(async move {
+            let mut session = session.separate();
+            self.calls.spawn(async move {
                 let path = calls::log_of(&mut session, member.clone()).await;
-                let log = path.and_then(|path| Log::tail(path, TAIL));
-                Answer::Followed(member, log)
+                let log = path.and_then(|path| Log::tail(path, LOG_TAIL));
+                CallResult::LogOpened(member, log)
             });
         }
     }
 
-    /// Reads what was decided since the last time.
+    /// Starts to read the decisions since the last read.
     fn read_decisions(&mut self, session: &Session) {
         if let Some(mut decisions) = self.decisions.take() {
             self.top.more_decided = false;
-            let session = session.another();
-            self.answers.spawn(async move {
+            let session = session.separate();
+            self.calls.spawn(async move {
                 let read = decisions.read_on(session).await;
-                Answer::Decided(decisions, read)
+                CallResult::DecisionsRead(decisions, read)
             });
         }
     }
 
-    /// Looks at what is out of date.
-    fn look(&mut self, session: &Session, now: Instant) {
-        if now < self.next_look || !self.wants_look() {
+    /// Starts to read the outdated data.
+    fn start_reads(&mut self, session: &Session, now: Instant) {
+        if now < self.next_refresh || !self.needs_read() {
             return;
         }
         if std::mem::take(&mut self.top.more_output) {
-            self.read_on();
-            self.next_look = now + LOOK;
+            self.read_log();
+            self.next_refresh = now + REFRESH_INTERVAL;
         }
         if self.top.more_decided {
             self.read_decisions(session);
-            self.next_look = now + LOOK;
+            self.next_refresh = now + REFRESH_INTERVAL;
         }
         if self.top.stale.is_empty() {
             return;
         }
-        if let Some(mut session) = self.looks.take() {
+        if let Some(mut session) = self.refresh_session.take() {
             let stale = std::mem::take(&mut self.top.stale);
             let known = self.top.requests.len();
-            self.next_look = now + LOOK;
-            self.answers.spawn(async move {
-                let seen = calls::look(&mut session, stale, known).await;
-                Answer::Looked(session, seen.map(Box::new))
+            self.next_refresh = now + REFRESH_INTERVAL;
+            self.calls.spawn(async move {
+                let refresh = calls::refresh(&mut session, stale, known).await;
+                CallResult::Refreshed(session, refresh.map(Box::new))
             });
         }
     }
 
-    fn read_on(&mut self) {
+    fn read_log(&mut self) {
         if let Some((_, Some(log))) = &mut self.followed {
             match log.read() {
-                Ok(text) => self.top.printed(&text),
-                Err(failure) => self.top.failed(failure.sentence()),
+                Ok(text) => self.top.append_output(&text),
+                Err(failure) => self.top.set_error(failure.one_line()),
             }
         }
     }
 
-    fn answered(&mut self, answer: Answer) {
-        match answer {
-            Answer::Looked(session, seen) => {
-                self.looks = Some(session);
-                match seen {
-                    Ok(seen) => self.top.seen(*seen, Instant::now()),
-                    Err(failure) => self.top.failed(failure.sentence()),
+    fn on_call_result(&mut self, result: CallResult) {
+        match result {
+            CallResult::Refreshed(session, refresh) => {
+                self.refresh_session = Some(session);
+                match refresh {
+                    Ok(refresh) => self.top.on_refresh(*refresh, Instant::now()),
+                    Err(failure) => self.top.set_error(failure.one_line()),
                 }
             }
-            Answer::Followed(member, read) => match (&mut self.followed, read) {
+            CallResult::LogOpened(member, read) => match (&mut self.followed, read) {
                 (Some((followed, log)), Ok((opened, text))) if *followed == member => {
                     *log = Some(opened);
-                    self.top.printed(&text);
+                    self.top.append_output(&text);
                 }
                 (_, Ok(_)) => {}
-                (_, Err(failure)) => self.top.failed(failure.sentence()),
+                (_, Err(failure)) => self.top.set_error(failure.one_line()),
             },
-            Answer::Decided(decisions, read) => {
+            CallResult::DecisionsRead(decisions, read) => {
                 match read {
                     Ok(()) => self
                         .top
-                        .were_decided(decisions.newest.iter().cloned().collect()),
-                    Err(failure) => self.top.failed(failure.sentence()),
+                        .set_decisions(decisions.newest.iter().cloned().collect()),
+                    Err(failure) => self.top.set_error(failure.one_line()),
                 }
                 self.decisions = Some(decisions);
             }
-            Answer::Done(done) => {
-                self.deeds -= 1;
+            CallResult::ActionDone(done) => {
+                self.pending_actions -= 1;
                 match done {
-                    Ok(said) => self.top.say(said),
-                    Err(failure) => self.top.failed(failure.sentence()),
+                    Ok(text) => self.top.set_status(text),
+                    Err(failure) => self.top.set_error(failure.one_line()),
                 }
             }
         }
     }
 
-    async fn act(&mut self, session: &mut Session, act: Act) -> Option<Left> {
-        match act {
-            Act::Quit => return Some(Left::With(ExitCode::SUCCESS)),
-            Act::Do(deed) => self.perform(session, deed),
-            Act::Attach(member) => {
+    /// Carries out an effect of a key.
+    async fn run_effect(&mut self, session: &mut Session, effect: Effect) -> Option<Left> {
+        match effect {
+            Effect::Quit => return Some(Left::Exit(ExitCode::SUCCESS)),
+            Effect::Perform(action) => self.perform(session, action),
+            Effect::Attach(member) => {
                 let attach = Attach {
                     member: Some(member.clone()),
                     read_only: false,
@@ -406,31 +412,32 @@ impl Watch {
                 };
                 match session.call::<TeamAttach>(attach).await {
                     Ok(answer) if answer.argv.is_empty() => {
-                        self.top.say(format!("you are in the pane of {member}"));
+                        self.top
+                            .set_status(format!("switched to the pane of {member}"));
                     }
-                    Ok(answer) => return Some(Left::For(answer)),
-                    Err(failure) => self.top.failed(failure.sentence()),
+                    Ok(answer) => return Some(Left::RunProgram(answer)),
+                    Err(failure) => self.top.set_error(failure.one_line()),
                 }
             }
         }
         None
     }
 
-    fn perform(&mut self, session: &Session, deed: Deed) {
-        let session = session.another();
-        self.top.say("…".into());
-        self.deeds += 1;
-        self.answers
-            .spawn(async move { Answer::Done(calls::perform(session, deed).await) });
+    fn perform(&mut self, session: &Session, action: Action) {
+        let session = session.separate();
+        self.top.set_status("…".into());
+        self.pending_actions += 1;
+        self.calls
+            .spawn(async move { CallResult::ActionDone(calls::perform(session, action).await) });
     }
 
-    /// Who leaves right after a key still wants what it asked for: waits a moment for that.
-    async fn finish(&mut self) -> Result<(), Failure> {
+    /// Waits for actions in flight: a user who quits right after a key still expects its action.
+    async fn finish_actions(&mut self) -> Result<(), Failure> {
         let rest = async {
-            while self.deeds > 0 {
-                match self.answers.join_next().await {
-                    Some(Ok(Answer::Done(done))) => {
-                        self.deeds -= 1;
+            while self.pending_actions > 0 {
+                match self.calls.join_next().await {
+                    Some(Ok(CallResult::ActionDone(done))) => {
+                        self.pending_actions -= 1;
                         done?;
                     }
                     Some(_) => {}
@@ -439,6 +446,8 @@ impl Watch {
             }
             Ok(())
         };
-        tokio::time::timeout(LEAVING, rest).await.unwrap_or(Ok(()))
+        tokio::time::timeout(EXIT_TIMEOUT, rest)
+            .await
+            .unwrap_or(Ok(()))
     }
 }

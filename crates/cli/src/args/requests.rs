@@ -5,38 +5,38 @@ use clap::{Subcommand, ValueEnum};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum RequestsCommand {
-    /// What waits for a decision
+    /// List pending requests
     List {
-        /// Also what is decided
+        /// Also list decided requests
         #[arg(long)]
         all: bool,
     },
-    /// Print each request as soon as it waits, and each message of a member to you, until interrupted
+    /// Print each new request, and each new message of a member to you, until interrupted
     ///
     /// With --json, `kind` is "request" or "message"; the other fields are those of `requests --json` and
     /// `messages --json`.
     Watch {
-        /// Run by `sh` for each, with the line of --json on standard input and the id in AGENT_TEAM_REQUEST or
+        /// Shell command to run for each, with the --json line on stdin and the id in AGENT_TEAM_REQUEST or
         /// AGENT_TEAM_MESSAGE
         #[arg(long, value_name = "COMMAND")]
         exec: Option<String>,
     },
-    /// One request whole: what would be done, why it is asked, and what can be allowed
+    /// Show one request: the full action, why it needs a decision, and the rules you can allow
     Show { request: RequestId },
-    /// Let it be carried out
+    /// Allow a request
     Allow {
         request: RequestId,
-        /// How far this reaches [default: once, or default_scope of your settings]
+        /// Scope of the permission [default: once, or default_scope of your settings]
         #[arg(long = "for", value_name = "SCOPE")]
         scope: Option<Scope>,
-        /// Allow all that this rule covers, such as 'Bash(cargo test:*)', in place of exactly this; may be repeated
+        /// Allow everything this rule covers, such as 'Bash(cargo test:*)', instead of this action only; repeatable
         #[arg(long = "as", value_name = "RULE")]
         rules: Vec<String>,
     },
-    /// Do not let it be carried out
+    /// Deny a request
     Deny {
         request: RequestId,
-        /// What its member is told
+        /// Reason to give the member
         #[arg(long, value_name = "TEXT", default_value = "")]
         reason: String,
     },
@@ -44,14 +44,14 @@ pub(crate) enum RequestsCommand {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum Scope {
-    /// This one time
+    /// This request only
     Once,
-    /// Whenever this member asks it, as long as it works on the task that it has
+    /// This member, until its current task ends
     Task,
-    /// Whenever this member asks it, until the team goes down
+    /// This member, until the team goes down
     Member,
-    /// Whoever asks it, until the team goes down
+    /// All members, until the team goes down
     Team,
-    /// The same, and every time that this project's team is up: kept in your own settings
+    /// All members, now and in later runs of this project's team; stored in your own settings
     Always,
 }

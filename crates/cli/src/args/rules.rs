@@ -5,20 +5,20 @@ use clap::Subcommand;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum RulesCommand {
-    /// What lets pass and what holds back, in the order in which it is looked at
+    /// List permission rules in evaluation order
     List,
-    /// What would be decided about a command, part by part, and why
+    /// Show the decision about a shell command, part by part, and the reasons
     Check {
-        /// With what was granted to this member
+        /// Include the permissions granted to this member
         #[arg(long)]
         member: Option<MemberName>,
-        /// As a member would give it to bash, run where you are
+        /// The command, as a member would run it in this directory
         #[arg(last = true, required = true, value_name = "COMMAND")]
         command: Vec<String>,
     },
-    /// Take back what a decision granted
+    /// Revoke a granted permission
     Revoke {
-        /// The request that was decided, or a rule that you allowed always
+        /// The id of the request, or a rule that you allowed always
         what: String,
     },
 }

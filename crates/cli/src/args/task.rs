@@ -5,82 +5,82 @@ use clap::{Args, Subcommand, ValueEnum};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum TaskCommand {
-    /// Put a task on the board
+    /// Add a task to the board
     Add {
-        /// What is to be done, in a few words
+        /// Short title
         title: String,
-        /// Its name for `after` and for the team file [default: the title]
+        /// Key of the task for `after` and for the team file [default: the title]
         #[arg(long)]
         key: Option<String>,
-        /// Only this member may take it
+        /// Only this member may claim it
         #[arg(long = "for", value_name = "MEMBER")]
         assignee: Option<MemberName>,
         #[command(flatten)]
         fields: TaskFields,
     },
-    /// All tasks
+    /// List all tasks
     List,
-    /// One task whole
+    /// Show all details of one task
     Show { task: TaskId },
-    /// Change a task; what is not named stays
+    /// Change fields of a task; the other fields keep their values
     Update {
         task: TaskId,
         #[arg(long)]
         title: Option<String>,
-        /// Only this member may take it
+        /// Only this member may claim it
         #[arg(long = "for", value_name = "MEMBER")]
         assignee: Option<MemberName>,
         #[command(flatten)]
         fields: TaskFields,
-        /// Take a field away, such as `after` to free a task from what it waits for; may be repeated
+        /// Clear a field, such as `after` to remove the dependencies; repeatable
         #[arg(long, value_name = "FIELD", value_enum)]
         clear: Vec<Clear>,
     },
-    /// Take a task for yourself [default: the ready one of highest priority]
+    /// Claim a task for yourself [default: the ready task with the highest priority]
     Claim { task: Option<TaskId> },
-    /// Give a task to a member
+    /// Assign a task to a member
     Assign { task: TaskId, member: MemberName },
-    /// Say that a task is done
+    /// Mark a task as completed
     Complete {
         task: TaskId,
-        /// What came of it; `-` reads stdin
+        /// The result; `-` reads stdin
         #[arg(long, value_name = "TEXT", default_value = "")]
         result: String,
     },
-    /// Say that a task cannot be done
+    /// Mark a task as failed
     Fail {
         task: TaskId,
-        /// Why; `-` reads stdin
+        /// The reason; `-` reads stdin
         #[arg(long, value_name = "TEXT", default_value = "")]
         reason: String,
     },
-    /// Make a failed or cancelled task pending again
+    /// Make a failed or cancelled task pending
     Retry { task: TaskId },
-    /// Give a claim back: the task is pending again
+    /// Release a claimed task: it becomes pending
     Release {
         task: TaskId,
-        /// What the next owner should know; `-` reads stdin
+        /// Note for the next owner; `-` reads stdin
         #[arg(long, value_name = "TEXT", default_value = "")]
         note: String,
     },
-    /// Take a task off the board
+    /// Cancel a task
     Cancel { task: TaskId },
-    /// Wait until a task has ended, and print its result; exit 1 unless it is completed
+    /// Wait until a task ends and print its result; exit with 1 unless it completed
     Wait {
         task: TaskId,
-        /// Give up after so many seconds, with exit code 1
+        /// Give up after this many seconds and exit with 1
         #[arg(long, value_name = "SECONDS")]
         timeout: Option<u64>,
     },
-    /// What waits for what
+    /// Show the dependencies between tasks
     Graph {
-        /// For Graphviz
+        /// Print Graphviz input
         #[arg(long)]
         dot: bool,
     },
 }
 
-/// A field that `update --clear` takes away.
+/// A field that `update --clear` can empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Clear {
     After,
@@ -92,40 +92,40 @@ pub(crate) enum Clear {
     Verify,
 }
 
-/// What `add` and `update` both set.
+/// The fields that `add` and `update` set.
 #[derive(Debug, Args)]
 pub(crate) struct TaskFields {
-    /// What is to be done, at length
+    /// Full description
     #[arg(long, value_name = "TEXT")]
     pub(crate) description: Option<String>,
-    /// Higher first
+    /// Priority; higher values first
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) priority: Option<i32>,
-    /// A word to find it by; may be repeated
+    /// A label; repeatable
     #[arg(long, value_name = "LABEL")]
     pub(crate) label: Vec<String>,
-    /// A task, by id or key, that must be completed first; may be repeated
+    /// A task, by id or key, that must complete first; repeatable
     #[arg(long, value_name = "TASK")]
     pub(crate) after: Vec<String>,
-    /// Only members of this role may take it
+    /// Only members of this role may claim it
     #[arg(long)]
     pub(crate) role: Option<RoleName>,
-    /// A glob of files that it means to touch; may be repeated
+    /// Glob of files that the task will change; repeatable
     #[arg(long = "touches", value_name = "GLOB")]
     pub(crate) files: Vec<String>,
-    /// A shell line that does it
+    /// Shell command that performs the task
     #[arg(long, value_name = "LINE")]
     pub(crate) run: Option<String>,
-    /// A shell line that must succeed before it counts as completed
+    /// Shell command that must succeed before the task counts as completed
     #[arg(long, value_name = "LINE")]
     pub(crate) verify: Option<String>,
-    /// The work while it is in progress, such as "Adding the tests"
+    /// Text to show while the task is in progress, such as "Adding the tests"
     #[arg(long, value_name = "TEXT")]
     pub(crate) active_form: Option<String>,
-    /// Data of your own, such as '{"ticket": 17}': a JSON object of at most 32 KiB
+    /// Your own data: a JSON object of at most 32 KiB, such as '{"ticket": 17}'
     #[arg(long, value_name = "JSON")]
     pub(crate) metadata: Option<String>,
-    /// Whether a run that was lost may be repeated
+    /// Whether the command may run again after a crash
     #[arg(long, value_name = "BOOL")]
     pub(crate) rerun: Option<bool>,
 }

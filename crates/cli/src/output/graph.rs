@@ -1,4 +1,4 @@
-//! The order of the tasks, as an indented text and for Graphviz.
+//! The dependencies between tasks, as indented text and as Graphviz input. Called by `task graph`.
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,8 +7,8 @@ use agent_team_protocol::view::{TaskState, TaskView};
 
 use super::{task, text};
 
-/// Every task below what it waits for. One that waits for several stands below the first of them, and is referred to
-/// below the others.
+/// Indents each task below the task that it waits for. A task with several dependencies appears below the first one;
+/// below the others a line refers to it.
 pub(crate) fn tree(tasks: &[TaskView]) -> String {
     if tasks.is_empty() {
         return "no tasks\n".into();
@@ -17,7 +17,7 @@ pub(crate) fn tree(tasks: &[TaskView]) -> String {
     let is_root = |task: &&TaskView| !task.after.iter().any(|id| by_id.contains_key(id));
     let mut shown = HashSet::new();
     let mut tree = String::new();
-    // Not recursive: a board may be one chain of any length.
+    // Iterative, because a long chain of tasks would overflow the stack.
     let mut open: Vec<(usize, &TaskView)> = tasks
         .iter()
         .filter(is_root)
@@ -41,7 +41,7 @@ pub(crate) fn tree(tasks: &[TaskView]) -> String {
     tree
 }
 
-/// The same for Graphviz: an arrow from each task to those that wait for it.
+/// Graphviz input with an edge from each task to the tasks that wait for it.
 pub(crate) fn dot(tasks: &[TaskView]) -> String {
     let mut dot =
         String::from("digraph tasks {\n  rankdir=LR;\n  node [shape=box, style=filled];\n");
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shared_task_stands_once_and_is_referred_to_after() {
+    fn a_task_with_two_dependencies_appears_once() {
         let tree = anstream::adapter::strip_str(&tree(&diamond())).to_string();
         let lines = [
             "✓ T-1 Build",
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_cannot_break_out_of_their_quotes() {
+    fn labels_are_quoted_for_graphviz() {
         let dot = dot(&diamond());
         assert!(
             dot.contains(r#""T-3" [label="T-3 Lint \"all\"", fillcolor="lightgrey"];"#),

@@ -1,4 +1,5 @@
-//! Members as people see them: names in their own colour, states in a colour that says how worried to be.
+//! The table of members for `ps`, `team show` and `supervisor status`: names in the member's colour, states in the
+//! colour of their urgency.
 
 use agent_team_protocol::spec::Colour;
 use agent_team_protocol::text::visible_label;
@@ -9,8 +10,8 @@ use owo_colors::{Style, XtermColors};
 use super::table::{Cell, Table, elastic, fixed};
 use super::{columns, text, time, usage};
 
-/// Most columns of what a member waits for, such as "tasks T-3, T-4".
-const WAITED_FOR: usize = 24;
+/// Maximum width of the text about what a member waits for, such as "tasks T-3, T-4".
+const CAUSE_WIDTH: usize = 24;
 
 fn style(colour: Colour) -> Style {
     Style::new().color(XtermColors::from(colour.ansi256()))
@@ -42,7 +43,7 @@ pub(crate) fn state_and_cause(member: &MemberView) -> String {
         }
         Waiting::Permission { request } => format!(" ({request})"),
         Waiting::Plan { request, number } => format!(" ({request}, plan {number})"),
-        Waiting::Reply { what } => format!(" ({})", visible_label(what, WAITED_FOR)),
+        Waiting::Reply { what } => format!(" ({})", visible_label(what, CAUSE_WIDTH)),
         Waiting::Unknown => String::new(),
     });
     let cause = match (cause, member.asks_user) {
@@ -71,13 +72,13 @@ fn state_style(state: MemberState) -> Style {
     }
 }
 
-/// A pane's id as far as a person needs it: iTerm2's are long, and begin differently.
+/// The first part of a pane's id. iTerm2 ids are long and their first parts differ.
 fn short(pane: &str) -> &str {
     pane.split_once('-').map_or(pane, |(begin, _)| begin)
 }
 
 pub(crate) fn table(members: &[MemberView]) -> String {
-    // A team of commands spends nothing, and its table stays narrow.
+    // Teams without agents use no tokens: leave out the columns.
     let spends = members.iter().any(|member| member.usage.tokens() > 0);
     let mut columns_shown = vec![
         fixed("NAME"),

@@ -1,4 +1,4 @@
-//! Receipts: what `down` and its like ended, closed, removed or left.
+//! Receipts of `down`, `team delete` and `supervisor stop`: the fate of each process, pane, socket and file.
 
 use agent_team_protocol::exit::ExitCode;
 use agent_team_protocol::method::DownAnswer;
@@ -9,13 +9,13 @@ use super::table::{Cell, Column, Table, elastic, fixed};
 use super::{Output, columns};
 use crate::error::Failure;
 
-/// Shows the receipts; the exit code says whether anything survived.
+/// Prints the receipts; returns the exit code of [`exit`].
 pub(crate) fn show(output: Output, answer: &DownAnswer) -> Result<ExitCode, Failure> {
     output.show(answer, || table(&answer.receipts))?;
     Ok(exit(&answer.receipts))
 }
 
-/// Whether anything survived, as an exit code.
+/// Exit code 7 when something survived, else 0.
 pub(crate) fn exit(receipts: &[Receipt]) -> ExitCode {
     if receipts
         .iter()
@@ -30,7 +30,7 @@ pub(crate) fn exit(receipts: &[Receipt]) -> ExitCode {
 fn table(receipts: &[Receipt]) -> String {
     const COLUMNS: &[Column] = &[fixed("KIND"), elastic("WHAT"), fixed("FATE")];
     if receipts.is_empty() {
-        return "nothing was left to end\n".into();
+        return "nothing to stop\n".into();
     }
     let mut table = Table::new(COLUMNS);
     for receipt in receipts {

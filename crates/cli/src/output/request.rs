@@ -1,11 +1,11 @@
-//! Permission requests on one line. Called by every list of requests.
+//! One-line text of permission requests, for every list of requests.
 
 use agent_team_policy::ascii_host;
 use agent_team_protocol::request::{RequestView, summary};
 use agent_team_protocol::text::visible_line;
 use serde_json::Value;
 
-/// The tool and its arguments, or how a plan begins.
+/// The tool and its arguments, or the first line of a plan.
 pub(crate) fn what(view: &RequestView) -> String {
     let input: Value = serde_json::from_str(view.input.get()).unwrap_or_default();
     if let Some(number) = view.plan {
@@ -21,7 +21,8 @@ pub(crate) fn what(view: &RequestView) -> String {
     call(&view.tool, &input)
 }
 
-/// A call of a tool. A host that is not spelt in ASCII is followed by the form in which it is asked for.
+/// A tool call. A host with non-ASCII letters is followed by its punycode form, which is the one that is contacted: the
+/// letters of another script can look like ASCII.
 pub(crate) fn call(tool: &str, input: &Value) -> String {
     let mut text = summary(tool, input);
     if let Some(host) = input["url"].as_str().and_then(ascii_host) {
@@ -37,7 +38,7 @@ mod tests {
     use super::call;
 
     #[test]
-    fn a_host_of_other_letters_is_shown_as_it_is_asked_for() {
+    fn non_ascii_hosts_are_shown_in_punycode_too() {
         let url = |url: &str| call("fetch", &json!({ "url": url }));
         assert_eq!(
             // The second letter is Cyrillic.

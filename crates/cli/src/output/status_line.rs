@@ -1,4 +1,4 @@
-//! One line on stderr that is painted over, for long waits on a terminal. On anything else it says nothing.
+//! A status line on stderr that is repainted in place during long waits. Without a terminal it prints nothing.
 
 use std::io::Write;
 
@@ -8,7 +8,7 @@ use super::text;
 
 #[derive(Debug)]
 pub(crate) struct StatusLine {
-    /// `None` where there is no terminal to paint on.
+    /// `None` when stderr is not a terminal.
     columns: Option<usize>,
 }
 
@@ -32,7 +32,7 @@ impl StatusLine {
         }
     }
 
-    /// To be called before anything else is written to the terminal.
+    /// Must be called before other output is written to the terminal.
     pub(crate) fn clear(&mut self) {
         if self.is_shown() {
             paint("");
@@ -42,6 +42,6 @@ impl StatusLine {
 
 fn paint(text: &str) {
     let mut stderr = anstream::stderr();
-    // A status that nobody can read is no reason to fail.
+    // A closed stderr must not fail the command.
     let _gone = write!(stderr, "\r\u{1b}[K{text}").and_then(|()| stderr.flush());
 }

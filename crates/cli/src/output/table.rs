@@ -1,24 +1,24 @@
-//! Tables without lines: a head, one line per row, cut to the terminal where it is too narrow.
+//! Tables without borders: a header, one line per row. Elastic columns are cut when the terminal is too narrow.
 
 use owo_colors::Style;
 use unicode_width::UnicodeWidthStr;
 
 use super::text;
 
-/// Between two columns.
+/// Blanks between two columns.
 const GAP: usize = 2;
 
-/// A column that is cut keeps at least this many columns of the terminal.
-const NARROWEST: usize = 8;
+/// Minimum width of a cut column.
+const MIN_WIDTH: usize = 8;
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Column {
     pub(crate) title: &'static str,
-    /// Whether it may be cut.
+    /// Whether the column may be cut.
     pub(crate) elastic: bool,
 }
 
-/// A column that is always shown whole.
+/// A column that is never cut.
 pub(crate) const fn fixed(title: &'static str) -> Column {
     Column {
         title,
@@ -41,7 +41,7 @@ pub(crate) struct Cell {
 }
 
 impl Cell {
-    /// Somebody else's text is made harmless here.
+    /// Removes control characters from the text.
     pub(crate) fn new(text: impl AsRef<str>) -> Self {
         Self::styled(text, Style::new())
     }
@@ -74,7 +74,7 @@ impl Table {
         self.rows.push(cells);
     }
 
-    /// All of it, each line with its newline, in at most this many columns.
+    /// The table as text, in at most this many columns.
     pub(crate) fn render(&self, columns: Option<usize>) -> String {
         let widths = self.widths(columns);
         let mut text = String::new();
@@ -104,7 +104,7 @@ impl Table {
             && widths.iter().sum::<usize>() + gaps > limit
         {
             let elastic = (0..widths.len())
-                .filter(|index| self.columns[*index].elastic && widths[*index] > NARROWEST);
+                .filter(|index| self.columns[*index].elastic && widths[*index] > MIN_WIDTH);
             let Some(widest) = elastic.max_by_key(|index| widths[*index]) else {
                 break;
             };
@@ -123,7 +123,7 @@ fn line<'a>(text: &mut String, cells: impl Iterator<Item = (&'a str, Style)>, wi
         if !cell.is_empty() {
             text.push_str(&style.style(&cell).to_string());
         }
-        // Written only when something follows: no line ends in blanks.
+        // Written before the next cell, so that no line ends in blanks.
         padding = width.saturating_sub(cell.width()) + GAP;
     }
     let trimmed = text[begin..].trim_end().len();
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_line_up_whatever_their_style_and_script() {
+    fn columns_align_with_styles_and_wide_characters() {
         let lines = [
             "ID    TITLE                      OWNER",
             "T-1   Build everything there is  ada",
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_cut_where_it_may_be() {
+    fn elastic_columns_are_cut_to_fit() {
         let text = plain(&table(), Some(24));
         assert_eq!(text.lines().nth(1), Some("T-1   Build ever…  ada"));
         assert!(text.lines().all(|line| line.width() <= 24), "{text}");

@@ -1,4 +1,4 @@
-//! Tasks as people see them.
+//! Text for tasks: one line, the table, all details, counts. Called by the verbs and by `top`.
 
 use agent_team_protocol::TaskId;
 use agent_team_protocol::view::{TaskCounts, TaskState, TaskView};
@@ -7,7 +7,7 @@ use owo_colors::Style;
 use super::table::{Cell, Column, Table, elastic, fixed};
 use super::{columns, text, time};
 
-/// A sign for each state, and the word for it.
+/// The sign and the name of a task's state.
 pub(crate) fn state(task: &TaskView) -> (&'static str, &'static str) {
     match task.state {
         TaskState::Pending if task.blocked => ("◌", "blocked"),
@@ -32,7 +32,7 @@ pub(crate) fn style(task: &TaskView) -> Style {
     }
 }
 
-/// `✓ T-3 Run the tests`, in its colour; a failure with its reason.
+/// `✓ T-3 Run the tests`, in the colour of the state; a failed task with its reason.
 pub(crate) fn line(task: &TaskView) -> String {
     let (sign, _) = state(task);
     let title = text::line(&task.title);
@@ -49,12 +49,13 @@ fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
 }
 
-/// The line of a result that says most: a failure begins with its reason, a program ends with what it came to.
-pub(crate) fn telling_line(task: &TaskView) -> &str {
+/// The most useful line of a result: the first one of a failure, which is the reason, and the last one of a completed
+/// task, where programs print their summary.
+pub(crate) fn key_line(task: &TaskView) -> &str {
     let result = task.result.as_deref().unwrap_or_default();
     if task.state == TaskState::Completed {
-        let said = result.lines().rfind(|line| !line.trim().is_empty());
-        said.unwrap_or_default()
+        let last = result.lines().rfind(|line| !line.trim().is_empty());
+        last.unwrap_or_default()
     } else {
         first_line(result)
     }
@@ -90,14 +91,14 @@ pub(crate) fn table(tasks: &[TaskView]) -> String {
                     .unwrap_or_default(),
             ),
             Cell::new(ids(&task.after)),
-            Cell::new(telling_line(task)),
+            Cell::new(key_line(task)),
         ]);
     }
     table.render(columns())
 }
 
-/// One task whole.
-pub(crate) fn sheet(task: &TaskView) -> String {
+/// All details of a task.
+pub(crate) fn details(task: &TaskView) -> String {
     let (sign, word) = state(task);
     let owner = task
         .owner
@@ -105,10 +106,10 @@ pub(crate) fn sheet(task: &TaskView) -> String {
         .map(|owner| format!(" by {owner}"))
         .unwrap_or_default();
     let state = style(task).style(format!("{sign} {word}{owner}"));
-    let mut sheet = format!("{} {}\n", task.id, text::line(&task.title));
+    let mut text = format!("{} {}\n", task.id, text::line(&task.title));
     let mut field = |name: &str, value: String| {
         if !value.is_empty() {
-            sheet.push_str(&format!("  {name:<12} {value}\n"));
+            text.push_str(&format!("  {name:<12} {value}\n"));
         }
     };
     let optional = |value: &Option<String>| value.as_deref().map(text::line).unwrap_or_default();
@@ -151,7 +152,10 @@ pub(crate) fn sheet(task: &TaskView) -> String {
     field("run", optional(&task.run));
     field("verify", optional(&task.verify));
     if !task.rerun {
-        field("rerun", "no: a lost run is not repeated".into());
+        field(
+            "rerun",
+            "no: the command does not run again after a crash".into(),
+        );
     }
     field("attempts", task.attempts.to_string());
     field(
@@ -162,41 +166,41 @@ pub(crate) fn sheet(task: &TaskView) -> String {
         let result = agent_team_protocol::text::visible(result.trim_end());
         field("result", result.replace('\n', "\n               "));
     }
-    sheet
+    text
 }
 
-/// What a blocked task waits for, and how to free it from a dependency that will not complete.
+/// The unfinished dependencies of a blocked task, and the commands that unblock it when one has failed.
 pub(crate) fn blocked_by(id: TaskId, blockers: &[TaskView]) -> String {
     let mut text = String::new();
     let name = |first: bool| if first { "blocked by" } else { "" };
-    for (place, task) in blockers.iter().enumerate() {
+    for (index, task) in blockers.iter().enumerate() {
         let (_, word) = state(task);
         let title = text::line(&task.title);
         text.push_str(&format!(
             "  {:<12} {} {title}: {word}\n",
-            name(place == 0),
+            name(index == 0),
             task.id
         ));
     }
     if let Some(stuck) = blockers.iter().find(|task| is_stuck(task)) {
-        text.push_str(&format!("  {:<12} {}\n", "", way_out(id, stuck)));
+        text.push_str(&format!("  {:<12} {}\n", "", unblock_commands(id, stuck)));
     }
     text
 }
 
-/// It completes only after a decision of the user or the lead.
+/// Whether the task completes only after the user or the lead intervenes.
 fn is_stuck(task: &TaskView) -> bool {
     matches!(task.state, TaskState::Failed | TaskState::Cancelled)
 }
 
-fn way_out(id: TaskId, stuck: &TaskView) -> String {
+fn unblock_commands(id: TaskId, stuck: &TaskView) -> String {
     format!(
         "agent-team task retry {}, or agent-team task update {id} --clear after",
         stuck.id
     )
 }
 
-/// A line for each pending task that waits for a failed or cancelled one.
+/// One line for each pending task that waits for a failed or cancelled one, with the commands that unblock it.
 pub(crate) fn stuck(board: &[TaskView]) -> Vec<String> {
     let pending = board
         .iter()
@@ -209,13 +213,13 @@ pub(crate) fn stuck(board: &[TaskView]) -> Vec<String> {
             "{} waits for {}, which is {word}: {}",
             task.id,
             stuck.id,
-            way_out(task.id, stuck)
+            unblock_commands(task.id, stuck)
         ))
     });
     lines.collect()
 }
 
-/// `3 completed, 1 failed`, without what there is none of.
+/// `3 completed, 1 failed`, without zero counts.
 pub(crate) fn counts(counts: TaskCounts) -> String {
     let TaskCounts {
         pending,

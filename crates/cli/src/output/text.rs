@@ -1,11 +1,11 @@
-//! Pieces of text: cut to columns, counted, cleaned of what a program printed for its terminal.
+//! Text helpers: cut to columns, count with plural, strip terminal control sequences.
 
 use std::borrow::Cow;
 
 use agent_team_protocol::text::{visible, visible_line};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// Cuts to a number of terminal columns, with an ellipsis in the last one.
+/// Cuts a text to a number of terminal columns; a cut text ends with an ellipsis.
 pub(crate) fn cut(text: &str, columns: usize) -> Cow<'_, str> {
     if text.width() <= columns {
         return Cow::Borrowed(text);
@@ -27,13 +27,13 @@ pub(crate) fn count(number: u64, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
-/// Somebody else's text on one line.
+/// An untrusted text on one line, without control characters.
 pub(crate) fn line(text: &str) -> String {
     visible_line(text.trim_end()).into_owned()
 }
 
-/// What a program wrote to its terminal, as plain lines: no colours, no cursor movements, and what a carriage return
-/// would have painted over stands on a line of its own.
+/// The output of a program as plain lines, without colours and cursor movements. Text after a carriage return goes on a
+/// new line instead of overwriting the line.
 pub(crate) fn of_program(text: &str) -> String {
     let plain = anstream::adapter::strip_str(text).to_string();
     visible(&plain.replace("\r\n", "\n").replace('\r', "\n")).into_owned()
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cut_text_fits_its_columns() {
+    fn cut_text_fits_its_columns() {
         assert_eq!(cut("hello", 5), "hello");
         assert_eq!(cut("hello!", 5), "hell…");
         assert_eq!(cut("名前名前", 5), "名前…");
@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn a_programs_output_is_plain_and_harmless() {
+    fn program_output_is_plain_and_harmless() {
         assert_eq!(
             of_program("\u{1b}[32mok\u{1b}[0m\r\n10%\r20%\r\n"),
             "ok\n10%\n20%\n"

@@ -1,4 +1,4 @@
-//! Durations and moments for people.
+//! Formats durations and timestamps.
 
 use agent_team_system::clock::wall_ms;
 
@@ -7,7 +7,7 @@ const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
-/// In which steps [`age`] reads differently, in milliseconds.
+/// The interval, in milliseconds, after which the text of [`age`] changes.
 pub(crate) fn age_step(ms: u64) -> u64 {
     match ms {
         0..MINUTE => SECOND,
@@ -33,7 +33,7 @@ pub(crate) fn duration(ms: u64) -> String {
     }
 }
 
-/// [`duration`] of what is looked at while it grows: nothing below seconds.
+/// [`duration`] for an age on a live display: at least in seconds.
 pub(crate) fn age(ms: u64) -> String {
     match ms {
         0..MINUTE => format!("{} s", ms / SECOND),
@@ -41,12 +41,12 @@ pub(crate) fn age(ms: u64) -> String {
     }
 }
 
-/// How long ago a moment was, given in milliseconds of Unix time.
+/// The time since a Unix timestamp in milliseconds, such as `3 min ago`.
 pub(crate) fn ago(at: u64) -> String {
     format!("{} ago", duration(wall_ms().saturating_sub(at)))
 }
 
-/// `2026-11-21T03:42:19Z` from milliseconds of Unix time.
+/// `2026-11-21T03:42:19Z` for a Unix timestamp in milliseconds.
 pub(crate) fn utc(at: u64) -> String {
     let seconds = at / 1000;
     let (year, month, day) = date(seconds / 86_400);
@@ -54,8 +54,8 @@ pub(crate) fn utc(at: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
-/// Year, month and day of a day counted from 1970-01-01, in years that begin in March, so that the leap day is the
-/// last of its year.
+/// Year, month and day for a number of days since 1970-01-01. The calculation uses years that begin in March, so that
+/// the leap day is the last day of its year (see Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms").
 fn date(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, of_era) = (days / 146_097, days % 146_097);
@@ -72,8 +72,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_duration_has_the_unit_that_a_person_would_use() {
-        let spoken = [
+    fn a_duration_is_shown_in_its_largest_unit() {
+        let cases = [
             (0, "0 ms"),
             (999, "999 ms"),
             (1_249, "1.2 s"),
@@ -82,13 +82,13 @@ mod tests {
             (3_600_000, "1 h"),
             (172_800_000, "2 d"),
         ];
-        for (ms, text) in spoken {
+        for (ms, text) in cases {
             assert_eq!(duration(ms), text);
         }
     }
 
     #[test]
-    fn a_moment_is_written_as_iso_8601() {
+    fn timestamps_are_iso_8601() {
         assert_eq!(utc(0), "1970-01-01T00:00:00Z");
         assert_eq!(utc(951_782_400_000), "2000-02-29T00:00:00Z");
         assert_eq!(utc(1_795_232_539_000), "2026-11-21T03:42:19Z");

@@ -1,4 +1,4 @@
-//! Tokens and money for people.
+//! Formats token counts and costs.
 
 use agent_team_protocol::view::Usage;
 
@@ -12,8 +12,8 @@ pub(crate) fn tokens(count: u64) -> String {
     }
 }
 
-/// `$0.42`, `unknown` when no price is known, and `$0.42 + ?` when only some are. What is less than a cent is shown in
-/// tenths of it: never as nothing.
+/// `$0.42`; `unknown` when no price is known, and `$0.42 + ?` when only some are. Less than a cent is shown with four
+/// decimals and never rounds to zero.
 pub(crate) fn cost(usage: &Usage) -> String {
     let dollars = match usage.micro_usd {
         0 => "$0.00".to_owned(),
@@ -28,7 +28,7 @@ pub(crate) fn cost(usage: &Usage) -> String {
     }
 }
 
-/// `12.3k tokens for $0.42`, when a model was asked at all.
+/// `12.3k tokens for $0.42`; `None` when no tokens were used.
 pub(crate) fn sentence(usage: &Usage) -> Option<String> {
     let spent = tokens(usage.tokens());
     let cost = match usage.usd() {
@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cost_that_is_not_known_is_never_shown_as_nothing() {
+    fn unknown_and_tiny_costs_are_not_shown_as_zero() {
         for (usage, shown) in [
             (usage(0, 0, 0), "–"),
             (usage(10, 0, 0), "$0.00"),
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_are_shown_short() {
+    fn token_counts_are_abbreviated() {
         for (count, shown) in [(999, "999"), (12_345, "12.3k"), (4_560_000, "4.5M")] {
             assert_eq!(tokens(count), shown);
         }

@@ -1,14 +1,15 @@
-//! Events as they happen. Called by `events`, `logs -f`, `top` and `up --wait`.
+//! A subscription to the events of a team that survives restarts of the supervisor. Used by `events`, `logs -f`, `top`,
+//! `requests watch` and everything that waits.
 
 use agent_team_protocol::Revision;
 use agent_team_protocol::method::{EventSubscribe, Subscribe};
 use agent_team_protocol::notification::{EventNotice, Goodbye, Notification, TransientNotice};
 use agent_team_system::client::Arrival;
 
-use super::{OnStop, Session, goodbye, may_resume};
+use super::{OnStop, Session, goodbye, may_reconnect};
 use crate::error::Failure;
 
-/// One thing that was told.
+/// A notification about the team.
 #[derive(Debug)]
 pub(crate) enum Notice {
     Event(EventNotice),
@@ -18,24 +19,24 @@ pub(crate) enum Notice {
 /// One step of a subscription.
 #[derive(Debug)]
 pub(crate) enum Step {
-    Told(Notice),
-    /// The supervisor has gone; the next step looks for another one.
+    Notice(Notice),
+    /// The connection was lost; the next step reconnects.
     Lost,
-    /// It was found. What is not stored and was told meanwhile is missed.
+    /// Reconnected. Stored events continue without a gap; transient notifications from in between are lost.
     Resumed,
 }
 
-/// A team's events from a revision on, without a gap, also over supervisors that come and go.
+/// The events of a team from a revision on, without a gap, across restarts of the supervisor.
 #[derive(Debug)]
 pub(crate) struct Subscription {
     session: Session,
     transient: bool,
-    /// The newest revision when it began.
+    /// The newest revision when the subscription began.
     head: Revision,
     last: Revision,
-    /// On the connection that the session has.
+    /// Whether the current connection of the session is subscribed.
     is_subscribed: bool,
-    last_words: Option<Goodbye>,
+    goodbye: Option<Goodbye>,
 }
 
 impl Subscription {
@@ -50,7 +51,7 @@ impl Subscription {
             head: after,
             last: after,
             is_subscribed: false,
-            last_words: None,
+            goodbye: None,
         };
         subscription.head = subscription.subscribe().await?;
         Ok(subscription)
@@ -65,7 +66,8 @@ impl Subscription {
             after: self.last,
             transient: self.transient,
         };
-        // Whoever cancelled this between the connection and the answer has one that tells nothing, or everything twice.
+        // This function may have been cancelled between connecting and the answer. Such a connection is in an unknown
+        // state: not subscribed, or subscribed with events that would arrive a second time. So start with a new one.
         self.session.connection = None;
         let head = self
             .session
@@ -76,19 +78,19 @@ impl Subscription {
         Ok(head)
     }
 
-    /// The next thing that is told. Safe to cancel.
+    /// Returns the next notification. Cancellation-safe.
     ///
     /// # Errors
     /// The supervisor was stopped, or no other one can be started.
     pub(crate) async fn next(&mut self) -> Result<Notice, Failure> {
         loop {
-            if let Step::Told(notice) = self.step().await? {
+            if let Step::Notice(notice) = self.step().await? {
                 return Ok(notice);
             }
         }
     }
 
-    /// The next thing that is told, or that becomes of the connection. Safe to cancel.
+    /// Returns the next notification or change of the connection. Cancellation-safe.
     ///
     /// # Errors
     /// As [`Subscription::next`].
@@ -96,23 +98,23 @@ impl Subscription {
         loop {
             let connection = self.session.connection.as_mut();
             let Some(connection) = connection.filter(|_| self.is_subscribed) else {
-                // Either it ended, or this was cancelled while it was being replaced.
+                // The connection was lost, or a previous call was cancelled while it reconnected.
                 self.subscribe().await?;
                 return Ok(Step::Resumed);
             };
             let Some(arrival) = connection.incoming.next().await else {
                 self.is_subscribed = false;
-                may_resume(self.last_words.take(), OnStop::End)?;
+                may_reconnect(self.goodbye.take(), OnStop::End)?;
                 return Ok(Step::Lost);
             };
             if let Some(goodbye) = goodbye(&arrival) {
-                self.last_words = Some(goodbye);
+                self.goodbye = Some(goodbye);
             }
             if let Some(notice) = notice(&arrival) {
                 if let Notice::Event(event) = &notice {
                     self.last = event.revision;
                 }
-                return Ok(Step::Told(notice));
+                return Ok(Step::Notice(notice));
             }
         }
     }

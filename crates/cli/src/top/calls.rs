@@ -1,4 +1,4 @@
-//! What `top` asks of the supervisor: what is out of date, and what the person does. Used by the loop.
+//! The calls of `top` to the supervisor: reads of outdated data, and the actions of the user. Called by the event loop.
 
 use std::path::PathBuf;
 
@@ -13,35 +13,35 @@ use agent_team_protocol::view::TeamState;
 use agent_team_protocol::{MemberName, Party};
 
 use super::stale::Stale;
-use super::state::{Deed, Seen};
+use super::state::{Action, Refresh};
 use crate::error::Failure;
 use crate::output::receipt;
 use crate::session::Session;
 
-/// The newest messages that are shown.
+/// Number of newest messages to read.
 const MESSAGES: u32 = 200;
 
-/// Looks up what is out of date. The team is looked at each time, and may show requests whose events are still on their
-/// way; `known`: how many were.
-pub(super) async fn look(
+/// Reads the outdated data. The team is always read. Its request count may be ahead of the events, so the requests are
+/// also read when it differs from `known`, the number of known requests.
+pub(super) async fn refresh(
     session: &mut Session,
     stale: Stale,
     known: usize,
-) -> Result<Seen, Failure> {
-    let team = session.ask::<TeamShow>(Nothing {}).await?;
+) -> Result<Refresh, Failure> {
+    let team = session.query::<TeamShow>(Nothing {}).await?;
     let pending: u32 = team.members.iter().map(|member| member.requests).sum();
     let tasks = if stale.board {
         session.board().await?
     } else {
         let mut tasks = Vec::new();
         for task in stale.tasks {
-            tasks.push(session.ask::<TaskShow>(OneTask { task }).await?);
+            tasks.push(session.query::<TaskShow>(OneTask { task }).await?);
         }
         tasks
     };
     let requests = if stale.requests || known != pending as usize {
         let list = ListRequests { all: false };
-        Some(session.ask::<RequestList>(list).await?.requests)
+        Some(session.query::<RequestList>(list).await?.requests)
     } else {
         None
     };
@@ -50,11 +50,11 @@ pub(super) async fn look(
             of: None,
             limit: MESSAGES,
         };
-        Some(session.ask::<MessageList>(list).await?.messages)
+        Some(session.query::<MessageList>(list).await?.messages)
     } else {
         None
     };
-    Ok(Seen {
+    Ok(Refresh {
         team,
         board: stale.board,
         tasks,
@@ -64,16 +64,16 @@ pub(super) async fn look(
 }
 
 pub(super) async fn log_of(session: &mut Session, member: MemberName) -> Result<PathBuf, Failure> {
-    let log = session.ask::<MemberLog>(OneMember { member }).await?;
+    let log = session.query::<MemberLog>(OneMember { member }).await?;
     Ok(log.path)
 }
 
-/// Does it, and says what came of it.
-pub(super) async fn perform(mut session: Session, deed: Deed) -> Result<String, Failure> {
-    let said = match deed {
-        Deed::Decide(decide) => {
+/// Carries out an action; returns the text for the status line.
+pub(super) async fn perform(mut session: Session, action: Action) -> Result<String, Failure> {
+    let text = match action {
+        Action::Decide(decide) => {
             let request = decide.request;
-            let said = match &decide.decision {
+            let text = match &decide.decision {
                 Decision::Allow {
                     scope: Scope::Once, ..
                 } => format!("{request} is allowed, once"),
@@ -83,9 +83,9 @@ pub(super) async fn perform(mut session: Session, deed: Deed) -> Result<String, 
                 Decision::Deny { .. } | Decision::Unknown => format!("{request} is denied"),
             };
             session.call::<RequestDecide>(decide).await?;
-            said
+            text
         }
-        Deed::Send { to, text, urgent } => {
+        Action::Send { to, text, urgent } => {
             let message = SendMessage {
                 to,
                 text,
@@ -97,35 +97,42 @@ pub(super) async fn perform(mut session: Session, deed: Deed) -> Result<String, 
             let sent = session.call::<MessageSend>(message).await?;
             let names: Vec<_> = sent.to.iter().map(Party::to_string).collect();
             match names.as_slice() {
-                [] => format!("{} has no recipient: nobody else is there", sent.id),
+                [] => format!(
+                    "{} has no recipient: the team has no other members",
+                    sent.id
+                ),
                 names => format!("{} is in the inbox of {}", sent.id, names.join(", ")),
             }
         }
-        Deed::Spawn { role, name } => {
-            after(session.call::<MemberSpawn>(Spawn::of(role, name)).await?)
+        Action::Spawn { role, name } => {
+            member_status(session.call::<MemberSpawn>(Spawn::of(role, name)).await?)
         }
-        Deed::Stop(member) => {
+        Action::Stop(member) => {
             let stop = Stop {
                 member,
                 force: false,
             };
-            after(session.call::<MemberStop>(stop).await?)
+            member_status(session.call::<MemberStop>(stop).await?)
         }
-        Deed::Kill(member) => after(session.call::<MemberKill>(OneMember { member }).await?),
-        Deed::Restart(member) => after(session.call::<MemberRestart>(OneMember { member }).await?),
-        Deed::Down => {
+        Action::Kill(member) => {
+            member_status(session.call::<MemberKill>(OneMember { member }).await?)
+        }
+        Action::Restart(member) => {
+            member_status(session.call::<MemberRestart>(OneMember { member }).await?)
+        }
+        Action::Down => {
             let down = session.call::<TeamDown>(Down { force: false }).await?;
             if receipt::exit(&down.receipts) == ExitCode::Survived {
-                let failure = "something survived: agent-team down says what";
-                return Err(Failure::new("survived", ExitCode::Survived, failure));
+                let text = "a process survived; list it with: agent-team down";
+                return Err(Failure::new("survived", ExitCode::Survived, text));
             }
             "the team is down".to_owned()
         }
     };
-    Ok(said)
+    Ok(text)
 }
 
-fn after(answer: MemberAnswer) -> String {
+fn member_status(answer: MemberAnswer) -> String {
     match answer.team {
         Some(TeamState::Down) => format!("{}; the team is down", answer.member.why),
         Some(TeamState::Up) | None => answer.member.why,

@@ -1,13 +1,13 @@
-//! One frame of [`Top`]. Called by the loop, once per change. It reads and shows; whatever somebody else wrote is made
-//! harmless here, if it is not already.
+//! Draws one frame of [`Top`]. Called by the event loop after a change. Makes untrusted text harmless if it is not
+//! already.
 //!
 //! ```text
 //!   head                             head                     head
 //!   members                          members │ views          members   │ board │ messages
-//!   views: output board requests …   board   │ the one that   output or │       │
-//!   the one that is chosen                   │ is chosen      requests  │       │
+//!   views: output board requests …   board   │ the selected   output or │       │
+//!   the selected view                        │ view           requests  │       │
 //!   foot                             foot                     foot
-//!   up to 139 columns                from 140 on              from 180 on
+//!   up to 139 columns                140 columns or more      180 columns or more
 //! ```
 
 mod head;
@@ -26,22 +26,22 @@ pub(super) use palette::Palette;
 
 use super::state::{Mode, Top, View};
 
-/// From so many columns on members and board stand beside the view.
+/// Minimum columns for members and board beside the selected view.
 const WIDE: u16 = 140;
 
-/// From so many columns on there is room for all, and the keys of a view choose what scrolls.
+/// Minimum columns for all views at once. The view keys then select the view that scrolls.
 const WIDEST: u16 = 180;
 
-/// What only a frame can tell.
+/// Measurements of a drawn frame, which the state needs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Drawn {
-    /// Lines by which the view can be scrolled.
+    /// Number of lines by which the view can be scrolled.
     pub(super) scrolls: usize,
-    /// Columns and rows of the question, if there is one.
+    /// Columns and rows of the open question, if any.
     pub(super) question: Option<(usize, usize)>,
 }
 
-/// `wall_ms`: the time of day, as messages and requests have it.
+/// Draws a frame. `now` is for the ages of states, `wall_ms` (Unix time) for those of messages and requests.
 pub(super) fn draw(
     frame: &mut Frame<'_>,
     top: &Top,
@@ -60,17 +60,17 @@ pub(super) fn draw(
     let mut drawn = Drawn::default();
     match &top.mode {
         Mode::Help => overlay::help(frame, middle, palette),
-        Mode::Asked(question) => {
+        Mode::Question(question) => {
             drawn.question = Some(overlay::question(frame, middle, question, palette));
         }
         Mode::Browse | Mode::Confirm(_) | Mode::Prompt { .. } => {
-            let shown = match middle.width {
-                WIDEST.. => beside_each_other(middle, top),
-                WIDE.. => beside_the_view(middle, top),
-                _ => below_each_other(middle, top),
+            let layout = match middle.width {
+                WIDEST.. => all_views(middle, top),
+                WIDE.. => two_columns(middle, top),
+                _ => one_column(middle, top),
             };
-            members::members(frame, shown.members, top, palette, now);
-            for Place { area, titles, view } in shown.views {
+            members::members(frame, layout.members, top, palette, now);
+            for ViewArea { area, titles, view } in layout.views {
                 let scrolls = views::view(frame, area, (titles, view), top, palette, wall_ms);
                 if view == top.view {
                     drawn.scrolls = scrolls;
@@ -81,33 +81,33 @@ pub(super) fn draw(
     drawn
 }
 
-/// Where what is shown.
-struct Shown {
+/// The areas of a frame.
+struct Areas {
     members: Rect,
-    views: Vec<Place>,
+    views: Vec<ViewArea>,
 }
 
-struct Place {
+struct ViewArea {
     area: Rect,
-    /// Those that are named above it.
+    /// The views named in its title line.
     titles: &'static [View],
     view: View,
 }
 
-fn below_each_other(area: Rect, top: &Top) -> Shown {
+fn one_column(area: Rect, top: &Top) -> Areas {
     let [members, below] = members_over(top, area, 0);
-    let place = Place {
+    let view = ViewArea {
         area: below,
         titles: &View::ALL,
         view: top.view,
     };
-    Shown {
+    Areas {
         members,
-        views: vec![place],
+        views: vec![view],
     }
 }
 
-fn beside_the_view(area: Rect, top: &Top) -> Shown {
+fn two_columns(area: Rect, top: &Top) -> Areas {
     let columns = [
         Constraint::Percentage(50),
         Constraint::Length(2),
@@ -115,20 +115,20 @@ fn beside_the_view(area: Rect, top: &Top) -> Shown {
     ];
     let [left, _, right] = Layout::horizontal(columns).areas(area);
     let [members, below] = members_over(top, left, 1);
-    // Nothing stands twice.
+    // The left column shows another view than the right one.
     let other = match top.view {
         View::Board => View::Messages,
         View::Output | View::Requests | View::Messages => View::Board,
     };
     let views = [(right, View::ALL.as_slice(), top.view), (below, &[], other)];
-    let views = views.map(|(area, titles, view)| Place { area, titles, view });
-    Shown {
+    let views = views.map(|(area, titles, view)| ViewArea { area, titles, view });
+    Areas {
         members,
         views: views.into(),
     }
 }
 
-fn beside_each_other(area: Rect, top: &Top) -> Shown {
+fn all_views(area: Rect, top: &Top) -> Areas {
     let columns = [
         Constraint::Percentage(50),
         Constraint::Length(2),
@@ -147,14 +147,14 @@ fn beside_each_other(area: Rect, top: &Top) -> Shown {
         (middle, &[View::Board], View::Board),
         (right, &[View::Messages], View::Messages),
     ];
-    let views = views.map(|(area, titles, view)| Place { area, titles, view });
-    Shown {
+    let views = views.map(|(area, titles, view)| ViewArea { area, titles, view });
+    Areas {
         members,
         views: views.into(),
     }
 }
 
-/// The members, and what is below them, so many rows apart.
+/// Splits an area into the members and the part below them, `apart` rows apart.
 fn members_over(top: &Top, area: Rect, apart: u16) -> [Rect; 2] {
     let rows = [
         Constraint::Length(members_height(top, area)),
@@ -165,7 +165,7 @@ fn members_over(top: &Top, area: Rect, apart: u16) -> [Rect; 2] {
     [members, below]
 }
 
-/// A frame as text.
+/// Draws a frame as plain text.
 pub(super) fn text(
     top: &Top,
     palette: Palette,
@@ -188,7 +188,7 @@ pub(super) fn text(
     (0..rows).map(row).collect()
 }
 
-/// With the titles; never more than half of the room.
+/// The height of the members with their header: at most half of the area.
 fn members_height(top: &Top, area: Rect) -> u16 {
     let wanted = u16::try_from(top.members().len() + 1).unwrap_or(u16::MAX);
     wanted.min((area.height / 2).max(2))

@@ -1,7 +1,7 @@
-//! A request that is open for an answer. Used by [`super::state`]; pure.
+//! A permission request that is open for an answer. Used by [`super::state`]; pure.
 //!
-//! The keys are those of the pane's dialog, and so is the guard: none decides before every line of the request has been
-//! on the screen, and then been there for a moment without a key.
+//! Keys and guard are those of the dialog in a pane: no key decides before all lines of the request have been on the
+//! screen and a moment has passed without a key.
 
 use std::time::Instant;
 
@@ -18,17 +18,17 @@ pub(super) struct Question {
     text: String,
 }
 
-/// What a key came to.
+/// The effect of a key on the question.
 #[derive(Debug)]
-pub(super) enum Answered {
+pub(super) enum KeyResult {
     Decided(DecideRequest),
-    /// It goes on waiting.
+    /// Close the question; the request stays pending.
     Later,
-    /// The question stays.
-    NotYet,
+    /// Keep the question open.
+    Open,
 }
 
-/// What a line of a change does.
+/// The role of a line in a diff.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tone {
     Plain,
@@ -48,24 +48,24 @@ impl Question {
         self.dialog.request()
     }
 
-    /// What the keys mean.
+    /// The text that explains the keys.
     pub(super) fn prompt(&self) -> String {
         self.dialog.prompt()
     }
 
-    /// Whether there is more below that has not been on the screen.
-    pub(super) fn hides_some(&self) -> bool {
+    /// Whether some lines have not been on the screen yet.
+    pub(super) fn has_unread_lines(&self) -> bool {
         !self.dialog.is_read()
     }
 
-    /// The lines that stand in so many columns and rows.
+    /// The visible lines of the current page, for a screen of this size.
     pub(super) fn lines(&self, columns: usize, rows: usize) -> Vec<(Tone, String)> {
         let mut lines = self.all_lines(columns);
         let visible = self.dialog.visible(columns, rows, lines.len());
         lines.drain(visible).collect()
     }
 
-    /// Values are indented deeper than the names before them, so that no value can look like a name.
+    /// Values are indented deeper than the field names, so that no value can look like a field name.
     fn all_lines(&self, columns: usize) -> Vec<(Tone, String)> {
         let mut tone = Tone::Plain;
         let mut lines = Vec::new();
@@ -84,25 +84,25 @@ impl Question {
         lines
     }
 
-    /// A frame with it in so many columns and rows is on the screen.
-    pub(super) fn was_shown(&mut self, columns: usize, rows: usize, now: Instant) {
+    /// Must be called when a frame with the question in this size is on the screen.
+    pub(super) fn on_shown(&mut self, columns: usize, rows: usize, now: Instant) {
         let total = self.all_lines(columns).len();
         self.dialog.was_shown(columns, rows, total, now);
     }
 
-    /// The terminal has another size: what was seen was something else.
-    pub(super) fn resized(&mut self) {
+    /// Resets what has been read: in another size, the pages have other lines.
+    pub(super) fn on_resize(&mut self) {
         self.dialog.resized();
     }
 
-    /// `alone`: nothing else was typed at once.
+    /// `alone`: the key was the only one in its read.
     #[expect(
         clippy::wildcard_enum_match_arm,
-        reason = "of all keys only these mean something here"
+        reason = "all other keys do nothing here"
     )]
-    pub(super) fn press(&mut self, key: &Key, alone: bool, now: Instant) -> Answered {
+    pub(super) fn on_key(&mut self, key: &Key, alone: bool, now: Instant) -> KeyResult {
         if *key == Key::Escape {
-            return Answered::Later;
+            return KeyResult::Later;
         }
         let mut typed = [0; 4];
         let typed: &[u8] = match key {
@@ -110,18 +110,18 @@ impl Question {
             _ => &[],
         };
         match self.dialog.pressed(typed, now) {
-            Pressed::Decided(decide) => return Answered::Decided(decide),
-            Pressed::Later => return Answered::Later,
+            Pressed::Decided(decide) => return KeyResult::Decided(decide),
+            Pressed::Later => return KeyResult::Later,
             Pressed::Nothing => {}
         }
         if let Some(turn) = key.turn() {
             self.dialog.turn(turn);
         }
-        Answered::NotYet
+        KeyResult::Open
     }
 }
 
-/// A row of a change says without colours what it does.
+/// Marks a line of a diff with `-` or `+`, so that it is readable without colours.
 fn signed(tone: Tone, row: String) -> String {
     let sign = match tone {
         Tone::Plain => return row,
@@ -158,8 +158,8 @@ mod tests {
 
     fn decides(question: &mut Question, now: Instant) -> bool {
         matches!(
-            question.press(&Key::Char('y'), true, now),
-            Answered::Decided(DecideRequest {
+            question.on_key(&Key::Char('y'), true, now),
+            KeyResult::Decided(DecideRequest {
                 decision: Decision::Allow {
                     scope: Scope::Once,
                     ..
@@ -170,62 +170,62 @@ mod tests {
     }
 
     #[test]
-    fn no_key_decides_before_the_end_has_been_on_the_screen_for_a_moment() {
+    fn no_key_decides_before_the_last_line_was_shown() {
         let (mut question, start) = (question(), Instant::now());
         assert!(!decides(&mut question, start));
-        question.was_shown(40, 7, start);
-        assert!(question.hides_some());
+        question.on_shown(40, 7, start);
+        assert!(question.has_unread_lines());
         assert!(!decides(&mut question, start + LONG));
-        question.press(&Key::PageDown, true, start + LONG);
+        question.on_key(&Key::PageDown, true, start + LONG);
         assert!(!decides(&mut question, start + 2 * LONG), "not shown yet");
-        question.was_shown(40, 7, start + 2 * LONG);
-        assert!(!question.hides_some());
+        question.on_shown(40, 7, start + 2 * LONG);
+        assert!(!question.has_unread_lines());
         assert!(!decides(&mut question, start + 2 * LONG));
-        // The one that came too early began the moment anew.
+        // The key that came too early restarted the delay.
         assert!(decides(&mut question, start + 3 * LONG));
     }
 
     #[test]
-    fn what_was_passed_over_has_not_been_seen() {
+    fn lines_that_were_scrolled_past_are_unread() {
         let (mut question, start) = (question(), Instant::now());
-        question.was_shown(40, 3, start);
+        question.on_shown(40, 3, start);
         for _ in 0..4 {
-            question.press(&Key::PageDown, true, start);
+            question.on_key(&Key::PageDown, true, start);
         }
-        // Only the first and the last lines have been there.
-        question.was_shown(40, 3, start);
-        assert!(question.hides_some());
+        // Only the first and the last lines were on the screen.
+        question.on_shown(40, 3, start);
+        assert!(question.has_unread_lines());
         assert!(!decides(&mut question, start + LONG));
     }
 
     #[test]
-    fn another_width_is_another_thing_to_see() {
+    fn a_resize_makes_all_lines_unread() {
         let (mut question, start) = (question(), Instant::now());
-        question.was_shown(40, 20, start);
-        question.resized();
+        question.on_shown(40, 20, start);
+        question.on_resize();
         assert!(!decides(&mut question, start + LONG));
-        question.was_shown(10, 5, start + LONG);
+        question.on_shown(10, 5, start + LONG);
         assert!(!decides(&mut question, start + 2 * LONG));
     }
 
     #[test]
-    fn a_key_among_others_and_a_paste_decide_nothing() {
+    fn pasted_and_batched_keys_decide_nothing() {
         let (mut question, start) = (question(), Instant::now());
-        question.was_shown(40, 20, start);
+        question.on_shown(40, 20, start);
         for (key, alone) in [
             (Key::Char('y'), false),
             (Key::Paste("y".into()), true),
             (Key::Enter, true),
         ] {
-            let answered = question.press(&key, alone, start + LONG);
-            assert!(matches!(answered, Answered::NotYet), "{key:?}");
+            let result = question.on_key(&key, alone, start + LONG);
+            assert!(matches!(result, KeyResult::Open), "{key:?}");
         }
-        let later = question.press(&Key::Escape, true, start);
-        assert!(matches!(later, Answered::Later));
+        let later = question.on_key(&Key::Escape, true, start);
+        assert!(matches!(later, KeyResult::Later));
     }
 
     #[test]
-    fn a_change_is_shown_as_one() {
+    fn an_edit_is_shown_as_a_diff() {
         let view = json!({
             "id": "P-4", "member": "ada", "tool": "edit",
             "input": {"new": "b\n  old\nc", "old": "a", "path": "x"},

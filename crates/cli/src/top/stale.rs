@@ -1,4 +1,4 @@
-//! What of the screen is out of date, as events tell. Used by [`super::state`]; pure.
+//! Which data of the view is outdated by events. Used by [`super::state`]; pure.
 
 use std::collections::BTreeSet;
 
@@ -6,30 +6,30 @@ use agent_team_protocol::TaskId;
 use agent_team_protocol::notification::EventNotice;
 use serde::Deserialize;
 
-/// From so many tasks on the whole board is asked for at once.
+/// From this number of outdated tasks on, the whole board is read.
 const SINGLE_TASKS: usize = 64;
 
-/// See the module. Empty: nothing.
+/// The outdated data. The default value: none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Stale {
     pub(super) team: bool,
-    /// All tasks, or only those below.
+    /// All tasks; otherwise those of `tasks`.
     pub(super) board: bool,
     pub(super) tasks: BTreeSet<TaskId>,
     pub(super) requests: bool,
     pub(super) messages: bool,
 }
 
-/// The part of an event that says what it is about.
+/// The fields of an event that name its subject.
 #[derive(Deserialize)]
-struct Fact {
+struct EventSubject {
     kind: String,
     #[serde(default)]
-    data: About,
+    data: SubjectData,
 }
 
 #[derive(Default, Deserialize)]
-struct About {
+struct SubjectData {
     #[serde(default)]
     task: Option<TaskId>,
 }
@@ -49,16 +49,17 @@ impl Stale {
         *self == Self::default()
     }
 
-    /// `waiters`: who waits for a task.
+    /// Marks the data that an event outdates. `waiters` returns the tasks that depend on a task: an event about a task
+    /// can unblock them without an event of their own.
     pub(super) fn event(&mut self, event: &EventNotice, waiters: impl Fn(TaskId) -> Vec<TaskId>) {
-        let Ok(fact) = serde_json::from_str::<Fact>(event.event.get()) else {
+        let Ok(subject) = serde_json::from_str::<EventSubject>(event.event.get()) else {
             *self = Self::all();
             return;
         };
-        // Whatever happens, somebody's state, usage or unread messages may follow from it.
+        // Any event can change the state, usage or unread messages of a member.
         self.team = true;
-        let (about, _) = fact.kind.split_once('_').unwrap_or((&fact.kind, ""));
-        match (about, fact.data.task) {
+        let (noun, _) = subject.kind.split_once('_').unwrap_or((&subject.kind, ""));
+        match (noun, subject.data.task) {
             ("task", Some(task)) => {
                 self.tasks.insert(task);
                 self.tasks.extend(waiters(task));
@@ -96,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_makes_stale_what_it_is_about_and_no_more() {
+    fn an_event_outdates_only_its_subject() {
         let event = |kind: &str, data| json!({"kind": kind, "data": data});
         let task = stale(&[event("task_completed", json!({"task": "T-3"}))]);
         assert!(task.team && !task.board && !task.requests && !task.messages);
@@ -115,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn many_tasks_are_the_board() {
+    fn many_outdated_tasks_outdate_the_board() {
         let events = (0..200)
             .map(|task| json!({"kind": "task_added", "data": {"task": format!("T-{task}")}}));
         let stale = stale(&events.collect::<Vec<_>>());

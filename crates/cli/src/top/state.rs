@@ -1,11 +1,11 @@
-//! What `top` shows. A pure machine: answers and events come in here, keys in [`super::press`], which gives [`Act`]s out;
-//! [`super::draw`] turns it into a frame.
+//! The state of `top`, pure. Its input is refreshed data and notifications (here) and keys ([`super::keys`], which
+//! returns [`Effect`]s); [`super::draw`] draws it.
 //!
 //! ```text
-//!            ? ──▶ Help           r ──▶ Asked ── y n 1-9 ──▶ Deed
+//!            ? ──▶ Help           r ──▶ Question ── y n 1-9 ──▶ Action
 //!   Browse ──┤                       └── esc ──▶ Browse
-//!            ├── K x R Q ──▶ Confirm ── y ──▶ Deed
-//!            └── s S ! n / ──▶ Prompt ── enter ──▶ Deed
+//!            ├── K x R Q ──▶ Confirm ── y ──▶ Action
+//!            └── s S ! n / ──▶ Prompt ── enter ──▶ Action
 //! ```
 
 use std::collections::BTreeMap;
@@ -21,12 +21,12 @@ use super::question::Question;
 use super::stale::Stale;
 use crate::output::{text, time};
 use crate::session::Notice;
-use crate::verb::audit::Decided;
+use crate::verb::audit::DecisionEntry;
 
-/// Bytes of a member's output that are kept.
+/// Maximum number of bytes of a member's output to keep.
 const OUTPUT_MAX: usize = 256 << 10;
 
-/// What is shown below the members, or beside them.
+/// The views below or beside the members.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum View {
     Output,
@@ -43,12 +43,12 @@ impl View {
 pub(super) enum Mode {
     Browse,
     Help,
-    Confirm(Deed),
-    Prompt { asks: Prompt, typed: String },
-    Asked(Question),
+    Confirm(Action),
+    Prompt { prompt: Prompt, typed: String },
+    Question(Question),
 }
 
-/// What a typed line is for.
+/// The purpose of a prompt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Prompt {
     Send { to: Recipient, urgent: bool },
@@ -56,17 +56,17 @@ pub(super) enum Prompt {
     Filter,
 }
 
-/// What the loop does next.
+/// The effect of a key, for the event loop.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Act {
+pub(super) enum Effect {
     Quit,
     Attach(MemberName),
-    Do(Deed),
+    Perform(Action),
 }
 
-/// A call that changes something.
+/// A call that changes the team.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Deed {
+pub(super) enum Action {
     Decide(DecideRequest),
     Send {
         to: Recipient,
@@ -83,54 +83,56 @@ pub(super) enum Deed {
     Down,
 }
 
-/// What became of a deed, or of an attempt to look, until the next key.
+/// The status line: the result of an action or the error of a read, until the next key.
 #[derive(Debug)]
-pub(super) struct Said {
+pub(super) struct Status {
     pub(super) text: String,
-    pub(super) failed: bool,
+    pub(super) is_error: bool,
 }
 
-/// What was looked up, in the parts that were asked for.
+/// Data that was read again.
 #[derive(Debug)]
-pub(super) struct Seen {
+pub(super) struct Refresh {
     pub(super) team: TeamView,
-    /// All of it, or only those that changed.
+    /// All tasks, or only the changed ones.
     pub(super) tasks: Vec<TaskView>,
+    /// Whether `tasks` are all tasks.
     pub(super) board: bool,
     pub(super) requests: Option<Vec<RequestView>>,
     pub(super) messages: Option<Vec<MessageView>>,
 }
 
-/// See the module.
+/// The state of the view.
 #[derive(Debug)]
 pub(super) struct Top {
     pub(super) team: TeamView,
-    /// When that was.
-    told_at: Instant,
+    /// When `team` was received.
+    received_at: Instant,
     tasks: BTreeMap<TaskId, TaskView>,
     /// Pending, oldest first.
     pub(super) requests: Vec<RequestView>,
-    /// The newest that are decided, newest first; `None`: they are not shown.
-    pub(super) decided: Option<Vec<Decided>>,
-    /// There may be more of them.
+    /// The newest decisions, newest first; `None` while they are not shown.
+    pub(super) decided: Option<Vec<DecisionEntry>>,
+    /// There may be newer decisions.
     pub(super) more_decided: bool,
     /// Newest last.
     pub(super) messages: Vec<MessageView>,
     selected: Option<MemberName>,
-    /// What the selected member printed, as harmless lines.
+    /// The output of the selected member, without control characters.
     pub(super) output: String,
     pub(super) view: View,
-    /// Lines away from where the view begins by itself: the newest output and messages, the first task and request.
+    /// Scrolled lines, counted from the initial position: the end of output and messages, the start of board and
+    /// requests.
     pub(super) scroll: usize,
     pub(super) mode: Mode,
-    pub(super) said: Option<Said>,
+    pub(super) status: Option<Status>,
     pub(super) filter: String,
-    /// The supervisor is being looked for.
-    pub(super) lost: bool,
+    /// The connection is lost, and the client reconnects.
+    pub(super) disconnected: bool,
     pub(super) stale: Stale,
     /// The selected member may have printed more.
     pub(super) more_output: bool,
-    /// The screen is not what this is.
+    /// The state differs from the last frame.
     pub(super) changed: bool,
 }
 
@@ -139,7 +141,7 @@ impl Top {
         let selected = team.members.first().map(|member| member.name.clone());
         Self {
             team,
-            told_at: now,
+            received_at: now,
             tasks: BTreeMap::new(),
             requests: Vec::new(),
             decided: None,
@@ -150,18 +152,18 @@ impl Top {
             view: View::Output,
             scroll: 0,
             mode: Mode::Browse,
-            said: None,
+            status: None,
             filter: String::new(),
-            lost: false,
+            disconnected: false,
             stale: Stale::all(),
             more_output: false,
             changed: true,
         }
     }
 
-    // What is there.
+    // Queries.
 
-    /// Those that the filter lets through.
+    /// The members that match the filter.
     pub(super) fn members(&self) -> Vec<&MemberView> {
         let members = self.team.members.iter();
         members
@@ -173,7 +175,7 @@ impl Top {
             .collect()
     }
 
-    /// What concerns a person most comes first.
+    /// The tasks that match the filter, the most relevant ones first.
     pub(super) fn board(&self) -> Vec<&TaskView> {
         let shown = |task: &&TaskView| {
             let owner = task.owner.as_ref().map(ToString::to_string);
@@ -190,7 +192,7 @@ impl Top {
                 TaskState::Completed => 4,
                 TaskState::Cancelled | TaskState::Unknown => 5,
             };
-            // Of those that are over the newest.
+            // The newest of the finished tasks first.
             let age = u64::MAX - task.changed_at;
             (rank, if rank > 3 { age } else { task.id.0 })
         });
@@ -205,7 +207,7 @@ impl Top {
         self.selected.as_ref()
     }
 
-    /// Whether a text is to be shown that has these parts.
+    /// Whether one of the parts contains the filter text.
     pub(super) fn passes(&self, parts: &[&str]) -> bool {
         let wanted = self.filter.to_lowercase();
         wanted.is_empty()
@@ -214,13 +216,13 @@ impl Top {
                 .any(|part| part.to_lowercase().contains(&wanted))
     }
 
-    /// How long a member has been as it is, in milliseconds.
+    /// How long a member has been in its state, in milliseconds.
     pub(super) fn age_ms(&self, member: &MemberView, now: Instant) -> u64 {
-        let since = u64::try_from((now - self.told_at).as_millis()).unwrap_or(u64::MAX);
+        let since = u64::try_from((now - self.received_at).as_millis()).unwrap_or(u64::MAX);
         member.for_ms.saturating_add(since)
     }
 
-    /// When an age that is shown reads differently, if nothing else happens.
+    /// The time until the text of a displayed age changes.
     pub(super) fn next_age(&self, now: Instant) -> Option<Duration> {
         let ages = self.team.members.iter().map(|it| self.age_ms(it, now));
         let until_next = ages.map(|age| {
@@ -230,33 +232,33 @@ impl Top {
         until_next.min().map(Duration::from_millis)
     }
 
-    // What was told.
+    // Input.
 
-    pub(super) fn seen(&mut self, seen: Seen, now: Instant) {
-        self.team = seen.team;
-        self.told_at = now;
-        if seen.board {
+    pub(super) fn on_refresh(&mut self, refresh: Refresh, now: Instant) {
+        self.team = refresh.team;
+        self.received_at = now;
+        if refresh.board {
             self.tasks.clear();
         }
         self.tasks
-            .extend(seen.tasks.into_iter().map(|task| (task.id, task)));
-        if let Some(requests) = seen.requests {
+            .extend(refresh.tasks.into_iter().map(|task| (task.id, task)));
+        if let Some(requests) = refresh.requests {
             self.requests = requests;
-            if let Mode::Asked(question) = &self.mode
+            if let Mode::Question(question) = &self.mode
                 && !self.requests.iter().any(|it| it.id == question.request())
             {
-                self.say(format!("{} was decided elsewhere", question.request()));
+                self.set_status(format!("{} was decided elsewhere", question.request()));
                 self.mode = Mode::Browse;
             }
         }
-        if let Some(messages) = seen.messages {
+        if let Some(messages) = refresh.messages {
             self.messages = messages;
         }
         self.keep_selection();
         self.changed = true;
     }
 
-    pub(super) fn heard(&mut self, notice: &Notice) {
+    pub(super) fn on_notice(&mut self, notice: &Notice) {
         match notice {
             Notice::Event(event) => {
                 let tasks = &self.tasks;
@@ -277,19 +279,19 @@ impl Top {
         }
     }
 
-    /// The supervisor has gone, and another one is looked for; or it was found.
-    pub(super) fn lost(&mut self, lost: bool) {
-        self.lost = lost;
-        if !lost {
+    /// The connection was lost, or restored. After that all data is outdated.
+    pub(super) fn set_disconnected(&mut self, disconnected: bool) {
+        self.disconnected = disconnected;
+        if !disconnected {
             self.stale = Stale::all();
             self.more_decided = self.decided.is_some();
-            self.say("connected again".into());
+            self.set_status("reconnected".into());
         }
         self.changed = true;
     }
 
-    /// More of what the selected member printed; `text` as it printed it.
-    pub(super) fn printed(&mut self, printed: &str) {
+    /// Appends raw output of the selected member.
+    pub(super) fn append_output(&mut self, printed: &str) {
         if printed.is_empty() {
             return;
         }
@@ -304,31 +306,34 @@ impl Top {
         self.changed = true;
     }
 
-    /// The newest decisions.
-    pub(super) fn were_decided(&mut self, decided: Vec<Decided>) {
+    /// Replaces the shown decisions; ignored while they are not shown.
+    pub(super) fn set_decisions(&mut self, decided: Vec<DecisionEntry>) {
         if let Some(shown) = &mut self.decided {
             *shown = decided;
             self.changed = true;
         }
     }
 
-    pub(super) fn say(&mut self, text: String) {
-        self.said = Some(Said {
+    pub(super) fn set_status(&mut self, text: String) {
+        self.status = Some(Status {
             text,
-            failed: false,
+            is_error: false,
         });
         self.changed = true;
     }
 
-    pub(super) fn failed(&mut self, text: String) {
-        self.said = Some(Said { text, failed: true });
+    pub(super) fn set_error(&mut self, text: String) {
+        self.status = Some(Status {
+            text,
+            is_error: true,
+        });
         self.changed = true;
     }
 
-    /// The terminal has another size.
-    pub(super) fn resized(&mut self) {
-        if let Mode::Asked(question) = &mut self.mode {
-            question.resized();
+    /// The size of the terminal has changed.
+    pub(super) fn on_resize(&mut self) {
+        if let Mode::Question(question) = &mut self.mode {
+            question.on_resize();
         }
         self.changed = true;
     }
@@ -343,7 +348,7 @@ impl Top {
         }
     }
 
-    /// Somebody who is shown stays selected; else the first is.
+    /// Selects the first member when the selected one is filtered out or gone.
     pub(super) fn keep_selection(&mut self) {
         let members = self.members();
         let is_shown = members
@@ -355,29 +360,29 @@ impl Top {
         }
     }
 
-    /// Whether what comes last is shown first.
-    pub(super) fn grows_at_the_end(&self) -> bool {
+    /// Whether the view appends new entries at its end and starts there.
+    pub(super) fn is_newest_last(&self) -> bool {
         matches!(self.view, View::Output | View::Messages)
     }
 
-    /// A frame is on the screen; it could be scrolled by so many lines, and the question stood in so many columns and
-    /// rows.
-    pub(super) fn was_shown(
+    /// Must be called when a frame is on the screen. `scrolls`: the lines by which it could be scrolled; `question`:
+    /// columns and rows of the question.
+    pub(super) fn on_frame_shown(
         &mut self,
         scrolls: usize,
         question: Option<(usize, usize)>,
         now: Instant,
     ) {
         self.scroll = self.scroll.min(scrolls);
-        if let (Mode::Asked(asked), Some((columns, rows))) = (&mut self.mode, question) {
-            let hid_some = asked.hides_some();
-            asked.was_shown(columns, rows, now);
-            self.changed |= asked.hides_some() != hid_some;
+        if let (Mode::Question(open), Some((columns, rows))) = (&mut self.mode, question) {
+            let had_unread = open.has_unread_lines();
+            open.on_shown(columns, rows, now);
+            self.changed |= open.has_unread_lines() != had_unread;
         }
     }
 }
 
-/// Who waits for the person, as the head of the screen counts them.
+/// The number of members that wait for the user, for the first line.
 pub(super) fn waiting(members: &[MemberView]) -> usize {
     let waits = members.iter().filter(|member| Need::of(member).is_some());
     waits.count()

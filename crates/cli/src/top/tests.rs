@@ -1,4 +1,4 @@
-//! Whole screens as text, and what keys do to them.
+//! Snapshots of whole screens, and the effects of keys.
 
 use std::time::{Duration, Instant};
 
@@ -11,16 +11,16 @@ use unicode_width::UnicodeWidthStr;
 
 use super::draw::{Palette, text};
 use super::stale::Stale;
-use super::state::{Act, Deed, Mode, Seen, Top, View};
-use crate::verb::audit::Decided;
+use super::state::{Action, Effect, Mode, Refresh, Top, View};
+use crate::verb::audit::DecisionEntry;
 use agent_team_terminal_ui::keys::Key;
 
-/// The time of day in all of these.
+/// The Unix time in all tests.
 const WALL_MS: u64 = 1_795_232_539_000;
 
 const PLAIN: Palette = Palette { colours: false };
 
-/// Whatever a terminal or a reader could be fooled by.
+/// Control and format characters that could deceive a terminal or a reader.
 const HOSTILE: &str =
     "#(touch x)\u{1b}[2J\u{1b}]0;owned\u{7}\u{9b}31m\r\u{202e}gpj\u{200b}\u{feff}\n\t#[fg=red]";
 
@@ -161,15 +161,15 @@ fn messages(hostile: &str) -> Vec<MessageView> {
 fn top_with(hostile: &str) -> (Top, Instant) {
     let now = Instant::now();
     let mut top = Top::new(team(hostile), now);
-    let seen = Seen {
+    let refresh = Refresh {
         team: team(hostile),
         tasks: board(hostile),
         board: true,
         requests: Some(requests(hostile)),
         messages: Some(messages(hostile)),
     };
-    top.seen(seen, now);
-    top.printed(&format!(
+    top.on_refresh(refresh, now);
+    top.append_output(&format!(
         "▸ read src/handlers.rs\r\n\u{1b}[32mok\u{1b}[0m 214 lines{hostile}\n"
     ));
     (top, now)
@@ -183,18 +183,18 @@ fn screen(top: &Top, now: Instant, columns: u16, rows: u16) -> String {
     text(top, PLAIN, (columns, rows), now, WALL_MS)
 }
 
-fn press(top: &mut Top, keys: &str, now: Instant) -> Vec<Act> {
+fn press(top: &mut Top, keys: &str, now: Instant) -> Vec<Effect> {
     let keys = keys.chars().map(|c| match c {
         '⏎' => Key::Enter,
         '⎋' => Key::Escape,
         c => Key::Char(c),
     });
-    // One after the other, as a person does.
-    keys.flat_map(|key| top.press(&[key], now)).collect()
+    // One key per read, as a user types.
+    keys.flat_map(|key| top.on_keys(&[key], now)).collect()
 }
 
 #[test]
-fn the_screen_at_40_80_and_200_columns() {
+fn screens_at_40_80_and_200_columns() {
     let (top, now) = top();
     assert_snapshot!("40", screen(&top, now, 40, 20));
     assert_snapshot!("80", screen(&top, now, 80, 24));
@@ -202,7 +202,7 @@ fn the_screen_at_40_80_and_200_columns() {
 }
 
 #[test]
-fn each_view_and_what_stands_over_them() {
+fn views_and_help_screens() {
     let (mut top, now) = top();
     for (key, name) in [
         ("2", "board"),
@@ -216,7 +216,7 @@ fn each_view_and_what_stands_over_them() {
 }
 
 #[test]
-fn where_there_is_room_nothing_stands_twice() {
+fn wide_screens_show_each_view_once() {
     for columns in [150, 200] {
         let (mut top, now) = top();
         for key in ["1", "2", "3", "4"] {
@@ -235,20 +235,23 @@ fn where_there_is_room_nothing_stands_twice() {
 }
 
 #[test]
-fn a_key_shows_what_was_decided_and_again_what_waits() {
+fn d_toggles_decided_and_pending_requests() {
     let (mut top, now) = top();
     assert!(!top.more_decided);
     press(&mut top, "d", now);
     assert_eq!(top.view, View::Requests);
-    assert!(std::mem::take(&mut top.more_decided), "it is to be read");
-    let decided = |request, how: &str, what: &str| Decided {
+    assert!(
+        std::mem::take(&mut top.more_decided),
+        "decisions must be read"
+    );
+    let decided = |request, how: &str, what: &str| DecisionEntry {
         request: RequestId(request),
         member: Some("ada".parse().unwrap()),
         at: WALL_MS - 90_000,
         how: how.into(),
         what: what.into(),
     };
-    top.were_decided(vec![
+    top.set_decisions(vec![
         decided(7, "denied by lea (tests first)", "bash: git push"),
         decided(
             6,
@@ -260,29 +263,29 @@ fn a_key_shows_what_was_decided_and_again_what_waits() {
     assert_snapshot!("decided_40", screen(&top, now, 40, 20));
     press(&mut top, "d", now);
     assert!(top.decided.is_none() && !top.more_decided);
-    assert!(screen(&top, now, 80, 24).contains("r shows all of the first one"));
-    // What comes late is not shown.
-    top.were_decided(vec![decided(8, "denied by lea", "bash: ls")]);
+    assert!(screen(&top, now, 80, 24).contains("r opens the first one"));
+    // A late result is ignored.
+    top.set_decisions(vec![decided(8, "denied by lea", "bash: ls")]);
     assert!(top.decided.is_none());
 }
 
 #[test]
-fn a_request_is_shown_whole_before_it_is_answered() {
+fn a_request_must_be_read_before_it_is_answered() {
     let (mut top, now) = top();
     press(&mut top, "r", now);
     assert_snapshot!("request_begun", screen(&top, now, 40, 8));
     let long = now + Duration::from_secs(1);
-    top.was_shown(0, Some((40, 6)), now);
+    top.on_frame_shown(0, Some((40, 6)), now);
     assert_eq!(press(&mut top, "y", long), []);
     for page in 1..=4 {
-        top.press(&[Key::PageDown], now + page * Duration::from_secs(1));
-        top.was_shown(0, Some((40, 6)), now + page * Duration::from_secs(1));
+        top.on_keys(&[Key::PageDown], now + page * Duration::from_secs(1));
+        top.on_frame_shown(0, Some((40, 6)), now + page * Duration::from_secs(1));
     }
     let end = now + Duration::from_secs(4);
     assert_snapshot!("request_read", screen(&top, end, 40, 8));
-    let acts = press(&mut top, "y", end + Duration::from_millis(301));
-    let [Act::Do(Deed::Decide(decide))] = acts.as_slice() else {
-        panic!("{acts:?}");
+    let effects = press(&mut top, "y", end + Duration::from_millis(301));
+    let [Effect::Perform(Action::Decide(decide))] = effects.as_slice() else {
+        panic!("{effects:?}");
     };
     assert!(matches!(decide.decision, Decision::Allow { .. }));
     assert_eq!(decide.digest.as_deref(), Some("0123"));
@@ -290,17 +293,17 @@ fn a_request_is_shown_whole_before_it_is_answered() {
 }
 
 #[test]
-fn a_request_that_is_decided_elsewhere_is_asked_about_no_more() {
+fn a_decision_elsewhere_closes_the_question() {
     let (mut top, now) = top();
     press(&mut top, "r", now);
-    let seen = Seen {
+    let refresh = Refresh {
         team: team(""),
         tasks: Vec::new(),
         board: false,
         requests: Some(Vec::new()),
         messages: None,
     };
-    top.seen(seen, now);
+    top.on_refresh(refresh, now);
     assert!(matches!(top.mode, Mode::Browse));
     assert!(screen(&top, now, 80, 24).contains("P-1 was decided elsewhere"));
     assert_eq!(press(&mut top, "ry", now), []);
@@ -308,34 +311,43 @@ fn a_request_that_is_decided_elsewhere_is_asked_about_no_more() {
 }
 
 #[test]
-fn what_ends_something_is_asked_about_once_more() {
+fn destructive_keys_need_a_confirmation() {
     let (mut top, now) = top();
     let ada = || "ada".parse().unwrap();
     press(&mut top, "j", now);
     assert_eq!(press(&mut top, "K", now), []);
     let asked = screen(&top, now, 80, 24);
     assert!(
-        asked.contains("kill ada and all that runs for it? y yes"),
+        asked.contains("kill ada and all its processes? y yes"),
         "{asked}"
     );
     assert_eq!(press(&mut top, "n", now), []);
-    assert_eq!(press(&mut top, "y", now), [], "nothing is asked any more");
-    assert_eq!(press(&mut top, "Ky", now), [Act::Do(Deed::Kill(ada()))]);
-    assert_eq!(press(&mut top, "xy", now), [Act::Do(Deed::Stop(ada()))]);
-    assert_eq!(press(&mut top, "Ry", now), [Act::Do(Deed::Restart(ada()))]);
-    assert_eq!(press(&mut top, "Qy", now), [Act::Do(Deed::Down)]);
-    // What is pasted, or typed before the question could be read.
-    assert_eq!(top.press(&[Key::Char('K'), Key::Char('y')], now), []);
+    assert_eq!(press(&mut top, "y", now), [], "no question is open");
+    assert_eq!(
+        press(&mut top, "Ky", now),
+        [Effect::Perform(Action::Kill(ada()))]
+    );
+    assert_eq!(
+        press(&mut top, "xy", now),
+        [Effect::Perform(Action::Stop(ada()))]
+    );
+    assert_eq!(
+        press(&mut top, "Ry", now),
+        [Effect::Perform(Action::Restart(ada()))]
+    );
+    assert_eq!(press(&mut top, "Qy", now), [Effect::Perform(Action::Down)]);
+    // Pasted, or typed before the question appeared.
+    assert_eq!(top.on_keys(&[Key::Char('K'), Key::Char('y')], now), []);
     press(&mut top, "K", now);
-    assert_eq!(top.press(&[Key::Paste("y".into())], now), []);
+    assert_eq!(top.on_keys(&[Key::Paste("y".into())], now), []);
 }
 
 #[test]
-fn a_typed_line_is_sent_to_the_member_that_is_selected() {
+fn a_typed_line_is_sent_to_the_selected_member() {
     let (mut top, now) = top();
     let to = || Recipient::Member("ada".parse().unwrap());
     let send = |to, text: &str, urgent| {
-        Act::Do(Deed::Send {
+        Effect::Perform(Action::Send {
             to,
             text: text.into(),
             urgent,
@@ -343,7 +355,7 @@ fn a_typed_line_is_sent_to_the_member_that_is_selected() {
     };
     press(&mut top, "jsq and K are text", now);
     assert!(screen(&top, now, 80, 24).contains("to ada ▸ q and K are text"));
-    top.press(&[Key::Paste("\ntwo".into()), Key::Backspace], now);
+    top.on_keys(&[Key::Paste("\ntwo".into()), Key::Backspace], now);
     assert_eq!(
         press(&mut top, "⏎", now),
         [send(to(), "q and K are text tw", false)]
@@ -357,31 +369,31 @@ fn a_typed_line_is_sent_to_the_member_that_is_selected() {
 }
 
 #[test]
-fn a_spawn_names_a_role_and_perhaps_a_member() {
+fn spawn_takes_a_role_and_an_optional_name() {
     let (mut top, now) = top();
     press(&mut top, "n", now);
-    assert!(screen(&top, now, 80, 24).contains("role (worker reviewer), and a name ▸"));
-    let acts = press(&mut top, "reviewer rex⏎", now);
-    let expected = Deed::Spawn {
+    assert!(screen(&top, now, 80, 24).contains("role (worker reviewer) [name] ▸"));
+    let effects = press(&mut top, "reviewer rex⏎", now);
+    let expected = Action::Spawn {
         role: "reviewer".parse().unwrap(),
         name: Some("rex".parse().unwrap()),
     };
-    assert_eq!(acts, [Act::Do(expected)]);
+    assert_eq!(effects, [Effect::Perform(expected)]);
     assert_eq!(press(&mut top, "nworker One⏎", now), []);
-    assert!(top.said.as_ref().is_some_and(|said| said.failed));
+    assert!(top.status.as_ref().is_some_and(|status| status.is_error));
 }
 
 #[test]
-fn the_next_who_waits_is_selected_and_attached_to() {
+fn g_selects_the_waiting_member_and_a_attaches() {
     let (mut top, now) = top();
     assert_eq!(
         press(&mut top, "ga", now),
-        [Act::Attach("ada".parse().unwrap())]
+        [Effect::Attach("ada".parse().unwrap())]
     );
 }
 
 #[test]
-fn a_filter_leaves_what_has_the_text() {
+fn a_filter_hides_other_entries() {
     let (mut top, now) = top();
     press(&mut top, "/BEN⏎2", now);
     let filtered = screen(&top, now, 80, 24);
@@ -393,27 +405,27 @@ fn a_filter_leaves_what_has_the_text() {
 }
 
 #[test]
-fn output_and_messages_end_at_the_bottom_and_scroll_back() {
+fn output_starts_at_its_end_and_scrolls_back() {
     let (mut top, now) = top();
     for line in 1..=100 {
-        top.printed(&format!("line {line}\n"));
+        top.append_output(&format!("line {line}\n"));
     }
     assert!(screen(&top, now, 80, 24).contains("line 100"));
-    top.press(&[Key::PageUp], now);
+    top.on_keys(&[Key::PageUp], now);
     let back = screen(&top, now, 80, 24);
     assert!(
         !back.contains("line 100") && back.contains("line 90"),
         "{back}"
     );
-    top.press(&[Key::Home], now);
+    top.on_keys(&[Key::Home], now);
     let mut terminal = ratatui::Terminal::new(ratatui::backend::TestBackend::new(80, 24)).unwrap();
     let mut drawn = super::draw::Drawn::default();
     terminal
         .draw(|frame| drawn = super::draw::draw(frame, &top, PLAIN, now, WALL_MS))
         .unwrap();
     assert_eq!(drawn.scrolls, 102 - 16);
-    top.was_shown(drawn.scrolls, None, now);
-    top.press(&[Key::PageDown], now);
+    top.on_frame_shown(drawn.scrolls, None, now);
+    top.on_keys(&[Key::PageDown], now);
     assert_eq!(top.scroll, 102 - 16 - 10);
 }
 
@@ -421,15 +433,18 @@ fn output_and_messages_end_at_the_bottom_and_scroll_back() {
 fn output_is_bounded() {
     let (mut top, _) = top();
     for _ in 0..100 {
-        top.printed(&"x".repeat(9_999));
-        top.printed("\n");
+        top.append_output(&"x".repeat(9_999));
+        top.append_output("\n");
     }
     assert!(top.output.len() <= 256 << 10);
-    assert!(top.output.starts_with('x'), "from a line's beginning on");
+    assert!(
+        top.output.starts_with('x'),
+        "starts at the beginning of a line"
+    );
 }
 
 #[test]
-fn an_age_wakes_when_it_reads_differently_and_not_before() {
+fn the_age_timer_fires_when_its_text_changes() {
     let (top, now) = top();
     // ada has been waiting for 4.2 s.
     assert_eq!(top.next_age(now), Some(Duration::from_millis(800)));
@@ -439,17 +454,17 @@ fn an_age_wakes_when_it_reads_differently_and_not_before() {
 }
 
 #[test]
-fn what_a_question_said_is_gone_when_the_terminal_has_another_size() {
+fn a_resize_requires_reading_the_question_again() {
     let (mut top, now) = top();
     press(&mut top, "r", now);
-    top.was_shown(0, Some((80, 22)), now);
-    top.resized();
+    top.on_frame_shown(0, Some((80, 22)), now);
+    top.on_resize();
     assert_eq!(press(&mut top, "y", now + Duration::from_secs(9)), []);
-    assert!(matches!(top.mode, Mode::Asked(_)));
+    assert!(matches!(top.mode, Mode::Question(_)));
 }
 
 #[test]
-fn hostile_texts_change_nothing_but_their_own_place() {
+fn hostile_texts_cannot_change_the_layout() {
     let (mut top, now) = top_with(HOSTILE);
     for (columns, rows) in [(40, 12), (80, 24), (200, 50)] {
         for key in ["1", "2", "3", "4", "r"] {
@@ -480,13 +495,13 @@ fn no_size_is_too_small() {
 }
 
 #[test]
-fn a_lost_supervisor_is_told_of_and_everything_is_looked_at_again() {
+fn a_reconnect_is_shown_and_outdates_all_data() {
     let (mut top, now) = top();
     top.stale = Stale::default();
-    top.lost(true);
-    assert!(screen(&top, now, 80, 24).contains("the supervisor is gone"));
-    top.lost(false);
-    assert!(screen(&top, now, 80, 24).contains("connected again"));
+    top.set_disconnected(true);
+    assert!(screen(&top, now, 80, 24).contains("disconnected from the supervisor"));
+    top.set_disconnected(false);
+    assert!(screen(&top, now, 80, 24).contains("reconnected"));
     assert_eq!(top.stale, Stale::all());
     assert_eq!(top.view, View::Output);
 }

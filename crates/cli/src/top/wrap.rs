@@ -1,16 +1,16 @@
-//! Lines broken to the columns of the screen. Used by whatever shows more than a line; pure.
+//! Wraps lines to the columns of the screen. Used by all views with long lines; pure.
 
 use unicode_width::UnicodeWidthChar;
 
-/// What a tab is shown as.
+/// The replacement of a tab.
 const TAB: &str = "    ";
 
-/// One line in rows of at most so many columns. All rows begin below the first character that is not a blank, so that a
-/// row cannot look like the beginning of a line.
+/// Wraps one line to rows of at most `columns` columns. All rows get the indentation of the first one, so that no row
+/// can look like the start of a line.
 pub(super) fn wrap(line: &str, columns: usize) -> impl Iterator<Item = String> + use<> {
     let line = line.replace('\t', TAB);
     let indent = line.len() - line.trim_start_matches(' ').len();
-    // The widest character always has room behind it.
+    // Leaves at least two columns for the widest character.
     let indent = indent.min(columns.saturating_sub(2) / 2);
     let mut rows = vec![String::new()];
     let mut width = 0;
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_broken_where_it_must_be_and_nothing_of_it_is_lost() {
+    fn wrapping_keeps_all_text_and_the_indentation() {
         let wrapped: Vec<_> = wrap("abcdef", 3).collect();
         assert_eq!(wrapped, ["abc", "def"]);
         let wrapped: Vec<_> = wrap("  ab名前cd", 6).collect();

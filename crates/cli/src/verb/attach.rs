@@ -1,5 +1,5 @@
-//! `attach`: shows the team's layout, or one member's pane, in this terminal, by becoming the program that does. Members
-//! without a pane are shown by [`crate::hosted`].
+//! `attach`: shows the team's layout or one member's pane in this terminal. It execs the program that the supervisor
+//! names, such as `tmux attach`. Members without a pane are shown by [`crate::single_terminal`].
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
@@ -10,9 +10,9 @@ use agent_team_protocol::view::{MemberView, Placement};
 
 use crate::args::Global;
 use crate::error::Failure;
-use crate::hosted;
 use crate::output::Output;
 use crate::session::{Session, caller_terminal, is_terminal};
+use crate::single_terminal;
 
 pub(super) async fn run(
     global: &Global,
@@ -20,22 +20,22 @@ pub(super) async fn run(
     member: Option<MemberName>,
     read_only: bool,
 ) -> Result<ExitCode, Failure> {
-    // tmux and iTerm2 may show it by themselves, which needs no terminal of ours.
+    // Inside tmux or iTerm2 the supervisor switches the client by itself, which needs no terminal here.
     let caller = caller_terminal();
     if !output.is_json() && !is_terminal() && caller.tmux.is_none() && caller.iterm.is_none() {
         return Err(no_terminal());
     }
     let mut session = Session::of_team(global)?;
-    let answer = match ask(&mut session, member.clone(), read_only).await {
+    let answer = match request_attach(&mut session, member.clone(), read_only).await {
         Ok(answer) => answer,
         Err(refused) => {
             let can_show = !output.is_json() && is_terminal();
             if can_show
-                && has_none(&mut session, member.as_ref())
+                && is_without_panes(&mut session, member.as_ref())
                     .await
                     .unwrap_or(false)
             {
-                return hosted::run(session, member.as_ref(), read_only).await;
+                return single_terminal::run(session, member.as_ref(), read_only).await;
             }
             return Err(refused);
         }
@@ -44,12 +44,16 @@ pub(super) async fn run(
         output.show(&answer, String::new)?;
         return Ok(ExitCode::SUCCESS);
     }
-    become_it(answer)
+    exec_viewer(answer)
 }
 
-/// Whether there is no terminal that this member, or anybody, could be seen in. A process of its own can be lent one.
-async fn has_none(session: &mut Session, member: Option<&MemberName>) -> Result<bool, Failure> {
-    let team = session.ask::<TeamShow>(Nothing {}).await?;
+/// Whether this member, or without one every running member, has no pane and cannot get one. A member with its own
+/// process can be attached without a pane; a hosted one cannot.
+async fn is_without_panes(
+    session: &mut Session,
+    member: Option<&MemberName>,
+) -> Result<bool, Failure> {
+    let team = session.query::<TeamShow>(Nothing {}).await?;
     Ok(match member {
         Some(member) => {
             let is_hosted =
@@ -67,17 +71,17 @@ async fn has_none(session: &mut Session, member: Option<&MemberName>) -> Result<
     })
 }
 
-/// One member's pane.
+/// Shows the pane of one member. Called by `next`.
 pub(super) async fn member(session: &mut Session, member: MemberName) -> Result<ExitCode, Failure> {
-    become_it(ask(session, Some(member), false).await?)
+    exec_viewer(request_attach(session, Some(member), false).await?)
 }
 
-/// The team's layout, after `up`.
+/// Shows the layout of the team. Called by `up`.
 pub(super) async fn whole_team(session: &mut Session) -> Result<ExitCode, Failure> {
-    become_it(ask(session, None, false).await?)
+    exec_viewer(request_attach(session, None, false).await?)
 }
 
-async fn ask(
+async fn request_attach(
     session: &mut Session,
     member: Option<MemberName>,
     read_only: bool,
@@ -90,10 +94,10 @@ async fn ask(
     session.call::<TeamAttach>(attach).await
 }
 
-fn become_it(answer: AttachAnswer) -> Result<ExitCode, Failure> {
+fn exec_viewer(answer: AttachAnswer) -> Result<ExitCode, Failure> {
     let AttachAnswer { argv, unset } = answer;
     let Some((program, arguments)) = argv.split_first() else {
-        // The caller's tmux or iTerm2 shows it.
+        // The supervisor has switched the caller's tmux or iTerm2.
         return Ok(ExitCode::SUCCESS);
     };
     if !is_terminal() {
@@ -105,14 +109,14 @@ fn become_it(answer: AttachAnswer) -> Result<ExitCode, Failure> {
         command.env_remove(variable);
     }
     let error = command.exec();
-    Err(Failure::io(format!("{program} cannot be run"), &error))
+    Err(Failure::io(format!("cannot run {program}"), &error))
 }
 
 fn no_terminal() -> Failure {
     Failure::new(
         "not_a_terminal",
         agent_team_protocol::exit::ExitCode::Refused,
-        "there is no terminal here to attach",
+        "cannot attach: stdin or stdout is not a terminal",
     )
-    .hint("run it in a terminal, or look with: agent-team logs MEMBER -f")
+    .hint("run it in a terminal, or follow the output with: agent-team logs MEMBER -f")
 }

@@ -1,4 +1,5 @@
-//! `audit`: who let what be done, from the journal, where every decision is written before anything follows from it.
+//! `audit`: prints the permission decisions of a team. It reads them from the journal, where each decision is stored
+//! before it takes effect. `top` uses [`Decisions`].
 
 mod decisions;
 mod export;
@@ -14,7 +15,7 @@ use agent_team_system::directories::Directories;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub(crate) use self::decisions::{Decided, Decisions};
+pub(crate) use self::decisions::{DecisionEntry, Decisions};
 use crate::args::{AuditCommand, Global};
 use crate::error::Failure;
 use crate::output::request::call;
@@ -22,10 +23,10 @@ use crate::output::{Output, time};
 use crate::secrets::Secrets;
 use crate::session::{Notice, Session, Subscription};
 
-/// What of the journal is a decision, or what came of one.
+/// The events of the journal that are decisions or outcomes of decisions.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "kind", content = "data", rename_all = "snake_case")]
-enum Fact {
+enum DecisionEvent {
     CallAllowed {
         member: MemberName,
         digest: String,
@@ -79,7 +80,7 @@ enum Fact {
     Other,
 }
 
-/// A line of the audit; with `--json` an object.
+/// One line of the output; with `--json` one object.
 #[derive(Debug, Serialize)]
 struct Entry {
     revision: Revision,
@@ -91,25 +92,25 @@ struct Entry {
     request: Option<RequestId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     subject: Option<Subject>,
-    /// Who decided; none: the rules did.
+    /// The user or the member that decided; `None` when rules decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     by: Option<Party>,
-    /// What the person decided with.
+    /// The channel through which the user decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     via: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     scope: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     rules: Vec<String>,
-    /// The request whose grant covered it.
+    /// The request whose grant covered this one.
     #[serde(skip_serializing_if = "Option::is_none")]
     through: Option<RequestId>,
-    /// The reason that was given, or the rules that decided.
+    /// The reason of the decision, or the rules that decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<String>,
 }
 
-/// What it was about.
+/// The call that was decided.
 #[derive(Debug, Clone, Serialize)]
 struct Subject {
     member: MemberName,
@@ -137,7 +138,7 @@ pub(super) async fn run(
 ) -> Result<ExitCode, Failure> {
     let mut session = Session::of_team(global)?;
     let exported = match command {
-        Some(AuditCommand::Export) => Some(session.ask::<TeamShow>(Nothing {}).await?.team),
+        Some(AuditCommand::Export) => Some(session.query::<TeamShow>(Nothing {}).await?.team),
         None => None,
     };
     let mut kept = Vec::new();
@@ -170,9 +171,9 @@ pub(super) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// `subjects`: what each request so far was about.
+/// Translates a journal event; `None` for other events. `subjects` collects the call of each request.
 fn entry(event: &EventNotice, subjects: &mut BTreeMap<RequestId, Subject>) -> Option<Entry> {
-    let fact: Fact = serde_json::from_str(event.event.get()).ok()?;
+    let event_data: DecisionEvent = serde_json::from_str(event.event.get()).ok()?;
     let mut entry = Entry {
         revision: event.revision,
         at: event.at,
@@ -186,8 +187,8 @@ fn entry(event: &EventNotice, subjects: &mut BTreeMap<RequestId, Subject>) -> Op
         through: None,
         why: None,
     };
-    match fact {
-        Fact::CallAllowed {
+    match event_data {
+        DecisionEvent::CallAllowed {
             member,
             digest,
             call,
@@ -197,7 +198,7 @@ fn entry(event: &EventNotice, subjects: &mut BTreeMap<RequestId, Subject>) -> Op
             entry.subject = Some(Subject::new(member, digest, &call));
             entry.why = Some(why);
         }
-        Fact::CallDenied {
+        DecisionEvent::CallDenied {
             member,
             digest,
             call,
@@ -207,7 +208,7 @@ fn entry(event: &EventNotice, subjects: &mut BTreeMap<RequestId, Subject>) -> Op
             entry.subject = Some(Subject::new(member, digest, &call));
             entry.why = Some(why);
         }
-        Fact::RequestAsked {
+        DecisionEvent::RequestAsked {
             request,
             member,
             digest,
@@ -217,7 +218,7 @@ fn entry(event: &EventNotice, subjects: &mut BTreeMap<RequestId, Subject>) -> Op
             entry.request = Some(request);
             subjects.insert(request, Subject::new(member, digest, &call));
         }
-        Fact::RequestAllowed {
+        DecisionEvent::RequestAllowed {
             request,
             scope,
             by,
@@ -233,7 +234,7 @@ fn entry(event: &EventNotice, subjects: &mut BTreeMap<RequestId, Subject>) -> Op
             entry.rules = rules;
             entry.through = through;
         }
-        Fact::RequestDenied {
+        DecisionEvent::RequestDenied {
             request,
             by,
             reason,
@@ -245,24 +246,24 @@ fn entry(event: &EventNotice, subjects: &mut BTreeMap<RequestId, Subject>) -> Op
             entry.via = via;
             entry.why = Some(reason);
         }
-        Fact::RequestWithdrawn { request } => {
+        DecisionEvent::RequestWithdrawn { request } => {
             entry.what = "withdrawn";
             entry.request = Some(request);
         }
-        Fact::RequestBegun { request } => {
+        DecisionEvent::RequestBegun { request } => {
             entry.what = "begun";
             entry.request = Some(request);
         }
-        Fact::RequestEnded { request } => {
+        DecisionEvent::RequestEnded { request } => {
             entry.what = "ended";
             entry.request = Some(request);
         }
-        Fact::GrantRevoked { request } => {
+        DecisionEvent::GrantRevoked { request } => {
             entry.what = "revoked";
             entry.request = Some(request);
         }
-        Fact::GrantsEnded {} => entry.what = "grants_ended",
-        Fact::Other => return None,
+        DecisionEvent::GrantsEnded {} => entry.what = "grants_ended",
+        DecisionEvent::Other => return None,
     }
     if let Some(request) = &entry.request {
         entry.subject = subjects.get(request).cloned();
@@ -282,7 +283,7 @@ fn line(entry: &Entry) -> String {
     format!("{}\n", parts.join("  "))
 }
 
-/// `allowed by user for team as Bash(cargo test:*)`, as harmless text.
+/// `allowed by user for team as Bash(cargo test:*)`, without control characters.
 fn how(entry: &Entry) -> String {
     let mut how = entry.what.replace('_', " ");
     match &entry.by {
@@ -302,13 +303,13 @@ fn how(entry: &Entry) -> String {
     visible_line(&how).into_owned()
 }
 
-/// `(tests first)`, as harmless text.
+/// `(tests first)`, without control characters.
 fn why(entry: &Entry) -> Option<String> {
     let why = entry.why.as_deref().filter(|why| !why.is_empty())?;
     Some(format!("({})", visible_line(why)))
 }
 
-/// `bash: cargo test`, as harmless text; `None`: it is about no call.
+/// `bash: cargo test`, without control characters; `None` for an entry without a call.
 fn what(entry: &Entry) -> Option<String> {
     let subject = entry.subject.as_ref()?;
     let (tool, input) = (&subject.call["tool"], &subject.call["arguments"]);

@@ -1,4 +1,4 @@
-//! `cancel`: ends the goal under way, and the open tasks that members added for it.
+//! `cancel`: cancels the current goal and the open tasks that members added for it.
 
 use std::process::ExitCode;
 

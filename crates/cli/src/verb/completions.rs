@@ -1,4 +1,4 @@
-//! `completions`: for the shell that reads them.
+//! `completions`: prints the completion script of a shell.
 
 use std::process::ExitCode;
 
@@ -11,14 +11,14 @@ use crate::output::Output;
 
 pub(super) fn run(output: Output, shell: Shell) -> Result<ExitCode, Failure> {
     #[derive(serde::Serialize)]
-    struct Document {
+    struct CompletionScript {
         shell: String,
         script: String,
     }
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "agent-team", &mut script);
     let script = String::from_utf8_lossy(&script).into_owned();
-    let document = Document {
+    let document = CompletionScript {
         shell: shell.to_string(),
         script,
     };

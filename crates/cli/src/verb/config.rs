@@ -1,4 +1,5 @@
-//! `config …`: what the user sets of a team for themselves, beside the team file and before it.
+//! `config …`: the user's own overrides of a team's settings. They are stored outside the project and take precedence
+//! over the team file.
 
 use std::process::ExitCode;
 
@@ -19,15 +20,15 @@ use crate::output::{Output, columns, text};
 use crate::session::{self, Session};
 
 #[derive(Serialize)]
-struct Listing {
+struct Settings {
     settings: Vec<Setting>,
 }
 
-/// What `set` and `reset` came to.
+/// The result of `set` and `reset`.
 #[derive(Serialize)]
 struct Changed {
     setting: Setting,
-    /// Where it is written.
+    /// The file that stores the override.
     file: String,
     /// `now`, or `next_launch`.
     holds: &'static str,
@@ -59,23 +60,23 @@ async fn get(global: &Global, output: Output, key: Option<String>) -> Result<(),
         let name = key.to_string();
         settings.retain(|setting| setting.key == name);
         if settings.is_empty() {
-            return Err(nothing_of_it(&key));
+            return Err(no_such_setting(&key));
         }
     } else {
-        // Every known role can be named; those without a model would only fill the list.
+        // Every known role has a model key; leave out those without a value.
         settings.retain(|setting| setting.value.is_some() || !setting.key.starts_with("roles."));
     }
-    let listing = Listing { settings };
+    let listing = Settings { settings };
     output.show(&listing, || table(&listing.settings))
 }
 
-/// A key that is one, and that nothing here has.
-fn nothing_of_it(key: &Key) -> Failure {
+/// The error for a valid key whose member or role does not exist here.
+fn no_such_setting(key: &Key) -> Failure {
     Failure::of(
         ErrorCode::UnknownMember,
-        format!("nothing here has a setting {key}"),
+        format!("this team has no setting {key}"),
     )
-    .hint("agent-team config get lists those that there are")
+    .hint("list the settings with: agent-team config get")
 }
 
 async fn change(
@@ -92,7 +93,7 @@ async fn change(
     if value.is_none() && own.get(&key).is_none() {
         return Err(Failure::of(
             ErrorCode::WrongState,
-            format!("{key} is not set by you: there is nothing to take back"),
+            format!("cannot reset {key}: you have not set it"),
         ));
     }
     let is_reset = value.is_none();
@@ -100,18 +101,18 @@ async fn change(
     own.set(key.clone(), value);
     let after = load(global, Some(&own)).await?;
     let name = key.to_string();
-    let in_vain = after.warnings.iter().find(|warning| {
-        let said = format!("{name} is set in vain: ");
-        warning.message.starts_with(&said)
+    let ineffective = after.warnings.iter().find(|warning| {
+        let prefix = format!("{name} is set in vain: ");
+        warning.message.starts_with(&prefix)
     });
-    if let (Some(warning), false) = (in_vain, is_reset) {
+    if let (Some(warning), false) = (ineffective, is_reset) {
         let (_, why) = warning.message.split_once(": ").unwrap_or_default();
-        let failure = Failure::of(ErrorCode::Invalid, format!("{name} cannot be set: {why}"));
-        return Err(failure.hint("agent-team config get lists what can be set"));
+        let failure = Failure::of(ErrorCode::Invalid, format!("cannot set {name}: {why}"));
+        return Err(failure.hint("list the settings with: agent-team config get"));
     }
     own.save(&whose)?;
     let now = match key.is_limit() {
-        true => put_to_work(&team, &key, &after).await?,
+        true => apply_limit(&team, &key, &after).await?,
         false => false,
     };
     let listed = after.settings.iter().find(|setting| setting.key == name);
@@ -125,21 +126,21 @@ async fn change(
         file: own.place(),
         holds: if now { "now" } else { "next_launch" },
     };
-    output.show(&changed, || told(&changed))
+    output.show(&changed, || text_of(&changed))
 }
 
-/// A limit holds at once for a team that is up. Says whether it is.
-async fn put_to_work(team: &TeamId, key: &Key, loaded: &Loaded) -> Result<bool, Failure> {
+/// Applies a changed limit to the team if it is up; returns whether it is.
+async fn apply_limit(team: &TeamId, key: &Key, loaded: &Loaded) -> Result<bool, Failure> {
     let reference = TeamRef::Id(team.clone());
     let Some(mut session) = Session::of_running_team(reference).await? else {
         return Ok(false);
     };
-    let teams = session.ask::<TeamList>(Nothing {}).await?.teams;
+    let teams = session.query::<TeamList>(Nothing {}).await?.teams;
     let is_up = teams
         .iter()
         .any(|entry| entry.team == *team && entry.state == TeamState::Up);
     if is_up {
-        let (member, budget) = concerned(key, loaded);
+        let (member, budget) = budget_of(key, loaded);
         session
             .call::<TeamBudget>(SetBudget { member, budget })
             .await?;
@@ -147,8 +148,8 @@ async fn put_to_work(team: &TeamId, key: &Key, loaded: &Loaded) -> Result<bool, 
     Ok(is_up)
 }
 
-/// Whose budget it is, and what it is now.
-fn concerned(key: &Key, loaded: &Loaded) -> (Option<MemberName>, Budget) {
+/// The member whose budget the key changes (`None`: the team), and the budget.
+fn budget_of(key: &Key, loaded: &Loaded) -> (Option<MemberName>, Budget) {
     let Key::Member(name, _) = key else {
         return (None, loaded.spec.limits.budget);
     };
@@ -158,7 +159,7 @@ fn concerned(key: &Key, loaded: &Loaded) -> (Option<MemberName>, Budget) {
     (Some(name.clone()), budget)
 }
 
-/// The team of this project, or what a goal would bring up without a team file.
+/// The team of this project, or the default team without a team file.
 async fn load(global: &Global, own: Option<&Own>) -> Result<Loaded, Failure> {
     let here = session::current_directory()?;
     let directories = Directories::from_environment()?;
@@ -174,7 +175,7 @@ async fn load(global: &Global, own: Option<&Own>) -> Result<Loaded, Failure> {
     };
     Ok(match file {
         Some(file) => agent_team_file::load(&file, reading)?,
-        None => agent_team_file::of_workers(up::WORKERS, reading)?,
+        None => agent_team_file::of_workers(up::DEFAULT_WORKERS, reading)?,
     })
 }
 
@@ -196,12 +197,12 @@ fn table(settings: &[Setting]) -> String {
     table.render(columns())
 }
 
-fn told(changed: &Changed) -> String {
+fn text_of(changed: &Changed) -> String {
     let Setting { key, value, from } = &changed.setting;
     let value = value.as_deref().unwrap_or("not set");
     let holds = match changed.holds {
-        "now" => "it holds from now on",
-        _ => "it holds from the next launch on: agent-team up starts anew whom it concerns",
+        "now" => "applies now",
+        _ => "applies from the next launch on: agent-team up restarts the affected members",
     };
     format!(
         "{key} is {} ({}); {holds}\n",

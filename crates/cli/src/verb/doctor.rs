@@ -1,5 +1,5 @@
-//! `doctor`: looks at the installation and at this project, and says what to do about what is wrong. It starts no
-//! supervisor and mends nothing.
+//! `doctor`: checks the installation and this project and prints a hint for each problem. It starts no supervisor and
+//! repairs nothing.
 
 pub(super) mod model;
 mod places;
@@ -18,24 +18,24 @@ use owo_colors::OwoColorize;
 use serde::Serialize;
 
 use super::supervisor;
-use crate::error::{Failure, Told};
+use crate::error::{ErrorReport, Failure};
 use crate::output::{Output, text};
 use crate::session::{self, Session};
 
-/// Less than this free, in bytes, and a journal soon has no room.
-const LEAST_ROOM: u64 = 64 << 20;
+/// With fewer free bytes, journals soon fill the disk.
+const LEAST_FREE: u64 = 64 << 20;
 
 #[derive(Debug, Serialize)]
 struct Check {
     name: Cow<'static, str>,
-    /// `None`: neither good nor bad.
+    /// `None`: information only.
     ok: Option<bool>,
     detail: String,
     hint: Option<String>,
 }
 
 #[derive(Serialize)]
-struct Document {
+struct Report {
     checks: Vec<Check>,
 }
 
@@ -76,14 +76,14 @@ impl Check {
 
     fn failed(name: &'static str, failure: Failure) -> Self {
         match failure {
-            Failure::BrokenPipe => Self::bad(name, "the output is gone"),
-            Failure::Told(told) => {
-                let Told {
+            Failure::BrokenPipe => Self::bad(name, "stdout is closed"),
+            Failure::Reported(report) => {
+                let ErrorReport {
                     message,
                     causes,
                     hint,
                     ..
-                } = *told;
+                } = *report;
                 let detail = std::iter::once(message)
                     .chain(causes)
                     .collect::<Vec<_>>()
@@ -129,8 +129,8 @@ pub(super) async fn run(output: Output) -> Result<ExitCode, Failure> {
                 "directories",
                 directories.state.display().to_string(),
             ));
-            checks.push(room(&directories.state));
-            checks.push(running().await);
+            checks.push(disk(&directories.state));
+            checks.push(running_supervisor().await);
         }
         Err(error) => checks.push(Check::failed("directories", error.into())),
     }
@@ -142,12 +142,12 @@ pub(super) async fn run(output: Output) -> Result<ExitCode, Failure> {
     checks.push(project);
     checks.extend(model::checks(loaded.as_ref()).into_iter().map(|check| {
         match check.ok {
-            // Nobody asked for agents yet, and teams of commands need no model.
+            // Without a team file a missing model is no problem: command members need none.
             Some(false) if !has_file => Check { ok: None, ..check },
             Some(_) | None => check,
         }
     }));
-    let document = Document { checks };
+    let document = Report { checks };
     output.show(&document, || {
         document.checks.iter().map(Check::text).collect()
     })?;
@@ -160,12 +160,13 @@ pub(super) async fn run(output: Output) -> Result<ExitCode, Failure> {
     .into())
 }
 
-/// Whether one of our binaries is there, and of this build.
+/// Checks that a binary of agent-team exists and has this version.
 fn binary(name: &'static str) -> Check {
     let path = match daemon::sibling_binary(name) {
         Ok(path) => path,
         Err(error) => {
-            return Check::bad(name, error.to_string()).hint("install the binaries side by side");
+            return Check::bad(name, error.to_string())
+                .hint("install all binaries in one directory");
         }
     };
     let shown = path.display();
@@ -175,71 +176,70 @@ fn binary(name: &'static str) -> Check {
         .stdin(Stdio::null())
         .output()
     {
-        Ok(said)
-            if String::from_utf8_lossy(&said.stdout)
+        Ok(output)
+            if String::from_utf8_lossy(&output.stdout)
                 .split_whitespace()
                 .any(|word| word == version) =>
         {
             Check::good(name, format!("{version} at {shown}"))
         }
-        Ok(said) => {
-            let said = String::from_utf8_lossy(&said.stdout).into_owned();
+        Ok(output) => {
+            let printed = String::from_utf8_lossy(&output.stdout).into_owned();
             Check::bad(
                 name,
-                format!("{shown} is not of this build ({version}): {said:?}"),
+                format!("{shown} is not version {version}: {printed:?}"),
             )
-            .hint("install the binaries of one build")
+            .hint("install binaries of the same version")
         }
-        Err(error) => Check::bad(name, format!("{shown} cannot be run: {error}")),
+        Err(error) => Check::bad(name, format!("cannot run {shown}: {error}")),
     }
 }
 
-fn room(state: &Path) -> Check {
+fn disk(state: &Path) -> Check {
     const NAME: &str = "disk";
     match rustix::fs::statvfs(state) {
         Ok(disk) => {
             let free = disk.f_bavail.saturating_mul(disk.f_frsize);
             let detail = format!("{} MiB free", free >> 20);
-            if free < LEAST_ROOM {
-                Check::bad(NAME, detail)
-                    .hint("make room: a full disk stops every team until there is some")
+            if free < LEAST_FREE {
+                Check::bad(NAME, detail).hint("free some space: a full disk stops every team")
             } else {
                 Check::good(NAME, detail)
             }
         }
-        Err(error) => Check::bad(
-            NAME,
-            format!("how much room is left cannot be told: {error}"),
-        ),
+        Err(error) => Check::bad(NAME, format!("cannot read the free space: {error}")),
     }
 }
 
-/// A warning, only for root.
+/// A warning for root; nothing for other users.
 fn user(is_root: bool) -> Option<Check> {
-    let text = "root: agents edit files with the rights of an administrator, and a mistake in the \
-                sandbox or in a decision concerns the whole machine";
-    is_root.then(|| {
-        Check::neutral("user", text).hint("run agent-team as an ordinary user of this machine")
-    })
+    let text = "root: agents edit files with administrator rights, and a mistake in the sandbox \
+                or in a decision affects the whole machine";
+    is_root.then(|| Check::neutral("user", text).hint("run agent-team as an ordinary user"))
 }
 
-/// What holds the commands of agents, by trying it.
+/// Finds the sandbox for the commands of agents by trying each one.
 async fn sandbox() -> Check {
     const NAME: &str = "sandbox";
-    let better = "install bubblewrap";
+    let install = "install bubblewrap";
     match sandbox::find(&std::env::var_os("PATH").unwrap_or_default()).await {
         Ok(sandbox) if sandbox.protects() => Check::good(NAME, sandbox.to_string()),
-        Ok(sandbox) => Check::good(NAME, format!("{sandbox}; it protects no file of a project"))
-            .hint(format!("{better}, which protects git's hooks and others")),
+        Ok(sandbox) => Check::good(
+            NAME,
+            format!("{sandbox}; it protects no files of the project"),
+        )
+        .hint(format!(
+            "{install}, which protects git hooks and other files"
+        )),
         Err(none) => Check::neutral(
             NAME,
-            format!("none, so that every command of an agent is asked about: {none}"),
+            format!("none; every command of an agent needs a decision: {none}"),
         )
-        .hint(better),
+        .hint(install),
     }
 }
 
-async fn running() -> Check {
+async fn running_supervisor() -> Check {
     const NAME: &str = "supervisor";
     let mut session = match Session::of_running_supervisor().await {
         Ok(Some(session)) => session,
@@ -252,11 +252,13 @@ async fn running() -> Check {
         Err(failure) => return Check::failed(NAME, failure),
     };
     match session.supervisor().await {
-        Ok(said) if said.build == BUILD => {
-            Check::good(NAME, format!("{}, process {}", said.build, said.pid))
+        Ok(running) if running.build == BUILD => {
+            Check::good(NAME, format!("{}, process {}", running.build, running.pid))
         }
-        Ok(said) => Check::bad(NAME, format!("it is {}, and this is {BUILD}", said.build))
-            .hint("run agent-team supervisor restart"),
+        Ok(running) => {
+            let detail = format!("it is {}, but this program is {BUILD}", running.build);
+            Check::bad(NAME, detail).hint("run agent-team supervisor restart")
+        }
         Err(failure) => Check::failed(NAME, failure),
     }
 }
@@ -276,8 +278,8 @@ fn project() -> (Check, Option<agent_team_file::Loaded>) {
         own: None,
     };
     let Some(file) = file else {
-        let none = Check::neutral(NAME, "none in this directory or above it")
-            .hint("write one with: agent-team init");
+        let none = Check::neutral(NAME, "none in this directory or a parent")
+            .hint("create one with: agent-team init");
         return (none, agent_team_file::of_workers(1, reading).ok());
     };
     match agent_team_file::load(&file, reading) {
@@ -297,7 +299,7 @@ mod tests {
     use super::user;
 
     #[test]
-    fn doctor_warns_about_root_alone() {
+    fn doctor_warns_only_root_about_the_user() {
         let warning = user(true).expect("a warning");
         assert_eq!(warning.ok, None, "the installation itself works");
         assert!(warning.detail.starts_with("root: "), "{}", warning.detail);

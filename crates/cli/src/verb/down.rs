@@ -1,4 +1,4 @@
-//! `down`: ends the team, and proves it.
+//! `down`: stops the team and prints a receipt for each process, pane and file.
 
 use std::process::ExitCode;
 
@@ -12,13 +12,13 @@ use crate::session::Session;
 pub(super) async fn run(global: &Global, output: Output, force: bool) -> Result<ExitCode, Failure> {
     let mut session = Session::of_team(global)?;
     let what = if force {
-        "the members' processes to end"
+        "the processes of the members to exit"
     } else {
-        "the members to end by themselves (agent-team down --force ends them at once)"
+        "the members to stop (agent-team down --force kills them at once)"
     };
     let down = session.call::<TeamDown>(Down { force });
     let mut answer = output.waiting_for(what, down).await?;
-    let gone = output.waiting_for("the supervisor to go", session.see_off());
+    let gone = output.waiting_for("the supervisor to exit", session.release_supervisor());
     answer.receipts.extend(gone.await?);
     receipt::show(output, &answer).map(ExitCode::from)
 }

@@ -1,5 +1,5 @@
-//! `events`: what happened, in order, and with `-f` what happens. For people the journal as it is, for programs
-//! AG-UI's events in envelopes.
+//! `events`: prints the events of the team in order; with `-f` follows them. The text output is the journal, the JSON
+//! output AG-UI events in envelopes.
 
 use std::process::ExitCode;
 
@@ -32,8 +32,8 @@ pub(super) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// For programs. It is always listened from the beginning: who has which role, and which run an event is of, follows
-/// from what came before.
+/// The JSON output. Always subscribes from revision 0: the role of a member and the run of an event follow from earlier
+/// events.
 async fn envelopes(
     global: &Global,
     output: Output,
@@ -53,14 +53,14 @@ async fn envelopes(
         if envelopes.is_none() {
             let mut new = Envelopes::new(team.clone());
             let snapshot = new.snapshot();
-            // Who has read so far has the state as it was then.
+            // A client that resumes after a revision already has the state of that revision.
             if after == Revision(0) {
                 output.item(&snapshot, String::new)?;
             }
             envelopes = Some(new);
         }
-        let envelopes = envelopes.as_mut().expect("it was just put there");
-        let (told, is_new) = match &notice {
+        let envelopes = envelopes.as_mut().expect("set above");
+        let (translated, is_new) = match &notice {
             Notice::Event(event) => {
                 last = event.revision;
                 (envelopes.event(event), last > after)
@@ -68,7 +68,7 @@ async fn envelopes(
             Notice::Transient(transient) => (envelopes.transient(transient), true),
         };
         if is_new {
-            for envelope in told {
+            for envelope in translated {
                 output.item(&envelope, String::new)?;
             }
         }

@@ -1,5 +1,5 @@
-//! Waiting for the answer to a goal, and what came of its run. Called by `run`, and by `up` with a goal
-//! and `--wait`.
+//! Waits for the answer to a goal and prints the result of its run. Called by `run`, and by `up` with a goal and
+//! `--wait`.
 
 use std::time::Instant;
 
@@ -13,8 +13,8 @@ use crate::error::Failure;
 use crate::output::{Output, text};
 use crate::session::Session;
 
-/// Waits until the run has ended. `None`: the person did not want to wait any more. `after` is the revision from which
-/// on its progress is told.
+/// Waits until the run has ended. `None` when the user interrupted the wait. Reports progress from the revision `after`
+/// on.
 pub(super) async fn wait(
     session: &mut Session,
     output: Output,
@@ -22,7 +22,7 @@ pub(super) async fn wait(
     after: Revision,
     began: Instant,
 ) -> Result<Option<RunResult>, Failure> {
-    let waiter = session.another();
+    let waiter = session.separate();
     let finished = session.wait_for::<RunWait>(WaitRun { run });
     match waiting::until(&waiter, output, after, finished).await? {
         Waited::Ended { answer, tasks } => ended(session, answer, tasks, began).await.map(Some),
@@ -30,7 +30,7 @@ pub(super) async fn wait(
     }
 }
 
-/// What came of a run that has ended, with the board as it was then.
+/// The result of an ended run; `tasks` is the board at its end.
 pub(super) async fn ended(
     session: &mut Session,
     view: RunView,
@@ -40,16 +40,16 @@ pub(super) async fn ended(
     let mut rounds = Vec::new();
     let mut wanted = Some(ListRounds::of(view.run));
     while let Some(list) = wanted {
-        let page = session.ask::<RunRounds>(list).await?;
+        let page = session.query::<RunRounds>(list).await?;
         wanted = list.next(&page);
         rounds.extend(page.rounds);
     }
-    let team = session.ask::<TeamShow>(Nothing {}).await?;
+    let team = session.query::<TeamShow>(Nothing {}).await?;
     let total_ms = waiting::elapsed_ms(began);
     Ok(RunResult::of_run(view, rounds, team, tasks, total_ms))
 }
 
-/// The answer alone on stdout, everything else beside it.
+/// Prints the answer to stdout and everything else to stderr.
 pub(super) fn show(result: &RunResult, output: Output) -> Result<(), Failure> {
     note(result, output);
     output.show(result, || match &result.final_answer {
@@ -59,7 +59,7 @@ pub(super) fn show(result: &RunResult, output: Output) -> Result<(), Failure> {
     })
 }
 
-/// How it went, for the person.
+/// Prints a summary of the run to stderr.
 pub(super) fn note(result: &RunResult, output: Output) {
     if output.is_json() {
         return;
@@ -70,13 +70,13 @@ pub(super) fn note(result: &RunResult, output: Output) {
     }
     if result.outcome == RunState::Failed {
         output.note(
-            "agent-team logs lead shows what the lead did; the next goal starts a new run in the same conversation, \
-             and up or run --fresh forgets the board and the conversations",
+            "see the work of the lead with: agent-team logs lead; the next goal starts a new run in the same \
+             conversation, and --fresh of up or run discards the board and the conversations",
         );
     }
 }
 
-/// Whether there is an answer.
+/// Whether the run ended with an answer.
 pub(super) fn is_answered(result: &RunResult) -> bool {
     result.outcome == RunState::Finished
 }

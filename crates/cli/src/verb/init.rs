@@ -1,4 +1,4 @@
-//! `init`: writes a team file for this project, from a template. An existing one is never touched.
+//! `init`: writes a team file for this project from a template. It never changes an existing file.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
@@ -17,59 +17,59 @@ use crate::session;
 
 struct Template {
     name: &'static str,
-    what: &'static str,
-    /// Files any of which tells that a project is of this kind.
-    told_by: &'static [&'static str],
+    description: &'static str,
+    /// The template fits a project that contains any of these files.
+    detected_by: &'static [&'static str],
     text: &'static str,
 }
 
-/// In the order in which they are looked for; the last one fits everything.
+/// In order of detection; the last one fits every project.
 const TEMPLATES: &[Template] = &[
     Template {
         name: "rust",
-        what: "a Cargo project: format, lint, build, test",
-        told_by: &["Cargo.toml"],
+        description: "a Cargo project: format, lint, build, test",
+        detected_by: &["Cargo.toml"],
         text: include_str!("../../templates/rust.toml"),
     },
     Template {
         name: "node",
-        what: "an npm package: install, lint, build, test",
-        told_by: &["package.json"],
+        description: "an npm package: install, lint, build, test",
+        detected_by: &["package.json"],
         text: include_str!("../../templates/node.toml"),
     },
     Template {
         name: "python",
-        what: "a Python project: compile, test",
-        told_by: &["pyproject.toml", "setup.py", "requirements.txt"],
+        description: "a Python project: compile, test",
+        detected_by: &["pyproject.toml", "setup.py", "requirements.txt"],
         text: include_str!("../../templates/python.toml"),
     },
     Template {
         name: "make",
-        what: "a Makefile: all, check",
-        told_by: &["Makefile", "makefile", "GNUmakefile"],
+        description: "a Makefile: all, check",
+        detected_by: &["Makefile", "makefile", "GNUmakefile"],
         text: include_str!("../../templates/make.toml"),
     },
     Template {
         name: "empty",
-        what: "two members and no tasks",
-        told_by: &[],
+        description: "two members and no tasks",
+        detected_by: &[],
         text: include_str!("../../templates/empty.toml"),
     },
 ];
 
 #[derive(Serialize)]
-struct Document<'a> {
+struct WrittenFile<'a> {
     path: PathBuf,
     template: &'a str,
 }
 
 #[derive(Serialize)]
-struct Listing {
-    templates: Vec<Listed>,
+struct Templates {
+    templates: Vec<TemplateEntry>,
 }
 
 #[derive(Serialize)]
-struct Listed {
+struct TemplateEntry {
     name: &'static str,
     description: &'static str,
 }
@@ -89,18 +89,18 @@ pub(super) fn run(
     };
     let path = write(&here, template)?;
     trust(&here, &path)?;
-    let document = Document {
+    let document = WrittenFile {
         path,
         template: template.name,
     };
     output.show(&document, || {
         let path = text::line(&document.path.to_string_lossy());
-        format!("wrote {path} from the template {}\nlook at it, then start the team with: agent-team up\n", template.name)
+        format!("wrote {path} from the template {}\ncheck it, then start the team with: agent-team up\n", template.name)
     })?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// The user asked for the lines of the template.
+/// Trusts the lines of the template: the user asked for them.
 fn trust(here: &Path, file: &Path) -> Result<(), Failure> {
     let directories = Directories::from_environment()?;
     let reading = Reading {
@@ -111,25 +111,25 @@ fn trust(here: &Path, file: &Path) -> Result<(), Failure> {
     };
     match agent_team_file::load(file, reading) {
         Ok(loaded) => trust::trust_own(&loaded),
-        // Another file of the project is at fault, and `up` reports it.
+        // The template has no faults, so another file of the project has; `up` reports it.
         Err(_) => Ok(()),
     }
 }
 
 fn list(output: Output) -> Result<ExitCode, Failure> {
     const COLUMNS: &[Column] = &[fixed("TEMPLATE"), elastic("FOR")];
-    let listed = |template: &Template| Listed {
+    let listed = |template: &Template| TemplateEntry {
         name: template.name,
-        description: template.what,
+        description: template.description,
     };
     output.show(
-        &Listing {
+        &Templates {
             templates: TEMPLATES.iter().map(listed).collect(),
         },
         || {
             let mut table = Table::new(COLUMNS);
             for template in TEMPLATES {
-                table.row([Cell::new(template.name), Cell::new(template.what)]);
+                table.row([Cell::new(template.name), Cell::new(template.description)]);
             }
             table.render(columns())
         },
@@ -143,16 +143,16 @@ fn named(name: &str) -> Result<&'static Template, Failure> {
         .find(|template| template.name == name)
         .ok_or_else(|| {
             let names: Vec<_> = TEMPLATES.iter().map(|template| template.name).collect();
-            Failure::usage(format!("there is no template {name:?}"))
-                .hint(format!("there are: {}", names.join(", ")))
+            Failure::usage(format!("unknown template {name:?}"))
+                .hint(format!("known templates: {}", names.join(", ")))
         })
 }
 
-/// The first template one of whose files is here.
+/// The first template that fits the project.
 fn fitting(project: &Path) -> &'static Template {
     let fits = |template: &&Template| {
         template
-            .told_by
+            .detected_by
             .iter()
             .any(|file| project.join(file).is_file())
     };
@@ -169,16 +169,16 @@ fn write(project: &Path, template: &Template) -> Result<PathBuf, Failure> {
     match written {
         Ok(()) => Ok(path),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            let message = format!("{} is there already", path.display());
+            let message = format!("{} already exists", path.display());
             let failure = Failure::new(
                 "exists",
                 agent_team_protocol::exit::ExitCode::Refused,
                 message,
             );
-            Err(failure.hint("it was left as it is: edit it, or move it away first"))
+            Err(failure.hint("edit it, or move it away first"))
         }
         Err(error) => Err(Failure::io(
-            format!("{} cannot be written", path.display()),
+            format!("cannot write {}", path.display()),
             &error,
         )),
     }
@@ -189,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_template_is_a_team_without_faults() {
+    fn every_template_is_a_valid_team_file() {
         for template in TEMPLATES {
             let project = tempfile::tempdir().unwrap();
             let path = write(project.path(), template).unwrap();
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn the_files_that_are_there_choose_the_template() {
+    fn the_files_of_the_project_choose_the_template() {
         let project = tempfile::tempdir().unwrap();
         assert_eq!(fitting(project.path()).name, "empty");
         for (file, template) in [

@@ -1,5 +1,5 @@
-//! `logs`: what a member printed, and with `-f` what it prints. Following reads on whenever the supervisor tells of the
-//! member; no clock is involved.
+//! `logs`: prints the output of a member; with `-f` follows it. Following reads the log file whenever the supervisor
+//! sends a notification about the member; it does not poll.
 
 use std::process::ExitCode;
 
@@ -14,7 +14,7 @@ use crate::output::{Output, text};
 use crate::session::{Notice, Session, Subscription};
 
 #[derive(Serialize)]
-struct Document<'a> {
+struct MemberOutput<'a> {
     member: &'a MemberName,
     text: &'a str,
 }
@@ -27,16 +27,16 @@ pub(super) async fn run(
 ) -> Result<ExitCode, Failure> {
     let mut session = Session::of_team(global)?;
     let path = session
-        .ask::<MemberLog>(OneMember {
+        .query::<MemberLog>(OneMember {
             member: member.clone(),
         })
         .await?
         .path;
-    // Resolves `lead`, which events never say.
-    let shown = session.ask::<MemberShow>(OneMember { member }).await?;
+    // Resolve `lead` to the member's name: events contain only names.
+    let shown = session.query::<MemberShow>(OneMember { member }).await?;
     let member = shown.member.name;
-    let listen = async |after: Revision| Subscription::new(session.another(), after, true).await;
-    // Listening comes before reading, so that nothing falls between the two.
+    let listen = async |after: Revision| Subscription::new(session.separate(), after, true).await;
+    // Subscribe before reading: output that is written in between would produce no notification.
     let mut events = if follow {
         Some(listen(shown.revision).await?)
     } else {
@@ -54,7 +54,7 @@ pub(super) async fn run(
             }
         }
     }
-    let document = Document {
+    let document = MemberOutput {
         member: &member,
         text: &text,
     };
@@ -66,13 +66,13 @@ fn print(output: Output, member: &MemberName, text: &str) -> Result<(), Failure>
     if text.is_empty() {
         return Ok(());
     }
-    output.item(&Document { member, text }, || text::of_program(text))
+    output.item(&MemberOutput { member, text }, || text::of_program(text))
 }
 
 fn concerns(notice: &Notice, member: &MemberName) -> bool {
     match notice {
         Notice::Transient(transient) => transient.member == *member,
-        // Which of them come with output is the worker's affair; a look in vain costs little.
+        // Any event may come with output, and reading a log that has not grown is cheap.
         Notice::Event(_) => true,
     }
 }

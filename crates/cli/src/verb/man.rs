@@ -1,4 +1,4 @@
-//! `man`: the manual, as one page on stdout or one page per verb in a directory.
+//! `man`: prints the manual page, or writes one page per verb to a directory.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -19,13 +19,13 @@ pub(super) fn run(output: Output, directory: Option<PathBuf>) -> Result<ExitCode
 
 fn print(output: Output) -> Result<ExitCode, Failure> {
     #[derive(Serialize)]
-    struct Document {
+    struct ManualPage {
         page: String,
     }
     let mut page = Vec::new();
     let rendered = clap_mangen::Man::new(Cli::command()).render(&mut page);
     rendered.map_err(|error| Failure::output(&error))?;
-    let document = Document {
+    let document = ManualPage {
         page: String::from_utf8_lossy(&page).into_owned(),
     };
     output.show(&document, || document.page.clone())?;
@@ -34,17 +34,16 @@ fn print(output: Output) -> Result<ExitCode, Failure> {
 
 fn write(output: Output, directory: &Path) -> Result<ExitCode, Failure> {
     #[derive(Serialize)]
-    struct Document<'a> {
+    struct WrittenPages<'a> {
         directory: &'a Path,
     }
     let written = std::fs::create_dir_all(directory)
         .and_then(|()| clap_mangen::generate_to(Cli::command(), directory));
-    written.map_err(|error| {
-        Failure::io(format!("{} cannot be written", directory.display()), &error)
-    })?;
+    written
+        .map_err(|error| Failure::io(format!("cannot write {}", directory.display()), &error))?;
     let shown = text::line(&directory.to_string_lossy());
-    output.show(&Document { directory }, || {
-        format!("the manual pages are in {shown}\n")
+    output.show(&WrittenPages { directory }, || {
+        format!("wrote the manual pages to {shown}\n")
     })?;
     Ok(ExitCode::SUCCESS)
 }

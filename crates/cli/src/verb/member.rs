@@ -1,4 +1,4 @@
-//! `stop`, `kill`, `restart` and `member remove`: one member's life.
+//! `stop`, `kill`, `restart` and `member remove`.
 
 use std::process::ExitCode;
 
@@ -20,7 +20,7 @@ pub(super) async fn stop(
     member: MemberName,
     force: bool,
 ) -> Result<ExitCode, Failure> {
-    let what = to_end(&member);
+    let what = to_stop(&member);
     let answer = call::<MemberStop>(global, output, &what, Stop { member, force }).await?;
     show(output, &answer, "stopped")
 }
@@ -30,7 +30,7 @@ pub(super) async fn kill(
     output: Output,
     member: MemberName,
 ) -> Result<ExitCode, Failure> {
-    let what = format!("the processes of {member} to end");
+    let what = format!("the processes of {member} to exit");
     let answer = call::<MemberKill>(global, output, &what, OneMember { member }).await?;
     show(output, &answer, "killed")
 }
@@ -40,7 +40,7 @@ pub(super) async fn restart(
     output: Output,
     member: MemberName,
 ) -> Result<ExitCode, Failure> {
-    let what = format!("{member} to end and to start again");
+    let what = format!("{member} to stop and start");
     let answer = call::<MemberRestart>(global, output, &what, OneMember { member }).await?;
     show(output, &answer, "restarted")
 }
@@ -51,18 +51,18 @@ pub(super) async fn remove(
     member: MemberName,
     force: bool,
 ) -> Result<ExitCode, Failure> {
-    let what = to_end(&member);
+    let what = to_stop(&member);
     let remove = RemoveMember { member, force };
     let answer = call::<MemberRemove>(global, output, &what, remove).await?;
     output.show(&answer, || format!("{} has left the team\n", answer.member))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn to_end(member: &MemberName) -> String {
-    format!("{member} to end by itself (agent-team kill {member} ends it at once)")
+fn to_stop(member: &MemberName) -> String {
+    format!("{member} to stop (agent-team kill {member} kills it at once)")
 }
 
-/// Makes the call; explains the wait when it takes long.
+/// Makes the call; after a second, prints what it waits for.
 async fn call<M: Method<Args: Clone>>(
     global: &Global,
     output: Output,
@@ -74,13 +74,14 @@ async fn call<M: Method<Args: Clone>>(
     output.waiting_for(what, answer).await
 }
 
-/// What became of the member, and of a team that it was the last of. `done` is what was done to it.
+/// Prints the new state of the member, and that the team is down when it was the last one. `done` is the past
+/// participle of the verb, such as `stopped`.
 pub(super) fn show(output: Output, answer: &MemberAnswer, done: &str) -> Result<ExitCode, Failure> {
     output.show(answer, || {
         let mut text = format!("{}\n", text::line(&answer.member.why));
         if answer.team == Some(TeamState::Down) {
             text.push_str(&format!(
-                "the team is down: its last member was {done}; agent-team up brings it back\n"
+                "the team is down: its last member was {done}; start it with: agent-team up\n"
             ));
         }
         text

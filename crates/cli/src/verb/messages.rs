@@ -1,4 +1,4 @@
-//! `messages`: the newest messages, oldest first. Those to the user count as read once they are printed.
+//! `messages`: lists the newest messages, oldest first, and marks those to the user as read.
 
 use std::process::ExitCode;
 
@@ -15,7 +15,7 @@ use crate::output::{Output, time};
 use crate::session::Session;
 
 #[derive(Serialize)]
-struct Document {
+struct Messages {
     messages: Vec<MessageView>,
 }
 
@@ -32,9 +32,9 @@ pub(super) async fn run(
     let of = of.map_err(|error| Failure::usage(error.to_string()))?;
     let mut session = Session::of_team(global)?;
     let answer = session
-        .ask::<MessageList>(ListMessages { of, limit })
+        .query::<MessageList>(ListMessages { of, limit })
         .await?;
-    let document = Document {
+    let document = Messages {
         messages: answer.messages,
     };
     output.show(&document, || match document.messages.as_slice() {
@@ -44,14 +44,14 @@ pub(super) async fn run(
     let unread = document.messages.iter().filter(is_unread_by_user);
     let messages: Vec<_> = unread.map(|message| message.id).collect();
     if !peek && !messages.is_empty() {
-        // After they were printed: what the user did not see stays unread.
+        // Only after printing: when printing fails, the messages stay unread.
         mark_read(&mut session, messages).await?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Marks messages to the user as read. A supervisor of the previous build keeps no read state for the user and
-/// refuses the call; the messages are printed already, so the command succeeds.
+/// Marks messages to the user as read. A supervisor of the previous version stores no read state for the user and
+/// refuses the call; the messages are already printed, so the command succeeds.
 pub(super) async fn mark_read(
     session: &mut Session,
     messages: Vec<MessageId>,
@@ -62,7 +62,7 @@ pub(super) async fn mark_read(
 
 fn accept_older_supervisor(marked: Result<(), Failure>) -> Result<(), Failure> {
     match marked {
-        Err(Failure::Told(told)) if told.is(ErrorCode::NotPermitted) => Ok(()),
+        Err(Failure::Reported(report)) if report.has_code(ErrorCode::NotPermitted) => Ok(()),
         marked => marked,
     }
 }
@@ -71,7 +71,7 @@ fn is_unread_by_user(message: &&MessageView) -> bool {
     message.to == Party::User && message.state != MessageState::Read
 }
 
-/// One message as people read it.
+/// One message as text.
 pub(super) fn text(message: &MessageView) -> String {
     let state = match message.state {
         _ if is_unread_by_user(&message) => "unread",
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_older_supervisor_may_refuse_the_read_state() {
+    fn a_refused_read_state_is_ignored() {
         let refused = |code| accept_older_supervisor(Err(Failure::of(code, "no")));
         assert!(refused(ErrorCode::NotPermitted).is_ok());
         assert!(refused(ErrorCode::UnknownMessage).is_err());

@@ -1,5 +1,5 @@
-//! `next`: to the member that waits for the person longest. Meant for a key of tmux's, so it needs no terminal where it
-//! only has to switch one.
+//! `next`: shows the pane of the member that has waited for the user longest. Meant for a tmux key binding: inside tmux
+//! it switches the client and needs no terminal of its own.
 
 use std::process::ExitCode;
 
@@ -16,16 +16,16 @@ use crate::output::{Output, text};
 use crate::session::Session;
 
 #[derive(Serialize)]
-struct Document<'a> {
-    /// `null`: nobody waits.
+struct NextMember<'a> {
+    /// `null` when no member waits.
     member: Option<&'a MemberName>,
-    /// What for.
+    /// What it waits for.
     why: Option<&'a str>,
 }
 
 pub(super) async fn run(global: &Global, output: Output, print: bool) -> Result<ExitCode, Failure> {
     let mut session = Session::of_team(global)?;
-    let members = session.ask::<TeamShow>(Nothing {}).await?.members;
+    let members = session.query::<TeamShow>(Nothing {}).await?.members;
     if print && !output.is_json() {
         let summary = attention::summary(&members);
         let line = if summary.is_empty() {
@@ -37,24 +37,24 @@ pub(super) async fn run(global: &Global, output: Output, print: bool) -> Result<
         return Ok(ExitCode::SUCCESS);
     }
     let list = ListRequests { all: false };
-    let pending = session.ask::<RequestList>(list).await?.requests;
+    let pending = session.query::<RequestList>(list).await?.requests;
     let next = attention::next(&members, &pending);
     let (false, Some(next)) = (output.is_json(), next) else {
-        let document = Document {
+        let document = NextMember {
             member: next.map(|next| &next.name),
             why: next.map(|next| next.why.as_str()),
         };
-        output.show(&document, || "nobody waits for you\n".into())?;
+        output.show(&document, || "no member waits for you\n".into())?;
         return Ok(ExitCode::SUCCESS);
     };
     match attach::member(&mut session, next.name.clone()).await {
-        Err(Failure::Told(told)) if told.is(ErrorCode::NoPane) => {
+        Err(Failure::Reported(report)) if report.has_code(ErrorCode::NoPane) => {
             let hint = match Need::of(next) {
-                Some(Need::Decision) => "agent-team requests shows what it asks".to_owned(),
-                Some(Need::Answer) => "agent-team messages user shows its question".to_owned(),
+                Some(Need::Decision) => "see its request with: agent-team requests".to_owned(),
+                Some(Need::Answer) => "see its question with: agent-team messages user".to_owned(),
                 Some(Need::Limit | Need::Start) | None => text::line(&next.why),
             };
-            Err(Failure::Told(told).hint(hint))
+            Err(Failure::Reported(report).hint(hint))
         }
         attached => attached,
     }

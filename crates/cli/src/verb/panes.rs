@@ -1,4 +1,4 @@
-//! `panes reopen`: panes again for members that go on without.
+//! `panes reopen`: opens new panes for members that lost theirs.
 
 use std::process::ExitCode;
 
@@ -19,7 +19,7 @@ pub(super) async fn run(
     let mut session = Session::of_team(global)?;
     let reopened = session.call::<PaneReopen>(ReopenPanes { member });
     let answer = output.waiting_for("panes to open", reopened).await?;
-    output.show(&answer, || told(&answer))?;
+    output.show(&answer, || text_of(&answer))?;
     let all = answer.panes.iter().all(|reopened| reopened.pane.is_some());
     Ok(match all {
         true => ExitCode::SUCCESS,
@@ -27,14 +27,14 @@ pub(super) async fn run(
     })
 }
 
-fn told(answer: &ReopenAnswer) -> String {
+fn text_of(answer: &ReopenAnswer) -> String {
     if answer.panes.is_empty() {
-        return "nobody is without a pane\n".to_owned();
+        return "no member is without a pane\n".to_owned();
     }
     let line = |reopened: &Reopened| match &reopened.pane {
         Some(pane) => format!("{} is shown in {}\n", reopened.member, text::line(pane)),
         None => {
-            let why = reopened.why.as_deref().unwrap_or("nobody says why");
+            let why = reopened.why.as_deref().unwrap_or("the reason is unknown");
             format!("{} has no pane: {}\n", reopened.member, text::line(why))
         }
     };

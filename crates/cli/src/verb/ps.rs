@@ -1,4 +1,4 @@
-//! `ps`: the members and what they are doing.
+//! `ps`: lists the members and what they are doing.
 
 use std::process::ExitCode;
 
@@ -13,10 +13,10 @@ use crate::output::{Output, member, task, text};
 use crate::session::Session;
 
 #[derive(Serialize)]
-struct Document<'a> {
+struct TeamStatus<'a> {
     team: &'a TeamId,
     revision: Revision,
-    /// Which placement was chosen, and why.
+    /// The chosen placement and the reason.
     placement: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     storage_error: Option<&'a str>,
@@ -27,9 +27,9 @@ struct Document<'a> {
 
 pub(super) async fn run(global: &Global, output: Output) -> Result<ExitCode, Failure> {
     let team = Session::of_team(global)?
-        .ask::<TeamShow>(Nothing {})
+        .query::<TeamShow>(Nothing {})
         .await?;
-    let document = Document {
+    let document = TeamStatus {
         team: &team.team,
         revision: team.revision,
         placement: &team.placement,
@@ -43,48 +43,48 @@ pub(super) async fn run(global: &Global, output: Output) -> Result<ExitCode, Fai
             "{}{}{}{table}{}{}",
             head(&team),
             storage_error(&team),
-            places(&team),
-            unshown(&team.members),
+            placement(&team),
+            without_pane(&team.members),
             unread(team.unread)
         )
     })?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Why nothing is stored any more, and what is left to do.
+/// The storage error of the team, and the command that still works.
 pub(super) fn storage_error(team: &TeamView) -> String {
     let Some(error) = &team.storage_error else {
         return String::new();
     };
     format!(
-        "storage failed: {}; end the members with: agent-team down --force\n",
+        "storage failed: {}; stop the members with: agent-team down --force\n",
         text::line(error)
     )
 }
 
-/// Where the members are, of a team that is up.
-fn places(team: &TeamView) -> String {
+/// The placement of a team that is up.
+fn placement(team: &TeamView) -> String {
     match team.state {
         TeamState::Up => format!("{}\n", text::line(&team.placement)),
         TeamState::Down => String::new(),
     }
 }
 
-/// Who goes on without a pane, and how to get it back.
-fn unshown(members: &[MemberView]) -> String {
+/// Members that lost their pane, with the command that reopens it.
+fn without_pane(members: &[MemberView]) -> String {
     let names = members.iter().filter(|member| member.lost_pane);
     let names: Vec<_> = names.map(|member| member.name.as_str()).collect();
     match names.as_slice() {
         [] => String::new(),
-        [name] => format!("{name} goes on without a pane: agent-team panes reopen {name}\n"),
+        [name] => format!("{name} runs without a pane: agent-team panes reopen {name}\n"),
         names => format!(
-            "{} go on without panes: agent-team panes reopen\n",
+            "{} run without panes: agent-team panes reopen\n",
             names.join(", ")
         ),
     }
 }
 
-/// The user's unread messages.
+/// The number of unread messages to the user.
 fn unread(messages: u32) -> String {
     match messages {
         0 => String::new(),
@@ -93,7 +93,7 @@ fn unread(messages: u32) -> String {
     }
 }
 
-/// One line about the team.
+/// Name, project and task counts of the team, on one line.
 pub(super) fn head(team: &TeamView) -> String {
     let tasks = task::counts(team.tasks);
     format!(

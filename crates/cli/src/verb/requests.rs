@@ -1,4 +1,4 @@
-//! `requests …`: what members ask permission for, and the decisions about it.
+//! `requests …`: lists, shows and decides permission requests.
 
 mod watch;
 
@@ -21,7 +21,7 @@ use crate::output::{Output, text, time};
 use crate::session::Session;
 
 #[derive(Serialize)]
-struct Document {
+struct Requests {
     requests: Vec<RequestView>,
 }
 
@@ -35,7 +35,7 @@ pub(super) async fn run(
         RequestsCommand::List { all } => list(&mut session, output, all).await,
         RequestsCommand::Show { request } => {
             let view = show(&mut session, request).await?;
-            output.show(&view, || sheet(&view))?;
+            output.show(&view, || details(&view))?;
             Ok(ExitCode::SUCCESS)
         }
         RequestsCommand::Allow {
@@ -54,17 +54,17 @@ pub(super) async fn run(
             let scope = scope.unwrap_or(view.default_scope);
             let kept = rules.clone();
             let decision = Decision::Allow { scope, rules };
-            let told = decide(&mut session, output, view, decision).await?;
+            let code = decide(&mut session, output, view, decision).await?;
             if scope == Scope::Always {
-                let team = session.ask::<TeamShow>(Nothing {}).await?.team;
+                let team = session.query::<TeamShow>(Nothing {}).await?.team;
                 let settings = Directories::from_environment()?.config;
                 let file = agent_team_file::allow_always(&settings, &team, &kept)?;
                 output.note(&format!(
-                    "from now on for this project, by {}; rules revoke takes it back",
+                    "stored for this project in {}; undo it with: agent-team rules revoke",
                     text::line(&file.display().to_string())
                 ));
             }
-            Ok(told)
+            Ok(code)
         }
         RequestsCommand::Watch { exec } => watch::run(session, output, exec).await,
         RequestsCommand::Deny { request, reason } => {
@@ -76,22 +76,22 @@ pub(super) async fn run(
 }
 
 async fn list(session: &mut Session, output: Output, all: bool) -> Result<ExitCode, Failure> {
-    let answer = session.ask::<RequestList>(ListRequests { all }).await?;
-    let document = Document {
+    let answer = session.query::<RequestList>(ListRequests { all }).await?;
+    let document = Requests {
         requests: answer.requests,
     };
     output.show(&document, || match document.requests.as_slice() {
-        [] => "nothing waits for a decision\n".into(),
+        [] => "no pending requests\n".into(),
         requests => requests.iter().map(brief).collect(),
     })?;
     Ok(ExitCode::SUCCESS)
 }
 
 async fn show(session: &mut Session, request: RequestId) -> Result<RequestView, Failure> {
-    session.ask::<RequestShow>(OneRequest { request }).await
+    session.query::<RequestShow>(OneRequest { request }).await
 }
 
-/// Decides about what the request is now: its digest goes along.
+/// Sends the decision with the digest of the request as shown; the supervisor refuses it when the request has changed.
 async fn decide(
     session: &mut Session,
     output: Output,
@@ -113,7 +113,7 @@ async fn decide(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Two lines.
+/// A request in two lines.
 fn brief(view: &RequestView) -> String {
     let state = if view.state == RequestState::Pending {
         String::new()
@@ -129,7 +129,7 @@ fn brief(view: &RequestView) -> String {
     )
 }
 
-fn sheet(view: &RequestView) -> String {
+fn details(view: &RequestView) -> String {
     let mut text = format!(
         "{}  {}\nasked by   {}, {}\n",
         view.id.bold(),
@@ -146,7 +146,7 @@ fn sheet(view: &RequestView) -> String {
     if view.state == RequestState::Pending && view.plan.is_some() {
         text.push_str(&format!(
             "agent-team requests allow {0}\n    approves this plan\n\
-             agent-team requests deny {0} --reason \"…\"\n    sends it back, with what is to be changed\n",
+             agent-team requests deny {0} --reason \"…\"\n    rejects it, with the changes you want\n",
             view.id
         ));
     }
@@ -176,12 +176,12 @@ fn sheet(view: &RequestView) -> String {
 fn state(view: &RequestView) -> &'static str {
     match view.state {
         RequestState::Allowed if view.plan.is_some() => "approved",
-        RequestState::Denied if view.plan.is_some() => "sent back",
-        RequestState::Pending => "waiting",
+        RequestState::Denied if view.plan.is_some() => "rejected",
+        RequestState::Pending => "pending",
         RequestState::Allowed => "allowed",
-        RequestState::Begun => "allowed, and being carried out",
-        RequestState::Ended => "allowed and carried out",
-        RequestState::Lost => "allowed; whether it was carried out is unknown",
+        RequestState::Begun => "allowed, running",
+        RequestState::Ended => "allowed, finished",
+        RequestState::Lost => "allowed; unknown whether it ran",
         RequestState::Denied => "denied",
         RequestState::Withdrawn => "withdrawn",
         RequestState::Unknown => "unknown",

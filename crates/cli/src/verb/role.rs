@@ -1,4 +1,5 @@
-//! `role …`: the roles that members of this project can have. Asks no supervisor, but to find another project.
+//! `role …`: lists the roles of this project and shows one. Contacts the supervisor only to find the project of another
+//! team (`-t`).
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -19,7 +20,7 @@ use crate::output::{Output, columns, text};
 use crate::session;
 
 #[derive(Serialize)]
-struct Listing {
+struct Roles {
     roles: Vec<RoleSheet>,
 }
 
@@ -31,12 +32,12 @@ pub(super) async fn run(
     let roles = known(global).await?;
     match command {
         RoleCommand::List => {
-            let listing = Listing { roles };
+            let listing = Roles { roles };
             output.show(&listing, || table(&listing.roles))?;
         }
         RoleCommand::Show { role } => {
             let role = find(roles, &role)?;
-            output.show(&role, || sheet(&role))?;
+            output.show(&role, || details(&role))?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -62,7 +63,7 @@ async fn known(global: &Global) -> Result<Vec<RoleSheet>, Failure> {
     )?)
 }
 
-/// Without a team file: what holds our directory, else the directory itself.
+/// The project without a team file: the nearest directory with `.agent-team`, else the current one.
 fn project(here: &Path) -> &Path {
     let mut above = here.ancestors();
     above
@@ -74,8 +75,8 @@ fn find(roles: Vec<RoleSheet>, name: &RoleName) -> Result<RoleSheet, Failure> {
     let known: Vec<_> = roles.iter().map(|role| role.name.to_string()).collect();
     let mut roles = roles.into_iter();
     roles.find(|role| role.name == *name).ok_or_else(|| {
-        Failure::of(ErrorCode::UnknownRole, format!("there is no role {name}"))
-            .hint(format!("there are: {}", known.join(", ")))
+        Failure::of(ErrorCode::UnknownRole, format!("unknown role {name}"))
+            .hint(format!("known roles: {}", known.join(", ")))
     })
 }
 
@@ -88,7 +89,7 @@ fn table(roles: &[RoleSheet]) -> String {
     ];
     let mut table = Table::new(COLUMNS);
     for role in roles {
-        let told = match role.faults.first() {
+        let summary = match role.faults.first() {
             Some(fault) => format!("cannot be used: {fault}"),
             None => role.description.clone(),
         };
@@ -96,7 +97,7 @@ fn table(roles: &[RoleSheet]) -> String {
             Cell::new(role.name.as_str()),
             Cell::new(layer(role.from)),
             Cell::new(role.engine.map_or("the team's", engine)),
-            Cell::new(told),
+            Cell::new(summary),
         ]);
     }
     table.render(columns())
@@ -121,10 +122,10 @@ fn engine(engine: Engine) -> &'static str {
     }
 }
 
-fn sheet(role: &RoleSheet) -> String {
-    let mut told = format!("{}: {}\n", role.name.bold(), text::line(&role.description));
+fn details(role: &RoleSheet) -> String {
+    let mut text = format!("{}: {}\n", role.name.bold(), text::line(&role.description));
     let mut row = |name: &str, value: String| {
-        told.push_str(&format!("  {name:<10} {}\n", text::line(&value)));
+        text.push_str(&format!("  {name:<10} {}\n", text::line(&value)));
     };
     row("from", place(role.from, &role.place));
     for hidden in &role.hides {
@@ -151,7 +152,7 @@ fn sheet(role: &RoleSheet) -> String {
             .map_or_else(|| "all".to_owned(), |tools| tools.join(", ")),
     );
     if !role.deny_tools.is_empty() {
-        row("not", role.deny_tools.join(", "));
+        row("denied", role.deny_tools.join(", "));
     }
     if role.network {
         row("network", "yes".to_owned());
@@ -163,9 +164,9 @@ fn sheet(role: &RoleSheet) -> String {
         row("warning", warning.clone());
     }
     if !role.prompt.is_empty() {
-        told.push_str(&format!("\n{}\n", visible(&role.prompt)));
+        text.push_str(&format!("\n{}\n", visible(&role.prompt)));
     }
-    told
+    text
 }
 
 fn place(from: Layer, place: &str) -> String {

@@ -1,4 +1,4 @@
-//! `rules …`: what lets pass and what holds back, and why something would be decided so.
+//! `rules …`: lists permission rules, checks a command against them, and revokes grants.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -24,15 +24,15 @@ struct Rules {
     rules: Vec<RuleView>,
 }
 
-/// The design's names: `commands` are all the parts of a line.
+/// The result of `check`; `commands` are the parts of the shell line.
 #[derive(Serialize)]
-struct Checked {
+struct CheckResult {
     decision: RulingView,
-    commands: Vec<Command>,
+    commands: Vec<CheckedCommand>,
 }
 
 #[derive(Serialize)]
-struct Command {
+struct CheckedCommand {
     command: String,
     decision: RulingView,
     why: String,
@@ -46,18 +46,18 @@ pub(super) async fn run(
     let mut session = Session::of_team(global)?;
     match command {
         RulesCommand::List => {
-            let rules = session.ask::<RuleList>(Nothing {}).await?.rules;
+            let rules = session.query::<RuleList>(Nothing {}).await?.rules;
             let document = Rules { rules };
             output.show(&document, || match document.rules.as_slice() {
-                [] => "there are no rules: what is no mere reading is asked\n".into(),
+                [] => "no rules: every action except reading needs a decision\n".into(),
                 rules => rules.iter().map(line).collect(),
             })?;
         }
         RulesCommand::Check { member, command } => {
             let call = call(&command.join(" "), &current_directory()?).await;
             let check = CheckRules { call, member };
-            let judged = session.ask::<RuleCheck>(check).await?;
-            let document = checked(judged);
+            let judged = session.query::<RuleCheck>(check).await?;
+            let document = check_result(judged);
             output.show(&document, || explanation(&document))?;
         }
         RulesCommand::Revoke { what } => revoke(&mut session, output, what).await?,
@@ -65,38 +65,39 @@ pub(super) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// A grant by its request, with what the person's settings keep of it; or a rule of theirs by itself.
+/// Revokes the grant of a request, with the rules that the user's settings store of it; or one stored rule by its text.
 async fn revoke(session: &mut Session, output: Output, what: String) -> Result<(), Failure> {
-    let team = session.ask::<TeamShow>(Nothing {}).await?.team;
+    let team = session.query::<TeamShow>(Nothing {}).await?.team;
     let settings = Directories::from_environment()?.config;
     let document = serde_json::json!({ "revoked": what });
-    let mut rules = session.ask::<RuleList>(Nothing {}).await?.rules;
+    let mut rules = session.query::<RuleList>(Nothing {}).await?.rules;
     rules.retain(|view| view.scope == Some(Scope::Always));
     let Ok(request) = what.parse::<RequestId>() else {
         if !agent_team_file::revoke_always(&settings, &team, &what)? {
-            let text = format!("you did not allow {what} always for this project");
+            let text =
+                format!("cannot revoke {what}: it is not among your always-rules of this project");
             let failure = Failure::of(ErrorCode::UnknownGrant, text);
-            return Err(failure.hint("agent-team rules list shows what is allowed, and where"));
+            return Err(failure.hint("list the rules with: agent-team rules list"));
         }
-        // The decision that made it may still hold.
+        // The grant of the decision that stored the rule may still be in force in the running team.
         rules.retain(|view| view.rule.as_ref() == Some(&what));
         for request in rules.into_iter().filter_map(|view| view.request) {
             session.call::<RuleRevoke>(OneRequest { request }).await?;
         }
         let rule = what.clone();
         session.call::<RuleForget>(ForgetRule { rule }).await?;
-        let told = format!("{} is allowed no longer\n", visible_line(&what));
-        return output.show(&document, || told);
+        let text = format!("revoked {}\n", visible_line(&what));
+        return output.show(&document, || text);
     };
     session.call::<RuleRevoke>(OneRequest { request }).await?;
     rules.retain(|view| view.request == Some(request));
     for rule in rules.into_iter().filter_map(|view| view.rule) {
         agent_team_file::revoke_always(&settings, &team, &rule)?;
     }
-    output.show(&document, || format!("{request} grants nothing any more\n"))
+    output.show(&document, || format!("revoked the grant of {request}\n"))
 }
 
-/// What a member would ask before it ran this here.
+/// The permission request of a member that would run this line in this directory.
 async fn call(line: &str, directory: &Path) -> AskRequest {
     let arguments = serde_json::json!({ "command": line });
     let places = Action::of("bash", &arguments).paths().into_iter();
@@ -120,21 +121,21 @@ async fn call(line: &str, directory: &Path) -> AskRequest {
     }
 }
 
-fn checked(judged: JudgementView) -> Checked {
-    let parts = judged.parts.into_iter().map(|part| Command {
+fn check_result(judged: JudgementView) -> CheckResult {
+    let parts = judged.parts.into_iter().map(|part| CheckedCommand {
         command: part.what,
         decision: part.decision,
         why: part.why,
     });
-    Checked {
+    CheckResult {
         decision: judged.decision,
         commands: parts.collect(),
     }
 }
 
-fn explanation(checked: &Checked) -> String {
+fn explanation(checked: &CheckResult) -> String {
     let mut text = format!("{}\n", word(checked.decision));
-    for Command {
+    for CheckedCommand {
         command,
         decision,
         why,

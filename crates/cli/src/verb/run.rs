@@ -1,5 +1,7 @@
-//! `run`: gives the lead a goal, waits for its answer, and prints that alone on stdout; with `--events`, all that
-//! happens meanwhile.
+//! `run`: gives the lead a goal, waits for the answer and prints it to stdout; with `--events` prints all events.
+//!
+//! A team that is not up is started headless and stopped afterwards; a running team keeps running and refuses flags
+//! that would change it.
 
 mod stream;
 
@@ -28,11 +30,11 @@ use crate::error::Failure;
 use crate::output::{Output, receipt};
 use crate::session::{self, Session};
 
-/// Printed for a team that is up.
+/// Printed when the team is already up.
 const DECIDE: &str = "permission requests wait for agent-team requests";
 
-/// Said where nobody sees a request.
-const ALONE: &str = "note: without a terminal nobody is asked for permission, and what would be asked is denied: \
+/// Printed when requests are denied because stderr is no terminal.
+const UNATTENDED: &str = "note: without a terminal, permission requests are denied: \
     edits, commands and pages need allow rules, --mode accept-edits (for edits) or --bypass";
 
 pub(super) async fn run(
@@ -45,16 +47,16 @@ pub(super) async fn run(
     let goal = super::text_or_stdin(args.goal.clone(), ErrorCode::MessageTooLarge)?;
     let target = target(global, &args).await?;
     let team = target.team().clone();
-    let carried_out = carry_out(output, &args, goal, memory, target, began).await;
+    let outcome = pursue(output, &args, goal, memory, target, began).await;
     if args.events
-        && let Err(Failure::Told(told)) = &carried_out
+        && let Err(Failure::Reported(report)) = &outcome
     {
-        stream::fail(&team, &told.code, &told.message)?;
+        stream::fail(&team, &report.code, &report.message)?;
     }
-    carried_out
+    outcome
 }
 
-async fn carry_out(
+async fn pursue(
     output: Output,
     args: &args::Run,
     goal: String,
@@ -68,7 +70,7 @@ async fn carry_out(
         Target::Up(team) => {
             refuse_flags(&args.start, &team)?;
             output.note(&format!("note: {} is already up: {DECIDE}", team.name));
-            let revision = session.ask::<TeamShow>(Nothing {}).await?.revision;
+            let revision = session.query::<TeamShow>(Nothing {}).await?.revision;
             (false, revision)
         }
         Target::Down(_, loaded) => {
@@ -95,7 +97,7 @@ async fn carry_out(
             return Err(failure);
         }
     };
-    let waiter = session.another();
+    let waiter = session.separate();
     let finished = session.wait_for::<RunWait>(WaitRun { run });
     let waited = match &mut stream {
         Some(stream) => stream.until(&waiter, run, finished).await,
@@ -112,13 +114,13 @@ async fn carry_out(
         }
         Ok(Waited::Interrupted) => {
             if ours {
-                output.note("ending the team");
+                output.note("stopping the team");
                 end(session, output).await?;
             } else {
-                output.note("no longer waiting; the lead goes on with it");
+                output.note("stopped waiting; the lead keeps working on the goal");
             }
             if stream.is_some() {
-                stream::fail(team, "interrupted", "nobody waits for the run any more")?;
+                stream::fail(team, "interrupted", "the wait was interrupted")?;
             }
             return Ok(ExitCode::from(waiting::INTERRUPTED));
         }
@@ -145,7 +147,7 @@ async fn carry_out(
 /// The team that the goal is for.
 enum Target {
     Up(TeamEntry),
-    /// Not up: read from its file, to be started.
+    /// Not up: loaded from its file, to be started.
     Down(TeamId, Box<Loaded>),
 }
 
@@ -172,7 +174,7 @@ async fn target(global: &Global, args: &args::Run) -> Result<Target, Failure> {
     })
 }
 
-/// The only team of the name after `-t` that is up.
+/// The running team named with `-t`, if there is exactly one.
 async fn named(global: &Global) -> Result<Option<TeamEntry>, Failure> {
     let Some(name) = &global.team else {
         return Ok(None);
@@ -184,13 +186,12 @@ async fn named(global: &Global) -> Result<Option<TeamEntry>, Failure> {
 
 async fn teams_up(team: TeamRef) -> Result<Vec<TeamEntry>, Failure> {
     let mut session = Session::to_create(team);
-    let mut teams = session.ask::<TeamList>(Nothing {}).await?.teams;
+    let mut teams = session.query::<TeamList>(Nothing {}).await?.teams;
     teams.retain(|entry| entry.state == TeamState::Up);
     Ok(teams)
 }
 
-/// A goal for a team that is up changes neither its settings nor its permissions: a flag that asks for that is refused,
-/// never ignored.
+/// Refuses flags that would change the settings or permissions of a running team: ignoring them would be misleading.
 fn refuse_flags(start: &args::Start, team: &TeamEntry) -> Result<(), Failure> {
     /// The flags that `up` applies to a team that is up.
     const OF_UP: [&str; 7] = [
@@ -206,18 +207,18 @@ fn refuse_flags(start: &args::Start, team: &TeamEntry) -> Result<(), Failure> {
         team.name
     );
     let hint = match typed.iter().all(|flag| OF_UP.contains(flag)) {
-        true => format!(
-            "leave {flags} out, or change the team first: agent-team up --detach {flags} ..."
-        ),
+        true => {
+            format!("omit {flags}, or change the team first: agent-team up --detach {flags} ...")
+        }
         false => format!(
-            "leave {flags} out and name the team with -t {}, or end it first: agent-team down -t {}",
+            "omit {flags} and name the team with -t {}, or stop it first: agent-team down -t {}",
             team.team, team.team
         ),
     };
     Err(Failure::of(ErrorCode::TeamRunning, text).hint(hint))
 }
 
-/// Brings the team up without a terminal. Gives the revision that this left.
+/// Starts the team headless; returns the revision after the start.
 async fn start(
     session: &mut Session,
     output: Output,
@@ -229,7 +230,7 @@ async fn start(
     let asks = spec.stance.mode != Mode::Bypass;
     if asks && !terminal::is_terminal(std::io::stderr()) {
         spec.stance.unattended = true;
-        output.note(ALONE);
+        output.note(UNATTENDED);
     }
     let (environment, named) = up::environment(output, &args.start.env)?;
     let up = Up {
@@ -247,11 +248,11 @@ async fn start(
     Ok(answer.revision)
 }
 
-/// Ends the team. Says whether anything survived.
+/// Stops the team; the exit code tells whether a process survived.
 async fn end(mut session: Session, output: Output) -> Result<Exit, Failure> {
     let down = session.call::<TeamDown>(Down { force: false });
-    let mut answer = output.waiting_for("the members to end", down).await?;
-    let gone = output.waiting_for("the supervisor to go", session.see_off());
+    let mut answer = output.waiting_for("the members to stop", down).await?;
+    let gone = output.waiting_for("the supervisor to exit", session.release_supervisor());
     answer.receipts.extend(gone.await?);
     Ok(receipt::exit(&answer.receipts))
 }

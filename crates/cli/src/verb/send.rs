@@ -1,4 +1,4 @@
-//! `send`: a message from the user, and with `--wait` its reply.
+//! `send`: sends a message of the user; with `--wait` waits for the reply.
 
 mod reply;
 
@@ -13,7 +13,7 @@ use crate::error::Failure;
 use crate::output::Output;
 use crate::session::Session;
 
-/// With `wants_reply` it waits for the reply, at most `timeout` seconds.
+/// With `wants_reply`, waits for the reply at most `timeout` seconds.
 pub(super) async fn run(
     global: &Global,
     output: Output,
@@ -32,7 +32,10 @@ pub(super) async fn run(
     output.show(&answer, || {
         let names: Vec<_> = answer.to.iter().map(Party::to_string).collect();
         match names.as_slice() {
-            [] => format!("{} has no recipient: nobody else is there\n", answer.id),
+            [] => format!(
+                "{} has no recipient: the team has no other members\n",
+                answer.id
+            ),
             names => format!("{} is in the inbox of {}\n", answer.id, names.join(", ")),
         }
     })?;

@@ -1,4 +1,4 @@
-//! `spawn`: adds a member of a role.
+//! `spawn`: adds a member with a role.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -16,11 +16,11 @@ use crate::error::Failure;
 use crate::output::Output;
 use crate::session::Session;
 
-/// How long a member whose model is not found here may take to find one in the team's own environment.
-const SETTLING: Duration = Duration::from_secs(3);
+/// How long a member whose model was not found in this environment is watched: the team's environment may have one.
+const MODEL_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Between two looks at the member.
-const LOOK: Duration = Duration::from_millis(50);
+/// Interval between two reads of the member's state.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 pub(super) async fn run(
     global: &Global,
@@ -40,7 +40,7 @@ pub(super) async fn run(
     } = args;
     let engine = engine.map(known_engine).transpose()?;
     let cwd = cwd.map(std::path::absolute).transpose();
-    let cwd = cwd.map_err(|error| Failure::io("the directory cannot be used", &error))?;
+    let cwd = cwd.map_err(|error| Failure::io("cannot use the working directory", &error))?;
     let tools = match (read_only, tools) {
         (true, _) => Some(reading_tools()),
         (false, tools) => Some(tools).filter(|tools| !tools.is_empty()),
@@ -59,52 +59,54 @@ pub(super) async fn run(
     let answer = output
         .waiting_for("the new member to be ready", spawned)
         .await?;
-    let answer = settled(&mut session, answer).await?;
+    let answer = after_model_check(&mut session, answer).await?;
     if answer.member.state == MemberState::Held {
         let name = &answer.member.name;
         let text = format!("cannot start {name}: {}", answer.member.why);
         return Err(
             Failure::new("held", ExitCodeKind::Failed, text).hint(format!(
-                "remove the cause, then run: agent-team restart {name}"
+                "fix the cause, then run: agent-team restart {name}"
             )),
         );
     }
     super::member::show(output, &answer, "spawned")
 }
 
-/// The member once it is known whether its model can be asked.
+/// Returns the member's state after its worker has opened the model.
 ///
-/// A worker is ready before it opens its model, so that a member without a model is ready for an instant and then held.
-/// The worker's program is asked about the model here: only when it finds none is the member watched for a while.
-async fn settled(session: &mut Session, spawned: MemberAnswer) -> Result<MemberAnswer, Failure> {
+/// A worker reports ready before it opens its model, so a member without a model is ready for a moment and then held.
+/// This function runs the worker's program to find the model in the environment of this command. Only when that finds
+/// none does it poll the member until it is held or the timeout has passed.
+async fn after_model_check(
+    session: &mut Session,
+    spawned: MemberAnswer,
+) -> Result<MemberAnswer, Failure> {
     let member = &spawned.member;
     if member.engine != Engine::Native || member.state == MemberState::Held {
         return Ok(spawned);
     }
-    let asks = AgentSpec {
+    let agent = AgentSpec {
         model: member.model.clone(),
         ..AgentSpec::default()
     };
-    let is_found = model::explain(&asks, &BTreeMap::new()).is_ok();
-    let until = tokio::time::Instant::now() + SETTLING;
+    let is_found = model::explain(&agent, &BTreeMap::new()).is_ok();
+    let until = tokio::time::Instant::now() + MODEL_TIMEOUT;
     loop {
         let one = OneMember {
             member: spawned.member.name.clone(),
         };
-        let answer = session.ask::<MemberShow>(one).await?;
+        let answer = session.query::<MemberShow>(one).await?;
         let is_held = answer.member.state == MemberState::Held;
         if is_held || is_found || tokio::time::Instant::now() >= until {
             return Ok(answer);
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
 fn known_engine(name: String) -> Result<Engine, Failure> {
-    agent_team_file::engine(&name).map_err(|no| match no {
-        NoEngine::NotCarriedOut => Failure::not_carried_out(&format!("engine `{name}`")),
-        NoEngine::Unknown { hint } => {
-            Failure::usage(format!("there is no engine {name:?}")).hint(hint)
-        }
+    agent_team_file::engine(&name).map_err(|error| match error {
+        NoEngine::NotCarriedOut => Failure::unsupported(&format!("engine `{name}`")),
+        NoEngine::Unknown { hint } => Failure::usage(format!("unknown engine {name:?}")).hint(hint),
     })
 }

@@ -1,4 +1,4 @@
-//! `stats`: what each member used and did, and what that makes together.
+//! `stats`: time, tokens and cost of each member and of the team.
 
 use std::process::ExitCode;
 
@@ -14,15 +14,15 @@ use crate::output::{Output, columns, time, usage};
 use crate::session::Session;
 
 #[derive(Serialize)]
-struct Document<'a> {
+struct TeamStats<'a> {
     team: &'a TeamId,
-    members: Vec<OfMember<'a>>,
-    /// With the members who left the team; times are those in which anybody was up, or worked.
+    members: Vec<MemberStats<'a>>,
+    /// Includes removed members. Its times count the periods in which at least one member was up, or worked.
     total: Stats,
 }
 
 #[derive(Serialize)]
-struct OfMember<'a> {
+struct MemberStats<'a> {
     name: &'a MemberName,
     stats: Stats,
 }
@@ -31,9 +31,9 @@ struct OfMember<'a> {
 struct Stats {
     tokens_in: u64,
     tokens_out: u64,
-    /// Of `tokens_in`.
+    /// Part of `tokens_in`.
     tokens_cached: u64,
-    /// US dollars. `None`: nobody knows the price of some of it.
+    /// US dollars. `None` when a price is unknown.
     cost: Option<f64>,
     up_ms: u64,
     working_ms: u64,
@@ -64,7 +64,7 @@ impl Stats {
         Self::new(usage, *up_ms, *working_ms, *completed)
     }
 
-    fn in_all(team: &TeamView) -> Self {
+    fn total(team: &TeamView) -> Self {
         let completed = team.tasks.completed;
         Self::new(&team.usage, team.up_ms, team.working_ms, completed)
     }
@@ -84,22 +84,22 @@ impl Stats {
 
 pub(super) async fn run(global: &Global, output: Output) -> Result<ExitCode, Failure> {
     let team = Session::of_team(global)?
-        .ask::<TeamShow>(Nothing {})
+        .query::<TeamShow>(Nothing {})
         .await?;
-    let members = team.members.iter().map(|member| OfMember {
+    let members = team.members.iter().map(|member| MemberStats {
         name: &member.name,
         stats: Stats::of(member),
     });
-    let document = Document {
+    let document = TeamStats {
         team: &team.team,
         members: members.collect(),
-        total: Stats::in_all(&team),
+        total: Stats::total(&team),
     };
     output.show(&document, || table(&team, &document))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn table(team: &TeamView, document: &Document<'_>) -> String {
+fn table(team: &TeamView, document: &TeamStats<'_>) -> String {
     let mut table = Table::new([
         elastic("NAME"),
         fixed("IN"),
@@ -118,6 +118,6 @@ fn table(team: &TeamView, document: &Document<'_>) -> String {
     for (of, member) in document.members.iter().zip(&team.members) {
         row(member.name.as_str(), &of.stats, &member.usage);
     }
-    row("in all", &document.total, &team.usage);
+    row("total", &document.total, &team.usage);
     table.render(columns())
 }

@@ -1,4 +1,4 @@
-//! `supervisor …`: the process that runs the teams.
+//! `supervisor …`: shows, stops, restarts and runs the supervisor.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
@@ -29,8 +29,8 @@ async fn status(output: Output) -> Result<ExitCode, Failure> {
     let mut session = Session::of_running_supervisor()
         .await?
         .ok_or_else(no_supervisor)?;
-    let status = session.ask::<SupervisorStatus>(Nothing {}).await?;
-    output.show(&status, || sheet(&status))?;
+    let status = session.query::<SupervisorStatus>(Nothing {}).await?;
+    output.show(&status, || details(&status))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -42,7 +42,7 @@ async fn stop(output: Output) -> Result<ExitCode, Failure> {
         let stopped = session.stop_supervisor();
         match output.waiting_for("every team to end", stopped).await {
             Ok(answer) => return receipt::show(output, &answer).map(ExitCode::from),
-            // It went by itself, as it does after the last team.
+            // The supervisor exited by itself, as it does after its last team.
             Err(_) if Session::of_supervisor_to_stop().await?.is_none() => {}
             Err(failure) => return Err(failure),
         }
@@ -65,7 +65,7 @@ async fn restart(output: Output) -> Result<ExitCode, Failure> {
             pid: None,
         };
         output.show(&nothing, || {
-            "no supervisor is running: the next command starts it\n".into()
+            "no supervisor is running; the next command starts one\n".into()
         })?;
         return Ok(ExitCode::SUCCESS);
     };
@@ -74,7 +74,7 @@ async fn restart(output: Output) -> Result<ExitCode, Failure> {
     let next = async {
         session.closed().await;
         Session::of_next_supervisor()
-            .ask::<SupervisorStatus>(Nothing {})
+            .query::<SupervisorStatus>(Nothing {})
             .await
     };
     let status = output
@@ -86,7 +86,7 @@ async fn restart(output: Output) -> Result<ExitCode, Failure> {
     };
     output.show(&document, || {
         format!(
-            "{}: process {} follows {before}\n",
+            "{}: process {} replaces {before}\n",
             text::line(&status.build),
             status.pid
         )
@@ -96,14 +96,14 @@ async fn restart(output: Output) -> Result<ExitCode, Failure> {
 
 fn run_in_foreground() -> Result<ExitCode, Failure> {
     let failed = |error: &(dyn std::error::Error + 'static)| {
-        crate::error::unreachable("the supervisor cannot be run").because(error)
+        crate::error::unreachable("cannot run the supervisor").because(error)
     };
     let program = daemon::sibling_binary(BINARY).map_err(|error| failed(&error))?;
     Err(failed(&Command::new(program).arg("--foreground").exec()))
 }
 
-fn sheet(status: &SupervisorView) -> String {
-    let mut sheet = format!(
+fn details(status: &SupervisorView) -> String {
+    let mut text = format!(
         "{}, process {}, protocol {}, up {}\n  socket       {}\n  log          {}\n  memory       {} KiB\n  connections  {}\n  descriptors  {} of {}\n",
         text::line(&status.build),
         status.pid,
@@ -117,10 +117,10 @@ fn sheet(status: &SupervisorView) -> String {
         status.descriptors_max,
     );
     if status.teams.is_empty() {
-        sheet.push_str("no teams\n");
+        text.push_str("no teams\n");
     }
-    sheet.extend(status.teams.iter().map(driver));
-    sheet
+    text.extend(status.teams.iter().map(driver));
+    text
 }
 
 fn driver(team: &DriverView) -> String {

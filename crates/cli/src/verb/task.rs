@@ -1,4 +1,4 @@
-//! `task …`: the board.
+//! `task …`: reads and changes the task board.
 
 mod wait;
 
@@ -17,11 +17,11 @@ use serde_json::{Map, Value};
 
 use crate::args::{Clear, Global, TaskCommand, TaskFields};
 use crate::error::Failure;
-use crate::output::{Output, graph, task as shown};
+use crate::output::{Output, graph, task as render};
 use crate::session::Session;
 
 #[derive(Serialize)]
-struct Document {
+struct Board {
     tasks: Vec<TaskView>,
 }
 
@@ -73,7 +73,7 @@ pub(super) async fn run(
         }
         TaskCommand::Claim { task } => (
             session.call::<TaskClaim>(ClaimTask { task }).await?,
-            "is yours",
+            "is claimed by you",
         ),
         TaskCommand::Assign { task, member } => (
             session
@@ -110,7 +110,7 @@ fn changed(output: Output, answer: &TaskAnswer, done: &str) -> Result<ExitCode, 
     if !answer.overlaps.is_empty() {
         let others: Vec<_> = answer.overlaps.iter().map(TaskId::to_string).collect();
         output.note(&format!(
-            "note: {} in progress means to touch the same files",
+            "note: {} in progress will change the same files",
             others.join(", ")
         ));
     }
@@ -118,38 +118,38 @@ fn changed(output: Output, answer: &TaskAnswer, done: &str) -> Result<ExitCode, 
 }
 
 async fn list(session: &mut Session, output: Output) -> Result<ExitCode, Failure> {
-    let document = Document {
+    let document = Board {
         tasks: session.board().await?,
     };
     output.show(&document, || match document.tasks.as_slice() {
         [] => "no tasks\n".into(),
-        tasks => shown::table(tasks),
+        tasks => render::table(tasks),
     })?;
     Ok(ExitCode::SUCCESS)
 }
 
 async fn show(session: &mut Session, output: Output, task: TaskId) -> Result<ExitCode, Failure> {
-    let task = session.ask::<TaskShow>(OneTask { task }).await?;
+    let task = session.query::<TaskShow>(OneTask { task }).await?;
     let mut blockers = Vec::new();
     if task.state == TaskState::Pending && task.blocked {
         for id in &task.after {
-            let before = session.ask::<TaskShow>(OneTask { task: *id }).await?;
+            let before = session.query::<TaskShow>(OneTask { task: *id }).await?;
             if before.state != TaskState::Completed {
                 blockers.push(before);
             }
         }
     }
     output.show(&task, || {
-        let mut sheet = shown::sheet(&task);
-        sheet.push_str(&shown::blocked_by(task.id, &blockers));
-        sheet
+        let mut text = render::details(&task);
+        text.push_str(&render::blocked_by(task.id, &blockers));
+        text
     })?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// With `--json` the tasks themselves, whose `after` and `blocks` are the graph.
+/// With `--json` prints the tasks, whose `after` and `blocks` are the edges.
 async fn graph(session: &mut Session, output: Output, dot: bool) -> Result<ExitCode, Failure> {
-    let document = Document {
+    let document = Board {
         tasks: session.board().await?,
     };
     output.show(&document, || {
@@ -162,7 +162,7 @@ async fn graph(session: &mut Session, output: Output, dot: bool) -> Result<ExitC
     Ok(ExitCode::SUCCESS)
 }
 
-/// The user ends whatever claim there is, and needs no generation for it.
+/// Arguments that end a task. Without a generation they apply to any claim, which only the user may do.
 fn end(task: TaskId, text: String) -> Result<EndTask, Failure> {
     Ok(EndTask {
         task,
@@ -203,12 +203,12 @@ fn spec(title: String, key: Option<String>, fields: TaskFields) -> Result<TaskSp
     })
 }
 
-/// A JSON object as typed.
+/// Parses the argument of `--metadata`.
 fn object(typed: &str) -> Result<Map<String, Value>, Failure> {
     serde_json::from_str(typed).map_err(|error| {
-        Failure::usage("the metadata is not a JSON object")
+        Failure::usage("cannot read --metadata: it is not a JSON object")
             .because(&error)
-            .hint("write --metadata '{\"ticket\": 17}'")
+            .hint("write it like --metadata '{\"ticket\": 17}'")
     })
 }
 

@@ -1,4 +1,4 @@
-//! `team …`: the teams on this machine.
+//! `team …`: lists, shows and deletes the teams on this machine.
 
 use std::process::ExitCode;
 
@@ -31,8 +31,8 @@ pub(super) async fn run(
             Ok(ExitCode::SUCCESS)
         }
         TeamCommand::Show { name } => {
-            let team = of(name)?.ask::<TeamShow>(Nothing {}).await?;
-            output.show(&team, || sheet(&team))?;
+            let team = of(name)?.query::<TeamShow>(Nothing {}).await?;
+            output.show(&team, || details(&team))?;
             Ok(ExitCode::SUCCESS)
         }
         TeamCommand::Delete { name } => {
@@ -42,11 +42,11 @@ pub(super) async fn run(
     }
 }
 
-/// Every team. Without any on disk no supervisor is asked, and there is none.
+/// All teams. When no team is on disk, the session starts no supervisor and the list is empty.
 async fn all(session: &mut Session) -> Result<Vec<TeamEntry>, Failure> {
-    match session.ask::<TeamList>(Nothing {}).await {
+    match session.query::<TeamList>(Nothing {}).await {
         Ok(answer) => Ok(answer.teams),
-        Err(Failure::Told(told)) if told.is(ErrorCode::UnknownTeam) => Ok(Vec::new()),
+        Err(Failure::Reported(report)) if report.has_code(ErrorCode::UnknownTeam) => Ok(Vec::new()),
         Err(failure) => Err(failure),
     }
 }
@@ -83,7 +83,7 @@ fn state(state: TeamState) -> &'static str {
     }
 }
 
-fn sheet(team: &TeamView) -> String {
+fn details(team: &TeamView) -> String {
     let placement = text::line(&team.placement);
     let state = state(team.state);
     format!(

@@ -1,4 +1,5 @@
-//! `top`: the team on the whole screen. What it shows and does is in [`crate::top`].
+//! `top`: the verb of the full-screen view, which is in [`crate::top`]. Handles `--json`, `--once` and a missing
+//! terminal.
 
 use std::process::ExitCode;
 
@@ -10,13 +11,13 @@ use crate::output::Output;
 use crate::session::is_terminal;
 use crate::top;
 
-/// Of a frame that is printed to no terminal.
+/// Size of a frame when stdout is no terminal.
 const SIZE: (u16, u16) = (80, 24);
 
 pub(super) async fn run(global: &Global, output: Output, once: bool) -> Result<ExitCode, Failure> {
     if output.is_json() {
-        let document = top::document(global).await?;
-        output.show(&document, String::new)?;
+        let snapshot = top::snapshot(global).await?;
+        output.show(&snapshot, String::new)?;
         return Ok(ExitCode::SUCCESS);
     }
     if once {
@@ -29,9 +30,9 @@ pub(super) async fn run(global: &Global, output: Output, once: bool) -> Result<E
         let failure = Failure::new(
             "not_a_terminal",
             exit,
-            "there is no terminal here to show it on",
+            "cannot show the team: stdin or stdout is not a terminal",
         );
-        return Err(failure.hint("agent-team ps says it once, and so does top --once"));
+        return Err(failure.hint("run agent-team ps or agent-team top --once"));
     }
     top::run(global).await
 }

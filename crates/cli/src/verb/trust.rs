@@ -1,8 +1,9 @@
-//! Whether the user trusts what a project's files would let pass or have run. Called before a team is started.
+//! Trust in the lines of a project's files that allow something or run something. `up`, `run` and `init` call it before
+//! a team starts.
 //!
-//! The files come with the project, from whoever wrote it: nothing of these lines takes effect before the user trusted
-//! their digest. The trusted lines are stored for the project, so that only a change is asked about again, and only
-//! the change is shown.
+//! The files come with the project and may be hostile: these lines take effect only after the user has trusted their
+//! digest. The trusted lines are stored for the project, so later only a change needs a new decision, and only the
+//! change is shown.
 
 use std::io::{BufRead, Write};
 use std::path::Path;
@@ -18,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Failure;
 use crate::output::Output;
 
-/// What the user trusted. Earlier builds stored the digest alone, not as JSON.
+/// The trusted lines as stored. Earlier versions stored only the digest, not as JSON.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Trusted {
     digest: String,
@@ -26,7 +27,7 @@ struct Trusted {
     lines: Option<Vec<String>>,
 }
 
-/// Continues when nothing needs trust, or it is there: from before, typed, or given now.
+/// Returns when no line needs trust or the lines are trusted: stored, by `--trust`, or by an answer on the terminal.
 pub(super) fn check(
     output: Output,
     widening: Option<&Widening>,
@@ -41,7 +42,7 @@ pub(super) fn check(
     if trusted.digest == widening.digest {
         return Ok(());
     }
-    output.note(&told(widening, trusted.lines.as_deref()));
+    output.note(&changes(widening, trusted.lines.as_deref()));
     let is_trusted = match typed {
         Some(typed) => typed == widening.digest,
         None => !output.is_json() && may_ask() && ask()?,
@@ -52,8 +53,8 @@ pub(super) fn check(
     remember(&directories, team, widening)
 }
 
-/// Trusts the lines of a team file that the user had written just now. When another file of the project adds a line,
-/// nothing is trusted, and `up` asks.
+/// Trusts the lines of a team file that `init` has just written. When another file of the project adds a line, nothing
+/// is trusted, and `up` asks.
 pub(super) fn trust_own(file: &Loaded) -> Result<(), Failure> {
     let Some(widening) = &file.widening else {
         return Ok(());
@@ -92,9 +93,9 @@ fn may_ask() -> bool {
     terminal::is_terminal(std::io::stdin()) && terminal::is_terminal(std::io::stderr())
 }
 
-/// No answer is no.
+/// Asks on the terminal; an empty answer means no.
 fn ask() -> Result<bool, Failure> {
-    let failed = |error: std::io::Error| Failure::io("the terminal cannot be asked", &error);
+    let failed = |error: std::io::Error| Failure::io("cannot ask on the terminal", &error);
     let mut stderr = anstream::stderr();
     write!(stderr, "Trust this? [y/N] ").map_err(failed)?;
     stderr.flush().map_err(failed)?;
@@ -106,11 +107,11 @@ fn ask() -> Result<bool, Failure> {
     Ok(["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str()))
 }
 
-/// Every line, or what changed of the lines that were trusted.
-fn told(widening: &Widening, before: Option<&[String]>) -> String {
+/// All lines, or the difference from the trusted lines.
+fn changes(widening: &Widening, before: Option<&[String]>) -> String {
     let Some(before) = before else {
         let mut text =
-            "these lines of the project take effect only when you trust them:".to_owned();
+            "these lines of the project take effect only after you trust them:".to_owned();
         for line in &widening.lines {
             text.push_str(&format!("\n  {}", visible_line(line)));
         }
@@ -128,19 +129,19 @@ fn told(widening: &Widening, before: Option<&[String]>) -> String {
     let kept = widening.lines.iter().filter(|line| before.contains(line));
     match kept.count() {
         0 => {}
-        kept => text.push_str(&format!("\n  ({kept} more are as you trusted them)")),
+        kept => text.push_str(&format!("\n  ({kept} more are unchanged)")),
     }
     text
 }
 
-/// A program is told in one sentence, a person in lines.
+/// The error. For JSON it contains the lines; in text mode they were printed before.
 fn untrusted(output: Output, widening: &Widening) -> Failure {
-    let mut text = "the team file is not trusted, and nothing was started".to_owned();
+    let mut text = "cannot start the team: its files are not trusted".to_owned();
     if output.is_json() {
         text.push_str(&format!(": {}", widening.lines.join("; ")));
     }
     Failure::new("untrusted", ExitCode::Refused, text).hint(format!(
-        "if you trust it, do the same with --trust {}",
+        "if you trust these lines, repeat the command with --trust {}",
         widening.digest
     ))
 }
@@ -157,22 +158,19 @@ mod tests {
     }
 
     #[test]
-    fn only_the_change_is_shown() {
+    fn only_changed_lines_are_shown() {
         let now = widening(&["a", "b", "c\u{1b}"]);
-        let all = told(&now, None);
+        let all = changes(&now, None);
         assert!(all.contains("\n  a\n  b\n  c"), "{all}");
         assert!(!all.contains('\u{1b}'), "{all}");
         let before = ["a".to_owned(), "x".to_owned()];
-        let change = told(&now, Some(&before));
+        let change = changes(&now, Some(&before));
         assert!(change.contains(":\n  - x\n  + b\n  + c"), "{change}");
-        assert!(
-            change.ends_with("\n  (1 more are as you trusted them)"),
-            "{change}"
-        );
+        assert!(change.ends_with("\n  (1 more are unchanged)"), "{change}");
     }
 
     #[test]
-    fn what_an_earlier_build_stored_is_read() {
+    fn trust_stored_by_earlier_versions_is_read() {
         let place = tempfile::tempdir().unwrap();
         let file = place.path().join("trusted");
         assert_eq!(read(&file), Trusted::default());

@@ -1,4 +1,4 @@
-//! `up`: starts the team of this project, or brings it to what its file says now.
+//! `up`: starts the team of this project, or applies changes of its team file. `run` uses its loading and checks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -25,12 +25,12 @@ use super::waiting::{self, Waited};
 use super::{attach, goal, trust};
 use crate::args::{self, Global, Panes};
 use crate::error::{self, Failure};
-use crate::hosted;
 use crate::output::{Output, task, text};
 use crate::session::{self, Session};
+use crate::single_terminal;
 
-/// Workers of a team without a file, unless it is said how many.
-pub(super) const WORKERS: u32 = 3;
+/// Number of workers of a team without a team file, unless given with `-n`.
+pub(super) const DEFAULT_WORKERS: u32 = 3;
 
 pub(super) async fn run(
     global: &Global,
@@ -43,7 +43,7 @@ pub(super) async fn run(
         .transpose()?;
     let (environment, named) = environment(output, &args.start.env)?;
     let secrets = secrets(&args.start.secret)?;
-    let mut spec = wanted(global, output, &args.start, goal.is_some()).await?;
+    let mut spec = load_and_settle(global, output, &args.start, goal.is_some()).await?;
     if goal.is_some() {
         check_lead(&spec)?;
     }
@@ -89,45 +89,45 @@ pub(super) async fn run(
     }
     if args.wait {
         if !output.is_json() {
-            output.write(&told(&answer, false))?;
+            output.write(&text_of(&answer, false))?;
         }
         return match run {
             Some(run) => wait_for_answer(session, output, run, answer.revision, began).await,
             None => wait(session, output, answer.revision).await,
         };
     }
-    output.show(&answer, || told(&answer, args.dry_run))?;
+    output.show(&answer, || text_of(&answer, args.dry_run))?;
     let stays = args.detach || args.dry_run || output.is_json();
     if stays || !session::is_terminal() {
         return Ok(ExitCode::SUCCESS);
     }
     let in_tmux = session::caller_terminal().tmux.is_some();
-    // Whoever types beside the team keeps what they look at.
-    let place = match answer.placement {
-        Placement::Hosted => return hosted::run(session, None, false).await,
+    // Inside tmux and in iTerm2 the team opens beside the user's window, which keeps the focus.
+    let location = match answer.placement {
+        Placement::Hosted => return single_terminal::run(session, None, false).await,
         Placement::Headless | Placement::Unknown => return Ok(ExitCode::SUCCESS),
         Placement::Iterm => Some("tab"),
         Placement::Tmux if in_tmux => Some("window"),
         Placement::Tmux => None,
     };
-    if let Some(place) = place {
-        let note = format!("the team has a {place} of its own; agent-team attach goes there");
+    if let Some(location) = location {
+        let note = format!("the team runs in a new {location}; show it with: agent-team attach");
         output.note(&note);
         return Ok(ExitCode::SUCCESS);
     }
     attach::whole_team(&mut session).await
 }
 
-/// A goal is the lead's.
+/// Refuses a goal for a team without a lead.
 pub(super) fn check_lead(spec: &TeamSpec) -> Result<(), Failure> {
     if spec.members.iter().any(|member| member.lead) {
         return Ok(());
     }
-    Err(Failure::usage("this team has no lead to give a goal to")
-        .hint("write mode = \"lead\" or a [lead] table into its team file"))
+    Err(Failure::usage("cannot give a goal: the team has no lead")
+        .hint("add mode = \"lead\" or a [lead] table to the team file"))
 }
 
-/// A team that is up stays where it is, so `--panes` must name the placement that it has.
+/// Refuses `--panes` with another placement than a running team has: it is not moved.
 async fn check_placement(session: &mut Session, up: &Up) -> Result<(), Failure> {
     let would_be = Up {
         dry_run: true,
@@ -150,13 +150,13 @@ async fn check_placement(session: &mut Session, up: &Up) -> Result<(), Failure> 
         current.name()
     );
     Err(Failure::of(ErrorCode::TeamRunning, text)
-        .hint("leave --panes out, or end the team first: agent-team down"))
+        .hint("omit --panes, or stop the team first: agent-team down"))
 }
 
-/// A lead that is about to start must have something to think with: told before anything is started.
+/// Refuses to start a lead without a usable model, before anything is started.
 async fn check_model(session: &mut Session, up: &Up) -> Result<(), Failure> {
-    let thinks = |member: &&MemberSpec| member.lead && member.engine == Engine::Native;
-    let Some(lead) = up.spec.members.iter().find(thinks) else {
+    let is_agent_lead = |member: &&MemberSpec| member.lead && member.engine == Engine::Native;
+    let Some(lead) = up.spec.members.iter().find(is_agent_lead) else {
         return Ok(());
     };
     let would_be = Up {
@@ -176,12 +176,13 @@ async fn check_model(session: &mut Session, up: &Up) -> Result<(), Failure> {
     environment.extend(lead.env.clone());
     let explained = model::explain(&lead.agent, &environment);
     explained.map(drop).map_err(|why| {
-        Failure::new("no_model", exit::ExitCode::NotFound, why)
-            .hint("nothing was started; agent-team config set model PROVIDER/MODEL names a model")
+        Failure::new("no_model", exit::ExitCode::NotFound, why).hint(
+            "nothing was started; choose a model with: agent-team config set model PROVIDER/MODEL",
+        )
     })
 }
 
-/// Until the goal has an answer, or will have none. The team stays.
+/// Waits until the run of the goal ends. The team stays up.
 async fn wait_for_answer(
     mut session: Session,
     output: Output,
@@ -200,14 +201,14 @@ async fn wait_for_answer(
 }
 
 fn interrupted(output: Output) -> ExitCode {
-    output.note("no longer waiting; the team goes on. End it with: agent-team down");
+    output.note("stopped waiting; the team keeps running. Stop it with: agent-team down");
     ExitCode::from(waiting::INTERRUPTED)
 }
 
-/// Until no task is left that can run. `after` is the revision that `up` left.
+/// Waits until no task is runnable. `after` is the revision after `up`.
 async fn wait(mut session: Session, output: Output, after: Revision) -> Result<ExitCode, Failure> {
     let began = Instant::now();
-    let waiter = session.another();
+    let waiter = session.separate();
     let quiet = session.wait_for::<TeamWait>(Nothing {});
     let (answer, tasks) = match waiting::until(&waiter, output, after, quiet).await? {
         Waited::Ended { answer, tasks } => (answer, tasks),
@@ -230,7 +231,7 @@ async fn wait(mut session: Session, output: Output, after: Revision) -> Result<E
     })
 }
 
-/// The members' environment: ours, and on top of it what was typed, whose names come with it.
+/// The environment of the members: this process's, with the `--env` arguments on top; and the names of the latter.
 pub(super) fn environment(
     output: Output,
     typed: &[String],
@@ -239,7 +240,7 @@ pub(super) fn environment(
     if !lost.is_empty() {
         let names: Vec<_> = lost.iter().map(|name| text::line(name)).collect();
         output.note(&format!(
-            "note: not UTF-8, and not passed on to the members: {}",
+            "note: not passed to the members, because they are not UTF-8: {}",
             names.join(", ")
         ));
     }
@@ -254,8 +255,8 @@ pub(super) fn environment(
             None if environment.contains_key(typed) => typed,
             None => {
                 return Err(
-                    Failure::usage(format!("{typed:?} is not set in your environment"))
-                        .hint("write --env NAME=VALUE, or --env NAME for one that is set"),
+                    Failure::usage(format!("environment variable {typed:?} is not set"))
+                        .hint("write --env NAME=VALUE, or set the variable"),
                 );
             }
         };
@@ -264,44 +265,42 @@ pub(super) fn environment(
     Ok((environment, named))
 }
 
-/// What is given to tools and shown to nobody, from our environment or a file.
+/// The secrets of `--secret`, from the environment or from files.
 pub(super) fn secrets(typed: &[String]) -> Result<BTreeMap<String, String>, Failure> {
     typed
         .iter()
         .map(|typed| {
             let (name, value) = match typed.split_once('=') {
-                Some((name, file)) => (name, of_file_alone(name, file)?),
-                None => (typed.as_str(), of_environment(typed)?),
+                Some((name, file)) => (name, secret_from_file(name, file)?),
+                None => (typed.as_str(), secret_from_environment(typed)?),
             };
             agent_team_file::check_variable(name, &value).map_err(Failure::usage)?;
             if value.len() < SECRET_MIN {
                 return Err(Failure::usage(format!(
-                    "the secret {name} is shorter than {SECRET_MIN} bytes: it could not be kept out of what is shown"
+                    "cannot hide secret {name}: it is shorter than {SECRET_MIN} bytes"
                 ))
-                .hint("pass it with --env if anybody may see it"));
+                .hint("pass it with --env if models and logs may see it"));
             }
             Ok((name.to_owned(), value))
         })
         .collect()
 }
 
-fn of_environment(name: &str) -> Result<String, Failure> {
+fn secret_from_environment(name: &str) -> Result<String, Failure> {
     std::env::var(name).map_err(|error| {
-        Failure::usage(format!(
-            "the secret {name} is not to be had from the environment"
-        ))
-        .because(&error)
-        .hint("set it, or write --secret NAME=FILE")
+        Failure::usage(format!("cannot read secret {name} from the environment"))
+            .because(&error)
+            .hint("set the variable, or write --secret NAME=FILE")
     })
 }
 
-/// Its last newline is an editor's.
-fn of_file_alone(name: &str, file: &str) -> Result<String, Failure> {
-    let refused = || Failure::usage(format!("the secret {name} is not to be had from its file"));
+/// Reads a secret from a private file, without the newline at its end, which editors add.
+fn secret_from_file(name: &str, file: &str) -> Result<String, Failure> {
+    let refused = || Failure::usage(format!("cannot read secret {name} from its file"));
     let bytes = private_file::read(file.as_ref()).map_err(|error| {
         refused()
             .because(&error)
-            .hint(format!("is it yours alone? chmod 600 {file}"))
+            .hint(format!("make the file private: chmod 600 {file}"))
     })?;
     let text = String::from_utf8(bytes)
         .map_err(|_| refused().hint(format!("{file} is not UTF-8 text")))?;
@@ -309,20 +308,20 @@ fn of_file_alone(name: &str, file: &str) -> Result<String, Failure> {
     Ok(value.strip_suffix('\r').unwrap_or(value).to_owned())
 }
 
-/// The values of `{{name}}` in prompts.
+/// The `--var` arguments: values of `{{name}}` in prompts.
 fn variables(typed: &[String]) -> Result<Variables, Failure> {
     let pair = |pair: &String| match pair.split_once('=') {
         Some((name, value)) if agent_team_file::is_variable(name) => {
             Ok((name.to_owned(), value.to_owned()))
         }
         Some(_) | None => Err(Failure::usage(format!("{pair:?} is not K=V"))
-            .hint("write --var NAME=VALUE; a name is letters, digits, - and _")),
+            .hint("write --var NAME=VALUE; a name has letters, digits, - and _")),
     };
     typed.iter().map(pair).collect()
 }
 
-/// The team as its file wants it, or for a goal without a file the one that needs none.
-pub(super) async fn wanted(
+/// The desired state of the team: from its file, or the default team for a goal without a file.
+async fn load_and_settle(
     global: &Global,
     output: Output,
     args: &args::Start,
@@ -332,17 +331,17 @@ pub(super) async fn wanted(
     settle(output, loaded, args)
 }
 
-/// Reads the team file, or builds the team that needs none. Asks for no trust yet.
+/// Reads the team file, or builds the default team. Does not check trust.
 pub(super) async fn load(
     global: &Global,
     args: &args::Start,
     for_goal: bool,
 ) -> Result<Loaded, Failure> {
     let variables = variables(&args.var)?;
-    of_file(global, args, for_goal, &variables).await
+    load_with(global, args, for_goal, &variables).await
 }
 
-/// Prints the warnings, checks trust, and applies the flags that go before the file.
+/// Prints the warnings, checks trust, and applies the flags that override the team file.
 pub(super) fn settle(
     output: Output,
     loaded: Loaded,
@@ -363,7 +362,7 @@ pub(super) fn settle(
         spec.stance.mode = mode;
     }
     let record = args.record.as_ref().map(std::path::absolute).transpose();
-    let record = record.map_err(|error| Failure::io("the file to record into", &error))?;
+    let record = record.map_err(|error| Failure::io("cannot use the file of --record", &error))?;
     let bypass = spec.stance.mode == Mode::Bypass;
     let members = spec.members.iter_mut().map(|member| &mut member.agent);
     for agent in members.chain(spec.roles.iter_mut().map(|role| &mut role.agent)) {
@@ -373,7 +372,7 @@ pub(super) fn settle(
     Ok(spec)
 }
 
-async fn of_file(
+async fn load_with(
     global: &Global,
     args: &args::Start,
     for_goal: bool,
@@ -390,15 +389,15 @@ async fn of_file(
     let named = args.file.as_deref().map(|file| here.join(file));
     let file = named.or_else(|| agent_team_file::find(&here));
     if file.is_none() && for_goal && global.team.is_none() {
-        let workers = args.number.unwrap_or(WORKERS);
+        let workers = args.number.unwrap_or(DEFAULT_WORKERS);
         return Ok(agent_team_file::of_workers(workers, reading)?);
     }
     if args.number.is_some() {
-        return Err(Failure::usage("-n is for a goal without a team file")
-            .hint("the members of this team stand in its file"));
+        return Err(Failure::usage("cannot use -n: the team has a team file")
+            .hint("add or remove members in the team file"));
     }
     let Some(name) = &global.team else {
-        let file = file.ok_or_else(nowhere)?;
+        let file = file.ok_or_else(no_file_here)?;
         return Ok(agent_team_file::load(&file, reading)?);
     };
     if let Some(file) = &file {
@@ -409,19 +408,19 @@ async fn of_file(
             return Ok(loaded);
         }
     }
-    // Another project's team, which is known if it was up before.
+    // A team of another project: the supervisor knows it if it was up before.
     let file = known_file(global, name).await?;
     Ok(agent_team_file::load(&file, reading)?)
 }
 
-fn nowhere() -> Failure {
-    error::no_team_file("there is no .agent-team/team.toml in this directory or above it")
+fn no_file_here() -> Failure {
+    error::no_team_file("no .agent-team/team.toml in this directory or a parent")
 }
 
-/// The file of the team of this name or id, wherever its project is.
+/// The team file of the team with this name or id, in any project.
 pub(super) async fn known_file(global: &Global, name: &str) -> Result<PathBuf, Failure> {
     let teams = Session::of_team(global)?
-        .ask::<TeamList>(Nothing {})
+        .query::<TeamList>(Nothing {})
         .await?
         .teams;
     let is_meant = |team: &&TeamEntry| [team.name.as_str(), team.team.as_str()].contains(&name);
@@ -432,30 +431,30 @@ pub(super) async fn known_file(global: &Global, name: &str) -> Result<PathBuf, F
             .join(agent_team_file::DIRECTORY)
             .join(agent_team_file::FILE)),
         [] => Err(
-            Failure::of(ErrorCode::UnknownTeam, format!("there is no team {name:?}"))
-                .hint("see agent-team team list, or go to its project"),
+            Failure::of(ErrorCode::UnknownTeam, format!("unknown team {name:?}"))
+                .hint("run agent-team team list, or change to the directory of its project"),
         ),
         several => {
             let ids: Vec<_> = several.iter().map(|team| team.team.as_str()).collect();
             Err(Failure::of(
                 ErrorCode::AmbiguousTeam,
-                format!("several projects have a team {name:?}"),
+                format!("ambiguous team {name:?}: several projects have one"),
             )
-            .hint(format!("name one of them with -t: {}", ids.join(", "))))
+            .hint(format!("choose one with -t: {}", ids.join(", "))))
         }
     }
 }
 
-/// Where the members run and why, and what was done or would be.
-fn told(answer: &UpAnswer, dry_run: bool) -> String {
+/// The placement with its reason, and the changes that `up` made or would make.
+fn text_of(answer: &UpAnswer, dry_run: bool) -> String {
     let verb = if dry_run { "would run" } else { "runs" };
     let (placement, reason) = (
         answer.placement.name(),
         text::line(&answer.placement_reason),
     );
-    let mut told = format!("{} {verb} {placement}: {reason}\n", answer.team);
+    let mut text = format!("{} {verb} {placement}: {reason}\n", answer.team);
     if answer.changes.is_empty() {
-        told.push_str("  everything is as the file says\n");
+        text.push_str("  no changes: the team matches its file\n");
     }
     for change in &answer.changes {
         let (word, style) = match change.change {
@@ -473,11 +472,11 @@ fn told(answer: &UpAnswer, dry_run: bool) -> String {
             .as_deref()
             .map(|note| format!(": {}", text::line(note)))
             .unwrap_or_default();
-        told.push_str(&format!(
+        text.push_str(&format!(
             "  {} {}{note}\n",
             style.style(format_args!("{word:<9}")),
             text::line(&change.what)
         ));
     }
-    told
+    text
 }

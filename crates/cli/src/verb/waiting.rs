@@ -1,4 +1,4 @@
-//! Waiting for a team, with progress on stderr, and what came of its work. Called by `up --wait` and `run`.
+//! Waits for a team, with progress on stderr. Called by `up --wait` and `run`.
 
 use std::collections::BTreeSet;
 use std::pin::pin;
@@ -17,21 +17,21 @@ use crate::output::status_line::StatusLine;
 use crate::output::{Output, task, text, time, usage};
 use crate::session::{Notice, Session, Subscription};
 
-/// How a shell counts the end by an interrupt.
+/// Exit code after SIGINT: 128 + 2, as shells report it.
 pub(super) const INTERRUPTED: u8 = 130;
 
-/// What members wait for is no event: it is looked at.
-const LOOK: Duration = Duration::from_secs(2);
+/// Interval for reading what members wait for, which no event reports.
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
-/// What waiting came to.
+/// The outcome of a wait.
 pub(super) enum Waited<T> {
-    /// With the board as it was then.
+    /// The awaited answer, with the board at that time.
     Ended { answer: T, tasks: Vec<TaskView> },
-    /// The person did not want to wait any more; the team goes on.
+    /// The user pressed `^C`; the team keeps running.
     Interrupted,
 }
 
-/// Waits for `ended`, and tells of the tasks that end after the revision `after`, unless JSON is wanted.
+/// Waits for `ended`. Unless the output is JSON, reports tasks that end after the revision `after`.
 pub(super) async fn until<T>(
     session: &Session,
     output: Output,
@@ -44,8 +44,9 @@ pub(super) async fn until<T>(
         Some(Progress::new(session, after).await?)
     };
     let mut interrupt = interrupt()?;
-    // What passes at once is not worth a line.
-    let mut look = tokio::time::interval_at(tokio::time::Instant::now() + LOOK, LOOK);
+    // The first poll comes after a full interval: shorter waits are not reported.
+    let start = tokio::time::Instant::now() + POLL_INTERVAL;
+    let mut poll = tokio::time::interval_at(start, POLL_INTERVAL);
     let mut ended = pin!(ended);
     let answer = loop {
         tokio::select! {
@@ -55,18 +56,18 @@ pub(super) async fn until<T>(
                 return Ok(Waited::Interrupted);
             }
             answer = &mut ended => break answer,
-            _ = look.tick(), if progress.is_some() => {
+            _ = poll.tick(), if progress.is_some() => {
                 if let Some(shown) = &mut progress
-                    && shown.look(output).await.is_err()
+                    && shown.poll(output).await.is_err()
                 {
                     progress = None;
                 }
             }
-            heard = listen(&mut progress) => {
-                // Without progress the wait is as good; why there is none, its own answer says.
-                let shown = match (&mut progress, heard) {
+            received = listen(&mut progress) => {
+                // An error of the progress display ends the display only: the awaited call reports its own error.
+                let shown = match (&mut progress, received) {
                     (Some(progress), Ok(notice)) => progress.show(output, &notice).await,
-                    (_, heard) => heard.map(drop),
+                    (_, received) => received.map(drop),
                 };
                 if shown.is_err() {
                     progress = None;
@@ -76,20 +77,20 @@ pub(super) async fn until<T>(
     };
     clear(&mut progress);
     let answer = answer?;
-    let tasks = session.another().board().await?;
+    let tasks = session.separate().board().await?;
     if let Some(progress) = &progress {
         progress.catch_up(output, &tasks);
     }
     Ok(Waited::Ended { answer, tasks })
 }
 
-/// One listener for a whole wait: an interrupt that comes while something is shown is not lost.
+/// Installs the SIGINT listener. One listener must serve the whole wait: one per loop iteration would lose a signal
+/// that arrives while the loop handles something else.
 pub(super) fn interrupt() -> Result<Signal, Failure> {
-    signal(SignalKind::interrupt())
-        .map_err(|error| Failure::io("interrupts cannot be heard", &error))
+    signal(SignalKind::interrupt()).map_err(|error| Failure::io("cannot listen for SIGINT", &error))
 }
 
-/// `demo: 3 completed in 2 s`, and what models cost if any was asked.
+/// `demo: 3 completed in 2 s`, with tokens and cost if a model was used.
 pub(super) fn summary<O>(result: &RunResult<O>) -> String {
     let counts = task::counts(task::count(&result.tasks));
     let took = time::duration(result.durations.total_ms);
@@ -99,7 +100,7 @@ pub(super) fn summary<O>(result: &RunResult<O>) -> String {
     format!("{}: {counts} in {took}{spent}", result.team)
 }
 
-/// Since then, in milliseconds.
+/// Milliseconds since `began`.
 pub(super) fn elapsed_ms(began: Instant) -> u64 {
     u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
@@ -117,19 +118,19 @@ fn clear(progress: &mut Option<Progress>) {
     }
 }
 
-/// What is told while waiting: a line for each task that ended, and on a terminal what is going on.
+/// The progress display: a line for each task that ended, and on a terminal a status line.
 struct Progress {
     events: Subscription,
-    /// Asks for what the events name.
+    /// Connection for reading the objects that events name.
     session: Session,
     line: StatusLine,
-    /// The last event that was heard.
+    /// Revision of the last received event.
     last: Revision,
-    /// Who was told of as waiting for a model.
+    /// Members whose wait was already reported.
     waiting: BTreeSet<MemberName>,
 }
 
-/// The part of an event that progress goes by. Kinds that are not known here are passed over.
+/// The fields of an event that the display uses. Unknown kinds are skipped.
 #[derive(Deserialize)]
 struct Event {
     kind: String,
@@ -141,7 +142,7 @@ struct Event {
 struct EventData {
     #[serde(default)]
     task: Option<TaskId>,
-    /// Of a message.
+    /// Sender of a message.
     #[serde(default)]
     from: Option<Party>,
     #[serde(default)]
@@ -153,8 +154,8 @@ struct EventData {
 impl Progress {
     async fn new(session: &Session, after: Revision) -> Result<Self, Failure> {
         let mut progress = Self {
-            events: Subscription::new(session.another(), after, false).await?,
-            session: session.another(),
+            events: Subscription::new(session.separate(), after, false).await?,
+            session: session.separate(),
             line: StatusLine::new(),
             last: after,
             waiting: BTreeSet::new(),
@@ -174,45 +175,46 @@ impl Progress {
         let Ok(event) = serde_json::from_str::<Event>(event.get()) else {
             return Ok(());
         };
-        // Whoever waits is the one who is told: that a budget is used up, that a member is held, what one asks.
+        // Messages to the user: a budget is used up, a member is held, a member asks a question.
         if let Some(from) = event.data.from
             && event.data.to.contains(&Party::User)
         {
-            let told = match from {
+            let line = match from {
                 Party::System => event.data.text,
                 from @ (Party::User | Party::Member(_)) => format!("{from}: {}", event.data.text),
             };
             self.line.clear();
-            output.note(&text::line(&told));
+            output.note(&text::line(&line));
         }
         if let ("task_completed" | "task_failed", Some(task)) =
             (event.kind.as_str(), event.data.task)
         {
-            let task = self.session.ask::<TaskShow>(OneTask { task }).await?;
+            let task = self.session.query::<TaskShow>(OneTask { task }).await?;
             self.line.clear();
             output.note(&task::line(&task));
         }
         self.paint().await
     }
 
-    /// Tells of the tasks that ended after the last event that was heard: the answer to the wait overtook theirs.
+    /// Reports tasks that ended after the last received event. The answer to the wait comes over another connection and
+    /// can overtake their events.
     fn catch_up(&self, output: Output, tasks: &[TaskView]) {
         let ended =
             |task: &&TaskView| matches!(task.state, TaskState::Completed | TaskState::Failed);
-        let mut unheard: Vec<_> = tasks
+        let mut unreported: Vec<_> = tasks
             .iter()
             .filter(ended)
             .filter(|task| task.revision > self.last)
             .collect();
-        unheard.sort_by_key(|task| task.revision);
-        for task in unheard {
+        unreported.sort_by_key(|task| task.revision);
+        for task in unreported {
             output.note(&task::line(task));
         }
     }
 
-    /// Prints why a member waits for its model or for a decision, once until it no longer does.
-    async fn look(&mut self, output: Output) -> Result<(), Failure> {
-        let team = self.session.ask::<TeamShow>(Nothing {}).await?;
+    /// Prints why a member waits for its model or for a decision, once per wait.
+    async fn poll(&mut self, output: Output) -> Result<(), Failure> {
+        let team = self.session.query::<TeamShow>(Nothing {}).await?;
         for member in team.members {
             match member.waiting {
                 Some(
@@ -236,7 +238,7 @@ impl Progress {
         if !self.line.is_shown() {
             return Ok(());
         }
-        let team = self.session.ask::<TeamShow>(Nothing {}).await?;
+        let team = self.session.query::<TeamShow>(Nothing {}).await?;
         let working = team
             .members
             .iter()

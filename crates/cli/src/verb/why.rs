@@ -1,4 +1,4 @@
-//! `why`: one sentence about a member's state, from facts; of an idle member also what is stuck on the board.
+//! `why`: explains the state of a member in one sentence; for an idle member also lists stuck tasks of the board.
 
 use std::process::ExitCode;
 
@@ -13,14 +13,14 @@ use crate::output::{Output, task, text};
 use crate::session::Session;
 
 #[derive(Serialize)]
-struct Document<'a> {
+struct Explanation<'a> {
     member: &'a MemberName,
     state: MemberState,
     for_ms: u64,
     why: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     waiting: Option<&'a Waiting>,
-    /// Tasks that wait for a failed or cancelled one, and the ways out, a line each.
+    /// Tasks that wait for a failed or cancelled task, each with the commands that unblock it.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     stuck: &'a [String],
 }
@@ -31,9 +31,9 @@ pub(super) async fn run(
     member: MemberName,
 ) -> Result<ExitCode, Failure> {
     let mut session = Session::of_team(global)?;
-    let answer = session.ask::<MemberShow>(OneMember { member }).await?;
+    let answer = session.query::<MemberShow>(OneMember { member }).await?;
     let member = answer.member;
-    // An idle member may be idle because of the board.
+    // The board may be the reason why a member is idle.
     let stuck = match member.state {
         MemberState::Idle => task::stuck(&session.board().await?),
         MemberState::Planned
@@ -47,7 +47,7 @@ pub(super) async fn run(
         | MemberState::Stopped
         | MemberState::Unknown => Vec::new(),
     };
-    let document = Document {
+    let document = Explanation {
         member: &member.name,
         state: member.state,
         for_ms: member.for_ms,

@@ -69,9 +69,9 @@ fn a_call_is_not_repeated_for_ever() {
     assert_eq!(said.code, 6);
     // After a while the command prints what it waits for.
     let (waits, error) = said.err.split_once('\n').unwrap();
-    assert_eq!(waits, "waiting for the processes of ada to end");
+    assert_eq!(waits, "waiting for the processes of ada to exit");
     assert!(
-        error.starts_with("error: the supervisor went away before it answered\n"),
+        error.starts_with("error: the supervisor exited before it answered\n"),
         "{error}"
     );
 }
@@ -374,5 +374,5 @@ fn an_interrupt_ends_the_waiting_and_not_the_team() {
     command.interrupt();
     let said = command.said();
     assert_eq!(said.code, 130);
-    assert!(said.err.contains("the team goes on"), "{}", said.err);
+    assert!(said.err.contains("the team keeps running"), "{}", said.err);
 }

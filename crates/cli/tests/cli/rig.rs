@@ -51,8 +51,8 @@ impl Rig {
         command
             .args(arguments)
             .current_dir(self.project())
-            // Nothing of the environment that the tests run in: a user's tmux, terminal, keys and proxies change what verbs
-            // do.
+            // Nothing of the environment that the tests run in: a user's tmux, terminal, keys and proxies change what
+            // verbs do.
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", self.directory.path())

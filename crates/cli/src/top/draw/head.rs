@@ -1,4 +1,4 @@
-//! The first line, which says what the team is, and the last one, which says what can be typed now or asks for it.
+//! The first line of the screen (team and totals) and the last one (key hints, prompts, status).
 
 use agent_team_protocol::view::{MemberState, TeamState};
 use ratatui::Frame;
@@ -8,9 +8,9 @@ use unicode_width::UnicodeWidthStr;
 
 use super::Palette;
 use crate::output::{text, usage};
-use crate::top::state::{Deed, Mode, Prompt, Top, waiting};
+use crate::top::state::{Action, Mode, Prompt, Top, waiting};
 
-/// In the order in which they are left out where there is no room.
+/// Key hints. Those at the end are omitted first when the line is too narrow.
 const HINTS: [(&str, &str); 12] = [
     ("?", "help"),
     ("q", "quit"),
@@ -23,7 +23,7 @@ const HINTS: [(&str, &str); 12] = [
     ("x", "stop"),
     ("n", "spawn"),
     ("/", "filter"),
-    ("g", "who waits"),
+    ("g", "next waiting"),
 ];
 
 /// `payments · 2 working · 1 waits for you                12.3k tokens $0.42`
@@ -34,9 +34,9 @@ pub(super) fn head(frame: &mut Frame<'_>, area: Rect, top: &Top, palette: Palett
         left.push(Span::raw(" · "));
         left.push(Span::styled(text, style));
     };
-    if top.lost {
+    if top.disconnected {
         add(
-            "the supervisor is gone, looking for it".into(),
+            "disconnected from the supervisor, reconnecting".into(),
             palette.bad(),
         );
     } else if team.state == TeamState::Down {
@@ -50,12 +50,12 @@ pub(super) fn head(frame: &mut Frame<'_>, area: Rect, top: &Top, palette: Palett
     let waits = waiting(&team.members);
     if waits > 0 {
         let verb = if waits == 1 { "waits" } else { "wait" };
-        add(format!("{waits} {verb} for you"), palette.calls());
+        add(format!("{waits} {verb} for you"), palette.attention());
     }
     if !top.filter.is_empty() {
         add(
             format!("only /{}", text::line(&top.filter)),
-            palette.calls(),
+            palette.attention(),
         );
     }
     let spent = match team.usage.tokens() {
@@ -75,35 +75,35 @@ pub(super) fn head(frame: &mut Frame<'_>, area: Rect, top: &Top, palette: Palett
 }
 
 pub(super) fn foot(frame: &mut Frame<'_>, area: Rect, top: &Top, palette: Palette) {
-    let line = match (&top.mode, &top.said) {
-        (Mode::Prompt { asks, typed }, _) => {
-            let asked = asked(asks, top);
-            prompt(frame, area, &asked, typed, palette);
+    let line = match (&top.mode, &top.status) {
+        (Mode::Prompt { prompt, typed }, _) => {
+            let label = prompt_label(prompt, top);
+            draw_prompt(frame, area, &label, typed, palette);
             return;
         }
-        (Mode::Confirm(deed), _) => Line::styled(
-            format!("{} y yes · any other key no", confirm(deed)),
-            palette.calls(),
+        (Mode::Confirm(action), _) => Line::styled(
+            format!("{} y yes · any other key no", confirmation(action)),
+            palette.attention(),
         ),
-        (Mode::Asked(question), _) if question.hides_some() => {
+        (Mode::Question(question), _) if question.has_unread_lines() => {
             let more = format!(
                 "{}: read on with ↓ or page down · esc later",
                 question.request()
             );
-            Line::styled(more, palette.calls())
+            Line::styled(more, palette.attention())
         }
-        (Mode::Asked(question), _) => Line::styled(
+        (Mode::Question(question), _) => Line::styled(
             question.prompt().trim_end_matches(" ▸ ").to_owned(),
-            palette.calls(),
+            palette.attention(),
         ),
         (Mode::Help, _) => Line::styled("any key closes this", palette.title()),
-        (Mode::Browse, Some(said)) => {
-            let style = if said.failed {
+        (Mode::Browse, Some(status)) => {
+            let style = if status.is_error {
                 palette.bad()
             } else {
                 palette.good()
             };
-            Line::styled(text::line(&said.text), style)
+            Line::styled(text::line(&status.text), style)
         }
         (Mode::Browse, None) => hints(usize::from(area.width), palette),
     };
@@ -122,30 +122,30 @@ fn hints(columns: usize, palette: Palette) -> Line<'static> {
     line
 }
 
-fn asked(asks: &Prompt, top: &Top) -> String {
-    match asks {
+fn prompt_label(prompt: &Prompt, top: &Top) -> String {
+    match prompt {
         Prompt::Send { to, urgent } => {
-            let how = if *urgent { ", at once" } else { "" };
+            let how = if *urgent { ", urgent" } else { "" };
             format!("to {to}{how} ▸ ")
         }
         Prompt::Spawn => {
             let roles: Vec<_> = top.team.roles.iter().map(|it| it.name.as_str()).collect();
             match roles.as_slice() {
-                [] => "role, and a name ▸ ".to_owned(),
-                roles => format!("role ({}), and a name ▸ ", roles.join(" ")),
+                [] => "role [name] ▸ ".to_owned(),
+                roles => format!("role ({}) [name] ▸ ", roles.join(" ")),
             }
         }
-        Prompt::Filter => "only what has ▸ ".to_owned(),
+        Prompt::Filter => "filter ▸ ".to_owned(),
     }
 }
 
-/// The end of what is typed is always in sight.
-fn prompt(frame: &mut Frame<'_>, area: Rect, asked: &str, typed: &str, palette: Palette) {
+/// Draws a prompt; when the line is too narrow, the start of the typed text is cut.
+fn draw_prompt(frame: &mut Frame<'_>, area: Rect, label: &str, typed: &str, palette: Palette) {
     let columns = usize::from(area.width);
-    let asked = text::cut(asked, columns / 2).into_owned();
-    let room = columns.saturating_sub(asked.width() + 1);
+    let label = text::cut(label, columns / 2).into_owned();
+    let room = columns.saturating_sub(label.width() + 1);
     let mut shown = text::line(typed);
-    // Blanks at the end are seen while they are typed.
+    // `text::line` trims blanks at the end; show them, because the cursor follows them.
     shown.extend(std::iter::repeat_n(
         ' ',
         typed.len() - typed.trim_end().len(),
@@ -153,20 +153,23 @@ fn prompt(frame: &mut Frame<'_>, area: Rect, asked: &str, typed: &str, palette: 
     while shown.width() > room {
         shown.remove(0);
     }
-    let at = asked.width() + shown.width();
-    let line = Line::from(vec![Span::styled(asked, palette.calls()), Span::raw(shown)]);
+    let at = label.width() + shown.width();
+    let line = Line::from(vec![
+        Span::styled(label, palette.attention()),
+        Span::raw(shown),
+    ]);
     frame.render_widget(line, area);
     let column = area.x.saturating_add(u16::try_from(at).unwrap_or(u16::MAX));
     frame.set_cursor_position(Position::new(column.min(area.right()), area.y));
 }
 
-fn confirm(deed: &Deed) -> String {
-    match deed {
-        Deed::Kill(member) => format!("kill {member} and all that runs for it?"),
-        Deed::Stop(member) => format!("stop {member}?"),
-        Deed::Restart(member) => format!("restart {member}?"),
-        Deed::Down => "end the whole team?".to_owned(),
-        // Nobody asks about these.
-        Deed::Decide(_) | Deed::Send { .. } | Deed::Spawn { .. } => String::new(),
+fn confirmation(action: &Action) -> String {
+    match action {
+        Action::Kill(member) => format!("kill {member} and all its processes?"),
+        Action::Stop(member) => format!("stop {member}?"),
+        Action::Restart(member) => format!("restart {member}?"),
+        Action::Down => "stop the whole team?".to_owned(),
+        // These need no confirmation.
+        Action::Decide(_) | Action::Send { .. } | Action::Spawn { .. } => String::new(),
     }
 }

@@ -1,4 +1,4 @@
-//! The members, a line each.
+//! The table of members.
 
 use std::time::Instant;
 
@@ -14,12 +14,12 @@ use super::Palette;
 use crate::output::{member, text, time, usage};
 use crate::top::state::Top;
 
-/// Columns for unread messages, tokens and money, where there is room for them.
+/// Widths of the columns that are shown only on wide screens.
 const UNREAD: u16 = 6;
 const TOKENS: u16 = 7;
 const COST: u16 = 8;
 
-/// One column: its title, its room, and what it says of a member.
+/// A column: title, width, and the text for a member.
 struct Column<'a> {
     title: &'static str,
     room: Constraint,
@@ -38,7 +38,7 @@ pub(super) fn members(
     let at = members
         .iter()
         .position(|it| Some(&it.name) == top.selected());
-    // The one that is selected is always in sight.
+    // Scroll so that the selected member is visible.
     let rows = usize::from(area.height.saturating_sub(1)).max(1);
     let first = at.map_or(0, |at| (at + 1).saturating_sub(rows));
     let shown = members.iter().enumerate().skip(first).take(rows);
@@ -49,7 +49,7 @@ pub(super) fn members(
                 .map(|column| Cell::new((column.cell)(member))),
         );
         if Some(index) == at {
-            row.style(palette.chosen())
+            row.style(palette.selected())
         } else {
             row
         }
@@ -79,7 +79,7 @@ fn columns<'a>(
             title: "  MEMBER",
             room: widest(&name, 8),
             cell: Box::new(move |it| {
-                let mark = Span::styled(mark(it), palette.calls());
+                let mark = Span::styled(mark(it), palette.attention());
                 let name = Span::styled(format!(" {}", it.name), palette.name(it.colour));
                 Line::from(vec![mark, name])
             }),
@@ -141,7 +141,7 @@ fn columns<'a>(
     columns
 }
 
-/// Without a task: why a member does not go on, or how its last one ended.
+/// The text of the task column without a task: why the member waits, or its last result.
 fn doing(member: &MemberView) -> String {
     match (Need::of(member), &member.last_result) {
         (Some(_), _) => text::line(&member.why),

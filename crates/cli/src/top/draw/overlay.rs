@@ -1,4 +1,4 @@
-//! What takes the place of everything else for a while: the help, and a request that is open for an answer.
+//! The pages that cover the whole screen: the help and an open request.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -9,26 +9,26 @@ use crate::top::question::{Question, Tone};
 
 const HELP: [(&str, &str); 21] = [
     ("↑ ↓  k j", "select a member"),
-    ("g", "select who waits for you longest"),
+    ("g", "select the member that waits for you longest"),
     ("tab  1-4", "output, board, requests, messages"),
     ("page up, down", "scroll"),
-    ("/", "show only what has this text; esc shows all"),
+    ("/", "filter by a text; esc clears the filter"),
     ("", ""),
-    ("r", "read a request, and answer it:"),
-    ("  y", "allow it this once"),
-    ("  1-9", "allow what its line says, for the whole team"),
+    ("r", "open a request and answer it:"),
+    ("  y", "allow it once"),
+    ("  1-9", "allow the numbered rule for the whole team"),
     ("  n", "deny it"),
-    ("  esc", "leave it waiting"),
-    ("d", "who decided what before; d again: what waits"),
+    ("  esc", "leave it pending"),
+    ("d", "switch between decided and pending requests"),
     ("", ""),
-    ("a  enter", "into the member's pane"),
+    ("a  enter", "attach to the member's pane"),
     ("s", "send a message to the member; S to all"),
-    ("!", "the same, and interrupt what it is at"),
+    ("!", "send an urgent message that interrupts the member"),
     ("n", "spawn a member"),
-    ("x", "stop the member: it is asked to end"),
+    ("x", "ask the member to stop"),
     ("K  R", "kill the member; restart it"),
-    ("Q", "end the whole team"),
-    ("q", "quit; the team goes on"),
+    ("Q", "stop the whole team"),
+    ("q", "quit; the team keeps running"),
 ];
 
 pub(super) fn help(frame: &mut Frame<'_>, area: Rect, palette: Palette) {
@@ -38,7 +38,7 @@ pub(super) fn help(frame: &mut Frame<'_>, area: Rect, palette: Palette) {
     }
 }
 
-/// Returns the columns and rows that it stood in.
+/// Draws an open request; returns the columns and rows that were available.
 pub(super) fn question(
     frame: &mut Frame<'_>,
     area: Rect,

@@ -1,5 +1,4 @@
-//! The few looks that the screen has, with colours or without. Without them everything still reads: no meaning is in a
-//! colour alone.
+//! The styles of the screen, with or without colours. No information is in a colour alone.
 
 use agent_team_protocol::spec::Colour;
 use agent_team_protocol::view::{MemberState, TaskState, TaskView};
@@ -35,12 +34,12 @@ impl Palette {
         Style::new().bold()
     }
 
-    pub(super) fn chosen(self) -> Style {
+    pub(super) fn selected(self) -> Style {
         Style::new().reversed()
     }
 
-    /// Somebody waits for the person.
-    pub(super) fn calls(self) -> Style {
+    /// The user must act.
+    pub(super) fn attention(self) -> Style {
         self.coloured(Style::new().bold(), Color::Yellow)
     }
 

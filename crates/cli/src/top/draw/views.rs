@@ -1,4 +1,4 @@
-//! What stands below the members: the selected member's output, the board, the requests, the messages.
+//! The four views: output of the selected member, board, requests, messages.
 
 use agent_team_protocol::Party;
 use agent_team_protocol::view::{MessageState, MessageView, TaskState};
@@ -10,10 +10,10 @@ use super::Palette;
 use crate::output::{request, task, text, time};
 use crate::top::state::{Top, View};
 use crate::top::wrap::wrap;
-use crate::verb::audit::Decided;
+use crate::verb::audit::DecisionEntry;
 
-/// One view, below the titles of these, if there are any. Returns by how many lines it can be scrolled; only the one
-/// that is chosen is.
+/// Draws one view below a line with the titles of `named`. Returns the number of lines by which it can be scrolled;
+/// only the selected view scrolls.
 pub(super) fn view(
     frame: &mut Frame<'_>,
     area: Rect,
@@ -36,8 +36,11 @@ pub(super) fn view(
             Some(decided) => decisions(frame, body, top, decided, palette, wall_ms),
         },
         View::Output if top.output.is_empty() => {
-            let who = top.selected().map_or("nobody", |member| member.as_str());
-            let line = Line::styled(format!("{who} has printed nothing yet"), palette.title());
+            let text = match top.selected() {
+                Some(member) => format!("{member} has no output yet"),
+                None => "no member is selected".to_owned(),
+            };
+            let line = Line::styled(text, palette.title());
             first(frame, body, &[line], 0)
         }
         View::Output => {
@@ -81,9 +84,9 @@ fn titles(named: &[View], top: &Top, palette: Palette, columns: u16) -> Line<'st
             View::Messages => ("messages", count(top.messages.len()).filter(|_| !short)),
         };
         let style = if view == top.view {
-            palette.chosen()
+            palette.selected()
         } else if view == View::Requests && !top.requests.is_empty() {
-            palette.calls()
+            palette.attention()
         } else {
             palette.title()
         };
@@ -98,7 +101,7 @@ fn titles(named: &[View], top: &Top, palette: Palette, columns: u16) -> Line<'st
     line
 }
 
-/// Shows the last rows of what is given newest first. Scrolling looks no further back than it is asked to.
+/// Draws the last rows of a list that is given newest first. Wraps only the entries that the scroll position needs.
 fn last<'a>(
     frame: &mut Frame<'_>,
     area: Rect,
@@ -123,7 +126,7 @@ fn last<'a>(
     scrolls
 }
 
-/// Shows rows from the first on.
+/// Draws rows from the first on.
 fn first(frame: &mut Frame<'_>, area: Rect, rows: &[Line<'_>], scroll: usize) -> usize {
     let scrolls = rows.len().saturating_sub(usize::from(area.height));
     for (line, row) in rows.iter().skip(scroll.min(scrolls)).zip(area.rows()) {
@@ -147,7 +150,7 @@ fn board(frame: &mut Frame<'_>, area: Rect, top: &Top, palette: Palette, scroll:
             let (sign, _) = task::state(task);
             let owner = task.owner.as_ref().map(|owner| format!("  {owner}"));
             let result = match task.state {
-                TaskState::Completed | TaskState::Failed => task::telling_line(task),
+                TaskState::Completed | TaskState::Failed => task::key_line(task),
                 TaskState::Pending
                 | TaskState::InProgress
                 | TaskState::Cancelled
@@ -177,15 +180,15 @@ fn requests(frame: &mut Frame<'_>, area: Rect, top: &Top, palette: Palette, wall
         }
         let age = time::age(wall_ms.saturating_sub(view.asked_at));
         rows.push(Line::from(vec![
-            Span::styled(view.id.to_string(), palette.calls()),
+            Span::styled(view.id.to_string(), palette.attention()),
             Span::raw(format!(" {}, {age} ago", view.member)),
         ]));
         let what = format!("  {what}");
         rows.extend(wrap(&what, area.width.into()).map(Line::raw));
     }
     let end = match rows.as_slice() {
-        [] => "nothing waits for a decision · d shows what was decided",
-        _ => "r shows all of the first one, and answers it · d shows what was decided",
+        [] => "no pending requests · d shows decided ones",
+        _ => "r opens the first one to answer it · d shows decided ones",
     };
     rows.push(Line::styled(end, palette.title()));
     first(frame, area, &rows, top.scroll)
@@ -195,12 +198,12 @@ fn decisions(
     frame: &mut Frame<'_>,
     area: Rect,
     top: &Top,
-    decided: &[Decided],
+    decided: &[DecisionEntry],
     palette: Palette,
     wall_ms: u64,
 ) -> usize {
     let mut rows = vec![Line::styled(
-        "decided, the newest first · d shows what waits",
+        "newest decisions first · d shows pending",
         palette.title(),
     )];
     for it in decided {
@@ -219,12 +222,12 @@ fn decisions(
         }
     }
     if decided.is_empty() {
-        rows.push(Line::raw("nothing yet"));
+        rows.push(Line::raw("no decisions yet"));
     }
     first(frame, area, &rows, top.scroll)
 }
 
-/// A line of who and when, and the text.
+/// A message: a line with sender, recipient and age, then the text.
 fn message(
     view: &MessageView,
     columns: usize,
@@ -233,7 +236,7 @@ fn message(
 ) -> Vec<Line<'static>> {
     let state = match view.state {
         MessageState::Read => "",
-        // The person reads without saying so.
+        // The view itself shows these messages to the user.
         _ if view.to == Party::User => "",
         MessageState::Accepted | MessageState::Delivered | MessageState::Unknown => " · unread",
     };

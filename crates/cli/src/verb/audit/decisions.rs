@@ -1,4 +1,4 @@
-//! The newest decisions about requests, as they stand in the journal. Used by `top`.
+//! The newest decisions about requests, read from the journal. Used by `top`.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -9,12 +9,12 @@ use super::Subject;
 use crate::error::Failure;
 use crate::session::{Notice, Session, Subscription};
 
-/// Decisions that are kept.
+/// Number of decisions to keep.
 const KEPT: usize = 200;
 
-/// One of them, as harmless text.
+/// One decision, with texts without control characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Decided {
+pub(crate) struct DecisionEntry {
     pub(crate) request: RequestId,
     pub(crate) member: Option<MemberName>,
     /// Unix time in milliseconds.
@@ -28,16 +28,16 @@ pub(crate) struct Decided {
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Decisions {
-    /// What was read so far.
+    /// The last revision that was read.
     last: Revision,
-    /// What the requests are about that are not decided.
+    /// The calls of the undecided requests.
     subjects: BTreeMap<RequestId, Subject>,
     /// The newest first.
-    pub(crate) newest: VecDeque<Decided>,
+    pub(crate) newest: VecDeque<DecisionEntry>,
 }
 
 impl Decisions {
-    /// Reads what has happened since.
+    /// Reads the events since the last call.
     pub(crate) async fn read_on(&mut self, session: Session) -> Result<(), Failure> {
         let mut events = Subscription::new(session, self.last, false).await?;
         while self.last < events.head() {
@@ -59,7 +59,7 @@ impl Decisions {
         };
         self.subjects.remove(&request);
         let why = super::why(&entry).map(|why| format!(" {why}"));
-        self.newest.push_front(Decided {
+        self.newest.push_front(DecisionEntry {
             request,
             member: entry.subject.as_ref().map(|subject| subject.member.clone()),
             at: entry.at,
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_decisions_come_first_and_are_bounded() {
+    fn decisions_are_bounded_and_newest_first() {
         let mut decisions = Decisions::default();
         let call = json!({"tool": "bash", "arguments": {"command": "ls\u{1b}[2J"}}).to_string();
         for number in 1..=300 {
@@ -101,7 +101,7 @@ mod tests {
                 0 => event(&mut decisions, number, "request_allowed", &allowed),
                 _ => event(&mut decisions, number, "request_denied", &denied),
             }
-            // What came of it is no decision.
+            // The start of the action is not a decision.
             event(
                 &mut decisions,
                 number,

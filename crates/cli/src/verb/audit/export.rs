@@ -1,4 +1,5 @@
-//! `audit export`: a line of JSON for each decision, with what came of it, for somebody else's tools.
+//! `audit export`: prints one JSON object for each decision with its outcome, for other programs. Secrets of a running
+//! team are redacted.
 
 use std::collections::BTreeMap;
 
@@ -19,34 +20,34 @@ pub(super) struct Decision<'a> {
     member: &'a MemberName,
     /// `allowed` or `denied`.
     decision: &'static str,
-    /// What exactly: the tool, its arguments, where, and the digest of these.
+    /// The exact call: tool, arguments, directory, and their digest.
     tool: &'a Value,
     input: &'a Value,
     directory: &'a Value,
     digest: &'a str,
-    /// None: no request was made of it, since a rule decided.
+    /// `None` when a rule decided without a request.
     #[serde(skip_serializing_if = "Option::is_none")]
     request: Option<RequestId>,
-    /// `rules`, `user`, or the lead by her name.
+    /// `rules`, `user`, or the name of the lead.
     by: String,
     /// `rules`, `pane`, `cli`, `top`, `lead`, or `other`.
     channel: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     scope: Option<&'a str>,
-    /// What a decision granted besides.
+    /// Rules that the decision granted in addition.
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     rules: &'a [String],
-    /// The request whose grant covered it.
+    /// The request whose grant covered this one.
     #[serde(skip_serializing_if = "Option::is_none")]
     through: Option<RequestId>,
-    /// The rules that decided, or the reason that was given.
+    /// The rules that decided, or the reason of the decision.
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<&'a str>,
-    /// `carried_out`, `begun`, `not_begun`, `withdrawn`, `not_carried_out`; of what a rule let pass `permitted`.
+    /// `carried_out`, `begun`, `not_begun`, `withdrawn` or `not_carried_out`; `permitted` when a rule allowed the call.
     outcome: &'static str,
 }
 
-/// Each decision of the journal, as text.
+/// One line for each decision among the entries.
 pub(super) fn lines(team: &TeamId, entries: &[Entry], secrets: &Secrets) -> Vec<String> {
     let mut ends: BTreeMap<RequestId, &'static str> = BTreeMap::new();
     for entry in entries {

@@ -1,5 +1,5 @@
-//! Which model each member would ask, and why it is that one. The worker's own program is asked: it is the one that
-//! knows providers and keys, and shows none of them. Called by `doctor`, and by `up` before a lead is given a goal.
+//! Finds the model that each member would use, and the reason. Runs the worker's program for that: only it knows
+//! providers and keys, and it prints no key. Called by `doctor`, by `spawn`, and by `up` before it gives a goal.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -14,51 +14,51 @@ use super::Check;
 
 const NAME: &str = "model";
 
-/// What the worker's program says of a model.
+/// The output of the worker's program about a model.
 #[derive(Debug, Deserialize)]
 pub(in crate::verb) struct Explained {
     model: String,
     why: String,
 }
 
-/// One for members that ask the same model.
+/// One check for each group of members with the same model and environment.
 pub(super) fn checks(loaded: Option<&Loaded>) -> Vec<Check> {
     let neutral = |detail| vec![Check::neutral(NAME, detail)];
     let Some(loaded) = loaded else {
-        return neutral("the team file says nothing until it can be read");
+        return neutral("unknown until the team file can be read");
     };
-    let thinks = |member: &&MemberSpec| member.engine == Engine::Native;
+    let is_agent = |member: &&MemberSpec| member.engine == Engine::Native;
     let mut alike: BTreeMap<_, Vec<&MemberSpec>> = BTreeMap::new();
-    for member in loaded.spec.members.iter().filter(thinks) {
+    for member in loaded.spec.members.iter().filter(is_agent) {
         let model = member.agent.model.as_deref();
         alike.entry((model, &member.env)).or_default().push(member);
     }
     if alike.is_empty() {
-        return neutral("nobody in this team asks one");
+        return neutral("no member of this team uses a model");
     }
     let check = |((model, env), members): ((Option<&str>, _), Vec<&MemberSpec>)| {
         let names: Vec<_> = members.iter().map(|member| member.name.as_str()).collect();
         let names = names.join(", ");
-        let asks = AgentSpec {
+        let agent = AgentSpec {
             model: model.map(str::to_owned),
             providers: members[0].agent.providers.clone(),
             ..AgentSpec::default()
         };
-        match explain(&asks, env) {
+        match explain(&agent, env) {
             Ok(Explained { model: name, why }) => {
                 let from = model.map(|_| from(&loaded.settings, &members));
-                let from = from.map(|from| format!("named in {from}; "));
+                let from = from.map(|from| format!("set in {from}; "));
                 let from = from.unwrap_or_default();
                 Check::good(NAME, format!("{names}: {name} ({from}{why})"))
             }
             Err(why) => Check::bad(NAME, format!("{names}: {why}"))
-                .hint("agent-team config set model PROVIDER/MODEL names another"),
+                .hint("choose another with: agent-team config set model PROVIDER/MODEL"),
         }
     };
     alike.into_iter().map(check).collect()
 }
 
-/// Where the model of the first of these is named.
+/// Where the model of the first of these members is set.
 fn from(settings: &[Setting], members: &[&MemberSpec]) -> String {
     let of = |key: &str| settings.iter().find(|setting| setting.key == key);
     let first = members.first().map_or("", |member| member.name.as_str());
@@ -70,14 +70,14 @@ fn from(settings: &[Setting], members: &[&MemberSpec]) -> String {
     }
 }
 
-/// What an agent that asks this would think with; `env` goes before our own environment. The error is for a person.
+/// Resolves the model of an agent; `env` overrides this process's environment. The error is a text for the user.
 pub(in crate::verb) fn explain(
-    asks: &AgentSpec,
+    agent: &AgentSpec,
     env: &BTreeMap<String, String>,
 ) -> Result<Explained, String> {
     let worker = Engine::Native.worker();
     let path = daemon::sibling_binary(worker).map_err(|error| error.to_string())?;
-    let cannot = |error: std::io::Error| format!("{worker} cannot be run: {error}");
+    let cannot = |error: std::io::Error| format!("cannot run {worker}: {error}");
     let mut child = Command::new(path)
         .arg("--model")
         .envs(env)
@@ -86,16 +86,17 @@ pub(in crate::verb) fn explain(
         .stderr(Stdio::piped())
         .spawn()
         .map_err(cannot)?;
-    let asks = serde_json::to_vec(asks).expect("a spec has string keys");
+    let agent = serde_json::to_vec(agent).expect("a spec has string keys");
     let mut stdin = child.stdin.take().expect("it is piped");
-    stdin.write_all(&asks).map_err(cannot)?;
+    stdin.write_all(&agent).map_err(cannot)?;
     drop(stdin);
-    let said = child.wait_with_output().map_err(cannot)?;
-    if !said.status.success() {
-        let text = String::from_utf8_lossy(&said.stderr);
+    let output = child.wait_with_output().map_err(cannot)?;
+    if !output.status.success() {
+        let text = String::from_utf8_lossy(&output.stderr);
         let text = text.trim();
         let text = text.strip_prefix(&format!("{worker}: ")).unwrap_or(text);
         return Err(text.to_owned());
     }
-    serde_json::from_slice(&said.stdout).map_err(|error| format!("{worker} says nonsense: {error}"))
+    serde_json::from_slice(&output.stdout)
+        .map_err(|error| format!("cannot read the output of {worker}: {error}"))
 }

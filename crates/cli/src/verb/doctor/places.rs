@@ -1,5 +1,5 @@
-//! Which places there are for members, and why the others are not: told by the supervisor's program, which would use
-//! them, without a supervisor.
+//! Finds the usable placements for members, and why the others are not usable. Runs the supervisor's program with
+//! `--places`, which probes them without starting a supervisor. Called by `doctor`.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -11,9 +11,9 @@ use super::Check;
 use crate::session::caller_terminal;
 use crate::verb::supervisor;
 
-/// One for each place, and one for what `--panes auto` comes to.
+/// One check for each placement, and one for the choice of `--panes auto`.
 pub(super) fn checks() -> Vec<Check> {
-    match ask() {
+    match probe() {
         Ok(reports) => reports.into_iter().map(check).collect(),
         Err(why) => vec![Check::bad("places", why)],
     }
@@ -34,11 +34,15 @@ fn check(report: PlaceReport) -> Check {
     }
 }
 
-fn ask() -> Result<Vec<PlaceReport>, String> {
+fn probe() -> Result<Vec<PlaceReport>, String> {
     let program = daemon::sibling_binary(supervisor::BINARY).map_err(|error| error.to_string())?;
-    let failed =
-        |error: &dyn std::fmt::Display| format!("{} cannot tell them: {error}", program.display());
-    let mut asked = Command::new(&program)
+    let failed = |error: &dyn std::fmt::Display| {
+        format!(
+            "cannot read the placements from {}: {error}",
+            program.display()
+        )
+    };
+    let mut child = Command::new(&program)
         .arg("--places")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -46,10 +50,10 @@ fn ask() -> Result<Vec<PlaceReport>, String> {
         .spawn()
         .map_err(|error| failed(&error))?;
     let terminal = serde_json::to_vec(&caller_terminal()).expect("it has string keys");
-    if let Some(mut stdin) = asked.stdin.take() {
-        // Whoever does not read it says what is wrong, or nothing that reads.
+    if let Some(mut stdin) = child.stdin.take() {
+        // A program that does not read its stdin prints an error, or output that fails to parse below.
         let _not_read = stdin.write_all(&terminal);
     }
-    let said = asked.wait_with_output().map_err(|error| failed(&error))?;
-    serde_json::from_slice(&said.stdout).map_err(|error| failed(&error))
+    let output = child.wait_with_output().map_err(|error| failed(&error))?;
+    serde_json::from_slice(&output.stdout).map_err(|error| failed(&error))
 }

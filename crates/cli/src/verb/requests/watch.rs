@@ -1,5 +1,5 @@
-//! `requests watch`: each request as soon as it waits, each message of a member to the user as soon as it is accepted,
-//! and a program that runs for each.
+//! `requests watch`: prints each new request and each new message of a member to the user, and runs the user's program
+//! for each.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -18,19 +18,19 @@ use crate::output::Output;
 use crate::session::{Notice, Session, Subscription};
 use crate::verb::messages;
 
-/// Messages that are looked at for those the user has not read.
-const LOOKED_AT: u32 = 1_000;
+/// Number of newest messages to search for unread ones.
+const SEARCHED: u32 = 1_000;
 
-/// What is new since the last look.
+/// The kind of a new item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum News {
+enum ItemKind {
     Request,
     Message,
 }
 
-impl News {
-    /// The variable that holds the id for the user's program.
+impl ItemKind {
+    /// The environment variable with the id, for the user's program.
     fn variable(self) -> &'static str {
         match self {
             Self::Request => "AGENT_TEAM_REQUEST",
@@ -39,15 +39,15 @@ impl News {
     }
 }
 
-/// One item: a line of `--json`, and the standard input of the user's program.
+/// One item: a line of `--json`, and the stdin of the user's program.
 #[derive(Serialize)]
 struct Item<'a, V> {
-    kind: News,
+    kind: ItemKind,
     #[serde(flatten)]
     view: &'a V,
 }
 
-/// Prints items, each once, and runs the user's program for each.
+/// Prints each item once and runs the user's program for it.
 struct Reporter {
     output: Output,
     exec: Option<String>,
@@ -57,7 +57,7 @@ struct Reporter {
 impl Reporter {
     fn report<V: Serialize>(
         &mut self,
-        kind: News,
+        kind: ItemKind,
         id: impl Display,
         view: &V,
         text: impl FnOnce(&V) -> String,
@@ -79,46 +79,46 @@ pub(super) async fn run(
     output: Output,
     exec: Option<String>,
 ) -> Result<ExitCode, Failure> {
-    let head = session.ask::<TeamShow>(Nothing {}).await?.revision;
-    let mut events = Subscription::new(session.another(), head, false).await?;
+    let head = session.query::<TeamShow>(Nothing {}).await?.revision;
+    let mut events = Subscription::new(session.separate(), head, false).await?;
     let mut reporter = Reporter {
         output,
         exec,
         reported: BTreeSet::new(),
     };
-    let mut look = vec![News::Request, News::Message];
+    let mut changed = vec![ItemKind::Request, ItemKind::Message];
     loop {
-        if look.contains(&News::Request) {
-            for view in waiting(&mut session).await? {
-                reporter.report(News::Request, view.id, &view, super::brief)?;
+        if changed.contains(&ItemKind::Request) {
+            for view in pending(&mut session).await? {
+                reporter.report(ItemKind::Request, view.id, &view, super::brief)?;
             }
         }
-        if look.contains(&News::Message) {
+        if changed.contains(&ItemKind::Message) {
             for view in unread(&mut session).await? {
-                reporter.report(News::Message, view.id, &view, messages::text)?;
+                reporter.report(ItemKind::Message, view.id, &view, messages::text)?;
             }
         }
-        look = loop {
-            if let Some(news) = news(&events.next().await?) {
-                break vec![news];
+        changed = loop {
+            if let Some(kind) = changed_kind(&events.next().await?) {
+                break vec![kind];
             }
         };
     }
 }
 
 /// Oldest first.
-async fn waiting(session: &mut Session) -> Result<Vec<RequestView>, Failure> {
+async fn pending(session: &mut Session) -> Result<Vec<RequestView>, Failure> {
     let list = ListRequests { all: false };
-    Ok(session.ask::<RequestList>(list).await?.requests)
+    Ok(session.query::<RequestList>(list).await?.requests)
 }
 
 /// Messages of members to the user that the user has not read, oldest first.
 async fn unread(session: &mut Session) -> Result<Vec<MessageView>, Failure> {
     let list = ListMessages {
         of: Some(Party::User),
-        limit: LOOKED_AT,
+        limit: SEARCHED,
     };
-    let mut messages = session.ask::<MessageList>(list).await?.messages;
+    let mut messages = session.query::<MessageList>(list).await?.messages;
     messages.retain(|message| {
         let is_question = matches!(message.from, Party::Member(_)) && message.to == Party::User;
         is_question && message.state != MessageState::Read
@@ -126,7 +126,7 @@ async fn unread(session: &mut Session) -> Result<Vec<MessageView>, Failure> {
     Ok(messages)
 }
 
-fn news(notice: &Notice) -> Option<News> {
+fn changed_kind(notice: &Notice) -> Option<ItemKind> {
     let Notice::Event(event) = notice else {
         return None;
     };
@@ -136,13 +136,13 @@ fn news(notice: &Notice) -> Option<News> {
         to.any(|party| party == "user")
     };
     match event["kind"].as_str() {
-        Some("request_asked") => Some(News::Request),
-        Some("message_accepted") if is_to_user(&event["data"]["to"]) => Some(News::Message),
+        Some("request_asked") => Some(ItemKind::Request),
+        Some("message_accepted") if is_to_user(&event["data"]["to"]) => Some(ItemKind::Message),
         _ => None,
     }
 }
 
-/// Runs the user's program to its end. A failure of it is printed, and stops nothing.
+/// Runs the user's program to its end. A failing program is reported; watching continues.
 fn run_program(
     output: Output,
     line: &str,
@@ -150,7 +150,7 @@ fn run_program(
     id: impl Display,
     item: &impl Serialize,
 ) -> Result<(), Failure> {
-    let cannot = |error: &std::io::Error| Failure::io(format!("`{line}` cannot be run"), error);
+    let cannot = |error: &std::io::Error| Failure::io(format!("cannot run `{line}`"), error);
     let mut child = Command::new("/bin/sh")
         .args(["-c", line])
         .env(variable, id.to_string())
@@ -161,7 +161,7 @@ fn run_program(
     let item = serde_json::to_vec(item).expect("a view has string keys");
     let mut stdin = child.stdin.take().expect("it is piped");
     match stdin.write_all(&item) {
-        // It does not want to know more.
+        // The program may ignore its stdin.
         Err(error) if error.kind() != ErrorKind::BrokenPipe => return Err(cannot(&error)),
         Ok(()) | Err(_) => drop(stdin),
     }

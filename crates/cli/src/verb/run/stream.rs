@@ -1,4 +1,4 @@
-//! `run --events`: the run as it happens, an envelope a line on stdout. Called by `run`.
+//! `run --events`: prints the events of one run as envelopes, one per line. Called by `run`.
 
 use std::pin::pin;
 
@@ -13,24 +13,24 @@ use crate::output::Output;
 use crate::session::{Notice, Session, Subscription};
 use crate::verb::waiting::{self, Waited};
 
-/// What of a run is told from its beginning to its end, and nothing after it.
+/// The events of one run, from its start event to its end event.
 #[derive(Debug)]
 pub(super) struct Stream {
     events: Subscription,
-    /// The run's last event, which is not told before all else.
+    /// The end event of the run. It is printed last, with the result of the run.
     end: Option<Envelope>,
 }
 
 impl Stream {
-    /// Listens from before the run begins, so that nothing of it is missed.
+    /// Subscribes before the run starts, so that none of its events is missed.
     pub(super) async fn new(session: &Session, after: Revision) -> Result<Self, Failure> {
         Ok(Self {
-            events: Subscription::new(session.another(), after, true).await?,
+            events: Subscription::new(session.separate(), after, true).await?,
             end: None,
         })
     }
 
-    /// Tells of the run until it has ended, and waits for what came of it.
+    /// Prints the events of the run until its end and waits for the result.
     pub(super) async fn until(
         &mut self,
         session: &Session,
@@ -38,39 +38,39 @@ impl Stream {
         ended: impl Future<Output = Result<RunView, Failure>>,
     ) -> Result<Waited<RunView>, Failure> {
         let mut interrupt = waiting::interrupt()?;
-        let mut session = session.another();
-        let team = session.ask::<TeamShow>(Nothing {}).await?;
+        let mut session = session.separate();
+        let team = session.query::<TeamShow>(Nothing {}).await?;
         let tasks = session.board().await?;
         let envelopes = Envelopes::standing(&team, &tasks);
         let mut ended = pin!(ended);
-        let mut telling = pin!(self.tell(envelopes, run));
-        let mut told = false;
+        let mut printing = pin!(self.print_run(envelopes, run));
+        let mut printed = false;
         let answer = loop {
             tokio::select! {
                 biased;
                 _ = interrupt.recv() => return Ok(Waited::Interrupted),
-                end = &mut telling, if !told => {
+                end = &mut printing, if !printed => {
                     end?;
-                    told = true;
+                    printed = true;
                 }
                 answer = &mut ended => break answer?,
             }
         };
-        if !told {
-            telling.await?;
+        if !printed {
+            printing.await?;
         }
         let tasks = session.board().await?;
         Ok(Waited::Ended { answer, tasks })
     }
 
-    async fn tell(&mut self, mut envelopes: Envelopes, run: RunId) -> Result<(), Failure> {
+    async fn print_run(&mut self, mut envelopes: Envelopes, run: RunId) -> Result<(), Failure> {
         let mut begun = false;
         loop {
-            let told = match self.events.next().await? {
+            let translated = match self.events.next().await? {
                 Notice::Event(event) => envelopes.event(&event),
                 Notice::Transient(transient) => envelopes.transient(&transient),
             };
-            for envelope in told {
+            for envelope in translated {
                 let is_start =
                     matches!(&envelope.event, AgUi::RunStarted { run_id, .. } if *run_id == run);
                 let is_end = matches!(
@@ -92,19 +92,22 @@ impl Stream {
         }
     }
 
-    /// Tells the end, with what came of the run.
+    /// Prints the end event with the result of the run.
     pub(super) fn end(self, result: &RunResult) -> Result<(), Failure> {
         let Some(mut end) = self.end else {
             return Ok(());
         };
-        if let AgUi::RunFinished { result: told, .. } = &mut end.event {
-            *told = serde_json::to_value(result).expect("views have a JSON form");
+        if let AgUi::RunFinished {
+            result: in_event, ..
+        } = &mut end.event
+        {
+            *in_event = serde_json::to_value(result).expect("views have a JSON form");
         }
         print(&end)
     }
 }
 
-/// The last line of a run that came to nothing.
+/// Prints the error event of a run that failed.
 pub(super) fn fail(team: &TeamId, code: &str, message: &str) -> Result<(), Failure> {
     print(&Envelope {
         team_id: team.clone(),

@@ -1,8 +1,8 @@
-//! `send --wait`: the reply of the member that a message was sent to.
+//! `send --wait`: waits for the reply of the recipient.
 //!
-//! The message asks for a reply (`wants_reply`), so that an agent answers with a message and not only in its pane. The
-//! reply is the first message of the member to the user whose `reply_to` is this message. Other messages of the member
-//! meanwhile, such as a progress report or the answer to another `send`, are not the reply.
+//! The message sets `wants_reply`, so that an agent answers with a message and not only in its pane. The reply is the
+//! first message of the member to the user whose `reply_to` is this message; other messages of the member, such as a
+//! progress report or the answer to another `send`, are ignored.
 
 use agent_team_protocol::method::{
     ListMessages, MemberShow, MessageList, MessageSend, Nothing, OneMember, SendAnswer,
@@ -18,18 +18,18 @@ use crate::session::{Notice, Session, Subscription};
 use crate::verb::messages::mark_read;
 use crate::verb::within;
 
-/// Messages that are looked at for the reply.
-const LOOKED_AT: u32 = 1_000;
+/// Number of newest messages to search for the reply.
+const SEARCHED: u32 = 1_000;
 
 /// The document of `--json`.
 #[derive(Debug, Serialize)]
-pub(super) struct Answered {
+pub(super) struct SentAndAnswered {
     id: MessageId,
     to: Vec<Party>,
     pub(super) reply: MessageView,
 }
 
-/// The part of an event that says whether it is a reply, or concerns the member.
+/// The fields of an event that identify a reply or a change of the member.
 #[derive(Debug, Deserialize)]
 struct Event {
     kind: String,
@@ -51,45 +51,45 @@ struct Data {
     reply_to: Option<MessageId>,
 }
 
-/// Sends the message and waits for its reply, which then counts as read.
+/// Sends the message, waits for the reply and marks it as read.
 pub(super) async fn send_and_wait(
     session: &mut Session,
     message: SendMessage,
     timeout: Option<u64>,
-) -> Result<Answered, Failure> {
-    let team = session.ask::<TeamShow>(Nothing {}).await?;
+) -> Result<SentAndAnswered, Failure> {
+    let team = session.query::<TeamShow>(Nothing {}).await?;
     let member = recipient(&message.to, &team.members)?.clone();
-    // Subscribed before the message is sent, so that no reply is missed.
-    let mut events = Subscription::new(session.another(), team.revision, false).await?;
+    // Subscribe before sending: a reply that arrives in between would be missed.
+    let mut events = Subscription::new(session.separate(), team.revision, false).await?;
     let sent = session.call::<MessageSend>(message).await?;
     let what = format!("the reply of {member} to {}", sent.id);
     let reply = within(timeout, &what, reply(session, &mut events, &sent, &member)).await?;
     mark_read(session, vec![reply.id]).await?;
-    Ok(Answered {
+    Ok(SentAndAnswered {
         id: sent.id,
         to: sent.to,
         reply,
     })
 }
 
-/// The one member that is written to.
+/// The member that receives the message; exactly one agent.
 fn recipient<'a>(to: &Recipient, members: &'a [MemberView]) -> Result<&'a MemberName, Failure> {
     let found = match to {
         Recipient::Lead => members.iter().find(|member| member.lead),
         Recipient::Member(name) => members.iter().find(|member| member.name == *name),
         Recipient::All | Recipient::User => {
-            return Err(Failure::usage("--wait waits for the reply of one member"));
+            return Err(Failure::usage("--wait needs a single recipient"));
         }
     };
     let Some(member) = found else {
         return Err(
-            Failure::of(ErrorCode::UnknownMember, format!("there is no member {to}"))
-                .hint("agent-team ps lists the members"),
+            Failure::of(ErrorCode::UnknownMember, format!("unknown member {to}"))
+                .hint("list the members with: agent-team ps"),
         );
     };
     if member.engine == Engine::Command {
-        let text = format!("{} runs commands and sends no replies", member.name);
-        return Err(Failure::usage(text).hint("leave --wait out"));
+        let text = format!("{} is a command member and sends no replies", member.name);
+        return Err(Failure::usage(text).hint("omit --wait"));
     }
     Ok(&member.name)
 }
@@ -100,8 +100,8 @@ async fn reply(
     sent: &SendAnswer,
     member: &MemberName,
 ) -> Result<MessageView, Failure> {
-    // After the message is stored: events report only later changes.
-    check_lives(session, member).await?;
+    // Events report only changes after the subscription, so the state before it must be read once.
+    check_running(session, member).await?;
     loop {
         let Notice::Event(event) = events.next().await? else {
             continue;
@@ -118,7 +118,7 @@ async fn reply(
             return find(session, message).await;
         }
         if data.member.as_ref() == Some(member) {
-            check_lives(session, member).await?;
+            check_running(session, member).await?;
         }
     }
 }
@@ -126,9 +126,9 @@ async fn reply(
 async fn find(session: &mut Session, message: MessageId) -> Result<MessageView, Failure> {
     let list = ListMessages {
         of: Some(Party::User),
-        limit: LOOKED_AT,
+        limit: SEARCHED,
     };
-    let messages = session.ask::<MessageList>(list).await?.messages;
+    let messages = session.query::<MessageList>(list).await?.messages;
     let found = messages
         .into_iter()
         .find(|view| view.id == message && view.to == Party::User);
@@ -138,12 +138,12 @@ async fn find(session: &mut Session, message: MessageId) -> Result<MessageView, 
     })
 }
 
-/// A member that is held or stopped does not reply.
-async fn check_lives(session: &mut Session, member: &MemberName) -> Result<(), Failure> {
+/// Fails when the member is held or stopped, because it cannot reply.
+async fn check_running(session: &mut Session, member: &MemberName) -> Result<(), Failure> {
     let one = OneMember {
         member: member.clone(),
     };
-    let view = session.ask::<MemberShow>(one).await?.member;
+    let view = session.query::<MemberShow>(one).await?.member;
     if matches!(view.state, MemberState::Held | MemberState::Stopped) {
         let exit = agent_team_protocol::exit::ExitCode::Failed;
         let text = format!("cannot wait for a reply: {}", view.why);

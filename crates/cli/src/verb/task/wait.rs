@@ -1,4 +1,4 @@
-//! `task wait`: waits until a task has ended.
+//! `task wait`: waits until a task has ended and prints its result.
 
 use std::process::ExitCode;
 
@@ -7,25 +7,25 @@ use agent_team_protocol::method::{Nothing, OneTask, TaskShow, TeamShow};
 use agent_team_protocol::view::{TaskState, TaskView};
 use serde_json::Value;
 
-use super::shown;
+use super::render;
 use crate::error::Failure;
 use crate::output::{Output, text};
 use crate::session::{Notice, Session, Subscription};
 use crate::verb::within;
 
-/// Exits with 0 when the task is completed, and with 1 when it failed, was cancelled, or the time is up.
+/// Exits with 0 when the task completed, and with 1 when it failed, was cancelled, or the timeout has passed.
 pub(super) async fn run(
     mut session: Session,
     output: Output,
     task: TaskId,
     timeout: Option<u64>,
 ) -> Result<ExitCode, Failure> {
-    // Subscribed before the first look, so that no end is missed between the two.
-    let head = session.ask::<TeamShow>(Nothing {}).await?.revision;
-    let mut events = Subscription::new(session.another(), head, false).await?;
+    // Subscribe before the first read: an end in between would be missed.
+    let head = session.query::<TeamShow>(Nothing {}).await?.revision;
+    let mut events = Subscription::new(session.separate(), head, false).await?;
     let ended = async {
         loop {
-            let view = session.ask::<TaskShow>(OneTask { task }).await?;
+            let view = session.query::<TaskShow>(OneTask { task }).await?;
             if has_ended(&view) {
                 return Ok(view);
             }
@@ -33,7 +33,7 @@ pub(super) async fn run(
         }
     };
     let view = within(timeout, &format!("{task} to end"), ended).await?;
-    output.show(&view, || told(&view))?;
+    output.show(&view, || text_of(&view))?;
     Ok(match view.state {
         TaskState::Completed => ExitCode::SUCCESS,
         TaskState::Pending
@@ -59,13 +59,13 @@ fn is_about(notice: &Notice, task: TaskId) -> bool {
     event["data"]["task"] == task.to_string()
 }
 
-fn told(task: &TaskView) -> String {
-    let mut told = shown::line(task) + "\n";
+fn text_of(task: &TaskView) -> String {
+    let mut text = render::line(task) + "\n";
     if let (TaskState::Completed, Some(result)) = (task.state, &task.result) {
-        told.push_str(&text::of_program(result));
-        if !told.ends_with('\n') {
-            told.push('\n');
+        text.push_str(&text::of_program(result));
+        if !text.ends_with('\n') {
+            text.push('\n');
         }
     }
-    told
+    text
 }

@@ -1,4 +1,5 @@
-//! The verbs, one file each, under the names that are typed.
+//! The verbs, one file each, named like the verb. `run` dispatches; the file of a verb contacts the supervisor and
+//! prints.
 
 mod attach;
 pub(crate) mod audit;
@@ -44,7 +45,7 @@ use crate::args::{Cli, MemberCommand, Verb};
 use crate::error::Failure;
 use crate::output::Output;
 
-/// Does what was typed.
+/// Runs the verb of the command line.
 pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let Cli { global, verb } = cli;
     let output = Output::new(global.json);
@@ -108,7 +109,8 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
     }
 }
 
-/// A text as typed; `-` alone stands for stdin. One that is too long is refused with this code, before it is sent.
+/// Returns the argument, or stdin when the argument is `-`. Refuses a text that is too long with the code `too_large`,
+/// before anything is sent.
 fn text_or_stdin(typed: String, too_large: ErrorCode) -> Result<String, Failure> {
     let text = if typed == "-" {
         stdin()?
@@ -120,12 +122,13 @@ fn text_or_stdin(typed: String, too_large: ErrorCode) -> Result<String, Failure>
             too_large,
             format!("the text is longer than {TEXT_MAX} bytes"),
         );
-        return Err(failure.hint("put it in a file, and name the file instead"));
+        return Err(failure.hint("put the text in a file and send the name of the file"));
     }
-    String::from_utf8(text).map_err(|error| Failure::usage("stdin is not text").because(&error))
+    String::from_utf8(text)
+        .map_err(|error| Failure::usage("cannot read stdin: it is not UTF-8 text").because(&error))
 }
 
-/// The outcome of a wait that takes at most so many seconds.
+/// Runs `wait` with a timeout; `what` names the awaited event in the error.
 async fn within<T>(
     seconds: Option<u64>,
     what: &str,
@@ -142,12 +145,12 @@ async fn within<T>(
     })
 }
 
-/// At most one byte more than is ever accepted: enough to be refused for its length.
+/// Reads stdin up to one byte more than the limit, so that the caller can detect a text that is too long.
 fn stdin() -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     let read = std::io::stdin()
         .take(TEXT_MAX as u64 + 1)
         .read_to_end(&mut bytes);
-    read.map_err(|error| Failure::io("stdin cannot be read", &error))?;
+    read.map_err(|error| Failure::io("cannot read stdin", &error))?;
     Ok(bytes)
 }

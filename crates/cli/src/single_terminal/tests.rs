@@ -1,4 +1,4 @@
-//! What one terminal shows of several members, and whom keys reach.
+//! Snapshots of the single-terminal view, and the effects of keys.
 
 use std::num::NonZeroU16;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use agent_team_terminal_ui::keys::Key;
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
-use super::state::{Act, Deed, State};
+use super::state::{Action, Effect, State};
 use crate::session::Notice;
 
 fn member(name: &str, state: &str, engine: &str) -> Value {
@@ -33,7 +33,7 @@ fn team(ada: &str) -> TeamView {
     .unwrap()
 }
 
-fn says(state: &mut State, member: &str, text: &str, said: Vec<Said>) {
+fn receive(state: &mut State, member: &str, text: &str, said: Vec<Said>) {
     let notice = TransientNotice {
         team: TeamId::from_directory_name("demo-01234567").unwrap(),
         after: Revision(1),
@@ -43,7 +43,7 @@ fn says(state: &mut State, member: &str, text: &str, said: Vec<Said>) {
         said,
         at: 0,
     };
-    state.heard(Notice::Transient(notice), Instant::now());
+    state.on_notice(Notice::Transient(notice), Instant::now());
 }
 
 fn word(delta: &str) -> Said {
@@ -53,10 +53,10 @@ fn word(delta: &str) -> Said {
     }
 }
 
-/// Enough for all that is painted in a test.
+/// More rows than any test paints.
 const ROWS: NonZeroU16 = NonZeroU16::new(60).unwrap();
 
-/// What one terminal shows.
+/// The view and the screen that it paints.
 struct Terminal {
     state: State,
     screen: vt100::Parser,
@@ -65,12 +65,12 @@ struct Terminal {
 impl Terminal {
     fn of(team: &TeamView, columns: u16) -> Self {
         let mut state = State::new(team, None, false, true, Instant::now()).unwrap();
-        state.resized((columns, 24));
+        state.on_resize((columns, 24));
         let screen = vt100::Parser::new(ROWS, columns.try_into().unwrap(), 0);
         Self { state, screen }
     }
 
-    /// Paints if there is something to paint.
+    /// Paints if something changed; returns the screen.
     fn shown(&mut self) -> String {
         let now = Instant::now();
         if self.state.next_paint(now).is_some_and(|at| at <= now) {
@@ -79,16 +79,16 @@ impl Terminal {
         self.screen.screen().contents() + "\n"
     }
 
-    fn press(&mut self, keys: &[Key]) -> Vec<Act> {
-        self.state.press(keys, Instant::now())
+    fn press(&mut self, keys: &[Key]) -> Vec<Effect> {
+        self.state.on_keys(keys, Instant::now())
     }
 }
 
 fn all_members_at(columns: u16) -> String {
     let mut terminal = Terminal::of(&team("working"), columns);
     let state = &mut terminal.state;
-    state.seen(team("waiting"), Instant::now());
-    says(
+    state.on_refresh(team("waiting"), Instant::now());
+    receive(
         state,
         "lea",
         "",
@@ -96,8 +96,8 @@ fn all_members_at(columns: u16) -> String {
             "I give **both** of them a task:\n\n- ada reads\n- ben builds\n\nThen I wait.\n",
         )],
     );
-    says(state, "ben", "compiling \u{1b}[2J\n", Vec::new());
-    says(
+    receive(state, "ben", "compiling \u{1b}[2J\n", Vec::new());
+    receive(
         state,
         "ada",
         "",
@@ -126,7 +126,7 @@ fn all_members_at(columns: u16) -> String {
     screens
 }
 
-/// Only these of the team.
+/// The team with only these members.
 fn only(team: &TeamView, members: &[&str]) -> TeamView {
     let mut team = team.clone();
     team.members
@@ -149,7 +149,7 @@ fn large(columns: u16) -> String {
         many.members.push(view);
     }
     let mut terminal = Terminal::of(&many, columns);
-    says(&mut terminal.state, "worker-3", "", vec![word("Hello")]);
+    receive(&mut terminal.state, "worker-3", "", vec![word("Hello")]);
     let mut screens = terminal.shown();
     for _ in 0..7 {
         terminal.press(&[Key::Tab]);
@@ -159,8 +159,8 @@ fn large(columns: u16) -> String {
     screens
 }
 
-/// At each width.
-macro_rules! reads {
+/// Takes a snapshot at each width.
+macro_rules! snapshots {
     ($($name:ident: $screen:expr),* $(,)?) => {$(
         #[test]
         fn $name() {
@@ -171,26 +171,26 @@ macro_rules! reads {
     )*};
 }
 
-reads! {
-    one_and_then_another: all_members_at,
-    more_than_have_room: large,
-    one_alone: |columns| {
+snapshots! {
+    switch_to_another_member: all_members_at,
+    more_members_than_fit: large,
+    single_member: |columns| {
         let mut terminal = Terminal::of(&only(&team("idle"), &["ada"]), columns);
-        says(&mut terminal.state, "ada", "", vec![word("Nobody else is here.\n\n")]);
+        receive(&mut terminal.state, "ada", "", vec![word("The team has one member.\n\n")]);
         terminal.shown()
     },
-    a_request: |columns| {
+    open_request: |columns| {
         let mut terminal = asking(columns);
         terminal.shown()
     },
-    one_who_is_gone: |columns| {
+    removed_member: |columns| {
         let mut terminal = Terminal::of(&team("working"), columns);
         terminal.press(&[Key::Tab]);
         terminal.shown();
-        terminal.state.seen(only(&team("idle"), &["lea", "ben"]), Instant::now());
+        terminal.state.on_refresh(only(&team("idle"), &["lea", "ben"]), Instant::now());
         terminal.shown()
     },
-    one_who_works: |columns| {
+    working_member: |columns| {
         let mut working = team("idle");
         working.members[2].state = MemberState::Working;
         working.members[2].task = Some(agent_team_protocol::TaskId(3));
@@ -200,32 +200,32 @@ reads! {
     },
 }
 
-/// Ada, who is shown, waits for an answer.
+/// Shows ada, who waits for the answer to a request.
 fn asking(columns: u16) -> Terminal {
     let now = Instant::now();
     let mut terminal = Terminal::of(&team("idle"), columns);
-    terminal.state.seen(team("waiting"), now);
-    let wanted = terminal.state.wanted_requests();
-    assert_eq!(wanted.len(), 1);
+    terminal.state.on_refresh(team("waiting"), now);
+    let unread = terminal.state.take_unread_requests();
+    assert_eq!(unread.len(), 1);
     assert!(
-        terminal.state.wanted_requests().is_empty(),
-        "it is looked up once"
+        terminal.state.take_unread_requests().is_empty(),
+        "it is read once"
     );
     let view = json!({
         "id": "P-1", "member": "ada", "tool": "bash", "input": {"command": "ls"}, "directory": "/project",
         "state": "pending", "digest": "d".repeat(64), "asked_at": 0, "why": [], "offers": [],
     });
     let view = serde_json::from_value(view).unwrap();
-    terminal.state.asks(&wanted[0].0, view);
+    terminal.state.open_request(&unread[0].0, view);
     terminal.press(&[Key::Tab]);
     terminal
 }
 
 #[test]
-fn who_says_something_meanwhile_is_marked_until_she_is_shown() {
+fn members_with_unread_output_are_marked() {
     let mut terminal = Terminal::of(&team("idle"), 80);
     terminal.shown();
-    says(&mut terminal.state, "ada", "", vec![word("Hello")]);
+    receive(&mut terminal.state, "ada", "", vec![word("Hello")]);
     let shown = terminal.shown();
     assert!(shown.contains("[lea ○] ada ○•"), "{shown}");
     terminal.press(&[Key::Tab]);
@@ -235,89 +235,95 @@ fn who_says_something_meanwhile_is_marked_until_she_is_shown() {
 }
 
 #[test]
-fn nothing_is_painted_that_is_there_already() {
+fn an_unchanged_screen_is_not_painted_again() {
     let now = Instant::now();
     let mut state = State::new(&team("idle"), None, false, true, now).unwrap();
     state.paint(now);
-    state.seen(team("idle"), now);
-    assert_eq!(state.next_paint(now), None, "a look that saw nothing new");
-    // There and back before anything was painted: as if it had not been.
-    state.press(&[Key::Tab], now);
-    state.press(&[Key::BackTab], now);
+    state.on_refresh(team("idle"), now);
+    assert_eq!(state.next_paint(now), None, "a refresh without changes");
+    // Switching there and back before a paint leaves one title.
+    state.on_keys(&[Key::Tab], now);
+    state.on_keys(&[Key::BackTab], now);
     let bytes = String::from_utf8(state.paint(now)).unwrap();
     assert_eq!(bytes.matches("━━ lea").count(), 1, "{bytes:?}");
 }
 
 #[test]
-fn who_leaves_the_team_takes_nobody_elses_place() {
+fn a_removed_member_stays_until_the_user_switches() {
     let now = Instant::now();
     let mut terminal = Terminal::of(&team("idle"), 80);
     terminal.press(&[Key::BackTab]);
     assert_eq!(terminal.state.shown().as_str(), "ben");
     terminal
         .state
-        .seen(only(&team("idle"), &["lea", "ben"]), now);
+        .on_refresh(only(&team("idle"), &["lea", "ben"]), now);
     assert_eq!(terminal.state.shown().as_str(), "ben");
-    terminal.state.seen(only(&team("idle"), &["ada"]), now);
+    terminal
+        .state
+        .on_refresh(only(&team("idle"), &["ada"]), now);
     assert_eq!(
         terminal.state.shown().as_str(),
         "ben",
-        "what he said last stays"
+        "the shown member stays"
     );
-    assert!(terminal.shown().contains("ben is in the team no more"));
+    assert!(terminal.shown().contains("ben was removed from the team"));
     terminal.press(&[Key::Tab]);
     assert_eq!(terminal.state.shown().as_str(), "ada");
     terminal.press(&[Key::Tab]);
-    assert_eq!(terminal.state.shown().as_str(), "ada", "he is gone");
+    assert_eq!(
+        terminal.state.shown().as_str(),
+        "ada",
+        "ben is no longer listed"
+    );
     let none = only(&team("idle"), &[]);
     assert!(State::new(&none, None, false, true, now).is_none());
 }
 
 #[test]
-fn what_is_typed_reaches_the_one_who_is_shown() {
+fn a_typed_line_goes_to_the_shown_member() {
     let now = Instant::now();
     let mut state = State::new(&team("idle"), None, false, true, now).unwrap();
     let typed = |state: &mut State| {
-        state.press(&[Key::Char('x')], now);
-        state.press(&[Key::Enter], now)
+        state.on_keys(&[Key::Char('x')], now);
+        state.on_keys(&[Key::Enter], now)
     };
     assert!(
-        matches!(&typed(&mut state)[..], [Act::Do { deed: Deed::Send { to, .. }, .. }] if to.as_str() == "lea")
+        matches!(&typed(&mut state)[..], [Effect::Perform { action: Action::Send { to, .. }, .. }] if to.as_str() == "lea")
     );
-    state.press(&[Key::Tab], now);
-    // A draft stays with her for whom it was begun.
-    state.press(&[Key::Char('y')], now);
-    state.press(&[Key::Tab], now);
+    state.on_keys(&[Key::Tab], now);
+    // A draft stays with its member.
+    state.on_keys(&[Key::Char('y')], now);
+    state.on_keys(&[Key::Tab], now);
     let task = typed(&mut state);
     assert!(
-        matches!(&task[..], [Act::Do { deed: Deed::Task { member, line }, .. }] if member.as_str() == "ben" && line == "x")
+        matches!(&task[..], [Effect::Perform { action: Action::Task { member, line }, .. }] if member.as_str() == "ben" && line == "x")
     );
-    state.press(&[Key::BackTab], now);
+    state.on_keys(&[Key::BackTab], now);
     let draft = typed(&mut state);
     assert!(
-        matches!(&draft[..], [Act::Do { deed: Deed::Send { to, text }, .. }] if to.as_str() == "ada" && text == "yx")
+        matches!(&draft[..], [Effect::Perform { action: Action::Send { to, text }, .. }] if to.as_str() == "ada" && text == "yx")
     );
 }
 
 #[test]
-fn what_was_typed_to_one_comes_back_at_all() {
+fn the_input_history_is_shared_by_all_members() {
     let now = Instant::now();
     let mut terminal = Terminal::of(&team("idle"), 80);
-    terminal.state.remember(["before".into()]);
+    terminal.state.add_to_history(["before".into()]);
     terminal.press(&[Key::Char('x')]);
-    let acts = terminal.press(&[Key::Enter]);
-    assert!(matches!(&acts[..], [Act::Do { typed: Some(typed), .. }] if typed == "x"));
+    let effects = terminal.press(&[Key::Enter]);
+    assert!(matches!(&effects[..], [Effect::Perform { typed: Some(typed), .. }] if typed == "x"));
     terminal.press(&[Key::Tab]);
     terminal.press(&[Key::Up]);
     assert!(terminal.shown().contains("ada ▸ x"));
     terminal.press(&[Key::Up]);
     assert!(terminal.shown().contains("ada ▸ before"));
-    // Who comes later, too.
+    // A member that is added later has it, too.
     let mut more = team("idle");
     let mut cleo = more.members[1].clone();
     cleo.name = "cleo".parse().unwrap();
     more.members.push(cleo);
-    terminal.state.seen(more, now);
+    terminal.state.on_refresh(more, now);
     terminal.press(&[Key::Tab]);
     terminal.press(&[Key::Tab]);
     terminal.press(&[Key::Up]);
@@ -325,18 +331,18 @@ fn what_was_typed_to_one_comes_back_at_all() {
 }
 
 #[test]
-fn a_request_is_answered_where_it_is_shown() {
+fn a_key_answers_the_shown_request() {
     let now = Instant::now();
     let mut terminal = asking(80);
     assert!(terminal.shown().contains("P-1? y once"));
-    terminal.state.was_painted(now);
+    terminal.state.on_painted(now);
     let later = now + Duration::from_secs(1);
-    let decided = terminal.state.press(&[Key::Char('y')], later);
+    let decided = terminal.state.on_keys(&[Key::Char('y')], later);
     assert!(
         matches!(
             &decided[..],
-            [Act::Do {
-                deed: Deed::Decide(_),
+            [Effect::Perform {
+                action: Action::Decide(_),
                 typed: None
             }]
         ),
@@ -345,15 +351,15 @@ fn a_request_is_answered_where_it_is_shown() {
 }
 
 #[test]
-fn who_only_looks_can_turn_and_leave() {
+fn a_read_only_view_can_only_switch_and_leave() {
     let now = Instant::now();
     let mut state = State::new(&team("idle"), None, true, true, now).unwrap();
-    assert!(state.press(&[Key::Char('x')], now).is_empty());
-    assert!(state.press(&[Key::Enter], now).is_empty());
-    state.press(&[Key::Tab], now);
+    assert!(state.on_keys(&[Key::Char('x')], now).is_empty());
+    assert!(state.on_keys(&[Key::Enter], now).is_empty());
+    state.on_keys(&[Key::Tab], now);
     assert_eq!(state.shown().as_str(), "ada");
     assert!(matches!(
-        &state.press(&[Key::Control('c')], now)[..],
-        [Act::Leave]
+        &state.on_keys(&[Key::Control('c')], now)[..],
+        [Effect::Leave]
     ));
 }

@@ -1,4 +1,4 @@
-//! What keys do to [`Top`]. Used by the loop; pure.
+//! Key handling of [`Top`]. Called by the event loop; pure.
 
 use std::time::Instant;
 
@@ -6,48 +6,48 @@ use agent_team_protocol::attention;
 use agent_team_protocol::request::RequestView;
 use agent_team_protocol::{MemberName, Recipient};
 
-use super::question::{Answered, Question};
-use super::state::{Act, Deed, Mode, Prompt, Top, View};
+use super::question::{KeyResult, Question};
+use super::state::{Action, Effect, Mode, Prompt, Top, View};
 use agent_team_terminal_ui::keys::Key;
 
-/// Lines that one press of a paging key moves.
+/// Lines that a page key scrolls.
 const PAGE: usize = 10;
 
 impl Top {
-    /// `keys` came at once.
-    pub(super) fn press(&mut self, keys: &[Key], now: Instant) -> Vec<Act> {
+    /// Handles the keys of one read.
+    pub(super) fn on_keys(&mut self, keys: &[Key], now: Instant) -> Vec<Effect> {
         self.changed = true;
         let alone = keys.len() == 1;
-        let acts = keys.iter().filter_map(|key| self.key(key, alone, now));
-        acts.collect()
+        let effects = keys.iter().filter_map(|key| self.on_key(key, alone, now));
+        effects.collect()
     }
 
     #[expect(
         clippy::wildcard_enum_match_arm,
-        reason = "of all keys only these mean something here"
+        reason = "all other keys do nothing here"
     )]
-    fn key(&mut self, key: &Key, alone: bool, now: Instant) -> Option<Act> {
+    fn on_key(&mut self, key: &Key, alone: bool, now: Instant) -> Option<Effect> {
         if *key == Key::Control('c') {
-            return Some(Act::Quit);
+            return Some(Effect::Quit);
         }
-        self.said = None;
+        self.status = None;
         match &mut self.mode {
             Mode::Browse => self.browse(key),
             Mode::Help => {
                 self.mode = Mode::Browse;
                 None
             }
-            Mode::Confirm(deed) => {
-                let deed = deed.clone();
+            Mode::Confirm(action) => {
+                let action = action.clone();
                 self.mode = Mode::Browse;
-                // What came with others was not typed in answer to the question.
-                (*key == Key::Char('y') && alone).then_some(Act::Do(deed))
+                // Ignore keys from the same read: they were typed before the question appeared.
+                (*key == Key::Char('y') && alone).then_some(Effect::Perform(action))
             }
-            Mode::Prompt { asks, typed } => match key {
+            Mode::Prompt { prompt, typed } => match key {
                 Key::Enter => {
-                    let (asks, typed) = (asks.clone(), std::mem::take(typed));
+                    let (prompt, typed) = (prompt.clone(), std::mem::take(typed));
                     self.mode = Mode::Browse;
-                    self.entered(asks, &typed)
+                    self.on_line(prompt, &typed)
                 }
                 Key::Escape => {
                     self.mode = Mode::Browse;
@@ -58,66 +58,66 @@ impl Top {
                     None
                 }
             },
-            Mode::Asked(question) => match question.press(key, alone, now) {
-                Answered::Decided(decide) => {
+            Mode::Question(question) => match question.on_key(key, alone, now) {
+                KeyResult::Decided(decide) => {
                     self.mode = Mode::Browse;
-                    Some(Act::Do(Deed::Decide(decide)))
+                    Some(Effect::Perform(Action::Decide(decide)))
                 }
-                Answered::Later => {
+                KeyResult::Later => {
                     self.mode = Mode::Browse;
                     None
                 }
-                Answered::NotYet => None,
+                KeyResult::Open => None,
             },
         }
     }
 
-    fn browse(&mut self, key: &Key) -> Option<Act> {
+    fn browse(&mut self, key: &Key) -> Option<Effect> {
         let selected = self.selected().cloned();
         match key {
-            Key::Char('q') => return Some(Act::Quit),
+            Key::Char('q') => return Some(Effect::Quit),
             Key::Char('?' | 'h') => self.mode = Mode::Help,
             Key::Up | Key::Char('k') => self.select(-1),
             Key::Down | Key::Char('j') => self.select(1),
-            Key::Tab => self.turn(1),
-            Key::BackTab => self.turn(View::ALL.len() - 1),
+            Key::Tab => self.switch_view(1),
+            Key::BackTab => self.switch_view(View::ALL.len() - 1),
             Key::Char(c @ '1'..='4') => {
                 let index = c.to_digit(10).map_or(0, |digit| digit as usize - 1);
                 self.show(View::ALL[index]);
             }
-            Key::PageUp => self.scroll(self.grows_at_the_end(), PAGE),
-            Key::PageDown => self.scroll(!self.grows_at_the_end(), PAGE),
-            Key::Home => self.scroll(self.grows_at_the_end(), usize::MAX),
-            Key::End => self.scroll(!self.grows_at_the_end(), usize::MAX),
+            Key::PageUp => self.scroll(self.is_newest_last(), PAGE),
+            Key::PageDown => self.scroll(!self.is_newest_last(), PAGE),
+            Key::Home => self.scroll(self.is_newest_last(), usize::MAX),
+            Key::End => self.scroll(!self.is_newest_last(), usize::MAX),
             Key::Char('g') => self.select_next(),
-            Key::Char('r') => self.ask(),
-            Key::Char('d') => self.show_decided(),
+            Key::Char('r') => self.open_request(),
+            Key::Char('d') => self.toggle_decisions(),
             Key::Char('/') => {
                 let typed = self.filter.clone();
-                let asks = Prompt::Filter;
-                self.mode = Mode::Prompt { asks, typed };
+                let prompt = Prompt::Filter;
+                self.mode = Mode::Prompt { prompt, typed };
             }
             Key::Escape => self.filter.clear(),
-            Key::Char('n') => self.prompt(Prompt::Spawn),
-            Key::Char('S') => self.prompt(Prompt::Send {
+            Key::Char('n') => self.open_prompt(Prompt::Spawn),
+            Key::Char('S') => self.open_prompt(Prompt::Send {
                 to: Recipient::All,
                 urgent: false,
             }),
-            Key::Char('Q') => self.mode = Mode::Confirm(Deed::Down),
+            Key::Char('Q') => self.mode = Mode::Confirm(Action::Down),
             Key::Char(c) => {
                 let member = selected?;
                 let to = Recipient::Member(member.clone());
                 match c {
-                    'a' => return Some(Act::Attach(member)),
-                    's' => self.prompt(Prompt::Send { to, urgent: false }),
-                    '!' => self.prompt(Prompt::Send { to, urgent: true }),
-                    'x' => self.mode = Mode::Confirm(Deed::Stop(member)),
-                    'K' => self.mode = Mode::Confirm(Deed::Kill(member)),
-                    'R' => self.mode = Mode::Confirm(Deed::Restart(member)),
+                    'a' => return Some(Effect::Attach(member)),
+                    's' => self.open_prompt(Prompt::Send { to, urgent: false }),
+                    '!' => self.open_prompt(Prompt::Send { to, urgent: true }),
+                    'x' => self.mode = Mode::Confirm(Action::Stop(member)),
+                    'K' => self.mode = Mode::Confirm(Action::Kill(member)),
+                    'R' => self.mode = Mode::Confirm(Action::Restart(member)),
                     _ => {}
                 }
             }
-            Key::Enter => return selected.map(Act::Attach),
+            Key::Enter => return selected.map(Effect::Attach),
             Key::Control(_)
             | Key::NewLine
             | Key::Backspace
@@ -133,16 +133,17 @@ impl Top {
         None
     }
 
-    fn prompt(&mut self, asks: Prompt) {
+    fn open_prompt(&mut self, prompt: Prompt) {
         self.mode = Mode::Prompt {
-            asks,
+            prompt,
             typed: String::new(),
         };
     }
 
-    fn entered(&mut self, asks: Prompt, typed: &str) -> Option<Act> {
+    /// Handles the line that was entered at a prompt.
+    fn on_line(&mut self, prompt: Prompt, typed: &str) -> Option<Effect> {
         let text = typed.trim();
-        match asks {
+        match prompt {
             Prompt::Filter => {
                 text.clone_into(&mut self.filter);
                 self.scroll = 0;
@@ -150,15 +151,15 @@ impl Top {
                 None
             }
             _ if text.is_empty() => None,
-            Prompt::Send { to, urgent } => Some(Act::Do(Deed::Send {
+            Prompt::Send { to, urgent } => Some(Effect::Perform(Action::Send {
                 to,
                 text: text.to_owned(),
                 urgent,
             })),
-            Prompt::Spawn => match spawn(text) {
-                Ok(deed) => Some(Act::Do(deed)),
+            Prompt::Spawn => match parse_spawn(text) {
+                Ok(action) => Some(Effect::Perform(action)),
                 Err(why) => {
-                    self.failed(why);
+                    self.set_error(why);
                     None
                 }
             },
@@ -180,29 +181,29 @@ impl Top {
                 self.filter.clear();
                 self.select_member(Some(member));
             }
-            None => self.say("nobody waits for you".into()),
+            None => self.set_status("no member waits for you".into()),
         }
     }
 
-    /// Opens the oldest request of the selected member, else of anybody.
-    fn ask(&mut self) {
+    /// Opens the oldest request of the selected member, or else the oldest of all.
+    fn open_request(&mut self) {
         let of_selected = |it: &&RequestView| Some(&it.member) == self.selected();
         let request = self.requests.iter().find(of_selected);
         match request.or(self.requests.first()).cloned() {
             Some(request) => {
                 self.select_member(Some(request.member.clone()));
-                self.mode = Mode::Asked(Question::of(request));
+                self.mode = Mode::Question(Question::of(request));
             }
-            None => self.say("nobody asks for a permission".into()),
+            None => self.set_status("no pending requests".into()),
         }
     }
 
-    /// Turns from the requests that wait to those that are decided, or back.
-    fn show_decided(&mut self) {
-        let shows = self.view == View::Requests && self.decided.is_some();
+    /// Switches between pending and decided requests.
+    fn toggle_decisions(&mut self) {
+        let is_shown = self.view == View::Requests && self.decided.is_some();
         self.show(View::Requests);
-        self.decided = (!shows).then(Vec::new);
-        self.more_decided = !shows;
+        self.decided = (!is_shown).then(Vec::new);
+        self.more_decided = !is_shown;
     }
 
     fn show(&mut self, view: View) {
@@ -210,13 +211,13 @@ impl Top {
         self.scroll = 0;
     }
 
-    fn turn(&mut self, by: usize) {
+    fn switch_view(&mut self, by: usize) {
         let here = View::ALL.iter().position(|view| *view == self.view);
         let next = (here.unwrap_or(0) + by) % View::ALL.len();
         self.show(View::ALL[next]);
     }
 
-    /// What there is to scroll the frame tells: [`Top::was_shown`].
+    /// The next frame limits the position to the existing lines, in [`Top::on_frame_shown`].
     fn scroll(&mut self, away: bool, lines: usize) {
         self.scroll = if away {
             self.scroll.saturating_add(lines)
@@ -228,12 +229,12 @@ impl Top {
 
 #[expect(
     clippy::wildcard_enum_match_arm,
-    reason = "of all keys only these mean something here"
+    reason = "all other keys do nothing here"
 )]
 fn edit(typed: &mut String, key: &Key) {
     match key {
         Key::Char(c) => typed.push(*c),
-        // A message may have lines; what is typed here has one.
+        // The prompt is a single line, so newlines of a paste become blanks.
         Key::Paste(text) => typed.push_str(&text.replace(['\r', '\n'], " ")),
         Key::Backspace => drop(typed.pop()),
         Key::Control('u') => typed.clear(),
@@ -246,8 +247,8 @@ fn edit(typed: &mut String, key: &Key) {
     }
 }
 
-/// `worker` or `worker ada`.
-fn spawn(text: &str) -> Result<Deed, String> {
+/// Parses `worker` or `worker ada`.
+fn parse_spawn(text: &str) -> Result<Action, String> {
     let mut words = text.split_whitespace();
     let role = words.next().unwrap_or_default();
     let role = role.parse().map_err(|why| format!("{role}: {why}"))?;
@@ -256,8 +257,8 @@ fn spawn(text: &str) -> Result<Deed, String> {
         parsed.map_err(|why| format!("{name}: {why}"))
     });
     match words.next() {
-        Some(_) => Err("a role, and perhaps a name: no more".into()),
-        None => Ok(Deed::Spawn {
+        Some(_) => Err("expected a role and an optional name".into()),
+        None => Ok(Action::Spawn {
             role,
             name: name.transpose()?,
         }),

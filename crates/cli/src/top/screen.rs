@@ -1,4 +1,5 @@
-//! The screen that `top` draws on: frames are made in memory, and go to the [`Terminal`] one at a time. Used by [`super`].
+//! The screen of `top`: draws frames in memory with ratatui and writes them to the [`Terminal`], one at a time. Used by
+//! [`super`].
 
 use std::cell::RefCell;
 use std::io::{self, Write};
@@ -9,13 +10,13 @@ use ratatui::crossterm::style;
 use ratatui::layout::Rect;
 use ratatui::{Frame, TerminalOptions, Viewport};
 
-use crate::terminal::{Happened, Terminal};
+use crate::terminal::{Terminal, TerminalEvent};
 
-/// The other screen, without a cursor, on which what is pasted comes marked; and the person's own again.
+/// Enter and leave the alternate screen, with bracketed paste and a hidden cursor.
 const BEGIN: &[u8] = b"\x1b[?1049h\x1b[?2004h\x1b[?25l";
 const END: &[u8] = b"\x1b[?2004l\x1b[?1049l\x1b[?25h";
 
-/// What a frame is made of.
+/// The buffer that ratatui writes a frame to.
 #[derive(Debug, Clone, Default)]
 struct Bytes(Rc<RefCell<Vec<u8>>>);
 
@@ -30,7 +31,7 @@ impl Write for Bytes {
     }
 }
 
-/// See the module. Dropping it restores the terminal.
+/// The screen. Dropping it restores the terminal.
 pub(super) struct Screen {
     terminal: Terminal,
     frames: ratatui::Terminal<CrosstermBackend<Bytes>>,
@@ -38,12 +39,12 @@ pub(super) struct Screen {
 }
 
 impl Screen {
-    /// Takes the terminal over. Must be called within a tokio runtime.
+    /// Enters raw mode and the alternate screen. Must be called within a tokio runtime.
     pub(super) fn enter() -> io::Result<Self> {
         let terminal = Terminal::enter(BEGIN, END)?;
         let (columns, rows) = terminal.size();
         let frame = Bytes::default();
-        // Ours is the decision, and it is made already.
+        // crossterm would drop colours because of NO_COLOR; `Palette` has already decided that.
         style::force_color_output(true);
         let viewport = Viewport::Fixed(Rect::new(0, 0, columns, rows));
         let backend = CrosstermBackend::new(frame.clone());
@@ -55,7 +56,7 @@ impl Screen {
         })
     }
 
-    /// Makes a frame of the terminal's size and sends it on its way.
+    /// Draws a frame in the size of the terminal and starts to write it.
     pub(super) fn draw(&mut self, draw: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
         let (columns, rows) = self.terminal.size();
         let area = Rect::new(0, 0, columns, rows);
@@ -67,13 +68,13 @@ impl Screen {
         Ok(())
     }
 
-    /// Whether the last frame is on the terminal.
+    /// Whether the last frame is written completely.
     pub(super) fn is_written(&self) -> bool {
         self.terminal.is_written()
     }
 
-    /// Safe to cancel.
-    pub(super) async fn next(&mut self) -> Happened {
+    /// Cancellation-safe.
+    pub(super) async fn next(&mut self) -> TerminalEvent {
         self.terminal.next().await
     }
 }

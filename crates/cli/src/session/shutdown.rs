@@ -1,4 +1,5 @@
-//! The supervisor goes, by itself after the last team or because it is stopped, and who made it go sees that it did.
+//! Waits for the supervisor's exit and reports it as receipts: after the last team is down it exits by itself, or the
+//! user stops it. Called by `down`, `run` and `supervisor stop`.
 
 use std::time::Duration;
 
@@ -9,13 +10,14 @@ use agent_team_system::process::{ExitWatch, ProcessId};
 use super::Session;
 use crate::error::Failure;
 
-/// How long a supervisor with nothing to do may take to go.
-const LIMIT: Duration = Duration::from_secs(10);
+/// How long an idle supervisor may take to exit.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Session {
-    /// Lets go of the supervisor; what became of it and of its socket. Nothing while it has other teams.
-    pub(crate) async fn see_off(mut self) -> Result<Vec<Receipt>, Failure> {
-        let (status, supervisor) = self.leaving().await?;
+    /// Closes the connection and waits for the supervisor's exit; returns the receipts of its process and socket. Empty
+    /// while it has other teams.
+    pub(crate) async fn release_supervisor(mut self) -> Result<Vec<Receipt>, Failure> {
+        let (status, supervisor) = self.status_and_process().await?;
         let members = status.teams.iter().flat_map(|team| &team.members);
         if members
             .into_iter()
@@ -24,34 +26,35 @@ impl Session {
             return Ok(Vec::new());
         }
         drop(self);
-        // Somebody else still talks to it: it goes after them.
+        // Other clients are connected: the supervisor exits after the last one.
         if supervisor.is_some() && status.connections > 1 {
             return Ok(receipts(&status, Fate::Kept, Fate::Kept));
         }
-        Ok(what_became_of(&status, supervisor).await)
+        Ok(await_exit(&status, supervisor).await)
     }
 
-    /// Stops the supervisor, and with it every team; what became of all that they had.
+    /// Stops the supervisor and all teams; returns the receipts.
     pub(crate) async fn stop_supervisor(mut self) -> Result<DownAnswer, Failure> {
-        let (status, supervisor) = self.leaving().await?;
+        let (status, supervisor) = self.status_and_process().await?;
         let mut answer = self.call::<SupervisorStop>(Nothing {}).await?;
         drop(self);
         answer
             .receipts
-            .extend(what_became_of(&status, supervisor).await);
+            .extend(await_exit(&status, supervisor).await);
         Ok(answer)
     }
 
-    /// What there is to go, found while it is there: afterwards its pid may be somebody else's.
-    async fn leaving(&mut self) -> Result<(SupervisorView, Option<ProcessId>), Failure> {
-        let status = self.ask::<SupervisorStatus>(Nothing {}).await?;
+    /// The supervisor's status and process identity. Must be read while it runs: after its exit the kernel may give its
+    /// pid to another process.
+    async fn status_and_process(&mut self) -> Result<(SupervisorView, Option<ProcessId>), Failure> {
+        let status = self.query::<SupervisorStatus>(Nothing {}).await?;
         let process = ProcessId::of(status.pid).ok().flatten();
         Ok((status, process))
     }
 }
 
-/// Waits for the supervisor's end.
-async fn what_became_of(status: &SupervisorView, supervisor: Option<ProcessId>) -> Vec<Receipt> {
+/// Waits for the supervisor's exit.
+async fn await_exit(status: &SupervisorView, supervisor: Option<ProcessId>) -> Vec<Receipt> {
     let gone = match supervisor {
         None => true,
         Some(process) => has_ended(process).await,
@@ -67,7 +70,7 @@ async fn what_became_of(status: &SupervisorView, supervisor: Option<ProcessId>) 
 async fn has_ended(process: ProcessId) -> bool {
     match ExitWatch::open(process) {
         Ok(None) => true,
-        Ok(Some(mut watch)) => watch.exited_within(LIMIT).await.unwrap_or(false),
+        Ok(Some(mut watch)) => watch.exited_within(EXIT_TIMEOUT).await.unwrap_or(false),
         Err(_) => false,
     }
 }

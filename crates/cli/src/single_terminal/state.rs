@@ -1,7 +1,7 @@
-//! Whom the terminal shows, what each member's face is told, and what keys come to. Used by [`super`]; pure.
+//! The state of the single-terminal view: the shown member, the transcripts, key handling. Used by [`super`]; pure.
 //!
-//! Each member has a face of her own, which hears all that she says; the one that is shown is painted, with a strip of
-//! all of them above its prompt. What the others have said meanwhile comes when they are turned to.
+//! Each member has its own [`Face`], which receives all its output. The face of the shown member is painted, with a
+//! strip of all members above its prompt. The output of the other members appears when the user switches to them.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -17,28 +17,28 @@ use agent_team_terminal_ui::{Act as Typed, Tone, TranscriptView, Words, call};
 use super::strip::{self, Mark};
 use crate::session::Notice;
 
-/// For who comes here, once.
-const HINT: &str = "tab: the next member · ^C: leave, and all goes on · /help";
+/// Printed once at the start.
+const HINT: &str = "tab: next member · ^C: leave, the team keeps running · /help";
 
-/// What the loop does next.
+/// The effect of a key, for the event loop.
 #[derive(Debug)]
-pub(super) enum Act {
+pub(super) enum Effect {
     Leave,
-    /// `typed`: what the prompts are to remember.
-    Do {
-        deed: Deed,
+    /// `typed`: the line for the input history.
+    Perform {
+        action: Action,
         typed: Option<String>,
     },
 }
 
-/// What the person wants of the supervisor.
+/// A call to the supervisor.
 #[derive(Debug)]
-pub(super) enum Deed {
+pub(super) enum Action {
     Send {
         to: MemberName,
         text: String,
     },
-    /// A line for the shell of a member that runs commands.
+    /// A shell line for a command member.
     Task {
         member: MemberName,
         line: String,
@@ -49,40 +49,41 @@ pub(super) enum Deed {
 }
 
 #[derive(Debug)]
-struct Row {
+struct MemberRow {
     view: MemberView,
     face: TranscriptView,
-    /// The request that she waits for, and whether it was looked up already.
-    asks: Option<(RequestId, bool)>,
-    /// She said something since she was shown.
-    news: bool,
-    /// She is in the team no more.
-    gone: bool,
-    /// Calls that her model is still saying: the tool, and its arguments so far.
+    /// The request that the member waits for, and whether it was read already.
+    request: Option<(RequestId, bool)>,
+    /// The member has output since it was last shown.
+    has_unread: bool,
+    /// The member was removed from the team.
+    removed: bool,
+    /// Tool calls that the model is still streaming: the tool and the arguments so far.
     calls: HashMap<String, (String, String)>,
 }
 
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) team: TeamId,
-    /// The team is to be looked at.
+    /// The team must be read again.
     pub(super) stale: bool,
-    /// Never empty: who is shown stays.
-    members: Vec<Row>,
-    /// What was typed to any of them, the oldest first.
-    typed: Vec<String>,
+    /// Never empty: the shown member stays, even when it is removed from the team.
+    members: Vec<MemberRow>,
+    /// The input history of all members, oldest first.
+    history: Vec<String>,
+    /// Index of the shown member.
     shown: usize,
-    /// The terminal has the one who is shown, rather than what was there before.
+    /// Whether the shown member was painted since the last switch.
     is_painted: bool,
-    /// What takes the one away who was shown before.
-    aside: Vec<u8>,
+    /// Bytes that erase the prompt of the previously shown member.
+    erase: Vec<u8>,
     read_only: bool,
     colours: bool,
     size: (u16, u16),
 }
 
 impl State {
-    /// `None`: the team has no members.
+    /// `None` when the team has no members.
     pub(super) fn new(
         team: &TeamView,
         first: Option<&MemberName>,
@@ -96,10 +97,10 @@ impl State {
             team: team.team.clone(),
             stale: false,
             members: Vec::new(),
-            typed: Vec::new(),
+            history: Vec::new(),
             shown,
             is_painted: false,
-            aside: Vec::new(),
+            erase: Vec::new(),
             read_only,
             colours,
             size: (80, 24),
@@ -109,7 +110,7 @@ impl State {
         }
         let face = &mut state.members.get_mut(shown)?.face;
         face.lines(Tone::Dim, HINT);
-        state.mark();
+        state.update_strip();
         Some(state)
     }
 
@@ -117,103 +118,104 @@ impl State {
         let mut face = TranscriptView::new(view.name.clone(), self.colours);
         face.set_colour(Some(view.colour));
         face.moved(self.size);
-        face.remember(self.typed.iter().cloned());
+        face.remember(self.history.iter().cloned());
         face.open("");
-        let mut row = Row {
+        let mut row = MemberRow {
             view: view.clone(),
             face,
-            asks: None,
-            news: false,
-            gone: false,
+            request: None,
+            has_unread: false,
+            removed: false,
             calls: HashMap::new(),
         };
-        row.begin(now);
-        row.seen(view, now);
+        row.show_work(now);
+        row.on_refresh(view, now);
         self.members.push(row);
     }
 
-    /// Whose face is shown.
+    /// The shown member.
     pub(super) fn shown(&self) -> &MemberName {
         &self.members[self.shown].view.name
     }
 
-    fn row(&mut self, member: &MemberName) -> Option<&mut Row> {
+    fn row(&mut self, member: &MemberName) -> Option<&mut MemberRow> {
         self.members.iter_mut().find(|row| row.view.name == *member)
     }
 
-    pub(super) fn resized(&mut self, size: (u16, u16)) {
+    pub(super) fn on_resize(&mut self, size: (u16, u16)) {
         self.size = size;
         for row in &mut self.members {
             row.face.fit(size);
         }
-        self.mark();
+        self.update_strip();
     }
 
-    /// What a member has shown before.
-    pub(super) fn printed(&mut self, member: &MemberName, text: &str) {
+    /// Appends plain text to the transcript of a member.
+    pub(super) fn append_output(&mut self, member: &MemberName, text: &str) {
         if let Some(row) = self.row(member) {
             row.face.lines(Tone::Plain, text);
         }
     }
 
-    /// What was typed to the team before, the oldest first.
-    pub(super) fn remember(&mut self, typed: impl IntoIterator<Item = String>) {
+    /// Adds lines to the input history, oldest first.
+    pub(super) fn add_to_history(&mut self, typed: impl IntoIterator<Item = String>) {
         for text in typed {
             for row in &mut self.members {
                 row.face.remember([text.clone()]);
             }
-            self.typed.push(text);
+            self.history.push(text);
         }
     }
 
-    /// The team as it is now.
-    pub(super) fn seen(&mut self, team: TeamView, now: Instant) {
+    /// Applies the current state of the team.
+    pub(super) fn on_refresh(&mut self, team: TeamView, now: Instant) {
         let names: Vec<_> = team.members.iter().map(|view| view.name.clone()).collect();
         for view in team.members {
             match self.row(&view.name) {
-                Some(row) => row.seen(view, now),
+                Some(row) => row.on_refresh(view, now),
                 None => self.add(view, now),
             }
         }
         let shown = &mut self.members[self.shown];
-        let is_gone = !names.contains(&shown.view.name);
-        if is_gone && !shown.gone {
-            let gone = format!("{} is in the team no more", shown.view.name);
+        let is_removed = !names.contains(&shown.view.name);
+        if is_removed && !shown.removed {
+            let text = format!("{} was removed from the team", shown.view.name);
             shown.face.rests();
-            shown.face.lines(Tone::Accent, &gone);
+            shown.face.lines(Tone::Accent, &text);
         }
-        shown.gone = is_gone;
+        shown.removed = is_removed;
         let name = shown.view.name.clone();
         self.members
             .retain(|row| row.view.name == name || names.contains(&row.view.name));
         self.shown = self.position(&name);
-        self.mark();
+        self.update_strip();
     }
 
     fn position(&self, member: &MemberName) -> usize {
-        let at = |row: &Row| row.view.name == *member;
+        let at = |row: &MemberRow| row.view.name == *member;
         self.members.iter().position(at).unwrap_or(0)
     }
 
-    /// Requests that are to be looked up now, and whose they are.
-    pub(super) fn wanted_requests(&mut self) -> Vec<(MemberName, RequestId)> {
-        let wanted = self.members.iter_mut().filter_map(|row| {
-            let (request, looked_up) = row.asks.as_mut()?;
-            let first = !std::mem::replace(looked_up, true);
+    /// The requests that were not read yet, with their members. Returns each one once.
+    pub(super) fn take_unread_requests(&mut self) -> Vec<(MemberName, RequestId)> {
+        let unread = self.members.iter_mut().filter_map(|row| {
+            let (request, was_read) = row.request.as_mut()?;
+            let first = !std::mem::replace(was_read, true);
             first.then(|| (row.view.name.clone(), *request))
         });
-        wanted.collect()
+        unread.collect()
     }
 
-    pub(super) fn asks(&mut self, member: &MemberName, view: RequestView) {
+    /// Shows the dialog of a request, if the member still waits for it.
+    pub(super) fn open_request(&mut self, member: &MemberName, view: RequestView) {
         if let Some(row) = self.row(member)
-            && row.asks.is_some_and(|(request, _)| request == view.id)
+            && row.request.is_some_and(|(request, _)| request == view.id)
         {
             row.face.ask(view, Channel::Top);
         }
     }
 
-    pub(super) fn heard(&mut self, notice: Notice, now: Instant) {
+    pub(super) fn on_notice(&mut self, notice: Notice, now: Instant) {
         let Notice::Transient(TransientNotice {
             member, text, said, ..
         }) = notice
@@ -227,34 +229,30 @@ impl State {
         }
         let shown = self.shown().clone();
         if let Some(row) = self.row(&member) {
-            row.news = member != shown;
+            row.has_unread = member != shown;
             match row.view.engine {
                 Engine::Command => row.face.lines(Tone::Plain, &text),
                 Engine::Native | Engine::Unknown => {
                     for said in said {
-                        row.said(said, now);
+                        row.on_output(said, now);
                     }
                 }
             }
         }
-        self.mark();
+        self.update_strip();
     }
 
-    /// A line of ours, wherever the person is.
+    /// Shows a note of this program in the transcript of the shown member.
     pub(super) fn note(&mut self, text: &str) {
         self.members[self.shown].face.lines(Tone::Accent, text);
     }
 
-    pub(super) fn done(&mut self, member: &MemberName, text: &str) {
-        self.printed(member, text);
-    }
-
-    /// `keys`: what was typed at once.
-    pub(super) fn press(&mut self, keys: &[Key], now: Instant) -> Vec<Act> {
+    /// Handles the keys of one read.
+    pub(super) fn on_keys(&mut self, keys: &[Key], now: Instant) -> Vec<Effect> {
         match keys {
-            keys if keys.contains(&Key::Control('\\')) => return vec![Act::Leave],
-            [Key::Tab] => self.turn(1),
-            [Key::BackTab] => self.turn(self.members.len() - 1),
+            keys if keys.contains(&Key::Control('\\')) => return vec![Effect::Leave],
+            [Key::Tab] => self.switch(1),
+            [Key::BackTab] => self.switch(self.members.len() - 1),
             keys => {
                 let row = &mut self.members[self.shown];
                 if self.read_only {
@@ -262,37 +260,38 @@ impl State {
                     return keys
                         .iter()
                         .any(leaves)
-                        .then_some(Act::Leave)
+                        .then_some(Effect::Leave)
                         .into_iter()
                         .collect();
                 }
                 let typed = row.face.press(keys, now);
-                let acts: Vec<Act> = typed.into_iter().map(|typed| row.act(typed)).collect();
-                for act in &acts {
-                    if let Act::Do {
+                let effects: Vec<Effect> =
+                    typed.into_iter().map(|typed| row.effect(typed)).collect();
+                for effect in &effects {
+                    if let Effect::Perform {
                         typed: Some(typed), ..
-                    } = act
+                    } = effect
                     {
-                        self.remember([typed.clone()]);
+                        self.add_to_history([typed.clone()]);
                     }
                 }
-                return acts;
+                return effects;
             }
         }
         Vec::new()
     }
 
-    fn turn(&mut self, by: usize) {
+    fn switch(&mut self, by: usize) {
         if std::mem::take(&mut self.is_painted) {
-            self.aside = self.members[self.shown].face.step_aside();
+            self.erase = self.members[self.shown].face.step_aside();
         }
         let next = (self.shown + by) % self.members.len();
         let name = self.members[next].view.name.clone();
         self.members
-            .retain(|row| row.view.name == name || !row.gone);
+            .retain(|row| row.view.name == name || !row.removed);
         self.shown = self.position(&name);
-        self.members[self.shown].news = false;
-        self.mark();
+        self.members[self.shown].has_unread = false;
+        self.update_strip();
     }
 
     pub(super) fn next_paint(&self, now: Instant) -> Option<Instant> {
@@ -309,24 +308,24 @@ impl State {
             let title = format!("━━ {} ({}) ━━", row.view.name, row.view.role);
             row.face.step_in(many.then_some(&title));
         }
-        let mut bytes = std::mem::take(&mut self.aside);
+        let mut bytes = std::mem::take(&mut self.erase);
         bytes.extend(row.face.paint(now));
         bytes
     }
 
-    pub(super) fn was_painted(&mut self, now: Instant) {
+    pub(super) fn on_painted(&mut self, now: Instant) {
         self.members[self.shown].face.was_painted(now);
     }
 
-    /// What leaves the terminal as it should be.
+    /// The last bytes, which erase the prompt.
     pub(super) fn leave(&mut self, now: Instant) -> Vec<u8> {
-        let mut bytes = std::mem::take(&mut self.aside);
+        let mut bytes = std::mem::take(&mut self.erase);
         bytes.extend(self.members[self.shown].face.leave(now));
         bytes
     }
 
-    /// Brings the strip of all members to what it should be. Of one alone there is none.
-    fn mark(&mut self) {
+    /// Updates the strip above the prompt. A single member has none.
+    fn update_strip(&mut self) {
         if self.members.len() < 2 {
             return;
         }
@@ -334,7 +333,7 @@ impl State {
             name: &row.view.name,
             colour: row.view.colour,
             sign: row.sign(),
-            news: row.news,
+            has_unread: row.has_unread,
         });
         let columns = usize::from(self.size.0).saturating_sub(1);
         let strip = strip::strip(&marks.collect::<Vec<_>>(), self.shown, columns);
@@ -342,12 +341,12 @@ impl State {
     }
 }
 
-impl Row {
-    /// Her state at a glance.
+impl MemberRow {
+    /// The sign of the state, for the strip.
     fn sign(&self) -> &'static str {
         match self.view.state {
-            _ if self.gone => "✗",
-            _ if self.view.requests > 0 => strip::ASKS,
+            _ if self.removed => "✗",
+            _ if self.view.requests > 0 => strip::REQUEST,
             MemberState::Working => "◐",
             MemberState::Idle => "○",
             MemberState::Waiting => "…",
@@ -360,10 +359,10 @@ impl Row {
         }
     }
 
-    /// What she works at, since when.
-    fn begin(&mut self, now: Instant) {
-        let is_for = Duration::from_millis(self.view.for_ms);
-        let since = now.checked_sub(is_for).unwrap_or(now);
+    /// Shows the current work of the member with its duration, or nothing when it does not work.
+    fn show_work(&mut self, now: Instant) {
+        let duration = Duration::from_millis(self.view.for_ms);
+        let since = now.checked_sub(duration).unwrap_or(now);
         let what = match (self.view.engine, self.view.task) {
             (Engine::Command, Some(task)) => task.to_string(),
             (Engine::Command, None) | (Engine::Native | Engine::Unknown, _) => {
@@ -374,35 +373,37 @@ impl Row {
         self.face.works(works.then_some((what, since)));
     }
 
-    fn seen(&mut self, view: MemberView, now: Instant) {
+    /// Applies the current state of the member.
+    fn on_refresh(&mut self, view: MemberView, now: Instant) {
         let before = (self.view.state, self.view.task);
         let is_new = before != (view.state, view.task);
         self.view = view;
         if is_new {
-            self.begin(now);
+            self.show_work(now);
         }
         let works = |state| matches!(state, MemberState::Working | MemberState::Waiting);
         if works(before.0) && !works(self.view.state) {
-            // The end of a call may have been missed.
+            // The notification about the end of a tool call may have been lost: notifications are not stored.
             self.face.rests();
             self.calls.clear();
         }
         self.face
             .waits(self.view.state == MemberState::Waiting, now);
-        let asks = match &self.view.waiting {
+        let request = match &self.view.waiting {
             Some(Waiting::Permission { request } | Waiting::Plan { request, .. }) => Some(*request),
             Some(_) | None => None,
         };
-        let before = self.asks.map(|(request, _)| request);
-        if asks != before {
+        let before = self.request.map(|(request, _)| request);
+        if request != before {
             if let Some(before) = before {
                 self.face.end_request(before);
             }
-            self.asks = asks.map(|request| (request, false));
+            self.request = request.map(|request| (request, false));
         }
     }
 
-    fn said(&mut self, said: Said, now: Instant) {
+    /// Adds output of the model to the transcript.
+    fn on_output(&mut self, said: Said, now: Instant) {
         match said {
             Said::Text { delta, .. } => self.face.say(Words::Spoken, &delta),
             Said::TextEnded { .. } => self.face.pause(),
@@ -432,24 +433,25 @@ impl Row {
         }
     }
 
-    fn act(&self, typed: Typed) -> Act {
+    /// Translates an input of the prompt.
+    fn effect(&self, typed: Typed) -> Effect {
         let member = self.view.name.clone();
-        let (deed, typed) = match typed {
+        let (action, typed) = match typed {
             Typed::Typed(text) => {
                 let line = text.clone();
-                let deed = match self.view.engine {
-                    Engine::Command => Deed::Task { member, line },
-                    Engine::Native | Engine::Unknown => Deed::Send {
+                let action = match self.view.engine {
+                    Engine::Command => Action::Task { member, line },
+                    Engine::Native | Engine::Unknown => Action::Send {
                         to: member,
                         text: line,
                     },
                 };
-                (deed, Some(text))
+                (action, Some(text))
             }
-            Typed::Run(typed, words) => (Deed::Verb(words), Some(typed)),
-            Typed::Decide(decide) => (Deed::Decide(decide), None),
-            Typed::Leave => return Act::Leave,
+            Typed::Run(typed, words) => (Action::Verb(words), Some(typed)),
+            Typed::Decide(decide) => (Action::Decide(decide), None),
+            Typed::Leave => return Effect::Leave,
         };
-        Act::Do { deed, typed }
+        Effect::Perform { action, typed }
     }
 }

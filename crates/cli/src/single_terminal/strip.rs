@@ -1,22 +1,22 @@
-//! All members in a line, the one who is shown in brackets. Used by [`super::state`]; pure.
+//! The line with all members; the shown member is in brackets. Used by [`super::state`]; pure.
 //!
 //! ```text
 //!   lea ○ [ada ◐] ben ?•        ‹• fay ○ [gus ◐] ›?
 //! ```
-//! Who is shown is always in sight. Where others have no room, the arrow that stands for them says whether one of them
-//! asks, or has said something.
+//! The shown member is always visible. An arrow replaces members that do not fit; its sign tells whether one of them
+//! has a permission request or unread output.
 
 use agent_team_protocol::MemberName;
 use agent_team_protocol::spec::Colour;
 use agent_team_terminal_ui::line::{Line, Look};
 
-/// What stands for somebody who said something since she was shown.
-const NEWS: &str = "•";
+/// The sign of a member with output since it was last shown.
+const UNREAD: &str = "•";
 
-/// What stands for somebody who asks for a permission.
-pub(super) const ASKS: &str = "?";
+/// The sign of a member with a permission request.
+pub(super) const REQUEST: &str = "?";
 
-/// Columns of an arrow with its sign.
+/// Width of an arrow with its sign.
 const ARROW: usize = 2;
 
 /// One member.
@@ -24,9 +24,9 @@ const ARROW: usize = 2;
 pub(super) struct Mark<'a> {
     pub(super) name: &'a MemberName,
     pub(super) colour: Colour,
-    /// Her state, one column.
+    /// The sign of the state, one column wide.
     pub(super) sign: &'static str,
-    pub(super) news: bool,
+    pub(super) has_unread: bool,
 }
 
 impl Mark<'_> {
@@ -39,15 +39,15 @@ impl Mark<'_> {
         let mut line = Line::of(Look::DIM, open);
         line.push(look, self.name.as_str());
         line.push(Look::PLAIN, &format!(" {}", self.sign));
-        if self.news {
-            line.push(look, NEWS);
+        if self.has_unread {
+            line.push(look, UNREAD);
         }
         line.push(Look::DIM, close);
         line
     }
 }
 
-/// The strip, in at most so many columns as far as the one who is shown has room in them. `shown`: which one that is.
+/// Builds the strip in at most `columns` columns, or more when the shown member alone needs more. `shown` is its index.
 pub(super) fn strip(marks: &[Mark<'_>], shown: usize, columns: usize) -> Line {
     let lines: Vec<Line> = (0..)
         .zip(marks)
@@ -60,10 +60,10 @@ pub(super) fn strip(marks: &[Mark<'_>], shown: usize, columns: usize) -> Line {
         (first, end) = (shown, shown + 1);
         let mut taken = lines[shown].width();
         loop {
-            // Those behind first, as one reads.
-            let behind = lines.get(end).map(Line::width);
-            let before = first.checked_sub(1).map(|at| lines[at].width());
-            match (behind, before) {
+            // Prefer the members after the shown one.
+            let next = lines.get(end).map(Line::width);
+            let previous = first.checked_sub(1).map(|at| lines[at].width());
+            match (next, previous) {
                 (Some(width), _) if taken + width <= room => {
                     (end, taken) = (end + 1, taken + width)
                 }
@@ -88,10 +88,10 @@ pub(super) fn strip(marks: &[Mark<'_>], shown: usize, columns: usize) -> Line {
 }
 
 fn arrow(arrow: &str, hidden: &[Mark<'_>]) -> String {
-    let sign = if hidden.iter().any(|mark| mark.sign == ASKS) {
-        ASKS
-    } else if hidden.iter().any(|mark| mark.news) {
-        NEWS
+    let sign = if hidden.iter().any(|mark| mark.sign == REQUEST) {
+        REQUEST
+    } else if hidden.iter().any(|mark| mark.has_unread) {
+        UNREAD
     } else {
         " "
     };
@@ -102,7 +102,12 @@ fn arrow(arrow: &str, hidden: &[Mark<'_>]) -> String {
 mod tests {
     use super::*;
 
-    fn shown(shown: usize, columns: usize, asks: Option<usize>, news: Option<usize>) -> String {
+    fn shown(
+        shown: usize,
+        columns: usize,
+        request: Option<usize>,
+        unread: Option<usize>,
+    ) -> String {
         let names: Vec<MemberName> = ["lea", "ada", "ben", "cleo", "dora", "eve", "fay"]
             .map(|name| name.parse().unwrap())
             .into();
@@ -111,8 +116,8 @@ mod tests {
             .map(|(at, name)| Mark {
                 name,
                 colour: Colour::Blue,
-                sign: if asks == Some(at) { ASKS } else { "○" },
-                news: news == Some(at),
+                sign: if request == Some(at) { REQUEST } else { "○" },
+                has_unread: unread == Some(at),
             })
             .collect();
         let strip = strip(&marks, shown, columns);
@@ -121,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_shown_is_in_sight_and_arrows_stand_for_the_others() {
+    fn arrows_replace_members_that_do_not_fit() {
         let all = " lea ○  ada ○ [ben ○] cleo ○  dora ○  eve ○  fay ○ ";
         assert_eq!(shown(2, 80, None, None), all);
         assert_eq!(shown(0, 30, None, Some(6)), "[lea ○] ada ○  ben ○ ›•");

@@ -1,8 +1,8 @@
-//! What the verbs say: text for people on stdout, or exactly one JSON document (a line of JSON per item for streams)
-//! with `--json`. Called by every verb; nobody else writes to stdout.
+//! The output of the verbs: text on stdout, or with `--json` exactly one JSON document (one JSON line per item for
+//! streams). Every verb writes through this module; no other code writes to stdout, except the two terminal views.
 //!
-//! Text is styled freely here: `anstream` takes the styles away where stdout is no terminal, and with `NO_COLOR` or
-//! `--color never`. Whatever somebody else wrote passes through `protocol::text` before it is shown.
+//! Text may be styled: `anstream` strips the styles when stdout is not a terminal, and with `NO_COLOR` or
+//! `--color never`. Text of members, models and programs passes through `protocol::text`, which makes it harmless.
 
 pub(crate) mod graph;
 pub(crate) mod member;
@@ -24,10 +24,10 @@ use serde::Serialize;
 
 use crate::error::Failure;
 
-/// A wait that takes longer is explained.
-const SILENCE: Duration = Duration::from_secs(1);
+/// After this time, a wait prints what it waits for.
+const SILENT_WAIT: Duration = Duration::from_secs(1);
 
-/// Where and how a verb speaks.
+/// The output format of a verb.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {
     json: bool,
@@ -42,7 +42,7 @@ impl Output {
         self.json
     }
 
-    /// The one document of `--json`, or the text that stands for it.
+    /// Prints the document of `--json`, or the text.
     pub(crate) fn show(
         self,
         document: &impl Serialize,
@@ -57,7 +57,7 @@ impl Output {
         }
     }
 
-    /// One item of a stream.
+    /// Prints one item of a stream.
     pub(crate) fn item(
         self,
         document: &impl Serialize,
@@ -72,7 +72,7 @@ impl Output {
         }
     }
 
-    /// Text that is the output itself, such as a completion script.
+    /// Prints text in both formats, such as a completion script.
     pub(crate) fn write(self, text: &str) -> Result<(), Failure> {
         let mut stdout = anstream::stdout().lock();
         let written = stdout
@@ -81,18 +81,18 @@ impl Output {
         written.map_err(|error| Failure::output(&error))
     }
 
-    /// Something beside the output: on stderr, and only for people.
+    /// Prints a note to stderr; not with `--json`.
     pub(crate) fn note(self, text: &str) {
         if !self.json {
-            // A note that nobody can read is no reason to fail.
+            // A closed stderr must not fail the command.
             let _gone = writeln!(anstream::stderr(), "{text}");
         }
     }
 
-    /// What the future comes to; when that takes long, people are told once what is waited for.
+    /// Awaits the future. When it takes longer than a second, prints once what it waits for.
     pub(crate) async fn waiting_for<T>(self, what: &str, wait: impl Future<Output = T>) -> T {
         let mut wait = pin!(wait);
-        match tokio::time::timeout(SILENCE, &mut wait).await {
+        match tokio::time::timeout(SILENT_WAIT, &mut wait).await {
             Ok(value) => value,
             Err(_elapsed) => {
                 self.note(&format!("waiting for {what}"));
@@ -102,7 +102,7 @@ impl Output {
     }
 }
 
-/// Columns of the terminal that stdout is; `None` when it is none, and nothing needs to be cut.
+/// Columns of the terminal on stdout; `None` when stdout is not a terminal, so that nothing is cut.
 pub(crate) fn columns() -> Option<usize> {
     let stdout = std::io::stdout();
     if !terminal::is_terminal(&stdout) {

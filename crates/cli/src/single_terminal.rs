@@ -1,0 +1,237 @@
+//! The single-terminal view: shows the members of a team in this terminal, one at a time. A client of the supervisor,
+//! like `top`. Called by `attach` for members without a pane, and by `up` for members that share a process.
+//!
+//! ```text
+//!   state.rs    the state: transcripts, selection, key handling (pure)
+//!   strip.rs    the line with all members (pure)
+//!   actions.rs  calls to the supervisor
+//! ```
+//! The transcript goes to the scrollback of the terminal. The view reads the team again when an event outdates it and
+//! paints when something changed. Leaving the view stops no member.
+
+mod actions;
+mod state;
+mod strip;
+#[cfg(test)]
+mod tests;
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use agent_team_protocol::exit::ExitCode as ExitStatus;
+use agent_team_protocol::method::{Nothing, TeamShow};
+use agent_team_protocol::request::RequestView;
+use agent_team_protocol::view::TeamView;
+use agent_team_protocol::{MemberName, RequestId};
+use agent_team_system::directories::Directories;
+use agent_team_system::history::History;
+use agent_team_system::signals::{SignalEvent, Signals};
+use tokio::task::JoinSet;
+
+use self::state::{Action, Effect, State};
+use crate::error::Failure;
+use crate::secrets::Secrets;
+use crate::session::{Session, Step, Subscription};
+use crate::terminal::{Terminal, TerminalEvent, has_colours};
+
+/// Minimum time between two frames.
+const FRAME_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Minimum time between two reads of the team: one read covers all events in between.
+const REFRESH_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Enter and leave bracketed paste; the end sequence also shows the cursor.
+const BEGIN: &[u8] = b"\x1b[?2004h";
+const END: &[u8] = b"\x1b[?2004l\x1b[?25h";
+
+/// The result of a background call.
+enum CallResult {
+    /// With the session of the call, for the next refresh.
+    Refreshed(Session, Result<Box<TeamView>, Failure>),
+    RequestRead(MemberName, RequestId, Result<Box<RequestView>, Failure>),
+    /// With the member that was shown when the action started.
+    ActionDone(MemberName, Result<String, Failure>),
+}
+
+/// The state of the view and its background calls.
+struct EventLoop {
+    state: State,
+    history: History,
+    secrets: Secrets,
+    /// The session for reads of the team; `None` while a read is in flight.
+    refresh_session: Option<Session>,
+    next_refresh: Instant,
+    next_frame: Instant,
+    calls: JoinSet<CallResult>,
+}
+
+/// Shows the team until the user leaves. Starts with the member `first`, or else the lead.
+///
+/// # Errors
+/// The team does not exist, stdout is not a terminal, or the supervisor was stopped.
+pub(crate) async fn run(
+    session: Session,
+    first: Option<&MemberName>,
+    read_only: bool,
+) -> Result<ExitCode, Failure> {
+    let io = |error| Failure::io("cannot use the terminal", &error);
+    let mut session = session.ending_with_supervisor();
+    let mut signals =
+        Signals::install().map_err(|error| Failure::io("cannot listen for signals", &error))?;
+    let team = session.query::<TeamShow>(Nothing {}).await?;
+    let mut events = Subscription::new(session.separate(), team.revision, true).await?;
+    let state = State::new(&team, first, read_only, has_colours(), Instant::now());
+    let mut state = state.ok_or_else(|| {
+        Failure::new(
+            "no_members",
+            ExitStatus::NotFound,
+            "the team has no members",
+        )
+    })?;
+    for member in &team.members {
+        state.append_output(
+            &member.name,
+            &actions::recent_output(&mut session, member.name.clone()).await?,
+        );
+    }
+    let directories = Directories::from_environment()?;
+    let history = History::new(directories.typed_file(team.team.as_str()));
+    state.add_to_history(history.read());
+    let mut view = EventLoop {
+        state,
+        history,
+        secrets: Secrets::of(&directories, &team.team),
+        refresh_session: Some(session.separate()),
+        next_refresh: Instant::now(),
+        next_frame: Instant::now(),
+        calls: JoinSet::new(),
+    };
+    let mut terminal = Terminal::enter(BEGIN, END).map_err(io)?;
+    view.state.on_resize(terminal.size());
+    let code = view
+        .show(&session, &mut signals, &mut events, &mut terminal)
+        .await;
+    let last = view.state.leave(Instant::now());
+    terminal.leave(&last).await;
+    code
+}
+
+impl EventLoop {
+    async fn show(
+        &mut self,
+        session: &Session,
+        signals: &mut Signals,
+        events: &mut Subscription,
+        terminal: &mut Terminal,
+    ) -> Result<ExitCode, Failure> {
+        loop {
+            let now = Instant::now();
+            self.start_refresh(now);
+            for (member, request) in self.state.take_unread_requests() {
+                let session = session.separate();
+                self.calls.spawn(async move {
+                    let view = actions::read_request(session, request).await;
+                    CallResult::RequestRead(member, request, view.map(Box::new))
+                });
+            }
+            let frame = self.state.next_paint(now).filter(|_| terminal.is_written());
+            let frame = frame.map(|at| at.max(self.next_frame));
+            let refresh =
+                (self.refresh_session.is_some() && self.state.stale).then_some(self.next_refresh);
+            let earliest = [frame, refresh].into_iter().flatten().min();
+            // No timer is pending: sleep until an event arrives. `sleep_until` needs some deadline, so take a day.
+            let wake = earliest.unwrap_or(now + Duration::from_secs(86_400));
+            tokio::select! {
+                biased;
+                signal = signals.next() => match signal {
+                    SignalEvent::WindowChanged => self.state.on_resize(terminal.size()),
+                    SignalEvent::Info => {}
+                    SignalEvent::Interrupt => return Ok(ExitCode::from(130)),
+                    SignalEvent::Hangup => return Ok(ExitCode::from(129)),
+                    SignalEvent::Shutdown => return Ok(ExitCode::from(143)),
+                },
+                event = terminal.next() => match event {
+                    TerminalEvent::Keys(keys) => for effect in self.state.on_keys(&keys, Instant::now()) {
+                        match effect {
+                            Effect::Leave => return Ok(ExitCode::SUCCESS),
+                            Effect::Perform { action, typed } => {
+                                if let Some(typed) = typed {
+                                    self.history.add(&self.secrets.hide(&typed));
+                                }
+                                self.perform(session, action);
+                            }
+                        }
+                    },
+                    TerminalEvent::Written => self.state.on_painted(Instant::now()),
+                    TerminalEvent::Closed => return Ok(ExitCode::from(129)),
+                },
+                Some(result) = self.calls.join_next() => match result {
+                    Ok(result) => self.on_call_result(result),
+                    Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+                },
+                step = events.step() => match step? {
+                    Step::Notice(notice) => self.state.on_notice(notice, Instant::now()),
+                    Step::Lost => self.state.note("disconnected from the supervisor, reconnecting"),
+                    Step::Resumed => {
+                        self.state.note("reconnected");
+                        self.state.stale = true;
+                    }
+                },
+                () = tokio::time::sleep_until(wake.into()) => {
+                    if frame.is_some_and(|at| at <= Instant::now()) {
+                        let now = Instant::now();
+                        terminal.write(&self.state.paint(now));
+                        self.next_frame = now + FRAME_INTERVAL;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Starts to read the team if it is outdated.
+    fn start_refresh(&mut self, now: Instant) {
+        if now < self.next_refresh || !self.state.stale {
+            return;
+        }
+        if let Some(mut session) = self.refresh_session.take() {
+            self.state.stale = false;
+            self.next_refresh = now + REFRESH_INTERVAL;
+            self.calls.spawn(async move {
+                let team = session.query::<TeamShow>(Nothing {}).await;
+                CallResult::Refreshed(session, team.map(Box::new))
+            });
+        }
+    }
+
+    fn on_call_result(&mut self, result: CallResult) {
+        match result {
+            CallResult::Refreshed(session, team) => {
+                self.refresh_session = Some(session);
+                match team {
+                    Ok(team) => self.state.on_refresh(*team, Instant::now()),
+                    Err(failure) => self.state.note(&failure.one_line()),
+                }
+            }
+            CallResult::RequestRead(member, request, view) => match view {
+                Ok(view) => self.state.open_request(&member, *view),
+                Err(failure) => self
+                    .state
+                    .append_output(&member, &format!("✗ {request}: {}", failure.one_line())),
+            },
+            CallResult::ActionDone(member, Ok(text)) => self.state.append_output(&member, &text),
+            CallResult::ActionDone(member, Err(failure)) => {
+                self.state
+                    .append_output(&member, &format!("✗ {}", failure.one_line()));
+            }
+        }
+    }
+
+    fn perform(&mut self, session: &Session, action: Action) {
+        let (session, shown) = (session.separate(), self.state.shown().clone());
+        let team = self.state.team.clone();
+        self.calls.spawn(async move {
+            let done = actions::perform(session, &team, action).await;
+            CallResult::ActionDone(shown, done)
+        });
+    }
+}
