@@ -1,8 +1,8 @@
-//! The real binary: alone, and with a supervisor that this test plays. The real one is tested in the package `tests`.
+//! Runs the real binary: without a supervisor, and with a fake one. The package `tests` runs it with the real supervisor.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
+#![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 
-mod alone;
-mod conversation;
 mod rig;
 mod terminal;
+mod with_supervisor;
+mod without_supervisor;

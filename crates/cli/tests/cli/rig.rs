@@ -1,4 +1,4 @@
-//! Directories of a test's own, and the binary run in them.
+//! The test rig: private directories, the binary that runs in them, and a fake supervisor.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -16,11 +16,11 @@ pub(crate) struct Rig {
     pub(crate) directory: TempDir,
 }
 
-/// What a command said, and how it ended.
-pub(crate) struct Said {
+/// The output and exit code of a command.
+pub(crate) struct CommandOutput {
     pub(crate) code: i32,
-    pub(crate) out: String,
-    pub(crate) err: String,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Rig {
@@ -51,8 +51,7 @@ impl Rig {
         command
             .args(arguments)
             .current_dir(self.project())
-            // Nothing of the environment that the tests run in: a user's tmux, terminal, keys and proxies change what
-            // verbs do.
+            // Verbs depend on tmux, terminal, key and proxy variables, so the environment of the tests must not leak in.
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", self.directory.path())
@@ -61,32 +60,32 @@ impl Rig {
         command
     }
 
-    pub(crate) fn run(&self, arguments: &[&str]) -> Said {
-        said(&self.command(arguments).output().unwrap())
+    pub(crate) fn run(&self, arguments: &[&str]) -> CommandOutput {
+        command_output(&self.command(arguments).output().unwrap())
     }
 
-    /// Runs it while the test goes on.
-    pub(crate) fn start(&self, arguments: &[&str]) -> Running {
+    /// Starts a command without waiting for it.
+    pub(crate) fn start(&self, arguments: &[&str]) -> RunningCommand {
         Self::start_command(self.command(arguments))
     }
 
-    pub(crate) fn start_command(mut command: Command) -> Running {
+    pub(crate) fn start_command(mut command: Command) -> RunningCommand {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        Running(Some(command.spawn().unwrap()))
+        RunningCommand(Some(command.spawn().unwrap()))
     }
 
-    /// No supervisor was started: there is no lock, or nobody has written a socket's path into it.
+    /// Whether no supervisor was started: its lock file does not exist or contains no socket path.
     pub(crate) fn nothing_was_started(&self) -> bool {
         let socket = fs::read_to_string(self.home().join("state/supervisor.lock"));
         socket.unwrap_or_default().is_empty()
     }
 }
 
-pub(crate) fn said(output: &Output) -> Said {
-    Said {
-        code: output.status.code().expect("it exits by itself"),
-        out: String::from_utf8(output.stdout.clone()).unwrap(),
-        err: String::from_utf8(output.stderr.clone()).unwrap(),
+pub(crate) fn command_output(output: &Output) -> CommandOutput {
+    CommandOutput {
+        code: output.status.code().expect("no signal ended it"),
+        stdout: String::from_utf8(output.stdout.clone()).unwrap(),
+        stderr: String::from_utf8(output.stderr.clone()).unwrap(),
     }
 }
 
@@ -99,23 +98,24 @@ pub(crate) fn write_program(path: &Path, script: &str) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// A command that runs; killed when the test ends without it.
-pub(crate) struct Running(Option<Child>);
+/// A running command; killed on drop.
+pub(crate) struct RunningCommand(Option<Child>);
 
-impl Running {
-    pub(crate) fn said(mut self) -> Said {
+impl RunningCommand {
+    /// Waits for the exit.
+    pub(crate) fn output(mut self) -> CommandOutput {
         let child = self.0.take().expect("it is taken once");
-        said(&child.wait_with_output().unwrap())
+        command_output(&child.wait_with_output().unwrap())
     }
 
     pub(crate) fn interrupt(&self) {
         let pid = self.0.as_ref().expect("it runs").id();
-        let process = ProcessId::of(pid).unwrap().expect("it lives");
+        let process = ProcessId::of(pid).unwrap().expect("it is alive");
         assert!(process.signal(Signal::SIGINT).unwrap());
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningCommand {
     fn drop(&mut self) {
         if let Some(child) = &mut self.0 {
             child.kill().unwrap();
@@ -124,7 +124,7 @@ impl Drop for Running {
     }
 }
 
-/// A supervisor that says what the test wants it to.
+/// A fake supervisor: holds the lock and accepts connections, and the test plays its answers.
 pub(crate) struct Supervisor {
     listener: UnixListener,
     _lock: FileLock,
@@ -138,7 +138,7 @@ impl Supervisor {
         let socket = rig.directory.path().join("s");
         let listener = UnixListener::bind(&socket).unwrap();
         let lock = FileLock::try_acquire(&state.join("supervisor.lock"));
-        let mut lock = lock.unwrap().expect("nobody else holds it");
+        let mut lock = lock.unwrap().expect("the lock is free");
         lock.write_contents(socket.to_str().unwrap()).unwrap();
         Self {
             listener,
@@ -146,7 +146,7 @@ impl Supervisor {
         }
     }
 
-    /// The next connection, introduced.
+    /// Accepts the next connection and answers its `initialize`.
     pub(crate) fn accept(&self) -> Peer {
         let (stream, _) = self.listener.accept().unwrap();
         let mut peer = Peer {
@@ -160,13 +160,14 @@ impl Supervisor {
     }
 }
 
+/// One connection of a command to the fake supervisor.
 pub(crate) struct Peer {
     lines: BufReader<UnixStream>,
     stream: UnixStream,
 }
 
 impl Peer {
-    /// The next request, which must be for this method.
+    /// Reads the next request, which must have this method.
     pub(crate) fn call(&mut self, method: &str) -> Value {
         let mut line = String::new();
         self.lines.read_line(&mut line).unwrap();

@@ -1,4 +1,4 @@
-//! What a command does when a person sits at a terminal: it becomes what shows the team.
+//! Commands on a terminal: `attach` and `up` exec the program that shows the team.
 
 use std::path::Path;
 use std::thread;
@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::rig::{Rig, Supervisor};
 
-/// Runs a command in a terminal of 90 columns, in tmux or not; what it and its successor showed, and how it ended.
+/// Runs a command in a terminal of 90 columns, inside or outside tmux; returns the screen output and the exit code.
 fn in_terminal(rig: &Rig, arguments: &[&str], in_tmux: bool) -> (String, Option<i32>) {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut variables = vec![
@@ -46,7 +46,7 @@ fn in_terminal(rig: &Rig, arguments: &[&str], in_tmux: bool) -> (String, Option<
     })
 }
 
-/// Answers `team/attach` with a program that shows what became of `TMUX`, and exits with 9.
+/// Answers `team/attach` with a program that prints `TMUX` and exits with 9.
 fn attach(supervisor: &Supervisor, up: bool, placement: &str, attaches: bool) {
     let mut peer = supervisor.accept();
     if up {
@@ -66,7 +66,7 @@ fn attach(supervisor: &Supervisor, up: bool, placement: &str, attaches: bool) {
 }
 
 #[test]
-fn attach_becomes_the_program_that_shows_the_team() {
+fn attach_execs_the_program_that_shows_the_team() {
     let rig = Rig::new();
     let supervisor = Supervisor::start(&rig);
     let played = thread::spawn(move || attach(&supervisor, false, "tmux", true));
@@ -79,7 +79,7 @@ fn attach_becomes_the_program_that_shows_the_team() {
 }
 
 #[test]
-fn up_attaches_where_there_are_panes_and_takes_no_tmux_client_along() {
+fn up_attaches_to_panes_only_outside_tmux() {
     for (placement, in_tmux, attaches) in [
         ("tmux", false, true),
         ("tmux", true, false),

@@ -1,4 +1,4 @@
-//! What a command says to the supervisor, and makes of its answers.
+//! Commands with a fake supervisor: the requests that they send, and their handling of the answers.
 
 use serde_json::{Value, json};
 
@@ -22,7 +22,7 @@ fn event(peer: &mut Peer, revision: u64, kind: &str, data: Value) {
 }
 
 #[test]
-fn a_call_that_was_cut_off_is_repeated_with_the_same_key_by_the_same_client() {
+fn a_lost_call_is_repeated_with_the_same_key() {
     let rig = Rig::new();
     let supervisor = Supervisor::start(&rig);
     let command = rig.start(&["send", "ada", "two", "words", "--json"]);
@@ -45,30 +45,30 @@ fn a_call_that_was_cut_off_is_repeated_with_the_same_key_by_the_same_client() {
     );
     let answer = json!({ "id": "M-1", "to": ["ada"] });
     second.answer(&again, &answer);
-    let said = command.said();
+    let output = command.output();
     assert_eq!(
-        (said.code, rig::json(&said.out)),
+        (output.code, rig::json(&output.stdout)),
         (0, answer),
         "{}",
-        said.err
+        output.stderr
     );
 }
 
 #[test]
-fn a_call_is_not_repeated_for_ever() {
+fn a_lost_call_is_repeated_for_a_limited_time() {
     let rig = Rig::new();
     let supervisor = Supervisor::start(&rig);
     let command = rig.start(&["kill", "ada"]);
-    // Each supervisor goes away under the call, until the command gives up.
+    // Each connection is closed after the call, until the command gives up.
     std::thread::spawn(move || {
         loop {
             supervisor.accept().call("member/kill");
         }
     });
-    let said = command.said();
-    assert_eq!(said.code, 6);
-    // After a while the command prints what it waits for.
-    let (waits, error) = said.err.split_once('\n').unwrap();
+    let output = command.output();
+    assert_eq!(output.code, 6);
+    // After a second the command prints what it waits for.
+    let (waits, error) = output.stderr.split_once('\n').unwrap();
     assert_eq!(waits, "waiting for the processes of ada to exit");
     assert!(
         error.starts_with("error: the supervisor exited before it answered\n"),
@@ -77,7 +77,7 @@ fn a_call_is_not_repeated_for_ever() {
 }
 
 #[test]
-fn a_refusal_is_told_with_its_hint_and_ends_with_its_exit_code() {
+fn a_refusal_sets_the_hint_and_the_exit_code() {
     for (code, exit) in [
         ("unknown_member", 3),
         ("already_claimed", 4),
@@ -91,14 +91,14 @@ fn a_refusal_is_told_with_its_hint_and_ends_with_its_exit_code() {
         let mut peer = supervisor.accept();
         let call = peer.call("task/claim");
         peer.refuse(&call, code, "no \u{1b}[31m");
-        let said = command.said();
-        assert_eq!((said.code, said.out.as_str()), (exit, ""), "{code}");
-        assert_eq!(said.err, "error: no \\e[31m\n  hint: do that\n");
+        let output = command.output();
+        assert_eq!((output.code, output.stdout.as_str()), (exit, ""), "{code}");
+        assert_eq!(output.stderr, "error: no \\e[31m\n  hint: do that\n");
     }
 }
 
 #[test]
-fn what_survives_down_is_exit_7() {
+fn a_process_that_survives_down_exits_with_7() {
     let rig = Rig::new();
     let supervisor = Supervisor::start(&rig);
     let command = rig.start(&["down", "--force", "-t", "payments"]);
@@ -114,7 +114,7 @@ fn what_survives_down_is_exit_7() {
         { "kind": "pane", "what": "%3", "fate": "closed" },
     ]);
     peer.answer(&call, &json!({ "receipts": receipts }));
-    // Somebody else is connected too, so that the supervisor is not waited for.
+    // With another client connected, the command does not wait for the supervisor's exit.
     let call = peer.call("supervisor/status");
     peer.answer(
         &call,
@@ -123,10 +123,10 @@ fn what_survives_down_is_exit_7() {
             "up_ms": 1, "resident_bytes": 1, "connections": 2, "teams": [],
         }),
     );
-    let said = command.said();
-    assert_eq!(said.code, 7);
-    let rows: Vec<Vec<&str>> = said
-        .out
+    let output = command.output();
+    assert_eq!(output.code, 7);
+    let rows: Vec<Vec<&str>> = output
+        .stdout
         .lines()
         .map(|line| line.split_whitespace().collect())
         .collect();
@@ -144,7 +144,7 @@ fn what_survives_down_is_exit_7() {
 }
 
 #[test]
-fn events_end_at_the_revision_that_was_the_newest_when_they_began() {
+fn events_end_at_the_newest_revision_of_their_start() {
     let rig = Rig::new();
     let supervisor = Supervisor::start(&rig);
     let command = rig.start(&["events", "--after", "1", "--json"]);
@@ -153,24 +153,24 @@ fn events_end_at_the_revision_that_was_the_newest_when_they_began() {
     assert_eq!(
         call["params"]["args"],
         json!({ "after": 0, "transient": false }),
-        "whose an event is follows from those before it"
+        "the run of an event follows from earlier events"
     );
     assert_eq!(call["params"].get("key"), None, "it changes nothing");
     peer.answer(&call, &json!({ "head": 3 }));
     for revision in 1..=3 {
         event(&mut peer, revision, "run_idle", json!({ "run": "R-1" }));
     }
-    let said = command.said();
-    let revisions: Vec<_> = said
-        .out
+    let output = command.output();
+    let revisions: Vec<_> = output
+        .stdout
         .lines()
         .map(|line| rig::json(line)["revision"].clone())
         .collect();
-    assert_eq!((said.code, revisions), (0, vec![json!(2), json!(3)]));
+    assert_eq!((output.code, revisions), (0, vec![json!(2), json!(3)]));
 }
 
 #[test]
-fn a_follower_goes_on_after_the_supervisor_died_and_ends_when_it_is_stopped() {
+fn events_f_survives_a_crash_and_ends_at_a_stop() {
     let rig = Rig::new();
     let supervisor = Supervisor::start(&rig);
     let command = rig.start(&["events", "-f", "--json"]);
@@ -184,23 +184,23 @@ fn a_follower_goes_on_after_the_supervisor_died_and_ends_when_it_is_stopped() {
     let call = peer.call("event/subscribe");
     assert_eq!(
         call["params"]["args"]["after"], 2,
-        "nothing is told twice, nothing is left out"
+        "no event is repeated or missing"
     );
     peer.answer(&call, &json!({ "head": 2 }));
     event(&mut peer, 3, "run_idle", json!({ "run": "R-1" }));
     peer.notify("goodbye", &json!({ "reason": "stopped" }));
     drop(peer);
-    let said = command.said();
+    let output = command.output();
     assert_eq!(
-        (said.code, said.out.lines().count()),
+        (output.code, output.stdout.lines().count()),
         (6, 4),
         "{}",
-        said.err
+        output.stderr
     );
 }
 
 #[test]
-fn up_sends_the_team_and_the_environment_but_not_the_pane() {
+fn up_sends_the_environment_without_pane_variables() {
     let rig = Rig::new();
     rig.team_file("name = \"payments\"\n[[member]]\nname = \"ada\"\n");
     let supervisor = Supervisor::start(&rig);
@@ -238,16 +238,16 @@ fn up_sends_the_team_and_the_environment_but_not_the_pane() {
     let changes = json!([{ "what": "member ada", "change": "started" }, { "what": "task \u{202e}x", "change": "left", "note": "in progress" }]);
     let answer = json!({ "team": "payments-00000000", "revision": 1, "placement": "headless", "placement_reason": "as asked", "changes": changes });
     peer.answer(&call, &answer);
-    let said = command.said();
-    assert_eq!(said.code, 0, "{}", said.err);
+    let output = command.output();
+    assert_eq!(output.code, 0, "{}", output.stderr);
     assert_eq!(
-        said.out,
+        output.stdout,
         "payments-00000000 would run headless: as asked\n  started   member ada\n  left      task \\u{202e}x: in progress\n"
     );
 }
 
-/// `up --wait`, up to where it waits.
-fn waiting(rig: &Rig, supervisor: &Supervisor, arguments: &[&str]) -> (rig::Running, Peer) {
+/// Starts `up --wait` and answers its `team/up`.
+fn waiting(rig: &Rig, supervisor: &Supervisor, arguments: &[&str]) -> (rig::RunningCommand, Peer) {
     rig.team_file("[[member]]\nname = \"ada\"\n");
     let command = rig.start(&[&["up", "--wait"], arguments].concat());
     let mut peer = supervisor.accept();
@@ -257,7 +257,7 @@ fn waiting(rig: &Rig, supervisor: &Supervisor, arguments: &[&str]) -> (rig::Runn
     (command, peer)
 }
 
-/// The board, in two pages.
+/// Answers the read of the board with two pages.
 fn board(supervisor: &Supervisor, tasks: &Value) {
     let mut peer = supervisor.accept();
     let call = peer.call("task/list");
@@ -273,7 +273,7 @@ fn board(supervisor: &Supervisor, tasks: &Value) {
 }
 
 #[test]
-fn waiting_ends_with_one_document_and_the_outcome_as_exit_code() {
+fn up_wait_prints_one_document_and_exits_by_outcome() {
     for (outcome, exit) in [("completed", 0), ("failed", 1)] {
         let rig = Rig::new();
         let supervisor = Supervisor::start(&rig);
@@ -285,9 +285,9 @@ fn waiting_ends_with_one_document_and_the_outcome_as_exit_code() {
             &json!({ "team": "p-00000000", "outcome": outcome, "members": [] }),
         );
         board(&supervisor, &tasks);
-        let said = command.said();
-        let document = rig::json(&said.out);
-        assert_eq!((said.code, said.err.as_str()), (exit, ""));
+        let output = command.output();
+        let document = rig::json(&output.stdout);
+        assert_eq!((output.code, output.stderr.as_str()), (exit, ""));
         let mut fields: Vec<_> = document
             .as_object()
             .unwrap()
@@ -319,13 +319,16 @@ fn waiting_ends_with_one_document_and_the_outcome_as_exit_code() {
 }
 
 #[test]
-fn every_task_that_ends_while_waiting_is_told_once() {
+fn each_task_that_ends_during_a_wait_is_printed_once() {
     let rig = Rig::new();
     let supervisor = Supervisor::start(&rig);
     let (command, mut waiter) = waiting(&rig, &supervisor, &[]);
     let mut listener = supervisor.accept();
     let call = listener.call("event/subscribe");
-    assert_eq!(call["params"]["args"]["after"], 5, "from what `up` left on");
+    assert_eq!(
+        call["params"]["args"]["after"], 5,
+        "from the revision of `up` on"
+    );
     listener.answer(&call, &json!({ "head": 5 }));
     let wait = waiter.call("team/wait");
     event(
@@ -350,20 +353,22 @@ fn every_task_that_ends_while_waiting_is_told_once() {
         &json!({ "team": "p-00000000", "outcome": "failed", "members": [] }),
     );
     board(&supervisor, &tasks);
-    let said = command.said();
+    let output = command.output();
     assert_eq!(
-        (said.code, said.err.as_str()),
+        (output.code, output.stderr.as_str()),
         (1, "✓ T-1 Build \\e[2J\n✗ T-2 Build \\e[2J: it broke\n")
     );
     assert!(
-        said.out.contains("p-00000000: 1 completed, 1 failed in "),
+        output
+            .stdout
+            .contains("p-00000000: 1 completed, 1 failed in "),
         "{}",
-        said.out
+        output.stdout
     );
 }
 
 #[test]
-fn an_interrupt_ends_the_waiting_and_not_the_team() {
+fn an_interrupt_ends_the_wait_but_not_the_team() {
     let rig = Rig::new();
     let supervisor = Supervisor::start(&rig);
     let (command, mut peer) = waiting(&rig, &supervisor, &[]);
@@ -372,7 +377,11 @@ fn an_interrupt_ends_the_waiting_and_not_the_team() {
     listener.answer(&call, &json!({ "head": 5 }));
     peer.call("team/wait");
     command.interrupt();
-    let said = command.said();
-    assert_eq!(said.code, 130);
-    assert!(said.err.contains("the team keeps running"), "{}", said.err);
+    let output = command.output();
+    assert_eq!(output.code, 130);
+    assert!(
+        output.stderr.contains("the team keeps running"),
+        "{}",
+        output.stderr
+    );
 }

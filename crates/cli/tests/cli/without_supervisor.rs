@@ -1,4 +1,4 @@
-//! What needs no supervisor: nothing here starts a process that outlives it.
+//! Commands without a supervisor. No test starts a process that outlives the command.
 
 use std::fs;
 use std::path::Path;
@@ -6,27 +6,27 @@ use std::process::Command;
 
 use serde_json::{Value, json as document};
 
-use crate::rig::{Rig, Said, json, said, write_program};
+use crate::rig::{CommandOutput, Rig, command_output, json, write_program};
 
 #[test]
 fn help_fits_a_terminal_and_names_every_verb() {
     let rig = Rig::new();
     let help = rig.run(&["--help"]);
-    assert_eq!((help.code, help.err.as_str()), (0, ""));
+    assert_eq!((help.code, help.stderr.as_str()), (0, ""));
     for verb in ["up", "down", "task", "supervisor", "completions"] {
         assert!(
-            help.out.contains(&format!("\n  {verb} ")),
+            help.stdout.contains(&format!("\n  {verb} ")),
             "{verb} in {}",
-            help.out
+            help.stdout
         );
     }
     assert!(
-        help.out.lines().all(|line| line.chars().count() <= 100),
+        help.stdout.lines().all(|line| line.chars().count() <= 100),
         "{}",
-        help.out
+        help.stdout
     );
     assert_eq!(rig.run(&["up", "--help"]).code, 0);
-    assert!(rig.run(&["--version"]).out.starts_with("agent-team "));
+    assert!(rig.run(&["--version"]).stdout.starts_with("agent-team "));
 }
 
 #[test]
@@ -41,42 +41,42 @@ fn an_unknown_verb_or_option_is_a_usage_error() {
         &["task", "show", "3"],
         &[],
     ] {
-        let said = rig.run(arguments);
-        assert_eq!(said.code, 2, "{arguments:?}: {}", said.err);
-        assert_eq!(said.out, "", "{arguments:?}");
-        assert!(!said.err.is_empty(), "{arguments:?}");
+        let output = rig.run(arguments);
+        assert_eq!(output.code, 2, "{arguments:?}: {}", output.stderr);
+        assert_eq!(output.stdout, "", "{arguments:?}");
+        assert!(!output.stderr.is_empty(), "{arguments:?}");
     }
-    let said = rig.run(&["why", "Ada", "--json"]);
-    let error = &json(&said.err)["error"];
-    assert_eq!((said.code, error["code"].as_str()), (2, Some("invalid")));
+    let output = rig.run(&["why", "Ada", "--json"]);
+    let error = &json(&output.stderr)["error"];
+    assert_eq!((output.code, error["code"].as_str()), (2, Some("invalid")));
     assert!(
         error["message"]
             .as_str()
             .unwrap()
             .contains("not a member's name"),
         "{}",
-        said.err
+        output.stderr
     );
 }
 
 #[test]
-fn a_bad_team_file_is_told_fault_by_fault_and_starts_nothing() {
+fn all_faults_of_a_team_file_are_reported() {
     let rig = Rig::new();
     rig.team_file("membr = 1\n[[task]]\ntitle = \"Build\"\n");
     for verb in [&["up"][..], &["up", "--dry-run"], &["up", "--wait"]] {
-        let said = rig.run(verb);
-        assert_eq!((said.code, said.out.as_str()), (2, ""));
+        let output = rig.run(verb);
+        assert_eq!((output.code, output.stdout.as_str()), (2, ""));
         assert_eq!(
-            said.err,
+            output.stderr,
             "error: .agent-team/team.toml:1:1: unknown key `membr`\n  \
                hint: did you mean `member`?\n\
              error: .agent-team/team.toml:2:1: there are tasks but no member to do them\n  \
                hint: add [[member]] with name = \"ada\" and engine = \"command\"\n"
         );
     }
-    let said = rig.run(&["up", "--json"]);
-    assert_eq!((said.code, said.out.as_str()), (2, ""));
-    let error = json(&said.err);
+    let output = rig.run(&["up", "--json"]);
+    assert_eq!((output.code, output.stdout.as_str()), (2, ""));
+    let error = json(&output.stderr);
     assert_eq!(error["error"]["code"], "invalid");
     assert_eq!(error["error"]["hint"], "did you mean `member`?");
     assert_eq!(
@@ -87,43 +87,53 @@ fn a_bad_team_file_is_told_fault_by_fault_and_starts_nothing() {
 }
 
 #[test]
-fn hostile_text_in_a_team_file_is_shown_harmlessly() {
+fn hostile_text_of_a_team_file_is_escaped() {
     let rig = Rig::new();
     rig.team_file("[[member]]\nname = \"a\\u001b[2J\\u202e\"\n");
-    let said = rig.run(&["up"]);
-    assert_eq!(said.code, 2);
-    assert!(!said.err.contains(['\u{1b}', '\u{202e}']), "{:?}", said.err);
+    let output = rig.run(&["up"]);
+    assert_eq!(output.code, 2);
+    assert!(
+        !output.stderr.contains(['\u{1b}', '\u{202e}']),
+        "{:?}",
+        output.stderr
+    );
 }
 
 #[test]
-fn a_missing_team_file_is_not_found_and_init_is_offered() {
+fn a_missing_team_file_exits_with_3_and_hints_at_init() {
     let rig = Rig::new();
-    let said = rig.run(&["up"]);
-    assert_eq!(said.code, 3);
+    let output = rig.run(&["up"]);
+    assert_eq!(output.code, 3);
     assert!(
-        said.err.contains("hint: create one with: agent-team init"),
+        output
+            .stderr
+            .contains("hint: create one with: agent-team init"),
         "{}",
-        said.err
+        output.stderr
     );
     assert_eq!(
-        json(&rig.run(&["up", "--json"]).err)["error"]["code"],
+        json(&rig.run(&["up", "--json"]).stderr)["error"]["code"],
         "no_team_file"
     );
-    let said = rig.run(&["up", "--file", "other.toml"]);
-    assert_eq!(said.code, 3);
+    let output = rig.run(&["up", "--file", "other.toml"]);
+    assert_eq!(output.code, 3);
     assert!(
-        said.err.contains("there is no file other.toml"),
+        output.stderr.contains("there is no file other.toml"),
         "{}",
-        said.err
+        output.stderr
     );
 }
 
 #[test]
-fn a_role_says_where_it_is_from_and_what_it_hides() {
+fn role_show_prints_the_origin_and_hidden_roles() {
     let rig = Rig::new();
     let listed = rig.run(&["role", "list"]);
-    assert_eq!(listed.code, 0, "also without a team file: {}", listed.err);
-    assert!(listed.out.contains("explorer"), "{}", listed.out);
+    assert_eq!(
+        listed.code, 0,
+        "also without a team file: {}",
+        listed.stderr
+    );
+    assert!(listed.stdout.contains("explorer"), "{}", listed.stdout);
 
     rig.team_file("[roles.reviewer]\ndescription = \"Ours\"\nmodel = \"openai/gpt-5\"\n");
     let agents = rig.project().join(".claude/agents");
@@ -147,9 +157,9 @@ fn a_role_says_where_it_is_from_and_what_it_hides() {
         "built in",
         "openai/gpt-5",
     ] {
-        assert!(shown.out.contains(part), "{part} in {}", shown.out);
+        assert!(shown.stdout.contains(part), "{part} in {}", shown.stdout);
     }
-    let document = json(&rig.run(&["role", "show", "helper", "--json"]).out);
+    let document = json(&rig.run(&["role", "show", "helper", "--json"]).stdout);
     assert_eq!(document["from"], "claude");
     assert_eq!(document["tools"], serde_json::json!(["read"]));
     let warning = document["warnings"][0].as_str().unwrap();
@@ -157,7 +167,7 @@ fn a_role_says_where_it_is_from_and_what_it_hides() {
         warning.starts_with(".claude/agents/helper.md:2:1: "),
         "{warning}"
     );
-    let hides = &json(&rig.run(&["role", "list", "--json"]).out)["roles"];
+    let hides = &json(&rig.run(&["role", "list", "--json"]).stdout)["roles"];
     let reviewer = hides
         .as_array()
         .unwrap()
@@ -172,72 +182,86 @@ fn a_role_says_where_it_is_from_and_what_it_hides() {
     let missing = rig.run(&["role", "show", "reviewr"]);
     assert_eq!(missing.code, 3);
     assert!(
-        missing.err.contains("unknown role reviewr"),
+        missing.stderr.contains("unknown role reviewr"),
         "{}",
-        missing.err
+        missing.stderr
     );
     assert!(rig.nothing_was_started());
 }
 
 #[test]
-fn a_variable_without_a_value_is_refused_where_it_stands() {
+fn a_variable_without_a_value_is_refused_with_its_line() {
     let rig = Rig::new();
     rig.team_file("[[member]]\nname = \"ada\"\nprompt = \"Write {{lang}}.\"\n");
-    let said = rig.run(&["up", "--var", "langs=Rust"]);
-    assert_eq!(said.code, 2);
+    let output = rig.run(&["up", "--var", "langs=Rust"]);
+    assert_eq!(output.code, 2);
     let place = "team.toml:3:17: there is no value for `{{lang}}`";
-    assert!(said.err.contains(place), "{}", said.err);
-    assert!(said.err.contains("--var lang=VALUE"), "{}", said.err);
-    let said = rig.run(&["up", "--var", "lang"]);
+    assert!(output.stderr.contains(place), "{}", output.stderr);
     assert!(
-        said.code == 2 && said.err.contains("\"lang\" is not K=V"),
+        output.stderr.contains("--var lang=VALUE"),
         "{}",
-        said.err
+        output.stderr
+    );
+    let output = rig.run(&["up", "--var", "lang"]);
+    assert!(
+        output.code == 2 && output.stderr.contains("\"lang\" is not K=V"),
+        "{}",
+        output.stderr
     );
     assert!(rig.nothing_was_started());
 }
 
 #[test]
-fn what_comes_later_is_refused_as_such() {
+fn planned_engines_are_refused_by_name() {
     let rig = Rig::new();
-    let said = rig.run(&["spawn", "worker", "--engine", "acp"]);
-    assert_eq!(said.code, 2);
+    let output = rig.run(&["spawn", "worker", "--engine", "acp"]);
+    assert_eq!(output.code, 2);
     assert!(
-        said.err.contains("is not supported in this version"),
+        output.stderr.contains("is not supported in this version"),
         "{}",
-        said.err
+        output.stderr
     );
-    let said = rig.run(&["spawn", "worker", "--engine", "comand"]);
-    assert_eq!(said.code, 2);
-    assert!(said.err.contains("did you mean `command`?"), "{}", said.err);
-    let said = rig.run(&["up", "--env", "NO"]);
-    assert_eq!(said.code, 2);
+    let output = rig.run(&["spawn", "worker", "--engine", "comand"]);
+    assert_eq!(output.code, 2);
     assert!(
-        said.err.contains("environment variable \"NO\" is not set"),
+        output.stderr.contains("did you mean `command`?"),
         "{}",
-        said.err
+        output.stderr
+    );
+    let output = rig.run(&["up", "--env", "NO"]);
+    assert_eq!(output.code, 2);
+    assert!(
+        output
+            .stderr
+            .contains("environment variable \"NO\" is not set"),
+        "{}",
+        output.stderr
     );
     assert!(rig.nothing_was_started());
 }
 
 #[test]
-fn init_writes_the_fitting_template_once() {
+fn init_writes_the_detected_template_once() {
     let rig = Rig::new();
     fs::write(rig.project().join("Cargo.toml"), "").unwrap();
-    let said = rig.run(&["init", "--json"]);
+    let output = rig.run(&["init", "--json"]);
     assert_eq!(
-        (said.code, &json(&said.out)["template"]),
+        (output.code, &json(&output.stdout)["template"]),
         (0, &Value::from("rust"))
     );
     let file = rig.project().join(".agent-team/team.toml");
     fs::write(&file, "mine").unwrap();
-    let said = rig.run(&["init", "--template", "empty"]);
-    assert_eq!(said.code, 4);
-    assert!(said.err.contains("already exists"), "{}", said.err);
+    let output = rig.run(&["init", "--template", "empty"]);
+    assert_eq!(output.code, 4);
+    assert!(
+        output.stderr.contains("already exists"),
+        "{}",
+        output.stderr
+    );
     assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
 
     assert_eq!(rig.run(&["init", "--template", "cobol"]).code, 2);
-    let listed = json(&rig.run(&["init", "--list", "--json"]).out);
+    let listed = json(&rig.run(&["init", "--list", "--json"]).stdout);
     let names: Vec<_> = listed["templates"]
         .as_array()
         .unwrap()
@@ -248,14 +272,14 @@ fn init_writes_the_fitting_template_once() {
 }
 
 #[test]
-fn completions_and_manual_pages_come_from_the_definition() {
+fn completions_and_manual_pages_are_generated() {
     let rig = Rig::new();
     for shell in ["bash", "zsh", "fish"] {
-        let said = rig.run(&["completions", shell]);
-        assert_eq!(said.code, 0);
-        assert!(said.out.contains("supervisor"), "{shell}");
+        let output = rig.run(&["completions", shell]);
+        assert_eq!(output.code, 0);
+        assert!(output.stdout.contains("supervisor"), "{shell}");
     }
-    assert!(rig.run(&["man"]).out.contains(".TH agent-team"));
+    assert!(rig.run(&["man"]).stdout.contains(".TH agent-team"));
     let pages = rig.project().join("pages");
     assert_eq!(rig.run(&["man", "--out", "pages"]).code, 0);
     assert!(pages.join("agent-team.1").is_file());
@@ -263,7 +287,7 @@ fn completions_and_manual_pages_come_from_the_definition() {
 }
 
 #[test]
-fn without_any_team_asking_about_one_is_not_found_and_starts_nothing() {
+fn verbs_without_any_team_exit_with_3() {
     let rig = Rig::new();
     for arguments in [
         &["ps"][..],
@@ -280,17 +304,17 @@ fn without_any_team_asking_about_one_is_not_found_and_starts_nothing() {
         &["down"],
         &["task", "graph", "--dot"],
     ] {
-        let said = rig.run(&[arguments, &["--json"]].concat());
-        assert_eq!(said.code, 3, "{arguments:?}: {}", said.err);
+        let output = rig.run(&[arguments, &["--json"]].concat());
+        assert_eq!(output.code, 3, "{arguments:?}: {}", output.stderr);
         assert_eq!(
-            json(&said.err)["error"]["code"],
+            json(&output.stderr)["error"]["code"],
             "unknown_team",
             "{arguments:?}"
         );
     }
-    let said = rig.run(&["team", "list", "--json"]);
+    let output = rig.run(&["team", "list", "--json"]);
     assert_eq!(
-        (said.code, json(&said.out)),
+        (output.code, json(&output.stdout)),
         (0, serde_json::json!({ "teams": [] }))
     );
     assert!(rig.nothing_was_started());
@@ -299,39 +323,39 @@ fn without_any_team_asking_about_one_is_not_found_and_starts_nothing() {
 #[test]
 fn attach_needs_a_terminal() {
     let rig = Rig::new();
-    let said = rig.run(&["attach"]);
-    assert_eq!((said.code, said.out.as_str()), (4, ""));
-    assert!(said.err.contains("hint:"), "{}", said.err);
+    let output = rig.run(&["attach"]);
+    assert_eq!((output.code, output.stdout.as_str()), (4, ""));
+    assert!(output.stderr.contains("hint:"), "{}", output.stderr);
 }
 
 #[test]
-fn without_a_supervisor_there_is_nothing_to_stop_and_no_status() {
+fn supervisor_stop_without_a_supervisor_succeeds() {
     let rig = Rig::new();
-    let said = rig.run(&["supervisor", "stop", "--json"]);
+    let output = rig.run(&["supervisor", "stop", "--json"]);
     assert_eq!(
-        (said.code, json(&said.out)),
+        (output.code, json(&output.stdout)),
         (0, serde_json::json!({ "receipts": [] }))
     );
     assert_eq!(rig.run(&["supervisor", "restart"]).code, 0);
-    let said = rig.run(&["supervisor", "status", "--json"]);
+    let output = rig.run(&["supervisor", "status", "--json"]);
     assert_eq!(
-        (said.code, &json(&said.err)["error"]["code"]),
+        (output.code, &json(&output.stderr)["error"]["code"]),
         (6, &Value::from("unreachable"))
     );
     assert!(rig.nothing_was_started());
 }
 
 #[test]
-fn doctor_names_what_is_wrong_and_starts_nothing() {
+fn doctor_reports_problems_and_starts_nothing() {
     let rig = Rig::new();
     let programs = rig.directory.path().join("bin");
     fs::create_dir(&programs).unwrap();
-    // Copied away from the binaries that may lie beside the built one.
+    // Copy the program: beside the built one there may be other binaries.
     let program = programs.join("agent-team");
     fs::copy(env!("CARGO_BIN_EXE_agent-team"), &program).unwrap();
     let version = format!("#!/bin/sh\necho agent-team {}\n", env!("CARGO_PKG_VERSION"));
     let reports = |tmux: bool| {
-        let report = |name: &str, ok: Option<bool>| document!({ "name": name, "ok": ok, "detail": "as it is" });
+        let report = |name: &str, ok: Option<bool>| document!({ "name": name, "ok": ok, "detail": "details" });
         let places = document!([report("tmux", Some(tmux)), report("iterm", None)]);
         format!(
             "#!/bin/sh\ntest \"$1\" != --places || {{ echo '{places}'; exit; }}\n{}",
@@ -355,11 +379,11 @@ fn doctor_names_what_is_wrong_and_starts_nothing() {
             .env("AGENT_TEAM_HOME", rig.home())
             .env("PATH", path)
             .env_remove("TMUX");
-        said(&command.output().unwrap())
+        command_output(&command.output().unwrap())
     };
-    let said = doctor(&["doctor", "--json"]);
-    assert_eq!(said.code, 1, "{}", said.err);
-    let document = json(&said.out);
+    let output = doctor(&["doctor", "--json"]);
+    assert_eq!(output.code, 1, "{}", output.stderr);
+    let document = json(&output.stdout);
     let check = |name: &str| {
         let checks = document["checks"].as_array().unwrap().iter();
         checks
@@ -389,36 +413,38 @@ fn doctor_names_what_is_wrong_and_starts_nothing() {
     write_program(&programs.join("agent-teammate-native"), &version);
     write_program(&programs.join("agent-teamd"), &reports(true));
     rig.team_file("");
-    let said = doctor(&["doctor"]);
-    assert_eq!(said.code, 0, "{}{}", said.out, said.err);
+    let output = doctor(&["doctor"]);
+    assert_eq!(output.code, 0, "{}{}", output.stdout, output.stderr);
     assert!(
-        said.out.contains("✓ tmux") && said.out.contains("– supervisor"),
+        output.stdout.contains("✓ tmux") && output.stdout.contains("– supervisor"),
         "{}",
-        said.out
+        output.stdout
     );
     assert!(rig.nothing_was_started());
 }
 
 #[test]
-fn directories_that_others_may_use_are_refused() {
+fn directories_with_open_permissions_are_refused() {
     use std::os::unix::fs::PermissionsExt;
     let rig = Rig::new();
     let run = rig.home().join("run");
     fs::create_dir_all(&run).unwrap();
     fs::set_permissions(&run, fs::Permissions::from_mode(0o777)).unwrap();
-    let said = rig.run(&["ps"]);
-    assert_eq!(said.code, 4, "{}", said.err);
+    let output = rig.run(&["ps"]);
+    assert_eq!(output.code, 4, "{}", output.stderr);
     assert!(
-        said.err.contains(&format!("chmod 700 {}", run.display())),
+        output
+            .stderr
+            .contains(&format!("chmod 700 {}", run.display())),
         "{}",
-        said.err
+        output.stderr
     );
-    let said = said_with_home(&rig, "relative");
-    assert_eq!(said.code, 2, "{}", said.err);
+    let output = run_with_home(&rig, "relative");
+    assert_eq!(output.code, 2, "{}", output.stderr);
 }
 
-fn said_with_home(rig: &Rig, home: &str) -> Said {
-    said(
+fn run_with_home(rig: &Rig, home: &str) -> CommandOutput {
+    command_output(
         &rig.command(&["ps"])
             .env("AGENT_TEAM_HOME", home)
             .output()
@@ -427,39 +453,39 @@ fn said_with_home(rig: &Rig, home: &str) -> Said {
 }
 
 #[test]
-fn a_message_that_is_too_long_is_refused_before_anything_is_started() {
+fn a_message_that_is_too_long_is_refused_early() {
     let rig = Rig::new();
     let file = rig.project().join("long.txt");
     fs::write(&file, "é".repeat(40_000)).unwrap();
     let mut command = rig.command(&["send", "ada", "-", "--json"]);
-    let said = said(
+    let output = command_output(
         &command
             .stdin(fs::File::open(&file).unwrap())
             .output()
             .unwrap(),
     );
     assert_eq!(
-        (said.code, &json(&said.err)["error"]["code"]),
+        (output.code, &json(&output.stderr)["error"]["code"]),
         (2, &Value::from("message_too_large"))
     );
 }
 
 #[test]
-fn colours_are_for_terminals_unless_they_are_wanted() {
+fn colours_need_a_terminal_or_color_always() {
     let rig = Rig::new();
-    let escapes = |arguments: &[&str]| rig.run(arguments).out.contains('\u{1b}');
+    let escapes = |arguments: &[&str]| rig.run(arguments).stdout.contains('\u{1b}');
     assert!(!escapes(&["init", "--list"]));
     assert!(escapes(&["init", "--list", "--color", "always"]));
     let mut command = rig.command(&["init", "--list"]);
     assert!(
-        !said(&command.env("NO_COLOR", "1").output().unwrap())
-            .out
+        !command_output(&command.env("NO_COLOR", "1").output().unwrap())
+            .stdout
             .contains('\u{1b}')
     );
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_failure() {
+fn a_closed_stdout_is_no_failure() {
     let rig = Rig::new();
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
@@ -468,6 +494,6 @@ fn a_reader_that_goes_away_is_no_failure() {
         .stdout(writer)
         .output()
         .unwrap();
-    let said = said(&output);
-    assert_eq!((said.code, said.err.as_str()), (0, ""));
+    let output = command_output(&output);
+    assert_eq!((output.code, output.stderr.as_str()), (0, ""));
 }
