@@ -361,3 +361,29 @@ async fn down_ends_a_tmux_server_whose_directory_was_removed() {
     rig.ok(["down", "--force"]).await;
     assert_eq!(rig.processes(), []);
 }
+
+#[tokio::test]
+async fn the_log_has_requests_commits_and_launches_on_demand() {
+    let rig = headless(&["ada"], "");
+    let mut up = rig.command(&["up"]);
+    up.env("AGENT_TEAM_LOG", "debug");
+    assert!(up.output().await.unwrap().status.success());
+    rig.ok(["down"]).await;
+    // It is printed without a supervisor, too, and written by a thread that may be behind.
+    let ended = async {
+        loop {
+            let log = rig.ok(["supervisor", "logs"]).await.stdout;
+            if log.contains(" ending ") {
+                return log;
+            }
+        }
+    };
+    let log = within("the supervisor to end", ended).await;
+    for part in [
+        "request{method=\"team/up\" by=User key=\"",
+        "committed team=demo-",
+        "launching member=ada",
+    ] {
+        assert!(log.contains(part), "{part}: {log}");
+    }
+}

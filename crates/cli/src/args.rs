@@ -55,7 +55,7 @@ Administration:
   team         Manage the teams on this machine: list, show, delete
   role         List roles and where each is defined
   config       Override models, roles and limits for yourself
-  supervisor   Manage the supervisor process: status, stop, restart, run
+  supervisor   Manage the supervisor process: status, logs, stop, restart, run
   doctor       Check the installation
   completions  Print shell completions
   man          Print or write manual pages
@@ -565,6 +565,15 @@ pub(crate) enum SupervisorCommand {
     Restart,
     /// Run the supervisor in the foreground
     Run,
+    /// Print the log of the supervisor
+    ///
+    /// Set `AGENT_TEAM_LOG=debug` for the command that starts the supervisor to log each connection, request, commit and
+    /// launch. Targets can have levels of their own: `AGENT_TEAM_LOG=info,agent_team_supervisor::launch=debug`.
+    Logs {
+        /// Keep printing new lines
+        #[arg(short, long)]
+        follow: bool,
+    },
 }
 
 fn revision(text: &str) -> Result<Revision, std::num::ParseIntError> {

@@ -1,5 +1,7 @@
-//! The supervisor's own log: a file that rotates, or stderr in the foreground. `RUST_LOG` is respected, as far as it
-//! names targets and levels: the rest of its syntax would make every supervisor carry a regular expression engine.
+//! The supervisor's own log: a file that rotates, or stderr in the foreground. `agent-team supervisor logs` prints it.
+//!
+//! `AGENT_TEAM_LOG` filters it by targets and levels, such as `debug` or `agent_team_supervisor::launch=debug`. `RUST_LOG`
+//! belongs to the programs that the user develops, and changes nothing here.
 
 use agent_team_system::directories::Directories;
 use agent_team_system::log_file::LogFile;
@@ -9,28 +11,36 @@ use tracing_subscriber::fmt;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+const FILTER: &str = "AGENT_TEAM_LOG";
+
 /// Lines that wait for the disk, at most: room for them is allocated at once.
 const LINES_WAITING: usize = 1_000;
 
 /// Starts logging. What is logged is written until the guard is dropped; a log that cannot be written (full disk) stops
 /// nothing.
 pub(crate) fn start(directories: &Directories, foreground: bool) -> Option<WorkerGuard> {
-    let wanted = std::env::var("RUST_LOG").ok();
-    let filter = wanted
-        .and_then(|wanted| wanted.parse::<Targets>().ok())
-        .unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
+    let wanted = std::env::var(FILTER).ok();
+    let filter = wanted.as_deref().map(str::parse::<Targets>).transpose();
+    let unreadable = filter.as_ref().err().map(ToString::to_string);
+    let standard = || Targets::new().with_default(LevelFilter::INFO);
+    let filter = filter.ok().flatten().unwrap_or_else(standard);
     let subscriber = tracing_subscriber::registry().with(filter);
-    if foreground {
+    let guard = if foreground {
         subscriber
             .with(fmt::layer().with_writer(std::io::stderr))
             .init();
-        return None;
+        None
+    } else {
+        let (writer, guard) = NonBlockingBuilder::default()
+            .buffered_lines_limit(LINES_WAITING)
+            .finish(LogFile::new(directories.supervisor_log()));
+        subscriber
+            .with(fmt::layer().with_ansi(false).with_writer(writer))
+            .init();
+        Some(guard)
+    };
+    if let Some(error) = unreadable {
+        tracing::warn!(%error, "cannot read {FILTER}: logging at the level info");
     }
-    let (writer, guard) = NonBlockingBuilder::default()
-        .buffered_lines_limit(LINES_WAITING)
-        .finish(LogFile::new(directories.supervisor_log()));
-    subscriber
-        .with(fmt::layer().with_ansi(false).with_writer(writer))
-        .init();
-    Some(guard)
+    guard
 }

@@ -25,6 +25,7 @@ use agent_team_system::directories::Directories;
 use agent_team_system::socket::{Listener, Peer};
 use serde_json::value::RawValue;
 use tokio::sync::{Notify, mpsc, oneshot};
+use tracing::Instrument;
 
 use call::{Destination, Envelope, destination};
 
@@ -223,7 +224,11 @@ impl Server {
     ) {
         reader.set_limit(FIRST_FRAME_MAX);
         let outbox = Outbox::start(writer);
-        self.serve_frames(&mut reader, &outbox, peer).await;
+        let number = self.next_connection.get();
+        self.next_connection.set(number + 1);
+        let span = tracing::debug_span!("connection", number, pid = peer.pid);
+        let served = self.serve_frames(&mut reader, &outbox, peer, number);
+        served.instrument(span).await;
         outbox.close();
         outbox.flushed().await;
         self.connections.set(self.connections.get() - 1);
@@ -232,7 +237,13 @@ impl Server {
         }
     }
 
-    async fn serve_frames(self: &Rc<Self>, reader: &mut FrameReader, outbox: &Outbox, peer: Peer) {
+    async fn serve_frames(
+        self: &Rc<Self>,
+        reader: &mut FrameReader,
+        outbox: &Outbox,
+        peer: Peer,
+        connection: u64,
+    ) {
         let first = tokio::select! {
             biased;
             () = self.closing() => return,
@@ -290,7 +301,7 @@ impl Server {
                 let _ending_already = self.ending.send(Ending::ClientGone);
             }
             ConnectionRole::Member => {
-                self.serve_member(reader, reply, initialize, peer, protocol)
+                self.serve_member(reader, reply, initialize, peer, protocol, connection)
                     .await
             }
         }
@@ -303,6 +314,7 @@ impl Server {
         initialize: Initialize,
         peer: Peer,
         protocol: u32,
+        connection: u64,
     ) {
         let outbox = reply.outbox().clone();
         let refused = |why: &str| Refusal::new(ErrorCode::Unauthenticated, why);
@@ -324,8 +336,6 @@ impl Server {
             }
             Err(refusal) => return self.refuse(reply, refusal),
         };
-        let connection = self.next_connection.get();
-        self.next_connection.set(connection + 1);
         let (admitted, admission) = oneshot::channel();
         let hello = Hello {
             launch: launch.clone(),
@@ -427,6 +437,9 @@ impl Server {
         peer: &Correspondent,
         reply: Reply,
     ) {
+        let key = envelope.key.as_deref();
+        let _entered = tracing::debug_span!("request", method, by = ?peer.by, key).entered();
+        tracing::debug!("received");
         match destination(method, envelope) {
             Ok(Destination::Team(asked)) => {
                 let driver = match &peer.driver {

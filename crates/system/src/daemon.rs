@@ -54,12 +54,12 @@ const SUPERVISOR: &str = "agent-teamd";
 /// What a process that serves everybody gets of the environment of whoever happens to start it: see
 /// [`is_neutral`].
 const NEUTRAL: [&str; 10] = [
+    "AGENT_TEAM_LOG",
     "HOME",
     "LANG",
     "LOGNAME",
     "PATH",
     "RUST_BACKTRACE",
-    "RUST_LOG",
     "SHELL",
     "TMPDIR",
     "TZ",

@@ -465,11 +465,11 @@ pub(crate) fn reap() {
     });
 }
 
-/// A trace beside the member's log, when `RUST_LOG` asks for one, in our environment or the member's. It may name
+/// A trace beside the member's log, when `AGENT_TEAM_LOG` asks for one, in our environment or the member's. It may name
 /// targets and levels: the rest of its syntax would make every worker carry a regular expression engine.
 fn start_tracing(launch: &LaunchFile) {
-    let wanted = std::env::var("RUST_LOG").ok();
-    let wanted = wanted.or_else(|| launch.environment.get("RUST_LOG").cloned());
+    let wanted = std::env::var("AGENT_TEAM_LOG").ok();
+    let wanted = wanted.or_else(|| launch.environment.get("AGENT_TEAM_LOG").cloned());
     let Some(targets) = wanted.and_then(|wanted| wanted.parse::<Targets>().ok()) else {
         return;
     };

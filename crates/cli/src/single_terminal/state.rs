@@ -1,6 +1,6 @@
 //! The state of the single-terminal view: the shown member, the transcripts, key handling. Used by [`super`]; pure.
 //!
-//! Each member has its own [`Face`], which receives all its output. The face of the shown member is painted, with a
+//! Each member has its own [`TranscriptView`], which receives all its output. The view of the shown member is painted, with a
 //! strip of all members above its prompt. The output of the other members appears when the user switches to them.
 
 use std::collections::HashMap;

@@ -1,15 +1,18 @@
-//! `supervisor …`: shows, stops, restarts and runs the supervisor.
+//! `supervisor …`: shows, stops, restarts and runs the supervisor, and prints its log.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 use agent_team_protocol::method::{DownAnswer, Nothing, SupervisorRestart, SupervisorStatus};
 use agent_team_protocol::view::{DriverView, SupervisorView};
 use agent_team_system::daemon;
+use agent_team_system::directories::Directories;
 use serde::Serialize;
 
 use crate::args::SupervisorCommand;
 use crate::error::Failure;
+use crate::log::Log;
 use crate::output::{Output, member, receipt, text, time};
 use crate::session::{Session, no_supervisor};
 
@@ -22,6 +25,34 @@ pub(super) async fn run(output: Output, command: SupervisorCommand) -> Result<Ex
         SupervisorCommand::Stop => stop(output).await,
         SupervisorCommand::Restart => restart(output).await,
         SupervisorCommand::Run => run_in_foreground(),
+        SupervisorCommand::Logs { follow } => logs(output, follow).await,
+    }
+}
+
+/// How often a followed log is read. No notification exists for it: the supervisor may be what failed.
+const FOLLOW_INTERVAL: Duration = Duration::from_millis(200);
+
+#[derive(Serialize)]
+struct LogText<'a> {
+    text: &'a str,
+}
+
+/// Works without a running supervisor, whose log is most useful after it failed.
+async fn logs(output: Output, follow: bool) -> Result<ExitCode, Failure> {
+    let path = Directories::from_environment()?.supervisor_log();
+    let mut text = Log::rotated(&path)?.read()?;
+    let mut log = Log::new(path);
+    text.push_str(&log.read()?);
+    if !follow {
+        output.show(&LogText { text: &text }, || text::of_program(&text))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    loop {
+        if !text.is_empty() {
+            output.item(&LogText { text: &text }, || text::of_program(&text))?;
+        }
+        tokio::time::sleep(FOLLOW_INTERVAL).await;
+        text = log.read()?;
     }
 }
 

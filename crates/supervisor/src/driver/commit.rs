@@ -125,6 +125,14 @@ impl Driver {
             took_us: u64::try_from(committed.took.as_micros()).unwrap_or(u64::MAX),
             ago_ms: 0,
         };
+        let kinds = committed.entries.iter().map(|entry| kind(&entry.event));
+        tracing::debug!(
+            team = %self.identity.team,
+            revision = commit.revision.0,
+            kinds = %kinds.collect::<Vec<_>>().join(" "),
+            took_us = commit.took_us,
+            "committed"
+        );
         self.commits += 1;
         self.last_commit = Some((commit, Instant::now()));
         for entry in committed.entries {
@@ -329,4 +337,9 @@ fn storage_refusal(error: &CommitError) -> Refusal {
             Refusal::new(ErrorCode::StorageFailed, with_causes(error)).hint(NO_MORE)
         }
     }
+}
+
+/// The name of an event's variant, which is the first string of its JSON.
+fn kind(event: &str) -> &str {
+    event.split('"').nth(1).unwrap_or_default()
 }

@@ -122,6 +122,7 @@ impl Driver {
     fn launch(&mut self, member: MemberName, launch: LaunchId, token: String) {
         match self.write_launch_file(&member, &launch, token) {
             Ok(order) => {
+                tracing::debug!(%member, %launch, placement = ?order.placement, "launching");
                 self.ordered(&member, &launch);
                 self.labels.insert(member, order.label.clone());
                 self.launcher.order(Order::Start(order));

@@ -39,7 +39,7 @@ fn environment(order: &LaunchOrder) -> Vec<(OsString, OsString)> {
 
 /// The same for a process that is no launch's alone.
 pub(super) fn own_environment() -> impl Iterator<Item = (OsString, OsString)> {
-    let kept = ["PATH", "HOME", "LANG", "RUST_LOG", "RUST_BACKTRACE"];
+    let kept = ["PATH", "HOME", "LANG", "AGENT_TEAM_LOG", "RUST_BACKTRACE"];
     let given = |name: &str| Some((name.into(), std::env::var_os(name)?));
     kept.into_iter().filter_map(given)
 }

@@ -12,7 +12,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use agent_team_protocol::text::visible_label;
 use agent_team_system::daemon::is_neutral;
@@ -292,7 +292,15 @@ async fn output(client: &mut tokio::process::Command) -> (String, Result<(), Tmu
         }
         child.wait_with_output().await
     };
-    match tokio::time::timeout(LIMIT, run).await {
+    let began = Instant::now();
+    let ran = tokio::time::timeout(LIMIT, run).await;
+    let took = began.elapsed();
+    tracing::debug!(
+        ?took,
+        ok = matches!(&ran, Ok(Ok(output)) if output.status.success()),
+        "called tmux"
+    );
+    match ran {
         Ok(Ok(output)) => {
             let printed = String::from_utf8_lossy(&output.stdout).into_owned();
             let failed = || TmuxError::of(&String::from_utf8_lossy(&output.stderr));
