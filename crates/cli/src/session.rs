@@ -14,7 +14,7 @@ use agent_team_protocol::initialize::{Initialize, Initialized};
 use agent_team_protocol::launch::LAUNCH_MARKER;
 use agent_team_protocol::method::{CallerTerminal, ListTasks, Method, TaskList};
 use agent_team_protocol::notification::{Goodbye, GoodbyeReason, Notification};
-use agent_team_protocol::place::CallerIterm;
+use agent_team_protocol::placement::CallerIterm;
 use agent_team_protocol::rpc::{self, Call, TeamRef};
 use agent_team_protocol::view::TaskView;
 use agent_team_protocol::{ErrorCode, Refusal};

@@ -18,7 +18,7 @@ pub mod method;
 pub mod model;
 pub mod notification;
 pub mod permissions;
-pub mod place;
+pub mod placement;
 pub mod request;
 pub mod result;
 pub mod rpc;

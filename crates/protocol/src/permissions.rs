@@ -74,7 +74,7 @@ impl Permissions {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-pub struct Stance {
+pub struct PermissionDefaults {
     #[serde(default)]
     pub mode: Mode,
     /// No user is available to decide: calls that need a decision are denied.

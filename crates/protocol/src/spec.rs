@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::id::{MemberName, RoleName, TeamName};
-use crate::permissions::{Permissions, Stance};
+use crate::permissions::{PermissionDefaults, Permissions};
 use crate::text::visible_label;
 
 /// The desired state of a team, with every default of the team file filled in.
@@ -28,7 +28,7 @@ pub struct TeamSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub own_permissions: Vec<Permissions>,
     #[serde(default)]
-    pub stance: Stance,
+    pub stance: PermissionDefaults,
     /// The roles of `spawn ROLE`, by name; `worker` always exists.
     pub roles: Vec<RoleSpec>,
     pub members: Vec<MemberSpec>,

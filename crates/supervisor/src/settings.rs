@@ -11,7 +11,7 @@ use std::sync::Arc;
 use agent_team_core::Team;
 use agent_team_core::plan::MemberPlan;
 use agent_team_policy::{Mode, RuleBook};
-use agent_team_protocol::permissions::{Permissions, Stance};
+use agent_team_protocol::permissions::{PermissionDefaults, Permissions};
 use agent_team_protocol::spec::{
     AgentSpec, Colour, Engine, FileDigest, Hooks, KeptPath, Layout, RoleSpec, TrustedLine,
 };
@@ -33,7 +33,7 @@ pub(crate) struct TeamSettings {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) own_permissions: Vec<Permissions>,
     #[serde(default)]
-    pub(crate) stance: Stance,
+    pub(crate) stance: PermissionDefaults,
     pub(crate) roles: Vec<RoleSpec>,
     /// The scripts that hooks and lines of tasks start.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -318,7 +318,7 @@ mod tests {
                 ..Permissions::default()
             },
             own_permissions: Vec::new(),
-            stance: Stance::default(),
+            stance: PermissionDefaults::default(),
             roles: Vec::new(),
             trusted: Vec::new(),
             protected: Vec::new(),

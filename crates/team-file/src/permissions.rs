@@ -7,7 +7,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use agent_team_policy::{Effect, Rule};
-use agent_team_protocol::permissions::{Mode, Permissions, Stance};
+use agent_team_protocol::permissions::{Mode, PermissionDefaults, Permissions};
 use agent_team_protocol::request::Scope;
 use agent_team_protocol::spec::milliseconds;
 use agent_team_protocol::text::position;
@@ -114,9 +114,9 @@ pub(super) fn of_user(settings: &Path, team: Option<&TeamId>) -> (Vec<Said>, Vec
 }
 
 /// What holds where no rule decides: the word of the user's file for this team, of the one for all, of the team file.
-pub(super) fn stance(file: &Said, own: &[Said]) -> Stance {
+pub(super) fn stance(file: &Said, own: &[Said]) -> PermissionDefaults {
     let nearest = || own.iter().rev().chain([file]);
-    Stance {
+    PermissionDefaults {
         mode: nearest().find_map(|said| said.mode).unwrap_or_default(),
         unattended: false,
         default_scope: nearest()

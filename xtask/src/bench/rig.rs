@@ -15,7 +15,7 @@ use agent_team_protocol::method::{
     AddTask, CallerTerminal, Down, Nothing, SupervisorStatus, SupervisorStop, TaskAdd, TaskAnswer,
     TeamDown, TeamUp, Up,
 };
-use agent_team_protocol::permissions::{Permissions, Stance};
+use agent_team_protocol::permissions::{PermissionDefaults, Permissions};
 use agent_team_protocol::spec::{
     AgentSpec, Budget, ClaimPolicy, Engine, Hooks, Layout, Limits, MemberSpec, PlacementChoice,
     TaskSpec, TeamSpec,
@@ -282,7 +282,7 @@ pub(super) fn team(
         hooks: Hooks::default(),
         permissions: Permissions::default(),
         own_permissions: Vec::new(),
-        stance: Stance::default(),
+        stance: PermissionDefaults::default(),
         roles: Vec::new(),
         members: members.iter().map(member).collect::<Result<_>>()?,
         tasks: Vec::new(),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::id::{MemberName, Revision, TeamId};
-use crate::place::CallerIterm;
+use crate::placement::CallerIterm;
 use crate::spec::{Budget, TeamSpec};
 use crate::view::{MemberView, Placement, Receipt, TeamEntry};
 

@@ -6,7 +6,7 @@ use agent_team_core::{Call, CallKey, Origin};
 use agent_team_policy::{Action, Decision as Judgement, Ground, RuleBook, Ruling, What, Why};
 use agent_team_protocol::method::Nothing;
 use agent_team_protocol::notification::Inform;
-use agent_team_protocol::permissions::Stance;
+use agent_team_protocol::permissions::PermissionDefaults;
 use agent_team_protocol::request::{
     AskRequest, DecideRequest, Decided, Decision, ListRequests, Permission, ProposePlan,
     RequestListAnswer, RequestView, Scope,
@@ -348,7 +348,7 @@ impl Driver {
     ) -> Judgement {
         let (mut book, stance) = match self.settings.rules() {
             Ok(Some(rules)) => (rules.book.clone(), rules.settings.stance),
-            Ok(None) => (RuleBook::new(), Stance::default()),
+            Ok(None) => (RuleBook::new(), PermissionDefaults::default()),
             Err(_) => {
                 return Judgement::denied(call, "the settings of the team cannot be read");
             }

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use agent_team_protocol::method::CallerTerminal;
-use agent_team_protocol::place::PlaceReport;
+use agent_team_protocol::placement::PlacementReport;
 use agent_team_protocol::spec::PlacementChoice;
 use agent_team_protocol::text::visible_label;
 use agent_team_protocol::{ErrorCode, Refusal};
@@ -176,8 +176,8 @@ async fn drawn_by_iterm(
 pub(crate) async fn reports(
     terminal: &CallerTerminal,
     directories: &Directories,
-) -> Vec<PlaceReport> {
-    let report = |name: &str, ok, detail: String, hint: Option<&str>| PlaceReport {
+) -> Vec<PlacementReport> {
+    let report = |name: &str, ok, detail: String, hint: Option<&str>| PlacementReport {
         name: name.to_owned(),
         ok,
         detail,

@@ -4,7 +4,7 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use agent_team_protocol::place::PlaceReport;
+use agent_team_protocol::placement::PlacementReport;
 use agent_team_system::daemon;
 
 use super::Check;
@@ -19,8 +19,8 @@ pub(super) fn checks() -> Vec<Check> {
     }
 }
 
-fn check(report: PlaceReport) -> Check {
-    let PlaceReport {
+fn check(report: PlacementReport) -> Check {
+    let PlacementReport {
         name,
         ok,
         detail,
@@ -34,7 +34,7 @@ fn check(report: PlaceReport) -> Check {
     }
 }
 
-fn probe() -> Result<Vec<PlaceReport>, String> {
+fn probe() -> Result<Vec<PlacementReport>, String> {
     let program = daemon::sibling_binary(supervisor::BINARY).map_err(|error| error.to_string())?;
     let failed = |error: &dyn std::fmt::Display| {
         format!(

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use agent_team_protocol::method::CallerTerminal;
-use agent_team_protocol::place::CallerIterm;
+use agent_team_protocol::placement::CallerIterm;
 
 use super::app::App;
 use super::connection::{Cookie, ItermError};

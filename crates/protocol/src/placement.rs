@@ -39,7 +39,7 @@ impl std::fmt::Debug for CallerIterm {
 /// that
 /// probes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PlaceReport {
+pub struct PlacementReport {
     /// A value of `--panes`.
     pub name: String,
     /// `None`: not available here, which is not an error.
