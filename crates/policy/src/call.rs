@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::place::{Place, Places};
+use super::path::{CallPath, CallPaths};
 use super::shell::{self, Line, Target};
 
 /// Maximum number of paths of a call that are resolved. Deny and ask rules still match the others as written.
@@ -24,13 +24,13 @@ pub struct Call {
     /// The arguments that the tool will receive.
     pub arguments: Value,
     /// The working directory.
-    pub directory: Place,
+    pub directory: CallPath,
     /// Whether a sandbox confines the programs that the call starts.
     pub confined: bool,
     /// Changes to the member's environment.
     pub environment: BTreeMap<String, String>,
     /// The resolved paths of [`Action::paths`]. An allow rule never matches a path that is missing here.
-    pub places: Places,
+    pub places: CallPaths,
 }
 
 /// What a call does.
@@ -103,16 +103,16 @@ impl Call {
     }
 
     /// The place of a path that was resolved and that no symbolic link redirects.
-    pub(crate) fn known(&self, given: &str) -> Option<&Place> {
+    pub(crate) fn known(&self, given: &str) -> Option<&CallPath> {
         let place = self.places.find(given)?;
-        (place.path == Place::lexical(&self.directory.path, given)).then_some(place)
+        (place.path == CallPath::lexical(&self.directory.path, given)).then_some(place)
     }
 
     /// The place of a path: resolved, or derived from its text.
-    pub(crate) fn place(&self, given: &str) -> Place {
+    pub(crate) fn place(&self, given: &str) -> CallPath {
         self.known(given).cloned().unwrap_or_else(|| {
-            let path = Place::lexical(&self.directory.path, given);
-            Place {
+            let path = CallPath::lexical(&self.directory.path, given);
+            CallPath {
                 given: given.to_owned(),
                 resolved: path.clone(),
                 path,

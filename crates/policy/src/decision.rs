@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use agent_team_protocol::text::{is_deceptive, visible_line};
 
-use super::book::{Effect, Source};
 use super::call::Call;
 use super::domain::ascii_host;
 use super::mode::Mode;
+use super::rule_book::{Effect, Source};
 use super::shell::Line;
 
 /// From the most to the least permissive; of several, the last one in this order counts.

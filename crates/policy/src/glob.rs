@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use globset::{GlobBuilder, GlobMatcher};
 
-use super::place::{Ground, Place};
+use super::path::{CallPath, RuleContext};
 use super::rule::{Fault, Reach};
 
 #[derive(Debug, Clone)]
@@ -100,18 +100,18 @@ impl PathPattern {
     }
 
     /// An allow rule must match both the path as written and the resolved path; a deny or ask rule either of them.
-    pub(crate) fn fits(&self, place: &Place, ground: &Ground, reach: Reach) -> bool {
-        let fits = |path: &PathBuf| self.fits_path(path, ground, reach);
+    pub(crate) fn fits(&self, place: &CallPath, context: &RuleContext, reach: Reach) -> bool {
+        let fits = |path: &PathBuf| self.fits_path(path, context, reach);
         match reach {
             Reach::Narrow => fits(&place.path) && fits(&place.resolved),
             Reach::Wide => fits(&place.path) || fits(&place.resolved),
         }
     }
 
-    pub(crate) fn fits_path(&self, path: &Path, ground: &Ground, reach: Reach) -> bool {
+    pub(crate) fn fits_path(&self, path: &Path, context: &RuleContext, reach: Reach) -> bool {
         let base = match self.base {
-            Base::Project => &ground.project,
-            Base::Home => match &ground.home {
+            Base::Project => &context.project,
+            Base::Home => match &context.home {
                 Some(home) => home,
                 None => return false,
             },

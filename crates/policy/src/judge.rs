@@ -6,22 +6,22 @@
 
 mod line;
 
-use super::book::{Effect, Entry, RuleBook};
 use super::call::{Action, Call};
 use super::decision::{Decision, Part, Ruling, Runnable, What, Why};
 use super::digest::Digest;
 use super::domain;
 use super::mode::Mode;
-use super::place::Ground;
+use super::path::RuleContext;
 use super::rule::{Reach, Rule};
+use super::rule_book::{Effect, Entry, RuleBook};
 
 impl RuleBook {
     /// Evaluates a call of a member in this mode.
-    pub fn judge(&self, call: &Call, ground: &Ground, mode: Mode) -> Decision {
+    pub fn judge(&self, call: &Call, context: &RuleContext, mode: Mode) -> Decision {
         let judge = Judge {
             book: self,
             call,
-            ground,
+            context,
             mode,
         };
         judge.decide()
@@ -31,7 +31,7 @@ impl RuleBook {
 struct Judge<'a> {
     book: &'a RuleBook,
     call: &'a Call,
-    ground: &'a Ground,
+    context: &'a RuleContext,
     mode: Mode,
 }
 
@@ -126,14 +126,14 @@ impl Judge<'_> {
         let known = self.call.known(path).is_some();
         let find = |effect, reach| {
             self.book
-                .find(effect, |rule| rule.fits_read(&place, self.ground, reach))
+                .find(effect, |rule| rule.fits_read(&place, self.context, reach))
         };
         let mut findings = Findings::new(Changes::Nothing);
         findings.deny = find(Effect::Deny, Reach::Wide).map(why);
         findings.ask = find(Effect::Ask, Reach::Wide).map(why);
         if known {
             let inside = place
-                .is_inside(self.ground)
+                .is_inside(self.context)
                 .then_some(Why::BuiltIn("reading in the project is always allowed"));
             findings.allow = find(Effect::Allow, Reach::Narrow).map(why).or(inside);
         }
@@ -145,9 +145,9 @@ impl Judge<'_> {
         let known = self.call.known(path).is_some();
         let find = |effect, reach| {
             self.book
-                .find(effect, |rule| rule.fits_edit(&place, self.ground, reach))
+                .find(effect, |rule| rule.fits_edit(&place, self.context, reach))
         };
-        let inside = known && place.is_inside(self.ground);
+        let inside = known && place.is_inside(self.context);
         let mut findings = Findings::new(if inside {
             Changes::Project
         } else {
@@ -155,7 +155,7 @@ impl Judge<'_> {
         });
         findings.deny = find(Effect::Deny, Reach::Wide).map(why);
         findings.ask = find(Effect::Ask, Reach::Wide).map(why);
-        findings.protected = place.is_protected(self.ground);
+        findings.protected = place.is_protected(self.context);
         if known {
             findings.allow = find(Effect::Allow, Reach::Narrow).map(why);
         }

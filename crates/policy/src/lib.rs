@@ -13,7 +13,6 @@
 //! - the evaluation order and the effect of each mode: [`judge`]; the actions of each tool: [`call`]
 //! - what a decision is bound to: [`digest`]; the rules offered to the user beside "once": [`offer`]
 
-mod book;
 mod call;
 mod decision;
 mod digest;
@@ -22,19 +21,20 @@ mod glob;
 mod judge;
 mod mode;
 mod offer;
-mod place;
+mod path;
 mod program;
 pub mod protected;
 mod rule;
+mod rule_book;
 pub mod shell;
 mod words;
 
-pub use book::{Effect, RuleBook, Source};
 pub use call::{Action, Call};
 pub use decision::{Decision, Part, Ruling, Runnable, What, Why};
 pub use digest::{Digest, canonical};
 pub use domain::ascii_host;
 pub use mode::Mode;
 pub use offer::{Offer, offers};
-pub use place::{Ground, Place, Places};
+pub use path::{CallPath, CallPaths, RuleContext};
 pub use rule::{Rule, RuleError};
+pub use rule_book::{Effect, RuleBook, Source};

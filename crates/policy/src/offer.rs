@@ -4,13 +4,13 @@
 
 use std::path::Path;
 
-use super::book::{Effect, RuleBook, Source};
 use super::call::{Action, Call};
 use super::decision::{Ruling, quoted};
 use super::domain::host_of;
 use super::mode::Mode;
-use super::place::{Ground, Place};
+use super::path::{CallPath, RuleContext};
 use super::program;
+use super::rule_book::{Effect, RuleBook, Source};
 use super::shell::{self, Command};
 
 /// One alternative. The first one is always the exact request.
@@ -23,7 +23,7 @@ pub struct Offer {
 }
 
 /// From the narrowest to the widest.
-pub fn offers(call: &Call, ground: &Ground) -> Vec<Offer> {
+pub fn offers(call: &Call, context: &RuleContext) -> Vec<Offer> {
     let mut offers = vec![Offer {
         rules: Vec::new(),
         covers: "exactly this request, again".to_owned(),
@@ -33,8 +33,8 @@ pub fn offers(call: &Call, ground: &Ground) -> Vec<Offer> {
     }
     match call.action() {
         Action::Run(line) => offers.extend(commands(&line)),
-        Action::Edit(path) => offers.extend(files("Edit", "changing", &call.place(&path), ground)),
-        Action::Read(path) => offers.extend(files("Read", "reading", &call.place(&path), ground)),
+        Action::Edit(path) => offers.extend(files("Edit", "changing", &call.place(&path), context)),
+        Action::Read(path) => offers.extend(files("Read", "reading", &call.place(&path), context)),
         Action::Fetch(address) => offers.extend(host_of(&address).map(|host| Offer {
             rules: vec![format!("WebFetch(domain:{host})")],
             covers: format!("every address of {host}"),
@@ -49,17 +49,17 @@ pub fn offers(call: &Call, ground: &Ground) -> Vec<Offer> {
         }),
         Action::Own | Action::Unknown => {}
     }
-    offers.retain(|offer| offer.rules.is_empty() || covers(&offer.rules, call, ground));
+    offers.retain(|offer| offer.rules.is_empty() || covers(&offer.rules, call, context));
     offers
 }
 
 /// Whether the call would be allowed with these rules alone.
-fn covers(rules: &[String], call: &Call, ground: &Ground) -> bool {
+fn covers(rules: &[String], call: &Call, context: &RuleContext) -> bool {
     let mut book = RuleBook::new();
     rules
         .iter()
         .all(|rule| book.add(Effect::Allow, rule, Source::BuiltIn).is_ok())
-        && book.judge(call, ground, Mode::Default).ruling == Ruling::Allow
+        && book.judge(call, context, Mode::Default).ruling == Ruling::Allow
 }
 
 /// Two offers: each command exactly, and each by its prefix.
@@ -118,12 +118,12 @@ fn prefix(argv: &[String]) -> Option<&[String]> {
 }
 
 /// Two offers: the file, and its directory.
-fn files(tool: &str, doing: &str, place: &Place, ground: &Ground) -> Vec<Offer> {
-    if place.is_protected(ground) || place.path != place.resolved {
+fn files(tool: &str, doing: &str, place: &CallPath, context: &RuleContext) -> Vec<Offer> {
+    if place.is_protected(context) || place.path != place.resolved {
         return Vec::new();
     }
     let from = |path: &Path| -> Option<String> {
-        let text = match path.strip_prefix(&ground.project) {
+        let text = match path.strip_prefix(&context.project) {
             Ok(relative) => format!("./{}", relative.to_str()?),
             Err(_) => format!("/{}", path.to_str()?),
         };
@@ -139,9 +139,9 @@ fn files(tool: &str, doing: &str, place: &Place, ground: &Ground) -> Vec<Offer> 
     }
     let directory = place.path.parent().filter(|directory| {
         // A rule for the whole project, a home directory or the root is too wide to offer.
-        *directory != ground.project
-            && !ground.project.starts_with(directory)
-            && ground
+        *directory != context.project
+            && !context.project.starts_with(directory)
+            && context
                 .home
                 .as_deref()
                 .is_none_or(|home| !home.starts_with(directory))

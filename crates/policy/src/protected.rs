@@ -1,6 +1,6 @@
 //! The only list of protected paths: files and directories that other programs later run or obey, as the user.
 //!
-//! The edit tools ask before they change one of them, in every mode ([`crate::Place`]); the worker passes the same list
+//! The edit tools ask before they change one of them, in every mode ([`crate::CallPath`]); the worker passes the same list
 //! to the sandbox of commands; the README prints it, and a test compares.
 //!
 //! A name belongs in the list if it takes effect when the user opens the project, enters it in a shell, commits,

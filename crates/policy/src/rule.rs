@@ -16,7 +16,7 @@ use std::fmt;
 use self::command::CommandPattern;
 use super::domain::DomainPattern;
 use super::glob::PathPattern;
-use super::place::{Ground, Place};
+use super::path::{CallPath, RuleContext};
 
 /// One rule. It prints as it was written.
 #[derive(Debug, Clone)]
@@ -135,25 +135,25 @@ impl Rule {
             .is_none_or(|command| command.is_in_text(text))
     }
 
-    pub(crate) fn fits_read(&self, place: &Place, ground: &Ground, reach: Reach) -> bool {
+    pub(crate) fn fits_read(&self, place: &CallPath, context: &RuleContext, reach: Reach) -> bool {
         let Pattern::Read(path) = &self.pattern else {
             return false;
         };
         path.as_ref()
-            .is_none_or(|path| path.fits(place, ground, reach))
+            .is_none_or(|path| path.fits(place, context, reach))
     }
 
     /// For deny and ask rules: whether it matches this file in a program's arguments.
-    pub(crate) fn names_read(&self, place: &Place, ground: &Ground) -> bool {
-        matches!(&self.pattern, Pattern::Read(Some(path)) if path.fits(place, ground, Reach::Wide))
+    pub(crate) fn names_read(&self, place: &CallPath, context: &RuleContext) -> bool {
+        matches!(&self.pattern, Pattern::Read(Some(path)) if path.fits(place, context, Reach::Wide))
     }
 
-    pub(crate) fn fits_edit(&self, place: &Place, ground: &Ground, reach: Reach) -> bool {
+    pub(crate) fn fits_edit(&self, place: &CallPath, context: &RuleContext, reach: Reach) -> bool {
         let Pattern::Edit(path) = &self.pattern else {
             return false;
         };
         path.as_ref()
-            .is_none_or(|path| path.fits(place, ground, reach))
+            .is_none_or(|path| path.fits(place, context, reach))
     }
 
     /// Only deny and ask rules match a URL whose host is unknown.

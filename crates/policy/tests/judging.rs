@@ -1,22 +1,22 @@
 //! The order of judgement, modes, digests and offers, as properties.
 
-#[path = "corpus/ground.rs"]
-mod ground;
+#[path = "corpus/context.rs"]
+mod context;
 
 use agent_team_policy::{
-    Call, Digest, Effect, Mode, Place, Rule, RuleBook, Ruling, Source, canonical, offers, shell,
+    Call, CallPath, Digest, Effect, Mode, Rule, RuleBook, Ruling, Source, canonical, offers, shell,
 };
 use proptest::prelude::*;
 use serde_json::json;
 
-use self::ground::{book, call, ground, place};
+use self::context::{book, call, context, place};
 
 fn bash(line: &str) -> Call {
     call("bash", json!({ "command": line }))
 }
 
 fn ruling(rules: &[(Effect, &str)], call: &Call, mode: Mode) -> Ruling {
-    book(rules).judge(call, &ground(), mode).ruling
+    book(rules).judge(call, &context(), mode).ruling
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn an_exact_grant_holds_for_this_call_alone_and_against_no_denial() {
         (Effect::Deny, "Bash(curl:*)"),
     ]);
     book.grant(Digest::of(&complex), Source::Grant(4));
-    let decide = |call: &Call, mode| book.judge(call, &ground(), mode);
+    let decide = |call: &Call, mode| book.judge(call, &context(), mode);
     let decision = decide(&complex, Mode::Default);
     assert_eq!(decision.ruling, Ruling::Allow);
     // It was seen as a text, and is handed to bash as that text.
@@ -118,7 +118,7 @@ fn an_exact_grant_holds_for_this_call_alone_and_against_no_denial() {
     let denied = bash("curl $X");
     book.grant(Digest::of(&denied), Source::Grant(5));
     assert_eq!(
-        book.judge(&denied, &ground(), Mode::Default).ruling,
+        book.judge(&denied, &context(), Mode::Default).ruling,
         Ruling::Deny
     );
 }
@@ -128,32 +128,32 @@ fn what_no_sandbox_would_hold_is_not_covered_by_a_rule() {
     let book = book(&[(Effect::Allow, "Bash(make:*)"), (Effect::Allow, "Read")]);
     let mut make = bash("make");
     assert_eq!(
-        book.judge(&make, &ground(), Mode::Default).ruling,
+        book.judge(&make, &context(), Mode::Default).ruling,
         Ruling::Allow
     );
     make.confined = false;
-    let decision = book.judge(&make, &ground(), Mode::Default);
+    let decision = book.judge(&make, &context(), Mode::Default);
     assert_eq!(decision.ruling, Ruling::Ask);
     assert!(decision.to_string().contains("no sandbox"), "{decision}");
     assert_eq!(
-        book.judge(&make, &ground(), Mode::Bypass).ruling,
+        book.judge(&make, &context(), Mode::Bypass).ruling,
         Ruling::Allow
     );
     for tool in ["git_status", "git_diff"] {
         let mut git = call(tool, json!({}));
         for mode in [Mode::Default, Mode::Plan] {
-            assert_eq!(book.judge(&git, &ground(), mode).ruling, Ruling::Allow);
+            assert_eq!(book.judge(&git, &context(), mode).ruling, Ruling::Allow);
         }
         git.confined = false;
         let modes = [(Mode::Default, Ruling::Ask), (Mode::Plan, Ruling::Deny)];
         for (mode, ruling) in modes {
-            assert_eq!(book.judge(&git, &ground(), mode).ruling, ruling);
+            assert_eq!(book.judge(&git, &context(), mode).ruling, ruling);
         }
     }
     let mut read = call("read", json!({ "path": "a" }));
     read.confined = false;
     assert_eq!(
-        book.judge(&read, &ground(), Mode::Default).ruling,
+        book.judge(&read, &context(), Mode::Default).ruling,
         Ruling::Allow
     );
 }
@@ -171,7 +171,7 @@ fn a_changed_environment_is_not_covered_by_a_rule() {
 #[test]
 fn a_line_that_begins_outside_of_the_project_is_asked_about() {
     let mut make = bash("make");
-    make.directory = Place {
+    make.directory = CallPath {
         given: ".".into(),
         path: "/p".into(),
         resolved: "/elsewhere".into(),
@@ -233,7 +233,7 @@ fn offers_go_from_the_request_to_what_it_begins_with() {
         ("make > log", &[]),
         ("make &", &[]),
     ] {
-        let offered: Vec<String> = offers(&bash(line), &ground())
+        let offered: Vec<String> = offers(&bash(line), &context())
             .into_iter()
             .flat_map(|offer| offer.rules)
             .collect();
@@ -262,7 +262,7 @@ fn offers_go_from_the_request_to_what_it_begins_with() {
         ("fetch", json!({"url": "https://x@y.org/a"}), &[]),
         ("mcp__a__b", json!({}), &["mcp__a__b"]),
     ] {
-        let offered: Vec<String> = offers(&call(tool, arguments.clone()), &ground())
+        let offered: Vec<String> = offers(&call(tool, arguments.clone()), &context())
             .into_iter()
             .flat_map(|offer| offer.rules)
             .collect();
@@ -312,7 +312,7 @@ proptest! {
             let _useless = book.add(Effect::Allow, rule, Source::UserSettings);
         }
         for mode in [Mode::Plan, Mode::DontAsk, Mode::Default, Mode::AcceptEdits] {
-            let decision = book.judge(&bash(&line), &ground(), mode);
+            let decision = book.judge(&bash(&line), &context(), mode);
             if shell::read(line.as_bytes()).is_err() {
                 prop_assert_ne!(decision.ruling, Ruling::Allow);
             }
@@ -327,14 +327,14 @@ proptest! {
             let _useless = book.add(Effect::Allow, rule, Source::UserSettings);
         }
         let more = bash(&format!("{line}{join} whoami"));
-        prop_assert_ne!(book.judge(&more, &ground(), Mode::Default).ruling, Ruling::Allow);
+        prop_assert_ne!(book.judge(&more, &context(), Mode::Default).ruling, Ruling::Allow);
     }
 
     #[test]
     fn a_denial_survives_every_other_rule(line in line(), deny in rule(), others in prop::collection::vec((rule(), prop::sample::select(vec![Effect::Allow, Effect::Ask])), 0..6)) {
         let mut book = RuleBook::new();
         let added = book.add(Effect::Deny, &deny, Source::TeamFile);
-        if added.is_err() || book.judge(&bash(&line), &ground(), Mode::Bypass).ruling != Ruling::Deny {
+        if added.is_err() || book.judge(&bash(&line), &context(), Mode::Bypass).ruling != Ruling::Deny {
             return Ok(());
         }
         for (rule, effect) in &others {
@@ -342,7 +342,7 @@ proptest! {
         }
         book.grant(Digest::of(&bash(&line)), Source::Grant(1));
         for mode in Mode::ALL {
-            prop_assert_eq!(book.judge(&bash(&line), &ground(), mode).ruling, Ruling::Deny);
+            prop_assert_eq!(book.judge(&bash(&line), &context(), mode).ruling, Ruling::Deny);
         }
     }
 
@@ -355,9 +355,9 @@ proptest! {
         }
         deny.add(Effect::Deny, &rule, Source::TeamFile).expect("what may be allowed may be forbidden");
         let call = bash(&line);
-        let without = RuleBook::new().judge(&call, &ground(), Mode::Default).ruling;
-        if without == Ruling::Ask && allow.judge(&call, &ground(), Mode::Default).ruling == Ruling::Allow {
-            prop_assert_eq!(deny.judge(&call, &ground(), Mode::Bypass).ruling, Ruling::Deny);
+        let without = RuleBook::new().judge(&call, &context(), Mode::Default).ruling;
+        if without == Ruling::Ask && allow.judge(&call, &context(), Mode::Default).ruling == Ruling::Allow {
+            prop_assert_eq!(deny.judge(&call, &context(), Mode::Bypass).ruling, Ruling::Deny);
         }
     }
 
@@ -367,14 +367,14 @@ proptest! {
         for (rule, effect) in &rules {
             let _useless = book.add(*effect, rule, Source::UserSettings);
         }
-        let allows = Mode::ALL.map(|mode| book.judge(&bash(&line), &ground(), mode).ruling == Ruling::Allow);
+        let allows = Mode::ALL.map(|mode| book.judge(&bash(&line), &context(), mode).ruling == Ruling::Allow);
         prop_assert!(allows.is_sorted(), "{:?} {:?}", line, allows);
     }
 
     #[test]
     fn what_is_offered_covers_what_was_asked(line in line()) {
         let call = bash(&line);
-        for offer in offers(&call, &ground()) {
+        for offer in offers(&call, &context()) {
             let mut book = RuleBook::new();
             if offer.rules.is_empty() {
                 book.grant(Digest::of(&call), Source::Grant(1));
@@ -383,7 +383,7 @@ proptest! {
                 prop_assert!(Rule::parse(rule, Effect::Allow).is_ok(), "{}", rule);
                 book.add(Effect::Allow, rule, Source::Grant(1)).expect("it was parsed");
             }
-            let decision = book.judge(&call, &ground(), Mode::Default);
+            let decision = book.judge(&call, &context(), Mode::Default);
             prop_assert_eq!(decision.ruling, Ruling::Allow, "{} does not cover {:?}", offer.rules.join(" "), line);
         }
     }
@@ -402,8 +402,8 @@ proptest! {
 
 #[test]
 fn a_change_of_a_trusted_script_is_asked_about() {
-    let mut ground = ground();
-    ground.scripts = vec![ground.project.join("tools/check.sh")];
+    let mut context = context();
+    context.scripts = vec![context.project.join("tools/check.sh")];
     let rules = [(Effect::Allow, "Edit"), (Effect::Allow, "Bash(touch:*)")];
     let (book, mode) = (book(&rules), Mode::AcceptEdits);
     for (path, ruling) in [
@@ -411,8 +411,8 @@ fn a_change_of_a_trusted_script_is_asked_about() {
         ("tools/x.sh", Ruling::Allow),
     ] {
         let edit = call("edit", json!({ "path": path }));
-        assert_eq!(book.judge(&edit, &ground, mode).ruling, ruling, "{path}");
+        assert_eq!(book.judge(&edit, &context, mode).ruling, ruling, "{path}");
         let touch = bash(&format!("touch {path}"));
-        assert_eq!(book.judge(&touch, &ground, mode).ruling, ruling, "{path}");
+        assert_eq!(book.judge(&touch, &context, mode).ruling, ruling, "{path}");
     }
 }

@@ -4,18 +4,18 @@ use std::fs;
 use std::path::Path;
 
 use agent_team_policy::protected::{GIT, GIT_DIRECTORY, GIT_WORKTREE, HOME, PROJECT};
-use agent_team_policy::{Action, Call, Ground, Mode, Place, Places, RuleBook, Ruling};
+use agent_team_policy::{Action, Call, CallPath, CallPaths, Mode, RuleBook, RuleContext, Ruling};
 use serde_json::json;
 
 fn edited(path: &str) -> Ruling {
-    let ground = Ground {
+    let context = RuleContext {
         project: "/p".into(),
         home: None,
         scripts: Vec::new(),
     };
     let place = |given: &str| {
-        let path = Place::lexical(Path::new("/p"), given);
-        Place {
+        let path = CallPath::lexical(Path::new("/p"), given);
+        CallPath {
             given: given.to_owned(),
             resolved: path.clone(),
             path,
@@ -29,10 +29,10 @@ fn edited(path: &str) -> Ruling {
         directory: place("."),
         confined: true,
         environment: Default::default(),
-        places: Places(paths.iter().map(|path| place(path)).collect()),
+        places: CallPaths(paths.iter().map(|path| place(path)).collect()),
     };
     let book = RuleBook::new();
-    book.judge(&call, &ground, Mode::AcceptEdits).ruling
+    book.judge(&call, &context, Mode::AcceptEdits).ruling
 }
 
 #[test]

@@ -3,20 +3,20 @@
 use std::path::{Path, PathBuf};
 
 use agent_team_policy::{
-    Call, Effect, Ground, Mode, Place, Places, Rule, RuleBook, Ruling, Source,
+    Call, CallPath, CallPaths, Effect, Mode, Rule, RuleBook, RuleContext, Ruling, Source,
 };
 use serde_json::json;
 
-fn ground() -> Ground {
-    Ground {
+fn context() -> RuleContext {
+    RuleContext {
         project: PathBuf::from("/p"),
         home: Some(PathBuf::from("/h/u")),
         scripts: Vec::new(),
     }
 }
 
-fn call(tool: &str, arguments: serde_json::Value, places: Vec<Place>) -> Call {
-    let project = Place {
+fn call(tool: &str, arguments: serde_json::Value, places: Vec<CallPath>) -> Call {
+    let project = CallPath {
         given: ".".to_owned(),
         path: PathBuf::from("/p"),
         resolved: PathBuf::from("/p"),
@@ -27,14 +27,14 @@ fn call(tool: &str, arguments: serde_json::Value, places: Vec<Place>) -> Call {
         directory: project,
         confined: true,
         environment: Default::default(),
-        places: Places(places),
+        places: CallPaths(places),
     }
 }
 
 /// A call about a path that leads where another does.
 fn file(tool: &str, path: &str, resolved: Option<&str>) -> Call {
-    let lexical = Place::lexical(Path::new("/p"), path);
-    let place = Place {
+    let lexical = CallPath::lexical(Path::new("/p"), path);
+    let place = CallPath {
         given: path.to_owned(),
         resolved: resolved.map_or_else(|| lexical.clone(), PathBuf::from),
         path: lexical,
@@ -48,7 +48,7 @@ fn ruling(rules: &[(Effect, &str)], call: &Call, mode: Mode) -> Ruling {
         book.add(*effect, rule, Source::UserSettings)
             .unwrap_or_else(|error| panic!("{error}"));
     }
-    book.judge(call, &ground(), mode).ruling
+    book.judge(call, &context(), mode).ruling
 }
 
 #[test]
@@ -323,7 +323,7 @@ fn hosts_are_compared_in_their_ascii_form() {
     // The second letter is Cyrillic.
     let decision = book.judge(
         &fetch("https://g\u{456}thub.com/"),
-        &ground(),
+        &context(),
         Mode::Default,
     );
     assert_eq!(decision.ruling, Ruling::Ask);

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use agent_team_core::request::{self, Grant, Request, RequestState};
 use agent_team_policy::shell::{Join, Target};
 use agent_team_policy::{
-    Call, Decision, Digest, Effect, Ground, Mode, Offer, Place, Places, Rule, RuleBook, RuleError,
-    Ruling, Runnable, Source,
+    Call, CallPath, CallPaths, Decision, Digest, Effect, Mode, Offer, Rule, RuleBook, RuleContext,
+    RuleError, Ruling, Runnable, Source,
 };
 use agent_team_protocol::method::TEXT_MAX;
 use agent_team_protocol::permissions::{self, Permissions};
@@ -27,8 +27,8 @@ const NEWS: usize = 240;
 
 /// What rules about files start from. The home is the user's, whose process this is.
 /// `scripts`: those that the user trusted.
-pub(crate) fn ground(project: &Path, scripts: Vec<PathBuf>) -> Ground {
-    Ground {
+pub(crate) fn ground(project: &Path, scripts: Vec<PathBuf>) -> RuleContext {
+    RuleContext {
         project: project.to_owned(),
         scripts,
         home: std::env::home_dir().and_then(|home| home.canonicalize().ok()),
@@ -39,7 +39,7 @@ pub(crate) fn ground(project: &Path, scripts: Vec<PathBuf>) -> Ground {
 pub(crate) fn call(ask: &AskRequest) -> Result<Call, Refusal> {
     let arguments = serde_json::from_str(ask.arguments.get())
         .map_err(|error| Refusal::new(ErrorCode::InvalidParams, error.to_string()))?;
-    let places = ask.places.iter().map(|place| Place {
+    let places = ask.places.iter().map(|place| CallPath {
         given: place.given.clone(),
         path: place.path.clone(),
         resolved: place.resolved.clone(),
@@ -47,14 +47,14 @@ pub(crate) fn call(ask: &AskRequest) -> Result<Call, Refusal> {
     Ok(Call {
         tool: ask.tool.clone(),
         arguments,
-        directory: Place {
+        directory: CallPath {
             given: ".".to_owned(),
             path: ask.directory.clone(),
             resolved: ask.directory.clone(),
         },
         confined: ask.confined,
         environment: Default::default(),
-        places: Places(places.collect()),
+        places: CallPaths(places.collect()),
     })
 }
 
@@ -190,7 +190,7 @@ pub(crate) fn tell(spec: &mut TeamSpec) -> Result<(), Refusal> {
     let mut book = RuleBook::new();
     add_all(&mut book, &spec.permissions, &spec.own_permissions)
         .map_err(|error| Refusal::new(ErrorCode::Invalid, error.to_string()))?;
-    let here = Place {
+    let here = CallPath {
         given: ".".to_owned(),
         path: spec.project.clone(),
         resolved: spec.project.clone(),
@@ -201,7 +201,7 @@ pub(crate) fn tell(spec: &mut TeamSpec) -> Result<(), Refusal> {
         directory: here,
         confined: false,
         environment: Default::default(),
-        places: Places::default(),
+        places: CallPaths::default(),
     };
     let ground = ground(&spec.project, Vec::new());
     let judgement = book.judge(&search, &ground, mode(spec.stance.mode));

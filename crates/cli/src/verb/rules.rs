@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use agent_team_policy::{Action, Place};
+use agent_team_policy::{Action, CallPath};
 use agent_team_protocol::method::{Nothing, RuleCheck, RuleForget, RuleList, RuleRevoke, TeamShow};
 use agent_team_protocol::request::{AskRequest, OneRequest, PlaceSpec, Scope};
 use agent_team_protocol::rule::{CheckRules, ForgetRule, JudgementView, RuleView, RulingView};
@@ -109,7 +109,7 @@ async fn call(line: &str, directory: &Path) -> AskRequest {
         confined: sandbox.is_ok(),
         places: places
             .filter_map(|given| {
-                let path = Place::lexical(directory, &given);
+                let path = CallPath::lexical(directory, &given);
                 let resolved = path::resolve(&path).ok()?;
                 Some(PlaceSpec {
                     given,

@@ -1,10 +1,10 @@
 //! Evaluates a bash line: each command, each redirection, each path. Called by the judge.
 
 use super::{Changes, Findings, Judge, Part, Runnable, What, Why, why};
-use crate::book::{Effect, Entry};
 use crate::call::{join, moves, paths_in};
 use crate::program::{self, Form};
 use crate::rule::{Reach, Rule, Standing};
+use crate::rule_book::{Effect, Entry};
 use crate::shell::{self, Command, Line, Target};
 use crate::words;
 
@@ -23,7 +23,7 @@ impl Judge<'_> {
             return (vec![self.complex(text, why)], None);
         };
         let mut parts = Vec::new();
-        if !self.call.directory.is_inside(self.ground) {
+        if !self.call.directory.is_inside(self.context) {
             let mut findings = Findings::new(Changes::Anything);
             findings.complex = Some("a directory outside the project");
             parts.push(self.settle(What::Text(text.to_owned()), findings));
@@ -76,7 +76,7 @@ impl Judge<'_> {
         findings.ask = find(Effect::Ask);
         findings.protected = words
             .iter()
-            .any(|word| self.call.place(word).is_protected(self.ground));
+            .any(|word| self.call.place(word).is_protected(self.context));
         findings.complex = Some(reason);
         self.settle(What::Text(text.to_owned()), findings)
     }
@@ -87,7 +87,7 @@ impl Judge<'_> {
         let standing = Standing::default();
         findings.deny = self.forbids(Effect::Deny, command, to, standing);
         findings.ask = self.forbids(Effect::Ask, command, to, standing);
-        if known.is_some_and(|place| place.is_inside(self.ground)) {
+        if known.is_some_and(|place| place.is_inside(self.context)) {
             findings.allow = Some(Why::BuiltIn("it stays in the project"));
         }
         self.settle(What::Command(command.argv.clone()), findings)
@@ -108,7 +108,7 @@ impl Judge<'_> {
         findings.protected = program::writes(argv)
             && self
                 .paths(argv, to)
-                .any(|path| self.call.place(&path).is_protected(self.ground));
+                .any(|path| self.call.place(&path).is_protected(self.context));
         findings.allow = self
             .book
             .find(Effect::Allow, |rule| rule.allows_command(argv, standing))
@@ -167,8 +167,8 @@ impl Judge<'_> {
             .collect();
         let fits = |rule: &Rule| {
             places.iter().any(|place| {
-                rule.names_read(place, self.ground)
-                    || (writes && rule.fits_edit(place, self.ground, Reach::Wide))
+                rule.names_read(place, self.context)
+                    || (writes && rule.fits_edit(place, self.context, Reach::Wide))
             })
         };
         self.book.find(effect, fits)

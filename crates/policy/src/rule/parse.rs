@@ -2,10 +2,10 @@
 
 use super::command::CommandPattern;
 use super::{Fault, Pattern, Rule, RuleError};
-use crate::book::Effect;
 use crate::domain::DomainPattern;
 use crate::glob::PathPattern;
 use crate::program;
+use crate::rule_book::Effect;
 use crate::shell;
 
 /// Tool names of other products, with their counterparts.

@@ -3,8 +3,8 @@
 use agent_team_policy::{Call, Decision, Effect, Mode, RuleBook};
 use serde_json::json;
 
-pub(crate) use crate::ground::book;
-use crate::ground::{self, ground};
+pub(crate) use crate::context::book;
+use crate::context::{self, context};
 
 /// A file, as it was when the tests were built.
 pub(crate) struct File {
@@ -150,9 +150,9 @@ pub(crate) fn call(tool: &str, argument: &str) -> Call {
         "fetch" => "url",
         _ => "path",
     };
-    ground::call(tool, json!({ name: argument }))
+    context::call(tool, json!({ name: argument }))
 }
 
 pub(crate) fn judged(book: &RuleBook, mode: Mode, call: &Call) -> Decision {
-    book.judge(call, &ground(), mode)
+    book.judge(call, &context(), mode)
 }

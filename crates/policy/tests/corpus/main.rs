@@ -1,8 +1,8 @@
 //! The corpus of permission decisions, and the fuzz targets that start from it.
 
 mod cases;
+mod context;
 mod fuzz;
-mod ground;
 
 use agent_team_policy::{Effect, Rule};
 

@@ -2,9 +2,9 @@
 //! agents' command lines is in here; a line is added for each new one.
 
 mod complex;
+#[path = "../corpus/context.rs"]
+mod context;
 mod denied;
-#[path = "../corpus/ground.rs"]
-mod ground;
 mod literal;
 
 use std::path::Path;
@@ -12,7 +12,7 @@ use std::path::Path;
 use agent_team_policy::{Effect, Mode, Ruling};
 use serde_json::json;
 
-use self::ground::{book, call, ground};
+use self::context::{book, call, context};
 
 const ALLOW: &[&str] = &[
     "Bash(cargo test:*)",
@@ -68,7 +68,7 @@ fn judged(line: &str, mode: Mode) -> agent_team_policy::Decision {
         .iter()
         .flat_map(|(effect, rules)| rules.iter().map(|rule| (*effect, *rule)));
     let call = call("bash", json!({ "command": line }));
-    book(&rules.collect::<Vec<_>>()).judge(&call, &ground(), mode)
+    book(&rules.collect::<Vec<_>>()).judge(&call, &context(), mode)
 }
 
 #[track_caller]

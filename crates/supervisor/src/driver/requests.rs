@@ -3,7 +3,7 @@
 use agent_team_core::input::{self, Decree, TaskLine};
 use agent_team_core::request::{self, Grant, RequestState};
 use agent_team_core::{Call, CallKey, Origin};
-use agent_team_policy::{Action, Decision as Judgement, Ground, RuleBook, Ruling, What, Why};
+use agent_team_policy::{Action, Decision as Judgement, RuleBook, RuleContext, Ruling, What, Why};
 use agent_team_protocol::method::Nothing;
 use agent_team_protocol::notification::Inform;
 use agent_team_protocol::permissions::PermissionDefaults;
@@ -273,7 +273,7 @@ impl Driver {
     }
 
     /// What rules start from.
-    fn ground(&self) -> Ground {
+    fn ground(&self) -> RuleContext {
         let protected = self.settings.team().map(|team| team.protected.iter());
         let protected = protected.into_iter().flatten();
         let paths = protected.map(|protected| protected.path.clone()).collect();

@@ -9,7 +9,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use agent_team_policy::Place;
+use agent_team_policy::CallPath;
 use agent_team_protocol::spec::KeptPath;
 
 /// Bytes of one configuration file, and files that include one another: git stops there, too.
@@ -101,9 +101,9 @@ impl Found<'_> {
 
     fn resolve(&self, from: &Path, value: &str) -> Option<PathBuf> {
         match value.strip_prefix("~/") {
-            Some(rest) => Some(Place::lexical(self.home?, rest)),
+            Some(rest) => Some(CallPath::lexical(self.home?, rest)),
             None if value.is_empty() || value.starts_with(['~', '%']) => None,
-            None => Some(Place::lexical(from, value)),
+            None => Some(CallPath::lexical(from, value)),
         }
     }
 

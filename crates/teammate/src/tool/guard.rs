@@ -5,14 +5,14 @@
 
 use std::path::{Path, PathBuf};
 
-use agent_team_policy::{Effect, Ground, Place, RuleBook, Source};
+use agent_team_policy::{CallPath, Effect, RuleBook, RuleContext, Source};
 use agent_team_system::path::resolve;
 
 /// Nothing is held back by an empty one.
 #[derive(Debug, Clone, Default)]
 pub struct Guard {
     book: RuleBook,
-    ground: Option<Ground>,
+    ground: Option<RuleContext>,
     /// What the rules name before their first wildcard.
     named: Vec<PathBuf>,
 }
@@ -28,7 +28,7 @@ impl Guard {
             }
         }
         let named = rules.iter().map(|rule| named(rule, &project)).collect();
-        let ground = (!rules.is_empty()).then_some(Ground {
+        let ground = (!rules.is_empty()).then_some(RuleContext {
             project,
             home,
             scripts: Vec::new(),
@@ -51,7 +51,7 @@ impl Guard {
 
     /// A path of a call, from its directory on.
     pub(super) fn covers_given(&self, directory: &Path, given: &str) -> bool {
-        let path = Place::lexical(directory, given);
+        let path = CallPath::lexical(directory, given);
         let resolved = resolve(&path).unwrap_or_else(|_| path.clone());
         self.holds_back(path, resolved)
     }
@@ -65,7 +65,7 @@ impl Guard {
         let Some(ground) = &self.ground else {
             return false;
         };
-        let place = Place {
+        let place = CallPath {
             given: String::new(),
             path,
             resolved,

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use agent_team_policy::{Action, Place};
+use agent_team_policy::{Action, CallPath};
 use agent_team_protocol::method::{
     RequestAsk, RequestBegin, RequestEnd, RequestWait, RequestWithdraw,
 };
@@ -201,7 +201,7 @@ async fn places(given: Vec<String>, bench: &Bench) -> Result<Vec<PlaceSpec>, Too
 
 /// What cannot be followed to its end is left out, and so allowed by nothing.
 fn look_up(cwd: &Path, given: String) -> Option<PlaceSpec> {
-    let path = Place::lexical(cwd, &given);
+    let path = CallPath::lexical(cwd, &given);
     let resolved = resolve(&path).ok()?;
     Some(PlaceSpec {
         given,

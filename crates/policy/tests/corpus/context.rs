@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use agent_team_policy::{Action, Call, Effect, Ground, Place, Places, RuleBook, Source};
+use agent_team_policy::{Action, Call, CallPath, CallPaths, Effect, RuleBook, RuleContext, Source};
 use serde_json::Value;
 
-pub(crate) fn ground() -> Ground {
-    Ground {
+pub(crate) fn context() -> RuleContext {
+    RuleContext {
         project: PathBuf::from("/p"),
         home: Some(PathBuf::from("/h/u")),
         scripts: Vec::new(),
@@ -14,14 +14,14 @@ pub(crate) fn ground() -> Ground {
 }
 
 /// In the project `link` leads to `/etc` and `dotenv` to `.env`.
-pub(crate) fn place(given: &str) -> Place {
-    let path = Place::lexical(Path::new("/p"), given);
+pub(crate) fn place(given: &str) -> CallPath {
+    let path = CallPath::lexical(Path::new("/p"), given);
     let resolved = match path.strip_prefix("/p/link") {
         Ok(rest) => Path::new("/etc").join(rest),
         Err(_) if path == Path::new("/p/dotenv") => PathBuf::from("/p/.env"),
         Err(_) => path.clone(),
     };
-    Place {
+    CallPath {
         given: given.to_owned(),
         path,
         resolved,
@@ -37,7 +37,7 @@ pub(crate) fn call(tool: &str, arguments: Value) -> Call {
         directory: place("."),
         confined: true,
         environment: Default::default(),
-        places: Places(paths.iter().map(|path| place(path)).collect()),
+        places: CallPaths(paths.iter().map(|path| place(path)).collect()),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::digest::Digest;
-use super::place::{Ground, Place};
+use super::path::{CallPath, RuleContext};
 use super::rule::{Reach, Rule, RuleError};
 
 /// The effect of a rule. Effects are evaluated in this order, regardless of the rules' sources.
@@ -84,9 +84,9 @@ impl RuleBook {
     }
 
     /// Whether some rule denies or asks about reading this file.
-    pub fn holds_back_reading(&self, place: &Place, ground: &Ground) -> bool {
+    pub fn holds_back_reading(&self, place: &CallPath, context: &RuleContext) -> bool {
         self.entries.iter().any(|entry| {
-            entry.effect != Effect::Allow && entry.rule.fits_read(place, ground, Reach::Wide)
+            entry.effect != Effect::Allow && entry.rule.fits_read(place, context, Reach::Wide)
         })
     }
 

@@ -8,7 +8,7 @@ use super::protected::is_protected_name;
 
 /// The base directories of relative and `~` rules. Both canonical.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ground {
+pub struct RuleContext {
     pub project: PathBuf,
     /// `None`: rules that begin with `~` never match.
     pub home: Option<PathBuf>,
@@ -20,16 +20,16 @@ pub struct Ground {
 
 /// A path of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct CallPath {
     /// As written in the call.
     pub given: String,
-    /// Absolute, without `.` and `..`, derived from the text only: see [`Place::lexical`].
+    /// Absolute, without `.` and `..`, derived from the text only: see [`CallPath::lexical`].
     pub path: PathBuf,
     /// With the symbolic links of the existing part resolved; the rest is appended.
     pub resolved: PathBuf,
 }
 
-impl Place {
+impl CallPath {
     /// The path of a text relative to a directory, assuming no symbolic links.
     pub fn lexical(directory: &Path, given: &str) -> PathBuf {
         let mut normal = PathBuf::new();
@@ -48,18 +48,18 @@ impl Place {
     }
 
     /// Whether both the path and the resolved path are inside the project.
-    pub(crate) fn is_inside(&self, ground: &Ground) -> bool {
-        self.path.starts_with(&ground.project) && self.resolved.starts_with(&ground.project)
+    pub(crate) fn is_inside(&self, context: &RuleContext) -> bool {
+        self.path.starts_with(&context.project) && self.resolved.starts_with(&context.project)
     }
 
     /// Whether the path or the resolved path has a protected component, or is at or below one of
-    /// [`Ground::scripts`].
-    pub(crate) fn is_protected(&self, ground: &Ground) -> bool {
+    /// [`RuleContext::scripts`].
+    pub(crate) fn is_protected(&self, context: &RuleContext) -> bool {
         let has_name = |path: &PathBuf| {
             path.components()
                 .any(|part| is_protected_name(part.as_os_str()))
         };
-        let leads = |path: &PathBuf| ground.scripts.iter().any(|kept| path.starts_with(kept));
+        let leads = |path: &PathBuf| context.scripts.iter().any(|kept| path.starts_with(kept));
         [&self.path, &self.resolved]
             .into_iter()
             .any(|path| leads(path) || has_name(path))
@@ -68,10 +68,10 @@ impl Place {
 
 /// The places of a call's paths, by the path as written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Places(pub Vec<Place>);
+pub struct CallPaths(pub Vec<CallPath>);
 
-impl Places {
-    pub(crate) fn find(&self, given: &str) -> Option<&Place> {
+impl CallPaths {
+    pub(crate) fn find(&self, given: &str) -> Option<&CallPath> {
         self.0.iter().find(|place| place.given == given)
     }
 }
