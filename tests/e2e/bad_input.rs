@@ -116,7 +116,7 @@ async fn what_a_member_cannot_think_with_is_told_with_its_place() {
     let tool = format!("{thinks}tools = [\"raed\"]\n");
     let variable = format!("{thinks}prompt = \"Use {{{{lang}}}}\"\n");
     refused(&[
-        (&model, &["team.toml:4", "model", "members that think"]),
+        (&model, &["team.toml:4", "model", "applies only to agents"]),
         (&tool, &["team.toml:3", "raed", "read"]),
         (&variable, &["team.toml:3", "lang", "--var lang="]),
     ])
@@ -128,8 +128,8 @@ async fn what_is_not_carried_out_yet_says_so() {
     let engine = "[[member]]\nname = \"ada\"\nengine = \"acp\"\n";
     let command = format!("{MEMBER}command = \"aider\"\n");
     refused(&[
-        (engine, &["team.toml:3", "acp", "not carried out"]),
-        (&command, &["team.toml:4", "command", "not carried out"]),
+        (engine, &["team.toml:3", "acp", "not supported"]),
+        (&command, &["team.toml:4", "command", "not supported"]),
     ])
     .await;
     let rig = headless(&["ada"], "");

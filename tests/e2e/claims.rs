@@ -224,7 +224,7 @@ async fn planned_verbs_and_engines_are_refused_by_name() {
         rig.run(["up", "--dry-run"])
             .await
             .expect(2)
-            .says("is not carried out by this build yet");
+            .says("is not supported in this version");
     }
     let typo = rig.refused(2, ["serv"]).await;
     assert_eq!(typo["code"], "invalid");

@@ -100,10 +100,8 @@ impl Thinking {
         if let Some(At { value: key, at }) = self.said {
             source.fault_with_hint(
                 at,
-                format!(
-                    "`{key}` is for members that think, and `engine = \"command\"` runs commands"
-                ),
-                "write engine = \"native\", or leave `engine` out",
+                format!("`{key}` applies only to agents, but `engine = \"command\"` runs commands"),
+                "set engine = \"native\", or remove `engine`",
             );
         }
     }
@@ -165,8 +163,8 @@ pub(super) fn model(source: &Source<'_>, found: At<&str>, project: &Path) -> Opt
         if !path.is_file() {
             source.fault_with_hint(
                 found.at,
-                format!("`model`: there is no recording {}", path.display()),
-                "a relative one starts at the project directory",
+                format!("`model`: recording {} does not exist", path.display()),
+                "relative paths start at the project directory",
             );
             return None;
         }
@@ -210,7 +208,7 @@ pub(super) fn report_unknown(source: &Source<'_>, from: usize, name: &str) {
     source.fault_with_hint(
         source.find(from, &["{{", name]).unwrap_or(from),
         format!("there is no value for `{{{{{name}}}}}`"),
-        format!("give one with --var {name}=VALUE"),
+        format!("pass --var {name}=VALUE"),
     );
 }
 

@@ -80,17 +80,17 @@ pub(super) fn check(source: &Source<'_>, members: &[Member]) {
                 source.fault_with_hint(
                     at,
                     format!(
-                        "`env`: {name} has a say in where your keys go, and is not the team file's"
+                        "`env`: {name} can redirect your API keys, so a team file cannot set it"
                     ),
-                    "set it in your own environment, or base_url below [providers.<name>]",
+                    "set it in your own environment, or set base_url under [providers.<name>]",
                 );
             } else if chooses_programs(name) && told.insert(at) {
                 source.fault_with_hint(
                     at,
                     format!(
-                        "`env`: {name} changes which programs run, and cannot be set for agents here"
+                        "`env`: {name} changes which programs run, so a team file cannot set it for agents"
                     ),
-                    format!("give it yourself: agent-team up --env {name}=VALUE"),
+                    format!("set it yourself: agent-team up --env {name}=VALUE"),
                 );
             }
         }

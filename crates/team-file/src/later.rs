@@ -29,5 +29,5 @@ pub(super) fn is_value(key: &str, value: &str) -> bool {
 
 /// What a person is told about it.
 pub(super) fn sentence(what: &str) -> String {
-    format!("`{what}` is not carried out by this build yet")
+    format!("`{what}` is not supported in this version")
 }

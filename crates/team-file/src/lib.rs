@@ -96,9 +96,9 @@ fn colours() -> [(&'static str, Colour); Colour::PALETTE.len()] {
 pub enum LoadTeamError {
     #[error("there is no file {0}")]
     Missing(String),
-    #[error("{0} cannot be read")]
+    #[error("cannot read {0}")]
     Unreadable(String, #[source] ReadTextError),
-    #[error("{file}: what the project directory is cannot be told")]
+    #[error("cannot determine the project directory of {file}")]
     Project {
         file: String,
         #[source]
@@ -150,7 +150,7 @@ pub fn of_text(text: &str, project: &Path, reading: Reading<'_>) -> Result<TeamS
 /// The team of a project without a team file: a lead, and so many workers. The project is the repository around `here`,
 /// or `here` itself.
 pub fn of_workers(workers: u32, reading: Reading<'_>) -> Result<Loaded, LoadTeamError> {
-    let shown = "the team of a lead and workers";
+    let shown = "generated team file";
     let here = reading.here.canonicalize();
     let here = here.map_err(|source| LoadTeamError::Project {
         file: shown.to_owned(),
@@ -454,10 +454,10 @@ fn appoint(
                 source.fault_with_hint(
                     at,
                     format!(
-                        "with `mode = \"{}\"` the lead thinks, and this engine runs commands",
+                        "with `mode = \"{}\"` the lead must be an agent, but this engine runs commands",
                         mode.word()
                     ),
-                    "write engine = \"native\", or mode = \"manual\"",
+                    "set engine = \"native\", or mode = \"manual\"",
                 );
             }
         },
@@ -557,7 +557,7 @@ fn check_members(source: &Source<'_>, members: &[Member], limits: Limits) {
             let line = source.line(*at);
             source.fault(
                 member.at,
-                format!("{name:?} is already the name of the member in line {line}"),
+                format!("name {name:?} is already used by the member in line {line}"),
             );
         } else {
             first.insert(name, member.at);
@@ -569,8 +569,8 @@ fn check_members(source: &Source<'_>, members: &[Member], limits: Limits) {
         let count = teammates.len();
         source.fault_with_hint(
             over.at,
-            format!("the team has {count} teammates, and `limits.teammates` is {most}"),
-            format!("write teammates = {count} under [limits]"),
+            format!("the team has {count} teammates, but `limits.teammates` is {most}"),
+            format!("set teammates = {count} under [limits]"),
         );
     }
 }

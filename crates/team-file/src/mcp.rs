@@ -35,7 +35,7 @@ fn server(source: &Source<'_>, name: At<&str>, mut table: Table<'_>) -> Option<M
         source.fault(
             name.at,
             format!(
-                "{:?} cannot be an MCP server's name: 1 to {NAME_MAX} letters, digits, - and single _",
+                "{:?} is not a valid MCP server name: use 1 to {NAME_MAX} letters, digits, - and single _",
                 name.value
             ),
         );
@@ -53,7 +53,7 @@ fn server(source: &Source<'_>, name: At<&str>, mut table: Table<'_>) -> Option<M
             return None;
         }
         (Some(command), None) if !headers.is_empty() => {
-            source.fault(command.at, "`headers` goes with `url`, not with `command`");
+            source.fault(command.at, "`headers` requires `url`, not `command`");
             return None;
         }
         (Some(command), None) => McpTransport::Program {
@@ -67,7 +67,7 @@ fn server(source: &Source<'_>, name: At<&str>, mut table: Table<'_>) -> Option<M
         },
         (None, Some(url)) => {
             if args.is_some() || !env.is_empty() {
-                source.fault(url.at, "`args` and `env` go with `command`, not with `url`");
+                source.fault(url.at, "`args` and `env` require `command`, not `url`");
             }
             if !["http://", "https://"]
                 .iter()
@@ -81,14 +81,14 @@ fn server(source: &Source<'_>, name: At<&str>, mut table: Table<'_>) -> Option<M
             }
         }
         (Some(_), Some(url)) => {
-            source.fault(url.at, "a server has `command` or `url`, not both");
+            source.fault(url.at, "set `command` or `url`, not both");
             return None;
         }
         (None, None) => {
             source.fault_with_hint(
                 at,
-                format!("the MCP server {:?} has neither `command` nor `url`", name.value),
-                "write command = \"program\" for one that is started, url = \"https://…\" for one that is there",
+                format!("MCP server {:?} has neither `command` nor `url`", name.value),
+                "set command = \"program\" to start a server, or url = \"https://…\" to connect to one",
             );
             return None;
         }
@@ -104,11 +104,11 @@ fn server(source: &Source<'_>, name: At<&str>, mut table: Table<'_>) -> Option<M
 fn check_header(name: &str, value: &str) -> Result<(), String> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
     if name.is_empty() || !name.chars().all(is_plain) || value.contains(char::is_control) {
-        return Err(format!("{name:?} with this value cannot be a header"));
+        return Err(format!("header {name:?} has an invalid name or value"));
     }
     if PROOFS.iter().any(|proof| name.eq_ignore_ascii_case(proof)) && !value.contains('$') {
         return Err(format!(
-            "`{name}` must not stand in the file as it is: write $NAME in its place, and give the value with --secret NAME"
+            "`{name}` must not contain the secret itself: write $NAME in its place and pass the value with --secret NAME"
         ));
     }
     Ok(())

@@ -356,7 +356,7 @@ fn name(source: &Source<'_>, found: At<&str>, lead: bool) -> Option<MemberName> 
         source.fault_with_hint(
             found.at,
             format!("{:?} is a reserved name", found.value),
-            "`user`, `system`, `all` and `lead` always address something else",
+            "choose a name other than `user`, `system`, `all` and `lead`",
         );
     }
     Some(name)
@@ -377,8 +377,8 @@ fn directory(source: &Source<'_>, found: At<&str>, project: &Path) -> PathBuf {
         Err(error) => {
             source.fault_with_hint(
                 found.at,
-                format!("`cwd`: {} cannot be used: {error}", path.display()),
-                "a relative one starts at the project directory",
+                format!("`cwd`: cannot use {}: {error}", path.display()),
+                "relative paths start at the project directory",
             );
             project.to_owned()
         }

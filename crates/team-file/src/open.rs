@@ -13,9 +13,9 @@ pub(super) const FILE_MAX: u64 = 1 << 20;
 /// Why a file is no text that we read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadTextError {
-    #[error("it is not a regular file")]
+    #[error("not a regular file")]
     NotAFile,
-    #[error("it is larger than 1 MiB")]
+    #[error("larger than 1 MiB")]
     TooLarge,
     #[error("line {line}, column {column} is not valid UTF-8")]
     NotText { line: usize, column: usize },

@@ -57,7 +57,7 @@ pub enum Key {
 pub enum KeyError {
     #[error("there is no setting {key:?}")]
     Unknown { key: String, hint: String },
-    #[error("{key} cannot be {value:?}: {why}")]
+    #[error("cannot set {key} to {value:?}: {why}")]
     Value {
         key: Key,
         value: String,
@@ -68,11 +68,11 @@ pub enum KeyError {
 /// Why the layer cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum OwnError {
-    #[error("{} cannot be read", .0.display())]
+    #[error("cannot read {}", .0.display())]
     Read(PathBuf, #[source] ReadTextError),
     #[error("{}", .0)]
     Fault(Fault),
-    #[error("{} cannot be written", .0.display())]
+    #[error("cannot write {}", .0.display())]
     Write(PathBuf, #[source] std::io::Error),
 }
 
@@ -105,7 +105,9 @@ impl Item {
         let value = value.trim();
         match self {
             Self::Model => match value.parse::<ModelName>() {
-                Ok(ModelName::Replay(_)) => Err("a recording stands in the team file".to_owned()),
+                Ok(ModelName::Replay(_)) => {
+                    Err("a recording can be set only in the team file".to_owned())
+                }
                 Ok(name) => Ok(name.to_string()),
                 Err(error) => Err(error.to_string()),
             },
@@ -115,15 +117,15 @@ impl Item {
             },
             Self::MaxSteps => match value.parse::<u32>() {
                 Ok(steps @ 1..) => Ok(steps.to_string()),
-                Ok(0) | Err(_) => Err("it is a whole number from 1 on".to_owned()),
+                Ok(0) | Err(_) => Err("must be a whole number of at least 1".to_owned()),
             },
             Self::Tokens => match value.replace('_', "").parse::<u64>() {
                 Ok(tokens @ 1..) => Ok(tokens.to_string()),
-                Ok(0) | Err(_) => Err("it is a whole number from 1 on".to_owned()),
+                Ok(0) | Err(_) => Err("must be a whole number of at least 1".to_owned()),
             },
             Self::Usd | Self::Minutes => match value.trim_start_matches('$').parse::<f64>() {
                 Ok(number) if number.is_finite() && number > 0.0 => Ok(number.to_string()),
-                Ok(_) | Err(_) => Err("it is a number above 0".to_owned()),
+                Ok(_) | Err(_) => Err("must be a number above 0".to_owned()),
             },
         }
     }
@@ -197,13 +199,13 @@ impl FromStr for Key {
             return match item(&key)? {
                 Item::Model => Ok(Self::RoleModel(name)),
                 Item::Role | Item::MaxSteps | Item::Tokens | Item::Usd | Item::Minutes => {
-                    Err(unknown("of a role only the model can be set".to_owned()))
+                    Err(unknown("only the model of a role can be set".to_owned()))
                 }
             };
         }
         if let Some((name, key)) = text.strip_prefix("providers.").and_then(named) {
             if key != "base_url" {
-                return Err(unknown("of a provider only base_url can be set".to_owned()));
+                return Err(unknown("only base_url of a provider can be set".to_owned()));
             }
             let names = PROVIDERS.each_ref().map(|provider| provider.name);
             let provider = ProviderName::named(&name);
@@ -290,7 +292,7 @@ impl Own {
                 Ok(()) | Err(_) => Ok(()),
             };
         }
-        let mut text = format!("# Yours, for {whose}: written by agent-team config set.\n");
+        let mut text = format!("# Your settings for {whose}, written by agent-team config set.\n");
         for (key, value) in &self.values {
             let value = match key.is_text() {
                 true => toml::Value::String(value.clone()).to_string(),

@@ -65,7 +65,7 @@ pub(super) fn read(source: &Source<'_>, table: Option<Table<'_>>) -> Said {
 fn is_rule(source: &Source<'_>, rule: At<&str>, list: &str, effect: Effect) -> bool {
     match Rule::parse(rule.value, effect) {
         Ok(parsed) if parsed.is_about_plans() && list != "approve" => {
-            let text = "somebody approves every plan: `Plan` stands in `approve`, for the lead";
+            let text = "`Plan` is valid only in `approve`: a plan is always approved by the user or by the lead";
             source.fault(rule.at, text);
             false
         }
@@ -183,7 +183,7 @@ fn change(file: &Path, change: impl FnOnce(&mut Vec<String>)) -> Result<(), OwnE
     let mut permissions = whole.remove("permissions");
     let permissions = permissions.get_or_insert_with(|| toml::Value::Table(toml::Table::new()));
     let Some(table) = permissions.as_table_mut() else {
-        return Err(fault(0, "`permissions` is no table"));
+        return Err(fault(0, "`permissions` must be a table"));
     };
     let allowed = table.get("allow").and_then(toml::Value::as_array);
     let mut rules: Vec<String> = allowed
@@ -201,6 +201,8 @@ fn change(file: &Path, change: impl FnOnce(&mut Vec<String>)) -> Result<(), OwnE
     whole.insert("permissions".to_owned(), permissions.clone());
     write_own(
         file,
-        &format!("# Yours, for this project's team: see agent-team rules list.\n{whole}"),
+        &format!(
+            "# Your rules for this project's team; to list them, run agent-team rules list.\n{whole}"
+        ),
     )
 }

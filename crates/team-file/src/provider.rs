@@ -25,7 +25,7 @@ pub(super) fn read(
         let base_url = table.string("base_url").and_then(|found| {
             let checked = check_base_url(found.value);
             checked
-                .map_err(|why| source.fault(found.at, format!("`base_url`: {why}")))
+                .map_err(|why| source.fault(found.at, format!("`base_url` {why}")))
                 .ok()
         });
         let headers = table.string_map("headers", check_header);
@@ -57,7 +57,7 @@ pub(super) fn check_base_url(text: &str) -> Result<String, String> {
     let text = text.trim();
     let never = |c: char| c.is_whitespace() || c.is_control();
     if text.is_empty() || text.contains(never) {
-        return Err("it is a URL, such as https://gateway.example/v1".to_owned());
+        return Err("must be a URL, such as https://gateway.example/v1".to_owned());
     }
     Ok(text.to_owned())
 }
@@ -66,13 +66,13 @@ pub(super) fn check_base_url(text: &str) -> Result<String, String> {
 fn check_header(name: &str, value: &str) -> Result<(), String> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
     if name.is_empty() || !name.chars().all(is_name) {
-        return Err(format!("{name:?} cannot be a header"));
+        return Err(format!("{name:?} is not a valid header name"));
     }
     if OF_THE_REQUEST.contains(&name.to_lowercase().as_str()) {
-        return Err(format!("{name} is not a header to be set"));
+        return Err(format!("cannot set header {name}: the HTTP client sets it"));
     }
     if value.chars().any(char::is_control) {
-        return Err(format!("the value of {name} holds a control character"));
+        return Err(format!("the value of {name} contains a control character"));
     }
     Ok(())
 }

@@ -56,8 +56,8 @@ pub(super) fn read(source: &Source<'_>, table: Option<Table<'_>>) -> Option<Sear
     if !is_there {
         source.fault_with_hint(
             at,
-            "`[search]` does not say what is spoken",
-            "write api = \"searxng\", \"brave\", \"provider\" or \"none\"",
+            "`[search]` needs `api`",
+            "set api = \"searxng\", \"brave\", \"provider\" or \"none\"",
         );
     }
     if let Some(url) = url {
@@ -65,7 +65,7 @@ pub(super) fn read(source: &Source<'_>, table: Option<Table<'_>>) -> Option<Sear
     }
     let needless = |found: Option<At<&str>>, name: &str| {
         if let Some(found) = found {
-            source.fault(found.at, format!("`{name}` means nothing with this `api`"));
+            source.fault(found.at, format!("`{name}` has no effect with this `api`"));
         }
     };
     match api?.value {
@@ -82,8 +82,8 @@ pub(super) fn read(source: &Source<'_>, table: Option<Table<'_>>) -> Option<Sear
             if url.is_none() {
                 source.fault_with_hint(
                     at,
-                    "SearXNG is on nobody's own machine: `url` is missing",
-                    "write url = \"http://127.0.0.1:8888\"",
+                    "`url` is missing: SearXNG has no default server",
+                    "set url = \"http://127.0.0.1:8888\"",
                 );
             }
             let url = url?.value.to_owned();
@@ -96,10 +96,8 @@ pub(super) fn read(source: &Source<'_>, table: Option<Table<'_>>) -> Option<Sear
                 // It may be the key itself, which is shown nowhere.
                 source.fault_with_hint(
                     key.at,
-                    "`key` is the name of a variable, not a key",
-                    format!(
-                        "write key = {BRAVE_KEY:?}, and give the key with --secret {BRAVE_KEY}"
-                    ),
+                    "`key` must be the name of an environment variable, not the key itself",
+                    format!("set key = {BRAVE_KEY:?} and pass the key with --secret {BRAVE_KEY}"),
                 );
             }
             Some(Search::Brave {
@@ -126,7 +124,7 @@ fn check_url(source: &Source<'_>, url: At<&str>) {
         Some(rest) => {
             let host = rest.split('/').next().unwrap_or("");
             if host.contains('@') {
-                source.fault(url.at, "`url` must not hold a name or a password");
+                source.fault(url.at, "`url` must not contain a user name or password");
             }
         }
     }

@@ -10,7 +10,7 @@ use super::role::Roles;
 use super::source::{Fault, Source};
 
 /// What stands in for a model that nobody names, and for steps that nobody counts.
-const FIRST_MODEL: &str = "the first provider whose key or server is found";
+const FIRST_MODEL: &str = "the first provider with a key or a server";
 const STEPS: (&str, &str) = ("100", "built in");
 
 /// Every setting: of the team, of each role, of each member. A role without a model is listed with no value.
@@ -131,7 +131,7 @@ pub(super) fn in_vain(members: &[Member], roles: &Roles, own: &Own) -> Vec<Fault
                 unknown.then(|| format!("there is no role {role}"))
             }
             Some(member) => (member.spec.engine == Engine::Command)
-                .then(|| format!("{name} runs commands, and asks no model")),
+                .then(|| format!("{name} runs commands and uses no model")),
         },
     };
     let keys = own.keys().filter_map(|key| Some((key, why(key)?)));
@@ -139,8 +139,8 @@ pub(super) fn in_vain(members: &[Member], roles: &Roles, own: &Own) -> Vec<Fault
         file: own.place(),
         line: 1,
         column: 1,
-        message: format!("{key} is set in vain: {why}"),
-        hint: Some(format!("agent-team config reset {key} takes it away")),
+        message: format!("{key} has no effect: {why}"),
+        hint: Some(format!("run agent-team config reset {key} to remove it")),
     })
     .collect()
 }

@@ -58,8 +58,8 @@ pub(super) fn read(
             if let Some(at) = at {
                 source.fault_with_hint(
                     at,
-                    format!("`{key}` is for `mode = \"coordinator\"`"),
-                    "write mode = \"coordinator\", or leave it out",
+                    format!("`{key}` requires `mode = \"coordinator\"`"),
+                    "set mode = \"coordinator\", or remove the key",
                 );
             }
         }
@@ -80,7 +80,7 @@ fn template(source: &Source<'_>, found: At<&str>, reader: Reader<'_>) -> String 
         if !PLACEHOLDERS.contains(&word) {
             source.fault_with_hint(
                 source.find(found.at, &["{", word]).unwrap_or(found.at),
-                format!("`coordinator_prompt`: there is nothing to put in place of {{{word}}}"),
+                format!("`coordinator_prompt`: unknown placeholder {{{word}}}"),
                 suggest(word, &PLACEHOLDERS),
             );
         }
@@ -102,7 +102,7 @@ pub(super) fn check(source: &Source<'_>, mode: Option<At<Mode>>, members: &[Memb
     if !members.iter().any(works) {
         source.fault_with_hint(
             at,
-            format!("`mode = \"{word}\"` needs members that think besides the lead"),
+            format!("`mode = \"{word}\"` needs at least one agent besides the lead"),
             "add [[member]] with name = \"ada\" and engine = \"native\"",
         );
     }
@@ -110,8 +110,8 @@ pub(super) fn check(source: &Source<'_>, mode: Option<At<Mode>>, members: &[Memb
     if let Some(At { value: key, at }) = lead.and_then(|lead| lead.tools_at) {
         source.fault_with_hint(
             at,
-            format!("`{key}` says nothing here: with `mode = \"{word}\"` the lead has no tools"),
-            "leave it out",
+            format!("`{key}` has no effect: with `mode = \"{word}\"` the lead has no tools"),
+            "remove the key",
         );
     }
 }

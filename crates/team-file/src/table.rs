@@ -154,7 +154,7 @@ impl<'a> Table<'a> {
                 None => {
                     let found = type_of(item.get_ref());
                     self.source
-                        .fault(at, format!("`{key}` must hold strings, not {found}"));
+                        .fault(at, format!("`{key}` must contain strings, not {found}"));
                 }
             }
         }
@@ -221,7 +221,7 @@ impl<'a> Table<'a> {
         let known: Vec<_> = words.iter().map(|(word, _)| *word).collect();
         self.source.fault_with_hint(
             found.at,
-            format!("{:?} is not a value of `{key}`", found.value),
+            format!("{:?} is not a valid value of `{key}`", found.value),
             suggest(found.value, &known),
         );
         None
@@ -380,8 +380,8 @@ fn type_of(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "a string",
         DeValue::Integer(_) => "a whole number",
-        DeValue::Float(_) => "a fraction",
-        DeValue::Boolean(_) => "true or false",
+        DeValue::Float(_) => "a decimal number",
+        DeValue::Boolean(_) => "a boolean",
         DeValue::Datetime(_) => "a date",
         DeValue::Array(_) => "a list",
         DeValue::Table(_) => "a table",
@@ -399,6 +399,6 @@ pub(super) fn suggest(text: &str, known: &[&str]) -> String {
         .min();
     match nearest {
         Some((_, word)) => format!("did you mean `{word}`?"),
-        None => format!("known here: {}", known.join(", ")),
+        None => format!("expected one of: {}", known.join(", ")),
     }
 }

@@ -36,10 +36,10 @@ pub(super) fn read(
             source.fault_with_hint(
                 draft.at,
                 format!(
-                    "{key:?} is already the key of the task in line {}",
+                    "key {key:?} is already used by the task in line {}",
                     source.line(drafts[*first].at)
                 ),
-                "give one of them a `key` of its own",
+                "give one of them a different `key`",
             );
         } else {
             by_key.insert(key, index);
@@ -68,7 +68,7 @@ fn draft<'a>(
         source.fault(
             key.at,
             format!(
-                "{:?} cannot be a key: it is empty or looks like a task's id",
+                "{:?} is not a valid key: it is empty or looks like a task ID",
                 key.value
             ),
         );
@@ -192,7 +192,7 @@ fn report_cycles(source: &Source<'_>, drafts: &[Draft<'_>], mut after: Vec<Vec<A
                 names.join(" waits for "),
                 drafts[first].spec.key
             ),
-            "take one of them out of an `after`",
+            "remove one of them from an `after` list",
         );
     }
 }

@@ -259,11 +259,11 @@ fn every_fault_is_told_with_its_place_and_what_to_do() {
         ),
         (
             "[hooks]\nqqqqqqqqq = \"x\"",
-            "team.toml:2:1: unknown key `qqqqqqqqq` | known here: task_completed, teammate_idle",
+            "team.toml:2:1: unknown key `qqqqqqqqq` | expected one of: task_completed, teammate_idle",
         ),
         (
             "[roles.x]\nclaim = \"ready\"",
-            "team.toml:2:1: unknown key `claim` | known here: description, engine, colour, model, prompt, max_steps, tools, deny_tools, plan, network, may_spawn, coordinate",
+            "team.toml:2:1: unknown key `claim` | expected one of: description, engine, colour, model, prompt, max_steps, tools, deny_tools, plan, network, may_spawn, coordinate",
         ),
         // Wrong types.
         (
@@ -276,7 +276,7 @@ fn every_fault_is_told_with_its_place_and_what_to_do() {
         ),
         (
             "[limits]\nteammates = 1.5",
-            "team.toml:2:13: `teammates` must be a whole number, not a fraction",
+            "team.toml:2:13: `teammates` must be a whole number, not a decimal number",
         ),
         (
             "[limits]\nstarting = 0",
@@ -284,7 +284,7 @@ fn every_fault_is_told_with_its_place_and_what_to_do() {
         ),
         (
             "panes = true",
-            "team.toml:1:9: `panes` must be a table, written [panes], not true or false",
+            "team.toml:1:9: `panes` must be a table, written [panes], not a boolean",
         ),
         (
             "[roles]\nx = 1",
@@ -301,11 +301,11 @@ fn every_fault_is_told_with_its_place_and_what_to_do() {
         // The modes that go by rounds.
         (
             "max_rounds = 3",
-            "team.toml:1:14: `max_rounds` is for `mode = \"coordinator\"` | write mode = \"coordinator\", or leave it out",
+            "team.toml:1:14: `max_rounds` requires `mode = \"coordinator\"` | set mode = \"coordinator\", or remove the key",
         ),
         (
             "mode = \"collaborate\"\ncoordinator_prompt = \"x\"\n[[member]]\nname = \"ada\"",
-            "team.toml:2:22: `coordinator_prompt` is for `mode = \"coordinator\"` | write mode = \"coordinator\", or leave it out",
+            "team.toml:2:22: `coordinator_prompt` requires `mode = \"coordinator\"` | set mode = \"coordinator\", or remove the key",
         ),
         (
             "mode = \"coordinator\"\nmax_rounds = 0\n[[member]]\nname = \"ada\"",
@@ -313,15 +313,15 @@ fn every_fault_is_told_with_its_place_and_what_to_do() {
         ),
         (
             "mode = \"coordinator\"\ncoordinator_prompt = \"{task} {priorr_outputs} {\"\n[[member]]\nname = \"ada\"",
-            "team.toml:2:30: `coordinator_prompt`: there is nothing to put in place of {priorr_outputs} | did you mean `prior_outputs`?",
+            "team.toml:2:30: `coordinator_prompt`: unknown placeholder {priorr_outputs} | did you mean `prior_outputs`?",
         ),
         (
             "mode = \"coordinator\"",
-            "team.toml:1:8: `mode = \"coordinator\"` needs members that think besides the lead | add [[member]] with name = \"ada\" and engine = \"native\"",
+            "team.toml:1:8: `mode = \"coordinator\"` needs at least one agent besides the lead | add [[member]] with name = \"ada\" and engine = \"native\"",
         ),
         (
             "mode = \"collaborate\"\n[lead]\ntools = [\"read\"]\n[[member]]\nname = \"ada\"",
-            "team.toml:3:10: `tools` says nothing here: with `mode = \"collaborate\"` the lead has no tools | leave it out",
+            "team.toml:3:10: `tools` has no effect: with `mode = \"collaborate\"` the lead has no tools | remove the key",
         ),
         // Known, and not carried out yet.
         (
@@ -330,19 +330,19 @@ fn every_fault_is_told_with_its_place_and_what_to_do() {
         ),
         (
             "[lead]\ncommand = \"aider\"",
-            "team.toml:2:1: `command` is not carried out by this build yet",
+            "team.toml:2:1: `command` is not supported in this version",
         ),
         (
             "[defaults]\nengine = \"acp\"",
-            "team.toml:2:10: `engine = \"acp\"` is not carried out by this build yet",
+            "team.toml:2:10: `engine = \"acp\"` is not supported in this version",
         ),
         (
             "[[member]]\nname = \"ada\"\nplacement = \"iterm\"",
-            "team.toml:3:13: \"iterm\" is not a value of `placement` | known here: auto, tmux, headless, hosted",
+            "team.toml:3:13: \"iterm\" is not a valid value of `placement` | expected one of: auto, tmux, headless, hosted",
         ),
         (
             "[panes]\nplacement = \"itrem\"",
-            "team.toml:2:13: \"itrem\" is not a value of `placement` | did you mean `iterm`?",
+            "team.toml:2:13: \"itrem\" is not a valid value of `placement` | did you mean `iterm`?",
         ),
         (
             "[lead]\nmay_spawn = [\"workr\"]",
@@ -350,24 +350,24 @@ fn every_fault_is_told_with_its_place_and_what_to_do() {
         ),
         (
             "[roles.x]\nplan = \"requird\"",
-            "team.toml:2:8: \"requird\" is not a value of `plan` | did you mean `required`?",
+            "team.toml:2:8: \"requird\" is not a valid value of `plan` | did you mean `required`?",
         ),
         (
             "[[member]]\nname = \"ada\"\nengine = \"command\"\nplan = \"required\"",
-            "team.toml:4:8: `plan` is for members that think, and `engine = \"command\"` runs commands | write engine = \"native\", or leave `engine` out",
+            "team.toml:4:8: `plan` applies only to agents, but `engine = \"command\"` runs commands | set engine = \"native\", or remove `engine`",
         ),
         // Values.
         (
             "mode = \"manul\"",
-            "team.toml:1:8: \"manul\" is not a value of `mode` | did you mean `manual`?",
+            "team.toml:1:8: \"manul\" is not a valid value of `mode` | did you mean `manual`?",
         ),
         (
             "[defaults]\nclaim = \"nothing\"",
-            "team.toml:2:9: \"nothing\" is not a value of `claim` | known here: ready, assigned",
+            "team.toml:2:9: \"nothing\" is not a valid value of `claim` | expected one of: ready, assigned",
         ),
         (
             "[roles.x]\ncolour = \"bleu\"",
-            "team.toml:2:10: \"bleu\" is not a value of `colour` | did you mean `blue`?",
+            "team.toml:2:10: \"bleu\" is not a valid value of `colour` | did you mean `blue`?",
         ),
         // Names.
         (
@@ -380,15 +380,15 @@ fn every_fault_is_told_with_its_place_and_what_to_do() {
         ),
         (
             "[[member]]\nname = \"all\"",
-            "team.toml:2:8: \"all\" is a reserved name | `user`, `system`, `all` and `lead` always address something else",
+            "team.toml:2:8: \"all\" is a reserved name | choose a name other than `user`, `system`, `all` and `lead`",
         ),
         (
             "[[member]]\nname = \"lead\"",
-            "team.toml:2:8: \"lead\" is a reserved name | `user`, `system`, `all` and `lead` always address something else",
+            "team.toml:2:8: \"lead\" is a reserved name | choose a name other than `user`, `system`, `all` and `lead`",
         ),
         (
             "[lead]\nname = \"user\"",
-            "team.toml:2:8: \"user\" is a reserved name | `user`, `system`, `all` and `lead` always address something else",
+            "team.toml:2:8: \"user\" is a reserved name | choose a name other than `user`, `system`, `all` and `lead`",
         ),
         (
             "[[member]]\nrole = \"worker\"",
@@ -400,11 +400,11 @@ fn every_fault_is_told_with_its_place_and_what_to_do() {
         ),
         (
             "[[member]]\nname = \"ada\"\n[[member]]\nname = \"ada\"",
-            "team.toml:4:8: \"ada\" is already the name of the member in line 2",
+            "team.toml:4:8: name \"ada\" is already used by the member in line 2",
         ),
         (
             "[lead]\nname = \"ada\"\n[[member]]\nname = \"ada\"",
-            "team.toml:4:8: \"ada\" is already the name of the member in line 2",
+            "team.toml:4:8: name \"ada\" is already used by the member in line 2",
         ),
         (
             "[[member]]\nname = \"ada\"\n[[task]]\ntitle = \"Build\"\nmetadata = 17",
@@ -421,11 +421,11 @@ fn every_fault_is_told_with_its_place_and_what_to_do() {
         ),
         (
             "[[member]]\nname = \"ada\"\nengine = \"comand\"",
-            "team.toml:3:10: \"comand\" is not a value of `engine` | did you mean `command`?",
+            "team.toml:3:10: \"comand\" is not a valid value of `engine` | did you mean `command`?",
         ),
         (
             "[[member]]\nname = \"ada\"\ncwd = \"wbe\"",
-            "team.toml:3:7: `cwd`: PROJECT/wbe cannot be used: No such file or directory (os error 2) | a relative one starts at the project directory",
+            "team.toml:3:7: `cwd`: cannot use PROJECT/wbe: No such file or directory (os error 2) | relative paths start at the project directory",
         ),
         (
             "[[member]]\nname = \"ada\"\ncwd = \"notes\"",
@@ -441,7 +441,7 @@ fn every_fault_is_told_with_its_place_and_what_to_do() {
         ),
         (
             "[limits]\nteammates = 1\n[[member]]\nname = \"ada\"\n[[member]]\nname = \"bob\"",
-            "team.toml:6:8: the team has 2 teammates, and `limits.teammates` is 1 | write teammates = 2 under [limits]",
+            "team.toml:6:8: the team has 2 teammates, but `limits.teammates` is 1 | set teammates = 2 under [limits]",
         ),
         (
             "[[task]]\ntitle = \"Build\"",
@@ -458,7 +458,7 @@ fn every_fault_is_told_with_its_place_and_what_to_do() {
         ),
         (
             "title = \"A\"\nkey = \"T-3\"",
-            "team.toml:5:7: \"T-3\" cannot be a key: it is empty or looks like a task's id",
+            "team.toml:5:7: \"T-3\" is not a valid key: it is empty or looks like a task ID",
         ),
         (
             "title = \"A\"\nrun = 1",
@@ -470,7 +470,7 @@ fn every_fault_is_told_with_its_place_and_what_to_do() {
         ),
         (
             "title = \"A\"\nlabels = [1]",
-            "team.toml:5:11: `labels` must hold strings, not a whole number",
+            "team.toml:5:11: `labels` must contain strings, not a whole number",
         ),
         (
             "title = \"A\"\npriority = 3000000000",
@@ -482,7 +482,7 @@ fn every_fault_is_told_with_its_place_and_what_to_do() {
         ),
         (
             "title = \"A\"\nrole = \"x\"",
-            "team.toml:5:8: there is no role \"x\" | known here: architect, build-fixer, code-simplifier, debugger, deep-executor, default, document-specialist, explorer, lead, planner, quality-reviewer, reviewer, security-reviewer, test-engineer, worker",
+            "team.toml:5:8: there is no role \"x\" | expected one of: architect, build-fixer, code-simplifier, debugger, deep-executor, default, document-specialist, explorer, lead, planner, quality-reviewer, reviewer, security-reviewer, test-engineer, worker",
         ),
         (
             "title = \"Build\"\n[[task]]\ntitle = \"B\"\nafter = [\"Biuld\"]",
@@ -494,11 +494,11 @@ fn every_fault_is_told_with_its_place_and_what_to_do() {
         ),
         (
             "title = \"A\"\n[[task]]\ntitle = \"A\"",
-            "team.toml:6:9: \"A\" is already the key of the task in line 4 | give one of them a `key` of its own",
+            "team.toml:6:9: key \"A\" is already used by the task in line 4 | give one of them a different `key`",
         ),
         (
             "title = \"A\"\nafter = [\"C\"]\n[[task]]\ntitle = \"B\"\nafter = [\"A\"]\n[[task]]\ntitle = \"C\"\nafter = [\"B\"]",
-            "team.toml:5:10: these tasks wait for each other: \"A\" (line 4) waits for \"C\" (line 10) waits for \"B\" (line 7) waits for \"A\" | take one of them out of an `after`",
+            "team.toml:5:10: these tasks wait for each other: \"A\" (line 4) waits for \"C\" (line 10) waits for \"B\" (line 7) waits for \"A\" | remove one of them from an `after` list",
         ),
     ];
     for (task, expected) in tasks {
@@ -521,7 +521,7 @@ fn all_faults_are_told_at_once_in_the_order_of_the_file() {
             "team.toml:2:1: a task needs a title | add title = \"Run the tests\"",
             "team.toml:3:9: `title` must be a string, not a whole number",
             "team.toml:5:8: \"Ada\" is not a member's name",
-            "team.toml:6:1: `command` is not carried out by this build yet",
+            "team.toml:6:1: `command` is not supported in this version",
         ]
     );
 }
@@ -590,7 +590,7 @@ fn a_role_file_is_a_role_and_its_faults_count_when_a_member_has_it() {
     let told = told_in(project.path(), &member("agent"));
     assert_eq!(
         told,
-        ".agent-team/roles/agent.md:3:1: \"requird\" is not a value of `plan` | did you mean `required`?\n\
+        ".agent-team/roles/agent.md:3:1: \"requird\" is not a valid value of `plan` | did you mean `required`?\n\
          .agent-team/roles/agent.md:5:5: `tools`: there is no tool \"Read\" | did you mean `read`?\n\
          .agent-team/roles/agent.md:6:1: unknown key `modle` | did you mean `model`?"
     );
@@ -621,10 +621,10 @@ fn a_file_that_is_no_text_is_refused_with_the_reason() {
         ".agent-team/team.toml: line 2, column 9 is not valid UTF-8"
     );
     fs::write(&file, " ".repeat(usize::try_from(FILE_MAX).unwrap() + 1)).unwrap();
-    assert_eq!(cause(), ".agent-team/team.toml: it is larger than 1 MiB");
+    assert_eq!(cause(), ".agent-team/team.toml: larger than 1 MiB");
     fs::remove_file(&file).unwrap();
     fs::create_dir(&file).unwrap();
-    assert_eq!(cause(), ".agent-team/team.toml: it is not a regular file");
+    assert_eq!(cause(), ".agent-team/team.toml: not a regular file");
 }
 
 #[test]

@@ -153,8 +153,8 @@ pub(super) fn absent_scripts(
         .map(|name| {
             let at = source.find(0, &[&name]).unwrap_or_default();
             let message = format!(
-                "the script {name} does not exist. Once it does, the line that starts it fails until you trust the \
-                 script: run agent-team up again"
+                "script {name} does not exist; after you create it, run agent-team up again to trust it, or the command \
+                 that starts it fails"
             );
             source.warning(at, message)
         })

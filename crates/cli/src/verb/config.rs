@@ -102,7 +102,7 @@ async fn change(
     let after = load(global, Some(&own)).await?;
     let name = key.to_string();
     let ineffective = after.warnings.iter().find(|warning| {
-        let prefix = format!("{name} is set in vain: ");
+        let prefix = format!("{name} has no effect: ");
         warning.message.starts_with(&prefix)
     });
     if let (Some(warning), false) = (ineffective, is_reset) {

@@ -105,7 +105,7 @@ fn name(
         Ok(name) => Some(name),
         Err(_) if layer.is_foreign() => {
             let name: RoleName = super::super::slug(&value).as_str().parse().ok()?;
-            source.fault(at, format!("the role {value:?} is called {name} here"));
+            source.fault(at, format!("role {value:?} is renamed to {name}"));
             Some(name)
         }
         Err(error) => {
@@ -180,7 +180,7 @@ fn ours(
                 if role.thinking.max_steps.is_none() {
                     source.fault(
                         at,
-                        format!("`max_steps` must be a whole number from 1, not {value:?}"),
+                        format!("`max_steps` must be a whole number of at least 1, not {value:?}"),
                     );
                 }
             }
@@ -214,7 +214,7 @@ fn ours(
                 role.thinking.network = switch(source, field, value);
             }
             (key, Value::List(_) | Value::Nested) if KEYS.contains(&key) => {
-                source.fault(at, format!("`{key}` must be a text in one line"));
+                source.fault(at, format!("`{key}` must be a single-line string"));
             }
             (key, _) => {
                 source.fault_with_hint(at, format!("unknown key `{key}`"), suggest(key, &KEYS));
@@ -277,7 +277,7 @@ fn word<T: Copy>(
             source.fault(at, later::sentence(&format!("{key}: {value}")));
         } else {
             let known: Vec<_> = words.iter().map(|(word, _)| *word).collect();
-            let message = format!("{value:?} is not a value of `{key}`");
+            let message = format!("{value:?} is not a valid value of `{key}`");
             source.fault_with_hint(at, message, suggest(value, &known));
         }
     }

@@ -86,7 +86,10 @@ pub(super) fn read(
                 Ok(steps) if steps > 0 => role.thinking.max_steps = Some(steps),
                 Ok(_) | Err(_) => source.fault(
                     at,
-                    format!("`{}: {value}` is no number of steps", field.key.value),
+                    format!(
+                        "`{}: {value}` is ignored: it must be a whole number of at least 1",
+                        field.key.value
+                    ),
                 ),
             },
             ("color" | "colour", Value::Text(value)) => {
@@ -100,7 +103,7 @@ pub(super) fn read(
             ("read_only", Value::Text(value)) if value == "false" => {}
             (key, _) => source.fault(
                 at,
-                format!("`{key}` has no counterpart here, and is left out"),
+                format!("`{key}` is ignored: agent-team has no such key"),
             ),
         }
     }
@@ -123,7 +126,7 @@ fn model(source: &Source<'_>, value: &str, at: usize) -> Option<String> {
         Err(_) => {
             source.fault(
                 at,
-                format!("`model: {value}` is not known; the team's model stands in"),
+                format!("`model: {value}` is not known: the team's model is used"),
             );
             None
         }
@@ -154,11 +157,11 @@ fn tools(source: &Source<'_>, field: &Field<'_>) -> Vec<String> {
         match ours(bare) {
             Some(_) if only_for => source.fault(
                 item.at,
-                format!("`{name}`: a tool for some arguments only cannot be held to here, and is left out"),
+                format!("`{name}` is ignored: a role cannot limit a tool to some arguments"),
             ),
             Some(tool) => tools.push(tool.to_owned()),
             None if OF_THE_TEAM.contains(&bare) => {}
-            None => source.fault(item.at, format!("there is no tool {name:?} here, and it is left out")),
+            None => source.fault(item.at, format!("unknown tool {name:?} is ignored")),
         }
     }
     tools.sort();
@@ -174,7 +177,7 @@ fn denied(source: &Source<'_>, field: &Field<'_>) -> Vec<String> {
         match ours(bare) {
             Some(tool) => tools.push(tool.to_owned()),
             None if OF_THE_TEAM.contains(&bare) => {}
-            None => source.fault(item.at, format!("there is no tool {:?} here", item.value)),
+            None => source.fault(item.at, format!("unknown tool {:?} is ignored", item.value)),
         }
     }
     tools.sort();

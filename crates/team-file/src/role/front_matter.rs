@@ -54,7 +54,7 @@ pub(super) fn read(text: &str) -> Result<RoleText<'_>, Unreadable> {
         at += line.len();
     }
     Err(At {
-        value: "the front matter does not end: there is no second line `---`".to_owned(),
+        value: "the front matter has no closing line `---`".to_owned(),
         at: 0,
     })
 }
@@ -103,7 +103,7 @@ fn read_line<'a>(fields: &mut Vec<Field<'a>>, line: At<&'a str>) -> Result<(), U
 
 fn no_field(at: usize) -> Unreadable {
     At {
-        value: "a line of the front matter is `key: value`".to_owned(),
+        value: "a line of the front matter must be `key: value`".to_owned(),
         at,
     }
 }

@@ -130,7 +130,7 @@ fn a_member_thinks_as_her_role_and_her_own_table_say() {
         "what belongs to a tool comes with it"
     );
     assert!(
-        bob.prompt.starts_with("You carry tasks out."),
+        bob.prompt.starts_with("You complete tasks."),
         "{}",
         bob.prompt
     );
@@ -239,23 +239,23 @@ fn what_cannot_be_thought_is_told_with_its_place() {
     for (text, expected) in [
         (
             format!("{ada}engine = \"command\"\nprompt = \"p\""),
-            "team.toml:4:10: `prompt` is for members that think, and `engine = \"command\"` runs commands | write engine = \"native\", or leave `engine` out",
+            "team.toml:4:10: `prompt` applies only to agents, but `engine = \"command\"` runs commands | set engine = \"native\", or remove `engine`",
         ),
         (
             format!("{ada}engine = \"command\"\nlimits.usd = 1"),
-            "team.toml:4:1: `limits` is for members that think, and `engine = \"command\"` runs commands | write engine = \"native\", or leave `engine` out",
+            "team.toml:4:1: `limits` applies only to agents, but `engine = \"command\"` runs commands | set engine = \"native\", or remove `engine`",
         ),
         (
             "[limits]\nusd = 0\ntokens = 1.5".to_owned(),
-            "team.toml:2:7: `usd` must be a number above 0\nteam.toml:3:10: `tokens` must be a whole number, not a fraction",
+            "team.toml:2:7: `usd` must be a number above 0\nteam.toml:3:10: `tokens` must be a whole number, not a decimal number",
         ),
         (
             "[roles.x]\nengine = \"command\"\nmodel = \"openai/b\"".to_owned(),
-            "team.toml:3:9: `model` is for members that think, and `engine = \"command\"` runs commands | write engine = \"native\", or leave `engine` out",
+            "team.toml:3:9: `model` applies only to agents, but `engine = \"command\"` runs commands | set engine = \"native\", or remove `engine`",
         ),
         (
             format!("mode = \"lead\"\n{ada}[lead]\nengine = \"command\""),
-            "team.toml:5:10: with `mode = \"lead\"` the lead thinks, and this engine runs commands | write engine = \"native\", or mode = \"manual\"",
+            "team.toml:5:10: with `mode = \"lead\"` the lead must be an agent, but this engine runs commands | set engine = \"native\", or mode = \"manual\"",
         ),
         (
             format!("{ada}model = \"gpt 5\""),
@@ -263,7 +263,7 @@ fn what_cannot_be_thought_is_told_with_its_place() {
         ),
         (
             format!("{ada}model = \"replay:runs/one.jsonl\""),
-            "team.toml:3:9: `model`: there is no recording PROJECT/runs/one.jsonl | a relative one starts at the project directory",
+            "team.toml:3:9: `model`: recording PROJECT/runs/one.jsonl does not exist | relative paths start at the project directory",
         ),
         (
             format!("{ada}tools = [\"read\", \"gerp\"]"),
@@ -271,7 +271,7 @@ fn what_cannot_be_thought_is_told_with_its_place() {
         ),
         (
             format!("{ada}deny_tools = [\"shell\"]"),
-            "team.toml:3:15: `deny_tools`: there is no tool \"shell\" | known here: bash, edit, fetch, git_diff, git_status, glob, grep, read, todo, web_search, write",
+            "team.toml:3:15: `deny_tools`: there is no tool \"shell\" | expected one of: bash, edit, fetch, git_diff, git_status, glob, grep, read, todo, web_search, write",
         ),
         (
             format!("{ada}max_steps = 0"),
@@ -279,8 +279,8 @@ fn what_cannot_be_thought_is_told_with_its_place() {
         ),
         (
             format!("{ada}prompt = \"\"\"\nUse {{{{lang}}}}\nand {{{{ style }}}}.\"\"\""),
-            "team.toml:4:5: there is no value for `{{lang}}` | give one with --var lang=VALUE\n\
-             team.toml:5:5: there is no value for `{{style}}` | give one with --var style=VALUE",
+            "team.toml:4:5: there is no value for `{{lang}}` | pass --var lang=VALUE\n\
+             team.toml:5:5: there is no value for `{{style}}` | pass --var style=VALUE",
         ),
     ] {
         assert_eq!(told(&text), expected, "of:\n{text}");
@@ -320,7 +320,7 @@ fn variables_are_filled_in_wherever_a_prompt_is() {
     );
     assert_eq!(
         told,
-        ".agent-team/roles/poet.md:1:14: there is no value for `{{lang}}` | give one with --var lang=VALUE"
+        ".agent-team/roles/poet.md:1:14: there is no value for `{{lang}}` | pass --var lang=VALUE"
     );
 }
 
@@ -376,10 +376,10 @@ fn a_foreign_role_is_mapped_and_warns_of_what_it_cannot_have() {
     assert_eq!(
         told,
         [
-            ".claude/agents/helper.md:5:1: `Bash(git log:*)`: a tool for some arguments only cannot be held to here, and is left out",
-            ".claude/agents/helper.md:5:1: there is no tool \"NotebookEdit\" here, and it is left out",
-            ".claude/agents/helper.md:6:1: `permissionMode` has no counterpart here, and is left out",
-            ".claude/agents/helper.md:2:1: the role \"Code Helper\" is called code-helper here",
+            ".claude/agents/helper.md:5:1: `Bash(git log:*)` is ignored: a role cannot limit a tool to some arguments",
+            ".claude/agents/helper.md:5:1: unknown tool \"NotebookEdit\" is ignored",
+            ".claude/agents/helper.md:6:1: `permissionMode` is ignored: agent-team has no such key",
+            ".claude/agents/helper.md:2:1: role \"Code Helper\" is renamed to code-helper",
         ]
     );
 }
@@ -474,11 +474,11 @@ fn a_role_file_whose_head_cannot_be_read_is_told() {
     for (text, expected) in [
         (
             "---\nname: x\nYou are x.\n",
-            ".agent-team/roles/x.md:3:1: a line of the front matter is `key: value`",
+            ".agent-team/roles/x.md:3:1: a line of the front matter must be `key: value`",
         ),
         (
             "---\nname: x\n",
-            ".agent-team/roles/x.md:1:1: the front matter does not end: there is no second line `---`",
+            ".agent-team/roles/x.md:1:1: the front matter has no closing line `---`",
         ),
         (
             "---\nname: Big X\n---\n",
@@ -486,9 +486,9 @@ fn a_role_file_whose_head_cannot_be_read_is_told() {
         ),
         (
             "---\nmax_steps: many\ncoordinate: maybe\nmodel:\n  - a\n---\n",
-            ".agent-team/roles/x.md:2:1: `max_steps` must be a whole number from 1, not \"many\"\n\
+            ".agent-team/roles/x.md:2:1: `max_steps` must be a whole number of at least 1, not \"many\"\n\
              .agent-team/roles/x.md:3:1: `coordinate` must be true or false\n\
-             .agent-team/roles/x.md:4:1: `model` must be a text in one line",
+             .agent-team/roles/x.md:4:1: `model` must be a single-line string",
         ),
     ] {
         fs::write(roles.join("x.md"), text).unwrap();
@@ -580,24 +580,24 @@ fn a_server_that_cannot_be_is_a_fault() {
         ("[mcp.x]\ncommand = \"a\"\nurl = \"http://b\"", "not both"),
         (
             "[mcp.a__b]\ncommand = \"a\"",
-            "cannot be an MCP server's name",
+            "is not a valid MCP server name",
         ),
         ("[mcp.x]\nurl = \"b\"", "must begin with http"),
         (
             "[mcp.x]\nurl = \"http://b\"\nargs = [\"a\"]",
-            "go with `command`",
+            "require `command`",
         ),
         (
             "[mcp.x]\ncommand = \"a\"\nheaders = { a = \"b\" }",
-            "`headers` goes with `url`",
+            "`headers` requires `url`",
         ),
         (
             "[mcp.x]\nurl = \"http://b\"\nheaders = { authorization = \"Bearer s3cret\" }",
-            "`authorization` must not stand in the file as it is",
+            "`authorization` must not contain the secret itself",
         ),
         (
             "[mcp.x]\nurl = \"http://b\"\nheaders = { \"a b\" = \"c\" }",
-            "cannot be a header",
+            "has an invalid name or value",
         ),
         ("[mcp.x]\ncomand = \"a\"", "unknown key `comand`"),
     ] {
@@ -640,8 +640,8 @@ fn the_search_of_the_file_goes_before_the_users_own() {
     };
     assert_eq!(of("[search]\napi = \"brave\"\n", "").unwrap(), Some(brave));
     for (search, why) in [
-        ("", "`[search]` does not say what is spoken"),
-        ("api = \"bing\"", "\"bing\" is not a value of `api`"),
+        ("", "`[search]` needs `api`"),
+        ("api = \"bing\"", "\"bing\" is not a valid value of `api`"),
         ("api = \"searxng\"", "`url` is missing"),
         (
             "api = \"searxng\"\nurl = \"here\"",
@@ -649,15 +649,15 @@ fn the_search_of_the_file_goes_before_the_users_own() {
         ),
         (
             "api = \"searxng\"\nurl = \"http://u:p@here\"",
-            "must not hold a name or a password",
+            "must not contain a user name or password",
         ),
         (
             "api = \"provider\"\nurl = \"http://here\"",
-            "`url` means nothing with this `api`",
+            "`url` has no effect with this `api`",
         ),
         (
             "api = \"brave\"\nkey = \"BSAs3cret\"",
-            "`key` is the name of a variable, not a key",
+            "`key` must be the name of an environment variable",
         ),
     ] {
         let text = format!("[search]\n{search}\n");

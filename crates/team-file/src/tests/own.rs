@@ -36,7 +36,7 @@ fn a_provider_is_asked_as_the_file_says() {
     assert_eq!(
         wrong,
         "team.toml:2:12: there is no provider \"opnai\" | did you mean `openai`?\n\
-         team.toml:3:13: \"x y\" cannot be a header"
+         team.toml:3:13: \"x y\" is not a valid header name"
     );
 }
 
@@ -52,7 +52,7 @@ fn a_file_of_the_project_does_not_say_where_keys_go() {
     ] {
         let env = format!("env = {{ {variable} = \"x\" }}\n");
         let thinks = format!("[[member]]\nname = \"ada\"\nengine = \"native\"\n{env}");
-        let says = format!("team.toml:4:9: `env`: {variable} has a say in where your keys go");
+        let says = format!("team.toml:4:9: `env`: {variable} can redirect your API keys");
         let said = told(&thinks);
         assert!(said.starts_with(&says), "{said}");
         let said = told(&format!("mode = \"lead\"\n[defaults]\n{env}"));
@@ -65,8 +65,8 @@ fn a_file_of_the_project_does_not_say_where_keys_go() {
     }
     assert_eq!(
         told("mode = \"lead\"\n[providers.openai]\nbase_url = \"\"\nheaders = { Host = \"x\" }"),
-        "team.toml:3:12: `base_url`: it is a URL, such as https://gateway.example/v1\n\
-         team.toml:4:13: Host is not a header to be set"
+        "team.toml:3:12: `base_url` must be a URL, such as https://gateway.example/v1\n\
+         team.toml:4:13: cannot set header Host: the HTTP client sets it"
     );
 }
 
@@ -140,7 +140,7 @@ fn what_the_user_sets_goes_before_the_file_and_says_where_it_is_from() {
     let warnings: Vec<_> = warnings.iter().map(|it| it.message.as_str()).collect();
     assert_eq!(
         warnings,
-        ["members.gone.model is set in vain: there is no member gone"]
+        ["members.gone.model has no effect: there is no member gone"]
     );
     let reading = Reading {
         here: project.path(),

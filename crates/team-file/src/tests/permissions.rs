@@ -263,6 +263,7 @@ fn a_rule_that_is_none_is_told_with_its_place_in_either_file() {
     assert_eq!(places, [(2, 24), (3, 8)]);
     assert!(faults[0].file.ends_with("/config.toml"), "{:?}", faults[0]);
     assert!(
-        told("[permissions]\nmode = \"accept\"").contains("\"accept\" is not a value of `mode`")
+        told("[permissions]\nmode = \"accept\"")
+            .contains("\"accept\" is not a valid value of `mode`")
     );
 }
